@@ -1,0 +1,134 @@
+//! Owns how an address is counted: which neighbours share one allowance.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A stretch of addresses that is limited, blocked or bound as one: an IPv4 address or an IPv6 /64, or, wider, a /24
+/// or a /48. End sites are given at least a /64 each (RFC 6177), so single IPv6 addresses mean nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network {
+    /// The upper 64 bits of an IPv6 address, or an IPv4 address.
+    bits: u64,
+    /// Bits that count; above 64 for IPv4, so that the two families never meet.
+    width: u8,
+}
+
+const V4: u8 = 128;
+
+impl Network {
+    /// The narrow network of `address`: IPv4 /32 (mapped and NAT64 forms included) or IPv6 /64.
+    pub fn of(address: IpAddr) -> Self {
+        match canonical(address) {
+            IpAddr::V4(v4) => Self {
+                bits: u64::from(v4.to_bits()),
+                width: V4 + 32,
+            },
+            IpAddr::V6(v6) => Self {
+                bits: (v6.to_bits() >> 64) as u64,
+                width: 64,
+            },
+        }
+    }
+
+    /// The wide network around `address`: IPv4 /24 or IPv6 /48.
+    pub fn around(address: IpAddr) -> Self {
+        let narrow = Self::of(address);
+        if narrow.width > V4 {
+            Self {
+                bits: narrow.bits & !0xff,
+                width: V4 + 24,
+            }
+        } else {
+            Self {
+                bits: narrow.bits & !0xffff,
+                width: 48,
+            }
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.width > V4 {
+            let bits = u32::try_from(self.bits).unwrap_or_default();
+            write!(
+                formatter,
+                "{}/{}",
+                Ipv4Addr::from_bits(bits),
+                self.width - V4
+            )
+        } else {
+            write!(
+                formatter,
+                "{}/{}",
+                Ipv6Addr::from_bits(u128::from(self.bits) << 64),
+                self.width
+            )
+        }
+    }
+}
+
+/// The address itself, with IPv4 freed of its IPv6 wrappings: mapped (`::ffff:0:0/96`, RFC 4291) and NAT64
+/// (`64:ff9b::/96`, RFC 6052).
+pub fn canonical(address: IpAddr) -> IpAddr {
+    const NAT64: u128 = 0x0064_ff9b << 96;
+    let IpAddr::V6(v6) = address else {
+        return address;
+    };
+    if let Some(v4) = v6.to_ipv4_mapped() {
+        return v4.into();
+    }
+    let bits = v6.to_bits();
+    if bits >> 32 == NAT64 >> 32 {
+        return Ipv4Addr::from_bits((bits & u128::from(u32::MAX)) as u32).into();
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> Network {
+        Network::of(address.parse().unwrap())
+    }
+
+    #[test]
+    fn an_ipv6_site_is_one_caller_however_it_rotates() {
+        let first = network("2001:db8:1:2::1");
+        for host in 0..100_000_u128 {
+            let rotated = IpAddr::V6((0x2001_0db8_0001_0002_u128 << 64 | host << 13).into());
+            assert_eq!(Network::of(rotated), first);
+        }
+        assert_ne!(network("2001:db8:1:3::1"), first);
+        assert_eq!(first.to_string(), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn wrapped_ipv4_is_the_ipv4_inside() {
+        let plain = network("203.0.113.7");
+        assert_eq!(network("::ffff:203.0.113.7"), plain);
+        assert_eq!(network("64:ff9b::203.0.113.7"), plain);
+        assert_ne!(network("64:ff9b:1::203.0.113.7"), plain);
+        assert_eq!(plain.to_string(), "203.0.113.7/32");
+    }
+
+    #[test]
+    fn neighbours_share_the_wide_network() {
+        let around = |text: &str| Network::around(text.parse().unwrap());
+        assert_eq!(around("203.0.113.7"), around("203.0.113.200"));
+        assert_ne!(around("203.0.113.7"), around("203.0.114.7"));
+        assert_eq!(around("2001:db8:1:2::1"), around("2001:db8:1:ffff::1"));
+        assert_ne!(around("2001:db8:1::1"), around("2001:db8:2::1"));
+        assert_eq!(around("2001:db8:1:2::1").to_string(), "2001:db8:1::/48");
+    }
+
+    #[test]
+    fn the_two_families_never_meet() {
+        assert_ne!(network("0.0.0.0"), network("::"));
+        assert_ne!(
+            network("0.0.0.1"),
+            Network::of(IpAddr::V6(Ipv6Addr::from_bits(1 << 64)))
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! The words everything else is written in.
+
+mod address;
+mod caller;
+mod origin;
+mod persona;
+mod random;
+mod rate;
+mod request_id;
+mod secret;
+mod session;
+pub mod session_object;
+
+pub use address::{Network, canonical};
+pub use caller::Caller;
+pub use origin::{Origin, OriginError, Origins};
+pub use persona::{Persona, PersonaName, PersonaNameError, Personas, PersonasError};
+pub use random::random_bytes;
+pub use rate::{Rate, RateError, parse_duration};
+pub use request_id::RequestId;
+pub use secret::{ClientSecret, UpstreamSession};
+pub use session::{
+    Binding, Opening, RefreshRules, Refusal, Session, SessionId, SessionKey, SessionSeal,
+};

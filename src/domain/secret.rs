@@ -1,0 +1,70 @@
+//! Owns the client secret, which hides itself.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::clock::{Tick, Timestamp};
+
+/// The short-lived credential that the provider gives for a browser. It may open any number of upstream sessions
+/// until it expires.
+#[derive(Clone, Debug)]
+pub struct ClientSecret {
+    value: SecretString,
+    /// When it stops opening sessions, on the provider's clock.
+    pub expires_at: Timestamp,
+    /// When it stops opening sessions, on our own monotonic clock.
+    pub expires_tick: Tick,
+    /// What the provider said it is for.
+    pub upstream_session: UpstreamSession,
+}
+
+/// The provider's summary of what a client secret will open. Never instructions or tools.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamSession {
+    /// `sess_…`
+    pub id: Option<String>,
+    /// The model's name.
+    pub model: Option<String>,
+    /// The built-in voice's name, or a custom voice's id.
+    pub voice: Option<String>,
+}
+
+impl ClientSecret {
+    /// Wraps what the provider gave.
+    pub fn new(
+        value: SecretString,
+        expires_at: Timestamp,
+        expires_tick: Tick,
+        upstream_session: UpstreamSession,
+    ) -> Self {
+        Self {
+            value,
+            expires_at,
+            expires_tick,
+            upstream_session,
+        }
+    }
+
+    /// The secret itself. Called in one place only: where the answer to the caller is written.
+    pub fn expose(&self) -> &str {
+        self.value.expose_secret()
+    }
+
+    /// Whole seconds left at `now`, rounded down.
+    pub fn seconds_left(&self, now: Tick) -> u64 {
+        self.expires_tick.since(now).as_secs()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_secret_hides_itself() {
+        let end = (Timestamp::from_seconds(60), Tick::default());
+        let secret =
+            ClientSecret::new("ek_canary".into(), end.0, end.1, UpstreamSession::default());
+        assert!(!format!("{secret:?}").contains("canary"));
+        assert_eq!(secret.expose(), "ek_canary");
+    }
+}

@@ -1,0 +1,350 @@
+//! Owns what a session is: whom it belongs to, and the only moves it can make.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Caller, Network, Origin, PersonaName, random_bytes};
+use crate::clock::Tick;
+
+/// Tells ours from the provider's, which begin `sess_`.
+const PREFIX: &str = "rts_";
+/// Random bytes in a session id: 256 bits.
+const ID_BYTES: usize = 32;
+/// Length of a session id as text: the prefix and 32 bytes in base64url.
+const ID_LENGTH: usize = PREFIX.len() + 43;
+
+/// The handle a caller refreshes with. Whoever holds it (and passes the binding checks) can mint: it hides itself.
+#[derive(Clone, Debug)]
+pub struct SessionId(SecretString);
+
+impl SessionId {
+    /// A new, unguessable one.
+    pub fn random() -> Self {
+        let mut text = String::with_capacity(ID_LENGTH);
+        text.push_str(PREFIX);
+        URL_SAFE_NO_PAD.encode_string(random_bytes::<ID_BYTES>(), &mut text);
+        Self(text.into())
+    }
+
+    /// Reads one as a caller sends it; `None` when it cannot be one of ours.
+    pub fn parse(text: &str) -> Option<Self> {
+        let body = text
+            .strip_prefix(PREFIX)
+            .filter(|_| text.len() == ID_LENGTH)?;
+        URL_SAFE_NO_PAD.decode(body).ok()?;
+        Some(Self(text.into()))
+    }
+
+    /// The handle itself. For the answer to the caller, and nothing else.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+/// A session's place in a store: a keyed hash of its id, so that a stolen store opens nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey([u8; 32]);
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SessionKey(…)")
+    }
+}
+
+/// Turns session ids into session keys.
+#[derive(Debug)]
+pub struct SessionSeal(hmac::Key);
+
+impl SessionSeal {
+    /// A seal that only this process has: its sessions live as long as it does.
+    pub fn random() -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()))
+    }
+
+    /// The key under which the session of `id` is stored.
+    pub fn key(&self, id: &SessionId) -> SessionKey {
+        let tag = hmac::sign(&self.0, id.expose().as_bytes());
+        let mut key = [0; 32];
+        key.copy_from_slice(tag.as_ref());
+        SessionKey(key)
+    }
+}
+
+/// How firmly a session is tied to the address that opened it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Another network is a stranger.
+    Strict,
+    /// Another network is recorded and allowed.
+    Soft,
+    /// Addresses do not matter.
+    Off,
+}
+
+/// What bounds the refreshes of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshRules {
+    /// Least time between two mints of one session.
+    pub min_interval: Duration,
+    /// Most refreshes of one session.
+    pub max_refreshes: u32,
+    /// Longest life of one session.
+    pub max_age: Duration,
+    /// How firmly the address is bound.
+    pub binding: Binding,
+}
+
+/// Our record of one caller's permission to mint again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The persona it was opened with.
+    pub persona: PersonaName,
+    /// The network that opened it, and under which it is counted.
+    pub network: Network,
+    /// The origin that opened it.
+    pub origin: Option<Origin>,
+    /// When it was opened.
+    pub opened: Tick,
+    /// When it last minted.
+    pub minted: Tick,
+    /// How often it was refreshed.
+    pub refreshes: u32,
+}
+
+/// A session that may mint again, as it will be once it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The session after the refresh.
+    pub session: Session,
+    /// True when the caller came from another network and soft binding let it pass.
+    pub address_changed: bool,
+}
+
+/// Why a session may not be refreshed by this caller now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its time is over.
+    #[error("the session has ended")]
+    Ended,
+    /// It belongs to somebody else: another origin, or another network under strict binding.
+    #[error("the session belongs to somebody else")]
+    Foreign,
+    /// The last mint was too short a time ago.
+    #[error("the session was refreshed too recently")]
+    TooSoon {
+        /// How long until it may be refreshed.
+        wait: Duration,
+    },
+    /// It has used up its refreshes.
+    #[error("the session has used up its refreshes")]
+    Exhausted,
+}
+
+impl Session {
+    /// A session that `caller` opens at `now`.
+    pub fn open(caller: &Caller, persona: PersonaName, now: Tick) -> Self {
+        Self {
+            persona,
+            network: caller.network(),
+            origin: caller.origin.clone(),
+            opened: now,
+            minted: now,
+            refreshes: 0,
+        }
+    }
+
+    /// True once its time is over.
+    pub fn has_ended(&self, now: Tick, max_age: Duration) -> bool {
+        now.since(self.opened) >= max_age
+    }
+
+    /// The only move a session makes: one refresh by `caller` at `now`, if `rules` let it.
+    ///
+    /// Whose it is comes before how it stands, so that a stranger learns nothing.
+    pub fn refresh(
+        &self,
+        caller: &Caller,
+        now: Tick,
+        rules: &RefreshRules,
+    ) -> Result<Opening, Refusal> {
+        let address_changed = rules.binding != Binding::Off && caller.network() != self.network;
+        if caller.origin != self.origin || (address_changed && rules.binding == Binding::Strict) {
+            return Err(Refusal::Foreign);
+        }
+        if self.has_ended(now, rules.max_age) {
+            return Err(Refusal::Ended);
+        }
+        if self.refreshes >= rules.max_refreshes {
+            return Err(Refusal::Exhausted);
+        }
+        let wait = rules.min_interval.saturating_sub(now.since(self.minted));
+        if !wait.is_zero() {
+            return Err(Refusal::TooSoon { wait });
+        }
+        let session = Self {
+            minted: now,
+            refreshes: self.refreshes + 1,
+            ..self.clone()
+        };
+        Ok(Opening {
+            session,
+            address_changed,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::RequestId;
+
+    const RULES: RefreshRules = RefreshRules {
+        min_interval: Duration::from_secs(10),
+        max_refreshes: 2,
+        max_age: Duration::from_secs(3600),
+        binding: Binding::Strict,
+    };
+
+    fn caller(address: &str, origin: Option<&str>) -> Caller {
+        Caller {
+            address: address.parse().unwrap(),
+            origin: origin.map(|text| Origin::parse(text).unwrap()),
+            user_agent: None,
+            request_id: RequestId::random(),
+        }
+    }
+
+    fn at(seconds: u64) -> Tick {
+        Tick::from_duration(Duration::from_secs(seconds))
+    }
+
+    fn opened() -> (Session, Caller) {
+        let caller = caller("203.0.113.7", Some("https://app.example.com"));
+        (
+            Session::open(&caller, PersonaName::parse("default").unwrap(), at(100)),
+            caller,
+        )
+    }
+
+    #[test]
+    fn a_refresh_waits_exactly_the_interval() {
+        let (session, caller) = opened();
+        let early = session.refresh(&caller, at(103), &RULES);
+        assert_eq!(
+            early,
+            Err(Refusal::TooSoon {
+                wait: Duration::from_secs(7)
+            })
+        );
+        assert!(session.refresh(&caller, at(110), &RULES).is_ok());
+    }
+
+    #[test]
+    fn refreshes_are_counted_and_end() {
+        let (session, caller) = opened();
+        let once = session.refresh(&caller, at(110), &RULES).unwrap().session;
+        let twice = once.refresh(&caller, at(120), &RULES).unwrap().session;
+        assert_eq!(twice.refreshes, 2);
+        assert_eq!(
+            twice.refresh(&caller, at(130), &RULES),
+            Err(Refusal::Exhausted)
+        );
+    }
+
+    #[test]
+    fn a_session_ends_with_its_age() {
+        let (session, caller) = opened();
+        assert!(session.refresh(&caller, at(3699), &RULES).is_ok());
+        assert_eq!(
+            session.refresh(&caller, at(3700), &RULES),
+            Err(Refusal::Ended)
+        );
+    }
+
+    #[test]
+    fn another_origin_or_network_is_a_stranger_before_anything_else_is_said() {
+        let (session, _) = opened();
+        for stranger in [
+            caller("203.0.113.7", Some("https://other.example.com")),
+            caller("203.0.113.7", None),
+            caller("203.0.113.8", Some("https://app.example.com")),
+        ] {
+            assert_eq!(
+                session.refresh(&stranger, at(101), &RULES),
+                Err(Refusal::Foreign)
+            );
+            assert_eq!(
+                session.refresh(&stranger, at(9999), &RULES),
+                Err(Refusal::Foreign)
+            );
+        }
+    }
+
+    #[test]
+    fn soft_binding_notes_the_new_network_and_allows_it() {
+        let (session, _) = opened();
+        let moved = caller("198.51.100.1", Some("https://app.example.com"));
+        let soft = session
+            .refresh(
+                &moved,
+                at(110),
+                &RefreshRules {
+                    binding: Binding::Soft,
+                    ..RULES
+                },
+            )
+            .unwrap();
+        assert!(soft.address_changed);
+        let off = session
+            .refresh(
+                &moved,
+                at(110),
+                &RefreshRules {
+                    binding: Binding::Off,
+                    ..RULES
+                },
+            )
+            .unwrap();
+        assert!(!off.address_changed);
+    }
+
+    #[test]
+    fn session_ids_are_unguessable_and_hide_themselves() {
+        let id = SessionId::random();
+        assert!(SessionId::parse(id.expose()).is_some());
+        assert!(!id.expose().starts_with("sess_"));
+        assert!(!format!("{id:?}").contains(id.expose()));
+        let ids: std::collections::HashSet<_> = (0..100_000)
+            .map(|_| SessionId::random().expose().to_owned())
+            .collect();
+        assert_eq!(ids.len(), 100_000);
+    }
+
+    #[test]
+    fn what_cannot_be_a_session_id_is_not_looked_up() {
+        let real = SessionId::random();
+        for wrong in [
+            "",
+            "rts_",
+            "sess_abc",
+            &real.expose()[1..],
+            &format!("{}A", real.expose()),
+            &"é".repeat(47),
+        ] {
+            assert!(SessionId::parse(wrong).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_says_nothing_without_the_seal() {
+        let (seal, id) = (SessionSeal::random(), SessionId::random());
+        assert_eq!(seal.key(&id), seal.key(&id));
+        assert_ne!(seal.key(&id), SessionSeal::random().key(&id));
+        assert_eq!(format!("{:?}", seal.key(&id)), "SessionKey(…)");
+    }
+}

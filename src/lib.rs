@@ -1,0 +1,4 @@
+//! A broker of client secrets for OpenAI's Realtime API.
+
+pub mod clock;
+pub mod domain;
