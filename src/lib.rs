@@ -1,4 +1,29 @@
-//! A broker of client secrets for OpenAI's Realtime API.
+//! A broker of client secrets for OpenAI's Realtime API: the small server between web pages and the provider, so that
+//! the operator's API key never reaches a browser.
+//!
+//! The modules stand on floors and import only downwards; `docs/architecture.md` is the map. A request's way:
+//!
+//! ```text
+//! browser ─▶ layers ─▶ guards (paid routes) ─▶ handler ─▶ Broker ─▶ upstream, store, audit
+//! ```
 
 pub mod clock;
 pub mod domain;
+
+pub mod config;
+pub mod limit;
+pub mod vitals;
+
+pub mod audit;
+pub mod store;
+pub mod telemetry;
+pub mod upstream;
+
+pub mod broker;
+
+pub mod web;
+
+pub mod app;
+pub mod simulator;
+
+pub mod cli;

@@ -1,0 +1,273 @@
+//! Owns the whole: chooses between kinds, puts the rooms together, runs them until told to end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::audit::{Audit, Sink};
+use crate::broker::{Broker, Parts, Rules};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Guard, IpBinding, Limits, SessionSettings};
+use crate::domain::{Binding, RefreshRules};
+use crate::limit::{GuardRules, MemoryLimits, Policy, Weights};
+use crate::store::memory::{Bounds, MemoryStore};
+use crate::telemetry;
+use crate::upstream::Minter;
+use crate::upstream::guarded::Guarded;
+use crate::upstream::openai::OpenAi;
+use crate::vitals::Vitals;
+use crate::web;
+use crate::web::listener::{Ending, Listener};
+use crate::web::state::{AppState, Face};
+
+/// How often expired entries are swept out.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// How urgently the service is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Not at all.
+    None,
+    /// Let load balancers notice, let work end.
+    Drain,
+    /// Let work end.
+    Finish,
+    /// At once.
+    Now,
+}
+
+/// The whole service, ready to run.
+pub struct App {
+    state: AppState,
+    limits: Arc<MemoryLimits>,
+    probe_interval: Duration,
+}
+
+impl App {
+    /// The service as `config` describes it, with the machine's clock and the real upstream.
+    pub fn build(config: &Config) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let openai = OpenAi::new(&config.upstream, Arc::clone(&clock))
+            .context("the upstream cannot be set up")?;
+        let minter = Guarded::new(openai, &config.upstream, Arc::clone(&clock));
+        Ok(Self::assemble(
+            config,
+            clock,
+            Arc::new(minter),
+            Box::new(telemetry::audit_line),
+        ))
+    }
+
+    /// The service as `config` describes it, with what the world is made of handed in.
+    pub fn assemble(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        minter: Arc<dyn Minter>,
+        audit: Sink,
+    ) -> Self {
+        let vitals = Arc::new(Vitals::new(Arc::clone(&clock)));
+        let audit = Arc::new(Audit::new(Arc::clone(&clock), audit));
+        let limits = Arc::new(MemoryLimits::new(
+            policies(&config.limits),
+            guard(&config.guard),
+            Arc::clone(&clock),
+        ));
+        let store = Arc::new(MemoryStore::new(
+            bounds(&config.session),
+            Arc::clone(&clock),
+        ));
+        let (audit_too, vitals_too, clock_too) =
+            (Arc::clone(&audit), Arc::clone(&vitals), Arc::clone(&clock));
+        let parts = Parts {
+            minter,
+            store,
+            audit: audit_too,
+            vitals: vitals_too,
+            clock: clock_too,
+        };
+        let face = Face {
+            server: config.server.clone(),
+            origins: config.cors.allowed_origins.clone(),
+            health_details: config.health.details,
+            get_token: config.compat.get_token,
+            ietf_fields: config.limits.ietf_fields,
+            vitals,
+            clock,
+        };
+        let broker = Broker::new(parts, rules(config));
+        let asked: Arc<MemoryLimits> = Arc::clone(&limits);
+        let state = AppState {
+            broker,
+            limits: asked,
+            audit,
+            face: Arc::new(face),
+        };
+        Self {
+            state,
+            limits,
+            probe_interval: config.upstream.probe_interval,
+        }
+    }
+
+    /// Every path, and the layers around them.
+    pub fn router(&self) -> Router {
+        web::router(&self.state)
+    }
+
+    /// What requests can reach.
+    pub const fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Serves connections from `tcp` until `urgency` rises, and then ends as urgently as it says.
+    pub async fn run(&self, tcp: TcpListener, urgency: watch::Receiver<Urgency>) {
+        let ending = Ending::default();
+        let listener = Listener::new(self.router(), &self.state.face.server, ending.clone());
+        let served = async {
+            listener.serve(tcp).await;
+            self.state.broker.finish().await;
+        };
+        tokio::select! {
+            () = served => tracing::info!("all work has ended"),
+            () = self.end(urgency, ending) => {}
+            () = self.chores() => {}
+        }
+        self.state.audit.sum_up(true);
+        let done = self.state.face.vitals.read();
+        tracing::info!(
+            requests = done.requests,
+            refreshes = done.refreshes,
+            uptime_s = done.uptime.as_secs(),
+            "stopped"
+        );
+    }
+
+    /// Begins the end when told to. Returns when there is no more time for work to end.
+    async fn end(&self, mut urgency: watch::Receiver<Urgency>, ending: Ending) {
+        let at_least = |least: Urgency| move |now: &Urgency| *now >= least;
+        // Whoever holds the other end having gone is as good as being told.
+        let mut first = urgency
+            .wait_for(at_least(Urgency::Drain))
+            .await
+            .map_or(Urgency::Finish, |now| *now);
+        self.state.broker.drain();
+        ending.part.cancel();
+        if first == Urgency::Drain {
+            let wait = self.state.face.server.drain_delay;
+            tracing::info!(
+                wait_ms = wait.as_millis(),
+                "draining: /readyz says so, requests are still served"
+            );
+            first = timeout(wait, urgency.wait_for(at_least(Urgency::Finish)))
+                .await
+                .map_or(first, |_| *urgency.borrow());
+        }
+        ending.close.cancel();
+        if first < Urgency::Now {
+            tracing::info!("no more connections are taken; waiting for work under way");
+            let patience = self.state.face.server.drain_timeout;
+            if timeout(patience, urgency.wait_for(at_least(Urgency::Now)))
+                .await
+                .is_err()
+            {
+                tracing::warn!("some work did not end in time and is cut off");
+            }
+        }
+    }
+
+    /// What is done once in a while, off the path of any request. Never returns.
+    async fn chores(&self) {
+        let broker = &self.state.broker;
+        let sweeping = async {
+            let mut turn = every(SWEEP);
+            loop {
+                turn.tick().await;
+                self.limits.sweep();
+                broker.sweep().await;
+                self.state.audit.sum_up(false);
+            }
+        };
+        let looking = async {
+            let mut turn = every(self.probe_interval);
+            loop {
+                turn.tick().await;
+                broker.look_upstream(self.probe_interval).await;
+            }
+        };
+        tokio::join!(sweeping, looking);
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut turn = interval(period);
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turn
+}
+
+/// The policies, in the order of [`web::Policies::IN_ORDER`].
+fn policies(settings: &Limits) -> Vec<Policy> {
+    let policy = |name, rate| Policy {
+        name,
+        rate,
+        capacity: settings.capacity,
+    };
+    vec![
+        policy("token", settings.token),
+        policy("token-network", settings.token_network),
+        policy("refresh", settings.refresh),
+        policy("refresh-network", settings.refresh_network),
+    ]
+}
+
+fn guard(settings: &Guard) -> GuardRules {
+    let weights = Weights {
+        refused: settings.weights.rate_limited,
+        foreign_session: settings.weights.foreign_session,
+        malformed: settings.weights.malformed,
+        wrong_origin: settings.weights.wrong_origin,
+    };
+    GuardRules {
+        threshold: settings.threshold,
+        decay: settings.decay,
+        block: settings.block,
+        block_max: settings.block_max,
+        never_block: settings.never_block.clone(),
+        capacity: settings.capacity,
+        weights,
+    }
+}
+
+const fn bounds(settings: &SessionSettings) -> Bounds {
+    Bounds {
+        per_network: settings.max_live,
+        total: settings.max_total,
+        max_age: settings.max_age,
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    let session = &config.session;
+    let binding = match session.ip_binding {
+        // Callers are anonymous: nothing but the address ties a session to whoever opened it.
+        IpBinding::Auto | IpBinding::Strict => Binding::Strict,
+        IpBinding::Soft => Binding::Soft,
+        IpBinding::Off => Binding::Off,
+    };
+    let refresh = RefreshRules {
+        min_interval: session.min_refresh_interval,
+        max_refreshes: session.max_refreshes,
+        max_age: session.max_age,
+        binding,
+    };
+    let lifetime = Duration::from_secs(session.token_seconds.into());
+    Rules {
+        personas: Arc::clone(&config.personas),
+        lifetime,
+        refresh,
+    }
+}

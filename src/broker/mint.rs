@@ -1,0 +1,117 @@
+//! Owns how a session is opened: its persona, its first client secret, its place in the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Broker, BrokerError, Grant, Inner};
+use crate::audit::Event;
+use crate::clock::Tick;
+use crate::domain::{Caller, ClientSecret, Persona, Session, SessionId};
+use crate::upstream::{MintOrder, UpstreamError};
+
+/// Which persona a caller would like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The one of that name.
+    Named(String),
+    /// The public one that fits a role and a language best.
+    Fitting {
+        /// The role it says it has.
+        role: Option<String>,
+        /// The language it would like.
+        language: Option<String>,
+    },
+}
+
+/// What a caller asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MintRequest {
+    /// The persona it would like.
+    pub choice: Choice,
+    /// How long the secret should live; only ever shortens what the operator allows.
+    pub lifetime: Option<Duration>,
+}
+
+impl Broker {
+    /// Opens a session and mints its first client secret.
+    pub async fn mint(&self, caller: Caller, asked: MintRequest) -> Result<Grant, BrokerError> {
+        let inner = Arc::clone(&self.0);
+        self.carry_through(async move { inner.open(&caller, &asked).await })
+            .await
+    }
+}
+
+impl Inner {
+    async fn open(&self, caller: &Caller, asked: &MintRequest) -> Result<Grant, BrokerError> {
+        let persona = self.persona(&asked.choice)?;
+        let lifetime = asked.lifetime.map_or(self.rules.lifetime, |shorter| {
+            shorter.min(self.rules.lifetime)
+        });
+        let (secret, upstream_took) = self.obtain(caller, Arc::clone(&persona), lifetime).await?;
+
+        let session_id = SessionId::random();
+        let session = Session::open(caller, persona.name.clone(), self.parts.clock.tick());
+        self.parts
+            .store
+            .open(self.seal.key(&session_id), session)
+            .await?;
+
+        let grant = Grant {
+            session_id,
+            secret,
+            upstream_took,
+        };
+        self.record(Event::TokenMinted, caller, &persona, &grant);
+        Ok(grant)
+    }
+
+    fn persona(&self, choice: &Choice) -> Result<Arc<Persona>, BrokerError> {
+        let personas = &self.rules.personas;
+        match choice {
+            Choice::Named(name) => personas
+                .named(name)
+                .cloned()
+                .ok_or(BrokerError::UnknownPersona),
+            Choice::Fitting { role, language } => Ok(Arc::clone(
+                personas.fitting(role.as_deref(), language.as_deref()),
+            )),
+        }
+    }
+
+    /// One client secret from the upstream, and how long it took. What became of it is noted for `/health`.
+    pub(super) async fn obtain(
+        &self,
+        caller: &Caller,
+        persona: Arc<Persona>,
+        lifetime: Duration,
+    ) -> Result<(ClientSecret, Duration), UpstreamError> {
+        let started: Tick = self.parts.clock.tick();
+        let order = MintOrder {
+            persona,
+            lifetime,
+            behalf: caller.network(),
+        };
+        let outcome = self.parts.minter.mint(&order).await;
+        let now = self.parts.clock.tick();
+        let took = now.since(started);
+        self.upstream.note(outcome.as_ref().map(|_| took), now);
+        if let Err(UpstreamError::KeyRejected { status }) = &outcome {
+            self.parts
+                .audit
+                .note(Event::UpstreamKeyRejected, &json!({ "status": status }));
+        }
+        outcome.map(|secret| (secret, took))
+    }
+
+    pub(super) fn record(&self, event: Event, caller: &Caller, persona: &Persona, grant: &Grant) {
+        let details = json!({
+            "persona": persona.name.as_str(),
+            "origin": caller.origin.as_ref().map(|origin| origin.as_str()),
+            "expiresAt": grant.secret.expires_at.as_millis(),
+            "upstreamMs": grant.upstream_took.as_secs_f64() * 1000.0,
+        });
+        self.parts.audit.record(event, caller, &details);
+    }
+}

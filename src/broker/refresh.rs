@@ -1,0 +1,134 @@
+//! Owns how a client secret is minted again under a live session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Broker, BrokerError, Grant, Inner};
+use crate::audit::Event;
+use crate::domain::{Caller, Opening, Refusal, SessionId, SessionKey};
+use crate::store::Stored;
+
+impl Broker {
+    /// Mints again under the session of `id`.
+    pub async fn refresh(&self, caller: Caller, id: SessionId) -> Result<Grant, BrokerError> {
+        let inner = Arc::clone(&self.0);
+        self.carry_through(async move { inner.renew(&caller, id).await })
+            .await
+    }
+}
+
+impl Inner {
+    /// The session's place is taken before the mint, over the revision that was read: of two refreshes at once only
+    /// one gets that far.
+    async fn renew(&self, caller: &Caller, id: SessionId) -> Result<Grant, BrokerError> {
+        let key = self.seal.key(&id);
+        let before = self
+            .parts
+            .store
+            .find(key)
+            .await?
+            .ok_or(BrokerError::UnknownSession { foreign: false })?;
+        let opening =
+            match before
+                .session
+                .refresh(caller, self.parts.clock.tick(), &self.rules.refresh)
+            {
+                Ok(opening) => opening,
+                Err(refusal) => return self.refused(caller, key, refusal),
+            };
+        if !self
+            .parts
+            .store
+            .save(key, opening.session.clone(), before.revision)
+            .await?
+        {
+            return Err(BrokerError::TooSoon {
+                wait: self.rules.refresh.min_interval,
+            });
+        }
+        self.mint_under(caller, id, &before, &opening).await
+    }
+
+    async fn mint_under(
+        &self,
+        caller: &Caller,
+        session_id: SessionId,
+        before: &Stored,
+        opening: &Opening,
+    ) -> Result<Grant, BrokerError> {
+        let name = opening.session.persona.as_str();
+        let persona = Arc::clone(
+            self.rules
+                .personas
+                .named(name)
+                .ok_or(BrokerError::UnknownPersona)?,
+        );
+        let lifetime: Duration = self.rules.lifetime;
+        match self.obtain(caller, Arc::clone(&persona), lifetime).await {
+            Ok((secret, upstream_took)) => {
+                let grant = Grant {
+                    session_id,
+                    secret,
+                    upstream_took,
+                };
+                self.parts.vitals.count_refresh();
+                self.note_move(caller, opening);
+                self.record(Event::TokenRefreshed, caller, &persona, &grant);
+                Ok(grant)
+            }
+            Err(error) => {
+                if error.is_definite() {
+                    self.give_back(self.seal.key(&session_id), before).await;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Nothing was minted, so nothing was used up: the session stands as it stood.
+    async fn give_back(&self, key: SessionKey, before: &Stored) {
+        let restored = self
+            .parts
+            .store
+            .save(key, before.session.clone(), before.revision + 1)
+            .await;
+        if let Err(error) = restored {
+            tracing::warn!(%error, "a refresh that failed upstream stays counted");
+        }
+    }
+
+    fn refused(
+        &self,
+        caller: &Caller,
+        key: SessionKey,
+        refusal: Refusal,
+    ) -> Result<Grant, BrokerError> {
+        match refusal {
+            Refusal::TooSoon { wait } => self
+                .undelivered
+                .take(key, self.parts.clock.tick())
+                .ok_or(BrokerError::TooSoon { wait }),
+            Refusal::Exhausted => Err(BrokerError::Exhausted),
+            Refusal::Ended => Err(BrokerError::UnknownSession { foreign: false }),
+            Refusal::Foreign => {
+                let details = json!({ "allowed": false, "origin": caller.origin.as_ref().map(|origin| origin.as_str()) });
+                self.parts
+                    .audit
+                    .record(Event::SessionMismatch, caller, &details);
+                Err(BrokerError::UnknownSession { foreign: true })
+            }
+        }
+    }
+
+    fn note_move(&self, caller: &Caller, opening: &Opening) {
+        if opening.address_changed {
+            let details =
+                json!({ "allowed": true, "openedFrom": opening.session.network.to_string() });
+            self.parts
+                .audit
+                .record(Event::SessionMismatch, caller, &details);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Owns `check`: whether the settings can be used, and with `--online` whether the world around can.
+
+use std::net::ToSocketAddrs;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::serve::runtime;
+use super::{BAD_SETTINGS, SettingsFlags, load, say};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, ConfigErrors, Mode};
+use crate::upstream::openai::OpenAi;
+use crate::upstream::{Minter, Probe, UpstreamError};
+
+/// Clocks further apart than this make expiry times misleading.
+const MAX_SKEW: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(super) struct CheckFlags {
+    /// Also ask the upstream: name, TLS, key, clock. Costs nothing
+    #[arg(long)]
+    online: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing looked at.
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    state: State,
+    text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Fine,
+    Warning,
+    Broken,
+}
+
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    findings: Vec<Finding>,
+}
+
+/// Looks, and tells.
+pub(super) fn check(
+    flags: &SettingsFlags,
+    environment: Vec<(String, String)>,
+    asked: &CheckFlags,
+) -> anyhow::Result<ExitCode> {
+    let (findings, code) = match load(Mode::Serve, flags, environment) {
+        Ok(loaded) => {
+            let mut findings: Vec<_> = loaded
+                .warnings
+                .iter()
+                .map(|text| finding("settings", State::Warning, text))
+                .collect();
+            findings.push(finding(
+                "settings",
+                State::Fine,
+                "every setting can be used",
+            ));
+            findings.push(finding("personas", State::Fine, &personas(&loaded.config)));
+            if asked.online {
+                findings.extend(runtime()?.block_on(online(&loaded.config)));
+            }
+            let broken = findings
+                .iter()
+                .any(|finding| finding.state == State::Broken);
+            (
+                findings,
+                if broken {
+                    ExitCode::FAILURE
+                } else {
+                    ExitCode::SUCCESS
+                },
+            )
+        }
+        Err(failure) => match failure.downcast::<ConfigErrors>() {
+            Ok(errors) => (complaints(&errors), ExitCode::from(BAD_SETTINGS)),
+            Err(failure) => return Err(failure),
+        },
+    };
+    tell(findings, asked.json)?;
+    Ok(code)
+}
+
+fn finding(what: &'static str, state: State, text: &str) -> Finding {
+    Finding {
+        what,
+        state,
+        text: text.to_owned(),
+    }
+}
+
+fn complaints(errors: &ConfigErrors) -> Vec<Finding> {
+    errors
+        .complaints()
+        .iter()
+        .map(|complaint| finding("settings", State::Broken, &complaint.to_string()))
+        .collect()
+}
+
+fn personas(config: &Config) -> String {
+    let names: Vec<_> = config
+        .personas
+        .iter()
+        .map(|persona| persona.name.as_str())
+        .collect();
+    format!(
+        "{}; the default is {}",
+        names.join(", "),
+        config.personas.default_persona().name
+    )
+}
+
+fn tell(findings: Vec<Finding>, json: bool) -> anyhow::Result<()> {
+    let ok = findings
+        .iter()
+        .all(|finding| finding.state != State::Broken);
+    if json {
+        say(&serde_json::to_string_pretty(&Report { ok, findings })?)?;
+        return Ok(());
+    }
+    for finding in findings {
+        let mark = match finding.state {
+            State::Fine => "ok     ",
+            State::Warning => "warning",
+            State::Broken => "broken ",
+        };
+        say(&format!("{mark}  {:9} {}", finding.what, finding.text))?;
+    }
+    Ok(())
+}
+
+/// Asks the upstream, step by step, so that the first thing that is broken is named.
+async fn online(config: &Config) -> Vec<Finding> {
+    let url = &config.upstream.base_url;
+    let (host, port) = (
+        url.host_str().unwrap_or_default(),
+        url.port_or_known_default().unwrap_or_default(),
+    );
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match (bare, port).to_socket_addrs() {
+        Err(error) => {
+            return vec![finding(
+                "dns",
+                State::Broken,
+                &format!("{host} has no address: {error}"),
+            )];
+        }
+        Ok(mut addresses) if addresses.next().is_none() => {
+            return vec![finding(
+                "dns",
+                State::Broken,
+                &format!("{host} has no address"),
+            )];
+        }
+        Ok(_) => {}
+    }
+    let mut findings = vec![finding(
+        "dns",
+        State::Fine,
+        &format!("{host} has an address"),
+    )];
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    match OpenAi::new(&config.upstream, Arc::clone(&clock)) {
+        Err(error) => findings.push(finding("upstream", State::Broken, &error.to_string())),
+        Ok(openai) => match openai.probe().await {
+            Ok(probe) => {
+                let text = format!(
+                    "answered in {} ms and takes the key",
+                    probe.latency.as_millis()
+                );
+                findings.push(finding("upstream", State::Fine, &text));
+                findings.push(skew(probe, clock.as_ref()));
+            }
+            Err(error) => findings.push(finding("upstream", State::Broken, &explain(&error))),
+        },
+    }
+    findings
+}
+
+fn skew(probe: Probe, clock: &dyn Clock) -> Finding {
+    let Some(theirs) = probe.upstream_time else {
+        return finding(
+            "clock",
+            State::Warning,
+            "the upstream does not say what time it is",
+        );
+    };
+    let ours = clock.now();
+    let apart = ours.since(theirs).max(theirs.since(ours));
+    let text = format!("within {} s of the upstream's", apart.as_secs() + 1);
+    finding(
+        "clock",
+        if apart > MAX_SKEW {
+            State::Warning
+        } else {
+            State::Fine
+        },
+        &text,
+    )
+}
+
+fn explain(error: &UpstreamError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    match error {
+        UpstreamError::KeyRejected { .. } => {
+            format!("{text}. Check OPENAI_API_KEY, its project and its permissions")
+        }
+        UpstreamError::Unreachable(_) => {
+            format!("{text}. Check OPENAI_BASE_URL, the network, and upstream.ca_file")
+        }
+        _ => text,
+    }
+}

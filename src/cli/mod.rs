@@ -1,0 +1,151 @@
+//! Owns the command line: what can be asked for, and with which exit code it ends.
+
+mod check;
+mod dev;
+mod healthcheck;
+mod listing;
+mod serve;
+mod simulate;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigErrors, Loaded, Mode, Sources, read_file};
+
+/// Exit code of settings that cannot be used (`EX_CONFIG` of sysexits.h).
+const BAD_SETTINGS: u8 = 78;
+
+/// Mints short-lived OpenAI Realtime client secrets for browsers, so that the API key never leaves the server.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 fine, 1 failed, 2 wrong usage, 78 settings that cannot be used."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: SettingsFlags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Debug, Args)]
+struct SettingsFlags {
+    /// The settings file. Without it, config/broker.toml is read when it is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The address to listen on; the same as --set server.listen=…
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Sets one setting, over file and environment. May be given several times.
+    #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker (the default). Needs OPENAI_API_KEY and ALLOWED_ORIGINS
+    Serve,
+    /// Run the broker for a developer: simulated OpenAI, localhost origins, no key needed
+    Dev(dev::DevFlags),
+    /// Look whether the settings can be used; with --online also whether the upstream can
+    Check(check::CheckFlags),
+    /// Print every setting with its value and where it comes from; secrets masked
+    Config,
+    /// Ask a running broker whether it is alive: exit code 0 or 1, for containers without curl
+    Healthcheck(healthcheck::HealthcheckFlags),
+    /// Run only the simulated OpenAI
+    Simulate(simulate::SimulateFlags),
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let split = text
+        .split_once('=')
+        .ok_or("write it as NAME=VALUE, like limits.token=10/60s")?;
+    Ok((split.0.trim().to_owned(), split.1.to_owned()))
+}
+
+/// Does what `arguments` ask for.
+pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode {
+    let flags = arguments.settings;
+    let outcome = match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::serve(&flags, environment),
+        Command::Dev(asked) => dev::dev(&flags, environment, &asked),
+        Command::Check(asked) => check::check(&flags, environment, &asked),
+        Command::Config => listing::print(&flags, environment),
+        Command::Healthcheck(asked) => healthcheck::ask(&flags, environment, &asked),
+        Command::Simulate(asked) => simulate::simulate(asked),
+    };
+    outcome.unwrap_or_else(|failure| {
+        complain(&failure);
+        if failure.is::<ConfigErrors>() {
+            ExitCode::from(BAD_SETTINGS)
+        } else {
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Settings from everywhere they may come from.
+fn load(
+    mode: Mode,
+    flags: &SettingsFlags,
+    environment: Vec<(String, String)>,
+) -> anyhow::Result<Loaded> {
+    let listen = flags
+        .listen
+        .iter()
+        .map(|address| ("server.listen".to_owned(), address.clone()));
+    let sources = Sources {
+        file: read_file(flags.config.as_deref())?,
+        environment,
+        flags: flags.set.iter().cloned().chain(listen).collect(),
+        ..Sources::default()
+    };
+    Ok(Config::from_sources(mode, &sources)?)
+}
+
+/// `.env` of this directory below the real environment: what is set for real wins.
+fn with_dot_env(environment: Vec<(String, String)>) -> anyhow::Result<Vec<(String, String)>> {
+    let path = Path::new(".env");
+    if !path.exists() {
+        return Ok(environment);
+    }
+    let unusable = |_| anyhow::anyhow!(".env cannot be read: each line must be NAME=value");
+    let lines: Vec<_> = dotenvy::from_path_iter(path)
+        .map_err(unusable)?
+        .collect::<Result<_, _>>()
+        .map_err(unusable)?;
+    let given = |name: &str| environment.iter().any(|(known, _)| known == name);
+    let added: Vec<_> = lines.into_iter().filter(|(name, _)| !given(name)).collect();
+    Ok(added.into_iter().chain(environment).collect())
+}
+
+/// Prints to standard output, for people and pipes.
+fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+fn complain(failure: &anyhow::Error) {
+    // There is nowhere left to complain to.
+    let _ = writeln!(io::stderr().lock(), "token-broker: {failure:#}");
+}
+
+/// `http://` and the address, as a person on this machine would type it.
+fn local_url(address: SocketAddr, base_path: &str) -> String {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            [127, 0, 0, 1].into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    format!("http://{address}{base_path}")
+}

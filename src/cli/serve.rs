@@ -1,0 +1,104 @@
+//! Owns one run of the broker: settings, log, build, listen, serve, drain.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{SettingsFlags, load, local_url};
+use crate::app::{App, Urgency};
+use crate::audit::Event;
+use crate::config::{Config, Loaded, Mode};
+use crate::telemetry;
+
+/// Runs the broker against the real upstream.
+pub(super) fn serve(
+    flags: &SettingsFlags,
+    environment: Vec<(String, String)>,
+) -> anyhow::Result<ExitCode> {
+    let Loaded {
+        config, warnings, ..
+    } = load(Mode::Serve, flags, environment)?;
+    telemetry::start(&config.log)?;
+    runtime()?.block_on(async {
+        let app = App::build(&config)?;
+        for warning in warnings {
+            app.state()
+                .audit
+                .note(Event::ConfigWarning, &json!({ "warning": warning }));
+        }
+        let tcp = listen(&config).await?;
+        announce(&config, &tcp)?;
+        app.run(tcp, signals()?).await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")
+}
+
+pub(super) async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.server.listen;
+    let help = "is another process using it? Choose another with --listen or PORT";
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} ({help})"))
+}
+
+/// The first lines of the log: what runs, where, and whom it believes.
+fn announce(config: &Config, tcp: &TcpListener) -> anyhow::Result<()> {
+    let proxies: Vec<_> = config
+        .server
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let origins: Vec<_> = config
+        .cors
+        .allowed_origins
+        .listed()
+        .map(ToString::to_string)
+        .collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %local_url(tcp.local_addr()?, &config.server.base_path),
+        upstream = %config.upstream.base_url,
+        trusted_proxies = %if proxies.is_empty() { "none".to_owned() } else { proxies.join(",") },
+        allowed_origins = %origins.join(","),
+        sessions = "memory",
+        limits = "memory",
+        "ready"
+    );
+    Ok(())
+}
+
+/// SIGTERM drains, SIGINT finishes, and a second one of either ends at once.
+pub(super) fn signals() -> anyhow::Result<watch::Receiver<Urgency>> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let (tell, urgency) = watch::channel(Urgency::None);
+    let next = async |terminate: &mut Signal, interrupt: &mut Signal| {
+        tokio::select! {
+            _ = terminate.recv() => Urgency::Drain,
+            _ = interrupt.recv() => Urgency::Finish,
+        }
+    };
+    let listening = async move {
+        tell.send_replace(next(&mut terminate, &mut interrupt).await);
+        next(&mut terminate, &mut interrupt).await;
+        tell.send_replace(Urgency::Now);
+        tell.closed().await;
+    };
+    // Ends with the process; there is nothing to wait for.
+    tokio_util::task::TaskTracker::new().spawn(listening);
+    Ok(urgency)
+}

@@ -1,0 +1,163 @@
+//! Owns sessions that live and die with the process.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dashmap::DashMap;
+
+use super::{SessionStore, StoreError, Stored};
+use crate::clock::{Clock, Tick};
+use crate::domain::{Network, Session, SessionKey};
+
+/// How many sessions there may be, and how old they get.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Most sessions of one network.
+    pub per_network: usize,
+    /// Most sessions of all.
+    pub total: usize,
+    /// Age at which a session has ended and is forgotten.
+    pub max_age: Duration,
+}
+
+/// Sessions in this process' memory.
+pub struct MemoryStore {
+    sessions: DashMap<SessionKey, Stored>,
+    order: Mutex<Order>,
+    bounds: Bounds,
+    clock: Arc<dyn Clock>,
+}
+
+/// Who gives way next. Taken before any shard of `sessions`, never after.
+#[derive(Default)]
+struct Order {
+    by_idleness: BTreeSet<(Tick, SessionKey)>,
+    by_network: HashMap<Network, BTreeSet<(Tick, SessionKey)>>,
+}
+
+impl Order {
+    fn insert(&mut self, key: SessionKey, session: &Session) {
+        let place = (session.minted, key);
+        self.by_idleness.insert(place);
+        self.by_network
+            .entry(session.network)
+            .or_default()
+            .insert(place);
+    }
+
+    fn remove(&mut self, key: SessionKey, session: &Session) {
+        let place = (session.minted, key);
+        self.by_idleness.remove(&place);
+        if let Some(theirs) = self.by_network.get_mut(&session.network) {
+            theirs.remove(&place);
+            if theirs.is_empty() {
+                self.by_network.remove(&session.network);
+            }
+        }
+    }
+
+    /// The session that must give way before `network` may open another one.
+    fn in_the_way(&self, network: Network, bounds: &Bounds) -> Option<SessionKey> {
+        let theirs = self
+            .by_network
+            .get(&network)
+            .filter(|theirs| theirs.len() >= bounds.per_network);
+        let crowded = (self.by_idleness.len() >= bounds.total).then_some(&self.by_idleness);
+        theirs
+            .or(crowded)
+            .and_then(BTreeSet::first)
+            .map(|(_, key)| *key)
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(bounds: Bounds, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            sessions: DashMap::new(),
+            order: Mutex::default(),
+            bounds,
+            clock,
+        }
+    }
+
+    /// A panic elsewhere leaves the order usable: every change to it is a single insertion or removal.
+    fn order(&self) -> MutexGuard<'_, Order> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, order: &mut Order, key: SessionKey) {
+        if let Some((_, stored)) = self.sessions.remove(&key) {
+            order.remove(key, &stored.session);
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError> {
+        let mut order = self.order();
+        while let Some(oldest) = order.in_the_way(session.network, &self.bounds) {
+            self.forget(&mut order, oldest);
+        }
+        order.insert(key, &session);
+        self.sessions.insert(
+            key,
+            Stored {
+                session,
+                revision: 0,
+            },
+        );
+        Ok(())
+    }
+
+    async fn find(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        Ok(self.sessions.get(&key).map(|stored| stored.clone()))
+    }
+
+    async fn save(
+        &self,
+        key: SessionKey,
+        session: Session,
+        revision: u64,
+    ) -> Result<bool, StoreError> {
+        let mut order = self.order();
+        let Some(mut stored) = self
+            .sessions
+            .get_mut(&key)
+            .filter(|stored| stored.revision == revision)
+        else {
+            return Ok(false);
+        };
+        order.remove(key, &stored.session);
+        order.insert(key, &session);
+        *stored = Stored {
+            session,
+            revision: revision + 1,
+        };
+        Ok(true)
+    }
+
+    async fn live(&self) -> Result<usize, StoreError> {
+        Ok(self.order().by_idleness.len())
+    }
+
+    async fn sweep(&self) -> Result<(), StoreError> {
+        let (now, max_age) = (self.clock.tick(), self.bounds.max_age);
+        let ended = |stored: &Stored| stored.session.has_ended(now, max_age);
+        let gone: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|entry| ended(entry))
+            .map(|entry| *entry.key())
+            .collect();
+        for key in gone {
+            let mut order = self.order();
+            self.forget(&mut order, key);
+        }
+        self.sessions.shrink_to_fit();
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! Owns the contract of session stores: where sessions rest between refreshes.
+
+pub mod memory;
+
+use async_trait::async_trait;
+
+use crate::domain::{Session, SessionKey};
+
+/// A session as it was read, with the revision to write it back over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The session.
+    pub session: Session,
+    /// Grows by one with every save.
+    pub revision: u64,
+}
+
+/// A store that did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the session store did not answer")]
+pub struct StoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Where sessions rest.
+///
+/// * Not found is `None`, not an error; whether a session has ended is the session's own word, not the store's.
+/// * The number of sessions is bounded, per network and in total: the one that minted longest ago gives way.
+/// * Every method is safe to cancel: it has happened or it has not.
+#[async_trait]
+pub trait SessionStore: Send + Sync {
+    /// Adds a new session; others give way when there are too many.
+    async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError>;
+
+    /// Reads a session.
+    async fn find(&self, key: SessionKey) -> Result<Option<Stored>, StoreError>;
+
+    /// Replaces a session, only if it is still at `revision`. False: somebody else was first, or it is gone.
+    async fn save(
+        &self,
+        key: SessionKey,
+        session: Session,
+        revision: u64,
+    ) -> Result<bool, StoreError>;
+
+    /// How many sessions there are.
+    async fn live(&self) -> Result<usize, StoreError>;
+
+    /// Forgets sessions that have ended. Called once in a while, off the request path.
+    async fn sweep(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,68 @@
+//! Owns where log lines go, and in which form.
+
+use std::fmt;
+use std::io::{IsTerminal, Write};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, fmt as lines};
+
+use crate::config::{Log, LogFormat};
+
+/// The target of audit events: their lines are JSON already and are written as they are.
+const AUDIT: &str = "audit";
+
+/// Sends all log lines of this process to standard output: text on a terminal and JSON otherwise, unless the settings
+/// say which.
+pub fn start(settings: &Log) -> Result<(), TryInitError> {
+    let text = match settings.format {
+        LogFormat::Auto => std::io::stdout().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let ordinary = tracing_subscriber::filter::filter_fn(|metadata| metadata.target() != AUDIT);
+    let layer = if text {
+        lines::layer().boxed()
+    } else {
+        lines::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed()
+    };
+    tracing_subscriber::registry()
+        .with(EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info")))
+        .with(layer.with_filter(ordinary))
+        .with(AuditLines)
+        .try_init()
+}
+
+/// Writes one audit line, whatever the form of the other lines.
+pub fn audit_line(line: &str) {
+    tracing::info!(target: AUDIT, line);
+}
+
+/// Writes audit lines out as they are.
+struct AuditLines;
+
+impl<S: Subscriber> Layer<S> for AuditLines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == AUDIT {
+            event.record(&mut Out);
+        }
+    }
+}
+
+struct Out;
+
+impl Visit for Out {
+    fn record_str(&mut self, _: &Field, value: &str) {
+        // A log that nobody takes is no reason to stop.
+        let _ = writeln!(std::io::stdout().lock(), "{value}");
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}

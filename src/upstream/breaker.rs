@@ -1,0 +1,169 @@
+//! Owns the circuit breaker: when a failing upstream is left alone, and when it is asked again.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Tick;
+
+/// Failures in a row after which the upstream is left alone.
+const FAILURES_TO_OPEN: u32 = 5;
+/// How long it is left alone before one request may look whether it is back.
+const REST: Duration = Duration::from_secs(2);
+
+/// Decides whether the upstream may be asked. While it rests, one request at a time looks whether it is back.
+pub(super) struct Breaker(Mutex<State>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// All is well, but for so many failures in a row.
+    Closed { failures: u32 },
+    /// Left alone until then.
+    Open { until: Tick },
+    /// One request is looking since then.
+    HalfOpen { since: Tick },
+}
+
+/// The right to ask the upstream once. Dropped without a verdict, it frees its place: a look that never ended must
+/// not keep everybody else out.
+pub(super) struct Permit<'a> {
+    breaker: &'a Breaker,
+    probing: Option<Tick>,
+}
+
+impl Breaker {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(State::Closed { failures: 0 }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A permit, or how long until it is worth asking for one again.
+    pub(super) fn enter(&self, now: Tick) -> Result<Permit<'_>, Duration> {
+        let mut state = self.state();
+        match *state {
+            State::Closed { .. } => Ok(Permit {
+                breaker: self,
+                probing: None,
+            }),
+            State::Open { until } if now < until => Err(until.since(now)),
+            State::Open { .. } => {
+                *state = State::HalfOpen { since: now };
+                Ok(Permit {
+                    breaker: self,
+                    probing: Some(now),
+                })
+            }
+            State::HalfOpen { .. } => Err(REST),
+        }
+    }
+}
+
+impl Permit<'_> {
+    /// The upstream answered as it should, or refused for reasons of ours.
+    pub(super) fn succeeded(mut self) {
+        self.probing = None;
+        *self.breaker.state() = State::Closed { failures: 0 };
+    }
+
+    /// The upstream failed; after `rest`, when it asked for one, or when it failed too often, it is asked again.
+    pub(super) fn failed(mut self, now: Tick, rest: Option<Duration>) {
+        let probing = self.probing.take().is_some();
+        let mut state = self.breaker.state();
+        let failures = match *state {
+            State::Closed { failures } => failures + 1,
+            // Somebody else has opened it since: their verdict stands.
+            State::Open { until } if rest.is_none_or(|rest| until >= now.plus(rest)) => return,
+            State::Open { .. } | State::HalfOpen { .. } => FAILURES_TO_OPEN,
+        };
+        *state = match rest {
+            Some(rest) => State::Open {
+                until: now.plus(rest.max(REST)),
+            },
+            None if probing || failures >= FAILURES_TO_OPEN => State::Open {
+                until: now.plus(REST),
+            },
+            None => State::Closed { failures },
+        };
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        let Some(since) = self.probing else { return };
+        let mut state = self.breaker.state();
+        if *state == (State::HalfOpen { since }) {
+            *state = State::Open { until: since };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Tick {
+        Tick::from_duration(Duration::from_millis(millis))
+    }
+
+    fn opened() -> Breaker {
+        let breaker = Breaker::new();
+        for _ in 0..FAILURES_TO_OPEN {
+            breaker.enter(at(0)).ok().unwrap().failed(at(0), None);
+        }
+        breaker
+    }
+
+    #[test]
+    fn five_failures_in_a_row_open_it_and_fewer_do_not() {
+        let breaker = Breaker::new();
+        for _ in 0..FAILURES_TO_OPEN - 1 {
+            breaker.enter(at(0)).ok().unwrap().failed(at(0), None);
+        }
+        breaker.enter(at(0)).ok().unwrap().succeeded();
+        for _ in 0..FAILURES_TO_OPEN - 1 {
+            breaker.enter(at(0)).ok().unwrap().failed(at(0), None);
+        }
+        assert!(breaker.enter(at(0)).is_ok());
+        assert_eq!(
+            opened().enter(at(500)).err(),
+            Some(Duration::from_millis(1500))
+        );
+    }
+
+    #[test]
+    fn after_the_rest_one_looks_and_the_others_wait() {
+        let breaker = opened();
+        let look = breaker.enter(at(2000)).ok().unwrap();
+        assert!(breaker.enter(at(2000)).is_err());
+        look.succeeded();
+        assert!(breaker.enter(at(2001)).is_ok());
+    }
+
+    #[test]
+    fn a_failed_look_means_another_rest() {
+        let breaker = opened();
+        breaker.enter(at(2000)).ok().unwrap().failed(at(2100), None);
+        assert_eq!(breaker.enter(at(2100)).err(), Some(REST));
+    }
+
+    #[test]
+    fn a_look_that_never_ended_frees_its_place() {
+        let breaker = opened();
+        drop(breaker.enter(at(2000)).ok().unwrap());
+        assert!(breaker.enter(at(2000)).is_ok());
+    }
+
+    #[test]
+    fn a_rest_that_was_asked_for_is_kept_at_once_and_by_all() {
+        let breaker = Breaker::new();
+        let (first, second) = (
+            breaker.enter(at(0)).ok().unwrap(),
+            breaker.enter(at(0)).ok().unwrap(),
+        );
+        first.failed(at(0), Some(Duration::from_secs(7)));
+        second.failed(at(100), None);
+        assert_eq!(breaker.enter(at(1000)).err(), Some(Duration::from_secs(6)));
+    }
+}

@@ -1,0 +1,141 @@
+//! Owns what handlers take in: who calls, and what is asked.
+
+use std::time::Duration;
+
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use axum::http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use super::error::{ApiError, Code};
+use super::layers::arrival::Arrival;
+use super::layers::origin::Admitted;
+use super::state::AppState;
+use crate::domain::Caller;
+
+/// Largest body that is read.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+/// Longest field name that is quoted back.
+const MAX_PARAM_LENGTH: usize = 64;
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let arrival = parts.extensions.get::<Arrival>().ok_or(Code::Internal)?;
+        let origin = parts
+            .extensions
+            .get::<Admitted>()
+            .and_then(|admitted| admitted.0.clone());
+        let user_agent = parts
+            .headers
+            .get(USER_AGENT)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into());
+        Ok(Self {
+            address: arrival.address,
+            origin,
+            user_agent,
+            request_id: arrival.request_id.clone(),
+        })
+    }
+}
+
+/// A JSON body, read within its bounds. No body at all means the default.
+pub struct Body<T>(pub T);
+
+impl<T, S> FromRequest<S> for Body<T>
+where
+    T: DeserializeOwned + Default,
+    S: Send + Sync,
+    AppState: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let patience = AppState::from_ref(state).face.server.body_timeout;
+        let (parts, body) = request.into_parts();
+        if parts.headers.contains_key(CONTENT_ENCODING) {
+            return Err(ApiError::malformed(Code::UnsupportedMediaType, None));
+        }
+        let bytes = read(body, patience).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        if !is_json(&parts.headers) {
+            return Err(ApiError::malformed(Code::UnsupportedMediaType, None));
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+async fn read(body: axum::body::Body, patience: Duration) -> Result<bytes::Bytes, ApiError> {
+    let whole = tokio::time::timeout(patience, Limited::new(body, MAX_BODY_BYTES).collect()).await;
+    match whole {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(ApiError::malformed(Code::PayloadTooLarge, None))
+        }
+        Ok(Err(_)) | Err(_) => Err(ApiError::malformed(Code::BadRequest, None)),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else {
+        return false;
+    };
+    let essence = only
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let unknown = unknown_field(&error.inner().to_string());
+        ApiError::malformed(
+            Code::BadRequest,
+            name(&error.path().to_string(), unknown.as_deref()),
+        )
+    })?;
+    reader
+        .end()
+        .map_err(|_| ApiError::malformed(Code::BadRequest, None))?;
+    Ok(value)
+}
+
+/// The field that serde did not expect, or met twice: its path ends at the object around it.
+fn unknown_field(message: &str) -> Option<String> {
+    let rest = ["unknown field `", "duplicate field `", "missing field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start))?;
+    rest.split('`').next().map(str::to_owned)
+}
+
+/// The dotted path of the field at fault, if it is fit to be quoted.
+fn name(path: &str, field: Option<&str>) -> Option<String> {
+    let around = if path == "." { "" } else { path };
+    let full = match field {
+        Some(field)
+            if around.is_empty() || around == field || around.ends_with(&format!(".{field}")) =>
+        {
+            if around.is_empty() {
+                field.to_owned()
+            } else {
+                around.to_owned()
+            }
+        }
+        Some(field) => format!("{around}.{field}"),
+        None => around.to_owned(),
+    };
+    let plain = full
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
+    (plain && (1..=MAX_PARAM_LENGTH).contains(&full.len())).then_some(full)
+}

@@ -1,0 +1,104 @@
+//! Owns what is learnt of a request when it arrives: its id, the address it came from, the moment.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use ipnet::IpNet;
+
+use crate::clock::Tick;
+use crate::domain::{RequestId, canonical};
+use crate::web::state::AppState;
+
+/// The id of a request, in both directions.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The other end of the TCP connection. Put into every request by whoever accepts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// What is learnt of a request when it arrives.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Its name: a trusted proxy's, or one of our own.
+    pub request_id: RequestId,
+    /// The address it came from, found behind trusted proxies.
+    pub address: IpAddr,
+    /// True when it says that it was forwarded, but not by a proxy we trust: then nobody knows where it came from.
+    pub forwarded_by_stranger: bool,
+    /// When it arrived.
+    pub at: Tick,
+}
+
+/// Learns all that before anything else looks at the request, and gives the id back with the answer.
+pub async fn arrive(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let trusted = &state.face.server.trusted_proxies;
+    let peer = request
+        .extensions()
+        .get::<Peer>()
+        .map_or(IpAddr::from([0, 0, 0, 0]), |peer| canonical(peer.0.ip()));
+    let peer_trusted = is_trusted(peer, trusted);
+    let inbound = request
+        .headers()
+        .get(X_REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
+    let arrival = Arrival {
+        request_id: inbound
+            .filter(|_| peer_trusted)
+            .and_then(RequestId::parse)
+            .unwrap_or_else(RequestId::random),
+        address: client_address(peer, request.headers(), trusted),
+        forwarded_by_stranger: !peer_trusted && request.headers().contains_key(X_FORWARDED_FOR),
+        at: state.face.clock.tick(),
+    };
+    let id = HeaderValue::try_from(arrival.request_id.as_str());
+    request.extensions_mut().insert(arrival);
+    let mut response = next.run(request).await;
+    if let Ok(id) = id {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    response
+}
+
+/// The address a request came from: the peer, unless it is a trusted proxy; then the right-most address of all
+/// `X-Forwarded-For` lines that is not itself trusted. What stands left of it was written by strangers. An entry that
+/// cannot be read ends the walk at the last hop that can be trusted.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let mut nearest = canonical(peer);
+    if !is_trusted(nearest, trusted) {
+        return nearest;
+    }
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+    let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    for hop in hops {
+        let Some(address) = read_hop(hop) else {
+            return nearest;
+        };
+        nearest = address;
+        if !is_trusted(nearest, trusted) {
+            return nearest;
+        }
+    }
+    nearest
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
+
+/// One entry: an address, with or without a port, IPv6 with or without brackets.
+fn read_hop(hop: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(hop).ok()?.trim();
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    let address = bare
+        .parse()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
+    address.map(canonical)
+}

@@ -1,0 +1,53 @@
+//! Owns the shape of failures: ours and our libraries' alike leave as one JSON layout.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::arrival::Arrival;
+use crate::domain::RequestId;
+use crate::web::error::{ApiError, Code};
+
+/// Gives every failure our body.
+pub async fn shape(request: Request, next: Next) -> Response {
+    let id = request
+        .extensions()
+        .get::<Arrival>()
+        .map(|arrival| arrival.request_id.clone());
+    let response = next.run(request).await;
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    // Answers that are statements of health carry their own body.
+    if response.extensions().get::<OwnBody>().is_some() {
+        return response;
+    }
+    reshape(response, id.as_ref())
+}
+
+/// Marks an answer whose status is an error's but whose body is meant as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnBody;
+
+fn reshape(mut response: Response, id: Option<&RequestId>) -> Response {
+    let status = response.status();
+    let error = response
+        .extensions()
+        .get::<ApiError>()
+        .cloned()
+        .unwrap_or_else(|| Code::of_status(status).into());
+    let body = serde_json::to_vec(&error.body(id)).unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    *response.status_mut() = error.code.status();
+    *response.body_mut() = Body::from(body);
+    response.extensions_mut().insert(error);
+    response
+}

@@ -1,0 +1,36 @@
+//! Owns the host guard: one `Host`, and one that this server answers for.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::web::error::{ApiError, Code};
+use crate::web::state::AppState;
+
+/// Refuses requests without a host or with several (RFC 9112 §3.2; hyper lets both pass), and requests for a host that
+/// is not ours, which is how a rebound name would reach a broker on localhost.
+pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    match check(request.headers(), &state.face.server.hosts) {
+        Ok(()) => next.run(request).await,
+        Err(code) => ApiError::from(code).into_response(),
+    }
+}
+
+fn check(headers: &HeaderMap, ours: &[String]) -> Result<(), Code> {
+    let mut sent = headers.get_all(HOST).iter();
+    let (Some(only), None) = (sent.next(), sent.next()) else {
+        return Err(Code::BadRequest);
+    };
+    let host = only
+        .to_str()
+        .map_err(|_| Code::BadRequest)?
+        .to_ascii_lowercase();
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host.as_str(), |(name, _)| name);
+    let known = ours.is_empty() || ours.iter().any(|ours| *ours == host || ours == name);
+    known.then_some(()).ok_or(Code::Misdirected)
+}

@@ -1,0 +1,69 @@
+//! Owns the onion around the router: every layer, in order, with the reason it stands where it stands.
+
+pub mod arrival;
+pub mod cors;
+pub mod failure_shape;
+pub mod host;
+pub mod origin;
+pub mod rate_limit;
+pub mod security_headers;
+pub mod trace;
+
+use std::any::Any;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use super::error::{ApiError, Code};
+use super::state::AppState;
+
+/// Longer than body, queue and upstream may take together: only work that forgot its own deadline meets this one.
+const LAST_RESORT: Duration = Duration::from_secs(28);
+
+/// Wraps the router. `.layer` wraps what stands above it, so the innermost comes first here.
+pub fn wrap(router: Router<AppState>, state: &AppState) -> Router {
+    let with = |state: &AppState| state.clone();
+    router
+        // Innermost, where it is known: the pattern that matched, for the log line.
+        .route_layer(from_fn(trace::name_route))
+        // Before any route: a request for somebody else's host has no business with ours.
+        .layer(from_fn_with_state(with(state), host::guard))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            LAST_RESORT,
+        ))
+        // Below the shape, so that a panic is shaped too.
+        .layer(CatchPanicLayer::custom(panicked))
+        // Around everything that may refuse, so that pages can read refusals; answers preflights before anything is
+        // spent.
+        .layer(cors::layer(&state.face))
+        // In front of CORS, which would answer every preflight alike.
+        .layer(from_fn_with_state(with(state), origin::preflight))
+        // Around all that may fail.
+        .layer(from_fn(failure_shape::shape))
+        // Even refusals and preflights carry them.
+        .layer(from_fn(security_headers::put_on))
+        // Sees the final status of all that follows.
+        .layer(from_fn_with_state(with(state), trace::trace))
+        // Everything below may quote the request's id and address.
+        .layer(from_fn_with_state(with(state), arrival::arrive))
+        .with_state(state.clone())
+}
+
+/// A panic's message may quote anything, so it is told to nobody but the log.
+fn panicked(payload: Box<dyn Any + Send>) -> Response {
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(
+        panic = text.unwrap_or("of an unknown kind"),
+        "a handler panicked"
+    );
+    ApiError::from(Code::Internal).into_response()
+}

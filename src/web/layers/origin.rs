@@ -1,0 +1,112 @@
+//! Owns the origin guard: pages outside the list are refused before anything is spent.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use axum::http::{HeaderName, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::rate_limit::offend;
+use crate::audit::Event;
+use crate::domain::{Caller, Origin, Origins};
+use crate::limit::Offence;
+use crate::web::error::{ApiError, Code};
+use crate::web::layers::cors;
+use crate::web::state::AppState;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The origin that was let in, if the request has one.
+#[derive(Clone, Debug)]
+pub struct Admitted(pub Option<Origin>);
+
+/// Refuses requests whose origin is outside the list. tower-http's CORS layer alone does not: it leaves away its
+/// headers, and the handler still runs.
+pub async fn guard(
+    State(state): State<AppState>,
+    caller: Caller,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match admit(
+        request.headers(),
+        &state.face.origins,
+        state.face.server.require_origin,
+    ) {
+        Ok(origin) => {
+            request.extensions_mut().insert(Admitted(origin));
+            next.run(request).await
+        }
+        Err(error) => {
+            let site = request
+                .headers()
+                .get(SEC_FETCH_SITE)
+                .map(|value| value.as_bytes().to_vec());
+            let from_page = site.as_deref() == Some(b"cross-site");
+            let details = json!({ "origin": shown(request.headers()), "crossSite": from_page });
+            state.audit.record(Event::OriginRefused, &caller, &details);
+            // A page can make an innocent browser send this, so it must not get its owner blocked.
+            if !from_page {
+                offend(&state, &caller, Offence::WrongOrigin).await;
+            }
+            error.into_response()
+        }
+    }
+}
+
+/// Refuses preflights that would lead nowhere, before the CORS layer answers them all alike.
+pub async fn preflight(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let asks = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    if asks && !is_welcome(request.headers(), &state.face.origins) {
+        return ApiError::from(Code::OriginNotAllowed).into_response();
+    }
+    next.run(request).await
+}
+
+fn admit(
+    headers: &HeaderMap,
+    origins: &Origins,
+    required: bool,
+) -> Result<Option<Origin>, ApiError> {
+    let mut sent = headers.get_all(ORIGIN).iter();
+    match (sent.next(), sent.next()) {
+        (None, _) if required => Err(Code::OriginNotAllowed.into()),
+        (None, _) => Ok(None),
+        (Some(only), None) => origins
+            .admit(only.as_bytes())
+            .map(Some)
+            .ok_or_else(|| Code::OriginNotAllowed.into()),
+        (Some(_), Some(_)) => Err(Code::OriginNotAllowed.into()),
+    }
+}
+
+fn is_welcome(headers: &HeaderMap, origins: &Origins) -> bool {
+    let origin = admit(headers, origins, true).is_ok();
+    let method = headers
+        .get(ACCESS_CONTROL_REQUEST_METHOD)
+        .and_then(|value| Method::from_bytes(value.as_bytes()).ok());
+    let method = method.is_some_and(|method| cors::METHODS.contains(&method));
+    let names = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let mut names = names.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let known = names.all(|name| {
+        let name = name.trim_ascii();
+        name.is_empty()
+            || HeaderName::from_bytes(name).is_ok_and(|name| cors::HEADERS.contains(&name))
+    });
+    origin && method && known
+}
+
+/// The origin as sent, cut short, for the record.
+fn shown(headers: &HeaderMap) -> Option<String> {
+    headers.get(ORIGIN).map(|value| {
+        String::from_utf8_lossy(value.as_bytes())
+            .chars()
+            .take(128)
+            .collect()
+    })
+}

@@ -1,0 +1,149 @@
+//! Owns the accept loop: which connections are taken, how long they may dawdle, and how they end.
+//!
+//! `axum::serve` has no defence against clients that dawdle (tokio-rs/axum#2741), so hyper is driven here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{CONNECTION, HeaderValue};
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::layers::arrival::Peer;
+use crate::config::Server;
+
+/// Most header fields in a request.
+const MAX_HEADERS: usize = 64;
+/// Most bytes of request line and header fields together.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// Pause after the machine refused us another connection (no file handles left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How a listener is told to end.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    /// Answers from now on close their connection, so that proxies move away by themselves.
+    pub part: CancellationToken,
+    /// No connection is taken any more; open ones end with the request they are in.
+    pub close: CancellationToken,
+}
+
+/// Serves connections until told to end, and then until the last one has ended.
+pub struct Listener {
+    router: Router,
+    http: http1::Builder,
+    room: Arc<Semaphore>,
+    write_timeout: Duration,
+    ending: Ending,
+    connections: TaskTracker,
+}
+
+impl Listener {
+    /// A listener for `router`, as patient as `settings` say.
+    pub fn new(router: Router, settings: &Server, ending: Ending) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(settings.header_timeout)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEADER_BYTES);
+        Self {
+            router,
+            http,
+            room: Arc::new(Semaphore::new(settings.max_connections)),
+            write_timeout: settings.write_timeout,
+            ending,
+            connections: TaskTracker::new(),
+        }
+    }
+
+    /// Takes connections from `tcp`. Returns when all have ended after the ending began.
+    pub async fn serve(&self, tcp: TcpListener) {
+        while let Some(accepted) = self.ending.close.run_until_cancelled(tcp.accept()).await {
+            match accepted {
+                Ok((stream, peer)) => self.take(stream, peer),
+                Err(error) => self.pause_after(&error).await,
+            }
+        }
+        drop(tcp);
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
+    /// A connection beyond the cap is closed at once: a full house answers faster by not answering.
+    fn take(&self, stream: TcpStream, peer: SocketAddr) {
+        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
+            return;
+        };
+        self.connections.spawn(self.attend(stream, peer, place));
+    }
+
+    fn attend(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + use<> {
+        let (router, ending, http) = (self.router.clone(), self.ending.clone(), self.http.clone());
+        let write_timeout = self.write_timeout;
+        async move {
+            let _place = place;
+            // A connection that cannot be set up is one that is going away.
+            let _ = stream.set_nodelay(true);
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(write_timeout));
+            let part = ending.part.clone();
+            let service =
+                service_fn(move |request| answer(router.clone(), request, peer, part.clone()));
+            let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
+            tokio::pin!(connection);
+            tokio::select! {
+                biased;
+                outcome = connection.as_mut() => return log_end(outcome),
+                () = ending.close.cancelled() => connection.as_mut().graceful_shutdown(),
+            }
+            log_end(connection.await);
+        }
+    }
+
+    async fn pause_after(&self, error: &io::Error) {
+        tracing::warn!(%error, "a connection could not be taken");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    part: CancellationToken,
+) -> Result<Response<Body>, std::convert::Infallible> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(Peer(peer));
+    let mut response = router.oneshot(request).await?;
+    if part.is_cancelled() {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// Callers come and go as they like: how a connection ended is of interest only to somebody who looks closely.
+fn log_end(outcome: hyper::Result<()>) {
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,137 @@
+//! Owns the answers that carry a client secret: the one place where it leaves memory.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::broker::Grant;
+use crate::clock::Tick;
+use crate::web::layers::trace::UpstreamTook;
+
+/// A client secret and the session it was minted under.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Granted {
+    /// Always true.
+    success: bool,
+    /// The client secret, `ek_…`.
+    token: String,
+    /// When it stops opening upstream sessions: milliseconds since the Unix epoch.
+    expires_at: u64,
+    /// Seconds left when this answer was written; for callers whose clock is wrong.
+    expires_in: u64,
+    /// The handle to refresh with.
+    session_id: String,
+    /// The client secret again, under OpenAI's own name.
+    value: String,
+    /// The expiry again, under OpenAI's own name and unit: seconds since the Unix epoch.
+    #[serde(rename = "expires_at")]
+    expires_at_seconds: u64,
+    /// What the secret will open.
+    session: SessionSummary,
+}
+
+/// What a client secret will open, in OpenAI's words. Never instructions or tools.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct SessionSummary {
+    /// The upstream session's id, `sess_…`.
+    id: Option<String>,
+    /// Always `realtime`.
+    r#type: &'static str,
+    /// The model.
+    model: Option<String>,
+    /// The voice.
+    voice: Option<String>,
+}
+
+/// A client secret in OpenAI's own wire shape.
+#[derive(Serialize, ToSchema)]
+pub struct ClientSecretAnswer {
+    /// The client secret, `ek_…`.
+    value: String,
+    /// When it stops opening upstream sessions: seconds since the Unix epoch.
+    expires_at: u64,
+    /// What the secret will open.
+    session: SessionSummary,
+}
+
+/// A client secret in the oldest shape that pages still read.
+#[derive(Serialize, ToSchema)]
+pub struct OldSession {
+    client_secret: OldClientSecret,
+    /// The handle to refresh with.
+    session_id: String,
+    /// Seconds since the Unix epoch.
+    expires_at: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct OldClientSecret {
+    /// The client secret, `ek_…`.
+    value: String,
+    /// Seconds since the Unix epoch.
+    expires_at: u64,
+}
+
+/// The three shapes a grant can leave in.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// Ours, which reads well for OpenAI's clients too.
+    Ours,
+    /// OpenAI's.
+    OpenAi,
+    /// The oldest.
+    Old,
+}
+
+/// Writes `grant` out at `now`. The one place where the client secret and the session id leave memory.
+pub fn answer(grant: &Grant, shape: Shape, now: Tick) -> Response {
+    let took = UpstreamTook(grant.upstream_took);
+    let secret = &grant.secret;
+    let value = secret.expose().to_owned();
+    let (session_id, seconds) = (
+        grant.session_id.expose().to_owned(),
+        secret.expires_at.as_seconds(),
+    );
+    let upstream = secret.upstream_session.clone();
+    let session = SessionSummary {
+        id: upstream.id,
+        r#type: "realtime",
+        model: upstream.model,
+        voice: upstream.voice,
+    };
+    let mut response = match shape {
+        Shape::Ours => Json(Granted {
+            success: true,
+            token: value.clone(),
+            expires_at: secret.expires_at.as_millis(),
+            expires_in: secret.seconds_left(now),
+            session_id,
+            value,
+            expires_at_seconds: seconds,
+            session,
+        })
+        .into_response(),
+        Shape::OpenAi => Json(ClientSecretAnswer {
+            value,
+            expires_at: seconds,
+            session,
+        })
+        .into_response(),
+        Shape::Old => {
+            let client_secret = OldClientSecret {
+                value,
+                expires_at: seconds,
+            };
+            Json(OldSession {
+                client_secret,
+                session_id,
+                expires_at: seconds,
+            })
+            .into_response()
+        }
+    };
+    response.extensions_mut().insert(took);
+    response
+}

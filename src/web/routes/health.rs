@@ -1,0 +1,226 @@
+//! Owns the answers to "how are you?": for people, for monitors, for orchestrators.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::broker::{Broker, Condition, Health};
+use crate::config::HealthDetails;
+use crate::web::layers::arrival::Arrival;
+use crate::web::layers::failure_shape::OwnBody;
+use crate::web::layers::trace::Quiet;
+use crate::web::state::Face;
+
+/// How the service is.
+#[derive(Serialize, ToSchema)]
+pub struct HealthAnswer {
+    /// True unless unhealthy.
+    ok: bool,
+    /// In one word.
+    status: Status,
+    /// Milliseconds since the Unix epoch.
+    timestamp: u64,
+    /// Milliseconds since the service started.
+    uptime: u64,
+    /// The running version. For the operator's own network only, as is all that follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    /// How each part is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    services: Option<Services>,
+    /// What was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<Metrics>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    /// All is well.
+    Healthy,
+    /// Something is wrong, but requests are worth sending.
+    Degraded,
+    /// Send no requests.
+    Unhealthy,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Services {
+    openai_api: Service,
+    rate_limit: Service,
+    session_tracking: Service,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Service {
+    status: ServiceStatus,
+    /// Milliseconds that the last good answer took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency: Option<f64>,
+}
+
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ServiceStatus {
+    Operational,
+    Degraded,
+    Down,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Metrics {
+    /// Requests since the start, probes not counted.
+    total_requests: u64,
+    /// Sessions that can be refreshed.
+    active_sessions: usize,
+    /// Refreshes since the start.
+    total_refreshes: u64,
+    /// Share of the last five minutes' requests that failed through us or the upstream.
+    error_rate: f64,
+    /// Mean of the last five minutes, in milliseconds.
+    average_response_time: f64,
+}
+
+/// How the service is, for people and monitors.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "health",
+    responses(
+        (status = 200, description = "Healthy or degraded. Details are shown to loopback and private addresses only, unless the operator says otherwise.", body = HealthAnswer),
+        (status = 503, description = "Unhealthy, or about to stop.", body = HealthAnswer),
+    )
+)]
+pub async fn health(
+    State(broker): State<Broker>,
+    State(face): State<Arc<Face>>,
+    Extension(arrival): Extension<Arrival>,
+) -> Response {
+    let health = broker.health().await;
+    let status = overall(&health);
+    let full = match face.health_details {
+        HealthDetails::Full => true,
+        HealthDetails::Summary => false,
+        HealthDetails::Auto => is_private(arrival.address) && !arrival.forwarded_by_stranger,
+    };
+    let answer = HealthAnswer {
+        ok: status != Status::Unhealthy,
+        status,
+        timestamp: face.clock.now().as_millis(),
+        uptime: whole_millis(health.reading.uptime),
+        version: full.then_some(env!("CARGO_PKG_VERSION")),
+        services: full.then(|| services(&health)),
+        metrics: full.then(|| metrics(&health)),
+    };
+    let code = if answer.ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    quietly((code, Json(answer)))
+}
+
+/// Whether the process is alive. Nothing else is asked, so that trouble elsewhere never restarts it.
+#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, description = "Alive.", body = String)))]
+pub async fn livez() -> Response {
+    quietly("alive")
+}
+
+/// Whether to send requests here.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    responses(
+        (status = 200, description = "Ready.", body = String),
+        (status = 503, description = "About to stop.", body = String),
+    )
+)]
+pub async fn readyz(State(broker): State<Broker>) -> Response {
+    if broker.is_draining() {
+        quietly((StatusCode::SERVICE_UNAVAILABLE, "draining"))
+    } else {
+        quietly("ready")
+    }
+}
+
+fn quietly(answer: impl IntoResponse) -> Response {
+    let mut response = answer.into_response();
+    response.extensions_mut().insert(OwnBody);
+    response.extensions_mut().insert(Quiet);
+    response
+}
+
+/// The upstream's trouble is everybody's: it is no reason to leave the load balancer.
+fn overall(health: &Health) -> Status {
+    if health.draining || health.sessions == Condition::Down {
+        Status::Unhealthy
+    } else if health.upstream != Condition::Operational || health.sessions != Condition::Operational
+    {
+        Status::Degraded
+    } else {
+        Status::Healthy
+    }
+}
+
+fn services(health: &Health) -> Services {
+    Services {
+        openai_api: Service {
+            status: health.upstream.into(),
+            latency: health.upstream_latency.map(millis),
+        },
+        rate_limit: Service {
+            status: health.limits.into(),
+            latency: None,
+        },
+        session_tracking: Service {
+            status: health.sessions.into(),
+            latency: None,
+        },
+    }
+}
+
+fn metrics(health: &Health) -> Metrics {
+    Metrics {
+        total_requests: health.reading.requests,
+        active_sessions: health.live,
+        total_refreshes: health.reading.refreshes,
+        error_rate: health.reading.error_rate,
+        average_response_time: health.reading.mean_millis,
+    }
+}
+
+impl From<Condition> for ServiceStatus {
+    fn from(condition: Condition) -> Self {
+        match condition {
+            Condition::Operational => Self::Operational,
+            Condition::Degraded => Self::Degraded,
+            Condition::Down => Self::Down,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+fn whole_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Loopback, link-local and private addresses (RFC 1918, RFC 4193).
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}

@@ -1,0 +1,52 @@
+//! Owns `POST /refresh-token`: mints again under a live session.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::granted::{Granted, Shape, answer};
+use crate::broker::Broker;
+use crate::domain::{Caller, SessionId};
+use crate::web::error::{ApiError, Code, Failure};
+use crate::web::extract::Body;
+use crate::web::openapi::Refusals;
+use crate::web::state::Face;
+
+/// Which session to mint under.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRequest {
+    /// The `sessionId` of the last answer. May also be written `session_id`.
+    #[serde(rename = "sessionId", alias = "session_id")]
+    session_id: Option<String>,
+}
+
+/// Mint again under a live session.
+#[utoipa::path(
+    post,
+    path = "/refresh-token",
+    tag = "mint",
+    request_body = RefreshRequest,
+    responses(
+        (status = 200, description = "A new client secret under the same session.", body = Granted),
+        (status = 404, description = "No live session of this caller has that id.", body = Failure<'static>),
+        Refusals,
+    )
+)]
+pub async fn refresh(
+    State(broker): State<Broker>,
+    State(face): State<Arc<Face>>,
+    caller: Caller,
+    Body(asked): Body<RefreshRequest>,
+) -> Result<Response, ApiError> {
+    let named = asked
+        .session_id
+        .ok_or_else(|| ApiError::malformed(Code::BadRequest, Some("sessionId".to_owned())))?;
+    // What cannot be an id of ours is as unknown as an id that is nobody's.
+    let id = SessionId::parse(&named).ok_or(Code::UnknownSession)?;
+    let grant = broker.refresh(caller, id).await?;
+    Ok(answer(&grant, Shape::Ours, face.clock.tick()))
+}

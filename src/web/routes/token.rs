@@ -1,0 +1,64 @@
+//! Owns `POST /token`: opens a session and mints its first client secret.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::granted::{Granted, Shape, answer};
+use crate::broker::{Broker, Choice, MintRequest};
+use crate::domain::Caller;
+use crate::web::error::{ApiError, Failure};
+use crate::web::extract::Body;
+use crate::web::openapi::Refusals;
+use crate::web::state::Face;
+
+/// What a page may ask for. All of it may be left away.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// The name of a persona.
+    persona: Option<String>,
+    /// A role to pick a public persona by.
+    #[serde(rename = "userRole")]
+    user_role: Option<String>,
+    /// A language to pick a public persona by.
+    language: Option<String>,
+}
+
+impl From<TokenRequest> for MintRequest {
+    fn from(asked: TokenRequest) -> Self {
+        let fitting = Choice::Fitting {
+            role: asked.user_role,
+            language: asked.language,
+        };
+        Self {
+            choice: asked.persona.map_or(fitting, Choice::Named),
+            lifetime: None,
+        }
+    }
+}
+
+/// Open a session and mint its first client secret.
+#[utoipa::path(
+    post,
+    path = "/token",
+    tag = "mint",
+    request_body(content = Option<TokenRequest>, description = "May be left away."),
+    responses(
+        (status = 200, description = "A client secret, and the session to refresh it under.", body = Granted),
+        (status = 422, description = "No persona has that name.", body = Failure<'static>),
+        Refusals,
+    )
+)]
+pub async fn open(
+    State(broker): State<Broker>,
+    State(face): State<Arc<Face>>,
+    caller: Caller,
+    Body(asked): Body<TokenRequest>,
+) -> Result<Response, ApiError> {
+    let grant = broker.mint(caller, asked.into()).await?;
+    Ok(answer(&grant, Shape::Ours, face.clock.tick()))
+}

@@ -1,0 +1,44 @@
+//! Owns what every request can reach: cheap clones of the rooms behind the web.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use crate::audit::Audit;
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::config::{HealthDetails, Server};
+use crate::domain::Origins;
+use crate::limit::LimitStore;
+use crate::vitals::Vitals;
+
+/// What every request can reach.
+#[derive(Clone, FromRef)]
+pub struct AppState {
+    /// Decides.
+    pub broker: Broker,
+    /// Counts requests and offences by address.
+    pub limits: Arc<dyn LimitStore>,
+    /// Writes down what happened.
+    pub audit: Arc<Audit>,
+    /// How the service presents itself.
+    pub face: Arc<Face>,
+}
+
+/// How the service presents itself: the settings and measures that only the web needs.
+pub struct Face {
+    /// Addresses, proxies and patience.
+    pub server: Server,
+    /// Which origins may call.
+    pub origins: Origins,
+    /// How much `/health` tells to whom.
+    pub health_details: HealthDetails,
+    /// True when `GET /token` is served.
+    pub get_token: bool,
+    /// True when the draft `RateLimit` fields are sent as well.
+    pub ietf_fields: bool,
+    /// What was done is counted here.
+    pub vitals: Arc<Vitals>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
