@@ -1,0 +1,230 @@
+//! Owns the limits of one process: the kind that keeps them in its own memory.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::{Arc, MutexGuard};
+
+use async_trait::async_trait;
+
+use super::guard::Guard;
+use super::table::{Ask, Seat, Shard, Table};
+use super::window::Verdict;
+use super::{
+    Block, Claim, Decision, GuardRules, LimitError, LimitStore, MOST_CLAIMS, Offence, Place,
+    Policy, Receipt, Standing,
+};
+use crate::clock::{Clock, Tick};
+
+/// Limits in memory. They do not outlive the process, and other replicas count on their own.
+///
+/// Fails only when the claims of a request break the contract of [`LimitStore`].
+pub struct MemoryLimits {
+    rules: Vec<(Policy, Table)>,
+    guard: Guard,
+    hasher: RandomState,
+    clock: Arc<dyn Clock>,
+}
+
+/// How the claims of one request break the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum ClaimFault {
+    #[error("a request may make at most {MOST_CLAIMS} claims")]
+    TooMany,
+    #[error("a claim names a policy that does not exist")]
+    Unknown,
+    #[error("two claims of a request name the same policy")]
+    Repeated,
+}
+
+/// A claim while its shard is held.
+struct Held<'a> {
+    claim: Claim,
+    policy: &'a Policy,
+    hash: u64,
+    shard: MutexGuard<'a, Shard>,
+    seat: Seat,
+}
+
+impl Held<'_> {
+    fn ask(&self, now: Tick) -> Ask {
+        Ask {
+            hash: self.hash,
+            rate: self.policy.rate,
+            now,
+        }
+    }
+}
+
+type HeldClaims<'a> = [Option<Held<'a>>; MOST_CLAIMS];
+
+impl MemoryLimits {
+    /// Empty limits. A [`super::PolicyId`] is a place in `policies`.
+    pub fn new(policies: Vec<Policy>, guard: GuardRules, clock: Arc<dyn Clock>) -> Self {
+        let with_table = |policy: Policy| (policy, Table::new(policy.capacity));
+        Self {
+            rules: policies.into_iter().map(with_table).collect(),
+            guard: Guard::new(guard),
+            hasher: RandomState::new(),
+            clock,
+        }
+    }
+
+    /// Drops what has expired and gives its memory back, a small part at a time. To be called once in a while, away
+    /// from requests.
+    pub fn sweep(&self) {
+        for (policy, table) in &self.rules {
+            table.sweep(policy.rate, self.clock.tick());
+        }
+        self.guard.sweep(self.clock.tick());
+    }
+
+    /// Keys remembered exactly, over all policies.
+    pub fn keys(&self) -> usize {
+        self.rules.iter().map(|(_, table)| table.keys()).sum()
+    }
+
+    /// True while some policy has more keys than it can remember exactly.
+    pub fn is_estimating(&self) -> bool {
+        self.rules.iter().any(|(_, table)| table.is_estimating())
+    }
+
+    /// Networks with a score.
+    pub fn scores(&self) -> usize {
+        self.guard.scores()
+    }
+
+    /// Networks that are blocked.
+    pub fn blocks(&self) -> usize {
+        self.guard.blocks(self.clock.tick())
+    }
+
+    fn decide_now(&self, address: IpAddr, claims: &[Claim]) -> Result<Decision, ClaimFault> {
+        if let Some(wait) = self.guard.blocked(address, &*self.clock) {
+            return Ok(Decision::Blocked { wait });
+        }
+        let mut held = self.hold(claims)?;
+        // Asked under the locks, so that the time never goes back for a window.
+        let now = self.clock.tick();
+        Ok(match check(&mut held, now) {
+            Ok(tightest) => Decision::Admitted {
+                tightest,
+                receipt: take(&mut held, now),
+            },
+            Err(standing) => Decision::Refused {
+                standing,
+                wait: standing.resets_in,
+            },
+        })
+    }
+
+    /// Locks the shard of every claim, in the order of the policies: two requests never wait for each other.
+    fn hold(&self, claims: &[Claim]) -> Result<HeldClaims<'_>, ClaimFault> {
+        let mut ordered = [None; MOST_CLAIMS];
+        let places = ordered.get_mut(..claims.len()).ok_or(ClaimFault::TooMany)?;
+        for (place, claim) in places.iter_mut().zip(claims) {
+            *place = Some(self.find(*claim)?);
+        }
+        places.sort_unstable_by_key(|found| found.map(|(claim, ..)| claim.policy));
+        let policy = |found: &Option<(Claim, _, _)>| found.map(|(claim, ..)| claim.policy);
+        if places
+            .windows(2)
+            .any(|two| policy(&two[0]) == policy(&two[1]))
+        {
+            return Err(ClaimFault::Repeated);
+        }
+        Ok(ordered.map(|found| {
+            found.map(|(claim, policy, table)| {
+                let hash = self.hasher.hash_one(claim.key);
+                let shard = table.hold(hash);
+                Held {
+                    claim,
+                    policy,
+                    hash,
+                    shard,
+                    seat: Seat::Known,
+                }
+            })
+        }))
+    }
+
+    fn find(&self, claim: Claim) -> Result<(Claim, &Policy, &Table), ClaimFault> {
+        let rule = self.rules.get(claim.policy.0);
+        let (policy, table) = rule.ok_or(ClaimFault::Unknown)?;
+        Ok((claim, policy, table))
+    }
+
+    fn release_now(&self, receipt: &Receipt) -> Result<(), ClaimFault> {
+        for place in receipt.places.iter().flatten() {
+            let (claim, policy, table) = self.find(place.claim)?;
+            let hash = self.hasher.hash_one(claim.key);
+            let mut shard = table.hold(hash);
+            let ask = Ask {
+                hash,
+                rate: policy.rate,
+                now: self.clock.tick(),
+            };
+            shard.give_back(ask, receipt.taken, place.estimated);
+        }
+        Ok(())
+    }
+}
+
+/// Looks whether every claim has a place; the tightest standing if so, else the one with the longest wait.
+fn check(held: &mut HeldClaims<'_>, now: Tick) -> Result<Option<Standing>, Standing> {
+    let mut tightest: Option<Standing> = None;
+    let mut refusal: Option<Standing> = None;
+    for held in held.iter_mut().flatten() {
+        let ask = held.ask(now);
+        let (seat, verdict) = held.shard.check(ask);
+        held.seat = seat;
+        let standing = |remaining, resets_in| Standing {
+            policy: held.policy.name,
+            rate: held.policy.rate,
+            remaining,
+            resets_in,
+        };
+        match verdict {
+            Verdict::Free {
+                remaining,
+                resets_in,
+            } if tightest.is_none_or(|tightest| remaining < tightest.remaining) => {
+                tightest = Some(standing(remaining, resets_in));
+            }
+            Verdict::Full { wait } if refusal.is_none_or(|refusal| wait > refusal.resets_in) => {
+                refusal = Some(standing(0, wait));
+            }
+            Verdict::Free { .. } | Verdict::Full { .. } => {}
+        }
+    }
+    refusal.map_or(Ok(tightest), Err)
+}
+
+/// Takes the place of every claim.
+fn take(held: &mut HeldClaims<'_>, taken: Tick) -> Receipt {
+    let mut places = [None; MOST_CLAIMS];
+    for (place, held) in places.iter_mut().zip(held.iter_mut().flatten()) {
+        let ask = held.ask(taken);
+        held.shard.take(ask, held.seat);
+        *place = Some(Place {
+            claim: held.claim,
+            estimated: held.seat == Seat::Estimated,
+        });
+    }
+    Receipt { taken, places }
+}
+
+#[async_trait]
+impl LimitStore for MemoryLimits {
+    async fn decide(&self, address: IpAddr, claims: &[Claim]) -> Result<Decision, LimitError> {
+        self.decide_now(address, claims).map_err(LimitError::new)
+    }
+
+    async fn release(&self, receipt: Receipt) -> Result<(), LimitError> {
+        self.release_now(&receipt).map_err(LimitError::new)
+    }
+
+    async fn offend(&self, address: IpAddr, offence: Offence) -> Result<Option<Block>, LimitError> {
+        Ok(self.guard.offend(address, offence, self.clock.tick()))
+    }
+}
