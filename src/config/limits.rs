@@ -1,0 +1,34 @@
+//! Owns the settings of how often an address may ask.
+
+use super::settings::Settings;
+use crate::domain::Rate;
+
+/// How often an address may ask.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// New sessions, for each address (IPv6: /64).
+    pub token: Rate,
+    /// Refreshes, for each address (IPv6: /64).
+    pub refresh: Rate,
+    /// New sessions, for the /24 or /48 around an address.
+    pub token_network: Rate,
+    /// Refreshes, for the /24 or /48 around an address.
+    pub refresh_network: Rate,
+    /// Most addresses remembered at once.
+    pub capacity: usize,
+    /// True when answers also carry the `RateLimit` fields of the IETF draft.
+    pub ietf_fields: bool,
+}
+
+impl Limits {
+    pub(super) fn read(settings: &mut Settings) -> Self {
+        Self {
+            token: settings.rate("limits.token"),
+            refresh: settings.rate("limits.refresh"),
+            token_network: settings.rate("limits.token_network"),
+            refresh_network: settings.rate("limits.refresh_network"),
+            capacity: settings.number("limits.capacity", 1..=16_777_216),
+            ietf_fields: settings.flag("limits.ietf_fields"),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What the operator wants: settings by section, from four sources of which the later win (the compiled-in
+//! `config/default.toml`, a file, the environment, flags), read into types that cannot be wrong.
+//!
+//! Every mistake is told, not the first. No value is ever repeated in a message: it may be a secret.
+
+mod compat;
+mod complaint;
+mod cors;
+mod document;
+mod environment;
+mod guard;
+mod health;
+mod layers;
+mod limits;
+mod log;
+mod networks;
+mod personas;
+mod server;
+mod session;
+mod settings;
+mod source;
+mod upstream;
+mod value;
+
+use std::sync::Arc;
+
+pub use compat::Compat;
+pub use complaint::{Complaint, ConfigErrors};
+pub use cors::Cors;
+pub use environment::{environment_name, short_name};
+pub use guard::{Guard, Weights};
+pub use health::{Health, HealthDetails};
+pub use limits::Limits;
+pub use log::{Log, LogFormat};
+pub use server::Server;
+pub use session::{IpBinding, SessionSettings};
+pub use source::{ReadFile, SettingsFile, Source, Sources, read_file};
+pub use upstream::Upstream;
+
+use crate::domain::Personas;
+use settings::Settings;
+
+/// What the settings are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Strangers may come: what is missing or unsafe refuses to start.
+    Serve,
+    /// A developer's own machine: localhost may call, no API key is needed, what is unsafe is only said.
+    Dev,
+}
+
+/// All settings. Nothing below `app` sees them whole.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How the service listens.
+    pub server: Server,
+    /// Which web pages may call.
+    pub cors: Cors,
+    /// How often an address may ask.
+    pub limits: Limits,
+    /// When an address is blocked.
+    pub guard: Guard,
+    /// What bounds a session.
+    pub session: SessionSettings,
+    /// How the provider is reached.
+    pub upstream: Upstream,
+    /// The presets callers pick from.
+    pub personas: Arc<Personas>,
+    /// What the health answers tell.
+    pub health: Health,
+    /// What is only there for older clients.
+    pub compat: Compat,
+    /// What is written to the log.
+    pub log: Log,
+}
+
+/// Settings that may serve, and where they came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// What is allowed but probably not meant, one sentence each.
+    pub warnings: Vec<String>,
+    shown: Vec<(String, String, Source)>,
+}
+
+impl Loaded {
+    /// Each setting's dotted name, its value (secrets as `***`) and who gave it, in the order of
+    /// `config/default.toml`.
+    pub fn listing(&self) -> impl Iterator<Item = (&str, &str, &Source)> {
+        let shown = self.shown.iter();
+        shown.map(|(name, value, source)| (name.as_str(), value.as_str(), source))
+    }
+}
+
+impl Config {
+    /// Reads all sources, for `mode`; fails with everything that is wrong.
+    pub fn from_sources(mode: Mode, sources: &Sources) -> Result<Loaded, ConfigErrors> {
+        let mut settings = layers::gather(mode, sources);
+        let config = Self::read(&mut settings);
+        if let Some(config) = &config {
+            config.check(&mut settings);
+        }
+        let shown = settings.shown();
+        let warnings = settings.verdict().map_err(ConfigErrors::new)?;
+        // Without a complaint there is a configuration: only a complaint makes `read` give none.
+        config
+            .map(|config| Loaded {
+                config,
+                warnings,
+                shown,
+            })
+            .ok_or_else(|| ConfigErrors::new(Vec::new()))
+    }
+
+    /// Reads settings given as dotted names and texts, as flags give them, and nothing else. For dev mode and tests:
+    /// `Config::from_pairs(Mode::Dev, &[("limits.token", "2/60s")])`.
+    pub fn from_pairs(mode: Mode, pairs: &[(&str, &str)]) -> Result<Self, ConfigErrors> {
+        let flags = pairs
+            .iter()
+            .map(|&(name, text)| (name.into(), text.into()))
+            .collect();
+        let sources = Sources {
+            flags,
+            ..Sources::default()
+        };
+        Self::from_sources(mode, &sources).map(|loaded| loaded.config)
+    }
+
+    /// Reads every section before giving up on any, so that all mistakes are found.
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let server = Server::read(settings);
+        let cors = Cors::read(settings);
+        let limits = Limits::read(settings);
+        let guard = Guard::read(settings);
+        let session = SessionSettings::read(settings);
+        let upstream = Upstream::read(settings);
+        let personas = personas::read(settings);
+        let health = Health::read(settings);
+        let compat = Compat::read(settings);
+        let log = Log::read(settings);
+        Some(Self {
+            server: server?,
+            cors,
+            limits,
+            guard,
+            session: session?,
+            upstream: upstream?,
+            personas: personas?,
+            health: health?,
+            compat,
+            log: log?,
+        })
+    }
+
+    /// The rules between sections; those within one stand beside its fields.
+    fn check(&self, settings: &mut Settings) {
+        if self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {
+            settings.warn(
+                "server.drain_timeout",
+                "is shorter than one mint may take (upstream.max_wait and upstream.timeout): \
+                 a drain may cut callers off",
+            );
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Owns how the operator's personas are read.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use toml::de::{DeTable, DeValue};
+
+use super::Source;
+use super::complaint::nearest;
+use super::document::{line_of, table};
+use super::settings::Settings;
+use crate::domain::{Persona, PersonaName, Personas, session_object};
+
+/// The personas taken when the operator has written none.
+const COMPILED_IN: &str = include_str!("../../config/personas.toml");
+/// Read when no other file is named, and then only if it is there.
+const USUAL_FILE: &str = "config/personas.toml";
+const FILE: &str = "personas.file";
+const DEFAULT: &str = "personas.default";
+
+/// What a persona holds.
+const FIELDS: [&str; 4] = ["public", "role", "language", "session"];
+/// Instructions go upstream with every mint, and the provider ends at some 16,000 tokens.
+const LONGEST_INSTRUCTIONS: usize = 32 * 1024;
+
+/// Reads the personas that the settings name; `None` when some are wrong.
+pub(super) fn read(settings: &mut Settings) -> Option<Arc<Personas>> {
+    let default = settings.parsed(DEFAULT, PersonaName::parse);
+    let (path, text) = text(settings)?;
+    let document = Document { path, text };
+    let all = document.personas(settings)?;
+    let default = default?;
+    let names: Vec<_> = all.iter().map(|persona| persona.name.clone()).collect();
+    let personas = Personas::new(all, &default);
+    if personas.is_err() {
+        let close = nearest(default.as_str(), names.iter().map(PersonaName::as_str));
+        let message = format!("names a persona that {} does not hold", document.path);
+        settings.complain(DEFAULT, format_args!("{message}; the nearest is {close:?}"));
+    }
+    personas.map(Arc::new).ok()
+}
+
+/// The file that is to be read, by name, and its text.
+fn text(settings: &mut Settings) -> Option<(String, String)> {
+    let named = settings.text(FILE);
+    let path = if named.is_empty() { USUAL_FILE } else { &named };
+    match (settings.read)(Path::new(path)) {
+        Ok(text) => Some((path.into(), text)),
+        Err(error) if named.is_empty() && error.kind() == ErrorKind::NotFound => {
+            Some(("compiled-in personas.toml".into(), COMPILED_IN.into()))
+        }
+        Err(error) => {
+            let message = format!("{path} cannot be read: {}", error.kind());
+            settings.complain(FILE, message);
+            None
+        }
+    }
+}
+
+/// A file of personas, one in each table.
+struct Document {
+    path: String,
+    text: String,
+}
+
+/// Why a persona cannot serve.
+struct Fault(String);
+
+impl Document {
+    fn personas(&self, settings: &mut Settings) -> Option<Vec<Persona>> {
+        let tables = match table(&self.text) {
+            Ok(tables) => tables,
+            Err(flaws) => {
+                for flaw in flaws {
+                    settings.complain_of(FILE, &self.line(flaw.line), flaw.message);
+                }
+                return None;
+            }
+        };
+        let mut tables: Vec<_> = tables.iter().collect();
+        tables.sort_by_key(|(key, _)| key.span().start);
+        let mut personas = Vec::with_capacity(tables.len());
+        for (key, value) in &tables {
+            match persona(key.get_ref(), value.get_ref()) {
+                Ok(persona) => personas.push(persona),
+                Err(faults) => {
+                    let source = self.line(line_of(&self.text, key.span().start));
+                    for Fault(fault) in faults {
+                        let message = format!("persona {:?}: {fault}", key.get_ref());
+                        settings.complain_of(FILE, &source, message);
+                    }
+                }
+            }
+        }
+        (personas.len() == tables.len()).then_some(personas)
+    }
+
+    fn line(&self, line: usize) -> Source {
+        Source::File {
+            path: self.path.clone(),
+            line,
+        }
+    }
+}
+
+/// Reads one persona, or says all that is wrong with it.
+fn persona(name: &str, value: &DeValue<'_>) -> Result<Persona, Vec<Fault>> {
+    let DeValue::Table(table) = value else {
+        let message = format!("must be a table, written as [{}]", name.escape_debug());
+        return Err(vec![Fault(message)]);
+    };
+    let mut faults = unknown_fields(table);
+    let mut noted = |fault| faults.push(fault);
+    let name = PersonaName::parse(name).map_err(|error| noted(Fault(error.to_string())));
+    let public = flag(table, "public").map_err(&mut noted);
+    let role = word(table, "role").map_err(&mut noted);
+    let language = word(table, "language").map_err(&mut noted);
+    let session = session(table).map_err(&mut noted);
+    match (name, public, role, language, session) {
+        (Ok(name), Ok(public), Ok(role), Ok(language), Ok(session)) if faults.is_empty() => {
+            Ok(Persona {
+                name,
+                public,
+                role,
+                language,
+                session,
+            })
+        }
+        _ => Err(faults),
+    }
+}
+
+fn unknown_fields(table: &DeTable<'_>) -> Vec<Fault> {
+    let names = table.keys().map(|key| key.get_ref().as_ref());
+    names
+        .filter(|name| !FIELDS.contains(name))
+        .map(|name| {
+            let close = nearest(name, FIELDS);
+            let name = name.escape_debug();
+            Fault(format!(
+                "{name} is not a field of a persona; the nearest is {close} \
+                 (what goes to the provider stands under session)"
+            ))
+        })
+        .collect()
+}
+
+fn flag(table: &DeTable<'_>, name: &str) -> Result<bool, Fault> {
+    let wrong = || Fault(format!("{name} must be true or false, without quotes"));
+    let value = table.get(name).map(|value| value.get_ref());
+    value.map_or(Ok(false), |value| value.as_bool().ok_or_else(wrong))
+}
+
+fn word(table: &DeTable<'_>, name: &str) -> Result<Option<String>, Fault> {
+    let wrong = || Fault(format!("{name} must be text, in quotes, and not empty"));
+    let Some(value) = table.get(name) else {
+        return Ok(None);
+    };
+    let text = value.get_ref().as_str().filter(|text| !text.is_empty());
+    text.map(|text| Some(text.into())).ok_or_else(wrong)
+}
+
+/// The session object as it goes upstream: checked, and written out once.
+fn session(table: &DeTable<'_>) -> Result<Box<RawValue>, Fault> {
+    let value = table.get("session").map(|value| value.get_ref());
+    let Some(given @ DeValue::Table(_)) = value else {
+        let message =
+            "session is missing: write a table [name.session] with what the provider is to be told";
+        return Err(Fault(message.into()));
+    };
+    let mut session =
+        json(given).ok_or_else(|| Fault("session holds a number that JSON cannot hold".into()))?;
+    if session.get("type").is_some() {
+        return Err(Fault("session.type is set by the broker; remove it".into()));
+    }
+    let instructions = session.get("instructions").and_then(Value::as_str);
+    if instructions.is_some_and(|text| text.len() > LONGEST_INSTRUCTIONS) {
+        return Err(Fault("session.instructions must be at most 32 KiB".into()));
+    }
+    session["type"] = "realtime".into();
+    switch_off_turn_detection(&mut session);
+    session_object::check(&session).map_err(|fault| Fault(fault.to_string()))?;
+    to_raw_value(&session).map_err(|error| Fault(error.to_string()))
+}
+
+/// TOML has no null, which is how the provider wants push-to-talk to be written: we take `"none"`.
+fn switch_off_turn_detection(session: &mut Value) {
+    if let Some(turn) = session.pointer_mut("/audio/input/turn_detection")
+        && turn == "none"
+    {
+        *turn = Value::Null;
+    }
+}
+
+/// The same value in JSON; `None` when a number does not fit.
+fn json(value: &DeValue<'_>) -> Option<Value> {
+    Some(match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .ok()?
+            .into(),
+        DeValue::Float(number) => {
+            let number = number.as_str().parse().ok()?;
+            serde_json::Number::from_f64(number)?.into()
+        }
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Datetime(moment) => moment.to_string().into(),
+        DeValue::Array(items) => {
+            let items = items.iter().map(|item| json(item.get_ref()));
+            Value::Array(items.collect::<Option<_>>()?)
+        }
+        DeValue::Table(table) => {
+            let fields = table
+                .iter()
+                .map(|(key, value)| Some((key.get_ref().to_string(), json(value.get_ref())?)));
+            Value::Object(fields.collect::<Option<_>>()?)
+        }
+    })
+}
