@@ -88,8 +88,10 @@ impl fmt::Display for Path<'_> {
 /// Holds `value`, which stands at `path`, to `rule`.
 pub(super) fn obey(rule: &Rule, value: &Value, path: &Path<'_>) -> Result<(), Fault> {
     match (rule, value) {
-        (Rule::Anything, _) | (Rule::Null, Value::Null) | (Rule::Bool, Value::Bool(_)) => Ok(()),
-        (Rule::Text, Value::String(_)) => Ok(()),
+        (Rule::Anything, _)
+        | (Rule::Null, Value::Null)
+        | (Rule::Bool, Value::Bool(_))
+        | (Rule::Text, Value::String(_)) => Ok(()),
         (Rule::Shaped(fits, pattern), Value::String(text)) => fits(text)
             .then_some(())
             .ok_or_else(|| say::misshapen(path, pattern)),
@@ -184,13 +186,11 @@ fn by_type(
         Some(Value::String(found)) => found,
         Some(other) => return Err(say::wrong_type(&place, "a string", other)),
     };
-    match kinds.iter().find(|(name, _)| name == found) {
-        Some((_, fields)) => all_fields(fields, object, path),
-        None => {
-            let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
-            Err(say::unsupported(&place, found, &names))
-        }
+    if let Some((_, fields)) = kinds.iter().find(|(name, _)| name == found) {
+        return all_fields(fields, object, path);
     }
+    let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
+    Err(say::unsupported(&place, found, &names))
 }
 
 fn integer(got: i64, (least, most): (i64, i64), path: &Path<'_>) -> Result<(), Fault> {

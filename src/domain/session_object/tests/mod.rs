@@ -1,5 +1,10 @@
 //! Session objects in tables: what is accepted, what is refused, and in which words.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "tables read better when they hand over their objects"
+)]
+
 mod accepted;
 mod refused;
 

@@ -100,7 +100,7 @@ fn unknown_fields_are_refused_at_every_level() {
 }
 
 #[test]
-fn wrong_values_are_refused_where_they_stand() {
+fn wrong_values_in_audio_are_refused_where_they_stand() {
     refused(vec![
         invalid(
             output(json!({"voice": "nova"})),
@@ -138,6 +138,12 @@ fn wrong_values_are_refused_where_they_stand() {
             input(json!({"transcription": {"model": ""}})),
             "session.audio.input.transcription.model",
         ),
+    ]);
+}
+
+#[test]
+fn wrong_values_outside_audio_are_refused_where_they_stand() {
+    refused(vec![
         invalid(realtime(json!({"model": ""})), "session.model"),
         invalid(
             realtime(json!({"output_modalities": ["video"]})),
@@ -265,9 +271,15 @@ fn limits_are_kept_to_the_last_unit() {
             below,
             &format!("{detection}.prefix_padding_ms"),
         ),
+    ]);
+}
+
+#[test]
+fn rates_ratios_and_lengths_have_limits_too() {
+    refused(vec![
         (
             input(json!({"format": {"type": "audio/pcm", "rate": 16_000}})),
-            below,
+            "integer_below_min_value",
             "session.audio.input.format.rate",
         ),
         (
