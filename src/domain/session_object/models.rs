@@ -1,0 +1,56 @@
+//! Owns the names of the provider's models.
+
+/// Realtime models that exist, oldest last. `gpt-realtime` and `gpt-realtime-mini` end on 2027-01-20.
+pub const KNOWN_MODELS: &[&str] = &[
+    "gpt-realtime-2.1",
+    "gpt-realtime-2.1-mini",
+    "gpt-realtime-2",
+    "gpt-realtime-1.5",
+    "gpt-realtime",
+    "gpt-realtime-2025-08-28",
+    "gpt-realtime-mini",
+    "gpt-realtime-mini-2025-12-15",
+    "gpt-audio-1.5",
+    "gpt-audio-mini",
+];
+
+/// Shut down, though it looks like a snapshot of one that exists.
+const GONE: &[&str] = &["gpt-realtime-mini-2025-10-06"];
+
+/// Models that write down what they hear.
+const TRANSCRIPTION: &[&str] = &[
+    "whisper-1",
+    "gpt-transcribe",
+    "gpt-live-transcribe",
+    "gpt-4o-mini-transcribe",
+    "gpt-4o-transcribe",
+    "gpt-4o-transcribe-diarize",
+    "gpt-realtime-whisper",
+];
+
+/// True when a session can be opened with the model, or with the model that it is a dated snapshot of.
+pub fn known_model(name: &str) -> bool {
+    !GONE.contains(&name) && KNOWN_MODELS.contains(&undated(name))
+}
+
+/// True when it can transcribe a session's input.
+pub fn known_transcription_model(name: &str) -> bool {
+    TRANSCRIPTION.contains(&undated(name))
+}
+
+/// The name without the date at its end: `gpt-realtime-2026-01-31` is `gpt-realtime`.
+pub(super) fn undated(name: &str) -> &str {
+    const DATE: &[u8] = b"-0000-00-00";
+    let Some((base, date)) = name
+        .len()
+        .checked_sub(DATE.len())
+        .and_then(|at| name.split_at_checked(at))
+    else {
+        return name;
+    };
+    let is_date = date.bytes().zip(DATE).all(|(given, like)| match like {
+        b'0' => given.is_ascii_digit(),
+        dash => given == *dash,
+    });
+    if is_date { base } else { name }
+}

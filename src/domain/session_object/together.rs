@@ -1,0 +1,63 @@
+//! Owns the published rules that bind one field to another.
+
+use serde_json::Value;
+
+use super::models::{known_transcription_model, undated};
+use super::rule::Path;
+use super::{Fault, say};
+
+/// Checks what a rule about one field alone cannot see. The session has passed those rules already.
+pub(super) fn check(session: &Value) -> Result<(), Fault> {
+    let root = Path::Root("session");
+    tools(session, &root.field("tools"))?;
+    transcription(session, &root)
+}
+
+/// An MCP server has to be found somewhere.
+fn tools(session: &Value, path: &Path<'_>) -> Result<(), Fault> {
+    const PLACES: [&str; 3] = ["server_url", "connector_id", "tunnel_id"];
+    let tools = session["tools"].as_array().into_iter().flatten();
+    for (index, tool) in tools.enumerate() {
+        let is_lost = tool["type"] == "mcp" && PLACES.iter().all(|place| tool[place].is_null());
+        if is_lost {
+            let item = Path::Item(path, index);
+            return Err(say::missing(&item.field("server_url")));
+        }
+    }
+    Ok(())
+}
+
+/// Which options a transcription model has. Of a model that we do not know, nothing is said.
+fn transcription(session: &Value, root: &Path<'_>) -> Result<(), Fault> {
+    let input = &session["audio"]["input"];
+    let Some(model) = input["transcription"]["model"].as_str() else {
+        return Ok(());
+    };
+    if !known_transcription_model(model) {
+        return Ok(());
+    }
+    let (audio, base) = (root.field("audio"), undated(model));
+    let at = audio.field("input");
+    let place = at.field("transcription");
+    for option in ["languages", "keywords", "prompt", "delay"] {
+        if !input["transcription"][option].is_null() && !has_option(base, option) {
+            return Err(say::unfit(&place.field(option), option, model));
+        }
+    }
+    // The model commits turns only when it is told to, and the provider's default is to detect them.
+    let detects = input.get("turn_detection") != Some(&Value::Null);
+    if base == "gpt-realtime-whisper" && session["type"] == "transcription" && detects {
+        let place = at.field("turn_detection");
+        return Err(say::unfit(&place, "turn_detection", model));
+    }
+    Ok(())
+}
+
+fn has_option(model: &str, option: &str) -> bool {
+    match option {
+        "languages" | "keywords" => ["gpt-transcribe", "gpt-live-transcribe"].contains(&model),
+        "prompt" => !["gpt-realtime-whisper", "gpt-4o-transcribe-diarize"].contains(&model),
+        "delay" => model == "gpt-realtime-whisper",
+        _ => true,
+    }
+}

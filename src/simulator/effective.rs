@@ -1,0 +1,157 @@
+//! Owns the session that the provider answers with: what was asked, with its defaults filled in.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use crate::domain::random_bytes;
+
+/// The model of a session that names none.
+const DEFAULT_MODEL: &str = "gpt-realtime-2.1";
+
+/// The session as it will be. `asked` has passed the published rules.
+pub(super) fn effective(asked: Option<&Value>) -> Value {
+    let is_transcription = asked.is_some_and(|asked| asked["type"] == "transcription");
+    let mut session = if is_transcription {
+        transcription()
+    } else {
+        realtime()
+    };
+    if let Some(asked) = asked {
+        lay_over(&mut session, asked);
+    }
+    let detection = &mut session["audio"]["input"]["turn_detection"];
+    if detection["type"] == "semantic_vad" {
+        let asked = std::mem::replace(detection, semantic_vad());
+        lay_over(detection, &asked);
+    }
+    session
+}
+
+fn realtime() -> Value {
+    json!({
+        "type": "realtime",
+        "object": "realtime.session",
+        "id": session_id(),
+        "model": DEFAULT_MODEL,
+        "output_modalities": ["audio"],
+        "instructions": "You are a simulated assistant. Nobody listens, and nothing is said.",
+        "tools": [],
+        "tool_choice": "auto",
+        "max_output_tokens": "inf",
+        "tracing": null,
+        "truncation": "auto",
+        "prompt": null,
+        "expires_at": 0,
+        "audio": {
+            "input": input(),
+            "output": {"format": pcm(), "voice": "alloy", "speed": 1.0},
+        },
+        "include": null,
+    })
+}
+
+fn transcription() -> Value {
+    json!({
+        "type": "transcription",
+        "object": "realtime.transcription_session",
+        "id": session_id(),
+        "expires_at": 0,
+        "audio": {"input": input()},
+        "include": null,
+    })
+}
+
+fn input() -> Value {
+    json!({
+        "format": pcm(),
+        "transcription": null,
+        "noise_reduction": null,
+        "turn_detection": {
+            "type": "server_vad",
+            "threshold": 0.5,
+            "prefix_padding_ms": 300,
+            // Documented as 500, recorded as 200.
+            "silence_duration_ms": 200,
+            "idle_timeout_ms": null,
+            "create_response": true,
+            "interrupt_response": true,
+        },
+    })
+}
+
+fn semantic_vad() -> Value {
+    json!({
+        "type": "semantic_vad",
+        "eagerness": "auto",
+        "create_response": true,
+        "interrupt_response": true,
+    })
+}
+
+fn pcm() -> Value {
+    json!({"type": "audio/pcm", "rate": 24_000})
+}
+
+fn session_id() -> String {
+    format!("sess_sim_{}", URL_SAFE_NO_PAD.encode(random_bytes::<12>()))
+}
+
+/// Puts `asked` over the defaults in `base`, field by field. An object of another `type` has other defaults, so it
+/// takes the whole place. As deep as the rules let `asked` be where the defaults have objects too.
+fn lay_over(base: &mut Value, asked: &Value) {
+    let is_same_kind = asked.get("type").is_none_or(|kind| base["type"] == *kind);
+    match (base, asked) {
+        (Value::Object(base), Value::Object(asked)) if is_same_kind => {
+            for (name, value) in asked {
+                lay_over(base.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (base, asked) => *base = asked.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_stands_and_the_rest_is_filled_in() {
+        let session = effective(Some(&json!({
+            "type": "realtime",
+            "instructions": "Be brief.",
+            "audio": {"input": {"turn_detection": null}, "output": {"voice": {"id": "voice_1"}}},
+        })));
+        assert_eq!(session["instructions"], "Be brief.");
+        assert_eq!(session["model"], DEFAULT_MODEL);
+        assert_eq!(session["audio"]["input"]["turn_detection"], Value::Null);
+        assert_eq!(
+            session["audio"]["output"]["voice"],
+            json!({"id": "voice_1"})
+        );
+        assert_eq!(session["audio"]["output"]["speed"], 1.0);
+    }
+
+    #[test]
+    fn another_kind_brings_its_own_defaults() {
+        let session = effective(Some(&json!({"type": "realtime", "audio": {
+            "input": {
+                "turn_detection": {"type": "semantic_vad", "eagerness": "low"},
+                "format": {"type": "audio/pcmu"},
+            },
+        }})));
+        let input = &session["audio"]["input"];
+        assert_eq!(input["format"], json!({"type": "audio/pcmu"}));
+        let mut expected = semantic_vad();
+        expected["eagerness"] = json!("low");
+        assert_eq!(input["turn_detection"], expected);
+    }
+
+    #[test]
+    fn a_transcription_session_has_neither_model_nor_voice() {
+        let session = effective(Some(&json!({"type": "transcription"})));
+        assert_eq!(session["object"], "realtime.transcription_session");
+        assert!(session.get("model").is_none());
+        assert!(session["audio"].get("output").is_none());
+    }
+}

@@ -1,0 +1,172 @@
+//! Owns the ways in which the simulated provider can fail, as people write them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+
+use crate::domain::parse_duration;
+
+/// One way to fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `429`, `429:7`: too many requests; come back after so many seconds.
+    RateLimited {
+        /// Seconds in `Retry-After`, which may be missing.
+        retry_after: Option<u64>,
+    },
+    /// `quota`: 429 because the account has no credit.
+    QuotaExhausted,
+    /// `401`: the API key was revoked.
+    KeyRejected,
+    /// `403`: the country is not served.
+    Forbidden,
+    /// `400`: the request was refused.
+    BadRequest,
+    /// `500` … `599`: the provider is broken or overloaded.
+    ServerError(u16),
+    /// `slow:2s`: the ordinary answer, late.
+    Slow(Duration),
+    /// `hang`: no answer, ever; the connection stays open.
+    Hang,
+    /// `hang-mid-body`: the beginning of an answer, then nothing.
+    HangMidBody,
+    /// `garbage`: 200 with a body that is not JSON but says that it is.
+    Garbage,
+    /// `html`: 200 with a web page, as a captive portal answers.
+    Html,
+    /// `huge`: 200 with 10 MB of JSON.
+    Huge,
+    /// `expired`: a client secret that is over when it arrives.
+    ExpiredSecret,
+    /// `missing-value`: the ordinary answer without its client secret.
+    MissingValue,
+    /// `redirect:URL`: 307 to somewhere else.
+    Redirect(String),
+    /// `disconnect`: the connection is closed without an answer.
+    Disconnect,
+    /// `truncated`: the body ends before its announced length.
+    Truncated,
+}
+
+/// Why a text is not a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a fault is one of 400, 401, 403, 429, 429:SECONDS, 500 to 599, quota, slow:DURATION, hang, hang-mid-body, \
+     garbage, html, huge, expired, missing-value, redirect:URL, disconnect, truncated"
+)]
+pub struct FaultError;
+
+/// The faults that are a single word.
+const WORDS: [(&str, Fault); 14] = [
+    ("400", Fault::BadRequest),
+    ("401", Fault::KeyRejected),
+    ("403", Fault::Forbidden),
+    ("429", Fault::RateLimited { retry_after: None }),
+    ("quota", Fault::QuotaExhausted),
+    ("hang", Fault::Hang),
+    ("hang-mid-body", Fault::HangMidBody),
+    ("garbage", Fault::Garbage),
+    ("html", Fault::Html),
+    ("huge", Fault::Huge),
+    ("expired", Fault::ExpiredSecret),
+    ("missing-value", Fault::MissingValue),
+    ("disconnect", Fault::Disconnect),
+    ("truncated", Fault::Truncated),
+];
+
+impl FromStr for Fault {
+    type Err = FaultError;
+
+    fn from_str(text: &str) -> Result<Self, FaultError> {
+        if let Some((_, fault)) = WORDS.iter().find(|(word, _)| *word == text) {
+            return Ok(fault.clone());
+        }
+        let Some((word, rest)) = text.split_once(':') else {
+            let status = text.parse().map_err(|_| FaultError)?;
+            let is_server_error = (500..=599).contains(&status);
+            return is_server_error
+                .then_some(Self::ServerError(status))
+                .ok_or(FaultError);
+        };
+        match word {
+            "429" => {
+                let retry_after = Some(rest.parse().map_err(|_| FaultError)?);
+                Ok(Self::RateLimited { retry_after })
+            }
+            "slow" => parse_duration(rest).map(Self::Slow).map_err(|_| FaultError),
+            "redirect" if !rest.is_empty() && HeaderValue::from_str(rest).is_ok() => {
+                Ok(Self::Redirect(rest.to_owned()))
+            }
+            _ => Err(FaultError),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((word, _)) = WORDS.iter().find(|(_, fault)| fault == self) {
+            return formatter.write_str(word);
+        }
+        match self {
+            Self::RateLimited { retry_after } => {
+                write!(formatter, "429:{}", retry_after.unwrap_or_default())
+            }
+            Self::ServerError(status) => write!(formatter, "{status}"),
+            Self::Slow(delay) if delay.subsec_millis() == 0 => {
+                write!(formatter, "slow:{}s", delay.as_secs())
+            }
+            Self::Slow(delay) => write!(formatter, "slow:{}ms", delay.as_millis()),
+            Self::Redirect(target) => write!(formatter, "redirect:{target}"),
+            // Every other fault is a word, as the test below proves.
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_written_as_it_is_read() {
+        let words = WORDS.iter().map(|(word, _)| *word);
+        let others = [
+            "429:7",
+            "429:0",
+            "500",
+            "503",
+            "599",
+            "slow:2s",
+            "slow:250ms",
+            "redirect:http://127.0.0.1:1/x",
+        ];
+        for text in words.chain(others) {
+            let fault: Fault = text.parse().unwrap();
+            assert_eq!(fault.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_fault_is_refused() {
+        for wrong in [
+            "",
+            "200",
+            "404",
+            "499",
+            "600",
+            "429:",
+            "429:-1",
+            "429:soon",
+            "slow",
+            "slow:2",
+            "redirect:",
+            "redirect:a\nb",
+            "Hang",
+            "hang:1s",
+        ] {
+            assert_eq!(wrong.parse::<Fault>(), Err(FaultError), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Owns the sockets of the simulated provider.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::edge::Edge;
+use super::wire::Disconnect;
+
+/// Most connections at once; the next one waits.
+const MAX_CONNECTIONS: usize = 1024;
+/// How long a connection may wait for the head of its next request.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long to leave the machine alone when it has no more sockets to give.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// Answers connections, each in a task of its own.
+pub(super) struct Server {
+    pub(super) router: Router,
+    pub(super) edge: Arc<Edge>,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Server {
+    /// Serves until it is told to stop.
+    pub(super) async fn run(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let accepting = async {
+            while let Ok(place) = places.clone().acquire_owned().await {
+                let Ok((stream, _)) = listener.accept().await else {
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                };
+                self.edge.connections.add_one();
+                let (router, stop) = (self.router.clone(), self.stop.clone());
+                self.tasks.spawn(async move {
+                    stop.run_until_cancelled(converse(stream, router)).await;
+                    drop(place);
+                });
+            }
+        };
+        self.stop.run_until_cancelled(accepting).await;
+    }
+}
+
+async fn converse(stream: TcpStream, router: Router) {
+    // Answers are small and come one by one.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| respond(router.clone(), request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(TokioIo::new(stream), service);
+    // How a connection ended is the caller's business, and often the point of the test.
+    let _ = connection.await;
+}
+
+/// An error here makes hyper close the connection without writing anything.
+async fn respond(router: Router, request: hyper::Request<Incoming>) -> io::Result<Response> {
+    let response = router
+        .oneshot(request.map(Body::new))
+        .await
+        .unwrap_or_else(|never| match never {});
+    if response.extensions().get::<Disconnect>().is_some() {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    Ok(response)
+}
