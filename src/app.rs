@@ -163,9 +163,9 @@ impl App {
                 wait_ms = wait.as_millis(),
                 "draining: /readyz says so, requests are still served"
             );
-            first = timeout(wait, urgency.wait_for(at_least(Urgency::Finish)))
-                .await
-                .map_or(first, |_| *urgency.borrow());
+            // The delay is over, or somebody has grown impatient.
+            let _ = timeout(wait, urgency.wait_for(at_least(Urgency::Finish))).await;
+            first = *urgency.borrow();
         }
         ending.close.cancel();
         if first < Urgency::Now {
@@ -228,6 +228,7 @@ fn guard(settings: &Guard) -> GuardRules {
     let weights = Weights {
         refused: settings.weights.rate_limited,
         foreign_session: settings.weights.foreign_session,
+        forged_credential: 0.0,
         malformed: settings.weights.malformed,
         wrong_origin: settings.weights.wrong_origin,
     };

@@ -149,22 +149,18 @@ async fn online(config: &Config) -> Vec<Finding> {
         url.port_or_known_default().unwrap_or_default(),
     );
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match (bare, port).to_socket_addrs() {
-        Err(error) => {
-            return vec![finding(
-                "dns",
-                State::Broken,
-                &format!("{host} has no address: {error}"),
-            )];
-        }
-        Ok(mut addresses) if addresses.next().is_none() => {
-            return vec![finding(
-                "dns",
-                State::Broken,
-                &format!("{host} has no address"),
-            )];
-        }
-        Ok(_) => {}
+    let found = (bare, port)
+        .to_socket_addrs()
+        .map(|mut addresses| addresses.next().is_some());
+    if !found.as_ref().is_ok_and(|found| *found) {
+        let why = found
+            .err()
+            .map_or_else(String::new, |error| format!(": {error}"));
+        return vec![finding(
+            "dns",
+            State::Broken,
+            &format!("{host} has no address{why}"),
+        )];
     }
     let mut findings = vec![finding(
         "dns",

@@ -34,12 +34,12 @@ impl Policies {
     /// wide network.
     pub const IN_ORDER: Self = Self {
         token: Pair {
-            narrow: PolicyId(0),
-            wide: PolicyId(1),
+            narrow: PolicyId::at(0),
+            wide: PolicyId::at(1),
         },
         refresh: Pair {
-            narrow: PolicyId(2),
-            wide: PolicyId(3),
+            narrow: PolicyId::at(2),
+            wide: PolicyId::at(3),
         },
     };
 }

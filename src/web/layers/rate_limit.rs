@@ -106,17 +106,28 @@ pub(super) async fn offend(state: &AppState, caller: &Caller, offence: Offence) 
             state.audit.record(
                 Event::SuspiciousActivity,
                 caller,
-                &json!({ "offence": offence.as_str() }),
+                &json!({ "offence": name(offence) }),
             );
         }
         Ok(Some(block)) => {
             let details = json!({
-                "offence": offence.as_str(), "network": block.network.to_string(),
+                "offence": name(offence), "network": block.network.to_string(),
                 "seconds": block.lasts.as_secs(), "repetition": block.repetition,
             });
             state.audit.record(Event::ClientBlocked, caller, &details);
         }
         Err(error) => log_failure(Err(error)),
+    }
+}
+
+/// What a record calls an offence.
+const fn name(offence: Offence) -> &'static str {
+    match offence {
+        Offence::Refused => "rate_limited",
+        Offence::ForeignSession => "foreign_session",
+        Offence::ForgedCredential => "forged_credential",
+        Offence::Malformed => "malformed",
+        Offence::WrongOrigin => "wrong_origin",
     }
 }
 
