@@ -11,7 +11,7 @@ pub mod state;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::limit::PolicyId;
@@ -46,10 +46,7 @@ impl Policies {
 
 /// Every path, and the layers around them.
 pub fn router(state: &AppState) -> Router {
-    let (api, document) = described(state.face.get_token, |paid, pair| {
-        guarded(paid, pair, state)
-    })
-    .split_for_parts();
+    let (api, document) = described(state).split_for_parts();
     let base = state.face.server.base_path.clone();
     let document = openapi::complete(document, &base);
     let api = api.route(
@@ -64,30 +61,34 @@ pub fn router(state: &AppState) -> Router {
     wrap(api, state)
 }
 
-/// The routes with their descriptions; `guard` puts the guards around the paid ones.
-fn described(
-    get_token: bool,
-    guard: impl Fn(OpenApiRouter<AppState>, Pair) -> OpenApiRouter<AppState>,
-) -> OpenApiRouter<AppState> {
-    let mut opening = OpenApiRouter::new()
-        .routes(routes!(token::open))
-        .routes(routes!(compat::client_secrets))
-        .routes(routes!(compat::old_session));
-    if get_token {
-        opening = opening.routes(routes!(compat::get_token));
-    }
-    let refreshing = OpenApiRouter::new().routes(routes!(refresh::refresh));
-    OpenApiRouter::with_openapi(openapi::introduction())
-        .merge(guard(opening, Policies::IN_ORDER.token))
-        .merge(guard(refreshing, Policies::IN_ORDER.refresh))
+/// The routes with their descriptions.
+fn described(state: &AppState) -> OpenApiRouter<AppState> {
+    let opens = |route| guarded(route, Policies::IN_ORDER.token, state);
+    let refreshes = |route| guarded(route, Policies::IN_ORDER.refresh, state);
+    let mut router = OpenApiRouter::with_openapi(openapi::introduction())
+        .routes(opens(routes!(token::open)))
+        .routes(refreshes(routes!(refresh::refresh)))
+        .routes(opens(routes!(compat::client_secrets)))
+        .routes(opens(routes!(compat::old_session)))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
-        .routes(routes!(health::readyz))
+        .routes(routes!(health::readyz));
+    if state.face.get_token {
+        router = router.routes(opens(routes!(compat::get_token)));
+    }
+    router
 }
 
-/// Around the paid routes only, so that probes, preflights and unknown paths are free. Origin first: pages that may
-/// not call use up nobody's allowance.
-fn guarded(paid: OpenApiRouter<AppState>, pair: Pair, state: &AppState) -> OpenApiRouter<AppState> {
-    paid.route_layer(from_fn_with_state((state.clone(), pair), rate_limit::limit))
-        .route_layer(from_fn_with_state(state.clone(), origin::guard))
+/// The guards around one paid route and its method only, so that probes, preflights, unknown paths and wrong methods
+/// are free. Origin first: pages that may not call use up nobody's allowance.
+fn guarded(
+    route: UtoipaMethodRouter<AppState>,
+    pair: Pair,
+    state: &AppState,
+) -> UtoipaMethodRouter<AppState> {
+    route.map(|methods| {
+        methods
+            .route_layer(from_fn_with_state((state.clone(), pair), rate_limit::limit))
+            .route_layer(from_fn_with_state(state.clone(), origin::guard))
+    })
 }

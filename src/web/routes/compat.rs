@@ -25,6 +25,7 @@ pub struct ClientSecretRequest {
     /// How long the secret should live. Only ever shortens what the operator allows.
     expires_after: Option<ExpiresAfter>,
     /// The session settings an SDK sends along. Accepted and not used: the operator's persona decides.
+    #[expect(dead_code, reason = "read only so that an SDK may send it")]
     session: Option<Map<String, Value>>,
 }
 

@@ -1,0 +1,245 @@
+//! A whole broker in memory, and callers for it.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use token_broker::app::App;
+use token_broker::clock::{Clock, ManualClock, Timestamp};
+use token_broker::config::{Config, Mode};
+use token_broker::domain::{ClientSecret, UpstreamSession};
+use token_broker::upstream::{MintOrder, Minter, Probe, UpstreamError};
+use token_broker::web::layers::arrival::Peer;
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+/// The page that may call in every test.
+pub const PAGE: &str = "https://app.example.com";
+/// When every test begins: 2022-01-01T00:00:00Z.
+pub const START: Timestamp = Timestamp::from_seconds(1_640_995_200);
+
+pub struct TestApp {
+    pub app: App,
+    pub clock: Arc<ManualClock>,
+    pub minter: Arc<ScriptedMinter>,
+    pub router: Router,
+    events: Arc<Mutex<Vec<Value>>>,
+}
+
+impl TestApp {
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these settings over those that every test has.
+    pub fn with(settings: &[(&str, &str)]) -> Self {
+        let usual = [("upstream.api_key", "sk-test"), ("cors.allowed_origins", PAGE), ("personas.file", PERSONAS)];
+        let all: Vec<_> = usual.iter().chain(settings).copied().collect();
+        let config = Config::from_pairs(Mode::Serve, &all).unwrap();
+        let clock = Arc::new(ManualClock::at(START));
+        let minter = Arc::new(ScriptedMinter::new(Arc::clone(&clock)));
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&events);
+        let sink = move |line: &str| written.lock().unwrap().push(serde_json::from_str(line).unwrap());
+        let app = App::assemble(&config, Arc::<ManualClock>::clone(&clock), Arc::<ScriptedMinter>::clone(&minter), Box::new(sink));
+        let router = app.router();
+        Self { app, clock, minter, router, events }
+    }
+
+    pub fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    pub fn call(&self, method: Method, path: &str) -> Call {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().unwrap();
+        request.extensions_mut().insert(Peer(SocketAddr::from(([203, 0, 113, 7], 50_000))));
+        Call { router: self.router.clone(), request }.header("host", "broker.example.com")
+    }
+
+    /// Opens a session and gives its id.
+    pub async fn open(&self) -> String {
+        let answer = self.post("/token").send().await;
+        assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.json);
+        answer.json["sessionId"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn refresh(&self, session_id: &str) -> Answer {
+        self.post("/refresh-token").json(&serde_json::json!({ "sessionId": session_id })).send().await
+    }
+
+    /// The audit events so far that are called `event`.
+    pub fn events(&self, event: &str) -> Vec<Value> {
+        self.events.lock().unwrap().iter().filter(|line| line["event"] == event).cloned().collect()
+    }
+
+    pub fn all_events(&self) -> Vec<Value> {
+        self.events.lock().unwrap().clone()
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+/// Personas that only tests know.
+const PERSONAS: &str = "tests/api/personas.toml";
+
+/// A request on its way.
+pub struct Call {
+    router: Router,
+    request: Request<Body>,
+}
+
+impl Call {
+    pub fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+        self.request.headers_mut().append(name, value.as_ref().try_into().unwrap());
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.request.headers_mut().remove(name);
+        self
+    }
+
+    pub fn origin(self, origin: &str) -> Self {
+        self.header("origin", origin)
+    }
+
+    pub fn from(mut self, address: &str) -> Self {
+        let address: IpAddr = address.parse().unwrap();
+        self.request.extensions_mut().insert(Peer(SocketAddr::new(address, 50_000)));
+        self
+    }
+
+    pub fn body(mut self, content_type: &str, body: impl Into<Body>) -> Self {
+        *self.request.body_mut() = body.into();
+        if content_type.is_empty() { self } else { self.header("content-type", content_type) }
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    pub async fn send(self) -> Answer {
+        let response = self.router.oneshot(self.request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, text, json }
+    }
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+    pub json: Value,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn code(&self) -> &str {
+        self.json["error"]["code"].as_str().unwrap_or_else(|| panic!("no code in {}", self.text))
+    }
+
+    pub fn retry_after(&self) -> u64 {
+        self.header("retry-after").unwrap().parse().unwrap()
+    }
+
+    /// Asserts status and code at once.
+    #[track_caller]
+    pub fn is(&self, status: u16, code: &str) {
+        assert_eq!((self.status.as_u16(), self.code()), (status, code), "{}", self.text);
+    }
+}
+
+/// A minter that does as it is told.
+pub struct ScriptedMinter {
+    clock: Arc<ManualClock>,
+    script: Mutex<VecDeque<UpstreamError>>,
+    orders: Mutex<Vec<MintOrder>>,
+    probes: Mutex<u32>,
+    gate: Semaphore,
+}
+
+impl ScriptedMinter {
+    fn new(clock: Arc<ManualClock>) -> Self {
+        let (script, orders, probes) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { clock, script, orders, probes, gate: Semaphore::new(Semaphore::MAX_PERMITS) }
+    }
+
+    /// The next mint fails so.
+    pub fn fail(&self, error: UpstreamError) {
+        self.script.lock().unwrap().push_back(error);
+    }
+
+    /// Mints wait from now on.
+    pub fn hold(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    /// As many mints as `count` go on.
+    pub fn let_through(&self, count: usize) {
+        self.gate.add_permits(count);
+    }
+
+    pub fn orders(&self) -> Vec<MintOrder> {
+        self.orders.lock().unwrap().clone()
+    }
+
+    /// How many mints were asked for.
+    pub fn asked(&self) -> usize {
+        self.orders.lock().unwrap().len()
+    }
+
+    pub fn probes(&self) -> u32 {
+        *self.probes.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl Minter for ScriptedMinter {
+    async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError> {
+        let number = {
+            let mut orders = self.orders.lock().unwrap();
+            orders.push(order.clone());
+            orders.len()
+        };
+        self.gate.acquire().await.unwrap().forget();
+        if let Some(error) = self.script.lock().unwrap().pop_front() {
+            return Err(error);
+        }
+        let summary = UpstreamSession {
+            id: Some(format!("sess_{number}")),
+            model: Some("gpt-realtime-2.1".into()),
+            voice: Some("marin".into()),
+        };
+        let (now, tick) = (self.clock.now().plus(order.lifetime), self.clock.tick().plus(order.lifetime));
+        Ok(ClientSecret::new(format!("ek_test_{number}").into(), now, tick, summary))
+    }
+
+    async fn probe(&self) -> Result<Probe, UpstreamError> {
+        *self.probes.lock().unwrap() += 1;
+        match self.script.lock().unwrap().pop_front() {
+            Some(error) => Err(error),
+            None => Ok(Probe { latency: Duration::from_millis(120), upstream_time: None }),
+        }
+    }
+}
