@@ -98,10 +98,10 @@ fn read(body: &[u8]) -> Result<Vec<Planned>, Misread> {
     if entries.len() > MAX_PLANNED {
         return Err(Misread::Long);
     }
-    entries.into_iter().map(planned).collect()
+    entries.iter().map(planned).collect()
 }
 
-fn planned(entry: Entry) -> Result<Planned, Misread> {
+fn planned(entry: &Entry) -> Result<Planned, Misread> {
     let times = match entry.times {
         Some(0) => return Err(Misread::Never),
         Some(times) => Times::Exactly(times),

@@ -25,6 +25,13 @@ pub(super) fn effective(asked: Option<&Value>) -> Value {
         let asked = std::mem::replace(detection, semantic_vad());
         lay_over(detection, &asked);
     }
+    // A custom voice is asked for as an object and answered as its id.
+    let voice = session.pointer_mut("/audio/output/voice");
+    if let Some(voice) = voice
+        && voice.is_object()
+    {
+        *voice = voice["id"].take();
+    }
     session
 }
 
@@ -125,10 +132,7 @@ mod tests {
         assert_eq!(session["instructions"], "Be brief.");
         assert_eq!(session["model"], DEFAULT_MODEL);
         assert_eq!(session["audio"]["input"]["turn_detection"], Value::Null);
-        assert_eq!(
-            session["audio"]["output"]["voice"],
-            json!({"id": "voice_1"})
-        );
+        assert_eq!(session["audio"]["output"]["voice"], "voice_1");
         assert_eq!(session["audio"]["output"]["speed"], 1.0);
     }
 

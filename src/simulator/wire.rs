@@ -40,7 +40,7 @@ pub(super) fn hang_mid_body() -> Response {
 pub(super) fn truncated() -> Response {
     let mut response = answer(Broken {
         chunks: Box::new(iter::once(Bytes::from_static(BEGIN))),
-        ending: Ending::Close,
+        ending: Ending::Cut,
     });
     let announced = HeaderValue::from(BEGIN.len() + 1000);
     let headers = response.headers_mut();
@@ -59,7 +59,7 @@ pub(super) fn huge() -> Response {
                 .chain(padding)
                 .chain(iter::once(Bytes::from_static(END))),
         ),
-        ending: Ending::Close,
+        ending: Ending::Whole,
     })
 }
 
@@ -92,9 +92,13 @@ struct Broken {
     ending: Ending,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Ending {
-    Close,
+    /// As it should be.
+    Whole,
+    /// After what came before has been sent: hyper sends nothing of an answer that it finds broken at once.
+    Cut,
+    /// Never.
     Hang,
 }
 
@@ -104,13 +108,20 @@ impl hyper::body::Body for Broken {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.chunks.next() {
-            Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+        if let Some(chunk) = self.chunks.next() {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match self.ending {
+            Ending::Whole => Poll::Ready(None),
+            Ending::Cut => {
+                self.ending = Ending::Whole;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             // Nobody wakes this again: the connection ends when the caller leaves, or the simulator.
-            None if self.ending == Ending::Hang => Poll::Pending,
-            None => Poll::Ready(None),
+            Ending::Hang => Poll::Pending,
         }
     }
 }
