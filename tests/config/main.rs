@@ -30,10 +30,17 @@ fn read(path: &Path) -> Result<String, Error> {
         "certificate" => Ok("-----BEGIN CERTIFICATE-----\n".into()),
         "locked" => Err(ErrorKind::PermissionDenied.into()),
         "broken.toml" => Ok(format!("[default]\npublic = true\nkey = \"{CANARY}\n")),
+        "long.toml" => Ok(instructions_of(32 * 1024 + 1)),
+        "just-short-enough.toml" => Ok(instructions_of(32 * 1024)),
         "personas.toml" => Ok(PERSONAS.into()),
         "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
         _ => Err(ErrorKind::NotFound.into()),
     }
+}
+
+fn instructions_of(bytes: usize) -> String {
+    let instructions = CANARY.repeat(bytes)[..bytes].to_owned();
+    format!("[default.session]\ninstructions = '{instructions}'\nmodel = 'gpt-realtime-2.1'\n")
 }
 
 const PERSONAS: &str = r#"

@@ -269,3 +269,14 @@ fn personas_are_refused_by_name_and_field() {
         assert!(text.contains(says), "{says}: {text}");
     }
 }
+
+#[test]
+fn instructions_have_a_longest_length() {
+    let with = |path| good_and(&[("BROKER_PERSONAS__FILE", path)]);
+    serve(&with("just-short-enough.toml"));
+    let text = refusal(Mode::Serve, &with("long.toml"));
+    assert!(
+        text.contains("persona \"default\": session.instructions must be at most 32 KiB"),
+        "{text}"
+    );
+}
