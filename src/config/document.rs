@@ -47,7 +47,7 @@ pub(super) fn table(text: &str) -> Result<DeTable<'_>, Vec<Flaw>> {
 /// The line, from 1, on which the byte at `offset` stands.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     let before = &text.as_bytes()[..offset.min(text.len())];
-    before.iter().filter(|&&byte| byte == b'\n').count() + 1
+    before.split(|&byte| byte == b'\n').count()
 }
 
 fn column_of(text: &str, offset: usize) -> usize {

@@ -26,11 +26,13 @@ const SHORT_NAMES: &[(&str, &str)] = &[
 ];
 
 /// The variable that sets `setting`: `BROKER_LIMITS__TOKEN` for `limits.token`.
+#[must_use]
 pub fn environment_name(setting: &str) -> String {
     format!("{PREFIX}{}", setting.replace('.', "__").to_uppercase())
 }
 
 /// The variable that users and platforms already have for `setting`, if there is one.
+#[must_use]
 pub fn short_name(setting: &str) -> Option<&'static str> {
     let mut names = SHORT_NAMES.iter();
     names
@@ -61,7 +63,7 @@ fn set_by_own_name(settings: &mut Settings, name: &str, text: &str) {
         .iter()
         .find(|entry| environment_name(&entry.name) == name);
     if let Some(entry) = known {
-        let (setting, value) = (entry.name.clone(), entry.default.from_text(text));
+        let (setting, value) = (entry.name.clone(), entry.default.parse(text));
         settings.set(&setting, value, source);
     } else if !is_injected_by_kubernetes(name, text) {
         let names: Vec<_> = entries
@@ -78,7 +80,7 @@ fn set_by_short_name(settings: &mut Settings, setting: &str, name: &str, text: &
     let Some(entry) = settings.entry(setting) else {
         return;
     };
-    let value = entry.default.from_text(&translated(setting, text));
+    let value = entry.default.parse(&translated(setting, text));
     let twice = match (&entry.source, &value) {
         (Source::Environment(other), Ok(value)) if *value != entry.value => Some(other.clone()),
         _ => None,

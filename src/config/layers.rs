@@ -19,7 +19,7 @@ pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
         let source = Source::Flag(name.clone());
         match settings.entry(name) {
             Some(entry) => {
-                let value = entry.default.from_text(text);
+                let value = entry.default.parse(text);
                 settings.set(name, value, source);
             }
             None => settings.refuse_unknown(name, &source),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Source;
@@ -150,7 +151,7 @@ fn unknown_fields(table: &DeTable<'_>) -> Vec<Fault> {
 
 fn flag(table: &DeTable<'_>, name: &str) -> Result<bool, Fault> {
     let wrong = || Fault(format!("{name} must be true or false, without quotes"));
-    let value = table.get(name).map(|value| value.get_ref());
+    let value = table.get(name).map(Spanned::get_ref);
     value.map_or(Ok(false), |value| value.as_bool().ok_or_else(wrong))
 }
 
@@ -165,7 +166,7 @@ fn word(table: &DeTable<'_>, name: &str) -> Result<Option<String>, Fault> {
 
 /// The session object as it goes upstream: checked, and written out once.
 fn session(table: &DeTable<'_>) -> Result<Box<RawValue>, Fault> {
-    let value = table.get("session").map(|value| value.get_ref());
+    let value = table.get("session").map(Spanned::get_ref);
     let Some(given @ DeValue::Table(_)) = value else {
         let message =
             "session is missing: write a table [name.session] with what the provider is to be told";

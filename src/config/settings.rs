@@ -256,7 +256,7 @@ impl Settings {
     pub(super) fn rate(&mut self, name: &str) -> Rate {
         const PLACEHOLDER: Rate = Rate {
             limit: 1,
-            window: Duration::from_mins(1),
+            window: Duration::from_secs(60),
         };
         self.parsed(name, Rate::parse).unwrap_or(PLACEHOLDER)
     }
@@ -321,7 +321,7 @@ fn spelled(duration: Duration) -> String {
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
     let whole = units
         .iter()
-        .find(|(_, each)| millis > 0 && millis % each == 0);
+        .find(|(_, each)| millis > 0 && millis.is_multiple_of(*each));
     whole.map_or_else(
         || format!("{millis}ms"),
         |(unit, each)| format!("{}{unit}", millis / each),

@@ -38,7 +38,7 @@ impl Value {
         match (self, Self::of(value)) {
             (Self::List(_), Some(Self::Text(text))) => Ok(Self::List(split(&text))),
             (Self::Fraction(_), Some(Self::Whole(_))) => match value {
-                DeValue::Integer(number) => self.from_text(number.as_str()),
+                DeValue::Integer(number) => self.parse(number.as_str()),
                 _ => Err(self.expected()),
             },
             (kind, Some(value)) if kind.is_like(&value) => Ok(value),
@@ -48,7 +48,7 @@ impl Value {
 
     /// Reads a text as the kind that `self`, the default, is; else says what it must be. What is text by default
     /// stays text, so that a secret made of digits is not taken for a number.
-    pub(super) fn from_text(&self, text: &str) -> Result<Self, &'static str> {
+    pub(super) fn parse(&self, text: &str) -> Result<Self, &'static str> {
         let value = match self {
             Self::Text(_) => Some(Self::Text(text.into())),
             Self::Whole(_) => text.trim().parse().ok().map(Self::Whole),

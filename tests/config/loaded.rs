@@ -1,0 +1,173 @@
+//! What comes out: defaults, personas, modes, warnings.
+
+use std::time::Duration;
+
+use token_broker::config::{HealthDetails, IpBinding, LogFormat};
+
+use super::*;
+
+#[test]
+fn the_defaults_are_the_promised_ones() {
+    let config = serve(&good_and(&[])).config;
+    let seconds = Duration::from_secs;
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.base_path, "");
+    assert!(config.server.hosts.is_empty() && config.server.trusted_proxies.is_empty());
+    assert!(
+        !config.server.require_origin && !config.limits.ietf_fields && !config.compat.get_token
+    );
+    assert_eq!(config.server.max_connections, 16384);
+    assert_eq!(config.server.header_timeout, seconds(10));
+    assert_eq!(config.server.body_timeout, seconds(10));
+    assert_eq!(config.server.write_timeout, seconds(10));
+    assert_eq!(
+        (config.server.drain_delay, config.server.drain_timeout),
+        (seconds(1), seconds(25))
+    );
+    assert_eq!(config.limits.token.to_string(), "10/60s");
+    assert_eq!(config.limits.refresh.to_string(), "30/60s");
+    assert_eq!(config.limits.token_network.to_string(), "200/60s");
+    assert_eq!(config.limits.refresh_network.to_string(), "600/60s");
+    assert_eq!(
+        (config.limits.capacity, config.guard.capacity),
+        (262_144, 65_536)
+    );
+    assert!((config.guard.threshold - 3.0).abs() < f64::EPSILON);
+    assert_eq!(config.guard.decay, seconds(600));
+    assert_eq!(
+        (config.guard.block, config.guard.block_max),
+        (seconds(900), seconds(86_400))
+    );
+    assert!((config.guard.weights.rate_limited - 1.0).abs() < f64::EPSILON);
+    assert!((config.guard.weights.wrong_origin - 0.25).abs() < f64::EPSILON);
+    assert_eq!(config.session.token_seconds, 60);
+    assert_eq!(config.session.min_refresh_interval, seconds(10));
+    assert_eq!(
+        (config.session.max_refreshes, config.session.max_age),
+        (120, seconds(3600))
+    );
+    assert_eq!(
+        (config.session.max_live, config.session.max_total),
+        (20, 100_000)
+    );
+    assert_eq!(config.session.ip_binding, IpBinding::Auto);
+    assert_eq!(
+        config.upstream.base_url.as_str(),
+        "https://api.openai.com/v1"
+    );
+    assert_eq!(
+        (config.upstream.connect_timeout, config.upstream.timeout),
+        (seconds(3), seconds(10))
+    );
+    assert_eq!(
+        (
+            config.upstream.max_in_flight,
+            config.upstream.mints_per_second
+        ),
+        (256, 50)
+    );
+    assert_eq!(config.upstream.max_wait, Duration::from_millis(250));
+    assert_eq!(config.upstream.probe_interval, seconds(30));
+    assert!(config.upstream.ca_file.is_none() && config.upstream.project.is_none());
+    assert_eq!(
+        (config.health.details, config.log.format),
+        (HealthDetails::Auto, LogFormat::Auto)
+    );
+    assert_eq!(config.log.filter, "info");
+}
+
+#[test]
+fn the_compiled_in_persona_speaks_and_is_public() {
+    let config = serve(&good_and(&[])).config;
+    let persona = config.personas.default_persona();
+    assert!(persona.public && persona.name.as_str() == "default");
+    let session: serde_json::Value = serde_json::from_str(persona.session.get()).unwrap();
+    assert_eq!(session["type"], "realtime");
+    assert_eq!(session["model"], "gpt-realtime-2.1");
+    assert_eq!(session["audio"]["output"]["voice"], "marin");
+    assert_eq!(
+        session["audio"]["input"]["noise_reduction"]["type"],
+        "near_field"
+    );
+    assert!(session["instructions"].as_str().unwrap().len() > 100);
+}
+
+#[test]
+fn personas_keep_the_operators_order_and_can_be_push_to_talk() {
+    let more = [
+        ("BROKER_PERSONAS__FILE", "personas.toml"),
+        ("BROKER_PERSONAS__DEFAULT", "adam"),
+    ];
+    let personas = serve(&good_and(&more)).config.personas;
+    let names: Vec<_> = personas
+        .iter()
+        .map(|persona| persona.name.as_str())
+        .collect();
+    assert_eq!(names, ["zoe", "adam"]);
+    assert_eq!(personas.default_persona().name.as_str(), "adam");
+    let zoe = personas.named("zoe").unwrap();
+    assert!(zoe.session.get().contains(r#""turn_detection":null"#));
+    assert_eq!(
+        (zoe.role.as_deref(), zoe.language.as_deref()),
+        (Some("student"), Some("es"))
+    );
+}
+
+#[test]
+fn dev_mode_needs_nothing_and_lets_localhost_in() {
+    let config = Config::from_pairs(Mode::Dev, &[("limits.token", "2/60s")]).unwrap();
+    assert_eq!(config.limits.token.limit, 2);
+    assert!(config.upstream.api_key.is_none());
+    assert_eq!(config.server.hosts, ["localhost", "127.0.0.1", "[::1]"]);
+    let origins = config.cors.allowed_origins;
+    assert!(origins.admit(b"http://localhost:5173").is_some());
+    assert!(origins.admit(b"https://app.example.com").is_none());
+}
+
+#[test]
+fn dev_mode_only_warns_of_what_is_unsafe_elsewhere() {
+    let sources = sources(&[
+        ("ALLOWED_ORIGINS", "*"),
+        ("OPENAI_BASE_URL", "http://simulator:9090/v1"),
+        ("BROKER_SERVER__TRUSTED_PROXIES", "0.0.0.0/0"),
+    ]);
+    let loaded = Config::from_sources(Mode::Dev, &sources).unwrap();
+    assert!(loaded.config.cors.allowed_origins.allows_any());
+    assert_eq!(loaded.warnings.len(), 3, "{:?}", loaded.warnings);
+    let text = refusal(Mode::Serve, &sources);
+    for name in [
+        "cors.allowed_origins",
+        "upstream.base_url",
+        "server.trusted_proxies",
+    ] {
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn what_is_probably_not_meant_is_warned_of() {
+    for (name, text, says) in [
+        (
+            "BROKER_SERVER__LISTEN",
+            "0.0.0.0",
+            "every caller shares one address",
+        ),
+        ("BROKER_GUARD__NEVER_BLOCK", "0.0.0.0/0", "the guard is off"),
+        (
+            "BROKER_SESSION__MIN_REFRESH_INTERVAL",
+            "2m",
+            "secrets end before",
+        ),
+        ("OPENAI_BASE_URL", "https://api.openai.com", "ends with /v1"),
+        (
+            "BROKER_UPSTREAM__TIMEOUT",
+            "30s",
+            "a drain may cut callers off",
+        ),
+    ] {
+        let warnings = serve(&good_and(&[(name, text)])).warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains(says), "{warnings:?}");
+    }
+    assert!(serve(&good_and(&[])).warnings.is_empty());
+}

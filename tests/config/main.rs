@@ -1,0 +1,114 @@
+//! The settings as operators meet them: sources, refusals, examples.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+use std::io::{Error, ErrorKind};
+use std::path::Path;
+
+use token_broker::config::{Config, Loaded, Mode, SettingsFile, Sources};
+
+mod example;
+mod loaded;
+mod refused;
+mod sources;
+
+const CANARY: &str = "canary7f3a";
+const KEY: (&str, &str) = ("OPENAI_API_KEY", "sk-canary7f3a");
+const ORIGINS: (&str, &str) = ("ALLOWED_ORIGINS", "https://app.example.com");
+
+/// Files as the tests see them: no state of the machine.
+fn read(path: &Path) -> Result<String, Error> {
+    match path.to_str().unwrap() {
+        "key" | "/run/secrets/openai" => Ok("sk-canary7f3a\n".into()),
+        "windows-key" => Ok("sk-canary7f3a\r\n".into()),
+        "digits" => Ok("0123456789\n".into()),
+        "two-lines" => Ok("sk-canary7f3a\nsk-canary7f3a\n".into()),
+        "empty" => Ok("\n".into()),
+        "no-certificate" => Ok(CANARY.into()),
+        "certificate" => Ok("-----BEGIN CERTIFICATE-----\n".into()),
+        "locked" => Err(ErrorKind::PermissionDenied.into()),
+        "broken.toml" => Ok(format!("[default]\npublic = true\nkey = \"{CANARY}\n")),
+        "long.toml" => Ok(instructions_of(32 * 1024 + 1)),
+        "just-short-enough.toml" => Ok(instructions_of(32 * 1024)),
+        "personas.toml" => Ok(PERSONAS.into()),
+        "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
+        _ => Err(ErrorKind::NotFound.into()),
+    }
+}
+
+fn instructions_of(bytes: usize) -> String {
+    let instructions = CANARY.repeat(bytes)[..bytes].to_owned();
+    format!("[default.session]\ninstructions = '{instructions}'\nmodel = 'gpt-realtime-2.1'\n")
+}
+
+const PERSONAS: &str = r#"
+[zoe]
+public = true
+role = "student"
+language = "es"
+[zoe.session]
+model = "gpt-realtime-2.1"
+audio.input.turn_detection = "none"
+
+[adam.session]
+model = "gpt-realtime-2.1"
+"#;
+
+const BAD_PERSONAS: &str = r#"
+[Tutor]
+pubic = true
+language = 5
+[Tutor.session]
+type = "realtime"
+
+[empty]
+public = "yes"
+"#;
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |&(name, text): &(&str, &str)| (name.into(), text.into());
+    pairs.iter().map(owned).collect()
+}
+
+fn file(text: &str) -> SettingsFile {
+    SettingsFile {
+        path: "config/broker.toml".into(),
+        text: text.into(),
+    }
+}
+
+fn sources(environment: &[(&str, &str)]) -> Sources {
+    Sources {
+        environment: pairs(environment),
+        read,
+        ..Sources::default()
+    }
+}
+
+/// What is required and good, and `more`.
+fn good_and(more: &[(&str, &str)]) -> Sources {
+    sources(&[&[KEY, ORIGINS], more].concat())
+}
+
+fn serve(sources: &Sources) -> Loaded {
+    Config::from_sources(Mode::Serve, sources).unwrap()
+}
+
+fn refusal(mode: Mode, sources: &Sources) -> String {
+    let errors = Config::from_sources(mode, sources).unwrap_err();
+    assert!(!errors.complaints().is_empty());
+    let text = errors.to_string();
+    assert!(!text.contains(CANARY), "a value was repeated: {text}");
+    assert!(!format!("{errors:?}").contains(CANARY), "{errors:?}");
+    assert!(text.ends_with("nothing was started"), "{text}");
+    assert_eq!(text.lines().count(), errors.complaints().len() + 2);
+    text
+}
+
+fn shown(loaded: &Loaded, setting: &str) -> (String, String) {
+    let mut listing = loaded.listing();
+    let (_, value, source) = listing.find(|(name, ..)| *name == setting).unwrap();
+    (value.into(), source.to_string())
+}
