@@ -16,7 +16,7 @@ const LINES_PER_NETWORK: u32 = 5;
 /// Lines of one kind from everybody that are written out in full each minute.
 const LINES_PER_KIND: u32 = 500;
 /// How often what was folded is summed up.
-const FOLD: Duration = Duration::from_secs(60);
+const FOLD: Duration = Duration::from_mins(1);
 /// Longest user agent that is kept.
 const MAX_USER_AGENT: usize = 256;
 

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
 
-/// Means and shares look back so far.
-const LOOK_BACK: Duration = Duration::from_secs(300);
-/// In steps of so much.
+/// Means and shares look back five minutes, in so many steps
+const STEPS: usize = 30;
+/// of so much each.
 const STEP: Duration = Duration::from_secs(10);
-const STEPS: usize = (LOOK_BACK.as_secs() / STEP.as_secs()) as usize;
 
 /// Counts requests, their failures and how long they took.
 pub struct Vitals {
@@ -63,7 +62,7 @@ impl Vitals {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let number = self.step_number();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let step = &mut recent[usize::try_from(number).unwrap_or_default() % STEPS];
+        let step = &mut recent[usize::try_from(number % STEPS as u64).unwrap_or_default()];
         if step.number != number {
             *step = Step {
                 number,
@@ -130,13 +129,13 @@ mod tests {
             (2, 0.5, 200.0)
         );
 
-        clock.advance(LOOK_BACK);
+        clock.advance(Duration::from_mins(5));
         vitals.count_request(Duration::from_millis(50), false);
         let later = vitals.read();
         assert_eq!(
             (later.requests, later.error_rate, later.mean_millis),
             (3, 0.0, 50.0)
         );
-        assert_eq!(later.uptime, LOOK_BACK);
+        assert_eq!(later.uptime, Duration::from_mins(5));
     }
 }

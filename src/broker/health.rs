@@ -67,7 +67,7 @@ impl UpstreamWatch {
             // Our own pace says nothing of the upstream.
             Err(UpstreamError::Overloaded { .. }) => {}
             Err(UpstreamError::Resting { .. } | UpstreamError::KeyRejected { .. }) => {
-                seen.condition = Condition::Down
+                seen.condition = Condition::Down;
             }
             Err(_) => seen.condition = Condition::Degraded,
         }
@@ -117,7 +117,7 @@ impl Broker {
                     .note(Event::UpstreamKeyRejected, &json!({ "status": status }));
             }
             Err(error) => {
-                tracing::warn!(%error, cause = ?std::error::Error::source(&error), "the upstream does not answer")
+                tracing::warn!(%error, cause = ?std::error::Error::source(&error), "the upstream does not answer");
             }
         }
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Broker, BrokerError, Grant, Inner};
 use crate::audit::Event;
 use crate::clock::Tick;
-use crate::domain::{Caller, ClientSecret, Persona, Session, SessionId};
+use crate::domain::{Caller, ClientSecret, Origin, Persona, Session, SessionId};
 use crate::upstream::{MintOrder, UpstreamError};
 
 /// Which persona a caller would like.
@@ -46,13 +46,19 @@ impl Broker {
 impl Inner {
     async fn open(&self, caller: &Caller, asked: &MintRequest) -> Result<Grant, BrokerError> {
         let persona = self.persona(&asked.choice)?;
-        let lifetime = asked.lifetime.map_or(self.rules.lifetime, |shorter| {
-            shorter.min(self.rules.lifetime)
-        });
-        let (secret, upstream_took) = self.obtain(caller, Arc::clone(&persona), lifetime).await?;
+        let allowed = self.rules.lifetime;
+        let order = MintOrder {
+            persona: Arc::clone(&persona),
+            lifetime: asked
+                .lifetime
+                .map_or(allowed, |shorter| shorter.min(allowed)),
+            behalf: caller.network(),
+        };
+        let (secret, upstream_took) = self.obtain(&order).await?;
 
+        let persona = persona.name.clone();
         let session_id = SessionId::random();
-        let session = Session::open(caller, persona.name.clone(), self.parts.clock.tick());
+        let session = Session::open(caller, persona.clone(), self.parts.clock.tick());
         self.parts
             .store
             .open(self.seal.key(&session_id), session)
@@ -61,9 +67,10 @@ impl Inner {
         let grant = Grant {
             session_id,
             secret,
+            persona,
             upstream_took,
         };
-        self.record(Event::TokenMinted, caller, &persona, &grant);
+        self.record(Event::TokenMinted, caller, &grant);
         Ok(grant)
     }
 
@@ -83,17 +90,10 @@ impl Inner {
     /// One client secret from the upstream, and how long it took. What became of it is noted for `/health`.
     pub(super) async fn obtain(
         &self,
-        caller: &Caller,
-        persona: Arc<Persona>,
-        lifetime: Duration,
+        order: &MintOrder,
     ) -> Result<(ClientSecret, Duration), UpstreamError> {
         let started: Tick = self.parts.clock.tick();
-        let order = MintOrder {
-            persona,
-            lifetime,
-            behalf: caller.network(),
-        };
-        let outcome = self.parts.minter.mint(&order).await;
+        let outcome = self.parts.minter.mint(order).await;
         let now = self.parts.clock.tick();
         let took = now.since(started);
         self.upstream.note(outcome.as_ref().map(|_| took), now);
@@ -105,10 +105,10 @@ impl Inner {
         outcome.map(|secret| (secret, took))
     }
 
-    pub(super) fn record(&self, event: Event, caller: &Caller, persona: &Persona, grant: &Grant) {
+    pub(super) fn record(&self, event: Event, caller: &Caller, grant: &Grant) {
         let details = json!({
-            "persona": persona.name.as_str(),
-            "origin": caller.origin.as_ref().map(|origin| origin.as_str()),
+            "persona": grant.persona.as_str(),
+            "origin": caller.origin.as_ref().map(Origin::as_str),
             "expiresAt": grant.secret.expires_at.as_millis(),
             "upstreamMs": grant.upstream_took.as_secs_f64() * 1000.0,
         });

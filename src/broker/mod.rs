@@ -17,7 +17,7 @@ pub use mint::{Choice, MintRequest};
 
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::domain::{ClientSecret, Personas, RefreshRules, SessionId, SessionSeal};
+use crate::domain::{ClientSecret, PersonaName, Personas, RefreshRules, SessionId, SessionSeal};
 use crate::store::{SessionStore, StoreError};
 use crate::upstream::{Minter, UpstreamError};
 use crate::vitals::Vitals;
@@ -57,6 +57,8 @@ pub struct Grant {
     pub session_id: SessionId,
     /// The client secret.
     pub secret: ClientSecret,
+    /// The persona it was minted for.
+    pub persona: PersonaName,
     /// How long the upstream took.
     pub upstream_took: Duration,
 }

@@ -7,8 +7,11 @@ use serde_json::json;
 
 use super::{Broker, BrokerError, Grant, Inner};
 use crate::audit::Event;
-use crate::domain::{Caller, Opening, Refusal, SessionId, SessionKey};
+use crate::domain::{
+    Caller, ClientSecret, Opening, Origin, Refusal, Session, SessionId, SessionKey,
+};
 use crate::store::Stored;
+use crate::upstream::{MintOrder, UpstreamError};
 
 impl Broker {
     /// Mints again under the session of `id`.
@@ -22,8 +25,8 @@ impl Broker {
 impl Inner {
     /// The session's place is taken before the mint, over the revision that was read: of two refreshes at once only
     /// one gets that far.
-    async fn renew(&self, caller: &Caller, id: SessionId) -> Result<Grant, BrokerError> {
-        let key = self.seal.key(&id);
+    async fn renew(&self, caller: &Caller, session_id: SessionId) -> Result<Grant, BrokerError> {
+        let key = self.seal.key(&session_id);
         let before = self
             .parts
             .store
@@ -48,43 +51,44 @@ impl Inner {
                 wait: self.rules.refresh.min_interval,
             });
         }
-        self.mint_under(caller, id, &before, &opening).await
+        match self.mint_under(caller, &opening.session).await {
+            Ok((secret, upstream_took)) => {
+                let grant = Grant {
+                    session_id,
+                    secret,
+                    persona: opening.session.persona.clone(),
+                    upstream_took,
+                };
+                self.parts.vitals.count_refresh();
+                self.note_move(caller, &opening);
+                self.record(Event::TokenRefreshed, caller, &grant);
+                Ok(grant)
+            }
+            Err(error) => {
+                if error.is_definite() {
+                    self.give_back(key, &before).await;
+                }
+                Err(error.into())
+            }
+        }
     }
 
     async fn mint_under(
         &self,
         caller: &Caller,
-        session_id: SessionId,
-        before: &Stored,
-        opening: &Opening,
-    ) -> Result<Grant, BrokerError> {
-        let name = opening.session.persona.as_str();
-        let persona = Arc::clone(
-            self.rules
-                .personas
-                .named(name)
-                .ok_or(BrokerError::UnknownPersona)?,
-        );
-        let lifetime: Duration = self.rules.lifetime;
-        match self.obtain(caller, Arc::clone(&persona), lifetime).await {
-            Ok((secret, upstream_took)) => {
-                let grant = Grant {
-                    session_id,
-                    secret,
-                    upstream_took,
-                };
-                self.parts.vitals.count_refresh();
-                self.note_move(caller, opening);
-                self.record(Event::TokenRefreshed, caller, &persona, &grant);
-                Ok(grant)
-            }
-            Err(error) => {
-                if error.is_definite() {
-                    self.give_back(self.seal.key(&session_id), before).await;
-                }
-                Err(error.into())
-            }
-        }
+        session: &Session,
+    ) -> Result<(ClientSecret, Duration), UpstreamError> {
+        let personas = &self.rules.personas;
+        // Personas do not change while the service runs, so the session's own is there.
+        let persona = personas
+            .named(session.persona.as_str())
+            .unwrap_or_else(|| personas.default_persona());
+        let order = MintOrder {
+            persona: Arc::clone(persona),
+            lifetime: self.rules.lifetime,
+            behalf: caller.network(),
+        };
+        self.obtain(&order).await
     }
 
     /// Nothing was minted, so nothing was used up: the session stands as it stood.
@@ -113,7 +117,7 @@ impl Inner {
             Refusal::Exhausted => Err(BrokerError::Exhausted),
             Refusal::Ended => Err(BrokerError::UnknownSession { foreign: false }),
             Refusal::Foreign => {
-                let details = json!({ "allowed": false, "origin": caller.origin.as_ref().map(|origin| origin.as_str()) });
+                let details = json!({ "allowed": false, "origin": caller.origin.as_ref().map(Origin::as_str) });
                 self.parts
                     .audit
                     .record(Event::SessionMismatch, caller, &details);

@@ -21,7 +21,7 @@ pub(super) const SIMULATED_KEY: &str = "sk-simulated";
 
 #[derive(Debug, Args)]
 pub(super) struct DevFlags {
-    /// Use the real upstream with OPENAI_API_KEY instead of the simulated one
+    /// Use the real upstream and your own API key instead of the simulated one
     #[arg(long)]
     live: bool,
     /// Let the simulated OpenAI fail: 429:7, 503, slow:2s, hang, garbage … and how often, like 503x3

@@ -48,7 +48,7 @@ struct SettingsFlags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the broker (the default). Needs OPENAI_API_KEY and ALLOWED_ORIGINS
+    /// Run the broker (the default). Needs an API key and the origins of your pages
     Serve,
     /// Run the broker for a developer: simulated OpenAI, localhost origins, no key needed
     Dev(dev::DevFlags),

@@ -26,19 +26,16 @@ impl Complaint {
     }
 
     /// The dotted name of the setting, or the unknown name as it was given.
-    #[must_use]
     pub fn setting(&self) -> &str {
         &self.setting
     }
 
     /// Where the setting got the value complained of.
-    #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
     }
 
     /// What is wrong and what would be right.
-    #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -64,7 +61,6 @@ impl ConfigErrors {
     }
 
     /// The complaints, in the order of the settings in `config/default.toml`.
-    #[must_use]
     pub fn complaints(&self) -> &[Complaint] {
         &self.0
     }

@@ -26,13 +26,11 @@ const SHORT_NAMES: &[(&str, &str)] = &[
 ];
 
 /// The variable that sets `setting`: `BROKER_LIMITS__TOKEN` for `limits.token`.
-#[must_use]
 pub fn environment_name(setting: &str) -> String {
     format!("{PREFIX}{}", setting.replace('.', "__").to_uppercase())
 }
 
 /// The variable that users and platforms already have for `setting`, if there is one.
-#[must_use]
 pub fn short_name(setting: &str) -> Option<&'static str> {
     let mut names = SHORT_NAMES.iter();
     names

@@ -40,7 +40,7 @@ pub struct Weights {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 const HEAVIEST: f64 = 1000.0;
 
 impl Guard {

@@ -39,7 +39,7 @@ pub struct Server {
 /// Orchestrators kill after thirty seconds.
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const LONGEST_TIMEOUT: Duration = Duration::from_mins(5);
 /// What a developer's own machine calls itself.
 const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 

@@ -43,7 +43,7 @@ const BINDINGS: &[(&str, IpBinding)] = &[
     ("off", IpBinding::Off),
 ];
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 impl SessionSettings {
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {

@@ -256,7 +256,7 @@ impl Settings {
     pub(super) fn rate(&mut self, name: &str) -> Rate {
         const PLACEHOLDER: Rate = Rate {
             limit: 1,
-            window: Duration::from_secs(60),
+            window: Duration::from_mins(1),
         };
         self.parsed(name, Rate::parse).unwrap_or(PLACEHOLDER)
     }

@@ -39,12 +39,12 @@ pub struct Upstream {
 /// What `.env.example` says in place of a key.
 const EXAMPLE_KEY: &str = "sk-replace-me";
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(2 * 60);
+const LONGEST_TIMEOUT: Duration = Duration::from_mins(2);
 
 impl Upstream {
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
         let timeouts = SHORTEST_TIMEOUT..=LONGEST_TIMEOUT;
-        let probes = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
+        let probes = Duration::from_secs(1)..=Duration::from_hours(24);
         let api_key = api_key(settings);
         let connect_timeout = settings.duration("upstream.connect_timeout", timeouts.clone());
         let timeout = settings.duration("upstream.timeout", timeouts);

@@ -80,7 +80,8 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     }
     let bits = v6.to_bits();
     if bits >> 32 == NAT64 >> 32 {
-        return Ipv4Addr::from_bits((bits & u128::from(u32::MAX)) as u32).into();
+        let [.., a, b, c, d] = v6.octets();
+        return Ipv4Addr::new(a, b, c, d).into();
     }
     address
 }

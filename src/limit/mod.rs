@@ -39,7 +39,6 @@ pub struct PolicyId(usize);
 
 impl PolicyId {
     /// The policy at `place`, counted from 0.
-    #[must_use]
     pub const fn at(place: usize) -> Self {
         Self(place)
     }
@@ -51,7 +50,6 @@ pub struct Key(u128);
 
 impl Key {
     /// The key made of these bits.
-    #[must_use]
     pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
     }
@@ -184,7 +182,6 @@ pub struct Weights {
 
 impl Weights {
     /// The points for `offence`.
-    #[must_use]
     pub const fn of(&self, offence: Offence) -> f64 {
         match offence {
             Offence::Refused => self.refused,

@@ -7,7 +7,6 @@ mod control;
 mod edge;
 mod effective;
 mod fault;
-mod http_date;
 mod mint;
 mod plan;
 mod refusal;
@@ -87,13 +86,11 @@ impl Simulator {
     }
 
     /// Where it listens.
-    #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// What a client sets as the provider's base address, `/v1` included.
-    #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
@@ -120,32 +117,27 @@ impl Simulator {
     }
 
     /// How a client secret stands now; `None` when it was never given, or more than 10,000 mints ago.
-    #[must_use]
     pub fn secret_state(&self, value: &str) -> Option<SecretState> {
         let now = self.edge.clock.now();
         self.edge.secrets().state(value, now)
     }
 
     /// The last 64 requests for a client secret, oldest first, whatever became of them.
-    #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.edge.requests().iter().cloned().collect()
     }
 
     /// How many requests for a client secret have arrived.
-    #[must_use]
     pub fn seen(&self) -> u64 {
         self.edge.seen.get()
     }
 
     /// How many client secrets it has given, those that were over already included.
-    #[must_use]
     pub fn minted(&self) -> u64 {
         self.edge.minted.get()
     }
 
     /// How many connections it has accepted.
-    #[must_use]
     pub fn connections(&self) -> u64 {
         self.edge.connections.get()
     }

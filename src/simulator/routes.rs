@@ -11,7 +11,6 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::edge::Edge;
-use super::http_date::http_date;
 use super::plan::Place;
 use super::refusal::Refusal;
 use super::{control, mint};
@@ -62,7 +61,10 @@ async fn stamp(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> R
     let written = [
         ("x-request-id", RequestId::random().to_string()),
         ("openai-processing-ms", millis.to_string()),
-        (header::DATE.as_str(), http_date(edge.clock.now())),
+        (
+            header::DATE.as_str(),
+            httpdate::fmt_http_date(edge.clock.now().into()),
+        ),
     ];
     for (name, value) in written {
         if let Ok(value) = HeaderValue::try_from(value) {

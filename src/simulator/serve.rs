@@ -23,7 +23,7 @@ use super::wire::Disconnect;
 /// Most connections at once; the next one waits.
 const MAX_CONNECTIONS: usize = 1024;
 /// How long a connection may wait for the head of its next request.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// How long to leave the machine alone when it has no more sockets to give.
 const BREATH: Duration = Duration::from_millis(50);
 

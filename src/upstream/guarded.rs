@@ -58,7 +58,7 @@ impl<M: Minter> Guarded<M> {
         {
             return Ok(room);
         }
-        let overloaded = |_| UpstreamError::Overloaded {
+        let overloaded = |()| UpstreamError::Overloaded {
             retry_after: Duration::from_secs(1),
         };
         let _place = self.queue.try_acquire().map_err(|_| overloaded(()))?;

@@ -79,7 +79,7 @@ impl OpenAi {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             .build()
             .map_err(|error| SetupError::Client(error.into()))?;
         let secret = api_key.expose_secret().as_bytes();
@@ -181,8 +181,7 @@ fn default_headers(settings: &Upstream, api_key: &SecretString) -> Result<Header
 
 /// TLS with the roots compiled in (a container from scratch has none of its own), and the operator's on top.
 fn tls(settings: &Upstream) -> Result<rustls::ClientConfig, SetupError> {
-    let mut roots =
-        rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let mut roots: rustls::RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
     if let Some(path) = &settings.ca_file {
         let unusable = |source| SetupError::Roots {
             path: path.display().to_string(),

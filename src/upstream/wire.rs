@@ -13,7 +13,7 @@ use crate::domain::{ClientSecret, UpstreamSession};
 /// Longest client secret that is believed.
 const MAX_SECRET_LENGTH: usize = 1024;
 /// Longest life of a client secret (`expires_after.seconds` in the published schema), and a minute of skew.
-const MAX_LIFETIME: Duration = Duration::from_secs(7200 + 60);
+const MAX_LIFETIME: Duration = Duration::from_mins(121);
 
 #[derive(Serialize)]
 struct MintBody<'a> {

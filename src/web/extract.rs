@@ -9,7 +9,8 @@ use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use super::error::{ApiError, Code};
+use super::code::Code;
+use super::error::ApiError;
 use super::layers::arrival::Arrival;
 use super::layers::origin::Admitted;
 use super::state::AppState;

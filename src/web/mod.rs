@@ -1,5 +1,6 @@
 //! Owns the face of the service: all that knows axum, status codes and headers.
 
+pub mod code;
 pub mod error;
 pub mod extract;
 pub mod layers;

@@ -34,7 +34,10 @@ async fn a_caller_who_hangs_up_still_leaves_a_finished_mint() {
     let app = TestApp::new();
     hang_up(&app, app.post("/token")).await;
     settled(&app, "token_minted", 1).await;
-    assert_eq!(app.get("/health").from("127.0.0.1").send().await.json["metrics"]["activeSessions"], 1);
+    assert_eq!(
+        app.get("/health").from("127.0.0.1").send().await.json["metrics"]["activeSessions"],
+        1
+    );
 }
 
 #[tokio::test]
@@ -42,11 +45,19 @@ async fn who_lost_the_answer_to_a_refresh_gets_the_same_one_on_coming_back_at_on
     let app = TestApp::new();
     let session = app.open().await;
     app.advance(10);
-    hang_up(&app, app.post("/refresh-token").json(&json!({ "sessionId": session }))).await;
+    hang_up(
+        &app,
+        app.post("/refresh-token")
+            .json(&json!({ "sessionId": session })),
+    )
+    .await;
     settled(&app, "token_refreshed", 1).await;
     app.advance(2);
     let again = app.refresh(&session).await;
-    assert_eq!((again.status.as_u16(), &again.json["token"]), (200, &json!("ek_test_2")));
+    assert_eq!(
+        (again.status.as_u16(), &again.json["token"]),
+        (200, &json!("ek_test_2"))
+    );
     assert_eq!(again.json["expiresIn"], 58);
     assert_eq!(app.minter.asked(), 2, "one mint for both tries");
     app.refresh(&session).await.is(429, "refresh_too_soon");
@@ -57,9 +68,17 @@ async fn a_lost_answer_is_for_its_owner_only_and_not_for_long() {
     let app = TestApp::new();
     let session = app.open().await;
     app.advance(10);
-    hang_up(&app, app.post("/refresh-token").json(&json!({ "sessionId": session }))).await;
+    hang_up(
+        &app,
+        app.post("/refresh-token")
+            .json(&json!({ "sessionId": session })),
+    )
+    .await;
     settled(&app, "token_refreshed", 1).await;
-    let stranger = app.post("/refresh-token").from("198.51.100.9").json(&json!({ "sessionId": session }));
+    let stranger = app
+        .post("/refresh-token")
+        .from("198.51.100.9")
+        .json(&json!({ "sessionId": session }));
     stranger.send().await.is(404, "unknown_session");
     app.advance(10);
     assert_eq!(app.refresh(&session).await.json["token"], "ek_test_3");
@@ -76,9 +95,13 @@ async fn an_ending_service_waits_for_work_whose_caller_has_left() {
     caller.abort();
     let broker = app.app.state().broker.clone();
     let finish = tokio::spawn(async move { broker.finish().await });
-    tokio::time::timeout(Duration::from_millis(20), async { while !finish.is_finished() { tokio::task::yield_now().await } })
-        .await
-        .unwrap_err();
+    tokio::time::timeout(Duration::from_millis(20), async {
+        while !finish.is_finished() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await
+    .unwrap_err();
     app.minter.let_through(1);
     finish.await.unwrap();
     assert_eq!(app.events("token_minted").len(), 1);

@@ -40,17 +40,37 @@ impl TestApp {
 
     /// With these settings over those that every test has.
     pub fn with(settings: &[(&str, &str)]) -> Self {
-        let usual = [("upstream.api_key", "sk-test"), ("cors.allowed_origins", PAGE), ("personas.file", PERSONAS)];
+        let usual = [
+            ("upstream.api_key", "sk-test"),
+            ("cors.allowed_origins", PAGE),
+            ("personas.file", PERSONAS),
+        ];
         let all: Vec<_> = usual.iter().chain(settings).copied().collect();
         let config = Config::from_pairs(Mode::Serve, &all).unwrap();
         let clock = Arc::new(ManualClock::at(START));
         let minter = Arc::new(ScriptedMinter::new(Arc::clone(&clock)));
         let events = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&events);
-        let sink = move |line: &str| written.lock().unwrap().push(serde_json::from_str(line).unwrap());
-        let app = App::assemble(&config, Arc::<ManualClock>::clone(&clock), Arc::<ScriptedMinter>::clone(&minter), Box::new(sink));
+        let sink = move |line: &str| {
+            written
+                .lock()
+                .unwrap()
+                .push(serde_json::from_str(line).unwrap())
+        };
+        let app = App::assemble(
+            &config,
+            Arc::<ManualClock>::clone(&clock),
+            Arc::<ScriptedMinter>::clone(&minter),
+            Box::new(sink),
+        );
         let router = app.router();
-        Self { app, clock, minter, router, events }
+        Self {
+            app,
+            clock,
+            minter,
+            router,
+            events,
+        }
     }
 
     pub fn post(&self, path: &str) -> Call {
@@ -65,8 +85,14 @@ impl TestApp {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().unwrap();
-        request.extensions_mut().insert(Peer(SocketAddr::from(([203, 0, 113, 7], 50_000))));
-        Call { router: self.router.clone(), request }.header("host", "broker.example.com")
+        request
+            .extensions_mut()
+            .insert(Peer(SocketAddr::from(([203, 0, 113, 7], 50_000))));
+        Call {
+            router: self.router.clone(),
+            request,
+        }
+        .header("host", "broker.example.com")
     }
 
     /// Opens a session and gives its id.
@@ -77,12 +103,21 @@ impl TestApp {
     }
 
     pub async fn refresh(&self, session_id: &str) -> Answer {
-        self.post("/refresh-token").json(&serde_json::json!({ "sessionId": session_id })).send().await
+        self.post("/refresh-token")
+            .json(&serde_json::json!({ "sessionId": session_id }))
+            .send()
+            .await
     }
 
     /// The audit events so far that are called `event`.
     pub fn events(&self, event: &str) -> Vec<Value> {
-        self.events.lock().unwrap().iter().filter(|line| line["event"] == event).cloned().collect()
+        self.events
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|line| line["event"] == event)
+            .cloned()
+            .collect()
     }
 
     pub fn all_events(&self) -> Vec<Value> {
@@ -105,7 +140,9 @@ pub struct Call {
 
 impl Call {
     pub fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
-        self.request.headers_mut().append(name, value.as_ref().try_into().unwrap());
+        self.request
+            .headers_mut()
+            .append(name, value.as_ref().try_into().unwrap());
         self
     }
 
@@ -120,13 +157,19 @@ impl Call {
 
     pub fn from(mut self, address: &str) -> Self {
         let address: IpAddr = address.parse().unwrap();
-        self.request.extensions_mut().insert(Peer(SocketAddr::new(address, 50_000)));
+        self.request
+            .extensions_mut()
+            .insert(Peer(SocketAddr::new(address, 50_000)));
         self
     }
 
     pub fn body(mut self, content_type: &str, body: impl Into<Body>) -> Self {
         *self.request.body_mut() = body.into();
-        if content_type.is_empty() { self } else { self.header("content-type", content_type) }
+        if content_type.is_empty() {
+            self
+        } else {
+            self.header("content-type", content_type)
+        }
     }
 
     pub fn json(self, body: &Value) -> Self {
@@ -139,7 +182,12 @@ impl Call {
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer { status: parts.status, headers: parts.headers, text, json }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text,
+            json,
+        }
     }
 }
 
@@ -156,7 +204,9 @@ impl Answer {
     }
 
     pub fn code(&self) -> &str {
-        self.json["error"]["code"].as_str().unwrap_or_else(|| panic!("no code in {}", self.text))
+        self.json["error"]["code"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no code in {}", self.text))
     }
 
     pub fn retry_after(&self) -> u64 {
@@ -166,7 +216,12 @@ impl Answer {
     /// Asserts status and code at once.
     #[track_caller]
     pub fn is(&self, status: u16, code: &str) {
-        assert_eq!((self.status.as_u16(), self.code()), (status, code), "{}", self.text);
+        assert_eq!(
+            (self.status.as_u16(), self.code()),
+            (status, code),
+            "{}",
+            self.text
+        );
     }
 }
 
@@ -182,7 +237,13 @@ pub struct ScriptedMinter {
 impl ScriptedMinter {
     fn new(clock: Arc<ManualClock>) -> Self {
         let (script, orders, probes) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { clock, script, orders, probes, gate: Semaphore::new(Semaphore::MAX_PERMITS) }
+        Self {
+            clock,
+            script,
+            orders,
+            probes,
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+        }
     }
 
     /// The next mint fails so.
@@ -231,15 +292,26 @@ impl Minter for ScriptedMinter {
             model: Some("gpt-realtime-2.1".into()),
             voice: Some("marin".into()),
         };
-        let (now, tick) = (self.clock.now().plus(order.lifetime), self.clock.tick().plus(order.lifetime));
-        Ok(ClientSecret::new(format!("ek_test_{number}").into(), now, tick, summary))
+        let (now, tick) = (
+            self.clock.now().plus(order.lifetime),
+            self.clock.tick().plus(order.lifetime),
+        );
+        Ok(ClientSecret::new(
+            format!("ek_test_{number}").into(),
+            now,
+            tick,
+            summary,
+        ))
     }
 
     async fn probe(&self) -> Result<Probe, UpstreamError> {
         *self.probes.lock().unwrap() += 1;
         match self.script.lock().unwrap().pop_front() {
             Some(error) => Err(error),
-            None => Ok(Probe { latency: Duration::from_millis(120), upstream_time: None }),
+            None => Ok(Probe {
+                latency: Duration::from_millis(120),
+                upstream_time: None,
+            }),
         }
     }
 }

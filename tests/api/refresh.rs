@@ -12,9 +12,16 @@ async fn a_refresh_mints_again_under_the_same_session() {
     app.advance(10);
     let answer = app.refresh(&session).await;
     assert_eq!(answer.status, 200);
-    assert_eq!((&answer.json["sessionId"], &answer.json["token"]), (&json!(session), &json!("ek_test_2")));
+    assert_eq!(
+        (&answer.json["sessionId"], &answer.json["token"]),
+        (&json!(session), &json!("ek_test_2"))
+    );
     app.advance(10);
-    let old_spelling = app.post("/refresh-token").json(&json!({ "session_id": session })).send().await;
+    let old_spelling = app
+        .post("/refresh-token")
+        .json(&json!({ "session_id": session }))
+        .send()
+        .await;
     assert_eq!(old_spelling.status, 200);
 }
 
@@ -49,23 +56,57 @@ async fn refreshes_are_counted_and_end() {
 #[tokio::test]
 async fn unknown_malformed_ended_and_somebody_elses_answer_alike() {
     let app = TestApp::new();
-    let session = app.post("/token").origin(PAGE).send().await.json["sessionId"].as_str().unwrap().to_owned();
+    let session = app.post("/token").origin(PAGE).send().await.json["sessionId"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let elsewhere = app.open().await;
     app.advance(10);
     let body = |id: &str| json!({ "sessionId": id });
     let mut answers = vec![
-        app.post("/refresh-token").origin(PAGE).json(&body("nonsense")).send().await,
-        app.post("/refresh-token").origin(PAGE).json(&body(&format!("rts_{}", "A".repeat(43)))).send().await,
-        app.post("/refresh-token").origin(PAGE).json(&body(&elsewhere)).send().await,
-        app.post("/refresh-token").json(&body(&session)).send().await,
-        app.post("/refresh-token").origin(PAGE).from("198.51.100.1").json(&body(&session)).send().await,
+        app.post("/refresh-token")
+            .origin(PAGE)
+            .json(&body("nonsense"))
+            .send()
+            .await,
+        app.post("/refresh-token")
+            .origin(PAGE)
+            .json(&body(&format!("rts_{}", "A".repeat(43))))
+            .send()
+            .await,
+        app.post("/refresh-token")
+            .origin(PAGE)
+            .json(&body(&elsewhere))
+            .send()
+            .await,
+        app.post("/refresh-token")
+            .json(&body(&session))
+            .send()
+            .await,
+        app.post("/refresh-token")
+            .origin(PAGE)
+            .from("198.51.100.1")
+            .json(&body(&session))
+            .send()
+            .await,
     ];
     app.advance(3600);
-    answers.push(app.post("/refresh-token").origin(PAGE).json(&body(&session)).send().await);
+    answers.push(
+        app.post("/refresh-token")
+            .origin(PAGE)
+            .json(&body(&session))
+            .send()
+            .await,
+    );
     for mut answer in answers {
         answer.is(404, "unknown_session");
         answer.json["error"]["request_id"] = json!(null);
-        assert_eq!(answer.json["error"].as_object().unwrap().len(), 4, "{}", answer.text);
+        assert_eq!(
+            answer.json["error"].as_object().unwrap().len(),
+            4,
+            "{}",
+            answer.text
+        );
         assert!(answer.header("retry-after").is_none());
     }
     assert_eq!(app.minter.asked(), 2, "nothing was minted for any of them");
@@ -84,7 +125,12 @@ async fn soft_binding_lets_a_phone_change_networks_and_writes_it_down() {
     let app = TestApp::with(&[("session.ip_binding", "soft")]);
     let session = app.open().await;
     app.advance(10);
-    let moved = app.post("/refresh-token").from("2001:db8::1").json(&json!({ "sessionId": session })).send().await;
+    let moved = app
+        .post("/refresh-token")
+        .from("2001:db8::1")
+        .json(&json!({ "sessionId": session }))
+        .send()
+        .await;
     assert_eq!(moved.status, 200);
     let events = app.events("session_mismatch");
     assert_eq!(events.len(), 1);
@@ -93,12 +139,17 @@ async fn soft_binding_lets_a_phone_change_networks_and_writes_it_down() {
 
 #[tokio::test]
 async fn of_two_hundred_refreshes_at_once_exactly_one_mints() {
-    let app = TestApp::with(&[("limits.refresh", "1000/60s"), ("limits.refresh_network", "1000/60s")]);
+    let app = TestApp::with(&[
+        ("limits.refresh", "1000/60s"),
+        ("limits.refresh_network", "1000/60s"),
+    ]);
     let session = app.open().await;
     app.advance(10);
     let answers: Vec<_> = {
         let calls = (0..200).map(|_| {
-            let call = app.post("/refresh-token").json(&json!({ "sessionId": session }));
+            let call = app
+                .post("/refresh-token")
+                .json(&json!({ "sessionId": session }));
             tokio::spawn(call.send())
         });
         let mut answers = Vec::new();
@@ -121,9 +172,16 @@ async fn a_refresh_that_the_upstream_plainly_refused_is_not_counted() {
     let app = TestApp::with(&[("session.max_refreshes", "1")]);
     let session = app.open().await;
     app.advance(10);
-    app.minter.fail(UpstreamError::Broken { status: 500, retry_after: None });
+    app.minter.fail(UpstreamError::Broken {
+        status: 500,
+        retry_after: None,
+    });
     app.refresh(&session).await.is(503, "upstream_unavailable");
-    assert_eq!(app.refresh(&session).await.status, 200, "at once, and within the one that is allowed");
+    assert_eq!(
+        app.refresh(&session).await.status,
+        200,
+        "at once, and within the one that is allowed"
+    );
 }
 
 #[tokio::test]
@@ -143,7 +201,11 @@ async fn one_caller_has_at_most_so_many_sessions_and_the_oldest_idle_gives_way()
     app.advance(1);
     let second = app.open().await;
     app.advance(10);
-    assert_eq!(app.refresh(&first).await.status, 200, "now the second is the idler one");
+    assert_eq!(
+        app.refresh(&first).await.status,
+        200,
+        "now the second is the idler one"
+    );
     app.open().await;
     app.advance(10);
     app.refresh(&second).await.is(404, "unknown_session");

@@ -10,13 +10,20 @@ async fn a_token_answer_is_exactly_what_the_contract_promises() {
     let answer = app.post("/token").origin(PAGE).send().await;
     assert_eq!(answer.status, 200);
     let session_id = answer.json["sessionId"].as_str().unwrap().to_owned();
-    assert!(session_id.starts_with("rts_") && session_id.len() == 47, "{session_id}");
-    let mut golden: serde_json::Value = serde_json::from_str(include_str!("../contract/token.json")).unwrap();
+    assert!(
+        session_id.starts_with("rts_") && session_id.len() == 47,
+        "{session_id}"
+    );
+    let mut golden: serde_json::Value =
+        serde_json::from_str(include_str!("../contract/token.json")).unwrap();
     golden["sessionId"] = json!(session_id);
     assert_eq!(answer.json, golden);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let timing = answer.header("server-timing").unwrap();
-    assert!(timing.starts_with("upstream;dur=") && timing.contains("total;dur="), "{timing}");
+    assert!(
+        timing.starts_with("upstream;dur=") && timing.contains("total;dur="),
+        "{timing}"
+    );
 }
 
 #[tokio::test]
@@ -25,12 +32,18 @@ async fn no_body_an_empty_body_and_an_empty_object_all_mean_the_default() {
     let calls = [
         app.post("/token"),
         app.post("/token").body("application/json", ""),
-        app.post("/token").body("application/json; charset=utf-8", "{}"),
+        app.post("/token")
+            .body("application/json; charset=utf-8", "{}"),
     ];
     for call in calls {
         assert_eq!(call.send().await.status, 200);
     }
-    assert!(app.minter.orders().iter().all(|order| order.persona.name.as_str() == "default"));
+    assert!(
+        app.minter
+            .orders()
+            .iter()
+            .all(|order| order.persona.name.as_str() == "default")
+    );
 }
 
 #[tokio::test]
@@ -38,28 +51,51 @@ async fn a_persona_is_picked_by_name_or_by_role_and_language() {
     let app = TestApp::new();
     let asked = [
         (json!({ "persona": "teacher" }), "teacher"),
-        (json!({ "userRole": "student", "language": "es" }), "student-es"),
+        (
+            json!({ "userRole": "student", "language": "es" }),
+            "student-es",
+        ),
         (json!({ "userRole": "student" }), "default"),
         (json!({ "persona": null, "language": null }), "default"),
     ];
     for (body, _) in &asked {
-        assert_eq!(app.post("/token").json(body).send().await.status, 200, "{body}");
+        assert_eq!(
+            app.post("/token").json(body).send().await.status,
+            200,
+            "{body}"
+        );
     }
-    let names: Vec<_> = app.minter.orders().iter().map(|order| order.persona.name.to_string()).collect();
+    let names: Vec<_> = app
+        .minter
+        .orders()
+        .iter()
+        .map(|order| order.persona.name.to_string())
+        .collect();
     assert_eq!(names, asked.map(|(_, name)| name.to_owned()));
 }
 
 #[tokio::test]
 async fn a_role_that_is_only_claimed_does_not_reach_a_persona_that_is_not_public() {
     let app = TestApp::new();
-    assert_eq!(app.post("/token").json(&json!({ "userRole": "teacher" })).send().await.status, 200);
+    assert_eq!(
+        app.post("/token")
+            .json(&json!({ "userRole": "teacher" }))
+            .send()
+            .await
+            .status,
+        200
+    );
     assert_eq!(app.minter.orders()[0].persona.name.as_str(), "default");
 }
 
 #[tokio::test]
 async fn an_unknown_persona_is_refused_before_anything_is_minted() {
     let app = TestApp::new();
-    let answer = app.post("/token").json(&json!({ "persona": "ghost" })).send().await;
+    let answer = app
+        .post("/token")
+        .json(&json!({ "persona": "ghost" }))
+        .send()
+        .await;
     answer.is(422, "unknown_persona");
     assert_eq!(answer.json["error"]["param"], "persona");
     assert_eq!(app.minter.asked(), 0);
@@ -69,7 +105,10 @@ async fn an_unknown_persona_is_refused_before_anything_is_minted() {
 async fn the_lifetime_is_the_operators() {
     let app = TestApp::with(&[("session.token_seconds", "30")]);
     let answer = app.post("/token").send().await;
-    assert_eq!((&answer.json["expiresIn"], &answer.json["expires_at"]), (&json!(30), &json!(1_640_995_230)));
+    assert_eq!(
+        (&answer.json["expiresIn"], &answer.json["expires_at"]),
+        (&json!(30), &json!(1_640_995_230))
+    );
     assert_eq!(app.minter.orders()[0].lifetime.as_secs(), 30);
 }
 

@@ -29,13 +29,11 @@ const TRANSCRIPTION: &[&str] = &[
 ];
 
 /// True when a session can be opened with the model, or with the model that it is a dated snapshot of.
-#[must_use]
 pub fn known_model(name: &str) -> bool {
     !GONE.contains(&name) && KNOWN_MODELS.contains(&undated(name))
 }
 
 /// True when it can transcribe a session's input.
-#[must_use]
 pub fn known_transcription_model(name: &str) -> bool {
     TRANSCRIPTION.contains(&undated(name))
 }

@@ -33,7 +33,7 @@ const EXPOSED: [HeaderName; 9] = [
 ];
 
 /// How long a browser may remember a preflight's answer.
-const MAX_AGE: Duration = Duration::from_secs(86_400);
+const MAX_AGE: Duration = Duration::from_hours(24);
 
 /// The layer. Credentials are never allowed: callers show theirs in a header.
 pub(super) fn layer(face: &Arc<Face>) -> CorsLayer {

@@ -8,7 +8,8 @@ use axum::response::Response;
 
 use super::arrival::Arrival;
 use crate::domain::RequestId;
-use crate::web::error::{ApiError, Code};
+use crate::web::code::Code;
+use crate::web::error::ApiError;
 
 /// Gives every failure our body.
 pub async fn shape(request: Request, next: Next) -> Response {

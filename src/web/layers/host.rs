@@ -6,7 +6,8 @@ use axum::http::header::HOST;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::web::error::{ApiError, Code};
+use crate::web::code::Code;
+use crate::web::error::ApiError;
 use crate::web::state::AppState;
 
 /// Refuses requests without a host or with several (RFC 9112 §3.2; hyper lets both pass), and requests for a host that

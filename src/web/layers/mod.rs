@@ -19,7 +19,8 @@ use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use super::error::{ApiError, Code};
+use super::code::Code;
+use super::error::ApiError;
 use super::state::AppState;
 
 /// Longer than body, queue and upstream may take together: only work that forgot its own deadline meets this one.
@@ -56,6 +57,10 @@ pub fn wrap(router: Router<AppState>, state: &AppState) -> Router {
 }
 
 /// A panic's message may quote anything, so it is told to nobody but the log.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer hands the payload over"
+)]
 fn panicked(payload: Box<dyn Any + Send>) -> Response {
     let text = payload
         .downcast_ref::<&str>()

@@ -12,7 +12,8 @@ use super::rate_limit::offend;
 use crate::audit::Event;
 use crate::domain::{Caller, Origin, Origins};
 use crate::limit::Offence;
-use crate::web::error::{ApiError, Code};
+use crate::web::code::Code;
+use crate::web::error::ApiError;
 use crate::web::layers::cors;
 use crate::web::state::AppState;
 

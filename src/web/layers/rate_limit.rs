@@ -11,7 +11,8 @@ use serde_json::json;
 use crate::audit::Event;
 use crate::domain::{Caller, Network};
 use crate::limit::{Claim, Decision, Key, LimitError, Offence, PolicyId, Standing};
-use crate::web::error::{ApiError, Code};
+use crate::web::code::Code;
+use crate::web::error::ApiError;
 use crate::web::state::AppState;
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
