@@ -73,8 +73,9 @@ need_tools() {
   command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
   command -v readelf >/dev/null || missing+=(binutils)
   [ "${#missing[@]}" -gt 0 ] || return 0
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && [ -z "${IMAGE_NO_INSTALL:-}" ] ||
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || [ -n "${IMAGE_NO_INSTALL:-}" ]; then
     skip "not installed, and cannot be from here: ${missing[*]}"
+  fi
   say "installing ${missing[*]}"
   { timeout 300 apt-get update -qq &&
     DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y -qq --no-install-recommends "${missing[@]}"; } \
@@ -149,7 +150,7 @@ build() {
   else
     command -v rustup >/dev/null || skip "no rustup toolchain to lend to the stand-in base image"
     choose_target
-    for base in $(awk '$1 == "FROM" && $2 != "scratch" { print $2 }' Dockerfile | sort -u); do stand_in_base "$base"; done
+    while read -r base; do stand_in_base "$base"; done < <(awk '$1 == "FROM" && $2 != "scratch" { print $2 }' Dockerfile | sort -u)
     timeout 600 cargo fetch --locked --quiet || fail "cargo fetch"
     options+=(--build-arg "PROFILE=$profile" --build-arg "RUST_TARGET=$target"
       --volume "$rustup_home:/usr/local/rustup:ro"
