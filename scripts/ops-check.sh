@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# Validates what operators are given: compose.yaml, config/nginx*, config/token-broker.service, deny.toml, the scripts.
+# Starts nothing and needs no network but for the tools themselves, which it installs once: Python ones below
+# target/ops-venv, cargo-deny below target/ops-tools (two to three minutes to compile), the rest as Debian packages.
+#
+#   scripts/ops-check.sh             all checks
+#   scripts/ops-check.sh nginx deny  only these; names: shell compose nginx gixy systemd deny advisories
+#
+# A check that cannot run is counted as skipped and says so; advisories is the one that wants the outside world.
+# Exit 0 if no check failed.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=$PWD/target/ops-venv
+tools=$PWD/target/ops-tools
+scratch=
+passed=0 failed=0 skipped=0
+
+check_jsonschema_version=0.39.0
+gixy_version=0.2.59
+cargo_deny_version=0.20.2
+systemd_threshold=15 # tenths: 1.5 on systemd's scale of exposure, where 10 is worst
+
+say() { printf 'ops: %s\n' "$*"; }
+skip() { printf 'ops: SKIPPED, NOT CHECKED: %s\n' "$*" >&2; return 77; }
+clean_up() { [ -z "$scratch" ] || rm -rf "$scratch"; }
+
+# command, Debian package
+need() {
+  command -v "$1" >/dev/null && return
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then skip "$1 is not installed, and cannot be from here"; return; fi
+  say "installing $2"
+  # Runlevel 1, so that no service is started by its installation.
+  { timeout 300 apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+    timeout 600 apt-get install -y -qq --no-install-recommends "$2"; } >"$scratch/apt.log" 2>&1 ||
+    { tail -n 3 "$scratch/apt.log" >&2; skip "apt-get could not install $2"; }
+}
+
+# command, PyPI package with version
+need_python() {
+  [ ! -x "$venv/bin/$1" ] || return 0
+  [ -x "$venv/bin/pip" ] || python3 -m venv "$venv" || return
+  timeout 300 "$venv/bin/pip" install --quiet "$2" || skip "pip could not install $2"
+}
+
+# ---- the checks: 0 fine, 77 skipped, anything else failed ------------------------------------------------------------
+
+check_shell() {
+  bash -n scripts/*.sh || return
+  need shellcheck shellcheck || return
+  shellcheck scripts/image.sh scripts/ops-check.sh
+}
+
+check_compose() {
+  need_python check-jsonschema "check-jsonschema==$check_jsonschema_version" || return
+  timeout 60 "$venv/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec compose.yaml || return
+  # What the schema does not know: only nginx may be reached from outside, and Docker waits longer than the drain.
+  "$venv/bin/python" - <<'PYTHON'
+import sys
+from ruamel.yaml import YAML
+
+services = YAML(typ="safe").load(open("compose.yaml"))["services"]
+broker = services["broker"]
+wrong = [what for what, bad in {
+    "broker publishes a port": "ports" in broker,
+    "broker's root is writable": broker.get("read_only") is not True,
+    "broker keeps capabilities": broker.get("cap_drop") != ["ALL"],
+    "broker may gain privileges": "no-new-privileges:true" not in broker.get("security_opt", []),
+    "broker has no bound on memory or processes": not (broker.get("mem_limit") and broker.get("pids_limit")),
+    "Docker kills within the drain": int(broker.get("stop_grace_period", "10s").rstrip("s")) <= 30,
+    "the key is not a secret file": broker["environment"].get("OPENAI_API_KEY_FILE") != "/run/secrets/openai_api_key",
+}.items() if bad]
+print("\n".join(wrong), end="\n" if wrong else "", file=sys.stderr)
+sys.exit(bool(wrong))
+PYTHON
+}
+
+check_nginx() {
+  need nginx nginx || return
+  need openssl openssl || return
+  local copy=$scratch/nginx
+  mkdir -p "$copy"
+  cp config/nginx* "$copy/"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=broker.example.com \
+    -keyout "$copy/privkey.pem" -out "$copy/fullchain.pem" 2>/dev/null || return
+  sed -i -e "s#/etc/nginx/tls#$copy#" -e "s#/var/log/nginx#$copy#" "$copy/nginx.conf"
+  nginx -t -q -e "$copy/error.log" -c "$copy/nginx.conf" -g "pid $copy/pid;" || return
+
+  # Every location that proxies includes the header set, and none sets a header of its own: that would drop the set.
+  if grep -n 'proxy_set_header' config/nginx.conf; then echo "proxy_set_header belongs in nginx-proxy.inc" >&2; return 1; fi
+  [ "$(grep -c '^ *proxy_pass ' config/nginx.conf)" = "$(grep -c '^ *include nginx-proxy.inc;' config/nginx.conf)" ] ||
+    { echo "a location that proxies does not include nginx-proxy.inc" >&2; return 1; }
+  # A URI part on proxy_pass would let nginx tidy paths before the broker sees them.
+  if grep -nE '^ *proxy_pass +http://[^/;]+/' config/nginx.conf; then echo "proxy_pass must not carry a path" >&2; return 1; fi
+}
+
+check_gixy() {
+  need_python gixy "gixy-ng==$gixy_version" || return
+  timeout 120 "$venv/bin/gixy" config/nginx.conf >"$scratch/gixy.log" 2>&1 && return
+  cat "$scratch/gixy.log" >&2
+  return 1
+}
+
+check_systemd() {
+  need systemd-analyze systemd || return
+  local copy=$scratch/token-broker.service
+  # The binary is not installed where this runs.
+  sed 's#^ExecStart=/usr/local/bin/token-broker#ExecStart=/bin/true#' config/token-broker.service >"$copy"
+  timeout 60 systemd-analyze verify "$copy" 2>"$scratch/verify.log" || { cat "$scratch/verify.log" >&2; return 1; }
+  if grep -F "$copy" "$scratch/verify.log" >&2; then return 1; fi
+  timeout 60 systemd-analyze security --no-pager --offline=true --threshold=$systemd_threshold \
+    "$copy" >"$scratch/security.log" || { grep -E '✗|Overall' "$scratch/security.log" >&2; return 1; }
+  grep -o 'Overall exposure level.*: [0-9.]*' "$scratch/security.log"
+}
+
+# The cargo-deny of the machine if it is as new, else one of our own.
+deny() {
+  if [ -x "$tools/bin/cargo-deny" ]; then timeout 180 "$tools/bin/cargo-deny" "$@"; else timeout 180 cargo deny "$@"; fi
+}
+
+need_deny() {
+  case $(deny --version 2>/dev/null) in "cargo-deny 0.2"[0-9].*) return 0 ;; esac
+  say "installing cargo-deny $cargo_deny_version: two to three minutes on two cores"
+  timeout 1500 cargo install cargo-deny --quiet --locked --version "$cargo_deny_version" --root "$tools" \
+    >"$scratch/install.log" 2>&1 || { tail -n 5 "$scratch/install.log" >&2; skip "cargo-deny could not be installed"; }
+}
+
+check_deny() {
+  need_deny || return
+  timeout 120 cargo fetch --quiet --locked || return
+  deny --offline check bans licenses sources
+}
+
+check_advisories() {
+  need_deny || return
+  deny check advisories >"$scratch/advisories.log" 2>&1 && { tail -n 1 "$scratch/advisories.log"; return; }
+  if grep -q 'failed to fetch advisory database' "$scratch/advisories.log"; then
+    skip "the advisory database cannot be fetched from here; NOBODY LOOKED FOR KNOWN VULNERABILITIES"
+    return
+  fi
+  cat "$scratch/advisories.log" >&2
+  return 1
+}
+
+# ---- main ------------------------------------------------------------------------------------------------------------
+
+all=(shell compose nginx gixy systemd deny advisories)
+[ "$#" -gt 0 ] || set -- "${all[@]}"
+for name; do
+  declare -F "check_$name" >/dev/null || { echo "ops: no check is called '$name'; there are: ${all[*]}" >&2; exit 2; }
+done
+mkdir -p target
+scratch=$(mktemp -d)
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+for name; do
+  started=$SECONDS
+  # In an `if`, so -e is off inside: each check returns by itself.
+  if "check_$name"; then result=0; else result=$?; fi
+  case $result in
+    0) passed=$((passed + 1)); say "$name: fine ($((SECONDS - started)) s)" ;;
+    77) skipped=$((skipped + 1)) ;;
+    *) failed=$((failed + 1)); say "$name: FAILED ($((SECONDS - started)) s)" ;;
+  esac
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
