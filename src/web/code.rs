@@ -56,7 +56,7 @@ struct Facts {
     message: &'static str,
 }
 
-const fn row(code: Code, name: &'static str, status: StatusCode, message: &'static str) -> Facts {
+const fn row(name: &'static str, status: StatusCode, message: &'static str) -> Facts {
     Facts {
         name,
         status,
