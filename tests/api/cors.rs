@@ -1,1 +1,209 @@
+//! Pages of other origins: who may call, who may read, and what a refusal costs.
 
+use axum::http::Method;
+
+use crate::harness::{Answer, PAGE, TestApp};
+
+const STRANGER: &str = "https://evil.test";
+
+fn readable(answer: &Answer) -> bool {
+    answer.header("access-control-allow-origin") == Some(PAGE)
+}
+
+#[tokio::test]
+async fn a_page_outside_the_list_is_refused_before_anything_is_spent() {
+    let app = TestApp::with(&[
+        ("limits.token", "1/60s"),
+        ("guard.weights.wrong_origin", "0"),
+    ]);
+    for stranger in [
+        STRANGER,
+        "null",
+        "https://app.example.com.evil.test",
+        "http://app.example.com",
+        "https://APP.example.com",
+    ] {
+        let answer = app.post("/token").origin(stranger).send().await;
+        answer.is(403, "origin_not_allowed");
+        assert!(answer.header("access-control-allow-origin").is_none());
+        assert!(answer.header("x-ratelimit-remaining").is_none());
+    }
+    app.post("/token")
+        .origin(PAGE)
+        .origin(STRANGER)
+        .send()
+        .await
+        .is(403, "origin_not_allowed");
+    assert_eq!(app.minter.asked(), 0);
+    assert_eq!(
+        app.post("/token").origin(PAGE).send().await.status,
+        200,
+        "the one place is still there"
+    );
+}
+
+#[tokio::test]
+async fn a_request_without_an_origin_passes_unless_one_is_required() {
+    assert_eq!(TestApp::new().post("/token").send().await.status, 200);
+    let strict = TestApp::with(&[("server.require_origin", "true")]);
+    strict
+        .post("/token")
+        .send()
+        .await
+        .is(403, "origin_not_allowed");
+    assert_eq!(strict.post("/token").origin(PAGE).send().await.status, 200);
+    assert_eq!(
+        strict.get("/livez").send().await.status,
+        200,
+        "probes have no origin"
+    );
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_exactly_and_costs_nothing() {
+    let app = TestApp::with(&[("limits.token", "1/60s")]);
+    for _ in 0..5 {
+        let answer = app
+            .call(Method::OPTIONS, "/token")
+            .origin(PAGE)
+            .header("access-control-request-method", "POST")
+            .header(
+                "access-control-request-headers",
+                "content-type,authorization,x-openai-agents-sdk,x-request-id",
+            )
+            .send()
+            .await;
+        assert!(answer.status.is_success());
+        assert!(readable(&answer));
+        assert_eq!(
+            answer.header("access-control-allow-methods"),
+            Some("GET,POST")
+        );
+        let headers = answer.header("access-control-allow-headers").unwrap();
+        assert_eq!(
+            headers,
+            "authorization,content-type,x-request-id,x-openai-agents-sdk"
+        );
+        assert_eq!(answer.header("access-control-max-age"), Some("86400"));
+        assert!(answer.header("access-control-allow-credentials").is_none());
+    }
+    assert_eq!(app.post("/token").origin(PAGE).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_preflight_that_leads_nowhere_is_refused_without_cors_headers() {
+    let app = TestApp::new();
+    let preflight = |origin: &str, method: &str, headers: &str| {
+        app.call(Method::OPTIONS, "/token")
+            .origin(origin)
+            .header("access-control-request-method", method)
+            .header("access-control-request-headers", headers)
+    };
+    for call in [
+        preflight(STRANGER, "POST", "content-type"),
+        preflight("null", "POST", "content-type"),
+        preflight(PAGE, "DELETE", "content-type"),
+        preflight(PAGE, "POST", "x-evil"),
+        preflight(PAGE, "POST", "content-type, x-evil"),
+    ] {
+        let answer = call.send().await;
+        answer.is(403, "origin_not_allowed");
+        assert!(
+            answer
+                .headers
+                .keys()
+                .all(|name| !name.as_str().starts_with("access-control-")),
+            "{:?}",
+            answer.headers
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_page_can_read_every_refusal() {
+    let app = TestApp::with(&[("limits.token", "2/60s")]);
+    let exposed = "retry-after,location,x-request-id,date,server-timing";
+    let mut refusals = vec![
+        app.post("/token")
+            .origin(PAGE)
+            .body("text/plain", "x")
+            .send()
+            .await,
+        app.post("/refresh-token")
+            .origin(PAGE)
+            .json(&serde_json::json!({ "sessionId": "x" }))
+            .send()
+            .await,
+        app.get("/nothing").origin(PAGE).send().await,
+        app.call(Method::PUT, "/token").origin(PAGE).send().await,
+    ];
+    app.minter
+        .fail(token_broker::upstream::UpstreamError::QuotaExhausted);
+    refusals.push(app.post("/token").origin(PAGE).send().await);
+    app.post("/token").origin(PAGE).send().await;
+    refusals.push(app.post("/token").origin(PAGE).send().await);
+    let statuses: Vec<_> = refusals
+        .iter()
+        .map(|answer| answer.status.as_u16())
+        .collect();
+    assert_eq!(statuses, [415, 404, 404, 405, 503, 429]);
+    for answer in &refusals {
+        assert!(readable(answer), "{}", answer.text);
+        assert!(
+            answer
+                .header("access-control-expose-headers")
+                .unwrap()
+                .starts_with(exposed)
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_answer_varies_by_origin() {
+    let app = TestApp::new();
+    for call in [
+        app.post("/token"),
+        app.post("/token").origin(PAGE),
+        app.post("/token").origin(STRANGER),
+        app.get("/health"),
+        app.get("/nothing"),
+        app.call(Method::OPTIONS, "/token")
+            .origin(STRANGER)
+            .header("access-control-request-method", "POST"),
+    ] {
+        let answer = call.send().await;
+        assert_eq!(answer.headers.get_all("vary").iter().count(), 1);
+        assert_eq!(answer.header("vary"), Some("origin"));
+    }
+}
+
+#[tokio::test]
+async fn a_hostile_page_cannot_get_its_visitor_blocked() {
+    let app = TestApp::new();
+    for _ in 0..1000 {
+        let call = app
+            .post("/token")
+            .origin(STRANGER)
+            .header("sec-fetch-site", "cross-site");
+        call.send().await.is(403, "origin_not_allowed");
+    }
+    assert_eq!(app.post("/token").origin(PAGE).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_program_that_keeps_trying_origins_is_blocked() {
+    let app = TestApp::new();
+    for _ in 0..12 {
+        app.post("/token")
+            .origin(STRANGER)
+            .send()
+            .await
+            .is(403, "origin_not_allowed");
+    }
+    app.post("/token")
+        .origin(PAGE)
+        .send()
+        .await
+        .is(429, "blocked");
+    assert_eq!(app.events("client_blocked").len(), 1);
+}

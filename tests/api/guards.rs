@@ -1,1 +1,152 @@
+//! Offences, blocks, and their exact timeline.
 
+use serde_json::json;
+
+use crate::harness::TestApp;
+
+#[tokio::test]
+async fn knocking_on_a_full_window_earns_a_block_that_doubles() {
+    let app = TestApp::with(&[("limits.token", "1/24h")]);
+    assert_eq!(app.post("/token").send().await.status, 200);
+    let mut blocks = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..3 {
+            app.post("/token").send().await.is(429, "rate_limited");
+            app.advance(1);
+        }
+        let blocked = app.post("/token").send().await;
+        blocked.is(429, "blocked");
+        blocks.push(blocked.retry_after() + 1);
+        app.advance(blocked.retry_after());
+    }
+    assert_eq!(blocks, [900, 1800, 3600]);
+    assert_eq!(app.events("client_blocked").len(), 3);
+}
+
+#[tokio::test]
+async fn refusals_count_at_most_once_a_second() {
+    let app = TestApp::with(&[("limits.token", "1/60s")]);
+    app.post("/token").send().await;
+    for _ in 0..100 {
+        app.post("/token").send().await.is(429, "rate_limited");
+    }
+}
+
+#[tokio::test]
+async fn who_is_blocked_and_keeps_knocking_is_not_blocked_for_longer() {
+    let app = TestApp::with(&[("limits.token", "100/60s")]);
+    for _ in 0..12 {
+        app.post("/token")
+            .body("text/plain", "x")
+            .send()
+            .await
+            .is(415, "unsupported_media_type");
+    }
+    let first = app.post("/token").send().await;
+    first.is(429, "blocked");
+    assert_eq!(first.retry_after(), 900);
+    for second in 1..=600 {
+        app.advance(1);
+        let answer = app.post("/token").send().await;
+        assert_eq!(answer.retry_after(), 900 - second);
+    }
+    app.advance(300);
+    assert_eq!(app.post("/token").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_block_is_for_the_paid_routes_and_for_one_network_only() {
+    let app = TestApp::with(&[("limits.token", "100/60s")]);
+    for _ in 0..12 {
+        app.post("/token")
+            .from("2001:db8::1")
+            .body("text/plain", "x")
+            .send()
+            .await;
+    }
+    app.post("/token")
+        .from("2001:db8::ffff")
+        .send()
+        .await
+        .is(429, "blocked");
+    app.post("/refresh-token")
+        .from("2001:db8::1")
+        .send()
+        .await
+        .is(429, "blocked");
+    assert_eq!(
+        app.get("/health").from("2001:db8::1").send().await.status,
+        200
+    );
+    assert_eq!(
+        app.post("/token")
+            .from("2001:db8:0:1::1")
+            .send()
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn asking_for_sessions_of_others_earns_a_block_and_asking_for_nobodys_does_not() {
+    let app = TestApp::with(&[("limits.refresh", "100/60s")]);
+    let session = app.open().await;
+    let ask = |id: String| {
+        app.post("/refresh-token")
+            .from("198.51.100.66")
+            .json(&json!({ "sessionId": id }))
+    };
+    for number in 0..20 {
+        // A restarted broker knows no sessions: whoever asks for one of them is no offender.
+        ask(format!("rts_{number:043}"))
+            .send()
+            .await
+            .is(404, "unknown_session");
+    }
+    for _ in 0..3 {
+        ask(session.clone()).send().await.is(404, "unknown_session");
+    }
+    ask(session).send().await.is(429, "blocked");
+    let refused = app.events("session_mismatch");
+    assert_eq!(
+        (refused.len(), &refused[0]["details"]["allowed"]),
+        (3, &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn addresses_on_the_operators_list_are_never_blocked() {
+    let app = TestApp::with(&[
+        ("guard.never_block", "203.0.113.0/24"),
+        ("limits.token", "100/60s"),
+    ]);
+    for _ in 0..50 {
+        app.post("/token")
+            .body("text/plain", "x")
+            .send()
+            .await
+            .is(415, "unsupported_media_type");
+    }
+    assert_eq!(app.post("/token").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_score_drains_over_ten_minutes() {
+    let app = TestApp::with(&[("limits.token", "100/60s")]);
+    let offend = async |times: u32| {
+        for _ in 0..times {
+            app.post("/token")
+                .body("text/plain", "x")
+                .send()
+                .await
+                .is(415, "unsupported_media_type");
+        }
+    };
+    offend(11).await;
+    app.advance(600);
+    offend(11).await;
+    assert_eq!(app.post("/token").send().await.status, 200);
+    offend(1).await;
+    app.post("/token").send().await.is(429, "blocked");
+}

@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::missing_panics_doc,
-    missing_docs,
     unreachable_pub,
     reason = "tests fail by panicking, and are read rather than documented"
 )]

@@ -137,7 +137,7 @@ async fn soft_binding_lets_a_phone_change_networks_and_writes_it_down() {
     assert_eq!(events[0]["details"]["allowed"], true);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_hundred_refreshes_at_once_exactly_one_mints() {
     let app = TestApp::with(&[
         ("limits.refresh", "1000/60s"),
