@@ -39,7 +39,6 @@ impl fmt::Display for PersonaName {
 
 /// A named preset of provider settings. In direct mode a default, not a lock: whoever holds the client secret can
 /// change what it sets.
-#[derive(Debug)]
 pub struct Persona {
     /// What it is called.
     pub name: PersonaName,
@@ -51,6 +50,16 @@ pub struct Persona {
     pub language: Option<String>,
     /// The session object that goes upstream, already checked (see [`super::session_object`]) and written out once.
     pub session: Box<RawValue>,
+}
+
+/// Without the session object: its tools may carry credentials.
+impl fmt::Debug for Persona {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Persona")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// All personas, of which one is the default.

@@ -39,6 +39,11 @@ impl Breaker {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// True when anybody may ask.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(*self.state(), State::Closed { .. })
+    }
+
     /// A permit, or how long until it is worth asking for one again.
     pub(super) fn enter(&self, now: Tick) -> Result<Permit<'_>, Duration> {
         let mut state = self.state();

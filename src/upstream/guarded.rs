@@ -108,7 +108,7 @@ impl<M: Minter> Guarded<M> {
         let started = self.clock.tick();
         (|| self.attempt(order, started))
             .retry(backoff)
-            .when(is_worth_a_retry)
+            .when(|error| is_worth_a_retry(error) && self.breaker.is_closed())
             .adjust(|error, delay| delay.map(|delay| delay.max(error.retry_after().unwrap_or_default())))
             .notify(|error, delay| tracing::warn!(%error, ?delay, "the upstream failed; trying once more"))
             .await

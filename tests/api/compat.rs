@@ -1,1 +1,155 @@
+//! The mint in other people's wire shapes, and the contract that describes it all.
 
+use serde_json::{Value, json};
+
+use crate::harness::TestApp;
+
+#[tokio::test]
+async fn openais_own_shape_is_answered_exactly() {
+    let app = TestApp::new();
+    let answer = app
+        .post("/v1/realtime/client_secrets")
+        .json(&json!({}))
+        .send()
+        .await;
+    let golden: Value =
+        serde_json::from_str(include_str!("../contract/client-secret.json")).unwrap();
+    assert_eq!((answer.status.as_u16(), answer.json), (200, golden));
+}
+
+#[tokio::test]
+async fn an_sdk_that_sends_its_own_settings_gets_the_operators_persona() {
+    let app = TestApp::new();
+    let theirs = json!({ "session": { "type": "realtime", "model": "gpt-realtime", "instructions": "mine" } });
+    assert_eq!(
+        app.post("/v1/realtime/client_secrets")
+            .json(&theirs)
+            .send()
+            .await
+            .status,
+        200
+    );
+    let sent = app.minter.orders()[0].persona.session.to_string();
+    assert!(
+        sent.contains("gpt-realtime-2.1") && !sent.contains("mine"),
+        "{sent}"
+    );
+}
+
+#[tokio::test]
+async fn lifetimes_only_shorten() {
+    let app = TestApp::new();
+    for (asked, given) in [(10, 10), (60, 60), (61, 60), (7200, 60)] {
+        let body = json!({ "expires_after": { "anchor": "created_at", "seconds": asked } });
+        assert_eq!(
+            app.post("/v1/realtime/client_secrets")
+                .json(&body)
+                .send()
+                .await
+                .status,
+            200
+        );
+        assert_eq!(
+            app.minter.orders().last().unwrap().lifetime.as_secs(),
+            given
+        );
+    }
+    for silent in [
+        json!({}),
+        json!({ "expires_after": null }),
+        json!({ "expires_after": {} }),
+    ] {
+        app.post("/v1/realtime/client_secrets")
+            .json(&silent)
+            .send()
+            .await;
+        assert_eq!(app.minter.orders().last().unwrap().lifetime.as_secs(), 60);
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_shape_is_answered_exactly_and_can_be_refreshed() {
+    let app = TestApp::new();
+    let answer = app.post("/session").send().await;
+    let mut golden: Value = serde_json::from_str(include_str!("../contract/session.json")).unwrap();
+    golden["session_id"] = answer.json["session_id"].clone();
+    assert_eq!(answer.json, golden);
+    app.advance(10);
+    assert_eq!(
+        app.refresh(answer.json["session_id"].as_str().unwrap())
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn getting_a_token_must_be_switched_on() {
+    TestApp::new()
+        .get("/token")
+        .send()
+        .await
+        .is(405, "method_not_allowed");
+    let compat = TestApp::with(&[("compat.get_token", "true")]);
+    assert_eq!(compat.get("/token").send().await.json["token"], "ek_test_1");
+    assert_eq!(compat.post("/token").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn the_contract_describes_every_path_and_no_other() {
+    let paths = async |app: TestApp| -> Vec<String> {
+        let document = app.get("/openapi.json").send().await.json;
+        let paths = document["paths"].as_object().unwrap();
+        let methods = |path: &Value| {
+            path.as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        paths
+            .iter()
+            .map(|(path, item)| format!("{} {path}", methods(item)))
+            .collect()
+    };
+    let usual = [
+        "get /health",
+        "get /livez",
+        "get /readyz",
+        "post /refresh-token",
+        "post /session",
+        "post /token",
+        "post /v1/realtime/client_secrets",
+    ];
+    let mut found = paths(TestApp::new()).await;
+    found.sort();
+    assert_eq!(found, usual);
+    assert!(
+        paths(TestApp::with(&[("compat.get_token", "true")]))
+            .await
+            .contains(&"get,post /token".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn the_contract_names_every_failure_code_and_resolves_every_reference() {
+    let document = TestApp::new().get("/openapi.json").send().await.json;
+    let text = document.to_string();
+    for reference in text.split("\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(
+            document["components"]["schemas"].get(name).is_some(),
+            "{name}"
+        );
+    }
+    let codes = document["components"]["schemas"]["Code"].to_string();
+    for code in [
+        "rate_limited",
+        "upstream_timeout",
+        "misdirected",
+        "refresh_limit_reached",
+    ] {
+        assert!(codes.contains(code), "{codes}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -172,6 +173,11 @@ impl Call {
         }
     }
 
+    /// Through this router instead.
+    pub fn through(self, router: Router) -> Self {
+        Self { router, ..self }
+    }
+
     pub fn json(self, body: &Value) -> Self {
         self.body("application/json", body.to_string())
     }
@@ -232,6 +238,7 @@ pub struct ScriptedMinter {
     orders: Mutex<Vec<MintOrder>>,
     probes: Mutex<u32>,
     gate: Semaphore,
+    panics: AtomicBool,
 }
 
 impl ScriptedMinter {
@@ -243,12 +250,18 @@ impl ScriptedMinter {
             orders,
             probes,
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            panics: AtomicBool::new(false),
         }
     }
 
     /// The next mint fails so.
     pub fn fail(&self, error: UpstreamError) {
         self.script.lock().unwrap().push_back(error);
+    }
+
+    /// The next mint panics.
+    pub fn panic_next(&self) {
+        self.panics.store(true, Ordering::SeqCst);
     }
 
     /// Mints wait from now on.
@@ -284,6 +297,7 @@ impl Minter for ScriptedMinter {
             orders.len()
         };
         self.gate.acquire().await.unwrap().forget();
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "told to");
         if let Some(error) = self.script.lock().unwrap().pop_front() {
             return Err(error);
         }

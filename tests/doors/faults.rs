@@ -1,0 +1,163 @@
+//! Every way the upstream can fail, one at a time.
+
+use std::time::{Duration, Instant};
+
+use token_broker::simulator::{Fault, Times};
+use token_broker::upstream::UpstreamError;
+
+use crate::harness::{Door, KEY, guarded, order, settings_for};
+
+fn retried(error: UpstreamError) -> &'static str {
+    match error {
+        UpstreamError::Unreachable(_) => "unreachable",
+        UpstreamError::TimedOut => "timed out",
+        UpstreamError::Broken { .. } => "broken",
+        UpstreamError::RateLimited { .. } => "rate limited",
+        UpstreamError::QuotaExhausted => "quota",
+        UpstreamError::KeyRejected { .. } => "key rejected",
+        UpstreamError::Refused { .. } => "refused",
+        UpstreamError::Invalid(_) => "invalid",
+        UpstreamError::Overloaded { .. } => "overloaded",
+        UpstreamError::Resting { .. } => "resting",
+    }
+}
+
+#[tokio::test]
+async fn each_fault_is_recognised_and_only_what_may_pass_is_tried_again() {
+    let faults = [
+        ("400", "refused", 1),
+        ("401", "key rejected", 1),
+        ("403", "key rejected", 1),
+        ("429", "rate limited", 1),
+        ("429:7", "rate limited", 1),
+        ("quota", "quota", 1),
+        ("500", "broken", 2),
+        ("502", "broken", 2),
+        ("503", "broken", 2),
+        ("disconnect", "unreachable", 2),
+        ("truncated", "unreachable", 2),
+        ("garbage", "invalid", 1),
+        ("html", "invalid", 1),
+        ("huge", "invalid", 1),
+        ("expired", "invalid", 1),
+        ("missing-value", "invalid", 1),
+    ];
+    for (fault, recognised, attempts) in faults {
+        let door = Door::open().await;
+        door.simulator
+            .fail(fault.parse::<Fault>().unwrap(), Times::UntilCleared);
+        let error = door.mint().await.unwrap_err();
+        assert!(!format!("{error:?}").contains(KEY), "{fault}");
+        assert_eq!(
+            (retried(error), door.simulator.seen()),
+            (recognised, attempts),
+            "{fault}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_failure_in_between_is_not_noticed() {
+    for fault in ["500", "502", "503", "disconnect", "truncated"] {
+        let door = Door::open().await;
+        door.simulator.fail(fault.parse::<Fault>().unwrap(), 1);
+        door.mint().await.unwrap();
+        assert_eq!(
+            (door.simulator.seen(), door.simulator.minted()),
+            (2, 1),
+            "{fault}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_wait_the_upstream_asks_for_is_told_and_kept() {
+    let door = Door::open().await;
+    door.simulator.fail("429:7".parse::<Fault>().unwrap(), 1);
+    let error = door.mint().await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    door.advance(3000);
+    let resting = door.mint().await.unwrap_err();
+    assert_eq!(
+        (resting.retry_after(), retried(resting)),
+        (Some(Duration::from_secs(4)), "resting")
+    );
+    assert_eq!(door.simulator.seen(), 1, "the upstream is left alone");
+    door.advance(4000);
+    door.mint().await.unwrap();
+}
+
+#[tokio::test]
+async fn silence_ends_with_the_deadline_before_and_amid_the_answer() {
+    for fault in [
+        Fault::Hang,
+        Fault::HangMidBody,
+        Fault::Slow(Duration::from_secs(30)),
+    ] {
+        let door = Door::with(&[("upstream.timeout", "300ms")]).await;
+        door.simulator.fail(fault, 1);
+        let started = Instant::now();
+        assert_eq!(retried(door.mint().await.unwrap_err()), "timed out");
+        assert!(started.elapsed() < Duration::from_millis(800));
+        assert_eq!(
+            door.simulator.seen(),
+            1,
+            "an uncertain mint is not repeated"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_the_key_goes_nowhere_else() {
+    let (door, elsewhere) = (Door::open().await, Door::open().await);
+    door.simulator.fail(
+        Fault::Redirect(format!(
+            "{}/realtime/client_secrets",
+            elsewhere.simulator.base_url()
+        )),
+        1,
+    );
+    assert_eq!(retried(door.mint().await.unwrap_err()), "invalid");
+    assert_eq!(elsewhere.simulator.connections(), 0);
+}
+
+#[tokio::test]
+async fn who_is_not_there_is_unreachable_at_once() {
+    let door = Door::open().await;
+    let url = door.simulator.base_url();
+    door.simulator.stop().await;
+    let no_such_name = "http://name.invalid/v1".to_owned();
+    for url in [url, no_such_name] {
+        let (upstream, persona) = settings_for(&url, &[]);
+        let minter = guarded(&upstream, door.clock.clone());
+        let error = token_broker::upstream::Minter::mint(&minter, &order(persona))
+            .await
+            .unwrap_err();
+        assert_eq!(retried(error), "unreachable", "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_the_certificate_does_not_bear_is_unreachable() {
+    // A TLS client meets a server that does not speak it: the handshake fails, and nothing is sent.
+    let door = Door::open().await;
+    let url = door.simulator.base_url().replace("http://", "https://");
+    let (upstream, persona) = settings_for(&url, &[]);
+    let minter = guarded(&upstream, door.clock.clone());
+    let error = token_broker::upstream::Minter::mint(&minter, &order(persona))
+        .await
+        .unwrap_err();
+    assert_eq!((retried(error), door.simulator.seen()), ("unreachable", 0));
+}
+
+#[tokio::test]
+async fn a_rejected_key_is_not_tried_again_for_a_while() {
+    let door = Door::open().await;
+    door.simulator.fail(Fault::KeyRejected, 1);
+    assert_eq!(retried(door.mint().await.unwrap_err()), "key rejected");
+    door.advance(29_000);
+    assert_eq!(retried(door.mint().await.unwrap_err()), "resting");
+    door.advance(1000);
+    door.mint().await.unwrap();
+    assert_eq!(door.simulator.seen(), 2);
+}
