@@ -36,7 +36,7 @@ const SHARD_KEYS: usize = 3_584;
 const SKETCH_LINES: usize = 1 << 17;
 /// A full shard looks for finished windows at most so often in a window, so that a flood cannot make it look at every
 /// arrival.
-const LOOKS_PER_WINDOW: u32 = 64;
+const LOOKS_PER_WINDOW: u32 = 8;
 
 /// The windows of all keys of one policy.
 #[derive(Debug)]
