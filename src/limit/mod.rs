@@ -47,13 +47,14 @@ impl PolicyId {
 
 /// What is counted: a network, or 128 bits that stand for something else, like a keyed hash of an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key(u128);
+pub struct Key(u64, u64);
 
 impl Key {
     /// The key made of these bits.
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub const fn from_bits(bits: u128) -> Self {
-        Self(bits)
+        Self((bits >> 64) as u64, bits as u64)
     }
 }
 
@@ -61,7 +62,7 @@ impl From<Network> for Key {
     fn from(network: Network) -> Self {
         let mut bits = Bits(0);
         network.hash(&mut bits);
-        Self(bits.0)
+        Self::from_bits(bits.0)
     }
 }
 

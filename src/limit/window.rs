@@ -100,7 +100,7 @@ impl SlidingWindow {
             Self::Few([_, second]) => *second,
             Self::Many(ring) => ring.newest().unwrap_or(NEVER),
         };
-        newest == NEVER || now.since(newest) >= window
+        newest == NEVER || newest.plus(window) <= now
     }
 
     /// Gives back the memory that it does not need now.
@@ -115,7 +115,7 @@ impl SlidingWindow {
     }
 
     fn forget(&mut self, window: Duration, now: Tick) {
-        let counts = |stamp: Tick| stamp == NEVER || now.since(stamp) < window;
+        let counts = |stamp: Tick| stamp.plus(window) > now;
         match self {
             Self::Few([first, _]) if counts(*first) => {}
             Self::Few([_, second]) if counts(*second) => *self = Self::Few([*second, NEVER]),
