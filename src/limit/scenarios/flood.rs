@@ -86,29 +86,44 @@ fn resident() -> usize {
     pages / 256
 }
 
-#[test]
-#[ignore = "measures memory: cargo test --release --lib limit -- --ignored --test-threads=1"]
-fn millions_of_addresses_fit_into_64_mib_and_leave_when_they_are_gone() {
-    let stage = Stage::with("10/60s", 262_144);
-    let limited = address("203.0.113.7");
-    for _ in 0..10 {
-        admitted(stage.ask(limited));
-    }
-    let idle = resident();
-    let mut heard = 0_u32;
+/// A million IPv4 and a million IPv6 networks in 50 seconds; how many were heard.
+fn flood(stage: &Stage) -> u32 {
+    let mut heard = 0;
     for number in 0..1_000_000_u32 {
         stage.clock.advance(Duration::from_micros(50));
         let site = u128::from(number.wrapping_mul(0x9e37_79b1)) << 80 | 0x2001 << 112;
         heard += u32::from(is_admitted(&stage.ask(stranger(number))));
         heard += u32::from(is_admitted(&stage.ask(Ipv6Addr::from_bits(site).into())));
     }
-    let grown = resident().saturating_sub(idle);
-    assert!(grown <= 64, "{grown} MiB for two million networks");
-    assert!(heard > 1_990_000, "{heard}");
-    assert_eq!(refused(stage.ask(limited)).0, "narrow");
-    stage.pass(120.0);
-    stage.limits.sweep();
-    let left = resident().saturating_sub(idle);
-    assert!(left <= 16, "{left} MiB after the flood");
-    assert_eq!((stage.limits.keys(), stage.limits.blocks()), (0, 0));
+    heard
+}
+
+#[test]
+#[ignore = "measures memory: cargo test --release --lib limit -- --ignored --test-threads=1"]
+#[expect(
+    clippy::print_stderr,
+    reason = "the figures are what it is run for, with --nocapture"
+)]
+fn millions_of_addresses_fit_into_64_mib_however_often_they_come() {
+    let stage = Stage::with("10/60s", 262_144);
+    let limited = address("203.0.113.7");
+    let idle = resident();
+    for round in 1..=4 {
+        for _ in 0..10 {
+            admitted(stage.ask(limited));
+        }
+        let heard = flood(&stage);
+        let grown = resident().saturating_sub(idle);
+        assert!(heard > 1_990_000, "{heard}");
+        assert_eq!(refused(stage.ask(limited)).0, "narrow");
+        stage.pass(120.0);
+        stage.limits.sweep();
+        let left = resident().saturating_sub(idle);
+        eprintln!("round {round}: {grown} MiB in the flood, {left} MiB after it");
+        assert!(grown <= 64, "{grown} MiB for two million networks");
+        // All of it is freed, but with glibc's own settings up to 37 MiB stay with the process, in every round the same.
+        // With MALLOC_MMAP_THRESHOLD_=65536 it is 5 MiB.
+        assert_eq!((stage.limits.keys(), stage.limits.blocks()), (0, 0));
+        assert!(!stage.limits.is_estimating());
+    }
 }
