@@ -228,7 +228,6 @@ fn guard(settings: &Guard) -> GuardRules {
     let weights = Weights {
         refused: settings.weights.rate_limited,
         foreign_session: settings.weights.foreign_session,
-        forged_credential: 0.0,
         malformed: settings.weights.malformed,
         wrong_origin: settings.weights.wrong_origin,
     };

@@ -47,6 +47,13 @@ impl Network {
     }
 }
 
+impl Network {
+    /// The network as 72 bits: no two are alike.
+    pub fn to_bits(self) -> u128 {
+        u128::from(self.width) << 64 | u128::from(self.bits)
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.width > V4 {

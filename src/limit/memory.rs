@@ -172,6 +172,9 @@ impl MemoryLimits {
 
 /// Looks whether every claim has a place; the tightest standing if so, else the one with the longest wait.
 fn check(held: &mut HeldClaims<'_>, now: Tick) -> Result<Option<Standing>, Standing> {
+    for held in held.iter().flatten() {
+        held.shard.touch(held.hash);
+    }
     let mut tightest: Option<Standing> = None;
     let mut refusal: Option<Standing> = None;
     for held in held.iter_mut().flatten() {

@@ -11,7 +11,6 @@ mod window;
 #[cfg(test)]
 mod scenarios;
 
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -46,43 +45,19 @@ impl PolicyId {
 
 /// What is counted: a network, or 128 bits that stand for something else, like a keyed hash of an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key(u128);
+pub struct Key(u64, u64);
 
 impl Key {
     /// The key made of these bits.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub const fn from_bits(bits: u128) -> Self {
-        Self(bits)
+        Self((bits >> 64) as u64, bits as u64)
     }
 }
 
 impl From<Network> for Key {
     fn from(network: Network) -> Self {
-        let mut bits = Bits(0);
-        network.hash(&mut bits);
-        Self(bits.0)
-    }
-}
-
-/// Strings together what a value would have hashed. A network hashes 72 bits, so no two become the same key.
-struct Bits(u128);
-
-impl Hasher for Bits {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u8(byte);
-        }
-    }
-
-    fn write_u8(&mut self, byte: u8) {
-        self.0 = (self.0 << 8) | u128::from(byte);
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0 << 64) | u128::from(word);
-    }
-
-    fn finish(&self) -> u64 {
-        (self.0 >> 64) as u64
+        Self::from_bits(network.to_bits())
     }
 }
 
@@ -157,8 +132,6 @@ pub enum Offence {
     Refused,
     /// Asked with somebody else's session.
     ForeignSession,
-    /// Showed a credential that we did not issue.
-    ForgedCredential,
     /// Sent what no client of ours sends.
     Malformed,
     /// Called from an origin that may not. Not for what a foreign page made an innocent browser send.
@@ -172,8 +145,6 @@ pub struct Weights {
     pub refused: f64,
     /// Of [`Offence::ForeignSession`].
     pub foreign_session: f64,
-    /// Of [`Offence::ForgedCredential`].
-    pub forged_credential: f64,
     /// Of [`Offence::Malformed`].
     pub malformed: f64,
     /// Of [`Offence::WrongOrigin`].
@@ -186,7 +157,6 @@ impl Weights {
         match offence {
             Offence::Refused => self.refused,
             Offence::ForeignSession => self.foreign_session,
-            Offence::ForgedCredential => self.forged_credential,
             Offence::Malformed => self.malformed,
             Offence::WrongOrigin => self.wrong_origin,
         }

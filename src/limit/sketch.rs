@@ -58,6 +58,11 @@ impl Sketch {
         }
     }
 
+    /// Reads what `check` will read.
+    pub(super) fn touch(&self, hash: u64) -> u32 {
+        self.lines[self.spot(hash).line].epoch
+    }
+
     /// Whether the key has a place; `None` when it has certainly not been counted here.
     pub(super) fn check(&mut self, ask: Ask) -> Option<Verdict> {
         let (total, current) = self.estimate(ask);

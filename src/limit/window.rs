@@ -22,28 +22,43 @@ pub(super) enum Verdict {
     },
 }
 
-/// The admissions that still count, oldest first. Most keys of a flood have one: it needs no memory of its own.
+/// The admissions that still count, oldest first. Most keys of a flood have one or two, which need no memory of their
+/// own.
 ///
 /// Time must not go back from one call to the next.
 #[derive(Clone, Debug)]
 pub(super) enum SlidingWindow {
-    One(Tick),
+    /// At most two; `NEVER` stands for none.
+    Few([Tick; 2]),
+    /// More, until less than two are left.
     Many(Ring),
 }
 
+/// No moment. Nothing happens so late, 584 years after the start.
+const NEVER: Tick = Tick::from_nanos(u64::MAX);
+
 impl SlidingWindow {
     /// A window with nothing in it.
-    pub(super) fn empty() -> Self {
-        Self::Many(Ring::default())
+    pub(super) const fn empty() -> Self {
+        Self::Few([NEVER; 2])
     }
 
     /// Whether `rate` has a place at `now`. Takes nothing.
     pub(super) fn check(&mut self, rate: Rate, now: Tick) -> Verdict {
         self.forget(rate.window, now);
-        let resets_in = self
-            .oldest()
-            .map_or(rate.window, |oldest| oldest.plus(rate.window).since(now));
-        match rate.limit.checked_sub(self.held() + 1) {
+        let (held, oldest) = match self {
+            Self::Few(few) => (
+                few.iter().map(|&stamp| u32::from(stamp != NEVER)).sum(),
+                few[0],
+            ),
+            Self::Many(ring) => (ring.len, ring.oldest().unwrap_or(NEVER)),
+        };
+        let resets_in = if oldest == NEVER {
+            rate.window
+        } else {
+            oldest.plus(rate.window).since(now)
+        };
+        match rate.limit.checked_sub(held + 1) {
             Some(remaining) => Verdict::Free {
                 remaining,
                 resets_in,
@@ -55,13 +70,15 @@ impl SlidingWindow {
     /// Takes a place that `check` has just found free.
     pub(super) fn take(&mut self, rate: Rate, now: Tick) {
         match self {
-            Self::One(first) => {
+            Self::Few([first, _]) if *first == NEVER => *first = now,
+            Self::Few([_, second]) if *second == NEVER => *second = now,
+            Self::Few(few) => {
                 let mut ring = Ring::default();
-                ring.push(*first, rate.limit);
-                ring.push(now, rate.limit);
+                for stamp in [few[0], few[1], now] {
+                    ring.push(stamp, rate.limit);
+                }
                 *self = Self::Many(ring);
             }
-            Self::Many(ring) if ring.has_no_memory() => *self = Self::One(now),
             Self::Many(ring) => ring.push(now, rate.limit),
         }
     }
@@ -69,8 +86,9 @@ impl SlidingWindow {
     /// Gives back the place taken at `taken`, if it still counts.
     pub(super) fn give_back(&mut self, taken: Tick) {
         match self {
-            Self::One(stamp) if *stamp == taken => *self = Self::empty(),
-            Self::One(_) => {}
+            Self::Few([_, second]) if *second == taken => *second = NEVER,
+            Self::Few(few) if few[0] == taken => *few = [few[1], NEVER],
+            Self::Few(_) => {}
             Self::Many(ring) => ring.remove(taken),
         }
     }
@@ -78,49 +96,38 @@ impl SlidingWindow {
     /// True when nothing in it counts any more.
     pub(super) fn is_over(&self, window: Duration, now: Tick) -> bool {
         let newest = match self {
-            Self::One(stamp) => Some(*stamp),
-            Self::Many(ring) => ring.newest(),
+            Self::Few([first, NEVER]) => *first,
+            Self::Few([_, second]) => *second,
+            Self::Many(ring) => ring.newest().unwrap_or(NEVER),
         };
-        newest.is_none_or(|newest| now.since(newest) >= window)
+        newest == NEVER || newest.plus(window) <= now
     }
 
     /// Gives back the memory that it does not need now.
     pub(super) fn shrink(&mut self, window: Duration, now: Tick) {
         self.forget(window, now);
-        let Self::Many(ring) = self else { return };
-        match (ring.len, ring.oldest()) {
-            (1, Some(only)) => *self = Self::One(only),
-            (held, _) if (held as usize) * 2 < ring.stamps.len() => ring.resize(held as usize),
-            _ => {}
-        }
-    }
-
-    fn forget(&mut self, window: Duration, now: Tick) {
-        match self {
-            Self::One(stamp) if now.since(*stamp) >= window => *self = Self::empty(),
-            Self::One(_) => {}
-            Self::Many(ring) => {
-                while ring
-                    .oldest()
-                    .is_some_and(|oldest| now.since(oldest) >= window)
-                {
-                    ring.pop();
-                }
+        if let Self::Many(ring) = self {
+            let held = ring.len as usize;
+            if held * 2 < ring.stamps.len() {
+                ring.resize(held);
             }
         }
     }
 
-    fn oldest(&self) -> Option<Tick> {
+    fn forget(&mut self, window: Duration, now: Tick) {
+        let counts = |stamp: Tick| stamp.plus(window) > now;
         match self {
-            Self::One(stamp) => Some(*stamp),
-            Self::Many(ring) => ring.oldest(),
-        }
-    }
-
-    fn held(&self) -> u32 {
-        match self {
-            Self::One(_) => 1,
-            Self::Many(ring) => ring.len,
+            Self::Few([first, _]) if counts(*first) => {}
+            Self::Few([_, second]) if counts(*second) => *self = Self::Few([*second, NEVER]),
+            Self::Few(_) => *self = Self::empty(),
+            Self::Many(ring) => {
+                while ring.oldest().is_some_and(|oldest| !counts(oldest)) {
+                    ring.pop();
+                }
+                if ring.len < 2 {
+                    *self = Self::Few([ring.oldest().unwrap_or(NEVER), NEVER]);
+                }
+            }
         }
     }
 }
@@ -138,10 +145,6 @@ pub(super) struct Ring {
 const LEAST_STAMPS: usize = 4;
 
 impl Ring {
-    fn has_no_memory(&self) -> bool {
-        self.stamps.is_empty()
-    }
-
     fn oldest(&self) -> Option<Tick> {
         (self.len > 0).then(|| self.stamps[self.place(0)])
     }
@@ -367,7 +370,7 @@ mod tests {
         };
         assert_eq!(ring.stamps.len(), 16);
         window.shrink(rate.window, at(108));
-        assert!(matches!(window, SlidingWindow::One(last) if last == at(9)));
+        assert!(matches!(window, SlidingWindow::Few([last, NEVER]) if last == at(9)));
         assert_eq!(size_of::<(u64, SlidingWindow)>(), 32);
     }
 }

@@ -126,7 +126,6 @@ const fn name(offence: Offence) -> &'static str {
     match offence {
         Offence::Refused => "rate_limited",
         Offence::ForeignSession => "foreign_session",
-        Offence::ForgedCredential => "forged_credential",
         Offence::Malformed => "malformed",
         Offence::WrongOrigin => "wrong_origin",
     }
