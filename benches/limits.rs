@@ -14,8 +14,8 @@ use token_broker::limit::{
     Claim, Decision, GuardRules, LimitStore, MemoryLimits, Offence, Policy, PolicyId, Weights,
 };
 
-const WINDOW: Duration = Duration::from_secs(60);
-const BLOCK: Duration = Duration::from_secs(900);
+const WINDOW: Duration = Duration::from_mins(1);
+const BLOCK: Duration = Duration::from_mins(15);
 
 /// What a future gives that never waits.
 fn done<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -36,7 +36,7 @@ fn limits(clock: Arc<dyn Clock>) -> MemoryLimits {
     };
     let guard = GuardRules {
         threshold: 3.0,
-        decay: Duration::from_secs(600),
+        decay: Duration::from_mins(10),
         block: BLOCK,
         block_max: BLOCK * 96,
         never_block: Vec::new(),

@@ -230,7 +230,7 @@ mod tests {
             written
                 .lock()
                 .unwrap()
-                .push(serde_json::from_str(line).unwrap())
+                .push(serde_json::from_str(line).unwrap());
         };
         (Arc::clone(&clock), lines, Audit::new(clock, Box::new(sink)))
     }

@@ -32,8 +32,6 @@ pub struct Health {
     pub upstream: Condition,
     /// How long the upstream's last good answer took.
     pub upstream_latency: Option<Duration>,
-    /// Where requests are counted.
-    pub limits: Condition,
     /// Where sessions rest.
     pub sessions: Condition,
     /// How many sessions are live.
@@ -88,7 +86,6 @@ impl Broker {
             draining: self.is_draining(),
             upstream: seen.condition,
             upstream_latency: seen.latency,
-            limits: Condition::Operational,
             sessions: if live.is_ok() {
                 Condition::Operational
             } else {

@@ -88,7 +88,7 @@ mod tests {
             Rate::parse("10/60s"),
             Ok(Rate {
                 limit: 10,
-                window: Duration::from_secs(60)
+                window: Duration::from_mins(1)
             })
         );
         assert_eq!(

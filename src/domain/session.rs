@@ -206,7 +206,7 @@ mod tests {
     const RULES: RefreshRules = RefreshRules {
         min_interval: Duration::from_secs(10),
         max_refreshes: 2,
-        max_age: Duration::from_secs(3600),
+        max_age: Duration::from_hours(1),
         binding: Binding::Strict,
     };
 

@@ -106,7 +106,7 @@ impl Blocks {
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn network(host: u32) -> Network {
         Network::of(std::net::Ipv4Addr::from_bits(host).into())

@@ -230,4 +230,8 @@ impl LimitStore for MemoryLimits {
     async fn offend(&self, address: IpAddr, offence: Offence) -> Result<Option<Block>, LimitError> {
         Ok(self.guard.offend(address, offence, self.clock.tick()))
     }
+
+    fn is_exact(&self) -> bool {
+        !self.is_estimating()
+    }
 }

@@ -231,6 +231,9 @@ pub trait LimitStore: Send + Sync {
     /// Adds to the score of `address`; `Some` when exactly this offence earned a block. While blocked, an address has
     /// no score, and no offence prolongs the block.
     async fn offend(&self, address: IpAddr, offence: Offence) -> Result<Option<Block>, LimitError>;
+
+    /// False while some callers are only estimated, and may be refused too early.
+    fn is_exact(&self) -> bool;
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     const FULL: u32 = 3_000;
-    const DECAY: Duration = Duration::from_secs(600);
+    const DECAY: Duration = Duration::from_mins(10);
 
     fn network(host: u32) -> Network {
         Network::of(std::net::Ipv4Addr::from_bits(host).into())

@@ -97,7 +97,7 @@ async fn an_ending_service_waits_for_work_whose_caller_has_left() {
     let finish = tokio::spawn(async move { broker.finish().await });
     tokio::time::timeout(Duration::from_millis(20), async {
         while !finish.is_finished() {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await

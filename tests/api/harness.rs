@@ -56,7 +56,7 @@ impl TestApp {
             written
                 .lock()
                 .unwrap()
-                .push(serde_json::from_str(line).unwrap())
+                .push(serde_json::from_str(line).unwrap());
         };
         let app = App::assemble(
             &config,

@@ -163,3 +163,22 @@ async fn the_upstream_is_looked_at_unless_a_mint_has_just_shown_it() {
     assert_eq!(app.minter.probes(), 2);
     assert_eq!(app.get("/health").send().await.json["status"], "degraded");
 }
+
+#[tokio::test]
+async fn a_flood_of_strangers_that_can_only_be_estimated_is_degraded() {
+    let app = TestApp::with(&[("limits.capacity", "1")]);
+    for host in 1..=3 {
+        app.post("/token")
+            .from(&format!("198.51.100.{host}"))
+            .send()
+            .await;
+    }
+    let health = app.get("/health").from("127.0.0.1").send().await;
+    assert_eq!(
+        (
+            &health.json["status"],
+            &health.json["services"]["rateLimit"]["status"]
+        ),
+        (&json!("degraded"), &json!("degraded"))
+    );
+}

@@ -40,6 +40,12 @@ fn the_defaults_are_the_promised_ones() {
     );
     assert!((config.guard.weights.rate_limited - 1.0).abs() < f64::EPSILON);
     assert!((config.guard.weights.wrong_origin - 0.25).abs() < f64::EPSILON);
+}
+
+#[test]
+fn the_defaults_of_sessions_and_the_upstream_are_the_promised_ones() {
+    let config = serve(&good_and(&[])).config;
+    let seconds = Duration::from_secs;
     assert_eq!(config.session.token_seconds, 60);
     assert_eq!(config.session.min_refresh_interval, seconds(10));
     assert_eq!(

@@ -83,9 +83,9 @@ impl Stage {
 fn rules(capacity: usize) -> GuardRules {
     GuardRules {
         threshold: 3.0,
-        decay: Duration::from_secs(600),
-        block: Duration::from_secs(900),
-        block_max: Duration::from_secs(24 * 3600),
+        decay: Duration::from_mins(10),
+        block: Duration::from_mins(15),
+        block_max: Duration::from_hours(24),
         never_block: vec![
             "192.0.2.0/28".parse().unwrap(),
             "2001:db8:aa::1/128".parse().unwrap(),

@@ -86,10 +86,7 @@ fn the_longest_wait_is_the_one_told() {
     for _ in 0..100 {
         stage.ask_as(neighbour, &[claim(WIDE, Network::around(neighbour))]);
     }
-    assert_eq!(
-        refused(stage.ask(caller)),
-        ("wide", Duration::from_secs(60))
-    );
+    assert_eq!(refused(stage.ask(caller)), ("wide", Duration::from_mins(1)));
     stage.pass(60.0);
     admitted(stage.ask(caller));
 }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::broker::{Broker, Condition, Health};
 use crate::config::HealthDetails;
+use crate::limit::LimitStore;
 use crate::web::layers::arrival::Arrival;
 use crate::web::layers::failure_shape::OwnBody;
 use crate::web::layers::trace::Quiet;
@@ -54,14 +55,14 @@ enum Status {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Services {
-    openai_api: Service,
-    rate_limit: Service,
-    session_tracking: Service,
+    openai_api: Part,
+    rate_limit: Part,
+    session_tracking: Part,
 }
 
 #[derive(Serialize, ToSchema)]
-struct Service {
-    status: ServiceStatus,
+struct Part {
+    status: PartStatus,
     /// Milliseconds that the last good answer took.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency: Option<f64>,
@@ -69,7 +70,7 @@ struct Service {
 
 #[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum ServiceStatus {
+enum PartStatus {
     Operational,
     Degraded,
     Down,
@@ -103,10 +104,16 @@ struct Metrics {
 pub async fn health(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
+    State(limits): State<Arc<dyn LimitStore>>,
     Extension(arrival): Extension<Arrival>,
 ) -> Response {
     let health = broker.health().await;
-    let status = overall(&health);
+    let counting = if limits.is_exact() {
+        Condition::Operational
+    } else {
+        Condition::Degraded
+    };
+    let status = overall(&health, counting);
     let full = match face.health_details {
         HealthDetails::Full => true,
         HealthDetails::Summary => false,
@@ -118,7 +125,7 @@ pub async fn health(
         timestamp: face.clock.now().as_millis(),
         uptime: whole_millis(health.reading.uptime),
         version: full.then_some(env!("CARGO_PKG_VERSION")),
-        services: full.then(|| services(&health)),
+        services: full.then(|| services(&health, counting)),
         metrics: full.then(|| metrics(&health)),
     };
     let code = if answer.ok {
@@ -161,10 +168,12 @@ fn quietly(answer: impl IntoResponse) -> Response {
 }
 
 /// The upstream's trouble is everybody's: it is no reason to leave the load balancer.
-fn overall(health: &Health) -> Status {
+fn overall(health: &Health, counting: Condition) -> Status {
     if health.draining || health.sessions == Condition::Down {
         Status::Unhealthy
-    } else if health.upstream != Condition::Operational || health.sessions != Condition::Operational
+    } else if [health.upstream, health.sessions, counting]
+        .iter()
+        .any(|part| *part != Condition::Operational)
     {
         Status::Degraded
     } else {
@@ -172,17 +181,17 @@ fn overall(health: &Health) -> Status {
     }
 }
 
-fn services(health: &Health) -> Services {
+fn services(health: &Health, counting: Condition) -> Services {
     Services {
-        openai_api: Service {
+        openai_api: Part {
             status: health.upstream.into(),
             latency: health.upstream_latency.map(millis),
         },
-        rate_limit: Service {
-            status: health.limits.into(),
+        rate_limit: Part {
+            status: counting.into(),
             latency: None,
         },
-        session_tracking: Service {
+        session_tracking: Part {
             status: health.sessions.into(),
             latency: None,
         },
@@ -199,7 +208,7 @@ fn metrics(health: &Health) -> Metrics {
     }
 }
 
-impl From<Condition> for ServiceStatus {
+impl From<Condition> for PartStatus {
     fn from(condition: Condition) -> Self {
         match condition {
             Condition::Operational => Self::Operational,

@@ -1,0 +1,246 @@
+//! The rules of the house that no compiler knows: floors, sizes, words.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms by floor, lowest first. Imports point down only, and never sideways.
+const FLOORS: [&[&str]; 7] = [
+    &["clock", "domain"],
+    &["config", "limit", "vitals"],
+    &["audit", "store", "telemetry", "upstream"],
+    &["broker"],
+    &["web"],
+    &["app", "simulator"],
+    &["cli", "main", "lib"],
+];
+
+/// Neighbours that may nevertheless see each other, or rooms that may see less than their floor allows.
+const NEIGHBOURS: [(&str, &str); 1] = [("domain", "clock")];
+const SIMULATOR_SEES: [&str; 2] = ["clock", "domain"];
+
+/// Most lines of a source file.
+const CEILING: usize = 400;
+
+/// Endings of type names that say nothing.
+const EMPTY_WORDS: [&str; 7] = [
+    "Manager", "Helper", "Handler", "Service", "Data", "Info", "Util",
+];
+
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::from(folder)];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let skipped = ["node_modules", "target", "dist"]
+                .iter()
+                .any(|name| path.ends_with(name));
+            if path.is_dir() && !skipped {
+                open.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == ending)
+            {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    files("src", "rs")
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(&path).unwrap()))
+        .collect()
+}
+
+/// The room a file belongs to: the first part of its path below `src`.
+fn room(path: &Path) -> String {
+    let first = path
+        .strip_prefix("src")
+        .unwrap()
+        .components()
+        .next()
+        .unwrap();
+    Path::new(first.as_os_str())
+        .file_stem()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned()
+}
+
+fn floor(room: &str) -> usize {
+    let place = FLOORS.iter().position(|rooms| rooms.contains(&room));
+    place.unwrap_or_else(|| {
+        panic!("{room} stands on no floor: add it to docs/architecture.md and here")
+    })
+}
+
+/// The rooms that a text names after `crate::`, braces included.
+fn imports(text: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for rest in text.split("crate::").skip(1) {
+        let inside = rest
+            .strip_prefix('{')
+            .map_or(rest, |list| list.split('}').next().unwrap_or_default());
+        let parts: Vec<_> = if rest.starts_with('{') {
+            inside.split(',').collect()
+        } else {
+            vec![inside]
+        };
+        for part in parts {
+            let end = part
+                .trim_start()
+                .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+            let name = &part.trim_start()[..end.unwrap_or(part.trim_start().len())];
+            if !name.is_empty() {
+                rooms.push(name.to_owned());
+            }
+        }
+    }
+    rooms
+}
+
+/// What breaks the law of floors, as `file -> room`.
+fn upward(sources: &[(PathBuf, String)]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (path, text) in sources {
+        let here = room(path);
+        for there in imports(text) {
+            let known = FLOORS.iter().any(|rooms| rooms.contains(&there.as_str()));
+            if !known || there == here || NEIGHBOURS.contains(&(here.as_str(), there.as_str())) {
+                continue;
+            }
+            let blind = here == "simulator" && !SIMULATOR_SEES.contains(&there.as_str());
+            if floor(&there) >= floor(&here) || blind {
+                broken.push(format!("{} -> {there}", path.display()));
+            }
+        }
+    }
+    broken
+}
+
+#[test]
+fn imports_point_down_only() {
+    let sources = sources();
+    sources
+        .iter()
+        .for_each(|(path, _)| assert!(floor(&room(path)) < FLOORS.len()));
+    assert_eq!(upward(&sources), Vec::<String>::new());
+}
+
+#[test]
+fn a_planted_import_is_found() {
+    let planted = |path: &str, text: &str| vec![(PathBuf::from(path), text.to_owned())];
+    for (path, text) in [
+        ("src/store/memory.rs", "use crate::web::error;"),
+        ("src/store/memory.rs", "use crate::upstream::Minter;"),
+        ("src/limit/mod.rs", "use crate::{clock, config::Limits};"),
+        (
+            "src/simulator/mod.rs",
+            "fn f() { crate::config::Config::x() }",
+        ),
+        ("src/clock.rs", "use crate::domain::Network;"),
+    ] {
+        assert_eq!(upward(&planted(path, text)).len(), 1, "{path}: {text}");
+    }
+    assert!(upward(&planted("src/web/mod.rs", "use crate::{broker, domain};")).is_empty());
+}
+
+#[test]
+fn only_the_web_knows_axum_and_only_the_upstream_knows_reqwest() {
+    for (path, text) in sources() {
+        let here = room(&path);
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let knows = |name: &str| {
+            code.contains(&format!("use {name}")) || code.contains(&format!(" {name}::"))
+        };
+        assert!(
+            !knows("axum") || ["web", "app", "simulator"].contains(&here.as_str()),
+            "{} knows axum",
+            path.display()
+        );
+        assert!(
+            !knows("reqwest") || path.ends_with("upstream/openai.rs"),
+            "{} knows reqwest",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn every_file_says_in_its_first_line_what_it_owns_and_is_short() {
+    for (path, text) in sources() {
+        assert!(
+            text.starts_with("//! "),
+            "{} does not begin with what it owns",
+            path.display()
+        );
+    }
+    for folder in ["src", "tests", "benches", "sdk/src"] {
+        for path in files(folder, "rs").into_iter().chain(files(folder, "ts")) {
+            let lines = fs::read_to_string(&path).unwrap().lines().count();
+            assert!(lines <= CEILING, "{} has {lines} lines", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_type_is_named_with_an_empty_word() {
+    for (path, text) in sources() {
+        for line in text.lines() {
+            let mut words = line
+                .split_whitespace()
+                .skip_while(|word| !["struct", "enum", "trait"].contains(word));
+            let Some(name) = words.nth(1) else { continue };
+            let name: String = name
+                .chars()
+                .take_while(char::is_ascii_alphanumeric)
+                .collect();
+            let empty = EMPTY_WORDS.iter().any(|word| name.ends_with(word));
+            assert!(
+                !empty || line.trim_start().starts_with("//"),
+                "{}: {name}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn settings_example_readme_and_changelog_know_each_other() {
+    let defaults: toml::Table = fs::read_to_string("config/default.toml")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let (example, readme) = (
+        fs::read_to_string(".env.example").unwrap(),
+        fs::read_to_string("README.md").unwrap(),
+    );
+    let changelog = fs::read_to_string("CHANGELOG.md").unwrap();
+    let mut missing = BTreeMap::new();
+    for (section, settings) in &defaults {
+        for file in [("README.md", &readme), ("CHANGELOG.md", &changelog)] {
+            if !file.1.contains(&format!("`{section}."))
+                && !file.1.contains(&format!("[{section}]"))
+            {
+                missing.insert(section.clone(), file.0);
+            }
+        }
+        for name in settings.as_table().into_iter().flat_map(toml::Table::keys) {
+            let variable = format!("BROKER_{}__{}", section.to_uppercase(), name.to_uppercase());
+            let short = token_broker::config::short_name(&format!("{section}.{name}"));
+            let known =
+                example.contains(&variable) || short.is_some_and(|short| example.contains(short));
+            if !known {
+                missing.insert(variable, ".env.example");
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
