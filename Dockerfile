@@ -55,7 +55,7 @@ COPY --from=build /out/ /
 
 # A number, because Kubernetes' runAsNonRoot cannot judge a name.
 USER 65532:65532
-ENV BROKER_SERVER__LISTEN=0.0.0.0:8080
+ENV BROKER_SERVER__LISTEN=0.0.0.0
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["/token-broker", "healthcheck"]

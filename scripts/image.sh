@@ -185,7 +185,7 @@ rows = [
     ("stop signal", config.get("StopSignal"), "SIGTERM"),
     ("health check", check.get("Test"), ["CMD", "/token-broker", "healthcheck"]),
     ("exposed", sorted(config.get("ExposedPorts") or {}), ["8080/tcp"]),
-    ("listens", [e for e in config.get("Env") or [] if e.startswith("BROKER_")], ["BROKER_SERVER__LISTEN=0.0.0.0:8080"]),
+    ("listens", [e for e in config.get("Env") or [] if e.startswith("BROKER_")], ["BROKER_SERVER__LISTEN=0.0.0.0"]),
     ("licence", labels.get("licenses"), "MIT OR Apache-2.0"),
     ("title", labels.get("title"), "realtime-token-broker"),
     ("version", labels.get("version"), sys.argv[2]),

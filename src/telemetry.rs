@@ -1,5 +1,6 @@
 //! Owns where log lines go, and in which form.
 
+use std::error::Error;
 use std::fmt;
 use std::io::{IsTerminal, Write};
 
@@ -38,6 +39,18 @@ pub fn start(settings: &Log) -> Result<(), TryInitError> {
         .with(layer.with_filter(ordinary))
         .with(AuditLines)
         .try_init()
+}
+
+/// A failure and all that caused it, in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// Writes one audit line, whatever the form of the other lines.

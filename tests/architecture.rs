@@ -128,9 +128,9 @@ fn upward(sources: &[(PathBuf, String)]) -> Vec<String> {
 #[test]
 fn imports_point_down_only() {
     let sources = sources();
-    sources
-        .iter()
-        .for_each(|(path, _)| assert!(floor(&room(path)) < FLOORS.len()));
+    for (path, _) in &sources {
+        assert!(floor(&room(path)) < FLOORS.len());
+    }
     assert_eq!(upward(&sources), Vec::<String>::new());
 }
 

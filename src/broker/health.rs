@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Broker;
 use crate::audit::Event;
 use crate::clock::Tick;
+use crate::telemetry;
 use crate::upstream::UpstreamError;
 use crate::vitals::Reading;
 
@@ -114,7 +115,10 @@ impl Broker {
                     .note(Event::UpstreamKeyRejected, &json!({ "status": status }));
             }
             Err(error) => {
-                tracing::warn!(%error, cause = ?std::error::Error::source(&error), "the upstream does not answer");
+                tracing::warn!(
+                    cause = telemetry::chain(&error),
+                    "the upstream does not answer"
+                );
             }
         }
     }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::serve::runtime;
+use super::serve::block_on;
 use super::{BAD_SETTINGS, SettingsFlags, load, say};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigErrors, Mode};
+use crate::telemetry;
 use crate::upstream::openai::OpenAi;
 use crate::upstream::{Minter, Probe, UpstreamError};
 
@@ -70,7 +71,7 @@ pub(super) fn check(
             ));
             findings.push(finding("personas", State::Fine, &personas(&loaded.config)));
             if asked.online {
-                findings.extend(runtime()?.block_on(online(&loaded.config)));
+                findings.extend(block_on(async { Ok(online(&loaded.config).await) })?);
             }
             let broken = findings
                 .iter()
@@ -208,12 +209,7 @@ fn skew(probe: Probe, clock: &dyn Clock) -> Finding {
 }
 
 fn explain(error: &UpstreamError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
+    let text = telemetry::chain(error);
     match error {
         UpstreamError::KeyRejected { .. } => {
             format!("{text}. Check OPENAI_API_KEY, its project and its permissions")

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use secrecy::SecretString;
 
-use super::serve::{listen, runtime, signals};
+use super::serve::{block_on, listen, signals};
 use super::{SettingsFlags, load, local_url, say, with_dot_env};
 use crate::app::App;
 use crate::clock::SystemClock;
@@ -52,7 +52,7 @@ pub(super) fn dev(
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(async {
+    block_on(async {
         let simulator = if asked.live {
             None
         } else {

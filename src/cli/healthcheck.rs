@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{SettingsFlags, load, say};
+use super::{SettingsFlags, load, reachable, say};
 use crate::config::Mode;
 
 /// Longest time that connecting, and each read, may take.
@@ -29,14 +29,7 @@ pub(super) fn ask(
 ) -> anyhow::Result<ExitCode> {
     // Dev mode asks for no key: whoever checks health need not know it.
     let server = load(Mode::Dev, flags, environment)?.config.server;
-    let mut address = server.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            [127, 0, 0, 1].into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
+    let address = reachable(server.listen);
     let path = format!(
         "{}/{}",
         server.base_path,

@@ -8,7 +8,7 @@ mod serve;
 mod simulate;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -139,13 +139,15 @@ fn complain(failure: &anyhow::Error) {
 
 /// `http://` and the address, as a person on this machine would type it.
 fn local_url(address: SocketAddr, base_path: &str) -> String {
-    let mut address = address;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            [127, 0, 0, 1].into()
-        } else {
-            std::net::Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    format!("http://{address}{base_path}")
+    format!("http://{}{base_path}", reachable(address))
+}
+
+/// Where a socket that listens on `address` can be reached from this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        one => one,
+    };
+    SocketAddr::new(ip, address.port())
 }

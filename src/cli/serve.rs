@@ -23,7 +23,7 @@ pub(super) fn serve(
         config, warnings, ..
     } = load(Mode::Serve, flags, environment)?;
     telemetry::start(&config.log)?;
-    runtime()?.block_on(async {
+    block_on(async {
         let app = App::build(&config)?;
         for warning in warnings {
             app.state()
@@ -37,11 +37,15 @@ pub(super) fn serve(
     })
 }
 
-pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+/// Runs `work` to its end. What it leaves behind (a look-up of a name, say) is not waited for.
+pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()
-        .context("the runtime cannot be started")
+        .build();
+    let runtime = runtime.context("the runtime cannot be started")?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
 }
 
 pub(super) async fn listen(config: &Config) -> anyhow::Result<TcpListener> {

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::dev::SIMULATED_KEY;
 use super::say;
-use super::serve::runtime;
+use super::serve::block_on;
 use crate::clock::SystemClock;
 use crate::simulator::{Fault, Planned, Settings, Simulator, Times};
 
@@ -49,7 +49,7 @@ pub(super) fn planned(text: &str) -> Result<Planned, String> {
 
 /// Runs it until it is interrupted.
 pub(super) fn simulate(asked: SimulateFlags) -> anyhow::Result<ExitCode> {
-    runtime()?.block_on(async {
+    block_on(async {
         let key = asked.key.clone();
         let settings = Settings {
             listen: asked.on,
@@ -57,12 +57,17 @@ pub(super) fn simulate(asked: SimulateFlags) -> anyhow::Result<ExitCode> {
             clock: Arc::new(SystemClock::new()),
             faults: asked.fault,
         };
-        let simulator = Simulator::start(settings).await.with_context(|| format!("cannot simulate on {}", asked.on))?;
+        let simulator = Simulator::start(settings)
+            .await
+            .with_context(|| format!("cannot simulate on {}", asked.on))?;
         say(&format!(
             "\n  A simulated OpenAI answers. For a broker on this machine:\n    OPENAI_BASE_URL={} OPENAI_API_KEY={key}\n",
             simulator.base_url()
         ))?;
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -1,13 +1,14 @@
 //! Every way the upstream can fail, one at a time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use token_broker::simulator::{Fault, Times};
 use token_broker::upstream::UpstreamError;
+use tokio::time::Instant;
 
 use crate::harness::{Door, KEY, guarded, order, settings_for};
 
-fn retried(error: UpstreamError) -> &'static str {
+fn called(error: &UpstreamError) -> &'static str {
     match error {
         UpstreamError::Unreachable(_) => "unreachable",
         UpstreamError::TimedOut => "timed out",
@@ -49,7 +50,7 @@ async fn each_fault_is_recognised_and_only_what_may_pass_is_tried_again() {
         let error = door.mint().await.unwrap_err();
         assert!(!format!("{error:?}").contains(KEY), "{fault}");
         assert_eq!(
-            (retried(error), door.simulator.seen()),
+            (called(&error), door.simulator.seen()),
             (recognised, attempts),
             "{fault}"
         );
@@ -79,7 +80,7 @@ async fn a_wait_the_upstream_asks_for_is_told_and_kept() {
     door.advance(3000);
     let resting = door.mint().await.unwrap_err();
     assert_eq!(
-        (resting.retry_after(), retried(resting)),
+        (resting.retry_after(), called(&resting)),
         (Some(Duration::from_secs(4)), "resting")
     );
     assert_eq!(door.simulator.seen(), 1, "the upstream is left alone");
@@ -97,7 +98,7 @@ async fn silence_ends_with_the_deadline_before_and_amid_the_answer() {
         let door = Door::with(&[("upstream.timeout", "300ms")]).await;
         door.simulator.fail(fault, 1);
         let started = Instant::now();
-        assert_eq!(retried(door.mint().await.unwrap_err()), "timed out");
+        assert_eq!(called(&door.mint().await.unwrap_err()), "timed out");
         assert!(started.elapsed() < Duration::from_millis(800));
         assert_eq!(
             door.simulator.seen(),
@@ -117,7 +118,7 @@ async fn a_redirect_is_not_followed_and_the_key_goes_nowhere_else() {
         )),
         1,
     );
-    assert_eq!(retried(door.mint().await.unwrap_err()), "invalid");
+    assert_eq!(called(&door.mint().await.unwrap_err()), "invalid");
     assert_eq!(elsewhere.simulator.connections(), 0);
 }
 
@@ -133,7 +134,7 @@ async fn who_is_not_there_is_unreachable_at_once() {
         let error = token_broker::upstream::Minter::mint(&minter, &order(persona))
             .await
             .unwrap_err();
-        assert_eq!(retried(error), "unreachable", "{url}");
+        assert_eq!(called(&error), "unreachable", "{url}");
     }
 }
 
@@ -147,16 +148,16 @@ async fn a_name_that_the_certificate_does_not_bear_is_unreachable() {
     let error = token_broker::upstream::Minter::mint(&minter, &order(persona))
         .await
         .unwrap_err();
-    assert_eq!((retried(error), door.simulator.seen()), ("unreachable", 0));
+    assert_eq!((called(&error), door.simulator.seen()), ("unreachable", 0));
 }
 
 #[tokio::test]
 async fn a_rejected_key_is_not_tried_again_for_a_while() {
     let door = Door::open().await;
     door.simulator.fail(Fault::KeyRejected, 1);
-    assert_eq!(retried(door.mint().await.unwrap_err()), "key rejected");
+    assert_eq!(called(&door.mint().await.unwrap_err()), "key rejected");
     door.advance(29_000);
-    assert_eq!(retried(door.mint().await.unwrap_err()), "resting");
+    assert_eq!(called(&door.mint().await.unwrap_err()), "resting");
     door.advance(1000);
     door.mint().await.unwrap();
     assert_eq!(door.simulator.seen(), 2);

@@ -1,10 +1,11 @@
 //! An upstream that is gone for a while, and one that is asked for more than it may.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use token_broker::simulator::{Fault, Times};
 use token_broker::upstream::UpstreamError;
+use tokio::time::Instant;
 
 use crate::harness::Door;
 
@@ -30,7 +31,7 @@ async fn an_outage_is_noticed_after_five_failures_looked_at_once_every_two_secon
             let resting = matches!(error, UpstreamError::Resting { .. });
             assert!(!resting || error.retry_after().unwrap() <= Duration::from_secs(2));
             assert!(
-                !resting || started.elapsed() < Duration::from_millis(20),
+                !resting || started.elapsed() < Duration::from_millis(500),
                 "refused at once"
             );
         }

@@ -102,3 +102,110 @@ fn read_hop(hop: &[u8]) -> Option<IpAddr> {
         .or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
     address.map(canonical)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn walk(peer: &str, lines: &[&str], trusted: &str) -> String {
+        let trusted: Vec<IpNet> = trusted
+            .split(',')
+            .filter_map(|network| network.parse().ok())
+            .collect();
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(
+                X_FORWARDED_FOR,
+                HeaderValue::from_bytes(line.as_bytes()).unwrap(),
+            );
+        }
+        client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn the_address_is_found_behind_trusted_proxies_and_nowhere_else() {
+        const NGINX: &str = "10.0.0.0/8";
+        let cases: [(&str, &[&str], &str, &str); 25] = [
+            ("198.51.100.1", &[], "", "198.51.100.1"),
+            ("198.51.100.1", &["1.1.1.1"], "", "198.51.100.1"),
+            ("198.51.100.1", &["1.1.1.1"], NGINX, "198.51.100.1"),
+            ("10.0.0.1", &[], NGINX, "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.9"], NGINX, "203.0.113.9"),
+            ("10.0.0.1", &["1.1.1.1, 203.0.113.9"], NGINX, "203.0.113.9"),
+            ("10.0.0.1", &["1.1.1.1,203.0.113.9"], NGINX, "203.0.113.9"),
+            (
+                "10.0.0.1",
+                &["1.1.1.1", "203.0.113.9"],
+                NGINX,
+                "203.0.113.9",
+            ),
+            ("10.0.0.1", &["203.0.113.9", "1.1.1.1"], NGINX, "1.1.1.1"),
+            ("10.0.0.1", &["203.0.113.9, 10.0.0.2"], NGINX, "203.0.113.9"),
+            (
+                "10.0.0.1",
+                &["203.0.113.9", "10.0.0.3, 10.0.0.2"],
+                NGINX,
+                "203.0.113.9",
+            ),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], NGINX, "10.0.0.3"),
+            ("10.0.0.1", &["203.0.113.9, nonsense"], NGINX, "10.0.0.1"),
+            (
+                "10.0.0.1",
+                &["203.0.113.9, nonsense, 10.0.0.2"],
+                NGINX,
+                "10.0.0.2",
+            ),
+            ("10.0.0.1", &["203.0.113.9,"], NGINX, "10.0.0.1"),
+            ("10.0.0.1", &[""], NGINX, "10.0.0.1"),
+            ("10.0.0.1", &["unknown"], NGINX, "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.9:4711"], NGINX, "203.0.113.9"),
+            ("10.0.0.1", &["[2001:db8::1]:4711"], NGINX, "2001:db8::1"),
+            ("10.0.0.1", &["[2001:db8::1]"], NGINX, "2001:db8::1"),
+            ("10.0.0.1", &["2001:db8::1"], NGINX, "2001:db8::1"),
+            ("10.0.0.1", &["::ffff:203.0.113.9"], NGINX, "203.0.113.9"),
+            ("::ffff:10.0.0.1", &["203.0.113.9"], NGINX, "203.0.113.9"),
+            (
+                "10.0.0.1",
+                &["203.0.113.9, ::ffff:10.0.0.2"],
+                NGINX,
+                "203.0.113.9",
+            ),
+            (
+                "fd00::1",
+                &["64:ff9b::203.0.113.9"],
+                "fd00::/8",
+                "203.0.113.9",
+            ),
+        ];
+        for (peer, lines, trusted, found) in cases {
+            assert_eq!(
+                walk(peer, lines, trusted),
+                found,
+                "{peer} {lines:?} {trusted}"
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_a_caller_writes_it_cannot_choose_its_own_address(
+            written in prop::collection::vec("[ -~]{0,40}", 0..4),
+            caller in any::<u32>(),
+        ) {
+            let caller = IpAddr::V4(caller.into());
+            let trusted: Vec<IpNet> = vec!["10.0.0.1/32".parse().unwrap()];
+            prop_assume!(!is_trusted(caller, &trusted));
+            let mut headers = HeaderMap::new();
+            for line in written {
+                headers.append(X_FORWARDED_FOR, HeaderValue::from_str(&line).unwrap());
+            }
+            prop_assert_eq!(client_address(caller, &headers, &trusted), caller);
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_str(&caller.to_string()).unwrap());
+            prop_assert_eq!(client_address("10.0.0.1".parse().unwrap(), &headers, &trusted), caller);
+        }
+    }
+}

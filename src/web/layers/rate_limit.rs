@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::audit::Event;
 use crate::domain::{Caller, Network};
 use crate::limit::{Claim, Decision, Key, LimitError, Offence, PolicyId, Standing};
+use crate::telemetry;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 use crate::web::state::AppState;
@@ -133,7 +134,10 @@ const fn name(offence: Offence) -> &'static str {
 
 fn log_failure(outcome: Result<(), LimitError>) {
     if let Err(error) = outcome {
-        tracing::error!(%error, cause = ?std::error::Error::source(&error), "the limits could not be asked");
+        tracing::error!(
+            cause = telemetry::chain(&error),
+            "the limits could not be asked"
+        );
     }
 }
 

@@ -1,6 +1,5 @@
 //! Owns the access log: one line per request, and the single mention of a failure's cause.
 
-use std::error::Error;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -9,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::arrival::Arrival;
+use crate::telemetry;
 use crate::web::error::ApiError;
 use crate::web::state::AppState;
 
@@ -105,7 +105,7 @@ fn log(line: &Line<'_>, response: &Response) {
     if response.status().is_server_error() {
         let cause = error
             .and_then(|error| error.cause.as_ref())
-            .map(|cause| chain(cause.as_ref()));
+            .map(|cause| telemetry::chain(cause.as_ref()));
         tracing::error!(target: "access", method, route, status, duration_ms, upstream_ms, request_id, code, cause, "failed");
     } else if line.quiet {
         tracing::debug!(target: "access", method, route, status, duration_ms, request_id, "answered");
@@ -116,16 +116,4 @@ fn log(line: &Line<'_>, response: &Response) {
 
 fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
-}
-
-/// A failure and all that caused it, in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
