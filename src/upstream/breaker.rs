@@ -23,6 +23,16 @@ enum State {
     HalfOpen { since: Tick },
 }
 
+impl State {
+    fn rest(self, now: Tick) -> Option<Duration> {
+        match self {
+            Self::Open { until } if now < until => Some(until.since(now)),
+            Self::HalfOpen { .. } => Some(REST),
+            Self::Closed { .. } | Self::Open { .. } => None,
+        }
+    }
+}
+
 /// The right to ask the upstream once. Dropped without a verdict, it frees its place: a look that never ended must
 /// not keep everybody else out.
 pub(super) struct Permit<'a> {
@@ -44,24 +54,25 @@ impl Breaker {
         matches!(*self.state(), State::Closed { .. })
     }
 
+    /// How long the upstream is still left alone, if it is. Takes nothing.
+    pub(super) fn rest(&self, now: Tick) -> Option<Duration> {
+        self.state().rest(now)
+    }
+
     /// A permit, or how long until it is worth asking for one again.
     pub(super) fn enter(&self, now: Tick) -> Result<Permit<'_>, Duration> {
         let mut state = self.state();
-        match *state {
-            State::Closed { .. } => Ok(Permit {
-                breaker: self,
-                probing: None,
-            }),
-            State::Open { until } if now < until => Err(until.since(now)),
-            State::Open { .. } => {
-                *state = State::HalfOpen { since: now };
-                Ok(Permit {
-                    breaker: self,
-                    probing: Some(now),
-                })
-            }
-            State::HalfOpen { .. } => Err(REST),
+        if let Some(rest) = state.rest(now) {
+            return Err(rest);
         }
+        let looks = matches!(*state, State::Open { .. });
+        if looks {
+            *state = State::HalfOpen { since: now };
+        }
+        Ok(Permit {
+            breaker: self,
+            probing: looks.then_some(now),
+        })
     }
 }
 

@@ -175,6 +175,10 @@ fn verdict(error: &UpstreamError) -> Verdict {
 #[async_trait]
 impl<M: Minter> Minter for Guarded<M> {
     async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError> {
+        // Looked at before a turn is taken, so that a rest costs those who can be served nothing.
+        if let Some(retry_after) = self.breaker.rest(self.clock.tick()) {
+            return Err(UpstreamError::Resting { retry_after });
+        }
         let _room = self.turn().await?;
         self.attempts(order).await
     }
