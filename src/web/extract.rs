@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 
 use super::code::Code;
@@ -72,6 +73,10 @@ where
 }
 
 async fn read(body: axum::body::Body, patience: Duration) -> Result<bytes::Bytes, ApiError> {
+    // What is announced as too large need not come first.
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(ApiError::malformed(Code::PayloadTooLarge, None));
+    }
     let whole = tokio::time::timeout(patience, Limited::new(body, MAX_BODY_BYTES).collect()).await;
     match whole {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
