@@ -83,3 +83,26 @@ async fn in_dev_mode_a_rebound_name_is_421() {
         200
     );
 }
+
+#[tokio::test]
+async fn a_host_in_the_request_line_must_agree_with_the_header() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator)
+        .set("server.hosts", "broker.example.com")
+        .start()
+        .await;
+    for (target, status) in [
+        ("http://evil.example/token", 400),
+        ("http://evil.example@broker.example.com/token", 400),
+        ("http://broker.example.com:81/token", 400),
+        ("http://broker.example.com/token", 200),
+    ] {
+        let mut wire = Wire::to(broker.address).await;
+        wire.send(format!(
+            "POST {target} HTTP/1.1\r\nHost: broker.example.com\r\nContent-Length: 0\r\n\r\n"
+        ))
+        .await;
+        assert_eq!(wire.answer().await.status, status, "{target}");
+    }
+    assert_eq!(simulator.minted(), 1);
+}
