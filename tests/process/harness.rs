@@ -26,6 +26,9 @@ pub const SOON: Duration = Duration::from_secs(5);
 /// Bound on everything else: reached only by what would never happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What to do about a program that is missing.
+pub const HELP: &str = "run scripts/test-tools.sh, which installs what these tests need";
+
 /// A directory of one test, gone with it.
 pub struct Scratch(PathBuf);
 
@@ -83,7 +86,7 @@ impl Launch {
     /// With this command line.
     pub fn of(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
-        command.args(arguments);
+        command.env_clear().args(arguments);
         Self::from(command)
     }
 
@@ -117,7 +120,9 @@ impl Launch {
     }
 
     pub fn spawn(mut self) -> Running {
-        let mut child = self.command.spawn().unwrap();
+        let spawned = self.command.spawn();
+        let mut child =
+            spawned.unwrap_or_else(|error| panic!("{:?}: {error}: {HELP}", self.command));
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let readers = TaskTracker::new();
         Running {
@@ -149,7 +154,6 @@ impl From<Command> for Launch {
     fn from(mut command: Command) -> Self {
         let scratch = Scratch::new();
         command
-            .env_clear()
             .current_dir(scratch.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -234,6 +238,19 @@ impl Running {
     /// Sends `TERM` or `INT` to this process and no other.
     pub fn signal(&self, name: &str) {
         signal(self.pid(), name);
+    }
+
+    /// Ends it with this signal, or by force after `patience`. For use where nothing can be awaited.
+    pub fn end_now(&mut self, name: &str, patience: Duration) {
+        if let Some(pid) = self.child.id() {
+            signal(pid, name);
+        }
+        let step = Duration::from_millis(10);
+        let mut left = patience;
+        while matches!(self.child.try_wait(), Ok(None)) && !left.is_zero() {
+            std::thread::sleep(step);
+            left = left.saturating_sub(step);
+        }
     }
 
     pub async fn end(&mut self, within: Duration) -> Ended {

@@ -1,7 +1,7 @@
 //! Owns ordinary requests: well-formed, by a client that behaves.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,10 +19,11 @@ pub fn client() -> Client {
     builder(trusting(None)).build().unwrap()
 }
 
-/// A client that believes `certificate` alone, and finds `host` at `address`.
-pub fn client_of(certificate: &Path, host: &str, address: SocketAddr) -> Client {
+/// A client at `local` that believes `certificate` alone, and finds a host at an address.
+pub fn client_of(certificate: &Path, (host, address): (&str, SocketAddr), local: IpAddr) -> Client {
     builder(trusting(Some(certificate)))
         .resolve(host, address)
+        .local_address(local)
         .build()
         .unwrap()
 }

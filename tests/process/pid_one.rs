@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use tokio::process::Command;
-
 use super::harness::{Launch, SOON, signal, simulator, until};
 use super::http::Answer;
 use super::tools::{program, run};
@@ -35,7 +33,7 @@ async fn as_process_1_it_obeys_sigterm() {
         return;
     };
     let simulator = simulator(&[]).await;
-    let mut command = Command::new("unshare");
+    let mut command = program("unshare");
     command
         .args(way)
         .arg(env!("CARGO_BIN_EXE_token-broker"))

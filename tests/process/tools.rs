@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::harness::PATIENCE;
+use super::harness::{HELP, PATIENCE};
 
 /// A program, to be started with nothing of our environment but the way to programs.
 pub fn program(name: impl AsRef<Path>) -> Command {
@@ -32,8 +32,6 @@ pub fn installed(path: &str) -> PathBuf {
     assert!(path.exists(), "{} is missing: {HELP}", path.display());
     path
 }
-
-const HELP: &str = "run scripts/test-tools.sh, which installs what these tests need";
 
 /// Runs it to its end: whether it succeeded, standard output, standard error.
 pub async fn run(command: &mut Command) -> (bool, String, String) {
