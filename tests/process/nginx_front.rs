@@ -250,3 +250,21 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "config/nginx.conf holds no {from:?}");
     text.replace(from, to)
 }
+
+/// The simulated provider behind TLS and HTTP/2, as the real one is: nginx, the base URL, the file of its certificate.
+pub async fn over_tls(simulator: &Simulator) -> (Nginx, String, String) {
+    let (address, scratch) = (free_address(), Scratch::new());
+    certificate(&scratch, "DNS:localhost").await;
+    let place = scratch.path().to_str().unwrap().to_owned();
+    let text = format!(
+        "events {{}}\nhttp {{\n{}    log_format lines escape=json '{{\"protocol\":\"$server_protocol\",\"path\":\"$uri\"}}';\n\
+         access_log {place}/access.log lines;\n    server {{\n        listen {address} ssl http2;\n\
+         ssl_certificate {place}/fullchain.pem;\n        ssl_certificate_key {place}/privkey.pem;\n\
+         location / {{ proxy_pass http://{}; }}\n    }}\n}}\n",
+        temporary(&place),
+        simulator.address()
+    );
+    let nginx = Nginx::start(scratch, &text, address).await;
+    let base_url = format!("https://localhost:{}/v1", address.port());
+    (nginx, base_url, format!("{place}/fullchain.pem"))
+}

@@ -5,6 +5,7 @@ use token_broker::simulator::Simulator;
 
 use super::harness::{Broker, Launch, PAGE, simulator};
 use super::http::Answer;
+use super::nginx_front::over_tls;
 use super::wire::Wire;
 
 const BEARER: &str = "canary-bearer-8c1f";
@@ -227,6 +228,28 @@ async fn nothing_secret_is_said_however_the_upstream_fails() {
         }
         all.join_all().await;
     }
+}
+
+#[tokio::test]
+async fn nothing_secret_is_said_over_tls_and_http_2() {
+    let simulator = simulator(&[]).await;
+    let (nginx, base_url, certificate) = over_tls(&simulator).await;
+    let mut talkative = Talkative::before(&base_url, &[("upstream.ca_file", &certificate)]).await;
+    for _ in 0..3 {
+        assert_eq!(talkative.ask("/token", None).await.status, 200);
+    }
+    simulator.fail("500".parse().unwrap(), 2);
+    assert_eq!(talkative.ask("/token", None).await.status, 503);
+    let mints = nginx.log();
+    let mints: Vec<_> = mints
+        .iter()
+        .filter(|line| line["path"] == "/v1/realtime/client_secrets")
+        .collect();
+    assert!(
+        mints.len() >= 3 && mints.iter().all(|line| line["protocol"] == "HTTP/2.0"),
+        "{mints:?}"
+    );
+    talkative.kept(super::harness::KEY).await;
 }
 
 #[tokio::test]
