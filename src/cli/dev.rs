@@ -53,6 +53,7 @@ pub(super) fn dev(
         tracing::warn!("{warning}");
     }
     block_on(async {
+        let urgency = signals()?;
         let simulator = if asked.live {
             None
         } else {
@@ -61,7 +62,7 @@ pub(super) fn dev(
         let app = App::build(&config)?;
         let tcp = listen(&config).await?;
         say(&greeting(&config, tcp.local_addr()?, simulator.as_ref()))?;
-        app.run(tcp, signals()?).await;
+        app.run(tcp, urgency).await;
         Ok(ExitCode::SUCCESS)
     })
 }

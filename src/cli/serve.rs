@@ -24,6 +24,8 @@ pub(super) fn serve(
     } = load(Mode::Serve, flags, environment)?;
     telemetry::start(&config.log)?;
     block_on(async {
+        // First of all: a signal that comes while we start is one to end orderly, and process 1 would not even notice it.
+        let urgency = signals()?;
         let app = App::build(&config)?;
         for warning in warnings {
             app.state()
@@ -32,7 +34,7 @@ pub(super) fn serve(
         }
         let tcp = listen(&config).await?;
         announce(&config, &tcp)?;
-        app.run(tcp, signals()?).await;
+        app.run(tcp, urgency).await;
         Ok(ExitCode::SUCCESS)
     })
 }

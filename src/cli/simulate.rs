@@ -50,6 +50,10 @@ pub(super) fn planned(text: &str) -> Result<Planned, String> {
 /// Runs it until it is interrupted.
 pub(super) fn simulate(asked: SimulateFlags) -> anyhow::Result<ExitCode> {
     block_on(async {
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         let key = asked.key.clone();
         let settings = Settings {
             listen: asked.on,
@@ -64,10 +68,6 @@ pub(super) fn simulate(asked: SimulateFlags) -> anyhow::Result<ExitCode> {
             "\n  A simulated OpenAI answers. For a broker on this machine:\n    OPENAI_BASE_URL={} OPENAI_API_KEY={key}\n",
             simulator.base_url()
         ))?;
-        let (mut terminate, mut interrupt) = (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

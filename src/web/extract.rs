@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING, USER_AGENT};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 
 use super::code::Code;
@@ -57,7 +58,7 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let patience = AppState::from_ref(state).face.server.body_timeout;
         let (parts, body) = request.into_parts();
-        if parts.headers.contains_key(CONTENT_ENCODING) {
+        if is_coded(&parts.headers) {
             return Err(ApiError::malformed(Code::UnsupportedMediaType, None));
         }
         let bytes = read(body, patience).await?;
@@ -72,6 +73,10 @@ where
 }
 
 async fn read(body: axum::body::Body, patience: Duration) -> Result<bytes::Bytes, ApiError> {
+    // What is announced as too large need not come first.
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(ApiError::malformed(Code::PayloadTooLarge, None));
+    }
     let whole = tokio::time::timeout(patience, Limited::new(body, MAX_BODY_BYTES).collect()).await;
     match whole {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
@@ -80,6 +85,13 @@ async fn read(body: axum::body::Body, patience: Duration) -> Result<bytes::Bytes
         }
         Ok(Err(_)) | Err(_) => Err(ApiError::malformed(Code::BadRequest, None)),
     }
+}
+
+/// True when the body would have to be decoded first. Chunks are undone already; every other transfer coding is not.
+fn is_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    headers.contains_key(CONTENT_ENCODING)
+        || codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

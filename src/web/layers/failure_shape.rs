@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -46,6 +46,10 @@ fn reshape(mut response: Response, id: Option<&RequestId>) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if error.code == Code::PayloadTooLarge {
+        // Whoever sends too much is not waited for until the end of it.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     *response.status_mut() = error.code.status();
     *response.body_mut() = Body::from(body);

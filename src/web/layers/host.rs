@@ -1,8 +1,8 @@
 //! Owns the host guard: one `Host`, and one that this server answers for.
 
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::HOST;
+use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -13,13 +13,13 @@ use crate::web::state::AppState;
 /// Refuses requests without a host or with several (RFC 9112 §3.2; hyper lets both pass), and requests for a host that
 /// is not ours, which is how a rebound name would reach a broker on localhost.
 pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    match check(request.headers(), &state.face.server.hosts) {
+    match check(request.uri(), request.headers(), &state.face.server.hosts) {
         Ok(()) => next.run(request).await,
         Err(code) => ApiError::from(code).into_response(),
     }
 }
 
-fn check(headers: &HeaderMap, ours: &[String]) -> Result<(), Code> {
+fn check(uri: &Uri, headers: &HeaderMap, ours: &[String]) -> Result<(), Code> {
     let mut sent = headers.get_all(HOST).iter();
     let (Some(only), None) = (sent.next(), sent.next()) else {
         return Err(Code::BadRequest);
@@ -28,6 +28,13 @@ fn check(headers: &HeaderMap, ours: &[String]) -> Result<(), Code> {
         .to_str()
         .map_err(|_| Code::BadRequest)?
         .to_ascii_lowercase();
+    // A request line may name a host too, which then counts (RFC 9112 §3.2.2): two that differ are two readings.
+    if uri
+        .authority()
+        .is_some_and(|other| !other.as_str().eq_ignore_ascii_case(&host))
+    {
+        return Err(Code::BadRequest);
+    }
     let name = host
         .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Installs what the process tests start beside the broker: nginx, curl, openssl and unshare as Debian packages, and
+# OpenAI's own SDKs for Python and Node below target/tools. What is there already stays as it is; says what it does.
+#
+#   scripts/test-tools.sh
+#
+# Needs root or sudo only for Debian packages that are missing.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools=$PWD/target/tools
+python_sdk=3.54.0
+node_sdk=6.49.0 # the last that takes any Node; 7 wants 22
+
+say() { printf 'test-tools: %s\n' "$*"; }
+fail() { printf 'test-tools: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else fail "no root and no sudo to run: $*"; fi
+}
+
+# ---- Debian packages -------------------------------------------------------------------------------------------------
+
+# The directories where Debian puts daemons are not on everybody's PATH.
+has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
+
+missing=()
+# command:package
+for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux python3:python3 node:nodejs npm:npm; do
+  has "${pair%%:*}" || missing+=("${pair#*:}")
+done
+# venv without ensurepip makes an environment without pip.
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+
+if [ "${#missing[@]}" -gt 0 ]; then
+  command -v apt-get >/dev/null || fail "missing, and this is no Debian: ${missing[*]}"
+  say "installing the packages ${missing[*]}"
+  as_root env DEBIAN_FRONTEND=noninteractive timeout 600 apt-get update -qq
+  # Runlevel 1, so that no service is started by its installation.
+  as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive timeout 900 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# ---- OpenAI's SDKs ---------------------------------------------------------------------------------------------------
+
+mkdir -p "$tools"
+
+python=$tools/python
+if ! "$python/bin/python" -c "import openai; assert openai.__version__ == '$python_sdk'" 2>/dev/null; then
+  say "installing the Python SDK openai $python_sdk into target/tools/python"
+  rm -rf "$python"
+  python3 -m venv "$python"
+  timeout 600 "$python/bin/pip" install --quiet --disable-pip-version-check "openai==$python_sdk"
+fi
+
+node=$tools/node
+installed=$(node -p "require('$node/node_modules/openai/package.json').version" 2>/dev/null || true)
+if [ "$installed" != "$node_sdk" ]; then
+  say "installing the Node SDK openai $node_sdk into target/tools/node"
+  rm -rf "$node"
+  mkdir -p "$node"
+  printf '{ "private": true }\n' >"$node/package.json"
+  timeout 600 npm install --prefix "$node" --silent --no-audit --no-fund --ignore-scripts "openai@$node_sdk"
+fi
+
+# Wherever it was installed: the tests know only this place.
+ln -sfn "$(command -v node)" "$node/node"
+
+say "all is there"

@@ -1,0 +1,124 @@
+//! What `check` finds.
+
+use serde_json::Value;
+
+use super::harness::{Ended, KEY, Launch, simulator};
+
+/// Whether all is well, and the state of each thing looked at.
+fn report(ended: &Ended) -> (bool, Vec<(String, String)>) {
+    let report: Value = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{ended:?}"));
+    let findings = report["findings"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let findings = findings.map(|finding| (text(&finding["what"]), text(&finding["state"])));
+    (report["ok"].as_bool().unwrap(), findings.collect())
+}
+
+fn has(findings: &[(String, String)], what: &str, state: &str) -> bool {
+    findings
+        .iter()
+        .any(|(known, is)| known == what && is == state)
+}
+
+#[tokio::test]
+async fn settings_that_can_be_used_are_fine() {
+    let check = |extra: &[&str]| {
+        let arguments = [&["check"], extra].concat();
+        Launch::of(&arguments)
+            .towards("http://127.0.0.1:1/v1")
+            .finish()
+    };
+    let ended = check(&[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.out.contains("ok") && ended.out.contains("every setting can be used"),
+        "{ended:?}"
+    );
+    let ended = check(&["--json"]).await;
+    let (ok, findings) = report(&ended);
+    assert!(
+        ended.code == Some(0) && ok && has(&findings, "settings", "fine"),
+        "{ended:?}"
+    );
+    assert!(has(&findings, "personas", "fine"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_used_are_broken_each_by_name() {
+    let ended = Launch::of(&["check", "--json"])
+        .env("BROKER_LIMITS__TOKEN", "often")
+        .finish()
+        .await;
+    let (ok, findings) = report(&ended);
+    assert_eq!((ended.code, ok), (Some(78), false), "{ended:?}");
+    assert_eq!(
+        findings
+            .iter()
+            .filter(|(_, state)| state == "broken")
+            .count(),
+        3,
+        "{ended:?}"
+    );
+    for setting in ["upstream.api_key", "cors.allowed_origins", "limits.token"] {
+        assert!(ended.out.contains(setting), "{setting}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn online_an_upstream_that_takes_the_key_is_fine_and_costs_no_mint() {
+    let simulator = simulator(&[]).await;
+    let ended = Launch::of(&["check", "--online", "--json"])
+        .towards(&simulator.base_url())
+        .finish()
+        .await;
+    let (ok, findings) = report(&ended);
+    assert!(ended.code == Some(0) && ok, "{ended:?}");
+    for what in ["settings", "personas", "dns", "upstream", "clock"] {
+        assert!(has(&findings, what, "fine"), "{what}: {ended:?}");
+    }
+    assert_eq!(simulator.seen(), 0);
+}
+
+#[tokio::test]
+async fn online_a_wrong_key_is_broken_and_is_not_shown() {
+    let simulator = simulator(&[]).await;
+    let ended = Launch::of(&["check", "--online", "--json"])
+        .towards(&simulator.base_url())
+        .env("OPENAI_API_KEY", "sk-wrong-canary")
+        .finish()
+        .await;
+    let (ok, findings) = report(&ended);
+    assert!(
+        ended.code == Some(1) && !ok && has(&findings, "upstream", "broken"),
+        "{ended:?}"
+    );
+    assert!(ended.out.contains("OPENAI_API_KEY"), "{ended:?}");
+    assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn online_nothing_listening_is_broken() {
+    let ended = Launch::of(&["check", "--online", "--json"])
+        .towards("http://127.0.0.1:1/v1")
+        .finish()
+        .await;
+    let (ok, findings) = report(&ended);
+    assert!(
+        ended.code == Some(1) && !ok && has(&findings, "upstream", "broken"),
+        "{ended:?}"
+    );
+    assert!(ended.out.contains("OPENAI_BASE_URL"), "{ended:?}");
+    assert!(!format!("{ended:?}").contains(KEY), "{ended:?}");
+}
+
+#[tokio::test]
+async fn online_a_name_without_an_address_is_broken() {
+    let ended = Launch::of(&["check", "--online"])
+        .towards("https://nowhere.invalid/v1")
+        .finish()
+        .await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.out.contains("broken") && ended.out.contains("nowhere.invalid"),
+        "{ended:?}"
+    );
+}

@@ -1,0 +1,319 @@
+//! Owns the executable under test: how it is started, listened to, signalled and ended.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use token_broker::clock::SystemClock;
+use token_broker::simulator::{Planned, Settings, Simulator};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+/// The key that the simulator wants and the broker under test has.
+pub const KEY: &str = "sk-process-4f1d2c";
+/// The page that may call in every test.
+pub const PAGE: &str = "https://app.example.com";
+/// Bound on what happens in milliseconds when the machine has nothing else to do.
+pub const SOON: Duration = Duration::from_secs(5);
+/// Bound on everything else: reached only by what would never happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What to do about a program that is missing.
+pub const HELP: &str = "run scripts/test-tools.sh, which installs what these tests need";
+
+/// A directory of one test, gone with it.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("process-{}-{number}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Puts a file there and gives its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Left over in target/ at worst.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A simulated provider in this process, that fails as planned.
+pub async fn simulator(faults: &[&str]) -> Simulator {
+    Simulator::start(Settings {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        api_key: KEY.into(),
+        clock: Arc::new(SystemClock::new()),
+        faults: faults
+            .iter()
+            .map(|text| text.parse::<Planned>().unwrap())
+            .collect(),
+    })
+    .await
+    .unwrap()
+}
+
+/// The executable, about to be started: with a clean environment, in an empty directory.
+pub struct Launch {
+    command: Command,
+    scratch: Scratch,
+}
+
+impl Launch {
+    /// With this command line.
+    pub fn of(arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
+        command.env_clear().args(arguments);
+        Self::from(command)
+    }
+
+    /// As the broker that most tests want: on a free port, before `simulator`.
+    pub fn serve(simulator: &Simulator) -> Self {
+        Self::of(&["serve"]).towards(&simulator.base_url())
+    }
+
+    /// Adds all that `serve` needs.
+    pub fn towards(self, base_url: &str) -> Self {
+        self.env("OPENAI_API_KEY", KEY)
+            .env("ALLOWED_ORIGINS", PAGE)
+            .env("OPENAI_BASE_URL", base_url)
+            .env("PORT", "0")
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn set(mut self, setting: &str, value: &str) -> Self {
+        self.command.arg("--set").arg(format!("{setting}={value}"));
+        self
+    }
+
+    /// Puts a file into the directory it is started in.
+    pub fn file(self, name: &str, text: &str) -> Self {
+        self.scratch.file(name, text);
+        self
+    }
+
+    pub fn spawn(mut self) -> Running {
+        let spawned = self.command.spawn();
+        let mut child =
+            spawned.unwrap_or_else(|error| panic!("{:?}: {error}: {HELP}", self.command));
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let readers = TaskTracker::new();
+        Running {
+            out: follow(out, &readers),
+            err: follow(err, &readers),
+            readers,
+            child,
+            _scratch: self.scratch,
+        }
+    }
+
+    /// Starts the broker and waits until it says that it is ready.
+    pub async fn start(self) -> Broker {
+        let running = self.spawn();
+        let ready = running.logged(|line| line["message"] == "ready").await;
+        let url = ready["listen"].as_str().unwrap();
+        let authority = url.strip_prefix("http://").unwrap();
+        let address = authority.split('/').next().unwrap().parse().unwrap();
+        Broker { running, address }
+    }
+
+    /// Runs a command that ends by itself.
+    pub async fn finish(self) -> Ended {
+        self.spawn().end(PATIENCE).await
+    }
+}
+
+impl From<Command> for Launch {
+    fn from(mut command: Command) -> Self {
+        let scratch = Scratch::new();
+        command
+            .current_dir(scratch.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Self { command, scratch }
+    }
+}
+
+/// Collects lines in the background.
+fn follow(
+    stream: impl AsyncRead + Unpin + Send + 'static,
+    readers: &TaskTracker,
+) -> watch::Receiver<Vec<String>> {
+    let (tell, lines) = watch::channel(Vec::new());
+    let mut parts = BufReader::new(stream).split(b'\n');
+    readers.spawn(async move {
+        while let Ok(Some(part)) = parts.next_segment().await {
+            tell.send_modify(|lines| lines.push(String::from_utf8_lossy(&part).into_owned()));
+        }
+    });
+    lines
+}
+
+/// A process that runs. It is killed when this is dropped.
+pub struct Running {
+    child: Child,
+    out: watch::Receiver<Vec<String>>,
+    err: watch::Receiver<Vec<String>>,
+    readers: TaskTracker,
+    _scratch: Scratch,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Running {
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it has ended")
+    }
+
+    /// The first line of standard output that fits, now or soon.
+    #[track_caller]
+    pub fn said(&self, fits: impl Fn(&str) -> bool) -> impl Future<Output = String> {
+        let (mut out, err) = (self.out.clone(), self.err.clone());
+        async move {
+            let found = |lines: &Vec<String>| lines.iter().any(|line| fits(line));
+            let waited = timeout(PATIENCE, out.wait_for(found)).await;
+            let Ok(Ok(lines)) = waited.map(|lines| lines.map(|lines| lines.clone())) else {
+                panic!(
+                    "it never said so.\nstdout: {:#?}\nstderr: {:#?}",
+                    out.borrow(),
+                    err.borrow()
+                );
+            };
+            lines.into_iter().find(|line| fits(line)).unwrap()
+        }
+    }
+
+    /// The first JSON line of standard output that fits, now or soon.
+    pub async fn logged(&self, fits: impl Fn(&Value) -> bool) -> Value {
+        let read = |line: &str| serde_json::from_str::<Value>(line).ok();
+        let line = self.said(|line| read(line).is_some_and(|line| fits(&line)));
+        read(&line.await).unwrap()
+    }
+
+    /// The JSON lines so far that fit.
+    pub fn log(&self, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let out = self.out.borrow();
+        let lines = out
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        lines.filter(|line| fits(line)).collect()
+    }
+
+    /// Sends `TERM` or `INT` to this process and no other.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Ends it with this signal, or by force after `patience`. For use where nothing can be awaited.
+    pub fn end_now(&mut self, name: &str, patience: Duration) {
+        if let Some(pid) = self.child.id() {
+            signal(pid, name);
+        }
+        let step = Duration::from_millis(10);
+        let mut left = patience;
+        while matches!(self.child.try_wait(), Ok(None)) && !left.is_zero() {
+            std::thread::sleep(step);
+            left = left.saturating_sub(step);
+        }
+    }
+
+    pub async fn end(&mut self, within: Duration) -> Ended {
+        let ended = timeout(within, self.child.wait()).await;
+        let status: ExitStatus = ended
+            .unwrap_or_else(|_| {
+                panic!("it did not end within {within:?}: {:#?}", self.out.borrow())
+            })
+            .unwrap();
+        self.readers.close();
+        timeout(PATIENCE, self.readers.wait()).await.unwrap();
+        Ended {
+            code: status.code(),
+            out: self.out.borrow().join("\n"),
+            err: self.err.borrow().join("\n"),
+        }
+    }
+}
+
+pub fn signal(pid: u32, name: &str) {
+    let sent = std::process::Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status();
+    assert!(sent.unwrap().success(), "SIG{name} could not be sent");
+}
+
+/// A broker that is ready.
+pub struct Broker {
+    pub running: Running,
+    pub address: SocketAddr,
+}
+
+impl Broker {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The audit events so far that are called `event`.
+    pub fn events(&self, event: &str) -> Vec<Value> {
+        self.running.log(|line| line["event"] == event)
+    }
+
+    /// The access log so far, probes left out.
+    pub fn accesses(&self) -> Vec<Value> {
+        self.running.log(|line| line["target"] == "access")
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn stop(mut self) -> Ended {
+        self.running.signal("INT");
+        self.running.end(PATIENCE).await
+    }
+}
+
+/// Looks again and again until it is so.
+pub async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(
+        timeout(PATIENCE, looking).await.is_ok(),
+        "never happened: {what}"
+    );
+}

@@ -1,0 +1,32 @@
+//! The real executable over real sockets: start, signals, raw requests, nginx in front, other people's clients.
+//!
+//! What these tests need beside Rust is installed by `scripts/test-tools.sh`; what is missing fails and says so.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    unreachable_pub,
+    reason = "tests fail by panicking, and are read rather than documented"
+)]
+
+mod ambiguous;
+mod ambiguous_table;
+mod caps;
+mod check;
+mod command_line;
+mod dawdlers;
+mod drain;
+mod harness;
+mod hosts;
+mod http;
+mod nginx;
+mod nginx_errors;
+mod nginx_front;
+mod pid_one;
+mod sdk;
+mod secrecy;
+mod signals;
+mod sizes;
+mod start;
+mod tools;
+mod wire;

@@ -1,0 +1,89 @@
+//! Signals beside the orderly end, and callers who leave.
+
+use tokio::time::Instant;
+
+use super::harness::{Launch, SOON, simulator, until};
+use super::wire::{MINT, Wire};
+
+#[tokio::test]
+async fn sigint_ends_an_idle_broker_without_any_delay() {
+    let simulator = simulator(&[]).await;
+    let mut broker = Launch::serve(&simulator)
+        .set("server.drain_delay", "20s")
+        .set("server.drain_timeout", "10s")
+        .start()
+        .await;
+    let began = Instant::now();
+    broker.running.signal("INT");
+    let ended = broker.running.end(SOON).await;
+    assert_eq!(ended.code, Some(0), "{ended:?} after {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn sigint_lets_a_mint_under_way_end() {
+    let simulator = simulator(&["slow:1s"]).await;
+    let mut broker = Launch::serve(&simulator).start().await;
+    let mut caller = Wire::to(broker.address).await;
+    caller.send(MINT).await;
+    until("a mint under way", || simulator.seen() == 1).await;
+    broker.running.signal("INT");
+    assert_eq!(caller.hear().await.statuses(), [200]);
+    assert_eq!(broker.running.end(SOON).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn dev_ends_with_code_0_too() {
+    for name in ["TERM", "INT"] {
+        let mut broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"]).spawn();
+        broker.said(|line| line.contains("Ctrl-C")).await;
+        broker.signal(name);
+        let ended = broker.end(SOON).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_signal_right_after_the_ready_line_is_already_heard() {
+    let simulator = simulator(&[]).await;
+    for _ in 0..10 {
+        let mut broker = Launch::serve(&simulator)
+            .set("server.drain_delay", "0s")
+            .start()
+            .await;
+        broker.running.signal("TERM");
+        let ended = broker.running.end(SOON).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mint_whose_caller_hung_up_is_still_written_down() {
+    let simulator = simulator(&["slow:1s"]).await;
+    let broker = Launch::serve(&simulator).start().await;
+    let mut caller = Wire::to(broker.address).await;
+    caller.send(MINT).await;
+    until("a mint under way", || simulator.seen() == 1).await;
+    drop(caller);
+    broker
+        .running
+        .logged(|line| line["event"] == "token_minted")
+        .await;
+    assert_eq!(simulator.minted(), 1);
+}
+
+#[tokio::test]
+async fn a_mint_whose_caller_hung_up_is_written_down_before_the_end() {
+    let simulator = simulator(&["slow:1s"]).await;
+    let mut broker = Launch::serve(&simulator)
+        .set("server.drain_delay", "0s")
+        .start()
+        .await;
+    let mut caller = Wire::to(broker.address).await;
+    caller.send(MINT).await;
+    until("a mint under way", || simulator.seen() == 1).await;
+    drop(caller);
+    broker.running.signal("TERM");
+    let ended = broker.running.end(SOON).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("token_minted"), "{ended:?}");
+}

@@ -1,0 +1,187 @@
+//! How it starts, or says why it does not.
+
+use std::net::TcpListener;
+
+use tokio::time::Instant;
+
+use super::harness::{KEY, Launch, PAGE, SOON, simulator};
+use super::http::Answer;
+use super::tools::{program, run};
+
+#[tokio::test]
+async fn dev_prints_an_address_and_a_curl_line_that_returns_a_client_secret() {
+    let began = Instant::now();
+    let broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"]).spawn();
+    let address = broker
+        .said(|line| line.contains("listens on http://127.0.0.1:"))
+        .await;
+    let line = broker.said(|line| line.trim().starts_with("curl ")).await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    let url = address.rsplit(' ').next().unwrap();
+    assert!(line.contains(&format!("{url}/token")), "{line} at {url}");
+
+    let (succeeded, out, err) = run(program("sh").args(["-c", &line])).await;
+    assert!(succeeded, "{err}");
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(
+        answer["token"].as_str().unwrap().starts_with("ek_sim_"),
+        "{out}"
+    );
+}
+
+#[tokio::test]
+async fn the_second_curl_line_of_dev_lets_the_upstream_fail() {
+    let broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"]).spawn();
+    let fail = broker.said(|line| line.contains("curl -X PUT")).await;
+    let (succeeded, out, err) = run(program("sh").args(["-c", &fail])).await;
+    assert!(succeeded && out.contains("503"), "{out}{err}");
+    let mint = broker
+        .said(|line| line.trim().starts_with("curl -X POST"))
+        .await;
+    let (_, out, _) = run(program("sh").args(["-c", &mint])).await;
+    assert!(out.contains("upstream_unavailable"), "{out}");
+}
+
+#[tokio::test]
+async fn serve_without_key_and_origins_exits_78_at_once_and_names_both() {
+    let began = Instant::now();
+    let ended = Launch::of(&["serve"]).finish().await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    for setting in [
+        "upstream.api_key",
+        "OPENAI_API_KEY",
+        "cors.allowed_origins",
+        "ALLOWED_ORIGINS",
+    ] {
+        assert!(ended.err.contains(setting), "{setting} in {}", ended.err);
+    }
+}
+
+#[tokio::test]
+async fn serve_is_what_runs_when_nothing_is_asked_for() {
+    assert_eq!(Launch::of(&[]).finish().await.code, Some(78));
+}
+
+#[tokio::test]
+async fn every_mistake_in_the_settings_is_told_at_once_and_no_value_is() {
+    let ended = Launch::of(&["serve"])
+        .env("OPENAI_API_KEY", "sk canary-key")
+        .env("ALLOWED_ORIGINS", "canary-origin")
+        .env("OPENAI_BASE_URL", "canary-url")
+        .env("VOICE_AGENT_TOKEN_DURATION", "canary-duration")
+        .env("BROKER_SERVER__LISTN", "canary-unknown")
+        .env("BROKER_LIMITS__REFRESH", "canary-rate")
+        .set("session.max_age", "canary-age")
+        .finish()
+        .await;
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    for setting in [
+        "upstream.api_key",
+        "cors.allowed_origins",
+        "upstream.base_url",
+        "session.token_seconds",
+        "BROKER_SERVER__LISTN",
+        "BROKER_SERVER__LISTEN",
+        "limits.refresh",
+        "session.max_age",
+    ] {
+        assert!(ended.err.contains(setting), "{setting} in {}", ended.err);
+    }
+    assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn what_is_unsafe_in_public_is_refused_by_serve() {
+    for (name, value) in [
+        ("cors.allowed_origins", "*"),
+        ("upstream.base_url", "http://upstream.example/v1"),
+        ("server.trusted_proxies", "0.0.0.0/0"),
+        ("session.token_seconds", "7201"),
+    ] {
+        let ended = Launch::of(&["serve"])
+            .towards("http://127.0.0.1:1/v1")
+            .set(name, value)
+            .finish()
+            .await;
+        assert_eq!(ended.code, Some(78), "{name}: {ended:?}");
+        assert!(ended.err.contains(name), "{name}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_to_be_in_use() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = Launch::of(&["serve", "--listen", &address])
+        .env("OPENAI_API_KEY", KEY)
+        .env("ALLOWED_ORIGINS", PAGE)
+        .finish()
+        .await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains(&address), "{}", ended.err);
+    assert!(ended.err.contains("another process"), "{}", ended.err);
+    assert!(!ended.out.contains("\"ready\""), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn the_key_may_come_from_a_file_with_a_line_end() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::of(&["serve"])
+        .file("key", &format!("{KEY}\n"))
+        .env("OPENAI_API_KEY_FILE", "key")
+        .env("ALLOWED_ORIGINS", PAGE)
+        .env("OPENAI_BASE_URL", &simulator.base_url())
+        .env("PORT", "0")
+        .start()
+        .await;
+    broker.token().await.secret();
+}
+
+#[tokio::test]
+async fn a_key_and_a_file_with_a_key_are_one_too_many() {
+    let ended = Launch::of(&["serve"])
+        .file("key", KEY)
+        .env("OPENAI_API_KEY", KEY)
+        .env("OPENAI_API_KEY_FILE", "key")
+        .env("ALLOWED_ORIGINS", PAGE)
+        .finish()
+        .await;
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(!format!("{ended:?}").contains(KEY), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_dot_env_file_is_read_by_dev() {
+    let broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"])
+        .file(".env", "BROKER_SERVER__BASE_PATH=/from-dot-env\n")
+        .spawn();
+    let line = broker
+        .said(|line| line.trim().starts_with("curl -X POST"))
+        .await;
+    assert!(line.contains("/from-dot-env/token"), "{line}");
+}
+
+#[tokio::test]
+async fn a_dot_env_file_is_not_read_by_serve() {
+    let text = format!("OPENAI_API_KEY={KEY}\nALLOWED_ORIGINS={PAGE}\nPORT=0\n");
+    let ended = Launch::of(&["serve"]).file(".env", &text).finish().await;
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+}
+
+#[tokio::test]
+async fn the_settings_file_stands_below_the_environment_and_the_flags_above() {
+    let simulator = simulator(&[]).await;
+    let file = "[server]\nbase_path = \"/file\"\n[limits]\ntoken = \"2/60s\"\n[compat]\nget_token = true\n";
+    let broker = Launch::of(&["serve", "--config", "settings.toml"])
+        .towards(&simulator.base_url())
+        .file("settings.toml", file)
+        .env("BROKER_SERVER__BASE_PATH", "/environment")
+        .env("BROKER_LIMITS__TOKEN", "3/60s")
+        .set("limits.token", "7/60s")
+        .start()
+        .await;
+    let answer = Answer::to(broker.get("/environment/token")).await;
+    answer.secret();
+    assert_eq!(answer.header("x-ratelimit-limit"), Some("7"));
+}
