@@ -94,6 +94,7 @@ impl App {
             server: config.server.clone(),
             origins: config.cors.allowed_origins.clone(),
             health_details: config.health.details,
+            last_resort: last_resort(config),
             get_token: config.compat.get_token,
             ietf_fields: config.limits.ietf_fields,
             vitals,
@@ -149,29 +150,25 @@ impl App {
 
     /// Begins the end when told to. Returns when there is no more time for work to end.
     async fn end(&self, mut urgency: watch::Receiver<Urgency>, ending: Ending) {
-        let at_least = |least: Urgency| move |now: &Urgency| *now >= least;
-        // Whoever holds the other end having gone is as good as being told.
-        let mut first = urgency
-            .wait_for(at_least(Urgency::Drain))
-            .await
-            .map_or(Urgency::Finish, |now| *now);
+        let mut told = heard(&mut urgency, Urgency::Drain).await;
         self.state.broker.drain();
         ending.part.cancel();
-        if first == Urgency::Drain {
+        if told == Urgency::Drain {
             let wait = self.state.face.server.drain_delay;
             tracing::info!(
-                wait_ms = wait.as_millis(),
+                wait_ms = wait.as_secs_f64() * 1000.0,
                 "draining: /readyz says so, requests are still served"
             );
             // The delay is over, or somebody has grown impatient.
-            let _ = timeout(wait, urgency.wait_for(at_least(Urgency::Finish))).await;
-            first = *urgency.borrow();
+            told = timeout(wait, heard(&mut urgency, Urgency::Finish))
+                .await
+                .unwrap_or(told);
         }
         ending.close.cancel();
-        if first < Urgency::Now {
+        if told < Urgency::Now {
             tracing::info!("no more connections are taken; waiting for work under way");
             let patience = self.state.face.server.drain_timeout;
-            if timeout(patience, urgency.wait_for(at_least(Urgency::Now)))
+            if timeout(patience, heard(&mut urgency, Urgency::Now))
                 .await
                 .is_err()
             {
@@ -201,6 +198,21 @@ impl App {
         };
         tokio::join!(sweeping, looking);
     }
+}
+
+/// Waits until it is at least so urgent. Never returns once nobody is left to say so.
+async fn heard(urgency: &mut watch::Receiver<Urgency>, least: Urgency) -> Urgency {
+    let told = urgency.wait_for(|now| *now >= least).await.map(|now| *now);
+    match told {
+        Ok(told) => told,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Longer than body, queue and upstream may take together.
+fn last_resort(config: &Config) -> Duration {
+    let slack = Duration::from_secs(5);
+    config.server.body_timeout + config.upstream.max_wait + config.upstream.timeout + slack
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, fmt as lines};
@@ -23,7 +24,11 @@ pub fn start(settings: &Log) -> Result<(), TryInitError> {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let ordinary = tracing_subscriber::filter::filter_fn(|metadata| metadata.target() != AUDIT);
+    // What the operator asks for is about ordinary lines: audit events are written whatever the level.
+    let asked = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let ordinary = filter_fn(|metadata| metadata.target() != AUDIT);
+    let audit =
+        filter_fn(|metadata| metadata.target() == AUDIT).with_max_level_hint(LevelFilter::INFO);
     let layer = if text {
         lines::layer().boxed()
     } else {
@@ -35,9 +40,8 @@ pub fn start(settings: &Log) -> Result<(), TryInitError> {
             .boxed()
     };
     tracing_subscriber::registry()
-        .with(EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info")))
-        .with(layer.with_filter(ordinary))
-        .with(AuditLines)
+        .with(layer.with_filter(asked.and(ordinary)))
+        .with(AuditLines.with_filter(audit))
         .try_init()
 }
 
@@ -63,9 +67,7 @@ struct AuditLines;
 
 impl<S: Subscriber> Layer<S> for AuditLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == AUDIT {
-            event.record(&mut Out);
-        }
+        event.record(&mut Out);
     }
 }
 

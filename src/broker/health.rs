@@ -1,6 +1,6 @@
 //! Owns the answer to "how are you?": what the doors and the counts say, put together without waiting for the network.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -47,33 +47,97 @@ pub(super) struct UpstreamWatch(Mutex<Seen>);
 
 #[derive(Clone, Copy, Default)]
 struct Seen {
-    condition: Condition,
+    trouble: Option<Trouble>,
     latency: Option<Duration>,
-    last_success: Option<Tick>,
+    last_mint: Option<Tick>,
+}
+
+/// What is wrong, and who can tell that it no longer is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// It does not answer: any answer ends that.
+    Silent,
+    /// It is being left alone, for failing: any answer ends that.
+    Resting,
+    /// It answers, but does not mint: only a mint ends that.
+    Refusing,
+    /// It does not take our key: only a mint ends that.
+    KeyRejected,
+}
+
+impl Trouble {
+    /// What `error` says of the upstream; nothing when it is about us.
+    fn of(error: &UpstreamError) -> Option<Self> {
+        match error {
+            // Our own pace.
+            UpstreamError::Overloaded { .. } => None,
+            UpstreamError::Resting { .. } => Some(Self::Resting),
+            UpstreamError::KeyRejected { .. } => Some(Self::KeyRejected),
+            UpstreamError::Unreachable(_)
+            | UpstreamError::TimedOut
+            | UpstreamError::Broken { .. } => Some(Self::Silent),
+            UpstreamError::RateLimited { .. }
+            | UpstreamError::QuotaExhausted
+            | UpstreamError::Refused { .. }
+            | UpstreamError::Invalid(_) => Some(Self::Refusing),
+        }
+    }
 }
 
 impl UpstreamWatch {
-    pub(super) fn note(&self, outcome: Result<Duration, &UpstreamError>, now: Tick) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(latency) => {
+    /// What became of a mint, which took so long.
+    pub(super) fn minted(&self, failure: Option<&UpstreamError>, took: Duration, now: Tick) {
+        let mut seen = self.seen();
+        match failure {
+            None => {
                 *seen = Seen {
-                    condition: Condition::Operational,
-                    latency: Some(latency),
-                    last_success: Some(now),
+                    trouble: None,
+                    latency: Some(took),
+                    last_mint: Some(now),
                 }
             }
-            // Our own pace says nothing of the upstream.
-            Err(UpstreamError::Overloaded { .. }) => {}
-            Err(UpstreamError::Resting { .. } | UpstreamError::KeyRejected { .. }) => {
-                seen.condition = Condition::Down;
-            }
-            Err(_) => seen.condition = Condition::Degraded,
+            Some(error) => seen.worsen(error),
         }
     }
 
-    fn read(&self) -> Seen {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What became of a look.
+    fn looked(&self, outcome: Result<Duration, &UpstreamError>) {
+        let mut seen = self.seen();
+        match outcome {
+            Ok(latency) => {
+                seen.latency = Some(latency);
+                seen.trouble = seen
+                    .trouble
+                    .filter(|trouble| matches!(trouble, Trouble::Refusing | Trouble::KeyRejected));
+            }
+            Err(error) => seen.worsen(error),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// A rest says nothing that the failure before it did not say better.
+    fn worsen(&mut self, error: &UpstreamError) {
+        match Trouble::of(error) {
+            Some(Trouble::Resting)
+                if self
+                    .trouble
+                    .is_some_and(|trouble| trouble != Trouble::Silent) => {}
+            Some(trouble) => self.trouble = Some(trouble),
+            None => {}
+        }
+    }
+
+    const fn condition(&self) -> Condition {
+        match self.trouble {
+            None => Condition::Operational,
+            Some(Trouble::Silent | Trouble::Refusing) => Condition::Degraded,
+            Some(Trouble::Resting | Trouble::KeyRejected) => Condition::Down,
+        }
     }
 }
 
@@ -81,11 +145,11 @@ impl Broker {
     /// How the service is doing. Never asks the upstream.
     pub async fn health(&self) -> Health {
         let parts = &self.0.parts;
-        let seen = self.0.upstream.read();
+        let seen = *self.0.upstream.seen();
         let live = parts.store.live().await;
         Health {
             draining: self.is_draining(),
-            upstream: seen.condition,
+            upstream: seen.condition(),
             upstream_latency: seen.latency,
             sessions: if live.is_ok() {
                 Condition::Operational
@@ -101,12 +165,14 @@ impl Broker {
     pub async fn look_upstream(&self, unless_within: Duration) {
         let parts = &self.0.parts;
         let fresh = |last: Tick| parts.clock.tick().since(last) < unless_within;
-        if self.0.upstream.read().last_success.is_some_and(fresh) {
+        let last_mint = self.0.upstream.seen().last_mint;
+        if last_mint.is_some_and(fresh) {
             return;
         }
         let outcome = parts.minter.probe().await;
-        let latency = outcome.as_ref().map(|probe| probe.latency);
-        self.0.upstream.note(latency, parts.clock.tick());
+        self.0
+            .upstream
+            .looked(outcome.as_ref().map(|probe| probe.latency));
         match outcome {
             Ok(_) => {}
             Err(UpstreamError::KeyRejected { status }) => {
@@ -114,19 +180,21 @@ impl Broker {
                     .audit
                     .note(Event::UpstreamKeyRejected, &json!({ "status": status }));
             }
-            Err(error) => {
-                tracing::warn!(
-                    cause = telemetry::chain(&error),
-                    "the upstream does not answer"
-                );
-            }
+            Err(error) => tracing::warn!(
+                cause = telemetry::chain(&error),
+                "the upstream does not answer"
+            ),
         }
     }
 
-    /// Forgets sessions that have ended.
+    /// Forgets what has ended: sessions, and grants that nobody came back for.
     pub async fn sweep(&self) {
+        self.0.undelivered.sweep(self.0.parts.clock.tick());
         if let Err(error) = self.0.parts.store.sweep().await {
-            tracing::warn!(%error, "ended sessions could not be forgotten");
+            tracing::warn!(
+                cause = telemetry::chain(&error),
+                "ended sessions could not be forgotten"
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Broker, BrokerError, Grant, Inner};
+use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::clock::Tick;
 use crate::domain::{Caller, ClientSecret, Origin, Persona, Session, SessionId};
@@ -32,14 +32,16 @@ pub struct MintRequest {
     pub choice: Choice,
     /// How long the secret should live; only ever shortens what the operator allows.
     pub lifetime: Option<Duration>,
+    /// True when the session id goes along with the answer; otherwise nobody could refresh, and no session is kept.
+    pub refreshable: bool,
 }
 
 impl Broker {
     /// Opens a session and mints its first client secret.
     pub async fn mint(&self, caller: Caller, asked: MintRequest) -> Result<Grant, BrokerError> {
         let inner = Arc::clone(&self.0);
-        self.carry_through(async move { inner.open(&caller, &asked).await })
-            .await
+        let work = async move { inner.open(&caller, &asked).await };
+        self.carry_through(work, IfLeft::Forget).await
     }
 }
 
@@ -58,11 +60,13 @@ impl Inner {
 
         let persona = persona.name.clone();
         let session_id = SessionId::random();
-        let session = Session::open(caller, persona.clone(), self.parts.clock.tick());
-        self.parts
-            .store
-            .open(self.seal.key(&session_id), session)
-            .await?;
+        if asked.refreshable {
+            let session = Session::open(caller, persona.clone(), self.parts.clock.tick());
+            self.parts
+                .store
+                .open(self.seal.key(&session_id), session)
+                .await?;
+        }
 
         let grant = Grant {
             session_id,
@@ -91,18 +95,20 @@ impl Inner {
     pub(super) async fn obtain(
         &self,
         order: &MintOrder,
-    ) -> Result<(ClientSecret, Duration), UpstreamError> {
+    ) -> Result<(ClientSecret, Duration), BrokerError> {
         let started: Tick = self.parts.clock.tick();
         let outcome = self.parts.minter.mint(order).await;
         let now = self.parts.clock.tick();
         let took = now.since(started);
-        self.upstream.note(outcome.as_ref().map(|_| took), now);
+        self.upstream.minted(outcome.as_ref().err(), took, now);
         if let Err(UpstreamError::KeyRejected { status }) = &outcome {
             self.parts
                 .audit
                 .note(Event::UpstreamKeyRejected, &json!({ "status": status }));
         }
-        outcome.map(|secret| (secret, took))
+        outcome
+            .map(|secret| (secret, took))
+            .map_err(|error| BrokerError::Upstream { error, took })
     }
 
     pub(super) fn record(&self, event: Event, caller: &Caller, grant: &Grant) {

@@ -88,14 +88,29 @@ pub enum BrokerError {
     #[error("the service is shutting down")]
     ShuttingDown,
     /// The upstream gave none.
-    #[error(transparent)]
-    Upstream(#[from] UpstreamError),
+    #[error("no client secret was minted")]
+    Upstream {
+        /// Why.
+        #[source]
+        error: UpstreamError,
+        /// How long that took.
+        took: Duration,
+    },
     /// The session could not be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The work ended without an outcome: it panicked.
     #[error("the work ended without an outcome")]
     Lost,
+}
+
+/// What becomes of a grant whose caller has left.
+#[derive(Clone, Copy)]
+enum IfLeft {
+    /// Nobody else can ask for it.
+    Forget,
+    /// Its caller may come back for it.
+    Keep,
 }
 
 /// Decides. Cheap to clone.
@@ -147,9 +162,8 @@ impl Broker {
     }
 
     /// Runs paid work to its end even if the caller leaves: hyper drops the handler when the connection closes, and a
-    /// mint half-way would be a live secret that nobody accounts for. What could not be handed over is kept for the
-    /// caller's next try.
-    async fn carry_through<F>(&self, work: F) -> Result<Grant, BrokerError>
+    /// mint half-way would be a live secret that nobody accounts for.
+    async fn carry_through<F>(&self, work: F, if_left: IfLeft) -> Result<Grant, BrokerError>
     where
         F: Future<Output = Result<Grant, BrokerError>> + Send + 'static,
     {
@@ -159,12 +173,8 @@ impl Broker {
         let (hand_over, outcome) = oneshot::channel();
         let inner = Arc::clone(&self.0);
         self.0.work.spawn(async move {
-            if let Err(Ok(grant)) = hand_over.send(work.await) {
-                inner.undelivered.keep(
-                    inner.seal.key(&grant.session_id),
-                    grant,
-                    inner.parts.clock.tick(),
-                );
+            if let (Err(Ok(grant)), IfLeft::Keep) = (hand_over.send(work.await), if_left) {
+                inner.keep(grant);
             }
         });
         outcome.await.unwrap_or(Err(BrokerError::Lost))

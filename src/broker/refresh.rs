@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Broker, BrokerError, Grant, Inner};
+use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::domain::{
     Caller, ClientSecret, Opening, Origin, Refusal, Session, SessionId, SessionKey,
 };
 use crate::store::Stored;
-use crate::upstream::{MintOrder, UpstreamError};
+use crate::upstream::MintOrder;
 
 impl Broker {
     /// Mints again under the session of `id`.
     pub async fn refresh(&self, caller: Caller, id: SessionId) -> Result<Grant, BrokerError> {
         let inner = Arc::clone(&self.0);
-        self.carry_through(async move { inner.renew(&caller, id).await })
-            .await
+        let work = async move { inner.renew(&caller, id).await };
+        self.carry_through(work, IfLeft::Keep).await
     }
 }
 
@@ -65,10 +65,10 @@ impl Inner {
                 Ok(grant)
             }
             Err(error) => {
-                if error.is_definite() {
+                if matches!(&error, BrokerError::Upstream { error, .. } if error.is_definite()) {
                     self.give_back(key, &before).await;
                 }
-                Err(error.into())
+                Err(error)
             }
         }
     }
@@ -77,7 +77,7 @@ impl Inner {
         &self,
         caller: &Caller,
         session: &Session,
-    ) -> Result<(ClientSecret, Duration), UpstreamError> {
+    ) -> Result<(ClientSecret, Duration), BrokerError> {
         let personas = &self.rules.personas;
         // Personas do not change while the service runs, so the session's own is there.
         let persona = personas
@@ -89,6 +89,12 @@ impl Inner {
             behalf: caller.network(),
         };
         self.obtain(&order).await
+    }
+
+    /// For its caller, who may come back for it. Kept under the session's key, which only its owner gets past.
+    pub(super) fn keep(&self, grant: Grant) {
+        let key = self.seal.key(&grant.session_id);
+        self.undelivered.keep(key, grant, self.parts.clock.tick());
     }
 
     /// Nothing was minted, so nothing was used up: the session stands as it stood.

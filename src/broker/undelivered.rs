@@ -1,7 +1,7 @@
 //! Owns grants whose caller left before they could be handed over, for a caller who comes back at once.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Grant;
@@ -27,8 +27,8 @@ impl Undelivered {
     }
 
     pub(super) fn keep(&self, key: SessionKey, grant: Grant, now: Tick) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(_, _, since)| now.since(*since) < self.patience);
+        self.sweep(now);
+        let mut kept = self.kept();
         if kept.len() >= CAPACITY {
             kept.pop_front();
         }
@@ -37,10 +37,20 @@ impl Undelivered {
 
     /// The grant of that session, if one was kept a short while ago. Handed over once.
     pub(super) fn take(&self, key: SessionKey, now: Tick) -> Option<Grant> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept();
         let place = kept
             .iter()
             .rposition(|(owner, _, since)| *owner == key && now.since(*since) < self.patience)?;
         kept.remove(place).map(|(_, grant, _)| grant)
+    }
+
+    /// Forgets what nobody came back for in time.
+    pub(super) fn sweep(&self, now: Tick) {
+        self.kept()
+            .retain(|(_, _, since)| now.since(*since) < self.patience);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<(SessionKey, Grant, Tick)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -173,17 +173,29 @@ async fn online(config: &Config) -> Vec<Finding> {
         Err(error) => findings.push(finding("upstream", State::Broken, &error.to_string())),
         Ok(openai) => match openai.probe().await {
             Ok(probe) => {
-                let text = format!(
-                    "answered in {} ms and takes the key",
-                    probe.latency.as_millis()
-                );
-                findings.push(finding("upstream", State::Fine, &text));
+                findings.push(key(probe));
                 findings.push(skew(probe, clock.as_ref()));
             }
             Err(error) => findings.push(finding("upstream", State::Broken, &explain(&error))),
         },
     }
     findings
+}
+
+fn key(probe: Probe) -> Finding {
+    let millis = probe.latency.as_millis();
+    if probe.lists_models {
+        return finding(
+            "upstream",
+            State::Fine,
+            &format!("answered in {millis} ms and takes the key"),
+        );
+    }
+    let text = format!(
+        "answered in {millis} ms, but with 403: the key may not list models, which is fine if it may mint; \
+         or its region, network or project is not allowed, which is not"
+    );
+    finding("upstream", State::Warning, &text)
 }
 
 fn skew(probe: Probe, clock: &dyn Clock) -> Finding {

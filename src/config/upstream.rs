@@ -30,7 +30,7 @@ pub struct Upstream {
     pub mints_per_second: u32,
     /// Longest time a mint waits for its turn.
     pub max_wait: Duration,
-    /// A file of certificates, in PEM, trusted in place of the public ones.
+    /// A file of certificates, in PEM, trusted beside the public ones.
     pub ca_file: Option<PathBuf>,
     /// Least time between two probes.
     pub probe_interval: Duration,

@@ -44,7 +44,8 @@ impl Blocks {
         (entry.ends > now).then(|| entry.ends.since(now))
     }
 
-    /// Blocks `network`, which is not blocked. `None` when the table is full of blocks that end no sooner.
+    /// Blocks `network`, which is not blocked. `None` when the table is full of blocks that last and were earned no less
+    /// often: a flood of newcomers must not free anybody.
     pub(super) fn add(&mut self, network: Network, now: Tick) -> Option<Block> {
         self.sweep(now);
         let repetition = self
@@ -55,7 +56,7 @@ impl Blocks {
         let lasts = self.first.saturating_mul(doubled).min(self.longest);
         let ends = now.plus(lasts);
         self.remove(network);
-        if !self.makes_room(ends) {
+        if !self.makes_room(repetition, now) {
             return None;
         }
         self.entries.insert(network, Entry { ends, repetition });
@@ -83,16 +84,22 @@ impl Blocks {
         lasting.count()
     }
 
-    fn makes_room(&mut self, ends: Tick) -> bool {
+    fn makes_room(&mut self, repetition: u32, now: Tick) -> bool {
         if self.entries.len() < self.capacity {
             return true;
         }
-        let soonest = self.order.first().copied();
-        let Some((_, displaced)) = soonest.filter(|(soonest, _)| *soonest < ends) else {
+        let Some(&(ends, soonest)) = self.order.first() else {
             return false;
         };
-        self.remove(displaced);
-        true
+        let earned = self
+            .entries
+            .get(&soonest)
+            .map_or(0, |entry| entry.repetition);
+        let gives_way = ends <= now || earned < repetition;
+        if gives_way {
+            self.remove(soonest);
+        }
+        gives_way
     }
 
     fn remove(&mut self, network: Network) {
@@ -138,24 +145,40 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_keeps_the_blocks_that_last_longest() {
+    fn a_full_table_frees_nobody_for_newcomers_and_keeps_those_that_last_longest() {
         let mut blocks = Blocks::new(3, MINUTE * 15, MINUTE * 100);
+        let held = |blocks: &Blocks, host, now| blocks.left(network(host), at(now)).is_some();
         for host in 1..=3 {
             assert_eq!(lasts(&mut blocks, host, at(host)), Some(15));
         }
-        assert_eq!(lasts(&mut blocks, 4, at(0)), None, "it would end first");
-        assert_eq!(lasts(&mut blocks, 5, at(1)), None, "it would end first too");
-        assert_eq!(lasts(&mut blocks, 6, at(5)), Some(15));
-        let held = |blocks: &Blocks, host| blocks.left(network(host), at(5)).is_some();
-        assert!(!held(&blocks, 1));
-        for host in [2, 3, 6] {
-            assert!(held(&blocks, host), "{host}");
+        for newcomer in 4..1000 {
+            assert_eq!(lasts(&mut blocks, newcomer, at(5)), None);
         }
-        assert_eq!(blocks.lasting(at(5)), 3);
-        assert_eq!(blocks.lasting(at(17)), 2);
-        assert_eq!(lasts(&mut blocks, 7, at(19)), Some(15));
-        assert!(blocks.left(network(6), at(19)).is_some());
+        assert!((1..=3).all(|host| held(&blocks, host, 5)));
+
+        assert_eq!(
+            lasts(&mut blocks, 1, at(16)),
+            Some(30),
+            "a repetition lasts longer"
+        );
+        assert_eq!(
+            lasts(&mut blocks, 4, at(17)),
+            Some(15),
+            "the second one has ended"
+        );
+        assert!([1, 3, 4].iter().all(|host| held(&blocks, *host, 17)) && !held(&blocks, 2, 17));
+        assert_eq!((blocks.lasting(at(17)), blocks.lasting(at(18))), (3, 2));
         blocks.sweep(at(1000));
         assert!(blocks.entries.is_empty() && blocks.order.is_empty());
+    }
+
+    #[test]
+    fn a_repetition_displaces_a_first_block_when_there_is_no_other_room() {
+        let mut blocks = Blocks::new(2, MINUTE * 15, MINUTE * 100);
+        assert_eq!(lasts(&mut blocks, 1, at(0)), Some(15));
+        assert_eq!(lasts(&mut blocks, 2, at(14)), Some(15));
+        assert_eq!(lasts(&mut blocks, 1, at(15)), Some(30));
+        assert_eq!(lasts(&mut blocks, 3, at(16)), None);
+        assert_eq!(blocks.lasting(at(16)), 2);
     }
 }

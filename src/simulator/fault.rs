@@ -24,8 +24,13 @@ pub enum Fault {
     Forbidden,
     /// `400`: the request was refused.
     BadRequest,
-    /// `500` … `599`: the provider is broken or overloaded.
-    ServerError(u16),
+    /// `500` … `599`, `503:1`: the provider is broken or overloaded; come back after so many seconds.
+    ServerError {
+        /// The status.
+        status: u16,
+        /// Seconds in `Retry-After`, which may be missing.
+        retry_after: Option<u64>,
+    },
     /// `slow:2s`: the ordinary answer, late.
     Slow(Duration),
     /// `hang`: no answer, ever; the connection stays open.
@@ -53,7 +58,7 @@ pub enum Fault {
 /// Why a text is not a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a fault is one of 400, 401, 403, 429, 429:SECONDS, 500 to 599, quota, slow:DURATION, hang, hang-mid-body, \
+    "a fault is one of 400, 401, 403, 429, 429:SECONDS, 500 to 599, 503:SECONDS, quota, slow:DURATION, hang, hang-mid-body, \
      garbage, html, huge, expired, missing-value, redirect:URL, disconnect, truncated"
 )]
 pub struct FaultError;
@@ -83,23 +88,31 @@ impl FromStr for Fault {
         if let Some((_, fault)) = WORDS.iter().find(|(word, _)| *word == text) {
             return Ok(fault.clone());
         }
-        let Some((word, rest)) = text.split_once(':') else {
-            let status = text.parse().map_err(|_| FaultError)?;
-            let is_server_error = (500..=599).contains(&status);
-            return is_server_error
-                .then_some(Self::ServerError(status))
-                .ok_or(FaultError);
+        let (word, rest) = text
+            .split_once(':')
+            .map_or((text, None), |(word, rest)| (word, Some(rest)));
+        let seconds = || {
+            rest.map(|rest| rest.parse().map_err(|_| FaultError))
+                .transpose()
         };
-        match word {
-            "429" => {
-                let retry_after = Some(rest.parse().map_err(|_| FaultError)?);
-                Ok(Self::RateLimited { retry_after })
-            }
-            "slow" => parse_duration(rest).map(Self::Slow).map_err(|_| FaultError),
-            "redirect" if !rest.is_empty() && HeaderValue::from_str(rest).is_ok() => {
+        match (word, rest) {
+            ("429", _) => Ok(Self::RateLimited {
+                retry_after: seconds()?,
+            }),
+            ("slow", Some(rest)) => parse_duration(rest).map(Self::Slow).map_err(|_| FaultError),
+            ("redirect", Some(rest)) if !rest.is_empty() && HeaderValue::from_str(rest).is_ok() => {
                 Ok(Self::Redirect(rest.to_owned()))
             }
-            _ => Err(FaultError),
+            _ => {
+                let status = word
+                    .parse()
+                    .ok()
+                    .filter(|status| (500..=599).contains(status));
+                Ok(Self::ServerError {
+                    status: status.ok_or(FaultError)?,
+                    retry_after: seconds()?,
+                })
+            }
         }
     }
 }
@@ -113,7 +126,14 @@ impl fmt::Display for Fault {
             Self::RateLimited { retry_after } => {
                 write!(formatter, "429:{}", retry_after.unwrap_or_default())
             }
-            Self::ServerError(status) => write!(formatter, "{status}"),
+            Self::ServerError {
+                status,
+                retry_after: None,
+            } => write!(formatter, "{status}"),
+            Self::ServerError {
+                status,
+                retry_after: Some(seconds),
+            } => write!(formatter, "{status}:{seconds}"),
             Self::Slow(delay) if delay.subsec_millis() == 0 => {
                 write!(formatter, "slow:{}s", delay.as_secs())
             }

@@ -66,7 +66,10 @@ pub(super) async fn suffer(fault: Option<Fault>) -> Result<Twist, Response> {
         Some(Fault::KeyRejected) => refuse(Refusal::wrong_key("sk-simulated-and-revoked")),
         Some(Fault::Forbidden) => refuse(Refusal::forbidden()),
         Some(Fault::BadRequest) => refuse(Refusal::bad_request()),
-        Some(Fault::ServerError(status)) => refuse(Refusal::broken(status)),
+        Some(Fault::ServerError {
+            status,
+            retry_after,
+        }) => refuse(Refusal::broken(status, retry_after)),
         Some(Fault::HangMidBody) => wire::hang_mid_body(),
         Some(Fault::Garbage) => wire::garbage(),
         Some(Fault::Html) => wire::html(),

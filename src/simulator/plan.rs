@@ -145,7 +145,13 @@ mod tests {
     fn the_list_of_models_fails_only_when_the_entry_says_so() {
         let mut plan = plan(&["1x500", "models+1xhang"]);
         assert_eq!(plan.take(Place::Models), None);
-        assert_eq!(plan.take(Place::Mint), Some(Fault::ServerError(500)));
+        assert_eq!(
+            plan.take(Place::Mint),
+            Some(Fault::ServerError {
+                status: 500,
+                retry_after: None
+            })
+        );
         assert_eq!(plan.take(Place::Models), Some(Fault::Hang));
         assert_eq!(plan.take(Place::Mint), None);
     }

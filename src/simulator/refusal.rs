@@ -162,12 +162,13 @@ impl Refusal {
         )
     }
 
-    pub(super) fn broken(status: u16) -> Self {
+    pub(super) fn broken(status: u16, retry_after: Option<u64>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let is_overload = status == StatusCode::SERVICE_UNAVAILABLE;
         Self {
             kind: "server_error",
             code: is_overload.then_some("server_is_overloaded"),
+            retry_after,
             ..Self::invalid(
                 status,
                 "The server had an error while processing your request. Sorry about that!",

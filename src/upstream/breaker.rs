@@ -78,9 +78,14 @@ impl Breaker {
 
 impl Permit<'_> {
     /// The upstream answered as it should, or refused for reasons of ours.
+    ///
+    /// Closes what a look was sent to find out about. Whoever was let in before it opened has nothing to say about that.
     pub(super) fn succeeded(mut self) {
-        self.probing = None;
-        *self.breaker.state() = State::Closed { failures: 0 };
+        let looked = self.probing.take().is_some();
+        let mut state = self.breaker.state();
+        if looked || matches!(*state, State::Closed { .. }) {
+            *state = State::Closed { failures: 0 };
+        }
     }
 
     /// The upstream failed; after `rest`, when it asked for one, or when it failed too often, it is asked again.
@@ -169,6 +174,18 @@ mod tests {
         let breaker = opened();
         drop(breaker.enter(at(2000)).ok().unwrap());
         assert!(breaker.enter(at(2000)).is_ok());
+    }
+
+    #[test]
+    fn a_late_success_does_not_cancel_a_rest() {
+        let breaker = Breaker::new();
+        let (slow, refused) = (
+            breaker.enter(at(0)).ok().unwrap(),
+            breaker.enter(at(0)).ok().unwrap(),
+        );
+        refused.failed(at(0), Some(Duration::from_secs(20)));
+        slow.succeeded();
+        assert_eq!(breaker.enter(at(1000)).err(), Some(Duration::from_secs(19)));
     }
 
     #[test]

@@ -108,7 +108,8 @@ impl<M: Minter> Guarded<M> {
         let started = self.clock.tick();
         (|| self.attempt(order, started))
             .retry(backoff)
-            .when(|error| is_worth_a_retry(error) && self.breaker.is_closed())
+            // The second attempt takes its place in the pace like any other.
+            .when(|error| is_worth_a_retry(error) && self.breaker.is_closed() && self.pace.check().is_ok())
             .adjust(|error, delay| delay.map(|delay| delay.max(error.retry_after().unwrap_or_default())))
             .notify(|error, delay| tracing::warn!(%error, ?delay, "the upstream failed; trying once more"))
             .await
@@ -161,7 +162,10 @@ fn verdict(error: &UpstreamError) -> Verdict {
             Verdict::Failed { rest: None }
         }
         UpstreamError::Broken { retry_after, .. } => Verdict::Failed {
-            rest: retry_after.map(|rest| rest.min(LONG_REST)),
+            // A wait that is waited for within the request is no rest.
+            rest: retry_after
+                .filter(|wait| *wait > MAX_RETRY_WAIT)
+                .map(|wait| wait.min(LONG_REST)),
         },
         UpstreamError::RateLimited { retry_after } => Verdict::Failed {
             rest: Some(retry_after.unwrap_or(Duration::from_secs(2)).min(LONG_REST)),

@@ -31,12 +31,14 @@ pub struct Probe {
     pub latency: Duration,
     /// What time the upstream says it is.
     pub upstream_time: Option<Timestamp>,
+    /// True when our key may list models. Minting does not need that.
+    pub lists_models: bool,
 }
 
 /// Why there is no client secret.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// No connection, or it broke before the answer was complete.
+    /// No connection, or it broke before the answer was complete: if a secret was minted, nobody holds it.
     #[error("the upstream could not be reached")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No answer in time. Whether a secret was minted is not known.
@@ -91,7 +93,7 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    /// True when the upstream certainly gave no secret away, so that the caller's place can be given back.
+    /// True when certainly nobody holds a secret, so that what was taken for it can be given back.
     pub const fn is_definite(&self) -> bool {
         !matches!(self, Self::TimedOut | Self::Invalid(_))
     }

@@ -128,22 +128,23 @@ impl Minter for OpenAi {
 
     async fn probe(&self) -> Result<Probe, UpstreamError> {
         let sent = self.clock.tick();
-        let response = self
+        let asked = self
             .http
             .get(self.models_url.clone())
-            .timeout(PROBE_TIMEOUT)
-            .send()
-            .await
-            .map_err(transport)?;
-        let seen = Probe {
-            latency: self.clock.tick().since(sent),
-            upstream_time: upstream_time(response.headers()),
-        };
-        match response.status() {
-            // A key that may only mint is refused the list of models; the upstream answers all the same.
-            StatusCode::OK | StatusCode::FORBIDDEN => read_capped(response).await.map(|_| seen),
-            _ => Err(refusal(response).await),
+            .timeout(PROBE_TIMEOUT);
+        let response = asked.send().await.map_err(transport)?;
+        // A key that may only mint is refused the list of models; the upstream answers all the same. The list itself,
+        // which may be long, is not read.
+        let lists_models = response.status() == StatusCode::OK;
+        if !lists_models && response.status() != StatusCode::FORBIDDEN {
+            return Err(refusal(response).await);
         }
+        let latency = self.clock.tick().since(sent);
+        Ok(Probe {
+            latency,
+            upstream_time: upstream_time(response.headers()),
+            lists_models,
+        })
     }
 }
 

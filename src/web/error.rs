@@ -29,6 +29,8 @@ pub struct ApiError {
     pub offence: Option<Offence>,
     /// True when nothing was used up, so that the address gets its place back.
     pub gives_back: bool,
+    /// How long the upstream took, if it was asked.
+    pub upstream_took: Option<Duration>,
     /// Why, for the log.
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -41,6 +43,7 @@ impl From<Code> for ApiError {
             retry_after: None,
             offence: None,
             gives_back: false,
+            upstream_took: None,
             cause: None,
         }
     }
@@ -117,7 +120,10 @@ impl From<BrokerError> for ApiError {
             BrokerError::TooSoon { wait } => plain(Code::RefreshTooSoon).after(*wait),
             BrokerError::Exhausted => plain(Code::RefreshLimitReached).after(SHORT_WAIT),
             BrokerError::ShuttingDown => plain(Code::ShuttingDown).after(SHORT_WAIT),
-            BrokerError::Upstream(error) => upstream(error),
+            BrokerError::Upstream { error, took } => Self {
+                upstream_took: Some(*took),
+                ..upstream(error)
+            },
             BrokerError::Store(_) | BrokerError::Lost => plain(Code::Internal),
         };
         failure.cause = Some(Arc::new(error));
@@ -141,7 +147,8 @@ fn upstream(error: &UpstreamError) -> ApiError {
     let retry_after = waits.then(|| error.retry_after().unwrap_or(UPSTREAM_WAIT));
     ApiError {
         retry_after,
-        gives_back: error.is_definite(),
+        // What is refused for what it is will be refused again: the window must hold who keeps asking.
+        gives_back: error.is_definite() && !matches!(error, UpstreamError::Refused { .. }),
         ..code.into()
     }
 }

@@ -75,7 +75,10 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz));
     if state.face.get_token {
-        router = router.routes(opens(routes!(compat::get_token)));
+        // axum answers HEAD with what GET would: here that would mint for nobody.
+        let get_only =
+            opens(routes!(compat::get_token)).map(|methods| methods.head(compat::no_head));
+        router = router.routes(get_only);
     }
     router
 }

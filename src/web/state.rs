@@ -1,6 +1,7 @@
 //! Owns what every request can reach: cheap clones of the rooms behind the web.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRef;
 
@@ -33,6 +34,8 @@ pub struct Face {
     pub origins: Origins,
     /// How much `/health` tells to whom.
     pub health_details: HealthDetails,
+    /// When an answer is given up that forgot its own deadline.
+    pub last_resort: Duration,
     /// True when `GET /token` is served.
     pub get_token: bool,
     /// True when the draft `RateLimit` fields are sent as well.

@@ -153,3 +153,29 @@ async fn the_contract_names_every_failure_code_and_resolves_every_reference() {
         assert!(codes.contains(code), "{codes}");
     }
 }
+
+#[tokio::test]
+async fn asking_for_the_head_of_a_token_mints_nothing() {
+    let app = TestApp::with(&[("compat.get_token", "true"), ("limits.token", "1/60s")]);
+    let answer = app.call(axum::http::Method::HEAD, "/token").send().await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("allow")),
+        (405, Some("GET,POST"))
+    );
+    assert_eq!(app.minter.asked(), 0);
+    assert_eq!(app.get("/token").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_shape_without_a_session_id_keeps_no_session() {
+    let app = TestApp::with(&[("session.max_live", "1")]);
+    let session = app.open().await;
+    for _ in 0..3 {
+        assert_eq!(
+            app.post("/v1/realtime/client_secrets").send().await.status,
+            200
+        );
+    }
+    app.advance(10);
+    assert_eq!(app.refresh(&session).await.status, 200);
+}

@@ -207,3 +207,58 @@ async fn a_program_that_keeps_trying_origins_is_blocked() {
         .is(429, "blocked");
     assert_eq!(app.events("client_blocked").len(), 1);
 }
+
+#[tokio::test]
+async fn a_picture_on_a_hostile_page_neither_mints_nor_gets_its_visitor_blocked() {
+    let app = TestApp::with(&[("compat.get_token", "true")]);
+    for site in ["cross-site", "same-site"] {
+        for _ in 0..50 {
+            let answer = app
+                .get("/token")
+                .header("sec-fetch-site", site)
+                .send()
+                .await;
+            answer.is(403, "origin_not_allowed");
+        }
+    }
+    assert_eq!(app.minter.asked(), 0);
+    for site in ["same-origin", "none"] {
+        assert_eq!(
+            app.get("/token")
+                .header("sec-fetch-site", site)
+                .send()
+                .await
+                .status,
+            200
+        );
+    }
+    assert_eq!(
+        app.post("/token")
+            .origin(PAGE)
+            .header("sec-fetch-site", "cross-site")
+            .send()
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_form_on_a_hostile_page_gets_nowhere_with_or_without_cookies() {
+    let app = TestApp::new();
+    let form = app
+        .post("/token")
+        .body("application/x-www-form-urlencoded", "persona=teacher");
+    form.header("sec-fetch-site", "cross-site")
+        .header("cookie", "session=1")
+        .send()
+        .await
+        .is(403, "origin_not_allowed");
+    let form = app
+        .post("/token")
+        .origin(PAGE)
+        .body("text/plain", "{}")
+        .header("cookie", "session=1");
+    form.send().await.is(415, "unsupported_media_type");
+    assert_eq!(app.minter.asked(), 0);
+}

@@ -99,6 +99,12 @@ async fn every_upstream_failure_has_its_own_answer_and_none_surfaces_as_it_was()
         );
         assert_eq!(answer.json["error"]["retry_after"].as_u64(), retry_after);
         assert!(!answer.text.contains("canary"), "{}", answer.text);
+        assert!(
+            answer
+                .header("server-timing")
+                .unwrap()
+                .starts_with("upstream;dur=")
+        );
     }
 }
 

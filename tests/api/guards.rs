@@ -50,8 +50,40 @@ async fn who_is_blocked_and_keeps_knocking_is_not_blocked_for_longer() {
         let answer = app.post("/token").send().await;
         assert_eq!(answer.retry_after(), 900 - second);
     }
+    let knocks = app.events("rate_limit_exceeded");
+    assert!(
+        (1..=66).contains(&knocks.len()),
+        "written down, and folded: {}",
+        knocks.len()
+    );
     app.advance(300);
     assert_eq!(app.post("/token").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_flood_of_offenders_frees_nobody() {
+    let app = TestApp::with(&[
+        ("guard.capacity", "10"),
+        ("limits.token_network", "100000/60s"),
+    ]);
+    let offend = async |address: &str| {
+        for _ in 0..12 {
+            app.post("/token")
+                .from(address)
+                .origin("https://evil.test")
+                .send()
+                .await;
+        }
+    };
+    offend("203.0.113.66").await;
+    for site in 0..100 {
+        offend(&format!("2001:db8:0:{site:x}::1")).await;
+    }
+    app.post("/token")
+        .from("203.0.113.66")
+        .send()
+        .await
+        .is(429, "blocked");
 }
 
 #[tokio::test]

@@ -107,3 +107,13 @@ async fn an_ending_service_waits_for_work_whose_caller_has_left() {
     assert_eq!(app.events("token_minted").len(), 1);
     app.post("/token").send().await.is(503, "shutting_down");
 }
+
+#[tokio::test]
+async fn a_first_grant_that_nobody_waited_for_is_not_kept() {
+    let app = TestApp::new();
+    hang_up(&app, app.post("/token")).await;
+    settled(&app, "token_minted", 1).await;
+    assert_eq!(app.minter.asked(), 1);
+    let metrics = app.get("/health").from("127.0.0.1").send().await.json["metrics"].clone();
+    assert_eq!(metrics["totalRequests"], 1, "who leaves is counted too");
+}

@@ -325,6 +325,7 @@ impl Minter for ScriptedMinter {
             None => Ok(Probe {
                 latency: Duration::from_millis(120),
                 upstream_time: None,
+                lists_models: true,
             }),
         }
     }

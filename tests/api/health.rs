@@ -182,3 +182,63 @@ async fn a_flood_of_strangers_that_can_only_be_estimated_is_degraded() {
         (&json!("degraded"), &json!("degraded"))
     );
 }
+
+#[tokio::test]
+async fn an_idle_service_looks_at_the_upstream_every_time() {
+    let app = TestApp::new();
+    let broker = app.app.state().broker.clone();
+    for looks in 1..=3 {
+        broker.look_upstream(Duration::from_secs(30)).await;
+        assert_eq!(app.minter.probes(), looks);
+        app.advance(30);
+    }
+}
+
+#[tokio::test]
+async fn a_free_look_does_not_clear_what_only_a_mint_can() {
+    let app = TestApp::new();
+    let broker = app.app.state().broker.clone();
+    let status = async || app.get("/health").send().await.json["status"].clone();
+    for (error, cleared) in [
+        (UpstreamError::QuotaExhausted, false),
+        (UpstreamError::KeyRejected { status: 401 }, false),
+        (
+            UpstreamError::Refused {
+                status: 400,
+                code: String::new(),
+            },
+            false,
+        ),
+        (UpstreamError::TimedOut, true),
+    ] {
+        app.advance(60);
+        app.minter.fail(error);
+        app.post("/token").send().await;
+        assert_eq!(status().await, "degraded");
+        broker.look_upstream(Duration::from_secs(30)).await;
+        assert_eq!(status().await, if cleared { "healthy" } else { "degraded" });
+        app.advance(60);
+        app.post("/token").send().await;
+        assert_eq!(status().await, "healthy");
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_be_a_proxy_sees_only_how_it_is() {
+    let app = TestApp::new();
+    for name in [
+        "x-forwarded-for",
+        "forwarded",
+        "x-real-ip",
+        "via",
+        "cf-connecting-ip",
+    ] {
+        let answer = app
+            .get("/health")
+            .from("127.0.0.1")
+            .header(name, "203.0.113.9")
+            .send()
+            .await;
+        assert!(answer.json["metrics"].is_null(), "{name}");
+    }
+}

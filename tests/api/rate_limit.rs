@@ -182,6 +182,21 @@ async fn a_definite_failure_upstream_gives_the_place_back_and_an_uncertain_one_d
 }
 
 #[tokio::test]
+async fn what_the_upstream_refuses_for_what_it_is_uses_the_window_up() {
+    use token_broker::upstream::UpstreamError;
+    let app = TestApp::with(&[("limits.token", "2/60s")]);
+    for _ in 0..2 {
+        app.minter.fail(UpstreamError::Refused {
+            status: 400,
+            code: String::new(),
+        });
+        app.post("/token").send().await.is(502, "upstream_invalid");
+    }
+    app.post("/token").send().await.is(429, "rate_limited");
+    assert_eq!(app.minter.asked(), 2);
+}
+
+#[tokio::test]
 async fn the_draft_fields_are_structured_and_never_promise_more_than_retry_after() {
     let app = TestApp::with(&[("limits.token", "2/60s"), ("limits.ietf_fields", "true")]);
     let first = app.post("/token").send().await;

@@ -37,6 +37,8 @@ async fn each_fault_is_recognised_and_only_what_may_pass_is_tried_again() {
         ("500", "broken", 2),
         ("502", "broken", 2),
         ("503", "broken", 2),
+        ("503:1", "broken", 2),
+        ("503:7", "broken", 1),
         ("disconnect", "unreachable", 2),
         ("truncated", "unreachable", 2),
         ("garbage", "invalid", 1),
@@ -61,7 +63,15 @@ async fn each_fault_is_recognised_and_only_what_may_pass_is_tried_again() {
 
 #[tokio::test]
 async fn one_failure_in_between_is_not_noticed() {
-    for fault in ["500", "502", "503", "disconnect", "truncated"] {
+    for fault in [
+        "500",
+        "502",
+        "503",
+        "503:0",
+        "503:1",
+        "disconnect",
+        "truncated",
+    ] {
         let door = Door::open().await;
         door.simulator.fail(fault.parse::<Fault>().unwrap(), 1);
         door.mint().await.unwrap();

@@ -14,7 +14,7 @@ async fn an_outage_is_noticed_after_five_failures_looked_at_once_every_two_secon
  {
     let door = Door::open().await;
     door.simulator
-        .fail(Fault::ServerError(503), Times::UntilCleared);
+        .fail("503".parse::<Fault>().unwrap(), Times::UntilCleared);
     while !matches!(door.mint().await, Err(UpstreamError::Resting { .. })) {}
     assert!(
         door.simulator.seen() <= 6,

@@ -156,26 +156,32 @@ fn a_site_shares_its_score_and_its_block() {
 }
 
 #[test]
-fn a_full_table_keeps_the_longest_blocks_in_their_order() {
+fn a_full_table_frees_nobody_and_its_blocks_end_in_their_order() {
     let stage = Stage::with("10/60s", 4);
     let repeater = address("198.51.100.1");
     let first = earn(&stage, repeater);
     stage.clock.advance(first.lasts);
     earn(&stage, repeater);
-    for host in 1..=50 {
+    for host in 1..=3 {
         stage.pass(1.0);
-        assert_eq!(earn(&stage, stranger(host)).lasts.as_secs(), 900);
-        assert!(is_blocked(&stage, repeater));
-        assert!(stage.limits.blocks() <= 4);
+        earn(&stage, stranger(host));
     }
-    let held: Vec<u32> = (1..=50)
-        .filter(|&host| is_blocked(&stage, stranger(host)))
-        .collect();
-    assert_eq!(held, [48, 49, 50]);
+    for host in 4..=50 {
+        for _ in 0..3 {
+            assert_eq!(stage.offend(stranger(host), Offence::ForeignSession), None);
+        }
+        assert!(is_blocked(&stage, repeater) && is_blocked(&stage, stranger(1)));
+    }
     stage.pass(898.0);
-    assert!(!is_blocked(&stage, stranger(48)));
-    assert!(is_blocked(&stage, stranger(49)));
-    stage.pass(1000.0);
+    let held = |hosts: [u32; 3]| hosts.map(|host| is_blocked(&stage, stranger(host)));
+    assert_eq!(held([1, 2, 3]), [false, true, true]);
+    assert!(is_blocked(&stage, repeater));
+    assert_eq!(
+        earn(&stage, stranger(51)).lasts.as_secs(),
+        900,
+        "there is room again"
+    );
+    stage.pass(2000.0);
     stage.limits.sweep();
     assert_eq!(stage.limits.blocks(), 0);
 }

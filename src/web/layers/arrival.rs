@@ -16,6 +16,15 @@ use crate::web::state::AppState;
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// What proxies add; whoever sends one of these may be speaking for somebody else.
+const FORWARDED: [HeaderName; 5] = [
+    X_FORWARDED_FOR,
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("via"),
+    HeaderName::from_static("cf-connecting-ip"),
+];
+
 /// The other end of the TCP connection. Put into every request by whoever accepts it.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
@@ -51,7 +60,10 @@ pub async fn arrive(State(state): State<AppState>, mut request: Request, next: N
             .and_then(RequestId::parse)
             .unwrap_or_else(RequestId::random),
         address: client_address(peer, request.headers(), trusted),
-        forwarded_by_stranger: !peer_trusted && request.headers().contains_key(X_FORWARDED_FOR),
+        forwarded_by_stranger: !peer_trusted
+            && FORWARDED
+                .iter()
+                .any(|name| request.headers().contains_key(name)),
         at: state.face.clock.tick(),
     };
     let id = HeaderValue::try_from(arrival.request_id.as_str());

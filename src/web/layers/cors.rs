@@ -20,7 +20,7 @@ pub(super) const HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("x-openai-agents-sdk"),
 ];
 /// Headers a page may read.
-const EXPOSED: [HeaderName; 9] = [
+const EXPOSED: [HeaderName; 10] = [
     RETRY_AFTER,
     LOCATION,
     X_REQUEST_ID,
@@ -30,6 +30,7 @@ const EXPOSED: [HeaderName; 9] = [
     HeaderName::from_static("x-ratelimit-remaining"),
     HeaderName::from_static("x-ratelimit-reset"),
     HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
 ];
 
 /// How long a browser may remember a preflight's answer.

@@ -10,7 +10,6 @@ pub mod security_headers;
 pub mod trace;
 
 use std::any::Any;
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -23,9 +22,6 @@ use super::code::Code;
 use super::error::ApiError;
 use super::state::AppState;
 
-/// Longer than body, queue and upstream may take together: only work that forgot its own deadline meets this one.
-const LAST_RESORT: Duration = Duration::from_secs(28);
-
 /// Wraps the router. `.layer` wraps what stands above it, so the innermost comes first here.
 pub fn wrap(router: Router<AppState>, state: &AppState) -> Router {
     let with = |state: &AppState| state.clone();
@@ -34,9 +30,10 @@ pub fn wrap(router: Router<AppState>, state: &AppState) -> Router {
         .route_layer(from_fn(trace::name_route))
         // Before any route: a request for somebody else's host has no business with ours.
         .layer(from_fn_with_state(with(state), host::guard))
+        // Longer than all deadlines within: only work that forgot its own meets this one.
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
-            LAST_RESORT,
+            state.face.last_resort,
         ))
         // Below the shape, so that a panic is shaped too.
         .layer(CatchPanicLayer::custom(panicked))

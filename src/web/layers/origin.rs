@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
-use axum::http::{HeaderName, Method};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -41,11 +41,7 @@ pub async fn guard(
             next.run(request).await
         }
         Err(error) => {
-            let site = request
-                .headers()
-                .get(SEC_FETCH_SITE)
-                .map(|value| value.as_bytes().to_vec());
-            let from_page = site.as_deref() == Some(b"cross-site");
+            let from_page = sent_by_foreign_page(request.headers());
             let details = json!({ "origin": shown(request.headers()), "crossSite": from_page });
             state.audit.record(Event::OriginRefused, &caller, &details);
             // A page can make an innocent browser send this, so it must not get its owner blocked.
@@ -76,7 +72,9 @@ fn admit(
 ) -> Result<Option<Origin>, ApiError> {
     let mut sent = headers.get_all(ORIGIN).iter();
     match (sent.next(), sent.next()) {
-        (None, _) if required => Err(Code::OriginNotAllowed.into()),
+        (None, _) if required || sent_by_foreign_page(headers) => {
+            Err(Code::OriginNotAllowed.into())
+        }
         (None, _) => Ok(None),
         (Some(only), None) => origins
             .admit(only.as_bytes())
@@ -84,6 +82,12 @@ fn admit(
             .ok_or_else(|| Code::OriginNotAllowed.into()),
         (Some(_), Some(_)) => Err(Code::OriginNotAllowed.into()),
     }
+}
+
+/// True when a browser says that a page elsewhere made it send this: a link, an image, a form.
+fn sent_by_foreign_page(headers: &HeaderMap) -> bool {
+    let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
+    site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
 
 fn is_welcome(headers: &HeaderMap, origins: &Origins) -> bool {

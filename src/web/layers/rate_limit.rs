@@ -59,11 +59,18 @@ pub async fn limit(
         .decide(caller.address, &pair.claims(&caller))
         .await
     {
-        Ok(Decision::Admitted { tightest, receipt }) => {
+        Ok(Decision::Admitted {
+            mut tightest,
+            receipt,
+        }) => {
             let mut response = next.run(request).await;
             let error = response.extensions().get::<ApiError>().cloned();
             if error.as_ref().is_some_and(|error| error.gives_back) {
                 log_failure(state.limits.release(receipt).await);
+                tightest = tightest.map(|standing| Standing {
+                    remaining: standing.remaining + 1,
+                    ..standing
+                });
             }
             if let Some(offence) = error.and_then(|error| error.offence) {
                 offend(&state, &caller, offence).await;
@@ -74,7 +81,14 @@ pub async fn limit(
             response
         }
         Ok(Decision::Refused { standing, wait }) => refuse(&state, &caller, &standing, wait).await,
-        Ok(Decision::Blocked { wait }) => ApiError::from(Code::Blocked).after(wait).into_response(),
+        Ok(Decision::Blocked { wait }) => {
+            state.audit.record(
+                Event::RateLimitExceeded,
+                &caller,
+                &json!({ "blocked": true }),
+            );
+            ApiError::from(Code::Blocked).after(wait).into_response()
+        }
         Err(error) => {
             log_failure(Err(error));
             ApiError::from(Code::Internal).into_response()
@@ -141,7 +155,7 @@ fn log_failure(outcome: Result<(), LimitError>) {
     }
 }
 
-/// Says how much allowance is left, and in how many seconds all of it is back.
+/// Says how much allowance is left, and in how many seconds there is more.
 fn tell(headers: &mut HeaderMap, standing: &Standing, ietf: bool) {
     let reset = standing.resets_in.as_secs() + u64::from(standing.resets_in.subsec_nanos() > 0);
     headers.insert(LIMIT, standing.rate.limit.into());

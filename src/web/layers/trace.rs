@@ -1,16 +1,17 @@
 //! Owns the access log: one line per request, and the single mention of a failure's cause.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::arrival::Arrival;
 use crate::telemetry;
 use crate::web::error::ApiError;
-use crate::web::state::AppState;
+use crate::web::state::{AppState, Face};
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
@@ -36,82 +37,100 @@ pub async fn name_route(request: Request, next: Next) -> Response {
     response
 }
 
-/// Counts and logs each request when its answer is ready.
+/// Counts and logs each request when its answer is ready, or its caller has left.
 pub async fn trace(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let arrival = request.extensions().get::<Arrival>().cloned();
-    let method = request.method().clone();
-    let mut response = next.run(request).await;
-    let Some(arrival) = arrival else {
-        return response;
+    let Some(arrival) = request.extensions().get::<Arrival>().cloned() else {
+        return next.run(request).await;
     };
-
-    let took = state.face.clock.tick().since(arrival.at);
-    let upstream = response
-        .extensions()
-        .get::<UpstreamTook>()
-        .map(|took| took.0);
-    let quiet = response.extensions().get::<Quiet>().is_some();
-    if !quiet {
-        state
-            .face
-            .vitals
-            .count_request(took, response.status().is_server_error());
-    }
-    log(
-        &Line {
-            arrival: &arrival,
-            method: method.as_str(),
-            took,
-            upstream,
-            quiet,
-        },
-        &response,
-    );
-    if let Some(upstream) = upstream {
-        let timing = format!(
-            "upstream;dur={:.1}, total;dur={:.1}",
-            millis(upstream),
-            millis(took)
-        );
-        response.headers_mut().extend(
-            HeaderValue::try_from(timing)
-                .ok()
-                .map(|timing| (SERVER_TIMING, timing)),
-        );
-    }
+    let mut open = Open {
+        face: state.face,
+        arrival,
+        method: request.method().clone(),
+        answered: false,
+    };
+    let mut response = next.run(request).await;
+    open.answer(&mut response);
     response
 }
 
-struct Line<'a> {
-    arrival: &'a Arrival,
-    method: &'a str,
-    took: Duration,
-    upstream: Option<Duration>,
-    quiet: bool,
+/// A request that waits for its answer. hyper drops it when its caller leaves, which is worth a line too.
+struct Open {
+    face: Arc<Face>,
+    arrival: Arrival,
+    method: Method,
+    answered: bool,
 }
 
-fn log(line: &Line<'_>, response: &Response) {
-    let route = response
-        .extensions()
-        .get::<Route>()
-        .map_or("-", |route| route.0.as_str());
-    let (status, error) = (
-        response.status().as_u16(),
-        response.extensions().get::<ApiError>(),
-    );
-    let code = error.map(|error| error.code.as_str());
-    let (duration_ms, upstream_ms) = (millis(line.took), line.upstream.map(millis));
-    let (method, request_id) = (line.method, line.arrival.request_id.as_str());
-    if response.status().is_server_error() {
-        let cause = error
-            .and_then(|error| error.cause.as_ref())
-            .map(|cause| telemetry::chain(cause.as_ref()));
-        tracing::error!(target: "access", method, route, status, duration_ms, upstream_ms, request_id, code, cause, "failed");
-    } else if line.quiet {
-        tracing::debug!(target: "access", method, route, status, duration_ms, request_id, "answered");
-    } else {
-        tracing::info!(target: "access", method, route, status, duration_ms, upstream_ms, request_id, code, "answered");
+impl Open {
+    fn answer(&mut self, response: &mut Response) {
+        self.answered = true;
+        let took = self.face.clock.tick().since(self.arrival.at);
+        let quiet = response.extensions().get::<Quiet>().is_some();
+        if !quiet {
+            self.face
+                .vitals
+                .count_request(took, response.status().is_server_error());
+        }
+        let upstream = upstream_took(response);
+        self.log(response, took, upstream.map(millis));
+        if let Some(upstream) = upstream {
+            let timing = format!(
+                "upstream;dur={:.1}, total;dur={:.1}",
+                millis(upstream),
+                millis(took)
+            );
+            let timing = HeaderValue::try_from(timing)
+                .ok()
+                .map(|timing| (SERVER_TIMING, timing));
+            response.headers_mut().extend(timing);
+        }
     }
+
+    fn log(&self, response: &Response, took: Duration, upstream_ms: Option<f64>) {
+        let (status, duration_ms) = (response.status(), millis(took));
+        let extensions = response.extensions();
+        let route = extensions
+            .get::<Route>()
+            .map_or("-", |route| route.0.as_str());
+        let error = extensions.get::<ApiError>();
+        let code = error.map(|error| error.code.as_str());
+        let (method, request_id) = (self.method.as_str(), self.arrival.request_id.as_str());
+        if extensions.get::<Quiet>().is_some() {
+            let status = status.as_u16();
+            tracing::debug!(target: "access", method, route, status, duration_ms, request_id, "answered");
+        } else if status.is_server_error() {
+            let (status, cause) = (
+                status.as_u16(),
+                error.and_then(|error| error.cause.as_ref()),
+            );
+            let cause = cause.map(|cause| telemetry::chain(cause.as_ref()));
+            tracing::error!(target: "access", method, route, status, duration_ms, upstream_ms, request_id, code, cause, "failed");
+        } else {
+            let status = status.as_u16();
+            tracing::info!(target: "access", method, route, status, duration_ms, upstream_ms, request_id, code, "answered");
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let took = self.face.clock.tick().since(self.arrival.at);
+        self.face.vitals.count_request(took, false);
+        let (method, request_id) = (self.method.as_str(), self.arrival.request_id.as_str());
+        tracing::info!(target: "access", method, duration_ms = millis(took), request_id, "the caller left before its answer");
+    }
+}
+
+/// How long the upstream took for an answer, be it good or bad.
+fn upstream_took(response: &Response) -> Option<Duration> {
+    let good = response
+        .extensions()
+        .get::<UpstreamTook>()
+        .map(|took| took.0);
+    good.or_else(|| response.extensions().get::<ApiError>()?.upstream_took)
 }
 
 fn millis(duration: Duration) -> f64 {

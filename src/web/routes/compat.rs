@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::header::ALLOW;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -93,6 +94,7 @@ pub async fn client_secrets(
             MintRequest {
                 choice,
                 lifetime: asked.lifetime()?,
+                refreshable: false,
             },
         )
         .await?;
@@ -138,4 +140,12 @@ pub async fn get_token(
 ) -> Result<Response, ApiError> {
     let grant = broker.mint(caller, TokenRequest::default().into()).await?;
     Ok(answer(&grant, Shape::Ours, face.clock.tick()))
+}
+
+/// Refuses `HEAD /token`.
+pub async fn no_head() -> impl IntoResponse {
+    (
+        [(ALLOW, "GET,POST")],
+        ApiError::from(Code::MethodNotAllowed),
+    )
 }

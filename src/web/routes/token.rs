@@ -37,6 +37,7 @@ impl From<TokenRequest> for MintRequest {
         Self {
             choice: asked.persona.map_or(fitting, Choice::Named),
             lifetime: None,
+            refreshable: true,
         }
     }
 }
