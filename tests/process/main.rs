@@ -29,4 +29,5 @@ mod signals;
 mod sizes;
 mod start;
 mod tools;
+mod unread;
 mod wire;
