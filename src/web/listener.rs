@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{CONNECTION, HeaderValue};
+use axum::http::header::{CONNECTION, EXPECT, HeaderValue};
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::layers::arrival::Peer;
+use super::unread::Shared;
 use crate::config::Server;
 
 /// Most header fields in a request.
@@ -130,10 +131,14 @@ async fn answer(
     peer: SocketAddr,
     part: CancellationToken,
 ) -> Result<Response<Body>, std::convert::Infallible> {
-    let mut request = request.map(Body::new);
+    let waits_to_be_asked = request.headers().contains_key(EXPECT);
+    let (head, body) = request.into_parts();
+    let body = Shared::from(body);
+    let mut request = Request::from_parts(head, Body::new(body.clone()));
     request.extensions_mut().insert(Peer(peer));
     let mut response = router.oneshot(request).await?;
-    if part.is_cancelled() {
+    let done = body.has_ended() || (!waits_to_be_asked && body.skip_rest().await);
+    if !done || part.is_cancelled() {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -8,6 +8,7 @@ pub mod listener;
 pub mod openapi;
 pub mod routes;
 pub mod state;
+mod unread;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 use super::harness::{Broker, Launch, simulator};
 use super::wire::{ALIVE, Heard, Wire};
 
-/// The deadline in these tests, and what it may take at most to be kept on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(1);
-const KEPT: Duration = Duration::from_millis(4000);
+/// When a deadline of a second is met at the earliest, and at the latest on a busy machine.
+const EARLIEST: Duration = Duration::from_millis(900);
+const KEPT: Duration = Duration::from_secs(4);
 
 /// A broker with little patience of one kind, and endless patience of all others.
 async fn impatient(setting: &str) -> Broker {
@@ -29,8 +29,7 @@ async fn impatient(setting: &str) -> Broker {
 
 #[track_caller]
 fn let_go_in_time(heard: &Heard) {
-    let early = DEADLINE - Duration::from_millis(100);
-    assert!((early..KEPT).contains(&heard.after), "{heard:?}");
+    assert!((EARLIEST..KEPT).contains(&heard.after), "{heard:?}");
 }
 
 #[tokio::test]
@@ -76,10 +75,7 @@ async fn who_trickles_a_header_every_now_and_then_is_let_go() {
         }
     };
     let took = trickling.await;
-    assert!(
-        (DEADLINE - Duration::from_millis(100)..KEPT).contains(&took),
-        "{took:?}"
-    );
+    assert!((EARLIEST..KEPT).contains(&took), "{took:?}");
 }
 
 #[tokio::test]
@@ -95,13 +91,13 @@ async fn who_stays_after_an_answer_and_says_nothing_more_is_let_go() {
 #[tokio::test]
 async fn who_sends_part_of_a_body_is_answered_and_let_go() {
     let broker = impatient("server.body_timeout").await;
-    let head = "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    let begin = "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     for rest in [
         "Content-Length: 20\r\n\r\n{\"pers",
         "Transfer-Encoding: chunked\r\n\r\n6\r\n{\"pers\r\n",
     ] {
         let mut wire = Wire::to(broker.address).await;
-        wire.send(format!("{head}{rest}")).await;
+        wire.send(format!("{begin}{rest}")).await;
         let heard = wire.hear().await;
         let_go_in_time(&heard);
         let parts = heard.parts();
@@ -126,11 +122,7 @@ async fn who_trickles_a_body_is_let_go() {
         heard = wire.hear_for(Duration::from_millis(300)).await.text;
     }
     assert!(heard.starts_with("HTTP/1.1 400 "), "{heard}");
-    assert!(
-        began.elapsed() >= DEADLINE - Duration::from_millis(100),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() >= EARLIEST, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -293,11 +293,6 @@ impl Broker {
         self.running.log(|line| line["event"] == event)
     }
 
-    /// The access log so far, probes left out.
-    pub fn accesses(&self) -> Vec<Value> {
-        self.running.log(|line| line["target"] == "access")
-    }
-
     /// Asks it to end, and waits until it has.
     pub async fn stop(mut self) -> Ended {
         self.running.signal("INT");

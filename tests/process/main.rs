@@ -3,8 +3,8 @@
 //! What these tests need beside Rust is installed by `scripts/test-tools.sh`; what is missing fails and says so.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
-    clippy::missing_panics_doc,
     unreachable_pub,
     reason = "tests fail by panicking, and are read rather than documented"
 )]
@@ -29,4 +29,5 @@ mod signals;
 mod sizes;
 mod start;
 mod tools;
+mod unread;
 mod wire;

@@ -27,11 +27,8 @@ async fn exchange(broker: &Broker, request: &[u8]) -> Heard {
 
 /// A request with so many header fields in all.
 fn with_fields(count: usize) -> String {
-    let mut request = "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".to_owned();
-    for number in 2..count {
-        request += &format!("X-{number}: 1\r\n");
-    }
-    request + "\r\n"
+    let fields = "X-Field: 1\r\n".repeat(count - 2);
+    format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n")
 }
 
 #[tokio::test]

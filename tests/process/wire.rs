@@ -65,7 +65,7 @@ impl Wire {
     pub async fn hear_for(&mut self, patience: Duration) -> Heard {
         let began = Instant::now();
         let mut bytes = Vec::new();
-        let mut chunk = [0; 16 * 1024];
+        let mut chunk = vec![0; 16 * 1024];
         let left = loop {
             let rest = patience.saturating_sub(began.elapsed());
             match timeout(rest, self.0.read(&mut chunk)).await {
@@ -95,7 +95,7 @@ impl Wire {
         let mut bytes = Vec::new();
         let reading = async {
             loop {
-                let mut chunk = [0; 4096];
+                let mut chunk = vec![0; 4096];
                 let length = self.0.read(&mut chunk).await.unwrap_or_default();
                 bytes.extend_from_slice(&chunk[..length]);
                 let parts = parts(&String::from_utf8_lossy(&bytes));

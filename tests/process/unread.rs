@@ -1,0 +1,96 @@
+//! Refusals that are ready before the body has come: the connection stays usable, or the answer says that it does not.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::harness::{Broker, Launch, simulator};
+use super::wire::{ALIVE, MINT, Part, Wire};
+
+const HEAD: &str = "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+
+/// A broker that has nothing left to give to this address.
+async fn spent() -> Broker {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator)
+        .set("limits.token", "1/60s")
+        .set("guard.never_block", "127.0.0.1")
+        .start()
+        .await;
+    let mut wire = Wire::to(broker.address).await;
+    wire.send(MINT).await;
+    assert_eq!(wire.answer().await.status, 200);
+    broker
+}
+
+/// Asks once more after an answer, as its `Connection` header allows.
+async fn ask_again(wire: &mut Wire, first: &Part) -> Option<Part> {
+    if first.header("connection") == Some("close") {
+        assert_eq!(wire.hear().await.text, "");
+        return None;
+    }
+    wire.send(ALIVE).await;
+    Some(wire.answer().await)
+}
+
+#[tokio::test]
+async fn a_body_that_comes_a_little_later_costs_nobody_the_connection() {
+    let broker = spent().await;
+    for later in [0, 1, 5] {
+        let mut wire = Wire::to(broker.address).await;
+        wire.0.set_nodelay(true).unwrap();
+        for body in [
+            "Content-Length: 2\r\n\r\n|{}",
+            "Transfer-Encoding: chunked\r\n\r\n|2\r\n{}\r\n0\r\n\r\n",
+        ] {
+            let (length, body) = body.split_once('|').unwrap();
+            wire.send(format!("{HEAD}{length}")).await;
+            sleep(Duration::from_millis(later)).await;
+            wire.send(body).await;
+            let refusal = wire.answer().await;
+            assert_eq!(refusal.status, 429, "{refusal:?}");
+            let next = ask_again(&mut wire, &refusal).await;
+            assert_eq!(
+                next.map(|next| next.status),
+                Some(200),
+                "{later} ms: {refusal:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_costs_the_connection_and_the_answer_says_so() {
+    let broker = spent().await;
+    for length in [
+        "Content-Length: 2\r\n\r\n",
+        "Content-Length: 900000\r\n\r\n{",
+        "Transfer-Encoding: chunked\r\n\r\n",
+    ] {
+        let mut wire = Wire::to(broker.address).await;
+        wire.send(format!("{HEAD}{length}")).await;
+        let refusal = wire.answer().await;
+        assert_eq!(
+            (refusal.status, refusal.header("connection")),
+            (429, Some("close")),
+            "{refusal:?}"
+        );
+        assert_eq!(wire.hear().await.text, "");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_waits_to_be_asked_for_the_body_is_refused_unasked() {
+    let broker = spent().await;
+    let mut wire = Wire::to(broker.address).await;
+    wire.send(format!(
+        "{HEAD}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    ))
+    .await;
+    let refusal = wire.answer().await;
+    assert_eq!(
+        (refusal.status, refusal.header("connection")),
+        (429, Some("close")),
+        "{refusal:?}"
+    );
+}
