@@ -49,7 +49,7 @@ need_python() {
 check_shell() {
   bash -n scripts/*.sh || return
   need shellcheck shellcheck || return
-  shellcheck scripts/image.sh scripts/ops-check.sh
+  shellcheck scripts/*.sh .ci/run
 }
 
 check_compose() {

@@ -24,8 +24,8 @@ pub(super) struct DevFlags {
     /// Use the real upstream and your own API key instead of the simulated one
     #[arg(long)]
     live: bool,
-    /// Let the simulated OpenAI fail: 429:7, 503, slow:2s, hang, garbage … and how often, like 503x3
-    #[arg(long, value_name = "FAULT", value_parser = super::simulate::planned)]
+    /// Let the simulated OpenAI fail: 429:7, 503, slow:2s, hang, garbage … and how often, like 3x503
+    #[arg(long, value_name = "FAULT")]
     fault: Vec<Planned>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn dev(
             Some(simulate(&mut config, asked).await?)
         };
         let app = App::build(&config)?;
-        let tcp = listen(&config).await?;
+        let tcp = listen(&config)?;
         say(&greeting(&config, tcp.local_addr()?, simulator.as_ref()))?;
         app.run(tcp, urgency).await;
         Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -32,7 +32,7 @@ pub(super) fn serve(
                 .audit
                 .note(Event::ConfigWarning, &json!({ "warning": warning }));
         }
-        let tcp = listen(&config).await?;
+        let tcp = listen(&config)?;
         announce(&config, &tcp)?;
         app.run(tcp, urgency).await;
         Ok(ExitCode::SUCCESS)
@@ -50,12 +50,24 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     outcome
 }
 
-pub(super) async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+/// Connections that may wait to be taken, so that a rush is not turned away by the kernel.
+const BACKLOG: u32 = 4096;
+
+pub(super) fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let address = config.server.listen;
+    let bind = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A restart must not wait for the last run's connections to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
     let help = "is another process using it? Choose another with --listen or PORT";
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address} ({help})"))
+    bind().with_context(|| format!("cannot listen on {address} ({help})"))
 }
 
 /// The first lines of the log: what runs, where, and whom it believes.

@@ -13,7 +13,7 @@ use super::dev::SIMULATED_KEY;
 use super::say;
 use super::serve::block_on;
 use crate::clock::SystemClock;
-use crate::simulator::{Fault, Planned, Settings, Simulator, Times};
+use crate::simulator::{Planned, Settings, Simulator};
 
 #[derive(Debug, Args)]
 pub(super) struct SimulateFlags {
@@ -23,28 +23,9 @@ pub(super) struct SimulateFlags {
     /// The API key that it wants to see
     #[arg(long, default_value = SIMULATED_KEY)]
     key: String,
-    /// Let it fail: 429:7, 503, slow:2s, hang, garbage … and how often, like 503x3
-    #[arg(long, value_name = "FAULT", value_parser = planned)]
+    /// Let it fail: 429:7, 503, slow:2s, hang, garbage … and how often, like 3x503
+    #[arg(long, value_name = "FAULT")]
     fault: Vec<Planned>,
-}
-
-/// Reads `503` (until cleared) or `503x3` (three times).
-pub(super) fn planned(text: &str) -> Result<Planned, String> {
-    let counted = text
-        .rsplit_once('x')
-        .and_then(|(fault, times)| Some((fault, times.parse::<u32>().ok()?)));
-    let (fault, times) = match counted {
-        Some((fault, times)) => (fault, Times::from(times)),
-        None => (text, Times::UntilCleared),
-    };
-    let fault: Fault = fault
-        .parse()
-        .map_err(|error: crate::simulator::FaultError| error.to_string())?;
-    Ok(Planned {
-        fault,
-        times,
-        models: false,
-    })
 }
 
 /// Runs it until it is interrupted.

@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     unreachable_pub,
     reason = "tests fail by panicking, and are read rather than documented"
 )]
@@ -17,6 +18,7 @@ mod command_line;
 mod dawdlers;
 mod drain;
 mod harness;
+mod heavy;
 mod hosts;
 mod http;
 mod nginx;

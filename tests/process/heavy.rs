@@ -1,0 +1,162 @@
+//! Ten thousand slow connections, and ten times the load that can be served. Minutes long, so not run by default.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep, timeout};
+
+use super::harness::{Broker, Launch, simulator};
+use super::http::{Answer, client};
+
+/// What a dawdler sends before it falls silent: nothing, half a head, half a body, and requests whose answers it will
+/// not read.
+const SHAPES: [&str; 4] = [
+    "",
+    "POST /token HTTP/1.1\r\nHost: lo",
+    "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+    "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n",
+];
+/// The longest deadline a dawdler can meet, and two seconds.
+const DEADLINE: Duration = Duration::from_secs(12);
+
+/// Resident memory of a process, in bytes.
+fn resident(pid: u32) -> u64 {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    statm
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        * 4096
+}
+
+/// Connects, says its part, and waits until it is cut off; how long that took.
+async fn dawdle(address: SocketAddr, says: &'static str) -> Duration {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(says.as_bytes()).await.unwrap();
+    let since = Instant::now();
+    let mut heard = Vec::new();
+    timeout(DEADLINE * 3, stream.read_to_end(&mut heard))
+        .await
+        .map(|_| ())
+        .unwrap_or_default();
+    since.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "half a minute, 20,000 file handles: ulimit -n 30000; cargo test --test process heavy -- --ignored"]
+async fn ten_thousand_dawdlers_are_cut_off_in_time_and_nobody_else_notices() {
+    let upstream = simulator(&[]).await;
+    let broker = Launch::serve(&upstream)
+        .set("limits.token", "100000/60s")
+        .set("limits.token_network", "100000/60s");
+    let broker = broker
+        .set("guard.never_block", "127.0.0.1")
+        .set("upstream.mints_per_second", "1000")
+        .start()
+        .await;
+    let idle = resident(broker.running.pid());
+
+    let mut dawdlers = JoinSet::new();
+    for number in 0..10_000 {
+        dawdlers.spawn(dawdle(broker.address, SHAPES[number % SHAPES.len()]));
+        if number % 100 == 0 {
+            // No faster than they are taken: who is left in the kernel's queue is not the broker's to cut off.
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    let good = good_requests(&broker, Duration::from_secs(10)).await;
+    let peak = resident(broker.running.pid()).saturating_sub(idle) >> 20;
+    let slowest = dawdlers.join_all().await.into_iter().max().unwrap();
+    let p99 = good[good.len() * 99 / 100];
+    println!(
+        "{} good requests, p99 {p99:?}; slowest cut off after {slowest:?}; +{peak} MiB",
+        good.len()
+    );
+    assert!(slowest <= DEADLINE, "{slowest:?}");
+    assert!(peak <= 160, "+{peak} MiB");
+    assert!(p99 <= Duration::from_millis(250), "{p99:?}");
+    broker.stop().await;
+}
+
+/// A hundred mints a second, each of which must succeed; how long they took, sorted.
+async fn good_requests(broker: &Broker, lasting: Duration) -> Vec<Duration> {
+    let (client, mut pace) = (client(), interval(Duration::from_millis(10)));
+    let (end, mut mints) = (Instant::now() + lasting, JoinSet::new());
+    while Instant::now() < end {
+        pace.tick().await;
+        let request = client.post(broker.url("/token"));
+        mints.spawn(async move {
+            let since = Instant::now();
+            Answer::to(request).await.secret();
+            since.elapsed()
+        });
+    }
+    let mut took = mints.join_all().await;
+    took.sort();
+    took
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a minute: cargo test --test process heavy -- --ignored"]
+async fn at_ten_times_the_load_as_much_is_served_as_can_be_and_afterwards_all_is_well() {
+    const PACE: u64 = 50;
+    const LASTING: u64 = 30;
+    let upstream = simulator(&[]).await;
+    let broker = Launch::serve(&upstream)
+        .set("limits.token", "1000000/60s")
+        .set("limits.token_network", "1000000/60s");
+    let broker = broker
+        .set("upstream.mints_per_second", &PACE.to_string())
+        .start()
+        .await;
+
+    let (client, mut pace) = (client(), interval(Duration::from_millis(2)));
+    let (end, mut mints) = (
+        Instant::now() + Duration::from_secs(LASTING),
+        JoinSet::new(),
+    );
+    while Instant::now() < end {
+        pace.tick().await;
+        let request = client.post(broker.url("/token"));
+        mints.spawn(async move {
+            let since = Instant::now();
+            let answer = Answer::to(request).await;
+            if answer.status != 200 {
+                answer.is(503, "overloaded");
+                assert!(answer.header("retry-after").is_some());
+            }
+            (answer.status == 200, since.elapsed())
+        });
+    }
+    let outcomes = mints.join_all().await;
+    let served = outcomes.iter().filter(|(served, _)| *served).count() as u64;
+    let mut refused: Vec<_> = outcomes
+        .iter()
+        .filter(|(served, _)| !served)
+        .map(|(_, took)| *took)
+        .collect();
+    refused.sort();
+    let p99 = refused[refused.len() * 99 / 100];
+    println!(
+        "{} asked, {served} served, refusals p99 {p99:?}",
+        outcomes.len()
+    );
+    assert!(served >= PACE * LASTING * 9 / 10, "{served} served");
+    assert!(
+        p99 <= Duration::from_millis(400),
+        "queue and answer: {p99:?}"
+    );
+
+    sleep(Duration::from_secs(2)).await;
+    for _ in 0..20 {
+        broker.token().await.secret();
+        sleep(Duration::from_millis(50)).await;
+    }
+    broker.stop().await;
+}
