@@ -42,7 +42,7 @@ fn limits(clock: Arc<dyn Clock>) -> MemoryLimits {
         never_block: Vec::new(),
         capacity: 65_536,
         weights: Weights {
-            refused: 1.0,
+            rate_limited: 1.0,
             foreign_session: 1.0,
             malformed: 0.25,
             wrong_origin: 0.25,

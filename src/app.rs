@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -11,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::audit::{Audit, Sink};
 use crate::broker::{Broker, Parts, Rules};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{Config, Guard, IpBinding, Limits, SessionSettings};
 use crate::domain::{Binding, RefreshRules};
 use crate::limit::{GuardRules, MemoryLimits, Policy, Weights};
@@ -52,8 +51,7 @@ impl App {
     /// The service as `config` describes it, with the machine's clock and the real upstream.
     pub fn build(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let openai = OpenAi::new(&config.upstream, Arc::clone(&clock))
-            .context("the upstream cannot be set up")?;
+        let openai = OpenAi::new(&config.upstream, Arc::clone(&clock))?;
         let minter = Guarded::new(openai, &config.upstream, Arc::clone(&clock));
         Ok(Self::assemble(
             config,
@@ -81,14 +79,12 @@ impl App {
             bounds(&config.session),
             Arc::clone(&clock),
         ));
-        let (audit_too, vitals_too, clock_too) =
-            (Arc::clone(&audit), Arc::clone(&vitals), Arc::clone(&clock));
         let parts = Parts {
             minter,
             store,
-            audit: audit_too,
-            vitals: vitals_too,
-            clock: clock_too,
+            audit: Arc::clone(&audit),
+            vitals: Arc::clone(&vitals),
+            clock: Arc::clone(&clock),
         };
         let face = Face {
             server: config.server.clone(),
@@ -101,10 +97,9 @@ impl App {
             clock,
         };
         let broker = Broker::new(parts, rules(config));
-        let asked: Arc<MemoryLimits> = Arc::clone(&limits);
         let state = AppState {
             broker,
-            limits: asked,
+            limits: Arc::<MemoryLimits>::clone(&limits),
             audit,
             face: Arc::new(face),
         };
@@ -156,7 +151,7 @@ impl App {
         if told == Urgency::Drain {
             let wait = self.state.face.server.drain_delay;
             tracing::info!(
-                wait_ms = wait.as_secs_f64() * 1000.0,
+                wait_ms = millis(wait),
                 "draining: /readyz says so, requests are still served"
             );
             // The delay is over, or somebody has grown impatient.
@@ -238,7 +233,7 @@ fn policies(settings: &Limits) -> Vec<Policy> {
 
 fn guard(settings: &Guard) -> GuardRules {
     let weights = Weights {
-        refused: settings.weights.rate_limited,
+        rate_limited: settings.weights.rate_limited,
         foreign_session: settings.weights.foreign_session,
         malformed: settings.weights.malformed,
         wrong_origin: settings.weights.wrong_origin,

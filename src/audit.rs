@@ -30,7 +30,7 @@ pub enum Event {
     TokenRefreshed,
     /// A request was refused by a rate limit.
     RateLimitExceeded,
-    /// An offence was added to an address's score.
+    /// An address did what is counted as an offence, and what has no event of its own.
     SuspiciousActivity,
     /// An address earned a block.
     ClientBlocked,
@@ -181,7 +181,7 @@ impl Audit {
         };
         for (event, kind) in summary.kinds {
             if kind.folded > 0 {
-                let details = json!({ "folded": kind.folded, "written": kind.written, "seconds": FOLD.as_secs() });
+                let details = json!({ "folded": kind.folded, "written": kind.written });
                 self.write(&Line::of(event, self.clock.now(), &details));
             }
         }

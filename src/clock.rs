@@ -85,6 +85,16 @@ impl Tick {
     }
 }
 
+/// Milliseconds with three places: what people and dashboards read.
+pub fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
+/// Whole seconds, rounded up: as a wait, they suffice.
+pub const fn seconds_up(duration: Duration) -> u64 {
+    duration.as_secs() + (duration.subsec_nanos() > 0) as u64
+}
+
 /// Tells the time, in both of its kinds.
 pub trait Clock: Send + Sync {
     /// The wall clock.

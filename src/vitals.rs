@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
 
-/// Means and shares look back five minutes, in so many steps
+/// Steps that means and shares look back.
 const STEPS: usize = 30;
-/// of so much each.
+/// Length of a step: thirty of them are five minutes.
 const STEP: Duration = Duration::from_secs(10);
 
 /// Counts requests, their failures and how long they took.

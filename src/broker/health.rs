@@ -24,17 +24,30 @@ pub enum Condition {
     Down,
 }
 
+/// How the service is doing, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// All is well.
+    Healthy,
+    /// Something is wrong, but requests are worth sending.
+    Degraded,
+    /// Send no requests.
+    Unhealthy,
+}
+
 /// How the service is doing.
 #[derive(Clone, Debug)]
 pub struct Health {
-    /// True when the service is about to stop.
-    pub draining: bool,
+    /// In one word.
+    pub status: Status,
     /// The upstream.
     pub upstream: Condition,
     /// How long the upstream's last good answer took.
     pub upstream_latency: Option<Duration>,
     /// Where sessions rest.
     pub sessions: Condition,
+    /// Where requests are counted.
+    pub limits: Condition,
     /// How many sessions are live.
     pub live: usize,
     /// What the counts say.
@@ -142,22 +155,35 @@ impl Seen {
 }
 
 impl Broker {
-    /// How the service is doing. Never asks the upstream.
-    pub async fn health(&self) -> Health {
+    /// How the service is doing, when its limits are doing as `limits` says. Never asks the upstream.
+    pub async fn health(&self, limits: Condition) -> Health {
         let parts = &self.0.parts;
         let seen = *self.0.upstream.seen();
         let live = parts.store.live().await;
+        let (upstream, sessions) = (
+            seen.condition(),
+            live.as_ref()
+                .map_or(Condition::Down, |_| Condition::Operational),
+        );
         Health {
-            draining: self.is_draining(),
-            upstream: seen.condition(),
+            status: self.overall([upstream, sessions, limits], sessions),
+            upstream,
             upstream_latency: seen.latency,
-            sessions: if live.is_ok() {
-                Condition::Operational
-            } else {
-                Condition::Down
-            },
+            sessions,
+            limits,
             live: live.unwrap_or_default(),
             reading: parts.vitals.read(),
+        }
+    }
+
+    /// The upstream's trouble is everybody's: it is no reason to leave the load balancer.
+    fn overall(&self, parts: [Condition; 3], sessions: Condition) -> Status {
+        if self.is_draining() || sessions == Condition::Down {
+            Status::Unhealthy
+        } else if parts.iter().any(|part| *part != Condition::Operational) {
+            Status::Degraded
+        } else {
+            Status::Healthy
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
-use crate::clock::Tick;
+use crate::clock::{Tick, millis};
 use crate::domain::{Caller, ClientSecret, Origin, Persona, Session, SessionId};
 use crate::upstream::{MintOrder, UpstreamError};
 
@@ -116,7 +116,7 @@ impl Inner {
             "persona": grant.persona.as_str(),
             "origin": caller.origin.as_ref().map(Origin::as_str),
             "expiresAt": grant.secret.expires_at.as_millis(),
-            "upstreamMs": grant.upstream_took.as_secs_f64() * 1000.0,
+            "upstreamMs": millis(grant.upstream_took),
         });
         self.parts.audit.record(event, caller, &details);
     }

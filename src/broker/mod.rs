@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-pub use health::{Condition, Health};
+pub use health::{Condition, Health, Status};
 pub use mint::{Choice, MintRequest};
 
 use crate::audit::Audit;

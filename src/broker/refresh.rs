@@ -17,46 +17,29 @@ impl Broker {
     /// Mints again under the session of `id`.
     pub async fn refresh(&self, caller: Caller, id: SessionId) -> Result<Grant, BrokerError> {
         let inner = Arc::clone(&self.0);
-        let work = async move { inner.renew(&caller, id).await };
+        let work = async move { inner.refresh(&caller, id).await };
         self.carry_through(work, IfLeft::Keep).await
     }
 }
 
 impl Inner {
-    /// The session's place is taken before the mint, over the revision that was read: of two refreshes at once only
-    /// one gets that far.
-    async fn renew(&self, caller: &Caller, session_id: SessionId) -> Result<Grant, BrokerError> {
+    async fn refresh(&self, caller: &Caller, session_id: SessionId) -> Result<Grant, BrokerError> {
         let key = self.seal.key(&session_id);
-        let before = self
-            .parts
-            .store
-            .find(key)
-            .await?
-            .ok_or(BrokerError::UnknownSession { foreign: false })?;
-        let opening =
-            match before
-                .session
-                .refresh(caller, self.parts.clock.tick(), &self.rules.refresh)
-            {
-                Ok(opening) => opening,
-                Err(refusal) => return self.refused(caller, key, refusal),
-            };
-        if !self
-            .parts
-            .store
-            .save(key, opening.session.clone(), before.revision)
-            .await?
-        {
-            return Err(BrokerError::TooSoon {
-                wait: self.rules.refresh.min_interval,
-            });
-        }
+        let stored = self.parts.store.find(key).await?;
+        let before = stored.ok_or(BrokerError::UnknownSession { foreign: false })?;
+        let now = self.parts.clock.tick();
+        let opening = match before.session.refresh(caller, now, &self.rules.refresh) {
+            Ok(opening) => opening,
+            Err(refusal) => return self.refused(caller, key, refusal),
+        };
+        self.take_place(key, &before, &opening.session).await?;
         match self.mint_under(caller, &opening.session).await {
             Ok((secret, upstream_took)) => {
+                let persona = opening.session.persona.clone();
                 let grant = Grant {
                     session_id,
                     secret,
-                    persona: opening.session.persona.clone(),
+                    persona,
                     upstream_took,
                 };
                 self.parts.vitals.count_refresh();
@@ -71,6 +54,22 @@ impl Inner {
                 Err(error)
             }
         }
+    }
+
+    /// Taken before the mint, over the revision that was read: of two refreshes at once only one gets further.
+    async fn take_place(
+        &self,
+        key: SessionKey,
+        before: &Stored,
+        after: &Session,
+    ) -> Result<(), BrokerError> {
+        let taken = self
+            .parts
+            .store
+            .save(key, after.clone(), before.revision)
+            .await?;
+        let wait = self.rules.refresh.min_interval;
+        taken.then_some(()).ok_or(BrokerError::TooSoon { wait })
     }
 
     async fn mint_under(

@@ -70,6 +70,14 @@ pub(super) fn check(
                 "every setting can be used",
             ));
             findings.push(finding("personas", State::Fine, &personas(&loaded.config)));
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+            if let Err(error) = OpenAi::new(&loaded.config.upstream, clock) {
+                findings.push(finding(
+                    "upstream",
+                    State::Broken,
+                    &telemetry::chain(&error),
+                ));
+            }
             if asked.online {
                 findings.extend(block_on(async { Ok(online(&loaded.config).await) })?);
             }

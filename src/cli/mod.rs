@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigErrors, Loaded, Mode, Sources, read_file};
+use crate::upstream::openai::SetupError;
 
 /// Exit code of settings that cannot be used (`EX_CONFIG` of sysexits.h).
 const BAD_SETTINGS: u8 = 78;
@@ -78,11 +79,12 @@ pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode
         Command::Check(asked) => check::check(&flags, environment, &asked),
         Command::Config => listing::print(&flags, environment),
         Command::Healthcheck(asked) => healthcheck::ask(&flags, environment, &asked),
-        Command::Simulate(asked) => simulate::simulate(asked),
+        Command::Simulate(asked) => simulate::simulate(&flags, asked),
     };
     outcome.unwrap_or_else(|failure| {
         complain(&failure);
-        if failure.is::<ConfigErrors>() {
+        if failure.is::<ConfigErrors>() || failure.is::<SetupError>() || failure.is::<DotEnvError>()
+        {
             ExitCode::from(BAD_SETTINGS)
         } else {
             ExitCode::FAILURE
@@ -109,13 +111,18 @@ fn load(
     Ok(Config::from_sources(mode, &sources)?)
 }
 
+/// Never quotes the line: it may hold a secret.
+#[derive(Debug, thiserror::Error)]
+#[error(".env cannot be read: each line must be NAME=value, or begin with #")]
+struct DotEnvError;
+
 /// `.env` of this directory below the real environment: what is set for real wins.
 fn with_dot_env(environment: Vec<(String, String)>) -> anyhow::Result<Vec<(String, String)>> {
     let path = Path::new(".env");
     if !path.exists() {
         return Ok(environment);
     }
-    let unusable = |_| anyhow::anyhow!(".env cannot be read: each line must be NAME=value");
+    let unusable = |_| DotEnvError;
     let lines: Vec<_> = dotenvy::from_path_iter(path)
         .map_err(unusable)?
         .collect::<Result<_, _>>()

@@ -116,7 +116,10 @@ pub(super) fn signals() -> anyhow::Result<watch::Receiver<Urgency>> {
         tell.send_replace(Urgency::Now);
         tell.closed().await;
     };
-    // Ends with the process; there is nothing to wait for.
-    tokio_util::task::TaskTracker::new().spawn(listening);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the process; there is nothing to wait for"
+    )]
+    tokio::spawn(listening);
     Ok(urgency)
 }

@@ -1,4 +1,4 @@
-//! What the operator wants: settings by section, from four sources of which the later win (the compiled-in
+//! Owns what the operator wants: settings by section, from four sources of which the later win (the compiled-in
 //! `config/default.toml`, a file, the environment, flags), read into types that cannot be wrong.
 //!
 //! Every mistake is told, not the first. No value is ever repeated in a message: it may be a secret.

@@ -1,4 +1,4 @@
-//! The words everything else is written in.
+//! Owns the words everything else is written in.
 
 mod address;
 mod caller;

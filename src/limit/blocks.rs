@@ -79,6 +79,7 @@ impl Blocks {
     }
 
     /// Blocks that last.
+    #[cfg(test)]
     pub(super) fn lasting(&self, now: Tick) -> usize {
         let lasting = self.order.iter().rev().take_while(|(ends, _)| *ends > now);
         lasting.count()

@@ -51,7 +51,7 @@ impl Guard {
     pub(super) fn offend(&self, address: IpAddr, offence: Offence, now: Tick) -> Option<Block> {
         let points = Points {
             thousandths: thousandths(self.rules.weights.of(offence)),
-            rarely: offence == Offence::Refused,
+            rarely: offence == Offence::RateLimited,
         };
         if points.thousandths == 0 || self.is_exempt(address) {
             return None;
@@ -82,6 +82,7 @@ impl Guard {
     }
 
     /// Networks with a score.
+    #[cfg(test)]
     pub(super) fn scores(&self) -> usize {
         self.scores
             .lock()
@@ -90,6 +91,7 @@ impl Guard {
     }
 
     /// Networks that are blocked.
+    #[cfg(test)]
     pub(super) fn blocks(&self, now: Tick) -> usize {
         self.blocks
             .read()

@@ -80,22 +80,26 @@ impl MemoryLimits {
     }
 
     /// Keys remembered exactly, over all policies.
-    pub fn keys(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
         self.rules.iter().map(|(_, table)| table.keys()).sum()
     }
 
     /// True while some policy has more keys than it can remember exactly.
-    pub fn is_estimating(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_estimating(&self) -> bool {
         self.rules.iter().any(|(_, table)| table.is_estimating())
     }
 
     /// Networks with a score.
-    pub fn scores(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn scores(&self) -> usize {
         self.guard.scores()
     }
 
     /// Networks that are blocked.
-    pub fn blocks(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> usize {
         self.guard.blocks(self.clock.tick())
     }
 
@@ -232,6 +236,6 @@ impl LimitStore for MemoryLimits {
     }
 
     fn is_exact(&self) -> bool {
-        !self.is_estimating()
+        !self.rules.iter().any(|(_, table)| table.is_estimating())
     }
 }

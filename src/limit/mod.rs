@@ -129,20 +129,32 @@ struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offence {
     /// Refused by a window; at most one a second counts.
-    Refused,
+    RateLimited,
     /// Asked with somebody else's session.
     ForeignSession,
-    /// Sent what no client of ours sends.
+    /// Sent what is not a request.
     Malformed,
     /// Called from an origin that may not. Not for what a foreign page made an innocent browser send.
     WrongOrigin,
 }
 
+impl Offence {
+    /// What a record calls it; the same word as its setting.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::ForeignSession => "foreign_session",
+            Self::Malformed => "malformed",
+            Self::WrongOrigin => "wrong_origin",
+        }
+    }
+}
+
 /// Points per offence. 0 changes nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights {
-    /// Of [`Offence::Refused`].
-    pub refused: f64,
+    /// Of [`Offence::RateLimited`].
+    pub rate_limited: f64,
     /// Of [`Offence::ForeignSession`].
     pub foreign_session: f64,
     /// Of [`Offence::Malformed`].
@@ -155,7 +167,7 @@ impl Weights {
     /// The points for `offence`.
     pub const fn of(&self, offence: Offence) -> f64 {
         match offence {
-            Offence::Refused => self.refused,
+            Offence::RateLimited => self.rate_limited,
             Offence::ForeignSession => self.foreign_session,
             Offence::Malformed => self.malformed,
             Offence::WrongOrigin => self.wrong_origin,

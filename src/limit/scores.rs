@@ -81,6 +81,7 @@ impl Scores {
     }
 
     /// Scores that are remembered.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.of.len()
     }

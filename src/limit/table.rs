@@ -96,6 +96,7 @@ impl Table {
     }
 
     /// Keys with a window of their own.
+    #[cfg(test)]
     pub(super) fn keys(&self) -> usize {
         self.shards
             .iter()

@@ -1,4 +1,4 @@
-//! The provider's edge, imitated strictly, on loopback: for tests, demonstrations, and front-ends without a key.
+//! Owns the simulated provider: its edge, imitated strictly, on loopback, for tests, demonstrations, and front-ends without a key.
 //!
 //! Its client secrets begin with `ek_sim_`, its answers carry `x-simulated: true`, and it listens on loopback only: it
 //! cannot be mistaken for the real one.

@@ -22,6 +22,11 @@ pub(crate) const LONG_REST: Duration = Duration::from_secs(30);
 /// Longest `Retry-After` that is waited for within one request.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
 
+/// What those are told who would wait in vain.
+const BUSY: UpstreamError = UpstreamError::Overloaded {
+    retry_after: Duration::from_secs(1),
+};
+
 /// Another minter, asked no more than it should be.
 pub struct Guarded<M> {
     inner: M,
@@ -58,20 +63,15 @@ impl<M: Minter> Guarded<M> {
         {
             return Ok(room);
         }
-        let overloaded = |()| UpstreamError::Overloaded {
-            retry_after: Duration::from_secs(1),
-        };
-        let _place = self.queue.try_acquire().map_err(|_| overloaded(()))?;
+        let _place = self.queue.try_acquire().map_err(|_| BUSY)?;
         timeout(self.max_wait, self.wait_for_turn())
             .await
-            .map_err(|_| overloaded(()))?
+            .map_err(|_| BUSY)?
     }
 
     async fn wait_for_turn(&self) -> Result<SemaphorePermit<'_>, UpstreamError> {
-        let closed = |_| UpstreamError::Overloaded {
-            retry_after: Duration::from_secs(1),
-        };
-        let room = self.room.acquire().await.map_err(closed)?;
+        let room = self.room.acquire().await.map_err(|_| BUSY)?;
+        // governor paces by a clock of its own, which no rule of ours depends on.
         while let Err(not_until) = self.pace.check() {
             sleep(not_until.wait_time_from(DefaultClock::default().now())).await;
         }

@@ -1,4 +1,4 @@
-//! Owns the conversation with OpenAI: one attempt at a time, with the API key that never leaves this file.
+//! Owns the conversation with OpenAI: one attempt at a time, with the API key that nobody else uses.
 
 use std::fs;
 use std::io;

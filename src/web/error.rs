@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::code::Code;
 use crate::broker::BrokerError;
+use crate::clock::seconds_up;
 use crate::domain::RequestId;
 use crate::limit::Offence;
 use crate::upstream::UpstreamError;
@@ -70,8 +71,7 @@ impl ApiError {
 
     /// Whole seconds for `Retry-After`: rounded up, so that they suffice.
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        self.retry_after
-            .map(|wait| (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
+        self.retry_after.map(|wait| seconds_up(wait).max(1))
     }
 
     /// The body of the answer to the request called `request_id`.

@@ -132,7 +132,7 @@ async fn healthcheck_ready_fails_while_draining_and_plain_healthcheck_does_not()
 async fn simulate_serves_a_broker_of_its_own_process_and_fails_as_told() {
     let upstream = Launch::of(&[
         "simulate",
-        "--on",
+        "--listen",
         "127.0.0.1:0",
         "--key",
         KEY,

@@ -92,7 +92,7 @@ fn rules(capacity: usize) -> GuardRules {
         ],
         capacity,
         weights: Weights {
-            refused: 1.0,
+            rate_limited: 1.0,
             foreign_session: 1.0,
             malformed: 0.25,
             wrong_origin: 0.25,

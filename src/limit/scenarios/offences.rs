@@ -83,7 +83,7 @@ fn knocking_neither_prolongs_a_block_nor_prepares_the_next() {
     for second in 0..900 {
         let wait = blocked(&stage.ask(caller));
         assert_eq!(wait, Some(Duration::from_secs(900 - second)));
-        assert_eq!(stage.offend(caller, Offence::Refused), None);
+        assert_eq!(stage.offend(caller, Offence::RateLimited), None);
         assert_eq!(stage.offend(caller, Offence::ForeignSession), None);
         stage.pass(1.0);
     }
@@ -98,7 +98,7 @@ fn refusals_count_once_a_second() {
     let caller = address(SITE);
     let mut earned = Vec::new();
     for tenth in 0..30 {
-        if stage.offend(caller, Offence::Refused).is_some() {
+        if stage.offend(caller, Offence::RateLimited).is_some() {
             earned.push(tenth);
         }
         stage.clock.advance(Duration::from_millis(100));

@@ -24,12 +24,11 @@ use super::state::AppState;
 
 /// Wraps the router. `.layer` wraps what stands above it, so the innermost comes first here.
 pub fn wrap(router: Router<AppState>, state: &AppState) -> Router {
-    let with = |state: &AppState| state.clone();
     router
         // Innermost, where it is known: the pattern that matched, for the log line.
         .route_layer(from_fn(trace::name_route))
         // Before any route: a request for somebody else's host has no business with ours.
-        .layer(from_fn_with_state(with(state), host::guard))
+        .layer(from_fn_with_state(state.clone(), host::guard))
         // Longer than all deadlines within: only work that forgot its own meets this one.
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
@@ -41,15 +40,15 @@ pub fn wrap(router: Router<AppState>, state: &AppState) -> Router {
         // spent.
         .layer(cors::layer(&state.face))
         // In front of CORS, which would answer every preflight alike.
-        .layer(from_fn_with_state(with(state), origin::preflight))
+        .layer(from_fn_with_state(state.clone(), origin::preflight))
         // Around all that may fail.
         .layer(from_fn(failure_shape::shape))
         // Even refusals and preflights carry them.
         .layer(from_fn(security_headers::put_on))
         // Sees the final status of all that follows.
-        .layer(from_fn_with_state(with(state), trace::trace))
+        .layer(from_fn_with_state(state.clone(), trace::trace))
         // Everything below may quote the request's id and address.
-        .layer(from_fn_with_state(with(state), arrival::arrive))
+        .layer(from_fn_with_state(state.clone(), arrival::arrive))
         .with_state(state.clone())
 }
 

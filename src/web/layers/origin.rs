@@ -59,8 +59,15 @@ pub async fn preflight(State(state): State<AppState>, request: Request, next: Ne
         && request
             .headers()
             .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    if asks && !is_welcome(request.headers(), &state.face.origins) {
-        return ApiError::from(Code::OriginNotAllowed).into_response();
+    if asks {
+        let refusal = if admit(request.headers(), &state.face.origins, true).is_err() {
+            Some(Code::OriginNotAllowed)
+        } else {
+            (!asks_for_what_pages_may(request.headers())).then_some(Code::Forbidden)
+        };
+        if let Some(code) = refusal {
+            return ApiError::from(code).into_response();
+        }
     }
     next.run(request).await
 }
@@ -90,12 +97,10 @@ fn sent_by_foreign_page(headers: &HeaderMap) -> bool {
     site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
 
-fn is_welcome(headers: &HeaderMap, origins: &Origins) -> bool {
-    let origin = admit(headers, origins, true).is_ok();
+fn asks_for_what_pages_may(headers: &HeaderMap) -> bool {
     let method = headers
         .get(ACCESS_CONTROL_REQUEST_METHOD)
         .and_then(|value| Method::from_bytes(value.as_bytes()).ok());
-    let method = method.is_some_and(|method| cors::METHODS.contains(&method));
     let names = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
     let mut names = names.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let known = names.all(|name| {
@@ -103,7 +108,7 @@ fn is_welcome(headers: &HeaderMap, origins: &Origins) -> bool {
         name.is_empty()
             || HeaderName::from_bytes(name).is_ok_and(|name| cors::HEADERS.contains(&name))
     });
-    origin && method && known
+    known && method.is_some_and(|method| cors::METHODS.contains(&method))
 }
 
 /// The origin as sent, cut short, for the record.

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::audit::Event;
+use crate::clock::{millis, seconds_up};
 use crate::domain::{Caller, Network};
 use crate::limit::{Claim, Decision, Key, LimitError, Offence, PolicyId, Standing};
 use crate::telemetry;
@@ -102,11 +103,11 @@ async fn refuse(
     standing: &Standing,
     wait: Duration,
 ) -> Response {
-    let details = json!({ "policy": standing.policy, "limit": standing.rate.limit, "window": standing.rate.window.as_millis() });
+    let details = json!({ "policy": standing.policy, "limit": standing.rate.limit, "windowMs": millis(standing.rate.window) });
     state
         .audit
         .record(Event::RateLimitExceeded, caller, &details);
-    offend(state, caller, Offence::Refused).await;
+    offend(state, caller, Offence::RateLimited).await;
     let mut response = ApiError::from(Code::RateLimited)
         .after(wait)
         .into_response();
@@ -117,32 +118,23 @@ async fn refuse(
 /// Adds an offence to the caller's score, and writes down when it earned a block.
 pub(super) async fn offend(state: &AppState, caller: &Caller, offence: Offence) {
     match state.limits.offend(caller.address, offence).await {
-        Ok(None) if offence == Offence::Refused || offence == Offence::WrongOrigin => {}
+        // These have an event of their own.
+        Ok(None) if matches!(offence, Offence::RateLimited | Offence::WrongOrigin) => {}
         Ok(None) => {
             state.audit.record(
                 Event::SuspiciousActivity,
                 caller,
-                &json!({ "offence": name(offence) }),
+                &json!({ "offence": offence.as_str() }),
             );
         }
         Ok(Some(block)) => {
             let details = json!({
-                "offence": name(offence), "network": block.network.to_string(),
+                "offence": offence.as_str(), "network": block.network.to_string(),
                 "seconds": block.lasts.as_secs(), "repetition": block.repetition,
             });
             state.audit.record(Event::ClientBlocked, caller, &details);
         }
         Err(error) => log_failure(Err(error)),
-    }
-}
-
-/// What a record calls an offence.
-const fn name(offence: Offence) -> &'static str {
-    match offence {
-        Offence::Refused => "rate_limited",
-        Offence::ForeignSession => "foreign_session",
-        Offence::Malformed => "malformed",
-        Offence::WrongOrigin => "wrong_origin",
     }
 }
 
@@ -157,7 +149,7 @@ fn log_failure(outcome: Result<(), LimitError>) {
 
 /// Says how much allowance is left, and in how many seconds there is more.
 fn tell(headers: &mut HeaderMap, standing: &Standing, ietf: bool) {
-    let reset = standing.resets_in.as_secs() + u64::from(standing.resets_in.subsec_nanos() > 0);
+    let reset = seconds_up(standing.resets_in);
     headers.insert(LIMIT, standing.rate.limit.into());
     headers.insert(REMAINING, standing.remaining.into());
     headers.insert(RESET, reset.into());

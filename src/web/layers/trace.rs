@@ -1,4 +1,4 @@
-//! Owns the access log: one line per request, and the single mention of a failure's cause.
+//! Owns what is told of a request once it is over: its log line, its place in the counts, its `Server-Timing`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::arrival::Arrival;
+use crate::clock::millis;
 use crate::telemetry;
 use crate::web::error::ApiError;
 use crate::web::state::{AppState, Face};
@@ -131,8 +132,4 @@ fn upstream_took(response: &Response) -> Option<Duration> {
         .get::<UpstreamTook>()
         .map(|took| took.0);
     good.or_else(|| response.extensions().get::<ApiError>()?.upstream_took)
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }

@@ -11,7 +11,8 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::broker::{Broker, Condition, Health};
+use crate::broker::{Broker, Condition, Health, Status};
+use crate::clock::millis;
 use crate::config::HealthDetails;
 use crate::limit::LimitStore;
 use crate::web::layers::arrival::Arrival;
@@ -25,7 +26,7 @@ pub struct HealthAnswer {
     /// True unless unhealthy.
     ok: bool,
     /// In one word.
-    status: Status,
+    status: Word,
     /// Milliseconds since the Unix epoch.
     timestamp: u64,
     /// Milliseconds since the service started.
@@ -41,9 +42,9 @@ pub struct HealthAnswer {
     metrics: Option<Metrics>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Status {
+enum Word {
     /// All is well.
     Healthy,
     /// Something is wrong, but requests are worth sending.
@@ -107,25 +108,24 @@ pub async fn health(
     State(limits): State<Arc<dyn LimitStore>>,
     Extension(arrival): Extension<Arrival>,
 ) -> Response {
-    let health = broker.health().await;
     let counting = if limits.is_exact() {
         Condition::Operational
     } else {
         Condition::Degraded
     };
-    let status = overall(&health, counting);
+    let health = broker.health(counting).await;
     let full = match face.health_details {
         HealthDetails::Full => true,
         HealthDetails::Summary => false,
         HealthDetails::Auto => is_private(arrival.address) && !arrival.forwarded_by_stranger,
     };
     let answer = HealthAnswer {
-        ok: status != Status::Unhealthy,
-        status,
+        ok: health.status != Status::Unhealthy,
+        status: health.status.into(),
         timestamp: face.clock.now().as_millis(),
         uptime: whole_millis(health.reading.uptime),
         version: full.then_some(env!("CARGO_PKG_VERSION")),
-        services: full.then(|| services(&health, counting)),
+        services: full.then(|| services(&health)),
         metrics: full.then(|| metrics(&health)),
     };
     let code = if answer.ok {
@@ -167,28 +167,14 @@ fn quietly(answer: impl IntoResponse) -> Response {
     response
 }
 
-/// The upstream's trouble is everybody's: it is no reason to leave the load balancer.
-fn overall(health: &Health, counting: Condition) -> Status {
-    if health.draining || health.sessions == Condition::Down {
-        Status::Unhealthy
-    } else if [health.upstream, health.sessions, counting]
-        .iter()
-        .any(|part| *part != Condition::Operational)
-    {
-        Status::Degraded
-    } else {
-        Status::Healthy
-    }
-}
-
-fn services(health: &Health, counting: Condition) -> Services {
+fn services(health: &Health) -> Services {
     Services {
         openai_api: Part {
             status: health.upstream.into(),
             latency: health.upstream_latency.map(millis),
         },
         rate_limit: Part {
-            status: counting.into(),
+            status: health.limits.into(),
             latency: None,
         },
         session_tracking: Part {
@@ -208,6 +194,16 @@ fn metrics(health: &Health) -> Metrics {
     }
 }
 
+impl From<Status> for Word {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Healthy => Self::Healthy,
+            Status::Degraded => Self::Degraded,
+            Status::Unhealthy => Self::Unhealthy,
+        }
+    }
+}
+
 impl From<Condition> for PartStatus {
     fn from(condition: Condition) -> Self {
         match condition {
@@ -216,10 +212,6 @@ impl From<Condition> for PartStatus {
             Condition::Down => Self::Down,
         }
     }
-}
-
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
 fn whole_millis(duration: Duration) -> u64 {
