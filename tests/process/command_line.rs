@@ -137,7 +137,7 @@ async fn simulate_serves_a_broker_of_its_own_process_and_fails_as_told() {
         "--key",
         KEY,
         "--fault",
-        "400x1",
+        "1x400",
     ])
     .spawn();
     let line = upstream

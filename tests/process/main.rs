@@ -30,6 +30,7 @@ mod secrecy;
 mod signals;
 mod sizes;
 mod start;
+mod tls;
 mod tools;
 mod unread;
 mod wire;
