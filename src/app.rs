@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -21,6 +20,7 @@ use crate::upstream::guarded::Guarded;
 use crate::upstream::openai::OpenAi;
 use crate::vitals::Vitals;
 use crate::web;
+use crate::web::layers::Onion;
 use crate::web::listener::{Ending, Listener};
 use crate::web::state::{AppState, Face};
 
@@ -111,8 +111,8 @@ impl App {
     }
 
     /// Every path, and the layers around them.
-    pub fn router(&self) -> Router {
-        web::router(&self.state)
+    pub fn onion(&self) -> Onion {
+        web::onion(&self.state)
     }
 
     /// What requests can reach.
@@ -123,7 +123,7 @@ impl App {
     /// Serves connections from `tcp` until `urgency` rises, and then ends as urgently as it says.
     pub async fn run(&self, tcp: TcpListener, urgency: watch::Receiver<Urgency>) {
         let ending = Ending::default();
-        let listener = Listener::new(self.router(), &self.state.face.server, ending.clone());
+        let listener = Listener::new(self.onion(), &self.state.face.server, ending.clone());
         let served = async {
             listener.serve(tcp).await;
             self.state.broker.finish().await;

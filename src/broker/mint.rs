@@ -38,7 +38,11 @@ pub struct MintRequest {
 
 impl Broker {
     /// Opens a session and mints its first client secret.
-    pub async fn mint(&self, caller: Caller, asked: MintRequest) -> Result<Grant, BrokerError> {
+    pub async fn mint(
+        &self,
+        caller: Arc<Caller>,
+        asked: MintRequest,
+    ) -> Result<Grant, BrokerError> {
         let inner = Arc::clone(&self.0);
         let work = async move { inner.open(&caller, &asked).await };
         self.carry_through(work, IfLeft::Forget).await

@@ -15,7 +15,7 @@ use crate::upstream::MintOrder;
 
 impl Broker {
     /// Mints again under the session of `id`.
-    pub async fn refresh(&self, caller: Caller, id: SessionId) -> Result<Grant, BrokerError> {
+    pub async fn refresh(&self, caller: Arc<Caller>, id: SessionId) -> Result<Grant, BrokerError> {
         let inner = Arc::clone(&self.0);
         let work = async move { inner.refresh(&caller, id).await };
         self.carry_through(work, IfLeft::Keep).await

@@ -34,24 +34,26 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Order {
     by_idleness: BTreeSet<(Tick, SessionKey)>,
-    by_network: HashMap<Network, BTreeSet<(Tick, SessionKey)>>,
+    /// In order. A plain list: a network has few, and most have one.
+    by_network: HashMap<Network, Vec<(Tick, SessionKey)>>,
 }
 
 impl Order {
     fn insert(&mut self, key: SessionKey, session: &Session) {
         let place = (session.minted, key);
         self.by_idleness.insert(place);
-        self.by_network
+        let theirs = self
+            .by_network
             .entry(session.network)
-            .or_default()
-            .insert(place);
+            .or_insert_with(|| Vec::with_capacity(1));
+        theirs.insert(theirs.partition_point(|other| *other < place), place);
     }
 
     fn remove(&mut self, key: SessionKey, session: &Session) {
         let place = (session.minted, key);
         self.by_idleness.remove(&place);
         if let Some(theirs) = self.by_network.get_mut(&session.network) {
-            theirs.remove(&place);
+            theirs.retain(|other| *other != place);
             if theirs.is_empty() {
                 self.by_network.remove(&session.network);
             }
@@ -64,11 +66,9 @@ impl Order {
             .by_network
             .get(&network)
             .filter(|theirs| theirs.len() >= bounds.per_network);
-        let crowded = (self.by_idleness.len() >= bounds.total).then_some(&self.by_idleness);
-        theirs
-            .or(crowded)
-            .and_then(BTreeSet::first)
-            .map(|(_, key)| *key)
+        let crowded = || (self.by_idleness.len() >= bounds.total).then(|| self.by_idleness.first());
+        let place = theirs.map_or_else(|| crowded().flatten(), |theirs| theirs.first());
+        place.map(|(_, key)| *key)
     }
 }
 
@@ -157,7 +157,10 @@ impl SessionStore for MemoryStore {
             let mut order = self.order();
             self.forget(&mut order, key);
         }
-        self.sessions.shrink_to_fit();
+        // Not every time: all that is live would move, and soon move back.
+        if self.sessions.len() < self.sessions.capacity() / 4 {
+            self.sessions.shrink_to_fit();
+        }
         Ok(())
     }
 }

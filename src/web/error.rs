@@ -75,14 +75,14 @@ impl ApiError {
     }
 
     /// The body of the answer to the request called `request_id`.
-    pub fn body<'a>(&'a self, request_id: Option<&'a RequestId>) -> Failure<'a> {
+    pub fn body<'a>(&'a self, request_id: &'a RequestId) -> Failure<'a> {
         let error = FailureBody {
             kind: self.code.kind(),
             code: self.code,
             message: self.code.message(),
             param: self.param.as_deref(),
             retry_after: self.retry_after_seconds(),
-            request_id: request_id.map(RequestId::as_str),
+            request_id: request_id.as_str(),
         };
         Failure {
             success: false,
@@ -179,7 +179,7 @@ pub struct FailureBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
     /// The name of the request, to tell the operator.
-    pub request_id: Option<&'a str>,
+    pub request_id: &'a str,
 }
 
 #[cfg(test)]

@@ -1,48 +1,22 @@
-//! Owns what handlers take in: who calls, and what is asked.
+//! Owns what handlers take in: a JSON body, within its bounds.
 
 use std::time::Duration;
 
-use axum::extract::{FromRef, FromRequest, FromRequestParts, Request};
+use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING, USER_AGENT};
-use axum::http::request::Parts;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 
 use super::code::Code;
 use super::error::ApiError;
-use super::layers::arrival::Arrival;
-use super::layers::origin::Admitted;
 use super::state::AppState;
-use crate::domain::Caller;
 
 /// Largest body that is read.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 /// Longest field name that is quoted back.
 const MAX_PARAM_LENGTH: usize = 64;
-
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let arrival = parts.extensions.get::<Arrival>().ok_or(Code::Internal)?;
-        let origin = parts
-            .extensions
-            .get::<Admitted>()
-            .and_then(|admitted| admitted.0.clone());
-        let user_agent = parts
-            .headers
-            .get(USER_AGENT)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into());
-        Ok(Self {
-            address: arrival.address,
-            origin,
-            user_agent,
-            request_id: arrival.request_id.clone(),
-        })
-    }
-}
 
 /// A JSON body, read within its bounds. No body at all means the default.
 pub struct Body<T>(pub T);

@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, EXPECT, HeaderValue};
 use axum::http::{Request, Response};
@@ -20,8 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
+use super::layers::Onion;
 use super::layers::arrival::Peer;
 use super::unread::Shared;
 use crate::config::Server;
@@ -44,7 +43,7 @@ pub struct Ending {
 
 /// Serves connections until told to end, and then until the last one has ended.
 pub struct Listener {
-    router: Router,
+    onion: Onion,
     http: http1::Builder,
     room: Arc<Semaphore>,
     write_timeout: Duration,
@@ -53,15 +52,15 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener for `router`, as patient as `settings` say.
-    pub fn new(router: Router, settings: &Server, ending: Ending) -> Self {
+    /// A listener for `onion`, as patient as `settings` say.
+    pub fn new(onion: Onion, settings: &Server, ending: Ending) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(settings.header_timeout)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEADER_BYTES);
         Self {
-            router,
+            onion,
             http,
             room: Arc::new(Semaphore::new(settings.max_connections)),
             write_timeout: settings.write_timeout,
@@ -97,7 +96,7 @@ impl Listener {
         peer: SocketAddr,
         place: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<> {
-        let (router, ending, http) = (self.router.clone(), self.ending.clone(), self.http.clone());
+        let (onion, ending, http) = (self.onion.clone(), self.ending.clone(), self.http.clone());
         let write_timeout = self.write_timeout;
         async move {
             let _place = place;
@@ -107,7 +106,7 @@ impl Listener {
             stream.set_write_timeout(Some(write_timeout));
             let part = ending.part.clone();
             let service =
-                service_fn(move |request| answer(router.clone(), request, peer, part.clone()));
+                service_fn(move |request| answer(onion.clone(), request, peer, part.clone()));
             let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
             tokio::pin!(connection);
             tokio::select! {
@@ -126,7 +125,7 @@ impl Listener {
 }
 
 async fn answer(
-    router: Router,
+    onion: Onion,
     request: Request<Incoming>,
     peer: SocketAddr,
     part: CancellationToken,
@@ -136,7 +135,7 @@ async fn answer(
     let body = Shared::from(body);
     let mut request = Request::from_parts(head, Body::new(body.clone()));
     request.extensions_mut().insert(Peer(peer));
-    let mut response = router.oneshot(request).await?;
+    let mut response = onion.answer(request).await;
     let done = body.has_ended() || (!waits_to_be_asked && body.skip_rest().await);
     if !done || part.is_cancelled() {
         response

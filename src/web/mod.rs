@@ -10,15 +10,17 @@ pub mod routes;
 pub mod state;
 mod unread;
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::limit::PolicyId;
-use layers::rate_limit::{self, Pair};
-use layers::{origin, wrap};
+use layers::Onion;
+use layers::paid::Guards;
+use layers::rate_limit::Pair;
 use routes::{compat, health, refresh, token};
 use state::AppState;
 
@@ -47,10 +49,17 @@ impl Policies {
 }
 
 /// Every path, and the layers around them.
-pub fn router(state: &AppState) -> Router {
+pub fn onion(state: &AppState) -> Onion {
     let (api, document) = described(state).split_for_parts();
-    let base = state.face.server.base_path.clone();
-    let document = openapi::complete(document, &base);
+    let base = state.face.server.base_path.as_str();
+    let document = openapi::complete(document, base);
+    let named = document
+        .paths
+        .paths
+        .keys()
+        .map(String::as_str)
+        .chain(["/openapi.json"]);
+    let paths: Vec<Arc<str>> = named.map(|path| format!("{base}{path}").into()).collect();
     let api = api.route(
         "/openapi.json",
         get(async move || axum::Json(document.clone())),
@@ -58,9 +67,9 @@ pub fn router(state: &AppState) -> Router {
     let api = if base.is_empty() {
         api
     } else {
-        Router::new().nest(&base, api)
+        Router::new().nest(base, api)
     };
-    wrap(api, state)
+    Onion::around(api.with_state(state.clone()), paths, state)
 }
 
 /// The routes with their descriptions.
@@ -85,15 +94,11 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
 }
 
 /// The guards around one paid route and its method only, so that probes, preflights, unknown paths and wrong methods
-/// are free. Origin first: pages that may not call use up nobody's allowance.
+/// are free.
 fn guarded(
     route: UtoipaMethodRouter<AppState>,
     pair: Pair,
     state: &AppState,
 ) -> UtoipaMethodRouter<AppState> {
-    route.map(|methods| {
-        methods
-            .route_layer(from_fn_with_state((state.clone(), pair), rate_limit::limit))
-            .route_layer(from_fn_with_state(state.clone(), origin::guard))
-    })
+    route.map(|methods| methods.route_layer(Guards::new(state.clone(), pair)))
 }

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -17,9 +16,9 @@ use token_broker::clock::{Clock, ManualClock, Timestamp};
 use token_broker::config::{Config, Mode};
 use token_broker::domain::{ClientSecret, UpstreamSession};
 use token_broker::upstream::{MintOrder, Minter, Probe, UpstreamError};
+use token_broker::web::layers::Onion;
 use token_broker::web::layers::arrival::Peer;
 use tokio::sync::Semaphore;
-use tower::ServiceExt;
 
 /// The page that may call in every test.
 pub const PAGE: &str = "https://app.example.com";
@@ -30,7 +29,7 @@ pub struct TestApp {
     pub app: App,
     pub clock: Arc<ManualClock>,
     pub minter: Arc<ScriptedMinter>,
-    pub router: Router,
+    pub onion: Onion,
     events: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -64,12 +63,12 @@ impl TestApp {
             Arc::<ScriptedMinter>::clone(&minter),
             Box::new(sink),
         );
-        let router = app.router();
+        let onion = app.onion();
         Self {
             app,
             clock,
             minter,
-            router,
+            onion,
             events,
         }
     }
@@ -90,7 +89,7 @@ impl TestApp {
             .extensions_mut()
             .insert(Peer(SocketAddr::from(([203, 0, 113, 7], 50_000))));
         Call {
-            router: self.router.clone(),
+            onion: self.onion.clone(),
             request,
         }
         .header("host", "broker.example.com")
@@ -135,7 +134,7 @@ const PERSONAS: &str = "tests/api/personas.toml";
 
 /// A request on its way.
 pub struct Call {
-    router: Router,
+    onion: Onion,
     request: Request<Body>,
 }
 
@@ -173,9 +172,9 @@ impl Call {
         }
     }
 
-    /// Through this router instead.
-    pub fn through(self, router: Router) -> Self {
-        Self { router, ..self }
+    /// Through this one instead.
+    pub fn through(self, onion: Onion) -> Self {
+        Self { onion, ..self }
     }
 
     pub fn json(self, body: &Value) -> Self {
@@ -183,7 +182,7 @@ impl Call {
     }
 
     pub async fn send(self) -> Answer {
-        let response = self.router.oneshot(self.request).await.unwrap();
+        let response = self.onion.answer(self.request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();

@@ -2,15 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
+use axum::http::header::USER_AGENT;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 use ipnet::IpNet;
 
 use crate::clock::Tick;
-use crate::domain::{RequestId, canonical};
-use crate::web::state::AppState;
+use crate::domain::{Caller, RequestId, canonical};
+use crate::web::state::Face;
 
 /// The id of a request, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,9 +42,9 @@ pub struct Arrival {
     pub at: Tick,
 }
 
-/// Learns all that before anything else looks at the request, and gives the id back with the answer.
-pub async fn arrive(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
-    let trusted = &state.face.server.trusted_proxies;
+/// Learns all that, before anything else looks at the request.
+pub(super) fn arrive(face: &Face, request: &mut Request) -> Arrival {
+    let trusted = &face.server.trusted_proxies;
     let peer = request
         .extensions()
         .get::<Peer>()
@@ -64,15 +64,35 @@ pub async fn arrive(State(state): State<AppState>, mut request: Request, next: N
             && FORWARDED
                 .iter()
                 .any(|name| request.headers().contains_key(name)),
-        at: state.face.clock.tick(),
+        at: face.clock.tick(),
     };
-    let id = HeaderValue::try_from(arrival.request_id.as_str());
-    request.extensions_mut().insert(arrival);
-    let mut response = next.run(request).await;
-    if let Ok(id) = id {
-        response.headers_mut().insert(X_REQUEST_ID, id);
+    request.extensions_mut().insert(arrival.clone());
+    arrival
+}
+
+impl Arrival {
+    /// Gives the id back with the answer.
+    pub(super) fn sign(&self, response: &mut Response) {
+        let id = HeaderValue::try_from(self.request_id.as_str()).ok();
+        response
+            .headers_mut()
+            .extend(id.map(|id| (X_REQUEST_ID, id)));
     }
-    response
+}
+
+/// Who sent `request`; its origin is for the origin guard to say.
+pub(super) fn caller(request: &Request) -> Option<Caller> {
+    let arrival = request.extensions().get::<Arrival>()?;
+    let user_agent = request
+        .headers()
+        .get(USER_AGENT)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into());
+    Some(Caller {
+        address: arrival.address,
+        origin: None,
+        user_agent,
+        request_id: arrival.request_id.clone(),
+    })
 }
 
 /// The address a request came from: the peer, unless it is a trusted proxy; then the right-most address of all

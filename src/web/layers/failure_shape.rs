@@ -1,39 +1,28 @@
 //! Owns the shape of failures: ours and our libraries' alike leave as one JSON layout.
 
 use axum::body::Body;
-use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use axum::middleware::Next;
 use axum::response::Response;
 
-use super::arrival::Arrival;
 use crate::domain::RequestId;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 
 /// Gives every failure our body.
-pub async fn shape(request: Request, next: Next) -> Response {
-    let id = request
-        .extensions()
-        .get::<Arrival>()
-        .map(|arrival| arrival.request_id.clone());
-    let response = next.run(request).await;
+pub(super) fn shape(response: &mut Response, id: &RequestId) {
     let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
-        return response;
-    }
+    let failed = status.is_client_error() || status.is_server_error();
     // Answers that are statements of health carry their own body.
-    if response.extensions().get::<OwnBody>().is_some() {
-        return response;
+    if failed && response.extensions().get::<OwnBody>().is_none() {
+        reshape(response, id);
     }
-    reshape(response, id.as_ref())
 }
 
 /// Marks an answer whose status is an error's but whose body is meant as it is.
 #[derive(Clone, Copy, Debug)]
-pub struct OwnBody;
+pub(crate) struct OwnBody;
 
-fn reshape(mut response: Response, id: Option<&RequestId>) -> Response {
+fn reshape(response: &mut Response, id: &RequestId) {
     let status = response.status();
     let error = response
         .extensions()
@@ -54,5 +43,4 @@ fn reshape(mut response: Response, id: Option<&RequestId>) -> Response {
     *response.status_mut() = error.code.status();
     *response.body_mut() = Body::from(body);
     response.extensions_mut().insert(error);
-    response
 }

@@ -1,22 +1,17 @@
 //! Owns the host guard: one `Host`, and one that this server answers for.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, Uri};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
 use crate::web::code::Code;
 use crate::web::error::ApiError;
-use crate::web::state::AppState;
+use crate::web::state::Face;
 
 /// Refuses requests without a host or with several (RFC 9112 §3.2; hyper lets both pass), and requests for a host that
 /// is not ours, which is how a rebound name would reach a broker on localhost.
-pub async fn guard(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    match check(request.uri(), request.headers(), &state.face.server.hosts) {
-        Ok(()) => next.run(request).await,
-        Err(code) => ApiError::from(code).into_response(),
-    }
+pub(super) fn guard(face: &Face, request: &Request) -> Result<(), ApiError> {
+    check(request.uri(), request.headers(), &face.server.hosts).map_err(ApiError::from)
 }
 
 fn check(uri: &Uri, headers: &HeaderMap, ours: &[String]) -> Result<(), Code> {

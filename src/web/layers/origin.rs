@@ -1,11 +1,9 @@
 //! Owns the origin guard: pages outside the list are refused before anything is spent.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use axum::http::{HeaderName, HeaderValue, Method};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::rate_limit::offend;
@@ -15,61 +13,37 @@ use crate::limit::Offence;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 use crate::web::layers::cors;
-use crate::web::state::AppState;
+use crate::web::state::{AppState, Face};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The origin that was let in, if the request has one.
-#[derive(Clone, Debug)]
-pub struct Admitted(pub Option<Origin>);
+/// The origin of a request that may go on, if it has one. tower-http's CORS layer alone refuses nobody: it leaves away
+/// its headers, and the handler still runs.
+pub(super) fn guard(face: &Face, request: &Request) -> Result<Option<Origin>, ApiError> {
+    admit(request.headers(), &face.origins, face.server.require_origin)
+}
 
-/// Refuses requests whose origin is outside the list. tower-http's CORS layer alone does not: it leaves away its
-/// headers, and the handler still runs.
-pub async fn guard(
-    State(state): State<AppState>,
-    caller: Caller,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    match admit(
-        request.headers(),
-        &state.face.origins,
-        state.face.server.require_origin,
-    ) {
-        Ok(origin) => {
-            request.extensions_mut().insert(Admitted(origin));
-            next.run(request).await
-        }
-        Err(error) => {
-            let from_page = sent_by_foreign_page(request.headers());
-            let details = json!({ "origin": shown(request.headers()), "crossSite": from_page });
-            state.audit.record(Event::OriginRefused, &caller, &details);
-            // A page can make an innocent browser send this, so it must not get its owner blocked.
-            if !from_page {
-                offend(&state, &caller, Offence::WrongOrigin).await;
-            }
-            error.into_response()
-        }
+/// Writes down that `request` was refused, and scores it unless its caller may be innocent.
+pub(super) async fn note_refusal(state: &AppState, caller: &Caller, headers: &HeaderMap) {
+    let from_page = sent_by_foreign_page(headers);
+    let details = json!({ "origin": shown(headers), "crossSite": from_page });
+    state.audit.record(Event::OriginRefused, caller, &details);
+    // A page can make an innocent browser send this, so it must not get its owner blocked.
+    if !from_page {
+        offend(state, caller, Offence::WrongOrigin).await;
     }
 }
 
 /// Refuses preflights that would lead nowhere, before the CORS layer answers them all alike.
-pub async fn preflight(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let asks = request.method() == Method::OPTIONS
-        && request
-            .headers()
-            .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    if asks {
-        let refusal = if admit(request.headers(), &state.face.origins, true).is_err() {
-            Some(Code::OriginNotAllowed)
-        } else {
-            (!asks_for_what_pages_may(request.headers())).then_some(Code::Forbidden)
-        };
-        if let Some(code) = refusal {
-            return ApiError::from(code).into_response();
-        }
+pub(super) fn preflight(face: &Face, request: &Request) -> Result<(), ApiError> {
+    let headers = request.headers();
+    if request.method() != Method::OPTIONS || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+        return Ok(());
     }
-    next.run(request).await
+    admit(headers, &face.origins, true)?;
+    asks_for_what_pages_may(headers)
+        .then_some(())
+        .ok_or_else(|| Code::Forbidden.into())
 }
 
 fn admit(

@@ -1,17 +1,16 @@
 //! Owns the blocks and the sliding windows in front of the paid routes.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::audit::Event;
 use crate::clock::{millis, seconds_up};
 use crate::domain::{Caller, Network};
-use crate::limit::{Claim, Decision, Key, LimitError, Offence, PolicyId, Standing};
+use crate::limit::{Claim, Decision, Key, LimitError, Offence, PolicyId, Receipt, Standing};
 use crate::telemetry;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
@@ -33,59 +32,53 @@ pub struct Pair {
 }
 
 impl Pair {
-    fn claims(self, caller: &Caller) -> [Claim; 2] {
+    fn claims(self, address: IpAddr) -> [Claim; 2] {
+        let claim = |policy, network| Claim {
+            policy,
+            key: Key::from(network),
+        };
         [
-            Claim {
-                policy: self.narrow,
-                key: Key::from(Network::of(caller.address)),
-            },
-            Claim {
-                policy: self.wide,
-                key: Key::from(Network::around(caller.address)),
-            },
+            claim(self.narrow, Network::of(address)),
+            claim(self.wide, Network::around(address)),
         ]
     }
 }
 
 /// Lets a request through if its address is not blocked and has allowance left. Afterwards: what the request did wrong
 /// is added to the address's score, and what it did not use is given back.
-pub async fn limit(
-    State((state, pair)): State<(AppState, Pair)>,
-    caller: Caller,
-    request: Request,
-    next: Next,
+pub(super) async fn limit(
+    state: &AppState,
+    pair: Pair,
+    caller: &Caller,
+    next: impl Future<Output = Response>,
 ) -> Response {
     match state
         .limits
-        .decide(caller.address, &pair.claims(&caller))
+        .decide(caller.address, &pair.claims(caller.address))
         .await
     {
-        Ok(Decision::Admitted {
-            mut tightest,
-            receipt,
-        }) => {
-            let mut response = next.run(request).await;
+        Ok(Decision::Admitted { tightest, receipt }) => {
+            let mut response = next.await;
             let error = response.extensions().get::<ApiError>().cloned();
-            if error.as_ref().is_some_and(|error| error.gives_back) {
-                log_failure(state.limits.release(receipt).await);
-                tightest = tightest.map(|standing| Standing {
-                    remaining: standing.remaining + 1,
-                    ..standing
-                });
-            }
-            if let Some(offence) = error.and_then(|error| error.offence) {
-                offend(&state, &caller, offence).await;
-            }
+            let given_back = settle(state, caller, error, receipt).await;
             if let Some(standing) = tightest {
-                tell(response.headers_mut(), &standing, state.face.ietf_fields);
+                let remaining = standing.remaining + u32::from(given_back);
+                tell(
+                    response.headers_mut(),
+                    &Standing {
+                        remaining,
+                        ..standing
+                    },
+                    state.face.ietf_fields,
+                );
             }
             response
         }
-        Ok(Decision::Refused { standing, wait }) => refuse(&state, &caller, &standing, wait).await,
+        Ok(Decision::Refused { standing, wait }) => refuse(state, caller, &standing, wait).await,
         Ok(Decision::Blocked { wait }) => {
             state.audit.record(
                 Event::RateLimitExceeded,
-                &caller,
+                caller,
                 &json!({ "blocked": true }),
             );
             ApiError::from(Code::Blocked).after(wait).into_response()
@@ -95,6 +88,23 @@ pub async fn limit(
             ApiError::from(Code::Internal).into_response()
         }
     }
+}
+
+/// What an answer means for the one who was let through; true when its place was given back.
+async fn settle(
+    state: &AppState,
+    caller: &Caller,
+    error: Option<ApiError>,
+    receipt: Receipt,
+) -> bool {
+    let Some(error) = error else { return false };
+    if let Some(offence) = error.offence {
+        offend(state, caller, offence).await;
+    }
+    if error.gives_back {
+        log_failure(state.limits.release(receipt).await);
+    }
+    error.gives_back
 }
 
 async fn refuse(

@@ -1,15 +1,13 @@
 //! Owns the headers that every answer carries, refusals included.
 
-use axum::extract::Request;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::middleware::Next;
 use axum::response::Response;
 
 /// What the OWASP Secure Headers project asks of an API. HSTS belongs to whoever ends TLS.
-const ALWAYS: [(HeaderName, HeaderValue); 6] = [
+static ALWAYS: [(HeaderName, HeaderValue); 6] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (
@@ -27,15 +25,13 @@ const ALWAYS: [(HeaderName, HeaderValue); 6] = [
 ];
 
 /// Puts them on.
-pub async fn put_on(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+pub(super) fn put_on(response: &mut Response) {
     let headers = response.headers_mut();
-    for (name, value) in ALWAYS {
-        headers.insert(name, value);
+    for (name, value) in &ALWAYS {
+        headers.insert(name, value.clone());
     }
     // The CORS layer says so on what passes it; a cache must hear it on everything.
     headers
         .entry(VARY)
         .or_insert(HeaderValue::from_static("origin"));
-    response
 }

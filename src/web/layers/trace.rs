@@ -3,67 +3,62 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use super::arrival::Arrival;
 use crate::clock::millis;
 use crate::telemetry;
 use crate::web::error::ApiError;
-use crate::web::state::{AppState, Face};
+use crate::web::state::Face;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// How long the upstream took for this answer. Left in the answer by whoever asked it.
 #[derive(Clone, Copy, Debug)]
-pub struct UpstreamTook(pub Duration);
+pub(crate) struct UpstreamTook(pub Duration);
 
 /// Marks an answer to a probe: not counted, and logged only when somebody looks closely.
 #[derive(Clone, Copy, Debug)]
-pub struct Quiet;
+pub(crate) struct Quiet;
 
-/// The route pattern of an answer. Left by [`name_route`].
-#[derive(Clone, Debug)]
-struct Route(MatchedPath);
+/// The paths there are. No other is written down: what strangers make up does not belong into a log.
+pub(super) type Paths = Arc<[Arc<str>]>;
 
-/// Notes which route answered; runs inside the router, where that is known.
-pub async fn name_route(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = next.run(request).await;
-    if let Some(route) = route {
-        response.extensions_mut().insert(Route(route));
-    }
-    response
-}
-
-/// Counts and logs each request when its answer is ready, or its caller has left.
-pub async fn trace(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let Some(arrival) = request.extensions().get::<Arrival>().cloned() else {
-        return next.run(request).await;
-    };
-    let mut open = Open {
-        face: state.face,
-        arrival,
-        method: request.method().clone(),
-        answered: false,
-    };
-    let mut response = next.run(request).await;
-    open.answer(&mut response);
-    response
-}
-
-/// A request that waits for its answer. hyper drops it when its caller leaves, which is worth a line too.
-struct Open {
+/// A request that waits for its answer: counted and logged when the answer is there, or when its caller has left.
+pub(super) struct Open {
     face: Arc<Face>,
     arrival: Arrival,
     method: Method,
+    route: Option<Arc<str>>,
     answered: bool,
 }
 
 impl Open {
-    fn answer(&mut self, response: &mut Response) {
+    /// `request`, which has just arrived.
+    pub(super) fn new(
+        face: &Arc<Face>,
+        paths: &Paths,
+        arrival: &Arrival,
+        request: &Request,
+    ) -> Self {
+        let route = paths
+            .iter()
+            .find(|path| ***path == *request.uri().path())
+            .cloned();
+        let (face, arrival, method) = (Arc::clone(face), arrival.clone(), request.method().clone());
+        Self {
+            face,
+            arrival,
+            method,
+            route,
+            answered: false,
+        }
+    }
+
+    /// The answer is there.
+    pub(super) fn answer(&mut self, response: &mut Response) {
         self.answered = true;
         let took = self.face.clock.tick().since(self.arrival.at);
         let quiet = response.extensions().get::<Quiet>().is_some();
@@ -90,9 +85,7 @@ impl Open {
     fn log(&self, response: &Response, took: Duration, upstream_ms: Option<f64>) {
         let (status, duration_ms) = (response.status(), millis(took));
         let extensions = response.extensions();
-        let route = extensions
-            .get::<Route>()
-            .map_or("-", |route| route.0.as_str());
+        let route = self.route.as_deref().unwrap_or("-");
         let error = extensions.get::<ApiError>();
         let code = error.map(|error| error.code.as_str());
         let (method, request_id) = (self.method.as_str(), self.arrival.request_id.as_str());
@@ -121,7 +114,8 @@ impl Drop for Open {
         let took = self.face.clock.tick().since(self.arrival.at);
         self.face.vitals.count_request(took, false);
         let (method, request_id) = (self.method.as_str(), self.arrival.request_id.as_str());
-        tracing::info!(target: "access", method, duration_ms = millis(took), request_id, "the caller left before its answer");
+        let route = self.route.as_deref().unwrap_or("-");
+        tracing::info!(target: "access", method, route, duration_ms = millis(took), request_id, "the caller left before its answer");
     }
 }
 

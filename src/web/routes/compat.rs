@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header::ALLOW;
 use axum::response::{IntoResponse, Response};
@@ -81,7 +82,7 @@ impl ClientSecretRequest {
 pub async fn client_secrets(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
-    caller: Caller,
+    Extension(caller): Extension<Arc<Caller>>,
     Body(asked): Body<ClientSecretRequest>,
 ) -> Result<Response, ApiError> {
     let choice = Choice::Fitting {
@@ -116,7 +117,7 @@ pub async fn client_secrets(
 pub async fn old_session(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
-    caller: Caller,
+    Extension(caller): Extension<Arc<Caller>>,
     Body(asked): Body<TokenRequest>,
 ) -> Result<Response, ApiError> {
     let grant = broker.mint(caller, asked.into()).await?;
@@ -136,7 +137,7 @@ pub async fn old_session(
 pub async fn get_token(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
-    caller: Caller,
+    Extension(caller): Extension<Arc<Caller>>,
 ) -> Result<Response, ApiError> {
     let grant = broker.mint(caller, TokenRequest::default().into()).await?;
     Ok(answer(&grant, Shape::Ours, face.clock.tick()))

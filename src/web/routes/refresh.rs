@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
@@ -40,7 +41,7 @@ pub struct RefreshRequest {
 pub async fn refresh(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
-    caller: Caller,
+    Extension(caller): Extension<Arc<Caller>>,
     Body(asked): Body<RefreshRequest>,
 ) -> Result<Response, ApiError> {
     let named = asked

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
@@ -57,7 +58,7 @@ impl From<TokenRequest> for MintRequest {
 pub async fn open(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
-    caller: Caller,
+    Extension(caller): Extension<Arc<Caller>>,
     Body(asked): Body<TokenRequest>,
 ) -> Result<Response, ApiError> {
     let grant = broker.mint(caller, asked.into()).await?;

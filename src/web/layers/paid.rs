@@ -1,0 +1,89 @@
+//! Owns the order of the guards around one paid route.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
+use tower::{Layer, Service};
+
+use super::rate_limit::{self, Pair};
+use super::{arrival, origin};
+use crate::domain::Caller;
+use crate::web::code::Code;
+use crate::web::error::ApiError;
+use crate::web::state::AppState;
+
+/// The guards around a paid route, whose requests are counted under `pair`.
+#[derive(Clone)]
+pub(crate) struct Guards {
+    state: AppState,
+    pair: Pair,
+}
+
+/// A paid route behind its guards.
+#[derive(Clone)]
+pub(crate) struct Guarded {
+    guards: Guards,
+    route: Route,
+}
+
+impl Guards {
+    /// Guards that ask `state`.
+    pub(crate) const fn new(state: AppState, pair: Pair) -> Self {
+        Self { state, pair }
+    }
+
+    /// Origin first: pages that may not call use up nobody's allowance.
+    async fn let_through(&self, mut request: Request, mut route: Route) -> Response {
+        let Some(mut caller) = arrival::caller(&request) else {
+            return ApiError::from(Code::Internal).into_response();
+        };
+        match origin::guard(&self.state.face, &request) {
+            Ok(origin) => caller.origin = origin,
+            Err(error) => {
+                origin::note_refusal(&self.state, &caller, request.headers()).await;
+                return error.into_response();
+            }
+        }
+        let caller = Arc::new(caller);
+        request
+            .extensions_mut()
+            .insert::<Arc<Caller>>(Arc::clone(&caller));
+        let next = async {
+            let Ok(response) = route.call(request).await;
+            response
+        };
+        rate_limit::limit(&self.state, self.pair, &caller, next).await
+    }
+}
+
+impl Layer<Route> for Guards {
+    type Service = Guarded;
+
+    fn layer(&self, route: Route) -> Guarded {
+        Guarded {
+            guards: self.clone(),
+            route,
+        }
+    }
+}
+
+impl Service<Request> for Guarded {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // axum's routes are always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Self { guards, route } = self.clone();
+        Box::pin(async move { Ok(guards.let_through(request, route).await) })
+    }
+}
