@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::domain::{Caller, Network};
@@ -77,14 +77,14 @@ impl Event {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+struct Line<'a, D> {
     timestamp: u64,
     event: Event,
     #[serde(rename = "clientIP")]
     client_ip: Option<std::net::IpAddr>,
     user_agent: Option<&'a str>,
     severity: Severity,
-    details: &'a Value,
+    details: D,
     request_id: Option<&'a str>,
 }
 
@@ -143,8 +143,8 @@ impl Audit {
         }
     }
 
-    /// Records what `caller` did or suffered.
-    pub fn record(&self, event: Event, caller: &Caller, details: &Value) {
+    /// Records what `caller` did or suffered. In a flood, details that would be folded are not even put together.
+    pub fn record<D: Serialize>(&self, event: Event, caller: &Caller, details: impl FnOnce() -> D) {
         if event.folds() && !self.admits(event, Some(caller.network())) {
             return;
         }
@@ -156,12 +156,12 @@ impl Audit {
             client_ip: Some(caller.address),
             user_agent,
             request_id: Some(caller.request_id.as_str()),
-            ..Line::of(event, self.clock.now(), details)
+            ..Line::of(event, self.clock.now(), details())
         });
     }
 
     /// Records what concerns no caller.
-    pub fn note(&self, event: Event, details: &Value) {
+    pub fn note(&self, event: Event, details: impl Serialize) {
         if self.admits(event, None) {
             self.write(&Line::of(event, self.clock.now(), details));
         }
@@ -182,7 +182,7 @@ impl Audit {
         for (event, kind) in summary.kinds {
             if kind.folded > 0 {
                 let details = json!({ "folded": kind.folded, "written": kind.written });
-                self.write(&Line::of(event, self.clock.now(), &details));
+                self.write(&Line::of(event, self.clock.now(), details));
             }
         }
     }
@@ -194,7 +194,7 @@ impl Audit {
         folding.kinds.entry(event).or_default().admits(network)
     }
 
-    fn write(&self, line: &Line<'_>) {
+    fn write(&self, line: &Line<'_, impl Serialize>) {
         match serde_json::to_string(line) {
             Ok(text) => (self.sink)(&text),
             Err(error) => tracing::error!(%error, "an audit event could not be written"),
@@ -202,8 +202,8 @@ impl Audit {
     }
 }
 
-impl<'a> Line<'a> {
-    fn of(event: Event, now: Timestamp, details: &'a Value) -> Self {
+impl<D> Line<'_, D> {
+    fn of(event: Event, now: Timestamp, details: D) -> Self {
         Self {
             timestamp: now.as_millis(),
             event,
@@ -218,6 +218,8 @@ impl<'a> Line<'a> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::clock::ManualClock;
     use crate::domain::RequestId;
@@ -250,7 +252,7 @@ mod tests {
         audit.record(
             Event::RateLimitExceeded,
             &caller(0x0102_0304),
-            &json!({ "limit": 10 }),
+            || json!({ "limit": 10 }),
         );
         let expected = json!({
             "timestamp": 1_640_995_200_000_u64, "event": "rate_limit_exceeded", "clientIP": "1.2.3.4",
@@ -264,7 +266,7 @@ mod tests {
         let (clock, lines, audit) = audit();
         let total = 100_000_u32;
         for number in 0..total {
-            audit.record(Event::RateLimitExceeded, &caller(number), &json!({}));
+            audit.record(Event::RateLimitExceeded, &caller(number), || json!({}));
         }
         clock.advance(FOLD);
         audit.sum_up(false);
@@ -285,9 +287,9 @@ mod tests {
     fn one_noisy_network_does_not_hide_another() {
         let (_, lines, audit) = audit();
         for _ in 0..1000 {
-            audit.record(Event::OriginRefused, &caller(1), &json!({}));
+            audit.record(Event::OriginRefused, &caller(1), || json!({}));
         }
-        audit.record(Event::OriginRefused, &caller(2), &json!({}));
+        audit.record(Event::OriginRefused, &caller(2), || json!({}));
         let last = lines.lock().unwrap().last().cloned().unwrap();
         assert_eq!(last["clientIP"], "0.0.0.2");
     }
@@ -296,7 +298,7 @@ mod tests {
     fn every_mint_has_its_line() {
         let (_, lines, audit) = audit();
         for _ in 0..1000 {
-            audit.record(Event::TokenMinted, &caller(1), &json!({}));
+            audit.record(Event::TokenMinted, &caller(1), || json!({}));
         }
         assert_eq!(lines.lock().unwrap().len(), 1000);
     }

@@ -204,7 +204,7 @@ impl Broker {
             Err(UpstreamError::KeyRejected { status }) => {
                 parts
                     .audit
-                    .note(Event::UpstreamKeyRejected, &json!({ "status": status }));
+                    .note(Event::UpstreamKeyRejected, json!({ "status": status }));
             }
             Err(error) => tracing::warn!(
                 cause = telemetry::chain(&error),

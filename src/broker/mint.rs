@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
@@ -108,7 +109,7 @@ impl Inner {
         if let Err(UpstreamError::KeyRejected { status }) = &outcome {
             self.parts
                 .audit
-                .note(Event::UpstreamKeyRejected, &json!({ "status": status }));
+                .note(Event::UpstreamKeyRejected, json!({ "status": status }));
         }
         outcome
             .map(|secret| (secret, took))
@@ -116,12 +117,21 @@ impl Inner {
     }
 
     pub(super) fn record(&self, event: Event, caller: &Caller, grant: &Grant) {
-        let details = json!({
-            "persona": grant.persona.as_str(),
-            "origin": caller.origin.as_ref().map(Origin::as_str),
-            "expiresAt": grant.secret.expires_at.as_millis(),
-            "upstreamMs": millis(grant.upstream_took),
+        self.parts.audit.record(event, caller, || MintDetails {
+            persona: grant.persona.as_str(),
+            origin: caller.origin.as_ref().map(Origin::as_str),
+            expires_at: grant.secret.expires_at.as_millis(),
+            upstream_ms: millis(grant.upstream_took),
         });
-        self.parts.audit.record(event, caller, &details);
     }
+}
+
+/// What is written down of a mint.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MintDetails<'a> {
+    persona: &'a str,
+    origin: Option<&'a str>,
+    expires_at: u64,
+    upstream_ms: f64,
 }

@@ -122,10 +122,10 @@ impl Inner {
             Refusal::Exhausted => Err(BrokerError::Exhausted),
             Refusal::Ended => Err(BrokerError::UnknownSession { foreign: false }),
             Refusal::Foreign => {
-                let details = json!({ "allowed": false, "origin": caller.origin.as_ref().map(Origin::as_str) });
+                let details = || json!({ "allowed": false, "origin": caller.origin.as_ref().map(Origin::as_str) });
                 self.parts
                     .audit
-                    .record(Event::SessionMismatch, caller, &details);
+                    .record(Event::SessionMismatch, caller, details);
                 Err(BrokerError::UnknownSession { foreign: true })
             }
         }
@@ -134,10 +134,10 @@ impl Inner {
     fn note_move(&self, caller: &Caller, opening: &Opening) {
         if opening.address_changed {
             let details =
-                json!({ "allowed": true, "openedFrom": opening.session.network.to_string() });
+                || json!({ "allowed": true, "openedFrom": opening.session.network.to_string() });
             self.parts
                 .audit
-                .record(Event::SessionMismatch, caller, &details);
+                .record(Event::SessionMismatch, caller, details);
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn serve(
         for warning in warnings {
             app.state()
                 .audit
-                .note(Event::ConfigWarning, &json!({ "warning": warning }));
+                .note(Event::ConfigWarning, json!({ "warning": warning }));
         }
         let tcp = listen(&config)?;
         announce(&config, &tcp)?;

@@ -26,8 +26,8 @@ pub(super) fn guard(face: &Face, request: &Request) -> Result<Option<Origin>, Ap
 /// Writes down that `request` was refused, and scores it unless its caller may be innocent.
 pub(super) async fn note_refusal(state: &AppState, caller: &Caller, headers: &HeaderMap) {
     let from_page = sent_by_foreign_page(headers);
-    let details = json!({ "origin": shown(headers), "crossSite": from_page });
-    state.audit.record(Event::OriginRefused, caller, &details);
+    let details = || json!({ "origin": shown(headers), "crossSite": from_page });
+    state.audit.record(Event::OriginRefused, caller, details);
     // A page can make an innocent browser send this, so it must not get its owner blocked.
     if !from_page {
         offend(state, caller, Offence::WrongOrigin).await;

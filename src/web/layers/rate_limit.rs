@@ -79,7 +79,7 @@ pub(super) async fn limit(
             state.audit.record(
                 Event::RateLimitExceeded,
                 caller,
-                &json!({ "blocked": true }),
+                || json!({ "blocked": true }),
             );
             ApiError::from(Code::Blocked).after(wait).into_response()
         }
@@ -113,10 +113,10 @@ async fn refuse(
     standing: &Standing,
     wait: Duration,
 ) -> Response {
-    let details = json!({ "policy": standing.policy, "limit": standing.rate.limit, "windowMs": millis(standing.rate.window) });
+    let details = || json!({ "policy": standing.policy, "limit": standing.rate.limit, "windowMs": millis(standing.rate.window) });
     state
         .audit
-        .record(Event::RateLimitExceeded, caller, &details);
+        .record(Event::RateLimitExceeded, caller, details);
     offend(state, caller, Offence::RateLimited).await;
     let mut response = ApiError::from(Code::RateLimited)
         .after(wait)
@@ -134,15 +134,17 @@ pub(super) async fn offend(state: &AppState, caller: &Caller, offence: Offence) 
             state.audit.record(
                 Event::SuspiciousActivity,
                 caller,
-                &json!({ "offence": offence.as_str() }),
+                || json!({ "offence": offence.as_str() }),
             );
         }
         Ok(Some(block)) => {
-            let details = json!({
-                "offence": offence.as_str(), "network": block.network.to_string(),
-                "seconds": block.lasts.as_secs(), "repetition": block.repetition,
-            });
-            state.audit.record(Event::ClientBlocked, caller, &details);
+            let details = || {
+                json!({
+                    "offence": offence.as_str(), "network": block.network.to_string(),
+                    "seconds": block.lasts.as_secs(), "repetition": block.repetition,
+                })
+            };
+            state.audit.record(Event::ClientBlocked, caller, details);
         }
         Err(error) => log_failure(Err(error)),
     }
