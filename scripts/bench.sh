@@ -47,5 +47,5 @@ fi
 say "nginx $(nginx -v 2>&1 | cut -d/ -f2), Node $("$NODE" --version)"
 
 exec env BENCH_DIRECTORY="$bench/run" BENCH_BROKER="$BROKER" BENCH_EXPRESS="$bench/express" BENCH_NODE="$NODE" \
-    BENCH_CORE="$core" BENCH_OTHER_CORE="$other_core" \
+    BENCH_CORE="$core" \
     taskset -c "$other_core" "$bench/cargo/release/compare" "$@"

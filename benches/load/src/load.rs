@@ -77,6 +77,10 @@ fn whole_answer(seen: &[u8]) -> anyhow::Result<Option<Answer>> {
 }
 
 /// Every connection asks again as soon as it is answered: how much goes through at most.
+///
+/// Meanwhile this thread, which is the upstream's too, never sleeps. Waking a sleeper on another core costs the waker
+/// some microseconds (on a virtual machine, many), and a subject that is slow enough to let the generator fall asleep
+/// would pay them for every message, while a fast one never does.
 pub async fn closed(to: SocketAddr, caller: &Caller, from: u64, until: Until) -> anyhow::Result<Arc<Tally>> {
     let tally = Arc::new(Tally::default());
     let next = Arc::new(AtomicU64::new(0));
@@ -103,8 +107,16 @@ pub async fn closed(to: SocketAddr, caller: &Caller, from: u64, until: Until) ->
             }
         });
     }
-    while connections.join_next().await.is_some() {}
-    Ok(tally)
+    let done = async { while connections.join_next().await.is_some() {} };
+    let awake = async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = done => Ok(tally),
+        () = awake => unreachable!("it never ends"),
+    }
 }
 
 /// One connection of the closed loop.
@@ -148,7 +160,12 @@ pub struct AtRate {
 
 /// So many requests a second, whatever the answers do. Times count from the moment a request was *meant* to leave, so
 /// that a stall is charged for all the requests that it held up.
-pub fn at_rate(to: SocketAddr, caller: &Caller, rate: u64, lasts: Duration) -> anyhow::Result<AtRate> {
+pub async fn at_rate(to: SocketAddr, caller: &Caller, rate: u64, lasts: Duration) -> anyhow::Result<AtRate> {
+    let caller = Arc::clone(caller);
+    tokio::task::spawn_blocking(move || at_rate_now(to, &caller, rate, lasts)).await?
+}
+
+fn at_rate_now(to: SocketAddr, caller: &Caller, rate: u64, lasts: Duration) -> anyhow::Result<AtRate> {
     let total = rate * lasts.as_secs();
     let gap = Duration::from_secs(1) / u32::try_from(rate)?;
     let (tally, times) = (Tally::default(), Mutex::new(Vec::new()));

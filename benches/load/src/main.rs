@@ -8,6 +8,7 @@ mod load;
 mod machine;
 mod report;
 mod subject;
+mod upstream;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -67,19 +68,19 @@ async fn main() -> anyhow::Result<()> {
     let machine = machine::describe();
     let began = Instant::now();
     let mut figures = Figures::default();
-    let upstream = workshop.upstream()?;
+    let upstream = upstream::start().await?;
     if let Some(kind) = only {
-        return alone(&workshop, &upstream, kind).await;
+        return alone(&workshop, upstream, kind).await;
     }
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}", plan.rounds);
         let mut run = Run {
             plan: &plan,
             workshop: &workshop,
-            upstream: upstream.address,
+            upstream,
             figures: &mut figures,
         };
-        run.direct()?;
+        run.direct().await?;
         for kind in Kind::ALL {
             run.mints(kind).await?;
         }
@@ -104,8 +105,8 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// One subject under load for as long as a profiler may want to look; its cost every few seconds.
-async fn alone(workshop: &Workshop, upstream: &Running, kind: Kind) -> anyhow::Result<()> {
-    let subject = workshop.subject(kind, upstream.address, ADMITTING)?;
+async fn alone(workshop: &Workshop, upstream: SocketAddr, kind: Kind) -> anyhow::Result<()> {
+    let subject = workshop.subject(kind, upstream, ADMITTING)?;
     eprintln!("{} is process {}", kind.name(), subject.pid());
     let callers = callers::page(subject.address, callers::of(10_000));
     let load = Load { callers, from: 0 };
@@ -129,7 +130,6 @@ fn workshop() -> anyhow::Result<Workshop> {
         express: place("BENCH_EXPRESS")?,
         node: place("BENCH_NODE")?,
         core: word("BENCH_CORE")?,
-        other_core: word("BENCH_OTHER_CORE")?,
     })
 }
 
@@ -147,9 +147,9 @@ impl Run<'_> {
     }
 
     /// What the upstream itself and the generator take.
-    fn direct(&mut self) -> anyhow::Result<()> {
+    async fn direct(&mut self) -> anyhow::Result<()> {
         let callers = callers::direct(self.upstream);
-        let at_rate = load::at_rate(self.upstream, &callers, RATE, self.plan.measure)?;
+        let at_rate = load::at_rate(self.upstream, &callers, RATE, self.plan.measure).await?;
         self.figures.note(DIRECT, P50, at_rate.p50_micros);
         self.figures.note(DIRECT, P99, at_rate.p99_micros);
         Ok(())
@@ -173,7 +173,7 @@ impl Run<'_> {
         self.figures.note(name, CPU, each(cost.cpu_seconds, cost.served));
         self.figures.note(name, THROUGHPUT, 1e6 / each(cost.seconds, cost.served));
         let before = machine::cpu_seconds(subject.pid());
-        let at_rate = load::at_rate(subject.address, &load.callers, RATE, self.plan.measure)?;
+        let at_rate = load::at_rate(subject.address, &load.callers, RATE, self.plan.measure).await?;
         let cpu_seconds = machine::cpu_seconds(subject.pid()) - before;
         let (served, refused, failed) = at_rate.tally.read();
         self.figures.note(name, P50, at_rate.p50_micros);

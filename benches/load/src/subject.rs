@@ -24,8 +24,6 @@ pub struct Workshop {
     pub node: PathBuf,
     /// The core of the subject.
     pub core: String,
-    /// The core of everything else.
-    pub other_core: String,
 }
 
 /// A kind of subject.
@@ -98,14 +96,6 @@ impl Drop for Running {
 }
 
 impl Workshop {
-    /// The fake upstream.
-    pub fn upstream(&self) -> anyhow::Result<Running> {
-        let address = free_address()?;
-        let mut program = Command::new(self.programs.join("fake-upstream"));
-        program.arg(address.to_string());
-        self.start(&self.other_core, &program, address, |to| std::net::TcpStream::connect(to).is_ok())
-    }
-
     /// A subject in front of `upstream`. `settings` are for a broker.
     pub fn subject(&self, kind: Kind, upstream: SocketAddr, settings: &[(&str, &str)]) -> anyhow::Result<Running> {
         let address = free_address()?;
@@ -131,7 +121,7 @@ impl Workshop {
                 program
             }
         };
-        self.start(&self.core, &program, address, load::lives)
+        self.start(&program, address)
             .with_context(|| format!("{} does not start", kind.name()))
     }
 
@@ -166,16 +156,10 @@ impl Workshop {
         Ok(program)
     }
 
-    /// Starts `program` on `core`, with nothing of our environment but the path, and waits for its first answer.
-    fn start(
-        &self,
-        core: &str,
-        program: &Command,
-        address: SocketAddr,
-        lives: impl Fn(SocketAddr) -> bool,
-    ) -> anyhow::Result<Running> {
+    /// Starts `program` on its core, with nothing of our environment but the path, and waits for its first answer.
+    fn start(&self, program: &Command, address: SocketAddr) -> anyhow::Result<Running> {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "taskset", "-c", core]);
+        command.args(["--pdeathsig", "TERM", "taskset", "-c", &self.core]);
         command.arg(program.get_program()).args(program.get_args());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -187,7 +171,7 @@ impl Workshop {
             address,
             started_in: Duration::ZERO,
         };
-        while !lives(address) {
+        while !load::lives(address) {
             ensure!(running.child.try_wait()?.is_none(), "it ended at once");
             ensure!(began.elapsed() < Duration::from_secs(20), "no answer in 20 s");
             std::thread::sleep(Duration::from_millis(1));

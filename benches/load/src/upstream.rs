@@ -1,35 +1,37 @@
 //! The fast fake upstream: answers every POST with a fresh-looking client secret of about 1 kB, at next to no cost.
 //!
-//! `fake-upstream ADDRESS`
+//! It runs on the generator's own thread: see [`crate::load::closed`].
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Seconds that a secret lives.
 const LIFETIME: u64 = 60;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    let address = std::env::args().nth(1).context("which address?")?;
-    let tcp = TcpListener::bind(address).await?;
-    let minted = Arc::new(AtomicU64::new(0));
-    loop {
-        let (stream, _) = tcp.accept().await?;
-        stream.set_nodelay(true)?;
-        let minted = Arc::clone(&minted);
-        tokio::spawn(async move {
-            // Whoever hangs up has its reasons.
-            let _ = attend(stream, &minted).await;
-        });
-    }
+/// Starts it on a free port of loopback, for as long as this program runs.
+pub async fn start() -> anyhow::Result<SocketAddr> {
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = tcp.local_addr()?;
+    tokio::spawn(async move {
+        let minted = Arc::new(AtomicU64::new(0));
+        while let Ok((stream, _)) = tcp.accept().await {
+            let minted = Arc::clone(&minted);
+            tokio::spawn(async move {
+                // Whoever hangs up has its reasons.
+                let _ = attend(stream, &minted).await;
+            });
+        }
+    });
+    Ok(address)
 }
 
 async fn attend(mut stream: TcpStream, minted: &AtomicU64) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
     let mut seen = Vec::with_capacity(16 * 1024);
     loop {
         while let Some((length, is_mint)) = whole_request(&seen)? {
