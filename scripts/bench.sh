@@ -46,6 +46,6 @@ if [ -z "${BROKER:-}" ]; then
 fi
 say "nginx $(nginx -v 2>&1 | cut -d/ -f2), Node $("$NODE" --version)"
 
-exec env BENCH_DIRECTORY="$bench/run" BENCH_BROKER="$BROKER" BENCH_EXPRESS="$bench/express" BENCH_NODE="$NODE" \
+exec env RUST_BACKTRACE=0 BENCH_DIRECTORY="$bench/run" BENCH_BROKER="$BROKER" BENCH_EXPRESS="$bench/express" BENCH_NODE="$NODE" \
     BENCH_CORE="$core" \
     taskset -c "$other_core" "$bench/cargo/release/compare" "$@"

@@ -25,6 +25,12 @@ pub fn direct(to: SocketAddr) -> Caller {
     request(to, "/v1/realtime/client_secrets", key, of(10_000))
 }
 
+/// A probe of whether `to` is alive.
+pub fn probe(to: SocketAddr) -> Caller {
+    let text = format!("GET /livez HTTP/1.1\r\nHost: {to}\r\n\r\n");
+    Arc::new(move |_, out| out.extend_from_slice(text.as_bytes()))
+}
+
 fn request(
     to: SocketAddr,
     path: &'static str,
@@ -61,7 +67,10 @@ pub fn new_v6(nth: u64) -> IpAddr {
 }
 
 /// Different for all different numbers of 32 bits: the factor is odd.
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the low bits are what is wanted"
+)]
 fn strewn(nth: u64) -> u32 {
     (nth as u32).wrapping_mul(0x9E37_79B1)
 }

@@ -29,7 +29,12 @@ impl Figures {
         match values {
             [] => "–".to_owned(),
             [only] => short(*only),
-            _ => format!("{} ({}–{})", short(self.median(subject, figure)), short(least), short(most)),
+            _ => format!(
+                "{} ({}–{})",
+                short(self.median(subject, figure)),
+                short(least),
+                short(most)
+            ),
         }
     }
 
@@ -40,7 +45,10 @@ impl Figures {
         (other, of_other): (&'static str, &'static str),
         compare: impl Fn(f64, f64) -> f64,
     ) -> f64 {
-        let pairs = self.values(one, of_one).iter().zip(self.values(other, of_other));
+        let pairs = self
+            .values(one, of_one)
+            .iter()
+            .zip(self.values(other, of_other));
         median(pairs.map(|(one, other)| compare(*one, *other)).collect())
     }
 }

@@ -36,7 +36,9 @@ impl Tally {
     fn count(&self, answer: &anyhow::Result<Answer>) {
         let counter = match answer {
             Ok(Answer { status: 200, .. }) => &self.served,
-            Ok(Answer { status: 400..500, .. }) => &self.refused,
+            Ok(Answer {
+                status: 400..500, ..
+            }) => &self.refused,
             _ => &self.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +66,9 @@ fn whole_answer(seen: &[u8]) -> anyhow::Result<Option<Answer>> {
     };
     let field = |name: &str| {
         let mut fields = response.headers.iter();
-        fields.find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        fields
+            .find(|field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
     };
     let body = field("content-length").context("an answer without content-length")?;
     let length = head + std::str::from_utf8(body)?.parse::<usize>()?;
@@ -81,7 +85,12 @@ fn whole_answer(seen: &[u8]) -> anyhow::Result<Option<Answer>> {
 /// Meanwhile this thread, which is the upstream's too, never sleeps. Waking a sleeper on another core costs the waker
 /// some microseconds (on a virtual machine, many), and a subject that is slow enough to let the generator fall asleep
 /// would pay them for every message, while a fast one never does.
-pub async fn closed(to: SocketAddr, caller: &Caller, from: u64, until: Until) -> anyhow::Result<Arc<Tally>> {
+pub async fn closed(
+    to: SocketAddr,
+    caller: &Caller,
+    from: u64,
+    until: Until,
+) -> anyhow::Result<Arc<Tally>> {
     let tally = Arc::new(Tally::default());
     let next = Arc::new(AtomicU64::new(0));
     let began = Instant::now();
@@ -160,12 +169,22 @@ pub struct AtRate {
 
 /// So many requests a second, whatever the answers do. Times count from the moment a request was *meant* to leave, so
 /// that a stall is charged for all the requests that it held up.
-pub async fn at_rate(to: SocketAddr, caller: &Caller, rate: u64, lasts: Duration) -> anyhow::Result<AtRate> {
+pub async fn at_rate(
+    to: SocketAddr,
+    caller: &Caller,
+    rate: u64,
+    lasts: Duration,
+) -> anyhow::Result<AtRate> {
     let caller = Arc::clone(caller);
     tokio::task::spawn_blocking(move || at_rate_now(to, &caller, rate, lasts)).await?
 }
 
-fn at_rate_now(to: SocketAddr, caller: &Caller, rate: u64, lasts: Duration) -> anyhow::Result<AtRate> {
+fn at_rate_now(
+    to: SocketAddr,
+    caller: &Caller,
+    rate: u64,
+    lasts: Duration,
+) -> anyhow::Result<AtRate> {
     let total = rate * lasts.as_secs();
     let gap = Duration::from_secs(1) / u32::try_from(rate)?;
     let (tally, times) = (Tally::default(), Mutex::new(Vec::new()));
@@ -186,13 +205,20 @@ fn at_rate_now(to: SocketAddr, caller: &Caller, rate: u64, lasts: Duration) -> a
                     }
                     tally.count(&answer);
                 }
-                times.lock().unwrap_or_else(PoisonError::into_inner).extend(mine);
+                times
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(mine);
             });
         }
     });
     let mut times = times.into_inner().unwrap_or_else(PoisonError::into_inner);
     times.sort_unstable();
-    let at = |share: usize| times.get(times.len() * share / 100).map_or(f64::NAN, |time| time.as_secs_f64() * 1e6);
+    let at = |share: usize| {
+        times
+            .get(times.len() * share / 100)
+            .map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
+    };
     Ok(AtRate {
         p50_micros: at(50),
         p99_micros: at(99),
@@ -210,7 +236,12 @@ fn wait_until(moment: Instant) {
     }
 }
 
-fn ask(stream: &mut Option<std::net::TcpStream>, to: SocketAddr, caller: &Caller, nth: u64) -> anyhow::Result<Answer> {
+fn ask(
+    stream: &mut Option<std::net::TcpStream>,
+    to: SocketAddr,
+    caller: &Caller,
+    nth: u64,
+) -> anyhow::Result<Answer> {
     let stream = match stream {
         Some(stream) => stream,
         empty => {
@@ -238,8 +269,5 @@ fn ask(stream: &mut Option<std::net::TcpStream>, to: SocketAddr, caller: &Caller
 
 /// True when `to` answers `GET /livez` with 200.
 pub fn lives(to: SocketAddr) -> bool {
-    let livez: Caller = Arc::new(move |_, out| {
-        out.extend_from_slice(format!("GET /livez HTTP/1.1\r\nHost: {to}\r\n\r\n").as_bytes());
-    });
-    ask(&mut None, to, &livez, 0).is_ok_and(|answer| answer.status == 200)
+    ask(&mut None, to, &crate::callers::probe(to), 0).is_ok_and(|answer| answer.status == 200)
 }

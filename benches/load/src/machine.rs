@@ -17,7 +17,11 @@ pub fn cpu_seconds(pid: u32) -> f64 {
 
 /// Resident memory of `pid` and all below it, in MiB. Pages that they share are counted for each.
 pub fn resident_mib(pid: u32) -> f64 {
-    family(pid).iter().filter_map(|pid| status(*pid, "VmRSS:")).sum::<f64>() / 1024.0
+    family(pid)
+        .iter()
+        .filter_map(|pid| status(*pid, "VmRSS:"))
+        .sum::<f64>()
+        / 1024.0
 }
 
 /// The most that `pid` alone ever held, in MiB.
@@ -31,12 +35,17 @@ pub fn describe() -> String {
     let model = read("/proc/cpuinfo")
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map_or("unknown processor".to_owned(), |(_, model)| model.trim().to_owned());
+        .map_or("unknown processor".to_owned(), |(_, model)| {
+            model.trim().to_owned()
+        });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
     let load = read("/proc/loadavg");
     let load = load.split(' ').next().unwrap_or_default();
-    format!("{model}; {cores} core(s) for the generator; Linux {}; load {load} when it began", kernel.trim())
+    format!(
+        "{model}; {cores} core(s) for the generator; Linux {}; load {load} when it began",
+        kernel.trim()
+    )
 }
 
 fn status(pid: u32, name: &str) -> Option<f64> {

@@ -19,10 +19,10 @@ use anyhow::Context;
 use figures::Figures;
 use load::{Caller, Until};
 use report::{
-    CALLERS_BEFORE, CALLERS_V4, CALLERS_V6, CPU, CPU_AT_RATE, CPU_BLOCKED, CPU_FEW, CPU_MANY, CPU_REFUSED, DIRECT,
-    FAILED, IDLE, LOADED, LOADED_10K, P50, P99, START, THROUGHPUT,
+    CALLERS_BEFORE, CALLERS_V4, CALLERS_V6, CPU, CPU_AT_RATE, CPU_BLOCKED, CPU_FEW, CPU_MANY,
+    CPU_REFUSED, DIRECT, FAILED, IDLE, LOADED, LOADED_10K, P50, P99, START, THROUGHPUT,
 };
-use subject::{ADMITTING, Kind, Running, Workshop};
+use subject::{ADMITTING, BLOCKING, Kind, REFUSING, Running, Workshop};
 
 /// Requests a second of the load at a fixed rate.
 const RATE: u64 = 1000;
@@ -84,10 +84,15 @@ async fn main() -> anyhow::Result<()> {
         for kind in Kind::ALL {
             run.mints(kind).await?;
         }
-        run.refusals(CPU_REFUSED, &[("guard.threshold", "1000")]).await?;
-        run.refusals(CPU_BLOCKED, &[("guard.threshold", "1")]).await?;
+        run.refusals(CPU_REFUSED, REFUSING).await?;
+        run.refusals(CPU_BLOCKED, BLOCKING).await?;
         run.sessions().await?;
-        if round == 1 {
+        if round == plan.rounds {
+            // Longest, so last: what is known by now is kept even if nobody waits for the rest.
+            fs::write(
+                workshop.directory.join("report.md"),
+                report::write(run.figures),
+            )?;
             run.strangers().await?;
         }
     }
@@ -106,21 +111,43 @@ async fn main() -> anyhow::Result<()> {
 
 /// One subject under load for as long as a profiler may want to look; its cost every few seconds.
 async fn alone(workshop: &Workshop, upstream: SocketAddr, kind: Kind) -> anyhow::Result<()> {
-    let subject = workshop.subject(kind, upstream, ADMITTING)?;
+    let said = |word: &str| std::env::args().any(|argument| argument == word);
+    let subject = match (said("--refused"), said("--blocked")) {
+        (true, _) => workshop.subject(kind, upstream, REFUSING)?,
+        (_, true) => workshop.subject(kind, upstream, BLOCKING)?,
+        _ => workshop.subject(kind, upstream, ADMITTING)?,
+    };
     eprintln!("{} is process {}", kind.name(), subject.pid());
-    let callers = callers::page(subject.address, callers::of(10_000));
+    let callers = match said("--livez") {
+        true => callers::probe(subject.address),
+        false => callers::page(
+            subject.address,
+            callers::of(if said("--few") { 64 } else { 10_000 }),
+        ),
+    };
     let load = Load { callers, from: 0 };
     for _ in 0..5 {
-        let cost = load.run(&subject, Until::After(Duration::from_secs(3))).await?;
-        let (cpu, wall) = (each(cost.cpu_seconds, cost.served), each(cost.seconds, cost.served));
-        eprintln!("  CPU µs per mint {cpu:.1}, requests/s {:.0}", 1e6 / wall);
+        let cost = load
+            .run(&subject, Until::After(Duration::from_secs(3)))
+            .await?;
+        let answers = cost.served + cost.refused;
+        let (cpu, wall) = (each(cost.cpu_seconds, answers), each(cost.seconds, answers));
+        eprintln!(
+            "  CPU µs per answer {cpu:.1}, answers/s {:.0}, refused {}",
+            1e6 / wall,
+            cost.refused
+        );
     }
     Ok(())
 }
 
 /// Where everything is, as `scripts/bench.sh` says.
 fn workshop() -> anyhow::Result<Workshop> {
-    let place = |name: &str| std::env::var_os(name).map(PathBuf::from).with_context(|| format!("{name} is not set"));
+    let place = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .with_context(|| format!("{name} is not set"))
+    };
     let word = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
     let myself = std::env::current_exe()?;
     Ok(Workshop {
@@ -160,41 +187,59 @@ impl Run<'_> {
         let name = kind.name();
         for _ in 1..STARTS {
             let started_in = self.start(kind, ADMITTING)?.started_in;
-            self.figures.note(name, START, started_in.as_secs_f64() * 1000.0);
+            self.figures
+                .note(name, START, started_in.as_secs_f64() * 1000.0);
         }
         let subject = self.start(kind, ADMITTING)?;
         std::thread::sleep(Duration::from_millis(500));
-        self.figures.note(name, IDLE, machine::resident_mib(subject.pid()));
+        self.figures
+            .note(name, IDLE, machine::resident_mib(subject.pid()));
         let callers = callers::page(subject.address, callers::of(10_000));
         let load = Load { callers, from: 0 };
         load.run(&subject, Until::After(self.plan.warm_up)).await?;
 
         let cost = load.run(&subject, Until::After(self.plan.measure)).await?;
-        self.figures.note(name, CPU, each(cost.cpu_seconds, cost.served));
-        self.figures.note(name, THROUGHPUT, 1e6 / each(cost.seconds, cost.served));
+        self.figures
+            .note(name, CPU, each(cost.cpu_seconds, cost.served));
+        self.figures
+            .note(name, THROUGHPUT, 1e6 / each(cost.seconds, cost.served));
         let before = machine::cpu_seconds(subject.pid());
-        let at_rate = load::at_rate(subject.address, &load.callers, RATE, self.plan.measure).await?;
+        let at_rate =
+            load::at_rate(subject.address, &load.callers, RATE, self.plan.measure).await?;
         let cpu_seconds = machine::cpu_seconds(subject.pid()) - before;
         let (served, refused, failed) = at_rate.tally.read();
         self.figures.note(name, P50, at_rate.p50_micros);
         self.figures.note(name, P99, at_rate.p99_micros);
-        self.figures.note(name, CPU_AT_RATE, each(cpu_seconds, served));
-        self.figures.note(name, LOADED, machine::resident_mib(subject.pid()));
+        self.figures
+            .note(name, CPU_AT_RATE, each(cpu_seconds, served));
+        self.figures
+            .note(name, LOADED, machine::resident_mib(subject.pid()));
         #[expect(clippy::cast_precision_loss, reason = "a count that should be nought")]
-        self.figures.note(name, FAILED, (cost.refused + cost.failed + refused + failed) as f64);
+        self.figures.note(
+            name,
+            FAILED,
+            (cost.refused + cost.failed + refused + failed) as f64,
+        );
         Ok(())
     }
 
     /// A few callers who have used up what they had.
-    async fn refusals(&mut self, figure: &'static str, settings: &[(&str, &str)]) -> anyhow::Result<()> {
-        let settings = [settings, &[("limits.token", "1/1h")]].concat();
-        let subject = self.start(Kind::Broker, &settings)?;
+    async fn refusals(
+        &mut self,
+        figure: &'static str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
+        let subject = self.start(Kind::Broker, settings)?;
         let callers = callers::page(subject.address, callers::of(64));
         let load = Load { callers, from: 0 };
         load.run(&subject, Until::After(self.plan.warm_up)).await?;
         let cost = load.run(&subject, Until::After(self.plan.measure)).await?;
         anyhow::ensure!(cost.served == 0, "some were not refused");
-        self.figures.note(Kind::Broker.name(), figure, each(cost.cpu_seconds, cost.refused));
+        self.figures.note(
+            Kind::Broker.name(),
+            figure,
+            each(cost.cpu_seconds, cost.refused),
+        );
         Ok(())
     }
 
@@ -206,32 +251,54 @@ impl Run<'_> {
         let load = Load { callers, from: 0 };
         load.run(&subject, Until::Requests(10_000)).await?;
         load.run(&subject, Until::After(self.plan.measure)).await?;
-        self.figures.note(Kind::Broker.name(), LOADED_10K, machine::peak_mib(subject.pid()));
+        self.figures.note(
+            Kind::Broker.name(),
+            LOADED_10K,
+            machine::peak_mib(subject.pid()),
+        );
         Ok(())
     }
 
     /// Very many callers, each once: what they leave behind, and whether they make it slower for the next.
     async fn strangers(&mut self) -> anyhow::Result<()> {
         let name = Kind::Broker.name();
-        // Nothing expires while it lasts.
-        let settings = [("limits.token", "100/1h"), ("limits.token_network", "1000000/1h")];
+        // Nothing expires while it lasts. Sessions have a bound of their own and are measured on their own.
+        let settings = [
+            ("limits.token", "100/1h"),
+            ("limits.token_network", "1000000/1h"),
+            ("session.max_total", "10000"),
+        ];
         let subject = self.start(Kind::Broker, &settings)?;
         let pages = |address: fn(u64) -> std::net::IpAddr| callers::page(subject.address, address);
-        let few = Load { callers: callers::page(subject.address, callers::of(1000)), from: 0 };
+        let few = Load {
+            callers: callers::page(subject.address, callers::of(1000)),
+            from: 0,
+        };
         few.run(&subject, Until::Requests(SAMPLE)).await?;
         let cost = few.run(&subject, Until::Requests(SAMPLE)).await?;
-        self.figures.note(name, CPU_FEW, each(cost.cpu_seconds, cost.served));
+        self.figures
+            .note(name, CPU_FEW, each(cost.cpu_seconds, cost.served));
 
         let before = machine::resident_mib(subject.pid());
         self.figures.note(name, CALLERS_BEFORE, before);
-        for (callers, figure) in [(pages(callers::new_v4), CALLERS_V4), (pages(callers::new_v6), CALLERS_V6)] {
+        for (callers, figure) in [
+            (pages(callers::new_v4), CALLERS_V4),
+            (pages(callers::new_v6), CALLERS_V6),
+        ] {
             let mut strangers = Load { callers, from: 0 };
-            strangers.run(&subject, Until::Requests(self.plan.strangers)).await?;
-            self.figures.note(name, figure, machine::resident_mib(subject.pid()) - before);
+            strangers
+                .run(&subject, Until::Requests(self.plan.strangers))
+                .await?;
+            self.figures
+                .note(name, figure, machine::resident_mib(subject.pid()) - before);
             strangers.from = self.plan.strangers;
             let cost = strangers.run(&subject, Until::Requests(SAMPLE)).await?;
             if figure == CALLERS_V6 {
-                self.figures.note(name, CPU_MANY, each(cost.cpu_seconds, cost.served + cost.refused));
+                self.figures.note(
+                    name,
+                    CPU_MANY,
+                    each(cost.cpu_seconds, cost.served + cost.refused),
+                );
             }
         }
         Ok(())

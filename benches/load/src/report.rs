@@ -42,8 +42,23 @@ pub fn write(figures: &Figures) -> String {
 }
 
 fn subjects(text: &mut String, figures: &Figures) -> std::fmt::Result {
-    let columns = [CPU, THROUGHPUT, P50, P99, CPU_AT_RATE, IDLE, LOADED, START, FAILED];
-    writeln!(text, "| subject | {} |\n|{}", columns.join(" | "), " --- |".repeat(columns.len() + 1))?;
+    let columns = [
+        CPU,
+        THROUGHPUT,
+        P50,
+        P99,
+        CPU_AT_RATE,
+        IDLE,
+        LOADED,
+        START,
+        FAILED,
+    ];
+    writeln!(
+        text,
+        "| subject | {} |\n|{}",
+        columns.join(" | "),
+        " --- |".repeat(columns.len() + 1)
+    )?;
     let names = std::iter::once(DIRECT).chain(Kind::ALL.map(Kind::name));
     for name in names {
         let cells = columns.map(|column| figures.shown(name, column));
@@ -55,7 +70,14 @@ fn subjects(text: &mut String, figures: &Figures) -> std::fmt::Result {
 fn alone(text: &mut String, figures: &Figures) -> std::fmt::Result {
     writeln!(text, "| the broker alone | |\n| --- | --- |")?;
     let rows = [
-        CPU_REFUSED, CPU_BLOCKED, LOADED_10K, CALLERS_BEFORE, CALLERS_V4, CALLERS_V6, CPU_FEW, CPU_MANY,
+        CPU_REFUSED,
+        CPU_BLOCKED,
+        LOADED_10K,
+        CALLERS_BEFORE,
+        CALLERS_V4,
+        CALLERS_V6,
+        CPU_FEW,
+        CPU_MANY,
     ];
     for row in rows {
         writeln!(text, "| {row} | {} |", figures.shown(BROKER, row))?;
@@ -65,26 +87,67 @@ fn alone(text: &mut String, figures: &Figures) -> std::fmt::Result {
 
 fn goals(text: &mut String, figures: &Figures) -> std::fmt::Result {
     let quotient = |one, other| figures.by_round(one, other, |one, other| one / other);
-    let excess = |figure| figures.by_round((BROKER, figure), (NGINX, figure), |one, other| (one - other) / 1000.0);
+    let excess = |figure| {
+        figures.by_round((BROKER, figure), (NGINX, figure), |one, other| {
+            (one - other) / 1000.0
+        })
+    };
     let median = |figure| figures.median(BROKER, figure);
     let at_most = [
-        ("CPU per guarded mint ÷ nginx", quotient((BROKER, CPU), (NGINX, CPU)), 2.5),
-        ("CPU per guarded mint ÷ forwarder", quotient((BROKER, CPU), (FORWARDER, CPU)), 1.6),
-        ("CPU per refusal ÷ nginx's mint", quotient((BROKER, CPU_REFUSED), (NGINX, CPU)), 0.6),
+        (
+            "CPU per guarded mint ÷ nginx",
+            quotient((BROKER, CPU), (NGINX, CPU)),
+            2.5,
+        ),
+        (
+            "CPU per guarded mint ÷ forwarder",
+            quotient((BROKER, CPU), (FORWARDER, CPU)),
+            1.6,
+        ),
+        (
+            "CPU per refusal ÷ nginx's mint",
+            quotient((BROKER, CPU_REFUSED), (NGINX, CPU)),
+            0.6,
+        ),
         ("added latency over nginx, p50, ms", excess(P50), 0.1),
         ("added latency over nginx, p99, ms", excess(P99), 1.0),
         ("idle RSS, MiB", median(IDLE), 12.0),
-        ("RSS under load with 10,000 live sessions, MiB", median(LOADED_10K), 24.0),
+        (
+            "RSS under load with 10,000 live sessions, MiB",
+            median(LOADED_10K),
+            24.0,
+        ),
         ("start to first answer, ms", median(START), 50.0),
-        ("growth by the IPv4 strangers, MiB", median(CALLERS_V4), 64.0),
-        ("cost per mint among all strangers ÷ among 1,000", quotient((BROKER, CPU_MANY), (BROKER, CPU_FEW)), 1.5),
+        (
+            "growth by the IPv4 strangers, MiB",
+            median(CALLERS_V4),
+            64.0,
+        ),
+        (
+            "cost per mint among all strangers ÷ among 1,000",
+            quotient((BROKER, CPU_MANY), (BROKER, CPU_FEW)),
+            1.5,
+        ),
     ];
-    writeln!(text, "| goal | at most | measured | |\n| --- | --- | --- | --- |")?;
+    writeln!(
+        text,
+        "| goal | at most | measured | |\n| --- | --- | --- | --- |"
+    )?;
     for (goal, most, measured) in at_most.map(|(goal, measured, most)| (goal, most, measured)) {
-        writeln!(text, "| {goal} | {most} | {} | {} |", short(measured), verdict(measured <= most, measured))?;
+        writeln!(
+            text,
+            "| {goal} | {most} | {} | {} |",
+            short(measured),
+            verdict(measured <= most, measured)
+        )?;
     }
     let times = quotient((EXPRESS, CPU), (BROKER, CPU));
-    writeln!(text, "| Express ÷ CPU per guarded mint | at least 8 | {} | {} |", short(times), verdict(times >= 8.0, times))
+    writeln!(
+        text,
+        "| Express ÷ CPU per guarded mint | at least 8 | {} | {} |",
+        short(times),
+        verdict(times >= 8.0, times)
+    )
 }
 
 fn verdict(met: bool, measured: f64) -> &'static str {

@@ -38,7 +38,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::Nginx, Self::Forwarder, Self::Broker, Self::BrokerQuiet, Self::Express];
+    pub const ALL: [Self; 5] = [
+        Self::Nginx,
+        Self::Forwarder,
+        Self::Broker,
+        Self::BrokerQuiet,
+        Self::Express,
+    ];
 
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
@@ -59,8 +65,14 @@ impl Kind {
 pub const ADMITTING: &[(&str, &str)] = &[
     ("limits.token", "1000000/60s"),
     ("limits.token_network", "1000000/60s"),
-    ("session.max_live", "100000"),
+    ("session.max_live", "10000"),
 ];
+
+/// One mint an hour for each caller: the second is refused, and never blocked.
+pub const REFUSING: &[(&str, &str)] = &[("limits.token", "1/1h"), ("guard.threshold", "1000")];
+
+/// The same, and the first refusal earns a block.
+pub const BLOCKING: &[(&str, &str)] = &[("limits.token", "1/1h"), ("guard.threshold", "1")];
 
 /// A process of ours. Ends when it is dropped, or when this program does.
 pub struct Running {
@@ -97,7 +109,12 @@ impl Drop for Running {
 
 impl Workshop {
     /// A subject in front of `upstream`. `settings` are for a broker.
-    pub fn subject(&self, kind: Kind, upstream: SocketAddr, settings: &[(&str, &str)]) -> anyhow::Result<Running> {
+    pub fn subject(
+        &self,
+        kind: Kind,
+        upstream: SocketAddr,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Running> {
         let address = free_address()?;
         let mint_url = format!("http://{upstream}/v1/realtime/client_secrets");
         let program = match kind {
@@ -125,7 +142,12 @@ impl Workshop {
             .with_context(|| format!("{} does not start", kind.name()))
     }
 
-    fn broker(&self, address: SocketAddr, upstream: SocketAddr, settings: &[(&str, &str)]) -> Command {
+    fn broker(
+        &self,
+        address: SocketAddr,
+        upstream: SocketAddr,
+        settings: &[(&str, &str)],
+    ) -> Command {
         let mut program = Command::new(&self.broker);
         program.args(["serve", "--listen", &address.to_string()]);
         let base_url = format!("http://{upstream}/v1");
@@ -152,7 +174,11 @@ impl Workshop {
         let path = self.directory.join("nginx.conf");
         fs::write(&path, text)?;
         let mut program = Command::new("nginx");
-        program.arg("-e").arg(self.directory.join("nginx-error.log")).arg("-c").arg(path);
+        program
+            .arg("-e")
+            .arg(self.directory.join("nginx-error.log"))
+            .arg("-c")
+            .arg(path);
         Ok(program)
     }
 
@@ -161,11 +187,22 @@ impl Workshop {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "taskset", "-c", &self.core]);
         command.arg(program.get_program()).args(program.get_args());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.current_dir(&self.directory).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(
+            program
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        command
+            .current_dir(&self.directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let began = Instant::now();
-        let child = command.spawn().context("setpriv and taskset (util-linux) are needed")?;
+        let child = command
+            .spawn()
+            .context("setpriv and taskset (util-linux) are needed")?;
         let mut running = Running {
             child,
             address,
@@ -173,7 +210,10 @@ impl Workshop {
         };
         while !load::lives(address) {
             ensure!(running.child.try_wait()?.is_none(), "it ended at once");
-            ensure!(began.elapsed() < Duration::from_secs(20), "no answer in 20 s");
+            ensure!(
+                began.elapsed() < Duration::from_secs(20),
+                "no answer in 20 s"
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
         running.started_in = began.elapsed();

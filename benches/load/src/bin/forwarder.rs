@@ -57,9 +57,12 @@ async fn main() -> anyhow::Result<()> {
         .route("/token", post(token))
         .with_state(upstream);
     let tcp = tokio::net::TcpListener::bind(address).await?;
-    Ok(axum::serve(axum::serve::ListenerExt::tap_io(tcp, |stream| {
-        let _ = stream.set_nodelay(true);
-    }), router)
+    Ok(axum::serve(
+        axum::serve::ListenerExt::tap_io(tcp, |stream| {
+            let _ = stream.set_nodelay(true);
+        }),
+        router,
+    )
     .await?)
 }
 
