@@ -2,8 +2,10 @@
 # The load comparison: the broker, nginx, a bare forwarder and Express in front of the same fast fake upstream, in one go.
 # The subject has one core, everything else another. Prints tables and leaves them in target/bench/run/report.md.
 #
-#   scripts/bench.sh           three rounds and two million callers: some fifteen minutes, once all is built
+#   scripts/bench.sh           three rounds and two million callers: some ten minutes, once all is built
 #   scripts/bench.sh --quick   one short round: two minutes
+#   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
+#                              one subject under load for fifteen seconds, for a profiler to look at
 #
 # BROKER=…  another executable of the broker than the release build of this tree
 # NODE=…    another Node than the one installed for this
@@ -21,7 +23,7 @@ node_version=24
 say() { printf 'bench: %s\n' "$*" >&2; }
 need() { command -v "$1" >/dev/null || { say "$1 is missing: apt-get install $2"; exit 1; }; }
 
-case ${1:-} in '' | --quick) ;; *) say "usage: scripts/bench.sh [--quick]"; exit 2 ;; esac
+case ${1:-} in '' | --quick | --only=*) ;; *) say "usage: scripts/bench.sh [--quick | --only=SUBJECT …]"; exit 2 ;; esac
 need taskset util-linux
 need setpriv util-linux
 need nginx nginx

@@ -118,12 +118,11 @@ async fn alone(workshop: &Workshop, upstream: SocketAddr, kind: Kind) -> anyhow:
         _ => workshop.subject(kind, upstream, ADMITTING)?,
     };
     eprintln!("{} is process {}", kind.name(), subject.pid());
-    let callers = match said("--livez") {
-        true => callers::probe(subject.address),
-        false => callers::page(
-            subject.address,
-            callers::of(if said("--few") { 64 } else { 10_000 }),
-        ),
+    let callers = if said("--livez") {
+        callers::probe(subject.address)
+    } else {
+        let count = if said("--few") { 64 } else { 10_000 };
+        callers::page(subject.address, callers::of(count))
     };
     let load = Load { callers, from: 0 };
     for _ in 0..5 {

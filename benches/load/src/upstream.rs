@@ -39,7 +39,7 @@ async fn attend(mut stream: TcpStream, minted: &AtomicU64) -> anyhow::Result<()>
             let answer = if is_mint {
                 mint(minted.fetch_add(1, Ordering::Relaxed))?
             } else {
-                around("{\"object\":\"list\",\"data\":[]}")?
+                around("{\"object\":\"list\",\"data\":[]}")
             };
             stream.write_all(answer.as_bytes()).await?;
         }
@@ -82,15 +82,15 @@ fn whole_request(seen: &[u8]) -> anyhow::Result<Option<(usize, bool)>> {
 /// A client secret in the provider's shape.
 fn mint(number: u64) -> anyhow::Result<String> {
     let expires_at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + LIFETIME;
-    around(&format!(
+    Ok(around(&format!(
         r#"{{"value":"ek_{number:032x}","expires_at":{expires_at},"session":{{"type":"realtime","object":"realtime.session","id":"sess_{number:020}","model":"gpt-realtime-2.1","output_modalities":["audio"],"instructions":"You are a friendly voice assistant. Speak naturally and keep your answers short: one or two sentences, unless you are asked for more. If you did not understand something, say so and ask. If you do not know something, say that too. Answer in the language you are spoken to.","tools":[],"tool_choice":"auto","max_output_tokens":"inf","tracing":null,"truncation":"auto","prompt":null,"expires_at":0,"audio":{{"input":{{"format":{{"type":"audio/pcm","rate":24000}},"transcription":{{"model":"gpt-4o-mini-transcribe"}},"noise_reduction":{{"type":"near_field"}},"turn_detection":{{"type":"server_vad","threshold":0.5,"prefix_padding_ms":300,"silence_duration_ms":500,"idle_timeout_ms":null,"create_response":true,"interrupt_response":true}}}},"output":{{"format":{{"type":"audio/pcm","rate":24000}},"voice":"marin","speed":1.0}}}},"include":null}}}}"#
-    ))
+    )))
 }
 
-fn around(body: &str) -> anyhow::Result<String> {
-    Ok(format!(
+fn around(body: &str) -> String {
+    format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: {}\r\nopenai-processing-ms: 1\r\nx-request-id: req_fake\r\ncontent-length: {}\r\n\r\n{body}",
         httpdate::fmt_http_date(SystemTime::now()),
         body.len(),
-    ))
+    )
 }
