@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# The load comparison: the broker, nginx, a bare forwarder and Express in front of the same fast fake upstream, in one go.
+# The subject has one core, everything else another. Prints tables and leaves them in target/bench/run/report.md.
+#
+#   scripts/bench.sh           three rounds and two million callers: some ten minutes, once all is built
+#   scripts/bench.sh --quick   one short round: two minutes
+#   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
+#                              one subject under load for fifteen seconds, for a profiler to look at
+#
+# BROKER=…  another executable of the broker than the release build of this tree
+# NODE=…    another Node than the one installed for this
+#
+# Needs two cores, Rust, nginx, npm. Packages of npm go below target/. Loopback only; ends what it started.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+here=$PWD
+bench=$here/target/bench
+core=${BENCH_CORE:-0} other_core=${BENCH_OTHER_CORE:-1}
+node_version=24
+
+say() { printf 'bench: %s\n' "$*" >&2; }
+need() { command -v "$1" >/dev/null || { say "$1 is missing: apt-get install $2"; exit 1; }; }
+
+case ${1:-} in '' | --quick | --only=*) ;; *) say "usage: scripts/bench.sh [--quick | --only=SUBJECT …]"; exit 2 ;; esac
+need taskset util-linux
+need setpriv util-linux
+need nginx nginx
+need npm npm
+[ "$(nproc)" -ge 2 ] || { say "two cores are needed: one for the subject, one for the load"; exit 1; }
+
+mkdir -p "$bench/express" "$bench/run"
+cp benches/load/express/package.json benches/load/express/server.mjs "$bench/express/"
+npm install --prefix "$bench/express" --no-package-lock --no-audit --no-fund --loglevel=error >&2
+if [ -z "${NODE:-}" ]; then
+    say "Node $node_version, from npm"
+    npm install --prefix "$bench/node" --no-package-lock --no-audit --no-fund --loglevel=error "node@$node_version" >&2 || true
+    NODE=$bench/node/node_modules/.bin/node
+    [ -x "$NODE" ] || NODE=$(command -v node)
+fi
+
+say "building; this takes some minutes the first time"
+cargo build --release --locked --manifest-path benches/load/Cargo.toml --target-dir "$bench/cargo" >&2
+if [ -z "${BROKER:-}" ]; then
+    cargo build --release --locked >&2
+    BROKER=$here/target/release/token-broker
+fi
+say "nginx $(nginx -v 2>&1 | cut -d/ -f2), Node $("$NODE" --version)"
+
+exec env RUST_BACKTRACE=0 BENCH_DIRECTORY="$bench/run" BENCH_BROKER="$BROKER" BENCH_EXPRESS="$bench/express" BENCH_NODE="$NODE" \
+    BENCH_CORE="$core" \
+    taskset -c "$other_core" "$bench/cargo/release/compare" "$@"
