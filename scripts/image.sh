@@ -26,6 +26,7 @@ binary=${IMAGE_BINARY:-}
 build_seconds=${IMAGE_TIMEOUT:-3600}
 budget_mb=20
 image=localhost/token-broker:check
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 work=$PWD/target/image
 hadolint_version=2.15.1
 bwrap_pid=
@@ -136,7 +137,7 @@ choose_target() {
 build() {
   local base cargo_home=${CARGO_HOME:-$HOME/.cargo} rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
   local options=(--isolation chroot --pull-never --format docker --tag "$image"
-    --build-arg "VERSION=$(version)" --build-arg "REVISION=$(revision)")
+    --build-arg "VERSION=$(version)" --build-arg "REVISION=$revision")
 
   if [ -n "$binary" ]; then
     # A directory in the place of the build stage; the final stage is the Dockerfile's own.
@@ -166,13 +167,12 @@ build() {
 }
 
 version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1; }
-revision() { git rev-parse HEAD 2>/dev/null || echo unknown; }
 
 # ---- what the image says of itself -----------------------------------------------------------------------------------
 
 inspect() {
   "${bud[@]}" inspect --type image "$image" >"$work/inspect.json"
-  python3 - "$work/inspect.json" "$(version)" "$(revision)" <<'PYTHON' || fail "the image is not configured as it should be"
+  python3 - "$work/inspect.json" "$(version)" "$revision" <<'PYTHON' || fail "the image is not configured as it should be"
 import json, sys
 
 config = json.load(open(sys.argv[1]))["Docker"]["config"]

@@ -31,6 +31,6 @@ step 'documentation, warnings are errors' env RUSTDOCFLAGS='-D warnings' cargo d
 step 'tests' cargo test --locked --quiet
 if [ -z "$quick" ]; then
   step 'files for operators; licences, bans, advisories' bash scripts/ops-check.sh
-  step 'container image: linted, built, inspected, run' env IMAGE_PROFILE="${IMAGE_PROFILE:-dev}" bash scripts/image.sh
+  step 'container image: linted, built, inspected, run' env IMAGE_PROFILE="${IMAGE_PROFILE:-release}" bash scripts/image.sh
 fi
 printf '\nall of it passed in %s s\n' "$SECONDS"

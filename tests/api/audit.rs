@@ -37,7 +37,7 @@ async fn every_event_of_the_inventory_happens_and_has_every_field() {
     app.app
         .state()
         .audit
-        .note(Event::ConfigWarning, &json!({ "warning": "…" }));
+        .note(Event::ConfigWarning, json!({ "warning": "…" }));
     for event in [
         "token_minted",
         "token_refreshed",
