@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::USUAL_HEADERS;
 use super::code::Code;
 use crate::broker::BrokerError;
 use crate::clock::seconds_up;
@@ -95,6 +96,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.code.status();
+        response.headers_mut().reserve(USUAL_HEADERS);
         response.extensions_mut().insert(self);
         response
     }

@@ -105,8 +105,10 @@ impl Listener {
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(write_timeout));
             let part = ending.part.clone();
-            let service =
-                service_fn(move |request| answer(onion.clone(), request, peer, part.clone()));
+            // Boxed, so that a connection without a request does not hold the room for one.
+            let service = service_fn(move |request| {
+                Box::pin(answer(onion.clone(), request, peer, part.clone()))
+            });
             let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
             tokio::pin!(connection);
             tokio::select! {

@@ -24,6 +24,9 @@ use layers::rate_limit::Pair;
 use routes::{compat, health, refresh, token};
 use state::AppState;
 
+/// Header fields that an answer ends up with: room for them all at once spares growing again and again.
+const USUAL_HEADERS: usize = 20;
+
 /// Which policies guard which paid routes.
 #[derive(Clone, Copy, Debug)]
 pub struct Policies {

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::broker::Grant;
 use crate::clock::Tick;
+use crate::web::USUAL_HEADERS;
 use crate::web::layers::trace::UpstreamTook;
 
 /// A client secret and the session it was minted under.
@@ -133,5 +134,6 @@ pub fn answer(grant: &Grant, shape: Shape, now: Tick) -> Response {
         }
     };
     response.extensions_mut().insert(took);
+    response.headers_mut().reserve(USUAL_HEADERS);
     response
 }
