@@ -43,7 +43,7 @@ pub struct Ending {
 
 /// Serves connections until told to end, and then until the last one has ended.
 pub struct Listener {
-    onion: Onion,
+    onion: Arc<Onion>,
     http: http1::Builder,
     room: Arc<Semaphore>,
     write_timeout: Duration,
@@ -60,7 +60,7 @@ impl Listener {
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEADER_BYTES);
         Self {
-            onion,
+            onion: Arc::new(onion),
             http,
             room: Arc::new(Semaphore::new(settings.max_connections)),
             write_timeout: settings.write_timeout,
@@ -96,7 +96,11 @@ impl Listener {
         peer: SocketAddr,
         place: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + use<> {
-        let (onion, ending, http) = (self.onion.clone(), self.ending.clone(), self.http.clone());
+        let (onion, ending, http) = (
+            Arc::clone(&self.onion),
+            self.ending.clone(),
+            self.http.clone(),
+        );
         let write_timeout = self.write_timeout;
         async move {
             let _place = place;
@@ -107,7 +111,7 @@ impl Listener {
             let part = ending.part.clone();
             // Boxed, so that a connection without a request does not hold the room for one.
             let service = service_fn(move |request| {
-                Box::pin(answer(onion.clone(), request, peer, part.clone()))
+                Box::pin(answer(Arc::clone(&onion), request, peer, part.clone()))
             });
             let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
             tokio::pin!(connection);
@@ -127,7 +131,7 @@ impl Listener {
 }
 
 async fn answer(
-    onion: Onion,
+    onion: Arc<Onion>,
     request: Request<Incoming>,
     peer: SocketAddr,
     part: CancellationToken,
