@@ -49,7 +49,7 @@ async fn dawdle(address: SocketAddr, says: &'static str) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "half a minute, 20,000 file handles: ulimit -n 30000; cargo test --test process heavy -- --ignored"]
+#[ignore = "half a minute, 20,000 file handles: ulimit -n 30000; cargo test --release --test process heavy -- --ignored --test-threads=1"]
 async fn ten_thousand_dawdlers_are_cut_off_in_time_and_nobody_else_notices() {
     let upstream = simulator(&[]).await;
     let broker = Launch::serve(&upstream)
@@ -103,7 +103,7 @@ async fn good_requests(broker: &Broker, lasting: Duration) -> Vec<Duration> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a minute: cargo test --test process heavy -- --ignored"]
+#[ignore = "a minute: cargo test --release --test process heavy -- --ignored --test-threads=1"]
 async fn at_ten_times_the_load_as_much_is_served_as_can_be_and_afterwards_all_is_well() {
     const PACE: u64 = 50;
     const LASTING: u64 = 30;
