@@ -84,7 +84,7 @@ impl Code {
             Self::Forbidden => row(
                 "forbidden",
                 StatusCode::FORBIDDEN,
-                "Pages may send GET and POST, with the headers that the README names, and nothing else.",
+                "Pages may send GET and POST with Authorization, Content-Type, X-Request-Id and X-OpenAI-Agents-SDK only.",
             ),
             Self::NotFound => row(
                 "not_found",

@@ -165,6 +165,14 @@ async fn a_page_can_read_every_refusal() {
 }
 
 #[tokio::test]
+async fn a_page_can_read_that_a_host_is_not_ours() {
+    let app = TestApp::with(&[("server.hosts", "elsewhere.example.com")]);
+    let answer = app.post("/token").origin(PAGE).send().await;
+    answer.is(421, "misdirected");
+    assert!(readable(&answer));
+}
+
+#[tokio::test]
 async fn every_answer_varies_by_origin() {
     let app = TestApp::new();
     for call in [

@@ -1,17 +1,54 @@
 //! Owns the host guard: one `Host`, and one that this server answers for.
 
+use std::convert::Infallible;
+use std::future::ready;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
 use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
+use tower::Service;
 
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 use crate::web::state::Face;
 
+/// Routes that answer for our own hosts only.
+#[derive(Clone)]
+pub(super) struct Hosted {
+    face: Arc<Face>,
+    routes: Router,
+}
+
+impl Hosted {
+    /// `routes`, for the hosts that `face` knows.
+    pub(super) const fn new(face: Arc<Face>, routes: Router) -> Self {
+        Self { face, routes }
+    }
+}
+
 /// Refuses requests without a host or with several (RFC 9112 §3.2; hyper lets both pass), and requests for a host that
 /// is not ours, which is how a rebound name would reach a broker on localhost.
-pub(super) fn guard(face: &Face, request: &Request) -> Result<(), ApiError> {
-    check(request.uri(), request.headers(), &face.server.hosts).map_err(ApiError::from)
+impl Service<Request> for Hosted {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // axum's routers are always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        match check(request.uri(), request.headers(), &self.face.server.hosts) {
+            Ok(()) => Box::pin(self.routes.call(request)),
+            Err(code) => Box::pin(ready(Ok(ApiError::from(code).into_response()))),
+        }
+    }
 }
 
 fn check(uri: &Uri, headers: &HeaderMap, ours: &[String]) -> Result<(), Code> {

@@ -26,6 +26,7 @@ use tower_http::timeout::{Timeout, TimeoutLayer};
 use super::code::Code;
 use super::error::ApiError;
 use super::state::AppState;
+use host::Hosted;
 use trace::{Open, Paths};
 
 /// The routes, and all layers around them. Layers of ours are what they do before and after: a layer of axum's is cloned
@@ -34,7 +35,7 @@ use trace::{Open, Paths};
 pub struct Onion {
     state: AppState,
     paths: Paths,
-    inside: Cors<CatchPanic<Timeout<Router>, Panicked>>,
+    inside: Cors<CatchPanic<Timeout<Hosted>, Panicked>>,
 }
 
 impl Onion {
@@ -47,7 +48,7 @@ impl Onion {
         let timeout =
             TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, state.face.last_resort);
         // Longer than all deadlines within: only work that forgot its own meets this one.
-        let timed = timeout.layer(routes);
+        let timed = timeout.layer(Hosted::new(Arc::clone(&state.face), routes));
         // Around what may panic, and within the shape, so that a panic is shaped too.
         let caught = CatchPanicLayer::custom(Panicked).layer(timed);
         // Around everything that may refuse, so that pages can read refusals; answers preflights before anything is
@@ -66,9 +67,10 @@ impl Onion {
         let arrival = arrival::arrive(&self.state.face, &mut request);
         // Sees the final status of all that follows; told by being dropped when the caller leaves before.
         let mut open = Open::new(&self.state.face, &self.paths, &arrival, &request);
-        let mut response = match self.turn_away(&request) {
-            Some(error) => error.into_response(),
-            None => self.reach_routes(request).await,
+        // In front of CORS, which would answer every preflight alike.
+        let mut response = match origin::preflight(&self.state.face, &request) {
+            Err(error) => error.into_response(),
+            Ok(()) => self.reach_routes(request).await,
         };
         // Gives our shape to all that failed.
         failure_shape::shape(&mut response, &arrival.request_id);
@@ -77,15 +79,6 @@ impl Onion {
         open.answer(&mut response);
         arrival.sign(&mut response);
         response
-    }
-
-    /// A request for somebody else's host has no business with ours; and CORS, further in, would answer every preflight
-    /// alike.
-    fn turn_away(&self, request: &Request) -> Option<ApiError> {
-        let face = &self.state.face;
-        host::guard(face, request)
-            .and_then(|()| origin::preflight(face, request))
-            .err()
     }
 
     async fn reach_routes(&self, request: Request) -> Response {

@@ -26,7 +26,7 @@ pub(crate) struct Guards {
 
 /// A paid route behind its guards.
 #[derive(Clone)]
-pub(crate) struct Guarded {
+pub(crate) struct Paid {
     guards: Guards,
     route: Route,
 }
@@ -62,17 +62,17 @@ impl Guards {
 }
 
 impl Layer<Route> for Guards {
-    type Service = Guarded;
+    type Service = Paid;
 
-    fn layer(&self, route: Route) -> Guarded {
-        Guarded {
+    fn layer(&self, route: Route) -> Paid {
+        Paid {
             guards: self.clone(),
             route,
         }
     }
 }
 
-impl Service<Request> for Guarded {
+impl Service<Request> for Paid {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
