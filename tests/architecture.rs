@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// The rooms by floor, lowest first. Imports point down only, and never sideways.
 const FLOORS: [&[&str]; 7] = [
     &["clock", "domain"],
-    &["config", "limit", "vitals"],
-    &["audit", "store", "telemetry", "upstream"],
+    &["config", "limit", "tls", "vitals"],
+    &["audit", "auth", "ledger", "store", "telemetry", "upstream"],
     &["broker"],
     &["web"],
     &["app", "simulator"],

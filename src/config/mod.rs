@@ -3,6 +3,7 @@
 //!
 //! Every mistake is told, not the first. No value is ever repeated in a message: it may be a secret.
 
+mod auth;
 mod compat;
 mod complaint;
 mod cors;
@@ -11,10 +12,12 @@ mod environment;
 mod guard;
 mod health;
 mod layers;
+mod ledger;
 mod limits;
 mod log;
 mod networks;
 mod personas;
+mod quota;
 mod server;
 mod session;
 mod settings;
@@ -24,14 +27,17 @@ mod value;
 
 use std::sync::Arc;
 
+pub use auth::{Algorithm, Auth, AuthMode, Issuer, KeySource, Lookup};
 pub use compat::Compat;
 pub use complaint::{Complaint, ConfigErrors};
 pub use cors::Cors;
 pub use environment::{environment_name, short_name};
 pub use guard::{Guard, Weights};
 pub use health::{Health, HealthDetails};
+pub use ledger::{LedgerPlace, LedgerSettings};
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
+pub use quota::{QuotaException, QuotaSettings};
 pub use server::Server;
 pub use session::{IpBinding, SessionSettings};
 pub use source::{ReadFile, SettingsFile, Source, Sources, read_file};

@@ -2,8 +2,11 @@
 
 mod address;
 mod caller;
+mod entry;
+mod identity;
 mod origin;
 mod persona;
+mod quota;
 mod random;
 mod rate;
 mod request_id;
@@ -13,8 +16,11 @@ pub mod session_object;
 
 pub use address::{Network, canonical};
 pub use caller::Caller;
+pub use entry::{EntryId, Intent, Kind, Outcome, Settlement};
+pub use identity::{Account, DisplayName, Identity, IdentityKey, Naming, Party};
 pub use origin::{Origin, OriginError, Origins};
 pub use persona::{Persona, PersonaName, PersonaNameError, Personas, PersonasError};
+pub use quota::{Month, Quota, Quotas};
 pub use random::random_bytes;
 pub use rate::{Rate, RateError, parse_duration};
 pub use request_id::RequestId;
