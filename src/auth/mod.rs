@@ -97,7 +97,12 @@ pub enum SetupError {
 
 impl Authenticator {
     /// One that believes the issuers of `settings`, and calls identities as `naming` says. Asks nobody yet.
-    pub fn new(_: &Auth, naming: Naming, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+    pub fn new(
+        _: &Auth,
+        naming: Naming,
+        clock: Arc<dyn Clock>,
+        _: Option<&std::path::Path>,
+    ) -> Result<Self, SetupError> {
         Ok(Self { naming, clock })
     }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
+use super::account::Use;
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::clock::{Tick, millis};
-use crate::domain::{Caller, ClientSecret, Origin, Persona, Session, SessionId};
+use crate::domain::{Caller, ClientSecret, Kind, Origin, Persona, Session, SessionId};
 use crate::upstream::{MintOrder, UpstreamError};
 
 /// Which persona a caller would like.
@@ -59,22 +60,30 @@ impl Inner {
             lifetime: asked
                 .lifetime
                 .map_or(allowed, |shorter| shorter.min(allowed)),
-            behalf: caller.network(),
+            behalf: caller.party(),
         };
-        let (secret, upstream_took) = self.obtain(&order).await?;
-
         let persona = persona.name.clone();
         let session_id = SessionId::random();
+        let session = self.seal.key(&session_id);
+        let used = Use {
+            kind: Kind::Mint,
+            caller,
+            persona: &persona,
+            session,
+        };
+        let (entry, secret, upstream_took) = self.mint_on_record(&used, &order).await?;
+
         if asked.refreshable {
-            let session = Session::open(caller, persona.clone(), self.parts.clock.tick());
-            self.parts
-                .store
-                .open(self.seal.key(&session_id), session)
-                .await?;
+            let opened = Session::open(caller, persona.clone(), self.parts.clock.tick());
+            if let Err(error) = self.parts.store.open(session, opened).await {
+                self.note_undelivered(entry, upstream_took).await;
+                return Err(error.into());
+            }
         }
 
         let grant = Grant {
             session_id,
+            entry,
             secret,
             persona,
             upstream_took,
@@ -118,6 +127,11 @@ impl Inner {
 
     pub(super) fn record(&self, event: Event, caller: &Caller, grant: &Grant) {
         self.parts.audit.record(event, caller, || MintDetails {
+            identity: caller
+                .identity
+                .as_deref()
+                .map(|known| &*known.account.subject),
+            role: caller.role(),
             persona: grant.persona.as_str(),
             origin: caller.origin.as_ref().map(Origin::as_str),
             expires_at: grant.secret.expires_at.as_millis(),
@@ -130,6 +144,10 @@ impl Inner {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MintDetails<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
     persona: &'a str,
     origin: Option<&'a str>,
     expires_at: u64,

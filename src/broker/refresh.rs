@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::account::Use;
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::domain::{
-    Caller, ClientSecret, Opening, Origin, Refusal, Session, SessionId, SessionKey,
+    Caller, ClientSecret, EntryId, Kind, Opening, Origin, Refusal, Session, SessionId, SessionKey,
 };
 use crate::store::Stored;
 use crate::upstream::MintOrder;
@@ -33,11 +34,12 @@ impl Inner {
             Err(refusal) => return self.refused(caller, key, refusal),
         };
         self.take_place(key, &before, &opening.session).await?;
-        match self.mint_under(caller, &opening.session).await {
-            Ok((secret, upstream_took)) => {
+        match self.mint_under(caller, key, &opening.session).await {
+            Ok((entry, secret, upstream_took)) => {
                 let persona = opening.session.persona.clone();
                 let grant = Grant {
                     session_id,
+                    entry,
                     secret,
                     persona,
                     upstream_took,
@@ -48,7 +50,7 @@ impl Inner {
                 Ok(grant)
             }
             Err(error) => {
-                if matches!(&error, BrokerError::Upstream { error, .. } if error.is_definite()) {
+                if error.minted_nothing() {
                     self.give_back(key, &before).await;
                 }
                 Err(error)
@@ -75,8 +77,9 @@ impl Inner {
     async fn mint_under(
         &self,
         caller: &Caller,
+        key: SessionKey,
         session: &Session,
-    ) -> Result<(ClientSecret, Duration), BrokerError> {
+    ) -> Result<(EntryId, ClientSecret, Duration), BrokerError> {
         let personas = &self.rules.personas;
         // Personas do not change while the service runs, so the session's own is there.
         let persona = personas
@@ -85,9 +88,15 @@ impl Inner {
         let order = MintOrder {
             persona: Arc::clone(persona),
             lifetime: self.rules.lifetime,
-            behalf: caller.network(),
+            behalf: caller.party(),
         };
-        self.obtain(&order).await
+        let used = Use {
+            kind: Kind::Refresh,
+            caller,
+            persona: &session.persona,
+            session: key,
+        };
+        self.mint_on_record(&used, &order).await
     }
 
     /// For its caller, who may come back for it. Kept under the session's key, which only its owner gets past.

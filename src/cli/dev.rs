@@ -59,7 +59,7 @@ pub(super) fn dev(
         } else {
             Some(simulate(&mut config, asked).await?)
         };
-        let app = App::build(&config)?;
+        let app = App::build(&config).await?;
         let tcp = listen(&config)?;
         say(&greeting(&config, tcp.local_addr()?, simulator.as_ref()))?;
         app.run(tcp, urgency).await;

@@ -26,7 +26,7 @@ pub(super) fn serve(
     block_on(async {
         // First of all: a signal that comes while we start is one to end orderly, and process 1 would not even notice it.
         let urgency = signals()?;
-        let app = App::build(&config)?;
+        let app = App::build(&config).await?;
         for warning in warnings {
             app.state()
                 .audit

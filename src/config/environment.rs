@@ -22,6 +22,7 @@ const SHORT_NAMES: &[(&str, &str)] = &[
     ("OPENAI_BASE_URL", "upstream.base_url"),
     ("OPENAI_ORG_ID", "upstream.organization"),
     ("OPENAI_PROJECT_ID", "upstream.project"),
+    ("DATABASE_URL", "ledger.url"),
     ("RUST_LOG", "log.filter"),
 ];
 

@@ -16,6 +16,7 @@ mod ledger;
 mod limits;
 mod log;
 mod networks;
+mod ops;
 mod personas;
 mod quota;
 mod server;
@@ -37,6 +38,7 @@ pub use health::{Health, HealthDetails};
 pub use ledger::{LedgerPlace, LedgerSettings};
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
+pub use ops::Ops;
 pub use quota::{QuotaException, QuotaSettings};
 pub use server::Server;
 pub use session::{IpBinding, SessionSettings};
@@ -72,6 +74,10 @@ pub struct Config {
     pub upstream: Upstream,
     /// The presets callers pick from.
     pub personas: Arc<Personas>,
+    /// How use is recorded.
+    pub ledger: LedgerSettings,
+    /// The listener for operators.
+    pub ops: Ops,
     /// What the health answers tell.
     pub health: Health,
     /// What is only there for older clients.
@@ -142,6 +148,8 @@ impl Config {
         let session = SessionSettings::read(settings);
         let upstream = Upstream::read(settings);
         let personas = personas::read(settings);
+        let ledger = LedgerSettings::read(settings);
+        let ops = Ops::read(settings);
         let health = Health::read(settings);
         let compat = Compat::read(settings);
         let log = Log::read(settings);
@@ -153,6 +161,8 @@ impl Config {
             session: session?,
             upstream: upstream?,
             personas: personas?,
+            ledger: ledger?,
+            ops: ops?,
             health: health?,
             compat,
             log: log?,

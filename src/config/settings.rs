@@ -14,7 +14,12 @@ use super::{Complaint, Mode, Source};
 use crate::domain::{Rate, parse_duration};
 
 /// The settings whose value is never shown. Each has a twin, `…_file`, that names a file with the value.
-const SECRETS: &[&str] = &["upstream.api_key"];
+const SECRETS: &[&str] = &[
+    "upstream.api_key",
+    "ledger.url",
+    "ledger.pseudonym_key",
+    "ops.token",
+];
 /// What a secret looks like when it is shown.
 const MASK: &str = "***";
 
@@ -88,7 +93,9 @@ impl Settings {
     pub(super) fn shown(&self) -> Vec<(String, String, Source)> {
         let shown = self.entries.iter().map(|entry| {
             let value = match entry.value.shown() {
-                text if SECRETS.contains(&entry.name.as_str()) && !text.is_empty() => MASK.into(),
+                text if SECRETS.contains(&entry.name.as_str()) && !is_harmless(&text) => {
+                    MASK.into()
+                }
                 text => text,
             };
             (entry.name.clone(), value, entry.source.clone())
@@ -284,7 +291,7 @@ impl Settings {
         if path.is_empty() {
             return given;
         }
-        if given.is_some() {
+        if given.is_some() && self.source(name) != Source::Default {
             let (file, own) = (self.source(&twin), self.source(name));
             let message = format_args!(
                 "is given twice: by {own}, and as a file ({twin}) by {file}; keep one"
@@ -313,6 +320,11 @@ impl Settings {
         self.set(name, Ok(Value::Text(text.into())), source);
         Some(text.into())
     }
+}
+
+/// True for what stands in the place of a secret and is none: nothing, or a ledger that needs no password.
+fn is_harmless(text: &str) -> bool {
+    text.is_empty() || text == "memory" || text.starts_with("sqlite:")
 }
 
 /// A duration as people write it.

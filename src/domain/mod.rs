@@ -20,11 +20,11 @@ pub use entry::{EntryId, Intent, Kind, Outcome, Settlement};
 pub use identity::{Account, DisplayName, Identity, IdentityKey, Naming, Party};
 pub use origin::{Origin, OriginError, Origins};
 pub use persona::{Persona, PersonaName, PersonaNameError, Personas, PersonasError};
-pub use quota::{Month, Quota, Quotas};
+pub use quota::{Month, Quota, Quotas, day_of};
 pub use random::random_bytes;
 pub use rate::{Rate, RateError, parse_duration};
 pub use request_id::RequestId;
 pub use secret::{ClientSecret, UpstreamSession};
 pub use session::{
-    Binding, Opening, RefreshRules, Refusal, Session, SessionId, SessionKey, SessionSeal,
+    Binding, Bindings, Opening, RefreshRules, Refusal, Session, SessionId, SessionKey, SessionSeal,
 };

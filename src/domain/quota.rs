@@ -19,9 +19,7 @@ pub struct Month {
 impl Month {
     /// The month that `moment` is in.
     pub fn of(moment: Timestamp) -> Self {
-        let seconds = i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
-        // Beyond the year 9999 it stays that year.
-        let moment = UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::MAX);
+        let moment = utc(moment);
         Self {
             year: moment.year(),
             month: moment.month().into(),
@@ -49,6 +47,19 @@ impl fmt::Display for Month {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:04}-{:02}", self.year, self.month)
     }
+}
+
+/// The UTC day that `moment` is in, as `2026-11-22`.
+pub fn day_of(moment: Timestamp) -> String {
+    let moment = utc(moment);
+    let month: u8 = moment.month().into();
+    format!("{:04}-{month:02}-{:02}", moment.year(), moment.day())
+}
+
+fn utc(moment: Timestamp) -> UtcDateTime {
+    let seconds = i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
+    // Beyond the year 9999 it stays that year.
+    UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::MAX)
 }
 
 /// What one identity may use in a month.

@@ -63,6 +63,26 @@ pub enum By {
     User,
 }
 
+impl By {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Day, Self::Role, Self::Persona, Self::User];
+
+    /// As people write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Role => "role",
+            Self::Persona => "persona",
+            Self::User => "user",
+        }
+    }
+
+    /// Reads what people write.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|by| by.as_str() == text)
+    }
+}
+
 /// What is asked of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageQuery {

@@ -17,7 +17,7 @@ use super::wire::{self, Timing};
 use super::{MintOrder, Minter, Probe, UpstreamError};
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::Upstream;
-use crate::domain::ClientSecret;
+use crate::domain::{ClientSecret, Party};
 use crate::tls::{self, TlsError};
 
 /// Largest answer that is read.
@@ -86,7 +86,10 @@ impl OpenAi {
     }
 
     fn safety_identifier(&self, order: &MintOrder) -> String {
-        let tag = hmac::sign(&self.pseudonyms, order.behalf.to_string().as_bytes());
+        let tag = match &order.behalf {
+            Party::Network(network) => hmac::sign(&self.pseudonyms, network.to_string().as_bytes()),
+            Party::Identity(key) => hmac::sign(&self.pseudonyms, key.as_bytes()),
+        };
         URL_SAFE_NO_PAD.encode(tag.as_ref())
     }
 
@@ -114,7 +117,12 @@ impl Minter for OpenAi {
             sent,
             answered: self.time_of(&response),
         };
-        wire::read_secret(&read_capped(response).await?, order, timing)
+        let upstream_request = request_name(response.headers());
+        let secret = wire::read_secret(&read_capped(response).await?, order, timing)?;
+        Ok(ClientSecret {
+            upstream_request,
+            ..secret
+        })
     }
 
     async fn probe(&self) -> Result<Probe, UpstreamError> {
@@ -212,6 +220,14 @@ async fn refusal(response: Response) -> UpstreamError {
             code: complaint.code,
         },
     }
+}
+
+/// The provider's name for a request of ours, if it is one that can be written down.
+fn request_name(headers: &HeaderMap) -> Option<Box<str>> {
+    let name = headers.get("x-request-id")?.to_str().ok()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let fits = (1..=128).contains(&name.len()) && name.bytes().all(is_plain);
+    fits.then(|| name.into())
 }
 
 /// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3).

@@ -10,8 +10,12 @@ use utoipa::ToSchema;
 pub enum Code {
     /// The request cannot be understood; `param` names the field.
     BadRequest,
+    /// There is no credential, or it is not good; see `WWW-Authenticate`.
+    Unauthorized,
     /// Pages of this origin may not call.
     OriginNotAllowed,
+    /// The persona is not for the caller's role.
+    PersonaNotAllowed,
     /// Pages may not send this method or header.
     Forbidden,
     /// There is nothing here.
@@ -28,8 +32,10 @@ pub enum Code {
     Misdirected,
     /// No persona has that name.
     UnknownPersona,
-    /// Too many requests from this address; see `Retry-After`.
+    /// Too many requests; `limit` says which limit, `Retry-After` how long to wait.
     RateLimited,
+    /// A quota or the budget of everybody is used up; `limit` says which, `Retry-After` when there is a new one.
+    QuotaExceeded,
     /// This address is blocked for a while; see `Retry-After`.
     Blocked,
     /// The session was refreshed too recently; see `Retry-After`.
@@ -44,6 +50,10 @@ pub enum Code {
     UpstreamUnavailable,
     /// There is more to do than can be done right now; see `Retry-After`.
     Overloaded,
+    /// Use cannot be recorded right now, so nothing is minted; see `Retry-After`.
+    LedgerUnavailable,
+    /// Credentials cannot be verified right now; see `Retry-After`.
+    AuthUnavailable,
     /// The service is about to stop; see `Retry-After`.
     ShuttingDown,
     /// The upstream took too long.
@@ -75,6 +85,16 @@ impl Code {
                 "bad_request",
                 StatusCode::BAD_REQUEST,
                 "The request could not be understood. Check the field named in param, or send an empty body.",
+            ),
+            Self::Unauthorized => row(
+                "unauthorized",
+                StatusCode::UNAUTHORIZED,
+                "Sign in, and send the credential as Authorization: Bearer. If you did, it has expired or is not for this service.",
+            ),
+            Self::PersonaNotAllowed => row(
+                "persona_not_allowed",
+                StatusCode::FORBIDDEN,
+                "This persona is not for your role. Leave it away for the one that is.",
             ),
             Self::OriginNotAllowed => row(
                 "origin_not_allowed",
@@ -124,7 +144,12 @@ impl Code {
             Self::RateLimited => row(
                 "rate_limited",
                 StatusCode::TOO_MANY_REQUESTS,
-                "Too many requests from this address. Wait for as long as Retry-After says.",
+                "Too many requests: limit says under which limit. Wait for as long as Retry-After says.",
+            ),
+            Self::QuotaExceeded => row(
+                "quota_exceeded",
+                StatusCode::TOO_MANY_REQUESTS,
+                "The allowance is used up: limit says which. There is a new one after as long as Retry-After says.",
             ),
             Self::Blocked => row(
                 "blocked",
@@ -161,6 +186,16 @@ impl Code {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "There is too much to do right now. Wait for as long as Retry-After says.",
             ),
+            Self::LedgerUnavailable => row(
+                "ledger_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Use cannot be recorded right now, so nothing was minted. Wait for as long as Retry-After says.",
+            ),
+            Self::AuthUnavailable => row(
+                "auth_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Credentials cannot be verified right now. Wait for as long as Retry-After says.",
+            ),
             Self::ShuttingDown => row(
                 "shutting_down",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -192,6 +227,7 @@ impl Code {
     /// The kind of failure, in the provider's words.
     pub(super) fn kind(self) -> &'static str {
         match self.status() {
+            StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             status if status.is_client_error() => "invalid_request_error",
@@ -222,6 +258,11 @@ mod tests {
     fn a_code_is_written_alike_in_answers_and_in_logs() {
         for code in [
             Code::BadRequest,
+            Code::Unauthorized,
+            Code::PersonaNotAllowed,
+            Code::QuotaExceeded,
+            Code::LedgerUnavailable,
+            Code::AuthUnavailable,
             Code::OriginNotAllowed,
             Code::Forbidden,
             Code::NotFound,

@@ -90,6 +90,7 @@ pub(super) fn caller(request: &Request) -> Option<Caller> {
     Some(Caller {
         address: arrival.address,
         origin: None,
+        identity: None,
         user_agent,
         request_id: arrival.request_id.clone(),
     })

@@ -11,9 +11,10 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::auth::{Authenticator, KeysCondition};
 use crate::broker::{Broker, Condition, Health, Status};
 use crate::clock::millis;
-use crate::config::HealthDetails;
+use crate::config::{AuthMode, HealthDetails};
 use crate::limit::LimitStore;
 use crate::web::layers::arrival::Arrival;
 use crate::web::layers::failure_shape::OwnBody;
@@ -59,6 +60,10 @@ struct Services {
     openai_api: Part,
     rate_limit: Part,
     session_tracking: Part,
+    usage_ledger: Part,
+    /// Only when callers are asked for credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<Part>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -106,6 +111,7 @@ pub async fn health(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
     State(limits): State<Arc<dyn LimitStore>>,
+    State(auth): State<Arc<Authenticator>>,
     Extension(arrival): Extension<Arrival>,
 ) -> Response {
     let counting = if limits.is_exact() {
@@ -113,7 +119,9 @@ pub async fn health(
     } else {
         Condition::Degraded
     };
-    let health = broker.health(counting).await;
+    let asks = face.auth_mode != AuthMode::Off;
+    let identity = asks.then(|| auth.condition().into());
+    let health = broker.health(counting, identity).await;
     let full = match face.health_details {
         HealthDetails::Full => true,
         HealthDetails::Summary => false,
@@ -149,12 +157,18 @@ pub async fn livez() -> Response {
     tag = "health",
     responses(
         (status = 200, description = "Ready.", body = String),
-        (status = 503, description = "About to stop.", body = String),
+        (status = 503, description = "About to stop, or without the keys to verify credentials with.", body = String),
     )
 )]
-pub async fn readyz(State(broker): State<Broker>) -> Response {
+pub async fn readyz(
+    State(broker): State<Broker>,
+    State(face): State<Arc<Face>>,
+    State(auth): State<Arc<Authenticator>>,
+) -> Response {
     if broker.is_draining() {
         quietly((StatusCode::SERVICE_UNAVAILABLE, "draining"))
+    } else if face.auth_mode != AuthMode::Off && !auth.is_ready() {
+        quietly((StatusCode::SERVICE_UNAVAILABLE, "waiting for issuers"))
     } else {
         quietly("ready")
     }
@@ -168,19 +182,19 @@ fn quietly(answer: impl IntoResponse) -> Response {
 }
 
 fn services(health: &Health) -> Services {
+    let part = |condition: Condition| Part {
+        status: condition.into(),
+        latency: None,
+    };
     Services {
         openai_api: Part {
             status: health.upstream.into(),
             latency: health.upstream_latency.map(millis),
         },
-        rate_limit: Part {
-            status: health.limits.into(),
-            latency: None,
-        },
-        session_tracking: Part {
-            status: health.sessions.into(),
-            latency: None,
-        },
+        rate_limit: part(health.limits),
+        session_tracking: part(health.sessions),
+        usage_ledger: part(health.ledger),
+        identity: health.identity.map(part),
     }
 }
 
@@ -210,6 +224,16 @@ impl From<Condition> for PartStatus {
             Condition::Operational => Self::Operational,
             Condition::Degraded => Self::Degraded,
             Condition::Down => Self::Down,
+        }
+    }
+}
+
+impl From<KeysCondition> for Condition {
+    fn from(keys: KeysCondition) -> Self {
+        match keys {
+            KeysCondition::Operational => Self::Operational,
+            KeysCondition::Degraded => Self::Degraded,
+            KeysCondition::Down => Self::Down,
         }
     }
 }
