@@ -1,12 +1,12 @@
 //! Owns the whole: chooses between kinds, puts the rooms together, runs them until told to end.
 
-mod records;
+mod listeners;
+pub mod records;
 mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -17,7 +17,7 @@ use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{Config, Guard, IpBinding, Limits, SessionSettings};
 use crate::domain::{Binding, Bindings, Naming, RefreshRules};
 use crate::ledger::Ledger;
-use crate::limit::{GuardRules, MemoryLimits, Policy, Weights};
+use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy, Weights};
 use crate::store::memory::{Bounds, MemoryStore};
 use crate::telemetry;
 use crate::upstream::Minter;
@@ -28,7 +28,9 @@ use crate::web;
 use crate::web::layers::Onion;
 use crate::web::layers::rate_limit::{IDENTITY, MINTS, MINTS_DAILY};
 use crate::web::listener::{Ending, Listener};
+use crate::web::ops::{self, OpsState};
 use crate::web::state::{AppState, Face};
+pub use listeners::Listeners;
 use upkeep::Upkeep;
 
 /// How urgently the service is to end.
@@ -48,6 +50,7 @@ pub enum Urgency {
 pub struct App {
     state: AppState,
     upkeep: Upkeep,
+    ops: Option<OpsState>,
 }
 
 /// What the world around the service is made of.
@@ -136,7 +139,12 @@ impl App {
             retention: config.ledger.retention,
             probe_interval: config.upstream.probe_interval,
         };
-        Ok(Self { state, upkeep })
+        let ops = config
+            .ops
+            .token
+            .as_ref()
+            .map(|token| OpsState::new(&state, naming, token, guesses(config, &upkeep.clock)));
+        Ok(Self { state, upkeep, ops })
     }
 
     /// Counts again what was used shortly before the start, so that a restart gives nobody a new allowance.
@@ -149,17 +157,33 @@ impl App {
         web::onion(&self.state)
     }
 
+    /// Every path for operators, when there are any.
+    pub fn ops_onion(&self) -> Option<Onion> {
+        self.ops.as_ref().map(ops::onion)
+    }
+
     /// What requests can reach.
     pub const fn state(&self) -> &AppState {
         &self.state
     }
 
-    /// Serves connections from `tcp` until `urgency` rises, and then ends as urgently as it says.
-    pub async fn run(&self, tcp: TcpListener, urgency: watch::Receiver<Urgency>) {
+    /// Serves connections from `listeners` until `urgency` rises, and then ends as urgently as it says.
+    pub async fn run(&self, listeners: Listeners, urgency: watch::Receiver<Urgency>) {
         let ending = Ending::default();
-        let listener = Listener::new(self.onion(), &self.state.face.server, ending.clone());
+        let Listeners { public, ops } = listeners;
+        let server = &self.state.face.server;
+        let listener = Listener::new(self.onion(), server, ending.clone());
+        let operators = self
+            .ops_onion()
+            .zip(ops)
+            .map(|(onion, tcp)| (Listener::new(onion, server, ending.clone()), tcp));
         let served = async {
-            listener.serve(tcp).await;
+            let serve_operators = async {
+                if let Some((listener, tcp)) = operators {
+                    listener.serve(tcp).await;
+                }
+            };
+            tokio::join!(listener.serve(public), serve_operators);
             self.state.broker.finish().await;
             self.upkeep.close().await;
         };
@@ -246,6 +270,23 @@ fn policies(settings: &Limits) -> Vec<Policy> {
         shared(MINTS, settings.mints),
         shared(MINTS_DAILY, settings.mints_daily),
     ]
+}
+
+/// Counts the guesses at the operators' token: ten within ten minutes earn a block of fifteen.
+fn guesses(config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn LimitStore> {
+    let rules = GuardRules {
+        threshold: 10.0,
+        decay: Duration::from_mins(10),
+        block: Duration::from_mins(15),
+        block_max: Duration::from_mins(15),
+        never_block: Vec::new(),
+        capacity: 1024,
+        weights: Weights {
+            forged_credential: 1.0,
+            ..guard(&config.guard).weights
+        },
+    };
+    Arc::new(MemoryLimits::new(Vec::new(), rules, Arc::clone(clock)))
 }
 
 fn guard(settings: &Guard) -> GuardRules {

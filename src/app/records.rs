@@ -19,6 +19,15 @@ pub fn naming(settings: &LedgerSettings) -> Naming {
         })
 }
 
+/// The kind of ledger, for the log.
+pub const fn kind(settings: &LedgerSettings) -> &'static str {
+    match settings.place {
+        LedgerPlace::Memory => "memory",
+        LedgerPlace::Sqlite(_) => "sqlite",
+        LedgerPlace::Postgres(_) => "postgres",
+    }
+}
+
 /// The quotas, with exceptions under the names that records have for them.
 pub(super) fn quotas(settings: &QuotaSettings, naming: &Naming) -> Quotas {
     let accounts = settings.exceptions.iter().map(|exception| {

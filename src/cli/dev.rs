@@ -8,11 +8,12 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use secrecy::SecretString;
 
-use super::serve::{block_on, listen, signals};
+use super::dev_issuer::{DevIssuer, STUDENT, TEACHER};
+use super::serve::{block_on, signals};
 use super::{SettingsFlags, load, local_url, say, with_dot_env};
-use crate::app::App;
-use crate::clock::SystemClock;
-use crate::config::{Config, Loaded, Mode};
+use crate::app::{App, Listeners};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{AuthMode, Config, LedgerPlace, Loaded, Mode};
 use crate::simulator::{Planned, Settings, Simulator};
 use crate::telemetry;
 
@@ -59,12 +60,50 @@ pub(super) fn dev(
         } else {
             Some(simulate(&mut config, asked).await?)
         };
+        let issuer = vouch(&mut config)?;
+        if config.ledger.is_usual {
+            // Trying out leaves nothing behind.
+            config.ledger.place = LedgerPlace::Memory;
+        }
         let app = App::build(&config).await?;
-        let tcp = listen(&config)?;
-        say(&greeting(&config, tcp.local_addr()?, simulator.as_ref()))?;
-        app.run(tcp, urgency).await;
+        let listeners = Listeners::open(&config)?;
+        let address = listeners.public.local_addr()?;
+        say(&greeting(&config, address, simulator.as_ref()))?;
+        if let Some(issuer) = issuer {
+            say(&people(&config, address, &issuer)?)?;
+        }
+        app.run(listeners, urgency).await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// An issuer of our own, unless there is another one.
+fn vouch(config: &mut Config) -> anyhow::Result<Option<DevIssuer>> {
+    if !config.auth.issuers.is_empty() {
+        return Ok(None);
+    }
+    let issuer = DevIssuer::new()?;
+    config.auth.issuers.push(issuer.settings());
+    if config.auth.mode == AuthMode::Off {
+        config.auth.mode = AuthMode::Optional;
+    }
+    Ok(Some(issuer))
+}
+
+/// How to call as somebody.
+fn people(config: &Config, address: SocketAddr, issuer: &DevIssuer) -> anyhow::Result<String> {
+    let url = local_url(address, &config.server.base_path);
+    let now = SystemClock::new().now();
+    let mut text =
+        "  Or as somebody whom the issuer of this run vouches for, until it ends:\n".to_owned();
+    for person in [STUDENT, TEACHER] {
+        let bearer = issuer.credential(person, now)?;
+        text += &format!(
+            "    # {} ({})\n    curl -X POST {url}/token -H 'Authorization: Bearer {bearer}'\n",
+            person.name, person.role
+        );
+    }
+    Ok(text)
 }
 
 async fn simulate(config: &mut Config, asked: &DevFlags) -> anyhow::Result<Simulator> {

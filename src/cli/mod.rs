@@ -2,6 +2,7 @@
 
 mod check;
 mod dev;
+mod dev_issuer;
 mod erase;
 mod healthcheck;
 mod listing;

@@ -27,6 +27,17 @@ pub enum AuthMode {
     Required,
 }
 
+impl AuthMode {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
+    }
+}
+
 /// Somebody who issues credentials: JSON Web Tokens (RFC 7519).
 #[derive(Clone, Debug)]
 pub struct Issuer {
