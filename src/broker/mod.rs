@@ -207,7 +207,7 @@ impl Broker {
     pub async fn end_sessions(&self, account: &Account) -> Result<usize, BrokerError> {
         let parts = &self.0.parts;
         let ended = parts.store.end(Party::Identity(account.key())).await?;
-        let details = json!({ "identity": account.subject, "ended": ended });
+        let details = json!({ "identity": &*account.subject, "ended": ended });
         parts.audit.note(Event::SessionsEnded, details);
         Ok(ended)
     }

@@ -118,11 +118,9 @@ impl Minter for OpenAi {
             answered: self.time_of(&response),
         };
         let upstream_request = request_name(response.headers());
-        let secret = wire::read_secret(&read_capped(response).await?, order, timing)?;
-        Ok(ClientSecret {
-            upstream_request,
-            ..secret
-        })
+        let mut secret = wire::read_secret(&read_capped(response).await?, order, timing)?;
+        secret.upstream_request = upstream_request;
+        Ok(secret)
     }
 
     async fn probe(&self) -> Result<Probe, UpstreamError> {

@@ -81,7 +81,7 @@ impl Arrival {
 }
 
 /// Who sent `request`; its origin is for the origin guard to say.
-pub(super) fn caller(request: &Request) -> Option<Caller> {
+pub(crate) fn caller(request: &Request) -> Option<Caller> {
     let arrival = request.extensions().get::<Arrival>()?;
     let user_agent = request
         .headers()

@@ -22,6 +22,7 @@ use super::error::ApiError;
 use super::layers::{Onion, arrival};
 use super::state::{AppState, Face};
 use crate::audit::Event;
+use crate::broker::Broker;
 use crate::config::{AuthMode, Server};
 use crate::domain::{Naming, Origins};
 use crate::limit::{Decision, LimitStore, Offence};
@@ -36,6 +37,12 @@ pub struct OpsState {
     app: AppState,
     naming: Naming,
     entrance: Arc<Entrance>,
+}
+
+impl FromRef<OpsState> for Broker {
+    fn from_ref(state: &OpsState) -> Self {
+        state.app.broker.clone()
+    }
 }
 
 /// Who may come in.
