@@ -10,11 +10,11 @@ use secrecy::SecretString;
 use super::complaint::nearest;
 use super::source::ReadFile;
 use super::value::Value;
-use super::{Complaint, Mode, Source};
+use super::{Complaint, Mode, Source, quota, tables};
 use crate::domain::{Rate, parse_duration};
 
 /// The settings whose value is never shown. Each has a twin, `…_file`, that names a file with the value.
-const SECRETS: &[&str] = &["upstream.api_key"];
+const SECRETS: &[&str] = &["upstream.api_key", "auth.supabase_jwt_secret"];
 /// What a secret looks like when it is shown.
 const MASK: &str = "***";
 
@@ -24,6 +24,38 @@ pub(super) struct Entry {
     pub(super) default: Value,
     pub(super) value: Value,
     pub(super) source: Source,
+    is_secret: bool,
+}
+
+impl Entry {
+    /// One that stands at its default.
+    pub(super) fn new(name: String, default: Value, source: Source) -> Self {
+        Self {
+            is_secret: SECRETS.contains(&name.as_str()),
+            value: default.clone(),
+            name,
+            default,
+            source,
+        }
+    }
+
+    /// The same, never shown when `is_secret`.
+    pub(super) fn secret(self, is_secret: bool) -> Self {
+        Self { is_secret, ..self }
+    }
+
+    /// The value, fit to be shown.
+    fn shown(&self) -> String {
+        match self.value.shown() {
+            text if self.is_secret && !text.is_empty() => MASK.into(),
+            text => text,
+        }
+    }
+
+    /// True for a field of a list of tables that was not given.
+    fn is_blank(&self) -> bool {
+        self.name.contains('[') && self.value == self.default
+    }
 }
 
 /// All settings, while they are read. A mistake is noted and replaced by something harmless, so that reading goes on
@@ -60,6 +92,19 @@ impl Settings {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entry(name).is_some()
+    }
+
+    /// Makes a setting of one that `config/default.toml` cannot know: behind the others of its section.
+    pub(super) fn add(&mut self, entry: Entry) {
+        let section = entry.name.split_inclusive('.').next().unwrap_or_default();
+        let mut entries = self.entries.iter();
+        let last = entries.rposition(|known| known.name.starts_with(section));
+        let place = last.map_or(self.entries.len(), |last| last + 1);
+        self.entries.insert(place, entry);
+    }
+
     /// Puts `value`, once it is of the right kind, in place of what `name` stood at.
     pub(super) fn set(&mut self, name: &str, value: Result<Value, &'static str>, source: Source) {
         let value = match value {
@@ -74,6 +119,9 @@ impl Settings {
 
     /// Refuses a name that no setting has.
     pub(super) fn refuse_unknown(&mut self, name: &str, source: &Source) {
+        if let Some(help) = tables::help(name).or_else(|| quota::help(name)) {
+            return self.complain_of(name, source, help);
+        }
         let known = self.entries.iter().map(|entry| entry.name.as_str());
         let message = match nearest(name, known) {
             close if close.starts_with(&format!("{name}.")) => {
@@ -86,14 +134,9 @@ impl Settings {
 
     /// Each setting's name, value fit to be shown, and source, in the order of `config/default.toml`.
     pub(super) fn shown(&self) -> Vec<(String, String, Source)> {
-        let shown = self.entries.iter().map(|entry| {
-            let value = match entry.value.shown() {
-                text if SECRETS.contains(&entry.name.as_str()) && !text.is_empty() => MASK.into(),
-                text => text,
-            };
-            (entry.name.clone(), value, entry.source.clone())
-        });
-        shown.collect()
+        let told = self.entries.iter().filter(|entry| !entry.is_blank());
+        told.map(|entry| (entry.name.clone(), entry.shown(), entry.source.clone()))
+            .collect()
     }
 
     // --- mistakes
@@ -217,14 +260,19 @@ impl Settings {
         matches!(value, Some(Value::Flag(true)))
     }
 
+    pub(super) fn whole(&self, name: &str) -> Option<i64> {
+        match self.entry(name).map(|entry| &entry.value) {
+            Some(Value::Whole(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
     pub(super) fn number<T>(&mut self, name: &str, range: RangeInclusive<i64>) -> T
     where
         T: TryFrom<i64> + Default,
     {
-        let given = match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::Whole(number)) if range.contains(number) => T::try_from(*number).ok(),
-            _ => None,
-        };
+        let fits = self.whole(name).filter(|number| range.contains(number));
+        let given = fits.and_then(|number| T::try_from(number).ok());
         given.unwrap_or_else(|| {
             let (least, most) = range.into_inner();
             self.complain(name, format_args!("must be between {least} and {most}"));
