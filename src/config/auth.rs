@@ -5,6 +5,19 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
+use super::settings::Settings;
+use super::tables::Table;
+use super::{Mode, issuers, presets};
+use crate::domain::Origins;
+
+const MODE: &str = "auth.mode";
+
+const MODES: &[(&str, AuthMode)] = &[
+    ("off", AuthMode::Off),
+    ("optional", AuthMode::Optional),
+    ("required", AuthMode::Required),
+];
+
 /// Who is believed to say whom a caller acts for.
 #[derive(Clone, Debug)]
 pub struct Auth {
@@ -101,4 +114,45 @@ pub enum Algorithm {
     Es256,
     Es384,
     EdDsa,
+}
+
+impl Auth {
+    /// Reads the section; the pages of `origins` are who may show credentials of some presets.
+    pub(super) fn read(settings: &mut Settings, origins: &Origins) -> Option<Self> {
+        let mode = settings.choice(MODE, MODES);
+        let default_role = settings.optional("auth.default_role", role);
+        let mut issuers = presets::read(settings, origins);
+        let tables = Table::all(settings, issuers::LIST);
+        for table in &tables {
+            issuers.extend(issuers::read(settings, table));
+        }
+        let mode = mode?;
+        let is_off = mode == AuthMode::Off;
+        if is_off && !issuers.is_empty() {
+            settings.warn(
+                MODE,
+                "is off: the issuers are there, but nobody is asked for a credential; set required or optional",
+            );
+        }
+        // One that is written and wrong is complained of already.
+        let has_issuer = !issuers.is_empty() || !tables.is_empty() || presets::are_given(settings);
+        settings.require(
+            &[MODE, issuers::LIST],
+            is_off || has_issuer || settings.mode == Mode::Dev,
+            "needs somebody who issues credentials: set auth.supabase_url, auth.auth0_domain, auth.firebase_project or \
+             auth.clerk_domain, or write [[auth.issuers]] with issuer, audience, jwks_url and algorithms",
+        );
+        Some(Self {
+            mode,
+            issuers,
+            default_role,
+        })
+    }
+}
+
+fn role(text: &str) -> Result<Box<str>, &'static str> {
+    let is_word = text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_word
+        .then(|| text.into())
+        .ok_or("must be one word of plain letters, digits and signs")
 }

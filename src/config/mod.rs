@@ -11,6 +11,7 @@ mod document;
 mod environment;
 mod guard;
 mod health;
+mod issuers;
 mod layers;
 mod ledger;
 mod limits;
@@ -18,11 +19,14 @@ mod log;
 mod networks;
 mod ops;
 mod personas;
+mod presets;
 mod quota;
+mod secrets;
 mod server;
 mod session;
 mod settings;
 mod source;
+mod tables;
 mod upstream;
 mod value;
 
@@ -64,12 +68,16 @@ pub struct Config {
     pub server: Server,
     /// Which web pages may call.
     pub cors: Cors,
+    /// Who is believed to say whom a caller acts for.
+    pub auth: Auth,
     /// How often an address may ask.
     pub limits: Limits,
     /// When an address is blocked.
     pub guard: Guard,
     /// What bounds a session.
     pub session: SessionSettings,
+    /// What identities may use in a month.
+    pub quota: QuotaSettings,
     /// How the provider is reached.
     pub upstream: Upstream,
     /// The presets callers pick from.
@@ -143,9 +151,11 @@ impl Config {
     fn read(settings: &mut Settings) -> Option<Self> {
         let server = Server::read(settings);
         let cors = Cors::read(settings);
+        let auth = Auth::read(settings, &cors.allowed_origins);
         let limits = Limits::read(settings);
         let guard = Guard::read(settings);
         let session = SessionSettings::read(settings);
+        let quota = QuotaSettings::read(settings);
         let upstream = Upstream::read(settings);
         let personas = personas::read(settings);
         let ledger = LedgerSettings::read(settings);
@@ -156,9 +166,11 @@ impl Config {
         Some(Self {
             server: server?,
             cors,
+            auth: auth?,
             limits,
             guard,
             session: session?,
+            quota,
             upstream: upstream?,
             personas: personas?,
             ledger: ledger?,
@@ -176,6 +188,13 @@ impl Config {
                 "server.drain_timeout",
                 "is shorter than one mint may take (upstream.max_wait and upstream.timeout): \
                  a drain may cut callers off",
+            );
+        }
+        let is_public = !self.server.listen.ip().is_loopback();
+        if settings.mode == Mode::Serve && is_public && self.auth.mode == AuthMode::Off {
+            settings.warn(
+                "auth.mode",
+                "is off and the address is public: anybody who knows it may mint, for your money, as often as the limits let",
             );
         }
     }

@@ -1,6 +1,7 @@
 //! The settings as operators meet them: sources, refusals, examples.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test that cannot go on should say where"
 )]
 
@@ -10,7 +11,9 @@ use std::path::Path;
 use token_broker::config::{Config, Loaded, Mode, SettingsFile, Sources};
 
 mod example;
+mod issuers;
 mod loaded;
+mod quotas;
 mod refused;
 mod sources;
 
@@ -28,6 +31,9 @@ fn read(path: &Path) -> Result<String, Error> {
         "empty" => Ok("\n".into()),
         "no-certificate" => Ok(CANARY.into()),
         "certificate" => Ok("-----BEGIN CERTIFICATE-----\n".into()),
+        "hmac" => Ok(format!("{LONG_SECRET}\n")),
+        "public.pem" => Ok(PUBLIC_KEY.into()),
+        "private.pem" => Ok(PUBLIC_KEY.replace("PUBLIC", "PRIVATE") + CANARY),
         "locked" => Err(ErrorKind::PermissionDenied.into()),
         "broken.toml" => Ok(format!("[default]\npublic = true\nkey = \"{CANARY}\n")),
         "long.toml" => Ok(instructions_of(32 * 1024 + 1)),
@@ -37,6 +43,10 @@ fn read(path: &Path) -> Result<String, Error> {
         _ => Err(ErrorKind::NotFound.into()),
     }
 }
+
+/// As long as a secret must be.
+const LONG_SECRET: &str = "canary7f3a-canary7f3a-canary7f3a";
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
 
 fn instructions_of(bytes: usize) -> String {
     let instructions = CANARY.repeat(bytes)[..bytes].to_owned();
@@ -84,6 +94,14 @@ fn sources(environment: &[(&str, &str)]) -> Sources {
         environment: pairs(environment),
         read,
         ..Sources::default()
+    }
+}
+
+/// What is required and good, and a settings file of this text.
+fn good_and_file(text: &str) -> Sources {
+    Sources {
+        file: Some(file(text)),
+        ..good_and(&[])
     }
 }
 
