@@ -1,17 +1,46 @@
 //! Owns the contract of authentication: whom a credential stands for.
 
+mod algorithm;
+mod claims;
+mod compact;
+mod http;
+mod json;
+mod jwk;
+mod jwks;
+mod keys;
+mod lookup;
+mod profile;
+mod recent;
+mod trust;
+
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio_util::task::TaskTracker;
 
-use crate::clock::Clock;
+pub use self::http::FetchError;
+
+use self::compact::Compact;
+use self::http::Http;
+use self::jwks::{Means, land};
+use self::lookup::About;
+use self::profile::Profile;
+use self::recent::{Print, Recent};
+use self::trust::{Trust, Verified};
+use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::Auth;
-use crate::domain::{Identity, Naming};
+use crate::domain::{Account, Identity, Naming};
 
 /// Longest credential that is looked at.
 const LONGEST: usize = 8 * 1024;
+/// Longest time that a credential is believed without being verified again.
+const BELIEVED: Duration = Duration::from_mins(1);
+/// Most credentials that are believed at the same time.
+const ROOM: usize = 16_384;
 
 /// What a caller shows us: a JSON Web Token in its compact form. Hides itself.
 #[derive(Clone, Debug)]
@@ -57,7 +86,7 @@ pub enum AuthError {
 }
 
 /// Whether an issuer's keys are at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeysCondition {
     /// All of them, and fresh.
     Operational,
@@ -67,23 +96,11 @@ pub enum KeysCondition {
     Down,
 }
 
-/// Says whom credentials stand for.
-pub struct Authenticator {
-    naming: Naming,
-    clock: Arc<dyn Clock>,
-}
-
-impl fmt::Debug for Authenticator {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Authenticator")
-    }
-}
-
 /// What the authenticator cannot be made of.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The keys in the settings are not keys.
-    #[error("the keys of issuer {issuer} cannot be used: {why}")]
+    /// The settings of an issuer contradict each other, or its keys are not keys.
+    #[error("issuer {issuer} cannot be used: {why}")]
     Keys {
         /// Whose.
         issuer: String,
@@ -95,35 +112,217 @@ pub enum SetupError {
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Says whom credentials stand for.
+pub struct Authenticator {
+    trusts: Vec<Trust>,
+    default_role: Option<Box<str>>,
+    naming: Naming,
+    clock: Arc<dyn Clock>,
+    believed: Recent<Arc<Belief>>,
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Authenticator")
+    }
+}
+
+/// A credential that was verified a moment ago.
+struct Belief {
+    /// Which entry of the settings it was verified by, and with which keys of it: others may not have the key.
+    trust: usize,
+    generation: u64,
+    until: Tick,
+    ends: Timestamp,
+    subject: Box<str>,
+    /// What its claims say. The default role is not among that while a look-up may know better.
+    identity: Arc<Identity>,
+    asks: bool,
+}
+
 impl Authenticator {
-    /// One that believes the issuers of `settings`, and calls identities as `naming` says. Asks nobody yet.
+    /// One that believes the issuers of `settings`, calls identities as `naming` says, and also believes the
+    /// certificates in `ca_file` on issuers' hosts. Asks nobody yet.
     pub fn new(
-        _: &Auth,
+        settings: &Auth,
         naming: Naming,
         clock: Arc<dyn Clock>,
-        _: Option<&std::path::Path>,
+        ca_file: Option<&Path>,
     ) -> Result<Self, SetupError> {
-        Ok(Self { naming, clock })
+        // The library panics at first use when it must choose between two; a second installation changes nothing.
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        let means = Means {
+            http: Arc::new(Http::new(ca_file)?),
+            clock: Arc::clone(&clock),
+            tasks: TaskTracker::new(),
+        };
+        let trusts = settings.issuers.iter();
+        let trusts: Result<_, _> = trusts.map(|rules| Trust::new(rules, &means)).collect();
+        Ok(Self {
+            trusts: trusts?,
+            default_role: settings.default_role.clone(),
+            naming,
+            clock,
+            believed: Recent::with_room_for(ROOM),
+        })
     }
 
-    /// Whom `credential` stands for.
+    /// Whom `credential` stands for. Cancel-safe.
     pub async fn authenticate(&self, credential: &Credential) -> Result<Arc<Identity>, AuthError> {
-        let _ = (credential.expose(), &self.naming, self.clock.tick());
-        Err(AuthError::Unavailable {
-            retry_after: Duration::from_secs(1),
-        })
+        let print = Print::of(credential.expose());
+        let belief = self.belief(credential, print).await?;
+        let trust = &self.trusts[belief.trust];
+        let Some(lookup) = trust.lookup.as_ref().filter(|_| belief.asks) else {
+            return Ok(Arc::clone(&belief.identity));
+        };
+        let about = About {
+            issuer: &trust.rules.issuer,
+            subject: &belief.subject,
+            credential,
+            print,
+        };
+        let asked = lookup.profile(about).await;
+        let claimed = Profile {
+            role: belief.identity.role.clone(),
+            name: belief.identity.name.clone(),
+        };
+        let account = belief.identity.account.clone();
+        Ok(Arc::new(self.identity(account, claimed.or(asked))))
+    }
+
+    /// What is believed of `credential`: for a minute, and never longer than it is good or its key is there.
+    async fn belief(
+        &self,
+        credential: &Credential,
+        print: Print,
+    ) -> Result<Arc<Belief>, AuthError> {
+        let believed = self.believed.get(print);
+        if let Some(belief) = believed.filter(|belief| self.is_current(belief)) {
+            return Ok(belief);
+        }
+        let belief = Arc::new(self.verify(credential).await?);
+        self.believed.insert(print, Arc::clone(&belief));
+        Ok(belief)
+    }
+
+    fn is_current(&self, belief: &Belief) -> bool {
+        self.clock.tick() < belief.until
+            && self.clock.now() < belief.ends
+            && self.trusts[belief.trust].generation() == Some(belief.generation)
+    }
+
+    async fn verify(&self, credential: &Credential) -> Result<Belief, AuthError> {
+        let token = Compact::read(credential.expose())?;
+        let issuer = claims::issuer(&token.claims)?;
+        let is_theirs = |(_, trust): &(usize, &Trust)| *trust.rules.issuer == *issuer;
+        let theirs: Vec<_> = self.trusts.iter().enumerate().filter(is_theirs).collect();
+        if theirs.is_empty() {
+            return Err(AuthError::Rejected("its issuer is not known"));
+        }
+        let mut worst = AuthError::Forged("its algorithm is not one of its issuer's");
+        let Some(algorithm) = token.algorithm else {
+            return Err(worst);
+        };
+        for (nth, trust) in theirs {
+            if !trust.rules.algorithms.contains(&algorithm) {
+                continue;
+            }
+            match trust.verify(&token, algorithm, self.clock.now()).await {
+                Ok(verified) => return Ok(self.learn(nth, &token.claims, verified)),
+                Err(error) => worst = excuse(worst, error),
+            }
+        }
+        Err(worst)
+    }
+
+    fn learn(&self, nth: usize, claims: &Value, verified: Verified) -> Belief {
+        let (trust, found) = (&self.trusts[nth], verified.found);
+        let claimed = Profile {
+            role: profile::role(claims, trust.rules.role_pointer.as_deref()),
+            name: profile::name(claims, trust.rules.name_pointer.as_deref()),
+        };
+        let account = self.naming.account(&trust.rules.issuer, &found.subject);
+        let lookup = trust.lookup.as_ref();
+        let asks = lookup.is_some_and(|lookup| lookup.completes(&claimed));
+        let identity = if asks {
+            unfinished(account, claimed)
+        } else {
+            self.identity(account, claimed)
+        };
+        Belief {
+            trust: nth,
+            generation: verified.generation,
+            until: self.clock.tick().plus(BELIEVED),
+            ends: found.ends,
+            subject: found.subject,
+            identity: Arc::new(identity),
+            asks,
+        }
+    }
+
+    fn identity(&self, account: Account, mut profile: Profile) -> Identity {
+        profile.role = profile.role.or_else(|| self.default_role.clone());
+        unfinished(account, profile)
     }
 
     /// Whether the keys of all issuers are at hand.
     pub fn condition(&self) -> KeysCondition {
-        KeysCondition::Down
+        let conditions = self.trusts.iter().map(Trust::condition);
+        conditions.max().unwrap_or(KeysCondition::Operational)
     }
 
     /// True once at least one issuer's keys were there, or none need to be fetched.
     pub fn is_ready(&self) -> bool {
-        false
+        let has_keys = |trust: &Trust| trust.condition() != KeysCondition::Down;
+        self.trusts.is_empty() || self.trusts.iter().any(has_keys)
     }
 
-    /// Fetches keys that are missing or about to be stale. Called once in a while, off the request path.
-    pub async fn keep_fresh(&self) {}
+    /// Fetches keys that are missing or about to be stale. To be called about once a second, off the request path: it
+    /// does nothing unless something is due, which is at most every 30 seconds. Cancel-safe: what was begun goes on.
+    pub async fn keep_fresh(&self) {
+        let published = self.trusts.iter().filter_map(Trust::published);
+        let begun: Vec<_> = published.map(jwks::Jwks::keep_fresh).collect();
+        for landing in begun {
+            land(landing).await;
+        }
+    }
+
+    /// Fetches the keys of all issuers now, one after the other: how many of each can be used.
+    pub async fn check_issuers(&self) -> Vec<(Arc<str>, Result<usize, FetchError>)> {
+        let mut checked = Vec::with_capacity(self.trusts.len());
+        for trust in &self.trusts {
+            checked.push((Arc::clone(&trust.rules.issuer), trust.check().await));
+        }
+        checked
+    }
+
+    /// How many look-ups failed since the start. Their identities had the default role.
+    pub fn failed_lookups(&self) -> u64 {
+        let lookups = self.trusts.iter().filter_map(|trust| trust.lookup.as_ref());
+        lookups.map(lookup::LookUp::failed).sum()
+    }
+}
+
+fn unfinished(account: Account, profile: Profile) -> Identity {
+    Identity {
+        key: account.key(),
+        account,
+        role: profile.role,
+        name: profile.name,
+    }
+}
+
+/// The error that speaks better of the caller: with several entries for one issuer, one of them knows it best.
+fn excuse(one: AuthError, other: AuthError) -> AuthError {
+    let rank = |error: &AuthError| match error {
+        AuthError::Malformed => 0,
+        AuthError::Forged(_) => 1,
+        AuthError::Rejected(_) => 2,
+        AuthError::Unavailable { .. } => 3,
+    };
+    if rank(&other) >= rank(&one) {
+        other
+    } else {
+        one
+    }
 }
