@@ -1,7 +1,6 @@
 //! Owns `usage`: what was used, as tables for people, as JSON or CSV for programs.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
@@ -73,10 +72,9 @@ pub(super) fn usage(
     ensure!(ago.is_ok(), "--since must be a duration, like 24h or 7d");
     // Neither an API key nor origins are needed to read what was used.
     let config = load(Mode::Dev, flags, environment)?.config;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let since = clock.now().minus(ago.unwrap_or_default());
+    let since = SystemClock::new().now().minus(ago.unwrap_or_default());
     let reports = block_on(async {
-        let ledger = records::open_for_reading(&config.ledger, clock).await?;
+        let ledger = records::open_for_reading(&config.ledger).await?;
         let reports = read(&*ledger, since, asked).await;
         ledger.close().await;
         reports

@@ -15,8 +15,7 @@ use token_broker::app::{App, World};
 use token_broker::clock::{Clock, ManualClock, Timestamp};
 use token_broker::config::{Config, Mode, SettingsFile, Sources};
 use token_broker::domain::{ClientSecret, UpstreamSession};
-use token_broker::ledger::Ledger;
-use token_broker::ledger::memory::MemoryLedger;
+use token_broker::ledger::{Ledger, MemoryLedger};
 use token_broker::upstream::{MintOrder, Minter, Probe, UpstreamError};
 use token_broker::web::layers::Onion;
 use token_broker::web::layers::arrival::Peer;
@@ -49,7 +48,7 @@ impl TestApp {
     /// With this settings file, and these settings over it.
     pub fn of(file: &str, settings: &[(&str, &str)]) -> Self {
         let clock = Arc::new(ManualClock::at(START));
-        let ledger = MemoryLedger::new(Arc::<ManualClock>::clone(&clock));
+        let ledger = MemoryLedger::new(100_000);
         Self::over(Arc::new(ledger), clock, (file, settings))
     }
 

@@ -8,9 +8,8 @@ use axum::http::StatusCode;
 use serde_json::json;
 use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::domain::{Account, Intent, Settlement};
-use token_broker::ledger::memory::MemoryLedger;
 use token_broker::ledger::{
-    By, Ledger, LedgerCondition, LedgerError, Recent, ReserveError, UsageQuery, UsageRow,
+    By, Ledger, LedgerCondition, LedgerError, MemoryLedger, Recent, ReserveError, UsageQuery, UsageRow,
 };
 use token_broker::upstream::UpstreamError;
 
@@ -86,7 +85,7 @@ impl Ledger for Fragile {
 fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
     let clock = Arc::new(ManualClock::at(START));
     let ledger = Arc::new(Fragile {
-        inner: MemoryLedger::new(Arc::<ManualClock>::clone(&clock)),
+        inner: MemoryLedger::new(100_000),
         reserves: AtomicBool::new(false),
         settles: AtomicBool::new(false),
     });
