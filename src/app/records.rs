@@ -83,8 +83,12 @@ pub async fn open(
 pub async fn open_for_reading(settings: &LedgerSettings) -> anyhow::Result<Arc<dyn Ledger>> {
     let timeout = settings.timeout;
     let opened = match &settings.place {
-        LedgerPlace::Memory => bail!("{OF_A_RUN}: ask the running broker for /usage (see ops.token)"),
-        LedgerPlace::Sqlite(path) => sqlite::open_for_reading(path, timeout).await.context(FILE)?,
+        LedgerPlace::Memory => {
+            bail!("{OF_A_RUN}: ask the running broker for /usage (see ops.token)")
+        }
+        LedgerPlace::Sqlite(path) => sqlite::open_for_reading(path, timeout)
+            .await
+            .context(FILE)?,
         LedgerPlace::Postgres(url) => {
             let opened = postgres::open_for_reading(url.expose_secret(), timeout).await;
             opened.context(SERVER)?
@@ -132,5 +136,7 @@ pub async fn migrate(settings: &LedgerSettings) -> anyhow::Result<String> {
 
 fn writable(path: &Path) -> String {
     let path = path.display();
-    format!("{FILE} (a file in a directory that the broker may write, like {path}; or memory, to try out)")
+    format!(
+        "{FILE} (a file in a directory that the broker may write, like {path}; or memory, to try out)"
+    )
 }

@@ -248,6 +248,12 @@ impl Answer {
             .unwrap_or_else(|| panic!("no code in {}", self.text))
     }
 
+    /// The body, without what is different for every request.
+    pub fn anonymised(&self) -> String {
+        let id = self.json["error"]["request_id"].as_str().unwrap();
+        self.text.replace(id, "req_…")
+    }
+
     pub fn retry_after(&self) -> u64 {
         self.header("retry-after").unwrap().parse().unwrap()
     }

@@ -46,12 +46,7 @@ async fn every_kind_of_bad_credential_is_answered_alike() {
     ];
     let mut texts = Vec::new();
     for credential in &bad {
-        let answer = test
-            .post("/token")
-            .bearer(credential)
-            .header("x-request-id", "same")
-            .send()
-            .await;
+        let answer = test.post("/token").bearer(credential).send().await;
         answer.is(401, "unauthorized");
         let refusal = "Bearer realm=\"token-broker\", error=\"invalid_token\"";
         assert_eq!(
@@ -59,7 +54,7 @@ async fn every_kind_of_bad_credential_is_answered_alike() {
             Some(refusal),
             "{credential}"
         );
-        texts.push(answer.text);
+        texts.push(answer.anonymised());
     }
     texts.dedup();
     assert_eq!(texts.len(), 1, "{texts:?}");

@@ -21,8 +21,6 @@ mod identity;
 mod input;
 mod ops;
 mod people;
-mod people;
-mod quota;
 mod quota;
 mod rate_limit;
 mod records;

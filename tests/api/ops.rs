@@ -40,24 +40,17 @@ async fn without_the_token_every_path_answers_alike() {
     let onion = test.app.ops_onion().unwrap();
     let mut texts = Vec::new();
     for path in ["/usage", "/sessions/end", "/nothing"] {
-        let call = test
-            .get(path)
-            .through(onion.clone())
-            .header("x-request-id", "same");
+        let call = test.get(path).through(onion.clone());
         let answer = call.send().await;
-        texts.push((answer.status, answer.text));
+        texts.push((answer.status, answer.anonymised()));
     }
-    let guess = test
-        .get("/usage")
-        .through(onion)
-        .bearer("a-guess")
-        .header("x-request-id", "same");
+    let guess = test.get("/usage").through(onion).bearer("a-guess");
     let guess = guess.send().await;
     assert_eq!(
         guess.header("www-authenticate"),
         Some("Bearer realm=\"operators\"")
     );
-    texts.push((guess.status, guess.text));
+    texts.push((guess.status, guess.anonymised()));
     texts.dedup();
     assert_eq!(texts.len(), 1, "{texts:?}");
     assert_eq!(texts[0].0, StatusCode::UNAUTHORIZED);

@@ -7,7 +7,7 @@ use token_broker::clock::{Clock, ManualClock};
 use token_broker::upstream::UpstreamError;
 
 use crate::harness::{Answer, TestApp};
-use crate::people::{REQUIRED, optional, student, teacher};
+use crate::people::{REQUIRED, claims, optional, sign, student, teacher};
 
 /// A window for addresses that nobody reaches.
 const WIDE: [(&str, &str); 2] = [
@@ -137,16 +137,20 @@ sessions_per_month = 3
 #[tokio::test]
 async fn a_quota_begins_anew_with_the_utc_month_and_says_when() {
     let test = TestApp::of(&file("[quota.student]\nsessions_per_month = 1"), &WIDE);
-    let ana = student("ana");
-    assert_eq!(open(&test, &ana).await.status, StatusCode::OK);
-    let refused = open(&test, &ana).await;
+    let ana = || {
+        let mut claims = claims("ana", "student");
+        claims["iat"] = test.clock.now().as_seconds().into();
+        sign(&claims)
+    };
+    assert_eq!(open(&test, &ana()).await.status, StatusCode::OK);
+    let refused = open(&test, &ana()).await;
     // The clock stands at the beginning of January.
     assert_eq!(refused.retry_after(), 31 * 24 * 3600);
     test.advance(31 * 24 * 3600 - 1);
-    open(&test, &ana).await.is(429, "quota_exceeded");
+    open(&test, &ana()).await.is(429, "quota_exceeded");
     test.advance(1);
-    assert_eq!(open(&test, &ana).await.status, StatusCode::OK);
-    open(&test, &ana).await.is(429, "quota_exceeded");
+    assert_eq!(open(&test, &ana()).await.status, StatusCode::OK);
+    open(&test, &ana()).await.is(429, "quota_exceeded");
 }
 
 #[tokio::test]

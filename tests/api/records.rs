@@ -9,7 +9,8 @@ use serde_json::json;
 use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::domain::{Account, Intent, Settlement};
 use token_broker::ledger::{
-    By, Ledger, LedgerCondition, LedgerError, MemoryLedger, Recent, ReserveError, UsageQuery, UsageRow,
+    By, Ledger, LedgerCondition, LedgerError, MemoryLedger, Recent, ReserveError, UsageQuery,
+    UsageRow,
 };
 use token_broker::upstream::UpstreamError;
 
