@@ -1,10 +1,29 @@
 //! Owns the contract of ledgers: the append-only record of use, and the quotas that are counted with it.
 
+mod database;
+pub mod memory;
+mod opening;
+mod page;
+mod plan;
+pub mod postgres;
+mod queue;
+mod reports;
+mod sql;
+pub mod sqlite;
+mod state;
+mod statements;
+mod transaction;
+mod writer;
+
 use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::domain::{Account, Intent, Kind, Settlement};
+
+pub use memory::MemoryLedger;
+pub use opening::OpenError;
+pub use sql::SqlLedger;
 
 /// Why a place was not reserved.
 #[derive(Debug, thiserror::Error)]
