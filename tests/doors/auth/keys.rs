@@ -50,9 +50,9 @@ impl Signer {
     fn ec(
         kid: &'static str,
         algorithm: &'static str,
-        kind: &'static EcdsaSigningAlgorithm,
+        curve: &'static EcdsaSigningAlgorithm,
     ) -> Self {
-        let key = Kind::Ec(EcdsaKeyPair::generate(kind).unwrap());
+        let key = Kind::Ec(EcdsaKeyPair::generate(curve).unwrap());
         Self {
             kid,
             algorithm,

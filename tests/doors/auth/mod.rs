@@ -1,6 +1,8 @@
 //! Who callers are: credentials good and forged, issuers well and ill.
 
 mod forged;
+mod forged_form;
+mod forged_words;
 mod host;
 mod jwks;
 mod keys;

@@ -129,11 +129,7 @@ async fn a_hundred_thousand_unknown_keys_in_a_minute_cost_three_fetches_and_nobo
         door.clock.advance(Duration::from_millis(60));
     }
     times.sort_unstable();
-    let (p50, p99) = (times[500], times[990]);
-    eprintln!(
-        "verified amid the flood: p50 {p50:?}, p99 {p99:?}, {} fetches",
-        host.asked() - before
-    );
+    let p99 = times[990];
     assert!(host.asked() - before <= 3, "{}", host.asked() - before);
     assert!(p99 < Duration::from_millis(100), "{p99:?}");
 }
