@@ -219,20 +219,21 @@ impl Authenticator {
         if theirs.is_empty() {
             return Err(AuthError::Rejected("its issuer is not known"));
         }
-        let mut worst = AuthError::Forged("its algorithm is not one of its issuer's");
+        let not_theirs = AuthError::Forged("its algorithm is not one of its issuer's");
         let Some(algorithm) = token.algorithm else {
-            return Err(worst);
+            return Err(not_theirs);
         };
+        let mut refused = None;
         for (nth, trust) in theirs {
             if !trust.rules.algorithms.contains(&algorithm) {
                 continue;
             }
             match trust.verify(&token, algorithm, self.clock.now()).await {
                 Ok(verified) => return Ok(self.learn(nth, &token.claims, verified)),
-                Err(error) => worst = excuse(worst, error),
+                Err(error) => refused = Some(excuse(refused, error)),
             }
         }
-        Err(worst)
+        Err(refused.unwrap_or(not_theirs))
     }
 
     fn learn(&self, nth: usize, claims: &Value, verified: Verified) -> Belief {
@@ -313,16 +314,12 @@ fn unfinished(account: Account, profile: Profile) -> Identity {
 }
 
 /// The error that speaks better of the caller: with several entries for one issuer, one of them knows it best.
-fn excuse(one: AuthError, other: AuthError) -> AuthError {
+fn excuse(one: Option<AuthError>, other: AuthError) -> AuthError {
     let rank = |error: &AuthError| match error {
         AuthError::Malformed => 0,
         AuthError::Forged(_) => 1,
         AuthError::Rejected(_) => 2,
         AuthError::Unavailable { .. } => 3,
     };
-    if rank(&other) >= rank(&one) {
-        other
-    } else {
-        one
-    }
+    one.filter(|one| rank(one) > rank(&other)).unwrap_or(other)
 }
