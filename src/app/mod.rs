@@ -177,7 +177,7 @@ impl App {
             .ops_onion()
             .zip(ops)
             .map(|(onion, tcp)| (Listener::new(onion, server, ending.clone()), tcp));
-        let served = async {
+        let all_work = async {
             let serve_operators = async {
                 if let Some((listener, tcp)) = operators {
                     listener.serve(tcp).await;
@@ -188,7 +188,7 @@ impl App {
             self.upkeep.close().await;
         };
         tokio::select! {
-            () = served => tracing::info!("all work has ended"),
+            () = all_work => tracing::info!("all work has ended"),
             () = self.end(urgency, ending) => {}
             () = self.upkeep.run(&self.state) => {}
         }

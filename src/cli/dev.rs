@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use secrecy::SecretString;
 
-use super::dev_issuer::{DevIssuer, STUDENT, TEACHER};
+use super::dev_issuer::{DevIssuer, Person, STUDENT, TEACHER};
 use super::serve::{block_on, signals};
 use super::{SettingsFlags, load, local_url, say, with_dot_env};
 use crate::app::{App, Listeners};
@@ -72,6 +72,9 @@ pub(super) fn dev(
         if let Some(issuer) = issuer {
             say(&people(&config, address, &issuer)?)?;
         }
+        say(
+            "  For development on this machine only: any page on localhost may call. Ctrl-C ends it.\n",
+        )?;
         app.run(listeners, urgency).await;
         Ok(ExitCode::SUCCESS)
     })
@@ -94,16 +97,17 @@ fn vouch(config: &mut Config) -> anyhow::Result<Option<DevIssuer>> {
 fn people(config: &Config, address: SocketAddr, issuer: &DevIssuer) -> anyhow::Result<String> {
     let url = local_url(address, &config.server.base_path);
     let now = SystemClock::new().now();
-    let mut text =
-        "  Or as somebody whom the issuer of this run vouches for, until it ends:\n".to_owned();
-    for person in [STUDENT, TEACHER] {
+    let line = |person: Person| {
         let bearer = issuer.credential(person, now)?;
-        text += &format!(
-            "    # {} ({})\n    curl -X POST {url}/token -H 'Authorization: Bearer {bearer}'\n",
-            person.name, person.role
-        );
-    }
-    Ok(text)
+        let Person { name, role, .. } = person;
+        anyhow::Ok(format!(
+            "    # {name} ({role})\n    curl -X POST {url}/token -H 'Authorization: Bearer {bearer}'\n"
+        ))
+    };
+    let (student, teacher) = (line(STUDENT)?, line(TEACHER)?);
+    Ok(format!(
+        "  Or as somebody whom the issuer of this run vouches for, until it ends:\n{student}{teacher}"
+    ))
 }
 
 async fn simulate(config: &mut Config, asked: &DevFlags) -> anyhow::Result<Simulator> {
@@ -143,7 +147,6 @@ fn greeting(config: &Config, address: SocketAddr, simulator: Option<&Simulator>)
         )
     });
     format!(
-        "\n  The broker listens on {url}\n  and mints from {upstream}.\n\n  Get a client secret:\n    curl -X POST {url}/token\n{faults}\n  \
-         For development on this machine only: any page on localhost may call. Ctrl-C ends it.\n"
+        "\n  The broker listens on {url}\n  and mints from {upstream}.\n\n  Get a client secret:\n    curl -X POST {url}/token\n{faults}"
     )
 }

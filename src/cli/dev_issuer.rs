@@ -27,18 +27,18 @@ pub(super) struct DevIssuer {
 
 /// Somebody to try the broker as.
 #[derive(Clone, Copy)]
-pub(super) struct Persona {
+pub(super) struct Person {
     pub(super) subject: &'static str,
     pub(super) role: &'static str,
     pub(super) name: &'static str,
 }
 
-pub(super) const STUDENT: Persona = Persona {
+pub(super) const STUDENT: Person = Person {
     subject: "dev-student",
     role: "student",
     name: "Sam",
 };
-pub(super) const TEACHER: Persona = Persona {
+pub(super) const TEACHER: Person = Person {
     subject: "dev-teacher",
     role: "teacher",
     name: "Toni",
@@ -75,12 +75,12 @@ impl DevIssuer {
         }
     }
 
-    /// A credential of `persona`, good from `now` on.
-    pub(super) fn credential(&self, persona: Persona, now: Timestamp) -> anyhow::Result<String> {
+    /// A credential of `person`, good from `now` on.
+    pub(super) fn credential(&self, person: Person, now: Timestamp) -> anyhow::Result<String> {
         let claims = json!({
-            "iss": NAME, "aud": AUDIENCE, "sub": persona.subject,
+            "iss": NAME, "aud": AUDIENCE, "sub": person.subject,
             "iat": now.as_seconds(), "exp": now.plus(LIFETIME).as_seconds(),
-            "app_metadata": { "role": persona.role }, "user_metadata": { "full_name": persona.name },
+            "app_metadata": { "role": person.role }, "user_metadata": { "full_name": person.name },
         });
         let header = Header::new(jsonwebtoken::Algorithm::ES256);
         jsonwebtoken::encode(&header, &claims, &self.key)

@@ -192,10 +192,10 @@ fn in_csv(report: &Report) -> String {
 }
 
 fn in_tables(since: Timestamp, reports: &[Report]) -> String {
-    let mut text = format!(
-        "Use since {} (UTC days). Sessions and refreshes count uncertain ones.\n",
-        day_of(since)
-    );
+    let day = day_of(since);
+    let mut parts = vec![format!(
+        "Use since {day} (UTC days). Sessions and refreshes count uncertain ones."
+    )];
     for report in reports {
         let title = match report.by {
             By::Day => "By day and role",
@@ -203,14 +203,14 @@ fn in_tables(since: Timestamp, reports: &[Report]) -> String {
             By::Persona => "By persona",
             By::User => "By user, busiest first",
         };
-        text += &format!("\n{title}\n");
-        if report.rows.is_empty() {
-            text += "  nothing was used\n";
+        let table = if report.rows.is_empty() {
+            "  nothing was used".to_owned()
         } else {
-            text += &in_table(report);
-        }
+            in_table(report)
+        };
+        parts.push(format!("{title}\n{table}"));
     }
-    text.trim_end().to_owned()
+    parts.join("\n\n")
 }
 
 fn in_table(report: &Report) -> String {
@@ -235,22 +235,20 @@ fn in_table(report: &Report) -> String {
             .unwrap_or_default()
     };
     let widths: Vec<_> = (0..named + COUNTS.len()).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        text += "  ";
-        for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            // Names stand left, numbers right.
-            let is_number = column >= named && column < named + 4;
-            text += &if is_number {
-                format!("{cell:>width$}  ")
-            } else {
-                format!("{cell:<width$}  ")
-            };
+    let padded = |(column, (cell, &width)): (usize, (&String, &usize))| {
+        // Names stand left, numbers right.
+        let is_number = column >= named && column < named + 4;
+        if is_number {
+            format!("{cell:>width$}")
+        } else {
+            format!("{cell:<width$}")
         }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
+    };
+    let lines = lines.iter().map(|line| {
+        let cells: Vec<_> = line.iter().zip(&widths).enumerate().map(padded).collect();
+        format!("  {}", cells.join("  ")).trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// What issuers call people is theirs to choose: nothing of it may move the cursor.

@@ -59,15 +59,10 @@ impl LedgerSettings {
             "is needed for ledger.pseudonymous, like `openssl rand -hex 32` gives",
         );
         let pseudonym_key = key.filter(|_| pseudonymous);
-        let place = match place(url.as_ref().map_or("", |url| url.expose_secret())) {
-            Some(place) => place,
-            None => {
-                settings.complain(
-                    "ledger.url",
-                    "must be sqlite://FILE, postgres://USER@HOST/DATABASE or memory",
-                );
-                return None;
-            }
+        let Some(place) = place(url.as_ref().map_or("", |url| url.expose_secret())) else {
+            let message = "must be sqlite://FILE, postgres://USER@HOST/DATABASE or memory";
+            settings.complain("ledger.url", message);
+            return None;
         };
         if settings.mode == Mode::Serve && matches!(place, LedgerPlace::Memory) {
             let message = "is memory: quotas and the record of use end with the process";

@@ -15,11 +15,10 @@ use crate::auth::{Authenticator, KeysCondition};
 use crate::broker::{Broker, Condition, Health, Status};
 use crate::clock::millis;
 use crate::config::{AuthMode, HealthDetails};
-use crate::limit::LimitStore;
 use crate::web::layers::arrival::Arrival;
 use crate::web::layers::failure_shape::OwnBody;
 use crate::web::layers::trace::Quiet;
-use crate::web::state::Face;
+use crate::web::state::{AppState, Face};
 
 /// How the service is.
 #[derive(Serialize, ToSchema)]
@@ -108,20 +107,18 @@ struct Metrics {
     )
 )]
 pub async fn health(
-    State(broker): State<Broker>,
-    State(face): State<Arc<Face>>,
-    State(limits): State<Arc<dyn LimitStore>>,
-    State(auth): State<Arc<Authenticator>>,
+    State(state): State<AppState>,
     Extension(arrival): Extension<Arrival>,
 ) -> Response {
-    let counting = if limits.is_exact() {
+    let face = &state.face;
+    let counting = if state.limits.is_exact() {
         Condition::Operational
     } else {
         Condition::Degraded
     };
     let asks = face.auth_mode != AuthMode::Off;
-    let identity = asks.then(|| auth.condition().into());
-    let health = broker.health(counting, identity).await;
+    let identity = asks.then(|| state.auth.condition().into());
+    let health = state.broker.health(counting, identity).await;
     let full = match face.health_details {
         HealthDetails::Full => true,
         HealthDetails::Summary => false,
