@@ -9,7 +9,9 @@ use serde_json::json;
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::clock::{Tick, millis};
-use crate::domain::{Caller, ClientSecret, Origin, Persona, Session, SessionId};
+use crate::domain::{
+    Asked, Caller, ClientSecret, Language, Listener, Origin, Persona, Session, SessionId,
+};
 use crate::upstream::{MintOrder, UpstreamError};
 
 /// Which persona a caller would like.
@@ -21,8 +23,6 @@ pub enum Choice {
     Fitting {
         /// The role it says it has.
         role: Option<String>,
-        /// The language it would like.
-        language: Option<String>,
     },
 }
 
@@ -31,6 +31,8 @@ pub enum Choice {
 pub struct MintRequest {
     /// The persona it would like.
     pub choice: Choice,
+    /// The language it would like.
+    pub language: Option<Language>,
     /// How long the secret should live; only ever shortens what the operator allows.
     pub lifetime: Option<Duration>,
     /// True when the session id goes along with the answer; otherwise nobody could refresh, and no session is kept.
@@ -52,9 +54,14 @@ impl Broker {
 
 impl Inner {
     async fn open(&self, caller: &Caller, asked: &MintRequest) -> Result<Grant, BrokerError> {
-        let persona = self.persona(&asked.choice)?;
+        let persona = self.persona(asked)?;
+        let listener = Listener {
+            language: asked.language.as_ref(),
+            ..Listener::default()
+        };
         let allowed = self.rules.lifetime;
         let order = MintOrder {
+            session: persona.session_for(&listener),
             persona: Arc::clone(&persona),
             lifetime: asked
                 .lifetime
@@ -83,17 +90,23 @@ impl Inner {
         Ok(grant)
     }
 
-    fn persona(&self, choice: &Choice) -> Result<Arc<Persona>, BrokerError> {
+    /// The persona asked for, or the one that fits best, if it admits the caller.
+    fn persona(&self, asked: &MintRequest) -> Result<Arc<Persona>, BrokerError> {
         let personas = &self.rules.personas;
-        match choice {
-            Choice::Named(name) => personas
-                .named(name)
-                .cloned()
-                .ok_or(BrokerError::UnknownPersona),
-            Choice::Fitting { role, language } => Ok(Arc::clone(
-                personas.fitting(role.as_deref(), language.as_deref()),
-            )),
-        }
+        // Nobody is verified yet.
+        let verified_role = None;
+        let persona = match &asked.choice {
+            Choice::Named(name) => {
+                let named = personas.named(name).ok_or(BrokerError::UnknownPersona)?;
+                Some(named).filter(|persona| persona.admits(verified_role))
+            }
+            Choice::Fitting { role } => personas.fitting(&Asked {
+                verified_role,
+                claimed_role: role.as_deref(),
+                language: asked.language.as_ref(),
+            }),
+        };
+        persona.cloned().ok_or(BrokerError::PersonaNotAllowed)
     }
 
     /// One client secret from the upstream, and how long it took. What became of it is noted for `/health`.

@@ -69,6 +69,9 @@ pub enum BrokerError {
     /// No persona has that name.
     #[error("there is no such persona")]
     UnknownPersona,
+    /// The persona is for verified roles that the caller does not have.
+    #[error("the persona is for other roles")]
+    PersonaNotAllowed,
     /// No live session has that id, or none of this caller's.
     #[error("there is no such session")]
     UnknownSession {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::domain::{
-    Caller, ClientSecret, Opening, Origin, Refusal, Session, SessionId, SessionKey,
+    Caller, ClientSecret, Listener, Opening, Origin, Refusal, Session, SessionId, SessionKey,
 };
 use crate::store::Stored;
 use crate::upstream::MintOrder;
@@ -83,6 +83,7 @@ impl Inner {
             .named(session.persona.as_str())
             .unwrap_or_else(|| personas.default_persona());
         let order = MintOrder {
+            session: persona.session_for(&Listener::default()),
             persona: Arc::clone(persona),
             lifetime: self.rules.lifetime,
             behalf: caller.network(),

@@ -4,6 +4,7 @@ mod check;
 mod dev;
 mod healthcheck;
 mod listing;
+mod roster;
 mod serve;
 mod simulate;
 

@@ -12,7 +12,7 @@ pub enum Code {
     BadRequest,
     /// Pages of this origin may not call.
     OriginNotAllowed,
-    /// Pages may not send this method or header.
+    /// The persona is for other roles (`param` says so), or pages may not send this method or header.
     Forbidden,
     /// There is nothing here.
     NotFound,
@@ -84,7 +84,7 @@ impl Code {
             Self::Forbidden => row(
                 "forbidden",
                 StatusCode::FORBIDDEN,
-                "Pages may send GET and POST with Authorization, Content-Type, X-Request-Id and X-OpenAI-Agents-SDK only.",
+                "The persona is for other roles than this caller's, if param names it. Otherwise: pages may send GET and POST with Authorization, Content-Type, X-Request-Id and X-OpenAI-Agents-SDK only.",
             ),
             Self::NotFound => row(
                 "not_found",

@@ -115,6 +115,10 @@ impl From<BrokerError> for ApiError {
                 param: Some("persona".to_owned()),
                 ..Code::UnknownPersona.into()
             },
+            BrokerError::PersonaNotAllowed => Self {
+                param: Some("persona".to_owned()),
+                ..Code::Forbidden.into()
+            },
             BrokerError::UnknownSession { foreign } => Self {
                 offence: foreign.then_some(Offence::ForeignSession),
                 ..Code::UnknownSession.into()
