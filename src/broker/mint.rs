@@ -10,7 +10,9 @@ use super::account::Use;
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::clock::{Tick, millis};
-use crate::domain::{Caller, ClientSecret, Kind, Origin, Persona, Session, SessionId};
+use crate::domain::{
+    Asked, Caller, ClientSecret, Kind, Language, Origin, Persona, Session, SessionId,
+};
 use crate::upstream::{MintOrder, UpstreamError};
 
 /// Which persona a caller would like.
@@ -22,8 +24,6 @@ pub enum Choice {
     Fitting {
         /// The role it says it has.
         role: Option<String>,
-        /// The language it would like.
-        language: Option<String>,
     },
 }
 
@@ -32,6 +32,8 @@ pub enum Choice {
 pub struct MintRequest {
     /// The persona it would like.
     pub choice: Choice,
+    /// The language it would like.
+    pub language: Option<Language>,
     /// How long the secret should live; only ever shortens what the operator allows.
     pub lifetime: Option<Duration>,
     /// True when the session id goes along with the answer; otherwise nobody could refresh, and no session is kept.
@@ -53,9 +55,11 @@ impl Broker {
 
 impl Inner {
     async fn open(&self, caller: &Caller, asked: &MintRequest) -> Result<Grant, BrokerError> {
-        let persona = self.persona(&asked.choice)?;
+        let persona = self.persona(caller, asked)?;
+        let language = asked.language.as_ref();
         let allowed = self.rules.lifetime;
         let order = MintOrder {
+            session: persona.session_for(&caller.as_listener(language)),
             persona: Arc::clone(&persona),
             lifetime: asked
                 .lifetime
@@ -74,7 +78,10 @@ impl Inner {
         let (entry, secret, upstream_took) = self.mint_on_record(&used, &order).await?;
 
         if asked.refreshable {
-            let opened = Session::open(caller, persona.clone(), self.parts.clock.tick());
+            let opened = Session {
+                language: asked.language.clone(),
+                ..Session::open(caller, persona.clone(), self.parts.clock.tick())
+            };
             if let Err(error) = self.parts.store.open(session, opened).await {
                 self.note_undelivered(entry, upstream_took).await;
                 return Err(error.into());
@@ -92,17 +99,22 @@ impl Inner {
         Ok(grant)
     }
 
-    fn persona(&self, choice: &Choice) -> Result<Arc<Persona>, BrokerError> {
+    /// The persona asked for, or the one that fits best, if it admits the caller.
+    fn persona(&self, caller: &Caller, asked: &MintRequest) -> Result<Arc<Persona>, BrokerError> {
         let personas = &self.rules.personas;
-        match choice {
-            Choice::Named(name) => personas
-                .named(name)
-                .cloned()
-                .ok_or(BrokerError::UnknownPersona),
-            Choice::Fitting { role, language } => Ok(Arc::clone(
-                personas.fitting(role.as_deref(), language.as_deref()),
-            )),
-        }
+        let verified_role = caller.role();
+        let persona = match &asked.choice {
+            Choice::Named(name) => {
+                let named = personas.named(name).ok_or(BrokerError::UnknownPersona)?;
+                Some(named).filter(|persona| persona.admits(verified_role))
+            }
+            Choice::Fitting { role } => personas.fitting(&Asked {
+                verified_role,
+                claimed_role: role.as_deref(),
+                language: asked.language.as_ref(),
+            }),
+        };
+        persona.cloned().ok_or(BrokerError::PersonaNotAllowed)
     }
 
     /// One client secret from the upstream, and how long it took. What became of it is noted for `/health`.

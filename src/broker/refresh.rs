@@ -9,7 +9,8 @@ use super::account::Use;
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::domain::{
-    Caller, ClientSecret, EntryId, Kind, Opening, Origin, Refusal, Session, SessionId, SessionKey,
+    Caller, ClientSecret, EntryId, Kind, Opening, Origin, Persona, Refusal, Session, SessionId,
+    SessionKey,
 };
 use crate::store::Stored;
 use crate::upstream::MintOrder;
@@ -33,8 +34,10 @@ impl Inner {
             Ok(opening) => opening,
             Err(refusal) => return self.refused(caller, key, refusal),
         };
+        let persona = self.persona_of(caller, &opening.session)?;
         self.take_place(key, &before, &opening.session).await?;
-        match self.mint_under(caller, key, &opening.session).await {
+        let minted = self.mint_under(caller, key, (&opening.session, persona));
+        match minted.await {
             Ok((entry, secret, upstream_took)) => {
                 let persona = opening.session.persona.clone();
                 let grant = Grant {
@@ -74,18 +77,27 @@ impl Inner {
         taken.then_some(()).ok_or(BrokerError::TooSoon { wait })
     }
 
-    async fn mint_under(
-        &self,
-        caller: &Caller,
-        key: SessionKey,
-        session: &Session,
-    ) -> Result<(EntryId, ClientSecret, Duration), BrokerError> {
+    /// The session's persona, if the caller may still use it: its role may have changed since the session was opened.
+    fn persona_of(&self, caller: &Caller, session: &Session) -> Result<&Arc<Persona>, BrokerError> {
         let personas = &self.rules.personas;
         // Personas do not change while the service runs, so the session's own is there.
         let persona = personas
             .named(session.persona.as_str())
             .unwrap_or_else(|| personas.default_persona());
+        let admitted = persona.admits(caller.role());
+        admitted
+            .then_some(persona)
+            .ok_or(BrokerError::PersonaNotAllowed)
+    }
+
+    async fn mint_under(
+        &self,
+        caller: &Caller,
+        key: SessionKey,
+        (session, persona): (&Session, &Arc<Persona>),
+    ) -> Result<(EntryId, ClientSecret, Duration), BrokerError> {
         let order = MintOrder {
+            session: persona.session_for(&caller.as_listener(session.language.as_ref())),
             persona: Arc::clone(persona),
             lifetime: self.rules.lifetime,
             behalf: caller.party(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::roster::{self, Place};
 use super::serve::block_on;
 use super::{BAD_SETTINGS, SettingsFlags, load, say};
 use crate::clock::{Clock, SystemClock};
@@ -49,6 +50,8 @@ enum State {
 struct Report {
     ok: bool,
     findings: Vec<Finding>,
+    /// Who gets which persona.
+    personas: Vec<Place>,
 }
 
 /// Looks, and tells.
@@ -57,6 +60,7 @@ pub(super) fn check(
     environment: Vec<(String, String)>,
     asked: &CheckFlags,
 ) -> anyhow::Result<ExitCode> {
+    let mut places = Vec::new();
     let (findings, code) = match load(Mode::Serve, flags, environment) {
         Ok(loaded) => {
             let mut findings: Vec<_> = loaded
@@ -70,6 +74,7 @@ pub(super) fn check(
                 "every setting can be used",
             ));
             findings.push(finding("personas", State::Fine, &personas(&loaded.config)));
+            places = roster::roster(&loaded.config);
             let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
             if let Err(error) = OpenAi::new(&loaded.config.upstream, clock) {
                 findings.push(finding(
@@ -98,7 +103,7 @@ pub(super) fn check(
             Err(failure) => return Err(failure),
         },
     };
-    tell(findings, asked.json)?;
+    tell(findings, places, asked.json)?;
     Ok(code)
 }
 
@@ -131,12 +136,17 @@ fn personas(config: &Config) -> String {
     )
 }
 
-fn tell(findings: Vec<Finding>, json: bool) -> anyhow::Result<()> {
+fn tell(findings: Vec<Finding>, personas: Vec<Place>, json: bool) -> anyhow::Result<()> {
     let ok = findings
         .iter()
         .all(|finding| finding.state != State::Broken);
     if json {
-        say(&serde_json::to_string_pretty(&Report { ok, findings })?)?;
+        let report = Report {
+            ok,
+            findings,
+            personas,
+        };
+        say(&serde_json::to_string_pretty(&report)?)?;
         return Ok(());
     }
     for finding in findings {
@@ -146,6 +156,9 @@ fn tell(findings: Vec<Finding>, json: bool) -> anyhow::Result<()> {
             State::Broken => "broken ",
         };
         say(&format!("{mark}  {:9} {}", finding.what, finding.text))?;
+    }
+    for line in roster::lines(&personas) {
+        say(&format!("         {line}"))?;
     }
     Ok(())
 }

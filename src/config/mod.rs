@@ -190,6 +190,13 @@ impl Config {
                  a drain may cut callers off",
             );
         }
+        let default = self.personas.default_persona();
+        if self.auth.mode != AuthMode::Required && !default.admits(None) {
+            settings.warn(
+                "personas.default",
+                "names a persona that is for some roles only: callers without a credential are refused",
+            );
+        }
         let is_public = !self.server.listen.ip().is_loopback();
         if settings.mode == Mode::Serve && is_public && self.auth.mode == AuthMode::Off {
             settings.warn(

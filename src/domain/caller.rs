@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Identity, Network, Origin, Party, RequestId};
+use super::{Identity, Language, Listener, Network, Origin, Party, RequestId};
 
 /// The program at the other end of one request.
 #[derive(Clone, Debug)]
@@ -32,6 +32,15 @@ impl Caller {
             || Party::Network(self.network()),
             |identity| Party::Identity(identity.key),
         )
+    }
+
+    /// What a persona may know of it, when it would like to hear `language`.
+    pub fn as_listener<'a>(&'a self, language: Option<&'a Language>) -> Listener<'a> {
+        Listener {
+            name: self.identity.as_ref().and_then(|known| known.name.as_ref()),
+            language,
+            role: self.role(),
+        }
     }
 
     /// The role it has, verified.

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Caller, Network, Origin, Party, PersonaName, random_bytes};
+use super::{Caller, Language, Network, Origin, Party, PersonaName, random_bytes};
 use crate::clock::Tick;
 
 /// Tells ours from the provider's, which begin `sess_`.
@@ -129,6 +129,8 @@ impl Bindings {
 pub struct Session {
     /// The persona it was opened with.
     pub persona: PersonaName,
+    /// The language its caller would like.
+    pub language: Option<Language>,
     /// Whom it belongs to, and under whom it is counted.
     pub owner: Party,
     /// The network that opened it.
@@ -177,6 +179,7 @@ impl Session {
     pub fn open(caller: &Caller, persona: PersonaName, now: Tick) -> Self {
         Self {
             persona,
+            language: None,
             owner: caller.party(),
             network: caller.network(),
             origin: caller.origin.clone(),

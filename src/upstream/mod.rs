@@ -11,13 +11,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
-use crate::domain::{ClientSecret, Party, Persona};
+use crate::domain::{ClientSecret, Party, Persona, SessionText};
 
 /// What is to be minted.
 #[derive(Clone, Debug)]
 pub struct MintOrder {
-    /// The persona whose settings go along.
+    /// The persona it is for.
     pub persona: Arc<Persona>,
+    /// The session object that goes along: the persona's, as it speaks to this listener.
+    pub session: SessionText,
     /// How long the secret may open upstream sessions.
     pub lifetime: Duration,
     /// On whose behalf: the provider learns only a keyed hash of it.

@@ -14,9 +14,7 @@ pub enum Code {
     Unauthorized,
     /// Pages of this origin may not call.
     OriginNotAllowed,
-    /// The persona is not for the caller's role.
-    PersonaNotAllowed,
-    /// Pages may not send this method or header.
+    /// The persona is for other roles (`param` says so), or pages may not send this method or header.
     Forbidden,
     /// There is nothing here.
     NotFound,
@@ -91,11 +89,6 @@ impl Code {
                 StatusCode::UNAUTHORIZED,
                 "Sign in, and send the credential as Authorization: Bearer. If you did, it has expired or is not for this service.",
             ),
-            Self::PersonaNotAllowed => row(
-                "persona_not_allowed",
-                StatusCode::FORBIDDEN,
-                "This persona is not for your role. Leave it away for the one that is.",
-            ),
             Self::OriginNotAllowed => row(
                 "origin_not_allowed",
                 StatusCode::FORBIDDEN,
@@ -104,7 +97,7 @@ impl Code {
             Self::Forbidden => row(
                 "forbidden",
                 StatusCode::FORBIDDEN,
-                "Pages may send GET and POST with Authorization, Content-Type, X-Request-Id and X-OpenAI-Agents-SDK only.",
+                "The persona is for other roles than this caller's, if param names it. Otherwise: pages may send GET and POST with Authorization, Content-Type, X-Request-Id and X-OpenAI-Agents-SDK only.",
             ),
             Self::NotFound => row(
                 "not_found",
@@ -259,7 +252,6 @@ mod tests {
         for code in [
             Code::BadRequest,
             Code::Unauthorized,
-            Code::PersonaNotAllowed,
             Code::QuotaExceeded,
             Code::LedgerUnavailable,
             Code::AuthUnavailable,

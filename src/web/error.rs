@@ -152,7 +152,7 @@ impl From<BrokerError> for ApiError {
             },
             BrokerError::PersonaNotAllowed => Self {
                 param: Some("persona".to_owned()),
-                ..Code::PersonaNotAllowed.into()
+                ..Code::Forbidden.into()
             },
             BrokerError::UnknownSession { foreign } => Self {
                 offence: foreign.then_some(Offence::ForeignSession),

@@ -13,6 +13,7 @@ use token_broker::config::{Config, Loaded, Mode, SettingsFile, Sources};
 mod example;
 mod issuers;
 mod loaded;
+mod personas;
 mod quotas;
 mod refused;
 mod sources;
@@ -39,6 +40,8 @@ fn read(path: &Path) -> Result<String, Error> {
         "long.toml" => Ok(instructions_of(32 * 1024 + 1)),
         "just-short-enough.toml" => Ok(instructions_of(32 * 1024)),
         "personas.toml" => Ok(PERSONAS.into()),
+        "members.toml" => Ok(MEMBERS.into()),
+        "bad-templates.toml" => Ok(BAD_TEMPLATES.into()),
         "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
         _ => Err(ErrorKind::NotFound.into()),
     }
@@ -75,6 +78,49 @@ type = "realtime"
 
 [empty]
 public = "yes"
+"#;
+
+const MEMBERS: &str = r#"
+[default]
+roles = ["member", "board"]
+language = "pt-BR"
+[default.session]
+model = "gpt-realtime-2.1"
+instructions = """
+Fala {{ language }}.
+{% if name %}
+Say "{{ name }}".
+{% endif %}
+"""
+"#;
+
+const BAD_TEMPLATES: &str = r#"
+[loop]
+[loop.session]
+model = "gpt-realtime-2.1"
+instructions = """
+one canary7f3a
+{% for letter in name %}
+{% endfor %}
+"""
+[unguarded]
+session.instructions = "Hello {{ name }} canary7f3a"
+
+[unknown]
+session.instructions = "Hello {{ canary7f3a }}"
+
+[open]
+session.instructions = "Hello {% if name %}"
+
+[roles]
+roles = []
+language = "es_MX"
+session.model = "gpt-realtime-2.1"
+
+[other]
+role = "student"
+roles = ["teacher"]
+session.audio.output.voice = "nova"
 "#;
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

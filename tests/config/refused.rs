@@ -273,32 +273,3 @@ fn a_file_that_cannot_be_understood_does_not_make_its_settings_seem_missing() {
     assert!(!text.contains("is required"), "{text}");
     assert!(text.contains("log.format"), "{text}");
 }
-
-#[test]
-fn personas_are_refused_by_name_and_field() {
-    let text = refusal(
-        Mode::Dev,
-        &sources(&[("BROKER_PERSONAS__FILE", "bad-personas.toml")]),
-    );
-    for says in [
-        "personas.file (bad-personas.toml:2): persona \"Tutor\": pubic is not a field of a persona; the nearest is public",
-        "persona \"Tutor\": a persona's name is",
-        "persona \"Tutor\": language must be text",
-        "persona \"Tutor\": session.type is set by the broker",
-        "personas.file (bad-personas.toml:8): persona \"empty\": public must be true or false",
-        "persona \"empty\": session is missing",
-    ] {
-        assert!(text.contains(says), "{says}: {text}");
-    }
-}
-
-#[test]
-fn instructions_have_a_longest_length() {
-    let with = |path| good_and(&[("BROKER_PERSONAS__FILE", path)]);
-    serve(&with("just-short-enough.toml"));
-    let text = refusal(Mode::Serve, &with("long.toml"));
-    assert!(
-        text.contains("persona \"default\": session.instructions must be at most 32 KiB"),
-        "{text}"
-    );
-}
