@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests start beside the broker: nginx, curl, openssl and unshare as Debian packages, and below
+# Installs what the tests start beside the broker: nginx, curl, openssl, unshare, strace,
+# eatmydata and faketime as Debian packages, and below
 # target/tools OpenAI's own SDKs and libraries that sign credentials, each for Python and Node. What is there already
 # stays as it is; says what it does.
 #
@@ -30,7 +31,7 @@ has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
 
 missing=()
 # command:package
-for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux python3:python3 node:nodejs npm:npm; do
+for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
   has "${pair%%:*}" || missing+=("${pair#*:}")
 done
 # venv without ensurepip makes an environment without pip.

@@ -12,6 +12,7 @@
 
 mod ambiguous;
 mod ambiguous_table;
+mod books;
 mod caps;
 mod check;
 mod command_line;
@@ -21,15 +22,18 @@ mod harness;
 mod heavy;
 mod hosts;
 mod http;
+mod kill;
 mod nginx;
 mod nginx_errors;
 mod nginx_front;
+mod people;
 mod pid_one;
 mod sdk;
 mod secrecy;
 mod signals;
 mod sizes;
 mod start;
+mod sync_order;
 mod tls;
 mod tools;
 mod unread;
