@@ -289,6 +289,7 @@ fn every_bad_field_of_an_issuer_is_refused_by_name_and_line_and_without_its_valu
         ("apikey", ""),
         ("apikey", "canary7f3a\\nX: 1"),
         ("''", "x"),
+        ("\"a\\nb\"", "x"),
     ] {
         let headers = format!("lookup_headers = {{ {header} = \"{value}\" }}");
         let lookup = [
