@@ -7,6 +7,7 @@ mod erase;
 mod healthcheck;
 mod listing;
 mod migrate;
+mod online;
 mod roster;
 mod serve;
 mod simulate;

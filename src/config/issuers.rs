@@ -111,7 +111,7 @@ fn keys(settings: &mut Settings, table: &Table) -> Option<KeySource> {
         [false, false, false, true] => public_keys(settings, &table.field("public_key_file")),
         _ => {
             let all = SOURCES.map(|source| table.field(source));
-            let message = "or hmac_secret, hmac_secret_file or public_key_file: exactly one of them is required";
+            let message = "tells where the keys are, and so do hmac_secret, hmac_secret_file and public_key_file: exactly one of them is required";
             settings.require(&all.each_ref().map(String::as_str), false, message);
             None
         }

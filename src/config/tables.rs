@@ -11,9 +11,6 @@ use super::settings::{Entry, Settings};
 use super::value::Value;
 use super::{SettingsFile, Source};
 
-/// Most tables in one list.
-const MOST_TABLES: usize = 1000;
-
 /// What a field holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -26,15 +23,18 @@ enum Kind {
     SecretPairs,
 }
 
-/// One list: its name and the fields of its tables.
+/// One list: its name, and the fields of its tables.
 struct List {
     name: &'static str,
+    /// Most tables in it.
+    most: usize,
     fields: &'static [(&'static str, Kind)],
 }
 
 const LISTS: &[List] = &[
     List {
         name: "auth.issuers",
+        most: 64,
         fields: &[
             ("issuer", Kind::Text),
             ("audience", Kind::List),
@@ -55,6 +55,7 @@ const LISTS: &[List] = &[
     },
     List {
         name: "quota.exceptions",
+        most: 1000,
         fields: &[
             ("issuer", Kind::Text),
             ("subject", Kind::Text),
@@ -72,16 +73,15 @@ pub(super) struct Table {
 impl Table {
     /// All tables of the list called `list`, in the order of the file.
     pub(super) fn all(settings: &Settings, list: &str) -> Vec<Self> {
+        let Some(known) = LISTS.iter().find(|known| known.name == list) else {
+            return Vec::new();
+        };
         let named = |number| Self {
             name: format!("{list}[{number}]"),
         };
-        let known = LISTS.iter().find(|known| known.name == list);
-        let first = known.and_then(|list| list.fields.first());
-        let is_there =
-            |table: &Self| first.is_some_and(|(field, _)| settings.has(&table.field(field)));
-        let mut tables: Vec<_> = (1..=MOST_TABLES).map(named).collect();
-        tables.retain(is_there);
-        tables
+        let first = known.fields.first().map_or("", |(field, _)| field);
+        let is_there = |table: &Self| settings.has(&table.field(first));
+        (1..=known.most).map(named).filter(is_there).collect()
     }
 
     /// The full name of one of its fields.
@@ -110,9 +110,9 @@ pub(super) fn overlay(settings: &mut Settings, leaf: &Leaf<'_>, file: &SettingsF
     };
     let whole = source(leaf.line);
     let items = match &leaf.value {
-        DeValue::Array(items) if items.len() <= MOST_TABLES => items,
+        DeValue::Array(items) if items.len() <= list.most => items,
         DeValue::Array(_) => {
-            let message = format_args!("holds more than {MOST_TABLES} tables");
+            let message = format!("holds more than {} tables", list.most);
             settings.complain_of(list.name, &whole, message);
             return true;
         }

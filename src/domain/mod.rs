@@ -15,6 +15,7 @@ mod rate;
 mod request_id;
 mod secret;
 mod session;
+mod session_id;
 pub mod session_object;
 
 pub use address::{Network, canonical};
@@ -33,6 +34,5 @@ pub use random::random_bytes;
 pub use rate::{Rate, RateError, parse_duration};
 pub use request_id::RequestId;
 pub use secret::{ClientSecret, UpstreamSession};
-pub use session::{
-    Binding, Bindings, Opening, RefreshRules, Refusal, Session, SessionId, SessionKey, SessionSeal,
-};
+pub use session::{Binding, Bindings, Opening, RefreshRules, Refusal, Session};
+pub use session_id::{SessionId, SessionKey, SessionSeal};

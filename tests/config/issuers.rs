@@ -228,7 +228,7 @@ issuer = 5 | auth.issuers[1].issuer (config/broker.toml:4): must be text
 audience = [] | auth.issuers[1].audience (config/broker.toml:4): is required, unless authorized_parties
 audience = [''] | entry 1 of 1 must not be empty
 audience = { a = 'canary7f3a' } | must be a list of texts
-jwks_url = '' | auth.issuers[1].jwks_url (config/broker.toml:4): or hmac_secret, hmac_secret_file or public_key_file: exactly one
+jwks_url = '' | auth.issuers[1].jwks_url (config/broker.toml:4): tells where the keys are, and so do hmac_secret, hmac_secret_file and public_key_file: exactly one
 jwks_url = 'canary7f3a' | auth.issuers[1].jwks_url (config/broker.toml:4): must be a whole address
 jwks_url = 'http://canary7f3a.example/' | must be https unless it is on this machine
 jwks_url = 'https://canary7f3a@id.example/' | must not hold a user or a password
@@ -289,6 +289,7 @@ fn every_bad_field_of_an_issuer_is_refused_by_name_and_line_and_without_its_valu
         ("apikey", ""),
         ("apikey", "canary7f3a\\nX: 1"),
         ("''", "x"),
+        ("\"a\\nb\"", "x"),
     ] {
         let headers = format!("lookup_headers = {{ {header} = \"{value}\" }}");
         let lookup = [

@@ -122,3 +122,18 @@ fn every_bad_quota_is_refused_by_name_and_line() {
         assert_eq!(refusal.lines().count(), 3, "{row}: {refusal}");
     }
 }
+
+#[test]
+fn a_list_has_a_longest_length() {
+    let table = |number: usize| {
+        format!(
+            "[[quota.exceptions]]\nissuer = 'x'\nsubject = '{number}'\nsessions_per_month = 1\n"
+        )
+    };
+    let many = |count| (0..count).map(table).collect::<String>();
+    let quota = serve(&good_and_file(&many(1000))).config.quota;
+    assert_eq!(quota.exceptions.len(), 1000);
+    let refusal = refusal(Mode::Serve, &good_and_file(&many(1001)));
+    let says = "quota.exceptions (config/broker.toml:1): holds more than 1000 tables";
+    assert!(refusal.contains(says), "{refusal}");
+}

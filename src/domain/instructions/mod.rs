@@ -105,7 +105,7 @@ impl Instructions {
 
     /// Tries them on all kinds of listener: with and without a name, and with each word that a condition asks for.
     fn check(&self, words: &[String], known: &Listener<'_>) -> Result<(), InstructionsError> {
-        let longest = DisplayName::clean(&"\u{20000}".repeat(LONGEST_INSTRUCTIONS));
+        let longest = DisplayName::clean(&"\u{20000}".repeat(256));
         let long_tag = Language::parse(&"x".repeat(35)).ok();
         let long_role = "x".repeat(LONGEST_ROLE);
         let unknown = Value::from_object(Unknown);

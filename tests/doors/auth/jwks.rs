@@ -117,12 +117,14 @@ async fn a_new_key_is_known_within_31_seconds_and_a_removed_one_refused_at_once(
     let (old, new) = (Signer::es256("old"), Signer::es256("new"));
     let host = Host::publishing(&[old.jwk()]).await;
     let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
-    assert_eq!(called(&door.shows(&nth(&old, 0)).await), "good");
+    // Signatures differ each time, so it must be the same credential to be the one that was seen.
+    let seen = nth(&old, 0);
+    assert_eq!(called(&door.shows(&seen).await), "good");
     host.publish(&[new.jwk()]);
     door.advance(1);
     assert_eq!(called(&door.shows(&nth(&new, 0)).await), "rejected");
     assert_eq!(
-        called(&door.shows(&nth(&old, 0)).await),
+        called(&door.shows(&seen).await),
         "good",
         "nobody told us yet"
     );
@@ -135,7 +137,7 @@ async fn a_new_key_is_known_within_31_seconds_and_a_removed_one_refused_at_once(
     assert_eq!(called(&door.shows(&nth(&new, 1)).await), "good");
     assert_eq!(host.asked(), 2);
     // Believed a moment ago, and not looked at since.
-    assert_eq!(called(&door.shows(&nth(&old, 0)).await), "rejected");
+    assert_eq!(called(&door.shows(&seen).await), "rejected");
 }
 
 #[tokio::test]

@@ -201,3 +201,19 @@ async fn one_issuer_may_stand_there_more_than_once_with_other_keys() {
     assert_eq!(called(&door.shows(&narrow).await), "good");
     assert_eq!(host.asked(), 1, "secrets need no documents");
 }
+
+#[tokio::test]
+async fn a_key_that_says_its_algorithm_is_for_no_other() {
+    let (own, other) = (Signer::rs256("rsa"), Signer::ps256("rsa"));
+    let host = Host::publishing(&[own.jwk()]).await;
+    let both = [Algorithm::Rs256, Algorithm::Ps256];
+    let door = Door::to(vec![publisher(&host, &both)]);
+    let claims = super::claims(&json!({}));
+    assert_eq!(called(&door.shows(&own.token(&claims)).await), "good");
+    assert_eq!(called(&door.shows(&other.token(&claims)).await), "forged");
+    let mut silent = own.jwk();
+    silent.as_object_mut().unwrap().remove("alg");
+    host.publish(&[silent]);
+    let door = Door::to(vec![publisher(&host, &both)]);
+    assert_eq!(called(&door.shows(&other.token(&claims)).await), "good");
+}
