@@ -17,6 +17,7 @@ mod caps;
 mod check;
 mod command_line;
 mod dawdlers;
+mod disk;
 mod drain;
 mod harness;
 mod heavy;
@@ -29,6 +30,10 @@ mod nginx_errors;
 mod nginx_front;
 mod people;
 mod pid_one;
+mod postgres;
+#[expect(dead_code, reason = "the ledger's own tests use more of it")]
+#[path = "../ledger/server.rs"]
+mod postgres_server;
 mod quota;
 mod sdk;
 mod secrecy;
@@ -39,4 +44,5 @@ mod sync_order;
 mod tls;
 mod tools;
 mod unread;
+mod usage;
 mod wire;
