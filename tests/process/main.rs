@@ -23,6 +23,7 @@ mod harness;
 mod heavy;
 mod hosts;
 mod http;
+mod identity;
 mod kill;
 mod ledger;
 mod nginx;
