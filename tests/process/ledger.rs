@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::{Connection, Executor};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::books::Books;
@@ -211,9 +212,10 @@ async fn a_mint_under_way_at_sigterm_is_answered_and_recorded_as_minted() {
 async fn a_mint_whose_caller_hung_up_is_recorded_as_undelivered() {
     let (simulator, books) = (simulator(&["slow:1s"]).await, Books::new());
     let broker = books.launch(&simulator).start().await;
-    let asking = tokio::spawn(broker.as_somebody(&student("ana")).send());
+    let mut asking = JoinSet::new();
+    asking.spawn(broker.as_somebody(&student("ana")).send());
     until("a mint under way", || simulator.seen() == 1).await;
-    asking.abort();
+    drop(asking);
     until("a mint", || simulator.minted() == 1).await;
     let began = Instant::now();
     loop {

@@ -28,6 +28,20 @@ model = \"gpt-realtime-2.1\"
 instructions = \"Greet {% if name %}{{ name }}{% else %}them{% endif %}.\"
 ";
 
+/// Ways in which the upstream fails.
+const FAULTS: [&str; 10] = [
+    "400",
+    "401",
+    "429:1",
+    "quota",
+    "500",
+    "hang",
+    "garbage",
+    "expired",
+    "disconnect",
+    "truncated",
+];
+
 /// What must not be seen, and what was.
 struct Watch {
     broker: Broker,
@@ -192,37 +206,9 @@ async fn nothing_secret_is_said_or_stored_however_it_goes_wrong() {
         .mint(&bearer.replace('.', "~"))
         .await
         .is(401, "unauthorized");
-    // Sessions of others, and none.
-    let other = watch.credential(&json!({ "sub": "canary-subject-0002" }));
-    watch
-        .refresh(&other, &opened.json["sessionId"])
-        .await
-        .is(404, "unknown_session");
-    watch
-        .refresh(&bearer, &opened.json["sessionId"])
-        .await
-        .is(429, "refresh_too_soon");
-    // Operators who are none.
-    let guess = "canary-guess-of-a-token-9e";
-    watch.secrets.push(guess.to_owned());
-    watch.operate("/usage", guess).await.is(401, "unauthorized");
-    watch
-        .operate("/usage?by=nonsense", OPERATORS)
-        .await
-        .is(400, "bad_request");
+    assert_wrong_sessions(&mut watch, &bearer, &opened.json["sessionId"]).await;
     // An upstream that fails.
-    for fault in [
-        "400",
-        "401",
-        "429:1",
-        "quota",
-        "500",
-        "hang",
-        "garbage",
-        "expired",
-        "disconnect",
-        "truncated",
-    ] {
+    for fault in FAULTS {
         simulator.fail(fault.parse().unwrap(), 1);
         let answer = watch.mint(&bearer).await;
         assert_ne!(answer.status, 200, "{fault}");
@@ -236,6 +222,26 @@ async fn nothing_secret_is_said_or_stored_however_it_goes_wrong() {
     lock.execute("ROLLBACK").await.unwrap();
     lock.close().await.unwrap();
     watch.kept(&books).await;
+}
+
+/// Sessions of others, and operators who are none.
+async fn assert_wrong_sessions(watch: &mut Watch, bearer: &str, session: &Value) {
+    let other = watch.credential(&json!({ "sub": "canary-subject-0002" }));
+    watch
+        .refresh(&other, session)
+        .await
+        .is(404, "unknown_session");
+    watch
+        .refresh(bearer, session)
+        .await
+        .is(429, "refresh_too_soon");
+    let guess = "canary-guess-of-a-token-9e";
+    watch.secrets.push(guess.to_owned());
+    watch.operate("/usage", guess).await.is(401, "unauthorized");
+    watch
+        .operate("/usage?by=nonsense", OPERATORS)
+        .await
+        .is(400, "bad_request");
 }
 
 #[tokio::test]
