@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests start beside the broker: nginx, curl, openssl, unshare, strace,
-# eatmydata and faketime as Debian packages, and below
-# target/tools OpenAI's own SDKs and libraries that sign credentials, each for Python and Node. What is there already
-# stays as it is; says what it does.
+# Installs what the tests start beside the broker: nginx, curl, openssl, unshare, strace, eatmydata, faketime and the
+# PostgreSQL server as Debian packages, and below target/tools OpenAI's own SDKs and libraries that sign credentials, each
+# for Python and Node. What is there already stays as it is; says what it does.
 #
 #   scripts/test-tools.sh
 #
@@ -34,6 +33,8 @@ missing=()
 for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
   has "${pair%%:*}" || missing+=("${pair#*:}")
 done
+# Debian keeps the server's programs away from PATH.
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres || missing+=(postgresql)
 # venv without ensurepip makes an environment without pip.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::books::Books;
 use super::harness::{Broker, Ended, Launch, PATIENCE, SOON, simulator, until};
-use super::http::Answer;
+use super::http::{Answer, client};
 use super::people::student;
 use super::tools::program;
 
@@ -77,6 +77,37 @@ async fn while_somebody_else_locks_the_file_callers_are_told_in_time_and_nothing
     );
     books.assert_counted().await;
     assert!(!broker.events("ledger_unavailable").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_ledger_stands_still_only_so_many_wait_and_the_others_are_told_at_once() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let launch = books.launch(&simulator).set("ledger.timeout", "4s");
+    let broker = launch.start().await;
+    let mut other = books.open().await;
+    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+    // The queue holds 1024, and the writer 200 more.
+    let (client, mut mints) = (client(), JoinSet::new());
+    for number in 0..1500 {
+        let bearer = student(&format!("somebody-{number}"));
+        let request = client.post(broker.url("/token")).bearer_auth(bearer);
+        mints.spawn(async move {
+            let began = Instant::now();
+            let answer = Answer::to(request).await;
+            answer.is(503, "ledger_unavailable");
+            began.elapsed()
+        });
+    }
+    let took = mints.join_all().await;
+    let at_once = took.iter().filter(|took| took.as_millis() < 3500).count();
+    assert!(at_once >= 1500 - 1024 - 200, "{at_once} were told at once");
+    let slowest = took.iter().max().unwrap();
+    assert!(*slowest < Duration::from_secs(8), "{slowest:?}");
+    assert_eq!(simulator.seen(), 0);
+    other.execute("ROLLBACK").await.unwrap();
+    other.close().await.unwrap();
+    assert_recovers(&broker).await;
+    books.assert_counted().await;
 }
 
 /// Asks until it mints again, and until it says that it is well.
