@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::books::Books;
-use super::harness::{Broker, HELP, KEY, Launch, Running, Scratch, simulator};
+use super::harness::{Broker, HELP, KEY, Launch, Running, Scratch, simulator, until};
 use super::http::Answer;
 use super::nginx_front::{Front, free_address};
 use super::people::{REQUIRED, SECRET, claims, now, sign, student};
@@ -218,6 +218,17 @@ async fn when_the_wall_clock_jumps_windows_and_sessions_stay_and_credentials_fol
     let body = json!({ "sessionId": opened.json["sessionId"] }).to_string();
     for (offset, jump) in [("+1d", 86_400_i64), ("-1d", -86_400), ("+0", 0)] {
         clock.set(offset);
+        let (name, least) = if jump < 0 {
+            ("back_s", 2 * DAY - 30)
+        } else {
+            ("forward_s", DAY - 30)
+        };
+        let is_told = |line: &Value| line[name].as_u64().is_some_and(|jump| jump >= least);
+        let times = if jump == 0 { 2 } else { 1 };
+        until("the jump is told", || {
+            broker.running.log(is_told).len() == times
+        })
+        .await;
         let apart = wall_clock(&broker).await - now().cast_signed();
         assert!((apart - jump).abs() < 30, "the clock did not jump: {apart}");
         let refused = broker.token_as(&ben).await;
