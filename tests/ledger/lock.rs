@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
 use token_broker::ledger::{Ledger, LedgerCondition, LedgerError, ReserveError, sqlite};
 
-use crate::kinds::{Folder, START, TIMEOUT, clock, limited, mint};
+use crate::kinds::{Folder, START, TIMEOUT, clock, limited, mint, postgres_at};
+use crate::server::empty_database;
 
 /// Another program, in the middle of a transaction.
 async fn hold(folder: &Folder) -> SqliteConnection {
@@ -120,5 +121,66 @@ async fn a_stalled_writer_has_a_queue_with_an_end() {
     assert!((1024..=1224).contains(&written), "{written}");
     assert_eq!(full + written, 3000);
     assert_eq!(ledger.recent(START).await.unwrap().len(), written);
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn what_was_written_for_somebody_who_left_meanwhile_is_given_back() {
+    let url = empty_database().await;
+    let ledger = postgres_at(&url).await;
+    ledger.reserve(limited("ana", START, 2)).await.unwrap();
+    // Another program holds the counter: the writer stops in the middle of its transaction.
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let mut other = options.connect().await.unwrap();
+    let hold = "BEGIN; SELECT sessions FROM counters FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    let impatient = tokio::time::timeout(
+        Duration::from_millis(500),
+        ledger.reserve(limited("ana", START, 2)),
+    );
+    assert!(impatient.await.is_err());
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    // Behind what was written for it, and what took that back.
+    ledger.reserve(limited("ben", START, 2)).await.unwrap();
+    let written = "SELECT COUNT(*) FROM entries WHERE subject = 'ana' AND code = 'abandoned'";
+    let mut abandoned = 0_i64;
+    for _ in 0..100 {
+        abandoned = sqlx::query_scalar(written)
+            .fetch_one(&mut other)
+            .await
+            .unwrap();
+        if abandoned == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(abandoned, 1, "it was written, and taken back");
+    ledger.reserve(limited("ana", START, 2)).await.unwrap();
+    assert!(ledger.reserve(limited("ana", START, 2)).await.is_err());
+    other.close().await.unwrap();
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_holds_a_lock_too_long_is_given_up_and_what_it_had_is_taken_back() {
+    let url = empty_database().await;
+    let ledger = postgres_at(&url).await;
+    ledger.reserve(limited("ana", START, 2)).await.unwrap();
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let mut other = options.connect().await.unwrap();
+    let hold = "BEGIN; SELECT sessions FROM counters FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    let started = Instant::now();
+    let refused = ledger.reserve(limited("ana", START, 2)).await;
+    assert!(
+        matches!(refused, Err(ReserveError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert!(started.elapsed() < Duration::from_millis(5_500));
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    operational(&*ledger).await;
+    ledger.reserve(limited("ana", START, 2)).await.unwrap();
+    assert!(ledger.reserve(limited("ana", START, 2)).await.is_err());
+    other.close().await.unwrap();
     ledger.close().await;
 }

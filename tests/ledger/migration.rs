@@ -124,7 +124,34 @@ async fn a_file_in_use_is_not_migrated_under_its_broker() {
 #[ignore = "run by a_migration_that_is_killed_completes_at_the_next_start"]
 async fn child_that_migrates() {
     let Some(path) = child::file() else { return };
-    sqlite::migrate(&path).await.unwrap();
+    let ledger = sqlite::open(&path, clock(), TIMEOUT).await.unwrap();
+    ledger.close().await;
+}
+
+/// Starts a process that opens the ledger in `folder`, and kills it after a while. Says whether it was killed.
+async fn killed_after(folder: &Folder, millis: u64) -> bool {
+    let mut process = child::child("migration::child_that_migrates", &folder.file(), "");
+    process.stdout(std::process::Stdio::null());
+    let mut process = process.spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    process.kill().unwrap();
+    !process.wait().unwrap().success()
+}
+
+#[tokio::test]
+async fn a_ledger_whose_making_was_killed_is_made_at_the_next_start() {
+    let mut killed = 0;
+    for round in 0..30 {
+        let folder = Folder::new();
+        killed += u32::from(killed_after(&folder, 4 + 2 * round).await);
+        let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT)
+            .await
+            .unwrap();
+        ledger.reserve(mint("ana", START)).await.unwrap();
+        assert_eq!(ledger.recent(START).await.unwrap().len(), 1);
+        ledger.close().await;
+    }
+    assert!(killed >= 5, "{killed} killed");
 }
 
 #[tokio::test]
@@ -141,12 +168,7 @@ async fn a_migration_that_is_killed_completes_at_the_next_start() {
             }
         }
         fs::copy(&original, folder.file()).unwrap();
-        let mut process = child::child("migration::child_that_migrates", &folder.file(), "");
-        process.stdout(std::process::Stdio::null());
-        let mut process = process.spawn().unwrap();
-        tokio::time::sleep(Duration::from_millis(10 + round * 8)).await;
-        process.kill().unwrap();
-        killed += u32::from(!process.wait().unwrap().success());
+        killed += u32::from(killed_after(&folder, 10 + round * 8).await);
         match version_of(&folder.file()).await.0 {
             1 => before += 1,
             _ => after += 1,
