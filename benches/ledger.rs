@@ -168,7 +168,7 @@ async fn calls(folder: &Path, callers: u64) {
     for task in tasks {
         reserved.append(&mut task.await.unwrap());
     }
-    let (took, used) = (started.elapsed(), cpu() - cpu_before);
+    let (took, used) = (started.elapsed(), cpu().saturating_sub(cpu_before));
     reserved.sort_unstable();
     let number = reserved.len() as f64;
     println!(

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use token_broker::ledger::{Ledger, LedgerCondition, postgres};
+use sqlx::ConnectOptions;
+use token_broker::ledger::{LedgerCondition, postgres};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,6 +17,8 @@ use crate::server::{Server, empty_database, shared};
 struct Wire {
     port: u16,
     armed: Arc<AtomicBool>,
+    /// Whoever calls is hung up on.
+    dead: Arc<AtomicBool>,
 }
 
 impl Wire {
@@ -23,20 +26,31 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let armed = Arc::new(AtomicBool::new(false));
-        let cut = Arc::clone(&armed);
+        let dead = Arc::new(AtomicBool::new(false));
+        let (cut, down) = (Arc::clone(&armed), Arc::clone(&dead));
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
+                if down.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let server = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
                 tokio::spawn(carry(client, server, Arc::clone(&cut)));
             }
         });
-        Self { port, armed }
+        Self { port, armed, dead }
+    }
+}
+
+impl Wire {
+    fn instead_of_server(&self, url: &str) -> String {
+        let server = format!(":{}/", shared().port);
+        url.replace(&server, &format!(":{}/", self.port))
     }
 }
 
 async fn carry(mut client: TcpStream, mut server: TcpStream, armed: Arc<AtomicBool>) {
-    let (mut asked, mut answered) = ([0; 65536], [0; 65536]);
+    let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
     loop {
         tokio::select! {
             read = client.read(&mut asked) => {
@@ -60,7 +74,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, armed: Arc<AtomicBo
 async fn a_commit_whose_answer_is_lost_is_written_once() {
     let direct = empty_database().await;
     let wire = Wire::lay(shared().port).await;
-    let through = direct.replace(&format!(":{}/", shared().port), &format!(":{}/", wire.port));
+    let through = wire.instead_of_server(&direct);
     let ledger = postgres_at(&through).await;
     for round in 1..=10 {
         let intent = limited("ana", START, 10);
@@ -123,4 +137,31 @@ async fn a_server_that_is_not_there_is_an_error_and_no_wait() {
     let timeout = Duration::from_millis(300);
     assert!(postgres::open(&url, clock(), timeout).await.is_err());
     assert!(started.elapsed() < TIMEOUT);
+}
+
+#[tokio::test]
+async fn what_was_written_although_nobody_could_be_told_is_given_back_when_the_server_is() {
+    let direct = empty_database().await;
+    let wire = Wire::lay(shared().port).await;
+    let ledger = postgres_at(&wire.instead_of_server(&direct)).await;
+    let options: sqlx::postgres::PgConnectOptions = direct.parse().unwrap();
+    let mut observer = options.connect().await.unwrap();
+    wire.dead.store(true, Ordering::SeqCst);
+    wire.armed.store(true, Ordering::SeqCst);
+    assert!(ledger.reserve(limited("ana", START, 1)).await.is_err());
+    assert_eq!(ledger.condition(), LedgerCondition::Down);
+    let written = "SELECT COUNT(*) FROM entries WHERE outcome = 'pending'";
+    let number: i64 = sqlx::query_scalar(written)
+        .fetch_one(&mut observer)
+        .await
+        .unwrap();
+    assert_eq!(number, 1, "the server had it all the same");
+    wire.dead.store(false, Ordering::SeqCst);
+    while ledger.condition() == LedgerCondition::Down {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    ledger.reserve(limited("ben", START, 1)).await.unwrap();
+    ledger.reserve(limited("ana", START, 1)).await.unwrap();
+    assert!(ledger.reserve(limited("ana", START, 1)).await.is_err());
+    ledger.close().await;
 }

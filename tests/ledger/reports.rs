@@ -81,25 +81,7 @@ impl Naive {
                 ledger.reserve(intent.clone()).await.unwrap();
                 self.0.push((intent, None));
             }
-            Step::Settle(place, number) => {
-                let number_of = self.0.len().max(1);
-                let Some((intent, before)) = self.0.get_mut(place % number_of) else {
-                    return;
-                };
-                let next = outcome(*number);
-                ledger
-                    .settle(settled(intent.id, next.clone()))
-                    .await
-                    .unwrap();
-                let may = match before {
-                    None | Some(Outcome::Uncertain { .. }) => true,
-                    Some(Outcome::Minted { .. }) => next == Outcome::Undelivered,
-                    Some(_) => false,
-                };
-                if may {
-                    *before = Some(next);
-                }
-            }
+            Step::Settle(place, number) => self.settle(ledger, *place, outcome(*number)).await,
             Step::GiveUp(hours) => {
                 let mut number = 0;
                 for (_, outcome) in self
@@ -126,6 +108,23 @@ impl Naive {
                 let number = (before - self.0.len()) as u64;
                 assert_eq!(ledger.erase(&gone).await.unwrap(), number);
             }
+        }
+    }
+
+    async fn settle(&mut self, ledger: &dyn Ledger, place: usize, next: Outcome) {
+        let number = self.0.len().max(1);
+        let Some((intent, before)) = self.0.get_mut(place % number) else {
+            return;
+        };
+        let settlement = settled(intent.id, next.clone());
+        ledger.settle(settlement).await.unwrap();
+        let may = match before {
+            None | Some(Outcome::Uncertain { .. }) => true,
+            Some(Outcome::Minted { .. }) => next == Outcome::Undelivered,
+            Some(_) => false,
+        };
+        if may {
+            *before = Some(next);
         }
     }
 
