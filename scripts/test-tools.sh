@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests start beside the broker: nginx, curl, openssl and unshare as Debian packages, and below
-# target/tools OpenAI's own SDKs and libraries that sign credentials, each for Python and Node. What is there already
+# Installs what the tests start beside the broker: nginx, curl, openssl, unshare and PostgreSQL as Debian packages, and
+# below target/tools OpenAI's own SDKs and libraries that sign credentials, each for Python and Node. What is there already
 # stays as it is; says what it does.
 #
 #   scripts/test-tools.sh
@@ -25,12 +25,13 @@ as_root() {
 
 # ---- Debian packages -------------------------------------------------------------------------------------------------
 
-# The directories where Debian puts daemons are not on everybody's PATH.
-has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
+# The directories where Debian puts daemons are not on everybody's PATH, and those of PostgreSQL on nobody's.
+servers=$(printf ':%s' /usr/lib/postgresql/*/bin)
+has() { PATH=$PATH:/usr/sbin:/sbin$servers command -v "$1" >/dev/null; }
 
 missing=()
 # command:package
-for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux python3:python3 node:nodejs npm:npm; do
+for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux setpriv:util-linux prlimit:util-linux initdb:postgresql python3:python3 node:nodejs npm:npm; do
   has "${pair%%:*}" || missing+=("${pair#*:}")
 done
 # venv without ensurepip makes an environment without pip.

@@ -86,9 +86,12 @@ impl Server {
 
     /// Starts the server under a shell that ends it when our end of its input is closed, however we end.
     pub fn run(&mut self) {
-        let script = r#""$@" >>"$LOG" 2>&1 & read -r how; kill -"${how:-INT}" $!; wait $!"#;
-        let mut server = as_user(Path::new("sh"), self.user);
-        server.args(["-c", script, "sh"]).arg(program("postgres"));
+        let script = r#""$@" >>"$FOLDER/log" 2>&1 & read -r how; kill -"${how:-INT}" $!; wait $!
+            test -n "$how" || rm -rf "$FOLDER""#;
+        let mut server = Command::new("sh");
+        server.args(["-c", script, "sh"]);
+        let postgres = as_user(&program("postgres"), self.user);
+        server.arg(postgres.get_program()).args(postgres.get_args());
         server.arg("-D").arg(self.folder.join("cluster"));
         for setting in [
             &format!("port={}", self.port),
@@ -99,7 +102,7 @@ impl Server {
         ] {
             server.args(["-c", setting]);
         }
-        server.env("LOG", self.folder.join("log"));
+        server.env("FOLDER", &self.folder);
         server.stdin(Stdio::piped()).stdout(Stdio::null());
         self.watch = Some(server.spawn().unwrap());
     }
@@ -148,8 +151,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end("INT\n");
-        let _ = fs::remove_dir_all(&self.folder);
+        self.end("");
     }
 }
 
