@@ -1,0 +1,108 @@
+// Owns where tokens come from: the broker, a function of yours, or a fixed text.
+import type { TokenResponse } from './answer.js';
+import type { Clock } from './clock.js';
+import { TokenError } from './errors.js';
+import { refusal } from './refusal.js';
+import type { RealtimeToken } from './token.js';
+
+/** Why a token is fetched. */
+export type RefreshReason = 'initial' | 'scheduled' | 'forced' | 'demand' | 'resume' | 'online' | 'invalidated';
+
+/** What a source is told. */
+export interface SourceContext {
+  reason: RefreshReason;
+  /** From 1. */
+  attempt: number;
+  /** Aborts when nobody waits any more, or after `timeoutMs`. */
+  signal: AbortSignal;
+  /** The last token, perhaps expired. */
+  previous: RealtimeToken | null;
+}
+
+/** Fetches a token. A {@link TokenError} that it throws is taken as it is: one that is not retryable ends the cycle. */
+export type TokenSource = (context: SourceContext) => Promise<TokenResponse | string>;
+
+type Provided<T> = T | (() => T | Promise<T>);
+
+/** How to reach the broker. */
+export interface BrokerOptions {
+  /** Absolute or root-relative; the page's own origin by default. May hold a path, like `/api/voice-agent`. */
+  baseUrl?: string;
+  /** `/token` */
+  tokenPath?: string;
+  /** `/refresh-token` */
+  refreshPath?: string;
+  /** Headers, or a function that makes them for each attempt: the place for `Authorization: Bearer …`. */
+  headers?: Provided<Record<string, string>>;
+  /** `same-origin`; `include` sends cookies to another site. */
+  credentials?: RequestCredentials;
+  /** Fields for `POST /token`, like `persona`, or a function that makes them. */
+  body?: Provided<Record<string, unknown>>;
+  fetch?: typeof fetch;
+  clock?: Clock;
+}
+
+async function provided<T>(value: Provided<T> | undefined): Promise<T | undefined> {
+  return typeof value === 'function' ? (value as () => T | Promise<T>)() : value;
+}
+
+async function credential(headers: BrokerOptions['headers']): Promise<Record<string, string> | undefined> {
+  try {
+    return await provided(headers);
+  } catch (cause) {
+    throw TokenError.is(cause) ? cause : new TokenError('unauthorized', 'The headers option failed.', { cause });
+  }
+}
+
+/** Tokens from a broker: `POST /token`, then `POST /refresh-token` with the session, and again `/token` if that is gone. */
+export function fromBroker(options: BrokerOptions = {}): TokenSource {
+  const { baseUrl = '', tokenPath = '/token', refreshPath = '/refresh-token', credentials = 'same-origin' } = options;
+  const post = async (path: string, body: object | undefined, signal: AbortSignal): Promise<TokenResponse> => {
+    const send = options.fetch ?? fetch;
+    const now = (): number => options.clock?.wall() ?? Date.now();
+    const headers = new Headers(await credential(options.headers));
+    if (body) headers.set('content-type', 'application/json');
+    const response = await send(baseUrl.replace(/\/$/, '') + path, {
+      method: 'POST',
+      headers,
+      body: body ? JSON.stringify(body) : null,
+      signal,
+      credentials,
+      cache: 'no-store',
+      redirect: 'error',
+    });
+    if (!response.ok) throw await refusal(response, now());
+    const type = response.headers.get('content-type') ?? 'nothing';
+    const answer = (await response.json().catch(() => null)) as TokenResponse | null;
+    if (!answer) throw new TokenError('invalid_response', `The answer is no JSON object; its content type is ${type}.`, { status: response.status });
+    const date = Date.parse(response.headers.get('date') ?? '');
+    const end = answer.expires_at ?? answer.client_secret?.expires_at;
+    // The server's own clock makes the end of life relative, whatever this device believes.
+    return end && date && !answer.expires_in && !answer.expiresIn ? { ...answer, expires_in: end - date / 1000 } : answer;
+  };
+  return async ({ previous, signal }) => {
+    const session = previous?.sessionId;
+    if (session) {
+      try {
+        return await post(refreshPath, { session_id: session }, signal);
+      } catch (error) {
+        const gone = TokenError.is(error) && (/^(401|404|410)$/.test(`${error.status}`) || error.brokerCode === 'refresh_limit_reached');
+        if (!gone) throw error;
+      }
+    }
+    return post(tokenPath, await provided(options.body), signal);
+  };
+}
+
+/** Tokens from a function: a server action, tRPC, gRPC. A bare text is taken to live for 60 s. */
+export function fromFunction(get: TokenSource): TokenSource {
+  return get;
+}
+
+/** One fixed token, for tests and prototypes. It cannot be refreshed. */
+export function fromLiteral(token: TokenResponse | string): TokenSource {
+  return async ({ previous }) => {
+    if (previous) throw new TokenError('expired', 'A literal token cannot be refreshed.');
+    return token;
+  };
+}
