@@ -1,5 +1,4 @@
 // Owns whether anybody is there: a visible page, observers, holds, calls; and so whether to fetch behind the scenes.
-import { stopwatch } from './clock.js';
 import type { PageLike, Settings } from './options.js';
 import type { ExpiryCause } from './snapshot.js';
 
@@ -16,7 +15,8 @@ export class Presence {
   readonly #settings: () => Settings;
   readonly #changed: (online: boolean) => void;
   #page: PageLike | undefined;
-  #sinceUse: () => number = () => 0;
+  /** Monotonic, so that neither sleep nor a clock that was set looks like idleness. */
+  #usedAt = 0;
   #stopped = false;
   #cached = false;
   #holds = 0;
@@ -31,18 +31,18 @@ export class Presence {
 
   /** Why nothing should be fetched behind the scenes, if so. */
   resting(): ExpiryCause | null {
-    const { autoRefresh, whenHidden, maxIdleMs, page } = this.#settings();
+    const { autoRefresh, whenHidden, maxIdleMs, page, clock } = this.#settings();
     const hidden = this.#cached || page?.document?.visibilityState === 'hidden';
     if (!autoRefresh) return 'disabled';
     if (this.#stopped) return 'paused';
     if (this.#holds) return null;
     if (this.#deserted || (hidden && whenHidden === 'pause')) return 'paused';
-    return this.#sinceUse() > maxIdleMs ? 'idle' : null;
+    return clock.monotonic() - this.#usedAt > maxIdleMs ? 'idle' : null;
   }
 
   /** Somebody asked for a token. */
   used(): void {
-    this.#sinceUse = stopwatch(this.#settings().clock);
+    this.#usedAt = this.#settings().clock.monotonic();
   }
 
   stop(stopped: boolean): void {

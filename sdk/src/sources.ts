@@ -74,7 +74,7 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
     if (!response.ok) throw await refusal(response, now());
     const type = response.headers.get('content-type') ?? 'nothing';
     const answer = (await response.json().catch(() => null)) as TokenResponse | null;
-    if (!answer) throw new TokenError('invalid_response', `The answer is no JSON object; its content type is ${type}.`, { status: response.status });
+    if (!answer || typeof answer !== 'object') throw new TokenError('invalid_response', `The answer is no JSON object; its content type is ${type}.`, { status: response.status });
     const date = Date.parse(response.headers.get('date') ?? '');
     const end = answer.expires_at ?? answer.client_secret?.expires_at;
     // The server's own clock makes the end of life relative, whatever this device believes.

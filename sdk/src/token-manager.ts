@@ -219,7 +219,6 @@ export class TokenManager implements Disposable {
 
   #start(reason: RefreshReason): Flight<Held> {
     this.#presence.listen();
-    this.#wanted = true;
     const why = this.#invalidated ? 'invalidated' : this.#previous || reason === 'forced' ? reason : 'initial';
     const flight = new Flight<Held>(
       (signal) => this.#fetch(why, signal),
@@ -300,6 +299,7 @@ export class TokenManager implements Disposable {
       const ms = error.retryAfterMs ?? SHARED_FAILURE_MS;
       this.#failure = { error, wait: () => ms - since() };
       if (!this.#held) this.#outcome = 'failed';
+      this.#wanted = true;
       this.#land();
     }
     this.#nextAttemptAt = nextAttemptAt;
