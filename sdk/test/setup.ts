@@ -29,8 +29,13 @@ export const SECOND = 1000;
 export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 
-/** `server` is the broker's clock; by default it agrees with the device's at the start and nobody sets it. */
-export function bench(t: TestContext, lifetimeSeconds = 600, options: TokenManagerOptions = {}): Bench {
+/** The broker's clock agrees with the device's at the start, and nobody sets it. `end` wraps the final destroy(). */
+export function bench(
+  t: TestContext,
+  lifetimeSeconds = 600,
+  options: TokenManagerOptions = {},
+  end: (destroy: () => void) => unknown = (destroy) => destroy(),
+): Bench {
   const clock = createFakeClock();
   const start = clock.wall();
   const broker = createFakeBroker({ lifetimeSeconds, now: () => start + clock.monotonic() });
@@ -54,7 +59,7 @@ export function bench(t: TestContext, lifetimeSeconds = 600, options: TokenManag
   for (const type of ['tokenRefreshed', 'tokenExpired', 'tokenError'] as const) {
     tokens.on(type, (event) => told.push({ type, at: clock.monotonic(), ...event } as Told));
   }
-  t.after(() => tokens.destroy());
+  t.after(() => end(() => tokens.destroy()));
   const of: Bench['of'] = (type) => told.filter((event) => event.type === type) as never;
   return { clock, broker, page, tokens, warnings, told, asked, of };
 }
