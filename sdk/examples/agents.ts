@@ -7,7 +7,7 @@ export async function converse(tokens: TokenManager, url?: string): Promise<Real
   // Asked for first: a prompt can stay open longer than a key lives.
   const mediaStream = await navigator.mediaDevices.getUserMedia({ audio: true });
   const agent = new RealtimeAgent({ name: 'Assistant', instructions: 'Answer in one sentence.' });
-  const session = new RealtimeSession(agent, { transport: new OpenAIRealtimeWebRTC({ mediaStream, ...(url && { baseUrl: url }) }) });
-  await withFreshKey(tokens, () => session.connect({ apiKey: tokens.getApiKey }));
+  const session = new RealtimeSession(agent, { transport: new OpenAIRealtimeWebRTC({ mediaStream }) });
+  await withFreshKey(tokens, () => session.connect({ apiKey: tokens.getApiKey, ...(url && { url }) }));
   return session;
 }

@@ -1,6 +1,6 @@
 // Owns the tests in Chromium that need no call: CORS on two origins, page events, tabs and React.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { Stage } from './stage.js';
 
 let stage: Stage;
@@ -8,6 +8,7 @@ before(async () => {
   stage = await Stage.set();
 });
 after(() => stage?.strike());
+afterEach(() => stage.clear());
 
 test('E27 across origins a page reads status, Retry-After and request id of a refusal', async () => {
   const page = await stage.page();

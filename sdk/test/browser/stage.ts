@@ -22,6 +22,7 @@ export class Stage {
   readonly broker: RealBroker;
   readonly #browser: Browser;
   readonly #servers: Server[] = [];
+  readonly #contexts = new Set<BrowserContext>();
   #model!: Page;
   pageUrl = '';
   callsUrl = '';
@@ -92,6 +93,13 @@ export class Stage {
     response.writeHead(201, { 'content-type': 'application/sdp', location: '/v1/realtime/calls/rtc_test' }).end(sdp);
   }
 
+  /** Closes the pages of the last test, which would otherwise go on calling. */
+  async clear(): Promise<void> {
+    for (const context of this.#contexts) await context.close();
+    this.#contexts.clear();
+    this.offers.length = this.refusals.length = 0;
+  }
+
   /** The model ends all calls. */
   hangUp(): Promise<void> {
     return this.#model.evaluate(hangUp);
@@ -100,6 +108,7 @@ export class Stage {
   /** A page of its own, with a manager on the real broker in `window.tokens`. */
   async page(context?: BrowserContext, microphone = true): Promise<Page> {
     const own = context ?? (await this.#browser.newContext());
+    this.#contexts.add(own);
     if (microphone) await own.grantPermissions(['microphone'], { origin: this.pageUrl });
     const page = await own.newPage();
     await page.goto(this.pageUrl);
