@@ -4,6 +4,9 @@ import { type BrokerOptions, fromBroker, type TokenSource } from './sources.js';
 
 /** Where messages go. Never receives a secret. */
 export interface Logger {
+  /** Why a token was invalidated. */
+  debug?(message: string): void;
+  /** What is wrong with an answer or an option; each message once. */
   warn?(message: string): void;
 }
 

@@ -105,8 +105,9 @@ export class TokenManager implements Disposable {
   }
 
   /** The server refused this token: drop it. The next call fetches. */
-  invalidate(_reason?: string): void {
+  invalidate(reason = 'invalidated'): void {
     if (this.#outcome === 'destroyed') return;
+    this.#settings.logger.debug?.(reason);
     this.#reason = 'invalidated';
     this.#drop('idle');
     this.#commit();

@@ -161,6 +161,41 @@ test('E65 a model that hangs up is noticed too, and without reconnect it is told
   assert.equal(await page.evaluate(() => (window.connection.getSnapshot().error as { code?: string } | null)?.code), 'lost');
 });
 
+test('E65 when every reconnect fails too the last failure is told, and connect() starts anew', async () => {
+  const page = await stage.caller();
+  await page.evaluate(() => (window.connection.options.reconnect = 1));
+  await connect(page);
+  stage.refusals.push(500);
+  await stage.hangUp();
+  await told(page, 'disconnected');
+  const [message, lost] = await page.evaluate(() => [window.connection.getSnapshot().error?.message, window.told.includes('contextLost')]);
+  assert.match(`${message}`, /refused with 500: expired/);
+  assert.equal(lost, false);
+  assert.equal(await connect(page), 'connected');
+});
+
+test('an answer that is no SDP, and a peer that cannot be reached, are told apart', async () => {
+  const page = await stage.page();
+  const codes = await page.evaluate(async () => {
+    const html: typeof fetch = async () => new Response('<html>', { headers: { 'content-type': 'text/html' } });
+    const nowhere: typeof fetch = async (_, init) => {
+      const peer = new RTCPeerConnection();
+      await peer.setRemoteDescription({ type: 'offer', sdp: `${init?.body}` });
+      const { sdp } = await peer.createAnswer();
+      peer.close();
+      return new Response(sdp);
+    };
+    const codes: unknown[] = [];
+    for (const fetch of [html, nowhere]) {
+      const connection = window.lab.createRealtimeConnection({ tokens: window.tokens, fetch, microphone: false, openTimeoutMs: 500 });
+      await connection.connect();
+      codes.push((connection.getSnapshot().error as { code?: string } | null)?.code);
+    }
+    return codes;
+  });
+  assert.deepEqual(codes, ['invalid_answer', 'timeout']);
+});
+
 test('E67 agents-js connects unmodified, across origins, with keys of the real broker', async () => {
   const page = await stage.page();
   const status = await page.evaluate(async (url) => {
