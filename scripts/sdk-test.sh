@@ -53,7 +53,7 @@ npm run --silent build:test
 say 'testing'
 # Test files one after the other: three of them start browsers or brokers, and their times must not disturb each other.
 log=$PWD/test-dist/tests.log
-timeout 600 node --expose-gc --test --test-concurrency=1 --test-timeout=60000 --test-reporter=dot --test-reporter-destination=stdout \
+timeout 900 node --expose-gc --test --test-concurrency=1 --test-timeout=300000 --test-reporter=dot --test-reporter-destination=stdout \
   --test-reporter=spec --test-reporter-destination="$log" test-dist/test/*/*.test.js || {
   sed -n '/failing tests/,$p' "$log" >&2
   fail "tests have failed; all of them: $log"
