@@ -16,8 +16,8 @@ use crate::web::state::AppState;
 
 /// How often expired entries are swept out.
 const SWEEP: Duration = Duration::from_secs(10);
-/// How often issuers' keys are looked after.
-const KEYS: Duration = Duration::from_secs(10);
+/// How often it is looked whether issuers' keys are due. They have a pace of their own, and looking seldom adds to it.
+const KEYS: Duration = Duration::from_secs(1);
 /// How often old entries of the ledger are forgotten, and how often the intents of replicas that are gone are given up.
 const LEDGER: Duration = Duration::from_mins(1);
 /// An intent without outcome for so long has no broker any more that works on it.
