@@ -47,7 +47,7 @@ async fn operational(ledger: &dyn Ledger) {
 }
 
 #[tokio::test]
-async fn a_file_locked_for_six_seconds_costs_five_and_nothing_is_written_afterwards() {
+async fn a_file_locked_for_six_seconds_costs_five_at_most_and_nothing_is_written_afterwards() {
     let folder = Folder::new();
     let ledger = open(&folder, TIMEOUT).await;
     let other = hold(&folder).await;
@@ -58,9 +58,16 @@ async fn a_file_locked_for_six_seconds_costs_five_and_nothing_is_written_afterwa
         matches!(refused, Err(ReserveError::Unavailable(_))),
         "{refused:?}"
     );
-    assert!((4..=5).contains(&waited.as_secs()), "{waited:?}");
+    assert!(waited > Duration::from_secs(4), "{waited:?}");
     assert!(waited < Duration::from_millis(5_500), "{waited:?}");
-    tokio::time::sleep(Duration::from_secs(6).saturating_sub(waited)).await;
+    for _ in 0..100 {
+        if ledger.condition() == LedgerCondition::Down {
+            break;
+        }
+        // SQLite counts its own naps: on a busy machine they are longer than it thinks.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
     let still = ledger.condition();
     assert_eq!(still, LedgerCondition::Down, "nobody has proved otherwise");
     let_go(other).await;
