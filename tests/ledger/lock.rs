@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
-use token_broker::ledger::{Ledger, LedgerCondition, LedgerError, ReserveError, sqlite};
+use token_broker::ledger::{
+    By, Ledger, LedgerCondition, LedgerError, ReserveError, UsageQuery, sqlite,
+};
 
 use crate::kinds::{Folder, START, TIMEOUT, clock, limited, mint, postgres_at};
 use crate::server::empty_database;
@@ -45,7 +47,7 @@ async fn operational(ledger: &dyn Ledger) {
 }
 
 #[tokio::test]
-async fn a_file_locked_for_six_seconds_costs_five_and_nothing_is_written_afterwards() {
+async fn a_file_locked_for_six_seconds_costs_five_at_most_and_nothing_is_written_afterwards() {
     let folder = Folder::new();
     let ledger = open(&folder, TIMEOUT).await;
     let other = hold(&folder).await;
@@ -56,9 +58,18 @@ async fn a_file_locked_for_six_seconds_costs_five_and_nothing_is_written_afterwa
         matches!(refused, Err(ReserveError::Unavailable(_))),
         "{refused:?}"
     );
-    assert!((4..=5).contains(&waited.as_secs()), "{waited:?}");
+    assert!(waited > Duration::from_secs(4), "{waited:?}");
     assert!(waited < Duration::from_millis(5_500), "{waited:?}");
-    tokio::time::sleep(Duration::from_secs(6).saturating_sub(waited)).await;
+    for _ in 0..100 {
+        if ledger.condition() == LedgerCondition::Down {
+            break;
+        }
+        // SQLite counts its own naps: on a busy machine they are longer than it thinks.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    let still = ledger.condition();
+    assert_eq!(still, LedgerCondition::Down, "nobody has proved otherwise");
     let_go(other).await;
     operational(&*ledger).await;
     ledger.reserve(limited("ben", START, 1)).await.unwrap();
@@ -86,7 +97,14 @@ async fn who_no_longer_waits_is_not_written_when_the_lock_is_gone() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let_go(other).await;
     patient.await.unwrap().unwrap();
-    assert_eq!(ledger.recent(START).await.unwrap().len(), 1);
+    let query = UsageQuery {
+        by: By::Role,
+        since: START,
+        most: 10,
+    };
+    let rows = ledger.usage(query).await.unwrap();
+    let written = (rows[0].sessions, rows[0].failed);
+    assert_eq!(written, (1, 0), "nothing was written, nor given back");
     ledger.close().await;
 }
 

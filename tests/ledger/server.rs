@@ -54,10 +54,16 @@ pub struct Server {
     pub port: u16,
     user: Option<u32>,
     watch: Option<Child>,
+    settings: Vec<String>,
 }
 
 impl Server {
     pub fn start() -> Self {
+        Self::start_with(&[], |_, _| {})
+    }
+
+    /// With these settings, after `prepare` was at its data directory, for this user.
+    pub fn start_with(settings: &[&str], prepare: impl FnOnce(&Path, Option<u32>)) -> Self {
         let folder = scratch("postgres");
         let root = fs::metadata(&folder).unwrap().uid() == 0;
         // `nobody`, wherever there is no such user the server will say so.
@@ -79,7 +85,12 @@ impl Server {
             port,
             user,
             watch: None,
+            settings: settings
+                .iter()
+                .map(|setting| String::from(*setting))
+                .collect(),
         };
+        prepare(&server.folder.join("cluster"), user);
         server.run();
         server
     }
@@ -100,6 +111,9 @@ impl Server {
             "fsync=off",
             "max_connections=200",
         ] {
+            server.args(["-c", setting]);
+        }
+        for setting in &self.settings {
             server.args(["-c", setting]);
         }
         server.env("FOLDER", &self.folder);
