@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests start beside the broker: nginx, curl, openssl, unshare, strace, eatmydata, faketime and the
-# PostgreSQL server as Debian packages, and below target/tools OpenAI's own SDKs and libraries that sign credentials, each
-# for Python and Node. What is there already stays as it is; says what it does.
+# Installs what the tests start beside the broker: nginx, curl, openssl, unshare, strace, eatmydata, faketime and PostgreSQL
+# as Debian packages, and below target/tools OpenAI's own SDKs and libraries that sign credentials, each for Python and
+# Node. What is there already stays as it is; says what it does.
 #
 #   scripts/test-tools.sh
 #
@@ -25,16 +25,15 @@ as_root() {
 
 # ---- Debian packages -------------------------------------------------------------------------------------------------
 
-# The directories where Debian puts daemons are not on everybody's PATH.
-has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
+# The directories where Debian puts daemons are not on everybody's PATH, and those of PostgreSQL on nobody's.
+servers=$(printf ':%s' /usr/lib/postgresql/*/bin)
+has() { PATH=$PATH:/usr/sbin:/sbin$servers command -v "$1" >/dev/null; }
 
 missing=()
 # command:package
-for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
+for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux setpriv:util-linux prlimit:util-linux initdb:postgresql strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
   has "${pair%%:*}" || missing+=("${pair#*:}")
 done
-# Debian keeps the server's programs away from PATH.
-compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres || missing+=(postgresql)
 # venv without ensurepip makes an environment without pip.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 

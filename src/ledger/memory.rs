@@ -186,3 +186,70 @@ impl Ledger for MemoryLedger {
 
     async fn close(&self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{Network, Outcome, PersonaName, Quota, RequestId};
+
+    fn intent(at: u64, limit: u32) -> Intent {
+        let at = Timestamp::from_seconds(1_795_341_600 + at);
+        Intent {
+            id: EntryId::new(at),
+            at,
+            kind: Kind::Mint,
+            account: Some(Account {
+                issuer: "https://id".into(),
+                subject: "ana".into(),
+            }),
+            role: None,
+            persona: PersonaName::parse("default").unwrap(),
+            network: Network::around([203, 0, 113, 7].into()),
+            origin: None,
+            session: "s".into(),
+            request_id: RequestId::random(),
+            quota: Quota {
+                sessions_per_month: Some(limit),
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn the_oldest_with_an_outcome_gives_way_and_the_count_stays_exact() {
+        let ledger = MemoryLedger::new(3);
+        let intents: Vec<_> = (0..4).map(|at| intent(at, 4)).collect();
+        for intent in &intents[..3] {
+            ledger.reserve(intent.clone()).await.unwrap();
+        }
+        let full = ledger.reserve(intents[3].clone()).await;
+        assert!(matches!(
+            full,
+            Err(ReserveError::Unavailable(LedgerError::Full))
+        ));
+        let settlement = Settlement {
+            id: intents[1].id,
+            at: intents[1].at,
+            took: Duration::ZERO,
+            outcome: Outcome::Undelivered,
+        };
+        ledger.settle(settlement).await.unwrap();
+        ledger.reserve(intents[3].clone()).await.unwrap();
+        let recent = ledger.recent(Timestamp::from_millis(0)).await.unwrap();
+        let seen: Vec<_> = recent.iter().map(|recent| recent.at).collect();
+        assert_eq!(seen, [intents[0].at, intents[2].at, intents[3].at]);
+        let settled = Settlement {
+            id: intents[0].id,
+            at: intents[0].at,
+            took: Duration::ZERO,
+            outcome: Outcome::Undelivered,
+        };
+        ledger.settle(settled).await.unwrap();
+        let exceeded = ledger.reserve(intent(5, 4)).await;
+        assert!(matches!(
+            exceeded,
+            Err(ReserveError::QuotaExceeded { limit: 4, .. })
+        ));
+    }
+}

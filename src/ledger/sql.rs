@@ -16,7 +16,7 @@ use crate::domain::{Account, Intent, Settlement};
 const FORGET: u64 = 1000;
 
 /// Most entries that are removed or given up in one transaction: mints wait for it.
-const CHUNK: u32 = 250;
+const CHUNK: u32 = 125;
 
 /// Recent entries are read so many at once, and at most so many.
 const PAGE: u32 = 10_000;

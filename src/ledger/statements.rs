@@ -75,30 +75,41 @@ macro_rules! known {
     };
 }
 
-macro_rules! add_sums {
-    ($table:literal, $one:literal, $two:literal) => {
-        over_page!(concat!(
-            "INSERT INTO ", $table, " (day, ", $one, ", ", $two,
-            ", sessions, refreshes, uncertain, failed, last_at) ",
-            "SELECT value->>0, value->>1, value->>2, CAST(value->>3 AS BIGINT), CAST(value->>4 AS BIGINT), ",
-            "CAST(value->>5 AS BIGINT), CAST(value->>6 AS BIGINT), CAST(value->>7 AS BIGINT) ",
-            "FROM page WHERE true ORDER BY 1, 2, 3 ON CONFLICT (day, ", $one, ", ", $two, ") DO UPDATE SET ",
-            "sessions = ", $table, ".sessions + excluded.sessions, ",
-            "refreshes = ", $table, ".refreshes + excluded.refreshes, ",
-            "uncertain = ", $table, ".uncertain + excluded.uncertain, ",
-            "failed = ", $table, ".failed + excluded.failed, ",
-            "last_at = CASE WHEN excluded.last_at > ", $table, ".last_at ",
-            "THEN excluded.last_at ELSE ", $table, ".last_at END"
-        ))
+macro_rules! sums_added_to {
+    ($table:literal) => {
+        concat!(
+            "DO UPDATE SET sessions = ",
+            $table,
+            ".sessions + excluded.sessions, ",
+            "refreshes = ",
+            $table,
+            ".refreshes + excluded.refreshes, ",
+            "uncertain = ",
+            $table,
+            ".uncertain + excluded.uncertain, ",
+            "failed = ",
+            $table,
+            ".failed + excluded.failed, ",
+            "last_at = CASE WHEN excluded.last_at > ",
+            $table,
+            ".last_at ",
+            "THEN excluded.last_at ELSE ",
+            $table,
+            ".last_at END"
+        )
     };
 }
 
-macro_rules! drop_empty {
-    ($table:literal, $one:literal, $two:literal) => {
-        over_page!(concat!(
-            "DELETE FROM ", $table, " WHERE (day, ", $one, ", ", $two,
-            ") IN (SELECT value->>0, value->>1, value->>2 FROM page) AND sessions + refreshes + failed = 0"
-        ))
+macro_rules! sums_of_page {
+    () => {
+        "CAST(value->>3 AS BIGINT), CAST(value->>4 AS BIGINT), CAST(value->>5 AS BIGINT), \
+         CAST(value->>6 AS BIGINT), CAST(value->>7 AS BIGINT)"
+    };
+}
+
+macro_rules! page_and_accounts {
+    () => {
+        "FROM page JOIN accounts ON accounts.issuer = value->>1 AND accounts.subject = value->>2"
     };
 }
 
@@ -182,17 +193,53 @@ pub(super) const REMOVE_ENTRIES: Statement =
     over_page!("DELETE FROM entries WHERE id IN (SELECT value->>0 FROM page)");
 
 /// `[[day, role, persona, sessions, refreshes, uncertain, failed, last_at], …]`
-pub(super) const ADD_DAILY: Statement = add_sums!("daily", "role", "persona");
+pub(super) const ADD_DAILY: Statement = over_page!(concat!(
+    "INSERT INTO daily (day, role, persona, sessions, refreshes, uncertain, failed, last_at) ",
+    "SELECT value->>0, value->>1, value->>2, ",
+    sums_of_page!(),
+    " FROM page WHERE true ORDER BY 1, 2, 3 ",
+    "ON CONFLICT (day, role, persona) ",
+    sums_added_to!("daily")
+));
+
+/// The same rows: drops those that nothing is left of.
+pub(super) const DROP_DAILY: Statement = over_page!(
+    "DELETE FROM daily WHERE sessions + refreshes + failed = 0 \
+     AND (day, role, persona) IN (SELECT value->>0, value->>1, value->>2 FROM page)"
+);
+
+/// `[[day, issuer, subject, …], …]`: makes sure that these accounts have numbers.
+pub(super) const OPEN_ACCOUNTS: Statement = over_page!(
+    "INSERT INTO accounts (issuer, subject) SELECT DISTINCT value->>1, value->>2 FROM page WHERE NOT EXISTS \
+     (SELECT 1 FROM accounts WHERE accounts.issuer = value->>1 AND accounts.subject = value->>2) \
+     ORDER BY 1, 2 ON CONFLICT DO NOTHING"
+);
 
 /// `[[day, issuer, subject, sessions, refreshes, uncertain, failed, last_at], …]`
-pub(super) const ADD_DAILY_ACCOUNTS: Statement = add_sums!("daily_accounts", "issuer", "subject");
+pub(super) const ADD_DAILY_ACCOUNTS: Statement = over_page!(concat!(
+    "INSERT INTO daily_accounts (account, day, sessions, refreshes, uncertain, failed, last_at) ",
+    "SELECT account, value->>0, ",
+    sums_of_page!(),
+    " ",
+    page_and_accounts!(),
+    " WHERE true ORDER BY 1, 2 ",
+    "ON CONFLICT (account, day) ",
+    sums_added_to!("daily_accounts")
+));
 
 /// The same rows: drops those that nothing is left of.
-pub(super) const DROP_DAILY: Statement = drop_empty!("daily", "role", "persona");
+pub(super) const DROP_DAILY_ACCOUNTS: Statement = over_page!(concat!(
+    "DELETE FROM daily_accounts WHERE sessions + refreshes + failed = 0 ",
+    "AND (account, day) IN (SELECT account, value->>0 ",
+    page_and_accounts!(),
+    ")"
+));
 
-/// The same rows: drops those that nothing is left of.
-pub(super) const DROP_DAILY_ACCOUNTS: Statement =
-    drop_empty!("daily_accounts", "issuer", "subject");
+/// The same rows: drops the accounts that nothing is left of.
+pub(super) const DROP_ACCOUNTS: Statement = over_page!(
+    "DELETE FROM accounts WHERE (issuer, subject) IN (SELECT value->>1, value->>2 FROM page) \
+     AND NOT EXISTS (SELECT 1 FROM daily_accounts WHERE daily_accounts.account = accounts.account)"
+);
 
 /// Since `$1` the latest `$3` before the entry (`$2`, `$4`) that count, latest first.
 pub(super) const RECENT: Statement = list!(
@@ -208,35 +255,46 @@ pub(super) const OF_ACCOUNT: Statement = list!(
     "SELECT id FROM entries WHERE issuer = $1 AND subject = $2 AND id > $3 ORDER BY id LIMIT $4"
 );
 
+macro_rules! summed {
+    () => {
+        "CAST(SUM(sessions) AS BIGINT) AS sessions, CAST(SUM(refreshes) AS BIGINT) AS refreshes, \
+         CAST(SUM(uncertain) AS BIGINT) AS uncertain, CAST(SUM(failed) AS BIGINT) AS failed, MAX(last_at) AS last_at"
+    };
+}
+
 macro_rules! report {
-    ($table:literal, $one:literal, $two:literal, $groups:literal, $order:literal) => {
+    ($rows:expr) => {
         list!(
             "one, two, sessions, refreshes, uncertain, failed, last_at",
-            concat!(
-                "SELECT ", $one, " AS one, ", $two, " AS two, CAST(SUM(sessions) AS BIGINT) AS sessions, ",
-                "CAST(SUM(refreshes) AS BIGINT) AS refreshes, CAST(SUM(uncertain) AS BIGINT) AS uncertain, ",
-                "CAST(SUM(failed) AS BIGINT) AS failed, MAX(last_at) AS last_at FROM ", $table,
-                " WHERE day >= $1 GROUP BY ", $groups, " ORDER BY ", $order, " LIMIT $2"
-            )
+            $rows
         )
+    };
+    ($one:literal, $two:literal, $groups:literal, $order:literal) => {
+        report!(concat!(
+            "SELECT ",
+            $one,
+            " AS one, ",
+            $two,
+            " AS two, ",
+            summed!(),
+            " FROM daily WHERE day >= $1 GROUP BY ",
+            $groups,
+            " ORDER BY ",
+            $order,
+            " LIMIT $2"
+        ))
     };
 }
 
 /// Since the day `$1`, at most `$2` rows.
-pub(super) const BY_DAY: Statement = report!("daily", "day", "role", "day, role", "day DESC, role");
+pub(super) const BY_DAY: Statement = report!("day", "role", "day, role", "day DESC, role");
 
 /// Since the day `$1`, at most `$2` rows.
-pub(super) const BY_ROLE: Statement = report!(
-    "daily",
-    "role",
-    "''",
-    "role",
-    "sessions DESC, refreshes DESC, role"
-);
+pub(super) const BY_ROLE: Statement =
+    report!("role", "''", "role", "sessions DESC, refreshes DESC, role");
 
 /// Since the day `$1`, at most `$2` rows.
 pub(super) const BY_PERSONA: Statement = report!(
-    "daily",
     "persona",
     "''",
     "persona",
@@ -244,10 +302,10 @@ pub(super) const BY_PERSONA: Statement = report!(
 );
 
 /// Since the day `$1`, at most `$2` rows.
-pub(super) const BY_USER: Statement = report!(
-    "daily_accounts",
-    "issuer",
-    "subject",
-    "issuer, subject",
-    "sessions DESC, refreshes DESC, issuer, subject"
-);
+pub(super) const BY_USER: Statement = report!(concat!(
+    "SELECT issuer AS one, subject AS two, sessions, refreshes, uncertain, failed, last_at FROM (SELECT account, ",
+    summed!(),
+    " FROM daily_accounts WHERE day >= $1 GROUP BY account) AS summed ",
+    "JOIN accounts ON accounts.account = summed.account ",
+    "ORDER BY sessions DESC, refreshes DESC, issuer, subject LIMIT $2"
+));

@@ -253,17 +253,20 @@ async fn write_sums(connection: &mut dyn Connection, plan: &Plan) -> Result<[Str
     };
     let rows = [&plan.daily, &plan.daily_accounts].map(|sums| {
         let rows: Vec<_> = sums.iter().filter(changed).map(sums_row).collect();
-        (rows.is_empty(), encode(&rows))
+        (rows.len() as u64, encode(&rows))
     });
-    let [(no_daily, daily), (no_accounts, accounts)] = rows;
+    let [(days, daily), (numbers, accounts)] = rows;
     let (daily, accounts) = (daily?, accounts?);
-    if !no_daily {
+    if days > 0 {
         connection.change(&say::ADD_DAILY, &daily).await?;
     }
-    if !no_accounts {
-        connection
-            .change(&say::ADD_DAILY_ACCOUNTS, &accounts)
-            .await?;
+    if numbers > 0 {
+        connection.change(&say::OPEN_ACCOUNTS, &accounts).await?;
+        let added = connection.change(&say::ADD_DAILY_ACCOUNTS, &accounts);
+        if added.await? != numbers {
+            // One was dropped by somebody else after we looked: look again.
+            return Err(Fault::new(Severity::Conflict, "an account has just gone"));
+        }
     }
     Ok([daily, accounts])
 }
@@ -299,5 +302,6 @@ async fn remove(connection: &mut dyn Connection, known: Entries) -> Result<usize
     connection
         .change(&say::DROP_DAILY_ACCOUNTS, &accounts)
         .await?;
+    connection.change(&say::DROP_ACCOUNTS, &accounts).await?;
     Ok(known.len())
 }

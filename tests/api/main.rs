@@ -21,6 +21,7 @@ mod identity;
 mod input;
 mod ops;
 mod people;
+mod persona;
 mod quota;
 mod rate_limit;
 mod records;

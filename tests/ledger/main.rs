@@ -18,3 +18,4 @@ mod quota;
 mod reports;
 mod server;
 mod sqlite_file;
+mod tls;

@@ -54,10 +54,16 @@ pub struct Server {
     pub port: u16,
     user: Option<u32>,
     watch: Option<Child>,
+    settings: Vec<String>,
 }
 
 impl Server {
     pub fn start() -> Self {
+        Self::start_with(&[], |_, _| {})
+    }
+
+    /// With these settings, after `prepare` was at its data directory, for this user.
+    pub fn start_with(settings: &[&str], prepare: impl FnOnce(&Path, Option<u32>)) -> Self {
         let folder = scratch("postgres");
         let root = fs::metadata(&folder).unwrap().uid() == 0;
         // `nobody`, wherever there is no such user the server will say so.
@@ -79,16 +85,24 @@ impl Server {
             port,
             user,
             watch: None,
+            settings: settings
+                .iter()
+                .map(|setting| String::from(*setting))
+                .collect(),
         };
+        prepare(&server.folder.join("cluster"), user);
         server.run();
         server
     }
 
     /// Starts the server under a shell that ends it when our end of its input is closed, however we end.
     pub fn run(&mut self) {
-        let script = r#""$@" >>"$LOG" 2>&1 & read -r how; kill -"${how:-INT}" $!; wait $!"#;
-        let mut server = as_user(Path::new("sh"), self.user);
-        server.args(["-c", script, "sh"]).arg(program("postgres"));
+        let script = r#""$@" >>"$FOLDER/log" 2>&1 & read -r how; kill -"${how:-INT}" $!; wait $!
+            test -n "$how" || rm -rf "$FOLDER""#;
+        let mut server = Command::new("sh");
+        server.args(["-c", script, "sh"]);
+        let postgres = as_user(&program("postgres"), self.user);
+        server.arg(postgres.get_program()).args(postgres.get_args());
         server.arg("-D").arg(self.folder.join("cluster"));
         for setting in [
             &format!("port={}", self.port),
@@ -99,7 +113,10 @@ impl Server {
         ] {
             server.args(["-c", setting]);
         }
-        server.env("LOG", self.folder.join("log"));
+        for setting in &self.settings {
+            server.args(["-c", setting]);
+        }
+        server.env("FOLDER", &self.folder);
         server.stdin(Stdio::piped()).stdout(Stdio::null());
         self.watch = Some(server.spawn().unwrap());
     }
@@ -148,8 +165,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end("INT\n");
-        let _ = fs::remove_dir_all(&self.folder);
+        self.end("");
     }
 }
 

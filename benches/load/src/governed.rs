@@ -96,7 +96,15 @@ async fn measure(
 ) -> anyhow::Result<Seen> {
     let address = free_address()?;
     let file = settings(workshop, step, public)?;
-    let mut program = workshop.broker(address, upstream, ADMITTING);
+    let database = format!("sqlite://{}", database(workshop).display());
+    let ledger = [("ledger.url", database.as_str())];
+    let governed = [ADMITTING, &ledger].concat();
+    let settings = if step == Step::Sqlite {
+        &governed
+    } else {
+        ADMITTING
+    };
+    let mut program = workshop.broker(address, upstream, settings);
     program.arg("--config").arg(&file);
     let subject = workshop.start(&program, address)?;
     let caller = match step {
@@ -128,7 +136,7 @@ async fn measure(
 
 /// The settings file of `step`.
 fn settings(workshop: &Workshop, step: Step, public: &Path) -> anyhow::Result<PathBuf> {
-    let database = workshop.directory.join("governed.db");
+    let database = database(workshop);
     for ending in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{ending}", database.display()));
     }
@@ -149,15 +157,17 @@ sessions_per_month = 1000000000
 "#,
         public.display()
     );
-    let ledger = format!("[ledger]\nurl = \"sqlite://{}\"\n", database.display());
     let text = match step {
         Step::Anonymous => String::new(),
-        Step::Identity => identity,
-        Step::Sqlite => identity + &ledger,
+        Step::Identity | Step::Sqlite => identity,
     };
     let path = workshop.directory.join("governed.toml");
     fs::write(&path, text)?;
     Ok(path)
+}
+
+fn database(workshop: &Workshop) -> PathBuf {
+    workshop.directory.join("governed.db")
 }
 
 /// Credentials of [`PEOPLE`], and the public key of who signed them. Made by Node: another library than the broker's.

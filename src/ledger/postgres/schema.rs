@@ -114,5 +114,10 @@ async fn run_scripts(connection: &mut PgConnection) -> Result<(i64, i64), OpenEr
             .await?;
         transaction.commit().await?;
     }
+    // Not left to the end of the connection: the server gets round to that when the next broker may be here already.
+    sqlx::query("SELECT pg_advisory_unlock($1)")
+        .bind(LOCK)
+        .execute(connection)
+        .await?;
     Ok((first, known))
 }

@@ -23,8 +23,13 @@ use crate::clock::Clock;
 /// Most connections that read at the same time.
 const READERS: u32 = 2;
 
-/// How SQLite waits for somebody else's transaction, at most.
+/// How long SQLite waits for somebody else's transaction, at most.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// The same, for callers who wait so long: a little less, so that they learn what it was.
+fn busy(timeout: Duration) -> Duration {
+    timeout.saturating_sub(timeout / 10).min(BUSY)
+}
 
 /// Opens the ledger at `path` for serving; makes it when there is none, and brings an older one up to date after a copy
 /// was put beside it. Nobody else can serve with the file until this ledger is closed or dropped. Callers wait at most
@@ -107,7 +112,7 @@ async fn start(
     lock: Option<File>,
 ) -> Result<SqlLedger, OpenError> {
     let base = Sqlite {
-        options: options(path).busy_timeout(timeout.min(BUSY)),
+        options: options(path).busy_timeout(busy(timeout)),
         clock: Arc::clone(&clock),
         lock,
     };
@@ -123,7 +128,7 @@ fn readers(path: &Path, timeout: Duration) -> Pool {
     let options = SqliteConnectOptions::new()
         .filename(PathBuf::from(path))
         .read_only(true)
-        .busy_timeout(timeout.min(BUSY));
+        .busy_timeout(busy(timeout));
     let pool = SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(timeout)

@@ -25,13 +25,37 @@ pub(super) const LATEST: i64 = SCRIPTS.len() as i64;
 /// Files up to this size are read in full before they are served with; larger ones would hold up the start.
 const CHECKED: u64 = 256 * 1024 * 1024;
 
-fn reading(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).read_only(true)
+/// A connection that changes nothing, unless a process was killed in the middle of a change: what it left half done
+/// has to be undone before anybody can read.
+async fn reading(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let options = SqliteConnectOptions::new().filename(path);
+    let options = options.create_if_missing(false);
+    let mut connection = options.clone().read_only(true).connect().await?;
+    let looked = sqlx::query("SELECT COUNT(*) FROM sqlite_schema")
+        .execute(&mut connection)
+        .await;
+    let code = looked.as_ref().err().and_then(code);
+    match code {
+        Some(READONLY_ROLLBACK | READONLY_RECOVERY) => {
+            connection.close().await?;
+            Ok(options.connect().await?)
+        }
+        _ => Ok(connection),
+    }
+}
+
+const READONLY_RECOVERY: i32 = 264;
+const READONLY_ROLLBACK: i32 = 776;
+
+/// SQLite's own word for what went wrong.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.and_then(|code| code.parse().ok())
 }
 
 /// The schema of a database, 0 when it is empty. Changes nothing.
 pub(super) async fn inspect(path: &Path) -> Result<i64, OpenError> {
-    let mut connection = reading(path).connect().await.map_err(damaged(path))?;
+    let mut connection = reading(path).await?;
     let inspected = inspect_through(&mut connection, path).await;
     connection.close().await?;
     inspected
@@ -64,7 +88,7 @@ pub(super) async fn check(path: &Path) -> Result<(), OpenError> {
     if size > CHECKED {
         return Ok(());
     }
-    let mut connection = reading(path).connect().await?;
+    let mut connection = reading(path).await?;
     let found: Result<String, _> = sqlx::query_scalar("PRAGMA quick_check(1)")
         .fetch_one(&mut connection)
         .await;
@@ -81,9 +105,7 @@ pub(super) async fn check(path: &Path) -> Result<(), OpenError> {
 fn damaged(path: &Path) -> impl FnOnce(sqlx::Error) -> OpenError {
     let path = path.to_owned();
     move |error| {
-        let code = error.as_database_error().and_then(DatabaseError::code);
-        let code = code.and_then(|code| code.parse::<i32>().ok());
-        match code.map(|code| code & 0xff) {
+        match code(&error).map(|code| code & 0xff) {
             // SQLITE_CORRUPT and SQLITE_NOTADB
             Some(11 | 26) => OpenError::Damaged {
                 path,

@@ -10,6 +10,7 @@ mod libraries;
 mod lookup;
 mod outage;
 mod profiles;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,92 @@
+// Owns what can go wrong: one code per cause, whether trying again helps, and what to do about it.
+
+/** One code per cause. What each means and what to do: `docs/client.md`. */
+export type TokenErrorCode =
+  | 'network'
+  | 'offline'
+  | 'timeout'
+  | 'aborted'
+  | 'bad_request'
+  | 'unauthorized'
+  | 'forbidden'
+  | 'not_found'
+  | 'rate_limited'
+  | 'quota_exceeded'
+  | 'upstream_unavailable'
+  | 'server_error'
+  | 'invalid_response'
+  | 'expired'
+  | 'destroyed';
+
+// Short on purpose: they are a tenth of the core. docs/client.md says more.
+const HINTS: Record<TokenErrorCode, string> = {
+  network: 'Network, TLS or CORS: does the broker allow the origin of this page?',
+  offline: 'This device is offline.',
+  timeout: 'The broker is slow or unreachable.',
+  aborted: 'The caller gave up.',
+  bad_request: 'The body was refused: see param.',
+  unauthorized: 'Your login is missing or expired.',
+  forbidden: 'This origin or user is not allowed.',
+  not_found: 'Wrong base URL or path, or the session is unknown.',
+  rate_limited: 'Wait for retryAfterMs.',
+  quota_exceeded: 'Spent: see limit, or the operator must check billing.',
+  upstream_unavailable: 'OpenAI or the path to it is down.',
+  server_error: 'The broker failed: quote requestId.',
+  invalid_response: 'No token: is this the URL of the broker?',
+  expired: 'The key died before use. It is for the Realtime API only.',
+  destroyed: 'Create a new manager.',
+};
+
+const RETRYABLE = /^(netw|off|time|rate|up|serv)/;
+const BRAND = Symbol.for('realtime-token-broker.TokenError');
+
+/** What is known about a failure beside its code. */
+export interface TokenErrorDetails {
+  /** Overrides what the code says. */
+  retryable?: boolean;
+  /** Status of the answer. */
+  status?: number;
+  /** How long to wait, in milliseconds, as the broker said. */
+  retryAfterMs?: number;
+  /** The broker's `X-Request-Id`, for its operator. */
+  requestId?: string;
+  /** The broker's own code, more exact than `code`: `origin_not_allowed`, `unknown_session`, `blocked`, … */
+  brokerCode?: string;
+  /** The field at fault. */
+  param?: string;
+  /** The name of the limit or quota that was reached. */
+  limit?: string;
+  cause?: unknown;
+}
+
+/** A failure to get a token. Never holds a secret. Use {@link TokenError.is} instead of `instanceof` across bundles. */
+export class TokenError extends Error {
+  declare readonly code: TokenErrorCode;
+  /** True when the same request may succeed later. */
+  declare readonly retryable: boolean;
+  declare readonly status?: number;
+  declare readonly retryAfterMs?: number;
+  declare readonly requestId?: string;
+  declare readonly brokerCode?: string;
+  declare readonly param?: string;
+  declare readonly limit?: string;
+  /** Which attempt of a cycle failed, from 1. Written by the manager. */
+  declare attempt?: number;
+  /** What to do, for people. */
+  declare readonly hint: string;
+  /** Where to read more. */
+  declare readonly docsUrl: string;
+
+  constructor(code: TokenErrorCode, message?: string, details: TokenErrorDetails = {}) {
+    const hint = HINTS[code];
+    super(message ?? hint, details);
+    const docsUrl = 'https://npmjs.com/package/@realtime-token-broker/client#errors';
+    Object.defineProperty(this, BRAND, {});
+    Object.assign(this, { name: 'TokenError', code, retryable: RETRYABLE.test(code), hint, docsUrl }, details);
+  }
+
+  /** True for a token error, also one that another copy of this package made. */
+  static is(value: unknown): value is TokenError {
+    return BRAND in Object(value);
+  }
+}

@@ -1,0 +1,8 @@
+// Owns the public surface of the React entry.
+'use client';
+
+export type { Closable, ConnectContext, ConnectionErrorCode, ConnectionSnapshot, ConnectionStatus } from '../connection.js';
+export { ConnectionError } from '../connection.js';
+export { RealtimeTokenProvider } from './context.js';
+export { type RealtimeConnectionState, type UseConnectionOptions, useRealtimeConnection } from './use-realtime-connection.js';
+export { type RealtimeTokenState, useRealtimeToken, useTokenCountdown } from './use-realtime-token.js';

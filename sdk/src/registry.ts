@@ -1,0 +1,32 @@
+// Owns the managers that a page shares by name.
+import type { TokenManagerOptions } from './options.js';
+import { TokenManager } from './token-manager.js';
+
+const shared = new Map<string, { manager: TokenManager; options: TokenManagerOptions; warned?: true }>();
+
+/** A manager of your own. */
+export function createTokenManager(options?: TokenManagerOptions): TokenManager {
+  return new TokenManager(options);
+}
+
+/** The page's manager called `key` (`default`), created by the first call and again after its `destroy()`. */
+export function getTokenManager({ key = 'default', ...options }: TokenManagerOptions & { key?: string } = {}): TokenManager {
+  let known = shared.get(key);
+  if (!known || known.manager.getSnapshot().phase === 'destroyed') {
+    known = { manager: createTokenManager(options), options };
+    shared.set(key, known);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    // Functions and objects are written anew by every render; only plain values tell that something else was meant.
+    if (/object|function/.test(typeof value) || known.warned || known.options[name as keyof TokenManagerOptions] === value) continue;
+    known.warned = true;
+    (known.options.logger ?? console).warn?.('getTokenManager: other options than before; use updateOptions() or another key.');
+  }
+  return known.manager;
+}
+
+/** Destroys the page's manager called `key`, if there is one. */
+export function destroyTokenManager(key = 'default'): void {
+  shared.get(key)?.manager.destroy();
+  shared.delete(key);
+}

@@ -1,0 +1,95 @@
+// Owns where tokens come from: the broker, a function of yours, or a fixed text.
+import type { TokenResponse } from './answer.js';
+import { type Clock, systemClock } from './clock.js';
+import { TokenError } from './errors.js';
+import { refusal } from './refusal.js';
+import type { RealtimeToken } from './token.js';
+
+/** Why a token is fetched. */
+export type RefreshReason = 'initial' | 'scheduled' | 'forced' | 'demand' | 'resume' | 'online' | 'invalidated';
+
+/** What a source is told. */
+export interface SourceContext {
+  reason: RefreshReason;
+  /** From 1. */
+  attempt: number;
+  /** Aborts when nobody waits any more, or after `timeoutMs`. */
+  signal: AbortSignal;
+  /** The last token, perhaps expired. */
+  previous: RealtimeToken | null;
+}
+
+/** Fetches a token. A {@link TokenError} that it throws is taken as it is: one that is not retryable ends the cycle. */
+export type TokenSource = (context: SourceContext) => Promise<TokenResponse | string>;
+
+type Provided<T> = T | (() => T | Promise<T>);
+
+/** How to reach the broker. */
+export interface BrokerOptions {
+  /** Absolute or root-relative; the page's own origin by default. May hold a path, like `/api/voice-agent`. */
+  baseUrl?: string;
+  /** `/token` */
+  tokenPath?: string;
+  /** `/refresh-token` */
+  refreshPath?: string;
+  /** Headers, or a function that makes them for each attempt: the place for `Authorization: Bearer …`. */
+  headers?: Provided<Record<string, string>>;
+  /** `same-origin`; `include` sends cookies to another site. */
+  credentials?: RequestCredentials;
+  /** Fields for `POST /token`, like `persona`, or a function that makes them. */
+  body?: Provided<Record<string, unknown>>;
+  fetch?: typeof fetch;
+  clock?: Clock;
+}
+
+const provided = async <T>(value: Provided<T> | undefined): Promise<T | undefined> =>
+  typeof value === 'function' ? (value as () => T | Promise<T>)() : value;
+
+/** Tokens from a broker: `POST /token`, then `POST /refresh-token` with the session, and again `/token` if that is gone. */
+export function fromBroker(options: BrokerOptions = {}): TokenSource {
+  const { baseUrl = '', tokenPath = '/token', refreshPath = '/refresh-token', credentials = 'same-origin', clock = systemClock } = options;
+  const post = async (path: string, body: object | undefined, signal: AbortSignal): Promise<TokenResponse> => {
+    const headers = await provided(options.headers).catch((cause: unknown) => {
+      throw TokenError.is(cause) ? cause : new TokenError('unauthorized', 'The headers option failed.', { cause });
+    });
+    const response = await (options.fetch ?? fetch)(baseUrl.replace(/\/$/, '') + path, {
+      method: 'POST',
+      headers: body ? { 'content-type': 'application/json', ...headers } : { ...headers },
+      body: body ? JSON.stringify(body) : null,
+      signal,
+      credentials,
+      cache: 'no-store',
+      redirect: 'error',
+    });
+    if (!response.ok) throw await refusal(response, clock.wall());
+    const answer = (await response.json().catch(() => null)) as TokenResponse | null;
+    if (Object(answer) !== answer) throw new TokenError('invalid_response', `No JSON object but ${response.headers.get('content-type')}.`);
+    const date = Date.parse(response.headers.get('date') ?? '');
+    const end = answer?.expires_at ?? answer?.client_secret?.expires_at;
+    // The server's own clock makes the end of life relative, whatever this device believes.
+    return { ...(end && date && { expires_in: answer?.expiresIn ?? end - date / 1000 }), ...answer };
+  };
+  return async ({ previous, signal }) => {
+    const session = previous?.sessionId;
+    try {
+      if (session) return await post(refreshPath, { session_id: session }, signal);
+    } catch (error) {
+      const { status, brokerCode } = error as TokenError;
+      if (!/^(401|404|410)$/.test(`${status}`) && brokerCode !== 'refresh_limit_reached') throw error;
+    }
+    return post(tokenPath, await provided(options.body), signal);
+  };
+}
+
+/** Tokens from a function: a server action, tRPC, gRPC. A bare text is taken to live for 60 s. */
+export function fromFunction(get: TokenSource): TokenSource {
+  return get;
+}
+
+/** One fixed token, for tests and prototypes. It cannot be refreshed. */
+export function fromLiteral(token: TokenResponse | string): TokenSource {
+  return async ({ previous }) => {
+    if (previous) throw new TokenError('expired', 'A literal token cannot be refreshed.');
+    return token;
+  };
+}

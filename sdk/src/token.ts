@@ -1,0 +1,64 @@
+// Owns the client secret while it is in memory: readable on purpose, never by accident.
+
+/** What the broker tells about the upstream session: never instructions or tools. */
+export interface SessionSummary {
+  id?: string;
+  model?: string;
+  voice?: string;
+  type?: string;
+}
+
+/** The parts of a token. */
+export interface TokenParts {
+  value: string;
+  expiresAt: number;
+  lifetimeMs: number;
+  sessionId?: string | undefined;
+  session?: SessionSummary | undefined;
+}
+
+/** A client secret. Its value is in a private field: not enumerable, not in JSON, not in `util.inspect`. */
+export class RealtimeToken {
+  readonly #value: string;
+  readonly #sessionId: string | undefined;
+  /** End of life in epoch milliseconds on this device's clock. For display; the manager measures elapsed time instead. */
+  declare readonly expiresAt: number;
+  /** Life at birth, in milliseconds. */
+  declare readonly lifetimeMs: number;
+  declare readonly session: SessionSummary | undefined;
+
+  constructor({ value, sessionId, expiresAt, lifetimeMs, session }: TokenParts) {
+    this.#value = value;
+    this.#sessionId = sessionId;
+    Object.assign(this, { expiresAt, lifetimeMs, session });
+  }
+
+  /** The secret, `ek_…`. */
+  get value(): string {
+    return this.#value;
+  }
+
+  /** The same; the name in the original clients. */
+  get token(): string {
+    return this.#value;
+  }
+
+  /** The broker's session, which a refresh names. Whoever knows it can refresh, so it is hidden like the value. */
+  get sessionId(): string | undefined {
+    return this.#sessionId;
+  }
+
+  /** For logs and screens: `ek_…9f3a`. A short value is masked whole. */
+  get masked(): string {
+    const value = this.#value;
+    return value.length < 16 ? '…' : `${value.slice(0, 3)}…${value.slice(-4)}`;
+  }
+
+  toString(): string {
+    return this.masked;
+  }
+
+  toJSON(): object {
+    return { ...this, token: this.masked };
+  }
+}

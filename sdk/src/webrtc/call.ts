@@ -1,0 +1,134 @@
+// Owns one WebRTC call: offer, answer, the channel of events, and noticing that it broke.
+import { type ConnectContext, ConnectionError } from '../connection.js';
+
+/** An event of the Realtime API, in either direction. */
+export interface RealtimeEvent {
+  type: string;
+  [field: string]: unknown;
+}
+
+export interface CallOptions {
+  /** Where the offer goes. OpenAI, or a broker that exchanges offers itself (`tokens.urls.calls`). */
+  url?: string;
+  rtc?: RTCConfiguration;
+  /** Plays the answer. By default an element of its own; null plays nothing. */
+  audio?: HTMLAudioElement | null;
+  fetch?: typeof fetch;
+  /** How long a peer may be `disconnected` before that counts as broken, in milliseconds. 5000. */
+  graceMs?: number;
+  /** Longest time from the answer to the open channel, in milliseconds. 15 000. */
+  openTimeoutMs?: number;
+}
+
+/** OpenAI's own endpoint for offers. */
+export const OPENAI_CALLS = 'https://api.openai.com/v1/realtime/calls';
+
+/** A call that is up. */
+export interface RealtimeCall {
+  readonly peer: RTCPeerConnection;
+  /** What the model says. */
+  readonly remote: MediaStream;
+  /** From `Location`, for hanging up from a server; null when it cannot be read. */
+  readonly callId: string | null;
+  /** Milliseconds that the steps took: the exchange of offer and answer, and from there to the open channel. */
+  readonly timings: { readonly sdp: number; readonly open: number };
+  send(event: RealtimeEvent): void;
+  close(): void;
+}
+
+async function exchange(url: string, sdp: string, { apiKey, signal }: ConnectContext, send: typeof fetch): Promise<Response> {
+  const response = await send(url, {
+    method: 'POST',
+    // These two only: another header would need a preflight that OpenAI refuses.
+    headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/sdp' },
+    body: sdp,
+    signal,
+  });
+  if (response.ok) return response;
+  const text = await response.text();
+  const told = /"message":\s*"([^"]*)"/.exec(text)?.[1];
+  throw new ConnectionError('refused', `The offer was refused with ${response.status}: ${told ?? text.slice(0, 200)}`, {
+    status: response.status,
+  });
+}
+
+/** Calls. `hear` gets every event that the other side sends. */
+export async function openCall(context: ConnectContext, options: CallOptions, hear: (event: RealtimeEvent) => void): Promise<RealtimeCall> {
+  const { stream, signal, lost } = context;
+  const { url = OPENAI_CALLS, graceMs = 5000, openTimeoutMs = 15_000 } = options;
+  const peer = new RTCPeerConnection(options.rtc);
+  const audio = options.audio === undefined ? new Audio() : options.audio;
+  const remote = new MediaStream();
+  const channel = peer.createDataChannel('oai-events');
+  let grace: ReturnType<typeof setTimeout> | undefined;
+  let late: ReturnType<typeof setTimeout> | undefined;
+  let state: 'opening' | 'open' | 'over' = 'opening';
+  let fail: (error: unknown) => void = () => {};
+  const opened = new Promise<void>((resolve, reject) => {
+    channel.onopen = () => resolve();
+    fail = reject;
+  });
+  // It may fail while the exchange is still awaited, whose own failure is told then.
+  opened.catch(() => {});
+  const close = (): void => {
+    state = 'over';
+    clearTimeout(grace);
+    clearTimeout(late);
+    channel.close();
+    peer.close();
+    if (audio?.srcObject === remote) audio.srcObject = null;
+  };
+  // What breaks before it was open is a failure to connect; only afterwards there is a context to lose.
+  const broken = (reason: string): void => {
+    const before = state;
+    if (before === 'over') return;
+    close();
+    (before === 'open' ? lost : fail)(new ConnectionError('lost', reason));
+  };
+  signal.addEventListener('abort', () => {
+    close();
+    fail(signal.reason);
+  });
+  peer.onconnectionstatechange = () => {
+    const now = peer.connectionState;
+    clearTimeout(grace);
+    if (now === 'failed' || now === 'closed') broken(`The peer connection has ${now}.`);
+    if (now === 'disconnected') grace = setTimeout(() => broken('The peer connection stayed disconnected.'), graceMs);
+  };
+  channel.onmessage = ({ data }) => hear(JSON.parse(`${data}`) as RealtimeEvent);
+  channel.onclose = () => broken('The other side has hung up.');
+  peer.ontrack = ({ track }) => {
+    remote.addTrack(track);
+    if (!audio) return;
+    audio.autoplay = true;
+    audio.srcObject = remote;
+  };
+  const tracks = stream?.getAudioTracks() ?? [];
+  for (const track of tracks) peer.addTrack(track, stream as MediaStream);
+  if (!tracks.length) peer.addTransceiver('audio', { direction: 'recvonly' });
+  try {
+    const offer = await peer.createOffer();
+    await peer.setLocalDescription(offer);
+    const started = performance.now();
+    const response = await exchange(url, `${offer.sdp}`, context, options.fetch ?? fetch);
+    const sdp = await response.text();
+    if (!sdp.startsWith('v=')) throw new ConnectionError('invalid_answer', `The answer is ${response.headers.get('content-type')}, not SDP.`);
+    const answered = performance.now();
+    late = setTimeout(() => fail(new ConnectionError('timeout')), openTimeoutMs);
+    await peer.setRemoteDescription({ type: 'answer', sdp });
+    await opened;
+    clearTimeout(late);
+    state = 'open';
+    return {
+      peer,
+      remote,
+      callId: response.headers.get('location')?.split('/').pop() ?? null,
+      timings: { sdp: answered - started, open: performance.now() - answered },
+      send: (event) => channel.send(JSON.stringify(event)),
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}

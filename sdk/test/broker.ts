@@ -1,0 +1,46 @@
+// Owns a real broker for tests: the executable with its simulated OpenAI, on a free port, ended by its own process.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const BINARY = process.env['BROKER_BINARY'] ?? fileURLToPath(new URL('../../../target/debug/token-broker', import.meta.url));
+
+export interface RealBroker {
+  /** Where it listens, like `http://127.0.0.1:1234`. */
+  url: string;
+  /** Lets its upstream fail: `503`, `429:7`, `slow:2s`, `hang`. */
+  fail(fault: string, times: number): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts it; `set` are settings like `session.token_seconds=20`. */
+export async function startBroker(...set: string[]): Promise<RealBroker> {
+  const flags = set.flatMap((setting) => ['--set', setting]);
+  const env = { PATH: process.env['PATH'] ?? '' };
+  const child: ChildProcess = spawn(BINARY, ['dev', '--listen', '127.0.0.1:0', ...flags], { stdio: ['ignore', 'pipe', 'pipe'], env });
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  let output = '';
+  const [url, simulator] = await new Promise<[string, string]>((resolve, reject) => {
+    const read = (chunk: Buffer): void => {
+      output += chunk.toString();
+      const [listen] = /listens on (\S+)/.exec(output)?.slice(1) ?? [];
+      const [upstream] = /simulated OpenAI at (\S+?)\/v1/.exec(output)?.slice(1) ?? [];
+      if (listen && upstream) resolve([listen, upstream]);
+    };
+    child.stdout?.on('data', read);
+    child.stderr?.on('data', read);
+    child.once('error', (cause) => reject(new Error(`No broker at ${BINARY}: cargo build, or set BROKER_BINARY.`, { cause })));
+    child.once('exit', () => reject(new Error(`The broker did not start:\n${output}`)));
+  });
+  return {
+    url,
+    async fail(fault, times) {
+      const headers = { authorization: 'Bearer sk-simulated', 'content-type': 'application/json' };
+      const answer = await fetch(`${simulator}/_simulator/faults`, { method: 'PUT', headers, body: JSON.stringify({ fault, times }) });
+      if (!answer.ok) throw new Error(await answer.text());
+    },
+    async stop() {
+      child.kill('SIGINT');
+      await ended;
+    },
+  };
+}

@@ -1,0 +1,165 @@
+// Owns the tests of what a source may answer, and of dropping a token: E37 to E44.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { createTokenManager, fromFunction, fromLiteral, TokenError } from '@realtime-token-broker/client';
+import { createFakeClock, settle } from '@realtime-token-broker/client/testing';
+import { bench, outcome, SECOND } from '../setup.js';
+
+const json = (body: unknown): Response => new Response(JSON.stringify(body), { headers: { 'content-type': 'application/json' } });
+const golden = (name: string): unknown => JSON.parse(readFileSync(new URL(`../../../../tests/contract/${name}.json`, import.meta.url), 'utf8'));
+/** When the golden answers were written: a minute before their secrets end. */
+const GOLDEN_NOW = 1_640_995_200_000;
+
+test('E37 a page of a captive portal is no token, and the error names its content type', async (t) => {
+  const { tokens, broker } = bench(t);
+  broker.next(new Response('<html>Sign in</html>', { headers: { 'content-type': 'text/html' } }));
+  const error = (await outcome(tokens.requestToken())) as TokenError;
+  assert.equal(error.code, 'invalid_response');
+  assert.match(error.message, /text\/html/);
+  assert.equal(broker.requests.length, 1);
+});
+
+test('E38 answers without a usable token or end are refused, and nothing is kept', async (t) => {
+  for (const body of [
+    '',
+    'null',
+    '[]',
+    '"ek_text"',
+    '{}',
+    '{"value":"","expires_in":60}',
+    '{"value":"undefined","expires_in":60}',
+    '{"value":"null","expires_in":60}',
+    '{"value":12,"expires_in":60}',
+    '{"value":"ek_abcdefghijkl"}',
+    '{"value":"ek_abcdefghijkl","expires_in":"soon"}',
+    '{"value":"ek_abcdefghijkl","expires_in":0}',
+    '{"value":"ek_abcdefghijkl","expiresAt":1640995260000}',
+  ]) {
+    const { tokens, broker, of } = bench(t);
+    broker.next(new Response(body, { headers: { 'content-type': 'application/json' } }));
+    const error = (await outcome(tokens.requestToken())) as TokenError;
+    assert.equal(error.code, 'invalid_response', body);
+    assert.equal(tokens.getCurrentToken(), null);
+    assert.equal(of('tokenRefreshed').length, 0);
+  }
+});
+
+test('E39 a standard API key is refused and never shown', async (t) => {
+  const { tokens, broker } = bench(t);
+  broker.next(broker.token({ value: 'sk-proj-leaked-secret', token: 'sk-proj-leaked-secret' }));
+  const error = (await outcome(tokens.requestToken())) as TokenError;
+  assert.equal(error.code, 'invalid_response');
+  assert.match(error.message, /[Rr]evoke/);
+  assert.ok(!`${error.stack}${JSON.stringify(error)}${error.hint}`.includes('leaked'));
+});
+
+test('E40 every known shape is read, and unknown fields are ignored', async (t) => {
+  const end = GOLDEN_NOW / 1000 + 60;
+  const shapes: [string, unknown, string | undefined][] = [
+    ['ours', golden('token'), 'rts_…'],
+    ['GA', golden('client-secret'), undefined],
+    ['oldest', golden('session'), 'rts_…'],
+    ['beta', { object: 'realtime.session', client_secret: { value: 'ek_test_1', expires_at: end } }, undefined],
+    ['ancestor', { success: true, token: 'ek_test_1', expiresAt: end * 1000, sessionId: 's' }, 's'],
+    ['unknown fields', { value: 'ek_test_1', expires_in: 60, brand_new: { deep: [1] } }, undefined],
+  ];
+  for (const [name, body, sessionId] of shapes) {
+    const { tokens, broker, warnings } = bench(t, 60, { clock: createFakeClock(GOLDEN_NOW) });
+    broker.next(json(body));
+    const token = await tokens.requestToken();
+    assert.equal(token.value, 'ek_test_1', name);
+    assert.equal(token.lifetimeMs, 60 * SECOND, name);
+    assert.equal(token.expiresAt, end * 1000, name);
+    assert.equal(token.sessionId, sessionId, name);
+    assert.deepEqual(warnings, [], name);
+  }
+});
+
+test('E40 the golden answer of the broker tells the session in short', async (t) => {
+  const { tokens, broker } = bench(t);
+  const full = golden('token') as { session: object };
+  broker.next(json({ ...full, session: { ...full.session, instructions: 'private' } }));
+  assert.deepEqual((await tokens.requestToken()).session, full.session);
+});
+
+test('E41 a new token that ends sooner does not replace the one at hand', async (t) => {
+  const { tokens, clock, broker, warnings, of } = bench(t);
+  const first = await tokens.requestToken();
+  broker.lifetimeSeconds = 60;
+  assert.equal(await tokens.refreshToken(), first);
+  assert.equal(warnings.length, 1);
+  assert.equal(of('tokenRefreshed').length, 1);
+  tokens.invalidate();
+  const second = await tokens.requestToken();
+  assert.equal(second.lifetimeMs, 60 * SECOND);
+  await clock.advance(SECOND);
+  assert.equal(tokens.getCurrentToken(), second);
+});
+
+test('E42 a token for one use is handed out once', async (t) => {
+  const { tokens, broker, of } = bench(t);
+  broker.next(...Array.from({ length: 5 }, () => () => broker.token({ max_uses: 1 })));
+  const [a, b] = await Promise.all([tokens.requestToken(), tokens.requestToken()]);
+  const c = await tokens.requestToken();
+  assert.equal(new Set([a.value, b.value, c.value]).size, 3);
+  assert.equal(broker.requests.length, 3);
+  assert.equal(tokens.getCurrentToken(), null);
+  assert.equal(of('tokenExpired').length, 0);
+});
+
+test('E43 after invalidate() nothing is fetched until the next call, which says why', async (t) => {
+  const reasons: string[] = [];
+  const { tokens, clock, broker, of } = bench(t, 600, { logger: { debug: (reason) => reasons.push(reason) } });
+  await tokens.requestToken();
+  tokens.invalidate('refused');
+  assert.deepEqual(reasons, ['refused']);
+  assert.equal(tokens.getCurrentToken(), null);
+  assert.equal(tokens.getSnapshot().phase, 'idle');
+  await clock.advance(20 * SECOND);
+  assert.equal(broker.requests.length, 1);
+  await tokens.requestToken();
+  assert.deepEqual(of('tokenRefreshed').map((event) => event.reason), ['initial', 'invalidated']);
+});
+
+test('E44 the answer to a request that ran during invalidate() is accepted', async (t) => {
+  const { tokens, broker } = bench(t);
+  await tokens.requestToken();
+  let answer = (_: Response): void => {};
+  broker.next(new Promise<Response>((resolve) => (answer = resolve)));
+  const running = tokens.refreshToken();
+  await settle();
+  tokens.invalidate();
+  answer(broker.token());
+  const token = await running;
+  assert.equal(tokens.getCurrentToken(), token);
+  assert.equal(await tokens.requestToken(), token);
+  assert.equal(broker.requests.length, 2);
+});
+
+test('a function is a source, and what it throws decides whether it is asked again', async (t) => {
+  const clock = createFakeClock();
+  const reasons: string[] = [];
+  const tokens = createTokenManager({
+    clock,
+    source: fromFunction(async ({ reason, attempt, previous }) => {
+      reasons.push(`${reason} ${attempt} ${previous ? 'again' : 'first'}`);
+      if (reasons.length === 1) throw new Error('busy');
+      if (reasons.length === 3) throw new TokenError('unauthorized', 'no login');
+      return { value: 'ek_from_a_function', expires_in: 60 };
+    }),
+  });
+  t.after(() => tokens.destroy());
+  const token = tokens.requestToken();
+  await clock.advance(SECOND);
+  assert.equal((await token).value, 'ek_from_a_function');
+  assert.equal(((await outcome(tokens.refreshToken())) as TokenError).code, 'unauthorized');
+  assert.deepEqual(reasons, ['initial 1 first', 'initial 2 first', 'forced 1 again']);
+});
+
+test('a bare text is taken to live for 60 s', async (t) => {
+  const tokens = createTokenManager({ source: fromLiteral('ek_literal_secret'), logger: {} });
+  t.after(() => tokens.destroy());
+  assert.equal((await tokens.requestToken()).lifetimeMs, 60 * SECOND);
+  assert.equal(((await outcome(tokens.refreshToken())) as TokenError).code, 'expired');
+});
