@@ -26,7 +26,9 @@ use crate::upstream::openai::OpenAi;
 use crate::vitals::Vitals;
 use crate::web;
 use crate::web::layers::Onion;
-use crate::web::layers::rate_limit::{IDENTITY, MINTS, MINTS_DAILY};
+use crate::web::layers::rate_limit::{
+    ANONYMOUS_MINTS, IDENTITY, IDENTITY_MINTS, MINTS, MINTS_DAILY,
+};
 use crate::web::listener::{Ending, Listener};
 use crate::web::ops::{self, OpsState};
 use crate::web::state::{AppState, Face};
@@ -241,10 +243,15 @@ async fn heard(urgency: &mut watch::Receiver<Urgency>, least: Urgency) -> Urgenc
     }
 }
 
-/// Longer than body, queue and upstream may take together.
+/// How long an issuer's keys and a look-up may take together: see `auth`.
+const LONGEST_AUTH: Duration = Duration::from_secs(7);
+
+/// Longer than body, identity, two lines in the ledger, queue and upstream may take together.
 fn last_resort(config: &Config) -> Duration {
     let slack = Duration::from_secs(5);
-    config.server.body_timeout + config.upstream.max_wait + config.upstream.timeout + slack
+    let records = config.ledger.timeout * 2;
+    let upstream = config.upstream.max_wait + config.upstream.timeout;
+    config.server.body_timeout + LONGEST_AUTH + records + upstream + slack
 }
 
 /// The policies, in the order of [`web::Policies::IN_ORDER`].
@@ -269,6 +276,8 @@ fn policies(settings: &Limits) -> Vec<Policy> {
         policy(IDENTITY, settings.identity),
         shared(MINTS, settings.mints),
         shared(MINTS_DAILY, settings.mints_daily),
+        policy(IDENTITY_MINTS, settings.identity_mints),
+        shared(ANONYMOUS_MINTS, settings.anonymous_mints),
     ]
 }
 

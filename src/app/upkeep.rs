@@ -9,7 +9,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 use crate::clock::Clock;
 use crate::domain::Kind;
 use crate::ledger::{Ledger, LedgerError, Recent};
-use crate::limit::{Claim, Key, LimitError, MemoryLimits};
+use crate::limit::{Claim, LimitError, MemoryLimits};
 use crate::telemetry;
 use crate::web::Policies;
 use crate::web::state::AppState;
@@ -53,14 +53,14 @@ impl Upkeep {
     }
 
     fn count(&self, used: &Recent, ago: Duration) -> Result<(), LimitError> {
-        for policy in Policies::BUDGET {
-            let key = Key::EVERYBODY;
-            self.limits.remember(Claim { policy, key }, ago)?;
+        let identity = used.account.as_ref().map(|account| account.key().into());
+        for claim in Policies::BUDGET.claims(identity) {
+            self.limits.remember(claim, ago)?;
         }
-        if let (Kind::Mint, Some(account)) = (used.kind, &used.account) {
+        if let (Kind::Mint, Some(key)) = (used.kind, identity) {
             let claim = Claim {
                 policy: Policies::IDENTITY,
-                key: account.key().into(),
+                key,
             };
             self.limits.remember(claim, ago)?;
         }

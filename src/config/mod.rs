@@ -183,10 +183,11 @@ impl Config {
 
     /// The rules between sections; those within one stand beside its fields.
     fn check(&self, settings: &mut Settings) {
-        if self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {
+        let records = self.ledger.timeout * 2;
+        if records + self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {
             settings.warn(
                 "server.drain_timeout",
-                "is shorter than one mint may take (upstream.max_wait and upstream.timeout): \
+                "is shorter than one mint may take (upstream.max_wait, upstream.timeout, twice ledger.timeout): \
                  a drain may cut callers off",
             );
         }

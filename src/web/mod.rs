@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use crate::limit::PolicyId;
 use layers::Onion;
 use layers::paid::Guards;
-use layers::rate_limit::Windows;
+use layers::rate_limit::{Budget, Windows};
 use routes::{compat, health, refresh, token};
 use state::AppState;
 
@@ -40,11 +40,16 @@ pub struct Policies {
 impl Policies {
     /// The window of identities, by its place in the list that the limits were made with.
     pub const IDENTITY: PolicyId = PolicyId::at(4);
-    /// The windows of everybody together.
-    pub const BUDGET: [PolicyId; 2] = [PolicyId::at(5), PolicyId::at(6)];
+    /// The windows of mints.
+    pub const BUDGET: Budget = Budget {
+        mints: PolicyId::at(5),
+        daily: PolicyId::at(6),
+        identity: PolicyId::at(7),
+        anonymous: PolicyId::at(8),
+    };
 
     /// The policies, by their place in that list: token, its wide network, refresh, its wide network, identity, and the
-    /// mints of everybody in a minute and in a day.
+    /// mints of everybody in a minute and in a day, of an identity, and of all without one.
     pub const IN_ORDER: Self = Self {
         token: Windows {
             narrow: PolicyId::at(0),
