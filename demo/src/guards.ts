@@ -1,0 +1,105 @@
+// Owns the card of the guards: what is left in the windows, what refused last, and two ways to find out.
+import { BASE } from './about.js';
+import type { Desk } from './desk.js';
+import { make, need, write } from './dom.js';
+import type { EventLog } from './log.js';
+import { span } from './words.js';
+import type { Reading, Wire } from './wire.js';
+
+/** Most requests that one press sends: the window, and what it takes to be blocked. */
+const MOST = 40;
+/** Refusals count once a second. */
+const KNOCK_MS = 1050;
+
+type Guard = 'token' | 'refresh' | 'block' | 'quota';
+
+interface Row {
+  value: HTMLElement;
+  /** When it lets us through again, by `performance.now()`. */
+  until: number;
+  rest: string;
+  told: string;
+}
+
+/** Shows the guards, from what answers told. */
+export class Guards {
+  readonly #desk: Desk;
+  readonly #wire: Wire;
+  readonly #log: EventLog;
+  readonly #rows: Record<Guard, Row>;
+  #busy = false;
+
+  constructor(desk: Desk, wire: Wire, log: EventLog) {
+    this.#desk = desk;
+    this.#wire = wire;
+    this.#log = log;
+    this.#rows = { token: row('New sessions'), refresh: row('Refreshes'), block: row('Block', 'none'), quota: row('Quota', '–') };
+    need('guards').hidden = false;
+    wire.heard.on((reading) => this.#hear(reading));
+    need('spend').addEventListener('click', () => void this.#ask('rate_limited', 0));
+    need('knock').addEventListener('click', () => void this.#ask('blocked', KNOCK_MS));
+    desk.changed.on(() => this.#person());
+    this.#person();
+    setInterval(() => this.#show(), 500);
+  }
+
+  #person(): void {
+    const { person } = this.#desk;
+    this.#rows.quota.rest = person ? `${person.name}'s: nothing refused` : 'for people only: sign in';
+  }
+
+  #hear({ made, path, window, code, retryAfterSeconds = 0, limit }: Reading): void {
+    if (made) return;
+    const now = performance.now();
+    if (window) {
+      const row = this.#rows[path === '/token' ? 'token' : 'refresh'];
+      row.rest = `${window.limit} of ${window.limit} left`;
+      row.told = `${window.left} of ${window.limit} left`;
+      row.until = now + window.resetSeconds * 1000;
+      row.value.dataset['tone'] = window.left ? 'good' : 'bad';
+    }
+    if (code === 'blocked') this.#refused('block', 'blocked', now + retryAfterSeconds * 1000);
+    if (code === 'quota_exceeded') this.#refused('quota', `${limit ?? 'quota'} used up`, now + retryAfterSeconds * 1000);
+    this.#show();
+  }
+
+  #refused(guard: Guard, told: string, until: number): void {
+    Object.assign(this.#rows[guard], { told, until });
+    this.#rows[guard].value.dataset['tone'] = 'bad';
+  }
+
+  #show(): void {
+    const now = performance.now();
+    for (const { value, until, rest, told } of Object.values(this.#rows)) {
+      const left = Math.ceil((until - now) / 1000) * 1000;
+      if (left <= 0) value.dataset['tone'] = 'good';
+      write(value, left > 0 ? `${told} · ${span(left)}` : rest);
+    }
+  }
+
+  /** Asks for sessions, without the client, until the broker answers `code`. */
+  async #ask(code: string, pauseMs: number): Promise<void> {
+    if (this.#busy) return;
+    this.#busy = true;
+    const what = code === 'blocked' ? 'Goes on asking after refusals' : 'Asks until the window is spent';
+    this.#log.add({ from: 'page', text: `${what}, without the client.`, tone: 'chaos' });
+    for (const id of ['spend', 'knock']) need(id).toggleAttribute('disabled', true);
+    let last: Reading | null = null;
+    const off = this.#wire.heard.on((reading) => (last = reading));
+    for (let n = 0; n < MOST; n++) {
+      await this.#wire.fetch(new URL('token', BASE), { method: 'POST', headers: this.#desk.credential() }).catch(() => null);
+      const told = last as Reading | null;
+      if (!told || told.code === code || told.code === 'blocked') break;
+      if (told.status >= 400) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+    off();
+    for (const id of ['spend', 'knock']) need(id).toggleAttribute('disabled', false);
+    this.#busy = false;
+  }
+}
+
+function row(name: string, rest = 'not asked yet'): Row {
+  const value = make('dd');
+  need('limits').append(make('div', make('dt', name), value));
+  return { value, until: 0, rest, told: '' };
+}
