@@ -38,11 +38,13 @@ function write(element, text2) {
   if (element.textContent !== text2) element.textContent = text2;
 }
 function choice(fieldset, options, chosen, pick) {
-  for (const [value, label] of options) {
+  for (const [value, label, title = ""] of options) {
     const input = make("input");
     Object.assign(input, { type: "radio", name: fieldset.id, value, checked: value === chosen });
     input.addEventListener("change", () => pick(value));
-    fieldset.append(make("label", input, make("span", label)));
+    const whole = make("label", input, make("span", label));
+    whole.title = title;
+    fieldset.append(whole);
   }
 }
 
@@ -51,7 +53,7 @@ var HOUR = 36e5;
 var NAP = 6e5;
 var LID_MS = 2500;
 var fault = (status, code, retryAfterSeconds) => ({ status, code, ...retryAfterSeconds && { retryAfterSeconds } });
-function faults({ clock, page, wire }, desk, hangUp) {
+function faults({ clock, page, wire }, desk, model) {
   const refresh = () => void desk.tokens.refreshToken().catch(() => {
   });
   const answer = (...next) => {
@@ -106,11 +108,11 @@ function faults({ clock, page, wire }, desk, hangUp) {
         }, LID_MS);
       }
     },
-    { label: "Hang up", broken: "The other side drops the call.", start: hangUp }
+    ...model ? [{ label: "Hang up", broken: "The other side drops the call.", start: () => model.hangUp() }] : []
   ];
 }
-function chaosBar({ desk, lab, log, lives, outcome, hangUp }) {
-  for (const chaos of faults(lab, desk, hangUp)) {
+function chaosBar({ desk, lab, log, lives, outcome, model }) {
+  for (const chaos of faults(lab, desk, model)) {
     let on = false;
     const press = () => {
       const mends = on && chaos.mended;
@@ -144,11 +146,11 @@ var vanilla_default = "import { createTokenManager } from '@realtime-token-broke
 
 // src/code.ts
 var SAMPLES = [
-  ["In any page", "Microphone first, then the secret, then the call. The manager keeps the secret fresh, and the call hears about it when it needs a new one.", vanilla_default],
+  ["In any page", "The microphone first, then the secret, then the call. The manager keeps the secret fresh; the call asks for it whenever it connects.", vanilla_default],
   ["In React", "One manager for the page, made outside of components. The status comes from the call alone: a secret that expires ends nothing.", react_default],
   ["With agents-js", "Give the SDK the function instead of a string, and every connect gets a secret that is still good.", agents_default]
 ];
-var PARTS = /(\/\/[^\n]*)|('[^'\n]*'|`[^`]*`)|\b(import|from|const|await|async|export|function|return|new|if|for|of|type)\b/g;
+var PARTS = /(\/\/[^\n]*)|('[^'\n]*'|`[^`]*`)|\b(import|from|const|await|async|export|function|return|new)\b/g;
 var KINDS = ["comment", "string", "word"];
 function coloured(text2) {
   const parts = [];
@@ -243,15 +245,17 @@ var Desk = class {
 function span(ms) {
   if (ms < 9.95) return `${ms.toFixed(1)} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
-  if (ms < 99500) return `${(ms / 1e3).toFixed(1)} s`;
+  if (ms < 9950) return `${(ms / 1e3).toFixed(1)} s`;
+  if (ms < 99500) return `${Math.round(ms / 1e3)} s`;
   return `${Math.round(ms / 6e4)} min`;
+}
+function wait(ms) {
+  const seconds = Math.max(Math.ceil(ms / 1e3), 0);
+  return seconds < 100 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`;
 }
 function countdown(ms) {
   const seconds = Math.ceil(ms / 1e3);
   return `${Math.floor(seconds / 60)}:${`${seconds % 60}`.padStart(2, "0")}`;
-}
-function timeOfDay(at) {
-  return `${at.toTimeString().slice(0, 8)}.${Math.floor(at.getMilliseconds() / 100)}`;
 }
 function tail(masked) {
   return `…${masked.slice(-4)}`;
@@ -269,7 +273,7 @@ function answered({ path, status, tookMs, code, made: made2 }) {
 function told(event, now) {
   if (event.type === "tokenRefreshed") {
     const { token, reason, latencyMs } = event;
-    return { text: `${tail(token.masked)} for ${span(token.lifetimeMs)}, ${reason}, ${span(latencyMs)}`, tone: "good", held: { reason, latencyMs, token } };
+    return { text: `${tail(token.masked)} for ${span(token.lifetimeMs)}, ${reason}`, tone: "good", held: { reason, latencyMs, token } };
   }
   if (event.type === "tokenExpired") return { text: `expired: ${event.cause}`, tone: "bad", held: event };
   const { error, attempt, willRetry, nextAttemptAt } = event;
@@ -286,7 +290,7 @@ var Falls = class {
   #openAt = null;
   constructor(wire) {
     need("falls").append(group("A client secret", this.#secret), group("A call", this.#call));
-    this.#show(this.#secret, [["this page to the broker", 0, null], ["in the broker", 0, null], ["upstream", 0, null]]);
+    this.#show(this.#secret, [["round trip", 0, null], ["in the broker", 0, null], ["upstream", 0, null]]);
     this.#show(this.#call, [["microphone", 0, null], ["client secret", 0, null], ["offer and answer", 0, null], ["channel opens", 0, null], ["first sound", 0, null]]);
     wire.heard.on((reading) => this.#request(reading));
   }
@@ -295,7 +299,7 @@ var Falls = class {
     const way = (tookMs - totalMs) / 2;
     const inside = (totalMs - (upstreamMs ?? 0)) / 2;
     this.#show(this.#secret, [
-      ["this page to the broker", 0, tookMs],
+      ["round trip", 0, tookMs],
       ["in the broker", way, totalMs],
       ["upstream", way + inside, upstreamMs ?? null]
     ]);
@@ -321,6 +325,7 @@ var Falls = class {
     const whole = Math.max(...bars.map(([, from, ms]) => from + (ms ?? 0)), 1e-3);
     const rows = bars.map(([name, from, ms]) => {
       const fill = make("span.fill");
+      fill.hidden = ms === null;
       fill.style.setProperty("--from", `${from / whole * 100}%`);
       fill.style.setProperty("--long", `${(ms ?? 0) / whole * 100}%`);
       return make("li", make("span.name", name), make("span.track", fill), make("span.value", ms === null ? "–" : span(ms)));
@@ -363,10 +368,9 @@ var Guards = class {
     const now = performance.now();
     if (window) {
       const row2 = this.#rows[path === "/token" ? "token" : "refresh"];
-      row2.rest = `${window.limit} of ${window.limit} left`;
-      row2.told = `${window.left} of ${window.limit} left`;
-      row2.until = now + window.resetSeconds * 1e3;
-      row2.value.dataset["tone"] = window.left ? "good" : "bad";
+      const { limit: limit2, left, resetSeconds } = window;
+      Object.assign(row2, { rest: `${limit2} of ${limit2} left`, told: `${left} of ${limit2} left`, until: now + resetSeconds * 1e3, share: left / limit2 });
+      row2.value.dataset["tone"] = left ? "good" : "bad";
     }
     if (code === "blocked") this.#refused("block", "blocked", now + retryAfterSeconds * 1e3);
     if (code === "quota_exceeded") this.#refused("quota", `${limit ?? "quota"} used up`, now + retryAfterSeconds * 1e3);
@@ -378,10 +382,11 @@ var Guards = class {
   }
   #show() {
     const now = performance.now();
-    for (const { value, until, rest, told: told2 } of Object.values(this.#rows)) {
-      const left = Math.ceil((until - now) / 1e3) * 1e3;
+    for (const { value, gauge, share, until, rest, told: told2 } of Object.values(this.#rows)) {
+      const left = until - now;
       if (left <= 0) value.dataset["tone"] = "good";
-      write(value, left > 0 ? `${told2} · ${span(left)}` : rest);
+      write(value, left > 0 ? `${told2} · ${wait(left)}` : rest);
+      gauge?.style.setProperty("--long", `${(left > 0 ? share : 1) * 100}%`);
     }
   }
   /** Asks for sessions, without the client, until the broker answers `code`. */
@@ -404,10 +409,11 @@ var Guards = class {
     this.#busy = false;
   }
 };
-function row(name, rest = "not asked yet") {
+function row(name, rest = "") {
   const value = make("dd");
-  need("limits").append(make("div", make("dt", name), value));
-  return { value, until: 0, rest, told: "" };
+  const gauge = rest ? null : make("span.fill");
+  need("limits").append(make("div", make("dt", name), value, ...gauge ? [make("dd.track", gauge)] : []));
+  return { value, gauge, share: 1, until: 0, rest: rest || "untouched", told: "" };
 }
 
 // src/health.ts
@@ -418,12 +424,8 @@ function watchHealth(about) {
     const response = await fetch(new URL("health", BASE), { cache: "no-store" }).catch(() => null);
     const health = await response?.json().catch(() => null);
     const tone = health?.status === "healthy" ? "good" : health?.status === "degraded" ? "warn" : "bad";
-    const lamp = make("span.lamp");
-    lamp.dataset["tone"] = tone;
-    const facts = [`Broker ${health?.status ?? "unreachable"}`, about];
-    const latency = health?.services?.openaiApi.latency;
-    if (latency) facts.push(`upstream ${span(latency)}`);
-    need("health").replaceChildren(lamp, make("span", facts.filter(Boolean).join(" · ")));
+    need("lamp").dataset["tone"] = tone;
+    write(need("health"), `Broker ${health?.status ?? "unreachable"} · ${about}`);
   };
   void look();
   setInterval(() => void look(), EVERY_MS);
@@ -503,7 +505,7 @@ var LabPage = class extends EventTarget {
 };
 
 // src/lives.ts
-var PAST = 120;
+var PAST = 90;
 var FUTURE = 60;
 var LANE = { top: 20, height: 18, step: 24 };
 var Lives = class {
@@ -523,12 +525,12 @@ var Lives = class {
   }
   /** Something was broken on purpose. */
   broke(text2) {
-    this.#marks.push({ at: performance.now(), kind: "chaos", text: text2 });
+    this.#marks.push({ at: performance.now(), text: text2 });
     this.#draw();
   }
   #hear(event) {
     const now = performance.now();
-    if (event.type === "tokenError") this.#marks.push({ at: now, kind: "error", text: `${event.error.status ?? event.error.code}` });
+    if (event.type === "tokenError") this.#marks.push({ at: now, text: "" });
     if (event.type === "tokenRefreshed") {
       this.#end();
       const { refreshAt, expiresAt } = this.#desk.tokens.getSnapshot();
@@ -552,20 +554,30 @@ var Lives = class {
     const lane = (index) => LANE.top + index % 2 * LANE.step;
     const parts = [...axis(x, now, width)];
     this.#lives.forEach((life, index) => parts.push(...bar(life, x, lane(index))));
-    for (const { at, kind, text: text2 } of this.#marks) {
-      const y = 72;
-      const shape = kind === "chaos" ? `M${x(at)} ${y}l5 9h-10z` : `M${x(at) - 4} ${y}l8 8m0-8l-8 8`;
-      parts.push(draw("path", { class: `mark ${kind}`, d: shape }), draw("text", { class: `mark-text ${kind}`, x: x(at) + 8, y: y + 9 }, text2));
+    let free = Infinity;
+    for (const { at, text: text2 } of [...this.#marks].reverse()) {
+      const fits = x(at) + 14 + text2.length * 7 < free;
+      if (text2) free = x(at) - 6;
+      parts.push(...mark(x(at), text2, fits));
     }
-    parts.push(draw("path", { class: "now", d: `M${x(now)} 12V86` }), draw("text", { class: "now-text", x: x(now), y: 9, "text-anchor": "middle" }, "now"));
+    parts.push(draw("path", { class: "now", d: `M${x(now)} 12V78` }), draw("text", { class: "now-text", x: x(now), y: 9, "text-anchor": "middle" }, "now"));
     this.#svg.replaceChildren(...parts);
   }
 };
+var FAILED = 68;
+var BROKEN = 82;
+function mark(x, text2, fits) {
+  if (!text2) return [draw("path", { class: "failed", d: `M${x - 3} ${FAILED}l6 6m0-6l-6 6` })];
+  return [
+    draw("path", { class: "broken", d: `M${x} ${BROKEN}l5 9h-10z` }),
+    draw("text", { class: "broken-text", x: x + 9, y: BROKEN + 9 }, fits ? text2 : "")
+  ];
+}
 function axis(x, now, width) {
-  return [-90, -60, -30, 30].flatMap((seconds) => {
+  return [-60, -30, 30].flatMap((seconds) => {
     const at = x(now + seconds * 1e3);
     return [
-      draw("path", { class: "grid", d: `M${at} 14V86` }),
+      draw("path", { class: "grid", d: `M${at} 14V78` }),
       draw("text", { class: "grid-text", x: at, y: 9, "text-anchor": "middle" }, width < 500 && seconds % 60 ? "" : `${seconds > 0 ? "+" : "−"}${Math.abs(seconds)} s`)
     ];
   });
@@ -580,7 +592,7 @@ function bar({ name, from, until, left, refreshAt }, x, y) {
 }
 
 // src/replies.ts
-var GREETING = "Hello! I am not a model, only a second peer in this page that plays one. Ask me about the key, the call or the price.";
+var GREETING = "Hello! I am not a model, only a second peer in this page that plays one. Ask me about the secret, the call or the price.";
 var KNOWN = [
   [
     /key|secret|token|ttl|expire|refresh/i,
@@ -588,13 +600,13 @@ var KNOWN = [
   ],
   [/call|audio|hear|microphone|voice|rtc/i, "Your sound really travels: it is encoded, sent to another peer, and measured there. That is how I notice that you speak."],
   [/price|cost|pay|free|bill/i, "I cost nothing. A real model bills by the minute of sound, which is why the broker counts who may start a call, and how often."],
-  [/chaos|break|offline|429|500|401|sleep|clock/i, "Go on, press a button of the chaos bar. The key may change hands three times, and you will still hear me."],
-  [/hello|hi\b|hola|hey/i, "Hello to you. Shall I tell you about the key, the call or the price?"]
+  [/chaos|break|offline|429|500|401|sleep|clock/i, "Go on, press a button of the chaos bar. The secret may change three times, and you will still hear me."],
+  [/hello|hi\b|hola|hey/i, "Hello to you. Shall I tell you about the secret, the call or the price?"]
 ];
 var HEARD2 = ["I heard you, though I understand only what is typed.", "That was you. I measure loudness; meaning is for real models."];
 function reply(words, turn) {
   if (words === null) return HEARD2[turn % HEARD2.length] ?? GREETING;
-  return KNOWN.find(([about]) => about.test(words))?.[1] ?? "I know about the key, the call and the price. For everything else, start the broker with a key of your own.";
+  return KNOWN.find(([about]) => about.test(words))?.[1] ?? "I know about the secret, the call and the price. For everything else, start the broker with an API key of your own.";
 }
 
 // src/local-model.ts
@@ -653,6 +665,7 @@ function syllables(text2) {
 
 // src/local-model.ts
 var SILENCE_MS = 500;
+var THINK_MS = 280;
 var LOUD = 0.06;
 var EAR_MS = 50;
 var LocalCall = class {
@@ -725,18 +738,21 @@ var LocalCall = class {
     } else if (this.#heardSince !== null && now - this.#heardAt > SILENCE_MS) {
       this.#send("input_audio_buffer.speech_stopped", { audio_start_ms: this.#heardSince, audio_end_ms: at - SILENCE_MS });
       this.#heardSince = null;
-      this.#say(reply(null, this.#turn++));
+      this.#soon(null);
     }
   }
   #told(event) {
     const item = event["item"];
     if (event.type === "conversation.item.create" && item) {
-      this.#interrupt();
       this.#send("conversation.item.added", { item });
       const words = item.content?.[0]?.text ?? "";
-      clearTimeout(this.#words);
-      this.#words = setTimeout(() => this.#say(reply(words, this.#turn++)), 250);
+      this.#soon(words);
     }
+  }
+  /** Takes a moment to think. */
+  #soon(words) {
+    this.#interrupt();
+    this.#words = setTimeout(() => this.#say(reply(words, this.#turn++)), THINK_MS);
   }
   #say(text2) {
     const id = `${Math.random().toString(36).slice(2, 8)}`;
@@ -826,7 +842,7 @@ var EventLog = class {
     const item = make("li");
     item.dataset["from"] = entry.from;
     if (entry.tone) item.dataset["tone"] = entry.tone;
-    const head = [make("time", timeOfDay(at)), make("b", NAMES[entry.from]), make("span.text", entry.text), make("span.times")];
+    const head = [since(at), make("b", NAMES[entry.from]), make("span.text", ...breakable(entry.text)), make("span.times")];
     if (entry.held === void 0) item.append(make("p", ...head));
     else {
       const details = make("details", make("summary", ...head));
@@ -866,6 +882,15 @@ var EventLog = class {
     URL.revokeObjectURL(link.href);
   }
 };
+function since(at) {
+  const time = make("time", ((at.getTime() - performance.timeOrigin) / 1e3).toFixed(1));
+  time.dateTime = at.toISOString();
+  time.title = at.toLocaleTimeString();
+  return time;
+}
+function breakable(text2) {
+  return text2.split(/(?<=[._])(?=[a-z])/).flatMap((part) => [part, make("wbr")]);
+}
 function open(details, held) {
   details.append(make("pre", JSON.stringify(held, null, 2)));
 }
@@ -912,7 +937,7 @@ var Outcome = class {
   #told(event) {
     if (!this.#steps) return;
     if (event.type === "tokenExpired") {
-      this.add(`expired, ${span(event.lateByMs)} late`, "warn");
+      this.add(`expired ${span(event.lateByMs)} ago`, "warn");
     } else if (event.type === "tokenError") {
       const { error, willRetry, nextAttemptAt } = event;
       if (!error.status) this.add(error.code, "warn");
@@ -945,20 +970,20 @@ var PHASES = {
   destroyed: ["Ended", "rest"]
 };
 var REASONS = {
-  initial: "first one",
+  initial: "the first one",
   scheduled: "on schedule",
-  forced: "asked for",
-  demand: "needed",
+  forced: "on request",
+  demand: "was needed",
   resume: "woke up",
   online: "back online",
   invalidated: "replaced"
 };
-var FACTS = ["Secret", "Persona", "Minted", "Next"];
+var FACTS = ["Secret", "Persona", "Reason", "Next"];
 var SecretCard = class {
   #desk;
   #clock;
   #facts = /* @__PURE__ */ new Map();
-  #minted = "";
+  #reason = "";
   constructor(desk, clock) {
     this.#desk = desk;
     this.#clock = clock;
@@ -976,7 +1001,7 @@ var SecretCard = class {
     this.#show(desk.tokens.getSnapshot());
   }
   #remember(event) {
-    if (event.type === "tokenRefreshed") this.#minted = `${REASONS[event.reason]}, in ${span(event.latencyMs)}`;
+    if (event.type === "tokenRefreshed") this.#reason = REASONS[event.reason];
     this.#show(this.#desk.tokens.getSnapshot());
   }
   #show({ phase, token, refreshAt, expiresAt }) {
@@ -987,7 +1012,7 @@ var SecretCard = class {
     const { model, voice } = token?.session ?? {};
     this.#fact("Secret", token?.masked ?? "none");
     this.#fact("Persona", model ? [model, voice].filter(Boolean).join(" · ") : "–");
-    this.#fact("Minted", token ? this.#minted : "–");
+    this.#fact("Reason", token ? this.#reason : "–");
     write(need("secret-refresh"), token ? "Refresh now" : "Get one");
     need("secret-drop").disabled = !token;
     const lead = token && refreshAt && expiresAt ? (expiresAt - refreshAt) / token.lifetimeMs : 0;
@@ -1004,10 +1029,10 @@ var SecretCard = class {
     need("dial-left").setAttribute("stroke-dasharray", `${share * 100} 100`);
     write(need("dial-time"), token ? countdown(left) : "–:––");
     write(need("dial-note"), token ? `of ${countdown(token.lifetimeMs)}` : phase === "idle" ? "nothing yet" : "no secret");
-    const in_ = (at) => span(Math.max(Math.ceil((at - this.#clock.wall()) / 1e3) * 1e3, 0));
-    if (nextAttemptAt) this.#fact("Next", `attempt ${attempt + 1} in ${in_(nextAttemptAt)}`);
+    const until = (at) => wait(at - this.#clock.wall());
+    if (nextAttemptAt) this.#fact("Next", `attempt ${attempt + 1} in ${until(nextAttemptAt)}`);
     else if (phase === "requesting" || phase === "refreshing") this.#fact("Next", `attempt ${attempt} under way`);
-    else if (refreshAt) this.#fact("Next", `refresh in ${in_(refreshAt)}`);
+    else if (refreshAt) this.#fact("Next", `refresh in ${until(refreshAt)}`);
     else this.#fact("Next", error ? error.hint : phase === "paused" ? "when somebody looks" : "when it is needed");
   }
   #fact(name, value) {
@@ -1078,12 +1103,15 @@ var Transcript = class {
   #place = need("transcript");
   #turns = /* @__PURE__ */ new Map();
   #askedAt = null;
-  constructor() {
+  #local;
+  /** `local` when nothing that is said leaves the page. */
+  constructor(local) {
+    this.#local = local;
     this.clear();
   }
   clear() {
-    const hint = make("p.empty", "Press Connect. Without a microphone a made-up voice speaks for you; what is said stays in this page.");
-    this.#place.replaceChildren(hint);
+    const hint = this.#local ? "A second peer in this page plays the model: your sound goes there and nowhere else. Without a microphone a made-up voice speaks for you." : "Your sound goes to OpenAI, on your own account. Without a microphone a made-up voice speaks for you.";
+    this.#place.replaceChildren(make("div.empty", make("p", make("b", "Nobody talks yet")), make("p", hint)));
     this.#turns.clear();
   }
   /** A line of ours between the turns. */
@@ -1155,10 +1183,9 @@ var Talk = class {
   #log;
   #falls;
   #connection;
-  #transcript = new Transcript();
+  #transcript;
   #me = new LevelStrip(need("level-me"));
   #them = new LevelStrip(need("level-model"));
-  #local;
   /** Speaks for somebody without a microphone. */
   #voice = null;
   #muted = false;
@@ -1168,7 +1195,7 @@ var Talk = class {
   constructor({ desk, log, falls, model }) {
     this.#log = log;
     this.#falls = falls;
-    this.#local = model !== null;
+    this.#transcript = new Transcript(model !== null);
     this.#connection = createRealtimeConnection({ tokens: desk.tokens, ...model && { fetch: model.fetch } });
     this.#connection.subscribe(() => this.#show());
     this.#connection.on("event", (event) => this.#hear(event));
@@ -1180,7 +1207,7 @@ var Talk = class {
       event.preventDefault();
       this.#type();
     });
-    write(need("peer"), this.#local ? "Local stand-in" : "Model");
+    write(need("peer"), model ? "Local stand-in" : "Model");
     this.#show();
   }
   #toggle() {
@@ -1208,7 +1235,7 @@ var Talk = class {
     write(need("connect"), LABELS[status]);
     const up = status === "connected";
     for (const id of ["send", "mute", "hang-up"]) document.getElementById(id)?.toggleAttribute("disabled", !up);
-    need("words").placeholder = up ? "Type, or ask about the key, the call, the price" : "Connect, then talk or type";
+    need("words").placeholder = up ? "Ask about the secret, the call, the price" : "Connect, then talk or type";
     if (status === this.#status) return;
     this.#status = status;
     this.#log.add({ from: "call", text: label.toLowerCase(), tone: up ? "good" : error ? "bad" : "warn", ...error && { held: { name: error.name, message: error.message } } });
@@ -1355,7 +1382,7 @@ function signIn({ people }, desk, log) {
     void desk.tokens.requestToken().catch(() => {
     });
   };
-  choice(need("people"), [["", "Nobody"], ...people.map(({ name, role }) => [name, `${name}, ${role}`])], "", pick);
+  choice(need("people"), [["", "Nobody"], ...people.map(({ name, role }) => [name, name, role])], "", pick);
   need("people").hidden = false;
 }
 function start(about) {
@@ -1369,10 +1396,10 @@ function start(about) {
   const model = about.simulated ? new LocalModel() : null;
   if (about.mode === "dev") new Guards(desk, lab.wire, log);
   new SecretCard(desk, lab.clock);
+  chaosBar({ desk, lab, log, lives, outcome, model });
   new Talk({ desk, log, falls, model });
-  chaosBar({ desk, lab, log, lives, outcome, hangUp: () => model?.hangUp() });
   signIn(about, desk, log);
-  watchHealth([about.version && `v${about.version}`, about.simulated ? "simulated OpenAI" : "live OpenAI"].filter(Boolean).join(" · "));
+  watchHealth([about.simulated ? "simulated OpenAI" : "live OpenAI", about.version].filter(Boolean).join(" · "));
   if (about.simulated) void desk.tokens.requestToken().catch(() => {
   });
 }

@@ -27,7 +27,7 @@ function signIn({ people }: About, desk: Desk, log: EventLog): void {
     log.add({ from: 'page', text: person ? `signed in as ${person.name}, ${person.role}` : 'signed out' });
     void desk.tokens.requestToken().catch(() => {});
   };
-  choice(need('people'), [['', 'Nobody'], ...people.map(({ name, role }): [string, string] => [name, `${name}, ${role}`])], '', pick);
+  choice(need('people'), [['', 'Nobody'], ...people.map(({ name, role }): [string, string, string] => [name, name, role])], '', pick);
   need('people').hidden = false;
 }
 
@@ -42,10 +42,10 @@ function start(about: About): void {
   const model = about.simulated ? new LocalModel() : null;
   if (about.mode === 'dev') new Guards(desk, lab.wire, log);
   new SecretCard(desk, lab.clock);
+  chaosBar({ desk, lab, log, lives, outcome, model });
   new Talk({ desk, log, falls, model });
-  chaosBar({ desk, lab, log, lives, outcome, hangUp: () => model?.hangUp() });
   signIn(about, desk, log);
-  watchHealth([about.version && `v${about.version}`, about.simulated ? 'simulated OpenAI' : 'live OpenAI'].filter(Boolean).join(' · '));
+  watchHealth([about.simulated ? 'simulated OpenAI' : 'live OpenAI', about.version].filter(Boolean).join(' · '));
   // A simulated secret costs nothing; a real one is minted when somebody asks.
   if (about.simulated) void desk.tokens.requestToken().catch(() => {});
 }

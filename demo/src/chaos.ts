@@ -2,6 +2,7 @@
 import type { Desk, Lab } from './desk.js';
 import { button, need } from './dom.js';
 import type { Lives } from './lives.js';
+import type { LocalModel } from './local-model.js';
 import type { EventLog } from './log.js';
 import type { Outcome } from './outcome.js';
 import type { Fault } from './wire.js';
@@ -23,7 +24,7 @@ const NAP = 600_000;
 const LID_MS = 2500;
 const fault = (status: number, code: string, retryAfterSeconds?: number): Fault => ({ status, code, ...(retryAfterSeconds && { retryAfterSeconds }) });
 
-function faults({ clock, page, wire }: Lab, desk: Desk, hangUp: () => void): Chaos[] {
+function faults({ clock, page, wire }: Lab, desk: Desk, model: LocalModel | null): Chaos[] {
   const refresh = (): void => void desk.tokens.refreshToken().catch(() => {});
   const answer = (...next: Fault[]): void => {
     wire.faults.splice(0, Infinity, ...next);
@@ -78,7 +79,7 @@ function faults({ clock, page, wire }: Lab, desk: Desk, hangUp: () => void): Cha
         }, LID_MS);
       },
     },
-    { label: 'Hang up', broken: 'The other side drops the call.', start: hangUp },
+    ...(model ? [{ label: 'Hang up', broken: 'The other side drops the call.', start: () => model.hangUp() }] : []),
   ];
 }
 
@@ -88,13 +89,13 @@ export interface ChaosParts {
   log: EventLog;
   lives: Lives;
   outcome: Outcome;
-  /** Ends the call from the other side. */
-  hangUp: () => void;
+  /** The other side, when it can be told to hang up. */
+  model: LocalModel | null;
 }
 
 /** Puts the buttons in place. */
-export function chaosBar({ desk, lab, log, lives, outcome, hangUp }: ChaosParts): void {
-  for (const chaos of faults(lab, desk, hangUp)) {
+export function chaosBar({ desk, lab, log, lives, outcome, model }: ChaosParts): void {
+  for (const chaos of faults(lab, desk, model)) {
     let on = false;
     const press = (): void => {
       const mends = on && chaos.mended;

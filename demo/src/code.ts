@@ -5,13 +5,13 @@ import vanilla from 'sample:vanilla.ts';
 import { button, make, need, write } from './dom.js';
 
 const SAMPLES = [
-  ['In any page', 'Microphone first, then the secret, then the call. The manager keeps the secret fresh, and the call hears about it when it needs a new one.', vanilla],
+  ['In any page', 'The microphone first, then the secret, then the call. The manager keeps the secret fresh; the call asks for it whenever it connects.', vanilla],
   ['In React', 'One manager for the page, made outside of components. The status comes from the call alone: a secret that expires ends nothing.', react],
   ['With agents-js', 'Give the SDK the function instead of a string, and every connect gets a secret that is still good.', agents],
 ] as const;
 
 // Comments, strings, words of the language; everything else is left as it is.
-const PARTS = /(\/\/[^\n]*)|('[^'\n]*'|`[^`]*`)|\b(import|from|const|await|async|export|function|return|new|if|for|of|type)\b/g;
+const PARTS = /(\/\/[^\n]*)|('[^'\n]*'|`[^`]*`)|\b(import|from|const|await|async|export|function|return|new)\b/g;
 const KINDS = ['comment', 'string', 'word'] as const;
 
 function coloured(text: string): (Node | string)[] {

@@ -20,7 +20,7 @@ function answered({ path, status, tookMs, code, made }: Reading): Words {
 function told(event: DeskEvent, now: number): Words {
   if (event.type === 'tokenRefreshed') {
     const { token, reason, latencyMs } = event;
-    return { text: `${tail(token.masked)} for ${span(token.lifetimeMs)}, ${reason}, ${span(latencyMs)}`, tone: 'good', held: { reason, latencyMs, token } };
+    return { text: `${tail(token.masked)} for ${span(token.lifetimeMs)}, ${reason}`, tone: 'good', held: { reason, latencyMs, token } };
   }
   if (event.type === 'tokenExpired') return { text: `expired: ${event.cause}`, tone: 'bad', held: event };
   const { error, attempt, willRetry, nextAttemptAt } = event;

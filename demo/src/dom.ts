@@ -39,11 +39,13 @@ export function write(element: Element, text: string): void {
 }
 
 /** A choice of one among a few, as radio buttons in `fieldset`. */
-export function choice<T extends string>(fieldset: HTMLElement, options: [T, string][], chosen: T, pick: (value: T) => void): void {
-  for (const [value, label] of options) {
+export function choice<T extends string>(fieldset: HTMLElement, options: [value: T, label: string, title?: string][], chosen: T, pick: (value: T) => void): void {
+  for (const [value, label, title = ''] of options) {
     const input = make('input');
     Object.assign(input, { type: 'radio', name: fieldset.id, value, checked: value === chosen });
     input.addEventListener('change', () => pick(value));
-    fieldset.append(make('label', input, make('span', label)));
+    const whole = make('label', input, make('span', label));
+    whole.title = title;
+    fieldset.append(whole);
   }
 }

@@ -22,7 +22,7 @@ export class Falls {
 
   constructor(wire: Wire) {
     need('falls').append(group('A client secret', this.#secret), group('A call', this.#call));
-    this.#show(this.#secret, [['this page to the broker', 0, null], ['in the broker', 0, null], ['upstream', 0, null]]);
+    this.#show(this.#secret, [['round trip', 0, null], ['in the broker', 0, null], ['upstream', 0, null]]);
     this.#show(this.#call, [['microphone', 0, null], ['client secret', 0, null], ['offer and answer', 0, null], ['channel opens', 0, null], ['first sound', 0, null]]);
     wire.heard.on((reading) => this.#request(reading));
   }
@@ -32,7 +32,7 @@ export class Falls {
     const way = (tookMs - totalMs) / 2;
     const inside = (totalMs - (upstreamMs ?? 0)) / 2;
     this.#show(this.#secret, [
-      ['this page to the broker', 0, tookMs],
+      ['round trip', 0, tookMs],
       ['in the broker', way, totalMs],
       ['upstream', way + inside, upstreamMs ?? null],
     ]);
@@ -61,6 +61,7 @@ export class Falls {
     const whole = Math.max(...bars.map(([, from, ms]) => from + (ms ?? 0)), 0.001);
     const rows = bars.map(([name, from, ms]) => {
       const fill = make('span.fill');
+      fill.hidden = ms === null;
       fill.style.setProperty('--from', `${(from / whole) * 100}%`);
       fill.style.setProperty('--long', `${((ms ?? 0) / whole) * 100}%`);
       return make('li', make('span.name', name), make('span.track', fill), make('span.value', ms === null ? '–' : span(ms)));

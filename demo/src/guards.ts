@@ -3,7 +3,7 @@ import { BASE } from './about.js';
 import type { Desk } from './desk.js';
 import { make, need, write } from './dom.js';
 import type { EventLog } from './log.js';
-import { span } from './words.js';
+import { wait } from './words.js';
 import type { Reading, Wire } from './wire.js';
 
 /** Most requests that one press sends: the window, and what it takes to be blocked. */
@@ -19,6 +19,9 @@ interface Row {
   until: number;
   rest: string;
   told: string;
+  /** Of a window: a bar as long as what is left. */
+  gauge: HTMLElement | null;
+  share: number;
 }
 
 /** Shows the guards, from what answers told. */
@@ -53,10 +56,9 @@ export class Guards {
     const now = performance.now();
     if (window) {
       const row = this.#rows[path === '/token' ? 'token' : 'refresh'];
-      row.rest = `${window.limit} of ${window.limit} left`;
-      row.told = `${window.left} of ${window.limit} left`;
-      row.until = now + window.resetSeconds * 1000;
-      row.value.dataset['tone'] = window.left ? 'good' : 'bad';
+      const { limit, left, resetSeconds } = window;
+      Object.assign(row, { rest: `${limit} of ${limit} left`, told: `${left} of ${limit} left`, until: now + resetSeconds * 1000, share: left / limit });
+      row.value.dataset['tone'] = left ? 'good' : 'bad';
     }
     if (code === 'blocked') this.#refused('block', 'blocked', now + retryAfterSeconds * 1000);
     if (code === 'quota_exceeded') this.#refused('quota', `${limit ?? 'quota'} used up`, now + retryAfterSeconds * 1000);
@@ -70,10 +72,11 @@ export class Guards {
 
   #show(): void {
     const now = performance.now();
-    for (const { value, until, rest, told } of Object.values(this.#rows)) {
-      const left = Math.ceil((until - now) / 1000) * 1000;
+    for (const { value, gauge, share, until, rest, told } of Object.values(this.#rows)) {
+      const left = until - now;
       if (left <= 0) value.dataset['tone'] = 'good';
-      write(value, left > 0 ? `${told} · ${span(left)}` : rest);
+      write(value, left > 0 ? `${told} · ${wait(left)}` : rest);
+      gauge?.style.setProperty('--long', `${(left > 0 ? share : 1) * 100}%`);
     }
   }
 
@@ -98,8 +101,9 @@ export class Guards {
   }
 }
 
-function row(name: string, rest = 'not asked yet'): Row {
+function row(name: string, rest = ''): Row {
   const value = make('dd');
-  need('limits').append(make('div', make('dt', name), value));
-  return { value, until: 0, rest, told: '' };
+  const gauge = rest ? null : make('span.fill');
+  need('limits').append(make('div', make('dt', name), value, ...(gauge ? [make('dd.track', gauge)] : [])));
+  return { value, gauge, share: 1, until: 0, rest: rest || 'untouched', told: '' };
 }

@@ -1,14 +1,11 @@
 // Owns the lamp in the header: how the broker says it is.
 import { BASE } from './about.js';
-import { make, need } from './dom.js';
-import { span } from './words.js';
+import { need, write } from './dom.js';
 
 const EVERY_MS = 15_000;
 
 interface Health {
   status: string;
-  metrics?: { activeSessions: number };
-  services?: { openaiApi: { latency?: number } };
 }
 
 /** Asks now and then, while the page is seen. */
@@ -18,12 +15,8 @@ export function watchHealth(about: string): void {
     const response = await fetch(new URL('health', BASE), { cache: 'no-store' }).catch(() => null);
     const health = (await response?.json().catch(() => null)) as Health | null;
     const tone = health?.status === 'healthy' ? 'good' : health?.status === 'degraded' ? 'warn' : 'bad';
-    const lamp = make('span.lamp');
-    lamp.dataset['tone'] = tone;
-    const facts = [`Broker ${health?.status ?? 'unreachable'}`, about];
-    const latency = health?.services?.openaiApi.latency;
-    if (latency) facts.push(`upstream ${span(latency)}`);
-    need('health').replaceChildren(lamp, make('span', facts.filter(Boolean).join(' · ')));
+    need('lamp').dataset['tone'] = tone;
+    write(need('health'), `Broker ${health?.status ?? 'unreachable'} · ${about}`);
   };
   void look();
   setInterval(() => void look(), EVERY_MS);

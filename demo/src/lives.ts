@@ -14,12 +14,12 @@ interface Life {
 
 interface Mark {
   at: number;
-  kind: 'error' | 'chaos';
+  /** What was broken; empty for a failure that followed. */
   text: string;
 }
 
 /** Seconds that are shown before and after now. */
-const PAST = 120;
+const PAST = 90;
 const FUTURE = 60;
 const LANE = { top: 20, height: 18, step: 24 };
 
@@ -43,13 +43,13 @@ export class Lives {
 
   /** Something was broken on purpose. */
   broke(text: string): void {
-    this.#marks.push({ at: performance.now(), kind: 'chaos', text });
+    this.#marks.push({ at: performance.now(), text });
     this.#draw();
   }
 
   #hear(event: DeskEvent): void {
     const now = performance.now();
-    if (event.type === 'tokenError') this.#marks.push({ at: now, kind: 'error', text: `${event.error.status ?? event.error.code}` });
+    if (event.type === 'tokenError') this.#marks.push({ at: now, text: '' });
     if (event.type === 'tokenRefreshed') {
       this.#end();
       const { refreshAt, expiresAt } = this.#desk.tokens.getSnapshot();
@@ -75,23 +75,37 @@ export class Lives {
     const lane = (index: number): number => LANE.top + (index % 2) * LANE.step;
     const parts = [...axis(x, now, width)];
     this.#lives.forEach((life, index) => parts.push(...bar(life, x, lane(index))));
-    for (const { at, kind, text } of this.#marks) {
-      const y = 72;
-      const shape = kind === 'chaos' ? `M${x(at)} ${y}l5 9h-10z` : `M${x(at) - 4} ${y}l8 8m0-8l-8 8`;
-      parts.push(draw('path', { class: `mark ${kind}`, d: shape }), draw('text', { class: `mark-text ${kind}`, x: x(at) + 8, y: y + 9 }, text));
+    let free = Infinity;
+    for (const { at, text } of [...this.#marks].reverse()) {
+      // The label of an older mark gives way to the newer one.
+      const fits = x(at) + 14 + text.length * 7 < free;
+      if (text) free = x(at) - 6;
+      parts.push(...mark(x(at), text, fits));
     }
-    parts.push(draw('path', { class: 'now', d: `M${x(now)} 12V86` }), draw('text', { class: 'now-text', x: x(now), y: 9, 'text-anchor': 'middle' }, 'now'));
+    parts.push(draw('path', { class: 'now', d: `M${x(now)} 12V78` }), draw('text', { class: 'now-text', x: x(now), y: 9, 'text-anchor': 'middle' }, 'now'));
     this.#svg.replaceChildren(...parts);
   }
+}
+
+/** Where failures and faults are marked, below the lanes. */
+const FAILED = 68;
+const BROKEN = 82;
+
+function mark(x: number, text: string, fits: boolean): SVGElement[] {
+  if (!text) return [draw('path', { class: 'failed', d: `M${x - 3} ${FAILED}l6 6m0-6l-6 6` })];
+  return [
+    draw('path', { class: 'broken', d: `M${x} ${BROKEN}l5 9h-10z` }),
+    draw('text', { class: 'broken-text', x: x + 9, y: BROKEN + 9 }, fits ? text : ''),
+  ];
 }
 
 type Place = (at: number) => number;
 
 function axis(x: Place, now: number, width: number): SVGElement[] {
-  return [-90, -60, -30, 30].flatMap((seconds) => {
+  return [-60, -30, 30].flatMap((seconds) => {
     const at = x(now + seconds * 1000);
     return [
-      draw('path', { class: 'grid', d: `M${at} 14V86` }),
+      draw('path', { class: 'grid', d: `M${at} 14V78` }),
       draw('text', { class: 'grid-text', x: at, y: 9, 'text-anchor': 'middle' }, width < 500 && seconds % 60 ? '' : `${seconds > 0 ? '+' : '−'}${Math.abs(seconds)} s`),
     ];
   });

@@ -5,6 +5,7 @@ import { syllables, Voice } from './voice.js';
 
 /** A pause of this length ends somebody's turn, in milliseconds. */
 const SILENCE_MS = 500;
+const THINK_MS = 280;
 const LOUD = 0.06;
 const EAR_MS = 50;
 
@@ -85,19 +86,23 @@ class LocalCall {
     } else if (this.#heardSince !== null && now - this.#heardAt > SILENCE_MS) {
       this.#send('input_audio_buffer.speech_stopped', { audio_start_ms: this.#heardSince, audio_end_ms: at - SILENCE_MS });
       this.#heardSince = null;
-      this.#say(reply(null, this.#turn++));
+      this.#soon(null);
     }
   }
 
   #told(event: RealtimeEvent): void {
     const item = event['item'] as { id?: string; content?: { text?: string }[] } | undefined;
     if (event.type === 'conversation.item.create' && item) {
-      this.#interrupt();
       this.#send('conversation.item.added', { item });
       const words = item.content?.[0]?.text ?? '';
-      clearTimeout(this.#words);
-      this.#words = setTimeout(() => this.#say(reply(words, this.#turn++)), 250);
+      this.#soon(words);
     }
+  }
+
+  /** Takes a moment to think. */
+  #soon(words: string | null): void {
+    this.#interrupt();
+    this.#words = setTimeout(() => this.#say(reply(words, this.#turn++)), THINK_MS);
   }
 
   #say(text: string): void {

@@ -1,6 +1,5 @@
 // Owns the event log: one line for each thing that happened, repeats counted, what it held on demand.
 import { button, make, need, write } from './dom.js';
-import { timeOfDay } from './words.js';
 
 /** Who an entry is about. */
 export type From = 'secret' | 'broker' | 'call' | 'model' | 'page';
@@ -61,7 +60,7 @@ export class EventLog {
     const item = make('li');
     item.dataset['from'] = entry.from;
     if (entry.tone) item.dataset['tone'] = entry.tone;
-    const head = [make('time', timeOfDay(at)), make('b', NAMES[entry.from]), make('span.text', entry.text), make('span.times')];
+    const head = [since(at), make('b', NAMES[entry.from]), make('span.text', ...breakable(entry.text)), make('span.times')];
     if (entry.held === undefined) item.append(make('p', ...head));
     else {
       const details = make('details', make('summary', ...head));
@@ -104,6 +103,19 @@ export class EventLog {
     link.click();
     URL.revokeObjectURL(link.href);
   }
+}
+
+/** Seconds since the page was opened; the time of day is told on demand. */
+function since(at: Date): HTMLElement {
+  const time = make('time', ((at.getTime() - performance.timeOrigin) / 1000).toFixed(1));
+  time.dateTime = at.toISOString();
+  time.title = at.toLocaleTimeString();
+  return time;
+}
+
+/** Long names of events may break after their dots and underscores. */
+function breakable(text: string): (Node | string)[] {
+  return text.split(/(?<=[._])(?=[a-z])/).flatMap((part) => [part, make('wbr')]);
 }
 
 function open(details: HTMLDetailsElement, held: unknown): void {

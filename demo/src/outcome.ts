@@ -56,7 +56,7 @@ export class Outcome {
   #told(event: DeskEvent): void {
     if (!this.#steps) return;
     if (event.type === 'tokenExpired') {
-      this.add(`expired, ${span(event.lateByMs)} late`, 'warn');
+      this.add(`expired ${span(event.lateByMs)} ago`, 'warn');
     } else if (event.type === 'tokenError') {
       const { error, willRetry, nextAttemptAt } = event;
       if (!error.status) this.add(error.code, 'warn');

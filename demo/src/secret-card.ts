@@ -3,7 +3,7 @@ import type { Desk, DeskEvent } from './desk.js';
 import { make, need, write } from './dom.js';
 import type { LabClock } from './lab-clock.js';
 import type { Phase, TokenSnapshot } from './sdk.js';
-import { countdown, span } from './words.js';
+import { countdown, wait } from './words.js';
 
 /** What each phase is called, and its tone. */
 const PHASES: Record<Phase, [string, string]> = {
@@ -19,23 +19,23 @@ const PHASES: Record<Phase, [string, string]> = {
 };
 
 const REASONS = {
-  initial: 'first one',
+  initial: 'the first one',
   scheduled: 'on schedule',
-  forced: 'asked for',
-  demand: 'needed',
+  forced: 'on request',
+  demand: 'was needed',
   resume: 'woke up',
   online: 'back online',
   invalidated: 'replaced',
 };
 
-const FACTS = ['Secret', 'Persona', 'Minted', 'Next'] as const;
+const FACTS = ['Secret', 'Persona', 'Reason', 'Next'] as const;
 
 /** Shows what the manager holds. */
 export class SecretCard {
   readonly #desk: Desk;
   readonly #clock: LabClock;
   readonly #facts = new Map<string, HTMLElement>();
-  #minted = '';
+  #reason = '';
 
   constructor(desk: Desk, clock: LabClock) {
     this.#desk = desk;
@@ -54,7 +54,7 @@ export class SecretCard {
   }
 
   #remember(event: DeskEvent): void {
-    if (event.type === 'tokenRefreshed') this.#minted = `${REASONS[event.reason]}, in ${span(event.latencyMs)}`;
+    if (event.type === 'tokenRefreshed') this.#reason = REASONS[event.reason];
     this.#show(this.#desk.tokens.getSnapshot());
   }
 
@@ -66,7 +66,7 @@ export class SecretCard {
     const { model, voice } = token?.session ?? {};
     this.#fact('Secret', token?.masked ?? 'none');
     this.#fact('Persona', model ? [model, voice].filter(Boolean).join(' · ') : '–');
-    this.#fact('Minted', token ? this.#minted : '–');
+    this.#fact('Reason', token ? this.#reason : '–');
     write(need('secret-refresh'), token ? 'Refresh now' : 'Get one');
     (need('secret-drop') as HTMLButtonElement).disabled = !token;
     const lead = token && refreshAt && expiresAt ? (expiresAt - refreshAt) / token.lifetimeMs : 0;
@@ -84,10 +84,10 @@ export class SecretCard {
     need('dial-left').setAttribute('stroke-dasharray', `${share * 100} 100`);
     write(need('dial-time'), token ? countdown(left) : '–:––');
     write(need('dial-note'), token ? `of ${countdown(token.lifetimeMs)}` : phase === 'idle' ? 'nothing yet' : 'no secret');
-    const in_ = (at: number): string => span(Math.max(Math.ceil((at - this.#clock.wall()) / 1000) * 1000, 0));
-    if (nextAttemptAt) this.#fact('Next', `attempt ${attempt + 1} in ${in_(nextAttemptAt)}`);
+    const until = (at: number): string => wait(at - this.#clock.wall());
+    if (nextAttemptAt) this.#fact('Next', `attempt ${attempt + 1} in ${until(nextAttemptAt)}`);
     else if (phase === 'requesting' || phase === 'refreshing') this.#fact('Next', `attempt ${attempt} under way`);
-    else if (refreshAt) this.#fact('Next', `refresh in ${in_(refreshAt)}`);
+    else if (refreshAt) this.#fact('Next', `refresh in ${until(refreshAt)}`);
     else this.#fact('Next', error ? error.hint : phase === 'paused' ? 'when somebody looks' : 'when it is needed');
   }
 

@@ -26,10 +26,9 @@ export class Talk {
   readonly #log: EventLog;
   readonly #falls: Falls;
   readonly #connection: RealtimeConnection;
-  readonly #transcript = new Transcript();
+  readonly #transcript: Transcript;
   readonly #me = new LevelStrip(need<HTMLCanvasElement>('level-me'));
   readonly #them = new LevelStrip(need<HTMLCanvasElement>('level-model'));
-  readonly #local: boolean;
   /** Speaks for somebody without a microphone. */
   #voice: Voice | null = null;
   #muted = false;
@@ -40,7 +39,7 @@ export class Talk {
   constructor({ desk, log, falls, model }: TalkParts) {
     this.#log = log;
     this.#falls = falls;
-    this.#local = model !== null;
+    this.#transcript = new Transcript(model !== null);
     this.#connection = createRealtimeConnection({ tokens: desk.tokens, ...(model && { fetch: model.fetch }) });
     this.#connection.subscribe(() => this.#show());
     this.#connection.on('event', (event) => this.#hear(event));
@@ -52,7 +51,7 @@ export class Talk {
       event.preventDefault();
       this.#type();
     });
-    write(need('peer'), this.#local ? 'Local stand-in' : 'Model');
+    write(need('peer'), model ? 'Local stand-in' : 'Model');
     this.#show();
   }
 
@@ -83,7 +82,7 @@ export class Talk {
     write(need('connect'), LABELS[status]);
     const up = status === 'connected';
     for (const id of ['send', 'mute', 'hang-up']) document.getElementById(id)?.toggleAttribute('disabled', !up);
-    need<HTMLInputElement>('words').placeholder = up ? 'Type, or ask about the key, the call, the price' : 'Connect, then talk or type';
+    need<HTMLInputElement>('words').placeholder = up ? 'Ask about the secret, the call, the price' : 'Connect, then talk or type';
     if (status === this.#status) return;
     this.#status = status;
     this.#log.add({ from: 'call', text: label.toLowerCase(), tone: up ? 'good' : error ? 'bad' : 'warn', ...(error && { held: { name: error.name, message: error.message } }) });

@@ -11,13 +11,19 @@ export class Transcript {
   readonly #turns = new Map<string, HTMLElement>();
   #askedAt: number | null = null;
 
-  constructor() {
+  readonly #local: boolean;
+
+  /** `local` when nothing that is said leaves the page. */
+  constructor(local: boolean) {
+    this.#local = local;
     this.clear();
   }
 
   clear(): void {
-    const hint = make('p.empty', 'Press Connect. Without a microphone a made-up voice speaks for you; what is said stays in this page.');
-    this.#place.replaceChildren(hint);
+    const hint = this.#local
+      ? 'A second peer in this page plays the model: your sound goes there and nowhere else. Without a microphone a made-up voice speaks for you.'
+      : 'Your sound goes to OpenAI, on your own account. Without a microphone a made-up voice speaks for you.';
+    this.#place.replaceChildren(make('div.empty', make('p', make('b', 'Nobody talks yet')), make('p', hint)));
     this.#turns.clear();
   }
 

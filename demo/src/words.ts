@@ -1,22 +1,24 @@
 // Owns how times are written.
 
-/** `4.2 ms`, `84 ms`, `1.3 s`, `10 min`. */
+/** How long something took: `4.2 ms`, `84 ms`, `1.3 s`, `59 s`, `10 min`. */
 export function span(ms: number): string {
   if (ms < 9.95) return `${ms.toFixed(1)} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
-  if (ms < 99_500) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 9950) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 99_500) return `${Math.round(ms / 1000)} s`;
   return `${Math.round(ms / 60_000)} min`;
+}
+
+/** How long is still to wait, in whole seconds or minutes, never too short: `27 s`, `15 min`. */
+export function wait(ms: number): string {
+  const seconds = Math.max(Math.ceil(ms / 1000), 0);
+  return seconds < 100 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`;
 }
 
 /** `0:43`: whole seconds that are left, so that zero is shown only at the end. */
 export function countdown(ms: number): string {
   const seconds = Math.ceil(ms / 1000);
   return `${Math.floor(seconds / 60)}:${`${seconds % 60}`.padStart(2, '0')}`;
-}
-
-/** `12:04:09.3`, on this device's clock. */
-export function timeOfDay(at: Date): string {
-  return `${at.toTimeString().slice(0, 8)}.${Math.floor(at.getMilliseconds() / 100)}`;
 }
 
 /** The last characters of a masked secret: enough to tell two apart. */
