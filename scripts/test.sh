@@ -29,6 +29,7 @@ step 'formatting' cargo fmt --all --check
 step 'lints, warnings are errors' cargo clippy --locked --all-targets --quiet -- -D warnings
 step 'documentation, warnings are errors' env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 step 'tests' cargo test --locked --quiet
+step 'the TypeScript client' bash scripts/sdk-test.sh
 if [ -z "$quick" ]; then
   step 'files for operators; licences, bans, advisories' bash scripts/ops-check.sh
   step 'container image: linted, built, inspected, run' env IMAGE_PROFILE="${IMAGE_PROFILE:-release}" bash scripts/image.sh

@@ -43,42 +43,36 @@ export interface Answer {
 /** Taken when nothing trustworthy tells how long a secret lives: the broker's own default. */
 const ASSUMED_MS = 60_000;
 
-const text = (value: unknown): string | undefined => (typeof value === 'string' && value ? value : undefined);
-const amount = (value: unknown): number | undefined => (Number.isFinite(value) ? (value as number) : undefined);
-const invalid = (what: string): TokenError => new TokenError('invalid_response', `The answer has no usable ${what}.`);
+const invalid = (what: string): TokenError => new TokenError('invalid_response', `The answer has ${what}.`);
+const first = <T>(type: string, ...values: unknown[]): T | undefined => values.find((value) => typeof value === type && value === value) as T;
 
 /** Reads `response`. `askedAt` is the wall clock when it was asked for, in epoch milliseconds. */
-export function readAnswer(response: unknown, askedAt: number, warn: (message: string) => void): Answer {
-  const given = typeof response === 'string';
-  const body = (given ? { value: response } : Object(response)) as TokenResponse;
+export function readAnswer(response: TokenResponse | string, askedAt: number, warn: (message: string) => void): Answer {
+  const body = (typeof response === 'string' ? { value: response, expires_at: 0 } : Object(response)) as TokenResponse;
   const secret = Object(body.client_secret) as { value?: string; expires_at?: number };
-  const value = text(body.value) ?? text(body.token) ?? text(secret.value);
-  if (!value || value === 'undefined' || value === 'null') throw invalid('value');
-  if (value.startsWith('sk-')) {
-    throw new TokenError('invalid_response', 'The answer holds a standard API key. Revoke it now: it has left the server.');
-  }
-  const seconds = amount(body.expires_in) ?? amount(body.expiresIn);
-  let lifetimeMs = seconds === undefined ? undefined : seconds * 1000;
-  if (lifetimeMs === undefined) {
-    const at = amount(body.expires_at) ?? amount(secret.expires_at);
-    const end = at === undefined && body.success ? amount(body.expiresAt) : at && at * 1000;
-    if (end === undefined && !given) throw invalid('expires_in or expires_at');
-    lifetimeMs = (end ?? 0) - askedAt;
+  const value = first<string>('string', body.value, body.token, secret.value);
+  if (!value || /^(undefined|null)$/.test(value)) throw invalid('no value');
+  if (value.startsWith('sk-')) throw invalid('a standard API key. Revoke it now: it has left the server');
+  const seconds = first<number>('number', body.expires_in, body.expiresIn);
+  let lifetimeMs = Number(seconds) * 1000;
+  if (seconds === undefined) {
+    const end = first<number>('number', body.expires_at, secret.expires_at, body.success && Number(body.expiresAt) / 1000);
+    if (end === undefined) throw invalid('no expires_in or expires_at');
+    lifetimeMs = end * 1000 - askedAt;
     // The range that OpenAI allows. Outside of it this device's clock is wrong, not the answer.
     if (lifetimeMs < 10_000 || lifetimeMs > 7_200_000) {
-      warn('The answer has no expires_in, and this clock does not fit its end of life: assuming 60 s.');
+      warn('No expires_in, and this clock does not fit: assuming 60 s.');
       lifetimeMs = ASSUMED_MS;
     }
   }
-  if (lifetimeMs <= 0) throw invalid('expires_in: it has expired already');
-  const refreshIn = amount(body.refresh_in);
+  if (lifetimeMs <= 0) throw invalid('expired already');
   const { id, model, voice, type } = Object(body.session) as SessionSummary;
   return {
     value,
     lifetimeMs,
-    sessionId: text(body.sessionId) ?? text(body.session_id),
-    session: body.session && (JSON.parse(JSON.stringify({ id, model, voice, type })) as SessionSummary),
-    refreshInMs: refreshIn && refreshIn * 1000,
-    uses: amount(body.max_uses) ?? Infinity,
+    sessionId: first('string', body.sessionId, body.session_id),
+    session: body.session && ({ id, model, voice, type } as SessionSummary),
+    refreshInMs: body.refresh_in && body.refresh_in * 1000,
+    uses: body.max_uses ?? Infinity,
   };
 }

@@ -30,10 +30,9 @@ export function stopwatch(clock: Clock): () => number {
 
 /** Resolves after `ms`, at once when `signal` aborts, and when `target` (if any) hears `online`. */
 export function pause(clock: Clock, ms: number, signal: AbortSignal, target?: EventTarget): Promise<void> {
-  return new Promise((resolve) => {
+  return new Promise<void>((resolve) => {
     const end = (): void => {
       clock.clearTimeout(timer);
-      signal.removeEventListener('abort', end);
       target?.removeEventListener('online', end);
       resolve();
     };
@@ -42,4 +41,9 @@ export function pause(clock: Clock, ms: number, signal: AbortSignal, target?: Ev
     target?.addEventListener('online', end);
     if (signal.aborted) end();
   });
+}
+
+/** Rejects with the reason when `signal` aborts. */
+export function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
 }

@@ -18,25 +18,26 @@ export type TokenErrorCode =
   | 'expired'
   | 'destroyed';
 
+// Short on purpose: they are a tenth of the core. docs/client.md says more.
 const HINTS: Record<TokenErrorCode, string> = {
-  network: 'Network, DNS, TLS or CORS: is the origin of this page among the allowed origins of the broker?',
+  network: 'Network, TLS or CORS: does the broker allow the origin of this page?',
   offline: 'This device is offline.',
-  timeout: 'The broker is slow or cannot be reached.',
+  timeout: 'The broker is slow or unreachable.',
   aborted: 'The caller gave up.',
-  bad_request: 'The broker refused the request; param names the field.',
-  unauthorized: 'Your login is missing or has expired: see the headers option.',
+  bad_request: 'The body was refused: see param.',
+  unauthorized: 'Your login is missing or expired.',
   forbidden: 'This origin or user is not allowed.',
   not_found: 'Wrong base URL or path, or the session is unknown.',
-  rate_limited: 'Too many requests: try again after retryAfterMs.',
-  quota_exceeded: 'The quota is used up: limit names it, or the operator must check billing.',
-  upstream_unavailable: 'OpenAI, the path to it or a store of the broker is down.',
-  server_error: 'A fault of the broker: report requestId to its operator.',
-  invalid_response: 'The answer is not a token: is this URL the broker?',
-  expired: 'The key died before it was used: get a new one. A key is for the Realtime API only.',
+  rate_limited: 'Wait for retryAfterMs.',
+  quota_exceeded: 'Spent: see limit, or the operator must check billing.',
+  upstream_unavailable: 'OpenAI or the path to it is down.',
+  server_error: 'The broker failed: quote requestId.',
+  invalid_response: 'No token: is this the URL of the broker?',
+  expired: 'The key died before use. It is for the Realtime API only.',
   destroyed: 'Create a new manager.',
 };
 
-const RETRYABLE = /^(network|offline|timeout|rate_limited|upstream_unavailable|server_error)$/;
+const RETRYABLE = /^(netw|off|time|rate|up|serv)/;
 const BRAND = Symbol.for('realtime-token-broker.TokenError');
 
 /** What is known about a failure beside its code. */
@@ -60,36 +61,32 @@ export interface TokenErrorDetails {
 
 /** A failure to get a token. Never holds a secret. Use {@link TokenError.is} instead of `instanceof` across bundles. */
 export class TokenError extends Error {
-  readonly code: TokenErrorCode;
+  declare readonly code: TokenErrorCode;
   /** True when the same request may succeed later. */
-  readonly retryable: boolean;
-  readonly status?: number;
-  readonly retryAfterMs?: number;
-  readonly requestId?: string;
-  readonly brokerCode?: string;
-  readonly param?: string;
-  readonly limit?: string;
+  declare readonly retryable: boolean;
+  declare readonly status?: number;
+  declare readonly retryAfterMs?: number;
+  declare readonly requestId?: string;
+  declare readonly brokerCode?: string;
+  declare readonly param?: string;
+  declare readonly limit?: string;
   /** Which attempt of a cycle failed, from 1. Written by the manager. */
-  attempt?: number;
+  declare attempt?: number;
   /** What to do, for people. */
-  readonly hint: string;
+  declare readonly hint: string;
   /** Where to read more. */
-  readonly docsUrl: string;
+  declare readonly docsUrl: string;
 
   constructor(code: TokenErrorCode, message?: string, details: TokenErrorDetails = {}) {
-    const { cause, ...known } = details;
-    super(message ?? HINTS[code], cause === undefined ? undefined : { cause });
-    this.name = 'TokenError';
-    this.code = code;
-    this.retryable = RETRYABLE.test(code);
-    this.hint = HINTS[code];
-    this.docsUrl = 'https://www.npmjs.com/package/@realtime-token-broker/client#errors';
-    Object.assign(this, known);
-    Object.defineProperty(this, BRAND, { value: true });
+    const hint = HINTS[code];
+    super(message ?? hint, details);
+    const docsUrl = 'https://npmjs.com/package/@realtime-token-broker/client#errors';
+    Object.defineProperty(this, BRAND, {});
+    Object.assign(this, { name: 'TokenError', code, retryable: RETRYABLE.test(code), hint, docsUrl }, details);
   }
 
   /** True for a token error, also one that another copy of this package made. */
   static is(value: unknown): value is TokenError {
-    return typeof value === 'object' && value !== null && BRAND in value;
+    return BRAND in Object(value);
   }
 }

@@ -7,59 +7,45 @@ export interface ListenOptions {
   signal?: AbortSignal;
 }
 
-interface Entry {
-  call: (event: never) => void;
-  forget: () => void;
-}
+type Listener<Event> = (event: Event) => void;
+/** Whether to call once, and how to let go of the signal. */
+type Entry = [once: boolean | undefined, forget: () => void];
+type Lists<Events> = { [K in keyof Events]?: Map<Listener<Events[K]>, Entry> };
 
 /** Listeners by type of event. A listener is there once for each type. */
 export class Listeners<Events extends object> {
-  readonly #lists = new Map<keyof Events, Map<unknown, Entry>>();
+  readonly #lists: Lists<Events> = {};
 
-  on<K extends keyof Events>(type: K, listener: (event: Events[K]) => void, options: ListenOptions = {}): () => void {
-    const { once, signal } = options;
+  on<K extends keyof Events>(type: K, listener: Listener<Events[K]>, { once, signal }: ListenOptions = {}): () => void {
     const off = (): void => this.off(type, listener);
-    if (signal?.aborted) return off;
     off();
-    const call = (event: Events[K]): void => {
-      if (once) off();
-      listener(event);
-    };
+    if (signal?.aborted) return off;
     signal?.addEventListener('abort', off);
-    const list = this.#lists.get(type) ?? new Map<unknown, Entry>();
-    this.#lists.set(type, list.set(listener, { call, forget: () => signal?.removeEventListener('abort', off) }));
+    (this.#lists[type] ??= new Map()).set(listener, [once, () => signal?.removeEventListener('abort', off)]);
     return off;
   }
 
-  off<K extends keyof Events>(type: K, listener: (event: Events[K]) => void): void {
-    const list = this.#lists.get(type);
-    list?.get(listener)?.forget();
+  off<K extends keyof Events>(type: K, listener: Listener<Events[K]>): void {
+    const list = this.#lists[type];
+    list?.get(listener)?.[1]();
     list?.delete(listener);
   }
 
   emit<K extends keyof Events>(type: K, event: Events[K]): void {
-    const list = this.#lists.get(type);
-    for (const [listener, entry] of [...(list ?? [])]) {
+    const list = this.#lists[type];
+    for (const [listener, [once]] of [...(list ?? [])]) {
       // One that an earlier listener removed is not called any more.
-      if (list?.get(listener) !== entry) continue;
+      if (!list?.has(listener)) continue;
+      if (once) this.off(type, listener);
       try {
-        (entry.call as (event: Events[K]) => void)(event);
+        listener(event);
       } catch (error) {
-        report(error);
+        (globalThis.reportError ?? console.error)(error);
       }
     }
   }
 
   clear(): void {
-    for (const list of this.#lists.values()) {
-      for (const entry of list.values()) entry.forget();
-      list.clear();
-    }
+    for (const type in this.#lists) for (const listener of this.#lists[type]?.keys() ?? []) this.off(type, listener);
   }
-}
-
-/** Hands a listener's fault to the platform, as an uncaught error in a handler would be. */
-function report(error: unknown): void {
-  if (typeof reportError === 'function') reportError(error);
-  else console.error(error);
 }

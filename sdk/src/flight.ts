@@ -1,4 +1,5 @@
 // Owns one request that many callers share: who still waits for it, and that it ends when nobody does.
+import { aborted } from './clock.js';
 import { TokenError } from './errors.js';
 
 /** Work in progress. */
@@ -12,12 +13,7 @@ export class Flight<T> {
   constructor(work: (signal: AbortSignal) => Promise<T>, deserted: () => void) {
     const { signal } = this.#controller;
     this.#deserted = deserted;
-    this.#work = new Promise((resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as TokenError));
-      void Promise.resolve()
-        .then(() => work(signal))
-        .then(resolve, reject);
-    });
+    this.#work = Promise.race([Promise.resolve(signal).then(work), aborted(signal)]);
     // Work that nobody waits for any more must not become an unhandled rejection.
     this.#work.catch(() => {});
   }
@@ -25,17 +21,15 @@ export class Flight<T> {
   /** Waits for the outcome until `signal` aborts. Without a signal it is wanted for good. */
   join(signal?: AbortSignal): Promise<T> {
     this.#waiting++;
-    if (!signal) return this.#work;
     return new Promise((resolve, reject) => {
       const leave = (): void => {
-        reject(new TokenError('aborted', undefined, { cause: signal.reason }));
-        if (--this.#waiting === 0) {
-          this.cancel(new TokenError('aborted'));
-          this.#deserted();
-        }
+        reject(new TokenError('aborted'));
+        if (--this.#waiting) return;
+        this.cancel(new TokenError('aborted'));
+        this.#deserted();
       };
-      signal.addEventListener('abort', leave, { once: true });
-      const done = (): void => signal.removeEventListener('abort', leave);
+      const done = (): void => signal?.removeEventListener('abort', leave);
+      signal?.addEventListener('abort', leave);
       this.#work.finally(done).then(resolve, reject);
     });
   }

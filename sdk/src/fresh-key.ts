@@ -2,11 +2,10 @@
 import { TokenError } from './errors.js';
 import type { TokenManager } from './token-manager.js';
 
-const status = (error: unknown): unknown => Object(error).status ?? Object(error).code;
-
 /** Whether `error`, from whatever used the key, reads as if the key was refused. Some SDKs tell only in the message. */
 export function isKeyRefused(error: unknown): boolean {
-  return /^(401|403|expired)$/.test(`${status(error)}`) || /\b40[13]\b|expired/i.test(`${Object(error).message}`);
+  const { status, code, message } = Object(error) as Record<string, unknown>;
+  return code === 'expired' || /\b40[13]\b/.test(`${status ?? message}`) || (!status && /expired/i.test(`${message}`));
 }
 
 /** Calls `use` with a key and, if that fails because the key was refused, once more with a new one. */

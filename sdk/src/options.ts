@@ -4,7 +4,9 @@ import { type BrokerOptions, fromBroker, type TokenSource } from './sources.js';
 
 /** Where messages go. Never receives a secret. */
 export interface Logger {
+  /** Why a token was invalidated. */
   debug?(message: string): void;
+  /** What is wrong with an answer or an option; each message once. */
   warn?(message: string): void;
 }
 
@@ -46,42 +48,42 @@ export interface TokenManagerOptions extends BrokerOptions {
   logger?: Logger;
 }
 
-/** Options with every default filled in. */
-export interface Settings {
-  source: TokenSource;
-  leadMs: number;
-  autoRefresh: boolean;
-  whenHidden: 'pause' | 'continue';
-  maxIdleMs: number;
-  maxAttempts: number;
-  retryBaseMs: number;
-  retryMaxMs: number;
-  maxRetryAfterMs: number;
-  timeoutMs: number;
-  clock: Clock;
-  random: () => number;
-  page: PageLike | undefined;
-  logger: Logger;
-}
+type Defaulted =
+  | 'autoRefresh'
+  | 'whenHidden'
+  | 'maxIdleMs'
+  | 'maxAttempts'
+  | 'retryBaseMs'
+  | 'retryMaxMs'
+  | 'maxRetryAfterMs'
+  | 'timeoutMs'
+  | 'clock'
+  | 'random'
+  | 'logger'
+  | 'source'
+  | 'refreshThresholdSeconds';
 
-const hasEvents = (): boolean => typeof addEventListener === 'function';
+/** Options with every default filled in. */
+export type Settings = Required<Pick<TokenManagerOptions, Defaulted>> & { page: PageLike | undefined };
 
 /** Fills in what was not given. Asks for the page only now, so that importing touches nothing. */
 export function settings(o: TokenManagerOptions): Settings {
+  const page = typeof addEventListener === 'function' ? (globalThis as PageLike & typeof globalThis) : undefined;
   return {
-    source: o.source ?? fromBroker(o),
-    leadMs: (o.refreshThresholdSeconds ?? 30) * 1000,
-    autoRefresh: o.autoRefresh ?? o.enableAutoRefresh ?? true,
-    whenHidden: o.whenHidden ?? 'pause',
-    maxIdleMs: o.maxIdleMs ?? 1_800_000,
-    maxAttempts: o.maxAttempts ?? o.maxRetryAttempts ?? 3,
-    retryBaseMs: o.retryBaseMs ?? 500,
-    retryMaxMs: o.retryMaxMs ?? 8000,
-    maxRetryAfterMs: o.maxRetryAfterMs ?? 60_000,
-    timeoutMs: o.timeoutMs ?? 10_000,
-    clock: o.clock ?? systemClock,
-    random: o.random ?? Math.random,
-    page: o.eventTarget ?? (hasEvents() ? (globalThis as PageLike & typeof globalThis) : undefined),
-    logger: o.logger ?? { warn: (message) => console.warn(message) },
+    source: fromBroker(o),
+    refreshThresholdSeconds: 30,
+    autoRefresh: o.enableAutoRefresh ?? true,
+    whenHidden: 'pause',
+    maxIdleMs: 1_800_000,
+    maxAttempts: o.maxRetryAttempts ?? 3,
+    retryBaseMs: 500,
+    retryMaxMs: 8000,
+    maxRetryAfterMs: 60_000,
+    timeoutMs: 10_000,
+    clock: systemClock,
+    random: Math.random,
+    page: o.eventTarget ?? page,
+    logger: { warn: (message) => console.warn(message) },
+    ...o,
   };
 }

@@ -1,6 +1,7 @@
 // Owns turning an answer that is not a success into an error: its code, and how long to wait.
 import { TokenError, type TokenErrorCode, type TokenErrorDetails } from './errors.js';
 
+const UPSTREAM = 'upstream_unavailable';
 const BY_STATUS: Record<number, TokenErrorCode> = {
   401: 'unauthorized',
   403: 'forbidden',
@@ -8,9 +9,9 @@ const BY_STATUS: Record<number, TokenErrorCode> = {
   408: 'timeout',
   410: 'not_found',
   429: 'rate_limited',
-  502: 'upstream_unavailable',
-  503: 'upstream_unavailable',
-  504: 'upstream_unavailable',
+  502: UPSTREAM,
+  503: UPSTREAM,
+  504: UPSTREAM,
 };
 
 /** How long a header or a body asks to wait, in milliseconds. A date is compared with the server's clock, not ours. */
@@ -28,22 +29,17 @@ function retryAfter(headers: Headers, inBody: unknown, now: number): number | un
 /** What `response` says went wrong. `now` is this device's wall clock. */
 export async function refusal(response: Response, now: number): Promise<TokenError> {
   const { status, headers } = response;
-  const body = (await response.json().catch(() => null)) as { error?: Record<string, unknown> } | null;
-  const error = Object(body?.error) as Record<string, unknown>;
-  const code = /^(insufficient_quota|quota_exceeded)$/.test(`${error['code']}`)
-    ? 'quota_exceeded'
-    : (BY_STATUS[status] ?? (status < 500 ? 'bad_request' : 'server_error'));
-  const details: TokenErrorDetails = { status };
-  const wait = retryAfter(headers, error['retry_after'], now);
-  if (wait !== undefined) details.retryAfterMs = wait;
-  for (const [name, value] of [
-    ['requestId', headers.get('x-request-id') ?? error['request_id']],
-    ['brokerCode', error['code']],
-    ['param', error['param']],
-    ['limit', error['limit']],
-  ] as const) {
-    if (typeof value === 'string') details[name] = value;
-  }
-  const message = error['message'];
-  return new TokenError(code, typeof message === 'string' ? message : `The answer was ${status}.`, details);
+  const body: unknown = await response.json().catch(() => null);
+  const { code, message, param, limit, request_id, retry_after } = Object(Object(body).error) as Record<string, string>;
+  const known = BY_STATUS[status] ?? (status < 500 ? 'bad_request' : 'server_error');
+  const details: Record<string, unknown> = {
+    status,
+    retryAfterMs: retryAfter(headers, retry_after, now),
+    requestId: headers.get('x-request-id') ?? request_id,
+    brokerCode: code,
+    param,
+    limit,
+  };
+  const spent = /_quota$|^quota_/.test(`${code}`);
+  return new TokenError(spent ? 'quota_exceeded' : known, `${message ?? `The answer was ${status}.`}`, details as TokenErrorDetails);
 }

@@ -1,6 +1,6 @@
 // Owns where tokens come from: the broker, a function of yours, or a fixed text.
 import type { TokenResponse } from './answer.js';
-import type { Clock } from './clock.js';
+import { type Clock, systemClock } from './clock.js';
 import { TokenError } from './errors.js';
 import { refusal } from './refusal.js';
 import type { RealtimeToken } from './token.js';
@@ -42,53 +42,40 @@ export interface BrokerOptions {
   clock?: Clock;
 }
 
-async function provided<T>(value: Provided<T> | undefined): Promise<T | undefined> {
-  return typeof value === 'function' ? (value as () => T | Promise<T>)() : value;
-}
-
-async function credential(headers: BrokerOptions['headers']): Promise<Record<string, string> | undefined> {
-  try {
-    return await provided(headers);
-  } catch (cause) {
-    throw TokenError.is(cause) ? cause : new TokenError('unauthorized', 'The headers option failed.', { cause });
-  }
-}
+const provided = async <T>(value: Provided<T> | undefined): Promise<T | undefined> =>
+  typeof value === 'function' ? (value as () => T | Promise<T>)() : value;
 
 /** Tokens from a broker: `POST /token`, then `POST /refresh-token` with the session, and again `/token` if that is gone. */
 export function fromBroker(options: BrokerOptions = {}): TokenSource {
-  const { baseUrl = '', tokenPath = '/token', refreshPath = '/refresh-token', credentials = 'same-origin' } = options;
+  const { baseUrl = '', tokenPath = '/token', refreshPath = '/refresh-token', credentials = 'same-origin', clock = systemClock } = options;
   const post = async (path: string, body: object | undefined, signal: AbortSignal): Promise<TokenResponse> => {
-    const send = options.fetch ?? fetch;
-    const now = (): number => options.clock?.wall() ?? Date.now();
-    const headers = new Headers(await credential(options.headers));
-    if (body) headers.set('content-type', 'application/json');
-    const response = await send(baseUrl.replace(/\/$/, '') + path, {
+    const headers = await provided(options.headers).catch((cause: unknown) => {
+      throw TokenError.is(cause) ? cause : new TokenError('unauthorized', 'The headers option failed.', { cause });
+    });
+    const response = await (options.fetch ?? fetch)(baseUrl.replace(/\/$/, '') + path, {
       method: 'POST',
-      headers,
+      headers: body ? { 'content-type': 'application/json', ...headers } : { ...headers },
       body: body ? JSON.stringify(body) : null,
       signal,
       credentials,
       cache: 'no-store',
       redirect: 'error',
     });
-    if (!response.ok) throw await refusal(response, now());
-    const type = response.headers.get('content-type') ?? 'nothing';
+    if (!response.ok) throw await refusal(response, clock.wall());
     const answer = (await response.json().catch(() => null)) as TokenResponse | null;
-    if (!answer || typeof answer !== 'object') throw new TokenError('invalid_response', `The answer is no JSON object; its content type is ${type}.`, { status: response.status });
+    if (Object(answer) !== answer) throw new TokenError('invalid_response', `No JSON object but ${response.headers.get('content-type')}.`);
     const date = Date.parse(response.headers.get('date') ?? '');
-    const end = answer.expires_at ?? answer.client_secret?.expires_at;
+    const end = answer?.expires_at ?? answer?.client_secret?.expires_at;
     // The server's own clock makes the end of life relative, whatever this device believes.
-    return end && date && !answer.expires_in && !answer.expiresIn ? { ...answer, expires_in: end - date / 1000 } : answer;
+    return { ...(end && date && { expires_in: answer?.expiresIn ?? end - date / 1000 }), ...answer };
   };
   return async ({ previous, signal }) => {
     const session = previous?.sessionId;
-    if (session) {
-      try {
-        return await post(refreshPath, { session_id: session }, signal);
-      } catch (error) {
-        const gone = TokenError.is(error) && (/^(401|404|410)$/.test(`${error.status}`) || error.brokerCode === 'refresh_limit_reached');
-        if (!gone) throw error;
-      }
+    try {
+      if (session) return await post(refreshPath, { session_id: session }, signal);
+    } catch (error) {
+      const { status, brokerCode } = error as TokenError;
+      if (!/^(401|404|410)$/.test(`${status}`) && brokerCode !== 'refresh_limit_reached') throw error;
     }
     return post(tokenPath, await provided(options.body), signal);
   };

@@ -20,10 +20,6 @@ export interface RequestOptions {
   signal?: AbortSignal;
 }
 
-interface ChangeEvent {
-  change: undefined;
-}
-
 interface Held {
   token: RealtimeToken;
   /** Milliseconds until its end, by elapsed time. */
@@ -39,11 +35,14 @@ const SHARED_FAILURE_MS = 5000;
 /** Longest timer: sleep and throttling delay it by little, and no lifetime overflows it. */
 const TICK_MS = 15_000;
 
+/** The state of the attempts when there are none. */
+const RESTING: Pick<TokenSnapshot, 'attempt' | 'nextAttemptAt'> = { attempt: 0, nextAttemptAt: null };
+
 /** Always a valid token. Create it with `createTokenManager` or `getTokenManager`. */
 export class TokenManager implements Disposable {
   #given: TokenManagerOptions;
   #settings: Settings;
-  readonly #listeners = new Listeners<TokenEvents & ChangeEvent>();
+  readonly #listeners = new Listeners<TokenEvents>();
   #snapshot: TokenSnapshot = IDLE;
 
   #held: Held | null = null;
@@ -51,15 +50,14 @@ export class TokenManager implements Disposable {
   #previous: RealtimeToken | null = null;
   #flight: Flight<Held> | null = null;
   #failure: { error: TokenError; wait: () => number } | null = null;
+  /** What the phase is without a token. */
   #outcome: Phase = 'idle';
-  #attempt = 0;
-  #nextAttemptAt: number | null = null;
+  #progress = RESTING;
   #sinceMint: () => number = () => Infinity;
   /** True when a token that ends should be followed by another. */
   #wanted = false;
-  #invalidated = false;
-
-  #destroyed = false;
+  /** Why the next token is fetched, when that is not what its caller says. */
+  #reason: RefreshReason | null = 'initial';
   #timer: unknown;
   readonly #presence = new Presence(() => this.#settings, (online) => this.#woken(online));
   readonly #warned = new Set<string>();
@@ -88,7 +86,7 @@ export class TokenManager implements Disposable {
 
   /** Calls `listener` when the snapshot changes. When the last observer leaves, refreshing behind the scenes pauses. */
   subscribe(listener: () => void): () => void {
-    const off = this.#listeners.on('change', () => listener());
+    const off = this.#listeners.on('stateChange', () => listener());
     const leave = this.#presence.observe();
     let here = true;
     return () => {
@@ -99,7 +97,7 @@ export class TokenManager implements Disposable {
   }
 
   on<K extends keyof TokenEvents>(type: K, listener: (event: TokenEvents[K]) => void, options?: ListenOptions): () => void {
-    return this.#destroyed ? () => {} : this.#listeners.on(type, listener, options);
+    return this.#outcome === 'destroyed' ? () => {} : this.#listeners.on(type, listener, options);
   }
 
   off<K extends keyof TokenEvents>(type: K, listener: (event: TokenEvents[K]) => void): void {
@@ -108,9 +106,9 @@ export class TokenManager implements Disposable {
 
   /** The server refused this token: drop it. The next call fetches. */
   invalidate(reason = 'invalidated'): void {
-    if (this.#destroyed) return;
+    if (this.#outcome === 'destroyed') return;
     this.#settings.logger.debug?.(reason);
-    this.#invalidated = true;
+    this.#reason = 'invalidated';
     this.#drop('idle');
     this.#commit();
   }
@@ -137,12 +135,11 @@ export class TokenManager implements Disposable {
 
   /** Ends it: waiting callers get `destroyed`, and nothing happens afterwards. */
   destroy(): void {
-    if (this.#destroyed) return;
-    this.#destroyed = true;
+    if (this.#outcome === 'destroyed') return;
     this.#flight?.cancel(new TokenError('destroyed'));
-    this.#flight = null;
-    this.#drop('destroyed');
+    this.#land();
     this.#previous = null;
+    this.#drop('destroyed');
     this.#presence.close();
     this.#commit();
     this.#listeners.clear();
@@ -178,7 +175,7 @@ export class TokenManager implements Disposable {
   async #get({ force = false, minValidityMs, signal }: RequestOptions, atLeast: number, forKey = false): Promise<RealtimeToken> {
     this.#presence.used();
     for (;;) {
-      if (this.#destroyed) throw new TokenError('destroyed');
+      if (this.#outcome === 'destroyed') throw new TokenError('destroyed');
       if (signal?.aborted) throw new TokenError('aborted', undefined, { cause: signal.reason });
       this.#expire();
       const held = this.#held;
@@ -219,9 +216,8 @@ export class TokenManager implements Disposable {
 
   #start(reason: RefreshReason): Flight<Held> {
     this.#presence.listen();
-    const why = this.#invalidated ? 'invalidated' : this.#previous || reason === 'forced' ? reason : 'initial';
     const flight = new Flight<Held>(
-      (signal) => this.#fetch(why, signal),
+      (signal) => this.#fetch(this.#reason ?? reason, signal),
       () => {
         if (this.#flight !== flight) return;
         this.#land();
@@ -240,72 +236,62 @@ export class TokenManager implements Disposable {
 
   #land(): void {
     this.#flight = null;
-    this.#attempt = 0;
-    this.#nextAttemptAt = null;
+    this.#progress = RESTING;
   }
 
   async #fetch(reason: RefreshReason, signal: AbortSignal): Promise<Held> {
-    const now = this.#settings;
-    const { clock } = now;
-    const latency = stopwatch(clock);
+    const settings = this.#settings;
+    const latency = stopwatch(settings.clock);
     const minted = await mint({
-      settings: now,
+      settings,
       reason,
       previous: this.#previous,
       signal,
       warn: (message) => this.#warn(message),
-      begins: (attempt) => {
-        this.#attempt = attempt;
-        this.#nextAttemptAt = null;
-        this.#commit();
-      },
-      failed: (error, wait) => this.#failed(error, wait),
+      told: (attempt, error, wait) => this.#told(attempt, error, wait),
     });
-    if (signal.aborted) throw signal.reason;
+    signal.throwIfAborted();
     const before = this.#held;
     const held = this.#accept(minted);
     this.#land();
     this.#commit();
-    if (held !== before) this.#emit('tokenRefreshed', { token: held.token, reason, latencyMs: latency() }, reason);
+    if (held !== before) this.#listeners.emit('tokenRefreshed', { token: held.token, reason, latencyMs: latency() });
     this.#check('scheduled');
     return held;
   }
 
   #accept(minted: Minted): Held {
-    const { leadMs, clock, random } = this.#settings;
-    const { value, lifetimeMs, sessionId, session, refreshInMs, age, askedAt, uses } = minted;
-    this.#failure = null;
-    this.#invalidated = false;
+    const { refreshThresholdSeconds, clock, random } = this.#settings;
+    const { lifetimeMs, refreshInMs, age, uses } = minted;
+    this.#failure = this.#reason = null;
     this.#wanted = true;
     this.#sinceMint = stopwatch(clock);
     const left = (): number => lifetimeMs - age();
     if (this.#held && this.#held.left() > left()) {
-      this.#warn('The new token would end sooner than the one at hand, which is kept.');
+      this.#warn('The new token would end sooner than the old one, which is kept.');
       return this.#held;
     }
     // Stretched by chance, so that a wall of screens does not fetch in the same second.
-    const lead = refreshInMs ? Math.max(lifetimeMs - refreshInMs, 1000) : leadMs * (1 + random() / 10);
-    const token = new RealtimeToken({ value, expiresAt: askedAt + lifetimeMs, lifetimeMs, sessionId, session });
-    this.#previous = token;
+    const lead = refreshInMs ? Math.max(lifetimeMs - refreshInMs, 1000) : refreshThresholdSeconds * (1000 + random() * 100);
+    const token = (this.#previous = new RealtimeToken(minted));
     return (this.#held = { token, left, leadMs: Math.min(lead, lifetimeMs / 2), uses });
   }
 
-  #failed(error: TokenError, wait: number | null): void {
+  #told(attempt: number, error?: TokenError, wait?: number | null): void {
     const { clock } = this.#settings;
-    const attempt = this.#attempt;
-    const nextAttemptAt = wait === null ? null : clock.wall() + wait;
-    if (wait === null) {
+    const nextAttemptAt = wait == null ? null : clock.wall() + wait;
+    this.#progress = { attempt, nextAttemptAt };
+    if (error && wait === null) {
       const since = stopwatch(clock);
-      const ms = error.retryAfterMs ?? SHARED_FAILURE_MS;
-      this.#failure = { error, wait: () => ms - since() };
+      this.#failure = { error, wait: () => (error.retryAfterMs ?? SHARED_FAILURE_MS) - since() };
       if (!this.#held) this.#outcome = 'failed';
       this.#wanted = true;
       this.#land();
     }
-    this.#nextAttemptAt = nextAttemptAt;
     this.#commit(error);
-    this.#emit('tokenError', { error, attempt, willRetry: wait !== null, nextAttemptAt }, error.code);
-    if (wait === null) this.#check('scheduled');
+    if (!error) return;
+    this.#listeners.emit('tokenError', { error, attempt, willRetry: wait !== null, nextAttemptAt });
+    this.#check('scheduled');
   }
 
   #cooling(): boolean {
@@ -331,12 +317,12 @@ export class TokenManager implements Disposable {
     this.#drop('expired');
     this.#wanted = wanted;
     this.#commit();
-    this.#emit('tokenExpired', { expiredAt: held.token.expiresAt, lateByMs: -left, cause }, cause);
+    this.#listeners.emit('tokenExpired', { expiredAt: held.token.expiresAt, lateByMs: -left, cause });
   }
 
   /** Looks at the time and at the page, and does what is due. `early` is how late the next look may come. */
   #check(reason: RefreshReason, early = 0): void {
-    if (this.#destroyed) return;
+    if (this.#outcome === 'destroyed') return;
     this.#expire();
     const due = this.#due();
     const held = this.#held;
@@ -351,7 +337,7 @@ export class TokenManager implements Disposable {
     const { clock } = this.#settings;
     clock.clearTimeout(this.#timer);
     const next = Math.min(this.#held?.left() ?? Infinity, this.#due());
-    if (this.#destroyed || next === Infinity) return;
+    if (next === Infinity) return;
     const asked = Math.ceil(Math.min(Math.max(next, 0), TICK_MS));
     const since = stopwatch(clock);
     // A timer that came late tells that the next one may, too: a throttled page refreshes a little earlier.
@@ -364,8 +350,7 @@ export class TokenManager implements Disposable {
   }
 
   #phase(): Phase {
-    if (this.#destroyed) return 'destroyed';
-    if (this.#flight) return this.#nextAttemptAt ? 'backoff' : this.#held ? 'refreshing' : 'requesting';
+    if (this.#flight) return this.#progress.nextAttemptAt ? 'backoff' : this.#held ? 'refreshing' : 'requesting';
     if (this.#previous && this.#presence.resting() === 'paused') return 'paused';
     return this.#held ? 'ready' : this.#outcome;
   }
@@ -380,19 +365,12 @@ export class TokenManager implements Disposable {
       expiresAt: token?.expiresAt ?? null,
       refreshAt: held && !this.#presence.resting() ? held.token.expiresAt - held.leadMs : null,
       error,
-      attempt: this.#attempt,
-      nextAttemptAt: this.#nextAttemptAt,
+      ...this.#progress,
     };
     const before = this.#snapshot;
     if ((Object.keys(next) as (keyof TokenSnapshot)[]).every((key) => Object.is(next[key], before[key]))) return;
     this.#snapshot = Object.freeze(next);
-    this.#listeners.emit('change', undefined);
     this.#listeners.emit('stateChange', this.#snapshot);
-  }
-
-  #emit<K extends keyof TokenEvents>(type: K, event: (TokenEvents & ChangeEvent)[K], detail: string): void {
-    this.#settings.logger.debug?.(`${type}: ${detail}`);
-    this.#listeners.emit(type, event);
   }
 
   #warn(message: string): void {

@@ -22,17 +22,15 @@ export class RealtimeToken {
   readonly #value: string;
   readonly #sessionId: string | undefined;
   /** End of life in epoch milliseconds on this device's clock. For display; the manager measures elapsed time instead. */
-  readonly expiresAt: number;
+  declare readonly expiresAt: number;
   /** Life at birth, in milliseconds. */
-  readonly lifetimeMs: number;
-  readonly session: SessionSummary | undefined;
+  declare readonly lifetimeMs: number;
+  declare readonly session: SessionSummary | undefined;
 
-  constructor(parts: TokenParts) {
-    this.#value = parts.value;
-    this.#sessionId = parts.sessionId;
-    this.expiresAt = parts.expiresAt;
-    this.lifetimeMs = parts.lifetimeMs;
-    this.session = parts.session;
+  constructor({ value, sessionId, expiresAt, lifetimeMs, session }: TokenParts) {
+    this.#value = value;
+    this.#sessionId = sessionId;
+    Object.assign(this, { expiresAt, lifetimeMs, session });
   }
 
   /** The secret, `ek_…`. */
@@ -60,7 +58,7 @@ export class RealtimeToken {
     return this.masked;
   }
 
-  toJSON(): { token: string; expiresAt: number; lifetimeMs: number; session: SessionSummary | undefined } {
-    return { token: this.masked, expiresAt: this.expiresAt, lifetimeMs: this.lifetimeMs, session: this.session };
+  toJSON(): object {
+    return { ...this, token: this.masked };
   }
 }

@@ -59,22 +59,44 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
   const peer = new RTCPeerConnection(options.rtc);
   const audio = options.audio === undefined ? new Audio() : options.audio;
   const remote = new MediaStream();
+  const channel = peer.createDataChannel('oai-events');
   let grace: ReturnType<typeof setTimeout> | undefined;
-  let over = false;
+  let late: ReturnType<typeof setTimeout> | undefined;
+  let state: 'opening' | 'open' | 'over' = 'opening';
+  let fail: (error: unknown) => void = () => {};
+  const opened = new Promise<void>((resolve, reject) => {
+    channel.onopen = () => resolve();
+    fail = reject;
+  });
+  // It may fail while the exchange is still awaited, whose own failure is told then.
+  opened.catch(() => {});
   const close = (): void => {
-    over = true;
+    state = 'over';
     clearTimeout(grace);
+    clearTimeout(late);
     channel.close();
     peer.close();
     if (audio?.srcObject === remote) audio.srcObject = null;
   };
+  // What breaks before it was open is a failure to connect; only afterwards there is a context to lose.
   const broken = (reason: string): void => {
-    if (over) return;
+    const before = state;
+    if (before === 'over') return;
     close();
-    lost(new ConnectionError('lost', reason));
+    (before === 'open' ? lost : fail)(new ConnectionError('lost', reason));
   };
-  const channel = peer.createDataChannel('oai-events');
-  signal.addEventListener('abort', close);
+  signal.addEventListener('abort', () => {
+    close();
+    fail(signal.reason);
+  });
+  peer.onconnectionstatechange = () => {
+    const now = peer.connectionState;
+    clearTimeout(grace);
+    if (now === 'failed' || now === 'closed') broken(`The peer connection has ${now}.`);
+    if (now === 'disconnected') grace = setTimeout(() => broken('The peer connection stayed disconnected.'), graceMs);
+  };
+  channel.onmessage = ({ data }) => hear(JSON.parse(`${data}`) as RealtimeEvent);
+  channel.onclose = () => broken('The other side has hung up.');
   peer.ontrack = ({ track }) => {
     remote.addTrack(track);
     if (!audio) return;
@@ -92,27 +114,11 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     const sdp = await response.text();
     if (!sdp.startsWith('v=')) throw new ConnectionError('invalid_answer', `The answer is ${response.headers.get('content-type')}, not SDP.`);
     const answered = performance.now();
-    const opened = new Promise<void>((resolve, reject) => {
-      const late = setTimeout(() => reject(new ConnectionError('timeout')), openTimeoutMs);
-      const settle = (error?: unknown): void => {
-        clearTimeout(late);
-        if (error) reject(error);
-        else resolve();
-      };
-      channel.onopen = () => settle();
-      signal.addEventListener('abort', () => settle(signal.reason));
-      peer.onconnectionstatechange = () => {
-        const { connectionState: state } = peer;
-        clearTimeout(grace);
-        if (state === 'failed') settle(new ConnectionError('lost'));
-        if (state === 'failed' || state === 'closed') broken(`The peer connection has ${state}.`);
-        if (state === 'disconnected') grace = setTimeout(() => broken('The peer connection stayed disconnected.'), graceMs);
-      };
-    });
-    channel.onmessage = ({ data }) => hear(JSON.parse(`${data}`) as RealtimeEvent);
-    channel.onclose = () => broken('The other side has hung up.');
+    late = setTimeout(() => fail(new ConnectionError('timeout')), openTimeoutMs);
     await peer.setRemoteDescription({ type: 'answer', sdp });
     await opened;
+    clearTimeout(late);
+    state = 'open';
     return {
       peer,
       remote,

@@ -109,9 +109,11 @@ test('E42 a token for one use is handed out once', async (t) => {
 });
 
 test('E43 after invalidate() nothing is fetched until the next call, which says why', async (t) => {
-  const { tokens, clock, broker, of } = bench(t);
+  const reasons: string[] = [];
+  const { tokens, clock, broker, of } = bench(t, 600, { logger: { debug: (reason) => reasons.push(reason) } });
   await tokens.requestToken();
   tokens.invalidate('refused');
+  assert.deepEqual(reasons, ['refused']);
   assert.equal(tokens.getCurrentToken(), null);
   assert.equal(tokens.getSnapshot().phase, 'idle');
   await clock.advance(20 * SECOND);

@@ -1,0 +1,20 @@
+// Owns the example without any SDK: a key and one fetch, as the first page of OpenAI's documentation does it.
+import type { TokenManager } from '@realtime-token-broker/client';
+import { OPENAI_CALLS } from '@realtime-token-broker/client/webrtc';
+
+/** Microphone first, then the key, then the offer. */
+export async function call(tokens: TokenManager, url: string = OPENAI_CALLS): Promise<RTCPeerConnection> {
+  const microphone = await navigator.mediaDevices.getUserMedia({ audio: true });
+  const peer = new RTCPeerConnection();
+  for (const track of microphone.getTracks()) peer.addTrack(track, microphone);
+  peer.createDataChannel('oai-events');
+  await peer.setLocalDescription();
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${await tokens.getApiKey()}`, 'Content-Type': 'application/sdp' },
+    body: peer.localDescription?.sdp ?? '',
+  });
+  if (!answer.ok) throw new Error(`The offer was refused with ${answer.status}.`);
+  await peer.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
+  return peer;
+}
