@@ -251,7 +251,9 @@ function span(ms) {
 }
 function wait(ms) {
   const seconds = Math.max(Math.ceil(ms / 1e3), 0);
-  return seconds < 100 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`;
+  if (seconds < 100) return `${seconds} s`;
+  if (seconds < 6e3) return `${Math.ceil(seconds / 60)} min`;
+  return seconds < 172800 ? `${Math.ceil(seconds / 3600)} h` : `${Math.ceil(seconds / 86400)} d`;
 }
 function countdown(ms) {
   const seconds = Math.ceil(ms / 1e3);
@@ -266,8 +268,8 @@ function keepDiary(desk, wire, log) {
   wire.heard.on((reading) => log.add({ from: "broker", ...answered(reading), held: reading }));
   desk.told.on((event) => log.add({ from: "secret", ...told(event, desk.wall()) }));
 }
-function answered({ path, status, tookMs, code, made: made2 }) {
-  const text2 = `${status} ${path}${code ? ` ${code}` : ""}, ${made2 ? "made up" : span(tookMs)}`;
+function answered({ path, status, tookMs, code, limit, made: made2 }) {
+  const text2 = `${[status, path, code, limit].filter(Boolean).join(" ")}, ${made2 ? "made up" : span(tookMs)}`;
   return status < 400 ? { text: text2 } : { text: text2, tone: "warn" };
 }
 function told(event, now) {
@@ -346,6 +348,7 @@ var Guards = class {
   #log;
   #rows;
   #busy = false;
+  #who = null;
   constructor(desk, wire, log) {
     this.#desk = desk;
     this.#wire = wire;
@@ -353,27 +356,30 @@ var Guards = class {
     this.#rows = { token: row("New sessions"), refresh: row("Refreshes"), block: row("Block", "none"), quota: row("Quota", "–") };
     need("guards").hidden = false;
     wire.heard.on((reading) => this.#hear(reading));
-    need("spend").addEventListener("click", () => void this.#ask("rate_limited", 0));
-    need("knock").addEventListener("click", () => void this.#ask("blocked", KNOCK_MS));
+    need("spend").addEventListener("click", () => void this.#ask("Asks until it is refused", 0));
+    need("knock").addEventListener("click", () => void this.#ask("Goes on asking when it is refused", KNOCK_MS));
     desk.changed.on(() => this.#person());
     this.#person();
     setInterval(() => this.#show(), 500);
   }
   #person() {
     const { person } = this.#desk;
-    this.#rows.quota.rest = person ? `${person.name}'s: nothing refused` : "for people only: sign in";
+    const { quota } = this.#rows;
+    if (this.#who !== person) quota.until = 0;
+    this.#who = person;
+    quota.rest = person ? `${person.name}'s: nothing refused` : "for people only: sign in";
   }
-  #hear({ made: made2, path, window, code, retryAfterSeconds = 0, limit }) {
+  #hear({ made: made2, path, window, code, retryAfterSeconds = 0 }) {
     if (made2) return;
     const now = performance.now();
     if (window) {
       const row2 = this.#rows[path === "/token" ? "token" : "refresh"];
-      const { limit: limit2, left, resetSeconds } = window;
-      Object.assign(row2, { rest: `${limit2} of ${limit2} left`, told: `${left} of ${limit2} left`, until: now + resetSeconds * 1e3, share: left / limit2 });
+      const { limit, left, resetSeconds } = window;
+      Object.assign(row2, { rest: `${limit} of ${limit} left`, told: `${left} of ${limit} left`, until: now + resetSeconds * 1e3, share: left / limit });
       row2.value.dataset["tone"] = left ? "good" : "bad";
     }
     if (code === "blocked") this.#refused("block", "blocked", now + retryAfterSeconds * 1e3);
-    if (code === "quota_exceeded") this.#refused("quota", `${limit ?? "quota"} used up`, now + retryAfterSeconds * 1e3);
+    if (code === "quota_exceeded") this.#refused("quota", "used up", now + retryAfterSeconds * 1e3);
     this.#show();
   }
   #refused(guard, told2, until) {
@@ -389,11 +395,10 @@ var Guards = class {
       gauge?.style.setProperty("--long", `${(left > 0 ? share : 1) * 100}%`);
     }
   }
-  /** Asks for sessions, without the client, until the broker answers `code`. */
-  async #ask(code, pauseMs) {
+  /** Asks for sessions, without the client, until the first refusal, or with a pause after each until it is blocked. */
+  async #ask(what, pauseMs) {
     if (this.#busy) return;
     this.#busy = true;
-    const what = code === "blocked" ? "Goes on asking after refusals" : "Asks until the window is spent";
     this.#log.add({ from: "page", text: `${what}, without the client.`, tone: "chaos" });
     for (const id of ["spend", "knock"]) need(id).toggleAttribute("disabled", true);
     let last = null;
@@ -401,8 +406,9 @@ var Guards = class {
     for (let n = 0; n < MOST; n++) {
       await this.#wire.fetch(new URL("token", BASE), { method: "POST", headers: this.#desk.credential() }).catch(() => null);
       const told2 = last;
-      if (!told2 || told2.code === code || told2.code === "blocked") break;
-      if (told2.status >= 400) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      const refused = told2 !== null && told2.status >= 400;
+      if (!told2 || told2.code === "blocked" || refused && !pauseMs) break;
+      if (refused) await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
     off();
     for (const id of ["spend", "knock"]) need(id).toggleAttribute("disabled", false);
@@ -666,7 +672,8 @@ function syllables(text2) {
 // src/local-model.ts
 var SILENCE_MS = 500;
 var THINK_MS = 280;
-var LOUD = 0.06;
+var LOUD = 0.07;
+var SPEECH_MS = 150;
 var EAR_MS = 50;
 var LocalCall = class {
   #peer = new RTCPeerConnection();
@@ -679,6 +686,7 @@ var LocalCall = class {
   #speaking = null;
   #heardSince = null;
   #heardAt = 0;
+  #loudMs = 0;
   #turn = 0;
   #born = performance.now();
   async answer(offer) {
@@ -728,10 +736,12 @@ var LocalCall = class {
   #hark() {
     const now = performance.now();
     const at = Math.round(now - this.#born);
-    if ((this.#meter?.read() ?? 0) > LOUD) {
+    const loud = (this.#meter?.read() ?? 0) > LOUD;
+    this.#loudMs = loud ? this.#loudMs + EAR_MS : 0;
+    if (loud) {
       this.#heardAt = now;
-      if (this.#heardSince === null) {
-        this.#heardSince = at;
+      if (this.#heardSince === null && this.#loudMs >= SPEECH_MS) {
+        this.#heardSince = at - SPEECH_MS;
         this.#interrupt();
         this.#send("input_audio_buffer.speech_started", { audio_start_ms: at });
       }
@@ -1029,11 +1039,13 @@ var SecretCard = class {
     need("dial-left").setAttribute("stroke-dasharray", `${share * 100} 100`);
     write(need("dial-time"), token ? countdown(left) : "–:––");
     write(need("dial-note"), token ? `of ${countdown(token.lifetimeMs)}` : phase === "idle" ? "nothing yet" : "no secret");
+    const trouble = error && [error.brokerCode ?? error.code, error.retryAfterMs ? `wait ${wait(error.retryAfterMs)}` : token ? "" : error.hint];
+    write(need("trouble"), trouble ? trouble.filter(Boolean).join(": ") : "");
     const until = (at) => wait(at - this.#clock.wall());
     if (nextAttemptAt) this.#fact("Next", `attempt ${attempt + 1} in ${until(nextAttemptAt)}`);
     else if (phase === "requesting" || phase === "refreshing") this.#fact("Next", `attempt ${attempt} under way`);
     else if (refreshAt) this.#fact("Next", `refresh in ${until(refreshAt)}`);
-    else this.#fact("Next", error ? error.hint : phase === "paused" ? "when somebody looks" : "when it is needed");
+    else this.#fact("Next", phase === "paused" ? "when somebody looks" : "when it is needed");
   }
   #fact(name, value) {
     const place = this.#facts.get(name);

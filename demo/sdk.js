@@ -1,66 +1,47 @@
 // Made by scripts/demo-build.sh from demo/src/sdk.ts; change that instead.
 // ../sdk/src/errors.ts
 var HINTS = {
-  network: "Network, DNS, TLS or CORS: is the origin of this page among the allowed origins of the broker?",
+  network: "Network, TLS or CORS: does the broker allow the origin of this page?",
   offline: "This device is offline.",
-  timeout: "The broker is slow or cannot be reached.",
+  timeout: "The broker is slow or unreachable.",
   aborted: "The caller gave up.",
-  bad_request: "The broker refused the request; param names the field.",
-  unauthorized: "Your login is missing or has expired: see the headers option.",
+  bad_request: "The body was refused: see param.",
+  unauthorized: "Your login is missing or expired.",
   forbidden: "This origin or user is not allowed.",
   not_found: "Wrong base URL or path, or the session is unknown.",
-  rate_limited: "Too many requests: try again after retryAfterMs.",
-  quota_exceeded: "The quota is used up: limit names it, or the operator must check billing.",
-  upstream_unavailable: "OpenAI, the path to it or a store of the broker is down.",
-  server_error: "A fault of the broker: report requestId to its operator.",
-  invalid_response: "The answer is not a token: is this URL the broker?",
-  expired: "The key died before it was used: get a new one. A key is for the Realtime API only.",
+  rate_limited: "Wait for retryAfterMs.",
+  quota_exceeded: "Spent: see limit, or the operator must check billing.",
+  upstream_unavailable: "OpenAI or the path to it is down.",
+  server_error: "The broker failed: quote requestId.",
+  invalid_response: "No token: is this the URL of the broker?",
+  expired: "The key died before use. It is for the Realtime API only.",
   destroyed: "Create a new manager."
 };
-var RETRYABLE = /^(network|offline|timeout|rate_limited|upstream_unavailable|server_error)$/;
+var RETRYABLE = /^(netw|off|time|rate|up|serv)/;
 var BRAND = /* @__PURE__ */ Symbol.for("realtime-token-broker.TokenError");
 var TokenError = class extends Error {
-  code;
-  /** True when the same request may succeed later. */
-  retryable;
-  status;
-  retryAfterMs;
-  requestId;
-  brokerCode;
-  param;
-  limit;
-  /** Which attempt of a cycle failed, from 1. Written by the manager. */
-  attempt;
-  /** What to do, for people. */
-  hint;
-  /** Where to read more. */
-  docsUrl;
   constructor(code, message, details = {}) {
-    const { cause, ...known } = details;
-    super(message ?? HINTS[code], cause === void 0 ? void 0 : { cause });
-    this.name = "TokenError";
-    this.code = code;
-    this.retryable = RETRYABLE.test(code);
-    this.hint = HINTS[code];
-    this.docsUrl = "https://www.npmjs.com/package/@realtime-token-broker/client#errors";
-    Object.assign(this, known);
-    Object.defineProperty(this, BRAND, { value: true });
+    const hint = HINTS[code];
+    super(message ?? hint, details);
+    const docsUrl = "https://npmjs.com/package/@realtime-token-broker/client#errors";
+    Object.defineProperty(this, BRAND, {});
+    Object.assign(this, { name: "TokenError", code, retryable: RETRYABLE.test(code), hint, docsUrl }, details);
   }
   /** True for a token error, also one that another copy of this package made. */
   static is(value) {
-    return typeof value === "object" && value !== null && BRAND in value;
+    return BRAND in Object(value);
   }
 };
 
 // ../sdk/src/fresh-key.ts
-var status = (error) => Object(error).status ?? Object(error).code;
 function isKeyRefused(error) {
-  return /^(401|403|expired)$/.test(`${status(error)}`) || /\b40[13]\b|expired/i.test(`${Object(error).message}`);
+  const { status, code, message } = Object(error);
+  return code === "expired" || /\b40[13]\b/.test(`${status ?? message}`) || !status && /expired/i.test(`${message}`);
 }
 async function withFreshKey(tokens, use) {
-  const first = await tokens.getApiKey();
+  const first2 = await tokens.getApiKey();
   try {
-    return await use(first);
+    return await use(first2);
   } catch (error) {
     if (!isKeyRefused(error)) throw error;
   }
@@ -75,40 +56,34 @@ async function withFreshKey(tokens, use) {
 
 // ../sdk/src/answer.ts
 var ASSUMED_MS = 6e4;
-var text = (value) => typeof value === "string" && value ? value : void 0;
-var amount = (value) => Number.isFinite(value) ? value : void 0;
-var invalid = (what) => new TokenError("invalid_response", `The answer has no usable ${what}.`);
+var invalid = (what) => new TokenError("invalid_response", `The answer has ${what}.`);
+var first = (type, ...values) => values.find((value) => typeof value === type && value === value);
 function readAnswer(response, askedAt, warn) {
-  const given = typeof response === "string";
-  const body = given ? { value: response } : Object(response);
+  const body = typeof response === "string" ? { value: response, expires_at: 0 } : Object(response);
   const secret = Object(body.client_secret);
-  const value = text(body.value) ?? text(body.token) ?? text(secret.value);
-  if (!value || value === "undefined" || value === "null") throw invalid("value");
-  if (value.startsWith("sk-")) {
-    throw new TokenError("invalid_response", "The answer holds a standard API key. Revoke it now: it has left the server.");
-  }
-  const seconds = amount(body.expires_in) ?? amount(body.expiresIn);
-  let lifetimeMs = seconds === void 0 ? void 0 : seconds * 1e3;
-  if (lifetimeMs === void 0) {
-    const at = amount(body.expires_at) ?? amount(secret.expires_at);
-    const end = at === void 0 && body.success ? amount(body.expiresAt) : at && at * 1e3;
-    if (end === void 0 && !given) throw invalid("expires_in or expires_at");
-    lifetimeMs = (end ?? 0) - askedAt;
+  const value = first("string", body.value, body.token, secret.value);
+  if (!value || /^(undefined|null)$/.test(value)) throw invalid("no value");
+  if (value.startsWith("sk-")) throw invalid("a standard API key. Revoke it now: it has left the server");
+  const seconds = first("number", body.expires_in, body.expiresIn);
+  let lifetimeMs = Number(seconds) * 1e3;
+  if (seconds === void 0) {
+    const end = first("number", body.expires_at, secret.expires_at, body.success && Number(body.expiresAt) / 1e3);
+    if (end === void 0) throw invalid("no expires_in or expires_at");
+    lifetimeMs = end * 1e3 - askedAt;
     if (lifetimeMs < 1e4 || lifetimeMs > 72e5) {
-      warn("The answer has no expires_in, and this clock does not fit its end of life: assuming 60 s.");
+      warn("No expires_in, and this clock does not fit: assuming 60 s.");
       lifetimeMs = ASSUMED_MS;
     }
   }
-  if (lifetimeMs <= 0) throw invalid("expires_in: it has expired already");
-  const refreshIn = amount(body.refresh_in);
+  if (lifetimeMs <= 0) throw invalid("expired already");
   const { id, model, voice, type } = Object(body.session);
   return {
     value,
     lifetimeMs,
-    sessionId: text(body.sessionId) ?? text(body.session_id),
-    session: body.session && JSON.parse(JSON.stringify({ id, model, voice, type })),
-    refreshInMs: refreshIn && refreshIn * 1e3,
-    uses: amount(body.max_uses) ?? Infinity
+    sessionId: first("string", body.sessionId, body.session_id),
+    session: body.session && { id, model, voice, type },
+    refreshInMs: body.refresh_in && body.refresh_in * 1e3,
+    uses: body.max_uses ?? Infinity
   };
 }
 
@@ -128,7 +103,6 @@ function pause(clock, ms, signal, target) {
   return new Promise((resolve) => {
     const end = () => {
       clock.clearTimeout(timer);
-      signal.removeEventListener("abort", end);
       target?.removeEventListener("online", end);
       resolve();
     };
@@ -138,93 +112,74 @@ function pause(clock, ms, signal, target) {
     if (signal.aborted) end();
   });
 }
+function aborted(signal) {
+  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+}
 
 // ../sdk/src/attempts.ts
-function bounded(work, clock, ms, outer) {
-  const inner = new AbortController();
-  let timer;
-  const aborted = () => inner.abort(new TokenError("aborted"));
-  const stopped = new Promise((_, reject) => {
-    inner.signal.addEventListener("abort", () => reject(inner.signal.reason));
-    timer = clock.setTimeout(() => inner.abort(new TokenError("timeout")), ms);
-    outer.addEventListener("abort", aborted);
-  });
-  return Promise.race([work(inner.signal), stopped]).finally(() => {
-    clock.clearTimeout(timer);
-    outer.removeEventListener("abort", aborted);
-  });
-}
-async function mint({ settings: settings2, reason, previous, signal, warn, failed, begins }) {
+async function mint({ settings: settings2, reason, previous, signal, warn, told }) {
   const { clock, page } = settings2;
   for (let attempt = 1; ; attempt++) {
-    begins(attempt);
+    told(attempt);
     const age = stopwatch(clock);
     const askedAt = clock.wall();
+    const inner = new AbortController();
+    const timer = clock.setTimeout(() => inner.abort(new TokenError("timeout")), settings2.timeoutMs);
+    signal.addEventListener("abort", () => inner.abort(signal.reason));
     try {
       if (page?.navigator?.onLine === false) throw new TokenError("offline");
-      const ask = async (inner) => settings2.source({ reason, attempt, previous, signal: inner });
-      const response = await bounded(ask, clock, settings2.timeoutMs, signal);
-      return { ...readAnswer(response, askedAt, warn), age, askedAt };
+      const response = await Promise.race([settings2.source({ reason, attempt, previous, signal: inner.signal }), aborted(inner.signal)]);
+      const answer = readAnswer(response, askedAt, warn);
+      return { ...answer, age, expiresAt: askedAt + answer.lifetimeMs };
     } catch (cause) {
       if (signal.aborted) throw cause;
       const error = TokenError.is(cause) ? cause : new TokenError("network", void 0, { cause });
       error.attempt = attempt;
-      const told = error.retryAfterMs;
-      const backoff = Math.min(settings2.retryMaxMs, settings2.retryBaseMs * 2 ** (attempt - 1)) * (0.5 + settings2.random() / 2);
-      const again = error.retryable && attempt < settings2.maxAttempts && (told ?? 0) <= settings2.maxRetryAfterMs;
-      const wait = told ?? backoff;
-      failed(error, again ? wait : null);
+      const asked = error.retryAfterMs;
+      const again = error.retryable && attempt < settings2.maxAttempts && (asked ?? 0) <= settings2.maxRetryAfterMs;
+      const wait = asked ?? Math.min(settings2.retryMaxMs, settings2.retryBaseMs * 2 ** (attempt - 1)) * (1 + settings2.random()) / 2;
+      told(attempt, error, again ? wait : null);
       if (!again) throw error;
-      await pause(clock, wait, signal, told === void 0 ? page : void 0);
-      if (signal.aborted) throw new TokenError("aborted");
+      await pause(clock, wait, signal, asked === void 0 ? page : void 0);
+      signal.throwIfAborted();
+    } finally {
+      clock.clearTimeout(timer);
     }
   }
 }
 
 // ../sdk/src/events.ts
 var Listeners = class {
-  #lists = /* @__PURE__ */ new Map();
-  on(type, listener, options = {}) {
-    const { once, signal } = options;
+  #lists = {};
+  on(type, listener, { once, signal } = {}) {
     const off = () => this.off(type, listener);
-    if (signal?.aborted) return off;
     off();
-    const call = (event) => {
-      if (once) off();
-      listener(event);
-    };
+    if (signal?.aborted) return off;
     signal?.addEventListener("abort", off);
-    const list = this.#lists.get(type) ?? /* @__PURE__ */ new Map();
-    this.#lists.set(type, list.set(listener, { call, forget: () => signal?.removeEventListener("abort", off) }));
+    (this.#lists[type] ??= /* @__PURE__ */ new Map()).set(listener, [once, () => signal?.removeEventListener("abort", off)]);
     return off;
   }
   off(type, listener) {
-    const list = this.#lists.get(type);
-    list?.get(listener)?.forget();
+    const list = this.#lists[type];
+    list?.get(listener)?.[1]();
     list?.delete(listener);
   }
   emit(type, event) {
-    const list = this.#lists.get(type);
-    for (const [listener, entry] of [...list ?? []]) {
-      if (list?.get(listener) !== entry) continue;
+    const list = this.#lists[type];
+    for (const [listener, [once]] of [...list ?? []]) {
+      if (!list?.has(listener)) continue;
+      if (once) this.off(type, listener);
       try {
-        entry.call(event);
+        listener(event);
       } catch (error) {
-        report(error);
+        (globalThis.reportError ?? console.error)(error);
       }
     }
   }
   clear() {
-    for (const list of this.#lists.values()) {
-      for (const entry of list.values()) entry.forget();
-      list.clear();
-    }
+    for (const type in this.#lists) for (const listener of this.#lists[type]?.keys() ?? []) this.off(type, listener);
   }
 };
-function report(error) {
-  if (typeof reportError === "function") reportError(error);
-  else console.error(error);
-}
 
 // ../sdk/src/flight.ts
 var Flight = class {
@@ -236,27 +191,22 @@ var Flight = class {
   constructor(work, deserted) {
     const { signal } = this.#controller;
     this.#deserted = deserted;
-    this.#work = new Promise((resolve, reject) => {
-      signal.addEventListener("abort", () => reject(signal.reason));
-      void Promise.resolve().then(() => work(signal)).then(resolve, reject);
-    });
+    this.#work = Promise.race([Promise.resolve(signal).then(work), aborted(signal)]);
     this.#work.catch(() => {
     });
   }
   /** Waits for the outcome until `signal` aborts. Without a signal it is wanted for good. */
   join(signal) {
     this.#waiting++;
-    if (!signal) return this.#work;
     return new Promise((resolve, reject) => {
       const leave = () => {
-        reject(new TokenError("aborted", void 0, { cause: signal.reason }));
-        if (--this.#waiting === 0) {
-          this.cancel(new TokenError("aborted"));
-          this.#deserted();
-        }
+        reject(new TokenError("aborted"));
+        if (--this.#waiting) return;
+        this.cancel(new TokenError("aborted"));
+        this.#deserted();
       };
-      signal.addEventListener("abort", leave, { once: true });
-      const done = () => signal.removeEventListener("abort", leave);
+      const done = () => signal?.removeEventListener("abort", leave);
+      signal?.addEventListener("abort", leave);
       this.#work.finally(done).then(resolve, reject);
     });
   }
@@ -267,6 +217,7 @@ var Flight = class {
 };
 
 // ../sdk/src/refusal.ts
+var UPSTREAM = "upstream_unavailable";
 var BY_STATUS = {
   401: "unauthorized",
   403: "forbidden",
@@ -274,9 +225,9 @@ var BY_STATUS = {
   408: "timeout",
   410: "not_found",
   429: "rate_limited",
-  502: "upstream_unavailable",
-  503: "upstream_unavailable",
-  504: "upstream_unavailable"
+  502: UPSTREAM,
+  503: UPSTREAM,
+  504: UPSTREAM
 };
 function retryAfter(headers, inBody, now) {
   const header = headers.get("retry-after") ?? "";
@@ -288,69 +239,53 @@ function retryAfter(headers, inBody, now) {
   return Number.isNaN(server) ? Math.min(Math.max(date - now, 0), 6e4) : Math.max(date - server, 0);
 }
 async function refusal(response, now) {
-  const { status: status2, headers } = response;
+  const { status, headers } = response;
   const body = await response.json().catch(() => null);
-  const error = Object(body?.error);
-  const code = /^(insufficient_quota|quota_exceeded)$/.test(`${error["code"]}`) ? "quota_exceeded" : BY_STATUS[status2] ?? (status2 < 500 ? "bad_request" : "server_error");
-  const details = { status: status2 };
-  const wait = retryAfter(headers, error["retry_after"], now);
-  if (wait !== void 0) details.retryAfterMs = wait;
-  for (const [name, value] of [
-    ["requestId", headers.get("x-request-id") ?? error["request_id"]],
-    ["brokerCode", error["code"]],
-    ["param", error["param"]],
-    ["limit", error["limit"]]
-  ]) {
-    if (typeof value === "string") details[name] = value;
-  }
-  const message = error["message"];
-  return new TokenError(code, typeof message === "string" ? message : `The answer was ${status2}.`, details);
+  const { code, message, param, limit, request_id, retry_after } = Object(Object(body).error);
+  const known = BY_STATUS[status] ?? (status < 500 ? "bad_request" : "server_error");
+  const details = {
+    status,
+    retryAfterMs: retryAfter(headers, retry_after, now),
+    requestId: headers.get("x-request-id") ?? request_id,
+    brokerCode: code,
+    param,
+    limit
+  };
+  const spent = /_quota$|^quota_/.test(`${code}`);
+  return new TokenError(spent ? "quota_exceeded" : known, `${message ?? `The answer was ${status}.`}`, details);
 }
 
 // ../sdk/src/sources.ts
-async function provided(value) {
-  return typeof value === "function" ? value() : value;
-}
-async function credential(headers) {
-  try {
-    return await provided(headers);
-  } catch (cause) {
-    throw TokenError.is(cause) ? cause : new TokenError("unauthorized", "The headers option failed.", { cause });
-  }
-}
+var provided = async (value) => typeof value === "function" ? value() : value;
 function fromBroker(options = {}) {
-  const { baseUrl = "", tokenPath = "/token", refreshPath = "/refresh-token", credentials = "same-origin" } = options;
+  const { baseUrl = "", tokenPath = "/token", refreshPath = "/refresh-token", credentials = "same-origin", clock = systemClock } = options;
   const post = async (path, body, signal) => {
-    const send = options.fetch ?? fetch;
-    const now = () => options.clock?.wall() ?? Date.now();
-    const headers = new Headers(await credential(options.headers));
-    if (body) headers.set("content-type", "application/json");
-    const response = await send(baseUrl.replace(/\/$/, "") + path, {
+    const headers = await provided(options.headers).catch((cause) => {
+      throw TokenError.is(cause) ? cause : new TokenError("unauthorized", "The headers option failed.", { cause });
+    });
+    const response = await (options.fetch ?? fetch)(baseUrl.replace(/\/$/, "") + path, {
       method: "POST",
-      headers,
+      headers: body ? { "content-type": "application/json", ...headers } : { ...headers },
       body: body ? JSON.stringify(body) : null,
       signal,
       credentials,
       cache: "no-store",
       redirect: "error"
     });
-    if (!response.ok) throw await refusal(response, now());
-    const type = response.headers.get("content-type") ?? "nothing";
+    if (!response.ok) throw await refusal(response, clock.wall());
     const answer = await response.json().catch(() => null);
-    if (!answer || typeof answer !== "object") throw new TokenError("invalid_response", `The answer is no JSON object; its content type is ${type}.`, { status: response.status });
+    if (Object(answer) !== answer) throw new TokenError("invalid_response", `No JSON object but ${response.headers.get("content-type")}.`);
     const date = Date.parse(response.headers.get("date") ?? "");
-    const end = answer.expires_at ?? answer.client_secret?.expires_at;
-    return end && date && !answer.expires_in && !answer.expiresIn ? { ...answer, expires_in: end - date / 1e3 } : answer;
+    const end = answer?.expires_at ?? answer?.client_secret?.expires_at;
+    return { ...end && date && { expires_in: answer?.expiresIn ?? end - date / 1e3 }, ...answer };
   };
   return async ({ previous, signal }) => {
     const session = previous?.sessionId;
-    if (session) {
-      try {
-        return await post(refreshPath, { session_id: session }, signal);
-      } catch (error) {
-        const gone = TokenError.is(error) && (/^(401|404|410)$/.test(`${error.status}`) || error.brokerCode === "refresh_limit_reached");
-        if (!gone) throw error;
-      }
+    try {
+      if (session) return await post(refreshPath, { session_id: session }, signal);
+    } catch (error) {
+      const { status, brokerCode } = error;
+      if (!/^(401|404|410)$/.test(`${status}`) && brokerCode !== "refresh_limit_reached") throw error;
     }
     return post(tokenPath, await provided(options.body), signal);
   };
@@ -366,23 +301,24 @@ function fromLiteral(token) {
 }
 
 // ../sdk/src/options.ts
-var hasEvents = () => typeof addEventListener === "function";
 function settings(o) {
+  const page = typeof addEventListener === "function" ? globalThis : void 0;
   return {
-    source: o.source ?? fromBroker(o),
-    leadMs: (o.refreshThresholdSeconds ?? 30) * 1e3,
-    autoRefresh: o.autoRefresh ?? o.enableAutoRefresh ?? true,
-    whenHidden: o.whenHidden ?? "pause",
-    maxIdleMs: o.maxIdleMs ?? 18e5,
-    maxAttempts: o.maxAttempts ?? o.maxRetryAttempts ?? 3,
-    retryBaseMs: o.retryBaseMs ?? 500,
-    retryMaxMs: o.retryMaxMs ?? 8e3,
-    maxRetryAfterMs: o.maxRetryAfterMs ?? 6e4,
-    timeoutMs: o.timeoutMs ?? 1e4,
-    clock: o.clock ?? systemClock,
-    random: o.random ?? Math.random,
-    page: o.eventTarget ?? (hasEvents() ? globalThis : void 0),
-    logger: o.logger ?? { warn: (message) => console.warn(message) }
+    source: fromBroker(o),
+    refreshThresholdSeconds: 30,
+    autoRefresh: o.enableAutoRefresh ?? true,
+    whenHidden: "pause",
+    maxIdleMs: 18e5,
+    maxAttempts: o.maxRetryAttempts ?? 3,
+    retryBaseMs: 500,
+    retryMaxMs: 8e3,
+    maxRetryAfterMs: 6e4,
+    timeoutMs: 1e4,
+    clock: systemClock,
+    random: Math.random,
+    page: o.eventTarget ?? page,
+    logger: { warn: (message) => console.warn(message) },
+    ...o
   };
 }
 
@@ -480,17 +416,10 @@ var IDLE = Object.freeze({
 var RealtimeToken = class {
   #value;
   #sessionId;
-  /** End of life in epoch milliseconds on this device's clock. For display; the manager measures elapsed time instead. */
-  expiresAt;
-  /** Life at birth, in milliseconds. */
-  lifetimeMs;
-  session;
-  constructor(parts) {
-    this.#value = parts.value;
-    this.#sessionId = parts.sessionId;
-    this.expiresAt = parts.expiresAt;
-    this.lifetimeMs = parts.lifetimeMs;
-    this.session = parts.session;
+  constructor({ value, sessionId, expiresAt, lifetimeMs, session }) {
+    this.#value = value;
+    this.#sessionId = sessionId;
+    Object.assign(this, { expiresAt, lifetimeMs, session });
   }
   /** The secret, `ek_…`. */
   get value() {
@@ -513,7 +442,7 @@ var RealtimeToken = class {
     return this.masked;
   }
   toJSON() {
-    return { token: this.masked, expiresAt: this.expiresAt, lifetimeMs: this.lifetimeMs, session: this.session };
+    return { ...this, token: this.masked };
   }
 };
 
@@ -521,6 +450,7 @@ var RealtimeToken = class {
 var FLOOR_MS = 5e3;
 var SHARED_FAILURE_MS = 5e3;
 var TICK_MS = 15e3;
+var RESTING = { attempt: 0, nextAttemptAt: null };
 var TokenManager = class {
   #given;
   #settings;
@@ -531,14 +461,14 @@ var TokenManager = class {
   #previous = null;
   #flight = null;
   #failure = null;
+  /** What the phase is without a token. */
   #outcome = "idle";
-  #attempt = 0;
-  #nextAttemptAt = null;
+  #progress = RESTING;
   #sinceMint = () => Infinity;
   /** True when a token that ends should be followed by another. */
   #wanted = false;
-  #invalidated = false;
-  #destroyed = false;
+  /** Why the next token is fetched, when that is not what its caller says. */
+  #reason = "initial";
   #timer;
   #presence = new Presence(() => this.#settings, (online) => this.#woken(online));
   #warned = /* @__PURE__ */ new Set();
@@ -561,7 +491,7 @@ var TokenManager = class {
   }
   /** Calls `listener` when the snapshot changes. When the last observer leaves, refreshing behind the scenes pauses. */
   subscribe(listener) {
-    const off = this.#listeners.on("change", () => listener());
+    const off = this.#listeners.on("stateChange", () => listener());
     const leave = this.#presence.observe();
     let here = true;
     return () => {
@@ -571,7 +501,7 @@ var TokenManager = class {
     };
   }
   on(type, listener, options) {
-    return this.#destroyed ? () => {
+    return this.#outcome === "destroyed" ? () => {
     } : this.#listeners.on(type, listener, options);
   }
   off(type, listener) {
@@ -579,9 +509,9 @@ var TokenManager = class {
   }
   /** The server refused this token: drop it. The next call fetches. */
   invalidate(reason = "invalidated") {
-    if (this.#destroyed) return;
+    if (this.#outcome === "destroyed") return;
     this.#settings.logger.debug?.(reason);
-    this.#invalidated = true;
+    this.#reason = "invalidated";
     this.#drop("idle");
     this.#commit();
   }
@@ -603,12 +533,11 @@ var TokenManager = class {
   }
   /** Ends it: waiting callers get `destroyed`, and nothing happens afterwards. */
   destroy() {
-    if (this.#destroyed) return;
-    this.#destroyed = true;
+    if (this.#outcome === "destroyed") return;
     this.#flight?.cancel(new TokenError("destroyed"));
-    this.#flight = null;
-    this.#drop("destroyed");
+    this.#land();
     this.#previous = null;
+    this.#drop("destroyed");
     this.#presence.close();
     this.#commit();
     this.#listeners.clear();
@@ -638,7 +567,7 @@ var TokenManager = class {
   async #get({ force = false, minValidityMs, signal }, atLeast, forKey = false) {
     this.#presence.used();
     for (; ; ) {
-      if (this.#destroyed) throw new TokenError("destroyed");
+      if (this.#outcome === "destroyed") throw new TokenError("destroyed");
       if (signal?.aborted) throw new TokenError("aborted", void 0, { cause: signal.reason });
       this.#expire();
       const held = this.#held;
@@ -675,9 +604,8 @@ var TokenManager = class {
   }
   #start(reason) {
     this.#presence.listen();
-    const why = this.#invalidated ? "invalidated" : this.#previous || reason === "forced" ? reason : "initial";
     const flight = new Flight(
-      (signal) => this.#fetch(why, signal),
+      (signal) => this.#fetch(this.#reason ?? reason, signal),
       () => {
         if (this.#flight !== flight) return;
         this.#land();
@@ -695,68 +623,58 @@ var TokenManager = class {
   }
   #land() {
     this.#flight = null;
-    this.#attempt = 0;
-    this.#nextAttemptAt = null;
+    this.#progress = RESTING;
   }
   async #fetch(reason, signal) {
-    const now = this.#settings;
-    const { clock } = now;
-    const latency = stopwatch(clock);
+    const settings2 = this.#settings;
+    const latency = stopwatch(settings2.clock);
     const minted = await mint({
-      settings: now,
+      settings: settings2,
       reason,
       previous: this.#previous,
       signal,
       warn: (message) => this.#warn(message),
-      begins: (attempt) => {
-        this.#attempt = attempt;
-        this.#nextAttemptAt = null;
-        this.#commit();
-      },
-      failed: (error, wait) => this.#failed(error, wait)
+      told: (attempt, error, wait) => this.#told(attempt, error, wait)
     });
-    if (signal.aborted) throw signal.reason;
+    signal.throwIfAborted();
     const before = this.#held;
     const held = this.#accept(minted);
     this.#land();
     this.#commit();
-    if (held !== before) this.#emit("tokenRefreshed", { token: held.token, reason, latencyMs: latency() }, reason);
+    if (held !== before) this.#listeners.emit("tokenRefreshed", { token: held.token, reason, latencyMs: latency() });
     this.#check("scheduled");
     return held;
   }
   #accept(minted) {
-    const { leadMs, clock, random } = this.#settings;
-    const { value, lifetimeMs, sessionId, session, refreshInMs, age, askedAt, uses } = minted;
-    this.#failure = null;
-    this.#invalidated = false;
+    const { refreshThresholdSeconds, clock, random } = this.#settings;
+    const { lifetimeMs, refreshInMs, age, uses } = minted;
+    this.#failure = this.#reason = null;
     this.#wanted = true;
     this.#sinceMint = stopwatch(clock);
     const left = () => lifetimeMs - age();
     if (this.#held && this.#held.left() > left()) {
-      this.#warn("The new token would end sooner than the one at hand, which is kept.");
+      this.#warn("The new token would end sooner than the old one, which is kept.");
       return this.#held;
     }
-    const lead = refreshInMs ? Math.max(lifetimeMs - refreshInMs, 1e3) : leadMs * (1 + random() / 10);
-    const token = new RealtimeToken({ value, expiresAt: askedAt + lifetimeMs, lifetimeMs, sessionId, session });
-    this.#previous = token;
+    const lead = refreshInMs ? Math.max(lifetimeMs - refreshInMs, 1e3) : refreshThresholdSeconds * (1e3 + random() * 100);
+    const token = this.#previous = new RealtimeToken(minted);
     return this.#held = { token, left, leadMs: Math.min(lead, lifetimeMs / 2), uses };
   }
-  #failed(error, wait) {
+  #told(attempt, error, wait) {
     const { clock } = this.#settings;
-    const attempt = this.#attempt;
-    const nextAttemptAt = wait === null ? null : clock.wall() + wait;
-    if (wait === null) {
+    const nextAttemptAt = wait == null ? null : clock.wall() + wait;
+    this.#progress = { attempt, nextAttemptAt };
+    if (error && wait === null) {
       const since = stopwatch(clock);
-      const ms = error.retryAfterMs ?? SHARED_FAILURE_MS;
-      this.#failure = { error, wait: () => ms - since() };
+      this.#failure = { error, wait: () => (error.retryAfterMs ?? SHARED_FAILURE_MS) - since() };
       if (!this.#held) this.#outcome = "failed";
       this.#wanted = true;
       this.#land();
     }
-    this.#nextAttemptAt = nextAttemptAt;
     this.#commit(error);
-    this.#emit("tokenError", { error, attempt, willRetry: wait !== null, nextAttemptAt }, error.code);
-    if (wait === null) this.#check("scheduled");
+    if (!error) return;
+    this.#listeners.emit("tokenError", { error, attempt, willRetry: wait !== null, nextAttemptAt });
+    this.#check("scheduled");
   }
   #cooling() {
     return (this.#failure?.wait() ?? 0) > 0;
@@ -779,11 +697,11 @@ var TokenManager = class {
     this.#drop("expired");
     this.#wanted = wanted;
     this.#commit();
-    this.#emit("tokenExpired", { expiredAt: held.token.expiresAt, lateByMs: -left, cause }, cause);
+    this.#listeners.emit("tokenExpired", { expiredAt: held.token.expiresAt, lateByMs: -left, cause });
   }
   /** Looks at the time and at the page, and does what is due. `early` is how late the next look may come. */
   #check(reason, early = 0) {
-    if (this.#destroyed) return;
+    if (this.#outcome === "destroyed") return;
     this.#expire();
     const due = this.#due();
     const held = this.#held;
@@ -797,7 +715,7 @@ var TokenManager = class {
     const { clock } = this.#settings;
     clock.clearTimeout(this.#timer);
     const next = Math.min(this.#held?.left() ?? Infinity, this.#due());
-    if (this.#destroyed || next === Infinity) return;
+    if (next === Infinity) return;
     const asked = Math.ceil(Math.min(Math.max(next, 0), TICK_MS));
     const since = stopwatch(clock);
     this.#timer = clock.setTimeout(() => this.#check("scheduled", Math.min(since() - asked, 6e4)), asked);
@@ -807,8 +725,7 @@ var TokenManager = class {
     this.#check(online ? "online" : "resume");
   }
   #phase() {
-    if (this.#destroyed) return "destroyed";
-    if (this.#flight) return this.#nextAttemptAt ? "backoff" : this.#held ? "refreshing" : "requesting";
+    if (this.#flight) return this.#progress.nextAttemptAt ? "backoff" : this.#held ? "refreshing" : "requesting";
     if (this.#previous && this.#presence.resting() === "paused") return "paused";
     return this.#held ? "ready" : this.#outcome;
   }
@@ -822,18 +739,12 @@ var TokenManager = class {
       expiresAt: token?.expiresAt ?? null,
       refreshAt: held && !this.#presence.resting() ? held.token.expiresAt - held.leadMs : null,
       error,
-      attempt: this.#attempt,
-      nextAttemptAt: this.#nextAttemptAt
+      ...this.#progress
     };
     const before = this.#snapshot;
     if (Object.keys(next).every((key) => Object.is(next[key], before[key]))) return;
     this.#snapshot = Object.freeze(next);
-    this.#listeners.emit("change", void 0);
     this.#listeners.emit("stateChange", this.#snapshot);
-  }
-  #emit(type, event, detail) {
-    this.#settings.logger.debug?.(`${type}: ${detail}`);
-    this.#listeners.emit(type, event);
   }
   #warn(message) {
     if (this.#warned.has(message)) return;
@@ -844,23 +755,19 @@ var TokenManager = class {
 
 // ../sdk/src/registry.ts
 var shared = /* @__PURE__ */ new Map();
-function createTokenManager(options = {}) {
+function createTokenManager(options) {
   return new TokenManager(options);
 }
 function getTokenManager({ key = "default", ...options } = {}) {
-  const known = shared.get(key);
+  let known = shared.get(key);
   if (!known || known.manager.getSnapshot().phase === "destroyed") {
-    const manager = new TokenManager(options);
-    shared.set(key, { manager, options });
-    return manager;
+    known = { manager: createTokenManager(options), options };
+    shared.set(key, known);
   }
-  const other = Object.entries(options).some(
-    ([name, value]) => !/object|function/.test(typeof value) && known.options[name] !== value
-  );
-  if (other && !known.warned) {
+  for (const [name, value] of Object.entries(options)) {
+    if (/object|function/.test(typeof value) || known.warned || known.options[name] === value) continue;
     known.warned = true;
-    const { warn } = known.options.logger ?? console;
-    warn?.("getTokenManager: it exists with other options, which stay. Use updateOptions() or another key.");
+    (known.options.logger ?? console).warn?.("getTokenManager: other options than before; use updateOptions() or another key.");
   }
   return known.manager;
 }
@@ -1010,9 +917,9 @@ async function exchange(url, sdp, { apiKey, signal }, send) {
     signal
   });
   if (response.ok) return response;
-  const text2 = await response.text();
-  const told = /"message":\s*"([^"]*)"/.exec(text2)?.[1];
-  throw new ConnectionError("refused", `The offer was refused with ${response.status}: ${told ?? text2.slice(0, 200)}`, {
+  const text = await response.text();
+  const told = /"message":\s*"([^"]*)"/.exec(text)?.[1];
+  throw new ConnectionError("refused", `The offer was refused with ${response.status}: ${told ?? text.slice(0, 200)}`, {
     status: response.status
   });
 }
@@ -1022,22 +929,44 @@ async function openCall(context, options, hear) {
   const peer = new RTCPeerConnection(options.rtc);
   const audio = options.audio === void 0 ? new Audio() : options.audio;
   const remote = new MediaStream();
+  const channel = peer.createDataChannel("oai-events");
   let grace;
-  let over = false;
+  let late;
+  let state = "opening";
+  let fail = () => {
+  };
+  const opened = new Promise((resolve, reject) => {
+    channel.onopen = () => resolve();
+    fail = reject;
+  });
+  opened.catch(() => {
+  });
   const close = () => {
-    over = true;
+    state = "over";
     clearTimeout(grace);
+    clearTimeout(late);
     channel.close();
     peer.close();
     if (audio?.srcObject === remote) audio.srcObject = null;
   };
   const broken = (reason) => {
-    if (over) return;
+    const before = state;
+    if (before === "over") return;
     close();
-    lost(new ConnectionError("lost", reason));
+    (before === "open" ? lost : fail)(new ConnectionError("lost", reason));
   };
-  const channel = peer.createDataChannel("oai-events");
-  signal.addEventListener("abort", close);
+  signal.addEventListener("abort", () => {
+    close();
+    fail(signal.reason);
+  });
+  peer.onconnectionstatechange = () => {
+    const now = peer.connectionState;
+    clearTimeout(grace);
+    if (now === "failed" || now === "closed") broken(`The peer connection has ${now}.`);
+    if (now === "disconnected") grace = setTimeout(() => broken("The peer connection stayed disconnected."), graceMs);
+  };
+  channel.onmessage = ({ data }) => hear(JSON.parse(`${data}`));
+  channel.onclose = () => broken("The other side has hung up.");
   peer.ontrack = ({ track }) => {
     remote.addTrack(track);
     if (!audio) return;
@@ -1055,27 +984,11 @@ async function openCall(context, options, hear) {
     const sdp = await response.text();
     if (!sdp.startsWith("v=")) throw new ConnectionError("invalid_answer", `The answer is ${response.headers.get("content-type")}, not SDP.`);
     const answered = performance.now();
-    const opened = new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new ConnectionError("timeout")), openTimeoutMs);
-      const settle = (error) => {
-        clearTimeout(late);
-        if (error) reject(error);
-        else resolve();
-      };
-      channel.onopen = () => settle();
-      signal.addEventListener("abort", () => settle(signal.reason));
-      peer.onconnectionstatechange = () => {
-        const { connectionState: state } = peer;
-        clearTimeout(grace);
-        if (state === "failed") settle(new ConnectionError("lost"));
-        if (state === "failed" || state === "closed") broken(`The peer connection has ${state}.`);
-        if (state === "disconnected") grace = setTimeout(() => broken("The peer connection stayed disconnected."), graceMs);
-      };
-    });
-    channel.onmessage = ({ data }) => hear(JSON.parse(`${data}`));
-    channel.onclose = () => broken("The other side has hung up.");
+    late = setTimeout(() => fail(new ConnectionError("timeout")), openTimeoutMs);
     await peer.setRemoteDescription({ type: "answer", sdp });
     await opened;
+    clearTimeout(late);
+    state = "open";
     return {
       peer,
       remote,

@@ -12,8 +12,8 @@ export function keepDiary(desk: Desk, wire: Wire, log: EventLog): void {
 
 type Words = { text: string; tone?: 'good' | 'warn' | 'bad'; held?: unknown };
 
-function answered({ path, status, tookMs, code, made }: Reading): Words {
-  const text = `${status} ${path}${code ? ` ${code}` : ''}, ${made ? 'made up' : span(tookMs)}`;
+function answered({ path, status, tookMs, code, limit, made }: Reading): Words {
+  const text = `${[status, path, code, limit].filter(Boolean).join(' ')}, ${made ? 'made up' : span(tookMs)}`;
   return status < 400 ? { text } : { text, tone: 'warn' };
 }
 

@@ -1,5 +1,5 @@
 // Owns the card of the guards: what is left in the windows, what refused last, and two ways to find out.
-import { BASE } from './about.js';
+import { BASE, type Person } from './about.js';
 import type { Desk } from './desk.js';
 import { make, need, write } from './dom.js';
 import type { EventLog } from './log.js';
@@ -31,6 +31,7 @@ export class Guards {
   readonly #log: EventLog;
   readonly #rows: Record<Guard, Row>;
   #busy = false;
+  #who: Person | null = null;
 
   constructor(desk: Desk, wire: Wire, log: EventLog) {
     this.#desk = desk;
@@ -39,8 +40,8 @@ export class Guards {
     this.#rows = { token: row('New sessions'), refresh: row('Refreshes'), block: row('Block', 'none'), quota: row('Quota', '–') };
     need('guards').hidden = false;
     wire.heard.on((reading) => this.#hear(reading));
-    need('spend').addEventListener('click', () => void this.#ask('rate_limited', 0));
-    need('knock').addEventListener('click', () => void this.#ask('blocked', KNOCK_MS));
+    need('spend').addEventListener('click', () => void this.#ask('Asks until it is refused', 0));
+    need('knock').addEventListener('click', () => void this.#ask('Goes on asking when it is refused', KNOCK_MS));
     desk.changed.on(() => this.#person());
     this.#person();
     setInterval(() => this.#show(), 500);
@@ -48,10 +49,14 @@ export class Guards {
 
   #person(): void {
     const { person } = this.#desk;
-    this.#rows.quota.rest = person ? `${person.name}'s: nothing refused` : 'for people only: sign in';
+    const { quota } = this.#rows;
+    // Whose quota it was is somebody else now.
+    if (this.#who !== person) quota.until = 0;
+    this.#who = person;
+    quota.rest = person ? `${person.name}'s: nothing refused` : 'for people only: sign in';
   }
 
-  #hear({ made, path, window, code, retryAfterSeconds = 0, limit }: Reading): void {
+  #hear({ made, path, window, code, retryAfterSeconds = 0 }: Reading): void {
     if (made) return;
     const now = performance.now();
     if (window) {
@@ -61,7 +66,7 @@ export class Guards {
       row.value.dataset['tone'] = left ? 'good' : 'bad';
     }
     if (code === 'blocked') this.#refused('block', 'blocked', now + retryAfterSeconds * 1000);
-    if (code === 'quota_exceeded') this.#refused('quota', `${limit ?? 'quota'} used up`, now + retryAfterSeconds * 1000);
+    if (code === 'quota_exceeded') this.#refused('quota', 'used up', now + retryAfterSeconds * 1000);
     this.#show();
   }
 
@@ -80,11 +85,10 @@ export class Guards {
     }
   }
 
-  /** Asks for sessions, without the client, until the broker answers `code`. */
-  async #ask(code: string, pauseMs: number): Promise<void> {
+  /** Asks for sessions, without the client, until the first refusal, or with a pause after each until it is blocked. */
+  async #ask(what: string, pauseMs: number): Promise<void> {
     if (this.#busy) return;
     this.#busy = true;
-    const what = code === 'blocked' ? 'Goes on asking after refusals' : 'Asks until the window is spent';
     this.#log.add({ from: 'page', text: `${what}, without the client.`, tone: 'chaos' });
     for (const id of ['spend', 'knock']) need(id).toggleAttribute('disabled', true);
     let last: Reading | null = null;
@@ -92,8 +96,9 @@ export class Guards {
     for (let n = 0; n < MOST; n++) {
       await this.#wire.fetch(new URL('token', BASE), { method: 'POST', headers: this.#desk.credential() }).catch(() => null);
       const told = last as Reading | null;
-      if (!told || told.code === code || told.code === 'blocked') break;
-      if (told.status >= 400) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      const refused = told !== null && told.status >= 400;
+      if (!told || told.code === 'blocked' || (refused && !pauseMs)) break;
+      if (refused) await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
     off();
     for (const id of ['spend', 'knock']) need(id).toggleAttribute('disabled', false);

@@ -6,7 +6,9 @@ import { syllables, Voice } from './voice.js';
 /** A pause of this length ends somebody's turn, in milliseconds. */
 const SILENCE_MS = 500;
 const THINK_MS = 280;
-const LOUD = 0.06;
+const LOUD = 0.07;
+/** So long it must be loud to be speech, in milliseconds: a click on a table is none. */
+const SPEECH_MS = 150;
 const EAR_MS = 50;
 
 /** One call that is answered in this page. */
@@ -21,6 +23,7 @@ class LocalCall {
   #speaking: { response: string; item: string } | null = null;
   #heardSince: number | null = null;
   #heardAt = 0;
+  #loudMs = 0;
   #turn = 0;
   readonly #born = performance.now();
 
@@ -76,10 +79,12 @@ class LocalCall {
   #hark(): void {
     const now = performance.now();
     const at = Math.round(now - this.#born);
-    if ((this.#meter?.read() ?? 0) > LOUD) {
+    const loud = (this.#meter?.read() ?? 0) > LOUD;
+    this.#loudMs = loud ? this.#loudMs + EAR_MS : 0;
+    if (loud) {
       this.#heardAt = now;
-      if (this.#heardSince === null) {
-        this.#heardSince = at;
+      if (this.#heardSince === null && this.#loudMs >= SPEECH_MS) {
+        this.#heardSince = at - SPEECH_MS;
         this.#interrupt();
         this.#send('input_audio_buffer.speech_started', { audio_start_ms: at });
       }

@@ -84,11 +84,13 @@ export class SecretCard {
     need('dial-left').setAttribute('stroke-dasharray', `${share * 100} 100`);
     write(need('dial-time'), token ? countdown(left) : '–:––');
     write(need('dial-note'), token ? `of ${countdown(token.lifetimeMs)}` : phase === 'idle' ? 'nothing yet' : 'no secret');
+    const trouble = error && [error.brokerCode ?? error.code, error.retryAfterMs ? `wait ${wait(error.retryAfterMs)}` : token ? '' : error.hint];
+    write(need('trouble'), trouble ? trouble.filter(Boolean).join(': ') : '');
     const until = (at: number): string => wait(at - this.#clock.wall());
     if (nextAttemptAt) this.#fact('Next', `attempt ${attempt + 1} in ${until(nextAttemptAt)}`);
     else if (phase === 'requesting' || phase === 'refreshing') this.#fact('Next', `attempt ${attempt} under way`);
     else if (refreshAt) this.#fact('Next', `refresh in ${until(refreshAt)}`);
-    else this.#fact('Next', error ? error.hint : phase === 'paused' ? 'when somebody looks' : 'when it is needed');
+    else this.#fact('Next', phase === 'paused' ? 'when somebody looks' : 'when it is needed');
   }
 
   #fact(name: (typeof FACTS)[number], value: string): void {

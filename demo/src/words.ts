@@ -9,10 +9,12 @@ export function span(ms: number): string {
   return `${Math.round(ms / 60_000)} min`;
 }
 
-/** How long is still to wait, in whole seconds or minutes, never too short: `27 s`, `15 min`. */
+/** How long is still to wait, in one unit, never too short: `27 s`, `15 min`, `9 d`. */
 export function wait(ms: number): string {
   const seconds = Math.max(Math.ceil(ms / 1000), 0);
-  return seconds < 100 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`;
+  if (seconds < 100) return `${seconds} s`;
+  if (seconds < 6000) return `${Math.ceil(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.ceil(seconds / 3600)} h` : `${Math.ceil(seconds / 86_400)} d`;
 }
 
 /** `0:43`: whole seconds that are left, so that zero is shown only at the end. */
