@@ -593,7 +593,7 @@ function bar({ name, from, until, left, refreshAt }, x, y) {
   const used = left ?? until;
   const parts = [rect("life-rest", from, until), rect(left ? "life past" : "life", from, Math.min(used, until))];
   if (!left) parts.push(draw("path", { class: "life-refresh", d: `M${x(refreshAt)} ${y - 2}v${LANE.height + 4}` }));
-  if (x(used) - x(from) > 44) parts.push(draw("text", { class: left ? "life-text past" : "life-text", x: Math.max(x(from), 0) + 7, y: y + 13 }, name));
+  if (x(used) - Math.max(x(from), 0) > 44) parts.push(draw("text", { class: left ? "life-text past" : "life-text", x: x(used) - 7, y: y + 13, "text-anchor": "end" }, name));
   return parts;
 }
 
@@ -834,6 +834,7 @@ var EventLog = class {
     }
     need("log-pause").addEventListener("click", () => this.#pause());
     need("log-export").addEventListener("click", () => this.#export());
+    this.#list.addEventListener("keydown", (event) => this.#walk(event));
     this.#count();
   }
   add(entry, at = /* @__PURE__ */ new Date()) {
@@ -855,7 +856,9 @@ var EventLog = class {
     const head = [since(at), make("b", NAMES[entry.from]), make("span.text", ...breakable(entry.text)), make("span.times")];
     if (entry.held === void 0) item.append(make("p", ...head));
     else {
-      const details = make("details", make("summary", ...head));
+      const summary = make("summary", ...head);
+      summary.tabIndex = -1;
+      const details = make("details", summary);
       details.addEventListener("toggle", () => open(details, line.held), { once: true });
       item.append(details);
     }
@@ -869,6 +872,14 @@ var EventLog = class {
     line.held = entry.held;
     const times = line.item.querySelector(".times");
     if (times) write(times, `×${line.count}`);
+  }
+  #walk(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const stops = [...this.#list.querySelectorAll("summary")].filter((summary) => summary.checkVisibility());
+    const at = stops.indexOf(document.activeElement);
+    stops.at(at < 0 ? step < 0 ? -1 : 0 : Math.min(Math.max(at + step, 0), stops.length - 1))?.focus();
   }
   #pause() {
     const waiting = this.#waiting;
@@ -907,6 +918,7 @@ function open(details, held) {
 
 // src/outcome.ts
 var MOST3 = 12;
+var AFTERWARDS_MS = 2500;
 var Outcome = class {
   #place = need("outcome");
   #desk;
@@ -963,7 +975,8 @@ var Outcome = class {
   #end(text2, tone) {
     this.add(text2, tone);
     this.#log.add({ from: "secret", text: `${this.#what} → ${text2}`, tone: tone === "good" ? "good" : "bad" });
-    if (tone === "good" && text2.startsWith("new")) this.#steps = null;
+    const steps = this.#steps;
+    setTimeout(() => this.#steps === steps && (this.#steps = null), AFTERWARDS_MS);
   }
 };
 
@@ -1038,6 +1051,7 @@ var SecretCard = class {
     const share = token ? left / token.lifetimeMs : 0;
     need("dial-left").setAttribute("stroke-dasharray", `${share * 100} 100`);
     write(need("dial-time"), token ? countdown(left) : "–:––");
+    need("dial-time").classList.toggle("none", !token);
     write(need("dial-note"), token ? `of ${countdown(token.lifetimeMs)}` : phase === "idle" ? "nothing yet" : "no secret");
     const trouble = error && [error.brokerCode ?? error.code, error.retryAfterMs ? `wait ${wait(error.retryAfterMs)}` : token ? "" : error.hint];
     write(need("trouble"), trouble ? trouble.filter(Boolean).join(": ") : "");
@@ -1068,6 +1082,7 @@ var LevelStrip = class {
     this.#canvas = canvas;
     new ResizeObserver(() => this.#draw()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#draw());
+    addEventListener("theme", () => this.#draw());
   }
   /** Listens to `stream`, or to nothing. */
   listen(stream) {
@@ -1194,6 +1209,7 @@ var SAMPLE = "Is anybody there? I would like to know how this works.";
 var Talk = class {
   #log;
   #falls;
+  #outcome;
   #connection;
   #transcript;
   #me = new LevelStrip(need("level-me"));
@@ -1204,9 +1220,10 @@ var Talk = class {
   #status = "disconnected";
   /** The made-up voice takes one turn by itself after the greeting, so that there is something to see. */
   #hasSpoken = false;
-  constructor({ desk, log, falls, model }) {
+  constructor({ desk, log, falls, outcome, model }) {
     this.#log = log;
     this.#falls = falls;
+    this.#outcome = outcome;
     this.#transcript = new Transcript(model !== null);
     this.#connection = createRealtimeConnection({ tokens: desk.tokens, ...model && { fetch: model.fetch } });
     this.#connection.subscribe(() => this.#show());
@@ -1250,6 +1267,7 @@ var Talk = class {
     need("words").placeholder = up ? "Ask about the secret, the call, the price" : "Connect, then talk or type";
     if (status === this.#status) return;
     this.#status = status;
+    this.#outcome.add(`call ${label.toLowerCase()}`, up ? "good" : "warn");
     this.#log.add({ from: "call", text: label.toLowerCase(), tone: up ? "good" : error ? "bad" : "warn", ...error && { held: { name: error.name, message: error.message } } });
     if (error && !(error instanceof ConnectionError && error.code.startsWith("microphone"))) this.#transcript.note(`${error.message} ${Object(error).hint ?? ""}`);
     this.#listen();
@@ -1309,14 +1327,14 @@ function dress(theme) {
   if (theme === "auto") delete document.documentElement.dataset["theme"];
   else document.documentElement.dataset["theme"] = theme;
   keep("theme", theme, "auto");
-  dispatchEvent(new Event("resize"));
+  dispatchEvent(new Event("theme"));
 }
 function show(view) {
-  for (const [name, panel] of [["try", "main"], ["code", "code"]]) {
+  for (const name of ["try", "code"]) {
     const tab = need(`tab-${name}`);
     tab.setAttribute("aria-selected", `${name === view}`);
     tab.tabIndex = name === view ? 0 : -1;
-    need(panel).hidden = name !== view;
+    need(name).hidden = name !== view;
   }
   keep("view", view, "try");
 }
@@ -1409,7 +1427,7 @@ function start(about) {
   if (about.mode === "dev") new Guards(desk, lab.wire, log);
   new SecretCard(desk, lab.clock);
   chaosBar({ desk, lab, log, lives, outcome, model });
-  new Talk({ desk, log, falls, model });
+  new Talk({ desk, log, falls, outcome, model });
   signIn(about, desk, log);
   watchHealth([about.simulated ? "simulated OpenAI" : "live OpenAI", about.version].filter(Boolean).join(" · "));
   if (about.simulated) void desk.tokens.requestToken().catch(() => {

@@ -43,7 +43,7 @@ function start(about: About): void {
   if (about.mode === 'dev') new Guards(desk, lab.wire, log);
   new SecretCard(desk, lab.clock);
   chaosBar({ desk, lab, log, lives, outcome, model });
-  new Talk({ desk, log, falls, model });
+  new Talk({ desk, log, falls, outcome, model });
   signIn(about, desk, log);
   watchHealth([about.simulated ? 'simulated OpenAI' : 'live OpenAI', about.version].filter(Boolean).join(' · '));
   // A simulated secret costs nothing; a real one is minted when somebody asks.

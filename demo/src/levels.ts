@@ -17,6 +17,7 @@ export class LevelStrip {
     this.#canvas = canvas;
     new ResizeObserver(() => this.#draw()).observe(canvas);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#draw());
+    addEventListener('theme', () => this.#draw());
   }
 
   /** Listens to `stream`, or to nothing. */

@@ -117,6 +117,6 @@ function bar({ name, from, until, left, refreshAt }: Life, x: Place, y: number):
   const used = left ?? until;
   const parts = [rect('life-rest', from, until), rect(left ? 'life past' : 'life', from, Math.min(used, until))];
   if (!left) parts.push(draw('path', { class: 'life-refresh', d: `M${x(refreshAt)} ${y - 2}v${LANE.height + 4}` }));
-  if (x(used) - x(from) > 44) parts.push(draw('text', { class: left ? 'life-text past' : 'life-text', x: Math.max(x(from), 0) + 7, y: y + 13 }, name));
+  if (x(used) - Math.max(x(from), 0) > 44) parts.push(draw('text', { class: left ? 'life-text past' : 'life-text', x: x(used) - 7, y: y + 13, 'text-anchor': 'end' }, name));
   return parts;
 }

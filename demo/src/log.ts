@@ -40,6 +40,7 @@ export class EventLog {
     }
     need('log-pause').addEventListener('click', () => this.#pause());
     need('log-export').addEventListener('click', () => this.#export());
+    this.#list.addEventListener('keydown', (event) => this.#walk(event));
     this.#count();
   }
 
@@ -63,7 +64,10 @@ export class EventLog {
     const head = [since(at), make('b', NAMES[entry.from]), make('span.text', ...breakable(entry.text)), make('span.times')];
     if (entry.held === undefined) item.append(make('p', ...head));
     else {
-      const details = make('details', make('summary', ...head));
+      const summary = make('summary', ...head);
+      // One stop for Tab, whatever the log holds; arrows walk inside.
+      summary.tabIndex = -1;
+      const details = make('details', summary);
       details.addEventListener('toggle', () => open(details, line.held), { once: true });
       item.append(details);
     }
@@ -78,6 +82,15 @@ export class EventLog {
     line.held = entry.held;
     const times = line.item.querySelector('.times');
     if (times) write(times, `×${line.count}`);
+  }
+
+  #walk(event: KeyboardEvent): void {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const stops = [...this.#list.querySelectorAll('summary')].filter((summary) => summary.checkVisibility());
+    const at = stops.indexOf(document.activeElement as HTMLElement);
+    stops.at(at < 0 ? (step < 0 ? -1 : 0) : Math.min(Math.max(at + step, 0), stops.length - 1))?.focus();
   }
 
   #pause(): void {

@@ -9,6 +9,7 @@ type Tone = 'good' | 'warn' | 'bad' | 'rest';
 
 /** Most steps of one story. */
 const MOST = 12;
+const AFTERWARDS_MS = 2500;
 
 /** Tells what follows a fault. */
 export class Outcome {
@@ -74,6 +75,8 @@ export class Outcome {
   #end(text: string, tone: Tone): void {
     this.add(text, tone);
     this.#log.add({ from: 'secret', text: `${this.#what} → ${text}`, tone: tone === 'good' ? 'good' : 'bad' });
-    if (tone === 'good' && text.startsWith('new')) this.#steps = null;
+    // What comes soon after belongs to it, what comes later does not.
+    const steps = this.#steps;
+    setTimeout(() => this.#steps === steps && (this.#steps = null), AFTERWARDS_MS);
   }
 }

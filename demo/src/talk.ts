@@ -5,6 +5,7 @@ import type { Falls } from './falls.js';
 import { LevelStrip } from './levels.js';
 import type { LocalModel } from './local-model.js';
 import type { EventLog } from './log.js';
+import type { Outcome } from './outcome.js';
 import { ConnectionError, createRealtimeConnection, type RealtimeConnection, type RealtimeEvent } from './sdk.js';
 import { Transcript } from './transcript.js';
 import { syllables, Voice } from './voice.js';
@@ -17,6 +18,7 @@ export interface TalkParts {
   desk: Desk;
   log: EventLog;
   falls: Falls;
+  outcome: Outcome;
   /** Plays the model; null talks to OpenAI. */
   model: LocalModel | null;
 }
@@ -25,6 +27,7 @@ export interface TalkParts {
 export class Talk {
   readonly #log: EventLog;
   readonly #falls: Falls;
+  readonly #outcome: Outcome;
   readonly #connection: RealtimeConnection;
   readonly #transcript: Transcript;
   readonly #me = new LevelStrip(need<HTMLCanvasElement>('level-me'));
@@ -36,9 +39,10 @@ export class Talk {
   /** The made-up voice takes one turn by itself after the greeting, so that there is something to see. */
   #hasSpoken = false;
 
-  constructor({ desk, log, falls, model }: TalkParts) {
+  constructor({ desk, log, falls, outcome, model }: TalkParts) {
     this.#log = log;
     this.#falls = falls;
+    this.#outcome = outcome;
     this.#transcript = new Transcript(model !== null);
     this.#connection = createRealtimeConnection({ tokens: desk.tokens, ...(model && { fetch: model.fetch }) });
     this.#connection.subscribe(() => this.#show());
@@ -85,6 +89,7 @@ export class Talk {
     need<HTMLInputElement>('words').placeholder = up ? 'Ask about the secret, the call, the price' : 'Connect, then talk or type';
     if (status === this.#status) return;
     this.#status = status;
+    this.#outcome.add(`call ${label.toLowerCase()}`, up ? 'good' : 'warn');
     this.#log.add({ from: 'call', text: label.toLowerCase(), tone: up ? 'good' : error ? 'bad' : 'warn', ...(error && { held: { name: error.name, message: error.message } }) });
     if (error && !(error instanceof ConnectionError && error.code.startsWith('microphone'))) this.#transcript.note(`${error.message} ${Object(error).hint ?? ''}`);
     this.#listen();

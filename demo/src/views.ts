@@ -17,15 +17,15 @@ function dress(theme: Theme): void {
   if (theme === 'auto') delete document.documentElement.dataset['theme'];
   else document.documentElement.dataset['theme'] = theme;
   keep('theme', theme, 'auto');
-  dispatchEvent(new Event('resize'));
+  dispatchEvent(new Event('theme'));
 }
 
 function show(view: View): void {
-  for (const [name, panel] of [['try', 'main'], ['code', 'code']] as const) {
+  for (const name of ['try', 'code']) {
     const tab = need(`tab-${name}`);
     tab.setAttribute('aria-selected', `${name === view}`);
     tab.tabIndex = name === view ? 0 : -1;
-    need(panel).hidden = name !== view;
+    need(name).hidden = name !== view;
   }
   keep('view', view, 'try');
 }

@@ -11,7 +11,7 @@ after(() => stage?.strike());
 
 /** Presses Tab until `selector` has the focus, and the focus can be seen. */
 async function tabTo(page, selector) {
-  for (let n = 0; n < 60; n++) {
+  for (let n = 0; n < 30; n++) {
     await page.keyboard.press('Tab');
     const [there, seen] = await page.evaluate((selector) => {
       const element = document.activeElement;
@@ -62,6 +62,11 @@ test('with the keyboard alone one connects, asks, breaks something and reads the
   await page.keyboard.type('Is it free?');
   await page.keyboard.press('Enter');
   await says(page, '#transcript', /I cost nothing\./);
+  await tabTo(page, '#log');
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('Enter');
+  await says(page, '#log', /"event_id"/);
   await tabTo(page, '#chaos button:nth-child(2)');
   await page.keyboard.press('Space');
   await says(page, '#outcome', /new secret/);
@@ -108,7 +113,7 @@ for (const width of [320, 360, 768, 1119, 1280, 2560]) {
     const page = await stage.visit({ viewport: { width, height: 740 }, hash: width === 360 ? '#view=code' : '' });
     if (width !== 360) await page.click('#chaos >> text="500"');
     if (width !== 360) await says(page, '#outcome', /new secret/);
-    const wide = await page.evaluate(() => [...document.querySelectorAll('body, header, main, .card, .button, .fall li')].filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5).length);
+    const wide = await page.evaluate(() => [...document.querySelectorAll('body, header, .board, .code, .card, .button, .fall li')].filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5).length);
     assert.equal(wide, 0);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
   });

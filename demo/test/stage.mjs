@@ -50,7 +50,11 @@ export async function raise({ settings = [], ...options } = {}) {
   return {
     url,
     browser,
-    visit: (look) => visit(browser, url, look),
+    /** One page at a time: others would take its processor. */
+    async visit(look) {
+      for (const context of browser.contexts()) await context.close();
+      return visit(browser, url, look);
+    },
     async strike() {
       await browser.close();
       site?.close();
