@@ -32,7 +32,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     target="${RUST_TARGET:-$(uname -m)-unknown-linux-musl}" \
     && { rustup target list --installed | grep -x "$target" >/dev/null || rustup target add "$target"; } \
     && cargo build --profile "$PROFILE" --locked --bin token-broker --target "$target" \
-    && mkdir -p /out/etc/ssl/certs \
+    && mkdir -p /data /out/etc/ssl/certs \
     && cp "target/$target/$PROFILE/token-broker" /out/token-broker \
     && cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt \
     && echo 'broker:x:65532:65532:token-broker:/:/token-broker' > /out/etc/passwd \
@@ -52,6 +52,11 @@ LABEL org.opencontainers.image.title="realtime-token-broker" \
 
 # Mozilla's roots are compiled in; the bundle is for what reads the usual place. A private root: upstream.ca_file.
 COPY --from=build /out/ /
+# The usual place of the ledger, sqlite://broker.db. A volume, so that it outlives the container and its root may be
+# read-only; give it a name to find it again.
+COPY --from=build --chown=65532:65532 /data /data
+VOLUME /data
+WORKDIR /data
 
 # A number, because Kubernetes' runAsNonRoot cannot judge a name.
 USER 65532:65532

@@ -33,6 +33,7 @@ fn limits(clock: Arc<dyn Clock>) -> MemoryLimits {
             window: WINDOW,
         },
         capacity: 262_144,
+        is_shared: false,
     };
     let guard = GuardRules {
         threshold: 3.0,
@@ -44,6 +45,7 @@ fn limits(clock: Arc<dyn Clock>) -> MemoryLimits {
         weights: Weights {
             rate_limited: 1.0,
             foreign_session: 1.0,
+            forged_credential: 1.0,
             malformed: 0.25,
             wrong_origin: 0.25,
         },

@@ -4,6 +4,8 @@
 #
 #   scripts/bench.sh           three rounds and two million callers: some ten minutes, once all is built
 #   scripts/bench.sh --quick   one short round: two minutes
+#   scripts/bench.sh --governed [--quick]
+#                              what identity and a durable ledger cost; broker and load share all cores
 #   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
@@ -23,7 +25,7 @@ node_version=24
 say() { printf 'bench: %s\n' "$*" >&2; }
 need() { command -v "$1" >/dev/null || { say "$1 is missing: apt-get install $2"; exit 1; }; }
 
-case ${1:-} in '' | --quick | --only=*) ;; *) say "usage: scripts/bench.sh [--quick | --only=SUBJECT …]"; exit 2 ;; esac
+case ${1:-} in '' | --quick | --governed | --only=*) ;; *) say "usage: scripts/bench.sh [--quick | --governed | --only=SUBJECT …]"; exit 2 ;; esac
 need taskset util-linux
 need setpriv util-linux
 need nginx nginx
@@ -48,6 +50,7 @@ if [ -z "${BROKER:-}" ]; then
 fi
 say "nginx $(nginx -v 2>&1 | cut -d/ -f2), Node $("$NODE" --version)"
 
+if [ "${1:-}" = --governed ]; then core=0-$(($(nproc) - 1)) other_core=$core; fi
 exec env RUST_BACKTRACE=0 BENCH_DIRECTORY="$bench/run" BENCH_BROKER="$BROKER" BENCH_EXPRESS="$bench/express" BENCH_NODE="$NODE" \
     BENCH_CORE="$core" \
     taskset -c "$other_core" "$bench/cargo/release/compare" "$@"

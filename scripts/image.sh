@@ -213,8 +213,9 @@ unpack() {
   found=$(cd "$work/rootfs" && find . ! -type d | LC_ALL=C sort | tr '\n' ' ')
   [ "$found" = "./etc/group ./etc/passwd ./etc/ssl/certs/ca-certificates.crt ./token-broker " ] ||
     fail "unexpected files in the image: $found"
-  found=$(find "$work/rootfs" -mindepth 1 \( -perm /6000 -o -perm /0022 -o ! -user 0 \))
+  found=$(find "$work/rootfs" -mindepth 1 ! -path "$work/rootfs/data" \( -perm /6000 -o -perm /0022 -o ! -user 0 \))
   [ -z "$found" ] || fail "setuid, writable by others or not root's: $found"
+  [ "$(stat --format '%u:%g' "$work/rootfs/data")" = 65532:65532 ] || fail "uid 65532 cannot write the ledger into /data"
   # The sandbox below maps root to 65532, so it would not notice a file that only root may read.
   found=$(find "$work/rootfs" -mindepth 1 \( ! -perm -0444 -o -type d ! -perm -0555 -o -name token-broker ! -perm -0555 \))
   [ -z "$found" ] || fail "uid 65532 cannot use: $found"
@@ -222,16 +223,16 @@ unpack() {
   case $found in *INTERP*) fail "the binary needs a dynamic linker, which is not there" ;; esac
   bytes=$(du --summarize --bytes "$work/rootfs" | cut -f 1)
   [ "$bytes" -lt $((budget_mb * 1000 * 1000)) ] || fail "$bytes bytes, over the budget of $budget_mb MB"
-  say "content: four files, one static binary, nothing setuid or writable, $((bytes / 1000)) kB of $budget_mb MB"
+  say "content: four files, one static binary, nothing setuid, nothing writable but /data, $((bytes / 1000)) kB of $budget_mb MB"
 }
 
 # ---- does it run -----------------------------------------------------------------------------------------------------
 
-# Read-only root, uid 65532, no capability, own pid namespace with the broker as pid 1; the network is shared, because
+# Read-only root but for the volume /data, uid 65532, no capability, own pid namespace with the broker as pid 1; the network is shared, because
 # the test looks in from outside. The upstream is a closed port.
 sandbox() {
   bwrap --unshare-all --share-net --die-with-parent --new-session --uid 65532 --gid 65532 --cap-drop ALL \
-    --ro-bind "$work/rootfs" / --proc /proc --dev /dev --remount-ro / --chdir / --clearenv \
+    --ro-bind "$work/rootfs" / --proc /proc --dev /dev --tmpfs /data --remount-ro / --chdir /data --clearenv \
     --setenv BROKER_SERVER__LISTEN "127.0.0.1:$port" \
     --setenv OPENAI_API_KEY sk-image-check-not-a-real-key \
     --setenv OPENAI_BASE_URL "http://127.0.0.1:$dead_port/v1" \

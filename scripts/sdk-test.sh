@@ -18,7 +18,7 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else fail "no root and no sudo to run: $*"; fi
 }
 
-command -v node >/dev/null && command -v npm >/dev/null || fail 'node and npm are missing: run scripts/test-tools.sh'
+if ! command -v node >/dev/null || ! command -v npm >/dev/null; then fail 'node and npm are missing: run scripts/test-tools.sh'; fi
 node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' ||
   fail "Node $(node --version) is too old: 20.19 or newer is needed"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the process tests start beside the broker: nginx, curl, openssl and unshare as Debian packages, and
-# OpenAI's own SDKs for Python and Node below target/tools. What is there already stays as it is; says what it does.
+# Installs what the tests start beside the broker: nginx, curl, openssl, unshare, strace, eatmydata, faketime and PostgreSQL
+# as Debian packages, and below target/tools OpenAI's own SDKs and libraries that sign credentials, each for Python and
+# Node. What is there already stays as it is; says what it does.
 #
 #   scripts/test-tools.sh
 #
@@ -12,6 +13,8 @@ cd "$(dirname "$0")/.."
 tools=$PWD/target/tools
 python_sdk=3.54.0
 node_sdk=6.49.0 # the last that takes any Node; 7 wants 22
+python_jwt=2.15.1
+node_jwt=6.2.17
 
 say() { printf 'test-tools: %s\n' "$*"; }
 fail() { printf 'test-tools: %s\n' "$*" >&2; exit 1; }
@@ -22,12 +25,13 @@ as_root() {
 
 # ---- Debian packages -------------------------------------------------------------------------------------------------
 
-# The directories where Debian puts daemons are not on everybody's PATH.
-has() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
+# The directories where Debian puts daemons are not on everybody's PATH, and those of PostgreSQL on nobody's.
+servers=$(printf ':%s' /usr/lib/postgresql/*/bin)
+has() { PATH=$PATH:/usr/sbin:/sbin$servers command -v "$1" >/dev/null; }
 
 missing=()
 # command:package
-for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux python3:python3 node:nodejs npm:npm; do
+for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux setpriv:util-linux prlimit:util-linux initdb:postgresql strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
   has "${pair%%:*}" || missing+=("${pair#*:}")
 done
 # venv without ensurepip makes an environment without pip.
@@ -41,7 +45,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
   as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive timeout 900 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-# ---- OpenAI's SDKs ---------------------------------------------------------------------------------------------------
+# ---- OpenAI's SDKs, libraries that sign ------------------------------------------------------------------------------
 
 mkdir -p "$tools"
 
@@ -50,17 +54,21 @@ if ! "$python/bin/python" -c "import openai; assert openai.__version__ == '$pyth
   say "installing the Python SDK openai $python_sdk into target/tools/python"
   rm -rf "$python"
   python3 -m venv "$python"
-  timeout 600 "$python/bin/pip" install --quiet --disable-pip-version-check "openai==$python_sdk"
+  timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check "openai==$python_sdk"
+fi
+if ! "$python/bin/python" -c "import cryptography, jwt; assert jwt.__version__ == '$python_jwt'" 2>/dev/null; then
+  say "installing PyJWT $python_jwt into target/tools/python"
+  timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check "pyjwt[crypto]==$python_jwt"
 fi
 
 node=$tools/node
-installed=$(node -p "require('$node/node_modules/openai/package.json').version" 2>/dev/null || true)
-if [ "$installed" != "$node_sdk" ]; then
-  say "installing the Node SDK openai $node_sdk into target/tools/node"
+version() { node -p "JSON.parse(fs.readFileSync('$node/node_modules/$1/package.json')).version" 2>/dev/null || true; }
+if [ "$(version openai) $(version jose)" != "$node_sdk $node_jwt" ]; then
+  say "installing the Node SDK openai $node_sdk and jose $node_jwt into target/tools/node"
   rm -rf "$node"
   mkdir -p "$node"
   printf '{ "private": true }\n' >"$node/package.json"
-  timeout 600 npm install --prefix "$node" --silent --no-audit --no-fund --ignore-scripts "openai@$node_sdk"
+  timeout 600 npm install --prefix "$node" --silent --no-audit --no-fund --ignore-scripts "openai@$node_sdk" "jose@$node_jwt"
 fi
 
 # Wherever it was installed: the tests know only this place.

@@ -38,6 +38,14 @@ pub enum Event {
     OriginRefused,
     /// A session was asked for by somebody it does not belong to, or from another network.
     SessionMismatch,
+    /// A credential was not good.
+    AuthFailed,
+    /// An identity has used up its quota, or everybody together the budget.
+    QuotaExceeded,
+    /// The record of use cannot be written: nothing is minted.
+    LedgerUnavailable,
+    /// All sessions of an identity were ended by an operator.
+    SessionsEnded,
     /// The upstream does not take our API key.
     UpstreamKeyRejected,
     /// A setting is legal but risky.
@@ -64,8 +72,13 @@ impl Event {
             | Self::SuspiciousActivity
             | Self::OriginRefused
             | Self::SessionMismatch
+            | Self::AuthFailed
+            | Self::QuotaExceeded
+            | Self::SessionsEnded
             | Self::ConfigWarning => Severity::Medium,
-            Self::ClientBlocked | Self::UpstreamKeyRejected => Severity::High,
+            Self::ClientBlocked | Self::UpstreamKeyRejected | Self::LedgerUnavailable => {
+                Severity::High
+            }
         }
     }
 
@@ -241,6 +254,7 @@ mod tests {
         Caller {
             address: std::net::Ipv4Addr::from_bits(host).into(),
             origin: None,
+            identity: None,
             user_agent: Some("evil\n\u{1b}[31m\"agent".into()),
             request_id: RequestId::parse("req_1").unwrap(),
         }

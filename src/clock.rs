@@ -33,6 +33,15 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// This moment moved `by` into the past; the first one at the earliest.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+
     /// This moment moved `by` into the future.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
@@ -49,23 +58,23 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
-/// A point on the monotonic clock, in nanoseconds since the clock was made. For windows, intervals and ages:
+/// A point on the monotonic clock, in nanoseconds since [`HEAD_START`] before the clock was made. For windows, intervals and ages:
 /// it never jumps when somebody sets the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(u64);
 
 impl Tick {
-    /// The moment `elapsed` after the clock was made.
+    /// The moment so long after the first.
     pub fn from_duration(elapsed: Duration) -> Self {
         Self(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    /// Nanoseconds since the clock was made.
+    /// Nanoseconds since the first moment.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// The moment `nanos` nanoseconds after the clock was made.
+    /// The moment `nanos` nanoseconds after the first.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
@@ -84,6 +93,9 @@ impl Tick {
         )
     }
 }
+
+/// Where the ticks of a new clock stand, so that there is room for what happened before: a restart must not forget it.
+const HEAD_START: Duration = Duration::from_hours(48);
 
 /// Milliseconds with three places: what people and dashboards read.
 pub fn millis(duration: Duration) -> f64 {
@@ -133,14 +145,14 @@ impl Clock for SystemClock {
     }
 
     fn tick(&self) -> Tick {
-        Tick::from_duration(self.started.elapsed())
+        Tick::from_duration(HEAD_START + self.started.elapsed())
     }
 }
 
 /// A clock that moves only when it is told to; both kinds of time move together.
 #[derive(Debug)]
 pub struct ManualClock {
-    nanos: AtomicU64,
+    turned: AtomicU64,
     epoch_millis: u64,
 }
 
@@ -148,7 +160,7 @@ impl ManualClock {
     /// A clock that stands at `start`.
     pub const fn at(start: Timestamp) -> Self {
         Self {
-            nanos: AtomicU64::new(0),
+            turned: AtomicU64::new(0),
             epoch_millis: start.as_millis(),
         }
     }
@@ -156,16 +168,17 @@ impl ManualClock {
     /// Moves the clock `by` into the future.
     pub fn advance(&self, by: Duration) {
         let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos, Ordering::SeqCst);
+        self.turned.fetch_add(nanos, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.epoch_millis + self.nanos.load(Ordering::SeqCst) / 1_000_000)
+        Timestamp(self.epoch_millis + self.turned.load(Ordering::SeqCst) / 1_000_000)
     }
 
     fn tick(&self) -> Tick {
-        Tick(self.nanos.load(Ordering::SeqCst))
+        let turned = Duration::from_nanos(self.turned.load(Ordering::SeqCst));
+        Tick::from_duration(HEAD_START + turned)
     }
 }

@@ -12,9 +12,12 @@ pub mod domain;
 
 pub mod config;
 pub mod limit;
+pub mod tls;
 pub mod vitals;
 
 pub mod audit;
+pub mod auth;
+pub mod ledger;
 pub mod store;
 pub mod telemetry;
 pub mod upstream;

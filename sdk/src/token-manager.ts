@@ -86,6 +86,7 @@ export class TokenManager implements Disposable {
 
   /** Calls `listener` when the snapshot changes. When the last observer leaves, refreshing behind the scenes pauses. */
   subscribe(listener: () => void): () => void {
+    if (this.#outcome === 'destroyed') return () => {};
     const off = this.#listeners.on('stateChange', () => listener());
     const leave = this.#presence.observe();
     let here = true;
@@ -322,7 +323,6 @@ export class TokenManager implements Disposable {
 
   /** Looks at the time and at the page, and does what is due. `early` is how late the next look may come. */
   #check(reason: RefreshReason, early = 0): void {
-    if (this.#outcome === 'destroyed') return;
     this.#expire();
     const due = this.#due();
     const held = this.#held;

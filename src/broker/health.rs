@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Broker;
 use crate::audit::Event;
 use crate::clock::Tick;
+use crate::ledger::LedgerCondition;
 use crate::telemetry;
 use crate::upstream::UpstreamError;
 use crate::vitals::Reading;
@@ -48,6 +49,10 @@ pub struct Health {
     pub sessions: Condition,
     /// Where requests are counted.
     pub limits: Condition,
+    /// Where use is recorded.
+    pub ledger: Condition,
+    /// Who vouches for identities; `None` when nobody is asked.
+    pub identity: Option<Condition>,
     /// How many sessions are live.
     pub live: usize,
     /// What the counts say.
@@ -155,8 +160,9 @@ impl Seen {
 }
 
 impl Broker {
-    /// How the service is doing, when its limits are doing as `limits` says. Never asks the upstream.
-    pub async fn health(&self, limits: Condition) -> Health {
+    /// How the service is doing, when its limits and its issuers are doing as `limits` and `identity` say. Never asks the
+    /// upstream.
+    pub async fn health(&self, limits: Condition, identity: Option<Condition>) -> Health {
         let parts = &self.0.parts;
         let seen = *self.0.upstream.seen();
         let live = parts.store.live().await;
@@ -165,22 +171,32 @@ impl Broker {
             live.as_ref()
                 .map_or(Condition::Down, |_| Condition::Operational),
         );
+        let ledger = match parts.ledger.condition() {
+            LedgerCondition::Operational => Condition::Operational,
+            LedgerCondition::Down => Condition::Down,
+        };
         Health {
-            status: self.overall([upstream, sessions, limits], sessions),
+            status: self.overall(
+                [upstream, limits, identity.unwrap_or_default()],
+                [sessions, ledger],
+            ),
             upstream,
             upstream_latency: seen.latency,
             sessions,
             limits,
+            ledger,
+            identity,
             live: live.unwrap_or_default(),
             reading: parts.vitals.read(),
         }
     }
 
-    /// The upstream's trouble is everybody's: it is no reason to leave the load balancer.
-    fn overall(&self, parts: [Condition; 3], sessions: Condition) -> Status {
-        if self.is_draining() || sessions == Condition::Down {
+    /// Trouble of `others`, the upstream's above all, is everybody's: it is no reason to leave the load balancer. Without
+    /// `ours` nothing can be minted here.
+    fn overall(&self, others: [Condition; 3], ours: [Condition; 2]) -> Status {
+        if self.is_draining() || ours.contains(&Condition::Down) {
             Status::Unhealthy
-        } else if parts.iter().any(|part| *part != Condition::Operational) {
+        } else if others.iter().any(|part| *part != Condition::Operational) {
             Status::Degraded
         } else {
             Status::Healthy

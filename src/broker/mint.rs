@@ -6,10 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
+use super::account::Use;
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::clock::{Tick, millis};
-use crate::domain::{Caller, ClientSecret, Origin, Persona, Session, SessionId};
+use crate::domain::{
+    Asked, Caller, ClientSecret, Kind, Language, Origin, Persona, Session, SessionId,
+};
 use crate::upstream::{MintOrder, UpstreamError};
 
 /// Which persona a caller would like.
@@ -21,8 +24,6 @@ pub enum Choice {
     Fitting {
         /// The role it says it has.
         role: Option<String>,
-        /// The language it would like.
-        language: Option<String>,
     },
 }
 
@@ -31,6 +32,8 @@ pub enum Choice {
 pub struct MintRequest {
     /// The persona it would like.
     pub choice: Choice,
+    /// The language it would like.
+    pub language: Option<Language>,
     /// How long the secret should live; only ever shortens what the operator allows.
     pub lifetime: Option<Duration>,
     /// True when the session id goes along with the answer; otherwise nobody could refresh, and no session is kept.
@@ -52,29 +55,42 @@ impl Broker {
 
 impl Inner {
     async fn open(&self, caller: &Caller, asked: &MintRequest) -> Result<Grant, BrokerError> {
-        let persona = self.persona(&asked.choice)?;
+        let persona = self.persona(caller, asked)?;
+        let language = asked.language.as_ref();
         let allowed = self.rules.lifetime;
         let order = MintOrder {
+            session: persona.session_for(&caller.as_listener(language)),
             persona: Arc::clone(&persona),
             lifetime: asked
                 .lifetime
                 .map_or(allowed, |shorter| shorter.min(allowed)),
-            behalf: caller.network(),
+            behalf: caller.party(),
         };
-        let (secret, upstream_took) = self.obtain(&order).await?;
-
         let persona = persona.name.clone();
         let session_id = SessionId::random();
+        let session = self.seal.key(&session_id);
+        let used = Use {
+            kind: Kind::Mint,
+            caller,
+            persona: &persona,
+            session,
+        };
+        let (entry, secret, upstream_took) = self.mint_on_record(&used, &order).await?;
+
         if asked.refreshable {
-            let session = Session::open(caller, persona.clone(), self.parts.clock.tick());
-            self.parts
-                .store
-                .open(self.seal.key(&session_id), session)
-                .await?;
+            let opened = Session {
+                language: asked.language.clone(),
+                ..Session::open(caller, persona.clone(), self.parts.clock.tick())
+            };
+            if let Err(error) = self.parts.store.open(session, opened).await {
+                self.note_undelivered(entry, upstream_took).await;
+                return Err(error.into());
+            }
         }
 
         let grant = Grant {
             session_id,
+            entry,
             secret,
             persona,
             upstream_took,
@@ -83,17 +99,22 @@ impl Inner {
         Ok(grant)
     }
 
-    fn persona(&self, choice: &Choice) -> Result<Arc<Persona>, BrokerError> {
+    /// The persona asked for, or the one that fits best, if it admits the caller.
+    fn persona(&self, caller: &Caller, asked: &MintRequest) -> Result<Arc<Persona>, BrokerError> {
         let personas = &self.rules.personas;
-        match choice {
-            Choice::Named(name) => personas
-                .named(name)
-                .cloned()
-                .ok_or(BrokerError::UnknownPersona),
-            Choice::Fitting { role, language } => Ok(Arc::clone(
-                personas.fitting(role.as_deref(), language.as_deref()),
-            )),
-        }
+        let verified_role = caller.role();
+        let persona = match &asked.choice {
+            Choice::Named(name) => {
+                let named = personas.named(name).ok_or(BrokerError::UnknownPersona)?;
+                Some(named).filter(|persona| persona.admits(verified_role))
+            }
+            Choice::Fitting { role } => personas.fitting(&Asked {
+                verified_role,
+                claimed_role: role.as_deref(),
+                language: asked.language.as_ref(),
+            }),
+        };
+        persona.cloned().ok_or(BrokerError::PersonaNotAllowed)
     }
 
     /// One client secret from the upstream, and how long it took. What became of it is noted for `/health`.
@@ -118,6 +139,11 @@ impl Inner {
 
     pub(super) fn record(&self, event: Event, caller: &Caller, grant: &Grant) {
         self.parts.audit.record(event, caller, || MintDetails {
+            identity: caller
+                .identity
+                .as_deref()
+                .map(|known| &*known.account.subject),
+            role: caller.role(),
             persona: grant.persona.as_str(),
             origin: caller.origin.as_ref().map(Origin::as_str),
             expires_at: grant.secret.expires_at.as_millis(),
@@ -130,6 +156,10 @@ impl Inner {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MintDetails<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
     persona: &'a str,
     origin: Option<&'a str>,
     expires_at: u64,

@@ -1,5 +1,6 @@
 //! Owns the decisions: who gets a client secret, in what order of effects, and what is kept of it.
 
+mod account;
 mod health;
 mod mint;
 mod refresh;
@@ -9,15 +10,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 pub use health::{Condition, Health, Status};
 pub use mint::{Choice, MintRequest};
 
-use crate::audit::Audit;
-use crate::clock::Clock;
-use crate::domain::{ClientSecret, PersonaName, Personas, RefreshRules, SessionId, SessionSeal};
+use crate::audit::{Audit, Event};
+use crate::clock::{Clock, Timestamp};
+use crate::domain::{
+    Account, ClientSecret, EntryId, Party, PersonaName, Personas, Quotas, RefreshRules, SessionId,
+    SessionSeal,
+};
+use crate::ledger::{Ledger, LedgerError, UsageQuery, UsageRow};
 use crate::store::{SessionStore, StoreError};
 use crate::upstream::{Minter, UpstreamError};
 use crate::vitals::Vitals;
@@ -31,6 +37,8 @@ pub struct Parts {
     pub minter: Arc<dyn Minter>,
     /// Where sessions rest.
     pub store: Arc<dyn SessionStore>,
+    /// Where use is recorded and counted.
+    pub ledger: Arc<dyn Ledger>,
     /// Where what happened is written down.
     pub audit: Arc<Audit>,
     /// What was done is counted here.
@@ -44,6 +52,8 @@ pub struct Parts {
 pub struct Rules {
     /// The presets callers may choose from.
     pub personas: Arc<Personas>,
+    /// What identities may use in a month.
+    pub quotas: Quotas,
     /// How long a client secret may open upstream sessions.
     pub lifetime: Duration,
     /// What bounds the refreshes of a session.
@@ -55,6 +65,8 @@ pub struct Rules {
 pub struct Grant {
     /// The handle to refresh with.
     pub session_id: SessionId,
+    /// What the ledger calls this use.
+    pub entry: EntryId,
     /// The client secret.
     pub secret: ClientSecret,
     /// The persona it was minted for.
@@ -69,6 +81,9 @@ pub enum BrokerError {
     /// No persona has that name.
     #[error("there is no such persona")]
     UnknownPersona,
+    /// The persona is not for the caller's role.
+    #[error("the persona is not for this caller")]
+    PersonaNotAllowed,
     /// No live session has that id, or none of this caller's.
     #[error("there is no such session")]
     UnknownSession {
@@ -87,6 +102,21 @@ pub enum BrokerError {
     /// The service is about to stop.
     #[error("the service is shutting down")]
     ShuttingDown,
+    /// The identity has used up its quota.
+    #[error("the identity has used up its quota")]
+    QuotaExceeded {
+        /// How long until there is a new one.
+        wait: Duration,
+    },
+    /// It could not be written down, so nothing was minted.
+    #[error("use could not be recorded before it happened")]
+    NotRecorded(#[source] LedgerError),
+    /// A client secret was minted, but that could not be written down, so nobody gets it.
+    #[error("use could not be recorded after it happened")]
+    NotSettled(#[source] LedgerError),
+    /// The record of use could not be read.
+    #[error("the record of use could not be read")]
+    NotRead(#[source] LedgerError),
     /// The upstream gave none.
     #[error("no client secret was minted")]
     Upstream {
@@ -102,6 +132,25 @@ pub enum BrokerError {
     /// The work ended without an outcome: it panicked.
     #[error("the work ended without an outcome")]
     Lost,
+}
+
+impl BrokerError {
+    /// True when certainly nothing was minted, so that what was taken for it can be given back.
+    pub const fn minted_nothing(&self) -> bool {
+        match self {
+            Self::Upstream { error, .. } => error.is_definite(),
+            Self::NotSettled(_) | Self::Store(_) | Self::Lost => false,
+            Self::UnknownPersona
+            | Self::PersonaNotAllowed
+            | Self::UnknownSession { .. }
+            | Self::TooSoon { .. }
+            | Self::Exhausted
+            | Self::ShuttingDown
+            | Self::QuotaExceeded { .. }
+            | Self::NotRecorded(_)
+            | Self::NotRead(_) => true,
+        }
+    }
 }
 
 /// What becomes of a grant whose caller has left.
@@ -154,6 +203,26 @@ impl Broker {
         self.0.draining.load(Ordering::SeqCst)
     }
 
+    /// Ends all sessions of `account`: none of them can be refreshed any more. How many there were.
+    pub async fn end_sessions(&self, account: &Account) -> Result<usize, BrokerError> {
+        let parts = &self.0.parts;
+        let ended = parts.store.end(Party::Identity(account.key())).await?;
+        let details = json!({ "identity": &*account.subject, "ended": ended });
+        parts.audit.note(Event::SessionsEnded, details);
+        Ok(ended)
+    }
+
+    /// Sums up use.
+    pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, BrokerError> {
+        let rows = self.0.parts.ledger.usage(query).await;
+        rows.map_err(BrokerError::NotRead)
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        self.0.parts.clock.now()
+    }
+
     /// Takes no more work in, and waits for what is under way.
     pub async fn finish(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
@@ -173,8 +242,13 @@ impl Broker {
         let (hand_over, outcome) = oneshot::channel();
         let inner = Arc::clone(&self.0);
         self.0.work.spawn(async move {
-            if let (Err(Ok(grant)), IfLeft::Keep) = (hand_over.send(work.await), if_left) {
-                inner.keep(grant);
+            if let Err(Ok(grant)) = hand_over.send(work.await) {
+                inner
+                    .note_undelivered(grant.entry, grant.upstream_took)
+                    .await;
+                if let IfLeft::Keep = if_left {
+                    inner.keep(grant);
+                }
             }
         });
         outcome.await.unwrap_or(Err(BrokerError::Lost))

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::account::Use;
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::domain::{
-    Caller, ClientSecret, Opening, Origin, Refusal, Session, SessionId, SessionKey,
+    Caller, ClientSecret, EntryId, Kind, Opening, Origin, Persona, Refusal, Session, SessionId,
+    SessionKey,
 };
 use crate::store::Stored;
 use crate::upstream::MintOrder;
@@ -32,12 +34,15 @@ impl Inner {
             Ok(opening) => opening,
             Err(refusal) => return self.refused(caller, key, refusal),
         };
+        let persona = self.persona_of(caller, &opening.session)?;
         self.take_place(key, &before, &opening.session).await?;
-        match self.mint_under(caller, &opening.session).await {
-            Ok((secret, upstream_took)) => {
+        let minted = self.mint_under(caller, key, (&opening.session, persona));
+        match minted.await {
+            Ok((entry, secret, upstream_took)) => {
                 let persona = opening.session.persona.clone();
                 let grant = Grant {
                     session_id,
+                    entry,
                     secret,
                     persona,
                     upstream_took,
@@ -48,7 +53,7 @@ impl Inner {
                 Ok(grant)
             }
             Err(error) => {
-                if matches!(&error, BrokerError::Upstream { error, .. } if error.is_definite()) {
+                if error.minted_nothing() {
                     self.give_back(key, &before).await;
                 }
                 Err(error)
@@ -72,22 +77,38 @@ impl Inner {
         taken.then_some(()).ok_or(BrokerError::TooSoon { wait })
     }
 
-    async fn mint_under(
-        &self,
-        caller: &Caller,
-        session: &Session,
-    ) -> Result<(ClientSecret, Duration), BrokerError> {
+    /// The session's persona, if the caller may still use it: its role may have changed since the session was opened.
+    fn persona_of(&self, caller: &Caller, session: &Session) -> Result<&Arc<Persona>, BrokerError> {
         let personas = &self.rules.personas;
         // Personas do not change while the service runs, so the session's own is there.
         let persona = personas
             .named(session.persona.as_str())
             .unwrap_or_else(|| personas.default_persona());
+        let admitted = persona.admits(caller.role());
+        admitted
+            .then_some(persona)
+            .ok_or(BrokerError::PersonaNotAllowed)
+    }
+
+    async fn mint_under(
+        &self,
+        caller: &Caller,
+        key: SessionKey,
+        (session, persona): (&Session, &Arc<Persona>),
+    ) -> Result<(EntryId, ClientSecret, Duration), BrokerError> {
         let order = MintOrder {
+            session: persona.session_for(&caller.as_listener(session.language.as_ref())),
             persona: Arc::clone(persona),
             lifetime: self.rules.lifetime,
-            behalf: caller.network(),
+            behalf: caller.party(),
         };
-        self.obtain(&order).await
+        let used = Use {
+            kind: Kind::Refresh,
+            caller,
+            persona: &session.persona,
+            session: key,
+        };
+        self.mint_on_record(&used, &order).await
     }
 
     /// For its caller, who may come back for it. Kept under the session's key, which only its owner gets past.

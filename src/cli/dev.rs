@@ -8,11 +8,12 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use secrecy::SecretString;
 
-use super::serve::{block_on, listen, signals};
+use super::dev_issuer::{DevIssuer, Person, STUDENT, TEACHER};
+use super::serve::{block_on, signals};
 use super::{SettingsFlags, load, local_url, say, with_dot_env};
-use crate::app::App;
-use crate::clock::SystemClock;
-use crate::config::{Config, Loaded, Mode};
+use crate::app::{App, Listeners};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{AuthMode, Config, LedgerPlace, Loaded, Mode};
 use crate::simulator::{Planned, Settings, Simulator};
 use crate::telemetry;
 
@@ -59,12 +60,54 @@ pub(super) fn dev(
         } else {
             Some(simulate(&mut config, asked).await?)
         };
-        let app = App::build(&config)?;
-        let tcp = listen(&config)?;
-        say(&greeting(&config, tcp.local_addr()?, simulator.as_ref()))?;
-        app.run(tcp, urgency).await;
+        let issuer = vouch(&mut config)?;
+        if config.ledger.is_usual {
+            // Trying out leaves nothing behind.
+            config.ledger.place = LedgerPlace::Memory;
+        }
+        let app = App::build(&config).await?;
+        let listeners = Listeners::open(&config)?;
+        let address = listeners.public.local_addr()?;
+        say(&greeting(&config, address, simulator.as_ref()))?;
+        if let Some(issuer) = issuer {
+            say(&people(&config, address, &issuer)?)?;
+        }
+        say(
+            "  For development on this machine only: any page on localhost may call. Ctrl-C ends it.\n",
+        )?;
+        app.run(listeners, urgency).await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// An issuer of our own, unless there is another one.
+fn vouch(config: &mut Config) -> anyhow::Result<Option<DevIssuer>> {
+    if !config.auth.issuers.is_empty() {
+        return Ok(None);
+    }
+    let issuer = DevIssuer::new()?;
+    config.auth.issuers.push(issuer.settings());
+    if config.auth.mode == AuthMode::Off {
+        config.auth.mode = AuthMode::Optional;
+    }
+    Ok(Some(issuer))
+}
+
+/// How to call as somebody.
+fn people(config: &Config, address: SocketAddr, issuer: &DevIssuer) -> anyhow::Result<String> {
+    let url = local_url(address, &config.server.base_path);
+    let now = SystemClock::new().now();
+    let line = |person: Person| {
+        let bearer = issuer.credential(person, now)?;
+        let Person { name, role, .. } = person;
+        anyhow::Ok(format!(
+            "    # {name} ({role})\n    curl -X POST {url}/token -H 'Authorization: Bearer {bearer}'\n"
+        ))
+    };
+    let (student, teacher) = (line(STUDENT)?, line(TEACHER)?);
+    Ok(format!(
+        "  Or as somebody whom the issuer of this run vouches for, until it ends:\n{student}{teacher}"
+    ))
 }
 
 async fn simulate(config: &mut Config, asked: &DevFlags) -> anyhow::Result<Simulator> {
@@ -104,7 +147,6 @@ fn greeting(config: &Config, address: SocketAddr, simulator: Option<&Simulator>)
         )
     });
     format!(
-        "\n  The broker listens on {url}\n  and mints from {upstream}.\n\n  Get a client secret:\n    curl -X POST {url}/token\n{faults}\n  \
-         For development on this machine only: any page on localhost may call. Ctrl-C ends it.\n"
+        "\n  The broker listens on {url}\n  and mints from {upstream}.\n\n  Get a client secret:\n    curl -X POST {url}/token\n{faults}"
     )
 }

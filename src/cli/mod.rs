@@ -2,10 +2,16 @@
 
 mod check;
 mod dev;
+mod dev_issuer;
+mod erase;
 mod healthcheck;
 mod listing;
+mod migrate;
+mod online;
+mod roster;
 mod serve;
 mod simulate;
+mod usage;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -57,6 +63,12 @@ enum Command {
     Check(check::CheckFlags),
     /// Print every setting with its value and where it comes from; secrets masked
     Config,
+    /// Print what was used: by day and role, by role, by persona, by user
+    Usage(usage::UsageFlags),
+    /// Remove everything the ledger holds of one identity
+    Erase(erase::EraseFlags),
+    /// Bring the ledger's database to the schema of this version (PostgreSQL; SQLite does it by itself)
+    Migrate,
     /// Ask a running broker whether it is alive: exit code 0 or 1, for containers without curl
     Healthcheck(healthcheck::HealthcheckFlags),
     /// Run only the simulated OpenAI
@@ -78,6 +90,9 @@ pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode
         Command::Dev(asked) => dev::dev(&flags, environment, &asked),
         Command::Check(asked) => check::check(&flags, environment, &asked),
         Command::Config => listing::print(&flags, environment),
+        Command::Usage(asked) => usage::usage(&flags, environment, &asked),
+        Command::Erase(asked) => erase::erase(&flags, environment, &asked),
+        Command::Migrate => migrate::migrate(&flags, environment),
         Command::Healthcheck(asked) => healthcheck::ask(&flags, environment, &asked),
         Command::Simulate(asked) => simulate::simulate(&flags, asked),
     };

@@ -4,12 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{SettingsFlags, load, local_url};
-use crate::app::{App, Urgency};
+use crate::app::{App, Listeners, Urgency, records};
 use crate::audit::Event;
 use crate::config::{Config, Loaded, Mode};
 use crate::telemetry;
@@ -26,15 +25,15 @@ pub(super) fn serve(
     block_on(async {
         // First of all: a signal that comes while we start is one to end orderly, and process 1 would not even notice it.
         let urgency = signals()?;
-        let app = App::build(&config)?;
+        let app = App::build(&config).await?;
         for warning in warnings {
             app.state()
                 .audit
                 .note(Event::ConfigWarning, json!({ "warning": warning }));
         }
-        let tcp = listen(&config)?;
-        announce(&config, &tcp)?;
-        app.run(tcp, urgency).await;
+        let listeners = Listeners::open(&config)?;
+        announce(&config, &listeners)?;
+        app.run(listeners, urgency).await;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -50,28 +49,8 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     outcome
 }
 
-/// Connections that may wait to be taken, so that a rush is not turned away by the kernel.
-const BACKLOG: u32 = 4096;
-
-pub(super) fn listen(config: &Config) -> anyhow::Result<TcpListener> {
-    let address = config.server.listen;
-    let bind = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        // A restart must not wait for the last run's connections to be forgotten.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    let help = "is another process using it? Choose another with --listen or PORT";
-    bind().with_context(|| format!("cannot listen on {address} ({help})"))
-}
-
 /// The first lines of the log: what runs, where, and whom it believes.
-fn announce(config: &Config, tcp: &TcpListener) -> anyhow::Result<()> {
+fn announce(config: &Config, listeners: &Listeners) -> anyhow::Result<()> {
     let proxies: Vec<_> = config
         .server
         .trusted_proxies
@@ -84,14 +63,21 @@ fn announce(config: &Config, tcp: &TcpListener) -> anyhow::Result<()> {
         .listed()
         .map(ToString::to_string)
         .collect();
+    let operators = match &listeners.ops {
+        Some(ops) => local_url(ops.local_addr()?, ""),
+        None => "no listener (ops.token is not set)".to_owned(),
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        listen = %local_url(tcp.local_addr()?, &config.server.base_path),
+        listen = %local_url(listeners.public.local_addr()?, &config.server.base_path),
         upstream = %config.upstream.base_url,
         trusted_proxies = %if proxies.is_empty() { "none".to_owned() } else { proxies.join(",") },
         allowed_origins = %origins.join(","),
         sessions = "memory",
         limits = "memory",
+        ledger = records::kind(&config.ledger),
+        identity = config.auth.mode.as_str(),
+        operators = %operators,
         "ready"
     );
     Ok(())

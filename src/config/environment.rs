@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Source;
 use super::complaint::nearest;
-use super::settings::Settings;
+use super::settings::{Entry, Settings};
 use super::value::Value;
+use super::{Source, quota, tables};
 
 /// What our own variables begin with.
 const PREFIX: &str = "BROKER_";
@@ -22,6 +22,7 @@ const SHORT_NAMES: &[(&str, &str)] = &[
     ("OPENAI_BASE_URL", "upstream.base_url"),
     ("OPENAI_ORG_ID", "upstream.organization"),
     ("OPENAI_PROJECT_ID", "upstream.project"),
+    ("DATABASE_URL", "ledger.url"),
     ("RUST_LOG", "log.filter"),
 ];
 
@@ -56,20 +57,24 @@ pub(super) fn overlay(settings: &mut Settings, pairs: &[(String, String)]) {
 
 fn set_by_own_name(settings: &mut Settings, name: &str, text: &str) {
     let source = Source::Environment(name.into());
+    let dotted = name[PREFIX.len()..].to_lowercase().replace("__", ".");
+    let knows = |entry: &Entry| environment_name(&entry.name) == name;
+    if !settings.entries().iter().any(knows) {
+        quota::admit(settings, &dotted);
+    }
     let entries = settings.entries();
-    let known = entries
-        .iter()
-        .find(|entry| environment_name(&entry.name) == name);
-    if let Some(entry) = known {
+    if let Some(entry) = entries.iter().find(|entry| knows(entry)) {
         let (setting, value) = (entry.name.clone(), entry.default.parse(text));
         settings.set(&setting, value, source);
     } else if !is_injected_by_kubernetes(name, text) {
         let names: Vec<_> = entries
             .iter()
+            .filter(|entry| !entry.name.contains('['))
             .map(|entry| environment_name(&entry.name))
             .collect();
         let close = nearest(name, names.iter().map(String::as_str));
-        let message = format!("is not a setting; the nearest is {close}");
+        let help = tables::help(&dotted).or_else(|| quota::help(&dotted));
+        let message = help.unwrap_or_else(|| format!("is not a setting; the nearest is {close}"));
         settings.complain_of(name, &source, message);
     }
 }

@@ -33,6 +33,8 @@ pub struct Weights {
     pub rate_limited: f64,
     /// Asked to refresh somebody else's session.
     pub foreign_session: f64,
+    /// Showed a credential that only forgers show.
+    pub forged_credential: f64,
     /// Sent a body that is not a request.
     pub malformed: f64,
     /// Sent an origin that is not allowed, and no innocent page was behind it.
@@ -80,6 +82,7 @@ impl Weights {
         Self {
             rate_limited: weight("guard.weights.rate_limited"),
             foreign_session: weight("guard.weights.foreign_session"),
+            forged_credential: weight("guard.weights.forged_credential"),
             malformed: weight("guard.weights.malformed"),
             wrong_origin: weight("guard.weights.wrong_origin"),
         }
@@ -89,6 +92,7 @@ impl Weights {
         let all = [
             self.rate_limited,
             self.foreign_session,
+            self.forged_credential,
             self.malformed,
             self.wrong_origin,
         ];

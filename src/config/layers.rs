@@ -3,7 +3,7 @@
 use super::document::{Flaw, leaves};
 use super::settings::{Entry, Settings};
 use super::value::Value;
-use super::{Mode, SettingsFile, Source, Sources, environment};
+use super::{Mode, SettingsFile, Source, Sources, environment, quota, tables};
 
 /// Every setting with its default and its reason.
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -17,6 +17,7 @@ pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
     environment::overlay(&mut settings, &sources.environment);
     for (name, text) in &sources.flags {
         let source = Source::Flag(name.clone());
+        quota::admit(&mut settings, name);
         match settings.entry(name) {
             Some(entry) => {
                 let value = entry.default.parse(text);
@@ -32,12 +33,7 @@ pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
 fn defaults() -> Vec<Entry> {
     let leaves = leaves(DEFAULTS).unwrap_or_default();
     let entry = |leaf: super::document::Leaf<'_>| {
-        Value::of(&leaf.value).map(|value| Entry {
-            name: leaf.name,
-            default: value.clone(),
-            value,
-            source: Source::Default,
-        })
+        Value::of(&leaf.value).map(|value| Entry::new(leaf.name, value, Source::Default))
     };
     leaves.into_iter().filter_map(entry).collect()
 }
@@ -58,12 +54,18 @@ fn overlay_file(settings: &mut Settings, file: &SettingsFile) {
         }
     };
     for leaf in leaves {
+        if tables::overlay(settings, &leaf, file) {
+            continue;
+        }
+        quota::admit(settings, &leaf.name);
         let section = format!("{}.", leaf.name);
         let holds_settings = |entry: &Entry| entry.name.starts_with(&section);
         if let Some(entry) = settings.entry(&leaf.name) {
             let value = entry.default.same_kind(&leaf.value);
             settings.set(&leaf.name, value, source(leaf.line));
-        } else if !(leaf.value.is_table() && settings.entries().iter().any(holds_settings)) {
+        } else if !(leaf.value.is_table()
+            && (leaf.name == quota::SECTION || settings.entries().iter().any(holds_settings)))
+        {
             settings.refuse_unknown(&leaf.name, &source(leaf.line));
         }
     }

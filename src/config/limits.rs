@@ -1,9 +1,9 @@
-//! Owns the settings of how often an address may ask.
+//! Owns the settings of how often callers may ask.
 
 use super::settings::Settings;
 use crate::domain::Rate;
 
-/// How often an address may ask.
+/// How often callers may ask.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// New sessions, for each address (IPv6: /64).
@@ -14,6 +14,12 @@ pub struct Limits {
     pub token_network: Rate,
     /// Refreshes, for the /24 or /48 around an address.
     pub refresh_network: Rate,
+    /// New sessions, for each identity.
+    pub identity: Rate,
+    /// Mints of everybody together, sessions and refreshes.
+    pub mints: Rate,
+    /// The same, over a longer time.
+    pub mints_daily: Rate,
     /// Most addresses remembered at once.
     pub capacity: usize,
     /// True when answers also carry the `RateLimit` fields of the IETF draft.
@@ -27,6 +33,9 @@ impl Limits {
             refresh: settings.rate("limits.refresh"),
             token_network: settings.rate("limits.token_network"),
             refresh_network: settings.rate("limits.refresh_network"),
+            identity: settings.rate("limits.identity"),
+            mints: settings.rate("limits.mints"),
+            mints_daily: settings.rate("limits.mints_daily"),
             capacity: settings.number("limits.capacity", 1..=16_777_216),
             ietf_fields: settings.flag("limits.ietf_fields"),
         }

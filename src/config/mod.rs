@@ -3,6 +3,7 @@
 //!
 //! Every mistake is told, not the first. No value is ever repeated in a message: it may be a secret.
 
+mod auth;
 mod compat;
 mod complaint;
 mod cors;
@@ -10,28 +11,39 @@ mod document;
 mod environment;
 mod guard;
 mod health;
+mod issuers;
 mod layers;
+mod ledger;
 mod limits;
 mod log;
 mod networks;
+mod ops;
 mod personas;
+mod presets;
+mod quota;
+mod secrets;
 mod server;
 mod session;
 mod settings;
 mod source;
+mod tables;
 mod upstream;
 mod value;
 
 use std::sync::Arc;
 
+pub use auth::{Algorithm, Auth, AuthMode, Issuer, KeySource, Lookup};
 pub use compat::Compat;
 pub use complaint::{Complaint, ConfigErrors};
 pub use cors::Cors;
 pub use environment::{environment_name, short_name};
 pub use guard::{Guard, Weights};
 pub use health::{Health, HealthDetails};
+pub use ledger::{LedgerPlace, LedgerSettings};
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
+pub use ops::Ops;
+pub use quota::{QuotaException, QuotaSettings};
 pub use server::Server;
 pub use session::{IpBinding, SessionSettings};
 pub use source::{ReadFile, SettingsFile, Source, Sources, read_file};
@@ -56,16 +68,24 @@ pub struct Config {
     pub server: Server,
     /// Which web pages may call.
     pub cors: Cors,
+    /// Who is believed to say whom a caller acts for.
+    pub auth: Auth,
     /// How often an address may ask.
     pub limits: Limits,
     /// When an address is blocked.
     pub guard: Guard,
     /// What bounds a session.
     pub session: SessionSettings,
+    /// What identities may use in a month.
+    pub quota: QuotaSettings,
     /// How the provider is reached.
     pub upstream: Upstream,
     /// The presets callers pick from.
     pub personas: Arc<Personas>,
+    /// How use is recorded.
+    pub ledger: LedgerSettings,
+    /// The listener for operators.
+    pub ops: Ops,
     /// What the health answers tell.
     pub health: Health,
     /// What is only there for older clients.
@@ -131,22 +151,30 @@ impl Config {
     fn read(settings: &mut Settings) -> Option<Self> {
         let server = Server::read(settings);
         let cors = Cors::read(settings);
+        let auth = Auth::read(settings, &cors.allowed_origins);
         let limits = Limits::read(settings);
         let guard = Guard::read(settings);
         let session = SessionSettings::read(settings);
+        let quota = QuotaSettings::read(settings);
         let upstream = Upstream::read(settings);
         let personas = personas::read(settings);
+        let ledger = LedgerSettings::read(settings);
+        let ops = Ops::read(settings);
         let health = Health::read(settings);
         let compat = Compat::read(settings);
         let log = Log::read(settings);
         Some(Self {
             server: server?,
             cors,
+            auth: auth?,
             limits,
             guard,
             session: session?,
+            quota,
             upstream: upstream?,
             personas: personas?,
+            ledger: ledger?,
+            ops: ops?,
             health: health?,
             compat,
             log: log?,
@@ -160,6 +188,20 @@ impl Config {
                 "server.drain_timeout",
                 "is shorter than one mint may take (upstream.max_wait and upstream.timeout): \
                  a drain may cut callers off",
+            );
+        }
+        let default = self.personas.default_persona();
+        if self.auth.mode != AuthMode::Required && !default.admits(None) {
+            settings.warn(
+                "personas.default",
+                "names a persona that is for some roles only: callers without a credential are refused",
+            );
+        }
+        let is_public = !self.server.listen.ip().is_loopback();
+        if settings.mode == Mode::Serve && is_public && self.auth.mode == AuthMode::Off {
+            settings.warn(
+                "auth.mode",
+                "is off and the address is public: anybody who knows it may mint, for your money, as often as the limits let",
             );
         }
     }

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use serde_json::value::{RawValue, to_raw_value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -13,7 +12,9 @@ use super::Source;
 use super::complaint::nearest;
 use super::document::{line_of, table};
 use super::settings::Settings;
-use crate::domain::{Persona, PersonaName, Personas, session_object};
+use crate::domain::{
+    Language, Listener, Persona, PersonaName, Personas, SessionObject, SessionObjectError,
+};
 
 /// The personas taken when the operator has written none.
 const COMPILED_IN: &str = include_str!("../../config/personas.toml");
@@ -23,9 +24,7 @@ const FILE: &str = "personas.file";
 const DEFAULT: &str = "personas.default";
 
 /// What a persona holds.
-const FIELDS: [&str; 4] = ["public", "role", "language", "session"];
-/// Instructions go upstream with every mint, and the provider ends at some 16,000 tokens.
-const LONGEST_INSTRUCTIONS: usize = 32 * 1024;
+const FIELDS: [&str; 5] = ["public", "role", "roles", "language", "session"];
 
 /// Reads the personas that the settings name; `None` when some are wrong.
 pub(super) fn read(settings: &mut Settings) -> Option<Arc<Personas>> {
@@ -67,8 +66,12 @@ struct Document {
     text: String,
 }
 
-/// Why a persona cannot serve.
-struct Fault(String);
+/// Why a persona cannot serve, and where that stands if not at its name.
+struct Fault(String, Option<usize>);
+
+fn fault(message: impl Into<String>) -> Fault {
+    Fault(message.into(), None)
+}
 
 impl Document {
     fn personas(&self, settings: &mut Settings) -> Option<Vec<Persona>> {
@@ -88,8 +91,9 @@ impl Document {
             match persona(key.get_ref(), value.get_ref()) {
                 Ok(persona) => personas.push(persona),
                 Err(faults) => {
-                    let source = self.line(line_of(&self.text, key.span().start));
-                    for Fault(fault) in faults {
+                    for Fault(fault, at) in faults {
+                        let at = at.unwrap_or(key.span().start);
+                        let source = self.line(line_of(&self.text, at));
                         let message = format!("persona {:?}: {fault}", key.get_ref());
                         settings.complain_of(FILE, &source, message);
                     }
@@ -111,21 +115,38 @@ impl Document {
 fn persona(name: &str, value: &DeValue<'_>) -> Result<Persona, Vec<Fault>> {
     let DeValue::Table(table) = value else {
         let message = format!("must be a table, written as [{}]", name.escape_debug());
-        return Err(vec![Fault(message)]);
+        return Err(vec![fault(message)]);
     };
     let mut faults = unknown_fields(table);
     let mut noted = |fault| faults.push(fault);
-    let name = PersonaName::parse(name).map_err(|error| noted(Fault(error.to_string())));
+    let name = PersonaName::parse(name).map_err(|error| noted(fault(error.to_string())));
     let public = flag(table, "public").map_err(&mut noted);
     let role = word(table, "role").map_err(&mut noted);
-    let language = word(table, "language").map_err(&mut noted);
-    let session = session(table).map_err(&mut noted);
-    match (name, public, role, language, session) {
-        (Ok(name), Ok(public), Ok(role), Ok(language), Ok(session)) if faults.is_empty() => {
+    let roles = words(table, "roles").map_err(&mut noted);
+    let language = language(table).map_err(&mut noted);
+    let known = Listener {
+        name: None,
+        language: language.as_ref().ok().and_then(Option::as_ref),
+        role: role.as_ref().ok().and_then(Option::as_deref),
+    };
+    let session = session(table, &known).map_err(&mut noted);
+    if let (Ok(Some(role)), Ok(roles)) = (&role, &roles)
+        && !roles.is_empty()
+        && !roles.contains(role)
+    {
+        noted(fault(
+            "role is not one of roles: nobody could ever have it by role",
+        ));
+    }
+    match (name, public, role, roles, language, session) {
+        (Ok(name), Ok(public), Ok(role), Ok(roles), Ok(language), Ok(session))
+            if faults.is_empty() =>
+        {
             Ok(Persona {
                 name,
                 public,
                 role,
+                roles,
                 language,
                 session,
             })
@@ -141,7 +162,7 @@ fn unknown_fields(table: &DeTable<'_>) -> Vec<Fault> {
         .map(|name| {
             let close = nearest(name, FIELDS);
             let name = name.escape_debug();
-            Fault(format!(
+            fault(format!(
                 "{name} is not a field of a persona; the nearest is {close} \
                  (what goes to the provider stands under session)"
             ))
@@ -150,13 +171,13 @@ fn unknown_fields(table: &DeTable<'_>) -> Vec<Fault> {
 }
 
 fn flag(table: &DeTable<'_>, name: &str) -> Result<bool, Fault> {
-    let wrong = || Fault(format!("{name} must be true or false, without quotes"));
+    let wrong = || fault(format!("{name} must be true or false, without quotes"));
     let value = table.get(name).map(Spanned::get_ref);
     value.map_or(Ok(false), |value| value.as_bool().ok_or_else(wrong))
 }
 
-fn word(table: &DeTable<'_>, name: &str) -> Result<Option<String>, Fault> {
-    let wrong = || Fault(format!("{name} must be text, in quotes, and not empty"));
+fn word(table: &DeTable<'_>, name: &str) -> Result<Option<Box<str>>, Fault> {
+    let wrong = || fault(format!("{name} must be text, in quotes, and not empty"));
     let Some(value) = table.get(name) else {
         return Ok(None);
     };
@@ -164,27 +185,51 @@ fn word(table: &DeTable<'_>, name: &str) -> Result<Option<String>, Fault> {
     text.map(|text| Some(text.into())).ok_or_else(wrong)
 }
 
-/// The session object as it goes upstream: checked, and written out once.
-fn session(table: &DeTable<'_>) -> Result<Box<RawValue>, Fault> {
+fn words(table: &DeTable<'_>, name: &str) -> Result<Vec<Box<str>>, Fault> {
+    let wrong = || {
+        fault(format!(
+            "{name} must be a list of texts, like [\"teacher\"], and not empty"
+        ))
+    };
+    let Some(value) = table.get(name) else {
+        return Ok(Vec::new());
+    };
+    let items = value.get_ref().as_array().filter(|items| !items.is_empty());
+    let items = items.ok_or_else(wrong)?.iter();
+    let texts = items.map(|item| item.get_ref().as_str().filter(|text| !text.is_empty()));
+    texts
+        .map(|text| text.map(Into::into).ok_or_else(wrong))
+        .collect()
+}
+
+fn language(table: &DeTable<'_>) -> Result<Option<Language>, Fault> {
+    let parse =
+        |tag: Box<str>| Language::parse(&tag).map_err(|error| fault(format!("language {error}")));
+    word(table, "language")?.map(parse).transpose()
+}
+
+/// The session object as it goes upstream, checked.
+fn session(table: &DeTable<'_>, known: &Listener<'_>) -> Result<SessionObject, Fault> {
     let value = table.get("session").map(Spanned::get_ref);
-    let Some(given @ DeValue::Table(_)) = value else {
+    let Some(given @ DeValue::Table(fields)) = value else {
         let message =
             "session is missing: write a table [name.session] with what the provider is to be told";
-        return Err(Fault(message.into()));
+        return Err(fault(message));
     };
     let mut session =
-        json(given).ok_or_else(|| Fault("session holds a number that JSON cannot hold".into()))?;
+        json(given).ok_or_else(|| fault("session holds a number that JSON cannot hold"))?;
     if session.get("type").is_some() {
-        return Err(Fault("session.type is set by the broker; remove it".into()));
-    }
-    let instructions = session.get("instructions").and_then(Value::as_str);
-    if instructions.is_some_and(|text| text.len() > LONGEST_INSTRUCTIONS) {
-        return Err(Fault("session.instructions must be at most 32 KiB".into()));
+        return Err(fault("session.type is set by the broker; remove it"));
     }
     session["type"] = "realtime".into();
     switch_off_turn_detection(&mut session);
-    session_object::check(&session).map_err(|fault| Fault(fault.to_string()))?;
-    to_raw_value(&session).map_err(|error| Fault(error.to_string()))
+    SessionObject::new(&session, known).map_err(|error| {
+        let at = match &error {
+            SessionObjectError::Instructions(_) => fields.get("instructions"),
+            SessionObjectError::Rule(_) | SessionObjectError::Unwritable(_) => None,
+        };
+        Fault(error.to_string(), at.map(|value| value.span().start))
+    })
 }
 
 /// TOML has no null, which is how the provider wants push-to-talk to be written: we take `"none"`.

@@ -2,21 +2,13 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::time::Duration;
-
-use secrecy::SecretString;
 
 use super::complaint::nearest;
 use super::source::ReadFile;
 use super::value::Value;
-use super::{Complaint, Mode, Source};
+use super::{Complaint, Mode, Source, quota, secrets, tables};
 use crate::domain::{Rate, parse_duration};
-
-/// The settings whose value is never shown. Each has a twin, `…_file`, that names a file with the value.
-const SECRETS: &[&str] = &["upstream.api_key"];
-/// What a secret looks like when it is shown.
-const MASK: &str = "***";
 
 /// One setting: its default, which tells its kind, and what it stands at.
 pub(super) struct Entry {
@@ -24,6 +16,40 @@ pub(super) struct Entry {
     pub(super) default: Value,
     pub(super) value: Value,
     pub(super) source: Source,
+    is_secret: bool,
+}
+
+impl Entry {
+    /// One that stands at its default.
+    pub(super) fn new(name: String, default: Value, source: Source) -> Self {
+        Self {
+            is_secret: secrets::SECRETS.contains(&name.as_str()),
+            value: default.clone(),
+            name,
+            default,
+            source,
+        }
+    }
+
+    /// The same, never shown when `is_secret`.
+    pub(super) fn secret(self, is_secret: bool) -> Self {
+        Self { is_secret, ..self }
+    }
+
+    /// The value, fit to be shown.
+    fn shown(&self) -> String {
+        match self.value.shown() {
+            text if self.is_secret && !secrets::is_harmless(&self.name, &text) => {
+                secrets::MASK.into()
+            }
+            text => text,
+        }
+    }
+
+    /// True for a field of a list of tables that was not given.
+    fn is_blank(&self) -> bool {
+        self.name.contains('[') && self.value == self.default
+    }
 }
 
 /// All settings, while they are read. A mistake is noted and replaced by something harmless, so that reading goes on
@@ -60,6 +86,19 @@ impl Settings {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entry(name).is_some()
+    }
+
+    /// Makes a setting of one that `config/default.toml` cannot know: behind the others of its section.
+    pub(super) fn add(&mut self, entry: Entry) {
+        let section = entry.name.split_inclusive('.').next().unwrap_or_default();
+        let mut entries = self.entries.iter();
+        let last = entries.rposition(|known| known.name.starts_with(section));
+        let place = last.map_or(self.entries.len(), |last| last + 1);
+        self.entries.insert(place, entry);
+    }
+
     /// Puts `value`, once it is of the right kind, in place of what `name` stood at.
     pub(super) fn set(&mut self, name: &str, value: Result<Value, &'static str>, source: Source) {
         let value = match value {
@@ -74,6 +113,9 @@ impl Settings {
 
     /// Refuses a name that no setting has.
     pub(super) fn refuse_unknown(&mut self, name: &str, source: &Source) {
+        if let Some(help) = tables::help(name).or_else(|| quota::help(name)) {
+            return self.complain_of(name, source, help);
+        }
         let known = self.entries.iter().map(|entry| entry.name.as_str());
         let message = match nearest(name, known) {
             close if close.starts_with(&format!("{name}.")) => {
@@ -86,14 +128,9 @@ impl Settings {
 
     /// Each setting's name, value fit to be shown, and source, in the order of `config/default.toml`.
     pub(super) fn shown(&self) -> Vec<(String, String, Source)> {
-        let shown = self.entries.iter().map(|entry| {
-            let value = match entry.value.shown() {
-                text if SECRETS.contains(&entry.name.as_str()) && !text.is_empty() => MASK.into(),
-                text => text,
-            };
-            (entry.name.clone(), value, entry.source.clone())
-        });
-        shown.collect()
+        let told = self.entries.iter().filter(|entry| !entry.is_blank());
+        told.map(|entry| (entry.name.clone(), entry.shown(), entry.source.clone()))
+            .collect()
     }
 
     // --- mistakes
@@ -217,14 +254,19 @@ impl Settings {
         matches!(value, Some(Value::Flag(true)))
     }
 
+    pub(super) fn whole(&self, name: &str) -> Option<i64> {
+        match self.entry(name).map(|entry| &entry.value) {
+            Some(Value::Whole(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
     pub(super) fn number<T>(&mut self, name: &str, range: RangeInclusive<i64>) -> T
     where
         T: TryFrom<i64> + Default,
     {
-        let given = match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::Whole(number)) if range.contains(number) => T::try_from(*number).ok(),
-            _ => None,
-        };
+        let fits = self.whole(name).filter(|number| range.contains(number));
+        let given = fits.and_then(|number| T::try_from(number).ok());
         given.unwrap_or_else(|| {
             let (least, most) = range.into_inner();
             self.complain(name, format_args!("must be between {least} and {most}"));
@@ -271,47 +313,6 @@ impl Settings {
                 .ok_or_else(|| format!("must be one of {}", known.join(", ")))
         };
         self.parsed(name, parse)
-    }
-
-    /// A secret, from its own setting or from the file that its twin `…_file` names. `None` when neither is given.
-    pub(super) fn secret(&mut self, name: &str) -> Option<SecretString> {
-        let twin = format!("{name}_file");
-        let path = self.text(&twin);
-        let given = match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::Text(text)) if !text.is_empty() => Some(SecretString::from(text.as_str())),
-            _ => None,
-        };
-        if path.is_empty() {
-            return given;
-        }
-        if given.is_some() {
-            let (file, own) = (self.source(&twin), self.source(name));
-            let message = format_args!(
-                "is given twice: by {own}, and as a file ({twin}) by {file}; keep one"
-            );
-            self.complain(name, message);
-            return None;
-        }
-        self.secret_from_file(name, &twin, Path::new(&path))
-    }
-
-    fn secret_from_file(&mut self, name: &str, twin: &str, path: &Path) -> Option<SecretString> {
-        let text = match (self.read)(path) {
-            Ok(text) => text,
-            Err(error) => {
-                let message = format_args!("names a file that cannot be read: {}", error.kind());
-                self.complain(twin, message);
-                return None;
-            }
-        };
-        let text = text.trim_end_matches(['\r', '\n']);
-        if text.is_empty() {
-            self.complain(twin, "names a file that is empty; it must hold the secret");
-            return None;
-        }
-        let source = self.source(twin);
-        self.set(name, Ok(Value::Text(text.into())), source);
-        Some(text.into())
     }
 }
 

@@ -2,23 +2,37 @@
 
 mod address;
 mod caller;
+mod entry;
+mod identity;
+mod instructions;
+mod language;
 mod origin;
 mod persona;
+mod personas;
+mod quota;
 mod random;
 mod rate;
 mod request_id;
 mod secret;
 mod session;
+mod session_id;
 pub mod session_object;
 
 pub use address::{Network, canonical};
 pub use caller::Caller;
+pub use entry::{EntryId, Intent, Kind, Outcome, Settlement};
+pub use identity::{Account, DisplayName, Identity, IdentityKey, Naming, Party};
+pub use instructions::{Instructions, InstructionsError, LONGEST_INSTRUCTIONS, Listener};
+pub use language::{Language, LanguageError};
 pub use origin::{Origin, OriginError, Origins};
-pub use persona::{Persona, PersonaName, PersonaNameError, Personas, PersonasError};
+pub use persona::{
+    Persona, PersonaName, PersonaNameError, SessionObject, SessionObjectError, SessionText,
+};
+pub use personas::{Asked, Personas, PersonasError};
+pub use quota::{Month, Quota, Quotas, day_of};
 pub use random::random_bytes;
 pub use rate::{Rate, RateError, parse_duration};
 pub use request_id::RequestId;
 pub use secret::{ClientSecret, UpstreamSession};
-pub use session::{
-    Binding, Opening, RefreshRules, Refusal, Session, SessionId, SessionKey, SessionSeal,
-};
+pub use session::{Binding, Bindings, Opening, RefreshRules, Refusal, Session};
+pub use session_id::{SessionId, SessionKey, SessionSeal};

@@ -1,9 +1,13 @@
-//! Owns personas: the operator's named presets of provider settings, and how one is picked.
+//! Owns a persona: the operator's named preset of provider settings.
 
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+
+use super::instructions::{Instructions, InstructionsError, Listener};
+use super::{Language, session_object};
 
 /// A persona's name: 1 to 64 of `a`–`z`, `0`–`9`, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,147 +43,240 @@ impl fmt::Display for PersonaName {
 
 /// A named preset of provider settings. In direct mode a default, not a lock: whoever holds the client secret can
 /// change what it sets.
+#[derive(Debug)]
 pub struct Persona {
     /// What it is called.
     pub name: PersonaName,
     /// True when any caller may pick it by role or language alone.
     pub public: bool,
     /// The role it is for.
-    pub role: Option<String>,
-    /// The language it speaks, as a BCP 47 tag.
-    pub language: Option<String>,
-    /// The session object that goes upstream, already checked (see [`super::session_object`]) and written out once.
-    pub session: Box<RawValue>,
+    pub role: Option<Box<str>>,
+    /// The roles that may use it at all, which must be verified; empty when everybody may.
+    pub roles: Vec<Box<str>>,
+    /// The language it speaks.
+    pub language: Option<Language>,
+    /// What goes upstream.
+    pub session: SessionObject,
 }
 
-/// Without the session object: its tools may carry credentials.
-impl fmt::Debug for Persona {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Persona")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+impl Persona {
+    /// True when an identity of this verified role, or a caller without one, may use it.
+    pub fn admits(&self, role: Option<&str>) -> bool {
+        self.roles.is_empty() || self.roles.iter().any(|known| role == Some(&**known))
+    }
+
+    /// The session object for `listener`. What the listener does not say, the persona does: its language, its role.
+    pub fn session_for(&self, listener: &Listener<'_>) -> SessionText {
+        self.session.written_for(&Listener {
+            name: listener.name,
+            language: listener.language.or(self.language.as_ref()),
+            role: listener.role.or(self.role.as_deref()),
+        })
     }
 }
 
-/// All personas, of which one is the default.
-#[derive(Debug)]
-pub struct Personas {
-    all: Vec<Arc<Persona>>,
-    default: usize,
+/// A session object, checked against the provider's rules (see [`session_object`]) and written out once, but for
+/// instructions that speak to their listener.
+pub struct SessionObject {
+    /// To somebody of whom nothing is known.
+    written: SessionText,
+    spoken: Option<Spoken>,
 }
 
-/// Why a set of personas cannot serve.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PersonasError {
-    /// The default is not among them.
-    #[error("there is no persona {0}, which the settings name as the default")]
-    NoDefault(PersonaName),
+/// A session object whose instructions are not the same for everybody.
+struct Spoken {
+    instructions: Instructions,
+    /// All but the instructions and the brace at the beginning: `"model":…}`.
+    rest: Box<str>,
 }
 
-impl Personas {
-    /// These, of which `default` is taken when a caller names none.
-    pub fn new(
-        all: impl IntoIterator<Item = Persona>,
-        default: &PersonaName,
-    ) -> Result<Self, PersonasError> {
-        let all: Vec<_> = all.into_iter().map(Arc::new).collect();
-        let place = all.iter().position(|persona| persona.name == *default);
-        let default = place.ok_or_else(|| PersonasError::NoDefault(default.clone()))?;
-        Ok(Self { all, default })
-    }
+/// Why a session object cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionObjectError {
+    /// It breaks the provider's rules.
+    #[error(transparent)]
+    Rule(#[from] session_object::Fault),
+    /// Its instructions cannot be used.
+    #[error("session.instructions: {0}")]
+    Instructions(#[from] InstructionsError),
+    /// It cannot be written.
+    #[error("session cannot be written as JSON")]
+    Unwritable(#[from] serde_json::Error),
+}
 
-    /// The one taken when nothing else is asked for.
-    pub fn default_persona(&self) -> &Arc<Persona> {
-        &self.all[self.default]
-    }
-
-    /// The one called `name`.
-    pub fn named(&self, name: &str) -> Option<&Arc<Persona>> {
-        self.all
-            .iter()
-            .find(|persona| persona.name.as_str() == name)
-    }
-
-    /// The public persona that fits a role and a language best: both, then the role, then the language, then the
-    /// default.
-    pub fn fitting(&self, role: Option<&str>, language: Option<&str>) -> &Arc<Persona> {
-        let fit = |persona: &&Arc<Persona>| {
-            let role_fits = role.is_some() && persona.role.as_deref() == role;
-            let language_fits = language.is_some() && persona.language.as_deref() == language;
-            let other_role = persona.role.is_some() && !role_fits;
-            let other_language = persona.language.is_some() && !language_fits;
-            let rank = u8::from(role_fits) * 2 + u8::from(language_fits);
-            if other_role || other_language {
-                0
-            } else {
-                rank
-            }
+impl SessionObject {
+    /// Checks `session`. `known` is what stands in for what a listener does not say.
+    pub fn new(session: &Value, known: &Listener<'_>) -> Result<Self, SessionObjectError> {
+        session_object::check(session)?;
+        let text = session["instructions"].as_str().unwrap_or_default();
+        let Some(instructions) = Instructions::parse(text, known)? else {
+            let written = SessionText(to_raw_value(session)?.into());
+            return Ok(Self {
+                written,
+                spoken: None,
+            });
         };
-        let public = self.all.iter().filter(|persona| persona.public);
-        public
-            .rev()
-            .max_by_key(fit)
-            .filter(|best| fit(best) > 0)
-            .unwrap_or_else(|| self.default_persona())
+        let mut others = session.clone();
+        if let Some(fields) = others.as_object_mut() {
+            fields.remove("instructions");
+            // Whatever else there is: a type goes upstream always, so that something stands behind the comma.
+            fields.entry("type").or_insert_with(|| json!("realtime"));
+        }
+        let spoken = Spoken {
+            instructions,
+            rest: others.to_string()[1..].into(),
+        };
+        let written = spoken.write(known)?;
+        Ok(Self {
+            written,
+            spoken: Some(spoken),
+        })
     }
 
-    /// All of them, in the order of the operator's file.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Persona>> {
-        self.all.iter()
+    /// As it goes upstream for `listener`.
+    fn written_for(&self, listener: &Listener<'_>) -> SessionText {
+        let spoken = self.spoken.as_ref().map(|spoken| spoken.write(listener));
+        match spoken {
+            Some(Ok(written)) => written,
+            // The second cannot be, for the instructions were checked; a person would rather be greeted without a name
+            // than not at all.
+            None | Some(Err(_)) => self.written.clone(),
+        }
+    }
+}
+
+impl Spoken {
+    fn write(&self, listener: &Listener<'_>) -> Result<SessionText, SessionObjectError> {
+        let text = self.instructions.speak_to(listener);
+        let text = serde_json::to_string(&text.ok_or(InstructionsError::TooLong)?)?;
+        let json = format!("{{\"instructions\":{text},{}", self.rest);
+        Ok(SessionText(RawValue::from_string(json)?.into()))
+    }
+}
+
+/// A session object as it goes upstream. Cheap to clone. Hides itself: its tools may carry credentials.
+#[derive(Clone)]
+pub struct SessionText(Arc<RawValue>);
+
+impl SessionText {
+    /// The JSON.
+    pub fn as_json(&self) -> &RawValue {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SessionText(…)")
+    }
+}
+
+/// Without what it holds: its tools may carry credentials.
+impl fmt::Debug for SessionObject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SessionObject(…)")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::DisplayName;
     use super::*;
 
-    fn persona(name: &str, public: bool, role: Option<&str>, language: Option<&str>) -> Persona {
+    fn persona(session: &Value, roles: &[&str]) -> Persona {
+        let language = Language::parse("es").unwrap();
+        let known = Listener {
+            name: None,
+            language: Some(&language),
+            role: Some("student"),
+        };
         Persona {
-            name: PersonaName::parse(name).unwrap(),
-            public,
-            role: role.map(Into::into),
-            language: language.map(Into::into),
-            session: RawValue::from_string(r#"{"type":"realtime"}"#.into()).unwrap(),
+            name: PersonaName::parse("one").unwrap(),
+            public: true,
+            role: Some("student".into()),
+            roles: roles.iter().map(|&role| role.into()).collect(),
+            session: SessionObject::new(session, &known).unwrap(),
+            language: Some(language),
         }
     }
 
-    fn personas() -> Personas {
-        let all = [
-            persona("default", true, None, None),
-            persona("student", true, Some("student"), None),
-            persona("student-es", true, Some("student"), Some("es")),
-            persona("spanish", true, None, Some("es")),
-            persona("teacher", false, Some("teacher"), None),
-        ];
-        Personas::new(all, &PersonaName::parse("default").unwrap()).unwrap()
+    fn spoken() -> Value {
+        json!({
+            "type": "realtime", "model": "gpt-realtime-2.1", "audio": { "output": { "voice": "marin" } },
+            "instructions": "{% if name %}Say \"{{ name }}\".\n{% endif %}Speak {{ language }} to a {{ role }}.",
+            "tools": [{ "type": "mcp", "server_label": "canary", "server_url": "https://canary.example", "authorization": "canary" }],
+        })
+    }
+
+    fn written(persona: &Persona, listener: &Listener<'_>) -> Value {
+        serde_json::from_str(persona.session_for(listener).as_json().get()).unwrap()
     }
 
     #[test]
-    fn the_best_fit_is_role_and_language_then_role_then_language_then_the_default() {
-        let personas = personas();
-        let fitting = |role, language| personas.fitting(role, language).name.to_string();
-        assert_eq!(fitting(Some("student"), Some("es")), "student-es");
-        assert_eq!(fitting(Some("student"), Some("fr")), "student");
-        assert_eq!(fitting(Some("student"), None), "student");
-        assert_eq!(fitting(Some("guest"), Some("es")), "spanish");
-        assert_eq!(fitting(None, Some("es")), "spanish");
-        assert_eq!(fitting(None, None), "default");
-    }
-
-    #[test]
-    fn a_role_that_is_only_claimed_does_not_reach_a_persona_that_is_not_public() {
-        assert_eq!(
-            personas().fitting(Some("teacher"), None).name.as_str(),
-            "default"
+    fn only_the_instructions_differ_from_listener_to_listener() {
+        let (persona, name) = (
+            persona(&spoken(), &[]),
+            DisplayName::clean("Ana \\ \"B\"").unwrap(),
         );
+        let mexican = Language::parse("es-MX").unwrap();
+        let listener = Listener {
+            name: Some(&name),
+            language: Some(&mexican),
+            role: Some("teacher"),
+        };
+        for (listener, text) in [
+            (Listener::default(), "Speak es to a student."),
+            (listener, "Say \"Ana B\".\nSpeak es-MX to a teacher."),
+        ] {
+            let mut expected = spoken();
+            expected["instructions"] = text.into();
+            assert_eq!(written(&persona, &listener), expected);
+        }
     }
 
     #[test]
-    fn a_missing_default_is_refused() {
-        let missing = PersonaName::parse("ghost").unwrap();
-        let refused = Personas::new([persona("default", true, None, None)], &missing);
-        assert_eq!(refused.unwrap_err(), PersonasError::NoDefault(missing));
+    fn a_session_that_is_the_same_for_everybody_is_written_once() {
+        let session = json!({ "type": "realtime", "instructions": "Speak { plainly } }}." });
+        let (persona, name) = (persona(&session, &[]), DisplayName::clean("Ana").unwrap());
+        let named = Listener {
+            name: Some(&name),
+            ..Listener::default()
+        };
+        let (first, second) = (
+            persona.session_for(&Listener::default()),
+            persona.session_for(&named),
+        );
+        assert!(Arc::ptr_eq(&first.0, &second.0));
+        assert_eq!(written(&persona, &named), session);
+    }
+
+    #[test]
+    fn a_persona_for_some_roles_admits_these_alone_and_nobody_without_one() {
+        let limited = persona(&spoken(), &["teacher", "head"]);
+        for (role, is_admitted) in [
+            (Some("teacher"), true),
+            (Some("head"), true),
+            (Some("Teacher"), false),
+            (Some("student"), false),
+            (None, false),
+        ] {
+            assert_eq!(limited.admits(role), is_admitted, "{role:?}");
+        }
+        let open = persona(&spoken(), &[]);
+        assert!(open.admits(None) && open.admits(Some("anything")));
+    }
+
+    #[test]
+    fn what_a_persona_sends_is_not_shown() {
+        let persona = persona(&spoken(), &[]);
+        let shown = format!(
+            "{persona:?} {:?}",
+            persona.session_for(&Listener::default())
+        );
+        assert!(
+            !shown.contains("canary") && !shown.contains("Speak"),
+            "{shown}"
+        );
     }
 
     #[test]

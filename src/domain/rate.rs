@@ -30,7 +30,7 @@ pub enum RateError {
 }
 
 /// Every admission in a window is remembered, so the number has a ceiling.
-const MAX_LIMIT: u32 = 1_000_000;
+const MAX_LIMIT: u32 = 10_000_000;
 const MAX_WINDOW: Duration = Duration::from_hours(24);
 
 impl Rate {

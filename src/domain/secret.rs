@@ -15,6 +15,8 @@ pub struct ClientSecret {
     pub expires_tick: Tick,
     /// What the provider said it is for.
     pub upstream_session: UpstreamSession,
+    /// The provider's name for our request, to ask its support about.
+    pub upstream_request: Option<Box<str>>,
 }
 
 /// The provider's summary of what a client secret will open. Never instructions or tools.
@@ -41,6 +43,7 @@ impl ClientSecret {
             expires_at,
             expires_tick,
             upstream_session,
+            upstream_request: None,
         }
     }
 

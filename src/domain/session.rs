@@ -1,79 +1,9 @@
 //! Owns what a session is: whom it belongs to, and the only moves it can make.
 
-use std::fmt;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::{ExposeSecret, SecretString};
-
-use super::{Caller, Network, Origin, PersonaName, random_bytes};
+use super::{Caller, Language, Network, Origin, Party, PersonaName};
 use crate::clock::Tick;
-
-/// Tells ours from the provider's, which begin `sess_`.
-const PREFIX: &str = "rts_";
-/// Random bytes in a session id: 256 bits.
-const ID_BYTES: usize = 32;
-/// Length of a session id as text: the prefix and 32 bytes in base64url.
-const ID_LENGTH: usize = PREFIX.len() + 43;
-
-/// The handle a caller refreshes with. Whoever holds it (and passes the binding checks) can mint: it hides itself.
-#[derive(Clone, Debug)]
-pub struct SessionId(SecretString);
-
-impl SessionId {
-    /// A new, unguessable one.
-    pub fn random() -> Self {
-        let mut text = String::with_capacity(ID_LENGTH);
-        text.push_str(PREFIX);
-        URL_SAFE_NO_PAD.encode_string(random_bytes::<ID_BYTES>(), &mut text);
-        Self(text.into())
-    }
-
-    /// Reads one as a caller sends it; `None` when it cannot be one of ours.
-    pub fn parse(text: &str) -> Option<Self> {
-        let body = text
-            .strip_prefix(PREFIX)
-            .filter(|_| text.len() == ID_LENGTH)?;
-        URL_SAFE_NO_PAD.decode(body).ok()?;
-        Some(Self(text.into()))
-    }
-
-    /// The handle itself. For the answer to the caller, and nothing else.
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
-
-/// A session's place in a store: a keyed hash of its id, so that a stolen store opens nothing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionKey([u8; 32]);
-
-impl fmt::Debug for SessionKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SessionKey(…)")
-    }
-}
-
-/// Turns session ids into session keys.
-#[derive(Debug)]
-pub struct SessionSeal(hmac::Key);
-
-impl SessionSeal {
-    /// A seal that only this process has: its sessions live as long as it does.
-    pub fn random() -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()))
-    }
-
-    /// The key under which the session of `id` is stored.
-    pub fn key(&self, id: &SessionId) -> SessionKey {
-        let tag = hmac::sign(&self.0, id.expose().as_bytes());
-        let mut key = [0; 32];
-        key.copy_from_slice(tag.as_ref());
-        SessionKey(key)
-    }
-}
 
 /// How firmly a session is tied to the address that opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +26,25 @@ pub struct RefreshRules {
     /// Longest life of one session.
     pub max_age: Duration,
     /// How firmly the address is bound.
-    pub binding: Binding,
+    pub binding: Bindings,
+}
+
+/// How firmly sessions are tied to addresses, by whom they belong to.
+#[derive(Clone, Copy, Debug)]
+pub struct Bindings {
+    /// Sessions of callers without identity: nothing but the address tells them from strangers.
+    pub anonymous: Binding,
+    /// Sessions of identities, whose phones change networks.
+    pub identified: Binding,
+}
+
+impl Bindings {
+    const fn of(self, owner: Party) -> Binding {
+        match owner {
+            Party::Network(_) => self.anonymous,
+            Party::Identity(_) => self.identified,
+        }
+    }
 }
 
 /// Our record of one caller's permission to mint again.
@@ -104,7 +52,11 @@ pub struct RefreshRules {
 pub struct Session {
     /// The persona it was opened with.
     pub persona: PersonaName,
-    /// The network that opened it, and under which it is counted.
+    /// The language its caller would like.
+    pub language: Option<Language>,
+    /// Whom it belongs to, and under whom it is counted.
+    pub owner: Party,
+    /// The network that opened it.
     pub network: Network,
     /// The origin that opened it.
     pub origin: Option<Origin>,
@@ -150,6 +102,8 @@ impl Session {
     pub fn open(caller: &Caller, persona: PersonaName, now: Tick) -> Self {
         Self {
             persona,
+            language: None,
+            owner: caller.party(),
             network: caller.network(),
             origin: caller.origin.clone(),
             opened: now,
@@ -172,10 +126,7 @@ impl Session {
         now: Tick,
         rules: &RefreshRules,
     ) -> Result<Opening, Refusal> {
-        let address_changed = rules.binding != Binding::Off && caller.network() != self.network;
-        if caller.origin != self.origin || (address_changed && rules.binding == Binding::Strict) {
-            return Err(Refusal::Foreign);
-        }
+        let address_changed = self.admit(caller, rules.binding.of(self.owner))?;
         if self.has_ended(now, rules.max_age) {
             return Err(Refusal::Ended);
         }
@@ -196,26 +147,76 @@ impl Session {
             address_changed,
         })
     }
+
+    /// Whether it is `caller`'s; true when only its network is another one.
+    fn admit(&self, caller: &Caller, binding: Binding) -> Result<bool, Refusal> {
+        match (self.owner, caller.party()) {
+            // Somebody has signed in since it was opened: an honest page, which is to open another one.
+            (Party::Network(_), Party::Identity(_)) => return Err(Refusal::Ended),
+            (Party::Identity(ours), theirs) if theirs != Party::Identity(ours) => {
+                return Err(Refusal::Foreign);
+            }
+            _ => {}
+        }
+        let address_changed = binding != Binding::Off && caller.network() != self.network;
+        let is_foreign = address_changed && binding == Binding::Strict;
+        if caller.origin != self.origin || is_foreign {
+            return Err(Refusal::Foreign);
+        }
+        Ok(address_changed)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::RequestId;
+    use std::sync::Arc;
+
+    use crate::domain::{Account, Identity, RequestId};
 
     const RULES: RefreshRules = RefreshRules {
         min_interval: Duration::from_secs(10),
         max_refreshes: 2,
         max_age: Duration::from_hours(1),
-        binding: Binding::Strict,
+        binding: Bindings {
+            anonymous: Binding::Strict,
+            identified: Binding::Soft,
+        },
     };
 
     fn caller(address: &str, origin: Option<&str>) -> Caller {
         Caller {
             address: address.parse().unwrap(),
             origin: origin.map(|text| Origin::parse(text).unwrap()),
+            identity: None,
             user_agent: None,
             request_id: RequestId::random(),
+        }
+    }
+
+    /// The rules, with this binding for callers without identity.
+    fn bound(anonymous: Binding) -> RefreshRules {
+        let binding = Bindings {
+            anonymous,
+            ..RULES.binding
+        };
+        RefreshRules { binding, ..RULES }
+    }
+
+    fn signed_in(caller: Caller, subject: &str) -> Caller {
+        let account = Account {
+            issuer: "https://id.example.com/".into(),
+            subject: subject.into(),
+        };
+        let identity = Identity {
+            key: account.key(),
+            account,
+            role: None,
+            name: None,
+        };
+        Caller {
+            identity: Some(Arc::new(identity)),
+            ..caller
         }
     }
 
@@ -290,61 +291,33 @@ mod tests {
         let (session, _) = opened();
         let moved = caller("198.51.100.1", Some("https://app.example.com"));
         let soft = session
-            .refresh(
-                &moved,
-                at(110),
-                &RefreshRules {
-                    binding: Binding::Soft,
-                    ..RULES
-                },
-            )
+            .refresh(&moved, at(110), &bound(Binding::Soft))
             .unwrap();
         assert!(soft.address_changed);
         let off = session
-            .refresh(
-                &moved,
-                at(110),
-                &RefreshRules {
-                    binding: Binding::Off,
-                    ..RULES
-                },
-            )
+            .refresh(&moved, at(110), &bound(Binding::Off))
             .unwrap();
         assert!(!off.address_changed);
     }
 
     #[test]
-    fn session_ids_are_unguessable_and_hide_themselves() {
-        let id = SessionId::random();
-        assert!(SessionId::parse(id.expose()).is_some());
-        assert!(!id.expose().starts_with("sess_"));
-        assert!(!format!("{id:?}").contains(id.expose()));
-        let ids: std::collections::HashSet<_> = (0..100_000)
-            .map(|_| SessionId::random().expose().to_owned())
-            .collect();
-        assert_eq!(ids.len(), 100_000);
-    }
-
-    #[test]
-    fn what_cannot_be_a_session_id_is_not_looked_up() {
-        let real = SessionId::random();
-        for wrong in [
-            "",
-            "rts_",
-            "sess_abc",
-            &real.expose()[1..],
-            &format!("{}A", real.expose()),
-            &"é".repeat(47),
-        ] {
-            assert!(SessionId::parse(wrong).is_none(), "{wrong:?}");
+    fn the_session_of_an_identity_follows_it_to_another_network_and_nobody_else() {
+        let page = Some("https://app.example.com");
+        let (home, phone) = (caller("203.0.113.7", page), caller("198.51.100.1", page));
+        let ana = signed_in(home.clone(), "ana");
+        let session = Session::open(&ana, PersonaName::parse("default").unwrap(), at(100));
+        let moved = session.refresh(&signed_in(phone, "ana"), at(110), &RULES);
+        assert!(moved.unwrap().address_changed);
+        for stranger in [signed_in(home.clone(), "ben"), home] {
+            let refused = session.refresh(&stranger, at(110), &RULES);
+            assert_eq!(refused, Err(Refusal::Foreign));
         }
     }
 
     #[test]
-    fn a_key_says_nothing_without_the_seal() {
-        let (seal, id) = (SessionSeal::random(), SessionId::random());
-        assert_eq!(seal.key(&id), seal.key(&id));
-        assert_ne!(seal.key(&id), SessionSeal::random().key(&id));
-        assert_eq!(format!("{:?}", seal.key(&id)), "SessionKey(…)");
+    fn who_signs_in_leaves_the_session_from_before_behind_without_being_a_stranger() {
+        let (session, caller) = opened();
+        let refused = session.refresh(&signed_in(caller, "ana"), at(110), &RULES);
+        assert_eq!(refused, Err(Refusal::Ended));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -103,6 +104,23 @@ impl MemoryLimits {
         self.guard.blocks(self.clock.tick())
     }
 
+    /// Counts what `claim` was admitted for `ago`, before these limits were made. Only before the first decision, and the
+    /// oldest first. What the policy would not have admitted then is not counted twice.
+    pub fn remember(&self, claim: Claim, ago: Duration) -> Result<(), LimitError> {
+        let (claim, policy, table) = self.find(claim).map_err(LimitError::new)?;
+        let (hash, now) = (self.hasher.hash_one(claim.key), self.clock.tick());
+        let ask = Ask {
+            hash,
+            rate: policy.rate,
+            now: Tick::from_duration(now.since(Tick::default()).saturating_sub(ago)),
+        };
+        let mut shard = table.hold(hash);
+        if let (seat, Verdict::Free { .. }) = shard.check(ask) {
+            shard.take(ask, seat);
+        }
+        Ok(())
+    }
+
     fn decide_now(&self, address: IpAddr, claims: &[Claim]) -> Result<Decision, ClaimFault> {
         if let Some(wait) = self.guard.blocked(address, &*self.clock) {
             return Ok(Decision::Blocked { wait });
@@ -195,7 +213,9 @@ fn check(held: &mut HeldClaims<'_>, now: Tick) -> Result<Option<Standing>, Stand
             Verdict::Free {
                 remaining,
                 resets_in,
-            } if tightest.is_none_or(|tightest| remaining < tightest.remaining) => {
+            } if !held.policy.is_shared
+                && tightest.is_none_or(|tightest| remaining < tightest.remaining) =>
+            {
                 tightest = Some(standing(remaining, resets_in));
             }
             Verdict::Full { wait } if refusal.is_none_or(|refusal| wait > refusal.resets_in) => {

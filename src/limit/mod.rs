@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Tick;
-use crate::domain::{Network, Rate};
+use crate::domain::{IdentityKey, Network, Rate};
 
 pub use memory::MemoryLimits;
 
@@ -30,6 +30,8 @@ pub struct Policy {
     pub rate: Rate,
     /// Keys remembered exactly; beyond them strangers are estimated, never too low.
     pub capacity: usize,
+    /// True when everybody counts under the same key: how that stands is not told to those who are let through.
+    pub is_shared: bool,
 }
 
 /// A policy's place in the list that a store was made with.
@@ -48,10 +50,19 @@ impl PolicyId {
 pub struct Key(u64, u64);
 
 impl Key {
+    /// The key that everybody counts under.
+    pub const EVERYBODY: Self = Self(0, 0);
+
     /// The key made of these bits.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub const fn from_bits(bits: u128) -> Self {
         Self((bits >> 64) as u64, bits as u64)
+    }
+}
+
+impl From<IdentityKey> for Key {
+    fn from(identity: IdentityKey) -> Self {
+        Self::from_bits(identity.to_bits())
     }
 }
 
@@ -62,7 +73,7 @@ impl From<Network> for Key {
 }
 
 /// Most claims one request may make.
-pub const MOST_CLAIMS: usize = 4;
+pub const MOST_CLAIMS: usize = 5;
 
 /// One key under one policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +103,7 @@ pub struct Standing {
 pub enum Decision {
     /// It was counted under every claim.
     Admitted {
-        /// The claim with the fewest places left; `None` when there were no claims.
+        /// The claim with the fewest places left, of those that are the caller's own; `None` when there were none.
         tightest: Option<Standing>,
         /// Gives exactly these places back.
         receipt: Receipt,
@@ -118,6 +129,17 @@ pub struct Receipt {
     places: [Option<Place>; MOST_CLAIMS],
 }
 
+impl Receipt {
+    /// The part of it under the policies that `chosen` says yes to. The other places stay taken.
+    #[must_use]
+    pub fn only(mut self, chosen: impl Fn(PolicyId) -> bool) -> Self {
+        for place in &mut self.places {
+            place.take_if(|place| !chosen(place.claim.policy));
+        }
+        self
+    }
+}
+
 /// One place taken: exact, or in an estimate.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -134,6 +156,8 @@ pub enum Offence {
     ForeignSession,
     /// Sent what is not a request.
     Malformed,
+    /// Showed a credential that only forgers show.
+    ForgedCredential,
     /// Called from an origin that may not. Not for what a foreign page made an innocent browser send.
     WrongOrigin,
 }
@@ -145,6 +169,7 @@ impl Offence {
             Self::RateLimited => "rate_limited",
             Self::ForeignSession => "foreign_session",
             Self::Malformed => "malformed",
+            Self::ForgedCredential => "forged_credential",
             Self::WrongOrigin => "wrong_origin",
         }
     }
@@ -157,6 +182,8 @@ pub struct Weights {
     pub rate_limited: f64,
     /// Of [`Offence::ForeignSession`].
     pub foreign_session: f64,
+    /// Of [`Offence::ForgedCredential`].
+    pub forged_credential: f64,
     /// Of [`Offence::Malformed`].
     pub malformed: f64,
     /// Of [`Offence::WrongOrigin`].
@@ -169,6 +196,7 @@ impl Weights {
         match offence {
             Offence::RateLimited => self.rate_limited,
             Offence::ForeignSession => self.foreign_session,
+            Offence::ForgedCredential => self.forged_credential,
             Offence::Malformed => self.malformed,
             Offence::WrongOrigin => self.wrong_origin,
         }

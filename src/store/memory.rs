@@ -9,13 +9,13 @@ use dashmap::DashMap;
 
 use super::{SessionStore, StoreError, Stored};
 use crate::clock::{Clock, Tick};
-use crate::domain::{Network, Session, SessionKey};
+use crate::domain::{Party, Session, SessionKey};
 
 /// How many sessions there may be, and how old they get.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Most sessions of one network.
-    pub per_network: usize,
+    /// Most sessions of one identity, or of one network without.
+    pub per_party: usize,
     /// Most sessions of all.
     pub total: usize,
     /// Age at which a session has ended and is forgotten.
@@ -34,8 +34,8 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Order {
     by_idleness: BTreeSet<(Tick, SessionKey)>,
-    /// In order. A plain list: a network has few, and most have one.
-    by_network: HashMap<Network, Vec<(Tick, SessionKey)>>,
+    /// In order. A plain list: a party has few, and most have one.
+    by_party: HashMap<Party, Vec<(Tick, SessionKey)>>,
 }
 
 impl Order {
@@ -43,8 +43,8 @@ impl Order {
         let place = (session.minted, key);
         self.by_idleness.insert(place);
         let theirs = self
-            .by_network
-            .entry(session.network)
+            .by_party
+            .entry(session.owner)
             .or_insert_with(|| Vec::with_capacity(1));
         theirs.insert(theirs.partition_point(|other| *other < place), place);
     }
@@ -52,20 +52,20 @@ impl Order {
     fn remove(&mut self, key: SessionKey, session: &Session) {
         let place = (session.minted, key);
         self.by_idleness.remove(&place);
-        if let Some(theirs) = self.by_network.get_mut(&session.network) {
+        if let Some(theirs) = self.by_party.get_mut(&session.owner) {
             theirs.retain(|other| *other != place);
             if theirs.is_empty() {
-                self.by_network.remove(&session.network);
+                self.by_party.remove(&session.owner);
             }
         }
     }
 
-    /// The session that must give way before `network` may open another one.
-    fn in_the_way(&self, network: Network, bounds: &Bounds) -> Option<SessionKey> {
+    /// The session that must give way before `party` may open another one.
+    fn in_the_way(&self, party: Party, bounds: &Bounds) -> Option<SessionKey> {
         let theirs = self
-            .by_network
-            .get(&network)
-            .filter(|theirs| theirs.len() >= bounds.per_network);
+            .by_party
+            .get(&party)
+            .filter(|theirs| theirs.len() >= bounds.per_party);
         let crowded = || (self.by_idleness.len() >= bounds.total).then(|| self.by_idleness.first());
         let place = theirs.map_or_else(|| crowded().flatten(), |theirs| theirs.first());
         place.map(|(_, key)| *key)
@@ -99,7 +99,7 @@ impl MemoryStore {
 impl SessionStore for MemoryStore {
     async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError> {
         let mut order = self.order();
-        while let Some(oldest) = order.in_the_way(session.network, &self.bounds) {
+        while let Some(oldest) = order.in_the_way(session.owner, &self.bounds) {
             self.forget(&mut order, oldest);
         }
         order.insert(key, &session);
@@ -138,6 +138,15 @@ impl SessionStore for MemoryStore {
             revision: revision + 1,
         };
         Ok(true)
+    }
+
+    async fn end(&self, party: Party) -> Result<usize, StoreError> {
+        let mut order = self.order();
+        let theirs = order.by_party.get(&party).cloned().unwrap_or_default();
+        for (_, key) in &theirs {
+            self.forget(&mut order, *key);
+        }
+        Ok(theirs.len())
     }
 
     async fn live(&self) -> Result<usize, StoreError> {

@@ -4,7 +4,7 @@ pub mod memory;
 
 use async_trait::async_trait;
 
-use crate::domain::{Session, SessionKey};
+use crate::domain::{Party, Session, SessionKey};
 
 /// A session as it was read, with the revision to write it back over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct StoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 /// Where sessions rest.
 ///
 /// * Not found is `None`, not an error; whether a session has ended is the session's own word, not the store's.
-/// * The number of sessions is bounded, per network and in total: the one that minted longest ago gives way.
+/// * The number of sessions is bounded, per party and in total: the one that minted longest ago gives way.
 /// * Every method is safe to cancel: it has happened or it has not.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
@@ -40,6 +40,9 @@ pub trait SessionStore: Send + Sync {
         session: Session,
         revision: u64,
     ) -> Result<bool, StoreError>;
+
+    /// Ends all sessions of `party`; how many there were.
+    async fn end(&self, party: Party) -> Result<usize, StoreError>;
 
     /// How many sessions there are.
     async fn live(&self) -> Result<usize, StoreError>;

@@ -11,17 +11,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
-use crate::domain::{ClientSecret, Network, Persona};
+use crate::domain::{ClientSecret, Party, Persona, SessionText};
 
 /// What is to be minted.
 #[derive(Clone, Debug)]
 pub struct MintOrder {
-    /// The persona whose settings go along.
+    /// The persona it is for.
     pub persona: Arc<Persona>,
+    /// The session object that goes along: the persona's, as it speaks to this listener.
+    pub session: SessionText,
     /// How long the secret may open upstream sessions.
     pub lifetime: Duration,
     /// On whose behalf: the provider learns only a keyed hash of it.
-    pub behalf: Network,
+    pub behalf: Party,
 }
 
 /// What a free look at the upstream showed.
@@ -96,6 +98,22 @@ impl UpstreamError {
     /// True when certainly nobody holds a secret, so that what was taken for it can be given back.
     pub const fn is_definite(&self) -> bool {
         !matches!(self, Self::TimedOut | Self::Invalid(_))
+    }
+
+    /// As records call it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Broken { .. } => "broken",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::QuotaExhausted => "quota_exhausted",
+            Self::KeyRejected { .. } => "key_rejected",
+            Self::Refused { .. } => "refused",
+            Self::Invalid(_) => "invalid",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Resting { .. } => "resting",
+        }
     }
 
     /// How long to wait before it is worth trying again.

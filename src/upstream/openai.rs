@@ -1,7 +1,5 @@
 //! Owns the conversation with OpenAI: one attempt at a time, with the API key that nobody else uses.
 
-use std::fs;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +11,14 @@ use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
 use reqwest::{Response, StatusCode};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::wire::{self, Timing};
 use super::{MintOrder, Minter, Probe, UpstreamError};
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::Upstream;
-use crate::domain::ClientSecret;
+use crate::domain::{ClientSecret, Party};
+use crate::tls::{self, TlsError};
 
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -50,15 +47,9 @@ pub enum SetupError {
     /// `upstream.organization` or `upstream.project` cannot be sent.
     #[error("{0} holds characters that no header can carry")]
     Header(&'static str),
-    /// The file of `upstream.ca_file` cannot be used.
-    #[error("upstream.ca_file {path} cannot be used: it must hold PEM certificates")]
-    Roots {
-        /// Its path.
-        path: String,
-        /// Why.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    /// TLS cannot be set up.
+    #[error("TLS towards the upstream cannot be set up (see upstream.ca_file)")]
+    Tls(#[from] TlsError),
     /// The base URL cannot be extended.
     #[error("upstream.base_url cannot be used")]
     Url,
@@ -72,7 +63,7 @@ impl OpenAi {
     pub fn new(settings: &Upstream, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
         let api_key = settings.api_key.as_ref().ok_or(SetupError::Key)?;
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(settings)?)
+            .tls_backend_preconfigured(tls::client_config(settings.ca_file.as_deref())?)
             .default_headers(default_headers(settings, api_key)?)
             .user_agent(concat!("realtime-token-broker/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(settings.connect_timeout)
@@ -95,7 +86,10 @@ impl OpenAi {
     }
 
     fn safety_identifier(&self, order: &MintOrder) -> String {
-        let tag = hmac::sign(&self.pseudonyms, order.behalf.to_string().as_bytes());
+        let tag = match &order.behalf {
+            Party::Network(network) => hmac::sign(&self.pseudonyms, network.to_string().as_bytes()),
+            Party::Identity(key) => hmac::sign(&self.pseudonyms, key.as_bytes()),
+        };
         URL_SAFE_NO_PAD.encode(tag.as_ref())
     }
 
@@ -123,7 +117,10 @@ impl Minter for OpenAi {
             sent,
             answered: self.time_of(&response),
         };
-        wire::read_secret(&read_capped(response).await?, order, timing)
+        let upstream_request = request_name(response.headers());
+        let mut secret = wire::read_secret(&read_capped(response).await?, order, timing)?;
+        secret.upstream_request = upstream_request;
+        Ok(secret)
     }
 
     async fn probe(&self) -> Result<Probe, UpstreamError> {
@@ -180,32 +177,6 @@ fn default_headers(settings: &Upstream, api_key: &SecretString) -> Result<Header
     Ok(headers)
 }
 
-/// TLS with the roots compiled in (a container from scratch has none of its own), and the operator's on top.
-fn tls(settings: &Upstream) -> Result<rustls::ClientConfig, SetupError> {
-    let mut roots: rustls::RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    if let Some(path) = &settings.ca_file {
-        let unusable = |source| SetupError::Roots {
-            path: path.display().to_string(),
-            source,
-        };
-        let pem = fs::read(path).map_err(|error| unusable(error.into()))?;
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let certificates = certificates.map_err(|error| unusable(error.into()))?;
-        if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(unusable(io::Error::from(io::ErrorKind::InvalidData).into()));
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| SetupError::Client(error.into()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // reqwest leaves a ready configuration as it is; without this, HTTP/2 would silently never be spoken.
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
 fn transport(error: reqwest::Error) -> UpstreamError {
     if error.is_timeout() && !error.is_connect() {
         return UpstreamError::TimedOut;
@@ -247,6 +218,14 @@ async fn refusal(response: Response) -> UpstreamError {
             code: complaint.code,
         },
     }
+}
+
+/// The provider's name for a request of ours, if it is one that can be written down.
+fn request_name(headers: &HeaderMap) -> Option<Box<str>> {
+    let name = headers.get("x-request-id")?.to_str().ok()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let fits = (1..=128).contains(&name.len()) && name.bytes().all(is_plain);
+    fits.then(|| name.into())
 }
 
 /// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3).

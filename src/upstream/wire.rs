@@ -86,7 +86,7 @@ pub(super) fn mint_body(order: &MintOrder) -> Result<Vec<u8>, UpstreamError> {
     };
     serde_json::to_vec(&MintBody {
         expires_after,
-        session: &order.persona.session,
+        session: order.session.as_json(),
     })
     .map_err(|_| UpstreamError::Invalid("our own request could not be written"))
 }

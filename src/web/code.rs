@@ -10,9 +10,11 @@ use utoipa::ToSchema;
 pub enum Code {
     /// The request cannot be understood; `param` names the field.
     BadRequest,
+    /// There is no credential, or it is not good; see `WWW-Authenticate`.
+    Unauthorized,
     /// Pages of this origin may not call.
     OriginNotAllowed,
-    /// Pages may not send this method or header.
+    /// The persona is for other roles (`param` says so), or pages may not send this method or header.
     Forbidden,
     /// There is nothing here.
     NotFound,
@@ -28,8 +30,10 @@ pub enum Code {
     Misdirected,
     /// No persona has that name.
     UnknownPersona,
-    /// Too many requests from this address; see `Retry-After`.
+    /// Too many requests; `limit` says which limit, `Retry-After` how long to wait.
     RateLimited,
+    /// A quota or the budget of everybody is used up; `limit` says which, `Retry-After` when there is a new one.
+    QuotaExceeded,
     /// This address is blocked for a while; see `Retry-After`.
     Blocked,
     /// The session was refreshed too recently; see `Retry-After`.
@@ -44,6 +48,10 @@ pub enum Code {
     UpstreamUnavailable,
     /// There is more to do than can be done right now; see `Retry-After`.
     Overloaded,
+    /// Use cannot be recorded right now, so nothing is minted; see `Retry-After`.
+    LedgerUnavailable,
+    /// Credentials cannot be verified right now; see `Retry-After`.
+    AuthUnavailable,
     /// The service is about to stop; see `Retry-After`.
     ShuttingDown,
     /// The upstream took too long.
@@ -76,6 +84,11 @@ impl Code {
                 StatusCode::BAD_REQUEST,
                 "The request could not be understood. Check the field named in param, or send an empty body.",
             ),
+            Self::Unauthorized => row(
+                "unauthorized",
+                StatusCode::UNAUTHORIZED,
+                "Sign in, and send the credential as Authorization: Bearer. If you did, it has expired or is not for this service.",
+            ),
             Self::OriginNotAllowed => row(
                 "origin_not_allowed",
                 StatusCode::FORBIDDEN,
@@ -84,7 +97,7 @@ impl Code {
             Self::Forbidden => row(
                 "forbidden",
                 StatusCode::FORBIDDEN,
-                "Pages may send GET and POST with Authorization, Content-Type, X-Request-Id and X-OpenAI-Agents-SDK only.",
+                "The persona is for other roles than this caller's, if param names it. Otherwise: pages may send GET and POST with Authorization, Content-Type, X-Request-Id and X-OpenAI-Agents-SDK only.",
             ),
             Self::NotFound => row(
                 "not_found",
@@ -124,7 +137,12 @@ impl Code {
             Self::RateLimited => row(
                 "rate_limited",
                 StatusCode::TOO_MANY_REQUESTS,
-                "Too many requests from this address. Wait for as long as Retry-After says.",
+                "Too many requests: limit says under which limit. Wait for as long as Retry-After says.",
+            ),
+            Self::QuotaExceeded => row(
+                "quota_exceeded",
+                StatusCode::TOO_MANY_REQUESTS,
+                "The allowance is used up: limit says which. There is a new one after as long as Retry-After says.",
             ),
             Self::Blocked => row(
                 "blocked",
@@ -161,6 +179,16 @@ impl Code {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "There is too much to do right now. Wait for as long as Retry-After says.",
             ),
+            Self::LedgerUnavailable => row(
+                "ledger_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Use cannot be recorded right now, so nothing was minted. Wait for as long as Retry-After says.",
+            ),
+            Self::AuthUnavailable => row(
+                "auth_unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Credentials cannot be verified right now. Wait for as long as Retry-After says.",
+            ),
             Self::ShuttingDown => row(
                 "shutting_down",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -192,6 +220,7 @@ impl Code {
     /// The kind of failure, in the provider's words.
     pub(super) fn kind(self) -> &'static str {
         match self.status() {
+            StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             status if status.is_client_error() => "invalid_request_error",
@@ -222,6 +251,10 @@ mod tests {
     fn a_code_is_written_alike_in_answers_and_in_logs() {
         for code in [
             Code::BadRequest,
+            Code::Unauthorized,
+            Code::QuotaExceeded,
+            Code::LedgerUnavailable,
+            Code::AuthUnavailable,
             Code::OriginNotAllowed,
             Code::Forbidden,
             Code::NotFound,

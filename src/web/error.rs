@@ -29,12 +29,25 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// What the address did wrong, if anything.
     pub offence: Option<Offence>,
-    /// True when nothing was used up, so that the address gets its place back.
-    pub gives_back: bool,
+    /// The limit that has no place, or the quota that is used up.
+    pub limit: Option<&'static str>,
+    /// What the request has used up all the same.
+    pub used: Used,
     /// How long the upstream took, if it was asked.
     pub upstream_took: Option<Duration>,
     /// Why, for the log.
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// What a request that failed has used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Used {
+    /// Nothing: it failed through no fault of its caller's.
+    Nothing,
+    /// A place of its address, for asking; nothing was minted.
+    Attempt,
+    /// All that a mint takes: there may have been one.
+    Mint,
 }
 
 impl From<Code> for ApiError {
@@ -44,7 +57,8 @@ impl From<Code> for ApiError {
             param: None,
             retry_after: None,
             offence: None,
-            gives_back: false,
+            limit: None,
+            used: Used::Attempt,
             upstream_took: None,
             cause: None,
         }
@@ -70,6 +84,24 @@ impl ApiError {
         }
     }
 
+    /// The same, through no fault of the caller's.
+    #[must_use]
+    pub fn using_nothing(self) -> Self {
+        Self {
+            used: Used::Nothing,
+            ..self
+        }
+    }
+
+    /// The same, under the limit called so.
+    #[must_use]
+    pub fn under(self, limit: &'static str) -> Self {
+        Self {
+            limit: Some(limit),
+            ..self
+        }
+    }
+
     /// Whole seconds for `Retry-After`: rounded up, so that they suffice.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         self.retry_after.map(|wait| seconds_up(wait).max(1))
@@ -82,6 +114,7 @@ impl ApiError {
             code: self.code,
             message: self.code.message(),
             param: self.param.as_deref(),
+            limit: self.limit,
             retry_after: self.retry_after_seconds(),
             request_id: request_id.as_str(),
         };
@@ -104,6 +137,8 @@ impl IntoResponse for ApiError {
 
 /// How long to wait when nobody says.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
+/// How long to wait for a ledger that cannot be written.
+const LEDGER_WAIT: Duration = Duration::from_secs(2);
 /// How long to wait for an upstream that failed without saying for how long.
 const UPSTREAM_WAIT: Duration = Duration::from_secs(2);
 
@@ -115,18 +150,38 @@ impl From<BrokerError> for ApiError {
                 param: Some("persona".to_owned()),
                 ..Code::UnknownPersona.into()
             },
+            BrokerError::PersonaNotAllowed => Self {
+                param: Some("persona".to_owned()),
+                ..Code::Forbidden.into()
+            },
             BrokerError::UnknownSession { foreign } => Self {
                 offence: foreign.then_some(Offence::ForeignSession),
                 ..Code::UnknownSession.into()
             },
             BrokerError::TooSoon { wait } => plain(Code::RefreshTooSoon).after(*wait),
             BrokerError::Exhausted => plain(Code::RefreshLimitReached).after(SHORT_WAIT),
-            BrokerError::ShuttingDown => plain(Code::ShuttingDown).after(SHORT_WAIT),
+            BrokerError::ShuttingDown => {
+                plain(Code::ShuttingDown).after(SHORT_WAIT).using_nothing()
+            }
+            BrokerError::QuotaExceeded { wait } => plain(Code::QuotaExceeded)
+                .after(*wait)
+                .under("sessions_per_month")
+                .using_nothing(),
+            BrokerError::NotRecorded(_) | BrokerError::NotRead(_) => plain(Code::LedgerUnavailable)
+                .after(LEDGER_WAIT)
+                .using_nothing(),
+            BrokerError::NotSettled(_) => Self {
+                used: Used::Mint,
+                ..plain(Code::LedgerUnavailable).after(LEDGER_WAIT)
+            },
             BrokerError::Upstream { error, took } => Self {
                 upstream_took: Some(*took),
                 ..upstream(error)
             },
-            BrokerError::Store(_) | BrokerError::Lost => plain(Code::Internal),
+            BrokerError::Store(_) | BrokerError::Lost => Self {
+                used: Used::Mint,
+                ..Code::Internal.into()
+            },
         };
         failure.cause = Some(Arc::new(error));
         failure
@@ -147,10 +202,15 @@ fn upstream(error: &UpstreamError) -> ApiError {
     };
     let waits = code.status() == StatusCode::SERVICE_UNAVAILABLE;
     let retry_after = waits.then(|| error.retry_after().unwrap_or(UPSTREAM_WAIT));
+    let used = match error {
+        // What is refused for what it is will be refused again: the window must hold who keeps asking.
+        UpstreamError::Refused { .. } => Used::Attempt,
+        error if error.is_definite() => Used::Nothing,
+        _ => Used::Mint,
+    };
     ApiError {
         retry_after,
-        // What is refused for what it is will be refused again: the window must hold who keeps asking.
-        gives_back: error.is_definite() && !matches!(error, UpstreamError::Refused { .. }),
+        used,
         ..code.into()
     }
 }
@@ -177,6 +237,9 @@ pub struct FailureBody<'a> {
     /// The field at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub param: Option<&'a str>,
+    /// The limit or quota that has no place left, by the name of its setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<&'a str>,
     /// Seconds to wait; the same as in `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,

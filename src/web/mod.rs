@@ -6,6 +6,7 @@ pub mod extract;
 pub mod layers;
 pub mod listener;
 pub mod openapi;
+pub mod ops;
 pub mod routes;
 pub mod state;
 mod unread;
@@ -20,7 +21,7 @@ use utoipa_axum::routes;
 use crate::limit::PolicyId;
 use layers::Onion;
 use layers::paid::Guards;
-use layers::rate_limit::Pair;
+use layers::rate_limit::Windows;
 use routes::{compat, health, refresh, token};
 use state::AppState;
 
@@ -31,22 +32,31 @@ const USUAL_HEADERS: usize = 20;
 #[derive(Clone, Copy, Debug)]
 pub struct Policies {
     /// For requests that open a session.
-    pub token: Pair,
+    pub token: Windows,
     /// For requests that refresh one.
-    pub refresh: Pair,
+    pub refresh: Windows,
 }
 
 impl Policies {
-    /// The policies, by their place in the list that the limits were made with: token, its wide network, refresh, its
-    /// wide network.
+    /// The window of identities, by its place in the list that the limits were made with.
+    pub const IDENTITY: PolicyId = PolicyId::at(4);
+    /// The windows of everybody together.
+    pub const BUDGET: [PolicyId; 2] = [PolicyId::at(5), PolicyId::at(6)];
+
+    /// The policies, by their place in that list: token, its wide network, refresh, its wide network, identity, and the
+    /// mints of everybody in a minute and in a day.
     pub const IN_ORDER: Self = Self {
-        token: Pair {
+        token: Windows {
             narrow: PolicyId::at(0),
             wide: PolicyId::at(1),
+            identity: Some(Self::IDENTITY),
+            budget: Some(Self::BUDGET),
         },
-        refresh: Pair {
+        refresh: Windows {
             narrow: PolicyId::at(2),
             wide: PolicyId::at(3),
+            identity: None,
+            budget: Some(Self::BUDGET),
         },
     };
 }
@@ -100,8 +110,8 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
 /// are free.
 fn guarded(
     route: UtoipaMethodRouter<AppState>,
-    pair: Pair,
+    windows: Windows,
     state: &AppState,
 ) -> UtoipaMethodRouter<AppState> {
-    route.map(|methods| methods.route_layer(Guards::new(state.clone(), pair)))
+    route.map(|methods| methods.route_layer(Guards::new(state.clone(), windows)))
 }

@@ -47,11 +47,21 @@ impl IntoResponses for Refusals {
                 400,
                 "The request cannot be understood; `param` names the field.",
             ),
-            (403, "Pages of this origin may not call."),
+            (
+                401,
+                "There is no credential, or it is not good; see `WWW-Authenticate`.",
+            ),
+            (
+                403,
+                "Pages of this origin may not call, or the persona is not for the caller's role.",
+            ),
             (413, "The body is larger than 16 KiB."),
             (415, "The body is not JSON, or is compressed."),
             (421, "This server does not answer for that host."),
-            (429, "Too many requests, or blocked; see `Retry-After`."),
+            (
+                429,
+                "Too many requests, blocked, or an allowance used up; see `Retry-After`.",
+            ),
             (500, "Our fault."),
             (502, "The upstream refused, or answered nonsense."),
             (503, "Not right now; see `Retry-After`."),

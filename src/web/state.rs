@@ -6,9 +6,10 @@ use std::time::Duration;
 use axum::extract::FromRef;
 
 use crate::audit::Audit;
+use crate::auth::Authenticator;
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{HealthDetails, Server};
+use crate::config::{AuthMode, HealthDetails, Server};
 use crate::domain::Origins;
 use crate::limit::LimitStore;
 use crate::vitals::Vitals;
@@ -20,6 +21,8 @@ pub struct AppState {
     pub broker: Broker,
     /// Counts requests and offences by address.
     pub limits: Arc<dyn LimitStore>,
+    /// Says whom credentials stand for.
+    pub auth: Arc<Authenticator>,
     /// Writes down what happened.
     pub audit: Arc<Audit>,
     /// How the service presents itself.
@@ -32,6 +35,8 @@ pub struct Face {
     pub server: Server,
     /// Which origins may call.
     pub origins: Origins,
+    /// Whether callers must show a credential.
+    pub auth_mode: AuthMode,
     /// How much `/health` tells to whom.
     pub health_details: HealthDetails,
     /// When an answer is given up that forgot its own deadline.

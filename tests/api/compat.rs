@@ -29,7 +29,7 @@ async fn an_sdk_that_sends_its_own_settings_gets_the_operators_persona() {
             .status,
         200
     );
-    let sent = app.minter.orders()[0].persona.session.to_string();
+    let sent = app.minter.orders()[0].session.as_json().to_string();
     assert!(
         sent.contains("gpt-realtime-2.1") && !sent.contains("mine"),
         "{sent}"

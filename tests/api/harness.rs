@@ -11,10 +11,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use token_broker::app::App;
+use token_broker::app::{App, World};
 use token_broker::clock::{Clock, ManualClock, Timestamp};
-use token_broker::config::{Config, Mode};
+use token_broker::config::{Config, Mode, SettingsFile, Sources};
 use token_broker::domain::{ClientSecret, UpstreamSession};
+use token_broker::ledger::{Ledger, MemoryLedger};
 use token_broker::upstream::{MintOrder, Minter, Probe, UpstreamError};
 use token_broker::web::layers::Onion;
 use token_broker::web::layers::arrival::Peer;
@@ -29,6 +30,7 @@ pub struct TestApp {
     pub app: App,
     pub clock: Arc<ManualClock>,
     pub minter: Arc<ScriptedMinter>,
+    pub ledger: Arc<dyn Ledger>,
     pub onion: Onion,
     events: Arc<Mutex<Vec<Value>>>,
 }
@@ -40,14 +42,39 @@ impl TestApp {
 
     /// With these settings over those that every test has.
     pub fn with(settings: &[(&str, &str)]) -> Self {
+        Self::of("", settings)
+    }
+
+    /// With this settings file, and these settings over it.
+    pub fn of(file: &str, settings: &[(&str, &str)]) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let ledger = MemoryLedger::new(100_000);
+        Self::over(Arc::new(ledger), clock, (file, settings))
+    }
+
+    /// Over a ledger that may have seen other brokers before, at the time that `clock` says.
+    pub fn over(
+        ledger: Arc<dyn Ledger>,
+        clock: Arc<ManualClock>,
+        (file, settings): (&str, &[(&str, &str)]),
+    ) -> Self {
         let usual = [
             ("upstream.api_key", "sk-test"),
             ("cors.allowed_origins", PAGE),
             ("personas.file", PERSONAS),
+            ("ledger.url", "memory"),
         ];
-        let all: Vec<_> = usual.iter().chain(settings).copied().collect();
-        let config = Config::from_pairs(Mode::Serve, &all).unwrap();
-        let clock = Arc::new(ManualClock::at(START));
+        let flags = usual.iter().chain(settings);
+        let flags = flags.map(|&(name, text)| (name.into(), text.into()));
+        let sources = Sources {
+            file: Some(SettingsFile {
+                path: "broker.toml".into(),
+                text: file.into(),
+            }),
+            flags: flags.collect(),
+            ..Sources::default()
+        };
+        let config = Config::from_sources(Mode::Serve, &sources).unwrap().config;
         let minter = Arc::new(ScriptedMinter::new(Arc::clone(&clock)));
         let events = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&events);
@@ -57,17 +84,19 @@ impl TestApp {
                 .unwrap()
                 .push(serde_json::from_str(line).unwrap());
         };
-        let app = App::assemble(
-            &config,
-            Arc::<ManualClock>::clone(&clock),
-            Arc::<ScriptedMinter>::clone(&minter),
-            Box::new(sink),
-        );
+        let world = World {
+            clock: Arc::<ManualClock>::clone(&clock),
+            minter: Arc::<ScriptedMinter>::clone(&minter),
+            ledger: Arc::clone(&ledger),
+            audit: Box::new(sink),
+        };
+        let app = App::assemble(&config, world).unwrap();
         let onion = app.onion();
         Self {
             app,
             clock,
             minter,
+            ledger,
             onion,
             events,
         }
@@ -151,6 +180,11 @@ impl Call {
         self
     }
 
+    /// On behalf of whom `credential` stands for.
+    pub fn bearer(self, credential: &str) -> Self {
+        self.header("authorization", format!("Bearer {credential}"))
+    }
+
     pub fn origin(self, origin: &str) -> Self {
         self.header("origin", origin)
     }
@@ -212,6 +246,12 @@ impl Answer {
         self.json["error"]["code"]
             .as_str()
             .unwrap_or_else(|| panic!("no code in {}", self.text))
+    }
+
+    /// The body, without what is different for every request.
+    pub fn anonymised(&self) -> String {
+        let id = self.json["error"]["request_id"].as_str().unwrap();
+        self.text.replace(id, "req_…")
     }
 
     pub fn retry_after(&self) -> u64 {

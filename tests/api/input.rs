@@ -298,7 +298,7 @@ async fn two_hundred_hostile_overrides_never_reach_the_upstream() {
         .minter
         .orders()
         .iter()
-        .map(|order| order.persona.session.to_string())
+        .map(|order| order.session.as_json().to_string())
         .collect();
     assert!(
         sent.iter()

@@ -83,43 +83,6 @@ fn the_defaults_of_sessions_and_the_upstream_are_the_promised_ones() {
 }
 
 #[test]
-fn the_compiled_in_persona_speaks_and_is_public() {
-    let config = serve(&good_and(&[])).config;
-    let persona = config.personas.default_persona();
-    assert!(persona.public && persona.name.as_str() == "default");
-    let session: serde_json::Value = serde_json::from_str(persona.session.get()).unwrap();
-    assert_eq!(session["type"], "realtime");
-    assert_eq!(session["model"], "gpt-realtime-2.1");
-    assert_eq!(session["audio"]["output"]["voice"], "marin");
-    assert_eq!(
-        session["audio"]["input"]["noise_reduction"]["type"],
-        "near_field"
-    );
-    assert!(session["instructions"].as_str().unwrap().len() > 100);
-}
-
-#[test]
-fn personas_keep_the_operators_order_and_can_be_push_to_talk() {
-    let more = [
-        ("BROKER_PERSONAS__FILE", "personas.toml"),
-        ("BROKER_PERSONAS__DEFAULT", "adam"),
-    ];
-    let personas = serve(&good_and(&more)).config.personas;
-    let names: Vec<_> = personas
-        .iter()
-        .map(|persona| persona.name.as_str())
-        .collect();
-    assert_eq!(names, ["zoe", "adam"]);
-    assert_eq!(personas.default_persona().name.as_str(), "adam");
-    let zoe = personas.named("zoe").unwrap();
-    assert!(zoe.session.get().contains(r#""turn_detection":null"#));
-    assert_eq!(
-        (zoe.role.as_deref(), zoe.language.as_deref()),
-        (Some("student"), Some("es"))
-    );
-}
-
-#[test]
 fn dev_mode_needs_nothing_and_lets_localhost_in() {
     let config = Config::from_pairs(Mode::Dev, &[("limits.token", "2/60s")]).unwrap();
     assert_eq!(config.limits.token.limit, 2);
@@ -158,6 +121,11 @@ fn what_is_probably_not_meant_is_warned_of() {
             "0.0.0.0",
             "every caller shares one address",
         ),
+        (
+            "BROKER_SERVER__LISTEN",
+            "0.0.0.0",
+            "auth.mode: is off and the address is public",
+        ),
         ("BROKER_GUARD__NEVER_BLOCK", "0.0.0.0/0", "the guard is off"),
         (
             "BROKER_SESSION__MIN_REFRESH_INTERVAL",
@@ -172,8 +140,8 @@ fn what_is_probably_not_meant_is_warned_of() {
         ),
     ] {
         let warnings = serve(&good_and(&[(name, text)])).warnings;
-        assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].contains(says), "{warnings:?}");
+        let about = |warning: &&String| warning.contains(says);
+        assert_eq!(warnings.iter().filter(about).count(), 1, "{warnings:?}");
     }
     assert!(serve(&good_and(&[])).warnings.is_empty());
 }

@@ -1,6 +1,7 @@
 //! The settings as operators meet them: sources, refusals, examples.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test that cannot go on should say where"
 )]
 
@@ -10,7 +11,10 @@ use std::path::Path;
 use token_broker::config::{Config, Loaded, Mode, SettingsFile, Sources};
 
 mod example;
+mod issuers;
 mod loaded;
+mod personas;
+mod quotas;
 mod refused;
 mod sources;
 
@@ -28,15 +32,24 @@ fn read(path: &Path) -> Result<String, Error> {
         "empty" => Ok("\n".into()),
         "no-certificate" => Ok(CANARY.into()),
         "certificate" => Ok("-----BEGIN CERTIFICATE-----\n".into()),
+        "hmac" => Ok(format!("{LONG_SECRET}\n")),
+        "public.pem" => Ok(PUBLIC_KEY.into()),
+        "private.pem" => Ok(PUBLIC_KEY.replace("PUBLIC", "PRIVATE") + CANARY),
         "locked" => Err(ErrorKind::PermissionDenied.into()),
         "broken.toml" => Ok(format!("[default]\npublic = true\nkey = \"{CANARY}\n")),
         "long.toml" => Ok(instructions_of(32 * 1024 + 1)),
         "just-short-enough.toml" => Ok(instructions_of(32 * 1024)),
         "personas.toml" => Ok(PERSONAS.into()),
+        "members.toml" => Ok(MEMBERS.into()),
+        "bad-templates.toml" => Ok(BAD_TEMPLATES.into()),
         "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
         _ => Err(ErrorKind::NotFound.into()),
     }
 }
+
+/// As long as a secret must be.
+const LONG_SECRET: &str = "canary7f3a-canary7f3a-canary7f3a";
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
 
 fn instructions_of(bytes: usize) -> String {
     let instructions = CANARY.repeat(bytes)[..bytes].to_owned();
@@ -67,6 +80,49 @@ type = "realtime"
 public = "yes"
 "#;
 
+const MEMBERS: &str = r#"
+[default]
+roles = ["member", "board"]
+language = "pt-BR"
+[default.session]
+model = "gpt-realtime-2.1"
+instructions = """
+Fala {{ language }}.
+{% if name %}
+Say "{{ name }}".
+{% endif %}
+"""
+"#;
+
+const BAD_TEMPLATES: &str = r#"
+[loop]
+[loop.session]
+model = "gpt-realtime-2.1"
+instructions = """
+one canary7f3a
+{% for letter in name %}
+{% endfor %}
+"""
+[unguarded]
+session.instructions = "Hello {{ name }} canary7f3a"
+
+[unknown]
+session.instructions = "Hello {{ canary7f3a }}"
+
+[open]
+session.instructions = "Hello {% if name %}"
+
+[roles]
+roles = []
+language = "es_MX"
+session.model = "gpt-realtime-2.1"
+
+[other]
+role = "student"
+roles = ["teacher"]
+session.audio.output.voice = "nova"
+"#;
+
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     let owned = |&(name, text): &(&str, &str)| (name.into(), text.into());
     pairs.iter().map(owned).collect()
@@ -84,6 +140,14 @@ fn sources(environment: &[(&str, &str)]) -> Sources {
         environment: pairs(environment),
         read,
         ..Sources::default()
+    }
+}
+
+/// What is required and good, and a settings file of this text.
+fn good_and_file(text: &str) -> Sources {
+    Sources {
+        file: Some(file(text)),
+        ..good_and(&[])
     }
 }
 

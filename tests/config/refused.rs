@@ -79,6 +79,28 @@ BROKER_PERSONAS__DEFAULT=defalt | the nearest is "default"
 BROKER_HEALTH__DETAILS=canary7f3a | one of auto, full, summary
 BROKER_COMPAT__GET_TOKEN=1 | compat.get_token
 BROKER_LOG__FORMAT=canary7f3a | one of auto, text, json
+BROKER_AUTH__MODE=canary7f3a | one of off, optional, required
+BROKER_AUTH__MODE=required | auth.mode (environment BROKER_AUTH__MODE): needs somebody who issues credentials: set auth.supabase_url
+BROKER_AUTH__MODE=optional | write [[auth.issuers]] with issuer
+BROKER_AUTH__DEFAULT_ROLE=two canary7f3a | auth.default_role
+BROKER_AUTH__SUPABASE_URL=canary7f3a | auth.supabase_url
+BROKER_AUTH__SUPABASE_URL=http://canary7f3a.supabase.co | must be https
+BROKER_AUTH__SUPABASE_URL=https://canary7f3a.supabase.co/auth/v1 | must end with its host
+BROKER_AUTH__SUPABASE_JWT_SECRET=canary7f3a-canary7f3a-canary7f3a | needs auth.supabase_url beside it
+BROKER_AUTH__SUPABASE_JWT_SECRET=canary7f3a | at least 32 bytes
+BROKER_AUTH__SUPABASE_JWT_SECRET_FILE=nowhere | auth.supabase_jwt_secret_file
+BROKER_AUTH__AUTH0_DOMAIN=https://canary7f3a.auth0.com | auth.auth0_domain
+BROKER_AUTH__AUTH0_DOMAIN=canary7f3a.auth0.com | (default): and auth.auth0_domain go together
+BROKER_AUTH__AUTH0_AUDIENCE=canary7f3a | auth.auth0_audience
+BROKER_AUTH__FIREBASE_PROJECT=My Canary7f3a | auth.firebase_project
+BROKER_AUTH__CLERK_DOMAIN=canary7f3a | auth.clerk_domain
+BROKER_AUTH__ISSUERS__JWKS_URL=canary7f3a | is a list of tables: write [[auth.issuers]]
+BROKER_QUOTA__STUDENT__SESSIONS_PER_MONTH=0 | quota.student.sessions_per_month
+BROKER_QUOTA__STUDENT__SESSIONS_PER_MONTH=1000000001 | must be between 1 and 1000000000
+BROKER_QUOTA__STUDENT__SESSIONS_PER_MONTH=canary7f3a | must be a whole number
+BROKER_QUOTA__STUDENT__SESSION_PER_MONTH=1 | the nearest is quota.student.sessions_per_month
+BROKER_QUOTA__STUDENT__TOKENS_PER_MONTH=1 | needs measured use, which direct mode does not have
+BROKER_QUOTA__STUDENT=1 | is a section, not a setting; it holds quota.student.sessions_per_month
 RUST_LOG=info,a=canary7f3a | log.filter (environment RUST_LOG)
 "#;
 
@@ -250,33 +272,4 @@ fn a_file_that_cannot_be_understood_does_not_make_its_settings_seem_missing() {
     let text = refusal(Mode::Serve, &sources);
     assert!(!text.contains("is required"), "{text}");
     assert!(text.contains("log.format"), "{text}");
-}
-
-#[test]
-fn personas_are_refused_by_name_and_field() {
-    let text = refusal(
-        Mode::Dev,
-        &sources(&[("BROKER_PERSONAS__FILE", "bad-personas.toml")]),
-    );
-    for says in [
-        "personas.file (bad-personas.toml:2): persona \"Tutor\": pubic is not a field of a persona; the nearest is public",
-        "persona \"Tutor\": a persona's name is",
-        "persona \"Tutor\": language must be text",
-        "persona \"Tutor\": session.type is set by the broker",
-        "personas.file (bad-personas.toml:8): persona \"empty\": public must be true or false",
-        "persona \"empty\": session is missing",
-    ] {
-        assert!(text.contains(says), "{says}: {text}");
-    }
-}
-
-#[test]
-fn instructions_have_a_longest_length() {
-    let with = |path| good_and(&[("BROKER_PERSONAS__FILE", path)]);
-    serve(&with("just-short-enough.toml"));
-    let text = refusal(Mode::Serve, &with("long.toml"));
-    assert!(
-        text.contains("persona \"default\": session.instructions must be at most 32 KiB"),
-        "{text}"
-    );
 }

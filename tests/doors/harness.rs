@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use token_broker::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use token_broker::config::{Config, Mode, Upstream};
-use token_broker::domain::{ClientSecret, Network, Persona};
+use token_broker::domain::{ClientSecret, Listener, Network, Party, Persona};
 use token_broker::simulator::{Settings, Simulator};
 use token_broker::upstream::guarded::Guarded;
 use token_broker::upstream::openai::OpenAi;
@@ -83,8 +83,9 @@ pub fn guarded(upstream: &Upstream, clock: Arc<dyn Clock>) -> Guarded<OpenAi> {
 
 pub fn order(persona: Arc<Persona>) -> MintOrder {
     MintOrder {
+        session: persona.session_for(&Listener::default()),
         persona,
         lifetime: Duration::from_mins(1),
-        behalf: Network::of([203, 0, 113, 7].into()),
+        behalf: Party::Network(Network::of([203, 0, 113, 7].into())),
     }
 }

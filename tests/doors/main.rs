@@ -7,6 +7,7 @@
     reason = "tests fail by panicking, and spawn callers that nothing waits for"
 )]
 
+mod auth;
 mod faults;
 mod harness;
 mod openai;

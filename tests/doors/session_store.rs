@@ -18,7 +18,7 @@ struct Kind {
 }
 
 const BOUNDS: Bounds = Bounds {
-    per_network: 3,
+    per_party: 3,
     total: 5,
     max_age: Duration::from_hours(1),
 };
@@ -42,6 +42,7 @@ impl Kind {
         let caller = Caller {
             address: [203, 0, 113, host].into(),
             origin: None,
+            identity: None,
             user_agent: None,
             request_id: RequestId::random(),
         };
@@ -163,7 +164,7 @@ async fn ended_sessions_are_swept_out_and_live_ones_are_not() {
 #[ignore = "takes a minute: cargo test --release --test doors a_million -- --ignored"]
 async fn a_million_sessions_leave_no_more_than_may_be() {
     let bounds = Bounds {
-        per_network: 20,
+        per_party: 20,
         total: 100_000,
         max_age: Duration::from_hours(1),
     };

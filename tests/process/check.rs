@@ -43,6 +43,36 @@ async fn settings_that_can_be_used_are_fine() {
 }
 
 #[tokio::test]
+async fn who_gets_which_persona_is_listed_for_people_and_programs() {
+    let check = |extra: &[&str]| {
+        Launch::of(&[&["check"], extra].concat())
+            .towards("http://127.0.0.1:1/v1")
+            .finish()
+    };
+    let ended = check(&["--set", "quota.guest.sessions_per_month=5"]).await;
+    let row = |begin: &str| {
+        ended
+            .out
+            .lines()
+            .find(|line| line.trim_start().starts_with(begin))
+    };
+    for (kind, got) in [
+        ("no role", "default"),
+        ("student, claimed", "student-es"),
+        ("guest, claimed", "default"),
+    ] {
+        assert!(
+            row(kind).is_some_and(|row| row.contains(got)),
+            "{kind}: {ended:?}"
+        );
+    }
+    let report: Value = serde_json::from_str(&check(&["--json"]).await.out).unwrap();
+    let places = report["personas"].as_array().unwrap();
+    let student = serde_json::json!({ "role": "student", "verified": false, "language": "es", "persona": "student-es" });
+    assert!(places.contains(&student), "{places:?}");
+}
+
+#[tokio::test]
 async fn settings_that_cannot_be_used_are_broken_each_by_name() {
     let ended = Launch::of(&["check", "--json"])
         .env("BROKER_LIMITS__TOKEN", "often")

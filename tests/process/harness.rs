@@ -235,6 +235,11 @@ impl Running {
         lines.filter(|line| fits(line)).collect()
     }
 
+    /// All lines of standard output so far.
+    pub fn all_said(&self) -> Vec<String> {
+        self.out.borrow().clone()
+    }
+
     /// Sends `TERM` or `INT` to this process and no other.
     pub fn signal(&self, name: &str) {
         signal(self.pid(), name);

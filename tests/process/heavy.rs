@@ -57,6 +57,7 @@ async fn ten_thousand_dawdlers_are_cut_off_in_time_and_nobody_else_notices() {
         .set("limits.token_network", "100000/60s");
     let broker = broker
         .set("guard.never_block", "127.0.0.1")
+        .set("limits.mints", "100000/60s")
         .set("upstream.mints_per_second", "1000")
         .start()
         .await;
@@ -112,6 +113,8 @@ async fn at_ten_times_the_load_as_much_is_served_as_can_be_and_afterwards_all_is
         .set("limits.token", "1000000/60s")
         .set("limits.token_network", "1000000/60s");
     let broker = broker
+        .set("limits.mints", "1000000/60s")
+        .set("limits.mints_daily", "10000000/24h")
         .set("upstream.mints_per_second", &PACE.to_string())
         .start()
         .await;

@@ -12,25 +12,38 @@
 
 mod ambiguous;
 mod ambiguous_table;
+mod books;
 mod caps;
 mod check;
 mod command_line;
 mod dawdlers;
+mod disk;
 mod drain;
 mod harness;
 mod heavy;
 mod hosts;
 mod http;
+mod identity;
+mod kill;
+mod ledger;
 mod nginx;
 mod nginx_errors;
 mod nginx_front;
+mod people;
 mod pid_one;
+mod postgres;
+#[expect(dead_code, reason = "the ledger's own tests use more of it")]
+#[path = "../ledger/server.rs"]
+mod postgres_server;
+mod quota;
 mod sdk;
 mod secrecy;
 mod signals;
 mod sizes;
 mod start;
+mod sync_order;
 mod tls;
 mod tools;
 mod unread;
+mod usage;
 mod wire;

@@ -19,6 +19,20 @@ pub fn page(to: SocketAddr, address: impl Fn(u64) -> IpAddr + Send + Sync + 'sta
     request(to, "/token", "", address)
 }
 
+/// A page that asks `to` for a token, for one after the other of the people with these credentials.
+pub fn people(to: SocketAddr, bearers: Vec<String>) -> Caller {
+    let plain = request(to, "/token", "", of(10_000));
+    Arc::new(move |nth, out| {
+        plain(nth, out);
+        let place = usize::try_from(nth).unwrap_or_default() % bearers.len();
+        // Before the empty line at the end of the head.
+        if let Some(end) = out.windows(4).position(|four| four == b"\r\n\r\n") {
+            let line = format!("\r\nAuthorization: Bearer {}", bearers[place]);
+            out.splice(end..end, line.into_bytes());
+        }
+    })
+}
+
 /// The same request put to the upstream itself.
 pub fn direct(to: SocketAddr) -> Caller {
     let key = "Authorization: Bearer sk-load-comparison\r\n";

@@ -128,6 +128,40 @@ pub async fn closed(
     }
 }
 
+/// The same with so many connections, and asleep when there is nothing to do: for a subject that shares its cores with us.
+/// Gives the times of all answers, in order of length, as well.
+pub async fn sharing(
+    to: SocketAddr,
+    caller: &Caller,
+    connections: usize,
+    lasts: Duration,
+) -> (Arc<Tally>, Vec<Duration>) {
+    let tally = Arc::new(Tally::default());
+    let next = Arc::new(AtomicU64::new(0));
+    let began = Instant::now();
+    let mut lines = tokio::task::JoinSet::new();
+    for _ in 0..connections {
+        let (tally, next, caller) = (Arc::clone(&tally), Arc::clone(&next), Arc::clone(caller));
+        lines.spawn(async move {
+            let (mut line, mut times) = (Line::default(), Vec::new());
+            while began.elapsed() < lasts {
+                let asked = Instant::now();
+                let nth = next.fetch_add(1, Ordering::Relaxed);
+                let answer = line.ask(to, &caller, nth).await;
+                times.push(asked.elapsed());
+                if answer.as_ref().map_or(true, |answer| answer.closes) {
+                    line = Line::default();
+                }
+                tally.count(&answer);
+            }
+            times
+        });
+    }
+    let mut times: Vec<_> = lines.join_all().await.into_iter().flatten().collect();
+    times.sort_unstable();
+    (tally, times)
+}
+
 /// One connection of the closed loop.
 #[derive(Default)]
 struct Line {

@@ -4,6 +4,7 @@
 
 mod callers;
 mod figures;
+mod governed;
 mod load;
 mod machine;
 mod report;
@@ -69,6 +70,13 @@ async fn main() -> anyhow::Result<()> {
     let began = Instant::now();
     let mut figures = Figures::default();
     let upstream = upstream::start().await?;
+    if std::env::args().any(|argument| argument == "--governed") {
+        let table = governed::run(&workshop, upstream, plan.measure).await?;
+        let text = format!("{machine}\n{table}");
+        fs::write(workshop.directory.join("governed.md"), &text)?;
+        println!("{text}");
+        return Ok(());
+    }
     if let Some(kind) = only {
         return alone(&workshop, upstream, kind).await;
     }

@@ -142,7 +142,7 @@ impl Workshop {
             .with_context(|| format!("{} does not start", kind.name()))
     }
 
-    fn broker(
+    pub fn broker(
         &self,
         address: SocketAddr,
         upstream: SocketAddr,
@@ -157,6 +157,10 @@ impl Workshop {
             ("server.trusted_proxies", "127.0.0.1"),
             ("upstream.mints_per_second", "100000"),
             ("upstream.max_in_flight", "10000"),
+            ("limits.mints", "10000000/60s"),
+            ("limits.mints_daily", "10000000/24h"),
+            // What governing costs is measured on its own: see governed.rs.
+            ("ledger.url", "memory"),
         ];
         for (name, value) in always.iter().chain(settings) {
             program.args(["--set", &format!("{name}={value}")]);
@@ -183,7 +187,7 @@ impl Workshop {
     }
 
     /// Starts `program` on its core, with nothing of our environment but the path, and waits for its first answer.
-    fn start(&self, program: &Command, address: SocketAddr) -> anyhow::Result<Running> {
+    pub fn start(&self, program: &Command, address: SocketAddr) -> anyhow::Result<Running> {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "taskset", "-c", &self.core]);
         command.arg(program.get_program()).args(program.get_args());
@@ -222,6 +226,6 @@ impl Workshop {
 }
 
 /// A port of loopback that was free a moment ago.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

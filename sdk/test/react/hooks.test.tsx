@@ -146,6 +146,18 @@ test('E59 the example stays connected when its key expires during the call', asy
   assert.equal(closed, 1);
 });
 
+test('E12 a connection keeps its key fresh on a hidden page, and lets go when it ends', async (t) => {
+  const { tokens, clock, page, broker } = bench(t);
+  const { element } = await render(t, <VoiceAgent tokens={tokens} microphone={false} start={async () => ({})} />);
+  await click(element, 'Connect');
+  await act(async () => page.show(false));
+  await act(() => clock.advance(575 * SECOND));
+  assert.equal(broker.requests.length, 2);
+  await click(element, 'Disconnect');
+  await act(() => clock.advance(900 * SECOND));
+  assert.equal(broker.requests.length, 2);
+});
+
 test('E59 a token that arrives connects nothing', async (t) => {
   const { tokens } = bench(t);
   const { text } = await render(t, <VoiceAgent tokens={tokens} microphone={false} start={async () => ({})} />);

@@ -34,6 +34,7 @@ impl Stage {
             name,
             rate: Rate::parse(rate).unwrap(),
             capacity,
+            is_shared: false,
         };
         let policies = vec![policy("narrow", narrow), policy("wide", "100/60s")];
         Self {
@@ -94,6 +95,7 @@ fn rules(capacity: usize) -> GuardRules {
         weights: Weights {
             rate_limited: 1.0,
             foreign_session: 1.0,
+            forged_credential: 1.0,
             malformed: 0.25,
             wrong_origin: 0.25,
         },

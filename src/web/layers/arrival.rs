@@ -81,7 +81,7 @@ impl Arrival {
 }
 
 /// Who sent `request`; its origin is for the origin guard to say.
-pub(super) fn caller(request: &Request) -> Option<Caller> {
+pub(crate) fn caller(request: &Request) -> Option<Caller> {
     let arrival = request.extensions().get::<Arrival>()?;
     let user_agent = request
         .headers()
@@ -90,6 +90,7 @@ pub(super) fn caller(request: &Request) -> Option<Caller> {
     Some(Caller {
         address: arrival.address,
         origin: None,
+        identity: None,
         user_agent,
         request_id: arrival.request_id.clone(),
     })

@@ -4,9 +4,10 @@ pub mod arrival;
 mod cors;
 pub(super) mod failure_shape;
 mod host;
+mod identity;
 mod origin;
 pub(super) mod paid;
-pub(super) mod rate_limit;
+pub mod rate_limit;
 mod security_headers;
 pub(super) mod trace;
 

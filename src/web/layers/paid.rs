@@ -6,22 +6,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
+use axum::http::header::AUTHORIZATION;
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use tower::{Layer, Service};
 
-use super::rate_limit::{self, Pair};
-use super::{arrival, origin};
+use super::rate_limit::{self, Windows};
+use super::{arrival, identity, origin};
 use crate::domain::Caller;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 use crate::web::state::AppState;
 
-/// The guards around a paid route, whose requests are counted under `pair`.
+/// The guards around a paid route, whose requests are counted under `windows`.
 #[derive(Clone)]
 pub(crate) struct Guards {
     state: AppState,
-    pair: Pair,
+    windows: Windows,
 }
 
 /// A paid route behind its guards.
@@ -33,11 +34,12 @@ pub(crate) struct Paid {
 
 impl Guards {
     /// Guards that ask `state`.
-    pub(crate) const fn new(state: AppState, pair: Pair) -> Self {
-        Self { state, pair }
+    pub(crate) const fn new(state: AppState, windows: Windows) -> Self {
+        Self { state, windows }
     }
 
-    /// Origin first: pages that may not call use up nobody's allowance.
+    /// Origin first: pages that may not call use up nobody's allowance. Then who it is, because the address' windows and the
+    /// identity's are decided together.
     async fn let_through(&self, mut request: Request, mut route: Route) -> Response {
         let Some(mut caller) = arrival::caller(&request) else {
             return ApiError::from(Code::Internal).into_response();
@@ -49,6 +51,20 @@ impl Guards {
                 return error.into_response();
             }
         }
+        // Credentials are costly to verify: who is blocked is not heard so far.
+        if request.headers().contains_key(AUTHORIZATION)
+            && let Some(refusal) = rate_limit::blocked(&self.state, &caller).await
+        {
+            return refusal;
+        }
+        match identity::of(&self.state, request.headers()).await {
+            Ok(known) => caller.identity = known,
+            Err(unknown) => {
+                let refuse = async { identity::refuse(&self.state, &caller, &unknown) };
+                return rate_limit::limit(&self.state, self.windows.asking(), &caller, refuse)
+                    .await;
+            }
+        }
         let caller = Arc::new(caller);
         request
             .extensions_mut()
@@ -57,7 +73,7 @@ impl Guards {
             let Ok(response) = route.call(request).await;
             response
         };
-        rate_limit::limit(&self.state, self.pair, &caller, next).await
+        rate_limit::limit(&self.state, self.windows, &caller, next).await
     }
 }
 

@@ -1,19 +1,20 @@
 //! Owns the blocks and the sliding windows in front of the paid routes.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::audit::Event;
 use crate::clock::{millis, seconds_up};
 use crate::domain::{Caller, Network};
-use crate::limit::{Claim, Decision, Key, LimitError, Offence, PolicyId, Receipt, Standing};
+use crate::limit::{
+    Claim, Decision, Key, LimitError, MOST_CLAIMS, Offence, PolicyId, Receipt, Standing,
+};
 use crate::telemetry;
 use crate::web::code::Code;
-use crate::web::error::ApiError;
+use crate::web::error::{ApiError, Used};
 use crate::web::state::AppState;
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -22,46 +23,116 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const IETF_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const IETF_FIELD: HeaderName = HeaderName::from_static("ratelimit");
 
-/// The two policies of one kind of paid request: for the caller's own network, and for the wide one around it.
+/// The name of the identity's own window.
+pub const IDENTITY: &str = "identity";
+/// The name of everybody's window of a minute.
+pub const MINTS: &str = "mints";
+/// The name of everybody's window of a day.
+pub const MINTS_DAILY: &str = "mints_daily";
+
+/// The policies of one kind of paid request.
 #[derive(Clone, Copy, Debug)]
-pub struct Pair {
-    /// IPv4 /32 or IPv6 /64.
+pub struct Windows {
+    /// For the caller's IPv4 /32 or IPv6 /64.
     pub narrow: PolicyId,
-    /// IPv4 /24 or IPv6 /48.
+    /// For the IPv4 /24 or IPv6 /48 around it.
     pub wide: PolicyId,
+    /// For its identity.
+    pub identity: Option<PolicyId>,
+    /// For everybody together: the mints of a minute and of a day.
+    pub budget: Option<[PolicyId; 2]>,
 }
 
-impl Pair {
-    fn claims(self, address: IpAddr) -> [Claim; 2] {
-        let claim = |policy, network| Claim {
-            policy,
-            key: Key::from(network),
-        };
-        [
-            claim(self.narrow, Network::of(address)),
-            claim(self.wide, Network::around(address)),
-        ]
+/// The claims of one request.
+struct Claims {
+    list: [Claim; MOST_CLAIMS],
+    length: usize,
+}
+
+impl Windows {
+    /// The same for a request that does not get as far as a mint.
+    pub(super) const fn asking(self) -> Self {
+        Self {
+            identity: None,
+            budget: None,
+            ..self
+        }
     }
+
+    fn claims(self, caller: &Caller) -> Claims {
+        let narrow = Claim {
+            policy: self.narrow,
+            key: Key::from(Network::of(caller.address)),
+        };
+        let mut claims = Claims {
+            list: [narrow; MOST_CLAIMS],
+            length: 1,
+        };
+        claims.add(self.wide, Network::around(caller.address).into());
+        for policy in self.budget.into_iter().flatten() {
+            claims.add(policy, Key::EVERYBODY);
+        }
+        if let (Some(policy), Some(identity)) = (self.identity, &caller.identity) {
+            claims.add(policy, identity.key.into());
+        }
+        claims
+    }
+
+    /// True for what counts asking; the others count mints.
+    fn counts_asking(self, policy: PolicyId) -> bool {
+        policy == self.narrow || policy == self.wide
+    }
+}
+
+impl Claims {
+    fn add(&mut self, policy: PolicyId, key: Key) {
+        if let Some(place) = self.list.get_mut(self.length) {
+            *place = Claim { policy, key };
+            self.length += 1;
+        }
+    }
+
+    fn all(&self) -> &[Claim] {
+        &self.list[..self.length]
+    }
+}
+
+/// The answer to a caller whose address is under a block.
+pub(super) async fn blocked(state: &AppState, caller: &Caller) -> Option<Response> {
+    match state.limits.decide(caller.address, &[]).await {
+        Ok(Decision::Blocked { wait }) => Some(refuse_blocked(state, caller, wait)),
+        Ok(_) => None,
+        Err(error) => {
+            log_failure(Err(error));
+            Some(ApiError::from(Code::Internal).into_response())
+        }
+    }
+}
+
+fn refuse_blocked(state: &AppState, caller: &Caller, wait: Duration) -> Response {
+    let details = || json!({ "blocked": true });
+    state
+        .audit
+        .record(Event::RateLimitExceeded, caller, details);
+    ApiError::from(Code::Blocked).after(wait).into_response()
 }
 
 /// Lets a request through if its address is not blocked and has allowance left. Afterwards: what the request did wrong
 /// is added to the address's score, and what it did not use is given back.
 pub(super) async fn limit(
     state: &AppState,
-    pair: Pair,
+    windows: Windows,
     caller: &Caller,
     next: impl Future<Output = Response>,
 ) -> Response {
-    match state
-        .limits
-        .decide(caller.address, &pair.claims(caller.address))
-        .await
-    {
+    let claims = windows.claims(caller);
+    match state.limits.decide(caller.address, claims.all()).await {
         Ok(Decision::Admitted { tightest, receipt }) => {
             let mut response = next.await;
             let error = response.extensions().get::<ApiError>().cloned();
-            let given_back = settle(state, caller, error, receipt).await;
-            if let Some(standing) = tightest {
+            let given_back = settle(state, caller, error, (windows, receipt)).await;
+            let is_known = response.status() != StatusCode::UNAUTHORIZED;
+            if let Some(standing) = tightest.filter(|_| is_known) {
                 let remaining = standing.remaining + u32::from(given_back);
                 tell(
                     response.headers_mut(),
@@ -75,14 +146,7 @@ pub(super) async fn limit(
             response
         }
         Ok(Decision::Refused { standing, wait }) => refuse(state, caller, &standing, wait).await,
-        Ok(Decision::Blocked { wait }) => {
-            state.audit.record(
-                Event::RateLimitExceeded,
-                caller,
-                || json!({ "blocked": true }),
-            );
-            ApiError::from(Code::Blocked).after(wait).into_response()
-        }
+        Ok(Decision::Blocked { wait }) => refuse_blocked(state, caller, wait),
         Err(error) => {
             log_failure(Err(error));
             ApiError::from(Code::Internal).into_response()
@@ -95,16 +159,19 @@ async fn settle(
     state: &AppState,
     caller: &Caller,
     error: Option<ApiError>,
-    receipt: Receipt,
+    (windows, receipt): (Windows, Receipt),
 ) -> bool {
     let Some(error) = error else { return false };
     if let Some(offence) = error.offence {
         offend(state, caller, offence).await;
     }
-    if error.gives_back {
-        log_failure(state.limits.release(receipt).await);
-    }
-    error.gives_back
+    let unused = match error.used {
+        Used::Nothing => receipt,
+        Used::Attempt => receipt.only(|policy| !windows.counts_asking(policy)),
+        Used::Mint => return false,
+    };
+    log_failure(state.limits.release(unused).await);
+    error.used == Used::Nothing
 }
 
 async fn refuse(
@@ -113,14 +180,22 @@ async fn refuse(
     standing: &Standing,
     wait: Duration,
 ) -> Response {
-    let details = || json!({ "policy": standing.policy, "limit": standing.rate.limit, "windowMs": millis(standing.rate.window) });
+    let name = standing.policy;
+    let details = || json!({ "policy": name, "limit": standing.rate.limit, "windowMs": millis(standing.rate.window) });
+    if [MINTS, MINTS_DAILY].contains(&name) {
+        state.audit.record(Event::QuotaExceeded, caller, details);
+        let error = ApiError::from(Code::QuotaExceeded).after(wait).under(name);
+        return error.into_response();
+    }
     state
         .audit
         .record(Event::RateLimitExceeded, caller, details);
-    offend(state, caller, Offence::RateLimited).await;
-    let mut response = ApiError::from(Code::RateLimited)
-        .after(wait)
-        .into_response();
+    // An identity may share its address with a whole school: only the address' own windows count against it.
+    if name != IDENTITY {
+        offend(state, caller, Offence::RateLimited).await;
+    }
+    let error = ApiError::from(Code::RateLimited).after(wait).under(name);
+    let mut response = error.into_response();
     tell(response.headers_mut(), standing, state.face.ietf_fields);
     response
 }

@@ -85,15 +85,12 @@ pub async fn client_secrets(
     Extension(caller): Extension<Arc<Caller>>,
     Body(asked): Body<ClientSecretRequest>,
 ) -> Result<Response, ApiError> {
-    let choice = Choice::Fitting {
-        role: None,
-        language: None,
-    };
     let grant = broker
         .mint(
             caller,
             MintRequest {
-                choice,
+                choice: Choice::Fitting { role: None },
+                language: None,
                 lifetime: asked.lifetime()?,
                 refreshable: false,
             },
@@ -120,7 +117,7 @@ pub async fn old_session(
     Extension(caller): Extension<Arc<Caller>>,
     Body(asked): Body<TokenRequest>,
 ) -> Result<Response, ApiError> {
-    let grant = broker.mint(caller, asked.into()).await?;
+    let grant = broker.mint(caller, asked.try_into()?).await?;
     Ok(answer(&grant, Shape::Old, face.clock.tick()))
 }
 
@@ -139,7 +136,9 @@ pub async fn get_token(
     State(face): State<Arc<Face>>,
     Extension(caller): Extension<Arc<Caller>>,
 ) -> Result<Response, ApiError> {
-    let grant = broker.mint(caller, TokenRequest::default().into()).await?;
+    let grant = broker
+        .mint(caller, TokenRequest::default().try_into()?)
+        .await?;
     Ok(answer(&grant, Shape::Ours, face.clock.tick()))
 }
 

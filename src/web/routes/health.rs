@@ -11,14 +11,14 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::auth::{Authenticator, KeysCondition};
 use crate::broker::{Broker, Condition, Health, Status};
 use crate::clock::millis;
-use crate::config::HealthDetails;
-use crate::limit::LimitStore;
+use crate::config::{AuthMode, HealthDetails};
 use crate::web::layers::arrival::Arrival;
 use crate::web::layers::failure_shape::OwnBody;
 use crate::web::layers::trace::Quiet;
-use crate::web::state::Face;
+use crate::web::state::{AppState, Face};
 
 /// How the service is.
 #[derive(Serialize, ToSchema)]
@@ -59,6 +59,10 @@ struct Services {
     openai_api: Part,
     rate_limit: Part,
     session_tracking: Part,
+    usage_ledger: Part,
+    /// Only when callers are asked for credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<Part>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -103,17 +107,18 @@ struct Metrics {
     )
 )]
 pub async fn health(
-    State(broker): State<Broker>,
-    State(face): State<Arc<Face>>,
-    State(limits): State<Arc<dyn LimitStore>>,
+    State(state): State<AppState>,
     Extension(arrival): Extension<Arrival>,
 ) -> Response {
-    let counting = if limits.is_exact() {
+    let face = &state.face;
+    let counting = if state.limits.is_exact() {
         Condition::Operational
     } else {
         Condition::Degraded
     };
-    let health = broker.health(counting).await;
+    let asks = face.auth_mode != AuthMode::Off;
+    let identity = asks.then(|| state.auth.condition().into());
+    let health = state.broker.health(counting, identity).await;
     let full = match face.health_details {
         HealthDetails::Full => true,
         HealthDetails::Summary => false,
@@ -149,12 +154,18 @@ pub async fn livez() -> Response {
     tag = "health",
     responses(
         (status = 200, description = "Ready.", body = String),
-        (status = 503, description = "About to stop.", body = String),
+        (status = 503, description = "About to stop, or without the keys to verify credentials with.", body = String),
     )
 )]
-pub async fn readyz(State(broker): State<Broker>) -> Response {
+pub async fn readyz(
+    State(broker): State<Broker>,
+    State(face): State<Arc<Face>>,
+    State(auth): State<Arc<Authenticator>>,
+) -> Response {
     if broker.is_draining() {
         quietly((StatusCode::SERVICE_UNAVAILABLE, "draining"))
+    } else if face.auth_mode != AuthMode::Off && !auth.is_ready() {
+        quietly((StatusCode::SERVICE_UNAVAILABLE, "waiting for issuers"))
     } else {
         quietly("ready")
     }
@@ -168,19 +179,19 @@ fn quietly(answer: impl IntoResponse) -> Response {
 }
 
 fn services(health: &Health) -> Services {
+    let part = |condition: Condition| Part {
+        status: condition.into(),
+        latency: None,
+    };
     Services {
         openai_api: Part {
             status: health.upstream.into(),
             latency: health.upstream_latency.map(millis),
         },
-        rate_limit: Part {
-            status: health.limits.into(),
-            latency: None,
-        },
-        session_tracking: Part {
-            status: health.sessions.into(),
-            latency: None,
-        },
+        rate_limit: part(health.limits),
+        session_tracking: part(health.sessions),
+        usage_ledger: part(health.ledger),
+        identity: health.identity.map(part),
     }
 }
 
@@ -210,6 +221,16 @@ impl From<Condition> for PartStatus {
             Condition::Operational => Self::Operational,
             Condition::Degraded => Self::Degraded,
             Condition::Down => Self::Down,
+        }
+    }
+}
+
+impl From<KeysCondition> for Condition {
+    fn from(keys: KeysCondition) -> Self {
+        match keys {
+            KeysCondition::Operational => Self::Operational,
+            KeysCondition::Degraded => Self::Degraded,
+            KeysCondition::Down => Self::Down,
         }
     }
 }

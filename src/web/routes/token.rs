@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
 use crate::broker::{Broker, Choice, MintRequest};
-use crate::domain::Caller;
+use crate::domain::{Caller, Language};
+use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Body;
 use crate::web::openapi::Refusals;
@@ -25,21 +26,26 @@ pub struct TokenRequest {
     /// A role to pick a public persona by.
     #[serde(rename = "userRole")]
     user_role: Option<String>,
-    /// A language to pick a public persona by.
+    /// A language to pick a persona by, and to be spoken to in: a tag like `es` or `es-MX` (BCP 47).
+    #[schema(max_length = 35, pattern = "^[A-Za-z0-9-]+$")]
     language: Option<String>,
 }
 
-impl From<TokenRequest> for MintRequest {
-    fn from(asked: TokenRequest) -> Self {
+impl TryFrom<TokenRequest> for MintRequest {
+    type Error = ApiError;
+
+    fn try_from(asked: TokenRequest) -> Result<Self, ApiError> {
         let fitting = Choice::Fitting {
             role: asked.user_role,
-            language: asked.language,
         };
-        Self {
+        let language = asked.language.as_deref().map(Language::parse).transpose();
+        let malformed = |_| ApiError::malformed(Code::BadRequest, Some("language".to_owned()));
+        Ok(Self {
             choice: asked.persona.map_or(fitting, Choice::Named),
+            language: language.map_err(malformed)?,
             lifetime: None,
             refreshable: true,
-        }
+        })
     }
 }
 
@@ -51,6 +57,7 @@ impl From<TokenRequest> for MintRequest {
     request_body(content = Option<TokenRequest>, description = "May be left away."),
     responses(
         (status = 200, description = "A client secret, and the session to refresh it under.", body = Granted),
+        (status = 403, description = "The persona is for other roles.", body = Failure<'static>),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,
     )
@@ -61,6 +68,6 @@ pub async fn open(
     Extension(caller): Extension<Arc<Caller>>,
     Body(asked): Body<TokenRequest>,
 ) -> Result<Response, ApiError> {
-    let grant = broker.mint(caller, asked.into()).await?;
+    let grant = broker.mint(caller, asked.try_into()?).await?;
     Ok(answer(&grant, Shape::Ours, face.clock.tick()))
 }

@@ -1,18 +1,23 @@
 //! Owns the whole: chooses between kinds, puts the rooms together, runs them until told to end.
 
+mod listeners;
+pub mod records;
+mod upkeep;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use crate::audit::{Audit, Sink};
+use crate::auth::Authenticator;
 use crate::broker::{Broker, Parts, Rules};
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{Config, Guard, IpBinding, Limits, SessionSettings};
-use crate::domain::{Binding, RefreshRules};
-use crate::limit::{GuardRules, MemoryLimits, Policy, Weights};
+use crate::domain::{Binding, Bindings, Naming, RefreshRules};
+use crate::ledger::Ledger;
+use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy, Weights};
 use crate::store::memory::{Bounds, MemoryStore};
 use crate::telemetry;
 use crate::upstream::Minter;
@@ -21,11 +26,12 @@ use crate::upstream::openai::OpenAi;
 use crate::vitals::Vitals;
 use crate::web;
 use crate::web::layers::Onion;
+use crate::web::layers::rate_limit::{IDENTITY, MINTS, MINTS_DAILY};
 use crate::web::listener::{Ending, Listener};
+use crate::web::ops::{self, OpsState};
 use crate::web::state::{AppState, Face};
-
-/// How often expired entries are swept out.
-const SWEEP: Duration = Duration::from_secs(10);
+pub use listeners::Listeners;
+use upkeep::Upkeep;
 
 /// How urgently the service is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,31 +49,48 @@ pub enum Urgency {
 /// The whole service, ready to run.
 pub struct App {
     state: AppState,
-    limits: Arc<MemoryLimits>,
-    probe_interval: Duration,
+    upkeep: Upkeep,
+    ops: Option<OpsState>,
+}
+
+/// What the world around the service is made of.
+pub struct World {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where client secrets come from.
+    pub minter: Arc<dyn Minter>,
+    /// Where use is recorded.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where audit lines go.
+    pub audit: Sink,
 }
 
 impl App {
-    /// The service as `config` describes it, with the machine's clock and the real upstream.
-    pub fn build(config: &Config) -> anyhow::Result<Self> {
+    /// The service as `config` describes it, with the machine's clock, the real upstream and a ledger that is open.
+    pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let openai = OpenAi::new(&config.upstream, Arc::clone(&clock))?;
         let minter = Guarded::new(openai, &config.upstream, Arc::clone(&clock));
-        Ok(Self::assemble(
-            config,
+        let ledger = records::open(&config.ledger, Arc::clone(&clock)).await?;
+        let world = World {
             clock,
-            Arc::new(minter),
-            Box::new(telemetry::audit_line),
-        ))
+            minter: Arc::new(minter),
+            ledger,
+            audit: Box::new(telemetry::audit_line),
+        };
+        let app = Self::assemble(config, world)?;
+        app.remember().await?;
+        Ok(app)
     }
 
-    /// The service as `config` describes it, with what the world is made of handed in.
-    pub fn assemble(
-        config: &Config,
-        clock: Arc<dyn Clock>,
-        minter: Arc<dyn Minter>,
-        audit: Sink,
-    ) -> Self {
+    /// The service as `config` describes it, in this world.
+    pub fn assemble(config: &Config, world: World) -> anyhow::Result<Self> {
+        let World {
+            clock,
+            minter,
+            ledger,
+            audit,
+        } = world;
         let vitals = Arc::new(Vitals::new(Arc::clone(&clock)));
         let audit = Arc::new(Audit::new(Arc::clone(&clock), audit));
         let limits = Arc::new(MemoryLimits::new(
@@ -79,9 +102,13 @@ impl App {
             bounds(&config.session),
             Arc::clone(&clock),
         ));
+        let naming = records::naming(&config.ledger);
+        let ca_file = config.upstream.ca_file.as_deref();
+        let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), ca_file)?;
         let parts = Parts {
             minter,
             store,
+            ledger: Arc::clone(&ledger),
             audit: Arc::clone(&audit),
             vitals: Arc::clone(&vitals),
             clock: Arc::clone(&clock),
@@ -89,25 +116,40 @@ impl App {
         let face = Face {
             server: config.server.clone(),
             origins: config.cors.allowed_origins.clone(),
+            auth_mode: config.auth.mode,
             health_details: config.health.details,
             last_resort: last_resort(config),
             get_token: config.compat.get_token,
             ietf_fields: config.limits.ietf_fields,
             vitals,
-            clock,
+            clock: Arc::clone(&clock),
         };
-        let broker = Broker::new(parts, rules(config));
+        let broker = Broker::new(parts, rules(config, &naming));
         let state = AppState {
             broker,
             limits: Arc::<MemoryLimits>::clone(&limits),
+            auth: Arc::new(auth),
             audit,
             face: Arc::new(face),
         };
-        Self {
-            state,
+        let upkeep = Upkeep {
             limits,
+            ledger,
+            clock,
+            retention: config.ledger.retention,
             probe_interval: config.upstream.probe_interval,
-        }
+        };
+        let ops = config
+            .ops
+            .token
+            .as_ref()
+            .map(|token| OpsState::new(&state, naming, token, guesses(config, &upkeep.clock)));
+        Ok(Self { state, upkeep, ops })
+    }
+
+    /// Counts again what was used shortly before the start, so that a restart gives nobody a new allowance.
+    pub async fn remember(&self) -> anyhow::Result<()> {
+        self.upkeep.remember().await
     }
 
     /// Every path, and the layers around them.
@@ -115,23 +157,40 @@ impl App {
         web::onion(&self.state)
     }
 
+    /// Every path for operators, when there are any.
+    pub fn ops_onion(&self) -> Option<Onion> {
+        self.ops.as_ref().map(ops::onion)
+    }
+
     /// What requests can reach.
     pub const fn state(&self) -> &AppState {
         &self.state
     }
 
-    /// Serves connections from `tcp` until `urgency` rises, and then ends as urgently as it says.
-    pub async fn run(&self, tcp: TcpListener, urgency: watch::Receiver<Urgency>) {
+    /// Serves connections from `listeners` until `urgency` rises, and then ends as urgently as it says.
+    pub async fn run(&self, listeners: Listeners, urgency: watch::Receiver<Urgency>) {
         let ending = Ending::default();
-        let listener = Listener::new(self.onion(), &self.state.face.server, ending.clone());
-        let served = async {
-            listener.serve(tcp).await;
+        let Listeners { public, ops } = listeners;
+        let server = &self.state.face.server;
+        let listener = Listener::new(self.onion(), server, ending.clone());
+        let operators = self
+            .ops_onion()
+            .zip(ops)
+            .map(|(onion, tcp)| (Listener::new(onion, server, ending.clone()), tcp));
+        let all_work = async {
+            let serve_operators = async {
+                if let Some((listener, tcp)) = operators {
+                    listener.serve(tcp).await;
+                }
+            };
+            tokio::join!(listener.serve(public), serve_operators);
             self.state.broker.finish().await;
+            self.upkeep.close().await;
         };
         tokio::select! {
-            () = served => tracing::info!("all work has ended"),
+            () = all_work => tracing::info!("all work has ended"),
             () = self.end(urgency, ending) => {}
-            () = self.chores() => {}
+            () = self.upkeep.run(&self.state) => {}
         }
         self.state.audit.sum_up(true);
         let done = self.state.face.vitals.read();
@@ -171,28 +230,6 @@ impl App {
             }
         }
     }
-
-    /// What is done once in a while, off the path of any request. Never returns.
-    async fn chores(&self) {
-        let broker = &self.state.broker;
-        let sweeping = async {
-            let mut turn = every(SWEEP);
-            loop {
-                turn.tick().await;
-                self.limits.sweep();
-                broker.sweep().await;
-                self.state.audit.sum_up(false);
-            }
-        };
-        let looking = async {
-            let mut turn = every(self.probe_interval);
-            loop {
-                turn.tick().await;
-                broker.look_upstream(self.probe_interval).await;
-            }
-        };
-        tokio::join!(sweeping, looking);
-    }
 }
 
 /// Waits until it is at least so urgent. Never returns once nobody is left to say so.
@@ -210,31 +247,53 @@ fn last_resort(config: &Config) -> Duration {
     config.server.body_timeout + config.upstream.max_wait + config.upstream.timeout + slack
 }
 
-fn every(period: Duration) -> tokio::time::Interval {
-    let mut turn = interval(period);
-    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    turn
-}
-
 /// The policies, in the order of [`web::Policies::IN_ORDER`].
 fn policies(settings: &Limits) -> Vec<Policy> {
     let policy = |name, rate| Policy {
         name,
         rate,
         capacity: settings.capacity,
+        is_shared: false,
+    };
+    let shared = |name, rate| Policy {
+        name,
+        rate,
+        capacity: 1,
+        is_shared: true,
     };
     vec![
         policy("token", settings.token),
         policy("token-network", settings.token_network),
         policy("refresh", settings.refresh),
         policy("refresh-network", settings.refresh_network),
+        policy(IDENTITY, settings.identity),
+        shared(MINTS, settings.mints),
+        shared(MINTS_DAILY, settings.mints_daily),
     ]
+}
+
+/// Counts the guesses at the operators' token: ten within ten minutes earn a block of fifteen.
+fn guesses(config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn LimitStore> {
+    let rules = GuardRules {
+        threshold: 10.0,
+        decay: Duration::from_mins(10),
+        block: Duration::from_mins(15),
+        block_max: Duration::from_mins(15),
+        never_block: Vec::new(),
+        capacity: 1024,
+        weights: Weights {
+            forged_credential: 1.0,
+            ..guard(&config.guard).weights
+        },
+    };
+    Arc::new(MemoryLimits::new(Vec::new(), rules, Arc::clone(clock)))
 }
 
 fn guard(settings: &Guard) -> GuardRules {
     let weights = Weights {
         rate_limited: settings.weights.rate_limited,
         foreign_session: settings.weights.foreign_session,
+        forged_credential: settings.weights.forged_credential,
         malformed: settings.weights.malformed,
         wrong_origin: settings.weights.wrong_origin,
     };
@@ -251,19 +310,26 @@ fn guard(settings: &Guard) -> GuardRules {
 
 const fn bounds(settings: &SessionSettings) -> Bounds {
     Bounds {
-        per_network: settings.max_live,
+        per_party: settings.max_live,
         total: settings.max_total,
         max_age: settings.max_age,
     }
 }
 
-fn rules(config: &Config) -> Rules {
+fn rules(config: &Config, naming: &Naming) -> Rules {
     let session = &config.session;
+    let both = |binding| Bindings {
+        anonymous: binding,
+        identified: binding,
+    };
     let binding = match session.ip_binding {
-        // Callers are anonymous: nothing but the address ties a session to whoever opened it.
-        IpBinding::Auto | IpBinding::Strict => Binding::Strict,
-        IpBinding::Soft => Binding::Soft,
-        IpBinding::Off => Binding::Off,
+        IpBinding::Auto => Bindings {
+            anonymous: Binding::Strict,
+            identified: Binding::Soft,
+        },
+        IpBinding::Strict => both(Binding::Strict),
+        IpBinding::Soft => both(Binding::Soft),
+        IpBinding::Off => both(Binding::Off),
     };
     let refresh = RefreshRules {
         min_interval: session.min_refresh_interval,
@@ -274,6 +340,7 @@ fn rules(config: &Config) -> Rules {
     let lifetime = Duration::from_secs(session.token_seconds.into());
     Rules {
         personas: Arc::clone(&config.personas),
+        quotas: records::quotas(&config.quota, naming),
         lifetime,
         refresh,
     }

@@ -1,0 +1,220 @@
+//! What it costs to know who asks, and to write down every mint before it happens.
+//!
+//! The subject and the generator share all cores, and every step is held against the one before it.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use crate::callers;
+use crate::load;
+use crate::machine;
+use crate::subject::{ADMITTING, Workshop, free_address};
+
+/// People who ask.
+const PEOPLE: usize = 1000;
+/// Connections at saturation.
+const CONNECTIONS: usize = 256;
+/// Connections for the time of one answer: so few that nobody waits for a core.
+const FEW: usize = 8;
+/// Syncs that are timed.
+const SYNCS: usize = 200;
+
+/// One step of governing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Anonymous,
+    Identity,
+    Sqlite,
+}
+
+impl Step {
+    const ALL: [Self; 3] = [Self::Anonymous, Self::Identity, Self::Sqlite];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Anonymous => "no identity, ledger in memory",
+            Self::Identity => "+ ES256 required, personas, quotas",
+            Self::Sqlite => "+ SQLite ledger, synchronous=FULL",
+        }
+    }
+}
+
+/// What one step showed.
+struct Seen {
+    per_second: f64,
+    cpu_micros: f64,
+    p50: Duration,
+    few_p50: Duration,
+    few_p99: Duration,
+}
+
+/// Measures all steps and gives a table.
+pub async fn run(
+    workshop: &Workshop,
+    upstream: SocketAddr,
+    lasts: Duration,
+) -> anyhow::Result<String> {
+    let (bearers, public) = people(workshop)?;
+    let sync = one_sync(&workshop.directory)?;
+    let mut text = format!(
+        "one sync of 4 KiB on the ledger's disk: p50 {:.2} ms, p99 {:.2} ms\n\n\
+         | step | mints/s, {CONNECTIONS} connections | CPU µs per mint | p50 ms at saturation | p50 ms, {FEW} connections | p99 ms | added p50 ms |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n",
+        millis(sync.0),
+        millis(sync.1)
+    );
+    let mut before = None;
+    for step in Step::ALL {
+        let seen = measure(workshop, upstream, (step, &bearers, &public), lasts).await?;
+        let first: Duration = *before.get_or_insert(seen.few_p50);
+        let added = millis(seen.few_p50) - millis(first);
+        text += &format!(
+            "| {} | {:.0} | {:.1} | {:.2} | {:.2} | {:.2} | {added:.2} |\n",
+            step.name(),
+            seen.per_second,
+            seen.cpu_micros,
+            millis(seen.p50),
+            millis(seen.few_p50),
+            millis(seen.few_p99),
+        );
+        eprintln!("  {}: {:.0} mints/s", step.name(), seen.per_second);
+    }
+    Ok(text)
+}
+
+async fn measure(
+    workshop: &Workshop,
+    upstream: SocketAddr,
+    (step, bearers, public): (Step, &[String], &Path),
+    lasts: Duration,
+) -> anyhow::Result<Seen> {
+    let address = free_address()?;
+    let file = settings(workshop, step, public)?;
+    let database = format!("sqlite://{}", database(workshop).display());
+    let ledger = [("ledger.url", database.as_str())];
+    let governed = [ADMITTING, &ledger].concat();
+    let settings = if step == Step::Sqlite {
+        &governed
+    } else {
+        ADMITTING
+    };
+    let mut program = workshop.broker(address, upstream, settings);
+    program.arg("--config").arg(&file);
+    let subject = workshop.start(&program, address)?;
+    let caller = match step {
+        Step::Anonymous => callers::page(address, callers::of(10_000)),
+        Step::Identity | Step::Sqlite => callers::people(address, bearers.to_vec()),
+    };
+    load::sharing(address, &caller, CONNECTIONS, Duration::from_secs(1)).await;
+    let cpu_before = machine::cpu_seconds(subject.pid());
+    let began = Instant::now();
+    let (tally, times) = load::sharing(address, &caller, CONNECTIONS, lasts).await;
+    let seconds = began.elapsed().as_secs_f64();
+    let cpu = machine::cpu_seconds(subject.pid()) - cpu_before;
+    let (served, refused, failed) = tally.read();
+    ensure!(
+        refused + failed == 0,
+        "{refused} refused, {failed} failed of {served}"
+    );
+    let (_, few) = load::sharing(address, &caller, FEW, lasts).await;
+    #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
+    let served = served as f64;
+    Ok(Seen {
+        per_second: served / seconds,
+        cpu_micros: cpu * 1e6 / served,
+        p50: at(&times, 50),
+        few_p50: at(&few, 50),
+        few_p99: at(&few, 99),
+    })
+}
+
+/// The settings file of `step`.
+fn settings(workshop: &Workshop, step: Step, public: &Path) -> anyhow::Result<PathBuf> {
+    let database = database(workshop);
+    for ending in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{ending}", database.display()));
+    }
+    let identity = format!(
+        r#"
+[auth]
+mode = "required"
+[[auth.issuers]]
+issuer = "https://id.example/"
+audience = "bench"
+public_key_file = "{}"
+algorithms = ["ES256"]
+role_pointer = "/role"
+[limits]
+identity = "10000000/1h"
+[quota.student]
+sessions_per_month = 1000000000
+"#,
+        public.display()
+    );
+    let text = match step {
+        Step::Anonymous => String::new(),
+        Step::Identity | Step::Sqlite => identity,
+    };
+    let path = workshop.directory.join("governed.toml");
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn database(workshop: &Workshop) -> PathBuf {
+    workshop.directory.join("governed.db")
+}
+
+/// Credentials of [`PEOPLE`], and the public key of who signed them. Made by Node: another library than the broker's.
+fn people(workshop: &Workshop) -> anyhow::Result<(Vec<String>, PathBuf)> {
+    let made = Command::new(&workshop.node)
+        .args(["--input-type=module", "-e"])
+        .arg(include_str!("../tokens.mjs"))
+        .arg(PEOPLE.to_string())
+        .output()
+        .context("Node cannot be started")?;
+    ensure!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let text = String::from_utf8(made.stdout)?;
+    let (key, bearers) = text
+        .split_once("-----END PUBLIC KEY-----\n")
+        .context("no public key")?;
+    let public = workshop.directory.join("governed.pem");
+    fs::write(&public, format!("{key}-----END PUBLIC KEY-----\n"))?;
+    Ok((bearers.lines().map(str::to_owned).collect(), public))
+}
+
+/// What one sync takes where the ledger will be: p50 and p99.
+fn one_sync(directory: &Path) -> anyhow::Result<(Duration, Duration)> {
+    let path = directory.join("sync.probe");
+    let mut file = fs::File::create(&path)?;
+    let mut times = Vec::with_capacity(SYNCS);
+    for _ in 0..SYNCS {
+        file.write_all(&[7; 4096])?;
+        let began = Instant::now();
+        file.sync_data()?;
+        times.push(began.elapsed());
+    }
+    fs::remove_file(path)?;
+    times.sort_unstable();
+    Ok((at(&times, 50), at(&times, 99)))
+}
+
+fn at(times: &[Duration], share: usize) -> Duration {
+    times
+        .get(times.len() * share / 100)
+        .copied()
+        .unwrap_or_default()
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,132 @@
+//! Owns what is done off the path of any request: remembering at the start, sweeping, looking, closing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
+
+use crate::clock::Clock;
+use crate::domain::Kind;
+use crate::ledger::{Ledger, LedgerError, Recent};
+use crate::limit::{Claim, Key, LimitError, MemoryLimits};
+use crate::telemetry;
+use crate::web::Policies;
+use crate::web::state::AppState;
+
+/// How often expired entries are swept out.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How often it is looked whether issuers' keys are due. They have a pace of their own, and looking seldom adds to it.
+const KEYS: Duration = Duration::from_secs(1);
+/// How often old entries of the ledger are forgotten, and how often the intents of replicas that are gone are given up.
+const LEDGER: Duration = Duration::from_mins(1);
+/// An intent without outcome for so long has no broker any more that works on it.
+const LONGEST_INTENT: Duration = Duration::from_mins(2);
+/// The longest window that the ledger is asked about.
+const LONGEST_WINDOW: Duration = Duration::from_hours(24);
+/// What one turn removes from the ledger at most, so that nobody waits for it.
+const MOST_CHUNKS: usize = 60;
+
+/// What is done once in a while.
+pub(super) struct Upkeep {
+    pub(super) limits: Arc<MemoryLimits>,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) retention: Duration,
+    pub(super) probe_interval: Duration,
+}
+
+impl Upkeep {
+    /// Counts what the ledger says was used within the windows.
+    pub(super) async fn remember(&self) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let since = now.minus(LONGEST_WINDOW);
+        let help = "the ledger cannot be read at the start (see ledger.url)";
+        for used in self.ledger.recent(since).await.context(help)? {
+            self.count(&used, now.since(used.at)).context(help)?;
+        }
+        Ok(())
+    }
+
+    fn count(&self, used: &Recent, ago: Duration) -> Result<(), LimitError> {
+        for policy in Policies::BUDGET {
+            let key = Key::EVERYBODY;
+            self.limits.remember(Claim { policy, key }, ago)?;
+        }
+        if let (Kind::Mint, Some(account)) = (used.kind, &used.account) {
+            let claim = Claim {
+                policy: Policies::IDENTITY,
+                key: account.key().into(),
+            };
+            self.limits.remember(claim, ago)?;
+        }
+        Ok(())
+    }
+
+    /// Never returns.
+    pub(super) async fn run(&self, state: &AppState) {
+        let broker = &state.broker;
+        let sweeping = async {
+            let mut turn = every(SWEEP);
+            loop {
+                turn.tick().await;
+                self.limits.sweep();
+                broker.sweep().await;
+                state.audit.sum_up(false);
+            }
+        };
+        let looking = async {
+            let mut turn = every(self.probe_interval);
+            loop {
+                turn.tick().await;
+                broker.look_upstream(self.probe_interval).await;
+            }
+        };
+        let fetching = async {
+            let mut turn = every(KEYS);
+            loop {
+                turn.tick().await;
+                state.auth.keep_fresh().await;
+            }
+        };
+        let tidying = async {
+            // Not at the start, when there is other work.
+            let mut turn = interval_at(Instant::now() + LEDGER, LEDGER);
+            turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                turn.tick().await;
+                if let Err(error) = self.tidy_ledger().await {
+                    let cause = telemetry::chain(&error);
+                    tracing::warn!(
+                        cause,
+                        "the ledger could not be tidied; tried again in a minute"
+                    );
+                }
+            }
+        };
+        tokio::join!(sweeping, looking, fetching, tidying);
+    }
+
+    /// Forgets what is older than the retention, and gives up what nobody works on any more.
+    async fn tidy_ledger(&self) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        self.ledger.give_up(now.minus(LONGEST_INTENT)).await?;
+        for _ in 0..MOST_CHUNKS {
+            if self.ledger.forget(now.minus(self.retention)).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is waiting.
+    pub(super) async fn close(&self) {
+        self.ledger.close().await;
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut turn = interval(period);
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turn
+}

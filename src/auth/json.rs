@@ -1,0 +1,111 @@
+//! Owns reading JSON in which no member stands twice: what one reader takes from it, every reader does.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// Reads an object without repeated members, at any depth (RFC 7515 §4 and RFC 7519 §4 allow to refuse them).
+/// `None` when it is something else. Depth is bounded by the library, at 128.
+pub(super) fn object(bytes: &[u8]) -> Option<Value> {
+    let Strict(value) = serde_json::from_slice(bytes).ok()?;
+    value.is_object().then_some(value)
+}
+
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader).map(Self)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON without repeated members")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Strict(value)) = access.next_element()? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some((name, Strict(value))) = access.next_entry::<String, _>()? {
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member stands twice"));
+            }
+        }
+        Ok(members.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_what_any_reader_reads() {
+        let text = r#"{"a":null,"b":[true,-1,2,1.5,"é"],"c":{"a":{}}}"#;
+        let usual: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(object(text.as_bytes()), Some(usual));
+    }
+
+    #[test]
+    fn repeated_members_and_what_is_no_object_are_refused() {
+        let deep = "{\"a\":".repeat(200) + "1" + &"}".repeat(200);
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"b":[{"a":1,"c":2,"a":3}]}"#,
+            "[]",
+            "1",
+            "null",
+            "",
+            "{",
+            "{}{}",
+            r#"{"exp":1e999}"#,
+            "{\"a\":\"\u{0}\"}",
+            &deep,
+        ] {
+            assert_eq!(object(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(object(b"{\"a\":\"\xff\"}"), None);
+    }
+}

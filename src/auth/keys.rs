@@ -1,0 +1,252 @@
+//! Owns keys that verify: what makes one usable, and which one a credential must be signed with.
+
+use std::fmt;
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
+};
+use jsonwebtoken::DecodingKey;
+
+use super::AuthError;
+use super::algorithm::{Family, family};
+use super::compact::Compact;
+use crate::config::Algorithm;
+
+/// Sizes of RSA moduli in bits: less is not safe (RFC 7518 §3.3), more is slow.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// Least bytes of a shared secret: the hash's own size (RFC 7518 §3.2).
+const LEAST_SECRET: usize = 32;
+
+/// One key.
+pub(super) struct Key {
+    kid: Option<Box<str>>,
+    /// What it may verify: allowed by the settings, possible with a key of this kind, and what it says itself.
+    algorithms: Vec<Algorithm>,
+    decoding: DecodingKey,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Key({:?}, {:?})", self.kid, self.algorithms)
+    }
+}
+
+/// The material of a public key, after it was looked at.
+pub(super) struct Material {
+    decoding: DecodingKey,
+    possible: &'static [Algorithm],
+}
+
+impl Material {
+    /// An RSA key of modulus `n` and exponent `e`.
+    pub(super) fn rsa(n: &[u8], e: &[u8]) -> Option<Self> {
+        let (n, e) = (without_zeros(n), without_zeros(e));
+        let bits = n.len() * 8 - n.first()?.leading_zeros() as usize;
+        let components = RsaPublicKeyComponents { n, e };
+        let parsed = components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256);
+        (RSA_BITS.contains(&bits) && parsed.is_ok()).then(|| Self {
+            decoding: DecodingKey::from_rsa_raw_components(n, e),
+            possible: RSA,
+        })
+    }
+
+    /// An RSA key as it stands in PEM.
+    fn rsa_der(decoding: DecodingKey) -> Option<Self> {
+        let der = decoding.try_get_as_bytes().ok()?;
+        let bits = RsaParameters::public_modulus_len(der).ok()?;
+        let fits = RSA_BITS.contains(&usize::try_from(bits).ok()?);
+        fits.then_some(Self {
+            decoding,
+            possible: RSA,
+        })
+    }
+
+    /// An uncompressed point on P-256 or P-384 (SEC 1 §2.3.3), as its size says.
+    pub(super) fn point(point: &[u8]) -> Option<Self> {
+        let (curve, possible): (&'static dyn VerificationAlgorithm, &[_]) = match point.len() {
+            65 => (&ECDSA_P256_SHA256_FIXED, &[Algorithm::Es256]),
+            97 => (&ECDSA_P384_SHA384_FIXED, &[Algorithm::Es384]),
+            _ => return None,
+        };
+        ParsedPublicKey::new(curve, point).ok()?;
+        Some(Self {
+            decoding: DecodingKey::from_ec_der(point),
+            possible,
+        })
+    }
+
+    /// An Ed25519 key.
+    pub(super) fn ed(key: &[u8]) -> Option<Self> {
+        (key.len() == 32 && ParsedPublicKey::new(&ED25519, key).is_ok()).then(|| Self {
+            decoding: DecodingKey::from_ed_der(key),
+            possible: &[Algorithm::EdDsa],
+        })
+    }
+
+    /// One public key in PEM.
+    fn pem(text: &str) -> Option<Self> {
+        let labels = [
+            "-----BEGIN PUBLIC KEY-----",
+            "-----BEGIN RSA PUBLIC KEY-----",
+        ];
+        if !labels.iter().any(|label| text.starts_with(label)) {
+            return None;
+        }
+        let pem = text.as_bytes();
+        if let Ok(key) = DecodingKey::from_ec_pem(pem) {
+            return Self::point(key.try_get_as_bytes().ok()?);
+        }
+        if let Ok(key) = DecodingKey::from_ed_pem(pem) {
+            return Self::ed(key.try_get_as_bytes().ok()?);
+        }
+        Self::rsa_der(DecodingKey::from_rsa_pem(pem).ok()?)
+    }
+
+    /// The key that this is, when it may verify one of `allowed`.
+    pub(super) fn key(self, kid: Option<Box<str>>, allowed: &[Algorithm]) -> Option<Key> {
+        let fits = |algorithm: &&Algorithm| self.possible.contains(algorithm);
+        let algorithms: Vec<_> = allowed.iter().filter(fits).copied().collect();
+        (!algorithms.is_empty()).then_some(Key {
+            kid,
+            algorithms,
+            decoding: self.decoding,
+        })
+    }
+}
+
+const RSA: &[Algorithm] = &[
+    Algorithm::Rs256,
+    Algorithm::Rs384,
+    Algorithm::Rs512,
+    Algorithm::Ps256,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
+];
+
+/// Some write numbers with a leading zero, which the library refuses.
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
+}
+
+/// All keys of an issuer.
+#[derive(Debug, Default)]
+pub(super) struct KeySet(Vec<Key>);
+
+impl KeySet {
+    /// These keys.
+    pub(super) fn of(keys: Vec<Key>) -> Self {
+        Self(keys)
+    }
+
+    /// A secret that the issuer shares with us.
+    pub(super) fn from_secret(secret: &str, allowed: &[Algorithm]) -> Result<Self, &'static str> {
+        if secret.len() < LEAST_SECRET {
+            return Err("a shared secret must have at least 32 bytes (RFC 7518 §3.2)");
+        }
+        Ok(Self(vec![Key {
+            kid: None,
+            algorithms: allowed.to_vec(),
+            decoding: DecodingKey::from_secret(secret.as_bytes()),
+        }]))
+    }
+
+    /// Public keys in PEM, one after the other. All must be usable: the operator wrote them.
+    pub(super) fn from_pem(text: &str, allowed: &[Algorithm]) -> Result<Self, &'static str> {
+        let mut keys = Vec::new();
+        let starts: Vec<_> = text
+            .match_indices("-----BEGIN ")
+            .map(|found| found.0)
+            .collect();
+        for (nth, start) in starts.iter().enumerate() {
+            let end = starts.get(nth + 1).copied().unwrap_or(text.len());
+            let material = Material::pem(text[*start..end].trim())
+                .ok_or("one of them is not a public key in PEM: RSA from 2048 to 8192 bits, P-256, P-384 or Ed25519")?;
+            keys.push(
+                material
+                    .key(None, allowed)
+                    .ok_or("one of them fits none of the algorithms")?,
+            );
+        }
+        if keys.is_empty() {
+            return Err("there is none in the PEM text");
+        }
+        Ok(Self(keys))
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the key that `token` names may be here. Without a name it may be any.
+    pub(super) fn knows(&self, token: &Compact<'_>) -> bool {
+        match &token.kid {
+            Some(kid) => self.0.iter().any(|key| key.kid.as_ref() == Some(kid)),
+            None => !self.0.is_empty(),
+        }
+    }
+
+    /// Verifies with the one key that `token` names, or with the only one there is.
+    pub(super) fn verify_named(
+        &self,
+        token: &Compact<'_>,
+        with: Algorithm,
+    ) -> Result<(), AuthError> {
+        let named: Vec<_> = match &token.kid {
+            Some(kid) => {
+                let is_named = |key: &&Key| key.kid.as_ref() == Some(kid);
+                self.0.iter().filter(is_named).collect()
+            }
+            None if self.0.len() > 1 => {
+                return Err(AuthError::Rejected(
+                    "it does not say which key it is signed with",
+                ));
+            }
+            None => self.0.iter().collect(),
+        };
+        if named.is_empty() {
+            return Err(AuthError::Rejected(
+                "the key it is signed with is not known",
+            ));
+        }
+        let fits = |key: &&&Key| key.algorithms.contains(&with);
+        let key = named.iter().find(fits).ok_or(AuthError::Forged(
+            "its algorithm is not one of the key that it names",
+        ))?;
+        let is_good = token.is_signed_by(&key.decoding, with)?;
+        if is_good {
+            return Ok(());
+        }
+        // The issuer may have got a new key without a name: nobody need have forged anything.
+        Err(match token.kid {
+            Some(_) => AuthError::Forged("its signature is not by the key that it names"),
+            None => AuthError::Rejected("its signature is not by the only key that is known"),
+        })
+    }
+
+    /// Verifies with any key that may be used for `with`: those of the operator have no names.
+    pub(super) fn verify_any(&self, token: &Compact<'_>, with: Algorithm) -> Result<(), AuthError> {
+        for key in self.0.iter().filter(|key| key.algorithms.contains(&with)) {
+            if token.is_signed_by(&key.decoding, with)? {
+                return Ok(());
+            }
+        }
+        Err(AuthError::Forged(
+            "its signature is by none of the issuer's keys",
+        ))
+    }
+}
+
+/// The one family that `algorithms` are of.
+pub(super) fn one_family(algorithms: &[Algorithm]) -> Result<Family, &'static str> {
+    let first = algorithms.first().ok_or("it has no algorithm")?;
+    let family_of_first = family(*first);
+    let is_alike = |other: &Algorithm| family(*other) == family_of_first;
+    algorithms
+        .iter()
+        .all(is_alike)
+        .then_some(family_of_first)
+        .ok_or("its algorithms are of more than one family")
+}

@@ -1,0 +1,156 @@
+//! Owns what is believed of one issuer: its rules, and the keys that it signs with.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret;
+use url::{Host, Url};
+
+use super::algorithm::Family;
+use super::claims::{self, Found};
+use super::compact::Compact;
+use super::http::FetchError;
+use super::jwks::{Jwks, Means};
+use super::keys::{KeySet, one_family};
+use super::lookup::LookUp;
+use super::{AuthError, KeysCondition, SetupError};
+use crate::clock::Timestamp;
+use crate::config::{Algorithm, Issuer, KeySource};
+
+/// One entry of the settings.
+pub(super) struct Trust {
+    pub(super) rules: Issuer,
+    keys: Keys,
+    /// Whom to ask for what the claims do not say.
+    pub(super) lookup: Option<LookUp>,
+}
+
+enum Keys {
+    /// The operator wrote them down.
+    Fixed(KeySet),
+    /// The issuer publishes them.
+    Published(Arc<Jwks>),
+}
+
+/// A credential that was found good.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub(super) found: Found,
+    /// Of the keys that it was verified with.
+    pub(super) generation: u64,
+}
+
+impl Trust {
+    /// What `rules` say, once they make sense.
+    pub(super) fn new(rules: &Issuer, means: &Means) -> Result<Self, SetupError> {
+        let (keys, lookup) = parts(rules, means).map_err(|why| SetupError::Keys {
+            issuer: (*rules.issuer).to_owned(),
+            why,
+        })?;
+        Ok(Self {
+            rules: rules.clone(),
+            keys,
+            lookup,
+        })
+    }
+
+    /// Whether `token`, which says that it is this issuer's, is signed with `algorithm` by it and good for us at `now`.
+    pub(super) async fn verify(
+        &self,
+        token: &Compact<'_>,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<Verified, AuthError> {
+        let generation = match &self.keys {
+            Keys::Fixed(keys) => {
+                keys.verify_any(token, algorithm)?;
+                0
+            }
+            Keys::Published(jwks) => {
+                let had = jwks.keys_for(token).await?;
+                if let Err(error) = had.keys.verify_named(token, algorithm) {
+                    if token.kid.is_none() {
+                        // There may be a new key, and nothing else tells.
+                        let _ = jwks.begin();
+                    }
+                    return Err(error);
+                }
+                had.generation
+            }
+        };
+        if !token.is_of_known_type() {
+            return Err(AuthError::Rejected(
+                "it is of a type that stands for nobody",
+            ));
+        }
+        let found = claims::check(&token.claims, &self.rules, now)?;
+        Ok(Verified { found, generation })
+    }
+
+    /// The generation of the keys that can be used now.
+    pub(super) fn generation(&self) -> Option<u64> {
+        match &self.keys {
+            Keys::Fixed(_) => Some(0),
+            Keys::Published(jwks) => jwks.usable().map(|had| had.generation),
+        }
+    }
+
+    /// Its published keys, if that is what it has.
+    pub(super) fn published(&self) -> Option<&Arc<Jwks>> {
+        match &self.keys {
+            Keys::Fixed(_) => None,
+            Keys::Published(jwks) => Some(jwks),
+        }
+    }
+
+    /// Fetches the keys, if they must be: how many there are.
+    pub(super) async fn check(&self) -> Result<usize, FetchError> {
+        match &self.keys {
+            Keys::Fixed(keys) => Ok(keys.len()),
+            Keys::Published(jwks) => jwks.fetch().await,
+        }
+    }
+
+    /// Whether the keys are at hand.
+    pub(super) fn condition(&self) -> KeysCondition {
+        self.published()
+            .map_or(KeysCondition::Operational, |jwks| jwks.condition())
+    }
+}
+
+fn parts(rules: &Issuer, means: &Means) -> Result<(Keys, Option<LookUp>), &'static str> {
+    if rules.audience.is_empty() && rules.authorized_parties.is_empty() {
+        return Err("it names neither audience nor authorized parties");
+    }
+    let shared = one_family(&rules.algorithms)? == Family::Hmac;
+    let keys = match (&rules.keys, shared) {
+        (KeySource::Hmac(secret), true) => Keys::Fixed(KeySet::from_secret(
+            secret.expose_secret(),
+            &rules.algorithms,
+        )?),
+        (KeySource::Pem(text), false) => Keys::Fixed(KeySet::from_pem(text, &rules.algorithms)?),
+        (KeySource::Jwks(url), false) => {
+            is_private_enough(url)?;
+            Keys::Published(Jwks::new(rules, url, means.clone()))
+        }
+        (KeySource::Hmac(_), false) => return Err("a shared secret is only for HS algorithms"),
+        (KeySource::Pem(_) | KeySource::Jwks(_), true) => {
+            return Err("public keys are not for HS algorithms");
+        }
+    };
+    let lookup = rules.lookup.as_ref();
+    let lookup = lookup.map(|settings| LookUp::new(settings, means));
+    Ok((keys, lookup.transpose()?))
+}
+
+/// Who can change what is fetched can be anybody: nothing but TLS, or a socket that never leaves the machine.
+pub(super) fn is_private_enough(url: &Url) -> Result<(), &'static str> {
+    let is_loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    (url.scheme() == "https" || (url.scheme() == "http" && is_loopback))
+        .then_some(())
+        .ok_or("its addresses must be https; plain http is for loopback only")
+}

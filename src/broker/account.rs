@@ -1,0 +1,135 @@
+//! Owns how every use is accounted for: reserved before the mint, settled after it.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{BrokerError, Inner};
+use crate::audit::Event;
+use crate::domain::{
+    Caller, ClientSecret, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, SessionKey,
+    Settlement,
+};
+use crate::ledger::{LedgerError, ReserveError};
+use crate::telemetry;
+use crate::upstream::MintOrder;
+
+/// One use that is to be accounted for.
+pub(super) struct Use<'a> {
+    pub(super) kind: Kind,
+    pub(super) caller: &'a Caller,
+    pub(super) persona: &'a PersonaName,
+    pub(super) session: SessionKey,
+}
+
+impl Inner {
+    /// Mints what `order` says, between two lines of the ledger: nothing is minted that was not written down before, and
+    /// nothing is handed out whose outcome was not.
+    pub(super) async fn mint_on_record(
+        &self,
+        used: &Use<'_>,
+        order: &MintOrder,
+    ) -> Result<(EntryId, ClientSecret, Duration), BrokerError> {
+        let id = self.reserve(used).await?;
+        match self.obtain(order).await {
+            Ok((secret, took)) => {
+                let outcome = Outcome::Minted {
+                    expires_at: secret.expires_at,
+                    model: secret.upstream_session.model.as_deref().map(Into::into),
+                    upstream_request: secret.upstream_request.clone(),
+                };
+                self.settle(id, took, outcome).await.map_err(|error| {
+                    self.note_ledger(&error);
+                    BrokerError::NotSettled(error)
+                })?;
+                Ok((id, secret, took))
+            }
+            Err(BrokerError::Upstream { error, took }) => {
+                let code = error.name();
+                let outcome = if error.is_definite() {
+                    Outcome::Failed { code }
+                } else {
+                    Outcome::Uncertain { code }
+                };
+                self.settle_if_possible(id, took, outcome).await;
+                Err(BrokerError::Upstream { error, took })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn reserve(&self, used: &Use<'_>) -> Result<EntryId, BrokerError> {
+        let (now, caller) = (self.parts.clock.now(), used.caller);
+        let identity = caller.identity.as_deref();
+        let id = EntryId::new(now);
+        let quota = match used.kind {
+            Kind::Mint => identity.map_or_else(Quota::default, |known| self.rules.quotas.of(known)),
+            Kind::Refresh => Quota::default(),
+        };
+        let intent = Intent {
+            id,
+            at: now,
+            kind: used.kind,
+            account: identity.map(|known| known.account.clone()),
+            role: identity.and_then(|known| known.role.clone()),
+            persona: used.persona.clone(),
+            network: Network::around(caller.address),
+            origin: caller.origin.clone(),
+            session: used.session.label(),
+            request_id: caller.request_id.clone(),
+            quota,
+        };
+        match self.parts.ledger.reserve(intent).await {
+            Ok(()) => Ok(id),
+            Err(ReserveError::QuotaExceeded { limit, resets_at }) => {
+                let details = || json!({ "limit": limit, "resetsAt": resets_at.as_millis() });
+                self.parts
+                    .audit
+                    .record(Event::QuotaExceeded, caller, details);
+                Err(BrokerError::QuotaExceeded {
+                    wait: resets_at.since(now),
+                })
+            }
+            Err(ReserveError::Unavailable(error)) => {
+                self.note_ledger(&error);
+                Err(BrokerError::NotRecorded(error))
+            }
+        }
+    }
+
+    async fn settle(
+        &self,
+        id: EntryId,
+        took: Duration,
+        outcome: Outcome,
+    ) -> Result<(), LedgerError> {
+        let at = self.parts.clock.now();
+        let settlement = Settlement {
+            id,
+            at,
+            took,
+            outcome,
+        };
+        self.parts.ledger.settle(settlement).await
+    }
+
+    /// For what changes nothing for the caller: an intent that stays without outcome counts as uncertain.
+    async fn settle_if_possible(&self, id: EntryId, took: Duration, outcome: Outcome) {
+        if let Err(error) = self.settle(id, took, outcome).await {
+            self.note_ledger(&error);
+        }
+    }
+
+    /// A client secret was minted that nobody gets.
+    pub(super) async fn note_undelivered(&self, id: EntryId, took: Duration) {
+        self.settle_if_possible(id, took, Outcome::Undelivered)
+            .await;
+    }
+
+    fn note_ledger(&self, error: &LedgerError) {
+        let cause = telemetry::chain(error);
+        self.parts
+            .audit
+            .note(Event::LedgerUnavailable, json!({ "cause": cause }));
+    }
+}

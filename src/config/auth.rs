@@ -1,0 +1,158 @@
+//! Owns the settings of who is believed to say whom a caller acts for.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::settings::Settings;
+use super::tables::Table;
+use super::{Mode, issuers, presets};
+use crate::domain::Origins;
+
+const MODE: &str = "auth.mode";
+
+const MODES: &[(&str, AuthMode)] = &[
+    ("off", AuthMode::Off),
+    ("optional", AuthMode::Optional),
+    ("required", AuthMode::Required),
+];
+
+/// Who is believed to say whom a caller acts for.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// Whether callers must show a credential.
+    pub mode: AuthMode,
+    /// Who may have issued it. The same issuer may stand here more than once, with other keys.
+    pub issuers: Vec<Issuer>,
+    /// The role of identities whose own is not known.
+    pub default_role: Option<Box<str>>,
+}
+
+/// Whether callers must show a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Nobody is asked, and what is shown is not looked at.
+    Off,
+    /// Who shows none is anonymous; who shows one must show a good one.
+    Optional,
+    /// All must.
+    Required,
+}
+
+impl AuthMode {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Optional => "optional",
+            Self::Required => "required",
+        }
+    }
+}
+
+/// Somebody who issues credentials: JSON Web Tokens (RFC 7519).
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// Its name, exactly as it stands in `iss`.
+    pub issuer: Arc<str>,
+    /// What `aud` must name one of; empty only where `authorized_parties` is not.
+    pub audience: Vec<String>,
+    /// What `azp` must be one of, when not empty: the origins of our pages, for Clerk.
+    pub authorized_parties: Vec<String>,
+    /// Where its keys are.
+    pub keys: KeySource,
+    /// What it may sign with: all of one family.
+    pub algorithms: Vec<Algorithm>,
+    /// Claims that must have a certain value: JSON pointer (RFC 6901) and value.
+    pub required_claims: Vec<(String, String)>,
+    /// Where in the claims the role stands, as a JSON pointer.
+    pub role_pointer: Option<String>,
+    /// Where in the claims the display name stands, as a JSON pointer.
+    pub name_pointer: Option<String>,
+    /// Whom to ask for what the claims do not say.
+    pub lookup: Option<Lookup>,
+}
+
+/// Where an issuer's keys are.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// A secret that it shares with us.
+    Hmac(SecretString),
+    /// A document of public keys (RFC 7517).
+    Jwks(Url),
+    /// Public keys in PEM, one or more.
+    Pem(String),
+}
+
+/// One HTTP request, with the caller's own credential, for what the claims do not say.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// Where. `{subject}` stands for the subject, percent-encoded.
+    pub url: String,
+    /// What else goes along, like Supabase's `apikey`.
+    pub headers: Vec<(String, SecretString)>,
+    /// Where in the answer the role stands, as a JSON pointer.
+    pub role_pointer: Option<String>,
+    /// Where in the answer the display name stands, as a JSON pointer.
+    pub name_pointer: Option<String>,
+}
+
+/// Signature algorithms (RFC 7518, RFC 8037) that credentials may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "their names are their meaning")]
+pub enum Algorithm {
+    Hs256,
+    Hs384,
+    Hs512,
+    Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
+    Es256,
+    Es384,
+    EdDsa,
+}
+
+impl Auth {
+    /// Reads the section; the pages of `origins` are who may show credentials of some presets.
+    pub(super) fn read(settings: &mut Settings, origins: &Origins) -> Option<Self> {
+        let mode = settings.choice(MODE, MODES);
+        let default_role = settings.optional("auth.default_role", role);
+        let mut issuers = presets::read(settings, origins);
+        let tables = Table::all(settings, issuers::LIST);
+        for table in &tables {
+            issuers.extend(issuers::read(settings, table));
+        }
+        let mode = mode?;
+        let is_off = mode == AuthMode::Off;
+        if is_off && !issuers.is_empty() {
+            settings.warn(
+                MODE,
+                "is off: the issuers are there, but nobody is asked for a credential; set required or optional",
+            );
+        }
+        // One that is written and wrong is complained of already.
+        let has_issuer = !issuers.is_empty() || !tables.is_empty() || presets::are_given(settings);
+        settings.require(
+            &[MODE, issuers::LIST],
+            is_off || has_issuer || settings.mode == Mode::Dev,
+            "needs somebody who issues credentials: set auth.supabase_url, auth.auth0_domain, auth.firebase_project or \
+             auth.clerk_domain, or write [[auth.issuers]] with issuer, audience, jwks_url and algorithms",
+        );
+        Some(Self {
+            mode,
+            issuers,
+            default_role,
+        })
+    }
+}
+
+fn role(text: &str) -> Result<Box<str>, &'static str> {
+    let is_word = text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_word
+        .then(|| text.into())
+        .ok_or("must be one word of plain letters, digits and signs")
+}

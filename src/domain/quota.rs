@@ -1,0 +1,165 @@
+//! Owns quotas: what an identity may use in a calendar month.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use time::{OffsetDateTime, UtcDateTime};
+
+use super::{Account, Identity};
+use crate::clock::Timestamp;
+
+/// A calendar month in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month {
+    year: i32,
+    /// 1 to 12.
+    month: u8,
+}
+
+impl Month {
+    /// The month that `moment` is in.
+    pub fn of(moment: Timestamp) -> Self {
+        let moment = utc(moment);
+        Self {
+            year: moment.year(),
+            month: moment.month().into(),
+        }
+    }
+
+    /// When the next one begins.
+    pub fn end(self) -> Timestamp {
+        let (year, month) = match self.month {
+            12 => (self.year + 1, 1),
+            month => (self.year, month + 1),
+        };
+        let first = time::Month::try_from(month)
+            .ok()
+            .and_then(|month| time::Date::from_calendar_date(year, month, 1).ok());
+        let seconds = first.map_or(i64::MAX, |date| {
+            OffsetDateTime::new_utc(date, time::Time::MIDNIGHT).unix_timestamp()
+        });
+        Timestamp::from_seconds(u64::try_from(seconds).unwrap_or_default())
+    }
+}
+
+/// `2026-11`.
+impl fmt::Display for Month {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04}-{:02}", self.year, self.month)
+    }
+}
+
+/// The UTC day that `moment` is in, as `2026-11-22`.
+pub fn day_of(moment: Timestamp) -> String {
+    let moment = utc(moment);
+    let month: u8 = moment.month().into();
+    format!("{:04}-{month:02}-{:02}", moment.year(), moment.day())
+}
+
+fn utc(moment: Timestamp) -> UtcDateTime {
+    let seconds = i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
+    // Beyond the year 9999 it stays that year.
+    UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::MAX)
+}
+
+/// What one identity may use in a month.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Sessions it may open; `None` when there is no limit.
+    pub sessions_per_month: Option<u32>,
+}
+
+/// The quota of every identity: its own, that of its role, or that of everybody else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// For identities whose role has none.
+    pub everybody: Quota,
+    /// By role.
+    pub roles: HashMap<Box<str>, Quota>,
+    /// Exceptions, by account.
+    pub accounts: HashMap<Account, Quota>,
+}
+
+impl Quotas {
+    /// The quota of `identity`.
+    pub fn of(&self, identity: &Identity) -> Quota {
+        let own = self.accounts.get(&identity.account);
+        let role = || identity.role.as_ref().and_then(|role| self.roles.get(role));
+        own.or_else(role).copied().unwrap_or(self.everybody)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        let moment = OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
+        Timestamp::from_seconds(moment.unwrap().unix_timestamp().try_into().unwrap())
+    }
+
+    #[test]
+    fn months_begin_and_end_in_utc_whatever_the_season_or_the_year() {
+        for (moment, month, end) in [
+            ("2026-11-22T05:00:00Z", "2026-11", "2026-12-01T00:00:00Z"),
+            ("2026-12-31T23:59:59Z", "2026-12", "2027-01-01T00:00:00Z"),
+            ("2027-01-01T00:00:00Z", "2027-01", "2027-02-01T00:00:00Z"),
+            ("2028-02-29T12:00:00Z", "2028-02", "2028-03-01T00:00:00Z"),
+            ("2027-02-28T23:59:59Z", "2027-02", "2027-03-01T00:00:00Z"),
+            ("2100-02-28T23:59:59Z", "2100-02", "2100-03-01T00:00:00Z"),
+            // Clocks in Europe and America change on these days; UTC does not.
+            ("2026-03-29T01:30:00Z", "2026-03", "2026-04-01T00:00:00Z"),
+            ("2026-11-01T06:30:00Z", "2026-11", "2026-12-01T00:00:00Z"),
+        ] {
+            assert_eq!(Month::of(at(moment)).to_string(), month, "{moment}");
+            assert_eq!(Month::of(at(moment)).end(), at(end), "{moment}");
+        }
+    }
+
+    #[test]
+    fn the_last_moment_of_a_month_and_the_first_of_the_next_are_a_millisecond_apart() {
+        let end = Month::of(at("2026-11-22T05:00:00Z")).end();
+        let last = Timestamp::from_millis(end.as_millis() - 1);
+        assert_eq!(Month::of(last).to_string(), "2026-11");
+        assert_eq!(Month::of(end).to_string(), "2026-12");
+    }
+
+    #[test]
+    fn a_moment_beyond_the_calendar_is_no_panic() {
+        let month = Month::of(Timestamp::from_millis(u64::MAX));
+        assert!(month.end() > Timestamp::from_seconds(0));
+    }
+
+    #[test]
+    fn an_exception_comes_before_the_role_and_the_role_before_everybody() {
+        let quota = |limit| Quota {
+            sessions_per_month: Some(limit),
+        };
+        let identity = |subject: &str, role: Option<&str>| {
+            let account = Account {
+                issuer: "https://id".into(),
+                subject: subject.into(),
+            };
+            Identity {
+                key: account.key(),
+                account,
+                role: role.map(Into::into),
+                name: None,
+            }
+        };
+        let quotas = Quotas {
+            everybody: quota(1),
+            roles: HashMap::from([("student".into(), quota(2))]),
+            accounts: HashMap::from([(identity("ana", None).account, quota(3))]),
+        };
+        let limit = |subject, role| quotas.of(&identity(subject, role)).sessions_per_month;
+        assert_eq!(limit("ana", Some("student")), Some(3));
+        assert_eq!(limit("ben", Some("student")), Some(2));
+        assert_eq!(limit("ben", Some("teacher")), Some(1));
+        assert_eq!(limit("ben", None), Some(1));
+        assert_eq!(
+            Quotas::default().of(&identity("ben", None)),
+            Quota::default()
+        );
+    }
+}

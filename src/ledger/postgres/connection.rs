@@ -1,0 +1,147 @@
+//! Owns the talk with PostgreSQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection as _, Executor};
+
+use super::schema;
+use crate::clock::Clock;
+use crate::ledger::database::{Base, Bind, Connection, Fault, Reader, Severity};
+use crate::ledger::page::{encode, millis};
+use crate::ledger::statements::{PROBE, Statement};
+
+/// How the connection that writes behaves. A commit is on the server's disk when it returns.
+const WRITING: &str = "SET synchronous_commit = on; SET statement_timeout = '2s'; \
+    SET idle_in_transaction_session_timeout = '10s'";
+
+/// How connections that read behave.
+pub(super) const READING: &str =
+    "SET default_transaction_read_only = on; SET statement_timeout = '30s'";
+
+/// A database, as the writer opens it.
+pub(super) struct Postgres {
+    pub(super) options: PgConnectOptions,
+    pub(super) clock: Arc<dyn Clock>,
+    /// How long the server may be silent.
+    pub(super) timeout: Duration,
+}
+
+/// The connection that writes. It is never given back to a pool: whatever is cut short in it goes with it.
+struct Pen {
+    connection: PgConnection,
+    timeout: Duration,
+}
+
+/// Connections that read.
+pub(super) struct Pool(pub(super) PgPool);
+
+fn fault(error: sqlx::Error) -> Fault {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    let severity = match (&error, code.as_deref()) {
+        // Deadlock, serialization.
+        (_, Some("40001" | "40P01")) => Severity::Conflict,
+        // Data that cannot be stored, a constraint: what was written, not where.
+        (_, Some(code)) if code.starts_with("22") || code.starts_with("23") => Severity::Command,
+        // The server is going down or coming up, or has ended this connection.
+        (_, Some(code)) if code.starts_with("57") || code.starts_with("08") => Severity::Lost,
+        (sqlx::Error::Encode(_), _) => Severity::Command,
+        (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_), _) => Severity::Lost,
+        _ => Severity::Broken,
+    };
+    Fault::new(severity, error)
+}
+
+/// What comes of `asked` in time.
+async fn in_time<T>(
+    timeout: Duration,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, Fault> {
+    match tokio::time::timeout(timeout, asked).await {
+        Ok(answered) => answered.map_err(fault),
+        Err(silent) => Err(Fault::new(Severity::Lost, silent)),
+    }
+}
+
+#[async_trait]
+impl Base for Postgres {
+    async fn connect(&self) -> Result<Box<dyn Connection>, Fault> {
+        let timeout = self.timeout;
+        let mut connection = in_time(timeout, self.options.connect()).await?;
+        in_time(timeout, connection.execute(sqlx::raw_sql(WRITING))).await?;
+        in_time(timeout, schema::stay(&mut connection)).await?;
+        let mut pen = Pen {
+            connection,
+            timeout,
+        };
+        let now = encode(&[[millis(self.clock.now())]])?;
+        pen.begin().await?;
+        pen.change(&PROBE, &now).await?;
+        pen.commit().await?;
+        Ok(Box::new(pen))
+    }
+}
+
+impl Pen {
+    async fn say(&mut self, words: &'static str) -> Result<(), Fault> {
+        let said = sqlx::raw_sql(words).execute(&mut self.connection);
+        in_time(self.timeout, said).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Connection for Pen {
+    async fn begin(&mut self) -> Result<(), Fault> {
+        self.say("BEGIN").await
+    }
+
+    async fn commit(&mut self) -> Result<(), Fault> {
+        self.say("COMMIT").await
+    }
+
+    async fn rollback(&mut self) -> Result<(), Fault> {
+        self.say("ROLLBACK").await
+    }
+
+    async fn change(&mut self, statement: &Statement, rows: &str) -> Result<u64, Fault> {
+        let query = sqlx::query(statement.postgres).bind(rows);
+        let changed = in_time(self.timeout, query.execute(&mut self.connection)).await?;
+        Ok(changed.rows_affected())
+    }
+
+    async fn list(&mut self, statement: &Statement, rows: &str) -> Result<String, Fault> {
+        let query = sqlx::query_scalar(statement.postgres).bind(rows);
+        in_time(self.timeout, query.fetch_one(&mut self.connection)).await
+    }
+
+    async fn tidy(&mut self, _rows: usize) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>) {
+        if let Err(fault) = in_time(self.timeout, self.connection.close()).await {
+            tracing::warn!(cause = %fault, "the connection to the ledger was not closed properly");
+        }
+    }
+}
+
+#[async_trait]
+impl Reader for Pool {
+    async fn read(&self, statement: &Statement, binds: &[Bind]) -> Result<String, Fault> {
+        let mut query = sqlx::query_scalar(statement.postgres);
+        for bind in binds {
+            query = match bind {
+                Bind::Text(text) => query.bind(text.clone()),
+                Bind::Number(number) => query.bind(*number),
+            };
+        }
+        query.fetch_one(&self.0).await.map_err(fault)
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}

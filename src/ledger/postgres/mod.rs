@@ -1,0 +1,71 @@
+//! Owns ledgers in a database of a PostgreSQL server.
+
+mod connection;
+mod schema;
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::Executor;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use self::connection::{Pool, Postgres};
+use super::OpenError;
+use super::database::Base;
+use super::queue::Queue;
+use super::sql::SqlLedger;
+use super::writer::Writer;
+use crate::clock::Clock;
+
+/// Most connections that read at the same time.
+const READERS: u32 = 4;
+
+/// Opens the ledger in the database of `url` for serving; any number of brokers may share it. The schema must be there:
+/// see [`migrate`]. Callers wait at most `timeout` for an entry to be written. TLS is as the URL says: `sslmode`,
+/// `sslrootcert`.
+pub async fn open(
+    url: &str,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+) -> Result<SqlLedger, OpenError> {
+    let options = PgConnectOptions::from_str(url)?;
+    schema::check(&options, timeout).await?;
+    let base = Postgres {
+        options: options.clone(),
+        clock: Arc::clone(&clock),
+        timeout,
+    };
+    let connection = base.connect().await;
+    let connection = connection
+        .map_err(|fault| OpenError::Database(sqlx::Error::Configuration(fault.into())))?;
+    let queue = Writer::start(Box::new(base), connection, clock, timeout);
+    Ok(SqlLedger::new(queue, readers(options, timeout)))
+}
+
+/// Opens the ledger for reading alone. Whatever writes is refused as closed.
+pub async fn open_for_reading(url: &str, timeout: Duration) -> Result<SqlLedger, OpenError> {
+    let options = PgConnectOptions::from_str(url)?;
+    schema::check(&options, timeout).await?;
+    Ok(SqlLedger::new(Queue::closed(), readers(options, timeout)))
+}
+
+/// Makes the schema, or brings it up to date, if it is not. Gives the one it had (0: none), and the one it has. No
+/// broker may be running then.
+pub async fn migrate(url: &str) -> Result<(i64, i64), OpenError> {
+    schema::migrate(&PgConnectOptions::from_str(url)?).await
+}
+
+fn readers(options: PgConnectOptions, timeout: Duration) -> Pool {
+    let pool = PgPoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(timeout)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute(connection::READING).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options);
+    Pool(pool)
+}

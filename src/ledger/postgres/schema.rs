@@ -1,0 +1,123 @@
+//! Owns the schema of a PostgreSQL ledger: which one a database has, and how it gets the latest.
+
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection};
+
+use crate::ledger::OpenError;
+
+/// One script for each version; each begins where the one before it ended.
+const SCRIPTS: [&str; 2] = [
+    include_str!("../migrations/postgres/1_entries.sql"),
+    include_str!("../migrations/postgres/2_sums.sql"),
+];
+
+/// The schema that this program reads and writes.
+#[expect(clippy::cast_possible_wrap, reason = "there will never be that many")]
+const LATEST: i64 = SCRIPTS.len() as i64;
+
+/// The advisory lock that writers share and a migration has alone: "RTBL".
+const LOCK: i64 = 0x5254_424c;
+
+/// How long a migration waits for writers to leave.
+const PATIENCE: &str = "SET lock_timeout = '5s'; SET statement_timeout = 0";
+
+/// Refuses a database whose schema is not the one that is known.
+pub(super) async fn check(options: &PgConnectOptions, timeout: Duration) -> Result<(), OpenError> {
+    let connecting = tokio::time::timeout(timeout, options.connect());
+    let silent = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+    let mut connection = connecting.await.map_err(silent)??;
+    let found = version(&mut connection).await;
+    connection.close().await?;
+    let known = LATEST;
+    match found? {
+        found if found > known => Err(OpenError::Newer { found, known }),
+        found if found < known => Err(OpenError::Older { found, known }),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps migrations away as long as the connection lasts, and makes sure that none has been here since.
+pub(super) async fn stay(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let stays: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock_shared($1)")
+        .bind(LOCK)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !stays {
+        return Err(sqlx::Error::Configuration(OpenError::Busy.into()));
+    }
+    let found = version(connection).await?;
+    if found != LATEST {
+        let known = LATEST;
+        let newer = OpenError::Newer { found, known };
+        return Err(sqlx::Error::Configuration(newer.into()));
+    }
+    Ok(())
+}
+
+async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let there: bool = sqlx::query_scalar("SELECT to_regclass('ledger_schema') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !there {
+        return Ok(0);
+    }
+    sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM ledger_schema")
+        .fetch_one(connection)
+        .await
+}
+
+/// Brings the database to the latest schema, version by version, each as a whole or not at all.
+pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(i64, i64), OpenError> {
+    let mut connection = options.connect().await?;
+    let migrated = run_scripts(&mut connection).await;
+    connection.close().await?;
+    migrated
+}
+
+async fn run_scripts(connection: &mut PgConnection) -> Result<(i64, i64), OpenError> {
+    let known = LATEST;
+    let first = version(connection).await?;
+    if first == known {
+        return Ok((first, known));
+    }
+    sqlx::raw_sql(PATIENCE).execute(&mut *connection).await?;
+    let locked = sqlx::query("SELECT pg_advisory_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *connection)
+        .await;
+    if let Err(error) = locked {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        let waited = code.is_some_and(|code| code == "55P03");
+        return Err(if waited {
+            OpenError::Busy
+        } else {
+            error.into()
+        });
+    }
+    // Somebody else may have done it in the meantime.
+    let found = version(connection).await?;
+    if found > known {
+        return Err(OpenError::Newer { found, known });
+    }
+    for (place, script) in (1_i64..).zip(SCRIPTS).filter(|(place, _)| *place > found) {
+        let mut transaction = connection.begin().await?;
+        sqlx::query("CREATE TABLE IF NOT EXISTS ledger_schema (version BIGINT PRIMARY KEY)")
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::raw_sql(script).execute(&mut *transaction).await?;
+        sqlx::query("INSERT INTO ledger_schema (version) VALUES ($1)")
+            .bind(place)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+    }
+    // Not left to the end of the connection: the server gets round to that when the next broker may be here already.
+    sqlx::query("SELECT pg_advisory_unlock($1)")
+        .bind(LOCK)
+        .execute(connection)
+        .await?;
+    Ok((first, known))
+}

@@ -1,0 +1,110 @@
+//! Owns the way to the writer: bounded, and left by whoever has waited long enough.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::database::Fault;
+use super::transaction::{Answer, Command};
+use super::{LedgerCondition, LedgerError};
+
+/// Most commands that wait for the writer.
+pub(super) const LONGEST: usize = 1024;
+
+/// Why nothing can be written, while that is so.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Status(Arc<Mutex<Option<Fault>>>);
+
+impl Status {
+    pub(super) fn set(&self, fault: Option<Fault>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    pub(super) fn fault(&self) -> Option<Fault> {
+        let fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.clone()
+    }
+}
+
+/// A command on its way to the writer.
+pub(super) struct Job {
+    pub(super) command: Command,
+    /// Who waits for it; nobody does when the writer puts right what it did for somebody who has left.
+    pub(super) reply: Option<oneshot::Sender<Result<Answer, Fault>>>,
+    /// True when it may have been written by an attempt that failed.
+    pub(super) begun: bool,
+}
+
+impl Job {
+    /// True when nobody waits for it any longer.
+    pub(super) fn is_left(&self) -> bool {
+        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+}
+
+/// The way to the writer.
+pub(super) struct Queue {
+    pub(super) sender: mpsc::Sender<Job>,
+    pub(super) status: Status,
+    pub(super) timeout: Duration,
+    pub(super) closing: CancellationToken,
+    pub(super) tracker: TaskTracker,
+}
+
+impl Queue {
+    /// A way to nowhere: everything that is asked for is refused.
+    pub(super) fn closed() -> Self {
+        Self {
+            sender: mpsc::channel(1).0,
+            status: Status::default(),
+            timeout: Duration::ZERO,
+            closing: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+        }
+    }
+
+    /// Has the command carried out. When it does not succeed, or the caller leaves, it has not happened, or it is
+    /// taken back.
+    pub(super) async fn submit(&self, command: Command) -> Result<Answer, LedgerError> {
+        if let Some(fault) = self.status.fault() {
+            return Err(fault.into());
+        }
+        let (reply, mut answer) = oneshot::channel();
+        let job = Job {
+            command,
+            reply: Some(reply),
+            begun: false,
+        };
+        self.sender.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => LedgerError::Full,
+            TrySendError::Closed(_) => LedgerError::Closed,
+        })?;
+        if let Ok(answered) = timeout(self.timeout, &mut answer).await {
+            let answered = answered.map_err(|_| LedgerError::Closed)?;
+            return answered.map_err(LedgerError::from);
+        }
+        // Either it is there by now, or the writer learns that nobody waits.
+        answer.close();
+        let answered = answer.try_recv().map_err(|_| LedgerError::TimedOut)?;
+        answered.map_err(LedgerError::from)
+    }
+
+    pub(super) fn condition(&self) -> LedgerCondition {
+        match self.status.fault() {
+            None => LedgerCondition::Operational,
+            Some(_) => LedgerCondition::Down,
+        }
+    }
+
+    /// Lets the writer finish.
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}

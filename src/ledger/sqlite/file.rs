@@ -1,0 +1,91 @@
+//! Owns the file of a SQLite ledger: whose it is, what is in it, who may read it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::ledger::OpenError;
+
+/// How every SQLite database begins.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Only its owner may read it: it says who used what.
+const MODE: u32 = 0o600;
+
+/// What is at a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    Database,
+}
+
+/// The path with `ending` after it.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::File { path, source }
+}
+
+/// Makes sure that nobody else serves with this file, as long as what it gives is kept. The lock is a file of its own:
+/// closing any handle of the database would drop SQLite's own locks.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let place = beside(path, ".lock");
+    let mut options = OpenOptions::new();
+    let file = options.create(true).append(true).mode(MODE).open(&place);
+    let file = file.map_err(failed(&place))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.into())),
+        Err(TryLockError::Error(source)) => Err(failed(&place)(source)),
+    }
+}
+
+/// Looks without touching.
+pub(super) fn look(path: &Path) -> Result<Found, OpenError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(failed(path)(error)),
+    };
+    let mut start = Vec::new();
+    let limit = MAGIC.len() as u64;
+    let read = file.by_ref().take(limit).read_to_end(&mut start);
+    match read.map_err(failed(path))? {
+        0 => Ok(Found::Nothing),
+        _ if start == MAGIC => Ok(Found::Database),
+        _ => Err(OpenError::NotADatabase(path.into())),
+    }
+}
+
+/// Makes an empty file, unless there is one. What SQLite puts beside it gets the same rights.
+pub(super) fn create(path: &Path) -> Result<(), OpenError> {
+    let mut options = OpenOptions::new();
+    let made = options.create(true).append(true).mode(MODE).open(path);
+    made.map(drop).map_err(failed(path))
+}
+
+/// Puts a finished copy in its place, for good.
+pub(super) fn put_in_place(copy: &Path, place: &Path) -> Result<(), OpenError> {
+    let moved = File::open(copy)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| std::fs::rename(copy, place));
+    moved.map_err(failed(place))?;
+    match place
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        Some(folder) => sync_folder(folder),
+        None => sync_folder(Path::new(".")),
+    }
+}
+
+fn sync_folder(folder: &Path) -> Result<(), OpenError> {
+    let synced = File::open(folder).and_then(|file| file.sync_all());
+    synced.map_err(failed(folder))
+}

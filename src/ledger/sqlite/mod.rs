@@ -1,0 +1,153 @@
+//! Owns ledgers in one SQLite file.
+
+mod connection;
+mod file;
+mod schema;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+use self::connection::{Pool, Sqlite};
+use self::file::Found;
+use super::OpenError;
+use super::database::Base;
+use super::queue::Queue;
+use super::sql::SqlLedger;
+use super::writer::Writer;
+use crate::clock::Clock;
+
+/// Most connections that read at the same time.
+const READERS: u32 = 2;
+
+/// How long SQLite waits for somebody else's transaction, at most.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The same, for callers who wait so long: a little less, so that they learn what it was.
+fn busy(timeout: Duration) -> Duration {
+    timeout.saturating_sub(timeout / 10).min(BUSY)
+}
+
+/// Opens the ledger at `path` for serving; makes it when there is none, and brings an older one up to date after a copy
+/// was put beside it. Nobody else can serve with the file until this ledger is closed or dropped. Callers wait at most
+/// `timeout` for an entry to be written.
+pub async fn open(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+) -> Result<SqlLedger, OpenError> {
+    let lock = file::lock(path)?;
+    bring_up_to_date(path).await?;
+    start(path, clock, timeout, Some(lock)).await
+}
+
+/// Opens the ledger at `path` for writing beside a broker that serves with it: for erasing, and for migrating while
+/// nobody serves. There must be one.
+pub async fn open_for_maintenance(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+) -> Result<SqlLedger, OpenError> {
+    migrate(path).await?;
+    start(path, clock, timeout, None).await
+}
+
+/// Opens the ledger at `path` for reading, whether or not a broker serves with it. There must be one, of this schema.
+/// Whatever writes is refused as closed.
+pub async fn open_for_reading(path: &Path, timeout: Duration) -> Result<SqlLedger, OpenError> {
+    match version_at(path).await? {
+        schema::LATEST => Ok(SqlLedger::new(Queue::closed(), readers(path, timeout))),
+        found => Err(OpenError::Older {
+            found,
+            known: schema::LATEST,
+        }),
+    }
+}
+
+/// Brings the ledger at `path` up to date, if it is not. There must be one. Gives the schema it had, and the one it has.
+pub async fn migrate(path: &Path) -> Result<(i64, i64), OpenError> {
+    let found = version_at(path).await?;
+    if found < schema::LATEST {
+        let _lock = file::lock(path)?;
+        bring_up_to_date(path).await?;
+    }
+    Ok((found, schema::LATEST))
+}
+
+async fn version_at(path: &Path) -> Result<i64, OpenError> {
+    match file::look(path)? {
+        Found::Nothing => Err(OpenError::Missing(path.into())),
+        Found::Database => schema::inspect(path).await,
+    }
+}
+
+async fn bring_up_to_date(path: &Path) -> Result<(), OpenError> {
+    let found = match file::look(path)? {
+        Found::Nothing => {
+            file::create(path)?;
+            0
+        }
+        Found::Database => {
+            let found = schema::inspect(path).await?;
+            schema::check(path).await?;
+            found
+        }
+    };
+    if found < schema::LATEST {
+        if found > 0 {
+            schema::copy(path, found).await?;
+        }
+        schema::migrate(path).await?;
+    }
+    Ok(())
+}
+
+async fn start(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+    lock: Option<File>,
+) -> Result<SqlLedger, OpenError> {
+    let base = Sqlite {
+        options: options(path).busy_timeout(busy(timeout)),
+        clock: Arc::clone(&clock),
+        lock,
+    };
+    connection::assert_fit(&base.options).await?;
+    let connection = base.connect().await;
+    let connection = connection
+        .map_err(|fault| OpenError::Database(sqlx::Error::Configuration(fault.into())))?;
+    let queue = Writer::start(Box::new(base), connection, clock, timeout);
+    Ok(SqlLedger::new(queue, readers(path, timeout)))
+}
+
+fn readers(path: &Path, timeout: Duration) -> Pool {
+    let options = SqliteConnectOptions::new()
+        .filename(PathBuf::from(path))
+        .read_only(true)
+        .busy_timeout(busy(timeout));
+    let pool = SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(timeout)
+        .connect_lazy_with(options);
+    Pool(pool)
+}
+
+/// How connections that write are opened. Everything that durability rests on is said, not left to defaults.
+fn options(path: &Path) -> SqliteConnectOptions {
+    use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+
+    SqliteConnectOptions::new()
+        .filename(PathBuf::from(path))
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        .pragma("mmap_size", "0")
+        .pragma("journal_size_limit", "67108864")
+        // The writer does it when everybody has been answered; this is for when it could not for long.
+        .pragma("wal_autocheckpoint", "16000")
+}

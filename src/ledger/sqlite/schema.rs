@@ -1,0 +1,159 @@
+//! Owns the schema of a SQLite ledger: which one a file has, and how it gets the latest.
+
+use std::path::Path;
+
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
+
+use super::file::{self, beside};
+use crate::ledger::OpenError;
+
+/// `application_id` of our files: "RTBL".
+const OURS: i64 = 0x5254_424c;
+
+/// One script for each version; each begins where the one before it ended.
+const SCRIPTS: [&str; 2] = [
+    include_str!("../migrations/sqlite/1_entries.sql"),
+    include_str!("../migrations/sqlite/2_sums.sql"),
+];
+
+/// The schema that this program reads and writes.
+#[expect(clippy::cast_possible_wrap, reason = "there will never be that many")]
+pub(super) const LATEST: i64 = SCRIPTS.len() as i64;
+
+/// Files up to this size are read in full before they are served with; larger ones would hold up the start.
+const CHECKED: u64 = 256 * 1024 * 1024;
+
+/// A connection that changes nothing, unless a process was killed in the middle of a change: what it left half done
+/// has to be undone before anybody can read.
+async fn reading(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let options = SqliteConnectOptions::new().filename(path);
+    let options = options.create_if_missing(false);
+    let mut connection = options.clone().read_only(true).connect().await?;
+    let looked = sqlx::query("SELECT COUNT(*) FROM sqlite_schema")
+        .execute(&mut connection)
+        .await;
+    let code = looked.as_ref().err().and_then(code);
+    match code {
+        Some(READONLY_ROLLBACK | READONLY_RECOVERY) => {
+            connection.close().await?;
+            Ok(options.connect().await?)
+        }
+        _ => Ok(connection),
+    }
+}
+
+const READONLY_RECOVERY: i32 = 264;
+const READONLY_ROLLBACK: i32 = 776;
+
+/// SQLite's own word for what went wrong.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.and_then(|code| code.parse().ok())
+}
+
+/// The schema of a database, 0 when it is empty. Changes nothing.
+pub(super) async fn inspect(path: &Path) -> Result<i64, OpenError> {
+    let mut connection = reading(path).await?;
+    let inspected = inspect_through(&mut connection, path).await;
+    connection.close().await?;
+    inspected
+}
+
+async fn inspect_through(connection: &mut SqliteConnection, path: &Path) -> Result<i64, OpenError> {
+    let mut numbers = [0_i64; 3];
+    for (number, question) in numbers.iter_mut().zip([
+        "PRAGMA application_id",
+        "PRAGMA user_version",
+        "SELECT COUNT(*) FROM sqlite_schema",
+    ]) {
+        let asked = sqlx::query_scalar(question).fetch_one(&mut *connection);
+        *number = asked.await.map_err(damaged(path))?;
+    }
+    match numbers {
+        [0, 0, 0] => Ok(0),
+        [OURS, found, _] if found <= LATEST => Ok(found),
+        [OURS, found, _] => Err(OpenError::Newer {
+            found,
+            known: LATEST,
+        }),
+        _ => Err(OpenError::NotALedger(path.display().to_string())),
+    }
+}
+
+/// Refuses a damaged file, as far as that can be seen in a moment. Changes nothing.
+pub(super) async fn check(path: &Path) -> Result<(), OpenError> {
+    let size = std::fs::metadata(path).map_err(file::failed(path))?.len();
+    if size > CHECKED {
+        return Ok(());
+    }
+    let mut connection = reading(path).await?;
+    let found: Result<String, _> = sqlx::query_scalar("PRAGMA quick_check(1)")
+        .fetch_one(&mut connection)
+        .await;
+    connection.close().await?;
+    match found.map_err(damaged(path))? {
+        fine if fine == "ok" => Ok(()),
+        found => Err(OpenError::Damaged {
+            path: path.into(),
+            found,
+        }),
+    }
+}
+
+fn damaged(path: &Path) -> impl FnOnce(sqlx::Error) -> OpenError {
+    let path = path.to_owned();
+    move |error| {
+        match code(&error).map(|code| code & 0xff) {
+            // SQLITE_CORRUPT and SQLITE_NOTADB
+            Some(11 | 26) => OpenError::Damaged {
+                path,
+                found: error.to_string(),
+            },
+            _ => error.into(),
+        }
+    }
+}
+
+/// Puts a copy of the database beside it before its schema changes.
+pub(super) async fn copy(path: &Path, version: i64) -> Result<(), OpenError> {
+    let place = beside(path, &format!(".before-{}", version + 1));
+    let partial = beside(&place, ".partial");
+    match std::fs::remove_file(&partial) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(file::failed(&partial)(error));
+        }
+        _ => file::create(&partial)?,
+    }
+    let mut connection = super::options(path).connect().await?;
+    sqlx::query("VACUUM INTO $1")
+        .bind(partial.to_string_lossy().into_owned())
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    file::put_in_place(&partial, &place)
+}
+
+/// Brings the database to the latest schema, version by version, each as a whole or not at all.
+pub(super) async fn migrate(path: &Path) -> Result<(), OpenError> {
+    let mut connection = super::options(path).connect().await?;
+    let migrated = run_scripts(&mut connection).await;
+    connection.close().await?;
+    migrated
+}
+
+async fn run_scripts(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    for (place, script) in (1..).zip(SCRIPTS) {
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let found: i64 = sqlx::query_scalar("PRAGMA user_version")
+            .fetch_one(&mut *transaction)
+            .await?;
+        if found < place {
+            sqlx::raw_sql(script).execute(&mut *transaction).await?;
+            transaction.commit().await?;
+            tracing::info!(schema = place, "the ledger's schema was brought up to date");
+        }
+    }
+    Ok(())
+}

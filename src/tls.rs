@@ -1,0 +1,51 @@
+//! Owns whom we believe on the other end of TLS: the public roots, compiled in, and the operator's own.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// Why no TLS can be spoken.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The operator's file of certificates cannot be used.
+    #[error("{path} cannot be used: it must hold PEM certificates")]
+    Roots {
+        /// Its path.
+        path: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The library refused its own settings.
+    #[error("TLS cannot be set up")]
+    Library(#[from] rustls::Error),
+}
+
+/// TLS for an HTTP client that believes the public roots (a container from scratch has none of its own) and those of
+/// `ca_file`.
+pub fn client_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, TlsError> {
+    let mut roots: rustls::RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+    if let Some(path) = ca_file {
+        let unusable = |source| TlsError::Roots {
+            path: path.display().to_string(),
+            source,
+        };
+        let pem = std::fs::read(path).map_err(|error| unusable(error.into()))?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let certificates = certificates.map_err(|error| unusable(error.into()))?;
+        if roots.add_parsable_certificates(certificates).0 == 0 {
+            return Err(unusable(io::Error::from(io::ErrorKind::InvalidData).into()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // reqwest leaves a ready configuration as it is; without this, HTTP/2 would silently never be spoken.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}

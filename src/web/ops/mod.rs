@@ -1,0 +1,158 @@
+//! Owns the paths for operators, on a listener of their own: who may come in, and what there is.
+
+mod sessions;
+mod usage;
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::Router;
+use axum::extract::{FromRef, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::code::Code;
+use super::error::ApiError;
+use super::layers::{Onion, arrival};
+use super::state::{AppState, Face};
+use crate::audit::Event;
+use crate::broker::Broker;
+use crate::config::{AuthMode, Server};
+use crate::domain::{Naming, Origins};
+use crate::limit::{Decision, LimitStore, Offence};
+
+/// The paths for operators.
+const PATHS: [&str; 2] = ["/usage", "/sessions/end"];
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"operators\"");
+
+/// What requests of operators can reach.
+#[derive(Clone, FromRef)]
+pub struct OpsState {
+    app: AppState,
+    naming: Naming,
+    entrance: Arc<Entrance>,
+}
+
+impl FromRef<OpsState> for Broker {
+    fn from_ref(state: &OpsState) -> Self {
+        state.app.broker.clone()
+    }
+}
+
+/// Who may come in.
+struct Entrance {
+    /// A hash of the operators' token: compared in constant time, and equally long for every guess.
+    token: [u8; 32],
+    /// Counts wrong guesses, apart from the public's offences.
+    guard: Arc<dyn LimitStore>,
+}
+
+impl OpsState {
+    /// What is behind `app`, for those who show `token`; `guard` blocks who guesses.
+    pub fn new(
+        app: &AppState,
+        naming: Naming,
+        token: &SecretString,
+        guard: Arc<dyn LimitStore>,
+    ) -> Self {
+        let entrance = Entrance {
+            token: hashed(token.expose_secret().as_bytes()),
+            guard,
+        };
+        Self {
+            app: AppState {
+                face: Arc::new(inward(&app.face)),
+                ..app.clone()
+            },
+            naming,
+            entrance: Arc::new(entrance),
+        }
+    }
+}
+
+/// Every path for operators, and the layers around them.
+pub fn onion(state: &OpsState) -> Onion {
+    let routes = Router::new()
+        .route("/usage", get(usage::usage))
+        .route("/sessions/end", post(sessions::end))
+        .layer(from_fn_with_state(state.clone(), let_in))
+        .with_state(state.clone());
+    Onion::around(routes, PATHS.map(Into::into), &state.app)
+}
+
+/// The public face without what is the public's: no page may call, and no proxy stands in front.
+fn inward(face: &Face) -> Face {
+    let server = Server {
+        base_path: String::new(),
+        hosts: Vec::new(),
+        trusted_proxies: Vec::new(),
+        ..face.server.clone()
+    };
+    Face {
+        server,
+        origins: Origins::exactly([]),
+        auth_mode: AuthMode::Off,
+        health_details: face.health_details,
+        last_resort: face.last_resort,
+        get_token: false,
+        ietf_fields: false,
+        vitals: Arc::clone(&face.vitals),
+        clock: Arc::clone(&face.clock),
+    }
+}
+
+fn hashed(token: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, token).as_ref());
+    hash
+}
+
+/// Lets operators in. Whoever guesses is told the same, however close it was, and is blocked after some guesses.
+async fn let_in(State(state): State<OpsState>, request: Request, next: Next) -> Response {
+    let Some(caller) = arrival::caller(&request) else {
+        return ApiError::from(Code::Internal).into_response();
+    };
+    let guard = &state.entrance.guard;
+    match guard.decide(caller.address, &[]).await {
+        Ok(Decision::Blocked { wait }) => {
+            return ApiError::from(Code::Blocked).after(wait).into_response();
+        }
+        Ok(_) => {}
+        Err(_) => return ApiError::from(Code::Internal).into_response(),
+    }
+    if state.entrance.admits(request.headers()) {
+        return next.run(request).await;
+    }
+    if request.headers().contains_key(AUTHORIZATION) {
+        // A block that cannot be written down is no reason to let anybody in.
+        let _ = guard
+            .offend(caller.address, Offence::ForgedCredential)
+            .await;
+        let details = || json!({ "listener": "ops" });
+        state.app.audit.record(Event::AuthFailed, &caller, details);
+    }
+    let mut response = ApiError::from(Code::Unauthorized).into_response();
+    response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+    response
+}
+
+impl Entrance {
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let mut lines = headers.get_all(AUTHORIZATION).iter();
+        let (Some(only), None) = (lines.next(), lines.next()) else {
+            return false;
+        };
+        let shown = only.as_bytes();
+        let is_bearer = shown
+            .get(..7)
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
+        let guess = hashed(shown.get(7..).unwrap_or_default());
+        verify_slices_are_equal(&guess, &self.token).is_ok() && is_bearer
+    }
+}

@@ -1,0 +1,155 @@
+//! The listener for operators: who may come in, and what there is.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use crate::harness::{Answer, PAGE, TestApp};
+use crate::people::{ISSUER, REQUIRED, student, teacher};
+
+const TOKEN: &str = "operators-token-that-is-long-enough";
+
+fn app() -> TestApp {
+    TestApp::of(REQUIRED, &[("ops.token", TOKEN)])
+}
+
+async fn ask(test: &TestApp, path: &str, bearer: &str) -> Answer {
+    let onion = test.app.ops_onion().unwrap();
+    test.get(path).through(onion).bearer(bearer).send().await
+}
+
+#[tokio::test]
+async fn without_a_token_in_the_settings_there_is_no_such_listener() {
+    assert!(TestApp::new().app.ops_onion().is_none());
+}
+
+#[tokio::test]
+async fn the_public_listener_knows_none_of_its_paths() {
+    let test = app();
+    for path in ["/usage", "/sessions/end"] {
+        test.get(path)
+            .bearer(TOKEN)
+            .send()
+            .await
+            .is(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn without_the_token_every_path_answers_alike() {
+    let test = app();
+    let onion = test.app.ops_onion().unwrap();
+    let mut texts = Vec::new();
+    for path in ["/usage", "/sessions/end", "/nothing"] {
+        let call = test.get(path).through(onion.clone());
+        let answer = call.send().await;
+        texts.push((answer.status, answer.anonymised()));
+    }
+    let guess = test.get("/usage").through(onion).bearer("a-guess");
+    let guess = guess.send().await;
+    assert_eq!(
+        guess.header("www-authenticate"),
+        Some("Bearer realm=\"operators\"")
+    );
+    texts.push((guess.status, guess.anonymised()));
+    texts.dedup();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert_eq!(texts[0].0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn ten_guesses_earn_a_block_that_even_the_token_does_not_open() {
+    let test = app();
+    for number in 0..10 {
+        ask(&test, "/usage", &format!("guess-{number}"))
+            .await
+            .is(401, "unauthorized");
+    }
+    ask(&test, "/usage", TOKEN).await.is(429, "blocked");
+    test.advance(15 * 60);
+    assert_eq!(ask(&test, "/usage", TOKEN).await.status, StatusCode::OK);
+    assert!(!test.events("auth_failed").is_empty());
+}
+
+#[tokio::test]
+async fn no_page_may_read_it() {
+    let test = app();
+    let onion = test.app.ops_onion().unwrap();
+    let answer = test
+        .get("/usage")
+        .through(onion)
+        .bearer(TOKEN)
+        .origin(PAGE)
+        .send()
+        .await;
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn usage_is_summed_up_as_asked() {
+    let test = app();
+    for bearer in [student("ana"), student("ana"), teacher("tom")] {
+        test.post("/token").bearer(&bearer).send().await;
+    }
+    let users = ask(&test, "/usage?by=user&since=30d", TOKEN).await;
+    assert_eq!(users.json["by"], "user");
+    assert_eq!(users.json["rows"][0]["subject"], "ana");
+    assert_eq!(users.json["rows"][0]["sessions"], 2);
+    let days = ask(&test, "/usage", TOKEN).await;
+    assert_eq!(days.json["rows"][0]["day"], "2022-01-01");
+    for (query, param) in [
+        ("by=week", "by"),
+        ("since=yesterday", "since"),
+        ("from=1", "query"),
+    ] {
+        let refused = ask(&test, &format!("/usage?{query}"), TOKEN).await;
+        refused.is(400, "bad_request");
+        assert_eq!(refused.json["error"]["param"], param);
+    }
+}
+
+#[tokio::test]
+async fn sessions_that_an_operator_has_ended_cannot_be_refreshed() {
+    let test = app();
+    let open = async |bearer: String| {
+        let opened = test.post("/token").bearer(&bearer).send().await;
+        json!({ "sessionId": opened.json["sessionId"] })
+    };
+    let (anas, bens) = (open(student("ana")).await, open(student("ben")).await);
+    let whose = json!({ "issuer": ISSUER, "subject": "ana" });
+    let onion = test.app.ops_onion().unwrap();
+    let ended = test
+        .post("/sessions/end")
+        .through(onion)
+        .bearer(TOKEN)
+        .json(&whose)
+        .send()
+        .await;
+    assert_eq!(ended.json["ended"], 1, "{}", ended.text);
+    test.advance(10);
+    let gone = test
+        .post("/refresh-token")
+        .bearer(&student("ana"))
+        .json(&anas)
+        .send()
+        .await;
+    gone.is(404, "unknown_session");
+    let kept = test
+        .post("/refresh-token")
+        .bearer(&student("ben"))
+        .json(&bens)
+        .send()
+        .await;
+    assert_eq!(kept.status, StatusCode::OK);
+    assert_eq!(test.events("sessions_ended").len(), 1);
+}
+
+#[tokio::test]
+async fn whose_sessions_are_to_end_must_be_said() {
+    let test = app();
+    let onion = test.app.ops_onion().unwrap();
+    let call = test.post("/sessions/end").through(onion).bearer(TOKEN);
+    let refused = call.json(&json!({ "issuer": ISSUER })).send().await;
+    refused.is(400, "bad_request");
+    assert_eq!(refused.json["error"]["param"], "subject");
+}

@@ -1,0 +1,218 @@
+//! What is recorded of every use, and that nothing is minted that cannot be recorded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use axum::http::StatusCode;
+use serde_json::json;
+use token_broker::clock::{ManualClock, Timestamp};
+use token_broker::domain::{Account, Intent, Settlement};
+use token_broker::ledger::{
+    By, Ledger, LedgerCondition, LedgerError, MemoryLedger, Recent, ReserveError, UsageQuery,
+    UsageRow,
+};
+use token_broker::upstream::UpstreamError;
+
+use crate::harness::{START, TestApp};
+use crate::people::{REQUIRED, student, teacher};
+
+/// A ledger that fails when told to.
+struct Fragile {
+    inner: MemoryLedger,
+    reserves: AtomicBool,
+    settles: AtomicBool,
+}
+
+impl Fragile {
+    fn fail(&self, reserves: bool, settles: bool) {
+        self.reserves.store(reserves, Ordering::SeqCst);
+        self.settles.store(settles, Ordering::SeqCst);
+    }
+}
+
+fn broken(flag: &AtomicBool) -> Result<(), LedgerError> {
+    if flag.load(Ordering::SeqCst) {
+        Err(LedgerError::Failed("disk full".into()))
+    } else {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Ledger for Fragile {
+    async fn reserve(&self, intent: Intent) -> Result<(), ReserveError> {
+        broken(&self.reserves)?;
+        self.inner.reserve(intent).await
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<(), LedgerError> {
+        broken(&self.settles)?;
+        self.inner.settle(settlement).await
+    }
+
+    async fn give_up(&self, before: Timestamp) -> Result<u64, LedgerError> {
+        self.inner.give_up(before).await
+    }
+
+    async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, LedgerError> {
+        self.inner.recent(since).await
+    }
+
+    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, LedgerError> {
+        self.inner.usage(query).await
+    }
+
+    async fn erase(&self, account: &Account) -> Result<u64, LedgerError> {
+        self.inner.erase(account).await
+    }
+
+    async fn forget(&self, before: Timestamp) -> Result<u64, LedgerError> {
+        self.inner.forget(before).await
+    }
+
+    fn condition(&self) -> LedgerCondition {
+        match broken(&self.reserves) {
+            Ok(()) => LedgerCondition::Operational,
+            Err(_) => LedgerCondition::Down,
+        }
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
+    let clock = Arc::new(ManualClock::at(START));
+    let ledger = Arc::new(Fragile {
+        inner: MemoryLedger::new(100_000),
+        reserves: AtomicBool::new(false),
+        settles: AtomicBool::new(false),
+    });
+    let test = TestApp::over(Arc::<Fragile>::clone(&ledger), clock, (file, &[]));
+    (test, ledger)
+}
+
+async fn rows(test: &TestApp, by: By) -> Vec<UsageRow> {
+    let query = UsageQuery {
+        by,
+        since: START,
+        most: 100,
+    };
+    test.ledger.usage(query).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_minted_and_takes_nothing() {
+    let (test, ledger) = fragile(REQUIRED);
+    ledger.fail(true, true);
+    for _ in 0..20 {
+        let refused = test.post("/token").bearer(&student("ana")).send().await;
+        refused.is(503, "ledger_unavailable");
+        assert!(refused.retry_after() >= 1);
+        assert!(!refused.text.contains("disk"), "{}", refused.text);
+    }
+    assert_eq!(test.minter.asked(), 0);
+    let health = test.get("/health").from("127.0.0.1").send().await;
+    assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(health.json["services"]["usageLedger"]["status"], "down");
+    assert_eq!(test.get("/readyz").send().await.status, StatusCode::OK);
+    assert!(!test.events("ledger_unavailable").is_empty());
+    ledger.fail(false, false);
+    let answer = test.post("/token").bearer(&student("ana")).send().await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("x-ratelimit-remaining"), Some("9"));
+}
+
+#[tokio::test]
+async fn a_refresh_that_cannot_be_recorded_leaves_its_session_as_it_was() {
+    let (test, ledger) = fragile("");
+    let id = test.open().await;
+    test.advance(10);
+    ledger.fail(true, true);
+    test.refresh(&id).await.is(503, "ledger_unavailable");
+    ledger.fail(false, false);
+    assert_eq!(test.refresh(&id).await.status, StatusCode::OK);
+    assert_eq!(test.minter.asked(), 2);
+}
+
+#[tokio::test]
+async fn what_was_minted_but_not_settled_is_handed_to_nobody_and_counts() {
+    let (test, ledger) = fragile(REQUIRED);
+    ledger.fail(false, true);
+    let refused = test.post("/token").bearer(&student("ana")).send().await;
+    refused.is(503, "ledger_unavailable");
+    assert_eq!(test.minter.asked(), 1);
+    assert!(!refused.text.contains("ek_"));
+    ledger.fail(false, false);
+    assert_eq!(
+        test.ledger
+            .give_up(Timestamp::from_millis(u64::MAX))
+            .await
+            .unwrap(),
+        1
+    );
+    let role = &rows(&test, By::Role).await[0];
+    assert_eq!((role.sessions, role.uncertain), (1, 1));
+}
+
+#[tokio::test]
+async fn a_failure_upstream_that_cannot_be_settled_is_still_told_as_what_it_is() {
+    let (test, ledger) = fragile("");
+    ledger.fail(false, true);
+    test.minter.fail(UpstreamError::TimedOut);
+    test.post("/token").send().await.is(504, "upstream_timeout");
+}
+
+#[tokio::test]
+async fn reports_say_who_used_what_as_whom() {
+    let test = TestApp::of(REQUIRED, &[]);
+    let ana = student("ana");
+    let opened = test.post("/token").bearer(&ana).send().await;
+    test.post("/token").bearer(&ana).send().await;
+    test.post("/token").bearer(&teacher("tom")).send().await;
+    test.minter.fail(UpstreamError::TimedOut);
+    test.post("/token").bearer(&teacher("tom")).send().await;
+    test.minter
+        .fail(UpstreamError::RateLimited { retry_after: None });
+    test.post("/token").bearer(&teacher("tom")).send().await;
+    test.advance(10);
+    let id = json!({ "sessionId": opened.json["sessionId"] });
+    test.post("/refresh-token")
+        .bearer(&ana)
+        .json(&id)
+        .send()
+        .await;
+
+    let users = rows(&test, By::User).await;
+    let told: Vec<_> = users
+        .iter()
+        .map(|row| {
+            (
+                row.subject.as_deref().unwrap(),
+                row.sessions,
+                row.refreshes,
+                row.uncertain,
+                row.failed,
+            )
+        })
+        .collect();
+    assert_eq!(told, [("ana", 2, 1, 0, 0), ("tom", 2, 0, 1, 1)]);
+    let days = rows(&test, By::Day).await;
+    let told: Vec<_> = days
+        .iter()
+        .map(|row| {
+            (
+                row.day.as_deref().unwrap(),
+                row.role.as_deref().unwrap(),
+                row.sessions,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [("2022-01-01", "student", 2), ("2022-01-01", "teacher", 2)]
+    );
+    assert_eq!(rows(&test, By::Persona).await.len(), 2);
+}

@@ -1,0 +1,393 @@
+//! Who is believed: `[auth]`, its presets, and `[[auth.issuers]]`.
+
+use secrecy::ExposeSecret;
+use token_broker::config::{Algorithm, AuthMode, Issuer, KeySource};
+
+use super::*;
+
+const ISSUERS: &str = r#"
+[auth]
+mode = "required"
+default_role = "student"
+
+[[auth.issuers]]
+issuer = "https://id.example.com/"
+audience = ["authenticated", "other"]
+jwks_url = "https://id.example.com/.well-known/jwks.json"
+algorithms = ["ES256", "ES384"]
+role_pointer = "/app_metadata/role"
+name_pointer = "/user_metadata/full_name"
+required_claims = { "/role" = "authenticated", "/kind" = "user" }
+lookup_url = "https://id.example.com/users/{subject}"
+lookup_headers = { apikey = "canary7f3a", X-More = "canary7f3a too" }
+lookup_name_pointer = "/0/full_name"
+
+[[auth.issuers]]
+issuer = "old"
+audience = "one, two"
+hmac_secret = "canary7f3a-canary7f3a-canary7f3a"
+
+[[auth.issuers]]
+issuer = "file"
+authorized_parties = ["https://app.example.com"]
+public_key_file = "public.pem"
+algorithms = ["EdDSA"]
+"#;
+
+fn issuers(more: &[(&str, &str)]) -> Vec<Issuer> {
+    serve(&good_and(more)).config.auth.issuers
+}
+
+fn jwks(issuer: &Issuer) -> &str {
+    match &issuer.keys {
+        KeySource::Jwks(url) => url.as_str(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nobody_is_asked_unless_the_operator_says_so() {
+    let auth = serve(&good_and(&[])).config.auth;
+    assert_eq!(auth.mode, AuthMode::Off);
+    assert!(auth.issuers.is_empty() && auth.default_role.is_none());
+    let config = Config::from_pairs(Mode::Dev, &[("auth.mode", "required")]).unwrap();
+    assert_eq!(config.auth.mode, AuthMode::Required);
+}
+
+#[test]
+fn an_issuer_says_all_that_is_needed_to_believe_it() {
+    let auth = serve(&good_and_file(ISSUERS)).config.auth;
+    assert_eq!(auth.mode, AuthMode::Required);
+    assert_eq!(auth.default_role.as_deref(), Some("student"));
+    let [jwks_issuer, hmac, pem] = auth.issuers.as_slice() else {
+        panic!("{:?}", auth.issuers);
+    };
+    assert_eq!(&*jwks_issuer.issuer, "https://id.example.com/");
+    assert_eq!(jwks_issuer.audience, ["authenticated", "other"]);
+    assert_eq!(
+        jwks(jwks_issuer),
+        "https://id.example.com/.well-known/jwks.json"
+    );
+    assert_eq!(jwks_issuer.algorithms, [Algorithm::Es256, Algorithm::Es384]);
+    let claims = [("/role", "authenticated"), ("/kind", "user")];
+    assert_eq!(
+        jwks_issuer.required_claims,
+        claims.map(|(at, is)| (at.into(), is.into()))
+    );
+    let lookup = jwks_issuer.lookup.as_ref().unwrap();
+    assert_eq!(lookup.url, "https://id.example.com/users/{subject}");
+    assert_eq!(lookup.role_pointer.as_deref(), Some("/app_metadata/role"));
+    assert_eq!(lookup.name_pointer.as_deref(), Some("/0/full_name"));
+    let headers: Vec<_> = lookup
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose_secret()))
+        .collect();
+    assert_eq!(
+        headers,
+        [("apikey", "canary7f3a"), ("x-more", "canary7f3a too")]
+    );
+    assert!(matches!(&hmac.keys, KeySource::Hmac(secret) if secret.expose_secret() == LONG_SECRET));
+    assert_eq!(hmac.algorithms, [Algorithm::Hs256]);
+    assert_eq!(hmac.audience, ["one", "two"]);
+    assert!(matches!(&pem.keys, KeySource::Pem(text) if text == PUBLIC_KEY));
+    assert_eq!(pem.authorized_parties, ["https://app.example.com"]);
+    assert!(pem.audience.is_empty() && pem.lookup.is_none());
+}
+
+#[test]
+fn no_secret_of_an_issuer_is_ever_shown() {
+    let by_file = ISSUERS.replace(
+        &format!("hmac_secret = \"{LONG_SECRET}\""),
+        "hmac_secret_file = \"hmac\"",
+    );
+    for text in [ISSUERS, &by_file] {
+        let loaded = serve(&good_and_file(text));
+        assert!(!format!("{loaded:?}").contains(CANARY));
+        let listing: Vec<_> = loaded.listing().collect();
+        assert!(!format!("{listing:?}").contains(CANARY), "{listing:?}");
+        for (name, line) in [("hmac_secret", 21), ("lookup_headers.apikey", 15)] {
+            let table = if name == "hmac_secret" { 2 } else { 1 };
+            let (value, source) = shown(&loaded, &format!("auth.issuers[{table}].{name}"));
+            assert_eq!(
+                (value.as_str(), source),
+                ("***", format!("config/broker.toml:{line}"))
+            );
+        }
+    }
+    let supabase = [
+        ("BROKER_AUTH__SUPABASE_URL", "https://p.supabase.co"),
+        ("BROKER_AUTH__SUPABASE_JWT_SECRET", LONG_SECRET),
+    ];
+    let loaded = serve(&good_and(&supabase));
+    assert!(!format!("{loaded:?}").contains(CANARY));
+    assert_eq!(shown(&loaded, "auth.supabase_jwt_secret").0, "***");
+}
+
+#[test]
+fn the_listing_shows_each_issuer_with_what_it_was_given_and_no_blanks() {
+    let loaded = serve(&good_and_file(ISSUERS));
+    let jwks = shown(&loaded, "auth.issuers[1].jwks_url");
+    assert_eq!(jwks.1, "config/broker.toml:9");
+    assert_eq!(
+        shown(&loaded, "auth.issuers[1].required_claims./role").0,
+        "authenticated"
+    );
+    let third = loaded
+        .listing()
+        .filter(|(name, ..)| name.starts_with("auth.issuers[3]"));
+    assert_eq!(third.count(), 4);
+}
+
+#[test]
+fn a_supabase_project_signs_with_either_kind_of_key_and_older_ones_with_a_secret() {
+    let url = ("BROKER_AUTH__SUPABASE_URL", "https://p.supabase.co/");
+    let two = issuers(&[url]);
+    let all = issuers(&[url, ("BROKER_AUTH__SUPABASE_JWT_SECRET_FILE", "hmac")]);
+    let algorithms = |issuers: &[Issuer]| {
+        issuers
+            .iter()
+            .flat_map(|one| one.algorithms.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(algorithms(&two), [Algorithm::Es256, Algorithm::Rs256]);
+    assert_eq!(
+        algorithms(&all),
+        [Algorithm::Es256, Algorithm::Rs256, Algorithm::Hs256]
+    );
+    for issuer in &all {
+        assert_eq!(&*issuer.issuer, "https://p.supabase.co/auth/v1");
+        assert_eq!(issuer.audience, ["authenticated"]);
+        assert_eq!(
+            issuer.required_claims,
+            [("/role".to_owned(), "authenticated".to_owned())]
+        );
+        assert_eq!(issuer.role_pointer.as_deref(), Some("/app_metadata/role"));
+        assert_eq!(
+            issuer.name_pointer.as_deref(),
+            Some("/user_metadata/full_name")
+        );
+    }
+    assert_eq!(
+        jwks(&all[0]),
+        "https://p.supabase.co/auth/v1/.well-known/jwks.json"
+    );
+    assert!(
+        matches!(&all[2].keys, KeySource::Hmac(secret) if secret.expose_secret() == LONG_SECRET)
+    );
+}
+
+#[test]
+fn presets_bind_credentials_to_one_audience_or_to_our_pages() {
+    let [auth0, firebase, clerk] = issuers(&[
+        ("BROKER_AUTH__MODE", "optional"),
+        ("BROKER_AUTH__AUTH0_DOMAIN", "Tenant.eu.auth0.com"),
+        ("BROKER_AUTH__AUTH0_AUDIENCE", "https://api.example.com/"),
+        ("BROKER_AUTH__FIREBASE_PROJECT", "my-app-1"),
+        ("BROKER_AUTH__CLERK_DOMAIN", "clerk.example.com"),
+    ])
+    .try_into()
+    .unwrap();
+    assert_eq!(&*auth0.issuer, "https://tenant.eu.auth0.com/");
+    assert_eq!(
+        jwks(&auth0),
+        "https://tenant.eu.auth0.com/.well-known/jwks.json"
+    );
+    assert_eq!(auth0.audience, ["https://api.example.com/"]);
+    assert_eq!(&*firebase.issuer, "https://securetoken.google.com/my-app-1");
+    assert_eq!(firebase.audience, ["my-app-1"]);
+    assert!(jwks(&firebase).ends_with("/jwk/securetoken@system.gserviceaccount.com"));
+    assert_eq!(&*clerk.issuer, "https://clerk.example.com");
+    assert_eq!(
+        jwks(&clerk),
+        "https://clerk.example.com/.well-known/jwks.json"
+    );
+    assert!(clerk.audience.is_empty());
+    assert_eq!(clerk.authorized_parties, ["https://app.example.com"]);
+    for one in [auth0, firebase, clerk] {
+        assert_eq!(one.algorithms, [Algorithm::Rs256]);
+    }
+}
+
+#[test]
+fn issuers_that_nobody_asks_are_warned_of() {
+    let text = ISSUERS.replace("mode = \"required\"", "");
+    let warnings = serve(&good_and_file(&text)).warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("auth.mode: is off: the issuers are there"),
+        "{warnings:?}"
+    );
+    assert!(serve(&good_and_file(ISSUERS)).warnings.is_empty());
+}
+
+/// Lines that go into a good table, of which each may replace one, and what the complaint must say.
+const BAD_FIELDS: &str = r"
+issuer = '' | auth.issuers[1].issuer (config/broker.toml:
+issuer = 5 | auth.issuers[1].issuer (config/broker.toml:4): must be text
+audience = [] | auth.issuers[1].audience (config/broker.toml:4): is required, unless authorized_parties
+audience = [''] | entry 1 of 1 must not be empty
+audience = { a = 'canary7f3a' } | must be a list of texts
+jwks_url = '' | auth.issuers[1].jwks_url (config/broker.toml:4): tells where the keys are, and so do hmac_secret, hmac_secret_file and public_key_file: exactly one
+jwks_url = 'canary7f3a' | auth.issuers[1].jwks_url (config/broker.toml:4): must be a whole address
+jwks_url = 'http://canary7f3a.example/' | must be https unless it is on this machine
+jwks_url = 'https://canary7f3a@id.example/' | must not hold a user or a password
+jwks_url = 'https://id.example/#canary7f3a' | must not hold a #
+jwks_url = 'https://169.254.169.254/canary7f3a' | link-local
+hmac_secret = 'canary7f3a-canary7f3a-canary7f3a' | exactly one of them is required
+public_key_file = 'public.pem' | exactly one of them is required
+algorithms = [] | auth.issuers[1].algorithms (config/broker.toml:4): is required: what the issuer signs with
+algorithms = ['none'] | entry 1 of 1 must be one of HS256
+algorithms = ['es256'] | must be one of HS256
+algorithms = ['ES256', 'RS256'] | must be of one family
+algorithms = ['HS256'] | must be HS… with a secret, and anything else with public keys
+role_pointer = 'role' | auth.issuers[1].role_pointer (config/broker.toml:4): must be a JSON pointer
+name_pointer = '$.canary7f3a' | auth.issuers[1].name_pointer
+required_claims = { role = 'canary7f3a' } | auth.issuers[1].required_claims.role (config/broker.toml:4): must be named by a JSON pointer
+required_claims = { '/role' = '' } | auth.issuers[1].required_claims./role
+required_claims = { '/role' = true } | auth.issuers[1].required_claims (config/broker.toml:4): must be a table of texts
+required_claims = 'canary7f3a' | must be a table of texts
+lookup_url = 'https://id.example/' | auth.issuers[1].lookup_url (config/broker.toml:4): is asked for nothing
+lookup_url = 'http://canary7f3a.example/' | must be https
+lookup_url = 'https://{subject}.example/' | not in its host
+lookup_headers = { apikey = 'canary7f3a' } | auth.issuers[1].lookup_url (config/broker.toml:4): is required with lookup_headers
+lookup_role_pointer = '/role' | is required with lookup_headers, lookup_role_pointer
+jwks_uri = 'https://canary7f3a.example/' | auth.issuers[1].jwks_uri (config/broker.toml:4): is not a field of auth.issuers; the nearest is jwks_url
+hmac_secrets = 'canary7f3a' | the nearest is hmac_secret
+";
+
+const GOOD: [&str; 4] = [
+    "issuer = 'https://id.example/'",
+    "audience = ['a']",
+    "jwks_url = 'https://id.example/jwks'",
+    "algorithms = ['ES256']",
+];
+
+fn refused(lines: &[&str]) -> String {
+    let text = format!(
+        "[auth]\nmode = 'required'\n[[auth.issuers]]\n{}\n",
+        lines.join("\n")
+    );
+    refusal(Mode::Serve, &good_and_file(&text))
+}
+
+#[test]
+fn every_bad_field_of_an_issuer_is_refused_by_name_and_line_and_without_its_value() {
+    for row in BAD_FIELDS.lines().filter(|row| !row.is_empty()) {
+        let (line, says) = row.split_once(" | ").unwrap();
+        let field = line.split(" = ").next().unwrap();
+        let others = GOOD.iter().filter(|good| !good.starts_with(field));
+        let lines: Vec<_> = [line].into_iter().chain(others.copied()).collect();
+        let refusal = refused(&lines);
+        assert!(refusal.contains(says), "{row}: {refusal}");
+        assert_eq!(refusal.lines().count(), 3, "{row}: {refusal}");
+    }
+    for (header, value) in [
+        ("Authorization", "canary7f3a"),
+        ("HOST", "x"),
+        ("'a b'", "x"),
+        ("apikey", ""),
+        ("apikey", "canary7f3a\\nX: 1"),
+        ("''", "x"),
+        ("\"a\\nb\"", "x"),
+    ] {
+        let headers = format!("lookup_headers = {{ {header} = \"{value}\" }}");
+        let lookup = [
+            "lookup_url = 'https://id.example/'",
+            "lookup_role_pointer = '/r'",
+            &headers,
+        ];
+        let refusal = refused(&[&GOOD[..], &lookup].concat());
+        assert!(
+            refusal.contains("auth.issuers[1].lookup_headers"),
+            "{header}: {refusal}"
+        );
+    }
+}
+
+#[test]
+fn keys_that_cannot_be_trusted_are_refused() {
+    for (line, says) in [
+        (
+            "hmac_secret = 'canary7f3a'",
+            "auth.issuers[1].hmac_secret (config/broker.toml:6): must be at least 32 bytes",
+        ),
+        ("hmac_secret_file = 'key'", "at least 32 bytes"),
+        (
+            "hmac_secret_file = 'nowhere'",
+            "auth.issuers[1].hmac_secret_file",
+        ),
+        (
+            "public_key_file = 'nowhere'",
+            "auth.issuers[1].public_key_file",
+        ),
+        (
+            "public_key_file = 'private.pem'",
+            "a private key: it belongs to the issuer alone",
+        ),
+        (
+            "public_key_file = 'no-certificate'",
+            "without a public key in PEM form",
+        ),
+    ] {
+        let algorithms = if line.starts_with("hmac") {
+            ""
+        } else {
+            GOOD[3]
+        };
+        let refusal = refused(&[GOOD[0], GOOD[1], line, algorithms]);
+        assert!(refusal.contains(says), "{line}: {refusal}");
+        assert_eq!(refusal.lines().count(), 3, "{line}: {refusal}");
+    }
+    let both = [
+        GOOD[0],
+        GOOD[1],
+        &format!("hmac_secret = '{LONG_SECRET}'"),
+        "hmac_secret_file = 'hmac'",
+    ];
+    assert!(refused(&both).contains("is given twice"));
+    let secret_and_es = [
+        GOOD[0],
+        GOOD[1],
+        &format!("hmac_secret = '{LONG_SECRET}'"),
+        GOOD[3],
+    ];
+    assert!(refused(&secret_and_es).contains("must be HS… with a secret"));
+}
+
+#[test]
+fn a_list_that_is_no_list_is_explained() {
+    for text in [
+        "[auth.issuers]\nissuer = 'canary7f3a'",
+        "[auth.issuers]",
+        "[auth]\nissuers = ['canary7f3a']",
+        "[auth]\nissuers = 'canary7f3a'",
+    ] {
+        let refusal = refusal(Mode::Serve, &good_and_file(text));
+        assert!(
+            refusal.contains("write [[auth.issuers]] in the settings file"),
+            "{text}: {refusal}"
+        );
+    }
+    let two = format!(
+        "[[auth.issuers]]\n{0}\n[[auth.issuers]]\n{0}\nrole_pointer = 'x'",
+        GOOD.join("\n")
+    );
+    let refusal = refusal(Mode::Serve, &good_and_file(&two));
+    assert!(
+        refusal.contains("auth.issuers[2].role_pointer (config/broker.toml:11)"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn clerk_without_pages_is_refused_even_where_any_page_may_call() {
+    let clerk = [("auth.clerk_domain", "clerk.example.com")];
+    let errors = Config::from_pairs(Mode::Dev, &clerk)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        errors.contains("auth.clerk_domain") && errors.contains("needs cors.allowed_origins"),
+        "{errors}"
+    );
+}

@@ -1,0 +1,139 @@
+//! `[quota.<role>]` and `[[quota.exceptions]]`.
+
+use super::*;
+
+const QUOTAS: &str = r#"
+[quota.default]
+sessions_per_month = 100
+
+[quota.student]
+sessions_per_month = 300
+
+[quota."head teacher v1.2"]
+sessions_per_month = 1_000_000_000
+
+[[quota.exceptions]]
+issuer = "https://id.example.com/"
+subject = "ana"
+sessions_per_month = 1
+
+[[quota.exceptions]]
+issuer = "https://id.example.com/"
+subject = "ben"
+sessions_per_month = 2
+"#;
+
+fn limit(config: &Config, role: &str) -> Option<u32> {
+    config.quota.roles.get(role)?.sessions_per_month
+}
+
+#[test]
+fn roles_are_free_and_everybody_else_and_single_identities_have_theirs() {
+    let config = serve(&good_and_file(QUOTAS)).config;
+    assert_eq!(config.quota.everybody.sessions_per_month, Some(100));
+    assert_eq!(config.quota.roles.len(), 2);
+    assert_eq!(limit(&config, "student"), Some(300));
+    assert_eq!(limit(&config, "head teacher v1.2"), Some(1_000_000_000));
+    let exceptions = config.quota.exceptions.iter();
+    let exceptions: Vec<_> = exceptions
+        .map(|one| (one.issuer.as_str(), one.subject.as_str(), one.quota))
+        .map(|(issuer, subject, quota)| (issuer, subject, quota.sessions_per_month))
+        .collect();
+    let issuer = "https://id.example.com/";
+    assert_eq!(
+        exceptions,
+        [(issuer, "ana", Some(1)), (issuer, "ben", Some(2))]
+    );
+}
+
+#[test]
+fn without_a_quota_nobody_is_limited() {
+    let quota = serve(&good_and(&[])).config.quota;
+    assert_eq!(quota.everybody.sessions_per_month, None);
+    assert!(quota.roles.is_empty() && quota.exceptions.is_empty());
+    serve(&good_and_file("[quota]"));
+}
+
+#[test]
+fn the_environment_and_flags_set_quotas_of_roles_that_no_file_names() {
+    let sources = Sources {
+        flags: pairs(&[("quota.teacher.sessions_per_month", "7")]),
+        file: Some(file(QUOTAS)),
+        ..good_and(&[
+            ("BROKER_QUOTA__STUDENT__SESSIONS_PER_MONTH", "5"),
+            ("BROKER_QUOTA__FAMILY__SESSIONS_PER_MONTH", "6"),
+        ])
+    };
+    let loaded = serve(&sources);
+    assert_eq!(limit(&loaded.config, "student"), Some(5));
+    assert_eq!(limit(&loaded.config, "family"), Some(6));
+    assert_eq!(limit(&loaded.config, "teacher"), Some(7));
+    for (name, value, source) in [
+        (
+            "quota.student.sessions_per_month",
+            "5",
+            "environment BROKER_QUOTA__STUDENT__SESSIONS_PER_MONTH",
+        ),
+        (
+            "quota.default.sessions_per_month",
+            "100",
+            "config/broker.toml:3",
+        ),
+        (
+            "quota.exceptions[2].subject",
+            "ben",
+            "config/broker.toml:18",
+        ),
+        (
+            "quota.exceptions[2].sessions_per_month",
+            "2",
+            "config/broker.toml:19",
+        ),
+    ] {
+        assert_eq!(shown(&loaded, name), (value.into(), source.into()));
+    }
+}
+
+/// A settings file, its lines parted by ⏎, and what the complaint must say.
+const BAD_FILES: &str = r"
+[quota.student] ⏎ sessions_per_month = 0 | quota.student.sessions_per_month (config/broker.toml:2): must be between 1 and 1000000000
+[quota.student] ⏎ sessions_per_month = '300' | must be a whole number
+[quota.student] ⏎ session_per_month = 300 | quota.student.session_per_month (config/broker.toml:2): is not a setting; the nearest is quota.student.sessions_per_month
+[quota.student] ⏎ tokens_per_month = 300 | quota.student.tokens_per_month (config/broker.toml:2): needs measured use, which direct mode does not have
+[quota.student] ⏎ cost_per_month = 300 | needs measured use, which direct mode does not have
+[quota.student] | quota.student (config/broker.toml:1): is a section, not a setting; it holds quota.student.sessions_per_month
+[quota] ⏎ student = 300 | quota.student (config/broker.toml:2): is a section
+quota = 300 | quota (config/broker.toml:1): is a section
+[quota.exceptions] ⏎ issuer = 'x' | is a list of tables: write [[quota.exceptions]]
+[[quota.exceptions]] ⏎ issuer = 'x' ⏎ subject = 'y' | quota.exceptions[1].sessions_per_month (config/broker.toml:2): is required
+[[quota.exceptions]] ⏎ issuer = 'x' ⏎ subject = 'y' ⏎ sessions_per_month = '1' | quota.exceptions[1].sessions_per_month (config/broker.toml:4): must be a whole number
+[[quota.exceptions]] ⏎ issuer = 'x' ⏎ subject = 'y' ⏎ sessions_per_month = -1 | must be between 1 and
+[[quota.exceptions]] ⏎ subject = 'y' ⏎ sessions_per_month = 1 | quota.exceptions[1].issuer (config/broker.toml:2): is required
+[[quota.exceptions]] ⏎ issuer = 'x' ⏎ subjects = 'y' ⏎ subject = 'y' ⏎ sessions_per_month = 1 | quota.exceptions[1].subjects (config/broker.toml:3): is not a field of quota.exceptions; the nearest is subject
+[[quota.exceptions]] ⏎ issuer = 'x' ⏎ subject = 'y' ⏎ sessions_per_month = 1 ⏎ [[quota.exceptions]] ⏎ issuer = 'x' ⏎ subject = 'y' ⏎ sessions_per_month = 2 | quota.exceptions[2].subject (config/broker.toml:7): is excepted twice
+";
+
+#[test]
+fn every_bad_quota_is_refused_by_name_and_line() {
+    for row in BAD_FILES.lines().filter(|row| !row.is_empty()) {
+        let (text, says) = row.split_once(" | ").unwrap();
+        let refusal = refusal(Mode::Serve, &good_and_file(&text.replace(" ⏎ ", "\n")));
+        assert!(refusal.contains(says), "{row}: {refusal}");
+        assert_eq!(refusal.lines().count(), 3, "{row}: {refusal}");
+    }
+}
+
+#[test]
+fn a_list_has_a_longest_length() {
+    let table = |number: usize| {
+        format!(
+            "[[quota.exceptions]]\nissuer = 'x'\nsubject = '{number}'\nsessions_per_month = 1\n"
+        )
+    };
+    let many = |count| (0..count).map(table).collect::<String>();
+    let quota = serve(&good_and_file(&many(1000))).config.quota;
+    assert_eq!(quota.exceptions.len(), 1000);
+    let refusal = refusal(Mode::Serve, &good_and_file(&many(1001)));
+    let says = "quota.exceptions (config/broker.toml:1): holds more than 1000 tables";
+    assert!(refusal.contains(says), "{refusal}");
+}

@@ -1,0 +1,114 @@
+//! Who callers are: credentials good and forged, issuers well and ill.
+
+mod forged;
+mod forged_form;
+mod forged_words;
+mod host;
+mod jwks;
+mod keys;
+mod libraries;
+mod lookup;
+mod outage;
+mod profiles;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use token_broker::auth::{AuthError, Authenticator, Credential};
+use token_broker::clock::{Clock, ManualClock, Timestamp};
+use token_broker::config::{Algorithm, Auth, AuthMode, Issuer, KeySource};
+use token_broker::domain::{Identity, Naming};
+
+/// What time it is when a test begins.
+pub const NOW: u64 = 1_800_000_000;
+/// An issuer.
+pub const ID: &str = "https://id.example.com/";
+
+/// An authenticator whose clock is turned by hand.
+pub struct Door {
+    pub clock: Arc<ManualClock>,
+    pub authenticator: Authenticator,
+}
+
+impl Door {
+    pub fn to(issuers: Vec<Issuer>) -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(NOW)));
+        let settings = auth(issuers);
+        let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+        let authenticator = Authenticator::new(&settings, Naming::Plain, shared, None).unwrap();
+        Self {
+            clock,
+            authenticator,
+        }
+    }
+
+    /// What becomes of a request with `token`.
+    pub async fn shows(&self, token: &str) -> Result<Arc<Identity>, AuthError> {
+        let credential = Credential::parse(format!("Bearer {token}").as_bytes())?;
+        self.authenticator.authenticate(&credential).await
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+pub fn auth(issuers: Vec<Issuer>) -> Auth {
+    Auth {
+        mode: AuthMode::Required,
+        issuers,
+        default_role: Some("student".into()),
+    }
+}
+
+/// The issuer of [`ID`], with these keys.
+pub fn issuer(keys: KeySource, algorithms: &[Algorithm]) -> Issuer {
+    Issuer {
+        issuer: ID.into(),
+        audience: vec!["broker".into()],
+        authorized_parties: Vec::new(),
+        keys,
+        algorithms: algorithms.to_vec(),
+        required_claims: Vec::new(),
+        role_pointer: Some("/app_metadata/role".into()),
+        name_pointer: Some("/user_metadata/full_name".into()),
+        lookup: None,
+    }
+}
+
+/// The same, with its keys published at `host`.
+pub fn publisher(host: &host::Host, algorithms: &[Algorithm]) -> Issuer {
+    let url = host.url("/keys.json").parse().unwrap();
+    issuer(KeySource::Jwks(url), algorithms)
+}
+
+/// Claims that are good for an hour, with these changes; `null` removes.
+pub fn claims(changes: &Value) -> Value {
+    let mut claims = json!({
+        "iss": ID,
+        "aud": "broker",
+        "sub": "ana",
+        "exp": NOW + 3600,
+        "iat": NOW,
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        claims[name] = value.clone();
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        }
+    }
+    claims
+}
+
+/// The kind of an error.
+pub fn called<T>(outcome: &Result<T, AuthError>) -> &'static str {
+    match outcome {
+        Ok(_) => "good",
+        Err(AuthError::Malformed) => "malformed",
+        Err(AuthError::Forged(_)) => "forged",
+        Err(AuthError::Rejected(_)) => "rejected",
+        Err(AuthError::Unavailable { .. }) => "unavailable",
+    }
+}

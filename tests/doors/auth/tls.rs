@@ -1,0 +1,102 @@
+//! Issuers behind TLS: with a certificate that nobody knows, with one that the operator vouches for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+
+use token_broker::auth::{Authenticator, FetchError};
+use token_broker::clock::{Clock, SystemClock};
+use token_broker::config::{Algorithm, KeySource};
+use token_broker::domain::Naming;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::keys::{Signer, jwks};
+use super::{auth, issuer};
+
+/// A folder that goes when it is no longer needed.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn openssl(folder: &Path, arguments: &str) -> Command {
+    let mut command = Command::new("openssl");
+    command
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// A host on a free port that shows the files in `folder`.
+async fn host(folder: &Path) -> (Child, u16) {
+    let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+                   -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
+                   -keyout key.pem -out certificate.pem";
+    let succeeded = openssl(folder, request).status().await;
+    let succeeded = succeeded.is_ok_and(|status| status.success());
+    assert!(
+        succeeded,
+        "openssl made no certificate: run scripts/test-tools.sh"
+    );
+    let serve = "s_server -accept 127.0.0.1:0 -cert certificate.pem -key key.pem -HTTP";
+    let mut child = openssl(folder, serve).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    loop {
+        let line = lines.next_line().await.unwrap().unwrap();
+        if let Some(port) = line.strip_prefix("ACCEPT 127.0.0.1:") {
+            // It must be able to go on talking.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return (child, port.parse().unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_must_bear_its_name_and_a_certificate_that_somebody_vouches_for() {
+    let name = format!("broker-auth-{}", std::process::id());
+    let folder = Scratch(std::env::temp_dir().join(name));
+    fs::create_dir_all(&folder.0).unwrap();
+    let document = jwks(&[Signer::es256("key").jwk()]);
+    // A whole answer: openssl adds nothing to it.
+    let answer = format!("HTTP/1.0 200 OK\r\n\r\n{document}");
+    fs::write(folder.0.join("keys.json"), answer).unwrap();
+    let (_host, port) = host(&folder.0).await;
+    let vouched = folder.0.join("certificate.pem");
+
+    let published = async |at: &str, ca_file: Option<&Path>| {
+        let url = format!("https://{at}:{port}/keys.json").parse().unwrap();
+        let rules = issuer(KeySource::Jwks(url), &[Algorithm::Es256]);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let settings = auth(vec![rules]);
+        let door = Authenticator::new(&settings, Naming::Plain, clock, ca_file).unwrap();
+        door.check_issuers().await[0].1
+    };
+    assert_eq!(published("localhost", Some(&vouched)).await, Ok(1));
+    let unknown = published("localhost", None).await;
+    assert_eq!(
+        unknown,
+        Err(FetchError::Unreachable),
+        "nobody vouches for it"
+    );
+    let misnamed = published("127.0.0.1", Some(&vouched)).await;
+    assert_eq!(
+        misnamed,
+        Err(FetchError::Unreachable),
+        "it is not called so"
+    );
+
+    let settings = auth(Vec::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let nothing = folder.0.join("keys.json");
+    let door = Authenticator::new(&settings, Naming::Plain, clock, Some(&nothing));
+    assert!(door.is_err(), "it holds no certificate");
+}

@@ -1,0 +1,133 @@
+//! Ledgers of every kind, empty, and what is written into them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use token_broker::clock::{Clock, ManualClock, Timestamp};
+use token_broker::domain::{
+    Account, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, RequestId, Settlement,
+};
+use token_broker::ledger::{Ledger, MemoryLedger, postgres, sqlite};
+
+use crate::server::{empty_database, scratch};
+
+/// 22 November 2026, 10:00 UTC.
+pub const START: Timestamp = Timestamp::from_seconds(1_795_341_600);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A ledger of one kind.
+pub struct Subject {
+    pub name: &'static str,
+    pub ledger: Arc<dyn Ledger>,
+}
+
+pub fn clock() -> Arc<dyn Clock> {
+    Arc::new(ManualClock::at(START))
+}
+
+/// A path for a new file; its folder goes when this does.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(scratch("ledger"))
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.0.join("ledger.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub async fn postgres_at(url: &str) -> Arc<dyn Ledger> {
+    postgres::migrate(url).await.unwrap();
+    Arc::new(postgres::open(url, clock(), TIMEOUT).await.unwrap())
+}
+
+pub async fn sqlite_at(folder: &Folder) -> Arc<dyn Ledger> {
+    let opened = sqlite::open(&folder.file(), clock(), TIMEOUT).await;
+    Arc::new(opened.unwrap())
+}
+
+/// One of each kind, given to `test` one after the other.
+pub async fn each(test: impl AsyncFn(Subject)) {
+    let memory = Subject {
+        name: "memory",
+        ledger: Arc::new(MemoryLedger::default()),
+    };
+    test(memory).await;
+    let folder = Folder::new();
+    let ledger = sqlite_at(&folder).await;
+    let subject = Subject {
+        name: "sqlite",
+        ledger: Arc::clone(&ledger),
+    };
+    test(subject).await;
+    ledger.close().await;
+    let ledger = postgres_at(&empty_database().await).await;
+    let subject = Subject {
+        name: "postgres",
+        ledger: Arc::clone(&ledger),
+    };
+    test(subject).await;
+    ledger.close().await;
+}
+
+pub fn account(subject: &str) -> Account {
+    Account {
+        issuer: "https://id.example.com/".into(),
+        subject: subject.into(),
+    }
+}
+
+/// A mint of `subject` without limit.
+pub fn mint(subject: &str, at: Timestamp) -> Intent {
+    Intent {
+        id: EntryId::new(at),
+        at,
+        kind: Kind::Mint,
+        account: Some(account(subject)),
+        role: Some("student".into()),
+        persona: PersonaName::parse("student-es").unwrap(),
+        network: Network::around([203, 0, 113, 7].into()),
+        origin: None,
+        session: "s-1".into(),
+        request_id: RequestId::random(),
+        quota: Quota::default(),
+    }
+}
+
+pub fn limited(subject: &str, at: Timestamp, limit: u32) -> Intent {
+    Intent {
+        quota: Quota {
+            sessions_per_month: Some(limit),
+        },
+        ..mint(subject, at)
+    }
+}
+
+pub fn minted() -> Outcome {
+    Outcome::Minted {
+        expires_at: START.plus(Duration::from_mins(1)),
+        model: Some("gpt-realtime".into()),
+        upstream_request: Some("req-upstream".into()),
+    }
+}
+
+pub const FAILED: Outcome = Outcome::Failed { code: "upstream" };
+pub const UNCERTAIN: Outcome = Outcome::Uncertain { code: "timeout" };
+
+pub fn settled(id: EntryId, outcome: Outcome) -> Settlement {
+    Settlement {
+        id,
+        at: START.plus(Duration::from_secs(1)),
+        took: Duration::from_millis(321),
+        outcome,
+    }
+}

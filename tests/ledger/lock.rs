@@ -1,0 +1,204 @@
+//! Databases that somebody else holds: nobody waits for ever, nothing is written afterwards, the queue has an end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
+use token_broker::ledger::{
+    By, Ledger, LedgerCondition, LedgerError, ReserveError, UsageQuery, sqlite,
+};
+
+use crate::kinds::{Folder, START, TIMEOUT, clock, limited, mint, postgres_at};
+use crate::server::empty_database;
+
+/// Another program, in the middle of a transaction.
+async fn hold(folder: &Folder) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(folder.file());
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    other
+}
+
+async fn let_go(mut other: SqliteConnection) {
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+}
+
+async fn open(folder: &Folder, timeout: Duration) -> Arc<dyn Ledger> {
+    Arc::new(
+        sqlite::open(&folder.file(), clock(), timeout)
+            .await
+            .unwrap(),
+    )
+}
+
+async fn operational(ledger: &dyn Ledger) {
+    for _ in 0..200 {
+        if ledger.condition() == LedgerCondition::Operational {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it did not recover");
+}
+
+#[tokio::test]
+async fn a_file_locked_for_six_seconds_costs_five_at_most_and_nothing_is_written_afterwards() {
+    let folder = Folder::new();
+    let ledger = open(&folder, TIMEOUT).await;
+    let other = hold(&folder).await;
+    let started = Instant::now();
+    let refused = ledger.reserve(mint("ana", START)).await;
+    let waited = started.elapsed();
+    assert!(
+        matches!(refused, Err(ReserveError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert!(waited > Duration::from_secs(4), "{waited:?}");
+    assert!(waited < Duration::from_millis(5_500), "{waited:?}");
+    for _ in 0..100 {
+        if ledger.condition() == LedgerCondition::Down {
+            break;
+        }
+        // SQLite counts its own naps: on a busy machine they are longer than it thinks.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    let still = ledger.condition();
+    assert_eq!(still, LedgerCondition::Down, "nobody has proved otherwise");
+    let_go(other).await;
+    operational(&*ledger).await;
+    ledger.reserve(limited("ben", START, 1)).await.unwrap();
+    let recent = ledger.recent(START).await.unwrap();
+    let subjects: Vec<_> = recent.iter().flat_map(|recent| &recent.account).collect();
+    assert_eq!(subjects.len(), 1, "{subjects:?}");
+    assert_eq!(&*subjects[0].subject, "ben");
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn who_no_longer_waits_is_not_written_when_the_lock_is_gone() {
+    let folder = Folder::new();
+    let ledger = open(&folder, TIMEOUT).await;
+    let other = hold(&folder).await;
+    let impatient = tokio::time::timeout(
+        Duration::from_millis(300),
+        ledger.reserve(limited("ana", START, 1)),
+    );
+    assert!(impatient.await.is_err());
+    let patient = tokio::spawn({
+        let ledger = Arc::clone(&ledger);
+        async move { ledger.reserve(limited("ana", START, 1)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let_go(other).await;
+    patient.await.unwrap().unwrap();
+    let query = UsageQuery {
+        by: By::Role,
+        since: START,
+        most: 10,
+    };
+    let rows = ledger.usage(query).await.unwrap();
+    let written = (rows[0].sessions, rows[0].failed);
+    assert_eq!(written, (1, 0), "nothing was written, nor given back");
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_stalled_writer_has_a_queue_with_an_end() {
+    let folder = Folder::new();
+    let ledger = open(&folder, TIMEOUT).await;
+    let other = hold(&folder).await;
+    let started = Instant::now();
+    let mut tasks = Vec::new();
+    for _ in 0..3000 {
+        let ledger = Arc::clone(&ledger);
+        tasks.push(tokio::spawn(async move {
+            let answer = ledger.reserve(mint("ana", START)).await;
+            (answer, started.elapsed())
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let_go(other).await;
+    let (mut full, mut written) = (0, 0);
+    for task in tasks {
+        match task.await.unwrap() {
+            (Ok(()), _) => written += 1,
+            (Err(ReserveError::Unavailable(LedgerError::Full)), when) => {
+                assert!(when < Duration::from_secs(1), "refused at once: {when:?}");
+                full += 1;
+            }
+            (Err(error), _) => panic!("{error}"),
+        }
+    }
+    // What waits, and what the writer had taken already.
+    assert!((1024..=1224).contains(&written), "{written}");
+    assert_eq!(full + written, 3000);
+    assert_eq!(ledger.recent(START).await.unwrap().len(), written);
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn what_was_written_for_somebody_who_left_meanwhile_is_given_back() {
+    let url = empty_database().await;
+    let ledger = postgres_at(&url).await;
+    ledger.reserve(limited("ana", START, 2)).await.unwrap();
+    // Another program holds the counter: the writer stops in the middle of its transaction.
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let mut other = options.connect().await.unwrap();
+    let hold = "BEGIN; SELECT sessions FROM counters FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    let impatient = tokio::time::timeout(
+        Duration::from_millis(500),
+        ledger.reserve(limited("ana", START, 2)),
+    );
+    assert!(impatient.await.is_err());
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    // Behind what was written for it, and what took that back.
+    ledger.reserve(limited("ben", START, 2)).await.unwrap();
+    let written = "SELECT COUNT(*) FROM entries WHERE subject = 'ana' AND code = 'abandoned'";
+    let mut abandoned = 0_i64;
+    for _ in 0..100 {
+        abandoned = sqlx::query_scalar(written)
+            .fetch_one(&mut other)
+            .await
+            .unwrap();
+        if abandoned == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(abandoned, 1, "it was written, and taken back");
+    ledger.reserve(limited("ana", START, 2)).await.unwrap();
+    assert!(ledger.reserve(limited("ana", START, 2)).await.is_err());
+    other.close().await.unwrap();
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_holds_a_lock_too_long_is_given_up_and_what_it_had_is_taken_back() {
+    let url = empty_database().await;
+    let ledger = postgres_at(&url).await;
+    ledger.reserve(limited("ana", START, 2)).await.unwrap();
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let mut other = options.connect().await.unwrap();
+    let hold = "BEGIN; SELECT sessions FROM counters FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    let started = Instant::now();
+    let refused = ledger.reserve(limited("ana", START, 2)).await;
+    assert!(
+        matches!(refused, Err(ReserveError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert!(started.elapsed() < Duration::from_millis(5_500));
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    operational(&*ledger).await;
+    ledger.reserve(limited("ana", START, 2)).await.unwrap();
+    assert!(ledger.reserve(limited("ana", START, 2)).await.is_err());
+    other.close().await.unwrap();
+    ledger.close().await;
+}

@@ -1,0 +1,267 @@
+//! What was used: read by commands beside a running broker, over the operators' listener, and erased.
+
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+use token_broker::simulator::Simulator;
+
+use super::books::Books;
+use super::harness::{Broker, Ended, Launch, simulator};
+use super::http::{Answer, client};
+use super::nginx_front::free_address;
+use super::people::{ISSUER, student, teacher};
+
+const TOKEN: &str = "operators-token-that-is-long-enough";
+
+/// A command beside the broker, which must succeed.
+async fn done(launch: Launch) -> String {
+    let ended = launch.finish().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.err, "", "{ended:?}");
+    ended.out
+}
+
+fn beside(books: &Books, arguments: &[&str]) -> Launch {
+    books.of(&[arguments, &["--config", "settings.toml"]].concat())
+}
+
+/// Two sessions of Ana, one of Tom, and one that failed.
+async fn use_it(broker: &Broker, simulator: &Simulator) {
+    for bearer in [student("ana"), student("ana"), teacher("tom")] {
+        broker.token_as(&bearer).await.secret();
+    }
+    simulator.fail("400".parse().unwrap(), 1);
+    broker
+        .token_as(&teacher("tom"))
+        .await
+        .is(502, "upstream_invalid");
+}
+
+#[tokio::test]
+async fn usage_reads_beside_a_running_broker_in_every_form() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let broker = books.launch(&simulator).start().await;
+    use_it(&broker, &simulator).await;
+
+    let tables = done(beside(&books, &["usage"])).await;
+    for word in [
+        "By day and role",
+        "By role",
+        "By persona",
+        "By user",
+        "ana",
+        "tom",
+        "student",
+        "teacher",
+        ISSUER,
+    ] {
+        assert!(tables.contains(word), "{word}: {tables}");
+    }
+    let all: Value =
+        serde_json::from_str(&done(beside(&books, &["usage", "--json"])).await).unwrap();
+    let row = |by: &str, place: usize| -> Value { all[by][place].clone() };
+    assert_eq!(row("user", 0)["subject"], "ana");
+    let counts = |row: &Value| {
+        ["sessions", "refreshes", "uncertain", "failed"].map(|name| row[name].as_u64().unwrap())
+    };
+    assert_eq!(counts(&row("user", 0)), [2, 0, 0, 0]);
+    assert_eq!(counts(&row("user", 1)), [1, 0, 0, 1]);
+    assert_eq!(
+        (&row("role", 0)["role"], counts(&row("role", 0))),
+        (&json!("student"), [2, 0, 0, 0])
+    );
+    assert_eq!(all["day"].as_array().unwrap().len(), 2);
+
+    for (by, head) in [
+        (
+            "day",
+            "day,role,sessions,refreshes,uncertain,failed,last_at",
+        ),
+        ("role", "role,sessions,refreshes,uncertain,failed,last_at"),
+        (
+            "persona",
+            "persona,sessions,refreshes,uncertain,failed,last_at",
+        ),
+        (
+            "user",
+            "issuer,subject,sessions,refreshes,uncertain,failed,last_at",
+        ),
+    ] {
+        let text = done(beside(&books, &["usage", "--csv", "--by", by])).await;
+        let mut lines = text.lines();
+        assert_eq!(lines.next().unwrap().trim_end(), head);
+        assert!(lines.next().is_some(), "{by}: {text}");
+        let one: Value =
+            serde_json::from_str(&done(beside(&books, &["usage", "--json", "--by", by])).await)
+                .unwrap();
+        assert_eq!(one[by], all[by], "{by}");
+        assert_eq!(one.as_object().unwrap().len(), 2, "{one}");
+    }
+    // Reading left everything as it was.
+    broker.token_as(&student("ana")).await.secret();
+    books.assert_counted().await;
+}
+
+#[tokio::test]
+async fn erase_removes_one_identity_beside_a_running_broker_and_nobody_else() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let launch = books
+        .launch(&simulator)
+        .set("quota.student.sessions_per_month", "2");
+    let broker = launch.start().await;
+    use_it(&broker, &simulator).await;
+    broker
+        .token_as(&student("ana"))
+        .await
+        .is(429, "quota_exceeded");
+
+    let said = done(beside(&books, &["erase", "--subject", "ana"])).await;
+    assert_eq!(said.trim(), "2 entries were removed");
+    let entries = books.entries().await;
+    let whose: Vec<_> = entries
+        .iter()
+        .map(|entry| entry.subject.as_deref().unwrap())
+        .collect();
+    assert_eq!(whose, ["tom", "tom"]);
+    books.assert_counted().await;
+    let again = done(beside(
+        &books,
+        &["erase", "--subject", "ana", "--issuer", ISSUER],
+    ))
+    .await;
+    assert_eq!(again.trim(), "0 entries were removed");
+    // The running broker knows that the quota begins anew.
+    broker.token_as(&student("ana")).await.secret();
+    broker.stop().await;
+    // Nothing of it is left in the file.
+    let erased = done(beside(&books, &["erase", "--subject", "tom"])).await;
+    assert_eq!(erased.trim(), "2 entries were removed");
+    let usage = done(beside(&books, &["usage", "--by", "user"])).await;
+    assert!(!usage.contains("tom"), "{usage}");
+}
+
+#[tokio::test]
+async fn commands_say_what_is_missing() {
+    let books = Books::new();
+    let failed = async |arguments: &[&str], says: &str| {
+        let ended: Ended = beside(&books, arguments).finish().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.err.contains(says), "{says}: {ended:?}");
+    };
+    for command in [&["usage"][..], &["migrate"], &["erase", "--subject", "ana"]] {
+        failed(command, "there is no ledger at").await;
+    }
+    assert!(!books.path().exists());
+    failed(&["usage", "--since", "yesterday"], "--since").await;
+    let memory = ["--set", "ledger.url=memory"];
+    failed(&[&["usage"][..], &memory].concat(), "/usage").await;
+    failed(&[&["migrate"][..], &memory].concat(), "nothing to migrate").await;
+    let simulator = simulator(&[]).await;
+    books.launch(&simulator).start().await.stop().await;
+    let said = done(beside(&books, &["migrate"])).await;
+    assert!(said.contains("already"), "{said}");
+}
+
+/// A broker with a listener for operators, and where that is.
+async fn with_operators(books: &Books, simulator: &Simulator) -> (Broker, String) {
+    let launch = books
+        .launch(simulator)
+        .env("BROKER_OPS__TOKEN", TOKEN)
+        .set("ops.listen", "127.0.0.1:0");
+    let broker = launch.start().await;
+    let ready = broker
+        .running
+        .logged(|line| line["message"] == "ready")
+        .await;
+    let operators = ready["operators"].as_str().unwrap().to_owned();
+    (broker, operators)
+}
+
+#[tokio::test]
+async fn operators_ask_for_usage_and_end_sessions_on_a_listener_of_their_own() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let (broker, operators) = with_operators(&books, &simulator).await;
+    use_it(&broker, &simulator).await;
+    let opened = broker.token_as(&teacher("uma")).await;
+
+    let ask = async |path: &str, token: &str| {
+        Answer::to(
+            client()
+                .get(format!("{operators}{path}"))
+                .bearer_auth(token),
+        )
+        .await
+    };
+    let users = ask("/usage?by=user", TOKEN).await;
+    assert_eq!(users.status, 200, "{users:?}");
+    assert_eq!(users.json["rows"][0]["subject"], "ana");
+    assert_eq!(users.json["rows"][0]["sessions"], 2);
+    ask("/usage", "a-guess-that-is-as-long-as-it-is")
+        .await
+        .is(401, "unauthorized");
+    Answer::to(client().get(format!("{operators}/usage")))
+        .await
+        .is(401, "unauthorized");
+    // Nothing of the public's is there.
+    let mint = client()
+        .post(format!("{operators}/token"))
+        .bearer_auth(student("ana"));
+    assert_ne!(Answer::to(mint).await.status, 200);
+
+    let whose = json!({ "issuer": ISSUER, "subject": "uma" });
+    let end = client()
+        .post(format!("{operators}/sessions/end"))
+        .bearer_auth(TOKEN)
+        .header("content-type", "application/json")
+        .body(whose.to_string());
+    assert_eq!(Answer::to(end).await.json["ended"], 1);
+    let refresh = broker
+        .post("/refresh-token")
+        .bearer_auth(teacher("uma"))
+        .header("content-type", "application/json")
+        .body(json!({ "sessionId": opened.json["sessionId"] }).to_string());
+    Answer::to(refresh).await.is(404, "unknown_session");
+    assert_eq!(broker.events("sessions_ended").len(), 1);
+}
+
+#[tokio::test]
+async fn the_public_port_has_nothing_for_operators() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let (broker, _) = with_operators(&books, &simulator).await;
+    for path in ["/usage", "/sessions/end"] {
+        let asked = Answer::to(broker.get(path).bearer_auth(TOKEN)).await;
+        asked.is(404, "not_found");
+        let told = Answer::to(broker.post(path).bearer_auth(TOKEN)).await;
+        told.is(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_listens_for_operators() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let place = free_address();
+    let launch = books
+        .launch(&simulator)
+        .set("ops.listen", &place.to_string());
+    let broker = launch.start().await;
+    let ready = broker
+        .running
+        .logged(|line| line["message"] == "ready")
+        .await;
+    assert!(
+        ready["operators"].as_str().unwrap().contains("no listener"),
+        "{ready}"
+    );
+    assert!(TcpStream::connect(place).is_err());
+    broker.stop().await;
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = taken.local_addr().unwrap().to_string();
+    let launch = books
+        .launch(&simulator)
+        .env("BROKER_OPS__TOKEN", TOKEN)
+        .set("ops.listen", &place);
+    let ended = launch.finish().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains(&place), "{ended:?}");
+}
