@@ -2,10 +2,10 @@
 // src/about.ts
 var BASE = new URL("..", import.meta.url);
 async function readAbout() {
-  const nothing = { mode: "serve", simulated: false, version: "", people: [] };
+  const cautious = { mode: "serve", simulated: false, version: "", people: [] };
   const response = await fetch(new URL("demo/about", BASE), { cache: "no-store" });
   if (!response.ok) throw new Error(`/demo/about answered ${response.status}.`);
-  return { ...nothing, ...await response.json() };
+  return { ...cautious, ...await response.json() };
 }
 
 // src/dom.ts
@@ -52,7 +52,7 @@ function choice(fieldset, options, chosen, pick) {
 var HOUR = 36e5;
 var NAP = 6e5;
 var LID_MS = 2500;
-var fault = (status, code, retryAfterSeconds) => ({ status, code, ...retryAfterSeconds && { retryAfterSeconds } });
+var FAILED = { status: 500, code: "internal" };
 function faults({ clock, page, wire }, desk, model) {
   const refresh = () => void desk.tokens.refreshToken().catch(() => {
   });
@@ -76,9 +76,13 @@ function faults({ clock, page, wire }, desk, model) {
       start: () => (offline(true), refresh()),
       end: () => offline(false)
     },
-    { label: "429", broken: "The next answer is 429, Retry-After 3.", start: () => answer(fault(429, "rate_limited", 3)) },
-    { label: "500", broken: "The next two answers are 500.", start: () => answer(fault(500, "internal"), fault(500, "internal")) },
-    { label: "401", broken: "The next answer is 401.", start: () => answer(fault(401, "unauthorized")) },
+    {
+      label: "429",
+      broken: "The next answer is 429, Retry-After 3.",
+      start: () => answer({ status: 429, code: "rate_limited", retryAfterSeconds: 3 })
+    },
+    { label: "500", broken: "The next two answers are 500.", start: () => answer(FAILED, FAILED) },
+    { label: "401", broken: "The next answer is 401.", start: () => answer({ status: 401, code: "unauthorized" }) },
     {
       label: "Clock +1 h",
       broken: "The clock of this device is set an hour ahead.",
@@ -130,7 +134,8 @@ function chaosBar({ desk, lab, log, lives, outcome, model }) {
     const control = button(chaos.label, "button fault", press);
     control.title = chaos.broken;
     if (chaos.end) control.setAttribute("aria-pressed", "false");
-    if (chaos.label === "Hang up") control.id = "hang-up";
+    control.name = chaos.label.toLowerCase().split(" ")[0] ?? "";
+    if (control.name === "hang") control.id = "hang-up";
     need("chaos").append(control);
   }
 }
@@ -146,9 +151,21 @@ var vanilla_default = "import { createTokenManager } from '@realtime-token-broke
 
 // src/code.ts
 var SAMPLES = [
-  ["In any page", "The microphone first, then the secret, then the call. The manager keeps the secret fresh; the call asks for it whenever it connects.", vanilla_default],
-  ["In React", "One manager for the page, made outside of components. The status comes from the call alone: a secret that expires ends nothing.", react_default],
-  ["With agents-js", "Give the SDK the function instead of a string, and every connect gets a secret that is still good.", agents_default]
+  [
+    "In any page",
+    "The microphone first, then the secret, then the call. The manager keeps the secret fresh; the call asks for it whenever it connects.",
+    vanilla_default
+  ],
+  [
+    "In React",
+    "One manager for the page, made outside of components. The status comes from the call alone: a secret that expires ends nothing.",
+    react_default
+  ],
+  [
+    "With agents-js",
+    "Give the SDK the function instead of a string, and every connect gets a secret that is still good.",
+    agents_default
+  ]
 ];
 var PARTS = /(\/\/[^\n]*)|('[^'\n]*'|`[^`]*`)|\b(import|from|const|await|async|export|function|return|new)\b/g;
 var KINDS = ["comment", "string", "word"];
@@ -281,10 +298,13 @@ function told(event, now) {
   const { error, attempt, willRetry, nextAttemptAt } = event;
   const { code, message, hint, status, brokerCode, retryAfterMs, requestId } = error;
   const next = willRetry ? `attempt ${attempt + 1} in ${span(Math.max((nextAttemptAt ?? now) - now, 0))}` : "gives up";
-  return { text: `${code}, attempt ${attempt}; ${next}`, tone: willRetry ? "warn" : "bad", held: { code, message, hint, status, brokerCode, retryAfterMs, requestId } };
+  const tone = willRetry ? "warn" : "bad";
+  return { text: `${code}, attempt ${attempt}; ${next}`, tone, held: { code, message, hint, status, brokerCode, retryAfterMs, requestId } };
 }
 
 // src/falls.ts
+var SECRET = ["round trip", "in the broker", "upstream"];
+var CALL = ["microphone", "client secret", "offer and answer", "channel opens", "first sound"];
 var Falls = class {
   #secret = make("ol.fall");
   #call = make("ol.fall");
@@ -292,8 +312,8 @@ var Falls = class {
   #openAt = null;
   constructor(wire) {
     need("falls").append(group("A client secret", this.#secret), group("A call", this.#call));
-    this.#show(this.#secret, [["round trip", 0, null], ["in the broker", 0, null], ["upstream", 0, null]]);
-    this.#show(this.#call, [["microphone", 0, null], ["client secret", 0, null], ["offer and answer", 0, null], ["channel opens", 0, null], ["first sound", 0, null]]);
+    this.#show(this.#secret, SECRET.map((name) => [name, 0, null]));
+    this.#show(this.#call, CALL.map((name) => [name, 0, null]));
     wire.heard.on((reading) => this.#request(reading));
   }
   #request({ made: made2, status, tookMs, totalMs, upstreamMs, path }) {
@@ -301,17 +321,16 @@ var Falls = class {
     const way = (tookMs - totalMs) / 2;
     const inside = (totalMs - (upstreamMs ?? 0)) / 2;
     this.#show(this.#secret, [
-      ["round trip", 0, tookMs],
-      ["in the broker", way, totalMs],
-      ["upstream", way + inside, upstreamMs ?? null]
+      [SECRET[0], 0, tookMs],
+      [SECRET[1], way, totalMs],
+      [SECRET[2], way + inside, upstreamMs ?? null]
     ]);
     write(need("latency-hint"), `last: ${path}, by Server-Timing`);
   }
   /** A call is up. */
   call({ microphone = 0, key = 0, sdp, open: open2 }) {
     let at = 0;
-    const next = (name, ms) => [name, (at += ms) - ms, ms];
-    this.#bars = [next("microphone", microphone), next("client secret", key), next("offer and answer", sdp), next("channel opens", open2), ["first sound", at, null]];
+    this.#bars = [microphone, key, sdp, open2, null].map((ms, n) => [`${CALL[n]}`, (at += ms ?? 0) - (ms ?? 0), ms]);
     this.#openAt = performance.now();
     this.#show(this.#call, this.#bars);
   }
@@ -375,7 +394,8 @@ var Guards = class {
     if (window) {
       const row2 = this.#rows[path === "/token" ? "token" : "refresh"];
       const { limit, left, resetSeconds } = window;
-      Object.assign(row2, { rest: `${limit} of ${limit} left`, told: `${left} of ${limit} left`, until: now + resetSeconds * 1e3, share: left / limit });
+      const until = now + resetSeconds * 1e3;
+      Object.assign(row2, { rest: `${limit} of ${limit} left`, told: `${left} of ${limit} left`, until, share: left / limit });
       row2.value.dataset["tone"] = left ? "good" : "bad";
     }
     if (code === "blocked") this.#refused("block", "blocked", now + retryAfterSeconds * 1e3);
@@ -566,14 +586,15 @@ var Lives = class {
       if (text2) free = x(at) - 6;
       parts.push(...mark(x(at), text2, fits));
     }
-    parts.push(draw("path", { class: "now", d: `M${x(now)} 12V78` }), draw("text", { class: "now-text", x: x(now), y: 9, "text-anchor": "middle" }, "now"));
+    parts.push(draw("path", { class: "now", d: `M${x(now)} 12V78` }));
+    parts.push(draw("text", { class: "now-text", x: x(now), y: 9, "text-anchor": "middle" }, "now"));
     this.#svg.replaceChildren(...parts);
   }
 };
-var FAILED = 68;
+var FAILED2 = 68;
 var BROKEN = 82;
 function mark(x, text2, fits) {
-  if (!text2) return [draw("path", { class: "failed", d: `M${x - 3} ${FAILED}l6 6m0-6l-6 6` })];
+  if (!text2) return [draw("path", { class: "failed", d: `M${x - 3} ${FAILED2}l6 6m0-6l-6 6` })];
   return [
     draw("path", { class: "broken", d: `M${x} ${BROKEN}l5 9h-10z` }),
     draw("text", { class: "broken-text", x: x + 9, y: BROKEN + 9 }, fits ? text2 : "")
@@ -582,9 +603,10 @@ function mark(x, text2, fits) {
 function axis(x, now, width) {
   return [-60, -30, 30].flatMap((seconds) => {
     const at = x(now + seconds * 1e3);
+    const label = width < 500 && seconds % 60 ? "" : `${seconds > 0 ? "+" : "−"}${Math.abs(seconds)} s`;
     return [
       draw("path", { class: "grid", d: `M${at} 14V78` }),
-      draw("text", { class: "grid-text", x: at, y: 9, "text-anchor": "middle" }, width < 500 && seconds % 60 ? "" : `${seconds > 0 ? "+" : "−"}${Math.abs(seconds)} s`)
+      draw("text", { class: "grid-text", x: at, y: 9, "text-anchor": "middle" }, label)
     ];
   });
 }
@@ -593,7 +615,10 @@ function bar({ name, from, until, left, refreshAt }, x, y) {
   const used = left ?? until;
   const parts = [rect("life-rest", from, until), rect(left ? "life past" : "life", from, Math.min(used, until))];
   if (!left) parts.push(draw("path", { class: "life-refresh", d: `M${x(refreshAt)} ${y - 2}v${LANE.height + 4}` }));
-  if (x(used) - Math.max(x(from), 0) > 44) parts.push(draw("text", { class: left ? "life-text past" : "life-text", x: x(used) - 7, y: y + 13, "text-anchor": "end" }, name));
+  if (x(used) - Math.max(x(from), 0) > 44) {
+    const kind = left ? "life-text past" : "life-text";
+    parts.push(draw("text", { class: kind, x: x(used) - 7, y: y + 13, "text-anchor": "end" }, name));
+  }
   return parts;
 }
 
@@ -798,7 +823,8 @@ var LocalCall = class {
     this.#send("response.done", { response: { id: response, status: "cancelled" } });
   }
   #send(type, fields) {
-    if (this.#channel?.readyState === "open") this.#channel.send(JSON.stringify({ type, event_id: `event_${Math.random().toString(36).slice(2, 10)}`, ...fields }));
+    const event_id = `event_${Math.random().toString(36).slice(2, 10)}`;
+    if (this.#channel?.readyState === "open") this.#channel.send(JSON.stringify({ type, event_id, ...fields }));
   }
 };
 var LocalModel = class {
@@ -1206,6 +1232,7 @@ var Transcript = class {
 var STATES = { disconnected: ["Not connected", "rest"], connecting: ["Connecting", "wait"], connected: ["Connected", "good"] };
 var LABELS = { disconnected: "Connect", connecting: "Cancel", connected: "Disconnect" };
 var SAMPLE = "Is anybody there? I would like to know how this works.";
+var lacksMicrophone = (error) => error instanceof ConnectionError && error.code.startsWith("microphone");
 var Talk = class {
   #log;
   #falls;
@@ -1247,7 +1274,7 @@ var Talk = class {
   async #connect() {
     await this.#connection.connect();
     const { error } = this.#connection.getSnapshot();
-    if (!(error instanceof ConnectionError) || !error.code.startsWith("microphone")) return;
+    if (!lacksMicrophone(error)) return;
     this.#voice ??= new Voice(130);
     this.#connection.options = { ...this.#connection.options, microphone: this.#voice.stream };
     const why = error.code === "microphone_denied" ? "The microphone was refused" : "There is no microphone";
@@ -1268,8 +1295,9 @@ var Talk = class {
     if (status === this.#status) return;
     this.#status = status;
     this.#outcome.add(`call ${label.toLowerCase()}`, up ? "good" : "warn");
-    this.#log.add({ from: "call", text: label.toLowerCase(), tone: up ? "good" : error ? "bad" : "warn", ...error && { held: { name: error.name, message: error.message } } });
-    if (error && !(error instanceof ConnectionError && error.code.startsWith("microphone"))) this.#transcript.note(`${error.message} ${Object(error).hint ?? ""}`);
+    const held = error && { held: { name: error.name, message: error.message } };
+    this.#log.add({ from: "call", text: label.toLowerCase(), tone: up ? "good" : error ? "bad" : "warn", ...held });
+    if (error && !lacksMicrophone(error)) this.#transcript.note(`${error.message} ${Object(error).hint ?? ""}`);
     this.#listen();
     if (up && session) this.#falls.call({ ...timings, ...session.timings });
     this.#hasSpoken = false;
@@ -1294,7 +1322,8 @@ var Talk = class {
   #type() {
     const input = need("words");
     const words = input.value.trim();
-    if (!words || !this.#say({ type: "conversation.item.create", item: { type: "message", role: "user", content: [{ type: "input_text", text: words }] } })) return;
+    const item = { type: "message", role: "user", content: [{ type: "input_text", text: words }] };
+    if (!words || !this.#say({ type: "conversation.item.create", item })) return;
     this.#say({ type: "response.create" });
     this.#transcript.typed(words);
     input.value = "";
@@ -1338,6 +1367,9 @@ function show(view) {
   }
   keep("view", view, "try");
 }
+function askedFaults() {
+  return kept.get("chaos")?.split(",") ?? [];
+}
 function views() {
   const theme = THEMES.find((name) => name === kept.get("theme")) ?? "auto";
   choice(need("theme"), [["auto", "Auto"], ["light", "Light"], ["dark", "Dark"]], theme, dress);
@@ -1374,16 +1406,16 @@ var Wire = class {
     if (this.offline) throw new TypeError("Offline: nothing was sent.");
     const url = new URL(input instanceof Request ? input.url : input, location.href);
     const started = performance.now();
-    const fault2 = this.faults.shift();
-    const response = fault2 ? made(fault2) : await fetch(input, init);
+    const fault = this.faults.shift();
+    const response = fault ? made(fault) : await fetch(input, init);
     const reading = await read(response, `/${url.pathname.split("/").pop()}`);
-    this.heard.tell({ ...reading, tookMs: performance.now() - started, made: fault2 !== void 0 });
+    this.heard.tell({ ...reading, tookMs: performance.now() - started, made: fault !== void 0 });
     return response.ok && this.lifetime ? this.#shorten(response, this.lifetime) : response;
   };
-  /** The same answer with a shorter life, and a request to refresh after the broker's least interval. */
+  /** The same answer with a shorter life; the refresh is asked for late enough for the broker's least interval. */
   async #shorten(response, seconds) {
     const told2 = await response.json();
-    const body = { ...told2, expiresIn: seconds, expires_in: seconds, refresh_in: Math.min(12, seconds / 2 + 2) };
+    const body = { ...told2, expiresIn: seconds, expires_in: seconds, refresh_in: seconds * 0.6 };
     return new Response(JSON.stringify(body), { status: response.status, headers: response.headers });
   }
 };
@@ -1430,6 +1462,11 @@ function start(about) {
   new Talk({ desk, log, falls, outcome, model });
   signIn(about, desk, log);
   watchHealth([about.simulated ? "simulated OpenAI" : "live OpenAI", about.version].filter(Boolean).join(" · "));
+  const off = desk.told.on(({ type }) => {
+    if (type !== "tokenRefreshed") return;
+    off();
+    for (const name of askedFaults()) need("chaos").querySelector(`[name="${CSS.escape(name)}"]`)?.click();
+  });
   if (about.simulated) void desk.tokens.requestToken().catch(() => {
   });
 }

@@ -491,6 +491,8 @@ var TokenManager = class {
   }
   /** Calls `listener` when the snapshot changes. When the last observer leaves, refreshing behind the scenes pauses. */
   subscribe(listener) {
+    if (this.#outcome === "destroyed") return () => {
+    };
     const off = this.#listeners.on("stateChange", () => listener());
     const leave = this.#presence.observe();
     let here = true;
@@ -701,7 +703,6 @@ var TokenManager = class {
   }
   /** Looks at the time and at the page, and does what is due. `early` is how late the next look may come. */
   #check(reason, early = 0) {
-    if (this.#outcome === "destroyed") return;
     this.#expire();
     const due = this.#due();
     const held = this.#held;

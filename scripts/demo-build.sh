@@ -14,7 +14,7 @@ command -v npm >/dev/null || { echo 'demo: npm is missing: install Node 20 or ne
 # A marker of npm's own tells what is installed.
 if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
   echo 'demo: npm ci' >&2
-  npm ci --no-audit --no-fund --loglevel=error
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
   touch node_modules/.package-lock.json
 fi
 node_modules/.bin/tsc

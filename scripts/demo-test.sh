@@ -5,7 +5,8 @@
 #
 #   scripts/demo-test.sh                               all of it
 #   scripts/demo-test.sh --picture                     also keeps the picture of the page as docs/demo.png
-#   DEMO_URL=http://127.0.0.1:8080/demo …              the page as that broker serves it, instead of the files here
+#   DEMO_URL=broker …                                  the page as the broker under test serves it, not the files here
+#   DEMO_URL=http://127.0.0.1:8080/demo …              the page of a broker that runs already; its limits should be wide
 #   BROKER_BINARY=… CHROMIUM=… scripts/demo-test.sh    with another broker or browser
 #
 # Needs a broker: cargo build makes target/debug/token-broker.
@@ -31,7 +32,7 @@ case ${1:-} in '') ;; --picture) export DEMO_PICTURE=1 ;; *) fail 'usage: script
 command -v node >/dev/null && command -v npm >/dev/null || fail 'node and npm are missing: install Node 20.19 or newer'
 
 export BROKER_BINARY="${BROKER_BINARY:-$PWD/target/debug/token-broker}"
-[ -n "${DEMO_URL:-}" ] || [ -x "$BROKER_BINARY" ] || fail "no broker at $BROKER_BINARY: run cargo build, or set BROKER_BINARY"
+[ "${DEMO_URL:-broker}" != broker ] || [ -x "$BROKER_BINARY" ] || fail "no broker at $BROKER_BINARY: run cargo build, or set BROKER_BINARY"
 
 if [ -z "${CHROMIUM:-}" ]; then
   command -v chromium >/dev/null || install_package chromium 'set CHROMIUM to the executable'

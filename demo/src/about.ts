@@ -18,10 +18,10 @@ export interface About {
 /** Where the broker is, with its base path: one above this script's folder. */
 export const BASE: URL = new URL('..', import.meta.url);
 
-/** Asks. Without an answer the page is taken to be served by a live broker that tells nothing. */
+/** Asks. What is left out of the answer is taken to be what costs and shows the least. */
 export async function readAbout(): Promise<About> {
-  const nothing: About = { mode: 'serve', simulated: false, version: '', people: [] };
+  const cautious: About = { mode: 'serve', simulated: false, version: '', people: [] };
   const response = await fetch(new URL('demo/about', BASE), { cache: 'no-store' });
   if (!response.ok) throw new Error(`/demo/about answered ${response.status}.`);
-  return { ...nothing, ...((await response.json()) as Partial<About>) };
+  return { ...cautious, ...((await response.json()) as Partial<About>) };
 }

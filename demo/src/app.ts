@@ -16,7 +16,7 @@ import { EventLog } from './log.js';
 import { Outcome } from './outcome.js';
 import { SecretCard } from './secret-card.js';
 import { Talk } from './talk.js';
-import { views } from './views.js';
+import { askedFaults, views } from './views.js';
 import { Wire } from './wire.js';
 
 function signIn({ people }: About, desk: Desk, log: EventLog): void {
@@ -46,6 +46,11 @@ function start(about: About): void {
   new Talk({ desk, log, falls, outcome, model });
   signIn(about, desk, log);
   watchHealth([about.simulated ? 'simulated OpenAI' : 'live OpenAI', about.version].filter(Boolean).join(' · '));
+  const off = desk.told.on(({ type }) => {
+    if (type !== 'tokenRefreshed') return;
+    off();
+    for (const name of askedFaults()) need('chaos').querySelector<HTMLButtonElement>(`[name="${CSS.escape(name)}"]`)?.click();
+  });
   // A simulated secret costs nothing; a real one is minted when somebody asks.
   if (about.simulated) void desk.tokens.requestToken().catch(() => {});
 }

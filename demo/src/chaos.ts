@@ -22,7 +22,7 @@ const HOUR = 3_600_000;
 const NAP = 600_000;
 /** How long the lid is really closed. */
 const LID_MS = 2500;
-const fault = (status: number, code: string, retryAfterSeconds?: number): Fault => ({ status, code, ...(retryAfterSeconds && { retryAfterSeconds }) });
+const FAILED: Fault = { status: 500, code: 'internal' };
 
 function faults({ clock, page, wire }: Lab, desk: Desk, model: LocalModel | null): Chaos[] {
   const refresh = (): void => void desk.tokens.refreshToken().catch(() => {});
@@ -46,9 +46,13 @@ function faults({ clock, page, wire }: Lab, desk: Desk, model: LocalModel | null
       start: () => (offline(true), refresh()),
       end: () => offline(false),
     },
-    { label: '429', broken: 'The next answer is 429, Retry-After 3.', start: () => answer(fault(429, 'rate_limited', 3)) },
-    { label: '500', broken: 'The next two answers are 500.', start: () => answer(fault(500, 'internal'), fault(500, 'internal')) },
-    { label: '401', broken: 'The next answer is 401.', start: () => answer(fault(401, 'unauthorized')) },
+    {
+      label: '429',
+      broken: 'The next answer is 429, Retry-After 3.',
+      start: () => answer({ status: 429, code: 'rate_limited', retryAfterSeconds: 3 }),
+    },
+    { label: '500', broken: 'The next two answers are 500.', start: () => answer(FAILED, FAILED) },
+    { label: '401', broken: 'The next answer is 401.', start: () => answer({ status: 401, code: 'unauthorized' }) },
     {
       label: 'Clock +1 h',
       broken: 'The clock of this device is set an hour ahead.',
@@ -113,7 +117,8 @@ export function chaosBar({ desk, lab, log, lives, outcome, model }: ChaosParts):
     const control = button(chaos.label, 'button fault', press);
     control.title = chaos.broken;
     if (chaos.end) control.setAttribute('aria-pressed', 'false');
-    if (chaos.label === 'Hang up') control.id = 'hang-up';
+    control.name = chaos.label.toLowerCase().split(' ')[0] ?? '';
+    if (control.name === 'hang') control.id = 'hang-up';
     need('chaos').append(control);
   }
 }

@@ -5,9 +5,21 @@ import vanilla from 'sample:vanilla.ts';
 import { button, make, need, write } from './dom.js';
 
 const SAMPLES = [
-  ['In any page', 'The microphone first, then the secret, then the call. The manager keeps the secret fresh; the call asks for it whenever it connects.', vanilla],
-  ['In React', 'One manager for the page, made outside of components. The status comes from the call alone: a secret that expires ends nothing.', react],
-  ['With agents-js', 'Give the SDK the function instead of a string, and every connect gets a secret that is still good.', agents],
+  [
+    'In any page',
+    'The microphone first, then the secret, then the call. The manager keeps the secret fresh; the call asks for it whenever it connects.',
+    vanilla,
+  ],
+  [
+    'In React',
+    'One manager for the page, made outside of components. The status comes from the call alone: a secret that expires ends nothing.',
+    react,
+  ],
+  [
+    'With agents-js',
+    'Give the SDK the function instead of a string, and every connect gets a secret that is still good.',
+    agents,
+  ],
 ] as const;
 
 // Comments, strings, words of the language; everything else is left as it is.

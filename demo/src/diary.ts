@@ -26,5 +26,6 @@ function told(event: DeskEvent, now: number): Words {
   const { error, attempt, willRetry, nextAttemptAt } = event;
   const { code, message, hint, status, brokerCode, retryAfterMs, requestId } = error;
   const next = willRetry ? `attempt ${attempt + 1} in ${span(Math.max((nextAttemptAt ?? now) - now, 0))}` : 'gives up';
-  return { text: `${code}, attempt ${attempt}; ${next}`, tone: willRetry ? 'warn' : 'bad', held: { code, message, hint, status, brokerCode, retryAfterMs, requestId } };
+  const tone = willRetry ? 'warn' : 'bad';
+  return { text: `${code}, attempt ${attempt}; ${next}`, tone, held: { code, message, hint, status, brokerCode, retryAfterMs, requestId } };
 }

@@ -39,7 +39,12 @@ export function write(element: Element, text: string): void {
 }
 
 /** A choice of one among a few, as radio buttons in `fieldset`. */
-export function choice<T extends string>(fieldset: HTMLElement, options: [value: T, label: string, title?: string][], chosen: T, pick: (value: T) => void): void {
+export function choice<T extends string>(
+  fieldset: HTMLElement,
+  options: [value: T, label: string, title?: string][],
+  chosen: T,
+  pick: (value: T) => void,
+): void {
   for (const [value, label, title = ''] of options) {
     const input = make('input');
     Object.assign(input, { type: 'radio', name: fieldset.id, value, checked: value === chosen });

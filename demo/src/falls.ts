@@ -6,6 +6,9 @@ import type { Reading, Wire } from './wire.js';
 /** One bar: when it begins and how long it is, in milliseconds; null is not known yet. */
 type Bar = [name: string, from: number, ms: number | null];
 
+const SECRET = ['round trip', 'in the broker', 'upstream'] as const;
+const CALL = ['microphone', 'client secret', 'offer and answer', 'channel opens', 'first sound'];
+
 export interface CallTimes {
   microphone?: number;
   key?: number;
@@ -22,8 +25,8 @@ export class Falls {
 
   constructor(wire: Wire) {
     need('falls').append(group('A client secret', this.#secret), group('A call', this.#call));
-    this.#show(this.#secret, [['round trip', 0, null], ['in the broker', 0, null], ['upstream', 0, null]]);
-    this.#show(this.#call, [['microphone', 0, null], ['client secret', 0, null], ['offer and answer', 0, null], ['channel opens', 0, null], ['first sound', 0, null]]);
+    this.#show(this.#secret, SECRET.map((name) => [name, 0, null]));
+    this.#show(this.#call, CALL.map((name) => [name, 0, null]));
     wire.heard.on((reading) => this.#request(reading));
   }
 
@@ -32,9 +35,9 @@ export class Falls {
     const way = (tookMs - totalMs) / 2;
     const inside = (totalMs - (upstreamMs ?? 0)) / 2;
     this.#show(this.#secret, [
-      ['round trip', 0, tookMs],
-      ['in the broker', way, totalMs],
-      ['upstream', way + inside, upstreamMs ?? null],
+      [SECRET[0], 0, tookMs],
+      [SECRET[1], way, totalMs],
+      [SECRET[2], way + inside, upstreamMs ?? null],
     ]);
     write(need('latency-hint'), `last: ${path}, by Server-Timing`);
   }
@@ -42,8 +45,7 @@ export class Falls {
   /** A call is up. */
   call({ microphone = 0, key = 0, sdp, open }: CallTimes): void {
     let at = 0;
-    const next = (name: string, ms: number): Bar => [name, (at += ms) - ms, ms];
-    this.#bars = [next('microphone', microphone), next('client secret', key), next('offer and answer', sdp), next('channel opens', open), ['first sound', at, null]];
+    this.#bars = [microphone, key, sdp, open, null].map((ms, n) => [`${CALL[n]}`, (at += ms ?? 0) - (ms ?? 0), ms]);
     this.#openAt = performance.now();
     this.#show(this.#call, this.#bars);
   }

@@ -62,7 +62,8 @@ export class Guards {
     if (window) {
       const row = this.#rows[path === '/token' ? 'token' : 'refresh'];
       const { limit, left, resetSeconds } = window;
-      Object.assign(row, { rest: `${limit} of ${limit} left`, told: `${left} of ${limit} left`, until: now + resetSeconds * 1000, share: left / limit });
+      const until = now + resetSeconds * 1000;
+      Object.assign(row, { rest: `${limit} of ${limit} left`, told: `${left} of ${limit} left`, until, share: left / limit });
       row.value.dataset['tone'] = left ? 'good' : 'bad';
     }
     if (code === 'blocked') this.#refused('block', 'blocked', now + retryAfterSeconds * 1000);

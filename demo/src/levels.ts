@@ -56,6 +56,7 @@ export class LevelStrip {
       pen.fillStyle = peak > 0.01 ? colors.color : colors.borderTopColor;
       pen.fillRect(n * (BAR + GAP), (height - tall) / 2, BAR, tall);
     }
+    // Tells without pixels what is drawn.
     this.#canvas.dataset['peak'] = Math.max(...this.#peaks, 0).toFixed(2);
   }
 }

@@ -82,7 +82,8 @@ export class Lives {
       if (text) free = x(at) - 6;
       parts.push(...mark(x(at), text, fits));
     }
-    parts.push(draw('path', { class: 'now', d: `M${x(now)} 12V78` }), draw('text', { class: 'now-text', x: x(now), y: 9, 'text-anchor': 'middle' }, 'now'));
+    parts.push(draw('path', { class: 'now', d: `M${x(now)} 12V78` }));
+    parts.push(draw('text', { class: 'now-text', x: x(now), y: 9, 'text-anchor': 'middle' }, 'now'));
     this.#svg.replaceChildren(...parts);
   }
 }
@@ -104,9 +105,10 @@ type Place = (at: number) => number;
 function axis(x: Place, now: number, width: number): SVGElement[] {
   return [-60, -30, 30].flatMap((seconds) => {
     const at = x(now + seconds * 1000);
+    const label = width < 500 && seconds % 60 ? '' : `${seconds > 0 ? '+' : '−'}${Math.abs(seconds)} s`;
     return [
       draw('path', { class: 'grid', d: `M${at} 14V78` }),
-      draw('text', { class: 'grid-text', x: at, y: 9, 'text-anchor': 'middle' }, width < 500 && seconds % 60 ? '' : `${seconds > 0 ? '+' : '−'}${Math.abs(seconds)} s`),
+      draw('text', { class: 'grid-text', x: at, y: 9, 'text-anchor': 'middle' }, label),
     ];
   });
 }
@@ -117,6 +119,9 @@ function bar({ name, from, until, left, refreshAt }: Life, x: Place, y: number):
   const used = left ?? until;
   const parts = [rect('life-rest', from, until), rect(left ? 'life past' : 'life', from, Math.min(used, until))];
   if (!left) parts.push(draw('path', { class: 'life-refresh', d: `M${x(refreshAt)} ${y - 2}v${LANE.height + 4}` }));
-  if (x(used) - Math.max(x(from), 0) > 44) parts.push(draw('text', { class: left ? 'life-text past' : 'life-text', x: x(used) - 7, y: y + 13, 'text-anchor': 'end' }, name));
+  if (x(used) - Math.max(x(from), 0) > 44) {
+    const kind = left ? 'life-text past' : 'life-text';
+    parts.push(draw('text', { class: kind, x: x(used) - 7, y: y + 13, 'text-anchor': 'end' }, name));
+  }
   return parts;
 }

@@ -147,7 +147,8 @@ class LocalCall {
   }
 
   #send(type: string, fields: object): void {
-    if (this.#channel?.readyState === 'open') this.#channel.send(JSON.stringify({ type, event_id: `event_${Math.random().toString(36).slice(2, 10)}`, ...fields }));
+    const event_id = `event_${Math.random().toString(36).slice(2, 10)}`;
+    if (this.#channel?.readyState === 'open') this.#channel.send(JSON.stringify({ type, event_id, ...fields }));
   }
 }
 

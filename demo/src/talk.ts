@@ -23,6 +23,9 @@ export interface TalkParts {
   model: LocalModel | null;
 }
 
+const lacksMicrophone = (error: Error | null): error is ConnectionError =>
+  error instanceof ConnectionError && error.code.startsWith('microphone');
+
 /** Connects and disconnects. */
 export class Talk {
   readonly #log: EventLog;
@@ -68,7 +71,7 @@ export class Talk {
   async #connect(): Promise<void> {
     await this.#connection.connect();
     const { error } = this.#connection.getSnapshot();
-    if (!(error instanceof ConnectionError) || !error.code.startsWith('microphone')) return;
+    if (!lacksMicrophone(error)) return;
     this.#voice ??= new Voice(130);
     this.#connection.options = { ...this.#connection.options, microphone: this.#voice.stream };
     const why = error.code === 'microphone_denied' ? 'The microphone was refused' : 'There is no microphone';
@@ -90,8 +93,9 @@ export class Talk {
     if (status === this.#status) return;
     this.#status = status;
     this.#outcome.add(`call ${label.toLowerCase()}`, up ? 'good' : 'warn');
-    this.#log.add({ from: 'call', text: label.toLowerCase(), tone: up ? 'good' : error ? 'bad' : 'warn', ...(error && { held: { name: error.name, message: error.message } }) });
-    if (error && !(error instanceof ConnectionError && error.code.startsWith('microphone'))) this.#transcript.note(`${error.message} ${Object(error).hint ?? ''}`);
+    const held = error && { held: { name: error.name, message: error.message } };
+    this.#log.add({ from: 'call', text: label.toLowerCase(), tone: up ? 'good' : error ? 'bad' : 'warn', ...held });
+    if (error && !lacksMicrophone(error)) this.#transcript.note(`${error.message} ${Object(error).hint ?? ''}`);
     this.#listen();
     if (up && session) this.#falls.call({ ...timings, ...session.timings });
     this.#hasSpoken = false;
@@ -119,7 +123,8 @@ export class Talk {
   #type(): void {
     const input = need<HTMLInputElement>('words');
     const words = input.value.trim();
-    if (!words || !this.#say({ type: 'conversation.item.create', item: { type: 'message', role: 'user', content: [{ type: 'input_text', text: words }] } })) return;
+    const item = { type: 'message', role: 'user', content: [{ type: 'input_text', text: words }] };
+    if (!words || !this.#say({ type: 'conversation.item.create', item })) return;
     this.#say({ type: 'response.create' });
     this.#transcript.typed(words);
     input.value = '';

@@ -1,4 +1,4 @@
-// Owns what the address remembers: which view is shown, and in which theme. Nothing is stored elsewhere.
+// Owns what the address remembers: the view, the theme, faults to begin with. Nothing is stored elsewhere.
 import { choice, need } from './dom.js';
 
 const THEMES = ['auto', 'light', 'dark'] as const;
@@ -28,6 +28,11 @@ function show(view: View): void {
     need(name).hidden = name !== view;
   }
   keep('view', view, 'try');
+}
+
+/** The faults that the address asks for, like `#chaos=ttl,429`, so that a report can be repeated. */
+export function askedFaults(): string[] {
+  return kept.get('chaos')?.split(',') ?? [];
 }
 
 /** Puts tabs and theme to work. */

@@ -56,10 +56,10 @@ export class Wire {
     return response.ok && this.lifetime ? this.#shorten(response, this.lifetime) : response;
   };
 
-  /** The same answer with a shorter life, and a request to refresh after the broker's least interval. */
+  /** The same answer with a shorter life; the refresh is asked for late enough for the broker's least interval. */
   async #shorten(response: Response, seconds: number): Promise<Response> {
     const told = (await response.json()) as object;
-    const body = { ...told, expiresIn: seconds, expires_in: seconds, refresh_in: Math.min(12, seconds / 2 + 2) };
+    const body = { ...told, expiresIn: seconds, expires_in: seconds, refresh_in: seconds * 0.6 };
     return new Response(JSON.stringify(body), { status: response.status, headers: response.headers });
   }
 }

@@ -113,7 +113,10 @@ for (const width of [320, 360, 768, 1119, 1280, 2560]) {
     const page = await stage.visit({ viewport: { width, height: 740 }, hash: width === 360 ? '#view=code' : '' });
     if (width !== 360) await page.click('#chaos >> text="500"');
     if (width !== 360) await says(page, '#outcome', /new secret/);
-    const wide = await page.evaluate(() => [...document.querySelectorAll('body, header, .board, .code, .card, .button, .fall li')].filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5).length);
+    const wide = await page.evaluate(() => {
+      const parts = [...document.querySelectorAll('body, header, .board, .code, .card, .button, .fall li')];
+      return parts.filter((part) => part.getBoundingClientRect().right > innerWidth + 0.5).length;
+    });
     assert.equal(wide, 0);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
   });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { raise, read, says } from './stage.mjs';
 
-const mine = { skip: process.env.DEMO_URL ? 'settings of their own' : false };
+const mine = { skip: process.env.DEMO_URL ? 'these need a page of their own' : false };
 
 test('the window can be spent, and knocking on earns a block', mine, async () => {
   const stage = await raise({ settings: ['limits.token=5/60s', 'guard.threshold=2'] });
@@ -51,7 +51,7 @@ test('below a base path, and in serve mode, it works and shows no guards', mine,
   }
 });
 
-test('with a real upstream nothing is minted until somebody asks', mine, async () => {
+test('with a real upstream nothing is minted until somebody asks, and the offer goes there', mine, async () => {
   const stage = await raise({ about: { simulated: false } });
   try {
     const page = await stage.browser.newPage();
@@ -60,6 +60,14 @@ test('with a real upstream nothing is minted until somebody asks', mine, async (
     assert.match(await read(page, '#log-count'), /nothing yet/);
     await page.click('#secret-refresh');
     await says(page, '#phase', /Valid/);
+    const offers = [];
+    await page.route('https://api.openai.com/**', async (route) => {
+      offers.push([route.request().url(), (await route.request().headerValue('authorization')).slice(0, 10)]);
+      await route.fulfill({ status: 400, json: { error: { message: 'No such model.' } }, headers: { 'access-control-allow-origin': '*' } });
+    });
+    await page.click('#connect');
+    await says(page, '#transcript', /refused with 400: No such model\./);
+    assert.deepEqual(offers, [['https://api.openai.com/v1/realtime/calls', 'Bearer ek_']]);
   } finally {
     await stage.strike();
   }

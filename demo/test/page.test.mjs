@@ -64,8 +64,7 @@ test('with a microphone its level moves, and it can be muted', async () => {
 
 test('what is typed is answered, and what interrupts is shown as an interruption', async () => {
   const page = await stage.visit();
-  await page.click('#connect');
-  await says(page, '#transcript', /Hello!/);
+  await connect(page);
   await page.fill('#words', 'What does it cost?');
   await page.press('#words', 'Enter');
   await says(page, '#transcript', /Model, interrupted/);
@@ -85,6 +84,11 @@ test('the event log folds repeats, filters, opens, and waits while it is paused'
   await says(page, '#log-count', /paused, [1-9]/);
   await page.click('#log-pause');
   await says(page, '#log', /200 \/refresh-token/);
+});
+
+test('the address can ask for faults', async () => {
+  const page = await stage.visit({ hash: '#chaos=ttl' });
+  await says(page, '#dial-note', /of 0:20/);
 });
 
 test('the view of the code shows three ways, and the address remembers view and theme', async () => {
