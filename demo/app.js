@@ -444,14 +444,14 @@ function row(name, rest = "") {
 
 // src/health.ts
 var EVERY_MS = 15e3;
-function watchHealth(about) {
+function watchHealth(upstream) {
   const look = async () => {
     if (document.visibilityState === "hidden") return;
     const response = await fetch(new URL("health", BASE), { cache: "no-store" }).catch(() => null);
     const health = await response?.json().catch(() => null);
     const tone = health?.status === "healthy" ? "good" : health?.status === "degraded" ? "warn" : "bad";
     need("lamp").dataset["tone"] = tone;
-    write(need("health"), `Broker ${health?.status ?? "unreachable"} · ${about}`);
+    write(need("health"), `Broker ${health?.status ?? "unreachable"} · ${upstream}`);
   };
   void look();
   setInterval(() => void look(), EVERY_MS);
@@ -1461,7 +1461,8 @@ function start(about) {
   chaosBar({ desk, lab, log, lives, outcome, model });
   new Talk({ desk, log, falls, outcome, model });
   signIn(about, desk, log);
-  watchHealth([about.simulated ? "simulated OpenAI" : "live OpenAI", about.version].filter(Boolean).join(" · "));
+  need("health").title = `Version ${about.version}`;
+  watchHealth(about.simulated ? "simulated OpenAI" : "live OpenAI");
   const off = desk.told.on(({ type }) => {
     if (type !== "tokenRefreshed") return;
     off();

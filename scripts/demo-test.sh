@@ -29,7 +29,7 @@ install_package() {
 }
 
 case ${1:-} in '') ;; --picture) export DEMO_PICTURE=1 ;; *) fail 'usage: scripts/demo-test.sh [--picture]' ;; esac
-command -v node >/dev/null && command -v npm >/dev/null || fail 'node and npm are missing: install Node 20.19 or newer'
+command -v npm >/dev/null || fail 'npm is missing: install Node 20.19 or newer'
 
 export BROKER_BINARY="${BROKER_BINARY:-$PWD/target/debug/token-broker}"
 [ "${DEMO_URL:-broker}" != broker ] || [ -x "$BROKER_BINARY" ] || fail "no broker at $BROKER_BINARY: run cargo build, or set BROKER_BINARY"

@@ -45,7 +45,8 @@ function start(about: About): void {
   chaosBar({ desk, lab, log, lives, outcome, model });
   new Talk({ desk, log, falls, outcome, model });
   signIn(about, desk, log);
-  watchHealth([about.simulated ? 'simulated OpenAI' : 'live OpenAI', about.version].filter(Boolean).join(' · '));
+  need('health').title = `Version ${about.version}`;
+  watchHealth(about.simulated ? 'simulated OpenAI' : 'live OpenAI');
   const off = desk.told.on(({ type }) => {
     if (type !== 'tokenRefreshed') return;
     off();

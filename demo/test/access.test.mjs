@@ -122,6 +122,18 @@ for (const width of [320, 360, 768, 1119, 1280, 2560]) {
   });
 }
 
+for (const [width, height, most] of [[360, 740, 2400], [820, 1100, 1700], [1366, 650, 850], [1366, 800, 800]]) {
+  test(`at ${width} × ${height} px a long log does not stretch the page`, async () => {
+    const page = await stage.visit({ viewport: { width, height } });
+    const before = await page.evaluate(() => document.documentElement.scrollHeight);
+    await page.click('#connect');
+    await says(page, '#transcript', /the price\./);
+    const after = await page.evaluate(() => document.documentElement.scrollHeight);
+    assert.equal(after, before);
+    assert.ok(after <= most, `${after}`);
+  });
+}
+
 test('who asks for less motion gets none', async () => {
   const page = await stage.visit({ reducedMotion: 'reduce' });
   assert.equal(await page.evaluate(() => getComputedStyle(document.getElementById('dial-left')).transitionDuration), '0s');

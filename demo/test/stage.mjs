@@ -15,6 +15,8 @@ async function startBroker(settings) {
   const child = spawn(BROKER, ['dev', '--listen', '127.0.0.1:0', ...settings.flatMap((setting) => ['--set', setting])], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH },
+    // Away from the settings of whoever works here.
+    cwd: fileURLToPath(new URL('.', import.meta.url)),
   });
   let output = '';
   const url = await new Promise((resolve, reject) => {
@@ -74,7 +76,8 @@ async function visit(browser, url, { hash = '', microphone = false, ...look } = 
   page.on('console', (message) => message.type() === 'error' && page.complaints.push(message.text()));
   page.on('pageerror', (error) => page.complaints.push(`${error}`));
   await page.addInitScript(() => {
-    addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => console.error(`refused by the policy: ${violatedDirective} ${blockedURI}`));
+    const tell = ({ violatedDirective, blockedURI }) => console.error(`refused by the policy: ${violatedDirective} ${blockedURI}`);
+    addEventListener('securitypolicyviolation', tell);
   });
   await page.goto(url + hash);
   await page.waitForFunction(() => /^\d:\d\d$/.test(document.querySelector('#dial-time').textContent));
