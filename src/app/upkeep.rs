@@ -18,6 +18,10 @@ use crate::web::state::AppState;
 const SWEEP: Duration = Duration::from_secs(10);
 /// How often it is looked whether issuers' keys are due. They have a pace of their own, and looking seldom adds to it.
 const KEYS: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody has set the wall clock.
+const CLOCK: Duration = Duration::from_secs(1);
+/// A jump that is worth a line. Smaller ones are how clocks are kept right.
+const JUMP: Duration = Duration::from_secs(10);
 /// How often old entries of the ledger are forgotten, and how often the intents of replicas that are gone are given up.
 const LEDGER: Duration = Duration::from_mins(1);
 /// An intent without outcome for so long has no broker any more that works on it.
@@ -104,7 +108,26 @@ impl Upkeep {
                 }
             }
         };
-        tokio::join!(sweeping, looking, fetching, tidying);
+        tokio::join!(sweeping, looking, fetching, tidying, self.watch_the_clock());
+    }
+
+    /// Tells when the wall clock has jumped: credentials are judged by it. Never returns.
+    async fn watch_the_clock(&self) {
+        let mut turn = every(CLOCK);
+        let (mut wall, mut tick) = (self.clock.now(), self.clock.tick());
+        loop {
+            turn.tick().await;
+            let expected = wall.plus(self.clock.tick().since(tick));
+            (wall, tick) = (self.clock.now(), self.clock.tick());
+            let (forward, back) = (wall.since(expected), expected.since(wall));
+            if forward.max(back) >= JUMP {
+                tracing::warn!(
+                    forward_s = forward.as_secs(),
+                    back_s = back.as_secs(),
+                    "the wall clock was set: credentials are judged by it, windows and sessions are as they were"
+                );
+            }
+        }
     }
 
     /// Forgets what is older than the retention, and gives up what nobody works on any more.

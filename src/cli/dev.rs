@@ -49,7 +49,7 @@ pub(super) fn dev(
         !asked.live || asked.fault.is_empty(),
         "--fault is for the simulated OpenAI and does not go with --live"
     );
-    telemetry::start(&config.log)?;
+    let _log = telemetry::start(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -18,14 +18,14 @@ use crate::harness::{START, TestApp};
 use crate::people::{REQUIRED, student, teacher};
 
 /// A ledger that fails when told to.
-struct Fragile {
+pub struct Fragile {
     inner: MemoryLedger,
     reserves: AtomicBool,
     settles: AtomicBool,
 }
 
 impl Fragile {
-    fn fail(&self, reserves: bool, settles: bool) {
+    pub fn fail(&self, reserves: bool, settles: bool) {
         self.reserves.store(reserves, Ordering::SeqCst);
         self.settles.store(settles, Ordering::SeqCst);
     }
@@ -83,7 +83,7 @@ impl Ledger for Fragile {
     }
 }
 
-fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
+pub fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
     let clock = Arc::new(ManualClock::at(START));
     let ledger = Arc::new(Fragile {
         inner: MemoryLedger::new(100_000),

@@ -25,6 +25,16 @@ pub struct Entry {
     pub persona: String,
 }
 
+/// An entry as it is read.
+type Row = (
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    String,
+);
+
 impl Books {
     pub fn new() -> Self {
         Self(Scratch::new())
@@ -71,14 +81,6 @@ impl Books {
         let mut connection = self.read_only().await;
         let question =
             "SELECT request_id, outcome, code, subject, role, persona FROM entries ORDER BY at, id";
-        type Row = (
-            String,
-            String,
-            Option<String>,
-            Option<String>,
-            Option<String>,
-            String,
-        );
         let entries = sqlx::query_as(question).fetch_all(&mut connection).await;
         connection.close().await.unwrap();
         let entries: Vec<Row> = entries.unwrap();
