@@ -120,6 +120,7 @@ impl App {
             health_details: config.health.details,
             last_resort: last_resort(config),
             get_token: config.compat.get_token,
+            demo: config.demo.enabled.then(|| config.demo.clone()),
             ietf_fields: config.limits.ietf_fields,
             vitals,
             clock: Arc::clone(&clock),
