@@ -115,17 +115,7 @@ impl App {
             vitals: Arc::clone(&vitals),
             clock: Arc::clone(&clock),
         };
-        let face = Face {
-            server: config.server.clone(),
-            origins: config.cors.allowed_origins.clone(),
-            auth_mode: config.auth.mode,
-            health_details: config.health.details,
-            last_resort: last_resort(config),
-            get_token: config.compat.get_token,
-            ietf_fields: config.limits.ietf_fields,
-            vitals,
-            clock: Arc::clone(&clock),
-        };
+        let face = face(config, vitals, Arc::clone(&clock));
         let broker = Broker::new(parts, rules(config, &naming));
         let state = AppState {
             broker,
@@ -240,6 +230,22 @@ async fn heard(urgency: &mut watch::Receiver<Urgency>, least: Urgency) -> Urgenc
     match told {
         Ok(told) => told,
         Err(_) => std::future::pending().await,
+    }
+}
+
+/// How the service presents itself.
+fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
+    Face {
+        server: config.server.clone(),
+        origins: config.cors.allowed_origins.clone(),
+        auth_mode: config.auth.mode,
+        health_details: config.health.details,
+        last_resort: last_resort(config),
+        get_token: config.compat.get_token,
+        demo: config.demo.enabled.then(|| config.demo.clone()),
+        ietf_fields: config.limits.ietf_fields,
+        vitals,
+        clock,
     }
 }
 

@@ -7,6 +7,7 @@ mod auth;
 mod compat;
 mod complaint;
 mod cors;
+mod demo;
 mod document;
 mod environment;
 mod guard;
@@ -36,6 +37,7 @@ pub use auth::{Algorithm, Auth, AuthMode, Issuer, KeySource, Lookup};
 pub use compat::Compat;
 pub use complaint::{Complaint, ConfigErrors};
 pub use cors::Cors;
+pub use demo::{Demo, DemoPerson};
 pub use environment::{environment_name, short_name};
 pub use guard::{Guard, Weights};
 pub use health::{Health, HealthDetails};
@@ -88,6 +90,8 @@ pub struct Config {
     pub ops: Ops,
     /// What the health answers tell.
     pub health: Health,
+    /// The try-it page.
+    pub demo: Demo,
     /// What is only there for older clients.
     pub compat: Compat,
     /// What is written to the log.
@@ -161,6 +165,7 @@ impl Config {
         let ledger = LedgerSettings::read(settings);
         let ops = Ops::read(settings);
         let health = Health::read(settings);
+        let demo = Demo::read(settings);
         let compat = Compat::read(settings);
         let log = Log::read(settings);
         Some(Self {
@@ -176,6 +181,7 @@ impl Config {
             ledger: ledger?,
             ops: ops?,
             health: health?,
+            demo,
             compat,
             log: log?,
         })

@@ -22,7 +22,7 @@ use crate::limit::PolicyId;
 use layers::Onion;
 use layers::paid::Guards;
 use layers::rate_limit::{Budget, Windows};
-use routes::{compat, health, refresh, token};
+use routes::{compat, demo, health, refresh, token};
 use state::AppState;
 
 /// Header fields that an answer ends up with: room for them all at once spares growing again and again.
@@ -70,18 +70,25 @@ impl Policies {
 pub fn onion(state: &AppState) -> Onion {
     let (api, document) = described(state).split_for_parts();
     let base = state.face.server.base_path.as_str();
+    let has_demo = state.face.demo.is_some();
     let document = openapi::complete(document, base);
     let named = document
         .paths
         .paths
         .keys()
         .map(String::as_str)
-        .chain(["/openapi.json"]);
+        .chain(["/openapi.json"])
+        .chain(has_demo.then_some(demo::PATHS).into_iter().flatten());
     let paths: Vec<Arc<str>> = named.map(|path| format!("{base}{path}").into()).collect();
     let api = api.route(
         "/openapi.json",
         get(async move || axum::Json(document.clone())),
     );
+    let api = if has_demo {
+        api.merge(demo::routes())
+    } else {
+        api
+    };
     let api = if base.is_empty() {
         api
     } else {

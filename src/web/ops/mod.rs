@@ -101,6 +101,7 @@ fn inward(face: &Face) -> Face {
         health_details: face.health_details,
         last_resort: face.last_resort,
         get_token: false,
+        demo: None,
         ietf_fields: false,
         vitals: Arc::clone(&face.vitals),
         clock: Arc::clone(&face.clock),
