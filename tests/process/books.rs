@@ -151,7 +151,9 @@ WITH counted AS (
   SELECT date(at / 1000, 'unixepoch') AS day, COALESCE(issuer, ''), COALESCE(subject, ''),
          SUM(kind = 'mint' AND outcome <> 'failed'), SUM(kind = 'refresh' AND outcome <> 'failed'),
          SUM(outcome = 'uncertain'), SUM(outcome = 'failed') FROM entries GROUP BY 1, 2, 3),
-kept AS (SELECT day, issuer, subject, sessions, refreshes, uncertain, failed FROM daily_accounts)
+kept AS (
+  SELECT day, issuer, subject, sessions, refreshes, uncertain, failed FROM daily_accounts JOIN accounts USING (account)
+  WHERE sessions + refreshes + failed > 0)
 SELECT COUNT(*) FROM (
   SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM counted)
   UNION ALL SELECT * FROM (SELECT * FROM counted EXCEPT SELECT * FROM kept))";

@@ -257,6 +257,7 @@ async fn a_copy_of_the_ledger_holds_no_secret_either() {
     for change in [
         "DROP TABLE daily",
         "DROP TABLE daily_accounts",
+        "DROP TABLE accounts",
         "PRAGMA user_version = 1",
     ] {
         connection.execute(change).await.unwrap();
