@@ -629,7 +629,7 @@ var TokenManager = class {
   }
   async #fetch(reason, signal) {
     const settings2 = this.#settings;
-    const latency = stopwatch(settings2.clock);
+    const began = settings2.clock.monotonic();
     const minted = await mint({
       settings: settings2,
       reason,
@@ -643,7 +643,7 @@ var TokenManager = class {
     const held = this.#accept(minted);
     this.#land();
     this.#commit();
-    if (held !== before) this.#listeners.emit("tokenRefreshed", { token: held.token, reason, latencyMs: latency() });
+    if (held !== before) this.#listeners.emit("tokenRefreshed", { token: held.token, reason, latencyMs: settings2.clock.monotonic() - began });
     this.#check("scheduled");
     return held;
   }
