@@ -1,5 +1,6 @@
 //! Who callers are: credentials good and forged, issuers well and ill.
 
+mod entries;
 mod forged;
 mod forged_form;
 mod forged_words;
