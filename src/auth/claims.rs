@@ -45,10 +45,16 @@ pub(super) fn check(claims: &Value, rules: &Issuer, now: Timestamp) -> Result<Fo
         return Err(Rejected("its subject is empty or too long"));
     }
     is_for_us(claims, rules)?;
-    for (pointer, value) in &rules.required_claims {
-        if claims.pointer(pointer).and_then(Value::as_str) != Some(value) {
-            return Err(Rejected("it lacks a claim that it must have"));
-        }
+    let holds = |(pointer, value): &(String, String)| {
+        claims
+            .pointer(pointer)
+            .is_some_and(|claim| reads(claim, value))
+    };
+    if !rules.required_claims.iter().all(holds) {
+        return Err(Rejected("it lacks a claim that it must have"));
+    }
+    if rules.refused_claims.iter().any(holds) {
+        return Err(Rejected("it has a claim that it must not have"));
     }
     let ends = is_in_time(claims, now)?;
     Ok(Found {
@@ -97,6 +103,16 @@ fn is_for_us(claims: &Value, rules: &Issuer) -> Result<(), AuthError> {
     is_ours
         .then_some(())
         .ok_or(Rejected("it was issued for another party"))
+}
+
+/// Whether a text, a number or a truth reads like `text`; nothing else does.
+fn reads(claim: &Value, text: &str) -> bool {
+    match claim {
+        Value::String(own) => own == text,
+        Value::Bool(own) => text.parse() == Ok(*own),
+        Value::Number(own) => own.to_string() == text,
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
 }
 
 fn text<'a>(claims: &'a Value, name: &str, without: &'static str) -> Result<&'a str, AuthError> {
@@ -158,6 +174,7 @@ mod tests {
             keys: KeySource::Hmac("unused".into()),
             algorithms: vec![Algorithm::Hs256],
             required_claims: Vec::new(),
+            refused_claims: Vec::new(),
             role_pointer: None,
             name_pointer: None,
             lookup: None,
@@ -329,5 +346,33 @@ mod tests {
         }
         assert!(!good(&json!({ "realm_access": { "roles": ["user"] } })));
         assert!(!good(&json!({})));
+    }
+
+    #[test]
+    fn claims_are_required_and_refused_by_how_they_read() {
+        let now = Timestamp::from_seconds(NOW);
+        for (value, text, reads) in [
+            (json!(true), "true", true),
+            (json!(false), "true", false),
+            (json!("true"), "true", true),
+            (json!(5), "5", true),
+            (json!(-0.5), "-0.5", true),
+            (json!("x"), "x", true),
+            (json!("\"x\""), "x", false),
+            (json!(null), "null", false),
+            (json!(["x"]), "x", false),
+            (json!({}), "{}", false),
+        ] {
+            let pair = vec![("/firebase/kind".to_owned(), text.to_owned())];
+            let (mut required, mut refused) = (rules(), rules());
+            required.required_claims.clone_from(&pair);
+            refused.refused_claims = pair;
+            let claims = claims(&json!({ "firebase": { "kind": value } }));
+            assert_eq!(check(&claims, &required, now).is_ok(), reads, "{value}");
+            assert_eq!(check(&claims, &refused, now).is_ok(), !reads, "{value}");
+        }
+        let mut refused = rules();
+        refused.refused_claims = vec![("/is_anonymous".to_owned(), "true".to_owned())];
+        assert!(check(&claims(&json!({})), &refused, now).is_ok(), "absent");
     }
 }

@@ -73,6 +73,7 @@ pub fn issuer(keys: KeySource, algorithms: &[Algorithm]) -> Issuer {
         keys,
         algorithms: algorithms.to_vec(),
         required_claims: Vec::new(),
+        refused_claims: Vec::new(),
         role_pointer: Some("/app_metadata/role".into()),
         name_pointer: Some("/user_metadata/full_name".into()),
         lookup: None,
