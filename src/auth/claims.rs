@@ -44,6 +44,9 @@ pub(super) fn check(claims: &Value, rules: &Issuer, now: Timestamp) -> Result<Fo
     if subject.is_empty() || subject.chars().count() > LONGEST_SUBJECT {
         return Err(Rejected("its subject is empty or too long"));
     }
+    if subject.contains(char::is_control) {
+        return Err(Rejected("its subject holds control characters"));
+    }
     is_for_us(claims, rules)?;
     let holds = |(pointer, value): &(String, String)| {
         claims
@@ -257,6 +260,11 @@ mod tests {
             json!(""),
             json!(["ana"]),
             json!("a".repeat(256)),
+            json!("ana\n"),
+            json!("a\u{0}na"),
+            json!("\u{1b}[2Jana"),
+            json!("ana\u{7f}"),
+            json!("ana\u{85}"),
         ] {
             assert!(!good(&json!({ "sub": value })), "{value}");
         }
