@@ -11,8 +11,8 @@ use crate::config::Issuer;
 
 /// How far an issuer's clock may be off.
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
-/// Oldest credential that is taken, where it says when it was issued: the longest life that any of the common issuers
-/// lets operators choose.
+/// Oldest credential that is taken, where it says when it was issued, and the longest that one is taken for which does
+/// not: the longest life that any of the common issuers lets operators choose.
 const OLDEST: Duration = Duration::from_hours(30 * 24);
 /// Last second that times are believed to lie in: the end of the year 9999.
 const LAST_SECOND: f64 = 253_402_300_799.0;
@@ -77,15 +77,12 @@ fn is_in_time(claims: &Value, now: Timestamp) -> Result<Timestamp, AuthError> {
     if time(claims, "nbf")?.is_some_and(|begins| begins > now.plus(LEEWAY)) {
         return Err(Rejected("it is not valid yet"));
     }
-    if let Some(issued) = time(claims, "iat")? {
-        if issued > now.plus(LEEWAY) {
-            return Err(Rejected("it was issued in the future"));
-        }
-        if now.since(issued) > OLDEST + LEEWAY {
-            return Err(Rejected("it is too old"));
-        }
+    match time(claims, "iat")? {
+        Some(issued) if issued > now.plus(LEEWAY) => Err(Rejected("it was issued in the future")),
+        Some(issued) if now.since(issued) > OLDEST + LEEWAY => Err(Rejected("it is too old")),
+        None if ends > now.plus(OLDEST + LEEWAY) => Err(Rejected("it is good for too long")),
+        Some(_) | None => Ok(ends),
     }
-    Ok(ends)
 }
 
 fn is_for_us(claims: &Value, rules: &Issuer) -> Result<(), AuthError> {
@@ -220,6 +217,23 @@ mod tests {
         assert!(good(&json!({ "exp": 1_800_000_000.5 })));
         assert!(good(&json!({ "nbf": 1_800_000_030.0 })));
         assert!(!good(&json!({ "nbf": 1_800_000_030.5 })));
+    }
+
+    #[test]
+    fn what_does_not_say_when_it_was_issued_is_good_for_thirty_days_at_most() {
+        let month = 30 * 86_400;
+        for (exp, iat, accepted) in [
+            (month, None, true),
+            (month + 1, None, false),
+            (100 * month, None, false),
+            (100 * month, Some(NOW), true),
+        ] {
+            let mut changes = json!({ "exp": NOW + exp });
+            if let Some(iat) = iat {
+                changes["iat"] = json!(iat);
+            }
+            assert_eq!(good(&changes), accepted, "{changes}");
+        }
     }
 
     #[test]
