@@ -8,6 +8,8 @@ mod host;
 mod jwks;
 mod keys;
 mod libraries;
+#[path = "../../ledger/lines.rs"]
+mod lines;
 mod lookup;
 mod outage;
 mod profiles;
