@@ -197,6 +197,7 @@ impl Config {
                  a drain may cut callers off",
             );
         }
+        self.quota.warn(settings, &self.auth);
         let default = self.personas.default_persona();
         if self.auth.mode != AuthMode::Required && !default.admits(None) {
             settings.warn(

@@ -20,3 +20,34 @@ fn presets_refuse_sign_ins_that_stand_for_nobody() {
     let provider = pairs(&[("/firebase/sign_in_provider", "anonymous")]);
     assert_eq!(firebase[0].refused_claims, provider);
 }
+
+/// The warnings of what is good, a settings file of this text, and callers who must show who they are.
+fn warnings(text: &str) -> Vec<String> {
+    let believed = "[auth]\nmode = 'required'\nfirebase_project = 'my-app-1'\n";
+    serve(&good_and_file(&format!("{believed}{text}"))).warnings
+}
+
+#[test]
+fn quotas_of_roles_without_one_for_everybody_else_are_warned_of() {
+    let student = "[quota.student]\nsessions_per_month = 5\n";
+    let said = warnings(student);
+    let says = "quota.default.sessions_per_month: is not set, although roles have quotas";
+    assert!(said.len() == 1 && said[0].starts_with(says), "{said:?}");
+    let everybody = "[quota.default]\nsessions_per_month = 5\n";
+    for fine in ["", everybody, &format!("{student}{everybody}")] {
+        assert_eq!(warnings(fine), [""; 0], "{fine}");
+    }
+}
+
+#[test]
+fn quotas_while_nobody_is_asked_are_warned_of() {
+    let exception = "[[quota.exceptions]]\nissuer = 'x'\nsubject = 'y'\nsessions_per_month = 1";
+    for text in ["[quota.default]\nsessions_per_month = 5", exception] {
+        let said = serve(&good_and_file(text)).warnings;
+        let says = "quota: limits nobody while auth.mode is off";
+        assert!(said.len() == 1 && said[0].starts_with(says), "{said:?}");
+        // The issuer of dev comes later.
+        let dev = Config::from_sources(Mode::Dev, &good_and_file(text)).unwrap();
+        assert_eq!(dev.warnings, [""; 0]);
+    }
+}
