@@ -6,7 +6,7 @@ use super::complaint::nearest;
 use super::settings::{Entry, Settings};
 use super::tables::Table;
 use super::value::Value;
-use super::{Auth, AuthMode, Mode, Source};
+use super::{Auth, AuthMode, Issuer, Mode, Source};
 use crate::domain::Quota;
 
 /// The section; what stands in it is named by roles, which only the operator knows.
@@ -78,6 +78,19 @@ impl QuotaSettings {
                 SECTION,
                 "limits nobody while auth.mode is off: callers are not identities; set auth.mode to optional or required",
             );
+        }
+        // In dev mode, and where nobody is asked, there may be no issuer yet.
+        if auth.issuers.is_empty() {
+            return;
+        }
+        for (index, one) in self.exceptions.iter().enumerate() {
+            let is_known = |known: &Issuer| *known.issuer == *one.issuer;
+            if !auth.issuers.iter().any(is_known) {
+                settings.warn(
+                    &format!("{EXCEPTIONS}[{}].issuer", index + 1),
+                    "is none of the issuers that are believed, so nobody is excepted by it: it must read exactly like theirs",
+                );
+            }
         }
     }
 

@@ -51,3 +51,18 @@ fn quotas_while_nobody_is_asked_are_warned_of() {
         assert_eq!(dev.warnings, [""; 0]);
     }
 }
+
+#[test]
+fn exceptions_for_people_of_issuers_that_nobody_believes_are_warned_of() {
+    let table = |issuer: &str| {
+        format!(
+            "[[quota.exceptions]]\nissuer = '{issuer}'\nsubject = 'y'\nsessions_per_month = 1\n"
+        )
+    };
+    let known = table("https://securetoken.google.com/my-app-1");
+    assert_eq!(warnings(&known), [""; 0]);
+    let slash = table("https://securetoken.google.com/my-app-1/");
+    let said = warnings(&format!("{known}{slash}"));
+    let says = "quota.exceptions[2].issuer: is none of the issuers that are believed";
+    assert!(said.len() == 1 && said[0].starts_with(says), "{said:?}");
+}
