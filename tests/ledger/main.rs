@@ -16,6 +16,7 @@ mod migration;
 mod outage;
 mod quota;
 mod reports;
+mod schema;
 mod server;
 mod sqlite_file;
 mod tls;
