@@ -16,7 +16,9 @@ pub struct LedgerSettings {
     pub place: LedgerPlace,
     /// True when nobody has said where.
     pub is_usual: bool,
-    /// The key of pseudonyms: present when identities are recorded by keyed hash.
+    /// Whether identities are recorded by keyed hash from now on. Then there is a key.
+    pub pseudonymous: bool,
+    /// The key of pseudonyms: also of those that were recorded before.
     pub pseudonym_key: Option<SecretString>,
     /// How long entries are kept.
     pub retention: Duration,
@@ -58,7 +60,6 @@ impl LedgerSettings {
             !pseudonymous || key.is_some(),
             "is needed for ledger.pseudonymous, like `openssl rand -hex 32` gives",
         );
-        let pseudonym_key = key.filter(|_| pseudonymous);
         let Some(place) = place(url.as_ref().map_or("", |url| url.expose_secret())) else {
             let message = "must be sqlite://FILE, postgres://USER@HOST/DATABASE or memory";
             settings.complain("ledger.url", message);
@@ -71,7 +72,8 @@ impl LedgerSettings {
         Some(Self {
             is_usual: settings.source("ledger.url") == Source::Default,
             place,
-            pseudonym_key,
+            pseudonymous,
+            pseudonym_key: key,
             retention: settings.duration("ledger.retention", LEAST_RETENTION..=MOST_RETENTION),
             timeout: settings.duration("ledger.timeout", SECOND..=SECOND * 8),
         })

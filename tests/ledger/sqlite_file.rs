@@ -92,6 +92,34 @@ async fn reports_and_erasures_work_beside_a_broker() {
 }
 
 #[tokio::test]
+async fn what_was_erased_beside_a_broker_is_neither_in_the_file_nor_in_its_log() {
+    let folder = Folder::new();
+    let broker = open(&folder.file()).await.unwrap();
+    let holds = |name: &str| {
+        let log = folder.file().with_file_name("ledger.db-wal");
+        let bytes = [folder.file(), log].map(|path| fs::read(path).unwrap());
+        bytes
+            .concat()
+            .windows(name.len())
+            .any(|some| some == name.as_bytes())
+    };
+    for _ in 0..40 {
+        broker.reserve(mint("canary-ana", START)).await.unwrap();
+        broker.reserve(mint("canary-ben", START)).await.unwrap();
+    }
+    assert!(holds("canary-ana") && holds("canary-ben"));
+    let eraser = sqlite::open_for_maintenance(&folder.file(), clock(), TIMEOUT)
+        .await
+        .unwrap();
+    assert_eq!(eraser.erase(&account("canary-ana")).await.unwrap(), 40);
+    eraser.close().await;
+    assert!(!holds("canary-ana") && holds("canary-ben"));
+    broker.reserve(mint("eva", START)).await.unwrap();
+    assert_eq!(broker.recent(START).await.unwrap().len(), 41);
+    broker.close().await;
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_neither_read_nor_made() {
     let folder = Folder::new();
     let reading = sqlite::open_for_reading(&folder.file(), TIMEOUT).await;

@@ -77,7 +77,7 @@ async fn with_postgresql_it_serves_once_the_schema_is_there_and_several_share_it
 
     assert_survives_a_crash(&mut database.server, &one, &simulator).await;
     let erased = database.done(&["erase", "--subject", "ana"]).await;
-    assert_eq!(erased.trim(), "3 entries were removed");
+    assert!(erased.starts_with("3 entries were removed"), "{erased}");
     for broker in [one, two] {
         let ended = broker.stop().await;
         assert_eq!(ended.code, Some(0));
