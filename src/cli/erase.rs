@@ -23,7 +23,7 @@ pub(super) struct EraseFlags {
 }
 
 /// Removes it, beside a broker that may be running, under every name that it may have. Its quota of the month begins
-/// anew.
+/// anew, which a running broker may learn ten seconds later.
 pub(super) fn erase(
     flags: &SettingsFlags,
     environment: Vec<(String, String)>,
