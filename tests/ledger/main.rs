@@ -11,6 +11,7 @@ mod child;
 mod contract;
 mod disk;
 mod kinds;
+mod lines;
 mod lock;
 mod migration;
 mod outage;

@@ -11,6 +11,7 @@ use token_broker::ledger::{
 };
 
 use crate::kinds::{Folder, START, TIMEOUT, account, clock, mint, sqlite_at};
+use crate::lines::Lines;
 
 async fn open(path: &Path) -> Result<SqlLedger, OpenError> {
     sqlite::open(path, clock(), TIMEOUT).await
@@ -46,6 +47,22 @@ async fn only_the_owner_can_read_it() {
     }
     assert!(seen >= 3, "the database, its log, its lock");
     ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_others_may_read_is_told() {
+    let folder = Folder::new();
+    let lines = Lines::listen();
+    open(&folder.file()).await.unwrap().close().await;
+    assert_eq!(lines.take(), [""; 0]);
+    for (mode, told) in [(0o640, true), (0o604, true), (0o600, false)] {
+        fs::set_permissions(folder.file(), fs::Permissions::from_mode(mode)).unwrap();
+        open(&folder.file()).await.unwrap().close().await;
+        let said = lines.take();
+        assert_eq!(said.len(), usize::from(told), "{said:?}");
+        let mode = format!("mode={mode:o}");
+        assert!(said.iter().all(|line| line.contains(&mode)), "{said:?}");
+    }
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ pub async fn open(
 ) -> Result<SqlLedger, OpenError> {
     let lock = file::lock(path)?;
     bring_up_to_date(path).await?;
+    file::warn_if_open(path);
     start(path, clock, timeout, Some(lock)).await
 }
 
