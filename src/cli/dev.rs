@@ -14,11 +14,15 @@ use super::{SettingsFlags, load, local_url, say, with_dot_env};
 use crate::app::{App, Listeners};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config, DemoPerson, LedgerPlace, Loaded, Mode};
+use crate::domain::Quota;
 use crate::simulator::{Planned, Settings, Simulator};
 use crate::telemetry;
 
 /// The simulated OpenAI's own key: worth nothing anywhere else.
 pub(super) const SIMULATED_KEY: &str = "sk-simulated";
+
+/// Sessions that the student may open in a month, unless the settings say otherwise.
+const DEV_QUOTA: u32 = 8;
 
 #[derive(Debug, Args)]
 pub(super) struct DevFlags {
@@ -82,6 +86,20 @@ fn vouch(config: &mut Config) -> anyhow::Result<()> {
     config.auth.issuers.push(issuer.settings());
     if config.auth.mode == AuthMode::Off {
         config.auth.mode = AuthMode::Optional;
+    }
+    // So that the page can show one that is used up.
+    let quota = Quota {
+        sessions_per_month: Some(DEV_QUOTA),
+    };
+    config
+        .quota
+        .roles
+        .entry(STUDENT.role.into())
+        .or_insert(quota);
+    if !config.server.listen.ip().is_loopback() {
+        tracing::warn!(
+            "others can reach this address: the page at /demo tells them credentials that are good here"
+        );
     }
     let now = SystemClock::new().now();
     for person in [STUDENT, TEACHER] {

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use crate::harness::TestApp;
+use crate::harness::{PAGE, TestApp};
 
 const PATHS: [&str; 4] = ["/demo", "/demo/style.css", "/demo/app.js", "/demo/sdk.js"];
 
@@ -67,16 +67,19 @@ async fn it_stands_below_the_base_path() {
 }
 
 #[tokio::test]
-async fn pages_elsewhere_cannot_read_whom_it_may_act_for() {
+async fn only_the_page_itself_may_ask_whom_it_may_act_for() {
     let test = TestApp::with(&[("demo.enabled", "true")]);
-    let foreign = test
-        .get("/demo/about")
-        .origin("https://evil.example")
-        .send()
-        .await;
-    assert_eq!(foreign.header("access-control-allow-origin"), None);
-    assert_eq!(
-        foreign.header("cross-origin-resource-policy"),
-        Some("same-origin")
-    );
+    for site in ["same-origin", "none"] {
+        let own = test.get("/demo/about").header("sec-fetch-site", site);
+        assert_eq!(own.send().await.status, StatusCode::OK, "{site}");
+    }
+    for site in ["same-site", "cross-site"] {
+        let other = test.get("/demo/about").header("sec-fetch-site", site);
+        other.send().await.is(403, "origin_not_allowed");
+    }
+    // A page that may mint may still not act for others.
+    for origin in [PAGE, "http://localhost:5173"] {
+        let other = test.get("/demo/about").origin(origin);
+        other.send().await.is(403, "origin_not_allowed");
+    }
 }

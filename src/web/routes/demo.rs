@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
 use crate::config::DemoPerson;
+use crate::web::code::Code;
+use crate::web::error::ApiError;
 use crate::web::state::{AppState, Face};
 
 /// Its paths, below the base path.
@@ -81,7 +84,13 @@ fn serve(kind: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-async fn about(State(face): State<Arc<Face>>) -> Json<About> {
+/// For the page itself: what it is told may hold credentials, which no other page is to read, localhost or not.
+async fn about(State(face): State<Arc<Face>>, headers: HeaderMap) -> Result<Json<About>, ApiError> {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let from_elsewhere = site.is_some_and(|site| site != b"same-origin" && site != b"none");
+    if from_elsewhere || headers.contains_key(ORIGIN) {
+        return Err(Code::OriginNotAllowed.into());
+    }
     let demo = face.demo.as_ref();
     let visitor = |person: &DemoPerson| Visitor {
         name: person.name,
@@ -93,10 +102,10 @@ async fn about(State(face): State<Arc<Face>>) -> Json<About> {
         .flat_map(|demo| &demo.people)
         .map(visitor)
         .collect();
-    Json(About {
+    Ok(Json(About {
         mode: if people.is_empty() { "serve" } else { "dev" },
         simulated: demo.is_some_and(|demo| demo.simulated),
         version: env!("CARGO_PKG_VERSION"),
         people,
-    })
+    }))
 }
