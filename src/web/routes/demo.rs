@@ -97,11 +97,10 @@ async fn about(State(face): State<Arc<Face>>, headers: HeaderMap) -> Result<Json
         role: person.role,
         bearer: person.bearer.clone(),
     };
-    let people: Vec<_> = demo
-        .iter()
-        .flat_map(|demo| &demo.people)
-        .map(visitor)
-        .collect();
+    // Credentials are for whoever sits at this machine.
+    let is_private = face.server.listen.ip().is_loopback();
+    let people = demo.filter(|_| is_private).map(|demo| &demo.people);
+    let people: Vec<_> = people.into_iter().flatten().map(visitor).collect();
     Ok(Json(About {
         mode: if people.is_empty() { "serve" } else { "dev" },
         simulated: demo.is_some_and(|demo| demo.simulated),
