@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 
+use super::sharing::Sharing;
 use crate::clock::Clock;
 use crate::domain::Kind;
 use crate::ledger::{Ledger, LedgerError, Recent};
@@ -30,6 +31,7 @@ const MOST_CHUNKS: usize = 60;
 /// What is done once in a while.
 pub(super) struct Upkeep {
     pub(super) limits: Arc<MemoryLimits>,
+    pub(super) sharing: Option<Sharing>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) retention: Duration,
@@ -61,6 +63,13 @@ impl Upkeep {
             self.limits.remember(claim, ago)?;
         }
         Ok(())
+    }
+
+    /// Connects to what replicas share, before the first request.
+    pub(super) async fn join(&self) {
+        if let Some(sharing) = &self.sharing {
+            sharing.join().await;
+        }
     }
 
     /// Never returns.
@@ -104,7 +113,12 @@ impl Upkeep {
                 }
             }
         };
-        tokio::join!(sweeping, looking, fetching, tidying);
+        let keeping = async {
+            if let Some(sharing) = &self.sharing {
+                sharing.keep().await;
+            }
+        };
+        tokio::join!(sweeping, looking, fetching, tidying, keeping);
     }
 
     /// Forgets what is older than the retention, and gives up what nobody works on any more.

@@ -21,6 +21,7 @@ mod ops;
 mod personas;
 mod presets;
 mod quota;
+mod redis;
 mod secrets;
 mod server;
 mod session;
@@ -44,6 +45,7 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use ops::Ops;
 pub use quota::{QuotaException, QuotaSettings};
+pub use redis::{OnFailure, RedisSettings};
 pub use server::Server;
 pub use session::{IpBinding, SessionSettings};
 pub use source::{ReadFile, SettingsFile, Source, Sources, read_file};
@@ -84,6 +86,8 @@ pub struct Config {
     pub personas: Arc<Personas>,
     /// How use is recorded.
     pub ledger: LedgerSettings,
+    /// What replicas share.
+    pub redis: RedisSettings,
     /// The listener for operators.
     pub ops: Ops,
     /// What the health answers tell.
@@ -159,6 +163,7 @@ impl Config {
         let upstream = Upstream::read(settings);
         let personas = personas::read(settings);
         let ledger = LedgerSettings::read(settings);
+        let redis = RedisSettings::read(settings);
         let ops = Ops::read(settings);
         let health = Health::read(settings);
         let compat = Compat::read(settings);
@@ -174,6 +179,7 @@ impl Config {
             upstream: upstream?,
             personas: personas?,
             ledger: ledger?,
+            redis: redis?,
             ops: ops?,
             health: health?,
             compat,
@@ -183,6 +189,11 @@ impl Config {
 
     /// The rules between sections; those within one stand beside its fields.
     fn check(&self, settings: &mut Settings) {
+        settings.require(
+            &["session.secret", "redis.url"],
+            self.redis.url.is_none() || self.session.secret.is_some(),
+            "is needed for redis.url, the same in every replica, like `openssl rand -hex 32` gives",
+        );
         if self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {
             settings.warn(
                 "server.drain_timeout",
