@@ -82,7 +82,7 @@ impl App {
         };
         let app = Self::assemble(config, world)?;
         app.remember().await?;
-        app.upkeep.join().await;
+        app.join().await;
         Ok(app)
     }
 
@@ -146,6 +146,11 @@ impl App {
     /// Counts again what was used shortly before the start, so that a restart gives nobody a new allowance.
     pub async fn remember(&self) -> anyhow::Result<()> {
         self.upkeep.remember().await
+    }
+
+    /// Connects to what replicas share, if there is such a thing and it is there.
+    pub async fn join(&self) {
+        self.upkeep.join().await;
     }
 
     /// Every path, and the layers around them.

@@ -42,6 +42,7 @@ pub enum LinkError {
 pub struct Link {
     client: Client,
     probe: Script,
+    patience: Duration,
     state: RwLock<State>,
     lost: Notify,
 }
@@ -59,9 +60,17 @@ impl Link {
         Ok(Self {
             client: Client::open(url)?,
             probe: Script::new(PROBE_SCRIPT),
+            patience: ANSWER,
             state: RwLock::default(),
             lost: Notify::new(),
         })
+    }
+
+    /// The same, with requests that wait as long as this instead of 50 ms.
+    #[must_use]
+    pub const fn waiting(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// True while the server is believed to answer.
@@ -69,7 +78,7 @@ impl Link {
         self.read(|state| state.connection.is_some())
     }
 
-    /// Runs a script, for a request: never connects, never waits longer than 50 ms. Whatever goes wrong, the server is
+    /// Runs a script, for a request: never connects, never waits longer than 50 ms (or as long as [`Self::waiting`] says). Whatever goes wrong, the server is
     /// left alone until it is well again.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
@@ -78,7 +87,7 @@ impl Link {
         let (connection, generation) =
             self.read(|state| (state.connection.clone(), state.generation));
         let connection = connection.ok_or(LinkError::Gone)?;
-        let answer = ask(connection, script, ANSWER).await;
+        let answer = ask(connection, script, self.patience).await;
         if let Err(error) = &answer {
             self.lose(generation, error);
         }
