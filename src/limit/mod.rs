@@ -162,13 +162,11 @@ impl Receipt {
         }
     }
 
-    /// The same places, taken in this process' memory as `local` says, too.
+    /// The same places, taken in a store that replicas share as `other` says, too.
     #[must_use]
-    pub(crate) fn beside(self, local: Self) -> Self {
-        Self {
-            shared: self.shared,
-            ..local
-        }
+    pub(crate) const fn and_in(mut self, other: &Self) -> Self {
+        self.shared = other.shared;
+        self
     }
 
     /// When they were taken in a store that replicas share.

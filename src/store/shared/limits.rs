@@ -55,7 +55,7 @@ impl SharedLimits {
     ) -> Result<Receipt, LimitError> {
         // They may be full already, for this replica's share may be less than it was asked for.
         Ok(match self.local.decide(address, claims).await? {
-            Decision::Admitted { receipt: local, .. } => receipt.beside(local),
+            Decision::Admitted { receipt: local, .. } => local.and_in(&receipt),
             Decision::Refused { .. } | Decision::Blocked { .. } => receipt,
         })
     }
