@@ -54,6 +54,7 @@ fn settings(pem: String) -> Auth {
             keys: KeySource::Pem(pem),
             algorithms: vec![Algorithm::Es256],
             required_claims: Vec::new(),
+            refused_claims: Vec::new(),
             role_pointer: Some("/app_metadata/role".into()),
             name_pointer: Some("/user_metadata/full_name".into()),
             lookup: None,

@@ -30,6 +30,7 @@ step 'lints, warnings are errors' cargo clippy --locked --all-targets --quiet --
 step 'documentation, warnings are errors' env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 step 'tests' cargo test --locked --quiet
 step 'the TypeScript client' bash scripts/sdk-test.sh
+step 'the page to try it' bash scripts/demo-test.sh
 if [ -z "$quick" ]; then
   step 'files for operators; licences, bans, advisories' bash scripts/ops-check.sh
   step 'container image: linted, built, inspected, run' env IMAGE_PROFILE="${IMAGE_PROFILE:-release}" bash scripts/image.sh

@@ -101,6 +101,28 @@ struct Line<'a, D> {
     request_id: Option<&'a str>,
 }
 
+/// Whom a caller acts for, as an event's details say it. Nothing for callers without identity.
+#[derive(Serialize)]
+pub struct Who<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+}
+
+impl<'a> From<&'a Caller> for Who<'a> {
+    fn from(caller: &'a Caller) -> Self {
+        let account = caller.identity.as_deref().map(|known| &known.account);
+        Self {
+            issuer: account.map(|account| &*account.issuer),
+            identity: account.map(|account| &*account.subject),
+            role: caller.role(),
+        }
+    }
+}
+
 /// Where audit lines go.
 pub type Sink = Box<dyn Fn(&str) + Send + Sync>;
 

@@ -33,6 +33,13 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The beginning of the UTC day that this moment is in.
+    #[must_use]
+    pub const fn start_of_day(self) -> Self {
+        const DAY: u64 = 24 * 60 * 60 * 1000;
+        Self(self.0 - self.0 % DAY)
+    }
+
     /// This moment moved `by` into the past; the first one at the earliest.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {

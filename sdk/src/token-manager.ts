@@ -242,7 +242,8 @@ export class TokenManager implements Disposable {
 
   async #fetch(reason: RefreshReason, signal: AbortSignal): Promise<Held> {
     const settings = this.#settings;
-    const latency = stopwatch(settings.clock);
+    // A clock that is set meanwhile is no latency.
+    const began = settings.clock.monotonic();
     const minted = await mint({
       settings,
       reason,
@@ -256,7 +257,7 @@ export class TokenManager implements Disposable {
     const held = this.#accept(minted);
     this.#land();
     this.#commit();
-    if (held !== before) this.#listeners.emit('tokenRefreshed', { token: held.token, reason, latencyMs: latency() });
+    if (held !== before) this.#listeners.emit('tokenRefreshed', { token: held.token, reason, latencyMs: settings.clock.monotonic() - began });
     this.#check('scheduled');
     return held;
   }

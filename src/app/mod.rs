@@ -27,7 +27,9 @@ use crate::upstream::openai::OpenAi;
 use crate::vitals::Vitals;
 use crate::web;
 use crate::web::layers::Onion;
-use crate::web::layers::rate_limit::{IDENTITY, MINTS, MINTS_DAILY};
+use crate::web::layers::rate_limit::{
+    ANONYMOUS_MINTS, IDENTITY, IDENTITY_MINTS, MINTS, MINTS_DAILY,
+};
 use crate::web::listener::{Ending, Listener};
 use crate::web::ops::{self, OpsState};
 use crate::web::state::{AppState, Face};
@@ -108,17 +110,7 @@ impl App {
             vitals: Arc::clone(&vitals),
             clock: Arc::clone(&clock),
         };
-        let face = Face {
-            server: config.server.clone(),
-            origins: config.cors.allowed_origins.clone(),
-            auth_mode: config.auth.mode,
-            health_details: config.health.details,
-            last_resort: last_resort(config),
-            get_token: config.compat.get_token,
-            ietf_fields: config.limits.ietf_fields,
-            vitals,
-            clock: Arc::clone(&clock),
-        };
+        let face = face(config, vitals, Arc::clone(&clock));
         let broker = Broker::new(parts, rules(config, &naming), sharing::seal(config));
         let state = AppState {
             broker,
@@ -242,10 +234,31 @@ async fn heard(urgency: &mut watch::Receiver<Urgency>, least: Urgency) -> Urgenc
     }
 }
 
-/// Longer than body, queue and upstream may take together.
+/// How the service presents itself.
+fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
+    Face {
+        server: config.server.clone(),
+        origins: config.cors.allowed_origins.clone(),
+        auth_mode: config.auth.mode,
+        health_details: config.health.details,
+        last_resort: last_resort(config),
+        get_token: config.compat.get_token,
+        demo: config.demo.enabled.then(|| config.demo.clone()),
+        ietf_fields: config.limits.ietf_fields,
+        vitals,
+        clock,
+    }
+}
+
+/// How long an issuer's keys and a look-up may take together: see `auth`.
+const LONGEST_AUTH: Duration = Duration::from_secs(7);
+
+/// Longer than body, identity, two lines in the ledger, queue and upstream may take together.
 fn last_resort(config: &Config) -> Duration {
     let slack = Duration::from_secs(5);
-    config.server.body_timeout + config.upstream.max_wait + config.upstream.timeout + slack
+    let records = config.ledger.timeout * 2;
+    let upstream = config.upstream.max_wait + config.upstream.timeout;
+    config.server.body_timeout + LONGEST_AUTH + records + upstream + slack
 }
 
 /// The policies, in the order of [`web::Policies::IN_ORDER`].
@@ -270,6 +283,8 @@ fn policies(settings: &Limits) -> Vec<Policy> {
         policy(IDENTITY, settings.identity),
         shared(MINTS, settings.mints),
         shared(MINTS_DAILY, settings.mints_daily),
+        policy(IDENTITY_MINTS, settings.identity_mints),
+        shared(ANONYMOUS_MINTS, settings.anonymous_mints),
     ]
 }
 

@@ -18,14 +18,23 @@ const OF_A_RUN: &str = "the ledger is memory (ledger.url), and ends with the run
 const FILE: &str = "the ledger's file cannot be used; see ledger.url";
 const SERVER: &str = "the ledger's server cannot be used; see ledger.url or DATABASE_URL";
 
-/// What identities are called in records.
+/// What identities are called in records from now on.
 pub fn naming(settings: &LedgerSettings) -> Naming {
-    settings
-        .pseudonym_key
-        .as_ref()
-        .map_or(Naming::Plain, |key| {
-            Naming::keyed(key.expose_secret().as_bytes())
-        })
+    let pseudonyms = pseudonyms(settings).filter(|_| settings.pseudonymous);
+    pseudonyms.unwrap_or(Naming::Plain)
+}
+
+/// All that they may have been called, whatever the settings were before.
+pub fn namings(settings: &LedgerSettings) -> Vec<Naming> {
+    [Naming::Plain]
+        .into_iter()
+        .chain(pseudonyms(settings))
+        .collect()
+}
+
+fn pseudonyms(settings: &LedgerSettings) -> Option<Naming> {
+    let key = settings.pseudonym_key.as_ref()?;
+    Some(Naming::keyed(key.expose_secret().as_bytes()))
 }
 
 /// The kind of ledger, for the log.

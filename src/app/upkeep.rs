@@ -10,7 +10,7 @@ use super::sharing::Sharing;
 use crate::clock::Clock;
 use crate::domain::Kind;
 use crate::ledger::{Ledger, LedgerError, Recent};
-use crate::limit::{Claim, Key, LimitError, MemoryLimits};
+use crate::limit::{Claim, LimitError, MemoryLimits};
 use crate::telemetry;
 use crate::web::Policies;
 use crate::web::state::AppState;
@@ -19,6 +19,10 @@ use crate::web::state::AppState;
 const SWEEP: Duration = Duration::from_secs(10);
 /// How often it is looked whether issuers' keys are due. They have a pace of their own, and looking seldom adds to it.
 const KEYS: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody has set the wall clock.
+const CLOCK: Duration = Duration::from_secs(1);
+/// A jump that is worth a line. Smaller ones are how clocks are kept right.
+const JUMP: Duration = Duration::from_secs(10);
 /// How often old entries of the ledger are forgotten, and how often the intents of replicas that are gone are given up.
 const LEDGER: Duration = Duration::from_mins(1);
 /// An intent without outcome for so long has no broker any more that works on it.
@@ -51,14 +55,14 @@ impl Upkeep {
     }
 
     fn count(&self, used: &Recent, ago: Duration) -> Result<(), LimitError> {
-        for policy in Policies::BUDGET {
-            let key = Key::EVERYBODY;
-            self.limits.remember(Claim { policy, key }, ago)?;
+        let identity = used.account.as_ref().map(|account| account.key().into());
+        for claim in Policies::BUDGET.claims(identity) {
+            self.limits.remember(claim, ago)?;
         }
-        if let (Kind::Mint, Some(account)) = (used.kind, &used.account) {
+        if let (Kind::Mint, Some(key)) = (used.kind, identity) {
             let claim = Claim {
                 policy: Policies::IDENTITY,
-                key: account.key().into(),
+                key,
             };
             self.limits.remember(claim, ago)?;
         }
@@ -118,7 +122,33 @@ impl Upkeep {
                 sharing.keep().await;
             }
         };
-        tokio::join!(sweeping, looking, fetching, tidying, keeping);
+        tokio::join!(
+            sweeping,
+            looking,
+            fetching,
+            tidying,
+            self.watch_the_clock(),
+            keeping
+        );
+    }
+
+    /// Tells when the wall clock has jumped: credentials are judged by it. Never returns.
+    async fn watch_the_clock(&self) {
+        let mut turn = every(CLOCK);
+        let (mut wall, mut tick) = (self.clock.now(), self.clock.tick());
+        loop {
+            turn.tick().await;
+            let expected = wall.plus(self.clock.tick().since(tick));
+            (wall, tick) = (self.clock.now(), self.clock.tick());
+            let (forward, back) = (wall.since(expected), expected.since(wall));
+            if forward.max(back) >= JUMP {
+                tracing::warn!(
+                    forward_s = forward.as_secs(),
+                    back_s = back.as_secs(),
+                    "the wall clock was set: credentials are judged by it, windows and sessions are as they were"
+                );
+            }
+        }
     }
 
     /// Forgets what is older than the retention, and gives up what nobody works on any more.

@@ -11,8 +11,8 @@ use crate::config::Issuer;
 
 /// How far an issuer's clock may be off.
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
-/// Oldest credential that is taken, where it says when it was issued: the longest life that any of the common issuers
-/// lets operators choose.
+/// Oldest credential that is taken, where it says when it was issued, and the longest that one is taken for which does
+/// not: the longest life that any of the common issuers lets operators choose.
 const OLDEST: Duration = Duration::from_hours(30 * 24);
 /// Last second that times are believed to lie in: the end of the year 9999.
 const LAST_SECOND: f64 = 253_402_300_799.0;
@@ -44,11 +44,20 @@ pub(super) fn check(claims: &Value, rules: &Issuer, now: Timestamp) -> Result<Fo
     if subject.is_empty() || subject.chars().count() > LONGEST_SUBJECT {
         return Err(Rejected("its subject is empty or too long"));
     }
+    if subject.contains(char::is_control) {
+        return Err(Rejected("its subject holds control characters"));
+    }
     is_for_us(claims, rules)?;
-    for (pointer, value) in &rules.required_claims {
-        if claims.pointer(pointer).and_then(Value::as_str) != Some(value) {
-            return Err(Rejected("it lacks a claim that it must have"));
-        }
+    let holds = |(pointer, value): &(String, String)| {
+        claims
+            .pointer(pointer)
+            .is_some_and(|claim| reads(claim, value))
+    };
+    if !rules.required_claims.iter().all(holds) {
+        return Err(Rejected("it lacks a claim that it must have"));
+    }
+    if rules.refused_claims.iter().any(holds) {
+        return Err(Rejected("it has a claim that it must not have"));
     }
     let ends = is_in_time(claims, now)?;
     Ok(Found {
@@ -68,15 +77,12 @@ fn is_in_time(claims: &Value, now: Timestamp) -> Result<Timestamp, AuthError> {
     if time(claims, "nbf")?.is_some_and(|begins| begins > now.plus(LEEWAY)) {
         return Err(Rejected("it is not valid yet"));
     }
-    if let Some(issued) = time(claims, "iat")? {
-        if issued > now.plus(LEEWAY) {
-            return Err(Rejected("it was issued in the future"));
-        }
-        if now.since(issued) > OLDEST + LEEWAY {
-            return Err(Rejected("it is too old"));
-        }
+    match time(claims, "iat")? {
+        Some(issued) if issued > now.plus(LEEWAY) => Err(Rejected("it was issued in the future")),
+        Some(issued) if now.since(issued) > OLDEST + LEEWAY => Err(Rejected("it is too old")),
+        None if ends > now.plus(OLDEST + LEEWAY) => Err(Rejected("it is good for too long")),
+        Some(_) | None => Ok(ends),
     }
-    Ok(ends)
 }
 
 fn is_for_us(claims: &Value, rules: &Issuer) -> Result<(), AuthError> {
@@ -97,6 +103,16 @@ fn is_for_us(claims: &Value, rules: &Issuer) -> Result<(), AuthError> {
     is_ours
         .then_some(())
         .ok_or(Rejected("it was issued for another party"))
+}
+
+/// Whether a text, a number or a truth reads like `text`; nothing else does.
+fn reads(claim: &Value, text: &str) -> bool {
+    match claim {
+        Value::String(own) => own == text,
+        Value::Bool(own) => text.parse() == Ok(*own),
+        Value::Number(own) => own.to_string() == text,
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
 }
 
 fn text<'a>(claims: &'a Value, name: &str, without: &'static str) -> Result<&'a str, AuthError> {
@@ -158,6 +174,7 @@ mod tests {
             keys: KeySource::Hmac("unused".into()),
             algorithms: vec![Algorithm::Hs256],
             required_claims: Vec::new(),
+            refused_claims: Vec::new(),
             role_pointer: None,
             name_pointer: None,
             lookup: None,
@@ -203,6 +220,23 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_say_when_it_was_issued_is_good_for_thirty_days_at_most() {
+        let month = 30 * 86_400;
+        for (exp, iat, accepted) in [
+            (month, None, true),
+            (month + 1, None, false),
+            (100 * month, None, false),
+            (100 * month, Some(NOW), true),
+        ] {
+            let mut changes = json!({ "exp": NOW + exp });
+            if let Some(iat) = iat {
+                changes["iat"] = json!(iat);
+            }
+            assert_eq!(good(&changes), accepted, "{changes}");
+        }
+    }
+
+    #[test]
     fn the_clock_decides_and_not_the_machine() {
         let clock = ManualClock::at(Timestamp::from_seconds(NOW));
         let claims = claims(&json!({}));
@@ -240,6 +274,11 @@ mod tests {
             json!(""),
             json!(["ana"]),
             json!("a".repeat(256)),
+            json!("ana\n"),
+            json!("a\u{0}na"),
+            json!("\u{1b}[2Jana"),
+            json!("ana\u{7f}"),
+            json!("ana\u{85}"),
         ] {
             assert!(!good(&json!({ "sub": value })), "{value}");
         }
@@ -329,5 +368,33 @@ mod tests {
         }
         assert!(!good(&json!({ "realm_access": { "roles": ["user"] } })));
         assert!(!good(&json!({})));
+    }
+
+    #[test]
+    fn claims_are_required_and_refused_by_how_they_read() {
+        let now = Timestamp::from_seconds(NOW);
+        for (value, text, reads) in [
+            (json!(true), "true", true),
+            (json!(false), "true", false),
+            (json!("true"), "true", true),
+            (json!(5), "5", true),
+            (json!(-0.5), "-0.5", true),
+            (json!("x"), "x", true),
+            (json!("\"x\""), "x", false),
+            (json!(null), "null", false),
+            (json!(["x"]), "x", false),
+            (json!({}), "{}", false),
+        ] {
+            let pair = vec![("/firebase/kind".to_owned(), text.to_owned())];
+            let (mut required, mut refused) = (rules(), rules());
+            required.required_claims.clone_from(&pair);
+            refused.refused_claims = pair;
+            let claims = claims(&json!({ "firebase": { "kind": value } }));
+            assert_eq!(check(&claims, &required, now).is_ok(), reads, "{value}");
+            assert_eq!(check(&claims, &refused, now).is_ok(), !reads, "{value}");
+        }
+        let mut refused = rules();
+        refused.refused_claims = vec![("/is_anonymous".to_owned(), "true".to_owned())];
+        assert!(check(&claims(&json!({})), &refused, now).is_ok(), "absent");
     }
 }

@@ -2,8 +2,7 @@
 //! whether it answers.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,6 +27,8 @@ const LARGEST: usize = 64 * 1024;
 const KEPT: Duration = Duration::from_mins(5);
 /// How long nobody asks again after there was none.
 const REST: Duration = Duration::from_secs(30);
+/// Least time between two lines in the log about failures: strangers' credentials do not fill it.
+const QUIET: Duration = Duration::from_secs(30);
 /// Most answers that are remembered.
 const ROOM: usize = 16_384;
 /// Most questions at the same time.
@@ -41,8 +42,30 @@ pub(super) struct LookUp {
     headers: Headers,
     recent: Recent<Arc<Ticket>>,
     turns: Semaphore,
-    failed: AtomicU64,
+    failures: Mutex<Failures>,
     means: Means,
+}
+
+/// Questions that nobody answered.
+#[derive(Debug, Default)]
+struct Failures {
+    all: u64,
+    /// Of these, how many the log does not know of.
+    untold: u64,
+    told: Option<Tick>,
+}
+
+impl Failures {
+    /// One more, at `now`. How many the log shall be told of, when it is time for that.
+    fn count(&mut self, now: Tick) -> Option<u64> {
+        self.all += 1;
+        self.untold += 1;
+        if self.told.is_some_and(|told| now.since(told) < QUIET) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
 }
 
 /// Whose credential it is.
@@ -75,7 +98,7 @@ impl LookUp {
             headers: headers.ok_or("the headers of its look-up cannot be sent")?,
             recent: Recent::with_room_for(ROOM),
             turns: Semaphore::new(AT_ONCE),
-            failed: AtomicU64::new(0),
+            failures: Mutex::default(),
             means: means.clone(),
         })
     }
@@ -101,7 +124,12 @@ impl LookUp {
 
     /// How often nobody answered.
     pub(super) fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
+        self.failures().all
+    }
+
+    /// A panic elsewhere leaves them usable: they are numbers.
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn answer(&self, about: &About<'_>) -> Answer {
@@ -117,9 +145,11 @@ impl LookUp {
                 until: now.plus(KEPT),
             },
             Err(error) => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
-                let issuer = about.issuer;
-                tracing::warn!(issuer, %error, "a look-up failed: the identity has the default role");
+                let untold = self.failures().count(now);
+                if let Some(number) = untold {
+                    let issuer = about.issuer;
+                    tracing::warn!(issuer, %error, number, "look-ups failed: the identities have the default role");
+                }
                 Answer {
                     profile: Profile::default(),
                     until: now.plus(REST),

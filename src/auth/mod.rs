@@ -268,14 +268,26 @@ impl Authenticator {
 
     /// Whether the keys of all issuers are at hand.
     pub fn condition(&self) -> KeysCondition {
-        let conditions = self.trusts.iter().map(Trust::condition);
-        conditions.max().unwrap_or(KeysCondition::Operational)
+        self.conditions()
+            .max()
+            .unwrap_or(KeysCondition::Operational)
     }
 
     /// True once at least one issuer's keys were there, or none need to be fetched.
     pub fn is_ready(&self) -> bool {
-        let has_keys = |trust: &Trust| trust.condition() != KeysCondition::Down;
-        self.trusts.is_empty() || self.trusts.iter().any(has_keys)
+        self.trusts.is_empty()
+            || self
+                .conditions()
+                .any(|condition| condition != KeysCondition::Down)
+    }
+
+    /// The condition of each issuer, which is that of its best entry: it signs with one algorithm, and publishes no key
+    /// for the others that it might have chosen.
+    fn conditions(&self) -> impl Iterator<Item = KeysCondition> {
+        self.trusts.iter().filter_map(|one| {
+            let theirs = self.trusts.iter().filter(|other| one.is_beside(other));
+            theirs.map(Trust::condition).min()
+        })
     }
 
     /// Fetches keys that are missing or about to be stale. To be called about once a second, off the request path: it
@@ -288,11 +300,16 @@ impl Authenticator {
         }
     }
 
-    /// Fetches the keys of all issuers now, one after the other: how many of each can be used.
+    /// Fetches the keys of all issuers now, one after the other: how many of each can be used, by all of its entries
+    /// together.
     pub async fn check_issuers(&self) -> Vec<(Arc<str>, Result<usize, FetchError>)> {
-        let mut checked = Vec::with_capacity(self.trusts.len());
+        let mut checked: Vec<(Arc<str>, _)> = Vec::with_capacity(self.trusts.len());
         for trust in &self.trusts {
-            checked.push((Arc::clone(&trust.rules.issuer), trust.check().await));
+            let (issuer, found) = (&trust.rules.issuer, trust.check().await);
+            match checked.iter_mut().find(|(known, _)| known == issuer) {
+                Some((_, sum)) => *sum = together(*sum, found),
+                None => checked.push((Arc::clone(issuer), found)),
+            }
         }
         checked
     }
@@ -310,6 +327,18 @@ fn unfinished(account: Account, profile: Profile) -> Identity {
         account,
         role: profile.role,
         name: profile.name,
+    }
+}
+
+/// What two entries of one issuer found: why there are no keys counts only where there are none.
+fn together(
+    one: Result<usize, FetchError>,
+    other: Result<usize, FetchError>,
+) -> Result<usize, FetchError> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok(one + other),
+        (Ok(0), Err(error)) | (Err(error), Ok(0) | Err(_)) => Err(error),
+        (Ok(keys), Err(_)) | (Err(_), Ok(keys)) => Ok(keys),
     }
 }
 

@@ -110,6 +110,11 @@ impl Trust {
         }
     }
 
+    /// True when `other` is an entry of the same issuer.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        self.rules.issuer == other.rules.issuer
+    }
+
     /// Whether the keys are at hand.
     pub(super) fn condition(&self) -> KeysCondition {
         self.published()

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::json;
 
+use super::spent::SpentQuota;
 use super::{BrokerError, Inner};
-use crate::audit::Event;
+use crate::audit::{Event, Who};
 use crate::domain::{
     Caller, ClientSecret, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, SessionKey,
     Settlement,
@@ -30,8 +32,13 @@ impl Inner {
         used: &Use<'_>,
         order: &MintOrder,
     ) -> Result<(EntryId, ClientSecret, Duration), BrokerError> {
+        if let Some(quota) = self.spent_quota(used) {
+            return Err(self.refuse_spent(used.caller, quota));
+        }
+        // Our own refusals write nothing: there may be very many of them.
+        let turn = self.turn().await?;
         let id = self.reserve(used).await?;
-        match self.obtain(order).await {
+        match self.obtain(order, turn).await {
             Ok((secret, took)) => {
                 let outcome = Outcome::Minted {
                     expires_at: secret.expires_at,
@@ -55,6 +62,28 @@ impl Inner {
                 Err(BrokerError::Upstream { error, took })
             }
             Err(other) => Err(other),
+        }
+    }
+
+    /// The identity's quota, if it was found used up a moment ago.
+    fn spent_quota(&self, used: &Use<'_>) -> Option<SpentQuota> {
+        let identity = used.caller.identity.as_deref()?;
+        let spent = self.spent.of(identity.key, &*self.parts.clock);
+        spent.filter(|_| used.kind == Kind::Mint)
+    }
+
+    fn refuse_spent(&self, caller: &Caller, quota: SpentQuota) -> BrokerError {
+        let details = || QuotaDetails {
+            policy: "sessions_per_month",
+            limit: quota.limit,
+            resets_at: quota.resets_at.as_millis(),
+            who: caller.into(),
+        };
+        self.parts
+            .audit
+            .record(Event::QuotaExceeded, caller, details);
+        BrokerError::QuotaExceeded {
+            wait: quota.resets_at.since(self.parts.clock.now()),
         }
     }
 
@@ -82,13 +111,12 @@ impl Inner {
         match self.parts.ledger.reserve(intent).await {
             Ok(()) => Ok(id),
             Err(ReserveError::QuotaExceeded { limit, resets_at }) => {
-                let details = || json!({ "limit": limit, "resetsAt": resets_at.as_millis() });
-                self.parts
-                    .audit
-                    .record(Event::QuotaExceeded, caller, details);
-                Err(BrokerError::QuotaExceeded {
-                    wait: resets_at.since(now),
-                })
+                let quota = SpentQuota { limit, resets_at };
+                if let Some(identity) = identity {
+                    let now = self.parts.clock.tick();
+                    self.spent.note(identity.key, quota, now);
+                }
+                Err(self.refuse_spent(caller, quota))
             }
             Err(ReserveError::Unavailable(error)) => {
                 self.note_ledger(&error);
@@ -132,4 +160,15 @@ impl Inner {
             .audit
             .note(Event::LedgerUnavailable, json!({ "cause": cause }));
     }
+}
+
+/// What is written down of a quota that is used up.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QuotaDetails<'a> {
+    policy: &'static str,
+    limit: u32,
+    resets_at: u64,
+    #[serde(flatten)]
+    who: Who<'a>,
 }

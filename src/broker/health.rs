@@ -234,7 +234,9 @@ impl Broker {
 
     /// Forgets what has ended: sessions, and grants that nobody came back for.
     pub async fn sweep(&self) {
-        self.0.undelivered.sweep(self.0.parts.clock.tick());
+        let now = self.0.parts.clock.tick();
+        self.0.undelivered.sweep(now);
+        self.0.spent.sweep(now);
         if let Err(error) = self.0.parts.store.sweep().await {
             tracing::warn!(
                 cause = telemetry::chain(&error),

@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::account::Use;
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
-use crate::audit::Event;
+use crate::audit::{Event, Who};
 use crate::clock::{Tick, millis};
 use crate::domain::{
     Asked, Caller, ClientSecret, Kind, Language, Origin, Persona, Session, SessionId,
 };
-use crate::upstream::{MintOrder, UpstreamError};
+use crate::upstream::{MintOrder, Turn, UpstreamError};
 
 /// Which persona a caller would like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,13 +117,25 @@ impl Inner {
         persona.cloned().ok_or(BrokerError::PersonaNotAllowed)
     }
 
+    /// A turn to ask the upstream.
+    pub(super) async fn turn(&self) -> Result<Turn, BrokerError> {
+        let started: Tick = self.parts.clock.tick();
+        self.parts.minter.turn().await.map_err(|error| {
+            let now = self.parts.clock.tick();
+            let took = now.since(started);
+            self.upstream.minted(Some(&error), took, now);
+            BrokerError::Upstream { error, took }
+        })
+    }
+
     /// One client secret from the upstream, and how long it took. What became of it is noted for `/health`.
     pub(super) async fn obtain(
         &self,
         order: &MintOrder,
+        turn: Turn,
     ) -> Result<(ClientSecret, Duration), BrokerError> {
         let started: Tick = self.parts.clock.tick();
-        let outcome = self.parts.minter.mint(order).await;
+        let outcome = self.parts.minter.mint(order, turn).await;
         let now = self.parts.clock.tick();
         let took = now.since(started);
         self.upstream.minted(outcome.as_ref().err(), took, now);
@@ -139,11 +151,7 @@ impl Inner {
 
     pub(super) fn record(&self, event: Event, caller: &Caller, grant: &Grant) {
         self.parts.audit.record(event, caller, || MintDetails {
-            identity: caller
-                .identity
-                .as_deref()
-                .map(|known| &*known.account.subject),
-            role: caller.role(),
+            who: caller.into(),
             persona: grant.persona.as_str(),
             origin: caller.origin.as_ref().map(Origin::as_str),
             expires_at: grant.secret.expires_at.as_millis(),
@@ -156,10 +164,8 @@ impl Inner {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MintDetails<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    identity: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'a str>,
+    #[serde(flatten)]
+    who: Who<'a>,
     persona: &'a str,
     origin: Option<&'a str>,
     expires_at: u64,

@@ -4,6 +4,7 @@ mod account;
 mod health;
 mod mint;
 mod refresh;
+mod spent;
 mod undelivered;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::store::{SessionStore, StoreError};
 use crate::upstream::{Minter, UpstreamError};
 use crate::vitals::Vitals;
 use health::UpstreamWatch;
+use spent::Spent;
 use undelivered::Undelivered;
 
 /// The doors a broker goes through.
@@ -171,6 +173,7 @@ struct Inner {
     rules: Rules,
     seal: SessionSeal,
     undelivered: Undelivered,
+    spent: Spent,
     upstream: UpstreamWatch,
     work: TaskTracker,
     draining: AtomicBool,
@@ -186,6 +189,7 @@ impl Broker {
             rules,
             seal,
             undelivered,
+            spent: Spent::default(),
             upstream: UpstreamWatch::default(),
             work: TaskTracker::new(),
             draining: AtomicBool::new(false),

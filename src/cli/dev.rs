@@ -13,7 +13,7 @@ use super::serve::{block_on, signals};
 use super::{SettingsFlags, load, local_url, say, with_dot_env};
 use crate::app::{App, Listeners};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AuthMode, Config, LedgerPlace, Loaded, Mode};
+use crate::config::{AuthMode, Config, DemoPerson, LedgerPlace, Loaded, Mode};
 use crate::simulator::{Planned, Settings, Simulator};
 use crate::telemetry;
 
@@ -49,7 +49,7 @@ pub(super) fn dev(
         !asked.live || asked.fault.is_empty(),
         "--fault is for the simulated OpenAI and does not go with --live"
     );
-    telemetry::start(&config.log)?;
+    let _log = telemetry::start(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -60,7 +60,9 @@ pub(super) fn dev(
         } else {
             Some(simulate(&mut config, asked).await?)
         };
-        let issuer = vouch(&mut config)?;
+        vouch(&mut config)?;
+        config.demo.enabled = true;
+        config.demo.simulated = simulator.is_some();
         if config.ledger.is_usual {
             // Trying out leaves nothing behind.
             config.ledger.place = LedgerPlace::Memory;
@@ -69,45 +71,40 @@ pub(super) fn dev(
         let listeners = Listeners::open(&config)?;
         let address = listeners.public.local_addr()?;
         say(&greeting(&config, address, simulator.as_ref()))?;
-        if let Some(issuer) = issuer {
-            say(&people(&config, address, &issuer)?)?;
-        }
-        say(
-            "  For development on this machine only: any page on localhost may call. Ctrl-C ends it.\n",
-        )?;
         app.run(listeners, urgency).await;
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// An issuer of our own, unless there is another one.
-fn vouch(config: &mut Config) -> anyhow::Result<Option<DevIssuer>> {
-    if !config.auth.issuers.is_empty() {
-        return Ok(None);
-    }
+/// An issuer of our own, beside those that the settings name, and people whom it vouches for.
+fn vouch(config: &mut Config) -> anyhow::Result<()> {
     let issuer = DevIssuer::new()?;
     config.auth.issuers.push(issuer.settings());
     if config.auth.mode == AuthMode::Off {
         config.auth.mode = AuthMode::Optional;
     }
-    Ok(Some(issuer))
+    let now = SystemClock::new().now();
+    for person in [STUDENT, TEACHER] {
+        let bearer = issuer.credential(person, now)?;
+        let Person { name, role, .. } = person;
+        config.demo.people.push(DemoPerson { name, role, bearer });
+    }
+    Ok(())
 }
 
 /// How to call as somebody.
-fn people(config: &Config, address: SocketAddr, issuer: &DevIssuer) -> anyhow::Result<String> {
-    let url = local_url(address, &config.server.base_path);
-    let now = SystemClock::new().now();
-    let line = |person: Person| {
-        let bearer = issuer.credential(person, now)?;
-        let Person { name, role, .. } = person;
-        anyhow::Ok(format!(
+fn people(config: &Config, url: &str) -> String {
+    let line = |person: &DemoPerson| {
+        let DemoPerson { name, role, bearer } = person;
+        format!(
             "    # {name} ({role})\n    curl -X POST {url}/token -H 'Authorization: Bearer {bearer}'\n"
-        ))
+        )
     };
-    let (student, teacher) = (line(STUDENT)?, line(TEACHER)?);
-    Ok(format!(
-        "  Or as somebody whom the issuer of this run vouches for, until it ends:\n{student}{teacher}"
-    ))
+    let lines: String = config.demo.people.iter().map(line).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("\n  Or as somebody whom the issuer of this run vouches for, until it ends:\n{lines}")
 }
 
 async fn simulate(config: &mut Config, asked: &DevFlags) -> anyhow::Result<Simulator> {
@@ -146,7 +143,14 @@ fn greeting(config: &Config, address: SocketAddr, simulator: Option<&Simulator>)
             "\n  Let the upstream fail three times:\n    curl -X PUT {control} -H 'Authorization: Bearer {SIMULATED_KEY}' -H 'Content-Type: application/json' -d '{{\"fault\":\"503\",\"times\":3}}'\n"
         )
     });
+    let people = people(config, &url);
+    let nobody = if config.auth.mode == AuthMode::Required {
+        String::new()
+    } else {
+        format!("\n  Get a client secret:\n    curl -X POST {url}/token\n")
+    };
     format!(
-        "\n  The broker listens on {url}\n  and mints from {upstream}.\n\n  Get a client secret:\n    curl -X POST {url}/token\n{faults}"
+        "\n  The broker listens on {url}\n  and mints from {upstream}.\n\n  Try it in a browser:\n    {url}/demo\n{nobody}{people}{faults}\n  \
+         For development on this machine only: any page on localhost may call. Ctrl-C ends it.\n"
     )
 }

@@ -69,6 +69,7 @@ impl DevIssuer {
             )),
             algorithms: vec![Algorithm::Es256],
             required_claims: Vec::new(),
+            refused_claims: Vec::new(),
             role_pointer: Some("/app_metadata/role".to_owned()),
             name_pointer: Some("/user_metadata/full_name".to_owned()),
             lookup: None,

@@ -10,7 +10,7 @@ use super::serve::block_on;
 use super::{SettingsFlags, load, say};
 use crate::app::records;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Mode;
+use crate::config::{Config, Mode};
 
 #[derive(Debug, Args)]
 pub(super) struct EraseFlags {
@@ -22,35 +22,63 @@ pub(super) struct EraseFlags {
     issuer: Option<String>,
 }
 
-/// Removes it, beside a broker that may be running. Its quota of the month begins anew.
+/// Removes it, beside a broker that may be running, under every name that it may have. Its quota of the month begins
+/// anew, which a running broker may learn ten seconds later.
 pub(super) fn erase(
     flags: &SettingsFlags,
     environment: Vec<(String, String)>,
     asked: &EraseFlags,
 ) -> anyhow::Result<ExitCode> {
     let config = load(Mode::Dev, flags, environment)?.config;
-    let mut known: Vec<_> = config
-        .auth
-        .issuers
-        .iter()
-        .map(|known| &known.issuer)
-        .collect();
-    known.dedup();
+    let known = known(&config);
     ensure!(
         asked.issuer.is_some() || known.len() == 1,
-        "there is more than one issuer, or none, in the settings: say which with --issuer"
+        "there is more than one issuer, or none, in the settings: say which with --issuer{}",
+        list(&known)
     );
     let issuer = asked.issuer.as_deref().map(Into::into);
-    let issuer = issuer.or_else(|| known.first().map(|only| Arc::clone(only)));
+    let issuer = issuer.or_else(|| known.first().map(Arc::clone));
     let issuer = issuer.context("there is no issuer")?;
-    let account = records::naming(&config.ledger).account(&issuer, &asked.subject);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let erased = block_on(async {
         let ledger = records::open_for_maintenance(&config.ledger, clock).await?;
-        let erased = ledger.erase(&account).await;
+        let mut erased = Ok(0);
+        for naming in records::namings(&config.ledger) {
+            let account = naming.account(&issuer, &asked.subject);
+            erased = match erased {
+                Ok(before) => ledger.erase(&account).await.map(|number| before + number),
+                Err(error) => Err(error),
+            };
+        }
         ledger.close().await;
         Ok(erased?)
     })?;
-    say(&format!("{erased} entries were removed"))?;
+    ensure!(
+        erased > 0,
+        "nothing was removed: the ledger knows nobody of this subject at {issuer}. Both must read exactly like sub and iss \
+         of the credentials, and who was recorded under a pseudonym is found with the ledger.pseudonym_key of that time{}",
+        list(&known)
+    );
+    say(&format!(
+        "{erased} entries were removed; copies of the ledger (*.before-N beside its file, backups) were not touched"
+    ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The issuers in the settings, each once.
+fn known(config: &Config) -> Vec<Arc<str>> {
+    let mut known: Vec<Arc<str>> = Vec::new();
+    for entry in &config.auth.issuers {
+        if !known.contains(&entry.issuer) {
+            known.push(Arc::clone(&entry.issuer));
+        }
+    }
+    known
+}
+
+fn list(known: &[Arc<str>]) -> String {
+    if known.is_empty() {
+        return String::new();
+    }
+    format!(" (known: {})", known.join(", "))
 }

@@ -1,6 +1,8 @@
 //! Owns `check --online`: what the world around says, door by door, without changing anything in it.
 
+use std::fs;
 use std::net::ToSocketAddrs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,13 +84,7 @@ async fn ledger(config: &Config) -> Finding {
             )
         }
         Err(error) => match error.downcast_ref::<OpenError>() {
-            Some(OpenError::Missing(path)) => {
-                let text = format!(
-                    "{} is not there yet; it is made at the first start",
-                    path.display()
-                );
-                finding("ledger", State::Warning, &text)
-            }
+            Some(OpenError::Missing(path)) => absent(path),
             Some(OpenError::Older { .. }) if kind == "sqlite" => {
                 let text =
                     "it has an older schema; the next start brings it up to date, after a copy";
@@ -187,5 +183,26 @@ fn explain(error: &UpstreamError) -> String {
             format!("{text}. Check OPENAI_BASE_URL, the network, and upstream.ca_file")
         }
         _ => text,
+    }
+}
+
+/// A ledger that the first start is to make, if it can.
+fn absent(path: &Path) -> Finding {
+    let shown = path.display();
+    let probe = path.with_extension("check");
+    let made = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&probe);
+    match made.and_then(|_| fs::remove_file(&probe)) {
+        Ok(()) => {
+            let text = format!("{shown} is not there yet; it is made at the first start");
+            finding("ledger", State::Warning, &text)
+        }
+        Err(error) => {
+            let why = error.kind();
+            let text = format!("{shown} is not there, and cannot be made ({why}): see ledger.url");
+            finding("ledger", State::Broken, &text)
+        }
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn serve(
     let Loaded {
         config, warnings, ..
     } = load(Mode::Serve, flags, environment)?;
-    telemetry::start(&config.log)?;
+    let _log = telemetry::start(&config.log)?;
     block_on(async {
         // First of all: a signal that comes while we start is one to end orderly, and process 1 would not even notice it.
         let urgency = signals()?;

@@ -60,6 +60,8 @@ impl From<Column> for By {
 struct Report {
     by: By,
     rows: Vec<UsageRow>,
+    /// True when there may be more rows than these.
+    is_cut: bool,
 }
 
 /// Reads the ledger, beside a broker that may be running, and prints.
@@ -72,7 +74,10 @@ pub(super) fn usage(
     ensure!(ago.is_ok(), "--since must be a duration, like 24h or 7d");
     // Neither an API key nor origins are needed to read what was used.
     let config = load(Mode::Dev, flags, environment)?.config;
-    let since = SystemClock::new().now().minus(ago.unwrap_or_default());
+    let since = SystemClock::new()
+        .now()
+        .minus(ago.unwrap_or_default())
+        .start_of_day();
     let reports = block_on(async {
         let ledger = records::open_for_reading(&config.ledger).await?;
         let reports = read(&*ledger, since, asked).await;
@@ -109,7 +114,8 @@ async fn read(
             most: asked.most,
         };
         let rows = ledger.usage(query).await?;
-        reports.push(Report { by, rows });
+        let is_cut = rows.len() >= asked.most as usize;
+        reports.push(Report { by, rows, is_cut });
     }
     Ok(reports)
 }
@@ -208,7 +214,12 @@ fn in_tables(since: Timestamp, reports: &[Report]) -> String {
         } else {
             in_table(report)
         };
-        parts.push(format!("{title}\n{table}"));
+        let more = if report.is_cut {
+            "\n  … and more: raise --most"
+        } else {
+            ""
+        };
+        parts.push(format!("{title}\n{table}{more}"));
     }
     parts.join("\n\n")
 }
@@ -279,6 +290,7 @@ mod tests {
         Report {
             by: By::User,
             rows: vec![row],
+            is_cut: false,
         }
     }
 

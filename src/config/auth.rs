@@ -66,6 +66,8 @@ pub struct Issuer {
     pub algorithms: Vec<Algorithm>,
     /// Claims that must have a certain value: JSON pointer (RFC 6901) and value.
     pub required_claims: Vec<(String, String)>,
+    /// Claims that must not have a certain value, like that of sign-ins without a person: the same.
+    pub refused_claims: Vec<(String, String)>,
     /// Where in the claims the role stands, as a JSON pointer.
     pub role_pointer: Option<String>,
     /// Where in the claims the display name stands, as a JSON pointer.

@@ -65,7 +65,8 @@ pub(super) fn read(settings: &mut Settings, table: &Table) -> Option<Issuer> {
     let algorithms = algorithms(settings, table);
     let role_pointer = settings.optional(&table.field("role_pointer"), pointer);
     let name_pointer = settings.optional(&table.field("name_pointer"), pointer);
-    let required_claims = required_claims(settings, table);
+    let required_claims = pairs(settings, table, "required_claims");
+    let refused_claims = pairs(settings, table, "refused_claims");
     let mut lookup = lookup(settings, table);
     if let Some(lookup) = &mut lookup {
         let (role, name) = (&role_pointer, &name_pointer);
@@ -84,6 +85,7 @@ pub(super) fn read(settings: &mut Settings, table: &Table) -> Option<Issuer> {
         keys: keys?,
         algorithms,
         required_claims,
+        refused_claims,
         role_pointer,
         name_pointer,
         lookup,
@@ -227,8 +229,8 @@ pub(super) fn pointer(text: &str) -> Result<String, &'static str> {
 
 // --- what else is asked for
 
-fn required_claims(settings: &mut Settings, table: &Table) -> Vec<(String, String)> {
-    let pairs = table.pairs(settings, "required_claims");
+fn pairs(settings: &mut Settings, table: &Table, field: &str) -> Vec<(String, String)> {
+    let pairs = table.pairs(settings, field);
     for (at, name, value) in &pairs {
         let message = "must be named by a JSON pointer, like \"/role\", and hold a text";
         settings.require(&[name], pointer(at).is_ok() && !value.is_empty(), message);

@@ -8,9 +8,17 @@ use super::{Mode, SettingsFile, Source, Sources, environment, quota, tables};
 /// Every setting with its default and its reason.
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
+/// What is handier on a developer's own machine: who tries out what a block is wants it to end.
+const DEV_DEFAULTS: [(&str, &str); 1] = [("guard.block", "30s")];
+
 /// Lays the file, the environment and the flags over the defaults.
 pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
     let mut settings = Settings::new(mode, sources.read, defaults());
+    if mode == Mode::Dev {
+        for (name, text) in DEV_DEFAULTS {
+            settings.set(name, Ok(Value::Text(text.into())), Source::Default);
+        }
+    }
     if let Some(file) = &sources.file {
         overlay_file(&mut settings, file);
     }

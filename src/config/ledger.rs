@@ -1,5 +1,6 @@
 //! Owns the settings of the record of use.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ pub struct LedgerSettings {
     pub place: LedgerPlace,
     /// True when nobody has said where.
     pub is_usual: bool,
-    /// The key of pseudonyms: present when identities are recorded by keyed hash.
+    /// Whether identities are recorded by keyed hash from now on. Then there is a key.
+    pub pseudonymous: bool,
+    /// The key of pseudonyms: also of those that were recorded before.
     pub pseudonym_key: Option<SecretString>,
     /// How long entries are kept.
     pub retention: Duration,
@@ -58,39 +61,82 @@ impl LedgerSettings {
             !pseudonymous || key.is_some(),
             "is needed for ledger.pseudonymous, like `openssl rand -hex 32` gives",
         );
-        let pseudonym_key = key.filter(|_| pseudonymous);
-        let Some(place) = place(url.as_ref().map_or("", |url| url.expose_secret())) else {
-            let message = "must be sqlite://FILE, postgres://USER@HOST/DATABASE or memory";
-            settings.complain("ledger.url", message);
-            return None;
+        let url = url.as_ref().map_or("", |url| url.expose_secret());
+        let place = match place(url) {
+            Ok(place) => place,
+            Err(message) => {
+                settings.complain("ledger.url", message);
+                return None;
+            }
         };
         if settings.mode == Mode::Serve && matches!(place, LedgerPlace::Memory) {
             let message = "is memory: quotas and the record of use end with the process";
             settings.warn("ledger.url", message);
         }
+        if matches!(place, LedgerPlace::Postgres(_)) && !is_private(url) {
+            settings.warn(
+                "ledger.url",
+                "goes over a network without insisting on TLS: whoever is on the way can read and change the ledger; \
+                 add ?sslmode=verify-full and, for a certificate of your own, &sslrootcert=FILE",
+            );
+        }
         Some(Self {
             is_usual: settings.source("ledger.url") == Source::Default,
             place,
-            pseudonym_key,
+            pseudonymous,
+            pseudonym_key: key,
             retention: settings.duration("ledger.retention", LEAST_RETENTION..=MOST_RETENTION),
             timeout: settings.duration("ledger.timeout", SECOND..=SECOND * 8),
         })
     }
 }
 
-fn place(url: &str) -> Option<LedgerPlace> {
+fn place(url: &str) -> Result<LedgerPlace, &'static str> {
+    const WRONG: &str = "must be sqlite://FILE, postgres://USER@HOST/DATABASE or memory";
     if url == "memory" {
-        return Some(LedgerPlace::Memory);
+        return Ok(LedgerPlace::Memory);
     }
     let file = url
         .strip_prefix("sqlite://")
         .or_else(|| url.strip_prefix("sqlite:"));
     if let Some(file) = file {
-        return (!file.is_empty()).then(|| LedgerPlace::Sqlite(file.into()));
+        return match file {
+            "" => Err(WRONG),
+            ":memory:" => Err("would be a file of that name: a ledger in memory is written memory"),
+            file if file.contains('?') => Err(
+                "must be sqlite://FILE and no more: there is nothing to choose behind a ?, and the file is made when there is none",
+            ),
+            file => Ok(LedgerPlace::Sqlite(file.into())),
+        };
     }
-    let parsed = Url::parse(url).ok()?;
+    let parsed = Url::parse(url).map_err(|_| WRONG)?;
     let is_postgres = ["postgres", "postgresql"].contains(&parsed.scheme());
-    (is_postgres && parsed.has_host()).then(|| LedgerPlace::Postgres(url.into()))
+    (is_postgres && parsed.has_host())
+        .then(|| LedgerPlace::Postgres(url.into()))
+        .ok_or(WRONG)
+}
+
+/// Whether nobody is on the way to the server of `url`, or could do nothing there: it is on this machine, or the
+/// connection is not made without TLS. The last of several parameters wins, as it does with those who connect.
+fn is_private(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else {
+        return false;
+    };
+    let named = |names: &[&str]| {
+        let pairs = url.query_pairs();
+        let ours = pairs.filter(|(name, _)| names.contains(&name.as_ref()));
+        ours.last().map(|(_, value)| value.into_owned())
+    };
+    let is_strict = |mode: String| ["require", "verify-ca", "verify-full"].contains(&mode.as_str());
+    let host = named(&["host", "hostaddr"]);
+    let host = host.or_else(|| url.host_str().map(str::to_owned));
+    let is_here = |host: String| {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let is_socket = bare.starts_with('/') || bare.to_ascii_lowercase().starts_with("%2f");
+        let address: Result<IpAddr, _> = bare.parse();
+        is_socket || bare == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    };
+    named(&["sslmode", "ssl-mode"]).is_some_and(is_strict) || host.is_some_and(is_here)
 }
 
 #[cfg(test)]
@@ -99,19 +145,19 @@ mod tests {
 
     #[test]
     fn a_ledger_is_in_memory_in_a_file_or_on_a_server() {
-        assert!(matches!(place("memory"), Some(LedgerPlace::Memory)));
+        assert!(matches!(place("memory"), Ok(LedgerPlace::Memory)));
         for (url, path) in [
             ("sqlite://a.db", "a.db"),
             ("sqlite:///data/a.db", "/data/a.db"),
         ] {
-            let Some(LedgerPlace::Sqlite(file)) = place(url) else {
+            let Ok(LedgerPlace::Sqlite(file)) = place(url) else {
                 panic!("{url}")
             };
             assert_eq!(file, PathBuf::from(path));
         }
         assert!(matches!(
             place("postgres://u:p@h/d"),
-            Some(LedgerPlace::Postgres(_))
+            Ok(LedgerPlace::Postgres(_))
         ));
         for wrong in [
             "",
@@ -121,7 +167,40 @@ mod tests {
             "postgres:///",
             "postgres:",
         ] {
-            assert!(place(wrong).is_none(), "{wrong}");
+            assert!(place(wrong).is_err(), "{wrong}");
+        }
+        for (wrong, help) in [
+            ("sqlite::memory:", "is written memory"),
+            ("sqlite://:memory:", "is written memory"),
+            ("sqlite://a.db?mode=rwc", "nothing to choose behind a ?"),
+            ("sqlite:///data/a.db?", "nothing to choose behind a ?"),
+        ] {
+            let refused = place(wrong).unwrap_err();
+            assert!(refused.contains(help), "{wrong}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_server_elsewhere_is_private_only_where_tls_is_insisted_on() {
+        for (url, expected) in [
+            ("postgres://u@db.example.com/d", false),
+            ("postgres://u@db.example.com/d?sslmode=prefer", false),
+            ("postgres://u@db.example.com/d?sslmode=disable", false),
+            ("postgres://u@db.example.com/d?sslmode=require", true),
+            ("postgres://u@db.example.com/d?ssl-mode=verify-ca", true),
+            ("postgres://u@10.0.0.7:5433/d?x=1&sslmode=verify-full", true),
+            ("postgres://u@h/d?sslmode=require&sslmode=disable", false),
+            ("postgres://u@localhost.example.com/d", false),
+            ("postgres://u@localhost/d", true),
+            ("postgres://u@127.0.0.1/d", true),
+            ("postgres://u@[::1]/d", true),
+            ("postgres://u@[fd00::1]/d", false),
+            ("postgres://u@%2Fvar%2Frun%2Fpostgresql/d", true),
+            ("postgres://u@localhost/d?host=/var/run/postgresql", true),
+            ("postgres://u@localhost/d?host=db.example.com", false),
+            ("postgres://u@localhost/d?hostaddr=10.0.0.7", false),
+        ] {
+            assert_eq!(is_private(url), expected, "{url}");
         }
     }
 }

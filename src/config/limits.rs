@@ -20,6 +20,10 @@ pub struct Limits {
     pub mints: Rate,
     /// The same, over a longer time.
     pub mints_daily: Rate,
+    /// Mints of one identity, sessions and refreshes.
+    pub identity_mints: Rate,
+    /// Mints of all callers without identity together.
+    pub anonymous_mints: Rate,
     /// Most addresses remembered at once.
     pub capacity: usize,
     /// True when answers also carry the `RateLimit` fields of the IETF draft.
@@ -36,6 +40,8 @@ impl Limits {
             identity: settings.rate("limits.identity"),
             mints: settings.rate("limits.mints"),
             mints_daily: settings.rate("limits.mints_daily"),
+            identity_mints: settings.rate("limits.identity_mints"),
+            anonymous_mints: settings.rate("limits.anonymous_mints"),
             capacity: settings.number("limits.capacity", 1..=16_777_216),
             ietf_fields: settings.flag("limits.ietf_fields"),
         }

@@ -7,6 +7,7 @@ mod auth;
 mod compat;
 mod complaint;
 mod cors;
+mod demo;
 mod document;
 mod environment;
 mod guard;
@@ -37,6 +38,7 @@ pub use auth::{Algorithm, Auth, AuthMode, Issuer, KeySource, Lookup};
 pub use compat::Compat;
 pub use complaint::{Complaint, ConfigErrors};
 pub use cors::Cors;
+pub use demo::{Demo, DemoPerson};
 pub use environment::{environment_name, short_name};
 pub use guard::{Guard, Weights};
 pub use health::{Health, HealthDetails};
@@ -92,6 +94,8 @@ pub struct Config {
     pub ops: Ops,
     /// What the health answers tell.
     pub health: Health,
+    /// The try-it page.
+    pub demo: Demo,
     /// What is only there for older clients.
     pub compat: Compat,
     /// What is written to the log.
@@ -166,6 +170,7 @@ impl Config {
         let redis = RedisSettings::read(settings);
         let ops = Ops::read(settings);
         let health = Health::read(settings);
+        let demo = Demo::read(settings);
         let compat = Compat::read(settings);
         let log = Log::read(settings);
         Some(Self {
@@ -182,6 +187,7 @@ impl Config {
             redis: redis?,
             ops: ops?,
             health: health?,
+            demo,
             compat,
             log: log?,
         })
@@ -194,13 +200,15 @@ impl Config {
             self.redis.url.is_none() || self.session.secret.is_some(),
             "is needed for redis.url, the same in every replica, like `openssl rand -hex 32` gives",
         );
-        if self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {
+        let records = self.ledger.timeout * 2;
+        if records + self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {
             settings.warn(
                 "server.drain_timeout",
-                "is shorter than one mint may take (upstream.max_wait and upstream.timeout): \
+                "is shorter than one mint may take (upstream.max_wait, upstream.timeout, twice ledger.timeout): \
                  a drain may cut callers off",
             );
         }
+        self.quota.warn(settings, &self.auth);
         let default = self.personas.default_persona();
         if self.auth.mode != AuthMode::Required && !default.admits(None) {
             settings.warn(

@@ -36,6 +36,7 @@ fn issuer(name: &str, keys: KeySource, algorithm: Algorithm) -> Issuer {
         keys,
         algorithms: vec![algorithm],
         required_claims: Vec::new(),
+        refused_claims: Vec::new(),
         role_pointer: Some("/role".into()),
         name_pointer: Some("/name".into()),
         lookup: None,
@@ -44,7 +45,8 @@ fn issuer(name: &str, keys: KeySource, algorithm: Algorithm) -> Issuer {
 
 /// Issuer, audience and claims: <https://supabase.com/docs/guides/auth/jwt-fields>. Where the keys are, and that they are
 /// for ES256 or RS256, as the project chose: <https://supabase.com/docs/guides/auth/signing-keys>. The anonymous key and
-/// the service key are credentials of the same issuer: their claim `role` is another.
+/// the service key are credentials of the same issuer: their claim `role` is another. Anonymous sign-ins make as many
+/// identities as somebody asks for: <https://supabase.com/docs/guides/auth/auth-anonymous>.
 fn supabase(settings: &mut Settings) -> Vec<Issuer> {
     const URL: &str = "auth.supabase_url";
     const SECRET: &str = "auth.supabase_jwt_secret";
@@ -63,6 +65,7 @@ fn supabase(settings: &mut Settings) -> Vec<Issuer> {
     let of = |keys, algorithm| Issuer {
         audience: vec!["authenticated".into()],
         required_claims: vec![("/role".into(), "authenticated".into())],
+        refused_claims: vec![("/is_anonymous".into(), "true".into())],
         role_pointer: Some("/app_metadata/role".into()),
         name_pointer: Some("/user_metadata/full_name".into()),
         ..issuer(&name, keys, algorithm)
@@ -96,7 +99,7 @@ fn auth0(settings: &mut Settings) -> Option<Issuer> {
 
 /// <https://firebase.google.com/docs/auth/admin/verify-id-tokens#verify_id_tokens_using_a_third-party_jwt_library>. The keys
 /// named there are certificates; these are the same as JWKS. Custom claims stand at the top:
-/// <https://firebase.google.com/docs/auth/admin/custom-claims>.
+/// <https://firebase.google.com/docs/auth/admin/custom-claims>. Anonymous sign-ins are refused as those of Supabase are.
 fn firebase(settings: &mut Settings) -> Option<Issuer> {
     const PROJECT: &str = "auth.firebase_project";
     const KEYS: &str =
@@ -107,6 +110,7 @@ fn firebase(settings: &mut Settings) -> Option<Issuer> {
     let firebase = issuer(&name, KeySource::Jwks(jwks), Algorithm::Rs256);
     Some(Issuer {
         audience: vec![project],
+        refused_claims: vec![("/firebase/sign_in_provider".into(), "anonymous".into())],
         ..firebase
     })
 }

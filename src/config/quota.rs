@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::Source;
 use super::complaint::nearest;
 use super::settings::{Entry, Settings};
 use super::tables::Table;
 use super::value::Value;
+use super::{Auth, AuthMode, Issuer, Mode, Source};
 use crate::domain::Quota;
 
 /// The section; what stands in it is named by roles, which only the operator knows.
@@ -62,6 +62,42 @@ impl QuotaSettings {
         }
         quotas.check(settings);
         quotas
+    }
+
+    /// Quotas that hold fewer than they seem to.
+    pub(super) fn warn(&self, settings: &mut Settings, auth: &Auth) {
+        let everybody = format!("{SECTION}.{EVERYBODY}.{FIELD}");
+        if !self.roles.is_empty() && self.everybody.sessions_per_month.is_none() {
+            settings.warn(
+                &everybody,
+                "is not set, although roles have quotas: identities without a role, or with one that has no quota, are unlimited",
+            );
+        }
+        if settings.mode == Mode::Serve && auth.mode == AuthMode::Off && self.limits_somebody() {
+            settings.warn(
+                SECTION,
+                "limits nobody while auth.mode is off: callers are not identities; set auth.mode to optional or required",
+            );
+        }
+        // In dev mode, and where nobody is asked, there may be no issuer yet.
+        if auth.issuers.is_empty() {
+            return;
+        }
+        for (index, one) in self.exceptions.iter().enumerate() {
+            let is_known = |known: &Issuer| *known.issuer == *one.issuer;
+            if !auth.issuers.iter().any(is_known) {
+                settings.warn(
+                    &format!("{EXCEPTIONS}[{}].issuer", index + 1),
+                    "is none of the issuers that are believed, so nobody is excepted by it: it must read exactly like theirs",
+                );
+            }
+        }
+    }
+
+    fn limits_somebody(&self) -> bool {
+        self.everybody.sessions_per_month.is_some()
+            || !self.roles.is_empty()
+            || !self.exceptions.is_empty()
     }
 
     fn check(&self, settings: &mut Settings) {

@@ -47,6 +47,7 @@ const LISTS: &[List] = &[
             ("name_pointer", Kind::Text),
             ("authorized_parties", Kind::List),
             ("required_claims", Kind::Pairs),
+            ("refused_claims", Kind::Pairs),
             ("lookup_url", Kind::Text),
             ("lookup_headers", Kind::SecretPairs),
             ("lookup_role_pointer", Kind::Text),

@@ -94,10 +94,12 @@ impl Queue {
         answered.map_err(LedgerError::from)
     }
 
+    /// A writer that is gone although nobody let it finish is as bad as a database that is.
     pub(super) fn condition(&self) -> LedgerCondition {
+        let is_dead = self.sender.is_closed() && !self.closing.is_cancelled();
         match self.status.fault() {
-            None => LedgerCondition::Operational,
-            Some(_) => LedgerCondition::Down,
+            None if !is_dead => LedgerCondition::Operational,
+            None | Some(_) => LedgerCondition::Down,
         }
     }
 
@@ -106,5 +108,24 @@ impl Queue {
         self.closing.cancel();
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_writer_is_down_and_one_that_was_let_finish_is_not() {
+        let (sender, receiver) = mpsc::channel(1);
+        let queue = Queue {
+            sender,
+            ..Queue::closed()
+        };
+        assert_eq!(queue.condition(), LedgerCondition::Operational);
+        drop(receiver);
+        assert_eq!(queue.condition(), LedgerCondition::Down);
+        queue.close().await;
+        assert_eq!(queue.condition(), LedgerCondition::Operational);
     }
 }

@@ -86,7 +86,7 @@ impl From<Network> for Key {
 }
 
 /// Most claims one request may make.
-pub const MOST_CLAIMS: usize = 5;
+pub const MOST_CLAIMS: usize = 6;
 
 /// One key under one policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use backon::{ExponentialBuilder, Retryable};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::breaker::Breaker;
-use super::{MintOrder, Minter, Probe, UpstreamError};
+use super::{MintOrder, Minter, Probe, Turn, UpstreamError};
 use crate::clock::{Clock, Tick};
 use crate::config::Upstream;
 use crate::domain::ClientSecret;
@@ -32,7 +32,7 @@ pub struct Guarded<M> {
     inner: M,
     breaker: Breaker,
     pace: DefaultDirectRateLimiter,
-    room: Semaphore,
+    room: Arc<Semaphore>,
     /// Those who wait for their turn: more of them would only wait in vain.
     queue: Semaphore,
     max_wait: Duration,
@@ -48,7 +48,7 @@ impl<M: Minter> Guarded<M> {
             inner,
             breaker: Breaker::new(),
             pace: RateLimiter::direct(Quota::per_second(pace)),
-            room: Semaphore::new(settings.max_in_flight),
+            room: Arc::new(Semaphore::new(settings.max_in_flight)),
             queue: Semaphore::new(waiters(pace, settings.max_wait)),
             max_wait: settings.max_wait,
             deadline: settings.timeout,
@@ -56,21 +56,22 @@ impl<M: Minter> Guarded<M> {
         }
     }
 
-    /// Waits, briefly and in bounded company, for a turn and for room.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, UpstreamError> {
-        if let Ok(room) = self.room.try_acquire()
+    /// Waits, briefly and in bounded company, for room and for its place in the pace.
+    async fn room(&self) -> Result<OwnedSemaphorePermit, UpstreamError> {
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned()
             && self.pace.check().is_ok()
         {
             return Ok(room);
         }
         let _place = self.queue.try_acquire().map_err(|_| BUSY)?;
-        timeout(self.max_wait, self.wait_for_turn())
+        timeout(self.max_wait, self.wait_for_room())
             .await
             .map_err(|_| BUSY)?
     }
 
-    async fn wait_for_turn(&self) -> Result<SemaphorePermit<'_>, UpstreamError> {
-        let room = self.room.acquire().await.map_err(|_| BUSY)?;
+    async fn wait_for_room(&self) -> Result<OwnedSemaphorePermit, UpstreamError> {
+        let room = Arc::clone(&self.room).acquire_owned().await;
+        let room = room.map_err(|_| BUSY)?;
         // governor paces by a clock of its own, which no rule of ours depends on.
         while let Err(not_until) = self.pace.check() {
             sleep(not_until.wait_time_from(DefaultClock::default().now())).await;
@@ -88,7 +89,7 @@ impl<M: Minter> Guarded<M> {
         let resting = |retry_after| UpstreamError::Resting { retry_after };
         let permit = self.breaker.enter(now).map_err(resting)?;
         let left = self.deadline.saturating_sub(now.since(started));
-        let outcome = timeout(left, self.inner.mint(order))
+        let outcome = timeout(left, self.inner.mint(order, Turn::default()))
             .await
             .unwrap_or(Err(UpstreamError::TimedOut));
         match outcome.as_ref().err().map(verdict) {
@@ -178,13 +179,19 @@ fn verdict(error: &UpstreamError) -> Verdict {
 
 #[async_trait]
 impl<M: Minter> Minter for Guarded<M> {
-    async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError> {
-        // Looked at before a turn is taken, so that a rest costs those who can be served nothing.
+    async fn turn(&self) -> Result<Turn, UpstreamError> {
+        // Looked at before room is taken, so that a rest costs those who can be served nothing.
         if let Some(retry_after) = self.breaker.rest(self.clock.tick()) {
             return Err(UpstreamError::Resting { retry_after });
         }
-        let _room = self.turn().await?;
-        self.attempts(order).await
+        let room = Some(self.room().await?);
+        Ok(Turn { room })
+    }
+
+    async fn mint(&self, order: &MintOrder, turn: Turn) -> Result<ClientSecret, UpstreamError> {
+        let minted = self.attempts(order).await;
+        drop(turn.room);
+        minted
     }
 
     async fn probe(&self) -> Result<Probe, UpstreamError> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::Timestamp;
 use crate::domain::{ClientSecret, Party, Persona, SessionText};
@@ -127,14 +128,26 @@ impl UpstreamError {
     }
 }
 
+/// The right to ask the upstream for one client secret, in our own pace. Dropped, its room is free again.
+#[derive(Debug, Default)]
+pub struct Turn {
+    room: Option<OwnedSemaphorePermit>,
+}
+
 /// Obtains client secrets.
 ///
 /// Safe to cancel in the sense that nothing of ours breaks; but a secret may then have been minted that nobody
 /// holds, so the broker does not cancel.
 #[async_trait]
 pub trait Minter: Send + Sync {
-    /// Obtains one client secret.
-    async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError>;
+    /// Waits, briefly, for a turn. What fails here has asked nobody and left nothing behind, so it comes before anything
+    /// is written down.
+    async fn turn(&self) -> Result<Turn, UpstreamError> {
+        Ok(Turn::default())
+    }
+
+    /// Obtains one client secret, in that turn.
+    async fn mint(&self, order: &MintOrder, turn: Turn) -> Result<ClientSecret, UpstreamError>;
 
     /// Asks something that costs nothing, to see whether the upstream answers and takes our key.
     async fn probe(&self) -> Result<Probe, UpstreamError>;

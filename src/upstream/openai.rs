@@ -14,7 +14,7 @@ use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::wire::{self, Timing};
-use super::{MintOrder, Minter, Probe, UpstreamError};
+use super::{MintOrder, Minter, Probe, Turn, UpstreamError};
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::Upstream;
 use crate::domain::{ClientSecret, Party};
@@ -101,7 +101,7 @@ impl OpenAi {
 
 #[async_trait]
 impl Minter for OpenAi {
-    async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError> {
+    async fn mint(&self, order: &MintOrder, _: Turn) -> Result<ClientSecret, UpstreamError> {
         let sent: Tick = self.clock.tick();
         let request = self
             .http

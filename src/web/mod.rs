@@ -21,8 +21,8 @@ use utoipa_axum::routes;
 use crate::limit::PolicyId;
 use layers::Onion;
 use layers::paid::Guards;
-use layers::rate_limit::Windows;
-use routes::{compat, health, refresh, token};
+use layers::rate_limit::{Budget, Windows};
+use routes::{compat, demo, health, refresh, token};
 use state::AppState;
 
 /// Header fields that an answer ends up with: room for them all at once spares growing again and again.
@@ -40,11 +40,16 @@ pub struct Policies {
 impl Policies {
     /// The window of identities, by its place in the list that the limits were made with.
     pub const IDENTITY: PolicyId = PolicyId::at(4);
-    /// The windows of everybody together.
-    pub const BUDGET: [PolicyId; 2] = [PolicyId::at(5), PolicyId::at(6)];
+    /// The windows of mints.
+    pub const BUDGET: Budget = Budget {
+        mints: PolicyId::at(5),
+        daily: PolicyId::at(6),
+        identity: PolicyId::at(7),
+        anonymous: PolicyId::at(8),
+    };
 
     /// The policies, by their place in that list: token, its wide network, refresh, its wide network, identity, and the
-    /// mints of everybody in a minute and in a day.
+    /// mints of everybody in a minute and in a day, of an identity, and of all without one.
     pub const IN_ORDER: Self = Self {
         token: Windows {
             narrow: PolicyId::at(0),
@@ -65,18 +70,25 @@ impl Policies {
 pub fn onion(state: &AppState) -> Onion {
     let (api, document) = described(state).split_for_parts();
     let base = state.face.server.base_path.as_str();
+    let has_demo = state.face.demo.is_some();
     let document = openapi::complete(document, base);
     let named = document
         .paths
         .paths
         .keys()
         .map(String::as_str)
-        .chain(["/openapi.json"]);
+        .chain(["/openapi.json"])
+        .chain(has_demo.then_some(demo::PATHS).into_iter().flatten());
     let paths: Vec<Arc<str>> = named.map(|path| format!("{base}{path}").into()).collect();
     let api = api.route(
         "/openapi.json",
         get(async move || axum::Json(document.clone())),
     );
+    let api = if has_demo {
+        api.merge(demo::routes())
+    } else {
+        api
+    };
     let api = if base.is_empty() {
         api
     } else {

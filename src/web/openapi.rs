@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, Ref, RefOr, Server};
 use utoipa::{IntoResponses, OpenApi};
 
@@ -34,6 +35,18 @@ pub(super) fn introduction() -> Document {
 pub(super) fn complete(mut document: Document, base_path: &str) -> Document {
     let url = if base_path.is_empty() { "/" } else { base_path };
     document.servers = Some(vec![Server::new(url)]);
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some(
+            "A credential of an issuer that the operator believes; see auth.mode.",
+        ))
+        .build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    // With or without: what an operator asks for stands in no contract.
+    let with = SecurityRequirement::new("bearer", Vec::<String>::new());
+    document.security = Some(vec![SecurityRequirement::default(), with]);
     document
 }
 

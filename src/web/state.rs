@@ -9,7 +9,7 @@ use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{AuthMode, HealthDetails, Server};
+use crate::config::{AuthMode, Demo, HealthDetails, Server};
 use crate::domain::Origins;
 use crate::limit::LimitStore;
 use crate::vitals::Vitals;
@@ -43,6 +43,8 @@ pub struct Face {
     pub last_resort: Duration,
     /// True when `GET /token` is served.
     pub get_token: bool,
+    /// The try-it page, when it is served.
+    pub demo: Option<Demo>,
     /// True when the draft `RateLimit` fields are sent as well.
     pub ietf_fields: bool,
     /// What was done is counted here.

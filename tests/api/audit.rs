@@ -5,6 +5,28 @@ use token_broker::audit::Event;
 use token_broker::upstream::UpstreamError;
 
 use crate::harness::{PAGE, TestApp};
+use crate::people::{ISSUER, REQUIRED, claims, sign, sign_with, student};
+use crate::records::fragile;
+
+/// Events that the first test below brings about.
+const OF_REQUESTS: [&str; 9] = [
+    "token_minted",
+    "token_refreshed",
+    "rate_limit_exceeded",
+    "suspicious_activity",
+    "client_blocked",
+    "origin_refused",
+    "session_mismatch",
+    "upstream_key_rejected",
+    "config_warning",
+];
+/// Events that the tests of identity and ledger below bring about.
+const OF_IDENTITY: [&str; 4] = [
+    "auth_failed",
+    "quota_exceeded",
+    "ledger_unavailable",
+    "sessions_ended",
+];
 
 #[tokio::test]
 async fn every_event_of_the_inventory_happens_and_has_every_field() {
@@ -38,17 +60,7 @@ async fn every_event_of_the_inventory_happens_and_has_every_field() {
         .state()
         .audit
         .note(Event::ConfigWarning, json!({ "warning": "…" }));
-    for event in [
-        "token_minted",
-        "token_refreshed",
-        "rate_limit_exceeded",
-        "suspicious_activity",
-        "client_blocked",
-        "origin_refused",
-        "session_mismatch",
-        "upstream_key_rejected",
-        "config_warning",
-    ] {
+    for event in OF_REQUESTS {
         let found = app.events(event);
         assert!(!found.is_empty(), "{event} did not happen");
         for field in [
@@ -96,4 +108,106 @@ async fn a_flood_of_refusals_is_folded_and_counted() {
         .filter_map(|line| line["details"]["folded"].as_u64())
         .sum();
     assert_eq!(folded + (lines.len() as u64 - 1), total);
+}
+
+/// The names of all events, as the source has them.
+fn inventory() -> Vec<String> {
+    let source = include_str!("../../src/audit.rs");
+    let (_, rest) = source.split_once("pub enum Event {").unwrap();
+    let (variants, _) = rest.split_once("\n}").unwrap();
+    let names = variants.lines().map(str::trim);
+    let names = names.filter(|line| !line.is_empty() && !line.starts_with("///"));
+    let snake = |name: &str| {
+        let words = name
+            .trim_end_matches(',')
+            .chars()
+            .map(|letter| match letter {
+                'A'..='Z' => format!("_{}", letter.to_ascii_lowercase()),
+                other => other.to_string(),
+            });
+        words.collect::<String>().trim_start_matches('_').to_owned()
+    };
+    names.map(snake).collect()
+}
+
+#[test]
+fn no_event_is_without_a_test() {
+    let mut tested = [&OF_REQUESTS[..], &OF_IDENTITY].concat();
+    tested.sort_unstable();
+    let mut inventory = inventory();
+    inventory.sort_unstable();
+    assert_eq!(inventory, tested);
+}
+
+#[tokio::test]
+async fn a_credential_that_is_not_good_is_told_once_whatever_is_wrong_with_it() {
+    let mut expired = claims("ana", "student");
+    expired["exp"] = 1_000_000_000.into();
+    for bad in [
+        sign(&expired),
+        sign_with(
+            &claims("ana", "student"),
+            "another-secret-that-is-long-enough-9c",
+        ),
+        "not-even-one".to_owned(),
+    ] {
+        let test = TestApp::of(REQUIRED, &[]);
+        test.post("/token")
+            .bearer(&bad)
+            .send()
+            .await
+            .is(401, "unauthorized");
+        let told = test.events("auth_failed");
+        assert_eq!(told.len(), 1, "{bad}");
+        assert_eq!(told[0]["severity"], "medium");
+        assert!(!told[0].to_string().contains(&bad), "{}", told[0]);
+        assert!(test.events("token_minted").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_quota_or_a_budget_that_is_used_up_is_told_once_for_each_refusal() {
+    let quota = format!("{REQUIRED}\n[quota.student]\nsessions_per_month = 1");
+    let test = TestApp::of(&quota, &[]);
+    for refusals in 0..3 {
+        test.post("/token").bearer(&student("ana")).send().await;
+        assert_eq!(test.events("quota_exceeded").len(), refusals);
+    }
+    let test = TestApp::of(REQUIRED, &[("limits.mints", "1/60s")]);
+    for refusals in 0..3 {
+        test.post("/token").bearer(&student("ana")).send().await;
+        assert_eq!(test.events("quota_exceeded").len(), refusals);
+    }
+    assert_eq!(test.events("rate_limit_exceeded").len(), 0);
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_written_is_told_once_for_each_mint_that_fails_for_it() {
+    for (reserves, settles) in [(true, true), (false, true)] {
+        let (test, ledger) = fragile(REQUIRED);
+        ledger.fail(reserves, settles);
+        let refused = test.post("/token").bearer(&student("ana")).send().await;
+        refused.is(503, "ledger_unavailable");
+        let told = test.events("ledger_unavailable");
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0]["severity"], "high");
+        assert!(test.events("token_minted").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn sessions_that_an_operator_ends_are_told_once() {
+    const TOKEN: &str = "operators-token-that-is-long-enough";
+    let test = TestApp::of(REQUIRED, &[("ops.token", TOKEN)]);
+    for _ in 0..3 {
+        test.post("/token").bearer(&student("ana")).send().await;
+    }
+    let call = test
+        .post("/sessions/end")
+        .through(test.app.ops_onion().unwrap());
+    let whose = json!({ "issuer": ISSUER, "subject": "ana" });
+    call.bearer(TOKEN).json(&whose).send().await;
+    let told = test.events("sessions_ended");
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["details"], json!({ "identity": "ana", "ended": 3 }));
 }

@@ -16,7 +16,7 @@ use token_broker::clock::{Clock, ManualClock, Timestamp};
 use token_broker::config::{Config, Mode, SettingsFile, Sources};
 use token_broker::domain::{ClientSecret, UpstreamSession};
 use token_broker::ledger::{Ledger, MemoryLedger};
-use token_broker::upstream::{MintOrder, Minter, Probe, UpstreamError};
+use token_broker::upstream::{MintOrder, Minter, Probe, Turn, UpstreamError};
 use token_broker::web::layers::Onion;
 use token_broker::web::layers::arrival::Peer;
 use tokio::sync::Semaphore;
@@ -329,7 +329,20 @@ impl ScriptedMinter {
 
 #[async_trait]
 impl Minter for ScriptedMinter {
-    async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError> {
+    async fn turn(&self) -> Result<Turn, UpstreamError> {
+        let mut script = self.script.lock().unwrap();
+        let refuses = |error: &mut UpstreamError| {
+            matches!(
+                error,
+                UpstreamError::Overloaded { .. } | UpstreamError::Resting { .. }
+            )
+        };
+        script
+            .pop_front_if(refuses)
+            .map_or_else(|| Ok(Turn::default()), Err)
+    }
+
+    async fn mint(&self, order: &MintOrder, _: Turn) -> Result<ClientSecret, UpstreamError> {
         let number = {
             let mut orders = self.orders.lock().unwrap();
             orders.push(order.clone());

@@ -11,6 +11,7 @@
 mod audit;
 mod compat;
 mod cors;
+mod demo;
 mod failures;
 mod guards;
 mod hang_up;

@@ -86,7 +86,11 @@ async fn refused_by_one_limit_a_request_takes_nothing_of_the_others() {
         let refused = open(&test, &ana).await;
         refused.is(429, "quota_exceeded");
         assert_eq!(refused.json["error"]["limit"], "sessions_per_month");
-        assert_eq!(refused.header("x-ratelimit-remaining"), Some("2"));
+        assert_eq!(
+            refused.header("x-ratelimit-remaining"),
+            None,
+            "it would mislead"
+        );
     }
     // Of three places of the address and of everybody, two are left.
     assert_eq!(open(&test, &student("ben")).await.status, StatusCode::OK);
@@ -283,4 +287,44 @@ async fn a_restart_gives_nobody_a_new_allowance() {
         "{}",
         refused.text
     );
+}
+
+#[tokio::test]
+async fn neither_one_identity_nor_all_strangers_use_up_everybodys_day() {
+    let settings = [
+        WIDE[0],
+        WIDE[1],
+        ("limits.identity_mints", "2/24h"),
+        ("limits.anonymous_mints", "2/24h"),
+    ];
+    let test = TestApp::of(&optional(), &settings);
+    let ana = student("ana");
+    let opened = open(&test, &ana).await;
+    let id = serde_json::json!({ "sessionId": opened.json["sessionId"] });
+    test.advance(10);
+    let refreshed = test
+        .post("/refresh-token")
+        .bearer(&ana)
+        .json(&id)
+        .send()
+        .await;
+    assert_eq!(refreshed.status, StatusCode::OK);
+    test.advance(10);
+    let refused = test
+        .post("/refresh-token")
+        .bearer(&ana)
+        .json(&id)
+        .send()
+        .await;
+    refused.is(429, "rate_limited");
+    assert_eq!(refused.json["error"]["limit"], "identity_mints");
+    for _ in 0..2 {
+        assert_eq!(test.post("/token").send().await.status, StatusCode::OK);
+    }
+    let stranger = test.post("/token").from("198.51.100.9").send().await;
+    stranger.is(429, "quota_exceeded");
+    assert_eq!(stranger.json["error"]["limit"], "anonymous_mints");
+    assert_eq!(open(&test, &student("ben")).await.status, StatusCode::OK);
+    let refusal = test.events("rate_limit_exceeded").pop().unwrap();
+    assert_eq!(refusal["details"]["identity"], "ana");
 }

@@ -1,7 +1,7 @@
 //! What is recorded of every use, and that nothing is minted that cannot be recorded.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use axum::http::StatusCode;
@@ -18,14 +18,15 @@ use crate::harness::{START, TestApp};
 use crate::people::{REQUIRED, student, teacher};
 
 /// A ledger that fails when told to.
-struct Fragile {
+pub struct Fragile {
     inner: MemoryLedger,
     reserves: AtomicBool,
     settles: AtomicBool,
+    asked: AtomicUsize,
 }
 
 impl Fragile {
-    fn fail(&self, reserves: bool, settles: bool) {
+    pub fn fail(&self, reserves: bool, settles: bool) {
         self.reserves.store(reserves, Ordering::SeqCst);
         self.settles.store(settles, Ordering::SeqCst);
     }
@@ -42,6 +43,7 @@ fn broken(flag: &AtomicBool) -> Result<(), LedgerError> {
 #[async_trait]
 impl Ledger for Fragile {
     async fn reserve(&self, intent: Intent) -> Result<(), ReserveError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         broken(&self.reserves)?;
         self.inner.reserve(intent).await
     }
@@ -83,12 +85,13 @@ impl Ledger for Fragile {
     }
 }
 
-fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
+pub fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
     let clock = Arc::new(ManualClock::at(START));
     let ledger = Arc::new(Fragile {
         inner: MemoryLedger::new(100_000),
         reserves: AtomicBool::new(false),
         settles: AtomicBool::new(false),
+        asked: AtomicUsize::new(0),
     });
     let test = TestApp::over(Arc::<Fragile>::clone(&ledger), clock, (file, &[]));
     (test, ledger)
@@ -215,4 +218,46 @@ async fn reports_say_who_used_what_as_whom() {
         [("2022-01-01", "student", 2), ("2022-01-01", "teacher", 2)]
     );
     assert_eq!(rows(&test, By::Persona).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_we_refuse_ourselves_while_the_upstream_rests_writes_nothing_however_often() {
+    let (test, ledger) = fragile("");
+    let wait = std::time::Duration::from_secs(2);
+    for error in [
+        UpstreamError::Resting { retry_after: wait },
+        UpstreamError::Overloaded { retry_after: wait },
+    ] {
+        test.minter.fail(error);
+        assert_eq!(test.post("/token").send().await.status, 503);
+    }
+    assert_eq!(ledger.asked.load(Ordering::SeqCst), 0);
+    assert!(rows(&test, By::Role).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_is_asked_about_once_in_ten_seconds() {
+    let quota = format!("{REQUIRED}\n[quota.student]\nsessions_per_month = 1");
+    let (test, ledger) = fragile(&quota);
+    let ask = async || test.post("/token").bearer(&student("ana")).send().await;
+    assert_eq!(ask().await.status, StatusCode::OK);
+    let waits: Vec<_> = refusals(50, ask).await;
+    assert!(waits.iter().all(|wait| *wait == waits[0]), "{waits:?}");
+    assert_eq!(ledger.asked.load(Ordering::SeqCst), 2);
+    test.advance(10);
+    ask().await.is(429, "quota_exceeded");
+    assert_eq!(ledger.asked.load(Ordering::SeqCst), 3);
+    let other = test.post("/token").bearer(&student("ben")).send().await;
+    assert_eq!(other.status, StatusCode::OK);
+}
+
+/// The waits that so many refusals in a row tell.
+async fn refusals(count: usize, ask: impl AsyncFn() -> crate::harness::Answer) -> Vec<u64> {
+    let mut waits = Vec::new();
+    for _ in 0..count {
+        let refused = ask().await;
+        refused.is(429, "quota_exceeded");
+        waits.push(refused.retry_after());
+    }
+    waits
 }

@@ -18,6 +18,7 @@ algorithms = ["ES256", "ES384"]
 role_pointer = "/app_metadata/role"
 name_pointer = "/user_metadata/full_name"
 required_claims = { "/role" = "authenticated", "/kind" = "user" }
+refused_claims = { "/guest" = "true" }
 lookup_url = "https://id.example.com/users/{subject}"
 lookup_headers = { apikey = "canary7f3a", X-More = "canary7f3a too" }
 lookup_name_pointer = "/0/full_name"
@@ -74,6 +75,8 @@ fn an_issuer_says_all_that_is_needed_to_believe_it() {
         jwks_issuer.required_claims,
         claims.map(|(at, is)| (at.into(), is.into()))
     );
+    let guest = ("/guest".to_owned(), "true".to_owned());
+    assert_eq!(jwks_issuer.refused_claims, [guest]);
     let lookup = jwks_issuer.lookup.as_ref().unwrap();
     assert_eq!(lookup.url, "https://id.example.com/users/{subject}");
     assert_eq!(lookup.role_pointer.as_deref(), Some("/app_metadata/role"));
@@ -106,7 +109,7 @@ fn no_secret_of_an_issuer_is_ever_shown() {
         assert!(!format!("{loaded:?}").contains(CANARY));
         let listing: Vec<_> = loaded.listing().collect();
         assert!(!format!("{listing:?}").contains(CANARY), "{listing:?}");
-        for (name, line) in [("hmac_secret", 21), ("lookup_headers.apikey", 15)] {
+        for (name, line) in [("hmac_secret", 22), ("lookup_headers.apikey", 16)] {
             let table = if name == "hmac_secret" { 2 } else { 1 };
             let (value, source) = shown(&loaded, &format!("auth.issuers[{table}].{name}"));
             assert_eq!(
@@ -247,6 +250,7 @@ required_claims = { role = 'canary7f3a' } | auth.issuers[1].required_claims.role
 required_claims = { '/role' = '' } | auth.issuers[1].required_claims./role
 required_claims = { '/role' = true } | auth.issuers[1].required_claims (config/broker.toml:4): must be a table of texts
 required_claims = 'canary7f3a' | must be a table of texts
+refused_claims = { guest = 'canary7f3a' } | auth.issuers[1].refused_claims.guest (config/broker.toml:4): must be named by a JSON pointer
 lookup_url = 'https://id.example/' | auth.issuers[1].lookup_url (config/broker.toml:4): is asked for nothing
 lookup_url = 'http://canary7f3a.example/' | must be https
 lookup_url = 'https://{subject}.example/' | not in its host

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use token_broker::config::{Config, Loaded, Mode, SettingsFile, Sources};
 
+mod cautions;
 mod example;
 mod issuers;
 mod loaded;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use token_broker::clock::SystemClock;
 use token_broker::simulator::{Fault, Times};
-use token_broker::upstream::{Minter, UpstreamError};
+use token_broker::upstream::{Minter, Turn, UpstreamError};
 use tokio::time::Instant;
 
 use crate::harness::{Door, KEY, guarded, order, settings_for};
@@ -157,7 +157,12 @@ fn a_name_without_an_address_is_unreachable() {
 async fn mint_at(url: &str) -> &'static str {
     let (upstream, persona) = settings_for(url, &[]);
     let minter = guarded(&upstream, Arc::new(SystemClock::new()));
-    called(&minter.mint(&order(persona)).await.unwrap_err())
+    called(
+        &minter
+            .mint(&order(persona), Turn::default())
+            .await
+            .unwrap_err(),
+    )
 }
 
 #[tokio::test]

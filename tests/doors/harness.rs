@@ -43,7 +43,8 @@ impl Door {
     }
 
     pub async fn mint(&self) -> Result<ClientSecret, UpstreamError> {
-        self.minter.mint(&self.order).await
+        let turn = self.minter.turn().await?;
+        self.minter.mint(&self.order, turn).await
     }
 
     pub fn advance(&self, millis: u64) {

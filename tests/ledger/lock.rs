@@ -150,7 +150,7 @@ async fn what_was_written_for_somebody_who_left_meanwhile_is_given_back() {
     // Another program holds the counter: the writer stops in the middle of its transaction.
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let mut other = options.connect().await.unwrap();
-    let hold = "BEGIN; SELECT sessions FROM counters FOR UPDATE";
+    let hold = "BEGIN; SELECT sessions FROM token_broker.counters FOR UPDATE";
     sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
     let impatient = tokio::time::timeout(
         Duration::from_millis(500),
@@ -160,7 +160,8 @@ async fn what_was_written_for_somebody_who_left_meanwhile_is_given_back() {
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     // Behind what was written for it, and what took that back.
     ledger.reserve(limited("ben", START, 2)).await.unwrap();
-    let written = "SELECT COUNT(*) FROM entries WHERE subject = 'ana' AND code = 'abandoned'";
+    let written =
+        "SELECT COUNT(*) FROM token_broker.entries WHERE subject = 'ana' AND code = 'abandoned'";
     let mut abandoned = 0_i64;
     for _ in 0..100 {
         abandoned = sqlx::query_scalar(written)
@@ -186,7 +187,7 @@ async fn a_server_that_holds_a_lock_too_long_is_given_up_and_what_it_had_is_take
     ledger.reserve(limited("ana", START, 2)).await.unwrap();
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let mut other = options.connect().await.unwrap();
-    let hold = "BEGIN; SELECT sessions FROM counters FOR UPDATE";
+    let hold = "BEGIN; SELECT sessions FROM token_broker.counters FOR UPDATE";
     sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
     let started = Instant::now();
     let refused = ledger.reserve(limited("ana", START, 2)).await;

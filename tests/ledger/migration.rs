@@ -208,7 +208,7 @@ async fn a_server_is_served_with_only_after_its_schema_was_made() {
     let mut connection = options.connect().await.unwrap();
     let first = include_str!("../../src/ledger/migrations/postgres/1_entries.sql");
     let script = format!(
-        "CREATE TABLE ledger_schema (version BIGINT PRIMARY KEY); INSERT INTO ledger_schema VALUES (1); {first} \
+        "CREATE SCHEMA token_broker; SET search_path = token_broker; CREATE TABLE ledger_schema (version BIGINT PRIMARY KEY); INSERT INTO ledger_schema VALUES (1); {first} \
          CREATE TEMP TABLE numbers AS SELECT generate_series AS n FROM generate_series(1, 100); {ROWS}"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(script))
@@ -243,7 +243,7 @@ async fn many_that_migrate_a_server_at_once_do_it_once_and_never_under_a_broker(
     let broker = postgres_at(&url).await;
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let mut connection = options.connect().await.unwrap();
-    let older = "DELETE FROM ledger_schema WHERE version = 2";
+    let older = "DELETE FROM token_broker.ledger_schema WHERE version = 2";
     sqlx::query(older).execute(&mut connection).await.unwrap();
     assert!(matches!(
         postgres::migrate(&url).await,

@@ -150,7 +150,7 @@ async fn what_was_written_although_nobody_could_be_told_is_given_back_when_the_s
     wire.armed.store(true, Ordering::SeqCst);
     assert!(ledger.reserve(limited("ana", START, 1)).await.is_err());
     assert_eq!(ledger.condition(), LedgerCondition::Down);
-    let written = "SELECT COUNT(*) FROM entries WHERE outcome = 'pending'";
+    let written = "SELECT COUNT(*) FROM token_broker.entries WHERE outcome = 'pending'";
     let number: i64 = sqlx::query_scalar(written)
         .fetch_one(&mut observer)
         .await

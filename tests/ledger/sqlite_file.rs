@@ -11,6 +11,7 @@ use token_broker::ledger::{
 };
 
 use crate::kinds::{Folder, START, TIMEOUT, account, clock, mint, sqlite_at};
+use crate::lines::Lines;
 
 async fn open(path: &Path) -> Result<SqlLedger, OpenError> {
     sqlite::open(path, clock(), TIMEOUT).await
@@ -46,6 +47,22 @@ async fn only_the_owner_can_read_it() {
     }
     assert!(seen >= 3, "the database, its log, its lock");
     ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_others_may_read_is_told() {
+    let folder = Folder::new();
+    let lines = Lines::listen();
+    open(&folder.file()).await.unwrap().close().await;
+    assert_eq!(lines.take(), [""; 0]);
+    for (mode, told) in [(0o640, true), (0o604, true), (0o600, false)] {
+        fs::set_permissions(folder.file(), fs::Permissions::from_mode(mode)).unwrap();
+        open(&folder.file()).await.unwrap().close().await;
+        let said = lines.take();
+        assert_eq!(said.len(), usize::from(told), "{said:?}");
+        let mode = format!("mode={mode:o}");
+        assert!(said.iter().all(|line| line.contains(&mode)), "{said:?}");
+    }
 }
 
 #[tokio::test]
@@ -88,6 +105,34 @@ async fn reports_and_erasures_work_beside_a_broker() {
     broker.reserve(mint("eva", START)).await.unwrap();
     assert_eq!(reader.usage(query).await.unwrap().len(), 2);
     reader.close().await;
+    broker.close().await;
+}
+
+#[tokio::test]
+async fn what_was_erased_beside_a_broker_is_neither_in_the_file_nor_in_its_log() {
+    let folder = Folder::new();
+    let broker = open(&folder.file()).await.unwrap();
+    let holds = |name: &str| {
+        let log = folder.file().with_file_name("ledger.db-wal");
+        let bytes = [folder.file(), log].map(|path| fs::read(path).unwrap());
+        bytes
+            .concat()
+            .windows(name.len())
+            .any(|some| some == name.as_bytes())
+    };
+    for _ in 0..40 {
+        broker.reserve(mint("canary-ana", START)).await.unwrap();
+        broker.reserve(mint("canary-ben", START)).await.unwrap();
+    }
+    assert!(holds("canary-ana") && holds("canary-ben"));
+    let eraser = sqlite::open_for_maintenance(&folder.file(), clock(), TIMEOUT)
+        .await
+        .unwrap();
+    assert_eq!(eraser.erase(&account("canary-ana")).await.unwrap(), 40);
+    eraser.close().await;
+    assert!(!holds("canary-ana") && holds("canary-ben"));
+    broker.reserve(mint("eva", START)).await.unwrap();
+    assert_eq!(broker.recent(START).await.unwrap().len(), 41);
     broker.close().await;
 }
 

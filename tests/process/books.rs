@@ -25,6 +25,16 @@ pub struct Entry {
     pub persona: String,
 }
 
+/// An entry as it is read.
+type Row = (
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    String,
+);
+
 impl Books {
     pub fn new() -> Self {
         Self(Scratch::new())
@@ -71,14 +81,6 @@ impl Books {
         let mut connection = self.read_only().await;
         let question =
             "SELECT request_id, outcome, code, subject, role, persona FROM entries ORDER BY at, id";
-        type Row = (
-            String,
-            String,
-            Option<String>,
-            Option<String>,
-            Option<String>,
-            String,
-        );
         let entries = sqlx::query_as(question).fetch_all(&mut connection).await;
         connection.close().await.unwrap();
         let entries: Vec<Row> = entries.unwrap();
@@ -149,7 +151,9 @@ WITH counted AS (
   SELECT date(at / 1000, 'unixepoch') AS day, COALESCE(issuer, ''), COALESCE(subject, ''),
          SUM(kind = 'mint' AND outcome <> 'failed'), SUM(kind = 'refresh' AND outcome <> 'failed'),
          SUM(outcome = 'uncertain'), SUM(outcome = 'failed') FROM entries GROUP BY 1, 2, 3),
-kept AS (SELECT day, issuer, subject, sessions, refreshes, uncertain, failed FROM daily_accounts)
+kept AS (
+  SELECT day, issuer, subject, sessions, refreshes, uncertain, failed FROM daily_accounts JOIN accounts USING (account)
+  WHERE sessions + refreshes + failed > 0)
 SELECT COUNT(*) FROM (
   SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM counted)
   UNION ALL SELECT * FROM (SELECT * FROM counted EXCEPT SELECT * FROM kept))";

@@ -115,6 +115,7 @@ async fn at_ten_times_the_load_as_much_is_served_as_can_be_and_afterwards_all_is
     let broker = broker
         .set("limits.mints", "1000000/60s")
         .set("limits.mints_daily", "10000000/24h")
+        .set("limits.anonymous_mints", "10000000/24h")
         .set("upstream.mints_per_second", &PACE.to_string())
         .start()
         .await;

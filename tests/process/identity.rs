@@ -10,10 +10,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::books::Books;
-use super::harness::{Broker, HELP, KEY, Launch, Running, Scratch, simulator};
+use super::harness::{Broker, HELP, KEY, Launch, Running, Scratch, simulator, until};
 use super::http::Answer;
 use super::nginx_front::{Front, free_address};
 use super::people::{REQUIRED, SECRET, claims, now, sign, student};
@@ -46,12 +47,14 @@ impl Signer {
         jsonwebtoken::encode(&header, claims, &self.key).unwrap()
     }
 
-    /// Publishes the keys there, for as long as the test runs.
-    async fn publish(&self, address: SocketAddr) {
+    /// Publishes the keys there, until what it gives is dropped.
+    async fn publish(&self, address: SocketAddr) -> JoinSet<std::io::Result<()>> {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let document = self.jwks.clone();
         let router = axum::Router::new().fallback(move || async { document });
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let mut serving = JoinSet::new();
+        serving.spawn(async move { axum::serve(listener, router).await });
+        serving
     }
 }
 
@@ -115,7 +118,7 @@ async fn without_its_issuers_keys_it_starts_lets_nobody_in_and_heals_by_itself()
         .is(401, "unauthorized");
     assert_eq!(simulator.seen(), 0);
 
-    signer.publish(place).await;
+    let _published = signer.publish(place).await;
     let began = Instant::now();
     // Nobody calls who is told that it is not ready: it has to look by itself.
     while Answer::to(broker.get("/readyz")).await.status != 200 {
@@ -130,6 +133,9 @@ async fn without_its_issuers_keys_it_starts_lets_nobody_in_and_heals_by_itself()
     let other = Signer::new().sign(&claims("ana", "student"));
     broker.token_as(&other).await.is(401, "unauthorized");
 }
+
+/// In seconds.
+const DAY: u64 = 24 * 3600;
 
 /// A wall clock for processes, that a test sets.
 struct FakeTime {
@@ -171,10 +177,23 @@ impl FakeTime {
     }
 }
 
-/// What the broker takes for the time.
-async fn wall_clock(broker: &Broker) -> i64 {
+/// The broker goes by another wall clock, so far from ours, and has told of the jump once.
+async fn assert_jumped(broker: &Broker, jump: i64) {
     let health = Answer::to(broker.get("/health")).await;
-    health.json["timestamp"].as_i64().unwrap() / 1000
+    let their_clock = health.json["timestamp"].as_i64().unwrap() / 1000;
+    let apart = their_clock - now().cast_signed();
+    assert!((apart - jump).abs() < 30, "the clock did not jump: {apart}");
+    // From a day ahead to a day behind, and from there to now, which is the second time that it goes forward.
+    let (name, least, times) = match jump {
+        0 => ("forward_s", DAY - 30, 2),
+        1.. => ("forward_s", DAY - 30, 1),
+        ..0 => ("back_s", 2 * DAY - 30, 1),
+    };
+    let is_told = |line: &Value| line[name].as_u64().is_some_and(|jump| jump >= least);
+    until("the jump is told", || {
+        broker.running.log(is_told).len() == times
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -199,7 +218,6 @@ async fn when_the_wall_clock_jumps_windows_and_sessions_stay_and_credentials_fol
         (claims["iat"], claims["nbf"], claims["exp"]) = (from.into(), from.into(), to.into());
         sign(&claims)
     };
-    const DAY: u64 = 24 * 3600;
     // These are good for an hour around now, the others for days.
     let hour = |subject: &str| lasting(subject, now() - 1800, now() + 1800);
     let (ana, dia) = (hour("ana"), hour("dia"));
@@ -213,8 +231,7 @@ async fn when_the_wall_clock_jumps_windows_and_sessions_stay_and_credentials_fol
     let body = json!({ "sessionId": opened.json["sessionId"] }).to_string();
     for (offset, jump) in [("+1d", 86_400_i64), ("-1d", -86_400), ("+0", 0)] {
         clock.set(offset);
-        let apart = wall_clock(&broker).await - now().cast_signed();
-        assert!((apart - jump).abs() < 30, "the clock did not jump: {apart}");
+        assert_jumped(&broker, jump).await;
         let refused = broker.token_as(&ben).await;
         refused.is(429, "rate_limited");
         assert_eq!(refused.json["error"]["limit"], "identity", "{offset}");

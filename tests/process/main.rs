@@ -32,7 +32,11 @@ mod nginx_front;
 mod people;
 mod pid_one;
 mod postgres;
-#[expect(dead_code, reason = "the ledger's own tests use more of it")]
+#[expect(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "the ledger's own tests use more of it, and programs are looked for where PATH says"
+)]
 #[path = "../ledger/server.rs"]
 mod postgres_server;
 mod quota;
@@ -42,7 +46,9 @@ mod redis_server;
 mod replicas;
 mod sdk;
 mod secrecy;
+mod secrecy_records;
 mod signals;
+mod sink;
 mod sizes;
 mod start;
 mod sync_order;

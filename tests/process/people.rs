@@ -1,9 +1,8 @@
 //! Who calls: an issuer that the broker believes, and the credentials it signs.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use token_broker::clock::{Clock, SystemClock};
 
 /// What the issuer shares with the broker.
 pub const SECRET: &str = "canary-hmac-secret-that-is-long-enough-4f1d";
@@ -38,8 +37,7 @@ drain_delay = "0s"
 
 /// Seconds since the Unix epoch.
 pub fn now() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
-    elapsed.unwrap().as_secs()
+    SystemClock::new().now().as_seconds()
 }
 
 /// What the issuer says of somebody, for a day.

@@ -1,76 +1,102 @@
 //! The ledger in a real PostgreSQL server, from an empty database to a report.
 
 use serde_json::Value;
+use token_broker::simulator::Simulator;
+use tokio::time::{Duration, Instant, sleep};
 
-use super::harness::{Launch, simulator};
+use super::harness::{Broker, Launch, PATIENCE, simulator};
 use super::people::{REQUIRED, student};
 use super::postgres_server::Server;
 
-#[tokio::test]
-async fn with_postgresql_it_serves_once_the_schema_is_there_and_several_share_it() {
-    let mut server = Server::start();
-    let url = server.url(&server.database().await);
-    let simulator = simulator(&[]).await;
-    let command = |arguments: &[&str]| {
-        Launch::of(arguments)
+/// Anything will do for this server, but it is a secret all the same.
+const PASSWORD: &str = "canary-database-password-7d";
+
+/// An empty database, and how commands get there.
+struct Database {
+    server: Server,
+    url: String,
+}
+
+impl Database {
+    async fn new() -> Self {
+        let server = Server::start();
+        let url = server.url(&server.database().await);
+        let url = url.replace("broker@", &format!("broker:{PASSWORD}@"));
+        Self { server, url }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Launch {
+        Launch::of(&[arguments, &["--config", "settings.toml"]].concat())
             .file("settings.toml", REQUIRED)
-            .env("DATABASE_URL", &url)
-    };
-    let serve = || {
-        command(&["serve", "--config", "settings.toml"])
+            .env("DATABASE_URL", &self.url)
+            .env("RUST_LOG", "trace")
+    }
+
+    fn serve(&self, simulator: &Simulator) -> Launch {
+        self.command(&["serve"])
             .towards(&simulator.base_url())
             .set("quota.student.sessions_per_month", "3")
-    };
-    let early = serve().finish().await;
+    }
+
+    /// Runs a command, which must succeed.
+    async fn done(&self, arguments: &[&str]) -> String {
+        let ended = self.command(arguments).finish().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(!ended.err.contains(PASSWORD), "{ended:?}");
+        ended.out
+    }
+}
+
+#[tokio::test]
+async fn with_postgresql_it_serves_once_the_schema_is_there_and_several_share_it() {
+    let (mut database, simulator) = (Database::new().await, simulator(&[]).await);
+    let early = database.serve(&simulator).finish().await;
     assert_eq!(early.code, Some(1), "{early:?}");
     assert!(
         early.err.contains("run `token-broker migrate`"),
         "{early:?}"
     );
     for said in ["has schema", "already"] {
-        let ended = command(&["migrate"]).finish().await;
-        assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert!(ended.out.contains(said), "{ended:?}");
+        let out = database.done(&["migrate"]).await;
+        assert!(out.contains(said), "{out}");
     }
 
-    let (one, two) = (serve().start().await, serve().start().await);
+    let one = database.serve(&simulator).start().await;
+    let two = database.serve(&simulator).start().await;
     for broker in [&one, &two, &one] {
         broker.token_as(&student("ana")).await.secret();
     }
     for broker in [&one, &two] {
-        broker
-            .token_as(&student("ana"))
-            .await
-            .is(429, "quota_exceeded");
+        let refused = broker.token_as(&student("ana")).await;
+        refused.is(429, "quota_exceeded");
     }
-    let report = command(&["usage", "--json", "--by", "user"]).finish().await;
-    assert_eq!(report.code, Some(0), "{report:?}");
-    let report: Value = serde_json::from_str(&report.out).unwrap();
+    let report = database.done(&["usage", "--json", "--by", "user"]).await;
+    let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["user"][0]["subject"], "ana");
     assert_eq!(report["user"][0]["sessions"], 3);
 
-    // The server dies and comes back: what cannot be recorded is not minted.
-    server.crash();
-    let refused = one.token_as(&student("ben")).await;
-    refused.is(503, "ledger_unavailable");
-    assert_eq!(simulator.seen(), 3);
-    server.run();
-    let began = tokio::time::Instant::now();
-    while one.token_as(&student("ben")).await.status != 200 {
-        assert!(
-            began.elapsed() < super::harness::PATIENCE,
-            "it did not recover"
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert_survives_a_crash(&mut database.server, &one, &simulator).await;
+    let erased = database.done(&["erase", "--subject", "ana"]).await;
+    assert!(erased.starts_with("3 entries were removed"), "{erased}");
+    for broker in [one, two] {
+        let ended = broker.stop().await;
+        assert_eq!(ended.code, Some(0));
+        let log = ended.out + &ended.err;
+        assert!(log.contains("TRACE") && !log.contains(PASSWORD), "{log}");
     }
-    let erased = command(&["erase", "--config", "settings.toml", "--subject", "ana"])
-        .finish()
-        .await;
-    assert_eq!(
-        (erased.code, erased.out.trim()),
-        (Some(0), "3 entries were removed"),
-        "{erased:?}"
-    );
-    assert_eq!(one.stop().await.code, Some(0));
-    assert_eq!(two.stop().await.code, Some(0));
+}
+
+/// The server dies and comes back: what cannot be recorded is not minted.
+async fn assert_survives_a_crash(server: &mut Server, broker: &Broker, simulator: &Simulator) {
+    let before = simulator.seen();
+    server.crash();
+    let refused = broker.token_as(&student("ben")).await;
+    refused.is(503, "ledger_unavailable");
+    assert_eq!(simulator.seen(), before);
+    server.run();
+    let began = Instant::now();
+    while broker.token_as(&student("ben")).await.status != 200 {
+        assert!(began.elapsed() < PATIENCE, "it did not recover");
+        sleep(Duration::from_millis(100)).await;
+    }
 }

@@ -134,6 +134,8 @@ async fn of_a_thousand_requests_of_one_identity_at_once_exactly_as_many_succeed_
     for answer in served {
         let entry = Books::of_request(&entries, &answer.request_id());
         assert_eq!(entry.outcome, "minted");
+        assert_eq!(entry.role.as_deref(), Some("student"));
+        assert!(entry.persona.starts_with("student"), "{entry:?}");
     }
     books.assert_counted().await;
 }

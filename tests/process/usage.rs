@@ -1,12 +1,14 @@
 //! What was used: read by commands beside a running broker, over the operators' listener, and erased.
 
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use token_broker::simulator::Simulator;
+use tokio::time::{Instant, sleep};
 
 use super::books::Books;
-use super::harness::{Broker, Ended, Launch, simulator};
+use super::harness::{Broker, Ended, Launch, PATIENCE, simulator};
 use super::http::{Answer, client};
 use super::nginx_front::free_address;
 use super::people::{ISSUER, student, teacher};
@@ -116,7 +118,8 @@ async fn erase_removes_one_identity_beside_a_running_broker_and_nobody_else() {
         .is(429, "quota_exceeded");
 
     let said = done(beside(&books, &["erase", "--subject", "ana"])).await;
-    assert_eq!(said.trim(), "2 entries were removed");
+    let says = "2 entries were removed; copies of the ledger (*.before-N beside its file, backups) were not touched";
+    assert_eq!(said.trim(), says);
     let entries = books.entries().await;
     let whose: Vec<_> = entries
         .iter()
@@ -124,20 +127,54 @@ async fn erase_removes_one_identity_beside_a_running_broker_and_nobody_else() {
         .collect();
     assert_eq!(whose, ["tom", "tom"]);
     books.assert_counted().await;
-    let again = done(beside(
-        &books,
-        &["erase", "--subject", "ana", "--issuer", ISSUER],
-    ))
-    .await;
-    assert_eq!(again.trim(), "0 entries were removed");
-    // The running broker knows that the quota begins anew.
-    broker.token_as(&student("ana")).await.secret();
+    for issuer in [ISSUER, "https://id.example.com"] {
+        let again = &["erase", "--subject", "ana", "--issuer", issuer];
+        let again = beside(&books, again).finish().await;
+        assert_eq!((again.code, again.out.as_str()), (Some(1), ""), "{again:?}");
+        assert!(
+            again.err.contains("nothing was removed")
+                && again.err.contains(&format!("(known: {ISSUER})")),
+            "{again:?}"
+        );
+    }
+    // The running broker learns that the quota begins anew: it believes what it found used up for ten seconds.
+    let began = Instant::now();
+    while broker.token_as(&student("ana")).await.status != 200 {
+        assert!(began.elapsed() < PATIENCE, "it still is used up");
+        sleep(Duration::from_millis(200)).await;
+    }
     broker.stop().await;
     // Nothing of it is left in the file.
     let erased = done(beside(&books, &["erase", "--subject", "tom"])).await;
-    assert_eq!(erased.trim(), "2 entries were removed");
+    assert_eq!(erased.trim(), says);
     let usage = done(beside(&books, &["usage", "--by", "user"])).await;
     assert!(!usage.contains("tom"), "{usage}");
+}
+
+#[tokio::test]
+async fn erase_finds_an_identity_under_its_plain_name_and_under_its_pseudonym() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let key = "BROKER_LEDGER__PSEUDONYM_KEY";
+    for pseudonymous in ["false", "true"] {
+        let launch = books
+            .launch(&simulator)
+            .env(key, TOKEN)
+            .set("ledger.pseudonymous", pseudonymous);
+        let broker = launch.start().await;
+        broker.token_as(&student("ana")).await.secret();
+        broker.token_as(&student("tom")).await.secret();
+        broker.stop().await;
+    }
+    let names = async || -> Vec<_> {
+        let entries = books.entries().await.into_iter();
+        entries.map(|entry| entry.subject.unwrap()).collect()
+    };
+    let before = names().await;
+    assert_eq!(before[..2], ["ana", "tom"]);
+    assert!(before[2].starts_with("anon_"), "{before:?}");
+    let said = done(beside(&books, &["erase", "--subject", "ana"]).env(key, TOKEN)).await;
+    assert!(said.starts_with("2 entries were removed"), "{said}");
+    assert_eq!(names().await, [before[1].as_str(), before[3].as_str()]);
 }
 
 #[tokio::test]

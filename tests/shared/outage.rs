@@ -15,7 +15,7 @@ use token_broker::store::redis::{Link, RedisLimits, RedisStore};
 use token_broker::store::shared::{OnFailure, SharedLimits, SharedStore};
 
 use crate::server::Server;
-use crate::stage::{address, admitted, all, is_admitted, link, policies, refused, rules};
+use crate::stage::{address, admitted, all, is_admitted, link, policies, rules};
 
 pub const BOUNDS: Bounds = Bounds {
     per_party: 20,

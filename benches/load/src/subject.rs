@@ -159,6 +159,8 @@ impl Workshop {
             ("upstream.max_in_flight", "10000"),
             ("limits.mints", "10000000/60s"),
             ("limits.mints_daily", "10000000/24h"),
+            ("limits.identity_mints", "10000000/24h"),
+            ("limits.anonymous_mints", "10000000/24h"),
             // What governing costs is measured on its own: see governed.rs.
             ("ledger.url", "memory"),
         ];

@@ -83,6 +83,16 @@ test('E05 the Date header makes up for a missing expires_in on any clock', async
   assert.equal(warnings.length, 0);
 });
 
+test('E05 a clock that is set while a key is fetched is no latency', async (t) => {
+  const { tokens, clock, broker, of } = bench(t);
+  broker.next(() => {
+    clock.setWall(HOUR);
+    return broker.token();
+  });
+  await tokens.requestToken();
+  assert.equal(of('tokenRefreshed')[0]?.latencyMs, 0);
+});
+
 test('E06 a clock set back by an hour does not prolong a token', async (t) => {
   const { tokens, clock, of } = bench(t, 600, { autoRefresh: false });
   await tokens.requestToken();

@@ -21,6 +21,12 @@ use crate::clock::Clock;
 /// Most connections that read at the same time.
 const READERS: u32 = 4;
 
+/// How the ledger in the database of `url` is reached: whatever the URL says, its tables are found in their own schema,
+/// and nobody else's are taken for them.
+fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    Ok(PgConnectOptions::from_str(url)?.options([("search_path", schema::NAME)]))
+}
+
 /// Opens the ledger in the database of `url` for serving; any number of brokers may share it. The schema must be there:
 /// see [`migrate`]. Callers wait at most `timeout` for an entry to be written. TLS is as the URL says: `sslmode`,
 /// `sslrootcert`.
@@ -29,7 +35,7 @@ pub async fn open(
     clock: Arc<dyn Clock>,
     timeout: Duration,
 ) -> Result<SqlLedger, OpenError> {
-    let options = PgConnectOptions::from_str(url)?;
+    let options = options(url)?;
     schema::check(&options, timeout).await?;
     let base = Postgres {
         options: options.clone(),
@@ -45,7 +51,7 @@ pub async fn open(
 
 /// Opens the ledger for reading alone. Whatever writes is refused as closed.
 pub async fn open_for_reading(url: &str, timeout: Duration) -> Result<SqlLedger, OpenError> {
-    let options = PgConnectOptions::from_str(url)?;
+    let options = options(url)?;
     schema::check(&options, timeout).await?;
     Ok(SqlLedger::new(Queue::closed(), readers(options, timeout)))
 }
@@ -53,7 +59,7 @@ pub async fn open_for_reading(url: &str, timeout: Duration) -> Result<SqlLedger,
 /// Makes the schema, or brings it up to date, if it is not. Gives the one it had (0: none), and the one it has. No
 /// broker may be running then.
 pub async fn migrate(url: &str) -> Result<(i64, i64), OpenError> {
-    schema::migrate(&PgConnectOptions::from_str(url)?).await
+    schema::migrate(&options(url)?).await
 }
 
 fn readers(options: PgConnectOptions, timeout: Duration) -> Pool {

@@ -4,9 +4,18 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Executor};
 
 use crate::ledger::OpenError;
+
+/// What PostgreSQL calls a schema: a place for tables, which nobody but its owner may enter. In `public` they would have
+/// neighbours, and a Supabase database lets its web API read whatever is there.
+pub(super) const NAME: &str = "token_broker";
+
+const MAKE: &str = "CREATE SCHEMA token_broker";
+/// Also for connections whose options were lost on the way, as some poolers lose them: nothing may be made elsewhere.
+const CLOSE: &str =
+    "REVOKE ALL ON SCHEMA token_broker FROM PUBLIC; SET LOCAL search_path = token_broker";
 
 /// One script for each version; each begins where the one before it ended.
 const SCRIPTS: [&str; 2] = [
@@ -58,15 +67,27 @@ pub(super) async fn stay(connection: &mut PgConnection) -> Result<(), sqlx::Erro
 }
 
 async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let there: bool = sqlx::query_scalar("SELECT to_regclass('ledger_schema') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
+    let there: bool =
+        sqlx::query_scalar("SELECT to_regclass('token_broker.ledger_schema') IS NOT NULL")
+            .fetch_one(&mut *connection)
+            .await?;
     if !there {
         return Ok(0);
     }
-    sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM ledger_schema")
+    sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM token_broker.ledger_schema")
         .fetch_one(connection)
         .await
+}
+
+/// Makes the place for the tables, unless somebody who may has done that, and closes it to everybody else.
+async fn make_room(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let there: bool = sqlx::query_scalar("SELECT to_regnamespace('token_broker') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !there {
+        connection.execute(MAKE).await?;
+    }
+    connection.execute(sqlx::raw_sql(CLOSE)).await.map(drop)
 }
 
 /// Brings the database to the latest schema, version by version, each as a whole or not at all.
@@ -104,6 +125,7 @@ async fn run_scripts(connection: &mut PgConnection) -> Result<(i64, i64), OpenEr
     }
     for (place, script) in (1_i64..).zip(SCRIPTS).filter(|(place, _)| *place > found) {
         let mut transaction = connection.begin().await?;
+        make_room(&mut transaction).await?;
         sqlx::query("CREATE TABLE IF NOT EXISTS ledger_schema (version BIGINT PRIMARY KEY)")
             .execute(&mut *transaction)
             .await?;

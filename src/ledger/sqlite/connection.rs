@@ -25,7 +25,7 @@ pub(super) struct Sqlite {
     pub(super) options: SqliteConnectOptions,
     pub(super) clock: Arc<dyn Clock>,
     /// Held as long as the writer lives, by a ledger that serves.
-    pub(super) lock: Option<File>,
+    pub(super) _lock: Option<File>,
 }
 
 /// The connection that writes.
@@ -33,7 +33,6 @@ struct Pen {
     connection: SqliteConnection,
     /// Rows written since the log was moved.
     rows: usize,
-    serves: bool,
 }
 
 /// Connections that read.
@@ -95,7 +94,6 @@ impl Base for Sqlite {
         let mut pen = Pen {
             connection,
             rows: 0,
-            serves: self.lock.is_some(),
         };
         let now = encode(&[[millis(self.clock.now())]])?;
         pen.begin().await?;
@@ -149,9 +147,8 @@ impl Connection for Pen {
     }
 
     async fn close(mut self: Box<Self>) {
-        if self.serves
-            && let Err(fault) = self.say("PRAGMA wal_checkpoint(TRUNCATE)").await
-        {
+        // After an erasure too: until then what was erased is in the file, and in the log.
+        if let Err(fault) = self.say("PRAGMA wal_checkpoint(TRUNCATE)").await {
             // The log stays beside the database, and belongs to it.
             tracing::warn!(cause = %fault, "the ledger's log was not moved into its file");
         }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::ledger::OpenError;
@@ -60,6 +60,19 @@ pub(super) fn look(path: &Path) -> Result<Found, OpenError> {
         0 => Ok(Found::Nothing),
         _ if start == MAGIC => Ok(Found::Database),
         _ => Err(OpenError::NotADatabase(path.into())),
+    }
+}
+
+/// Says so when others may read what is there: a file that we made is ours alone, but somebody may have made it, or
+/// restored it.
+pub(super) fn warn_if_open(path: &Path) {
+    let mode = std::fs::metadata(path).map_or(MODE, |found| found.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            file = %path.display(),
+            mode = format_args!("{:03o}", mode & 0o777),
+            "the ledger's file can be opened by others than its owner, and says who used what: chmod 600"
+        );
     }
 }
 

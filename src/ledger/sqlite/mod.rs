@@ -41,6 +41,7 @@ pub async fn open(
 ) -> Result<SqlLedger, OpenError> {
     let lock = file::lock(path)?;
     bring_up_to_date(path).await?;
+    file::warn_if_open(path);
     start(path, clock, timeout, Some(lock)).await
 }
 
@@ -114,7 +115,7 @@ async fn start(
     let base = Sqlite {
         options: options(path).busy_timeout(busy(timeout)),
         clock: Arc::clone(&clock),
-        lock,
+        _lock: lock,
     };
     connection::assert_fit(&base.options).await?;
     let connection = base.connect().await;
@@ -147,6 +148,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
         .pragma("mmap_size", "0")
+        // What was erased does not stay behind in pages that nobody uses any longer.
+        .pragma("secure_delete", "ON")
         .pragma("journal_size_limit", "67108864")
         // The writer does it when everybody has been answered; this is for when it could not for long.
         .pragma("wal_autocheckpoint", "16000")

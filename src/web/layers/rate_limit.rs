@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::Event;
+use crate::audit::{Event, Who};
 use crate::clock::{millis, seconds_up};
 use crate::domain::{Caller, Network};
 use crate::limit::{
@@ -32,6 +33,10 @@ pub const IDENTITY: &str = "identity";
 pub const MINTS: &str = "mints";
 /// The name of everybody's window of a day.
 pub const MINTS_DAILY: &str = "mints_daily";
+/// The name of an identity's window of all its mints.
+pub const IDENTITY_MINTS: &str = "identity_mints";
+/// The name of the window of all callers without identity.
+pub const ANONYMOUS_MINTS: &str = "anonymous_mints";
 
 /// The policies of one kind of paid request.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +47,21 @@ pub struct Windows {
     pub wide: PolicyId,
     /// For its identity.
     pub identity: Option<PolicyId>,
-    /// For everybody together: the mints of a minute and of a day.
-    pub budget: Option<[PolicyId; 2]>,
+    /// For mints.
+    pub budget: Option<Budget>,
+}
+
+/// The policies that count mints, sessions and refreshes alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// For everybody together, in a minute.
+    pub mints: PolicyId,
+    /// For everybody together, in a day.
+    pub daily: PolicyId,
+    /// For one identity, in a day: nobody alone uses up everybody's.
+    pub identity: PolicyId,
+    /// For all callers without identity together, in a day: nor do they.
+    pub anonymous: PolicyId,
 }
 
 /// The claims of one request.
@@ -72,11 +90,16 @@ impl Windows {
             length: 1,
         };
         claims.add(self.wide, Network::around(caller.address).into());
-        for policy in self.budget.into_iter().flatten() {
-            claims.add(policy, Key::EVERYBODY);
+        let identity = caller.identity.as_ref().map(|known| Key::from(known.key));
+        if let (Some(policy), Some(key)) = (self.identity, identity) {
+            claims.add(policy, key);
         }
-        if let (Some(policy), Some(identity)) = (self.identity, &caller.identity) {
-            claims.add(policy, identity.key.into());
+        for Claim { policy, key } in self
+            .budget
+            .iter()
+            .flat_map(|budget| budget.claims(identity))
+        {
+            claims.add(policy, key);
         }
         claims
     }
@@ -84,6 +107,24 @@ impl Windows {
     /// True for what counts asking; the others count mints.
     fn counts_asking(self, policy: PolicyId) -> bool {
         policy == self.narrow || policy == self.wide
+    }
+}
+
+impl Budget {
+    /// The claims of a mint for this identity, or else for nobody in particular.
+    pub fn claims(self, identity: Option<Key>) -> [Claim; 3] {
+        let everybody = |policy| Claim {
+            policy,
+            key: Key::EVERYBODY,
+        };
+        let own = identity.map_or_else(
+            || everybody(self.anonymous),
+            |key| Claim {
+                policy: self.identity,
+                key,
+            },
+        );
+        [everybody(self.mints), everybody(self.daily), own]
     }
 }
 
@@ -109,6 +150,12 @@ pub(super) async fn blocked(state: &AppState, caller: &Caller) -> Option<Respons
     }
 }
 
+/// Who is not known learns nothing of windows, and to who has used up a quota they would say the wrong thing.
+fn tells_standing(response: &Response) -> bool {
+    let error = response.extensions().get::<ApiError>();
+    error.is_none_or(|error| ![Code::Unauthorized, Code::QuotaExceeded].contains(&error.code))
+}
+
 fn refuse_blocked(state: &AppState, caller: &Caller, wait: Duration) -> Response {
     let details = || json!({ "blocked": true });
     state
@@ -131,8 +178,7 @@ pub(super) async fn limit(
             let mut response = next.await;
             let error = response.extensions().get::<ApiError>().cloned();
             let given_back = settle(state, caller, error, (windows, receipt)).await;
-            let is_known = response.status() != StatusCode::UNAUTHORIZED;
-            if let Some(standing) = tightest.filter(|_| is_known) {
+            if let Some(standing) = tightest.filter(|_| tells_standing(&response)) {
                 let remaining = standing.remaining + u32::from(given_back);
                 tell(
                     response.headers_mut(),
@@ -178,8 +224,13 @@ async fn refuse(
     wait: Duration,
 ) -> Response {
     let name = standing.policy;
-    let details = || json!({ "policy": name, "limit": standing.rate.limit, "windowMs": millis(standing.rate.window) });
-    if [MINTS, MINTS_DAILY].contains(&name) {
+    let details = || RefusalDetails {
+        policy: name,
+        limit: standing.rate.limit,
+        window_ms: millis(standing.rate.window),
+        who: caller.into(),
+    };
+    if [MINTS, MINTS_DAILY, ANONYMOUS_MINTS].contains(&name) {
         state.audit.record(Event::QuotaExceeded, caller, details);
         let error = ApiError::from(Code::QuotaExceeded).after(wait).under(name);
         return error.into_response();
@@ -188,13 +239,24 @@ async fn refuse(
         .audit
         .record(Event::RateLimitExceeded, caller, details);
     // An identity may share its address with a whole school: only the address' own windows count against it.
-    if name != IDENTITY {
+    if ![IDENTITY, IDENTITY_MINTS].contains(&name) {
         offend(state, caller, Offence::RateLimited).await;
     }
     let error = ApiError::from(Code::RateLimited).after(wait).under(name);
     let mut response = error.into_response();
     tell(response.headers_mut(), standing, state.face.ietf_fields);
     response
+}
+
+/// What is written down of a refusal.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefusalDetails<'a> {
+    policy: &'static str,
+    limit: u32,
+    window_ms: f64,
+    #[serde(flatten)]
+    who: Who<'a>,
 }
 
 /// Adds an offence to the caller's score, and writes down when it earned a block.

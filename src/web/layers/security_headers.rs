@@ -24,11 +24,15 @@ static ALWAYS: [(HeaderName, HeaderValue); 6] = [
     ),
 ];
 
-/// Puts them on.
+/// Puts them on. Only the policy of a page, which an API has no need of, may be another.
 pub(super) fn put_on(response: &mut Response) {
     let headers = response.headers_mut();
+    let policy = headers.remove(CONTENT_SECURITY_POLICY);
     for (name, value) in &ALWAYS {
         headers.insert(name, value.clone());
+    }
+    if let Some(policy) = policy {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     // The CORS layer says so on what passes it; a cache must hear it on everything.
     headers

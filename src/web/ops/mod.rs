@@ -24,7 +24,7 @@ use super::state::{AppState, Face};
 use crate::audit::Event;
 use crate::broker::Broker;
 use crate::config::{AuthMode, Server};
-use crate::domain::{Naming, Origins};
+use crate::domain::{Caller, Naming, Origins};
 use crate::limit::{Decision, LimitStore, Offence};
 
 /// The paths for operators.
@@ -101,6 +101,7 @@ fn inward(face: &Face) -> Face {
         health_details: face.health_details,
         last_resort: face.last_resort,
         get_token: false,
+        demo: None,
         ietf_fields: false,
         vitals: Arc::clone(&face.vitals),
         clock: Arc::clone(&face.clock),
@@ -130,16 +131,29 @@ async fn let_in(State(state): State<OpsState>, request: Request, next: Next) -> 
         return next.run(request).await;
     }
     if request.headers().contains_key(AUTHORIZATION) {
-        // A block that cannot be written down is no reason to let anybody in.
-        let _ = guard
-            .offend(caller.address, Offence::ForgedCredential)
-            .await;
+        note_guess(&state, &caller).await;
         let details = || json!({ "listener": "ops" });
         state.app.audit.record(Event::AuthFailed, &caller, details);
     }
     let mut response = ApiError::from(Code::Unauthorized).into_response();
     response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
     response
+}
+
+/// Counts a wrong guess, and writes down the block that it may have earned.
+async fn note_guess(state: &OpsState, caller: &Caller) {
+    let guard = &state.entrance.guard;
+    let counted = guard
+        .offend(caller.address, Offence::ForgedCredential)
+        .await;
+    if let Ok(Some(block)) = counted {
+        let seconds = block.lasts.as_secs();
+        let details = || json!({ "listener": "ops", "seconds": seconds });
+        state
+            .app
+            .audit
+            .record(Event::ClientBlocked, caller, details);
+    }
 }
 
 impl Entrance {

@@ -22,9 +22,11 @@ const MOST: u32 = 10_000;
 struct Usage {
     /// The report: `day`, `role`, `persona` or `user`.
     by: &'static str,
-    /// From when on: milliseconds since the Unix epoch.
+    /// From when on, the beginning of a UTC day: milliseconds since the Unix epoch.
     since: u64,
     rows: Vec<UsageRow>,
+    /// True when there are more than these.
+    truncated: bool,
 }
 
 /// One report: `by` (day unless said otherwise) and `since` (7d unless said otherwise).
@@ -38,7 +40,7 @@ pub(super) async fn usage(State(broker): State<Broker>, uri: Uri) -> Result<Resp
         }
     }
     let ago = parse_duration(&since).map_err(|_| wrong("since"))?;
-    let since = broker.now().minus(ago);
+    let since = broker.now().minus(ago).start_of_day();
     let query = UsageQuery {
         by,
         since,
@@ -48,6 +50,7 @@ pub(super) async fn usage(State(broker): State<Broker>, uri: Uri) -> Result<Resp
     let answer = Usage {
         by: by.as_str(),
         since: since.as_millis(),
+        truncated: rows.len() >= MOST as usize,
         rows,
     };
     Ok(Json(answer).into_response())

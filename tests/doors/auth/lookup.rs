@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::host::{Answer, Host};
 use super::keys::Signer;
+use super::lines::Lines;
 use super::{Door, called, claims, issuer};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -159,6 +160,25 @@ async fn a_failed_look_up_means_the_default_role_and_is_not_repeated_for_half_a_
         0,
         "the credential went somewhere else"
     );
+}
+
+#[tokio::test]
+async fn failed_look_ups_are_told_once_in_half_a_minute_with_their_number() {
+    let lines = Lines::listen();
+    let host = Host::that(Answer::Close).await;
+    let door = Door::to(vec![rules(&host, "/userinfo")]);
+    for (seconds, failing, told) in [(0, 1, 1), (0, 10, 0), (29, 5, 0), (1, 1, 16), (30, 1, 1)] {
+        door.advance(seconds);
+        for nth in 0..failing {
+            let credential = token(&json!({ "jti": [seconds, failing, nth] }));
+            known(&door, &credential).await;
+        }
+        let said = lines.take();
+        assert_eq!(said.len(), usize::from(told > 0), "{said:?}");
+        let number = format!("number={told}");
+        assert!(said.iter().all(|line| line.contains(&number)), "{said:?}");
+    }
+    assert_eq!(door.authenticator.failed_lookups(), 18);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Who callers are: credentials good and forged, issuers well and ill.
 
+mod entries;
 mod forged;
 mod forged_form;
 mod forged_words;
@@ -7,6 +8,8 @@ mod host;
 mod jwks;
 mod keys;
 mod libraries;
+#[path = "../../ledger/lines.rs"]
+mod lines;
 mod lookup;
 mod outage;
 mod profiles;
@@ -72,6 +75,7 @@ pub fn issuer(keys: KeySource, algorithms: &[Algorithm]) -> Issuer {
         keys,
         algorithms: algorithms.to_vec(),
         required_claims: Vec::new(),
+        refused_claims: Vec::new(),
         role_pointer: Some("/app_metadata/role".into()),
         name_pointer: Some("/user_metadata/full_name".into()),
         lookup: None,

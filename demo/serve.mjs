@@ -1,0 +1,56 @@
+// Owns serving the page while it is written, and in its tests: demo/ under /demo, all else from a running broker.
+//   node demo/serve.mjs http://127.0.0.1:8080
+import { readFileSync } from 'node:fs';
+import { createServer, request as ask } from 'node:http';
+import { fileURLToPath } from 'node:url';
+
+/** What the broker sends with the page, too. */
+export const CSP = [
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:",
+  "connect-src 'self' https://api.openai.com; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+].join('; ');
+
+const FILES = {
+  '': ['index.html', 'text/html; charset=utf-8'],
+  '/style.css': ['style.css', 'text/css; charset=utf-8'],
+  '/app.js': ['app.js', 'text/javascript; charset=utf-8'],
+  '/sdk.js': ['sdk.js', 'text/javascript; charset=utf-8'],
+};
+
+/** Serves until it is closed. `about` is what /demo/about answers; `base` stands before every path. */
+export async function serve({ broker, port = 0, base = '', about = {} }) {
+  const told = { mode: 'dev', simulated: true, version: '0.1.0', people: [], ...about };
+  const server = createServer((request, response) => {
+    const path = new URL(request.url, 'http://page').pathname;
+    if (!path.startsWith(base)) return void response.writeHead(404).end();
+    const inside = path.slice(base.length);
+    const file = inside.startsWith('/demo') && FILES[inside.slice(5)];
+    response.setHeader('cache-control', 'no-store');
+    if (inside === '/demo/about') return void response.setHeader('content-type', 'application/json').end(JSON.stringify(told));
+    if (!file) return pass(broker, inside, request, response);
+    response.setHeader('content-type', file[1]).setHeader('content-security-policy', CSP);
+    response.setHeader('permissions-policy', 'microphone=(self)').setHeader('x-content-type-options', 'nosniff');
+    response.end(readFileSync(new URL(file[0], import.meta.url)));
+  });
+  await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
+  const close = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { url: `http://127.0.0.1:${server.address().port}${base}/demo`, close };
+}
+
+function pass(broker, path, request, response) {
+  const up = ask(new URL(path, broker), { method: request.method, headers: { ...request.headers, host: new URL(broker).host } }, (answer) => {
+    response.writeHead(answer.statusCode, answer.headers);
+    answer.pipe(response);
+  });
+  up.on('error', () => response.headersSent || response.writeHead(502).end());
+  request.pipe(up);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const broker = process.argv[2] ?? 'http://127.0.0.1:8080';
+  const { url } = await serve({ broker, port: Number(process.env.PORT ?? 8090) });
+  console.log(`The page is at ${url}, the broker at ${broker}.`);
+}

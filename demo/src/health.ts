@@ -1,0 +1,24 @@
+// Owns the lamp in the header: how the broker says it is.
+import { BASE } from './about.js';
+import { need, write } from './dom.js';
+
+const EVERY_MS = 15_000;
+
+interface Health {
+  status: string;
+}
+
+/** Asks now and then, while the page is seen. `upstream` is what it mints from. */
+export function watchHealth(upstream: string): void {
+  const look = async (): Promise<void> => {
+    if (document.visibilityState === 'hidden') return;
+    const response = await fetch(new URL('health', BASE), { cache: 'no-store' }).catch(() => null);
+    const health = (await response?.json().catch(() => null)) as Health | null;
+    const tone = health?.status === 'healthy' ? 'good' : health?.status === 'degraded' ? 'warn' : 'bad';
+    need('lamp').dataset['tone'] = tone;
+    write(need('health'), `Broker ${health?.status ?? 'unreachable'} · ${upstream}`);
+  };
+  void look();
+  setInterval(() => void look(), EVERY_MS);
+  document.addEventListener('visibilitychange', () => void look());
+}

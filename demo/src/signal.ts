@@ -1,0 +1,15 @@
+// Owns telling listeners.
+
+/** Something that parts of the page listen to. */
+export class Signal<T> {
+  readonly #listeners = new Set<(value: T) => void>();
+
+  on(listener: (value: T) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  tell(value: T): void {
+    for (const listener of [...this.#listeners]) listener(value);
+  }
+}

@@ -1,0 +1,96 @@
+// Owns the transcript: who said what, as it is said, and how long the answer took.
+import { make, need, write } from './dom.js';
+import type { RealtimeEvent } from './sdk.js';
+import { span } from './words.js';
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+
+/** Shows turns as their events arrive. */
+export class Transcript {
+  readonly #place = need('transcript');
+  readonly #turns = new Map<string, HTMLElement>();
+  #askedAt: number | null = null;
+
+  readonly #local: boolean;
+
+  /** `local` when nothing that is said leaves the page. */
+  constructor(local: boolean) {
+    this.#local = local;
+    this.clear();
+  }
+
+  clear(): void {
+    const hint = this.#local
+      ? 'A second peer in this page plays the model: your sound goes there and nowhere else. Without a microphone a made-up voice speaks for you.'
+      : 'Your sound goes to OpenAI, on your own account. Without a microphone a made-up voice speaks for you.';
+    this.#place.replaceChildren(make('div.empty', make('p', make('b', 'Nobody talks yet')), make('p', hint)));
+    this.#turns.clear();
+  }
+
+  /** A line of ours between the turns. */
+  note(words: string): void {
+    this.#append(make('p.note', words));
+  }
+
+  /** What was typed. */
+  typed(words: string): void {
+    this.#askedAt = performance.now();
+    this.#turn('you', 'You').append(words);
+  }
+
+  hear(event: RealtimeEvent): void {
+    const response = text(event['response_id']);
+    const { type } = event;
+    if (type === 'input_audio_buffer.speech_stopped') {
+      this.#askedAt = performance.now();
+      const spoke = Number(event['audio_end_ms']) - Number(event['audio_start_ms'] ?? NaN);
+      this.#turn('you', 'You').append(Number.isFinite(spoke) ? `(${span(Math.max(spoke, 0))} of speech)` : '(speech)');
+    } else if (type === 'conversation.item.input_audio_transcription.completed') {
+      this.#turn('you', 'You').append(text(event['transcript']));
+    } else if (type === 'response.output_audio_transcript.delta' || type === 'response.output_text.delta') {
+      this.#answer(response).append(text(event['delta']));
+      this.#follow();
+    } else if (type === 'response.function_call_arguments.done') {
+      const call = make('details', make('summary', `Tool call ${text(event['name'])}`), make('pre', text(event['arguments'])));
+      this.#append(call);
+    } else if (type === 'response.done') {
+      const { id, status } = Object(event['response']) as { id?: string; status?: string };
+      if (status === 'cancelled') this.#cut(`${id}`);
+    }
+  }
+
+  #answer(response: string): HTMLElement {
+    const known = this.#turns.get(response);
+    if (known) return known;
+    const made = this.#turn('model', 'Model', this.#askedAt ? performance.now() - this.#askedAt : undefined);
+    this.#askedAt = null;
+    this.#turns.set(response, made);
+    return made;
+  }
+
+  #cut(response: string): void {
+    const turn = this.#turns.get(response);
+    if (!turn) return;
+    turn.classList.add('cut');
+    const who = turn.parentElement?.querySelector('.who');
+    if (who) write(who, 'Model, interrupted');
+  }
+
+  #turn(kind: string, who: string, tookMs?: number): HTMLElement {
+    const words = make('p.words');
+    const head = make('p.head', make('span.who', who));
+    if (tookMs !== undefined) head.append(make('span.took', span(tookMs)));
+    this.#append(make(`div.turn.${kind}` as 'div', head, words));
+    return words;
+  }
+
+  #append(element: HTMLElement): void {
+    this.#place.querySelector('.empty')?.remove();
+    this.#place.append(element);
+    this.#follow();
+  }
+
+  #follow(): void {
+    this.#place.scrollTop = this.#place.scrollHeight;
+  }
+}

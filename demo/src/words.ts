@@ -1,0 +1,29 @@
+// Owns how times are written.
+
+/** How long something took: `4.2 ms`, `84 ms`, `1.3 s`, `59 s`, `10 min`. */
+export function span(ms: number): string {
+  if (ms < 9.95) return `${ms.toFixed(1)} ms`;
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  if (ms < 9950) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 99_500) return `${Math.round(ms / 1000)} s`;
+  return `${Math.round(ms / 60_000)} min`;
+}
+
+/** How long is still to wait, in one unit, never too short: `27 s`, `15 min`, `9 d`. */
+export function wait(ms: number): string {
+  const seconds = Math.max(Math.ceil(ms / 1000), 0);
+  if (seconds < 100) return `${seconds} s`;
+  if (seconds < 6000) return `${Math.ceil(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.ceil(seconds / 3600)} h` : `${Math.ceil(seconds / 86_400)} d`;
+}
+
+/** `0:43`: whole seconds that are left, so that zero is shown only at the end. */
+export function countdown(ms: number): string {
+  const seconds = Math.ceil(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${`${seconds % 60}`.padStart(2, '0')}`;
+}
+
+/** The last characters of a masked secret: enough to tell two apart. */
+export function tail(masked: string): string {
+  return `…${masked.slice(-4)}`;
+}

@@ -1,0 +1,32 @@
+// Owns the picture of the page: taken by this test, and kept as docs/demo.png when DEMO_PICTURE says so.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { connect, raise, says } from './stage.mjs';
+
+const MOST_BYTES = 250_000;
+
+test('the page in the middle of its work is a picture for the README', async () => {
+  const people = [{ name: 'Sam', role: 'student', bearer: 'of.sam.x' }, { name: 'Toni', role: 'teacher', bearer: 'of.toni.x' }];
+  const stage = await raise({ settings: ['limits.token=10/60s', 'limits.refresh=30/60s'], about: { people } });
+  try {
+    const page = await stage.visit({ colorScheme: 'light' });
+    await page.waitForTimeout(6000);
+    await page.click('#chaos >> text="401"');
+    await connect(page);
+    await says(page, '#transcript', /meaning is for real models|only what is typed/);
+    await says(page, '#log', /response\.done[^]*response\.done/);
+    await page.fill('#words', 'What is the secret for?');
+    await page.press('#words', 'Enter');
+    await says(page, '#transcript', /A client secret opens/);
+    await page.click('#chaos >> text="500"');
+    await says(page, '#outcome', /new secret/);
+    await says(page, '#transcript', /A call that is up/);
+    await page.mouse.move(640, 790);
+    const picture = await page.screenshot();
+    assert.ok(picture.length < MOST_BYTES, `${picture.length} bytes`);
+    if (process.env.DEMO_PICTURE) writeFileSync(new URL('../../docs/demo.png', import.meta.url), picture);
+  } finally {
+    await stage.strike();
+  }
+});

@@ -1,0 +1,135 @@
+//! Nobody takes the log: it is closed, full, or not read. The broker goes on, and goes by its ledger.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+use super::books::Books;
+use super::harness::{KEY, PAGE, PATIENCE, SOON, signal, simulator};
+use super::http::{Answer, client};
+use super::nginx_front::free_address;
+use super::people::{REQUIRED, student};
+
+/// A broker whose standard output is ours to mistreat.
+struct Mute {
+    child: Child,
+    address: SocketAddr,
+    books: Books,
+}
+
+impl Mute {
+    /// With standard output and standard error as given, and a log that says much.
+    fn new(base_url: &str, (out, err): (Stdio, Stdio)) -> Self {
+        let (address, books) = (free_address(), Books::new());
+        let settings = books.folder().join("settings.toml");
+        std::fs::write(&settings, REQUIRED).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
+        command
+            .env_clear()
+            .args(["serve", "--listen", &address.to_string(), "--config"])
+            .arg(settings)
+            .env("OPENAI_API_KEY", KEY)
+            .env("ALLOWED_ORIGINS", PAGE)
+            .env("OPENAI_BASE_URL", base_url)
+            .env("BROKER_LEDGER__URL", books.url())
+            .env("RUST_LOG", "debug")
+            .current_dir(books.folder())
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .kill_on_drop(true);
+        Self {
+            child: command.spawn().unwrap(),
+            address,
+            books,
+        }
+    }
+
+    /// Reads its log until it is ready.
+    async fn ready(&mut self) -> Lines<BufReader<ChildStdout>> {
+        let mut lines = BufReader::new(self.child.stdout.take().unwrap()).lines();
+        let reading = async {
+            while !lines
+                .next_line()
+                .await
+                .unwrap()
+                .unwrap()
+                .contains("\"ready\"")
+            {}
+        };
+        timeout(PATIENCE, reading).await.unwrap();
+        lines
+    }
+
+    /// It mints, records, says how it is, and ends when it is told to.
+    async fn assert_serves(mut self, mints: usize) {
+        let client = client();
+        for number in 0..mints {
+            let bearer = student(&format!("somebody-{number}"));
+            let request = client
+                .post(format!("http://{}/token", self.address))
+                .bearer_auth(bearer);
+            let answer = timeout(SOON, Answer::to(request)).await;
+            let answer = answer.unwrap_or_else(|_| panic!("mint {number} was not answered"));
+            answer.secret();
+        }
+        let refused = client.post(format!("http://{}/token", self.address));
+        Answer::to(refused).await.is(401, "unauthorized");
+        let ready = client.get(format!("http://{}/readyz", self.address));
+        assert_eq!(Answer::to(ready).await.status, 200);
+        assert_eq!(self.books.entries().await.len(), mints);
+        signal(self.child.id().unwrap(), "INT");
+        let ended = timeout(SOON, self.child.wait()).await;
+        assert_eq!(ended.unwrap().unwrap().code(), Some(0));
+    }
+}
+
+/// Until it answers: there is no log to tell.
+async fn answers(address: SocketAddr) {
+    let trying = async {
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, trying).await.unwrap();
+}
+
+fn full() -> Stdio {
+    std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap()
+        .into()
+}
+
+#[tokio::test]
+async fn with_a_full_log_it_serves() {
+    let simulator = simulator(&[]).await;
+    let mute = Mute::new(&simulator.base_url(), (full(), full()));
+    answers(mute.address).await;
+    mute.assert_serves(20).await;
+}
+
+#[tokio::test]
+async fn with_a_log_that_was_closed_it_serves() {
+    let simulator = simulator(&[]).await;
+    let pipes = (Stdio::piped(), Stdio::piped());
+    let mut mute = Mute::new(&simulator.base_url(), pipes);
+    drop(mute.ready().await);
+    drop(mute.child.stderr.take());
+    mute.assert_serves(20).await;
+}
+
+#[tokio::test]
+async fn with_a_log_that_nobody_reads_it_serves() {
+    let simulator = simulator(&[]).await;
+    let pipes = (Stdio::piped(), Stdio::piped());
+    let mut mute = Mute::new(&simulator.base_url(), pipes);
+    let _unread = mute.ready().await;
+    // More than a pipe holds.
+    mute.assert_serves(500).await;
+}
