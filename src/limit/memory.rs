@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -170,6 +171,7 @@ impl MemoryLimits {
         let Some(taken) = receipt.taken else {
             return Ok(());
         };
+        let taken = Tick::from_nanos(taken.get());
         for place in receipt.places.iter().flatten() {
             let (claim, policy, table) = self.find(place.claim)?;
             let hash = self.hasher.hash_one(claim.key);
@@ -212,7 +214,8 @@ fn take(held: &mut HeldClaims<'_>, taken: Tick) -> Receipt {
         });
     }
     Receipt {
-        taken: Some(taken),
+        // No clock begins at nought.
+        taken: NonZeroU64::new(taken.as_nanos()),
         shared: None,
         places,
     }

@@ -13,11 +13,11 @@ mod window;
 mod scenarios;
 
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::clock::Tick;
 use crate::domain::{IdentityKey, Network, Rate};
 
 pub use memory::MemoryLimits;
@@ -138,10 +138,10 @@ pub enum Decision {
 /// The places that one admitted request took. Dropped, they stay taken.
 #[derive(Debug)]
 pub struct Receipt {
-    /// When they were taken in this process' memory; `None` when they were not.
-    taken: Option<Tick>,
+    /// When they were taken in this process' memory, in nanoseconds of its clock; `None` when they were not.
+    taken: Option<NonZeroU64>,
     /// When they were taken in a store that replicas share, in microseconds of its clock; `None` when they were not.
-    shared: Option<u64>,
+    shared: Option<NonZeroU64>,
     places: [Option<Place>; MOST_CLAIMS],
 }
 
@@ -157,7 +157,7 @@ impl Receipt {
         }
         Self {
             taken: None,
-            shared: Some(stamp),
+            shared: NonZeroU64::new(stamp),
             places,
         }
     }
@@ -170,8 +170,8 @@ impl Receipt {
     }
 
     /// When they were taken in a store that replicas share.
-    pub(crate) const fn shared_stamp(&self) -> Option<u64> {
-        self.shared
+    pub(crate) fn shared_stamp(&self) -> Option<u64> {
+        self.shared.map(NonZeroU64::get)
     }
 
     /// The same receipt: places are given back once, in whatever stores they were taken.

@@ -91,7 +91,7 @@ async fn repetitions_double_up_to_a_day_and_a_quiet_day_forgives() {
             stage.pass(block.lasts);
             assert_eq!(stage.blocked(caller).await, None);
         }
-        stage.pass(Duration::from_hours(24) - SECOND * 60);
+        stage.pass(Duration::from_mins(24 * 60 - 1));
         assert_eq!(earn(&stage, caller).await.lasts, Duration::from_hours(24));
         stage.pass(Duration::from_hours(48));
         assert_eq!(earn(&stage, caller).await.lasts, SECOND * 900);
