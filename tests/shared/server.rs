@@ -37,6 +37,12 @@ return 1";
 pub struct Server {
     port: u16,
     child: Option<Child>,
+    settings: Vec<String>,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 impl Server {
@@ -49,9 +55,45 @@ impl Server {
 
     /// A place where there is no server yet.
     pub fn absent() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        Self { port, child: None }
+        Self {
+            port: free_port(),
+            child: None,
+            settings: Vec::new(),
+        }
+    }
+
+    /// A server that also speaks TLS, with a certificate that nobody vouches for; and where it does.
+    pub fn with_tls() -> (Self, String) {
+        let mut server = Self::absent();
+        let (port, own) = (free_port(), server.port);
+        let folder = env!("CARGO_TARGET_TMPDIR");
+        let [key, certificate] = ["key", "crt"].map(|end| format!("{folder}/redis-{own}.{end}"));
+        let made = Command::new("openssl")
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            ])
+            .args([
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+            ])
+            .args(["-keyout", &key, "-out", &certificate])
+            .output();
+        assert!(made.unwrap().status.success(), "run scripts/test-tools.sh");
+        let settings = [
+            ("--tls-port", port.to_string()),
+            ("--tls-key-file", key),
+            ("--tls-cert-file", certificate.clone()),
+            ("--tls-ca-cert-file", certificate),
+            ("--tls-auth-clients", "no".into()),
+        ];
+        let pairs = settings.into_iter();
+        server.settings = pairs
+            .flat_map(|(name, value)| [name.into(), value])
+            .collect();
+        server.run();
+        (server, format!("rediss://localhost:{port}/"))
     }
 
     /// Starts it, empty, and waits until it answers.
@@ -62,6 +104,7 @@ impl Server {
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly", "no", "--dir"]);
         command.arg(env!("CARGO_TARGET_TMPDIR"));
+        command.args(&self.settings);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(Stdio::null()).spawn();
         let child =

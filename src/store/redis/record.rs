@@ -41,7 +41,7 @@ pub(super) fn write(session: &Session) -> Option<String> {
     serde_json::to_string(&record).ok()
 }
 
-/// Reads what [`write`] and [`party`] wrote; `None` when it is something else.
+/// Reads what `write` and `party` wrote; `None` when it is something else.
 pub(super) fn read(text: &str, whose: &str, times: Times) -> Option<Session> {
     let record: Record = serde_json::from_str(text).ok()?;
     let language = record.language.map(|tag| Language::parse(&tag));
