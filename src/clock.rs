@@ -65,7 +65,8 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
-/// A point on the monotonic clock, in nanoseconds since [`HEAD_START`] before the clock was made. For windows, intervals and ages:
+/// A point on the monotonic clock, in nanoseconds since two days before the clock was made, so that there is room for what
+/// happened before a restart. For windows, intervals and ages:
 /// it never jumps when somebody sets the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(u64);

@@ -123,7 +123,7 @@ impl Trust {
 }
 
 fn parts(rules: &Issuer, means: &Means) -> Result<(Keys, Option<LookUp>), &'static str> {
-    if rules.audience.is_empty() && rules.authorized_parties.is_empty() {
+    if !rules.names_us() {
         return Err("it names neither audience nor authorized parties");
     }
     let shared = one_family(&rules.algorithms)? == Family::Hmac;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use url::Url;
 
+use super::issuers::names_us;
 use super::settings::Settings;
 use super::tables::Table;
 use super::{Mode, issuers, presets};
@@ -56,7 +57,7 @@ impl AuthMode {
 pub struct Issuer {
     /// Its name, exactly as it stands in `iss`.
     pub issuer: Arc<str>,
-    /// What `aud` must name one of; empty only where `authorized_parties` is not.
+    /// What `aud` must name one of; empty only where `authorized_parties` or a required `/client_id` is there.
     pub audience: Vec<String>,
     /// What `azp` must be one of, when not empty: the origins of our pages, for Clerk.
     pub authorized_parties: Vec<String>,
@@ -74,6 +75,17 @@ pub struct Issuer {
     pub name_pointer: Option<String>,
     /// Whom to ask for what the claims do not say.
     pub lookup: Option<Lookup>,
+}
+
+impl Issuer {
+    /// True when its credentials must say that they are meant for us.
+    pub fn names_us(&self) -> bool {
+        names_us(
+            &self.audience,
+            &self.authorized_parties,
+            &self.required_claims,
+        )
+    }
 }
 
 /// Where an issuer's keys are.

@@ -48,6 +48,17 @@ const ALGORITHMS: &[(&str, Algorithm, Family)] = &[
     ("EdDSA", Algorithm::EdDsa, Family::Ed),
 ];
 
+/// Whether credentials must say that they are meant for us: in `aud`, in `azp`, or, as Amazon Cognito's access tokens do,
+/// in `client_id`.
+pub(crate) fn names_us(
+    audience: &[String],
+    parties: &[String],
+    required: &[(String, String)],
+) -> bool {
+    let in_client_id = || required.iter().any(|(pointer, _)| pointer == "/client_id");
+    !audience.is_empty() || !parties.is_empty() || in_client_id()
+}
+
 /// Reads one table; `None` when something is missing without which there is no issuer.
 pub(super) fn read(settings: &mut Settings, table: &Table) -> Option<Issuer> {
     let name = table.field("issuer");
@@ -56,17 +67,18 @@ pub(super) fn read(settings: &mut Settings, table: &Table) -> Option<Issuer> {
     settings.require(&[&name], !issuer.is_empty(), message);
     let audience = texts(settings, &table.field("audience"));
     let authorized_parties = texts(settings, &table.field("authorized_parties"));
-    settings.require(
-        &[&table.field("audience")],
-        !audience.is_empty() || !authorized_parties.is_empty(),
-        "is required, unless authorized_parties is given: a credential that is meant for somebody else would do",
-    );
     let keys = keys(settings, table);
     let algorithms = algorithms(settings, table);
     let role_pointer = settings.optional(&table.field("role_pointer"), pointer);
     let name_pointer = settings.optional(&table.field("name_pointer"), pointer);
     let required_claims = pairs(settings, table, "required_claims");
     let refused_claims = pairs(settings, table, "refused_claims");
+    settings.require(
+        &[&table.field("audience")],
+        names_us(&audience, &authorized_parties, &required_claims),
+        "is required, unless authorized_parties or a /client_id among required_claims is given: \
+         a credential that is meant for somebody else would do",
+    );
     let mut lookup = lookup(settings, table);
     if let Some(lookup) = &mut lookup {
         let (role, name) = (&role_pointer, &name_pointer);

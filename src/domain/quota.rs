@@ -162,4 +162,18 @@ mod tests {
             Quota::default()
         );
     }
+
+    #[test]
+    fn a_day_is_utc_and_never_a_panic() {
+        assert_eq!(day_of(Timestamp::from_millis(0)), "1970-01-01");
+        assert_eq!(
+            day_of(Timestamp::from_millis(1_795_305_599_999)),
+            "2026-11-21"
+        );
+        assert_eq!(
+            day_of(Timestamp::from_millis(1_795_305_600_000)),
+            "2026-11-22"
+        );
+        assert_eq!(day_of(Timestamp::from_millis(u64::MAX)), "9999-12-31");
+    }
 }

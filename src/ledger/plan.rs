@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::page::OutcomeRow;
-use super::state::{Known, State, Sums, day};
+use super::state::{Known, State, Sums};
 use crate::clock::Timestamp;
-use crate::domain::{Account, EntryId, Intent, Kind, Month, Settlement};
+use crate::domain::{Account, EntryId, Intent, Kind, Month, Settlement, day_of};
 
 /// A counter's name: month, issuer and subject.
 pub(super) type CounterKey = (Month, Account);
@@ -132,7 +132,7 @@ impl Plan {
     }
 
     fn add_sums(&mut self, known: &Known, change: Sums) {
-        let day = day(known.at);
+        let day = day_of(known.at);
         let role = known.role.clone().unwrap_or_default();
         let by_role = (day.clone(), role, known.persona.clone());
         self.daily.entry(by_role).or_default().add(change);

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use super::database::{Bind, Fault};
 use super::page::{account, decode};
-use super::state::{Known, Sums, day, parse_kind};
+use super::state::{Known, Sums, parse_kind};
 use super::statements::{self as say, Statement};
 use super::{By, Recent, UsageQuery, UsageRow};
 use crate::clock::Timestamp;
+use crate::domain::day_of;
 
 /// What an entry is summed up by, and what it adds.
 pub(super) struct Line {
@@ -18,7 +19,7 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn of(known: &Known) -> Self {
         Self {
-            day: day(known.at),
+            day: day_of(known.at),
             known: known.clone(),
         }
     }
@@ -45,7 +46,7 @@ impl Line {
 
 /// Sums up entries without any database.
 pub(super) fn sum_up(lines: impl Iterator<Item = Line>, query: UsageQuery) -> Vec<UsageRow> {
-    let since = day(query.since);
+    let since = day_of(query.since);
     let mut groups: HashMap<_, Sums> = HashMap::new();
     for line in lines.filter(|line| line.day >= since) {
         let sums = line.known.sums();
@@ -106,7 +107,7 @@ pub(super) fn usage_question(query: UsageQuery) -> (&'static Statement, [Bind; 2
         By::User => &say::BY_USER,
     };
     let binds = [
-        Bind::Text(day(query.since)),
+        Bind::Text(day_of(query.since)),
         Bind::Number(query.most.into()),
     ];
     (statement, binds)

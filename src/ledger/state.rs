@@ -1,7 +1,5 @@
 //! Owns what may become of an entry, and what it adds to the sums.
 
-use time::UtcDateTime;
-
 use crate::clock::Timestamp;
 use crate::domain::{Account, Intent, Kind, Month, Outcome};
 
@@ -134,18 +132,6 @@ impl Sums {
     }
 }
 
-/// The UTC day that `moment` is in: `2026-11-22`.
-pub(super) fn day(moment: Timestamp) -> String {
-    let seconds = i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
-    let date = UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::MAX);
-    format!(
-        "{:04}-{:02}-{:02}",
-        date.year(),
-        u8::from(date.month()),
-        date.day()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,13 +155,5 @@ mod tests {
                 assert_eq!(from.yields_to(*to), expected, "{from:?} {to:?}");
             }
         }
-    }
-
-    #[test]
-    fn a_day_is_utc_and_never_a_panic() {
-        assert_eq!(day(Timestamp::from_millis(0)), "1970-01-01");
-        assert_eq!(day(Timestamp::from_millis(1_795_305_599_999)), "2026-11-21");
-        assert_eq!(day(Timestamp::from_millis(1_795_305_600_000)), "2026-11-22");
-        assert_eq!(day(Timestamp::from_millis(u64::MAX)), "9999-12-31");
     }
 }

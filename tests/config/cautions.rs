@@ -82,3 +82,26 @@ fn a_ledger_on_another_machine_without_tls_is_warned_of_and_its_url_is_not_shown
         assert_eq!(said(fine), [""; 0], "{fine}");
     }
 }
+
+#[test]
+fn an_issuer_without_audience_is_refused_unless_its_credentials_name_us_otherwise() {
+    let entry = |more: &str| {
+        format!(
+            "[auth]\nmode = 'required'\n[[auth.issuers]]\nissuer = 'https://id.example/'\n\
+             jwks_url = 'https://id.example/jwks'\nalgorithms = ['RS256']\n{more}\n"
+        )
+    };
+    let load = |more: &str| Config::from_sources(Mode::Serve, &good_and_file(&entry(more)));
+    // Amazon Cognito's access tokens have no aud.
+    for good in [
+        "audience = 'app'",
+        "authorized_parties = ['https://app.example']",
+        "required_claims = { '/client_id' = 'app' }",
+    ] {
+        assert!(load(good).is_ok(), "{good}");
+    }
+    for bad in ["", "required_claims = { '/token_use' = 'access' }"] {
+        let said = load(bad).unwrap_err().to_string();
+        assert!(said.contains("auth.issuers[1].audience"), "{said}");
+    }
+}

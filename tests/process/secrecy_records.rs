@@ -207,13 +207,6 @@ async fn nothing_secret_is_said_or_stored_however_it_goes_wrong() {
         .await
         .is(401, "unauthorized");
     assert_wrong_sessions(&mut watch, &bearer, &opened.json["sessionId"]).await;
-    // An upstream that fails.
-    for fault in FAULTS {
-        simulator.fail(fault.parse().unwrap(), 1);
-        let answer = watch.mint(&bearer).await;
-        assert_ne!(answer.status, 200, "{fault}");
-        simulator.clear();
-    }
     // A ledger that fails.
     let mut lock = books.open().await;
     lock.execute("BEGIN EXCLUSIVE").await.unwrap();
@@ -221,6 +214,13 @@ async fn nothing_secret_is_said_or_stored_however_it_goes_wrong() {
     watch.mint(&fresh).await.is(503, "ledger_unavailable");
     lock.execute("ROLLBACK").await.unwrap();
     lock.close().await.unwrap();
+    // An upstream that fails.
+    for fault in FAULTS {
+        simulator.fail(fault.parse().unwrap(), 1);
+        let answer = watch.mint(&bearer).await;
+        assert_ne!(answer.status, 200, "{fault}");
+        simulator.clear();
+    }
     watch.kept(&books).await;
 }
 

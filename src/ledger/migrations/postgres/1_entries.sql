@@ -4,7 +4,7 @@ CREATE TABLE entries (
   id TEXT COLLATE "C" PRIMARY KEY,
   at BIGINT NOT NULL,
   settled_at BIGINT,
-  kind TEXT NOT NULL CHECK (kind IN ('mint', 'refresh')),
+  kind TEXT NOT NULL,
   outcome TEXT NOT NULL CHECK (outcome IN ('pending', 'minted', 'undelivered', 'failed', 'uncertain')),
   code TEXT,
   issuer TEXT COLLATE "C",

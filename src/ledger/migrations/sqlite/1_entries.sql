@@ -3,7 +3,7 @@ CREATE TABLE entries (
   id TEXT PRIMARY KEY NOT NULL,
   at BIGINT NOT NULL,
   settled_at BIGINT,
-  kind TEXT NOT NULL CHECK (kind IN ('mint', 'refresh')),
+  kind TEXT NOT NULL,
   outcome TEXT NOT NULL CHECK (outcome IN ('pending', 'minted', 'undelivered', 'failed', 'uncertain')),
   code TEXT,
   issuer TEXT,
