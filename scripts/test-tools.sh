@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests start beside the broker: nginx, curl, openssl, unshare, strace, eatmydata, faketime and PostgreSQL
-# as Debian packages, and below target/tools OpenAI's own SDKs and libraries that sign credentials, each for Python and
+# Installs what the tests start beside the broker: nginx, curl, openssl, unshare, strace, eatmydata, faketime, Redis and
+# PostgreSQL as Debian packages, and below target/tools OpenAI's own SDKs and libraries that sign credentials, each for Python and
 # Node. What is there already stays as it is; says what it does.
 #
 #   scripts/test-tools.sh
@@ -31,7 +31,7 @@ has() { PATH=$PATH:/usr/sbin:/sbin$servers command -v "$1" >/dev/null; }
 
 missing=()
 # command:package
-for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux setpriv:util-linux prlimit:util-linux initdb:postgresql strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
+for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux setpriv:util-linux prlimit:util-linux initdb:postgresql redis-server:redis-server strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
   has "${pair%%:*}" || missing+=("${pair#*:}")
 done
 # venv without ensurepip makes an environment without pip.

@@ -172,6 +172,12 @@ fn only_the_web_knows_axum_and_only_one_file_per_door_knows_reqwest() {
             "{} knows reqwest",
             path.display()
         );
+        // The settings have a section of that name.
+        assert!(
+            !knows("redis") || path.starts_with("src/store/redis") || here == "config",
+            "{} knows redis",
+            path.display()
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod listeners;
 pub mod records;
+mod sharing;
 mod upkeep;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::config::{Config, Guard, IpBinding, Limits, SessionSettings};
 use crate::domain::{Binding, Bindings, Naming, RefreshRules};
 use crate::ledger::Ledger;
 use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy, Weights};
-use crate::store::memory::{Bounds, MemoryStore};
+use crate::store::memory::Bounds;
 use crate::telemetry;
 use crate::upstream::Minter;
 use crate::upstream::guarded::Guarded;
@@ -33,6 +34,7 @@ use crate::web::listener::{Ending, Listener};
 use crate::web::ops::{self, OpsState};
 use crate::web::state::{AppState, Face};
 pub use listeners::Listeners;
+use sharing::{Keeping, Terms};
 use upkeep::Upkeep;
 
 /// How urgently the service is to end.
@@ -82,6 +84,7 @@ impl App {
         };
         let app = Self::assemble(config, world)?;
         app.remember().await?;
+        app.join().await;
         Ok(app)
     }
 
@@ -95,37 +98,30 @@ impl App {
         } = world;
         let vitals = Arc::new(Vitals::new(Arc::clone(&clock)));
         let audit = Arc::new(Audit::new(Arc::clone(&clock), audit));
-        let limits = Arc::new(MemoryLimits::new(
-            policies(&config.limits),
-            guard(&config.guard),
-            Arc::clone(&clock),
-        ));
-        let store = Arc::new(MemoryStore::new(
-            bounds(&config.session),
-            Arc::clone(&clock),
-        ));
+        let keeping = Keeping::choose(config, terms(config), &clock)?;
         let naming = records::naming(&config.ledger);
         let ca_file = config.upstream.ca_file.as_deref();
         let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), ca_file)?;
         let parts = Parts {
             minter,
-            store,
+            store: keeping.store,
             ledger: Arc::clone(&ledger),
             audit: Arc::clone(&audit),
             vitals: Arc::clone(&vitals),
             clock: Arc::clone(&clock),
         };
         let face = face(config, vitals, Arc::clone(&clock));
-        let broker = Broker::new(parts, rules(config, &naming));
+        let broker = Broker::new(parts, rules(config, &naming), sharing::seal(config));
         let state = AppState {
             broker,
-            limits: Arc::<MemoryLimits>::clone(&limits),
+            limits: keeping.limits,
             auth: Arc::new(auth),
             audit,
             face: Arc::new(face),
         };
         let upkeep = Upkeep {
-            limits,
+            limits: keeping.local,
+            sharing: keeping.sharing,
             ledger,
             clock,
             retention: config.ledger.retention,
@@ -142,6 +138,11 @@ impl App {
     /// Counts again what was used shortly before the start, so that a restart gives nobody a new allowance.
     pub async fn remember(&self) -> anyhow::Result<()> {
         self.upkeep.remember().await
+    }
+
+    /// Connects to what replicas share, if there is such a thing and it is there.
+    pub async fn join(&self) {
+        self.upkeep.join().await;
     }
 
     /// Every path, and the layers around them.
@@ -320,6 +321,14 @@ fn guard(settings: &Guard) -> GuardRules {
         never_block: settings.never_block.clone(),
         capacity: settings.capacity,
         weights,
+    }
+}
+
+fn terms(config: &Config) -> Terms {
+    Terms {
+        policies: policies(&config.limits),
+        guard: guard(&config.guard),
+        bounds: bounds(&config.session),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 
+use super::sharing::Sharing;
 use crate::clock::Clock;
 use crate::domain::Kind;
 use crate::ledger::{Ledger, LedgerError, Recent};
@@ -34,6 +35,7 @@ const MOST_CHUNKS: usize = 60;
 /// What is done once in a while.
 pub(super) struct Upkeep {
     pub(super) limits: Arc<MemoryLimits>,
+    pub(super) sharing: Option<Sharing>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) retention: Duration,
@@ -65,6 +67,13 @@ impl Upkeep {
             self.limits.remember(claim, ago)?;
         }
         Ok(())
+    }
+
+    /// Connects to what replicas share, before the first request.
+    pub(super) async fn join(&self) {
+        if let Some(sharing) = &self.sharing {
+            sharing.join().await;
+        }
     }
 
     /// Never returns.
@@ -108,7 +117,19 @@ impl Upkeep {
                 }
             }
         };
-        tokio::join!(sweeping, looking, fetching, tidying, self.watch_the_clock());
+        let keeping = async {
+            if let Some(sharing) = &self.sharing {
+                sharing.keep().await;
+            }
+        };
+        tokio::join!(
+            sweeping,
+            looking,
+            fetching,
+            tidying,
+            self.watch_the_clock(),
+            keeping
+        );
     }
 
     /// Tells when the wall clock has jumped: credentials are judged by it. Never returns.

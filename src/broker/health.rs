@@ -168,8 +168,11 @@ impl Broker {
         let live = parts.store.live().await;
         let (upstream, sessions) = (
             seen.condition(),
-            live.as_ref()
-                .map_or(Condition::Down, |_| Condition::Operational),
+            match &live {
+                Err(_) => Condition::Down,
+                Ok(_) if parts.store.is_whole() => Condition::Operational,
+                Ok(_) => Condition::Degraded,
+            },
         );
         let ledger = match parts.ledger.condition() {
             LedgerCondition::Operational => Condition::Operational,
@@ -177,7 +180,7 @@ impl Broker {
         };
         Health {
             status: self.overall(
-                [upstream, limits, identity.unwrap_or_default()],
+                [upstream, limits, sessions, identity.unwrap_or_default()],
                 [sessions, ledger],
             ),
             upstream,
@@ -193,7 +196,7 @@ impl Broker {
 
     /// Trouble of `others`, the upstream's above all, is everybody's: it is no reason to leave the load balancer. Without
     /// `ours` nothing can be minted here.
-    fn overall(&self, others: [Condition; 3], ours: [Condition; 2]) -> Status {
+    fn overall(&self, others: [Condition; 4], ours: [Condition; 2]) -> Status {
         if self.is_draining() || ours.contains(&Condition::Down) {
             Status::Unhealthy
         } else if others.iter().any(|part| *part != Condition::Operational) {

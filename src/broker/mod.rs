@@ -181,13 +181,13 @@ struct Inner {
 }
 
 impl Broker {
-    /// A broker that goes through `parts` by `rules`.
-    pub fn new(parts: Parts, rules: Rules) -> Self {
+    /// A broker that goes through `parts` by `rules`, and stores sessions under `seal`.
+    pub fn new(parts: Parts, rules: Rules, seal: SessionSeal) -> Self {
         let undelivered = Undelivered::new(rules.refresh.min_interval);
         Self(Arc::new(Inner {
             parts,
             rules,
-            seal: SessionSeal::random(),
+            seal,
             undelivered,
             spent: Spent::default(),
             upstream: UpstreamWatch::default(),

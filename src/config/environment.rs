@@ -23,6 +23,7 @@ const SHORT_NAMES: &[(&str, &str)] = &[
     ("OPENAI_ORG_ID", "upstream.organization"),
     ("OPENAI_PROJECT_ID", "upstream.project"),
     ("DATABASE_URL", "ledger.url"),
+    ("REDIS_URL", "redis.url"),
     ("RUST_LOG", "log.filter"),
 ];
 

@@ -22,6 +22,7 @@ mod ops;
 mod personas;
 mod presets;
 mod quota;
+mod redis;
 mod secrets;
 mod server;
 mod session;
@@ -46,6 +47,7 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use ops::Ops;
 pub use quota::{QuotaException, QuotaSettings};
+pub use redis::{OnFailure, RedisSettings};
 pub use server::Server;
 pub use session::{IpBinding, SessionSettings};
 pub use source::{ReadFile, SettingsFile, Source, Sources, read_file};
@@ -86,6 +88,8 @@ pub struct Config {
     pub personas: Arc<Personas>,
     /// How use is recorded.
     pub ledger: LedgerSettings,
+    /// What replicas share.
+    pub redis: RedisSettings,
     /// The listener for operators.
     pub ops: Ops,
     /// What the health answers tell.
@@ -163,6 +167,7 @@ impl Config {
         let upstream = Upstream::read(settings);
         let personas = personas::read(settings);
         let ledger = LedgerSettings::read(settings);
+        let redis = RedisSettings::read(settings);
         let ops = Ops::read(settings);
         let health = Health::read(settings);
         let demo = Demo::read(settings);
@@ -179,6 +184,7 @@ impl Config {
             upstream: upstream?,
             personas: personas?,
             ledger: ledger?,
+            redis: redis?,
             ops: ops?,
             health: health?,
             demo,
@@ -189,6 +195,11 @@ impl Config {
 
     /// The rules between sections; those within one stand beside its fields.
     fn check(&self, settings: &mut Settings) {
+        settings.require(
+            &["session.secret", "redis.url"],
+            self.redis.url.is_none() || self.session.secret.is_some(),
+            "is needed for redis.url, the same in every replica, like `openssl rand -hex 32` gives",
+        );
         let records = self.ledger.timeout * 2;
         if records + self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {
             settings.warn(

@@ -12,8 +12,10 @@ use super::value::Value;
 pub(super) const SECRETS: &[&str] = &[
     "upstream.api_key",
     "auth.supabase_jwt_secret",
+    "session.secret",
     "ledger.url",
     "ledger.pseudonym_key",
+    "redis.url",
     "ops.token",
 ];
 /// What a secret looks like when it is shown.

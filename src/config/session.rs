@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::settings::Settings;
 
 /// What bounds a session.
@@ -21,6 +23,8 @@ pub struct SessionSettings {
     pub max_live: usize,
     /// Most sessions in total.
     pub max_total: usize,
+    /// What the names of stored sessions are made with. `None`: something that ends with the process.
+    pub secret: Option<SecretString>,
 }
 
 /// How firmly a session is tied to the address that opened it.
@@ -43,11 +47,20 @@ const BINDINGS: &[(&str, IpBinding)] = &[
     ("off", IpBinding::Off),
 ];
 
+/// Shorter secrets could be guessed.
+const LEAST_SECRET: usize = 32;
 const DAY: Duration = Duration::from_hours(24);
 
 impl SessionSettings {
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
         let ip_binding = settings.choice("session.ip_binding", BINDINGS);
+        let secret = settings.secret("session.secret");
+        let long_enough = |secret: &SecretString| secret.expose_secret().len() >= LEAST_SECRET;
+        settings.require(
+            &["session.secret"],
+            secret.as_ref().is_none_or(long_enough),
+            "must be at least 32 characters, like `openssl rand -hex 32` gives",
+        );
         let session = Self {
             // The provider's own range for `expires_after.seconds`.
             token_seconds: settings.number("session.token_seconds", 10..=7200),
@@ -58,6 +71,7 @@ impl SessionSettings {
             ip_binding: ip_binding.unwrap_or(IpBinding::Strict),
             max_live: settings.number("session.max_live", 1..=1_000_000),
             max_total: settings.number("session.max_total", 1..=10_000_000),
+            secret,
         };
         session.check(settings);
         ip_binding.map(|_| session)

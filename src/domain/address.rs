@@ -52,6 +52,17 @@ impl Network {
     pub fn to_bits(self) -> u128 {
         u128::from(self.width) << 64 | u128::from(self.bits)
     }
+
+    /// The network that `to_bits` gave; `None` when there is none.
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+    pub fn from_bits(bits: u128) -> Option<Self> {
+        let width = u8::try_from(bits >> 64).ok()?;
+        let known = [48, 64, V4 + 24, V4 + 32].contains(&width);
+        known.then_some(Self {
+            bits: bits as u64,
+            width,
+        })
+    }
 }
 
 impl fmt::Display for Network {
@@ -129,6 +140,9 @@ mod tests {
         assert_eq!(around("2001:db8:1:2::1"), around("2001:db8:1:ffff::1"));
         assert_ne!(around("2001:db8:1::1"), around("2001:db8:2::1"));
         assert_eq!(around("2001:db8:1:2::1").to_string(), "2001:db8:1::/48");
+        let known = around("2001:db8:1:2::1");
+        assert_eq!(Network::from_bits(known.to_bits()), Some(known));
+        assert_eq!(Network::from_bits(7 << 64), None);
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl Account {
 pub struct IdentityKey([u8; 32]);
 
 impl IdentityKey {
+    /// The key that `as_bytes` gave.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// All of it.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -55,6 +55,11 @@ impl fmt::Debug for SessionKey {
 }
 
 impl SessionKey {
+    /// All of it.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// What records call the session: half of the key, as text.
     pub fn label(&self) -> Box<str> {
         URL_SAFE_NO_PAD.encode(&self.0[..16]).into()
@@ -69,6 +74,14 @@ impl SessionSeal {
     /// A seal that only this process has: its sessions live as long as it does.
     pub fn random() -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()))
+    }
+
+    /// The seal of all who know `secret`: their sessions are each other's.
+    pub fn keyed(secret: &[u8]) -> Self {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        // A key of its own for this purpose, so that the secret may have another one some day.
+        let key = hmac::sign(&secret, b"session seal 1");
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()))
     }
 
     /// The key under which the session of `id` is stored.
@@ -117,5 +130,12 @@ mod tests {
         assert_eq!(seal.key(&id), seal.key(&id));
         assert_ne!(seal.key(&id), SessionSeal::random().key(&id));
         assert_eq!(format!("{:?}", seal.key(&id)), "SessionKey(…)");
+    }
+
+    #[test]
+    fn who_knows_the_secret_has_the_same_seal_and_nobody_else() {
+        let (seal, id) = (SessionSeal::keyed(b"one"), SessionId::random());
+        assert_eq!(seal.key(&id), SessionSeal::keyed(b"one").key(&id));
+        assert_ne!(seal.key(&id), SessionSeal::keyed(b"two").key(&id));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::blocks::Blocks;
-use super::scores::{Points, Scores};
+use super::scores::{self, Points, Scores};
 use super::{Block, GuardRules, Offence};
 use crate::clock::{Clock, Tick};
 use crate::domain::{Network, canonical};
@@ -24,7 +24,7 @@ pub(super) struct Guard {
 impl Guard {
     /// No scores and no blocks.
     pub(super) fn new(rules: GuardRules) -> Self {
-        let full = thousandths(rules.threshold);
+        let full = rules.full();
         Self {
             scores: Mutex::new(Scores::new(rules.capacity, full, rules.decay)),
             blocks: RwLock::new(Blocks::new(rules.capacity, rules.block, rules.block_max)),
@@ -44,16 +44,16 @@ impl Guard {
             return None;
         }
         let left = self.left(Network::of(address), now)?;
-        (!self.is_exempt(address)).then_some(left)
+        (!self.rules.is_exempt(address)).then_some(left)
     }
 
     /// Adds an offence of `address`; `Some` when it earned a block.
     pub(super) fn offend(&self, address: IpAddr, offence: Offence, now: Tick) -> Option<Block> {
         let points = Points {
-            thousandths: thousandths(self.rules.weights.of(offence)),
+            thousandths: self.rules.points(offence),
             rarely: offence == Offence::RateLimited,
         };
-        if points.thousandths == 0 || self.is_exempt(address) {
+        if points.thousandths == 0 || self.rules.is_exempt(address) {
             return None;
         }
         let network = Network::of(address);
@@ -62,7 +62,7 @@ impl Guard {
             return None;
         }
         let score = scores.add(network, points, now);
-        if score < thousandths(self.rules.threshold) {
+        if score < self.rules.full() {
             return None;
         }
         scores.remove(network);
@@ -113,10 +113,28 @@ impl Guard {
             .fetch_max(now.plus(block.lasts).as_nanos(), Ordering::AcqRel);
         Some(block)
     }
+}
 
-    fn is_exempt(&self, address: IpAddr) -> bool {
+impl GuardRules {
+    /// The score that earns a block, in thousandths.
+    pub(crate) fn full(&self) -> u32 {
+        thousandths(self.threshold)
+    }
+
+    /// What `offence` adds, in thousandths.
+    pub(crate) fn points(&self, offence: Offence) -> u32 {
+        thousandths(self.weights.of(offence))
+    }
+
+    /// How a score drains: so many thousandths in each step, and how long a step is.
+    pub(crate) fn draining(&self) -> (u32, Duration) {
+        scores::draining(self.full(), self.decay)
+    }
+
+    /// True for an address that is never blocked.
+    pub(crate) fn is_exempt(&self, address: IpAddr) -> bool {
         let address = canonical(address);
-        let mut exempt = self.rules.never_block.iter();
+        let mut exempt = self.never_block.iter();
         exempt.any(|network| network.contains(&address))
     }
 }

@@ -3,11 +3,13 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::claims::{ClaimFault, Tally};
 use super::guard::Guard;
 use super::table::{Ask, Seat, Shard, Table};
 use super::window::Verdict;
@@ -25,17 +27,6 @@ pub struct MemoryLimits {
     guard: Guard,
     hasher: RandomState,
     clock: Arc<dyn Clock>,
-}
-
-/// How the claims of one request break the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum ClaimFault {
-    #[error("a request may make at most {MOST_CLAIMS} claims")]
-    TooMany,
-    #[error("a claim names a policy that does not exist")]
-    Unknown,
-    #[error("two claims of a request name the same policy")]
-    Repeated,
 }
 
 /// A claim while its shard is held.
@@ -177,6 +168,10 @@ impl MemoryLimits {
     }
 
     fn release_now(&self, receipt: &Receipt) -> Result<(), ClaimFault> {
+        let Some(taken) = receipt.taken else {
+            return Ok(());
+        };
+        let taken = Tick::from_nanos(taken.get());
         for place in receipt.places.iter().flatten() {
             let (claim, policy, table) = self.find(place.claim)?;
             let hash = self.hasher.hash_one(claim.key);
@@ -186,7 +181,7 @@ impl MemoryLimits {
                 rate: policy.rate,
                 now: self.clock.tick(),
             };
-            shard.give_back(ask, receipt.taken, place.estimated);
+            shard.give_back(ask, taken, place.estimated);
         }
         Ok(())
     }
@@ -197,34 +192,14 @@ fn check(held: &mut HeldClaims<'_>, now: Tick) -> Result<Option<Standing>, Stand
     for held in held.iter().flatten() {
         held.shard.touch(held.hash);
     }
-    let mut tightest: Option<Standing> = None;
-    let mut refusal: Option<Standing> = None;
+    let mut tally = Tally::default();
     for held in held.iter_mut().flatten() {
         let ask = held.ask(now);
         let (seat, verdict) = held.shard.check(ask);
         held.seat = seat;
-        let standing = |remaining, resets_in| Standing {
-            policy: held.policy.name,
-            rate: held.policy.rate,
-            remaining,
-            resets_in,
-        };
-        match verdict {
-            Verdict::Free {
-                remaining,
-                resets_in,
-            } if !held.policy.is_shared
-                && tightest.is_none_or(|tightest| remaining < tightest.remaining) =>
-            {
-                tightest = Some(standing(remaining, resets_in));
-            }
-            Verdict::Full { wait } if refusal.is_none_or(|refusal| wait > refusal.resets_in) => {
-                refusal = Some(standing(0, wait));
-            }
-            Verdict::Free { .. } | Verdict::Full { .. } => {}
-        }
+        tally.hear(held.policy, verdict);
     }
-    refusal.map_or(Ok(tightest), Err)
+    tally.outcome()
 }
 
 /// Takes the place of every claim.
@@ -238,7 +213,12 @@ fn take(held: &mut HeldClaims<'_>, taken: Tick) -> Receipt {
             estimated: held.seat == Seat::Estimated,
         });
     }
-    Receipt { taken, places }
+    Receipt {
+        // No clock begins at nought.
+        taken: NonZeroU64::new(taken.as_nanos()),
+        shared: None,
+        places,
+    }
 }
 
 #[async_trait]

@@ -1,6 +1,7 @@
 //! Owns the rules of limiting: who has had enough, and who is not heard at all.
 
 mod blocks;
+pub(crate) mod claims;
 mod guard;
 mod memory;
 mod scores;
@@ -12,14 +13,16 @@ mod window;
 mod scenarios;
 
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::clock::Tick;
 use crate::domain::{IdentityKey, Network, Rate};
 
 pub use memory::MemoryLimits;
+pub(crate) use scores::RARELY;
+pub(crate) use window::Verdict;
 
 /// One rule: at most so many per key in any stretch as long as the window.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +46,11 @@ impl PolicyId {
     pub const fn at(place: usize) -> Self {
         Self(place)
     }
+
+    /// Its place, counted from 0.
+    pub(crate) const fn place(self) -> usize {
+        self.0
+    }
 }
 
 /// What is counted: a network, or 128 bits that stand for something else, like a keyed hash of an identity.
@@ -57,6 +65,11 @@ impl Key {
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub const fn from_bits(bits: u128) -> Self {
         Self((bits >> 64) as u64, bits as u64)
+    }
+
+    /// The bits it is made of.
+    pub(crate) const fn to_bits(self) -> u128 {
+        (self.0 as u128) << 64 | self.1 as u128
     }
 }
 
@@ -125,11 +138,56 @@ pub enum Decision {
 /// The places that one admitted request took. Dropped, they stay taken.
 #[derive(Debug)]
 pub struct Receipt {
-    taken: Tick,
+    /// When they were taken in this process' memory, in nanoseconds of its clock; `None` when they were not.
+    taken: Option<NonZeroU64>,
+    /// When they were taken in a store that replicas share, in microseconds of its clock; `None` when they were not.
+    shared: Option<NonZeroU64>,
     places: [Option<Place>; MOST_CLAIMS],
 }
 
 impl Receipt {
+    /// For places that were taken at `stamp` in a store that replicas share.
+    pub(crate) fn shared(stamp: u64, claims: &[Claim]) -> Self {
+        let mut places = [None; MOST_CLAIMS];
+        for (place, &claim) in places.iter_mut().zip(claims) {
+            *place = Some(Place {
+                claim,
+                estimated: false,
+            });
+        }
+        Self {
+            taken: None,
+            shared: NonZeroU64::new(stamp),
+            places,
+        }
+    }
+
+    /// The same places, taken in a store that replicas share as `other` says, too.
+    #[must_use]
+    pub(crate) const fn and_in(mut self, other: &Self) -> Self {
+        self.shared = other.shared;
+        self
+    }
+
+    /// When they were taken in a store that replicas share.
+    pub(crate) fn shared_stamp(&self) -> Option<u64> {
+        self.shared.map(NonZeroU64::get)
+    }
+
+    /// The same receipt: places are given back once, in whatever stores they were taken.
+    pub(crate) const fn again(&self) -> Self {
+        Self {
+            taken: self.taken,
+            shared: self.shared,
+            places: self.places,
+        }
+    }
+
+    /// What they were taken for.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> {
+        self.places.iter().flatten().map(|place| place.claim)
+    }
+
     /// The part of it under the policies that `chosen` says yes to. The other places stay taken.
     #[must_use]
     pub fn only(mut self, chosen: impl Fn(PolicyId) -> bool) -> Self {
@@ -237,6 +295,7 @@ pub struct Block {
 #[derive(Debug, thiserror::Error)]
 #[error("the limits could not be asked")]
 pub struct LimitError {
+    is_unreachable: bool,
     #[source]
     source: Box<dyn std::error::Error + Send + Sync>,
 }
@@ -245,8 +304,22 @@ impl LimitError {
     /// Because of `source`.
     pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self {
+            is_unreachable: false,
             source: source.into(),
         }
+    }
+
+    /// Because what they are kept in cannot be reached.
+    pub fn unreachable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self {
+            is_unreachable: true,
+            source: source.into(),
+        }
+    }
+
+    /// True when what they are kept in cannot be reached: nobody's mistake, and it passes.
+    pub const fn is_unreachable(&self) -> bool {
+        self.is_unreachable
     }
 }
 

@@ -9,7 +9,13 @@ use crate::domain::Network;
 /// A full score drains in so many steps.
 const STEPS: u32 = 12;
 /// Least time between two offences of a network that count when they are of a kind that counts rarely.
-const RARELY: Duration = Duration::from_secs(1);
+pub(crate) const RARELY: Duration = Duration::from_secs(1);
+
+/// How `full` thousandths drain in `decay`: so many in each step, and how long a step is.
+pub(super) fn draining(full: u32, decay: Duration) -> (u32, Duration) {
+    let step = (decay / STEPS).max(Duration::from_nanos(1));
+    (full.div_ceil(STEPS).max(1), step)
+}
 
 /// What one offence adds.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +50,12 @@ pub(super) struct Scores {
 impl Scores {
     /// No scores, of which `capacity` will be remembered and `full` thousandths drain in `decay`.
     pub(super) fn new(capacity: usize, full: u32, decay: Duration) -> Self {
+        let (drains, step) = draining(full, decay);
         Self {
             of: HashMap::new(),
             capacity,
-            drains: full.div_ceil(STEPS).max(1),
-            step: (decay / STEPS).max(Duration::from_nanos(1)),
+            drains,
+            step,
             looks_again: Tick::default(),
         }
     }

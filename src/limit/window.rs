@@ -7,7 +7,7 @@ use crate::domain::Rate;
 
 /// What is to be said of one more admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// There is a place.
     Free {
         /// Places left once it is taken.
@@ -20,6 +20,19 @@ pub(super) enum Verdict {
         /// How long until there is one.
         wait: Duration,
     },
+}
+
+impl Verdict {
+    /// What is to be said when `held` admissions count, of which the oldest leaves the window in `resets_in`.
+    pub(crate) const fn over(rate: Rate, held: u32, resets_in: Duration) -> Self {
+        match rate.limit.checked_sub(held.saturating_add(1)) {
+            Some(remaining) => Self::Free {
+                remaining,
+                resets_in,
+            },
+            None => Self::Full { wait: resets_in },
+        }
+    }
 }
 
 /// The admissions that still count, oldest first. Most keys of a flood have one or two, which need no memory of their
@@ -58,13 +71,7 @@ impl SlidingWindow {
         } else {
             oldest.plus(rate.window).since(now)
         };
-        match rate.limit.checked_sub(held + 1) {
-            Some(remaining) => Verdict::Free {
-                remaining,
-                resets_in,
-            },
-            None => Verdict::Full { wait: resets_in },
-        }
+        Verdict::over(rate, held, resets_in)
     }
 
     /// Takes a place that `check` has just found free.

@@ -83,6 +83,26 @@ impl MemoryStore {
         }
     }
 
+    /// Puts a session in the place of what is known of it, whatever its revision.
+    pub(super) fn put(&self, key: SessionKey, stored: Stored) {
+        let mut order = self.order();
+        self.forget(&mut order, key);
+        self.add(&mut order, key, stored);
+    }
+
+    /// Forgets one session.
+    pub(super) fn forget_one(&self, key: SessionKey) {
+        self.forget(&mut self.order(), key);
+    }
+
+    fn add(&self, order: &mut Order, key: SessionKey, stored: Stored) {
+        while let Some(oldest) = order.in_the_way(stored.session.owner, &self.bounds) {
+            self.forget(order, oldest);
+        }
+        order.insert(key, &stored.session);
+        self.sessions.insert(key, stored);
+    }
+
     /// A panic elsewhere leaves the order usable: every change to it is a single insertion or removal.
     fn order(&self) -> MutexGuard<'_, Order> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
@@ -98,18 +118,8 @@ impl MemoryStore {
 #[async_trait]
 impl SessionStore for MemoryStore {
     async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError> {
-        let mut order = self.order();
-        while let Some(oldest) = order.in_the_way(session.owner, &self.bounds) {
-            self.forget(&mut order, oldest);
-        }
-        order.insert(key, &session);
-        self.sessions.insert(
-            key,
-            Stored {
-                session,
-                revision: 0,
-            },
-        );
+        let revision = 0;
+        self.add(&mut self.order(), key, Stored { session, revision });
         Ok(())
     }
 
@@ -171,5 +181,9 @@ impl SessionStore for MemoryStore {
             self.sessions.shrink_to_fit();
         }
         Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        true
     }
 }

@@ -1,6 +1,8 @@
 //! Owns the contract of session stores: where sessions rest between refreshes.
 
 pub mod memory;
+pub mod redis;
+pub mod shared;
 
 use async_trait::async_trait;
 
@@ -49,4 +51,7 @@ pub trait SessionStore: Send + Sync {
 
     /// Forgets sessions that have ended. Called once in a while, off the request path.
     async fn sweep(&self) -> Result<(), StoreError>;
+
+    /// False while some sessions may be elsewhere, out of reach.
+    fn is_whole(&self) -> bool;
 }

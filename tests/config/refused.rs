@@ -101,6 +101,15 @@ BROKER_QUOTA__STUDENT__SESSIONS_PER_MONTH=canary7f3a | must be a whole number
 BROKER_QUOTA__STUDENT__SESSION_PER_MONTH=1 | the nearest is quota.student.sessions_per_month
 BROKER_QUOTA__STUDENT__TOKENS_PER_MONTH=1 | needs measured use, which direct mode does not have
 BROKER_QUOTA__STUDENT=1 | is a section, not a setting; it holds quota.student.sessions_per_month
+BROKER_SESSION__SECRET=canary7f3a | at least 32 characters
+BROKER_SESSION__SECRET_FILE=nowhere | session.secret_file
+REDIS_URL=canary7f3a | must be redis://HOST:PORT or rediss://
+REDIS_URL=http://canary7f3a | redis.url (environment REDIS_URL)
+REDIS_URL=rediss://canary7f3a/#insecure | redis.url
+REDIS_URL=redis://canary7f3a | session.secret (default): is needed for redis.url
+BROKER_REDIS__URL_FILE=nowhere | redis.url_file
+BROKER_REDIS__ON_FAILURE=allow | one of local, deny
+BROKER_REDIS__REPLICAS=0 | redis.replicas
 RUST_LOG=info,a=canary7f3a | log.filter (environment RUST_LOG)
 "#;
 

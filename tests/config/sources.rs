@@ -58,6 +58,7 @@ fn the_names_that_users_already_have_are_known() {
         ("PORT", "9000"),
         ("RUST_LOG", "info,token_broker=debug"),
         ("REDIS_URL", "redis://elsewhere"),
+        ("BROKER_SESSION__SECRET", "0123456789abcdef0123456789abcdef"),
         ("PATH", "/bin"),
         ("BROKER_SERVICE_HOST", "10.0.0.1"),
     ]));
@@ -69,6 +70,8 @@ fn the_names_that_users_already_have_are_known() {
     assert_eq!(config.session.token_seconds, 120);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:9000");
     assert_eq!(config.log.filter, "info,token_broker=debug");
+    let redis = config.redis.url.unwrap();
+    assert_eq!(redis.expose_secret(), "redis://elsewhere");
     let key = config.upstream.api_key.unwrap();
     assert_eq!(key.expose_secret(), KEY.1);
 }

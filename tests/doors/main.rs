@@ -12,4 +12,3 @@ mod faults;
 mod harness;
 mod openai;
 mod outage;
-mod session_store;

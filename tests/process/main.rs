@@ -40,6 +40,10 @@ mod postgres;
 #[path = "../ledger/server.rs"]
 mod postgres_server;
 mod quota;
+#[expect(dead_code, reason = "the tests of what replicas share use more of it")]
+#[path = "../shared/server.rs"]
+mod redis_server;
+mod replicas;
 mod sdk;
 mod secrecy;
 mod secrecy_records;

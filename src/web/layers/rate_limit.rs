@@ -24,6 +24,9 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const IETF_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const IETF_FIELD: HeaderName = HeaderName::from_static("ratelimit");
 
+/// How long callers are told to wait while the limits cannot be asked.
+const OUTAGE_WAIT: Duration = Duration::from_secs(5);
+
 /// The name of the identity's own window.
 pub const IDENTITY: &str = "identity";
 /// The name of everybody's window of a minute.
@@ -143,10 +146,7 @@ pub(super) async fn blocked(state: &AppState, caller: &Caller) -> Option<Respons
     match state.limits.decide(caller.address, &[]).await {
         Ok(Decision::Blocked { wait }) => Some(refuse_blocked(state, caller, wait)),
         Ok(_) => None,
-        Err(error) => {
-            log_failure(Err(error));
-            Some(ApiError::from(Code::Internal).into_response())
-        }
+        Err(error) => Some(unasked(error)),
     }
 }
 
@@ -193,10 +193,7 @@ pub(super) async fn limit(
         }
         Ok(Decision::Refused { standing, wait }) => refuse(state, caller, &standing, wait).await,
         Ok(Decision::Blocked { wait }) => refuse_blocked(state, caller, wait),
-        Err(error) => {
-            log_failure(Err(error));
-            ApiError::from(Code::Internal).into_response()
-        }
+        Err(error) => unasked(error),
     }
 }
 
@@ -285,6 +282,18 @@ pub(super) async fn offend(state: &AppState, caller: &Caller, offence: Offence) 
         }
         Err(error) => log_failure(Err(error)),
     }
+}
+
+/// The answer when the limits could not be asked. Nobody is let through.
+fn unasked(error: LimitError) -> Response {
+    if error.is_unreachable() {
+        // Logged once, where it was noticed.
+        return ApiError::from(Code::Overloaded)
+            .after(OUTAGE_WAIT)
+            .into_response();
+    }
+    log_failure(Err(error));
+    ApiError::from(Code::Internal).into_response()
 }
 
 fn log_failure(outcome: Result<(), LimitError>) {

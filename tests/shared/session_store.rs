@@ -3,18 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use token_broker::clock::{Clock, ManualClock, Timestamp};
+use token_broker::clock::{Clock, ManualClock, Tick, Timestamp};
 use token_broker::domain::{
     Caller, PersonaName, RequestId, Session, SessionId, SessionKey, SessionSeal,
 };
 use token_broker::store::SessionStore;
 use token_broker::store::memory::{Bounds, MemoryStore};
+use token_broker::store::redis::RedisStore;
+
+use crate::server::Server;
+use crate::stage::link;
 
 /// A store of one kind and the clock it lives by.
 struct Kind {
     store: Box<dyn SessionStore>,
     clock: Arc<ManualClock>,
     seal: SessionSeal,
+    server: Option<Server>,
 }
 
 const BOUNDS: Bounds = Bounds {
@@ -23,14 +28,40 @@ const BOUNDS: Bounds = Bounds {
     max_age: Duration::from_hours(1),
 };
 
-fn kinds(bounds: Bounds) -> Vec<Kind> {
-    let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_640_995_200)));
-    let memory = MemoryStore::new(bounds, Arc::<ManualClock>::clone(&clock));
-    vec![Kind {
-        store: Box::new(memory),
+async fn kinds(bounds: Bounds) -> [Kind; 2] {
+    let clock = || Arc::new(ManualClock::at(Timestamp::from_seconds(1_640_995_200)));
+    let kind = |store, clock, server| Kind {
+        store,
         clock,
         seal: SessionSeal::random(),
-    }]
+        server,
+    };
+    let ours = clock();
+    let memory = MemoryStore::new(bounds, Arc::<ManualClock>::clone(&ours));
+    let (server, theirs) = (Server::start(), clock());
+    let link = link(&server).await;
+    let shared = RedisStore::new(bounds, Arc::<ManualClock>::clone(&theirs), link);
+    [
+        kind(Box::new(memory), ours, None),
+        kind(Box::new(shared), theirs, Some(server)),
+    ]
+}
+
+/// The same, but for what a real server's time may be off.
+fn assert_same(read: &Session, written: &Session) {
+    let off = |one: Tick, other: Tick| one.since(other).max(other.since(one));
+    for apart in [
+        off(read.opened, written.opened),
+        off(read.minted, written.minted),
+    ] {
+        assert!(apart < Duration::from_secs(3), "{apart:?}");
+    }
+    let dated = Session {
+        opened: written.opened,
+        minted: written.minted,
+        ..read.clone()
+    };
+    assert_eq!(dated, *written);
 }
 
 impl Kind {
@@ -53,9 +84,16 @@ impl Kind {
         )
     }
 
+    fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        if let Some(server) = &self.server {
+            server.pass(time);
+        }
+    }
+
     /// Opens a session a second after the last one.
     async fn open(&self, host: u8) -> SessionKey {
-        self.clock.advance(Duration::from_secs(1));
+        self.pass(Duration::from_secs(1));
         let key = self.key();
         self.store.open(key, self.session(host)).await.unwrap();
         key
@@ -68,12 +106,11 @@ impl Kind {
 
 #[tokio::test]
 async fn what_was_opened_is_found_and_what_was_not_is_nothing() {
-    for kind in kinds(BOUNDS) {
+    for kind in kinds(BOUNDS).await {
         let key = kind.open(1).await;
-        assert_eq!(
-            kind.store.find(key).await.unwrap().unwrap().session,
-            kind.session(1)
-        );
+        let found = kind.store.find(key).await.unwrap().unwrap();
+        assert_same(&found.session, &kind.session(1));
+        assert_eq!(found.revision, 0);
         assert_eq!(kind.store.find(kind.key()).await.unwrap(), None);
         assert_eq!(kind.store.live().await.unwrap(), 1);
     }
@@ -81,7 +118,7 @@ async fn what_was_opened_is_found_and_what_was_not_is_nothing() {
 
 #[tokio::test]
 async fn a_save_succeeds_only_over_the_revision_it_was_read_from() {
-    for kind in kinds(BOUNDS) {
+    for kind in kinds(BOUNDS).await {
         let key = kind.open(1).await;
         let read = kind.store.find(key).await.unwrap().unwrap();
         let changed = Session {
@@ -102,10 +139,8 @@ async fn a_save_succeeds_only_over_the_revision_it_was_read_from() {
                 .unwrap()
         );
         let again = kind.store.find(key).await.unwrap().unwrap();
-        assert_eq!(
-            (again.session, again.revision),
-            (changed.clone(), read.revision + 1)
-        );
+        assert_same(&again.session, &changed);
+        assert_eq!(again.revision, read.revision + 1);
         assert!(
             !kind.store.save(kind.key(), changed, 0).await.unwrap(),
             "what is gone stays gone"
@@ -115,10 +150,10 @@ async fn a_save_succeeds_only_over_the_revision_it_was_read_from() {
 
 #[tokio::test]
 async fn the_oldest_idle_session_of_a_network_gives_way_and_nobody_elses() {
-    for kind in kinds(BOUNDS) {
+    for kind in kinds(BOUNDS).await {
         let other = kind.open(9).await;
         let (first, second, third) = (kind.open(1).await, kind.open(1).await, kind.open(1).await);
-        kind.clock.advance(Duration::from_secs(1));
+        kind.pass(Duration::from_secs(1));
         let read = kind.store.find(first).await.unwrap().unwrap();
         let minted = Session {
             minted: kind.clock.tick(),
@@ -135,7 +170,7 @@ async fn the_oldest_idle_session_of_a_network_gives_way_and_nobody_elses() {
 
 #[tokio::test]
 async fn the_total_is_bounded_too() {
-    for kind in kinds(BOUNDS) {
+    for kind in kinds(BOUNDS).await {
         let mut keys = Vec::new();
         for host in 0..20 {
             keys.push(kind.open(host).await);
@@ -149,11 +184,11 @@ async fn the_total_is_bounded_too() {
 
 #[tokio::test]
 async fn ended_sessions_are_swept_out_and_live_ones_are_not() {
-    for kind in kinds(BOUNDS) {
+    for kind in kinds(BOUNDS).await {
         let old = kind.open(1).await;
-        kind.clock.advance(Duration::from_mins(59));
+        kind.pass(Duration::from_mins(59));
         let young = kind.open(2).await;
-        kind.clock.advance(Duration::from_mins(1));
+        kind.pass(Duration::from_mins(1));
         kind.store.sweep().await.unwrap();
         assert_eq!((kind.has(old).await, kind.has(young).await), (false, true));
         assert_eq!(kind.store.live().await.unwrap(), 1);
@@ -161,14 +196,65 @@ async fn ended_sessions_are_swept_out_and_live_ones_are_not() {
 }
 
 #[tokio::test]
-#[ignore = "takes a minute: cargo test --release --test doors a_million -- --ignored"]
+async fn all_sessions_of_a_party_end_and_nobody_elses() {
+    for kind in kinds(BOUNDS).await {
+        let (other, first, second) = (kind.open(9).await, kind.open(1).await, kind.open(1).await);
+        let party = kind.session(1).owner;
+        assert_eq!(kind.store.end(party).await.unwrap(), 2);
+        let held = (kind.has(first).await, kind.has(second).await);
+        assert_eq!(held, (false, false));
+        assert!(kind.has(other).await);
+        assert_eq!(kind.store.end(party).await.unwrap(), 0);
+        assert_eq!(kind.store.live().await.unwrap(), 1);
+        assert!(kind.store.is_whole());
+    }
+}
+
+#[tokio::test]
+async fn of_saves_at_once_over_one_revision_one_succeeds() {
+    for kind in kinds(BOUNDS).await {
+        let key = kind.open(1).await;
+        let save = || kind.store.save(key, kind.session(1), 0);
+        let (one, two, three, four) = tokio::join!(save(), save(), save(), save());
+        let saved = [one, two, three, four]
+            .into_iter()
+            .filter(|saved| *saved.as_ref().unwrap());
+        let saved = saved.count();
+        assert_eq!(saved, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_holds_opens_nothing() {
+    let [_, kind] = kinds(BOUNDS).await;
+    let id = SessionId::random();
+    let key = kind.seal.key(&id);
+    kind.store.open(key, kind.session(1)).await.unwrap();
+    let server = kind.server.as_ref().unwrap();
+    let keys: Vec<Vec<u8>> = server.ask(&["KEYS", "*"]).unwrap();
+    // Taken off the server and shown as a session id, nothing of it is one.
+    for name in &keys {
+        let text = String::from_utf8_lossy(name);
+        assert!(!text.contains(id.expose()) && !text.contains("rts_"));
+    }
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let mut full = b"{broker}:s:".to_vec();
+    full.extend_from_slice(key.as_bytes());
+    let mut asked = redis::cmd("HGETALL");
+    let held: Vec<String> = asked.arg(full).query(&mut connection).unwrap();
+    assert!(held.iter().all(|text| !text.contains("rts_")), "{held:?}");
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: cargo test --release --test shared a_million -- --ignored"]
 async fn a_million_sessions_leave_no_more_than_may_be() {
     let bounds = Bounds {
         per_party: 20,
         total: 100_000,
         max_age: Duration::from_hours(1),
     };
-    for kind in kinds(bounds) {
+    for kind in kinds(bounds).await {
         for number in 0..1_000_000_u32 {
             let mut session = kind.session(0);
             session.network =

@@ -1,0 +1,107 @@
+//! Owns the choice of what replicas share: limits and sessions on a Redis server, or nothing.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+
+use crate::clock::Clock;
+use crate::config::{Config, OnFailure};
+use crate::domain::SessionSeal;
+use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy};
+use crate::store::SessionStore;
+use crate::store::memory::{Bounds, MemoryStore};
+use crate::store::redis::{Link, RedisLimits, RedisStore};
+use crate::store::shared::{self, SharedLimits, SharedStore};
+use crate::telemetry;
+
+/// What limits and sessions go by.
+pub(super) struct Terms {
+    pub(super) policies: Vec<Policy>,
+    pub(super) guard: GuardRules,
+    pub(super) bounds: Bounds,
+}
+
+/// Where limits and sessions are kept.
+pub(super) struct Keeping {
+    pub(super) limits: Arc<dyn LimitStore>,
+    /// The part of it that is in memory, and is swept.
+    pub(super) local: Arc<MemoryLimits>,
+    pub(super) store: Arc<dyn SessionStore>,
+    pub(super) sharing: Option<Sharing>,
+}
+
+/// The server that replicas share, and what is sent there when it is back.
+#[derive(Clone)]
+pub(super) struct Sharing {
+    link: Arc<Link>,
+    store: Arc<SharedStore>,
+}
+
+impl Keeping {
+    /// As `config` says, by `terms`. Connects to nothing.
+    pub(super) fn choose(
+        config: &Config,
+        terms: Terms,
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let memory = |policies| {
+            let (guard, clock) = (terms.guard.clone(), Arc::clone(clock));
+            Arc::new(MemoryLimits::new(policies, guard, clock))
+        };
+        let sessions = MemoryStore::new(terms.bounds, Arc::clone(clock));
+        let Some(url) = &config.redis.url else {
+            let local = memory(terms.policies);
+            return Ok(Self {
+                limits: Arc::<MemoryLimits>::clone(&local),
+                local,
+                store: Arc::new(sessions),
+                sharing: None,
+            });
+        };
+        let link = Link::new(url.expose_secret()).context("redis.url cannot be used")?;
+        let link = Arc::new(link);
+        let share = SharedLimits::share(terms.policies.clone(), config.redis.replicas);
+        let local = memory(share);
+        let on_server = RedisLimits::new(terms.policies, terms.guard.clone(), Arc::clone(&link));
+        let on_failure = match config.redis.on_failure {
+            OnFailure::Local => shared::OnFailure::Local,
+            OnFailure::Deny => shared::OnFailure::Deny,
+        };
+        let limits = SharedLimits::new(on_server, Arc::clone(&local), on_failure);
+        let on_server = RedisStore::new(terms.bounds, Arc::clone(clock), Arc::clone(&link));
+        let store = Arc::new(SharedStore::new(on_server, sessions));
+        Ok(Self {
+            limits: Arc::new(limits),
+            local,
+            store: Arc::<SharedStore>::clone(&store),
+            sharing: Some(Sharing { link, store }),
+        })
+    }
+}
+
+impl Sharing {
+    /// Connects before the first request, if the server is there.
+    pub(super) async fn join(&self) {
+        if let Err(error) = self.link.join().await {
+            let cause = telemetry::chain(&error);
+            tracing::warn!(
+                cause,
+                "Redis cannot be reached: until it can, this replica goes by what it knows itself (redis.on_failure)"
+            );
+        }
+    }
+
+    /// Keeps the connection alive; never returns.
+    pub(super) async fn keep(&self) {
+        self.link.keep(async || self.store.send().await).await;
+    }
+}
+
+/// What sessions are stored under: everybody's who knows the secret, or this process' own.
+pub(super) fn seal(config: &Config) -> SessionSeal {
+    let secret = config.session.secret.as_ref();
+    secret.map_or_else(SessionSeal::random, |secret| {
+        SessionSeal::keyed(secret.expose_secret().as_bytes())
+    })
+}

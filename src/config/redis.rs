@@ -1,0 +1,81 @@
+//! Owns the settings of what replicas share.
+
+use std::num::NonZeroU32;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::settings::Settings;
+
+/// What replicas share.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// The server; it may hold a password. `None` when there is only one replica.
+    pub url: Option<SecretString>,
+    /// What a replica does while the server is gone.
+    pub on_failure: OnFailure,
+    /// How many replicas there are: each has this part of every limit while the server is gone.
+    pub replicas: NonZeroU32,
+}
+
+/// What a replica does while the server is gone. There is no third way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Enforces its own part of every limit.
+    Local,
+    /// Refuses.
+    Deny,
+}
+
+const WAYS: &[(&str, OnFailure)] = &[("local", OnFailure::Local), ("deny", OnFailure::Deny)];
+
+impl RedisSettings {
+    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
+        let url = settings.secret("redis.url");
+        let is_good = |url: &SecretString| is_redis(url.expose_secret());
+        settings.require(
+            &["redis.url"],
+            url.as_ref().is_none_or(is_good),
+            "must be redis://HOST:PORT or rediss://USER:PASSWORD@HOST:PORT, with TLS",
+        );
+        let on_failure = settings.choice("redis.on_failure", WAYS);
+        let replicas: u32 = settings.number("redis.replicas", 1..=10_000);
+        Some(Self {
+            url,
+            on_failure: on_failure?,
+            replicas: NonZeroU32::new(replicas).unwrap_or(NonZeroU32::MIN),
+        })
+    }
+}
+
+/// No fragment: the only one there is turns the check of certificates off.
+fn is_redis(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        ["redis", "rediss"].contains(&url.scheme()) && url.has_host() && url.fragment().is_none()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_reached_plainly_or_with_tls_that_is_checked() {
+        for url in [
+            "redis://localhost",
+            "redis://10.0.0.1:6379/2",
+            "rediss://user:password@redis.example.com:6380",
+        ] {
+            assert!(is_redis(url), "{url}");
+        }
+        for wrong in [
+            "",
+            "localhost:6379",
+            "http://localhost",
+            "redis:",
+            "rediss://h:6380/#insecure",
+        ] {
+            assert!(!is_redis(wrong), "{wrong}");
+        }
+    }
+}

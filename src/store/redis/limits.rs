@@ -1,0 +1,159 @@
+//! Owns the limits that replicas share on a Redis server.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::Script;
+
+use super::link::{Link, LinkError};
+use super::{PREFIX, micros, millis};
+use crate::domain::Network;
+use crate::limit::claims::{self, Tally};
+use crate::limit::{
+    Block, Claim, Decision, GuardRules, LimitError, LimitStore, Offence, Policy, RARELY, Receipt,
+    Verdict,
+};
+
+/// How long a window outlives its last admission.
+const GRACE: Duration = Duration::from_mins(1);
+
+/// Limits on a Redis server: exact over all replicas. Fails when the server does not answer.
+pub struct RedisLimits {
+    link: Arc<Link>,
+    policies: Vec<Policy>,
+    guard: GuardRules,
+    decide: Script,
+    release: Script,
+    offend: Script,
+}
+
+impl RedisLimits {
+    /// Limits by `policies` and `guard`. A [`crate::limit::PolicyId`] is a place in `policies`; on the server they go by
+    /// their names.
+    pub fn new(policies: Vec<Policy>, guard: GuardRules, link: Arc<Link>) -> Self {
+        Self {
+            link,
+            policies,
+            guard,
+            decide: Script::new(include_str!("scripts/decide.lua")),
+            release: Script::new(include_str!("scripts/release.lua")),
+            offend: Script::new(include_str!("scripts/offend.lua")),
+        }
+    }
+
+    fn policy(&self, claim: Claim) -> Result<&Policy, LimitError> {
+        let policy = self.policies.get(claim.policy.place());
+        policy.ok_or_else(|| LimitError::new(claims::ClaimFault::Unknown))
+    }
+
+    fn window(&self, claim: Claim) -> Result<String, LimitError> {
+        let name = self.policy(claim)?.name;
+        Ok(format!("{PREFIX}w:{name}:{:x}", claim.key.to_bits()))
+    }
+
+    /// What the script's answer over `claims` comes to.
+    fn read(&self, claims: &[Claim], answer: &[u64]) -> Result<Decision, LimitError> {
+        let (verdict, now, told) = match *answer {
+            [2, wait] => {
+                let wait = Duration::from_micros(wait);
+                return Ok(Decision::Blocked { wait });
+            }
+            [verdict, now, ref told @ ..] if told.len() == 2 * claims.len() => (verdict, now, told),
+            _ => return Err(unreachable(LinkError::Nonsense)),
+        };
+        let mut tally = Tally::default();
+        for (claim, told) in claims.iter().zip(told.chunks_exact(2)) {
+            let policy = self.policy(*claim)?;
+            let leaves = told[1].saturating_add(micros(policy.rate.window));
+            let resets_in = Duration::from_micros(leaves.saturating_sub(now));
+            let held = u32::try_from(told[0]).unwrap_or(u32::MAX);
+            tally.hear(policy, Verdict::over(policy.rate, held, resets_in));
+        }
+        match (verdict, tally.outcome()) {
+            (0, Ok(tightest)) => Ok(Decision::Admitted {
+                tightest,
+                receipt: Receipt::shared(now, claims),
+            }),
+            (1, Err(standing)) => Ok(Decision::Refused {
+                standing,
+                wait: standing.resets_in,
+            }),
+            _ => Err(unreachable(LinkError::Nonsense)),
+        }
+    }
+}
+
+fn block_of(network: Network) -> String {
+    format!("{PREFIX}b:{:x}", network.to_bits())
+}
+
+fn unreachable(error: LinkError) -> LimitError {
+    LimitError::unreachable(error)
+}
+
+#[async_trait]
+impl LimitStore for RedisLimits {
+    async fn decide(&self, address: IpAddr, claims: &[Claim]) -> Result<Decision, LimitError> {
+        claims::check(claims, self.policies.len()).map_err(LimitError::new)?;
+        let mut script = self.decide.prepare_invoke();
+        script.key(block_of(Network::of(address)));
+        script.arg(u8::from(!self.guard.is_exempt(address)));
+        for claim in claims {
+            let rate = self.policy(*claim)?.rate;
+            script.key(self.window(*claim)?);
+            script.arg(rate.limit).arg(micros(rate.window));
+            script.arg(millis(rate.window + GRACE));
+        }
+        let answer: Vec<u64> = self.link.run(&script).await.map_err(unreachable)?;
+        self.read(claims, &answer)
+    }
+
+    async fn release(&self, receipt: Receipt) -> Result<(), LimitError> {
+        let Some(stamp) = receipt.shared_stamp() else {
+            return Ok(());
+        };
+        let mut script = self.release.prepare_invoke();
+        for claim in receipt.claims() {
+            script.key(self.window(claim)?);
+        }
+        script.arg(stamp);
+        self.link.run(&script).await.map_err(unreachable)
+    }
+
+    async fn offend(&self, address: IpAddr, offence: Offence) -> Result<Option<Block>, LimitError> {
+        let points = self.guard.points(offence);
+        if points == 0 || self.guard.is_exempt(address) {
+            return Ok(None);
+        }
+        let network = Network::of(address);
+        let is_rare = offence == Offence::RateLimited;
+        let rarely = if is_rare { RARELY } else { Duration::ZERO };
+        let (drains, step) = self.guard.draining();
+        let mut script = self.offend.prepare_invoke();
+        script.key(block_of(network));
+        script.key(format!("{PREFIX}o:{:x}", network.to_bits()));
+        script
+            .arg(points)
+            .arg(micros(rarely))
+            .arg(self.guard.full())
+            .arg(drains)
+            .arg(micros(step).max(1))
+            .arg(micros(self.guard.block))
+            .arg(micros(self.guard.block_max));
+        let answer: Vec<u64> = self.link.run(&script).await.map_err(unreachable)?;
+        Ok(match *answer {
+            [lasts, repetition] => Some(Block {
+                network,
+                lasts: Duration::from_micros(lasts),
+                repetition: u32::try_from(repetition).unwrap_or(u32::MAX),
+            }),
+            _ => None,
+        })
+    }
+
+    fn is_exact(&self) -> bool {
+        self.link.is_up()
+    }
+}

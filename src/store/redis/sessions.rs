@@ -1,0 +1,221 @@
+//! Owns the sessions that replicas share on a Redis server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Script, ScriptInvocation};
+
+use super::link::{Link, LinkError};
+use super::record::{self, Times};
+use super::{PREFIX, micros, millis};
+use crate::clock::{Clock, Tick};
+use crate::domain::{Party, Session, SessionKey};
+use crate::store::memory::Bounds;
+use crate::store::{SessionStore, StoreError, Stored};
+
+/// How long a session outlives its end, for the sweep that takes it out of all orders.
+const GRACE: Duration = Duration::from_mins(10);
+/// Sessions that one script forgets at most, so that nobody waits for it.
+const CHUNK: u64 = 500;
+/// Chunks of one sweep.
+const CHUNKS: usize = 20;
+
+/// Over what a session that a replica kept alone may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Over an older one or none: it was opened while the server was gone.
+    AnyOlder,
+    /// Over an older one: if there is none, it was ended meanwhile.
+    Older,
+}
+
+/// Sessions on a Redis server. Fails when the server does not answer.
+///
+/// They are stored under keyed hashes of their ids, and say whose they are and what for: nothing in there opens anything.
+pub struct RedisStore {
+    link: Arc<Link>,
+    bounds: Bounds,
+    clock: Arc<dyn Clock>,
+    scripts: Scripts,
+}
+
+struct Scripts {
+    open: Script,
+    find: Script,
+    save: Script,
+    end: Script,
+    sweep: Script,
+    live: Script,
+}
+
+fn script(body: &str) -> Script {
+    Script::new(&format!("{}{body}", include_str!("scripts/forget.lua")))
+}
+
+impl RedisStore {
+    /// A store with these bounds; `clock` tells the ticks that sessions are handed out with.
+    pub fn new(bounds: Bounds, clock: Arc<dyn Clock>, link: Arc<Link>) -> Self {
+        let scripts = Scripts {
+            open: script(include_str!("scripts/open.lua")),
+            find: script(include_str!("scripts/find.lua")),
+            save: script(include_str!("scripts/save.lua")),
+            end: script(include_str!("scripts/end.lua")),
+            sweep: script(include_str!("scripts/sweep.lua")),
+            live: script("return redis.call('ZCARD', idle)"),
+        };
+        Self {
+            link,
+            bounds,
+            clock,
+            scripts,
+        }
+    }
+
+    /// Writes a session that this replica kept alone while the server was gone. False: it no longer counts.
+    pub(crate) async fn adopt(
+        &self,
+        key: SessionKey,
+        stored: &Stored,
+        over: Over,
+    ) -> Result<bool, StoreError> {
+        let over = match over {
+            Over::AnyOlder => "any",
+            Over::Older => "older",
+        };
+        self.put(key, stored, over).await
+    }
+
+    async fn put(&self, key: SessionKey, stored: &Stored, over: &str) -> Result<bool, StoreError> {
+        let session = &stored.session;
+        let mut script = self.scripts.open.prepare_invoke();
+        begin(&mut script, key, session)?;
+        script
+            .arg(stored.revision)
+            .arg(self.age(session.opened))
+            .arg(self.age(session.minted))
+            .arg(self.bounds.per_party)
+            .arg(self.bounds.total)
+            .arg(self.time_to_live())
+            .arg(over);
+        self.link.run(&script).await.map_err(failed)
+    }
+
+    fn age(&self, tick: Tick) -> u64 {
+        micros(self.clock.tick().since(tick))
+    }
+
+    /// The moment so many microseconds ago.
+    fn ago(&self, age: &str) -> Option<Tick> {
+        let age = Duration::from_micros(age.parse().ok()?);
+        let now = Duration::from_nanos(self.clock.tick().as_nanos());
+        Some(Tick::from_duration(now.saturating_sub(age)))
+    }
+
+    fn time_to_live(&self) -> u64 {
+        millis(self.bounds.max_age + GRACE)
+    }
+
+    fn read(&self, found: &[String]) -> Option<Stored> {
+        let [text, whose, revision, opened, minted] = found else {
+            return None;
+        };
+        let times = Times {
+            opened: self.ago(opened)?,
+            minted: self.ago(minted)?,
+        };
+        Some(Stored {
+            session: record::read(text, whose, times)?,
+            revision: revision.parse().ok()?,
+        })
+    }
+}
+
+/// What every script over one session begins with: its key, whose it is, what it is.
+fn begin(
+    script: &mut ScriptInvocation<'_>,
+    key: SessionKey,
+    session: &Session,
+) -> Result<(), StoreError> {
+    let text = record::write(session).ok_or_else(|| failed(LinkError::Nonsense))?;
+    name(script, key);
+    script.arg(record::party(session.owner)).arg(text);
+    Ok(())
+}
+
+/// A cluster finds its node by the key.
+fn name(script: &mut ScriptInvocation<'_>, key: SessionKey) {
+    let mut full = format!("{PREFIX}s:").into_bytes();
+    full.extend_from_slice(key.as_bytes());
+    script.key(full).arg(&key.as_bytes()[..]);
+}
+
+fn failed(error: LinkError) -> StoreError {
+    StoreError(Box::new(error))
+}
+
+#[async_trait]
+impl SessionStore for RedisStore {
+    async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError> {
+        let stored = Stored {
+            session,
+            revision: 0,
+        };
+        self.put(key, &stored, "always").await.map(|_| ())
+    }
+
+    async fn find(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        let mut script = self.scripts.find.prepare_invoke();
+        name(&mut script, key);
+        let found: Vec<String> = self.link.run(&script).await.map_err(failed)?;
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let stored = self.read(&found);
+        stored.map(Some).ok_or_else(|| failed(LinkError::Nonsense))
+    }
+
+    async fn save(
+        &self,
+        key: SessionKey,
+        session: Session,
+        revision: u64,
+    ) -> Result<bool, StoreError> {
+        let mut script = self.scripts.save.prepare_invoke();
+        begin(&mut script, key, &session)?;
+        script
+            .arg(revision)
+            .arg(self.age(session.minted))
+            .arg(self.time_to_live());
+        self.link.run(&script).await.map_err(failed)
+    }
+
+    async fn end(&self, party: Party) -> Result<usize, StoreError> {
+        let mut script = self.scripts.end.prepare_invoke();
+        script.key(PREFIX).arg(record::party(party));
+        self.link.run(&script).await.map_err(failed)
+    }
+
+    async fn live(&self) -> Result<usize, StoreError> {
+        let mut script = self.scripts.live.prepare_invoke();
+        script.key(PREFIX);
+        self.link.run(&script).await.map_err(failed)
+    }
+
+    async fn sweep(&self) -> Result<(), StoreError> {
+        for _ in 0..CHUNKS {
+            let mut script = self.scripts.sweep.prepare_invoke();
+            script.key(PREFIX);
+            script.arg(micros(self.bounds.max_age)).arg(CHUNK);
+            let ended: u64 = self.link.run(&script).await.map_err(failed)?;
+            if ended < CHUNK {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.link.is_up()
+    }
+}

@@ -1,0 +1,141 @@
+//! Owns the sessions of a replica among others: shared while the server answers, those it knows while it does not.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::domain::{Party, Session, SessionKey};
+use crate::store::memory::MemoryStore;
+use crate::store::redis::{Over, RedisStore};
+use crate::store::{SessionStore, StoreError, Stored};
+
+/// Most sessions that wait for the server; further ones stay here.
+const MOST_UNSENT: usize = 100_000;
+
+/// Sessions on a server, and in memory those that were opened or refreshed here.
+///
+/// While the server is gone a replica goes by what it knows; an end that was said elsewhere reaches it when the server is
+/// back. What was opened or refreshed meanwhile is sent then; a session that was ended on the server is not revived.
+pub struct SharedStore {
+    shared: RedisStore,
+    local: MemoryStore,
+    unsent: Mutex<HashMap<SessionKey, Over>>,
+}
+
+impl SharedStore {
+    /// Sessions of `shared`, beside `local`, which is empty.
+    pub fn new(shared: RedisStore, local: MemoryStore) -> Self {
+        Self {
+            shared,
+            local,
+            unsent: Mutex::default(),
+        }
+    }
+
+    /// Sends what this replica has kept alone. To be called when the server is back.
+    pub async fn send(&self) {
+        let waiting: Vec<_> = self.unsent().keys().copied().collect();
+        for key in waiting {
+            if self.send_one(key).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn send_one(&self, key: SessionKey) -> Result<(), StoreError> {
+        let Some(over) = self.unsent().get(&key).copied() else {
+            return Ok(());
+        };
+        if let Some(stored) = self.local.find(key).await? {
+            self.shared.adopt(key, &stored, over).await?;
+        }
+        self.unsent().remove(&key);
+        Ok(())
+    }
+
+    fn wait(&self, key: SessionKey, over: Over) {
+        let mut unsent = self.unsent();
+        if unsent.len() < MOST_UNSENT {
+            unsent.entry(key).or_insert(over);
+        }
+    }
+
+    /// A panic elsewhere leaves the map usable: every change to it is a single insertion or removal.
+    fn unsent(&self) -> MutexGuard<'_, HashMap<SessionKey, Over>> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl SessionStore for SharedStore {
+    async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError> {
+        self.local.open(key, session.clone()).await?;
+        if self.shared.open(key, session).await.is_err() {
+            self.wait(key, Over::AnyOlder);
+        }
+        Ok(())
+    }
+
+    async fn find(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+        if self.shared.is_whole() && self.send_one(key).await.is_err() {
+            return self.local.find(key).await;
+        }
+        match self.shared.find(key).await {
+            Ok(Some(stored)) => Ok(Some(stored)),
+            Ok(None) => {
+                self.local.forget_one(key);
+                Ok(None)
+            }
+            Err(_) => self.local.find(key).await,
+        }
+    }
+
+    async fn save(
+        &self,
+        key: SessionKey,
+        session: Session,
+        revision: u64,
+    ) -> Result<bool, StoreError> {
+        match self.shared.save(key, session.clone(), revision).await {
+            Ok(true) => {
+                let revision = revision + 1;
+                self.local.put(key, Stored { session, revision });
+                Ok(true)
+            }
+            Ok(false) => Ok(false),
+            Err(_) => {
+                let saved = self.local.save(key, session, revision).await?;
+                if saved {
+                    self.wait(key, Over::Older);
+                }
+                Ok(saved)
+            }
+        }
+    }
+
+    /// Fails while the server is gone: the sessions have ended here, and elsewhere they have not.
+    async fn end(&self, party: Party) -> Result<usize, StoreError> {
+        let here = self.local.end(party).await?;
+        self.shared.end(party).await.map(|ended| ended.max(here))
+    }
+
+    async fn live(&self) -> Result<usize, StoreError> {
+        match self.shared.live().await {
+            Ok(live) => Ok(live),
+            Err(_) => self.local.live().await,
+        }
+    }
+
+    async fn sweep(&self) -> Result<(), StoreError> {
+        self.local.sweep().await?;
+        if self.shared.is_whole() {
+            self.shared.sweep().await?;
+        }
+        Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.shared.is_whole()
+    }
+}

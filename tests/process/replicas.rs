@@ -1,0 +1,197 @@
+//! Several replicas over one Redis server: what they share, and what becomes of it while the server is gone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use token_broker::simulator::Simulator;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::harness::{Broker, Launch, simulator};
+use super::http::Answer;
+use super::redis_server::Server;
+
+const SECRET: &str = "canary-session-secret-that-all-replicas-have";
+
+fn replica(simulator: &Simulator, redis: &Server) -> Launch {
+    Launch::serve(simulator)
+        .env("REDIS_URL", &redis.url())
+        .env("BROKER_SESSION__SECRET", SECRET)
+        .set("limits.token", "40/60s")
+        .set("limits.refresh", "1000/60s")
+        .set("session.min_refresh_interval", "0s")
+        .set("session.max_live", "1000")
+        .set("upstream.mints_per_second", "10000")
+        .set("guard.never_block", "127.0.0.0/8")
+}
+
+async fn refresh(broker: &Broker, session: &Value) -> Answer {
+    let body = json!({ "sessionId": session });
+    let request = broker.post("/refresh-token");
+    Answer::to(
+        request
+            .header("content-type", "application/json")
+            .body(body.to_string()),
+    )
+    .await
+}
+
+/// How it is: in one word, and its limits and sessions.
+async fn health(broker: &Broker) -> [String; 3] {
+    let answer = Answer::to(broker.get("/health")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let services = &answer.json["services"];
+    let words = [
+        &answer.json["status"],
+        &services["rateLimit"]["status"],
+        &services["sessionTracking"]["status"],
+    ];
+    words.map(|word| word.as_str().unwrap().to_owned())
+}
+
+async fn becomes(broker: &Broker, word: &str) -> Duration {
+    let start = Instant::now();
+    while health(broker).await[0] != word {
+        assert!(start.elapsed() < Duration::from_secs(20), "never {word}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    start.elapsed()
+}
+
+/// How often it said so.
+fn said(broker: &Broker, words: &str) -> usize {
+    let says = |line: &Value| {
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.contains(words))
+    };
+    broker.running.log(says).len()
+}
+
+#[tokio::test]
+async fn replicas_share_limits_and_sessions_and_one_that_is_alone_goes_on_with_what_it_knows() {
+    let (simulator, mut redis) = (simulator(&[]).await, Server::start());
+    let serve = || replica(&simulator, &redis);
+    let (one, two) = (serve().start().await, serve().start().await);
+    assert_eq!(
+        health(&one).await,
+        ["healthy", "operational", "operational"]
+    );
+    let session = one.token().await.json["sessionId"].clone();
+    let other = two.token().await.json["sessionId"].clone();
+    for broker in [&two, &one, &two] {
+        refresh(broker, &session).await.secret();
+    }
+
+    redis.kill();
+    for broker in [&one, &two] {
+        becomes(broker, "degraded").await;
+        assert_eq!(health(broker).await, ["degraded", "degraded", "degraded"]);
+        refresh(broker, &session).await.secret();
+        assert_eq!(said(broker, "Redis is gone"), 1);
+    }
+    refresh(&one, &other).await.is(404, "unknown_session");
+    let opened = one.token().await.json["sessionId"].clone();
+    refresh(&two, &opened).await.is(404, "unknown_session");
+
+    redis.run();
+    for broker in [&one, &two] {
+        assert!(becomes(broker, "healthy").await < Duration::from_secs(5));
+        assert_eq!(said(broker, "Redis is there"), 2);
+    }
+    let back = Instant::now();
+    while refresh(&two, &opened).await.status != 200 {
+        assert!(back.elapsed() < Duration::from_secs(5), "it was never told");
+        sleep(Duration::from_millis(50)).await;
+    }
+    for broker in [one, two] {
+        let ended = broker.stop().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(!ended.out.contains(SECRET));
+    }
+}
+
+#[tokio::test]
+async fn absent_at_the_start_redis_is_waited_for_by_nobody() {
+    let (simulator, mut redis) = (simulator(&[]).await, Server::absent());
+    let broker = replica(&simulator, &redis).start().await;
+    assert_eq!(said(&broker, "Redis cannot be reached"), 1);
+    assert_eq!(health(&broker).await, ["degraded", "degraded", "degraded"]);
+    // Half of forty.
+    let mut secrets = 0;
+    for _ in 0..25 {
+        let answer = broker.token().await;
+        secrets += u32::from(answer.status == 200);
+        assert!([200, 429].contains(&answer.status), "{answer:?}");
+    }
+    assert_eq!(secrets, 20);
+    redis.run();
+    assert!(becomes(&broker, "healthy").await < Duration::from_secs(5));
+    broker.token().await.secret();
+}
+
+#[tokio::test]
+async fn with_deny_callers_are_told_to_come_back_while_redis_is_gone() {
+    let (simulator, mut redis) = (simulator(&[]).await, Server::start());
+    let launch = replica(&simulator, &redis).set("redis.on_failure", "deny");
+    let broker = launch.start().await;
+    broker.token().await.secret();
+    redis.kill();
+    let seen = simulator.seen();
+    for _ in 0..3 {
+        let answer = broker.token().await;
+        answer.is(503, "overloaded");
+        assert_eq!(answer.header("retry-after"), Some("5"));
+    }
+    assert_eq!(simulator.seen(), seen, "nothing is minted");
+    redis.run();
+    becomes(&broker, "healthy").await;
+    broker.token().await.secret();
+}
+
+/// Four callers that ask two replicas for three seconds; what they were answered.
+async fn load(replicas: &[Broker; 2]) -> JoinSet<Vec<u16>> {
+    let until = Instant::now() + Duration::from_secs(3);
+    let mut callers = JoinSet::new();
+    for broker in replicas.iter().cycle().take(4) {
+        let (client, url) = (super::http::client(), broker.url("/token"));
+        callers.spawn(async move {
+            let mut statuses = Vec::new();
+            while Instant::now() < until {
+                let answer = client.post(&url).send().await.unwrap();
+                statuses.push(answer.status().as_u16());
+                sleep(Duration::from_millis(5)).await;
+            }
+            statuses
+        });
+    }
+    sleep(Duration::from_secs(1)).await;
+    callers
+}
+
+/// How many were let through, if all others were only told to wait.
+async fn let_through(callers: JoinSet<Vec<u16>>) -> usize {
+    let statuses = callers.join_all().await.concat();
+    let count = |status| statuses.iter().filter(|&&found| found == status).count();
+    assert_eq!(count(200) + count(429), statuses.len(), "{statuses:?}");
+    count(200)
+}
+
+#[tokio::test]
+async fn under_load_an_outage_fails_no_request_and_opens_no_gate() {
+    let (simulator, mut redis) = (simulator(&[]).await, Server::start());
+    let serve = || replica(&simulator, &redis);
+    let replicas = [serve().start().await, serve().start().await];
+    let callers = load(&replicas).await;
+    redis.kill();
+    let admitted = let_through(callers).await;
+    assert!((40..=80).contains(&admitted), "{admitted}");
+    let callers = load(&replicas).await;
+    redis.run();
+    // It has come back empty, within the same window.
+    assert!(let_through(callers).await <= 40);
+    for broker in &replicas {
+        assert_eq!(said(broker, "Redis is gone"), 1);
+        becomes(broker, "healthy").await;
+    }
+}

@@ -1,0 +1,16 @@
+//! What replicas share: contracts over every kind of limits and sessions, and a Redis server that fails.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "tests fail by panicking, spawn callers that nothing waits for, and measure"
+)]
+
+mod faults;
+mod limits;
+mod offences;
+mod outage;
+mod server;
+mod session_store;
+mod stage;

@@ -1,0 +1,167 @@
+//! The contract of limits over every kind: what earns a block, and how long it lasts.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use token_broker::domain::Network;
+use token_broker::limit::{Block, LimitStore, Offence};
+
+use crate::server::Server;
+use crate::stage::{Stage, address, admitted, near, on, stages};
+
+const SITE: &str = "203.0.113.7";
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Earns a block with three offences of weight 1.
+async fn earn(stage: &Stage, who: IpAddr) -> Block {
+    assert_eq!(stage.offend(who, Offence::ForeignSession).await, None);
+    assert_eq!(stage.offend(who, Offence::ForeignSession).await, None);
+    let block = stage.offend(who, Offence::ForeignSession).await;
+    block.unwrap_or_else(|| panic!("{}: no block", stage.name))
+}
+
+#[tokio::test]
+async fn three_offences_or_twelve_malformed_requests_earn_a_block() {
+    for stage in stages("10/60s").await {
+        let (three, twelve) = (address(SITE), address("198.51.100.1"));
+        let block = earn(&stage, three).await;
+        assert_eq!(block.network, Network::of(three));
+        assert_eq!((block.lasts.as_secs(), block.repetition), (900, 0));
+        for _ in 0..11 {
+            assert_eq!(stage.offend(twelve, Offence::Malformed).await, None);
+        }
+        assert_eq!(stage.blocked(twelve).await, None);
+        assert!(stage.offend(twelve, Offence::Malformed).await.is_some());
+        near(stage.blocked(twelve).await.unwrap(), 900);
+    }
+}
+
+#[tokio::test]
+async fn a_block_ends_then_and_takes_nothing_from_anybody() {
+    for stage in stages("10/60s").await {
+        let caller = address(SITE);
+        earn(&stage, caller).await;
+        assert_eq!(stage.blocked(address("203.0.113.8")).await, None);
+        stage.pass(SECOND * 600);
+        near(stage.blocked(caller).await.unwrap(), 300);
+        stage.pass(SECOND * 300);
+        let (standing, _) = admitted(stage.ask(caller).await);
+        assert_eq!(standing.remaining, 9, "{}", stage.name);
+    }
+}
+
+#[tokio::test]
+async fn a_score_drains_in_twelve_equal_steps() {
+    for stage in stages("10/60s").await {
+        // Two points; a step of 50 s takes a quarter of a point.
+        let (early, late) = (address(SITE), address("198.51.100.1"));
+        for who in [early, late] {
+            for _ in 0..2 {
+                stage.offend(who, Offence::ForeignSession).await;
+            }
+        }
+        stage.pass(SECOND * 45);
+        assert!(stage.offend(early, Offence::ForeignSession).await.is_some());
+        stage.pass(SECOND * 10);
+        let block = stage.offend(late, Offence::ForeignSession).await;
+        assert_eq!(block, None, "{}", stage.name);
+        assert!(stage.offend(late, Offence::Malformed).await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn offences_that_are_far_apart_never_earn_a_block() {
+    for stage in stages("10/60s").await {
+        for _ in 0..30 {
+            let block = stage.offend(address(SITE), Offence::ForeignSession).await;
+            assert_eq!(block, None, "{}", stage.name);
+            stage.pass(SECOND * 201);
+        }
+    }
+}
+
+#[tokio::test]
+async fn repetitions_double_up_to_a_day_and_a_quiet_day_forgives() {
+    for stage in stages("10/60s").await {
+        let caller = address(SITE);
+        for (repetition, quarters) in [1, 2, 4, 8, 16, 32, 64, 96, 96].into_iter().enumerate() {
+            let block = earn(&stage, caller).await;
+            assert_eq!(block.repetition as usize, repetition, "{}", stage.name);
+            assert_eq!(block.lasts.as_secs(), quarters * 900);
+            stage.pass(block.lasts);
+            assert_eq!(stage.blocked(caller).await, None);
+        }
+        stage.pass(Duration::from_mins(24 * 60 - 1));
+        assert_eq!(earn(&stage, caller).await.lasts, Duration::from_hours(24));
+        stage.pass(Duration::from_hours(48));
+        assert_eq!(earn(&stage, caller).await.lasts, SECOND * 900);
+    }
+}
+
+#[tokio::test]
+async fn knocking_neither_prolongs_a_block_nor_prepares_the_next() {
+    for stage in stages("10/60s").await {
+        let caller = address(SITE);
+        earn(&stage, caller).await;
+        for minute in 0..15 {
+            near(stage.blocked(caller).await.unwrap(), 900 - minute * 60);
+            for offence in [Offence::RateLimited, Offence::ForeignSession] {
+                assert_eq!(stage.offend(caller, offence).await, None);
+            }
+            stage.pass(SECOND * 60);
+        }
+        assert_eq!(stage.blocked(caller).await, None);
+        assert_eq!(earn(&stage, caller).await.repetition, 1, "{}", stage.name);
+    }
+}
+
+#[tokio::test]
+async fn refusals_count_once_a_second() {
+    for stage in stages("10/60s").await {
+        let caller = address(SITE);
+        for second in 0..3 {
+            // On a busy machine the second may pass between the two: then the next one of the memory kind tells.
+            let first = stage.offend(caller, Offence::RateLimited).await;
+            assert_eq!(first.is_some(), second == 2, "{}", stage.name);
+            if second < 2 {
+                let again = stage.offend(caller, Offence::RateLimited).await;
+                assert_eq!(again, None);
+            }
+            stage.pass(SECOND);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_allow_list_and_weights_of_nothing_are_spared() {
+    for stage in stages("10/60s").await {
+        for _ in 0..20 {
+            for spared in ["192.0.2.3", "::ffff:192.0.2.3", "64:ff9b::192.0.2.3"] {
+                let block = stage.offend(address(spared), Offence::ForeignSession).await;
+                assert_eq!(block, None);
+            }
+            let block = stage.offend(address(SITE), Offence::WrongOrigin).await;
+            assert_eq!(block, None);
+        }
+        earn(&stage, address("192.0.2.16")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_score_and_a_block_are_those_of_all_replicas() {
+    let server = Server::start();
+    let caller = address(SITE);
+    let mut blocks = 0;
+    for _ in 0..3 {
+        let replica = on(&server, "10/60s").await;
+        let block = replica.offend(caller, Offence::ForgedCredential).await;
+        blocks += u32::from(block.unwrap().is_some());
+    }
+    assert_eq!(blocks, 1);
+    let replica = on(&server, "10/60s").await;
+    let decision = replica.decide(caller, &[]).await.unwrap();
+    assert!(matches!(
+        decision,
+        token_broker::limit::Decision::Blocked { .. }
+    ));
+}

@@ -1,0 +1,250 @@
+//! What a replica does while the server is gone: its share of the limits, the sessions it knows, and no more.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use token_broker::clock::{Clock, ManualClock, SystemClock, Timestamp};
+use token_broker::domain::{
+    Caller, PersonaName, RequestId, Session, SessionId, SessionKey, SessionSeal,
+};
+use token_broker::limit::{LimitStore, MemoryLimits, Offence};
+use token_broker::store::SessionStore;
+use token_broker::store::memory::{Bounds, MemoryStore};
+use token_broker::store::redis::{Link, RedisLimits, RedisStore};
+use token_broker::store::shared::{OnFailure, SharedLimits, SharedStore};
+
+use crate::server::Server;
+use crate::stage::{address, admitted, all, is_admitted, link, policies, rules};
+
+pub const BOUNDS: Bounds = Bounds {
+    per_party: 20,
+    total: 100,
+    max_age: Duration::from_hours(1),
+};
+
+/// The limits of one of so many replicas: ten in a minute.
+pub fn limits_of(replicas: u32, link: &Arc<Link>, on_failure: OnFailure) -> SharedLimits {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let replicas = NonZeroU32::new(replicas).unwrap();
+    let share = SharedLimits::share(policies("10/60s"), replicas);
+    let local = Arc::new(MemoryLimits::new(share, rules(), clock));
+    let shared = RedisLimits::new(policies("10/60s"), rules(), Arc::clone(link));
+    SharedLimits::new(shared, local, on_failure)
+}
+
+async fn asked(limits: &SharedLimits, times: u32) -> u32 {
+    let caller = address("203.0.113.7");
+    let mut count = 0;
+    for _ in 0..times {
+        let decision = limits.decide(caller, &all(caller)).await.unwrap();
+        count += u32::from(is_admitted(&decision));
+    }
+    count
+}
+
+#[tokio::test]
+async fn alone_a_replica_lets_its_share_through_and_one_at_least() {
+    let server = Server::absent();
+    let link = Arc::new(Link::new(&server.url()).unwrap());
+    for (replicas, share) in [(1, 10), (2, 5), (3, 3), (100, 1)] {
+        let limits = limits_of(replicas, &link, OnFailure::Local);
+        assert_eq!(asked(&limits, 20).await, share);
+        assert!(!limits.is_exact(), "it says so");
+    }
+}
+
+#[tokio::test]
+async fn with_deny_nobody_is_let_through() {
+    let server = Server::absent();
+    let link = Arc::new(Link::new(&server.url()).unwrap());
+    let limits = limits_of(2, &link, OnFailure::Deny);
+    let caller = address("203.0.113.7");
+    let error = limits.decide(caller, &all(caller)).await.unwrap_err();
+    assert!(error.is_unreachable());
+}
+
+#[tokio::test]
+async fn when_the_server_dies_two_replicas_let_no_more_than_twice_the_limit_through() {
+    let mut server = Server::start();
+    let link = link(&server).await;
+    let replicas = [1, 2].map(|_| limits_of(2, &link, OnFailure::Local));
+    let before = asked(&replicas[0], 20).await + asked(&replicas[1], 20).await;
+    assert_eq!(before, 10, "all of it, whoever is asked");
+    server.kill();
+    let after = [asked(&replicas[0], 20).await, asked(&replicas[1], 20).await];
+    assert_eq!(after, [0, 5], "the first has let its share through already");
+    assert!(!link.is_up());
+}
+
+#[tokio::test]
+async fn a_release_gives_the_place_back_on_the_server_and_here() {
+    let mut server = Server::start();
+    let link = link(&server).await;
+    let limits = limits_of(2, &link, OnFailure::Local);
+    let caller = address("203.0.113.7");
+    for _ in 0..50 {
+        let (standing, receipt) = admitted(limits.decide(caller, &all(caller)).await.unwrap());
+        assert_eq!(standing.remaining, 9);
+        limits.release(receipt).await.unwrap();
+    }
+    let (_, receipt) = admitted(limits.decide(caller, &all(caller)).await.unwrap());
+    server.kill();
+    limits.release(receipt).await.unwrap();
+    assert_eq!(
+        asked(&limits, 20).await,
+        5,
+        "nothing is counted here any more"
+    );
+}
+
+#[tokio::test]
+async fn a_block_outlives_the_server() {
+    let mut server = Server::start();
+    let link = link(&server).await;
+    let limits = limits_of(2, &link, OnFailure::Local);
+    let caller = address("203.0.113.7");
+    let mut blocks = 0;
+    for _ in 0..3 {
+        let block = limits
+            .offend(caller, Offence::ForeignSession)
+            .await
+            .unwrap();
+        blocks += u32::from(block.is_some());
+    }
+    assert_eq!(blocks, 1);
+    server.kill();
+    assert_eq!(asked(&limits, 1).await, 0);
+    let decision = limits.decide(caller, &[]).await.unwrap();
+    assert!(matches!(
+        decision,
+        token_broker::limit::Decision::Blocked { .. }
+    ));
+}
+
+/// A replica's sessions.
+struct Replica {
+    store: SharedStore,
+    clock: Arc<ManualClock>,
+}
+
+impl Replica {
+    fn new(link: &Arc<Link>) -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_640_995_200)));
+        let local = MemoryStore::new(BOUNDS, Arc::<ManualClock>::clone(&clock));
+        let shared = RedisStore::new(BOUNDS, Arc::<ManualClock>::clone(&clock), Arc::clone(link));
+        let store = SharedStore::new(shared, local);
+        Self { store, clock }
+    }
+
+    fn session(&self) -> Session {
+        let caller = Caller {
+            address: address("203.0.113.7"),
+            origin: None,
+            identity: None,
+            user_agent: None,
+            request_id: RequestId::random(),
+        };
+        let persona = PersonaName::parse("default").unwrap();
+        Session::open(&caller, persona, self.clock.tick())
+    }
+
+    async fn open(&self) -> SessionKey {
+        let key = SessionSeal::random().key(&SessionId::random());
+        self.store.open(key, self.session()).await.unwrap();
+        key
+    }
+
+    /// Counts one more refresh; false when that cannot be.
+    async fn refresh(&self, key: SessionKey) -> bool {
+        let Some(read) = self.store.find(key).await.unwrap() else {
+            return false;
+        };
+        let refreshes = read.session.refreshes + 1;
+        let session = Session {
+            refreshes,
+            ..read.session
+        };
+        self.store.save(key, session, read.revision).await.unwrap()
+    }
+
+    async fn refreshes(&self, key: SessionKey) -> Option<u32> {
+        let found = self.store.find(key).await.unwrap();
+        found.map(|stored| stored.session.refreshes)
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_one_replica_is_refreshed_on_another_and_ends_on_all() {
+    let server = Server::start();
+    let link = link(&server).await;
+    let (one, other) = (Replica::new(&link), Replica::new(&link));
+    let key = one.open().await;
+    assert!(other.refresh(key).await && one.refresh(key).await);
+    assert_eq!(other.refreshes(key).await, Some(2));
+    let owner = one.session().owner;
+    assert_eq!(other.store.end(owner).await.unwrap(), 1);
+    assert!(!one.refresh(key).await);
+}
+
+#[tokio::test]
+async fn known_sessions_go_on_while_the_server_is_gone_and_the_others_learn_of_it() {
+    let mut server = Server::start();
+    let link = link(&server).await;
+    let (one, other) = (Replica::new(&link), Replica::new(&link));
+    let (known, unknown) = (one.open().await, other.open().await);
+    assert!(other.refresh(known).await);
+    server.signal("STOP");
+    // A short wait, and no more questions.
+    let hasty = Arc::new(Link::new(&server.url()).unwrap());
+    assert!(hasty.join().await.is_err());
+    server.signal("CONT");
+
+    let alone = Replica::new(&hasty);
+    let opened = alone.open().await;
+    assert!(alone.refresh(opened).await && !alone.refresh(unknown).await);
+    assert!(!alone.store.is_whole());
+    assert_eq!(alone.store.live().await.unwrap(), 1);
+    assert!(
+        alone.store.end(alone.session().owner).await.is_err(),
+        "not everywhere"
+    );
+    let opened = alone.open().await;
+    assert!(alone.refresh(opened).await);
+    assert_eq!(one.refreshes(opened).await, None);
+    hasty.join().await.unwrap();
+    alone.store.send().await;
+    assert_eq!(one.refreshes(opened).await, Some(1));
+    server.kill();
+}
+
+#[tokio::test]
+async fn a_refresh_that_only_one_replica_knew_of_counts_and_revives_nothing() {
+    let server = Server::start();
+    let ours = link(&server).await;
+    let theirs = Arc::new(
+        Link::new(&server.url())
+            .unwrap()
+            .waiting(Duration::from_secs(30)),
+    );
+    theirs.join().await.unwrap();
+    let (one, other) = (Replica::new(&ours), Replica::new(&theirs));
+    let (goes_on, ended) = (other.open().await, other.open().await);
+    // Its connection is cut, and it does not come back at once.
+    server.ask::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let cut = other.refresh(goes_on).await && other.refresh(ended).await;
+    assert!(cut && !theirs.is_up());
+    ours.join().await.unwrap();
+    assert_eq!(one.refreshes(goes_on).await, Some(0), "it cannot know");
+    let mut key = b"{broker}:s:".to_vec();
+    key.extend_from_slice(ended.as_bytes());
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let gone: u64 = redis::cmd("DEL").arg(key).query(&mut connection).unwrap();
+    assert_eq!(gone, 1);
+    theirs.join().await.unwrap();
+    other.store.send().await;
+    assert_eq!(one.refreshes(goes_on).await, Some(1));
+    assert_eq!(one.refreshes(ended).await, None);
+    assert_eq!(other.refreshes(ended).await, None);
+}

@@ -1,0 +1,164 @@
+//! A real Redis server, started on a free port, gone when its test is.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use redis::{Client, Script};
+
+/// Makes all that is on the server older: as if so many microseconds had passed.
+const AGE: &str = r"
+local by = tonumber(ARGV[1])
+local function text(number) return string.format('%.0f', number) end
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local kind, left = redis.call('TYPE', key).ok, redis.call('PTTL', key)
+  if left > 0 and left * 1000 <= by then
+    redis.call('DEL', key)
+    kind = 'none'
+  elseif left > 0 then
+    redis.call('PEXPIRE', key, text(left - by / 1000))
+  end
+  if kind == 'list' then
+    for place, stamp in ipairs(redis.call('LRANGE', key, 0, -1)) do
+      redis.call('LSET', key, place - 1, text(stamp - by))
+    end
+  elseif kind == 'hash' then
+    for _, field in ipairs({'ends', 'drained', 'rare', 'o', 'm'}) do
+      local moment = redis.call('HGET', key, field)
+      if moment then redis.call('HSET', key, field, text(moment - by)) end
+    end
+  elseif kind == 'zset' then
+    local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    for place = 1, #all, 2 do redis.call('ZADD', key, text(all[place + 1] - by), all[place]) end
+  end
+end
+return 1";
+
+pub struct Server {
+    port: u16,
+    child: Option<Child>,
+    settings: Vec<String>,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl Server {
+    /// A server that answers.
+    pub fn start() -> Self {
+        let mut server = Self::absent();
+        server.run();
+        server
+    }
+
+    /// A place where there is no server yet.
+    pub fn absent() -> Self {
+        Self {
+            port: free_port(),
+            child: None,
+            settings: Vec::new(),
+        }
+    }
+
+    /// A server that also speaks TLS, with a certificate that nobody vouches for; and where it does.
+    pub fn with_tls() -> (Self, String) {
+        let mut server = Self::absent();
+        let (port, own) = (free_port(), server.port);
+        let folder = env!("CARGO_TARGET_TMPDIR");
+        let [key, certificate] = ["key", "crt"].map(|end| format!("{folder}/redis-{own}.{end}"));
+        let made = Command::new("openssl")
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            ])
+            .args([
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+            ])
+            .args(["-keyout", &key, "-out", &certificate])
+            .output();
+        assert!(made.unwrap().status.success(), "run scripts/test-tools.sh");
+        let settings = [
+            ("--tls-port", port.to_string()),
+            ("--tls-key-file", key),
+            ("--tls-cert-file", certificate.clone()),
+            ("--tls-ca-cert-file", certificate),
+            ("--tls-auth-clients", "no".into()),
+        ];
+        let pairs = settings.into_iter();
+        server.settings = pairs
+            .flat_map(|(name, value)| [name.into(), value])
+            .collect();
+        server.run();
+        (server, format!("rediss://localhost:{port}/"))
+    }
+
+    /// Starts it, empty, and waits until it answers.
+    pub fn run(&mut self) {
+        // Gone with this thread, however that ends.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "redis-server"]);
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--appendonly", "no", "--dir"]);
+        command.arg(env!("CARGO_TARGET_TMPDIR"));
+        command.args(&self.settings);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.stderr(Stdio::null()).spawn();
+        let child =
+            child.unwrap_or_else(|error| panic!("setpriv: {error}: run scripts/test-tools.sh"));
+        self.child = Some(child);
+        for _ in 0..200 {
+            if self.ask::<String>(&["PING"]).is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("there is no redis-server that answers: run scripts/test-tools.sh");
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Sends it a signal, like `STOP`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// What it answers to a command, if it does.
+    pub fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> Option<T> {
+        let client = Client::open(self.url()).unwrap();
+        let mut connection = client.get_connection().ok()?;
+        let mut asked = redis::cmd(command[0]);
+        asked.arg(&command[1..]);
+        asked.query(&mut connection).ok()
+    }
+
+    /// Lets time pass for all that is on it.
+    pub fn pass(&self, time: Duration) {
+        let client = Client::open(self.url()).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        let micros = u64::try_from(time.as_micros()).unwrap();
+        let script = Script::new(AGE);
+        let _: u8 = script.arg(micros).invoke(&mut connection).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
