@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // Owns whether anybody is there: a visible page, observers, holds, calls; and so whether to fetch behind the scenes.
 import type { PageLike, Settings } from './options.js';
 import type { ExpiryCause } from './snapshot.js';

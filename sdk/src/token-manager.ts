@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // Owns the one token of a page: when to fetch, who waits for it, and what everybody is told.
 import { LEAST_WAIT_MS, mint, type Minted } from './attempts.js';
 import { stopwatch } from './clock.js';
