@@ -34,7 +34,7 @@ export interface BrokerOptions {
   refreshPath?: string;
   /** Headers, or a function that makes them for each attempt: the place for `Authorization: Bearer …`. */
   headers?: Provided<Record<string, string>>;
-  /** `same-origin`; `include` sends cookies to another site. */
+  /** `same-origin`. `include` needs a proxy on the same site: the broker allows no credentials to other origins. */
   credentials?: RequestCredentials;
   /** Fields for `POST /token`, like `persona`, or a function that makes them. */
   body?: Provided<Record<string, unknown>>;
