@@ -935,8 +935,9 @@ var Connection = class {
         });
         signal.throwIfAborted();
       }
-      const stream = this.#stream ?? await open(microphone);
-      if (!this.#stream) {
+      const before = this.#stream;
+      const stream = before ?? await open(microphone);
+      if (!before) {
         const letGo = () => release(stream, microphone);
         if (signal.aborted) return letGo();
         this.#stream = stream;

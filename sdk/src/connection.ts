@@ -154,8 +154,9 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
         signal.throwIfAborted();
       }
       // A prompt can stay open longer than a key lives, so the microphone comes first.
-      const stream = this.#stream ?? (await open(microphone));
-      if (!this.#stream) {
+      const before = this.#stream;
+      const stream = before ?? (await open(microphone));
+      if (!before) {
         // Whose it is shows now: options may be replaced while the connection lives.
         const letGo = (): void => release(stream, microphone);
         if (signal.aborted) return letGo();

@@ -94,6 +94,22 @@ test('E62 your own stream stays yours and ours is stopped, whatever the options 
   assert.equal(ours.stopped, 1);
 });
 
+test('E62 a microphone that comes too late is stopped, also when another attempt has one already', async (t) => {
+  const [late, next] = [stream(), stream()];
+  let allow = (_: MediaStream): void => {};
+  const answers = [new Promise<MediaStream>((resolve) => (allow = resolve)), Promise.resolve(next)];
+  pretend(t, { navigator: { mediaDevices: { getUserMedia: () => answers.shift() } } });
+  const { connection } = stage(t, () => ({}), { microphone: true });
+  const first = connection.connect();
+  connection.disconnect();
+  await connection.connect();
+  allow(late);
+  await first;
+  assert.deepEqual([late.stopped, next.stopped], [1, 0]);
+  connection.disconnect();
+  assert.deepEqual([late.stopped, next.stopped], [1, 1]);
+});
+
 test('E62 disconnect() during the pause before another attempt asks for no microphone', async (t) => {
   let asked = 0;
   pretend(t, { navigator: { mediaDevices: { getUserMedia: async () => (asked++, stream()) } } });
