@@ -54,6 +54,155 @@ async function withFreshKey(tokens, use) {
   }
 }
 
+// ../sdk/src/clock.ts
+var systemClock = {
+  wall: () => Date.now(),
+  monotonic: () => performance.now(),
+  setTimeout: (run, ms) => setTimeout(run, ms),
+  clearTimeout: (timer) => clearTimeout(timer)
+};
+function stopwatch(clock) {
+  const wall = clock.wall();
+  const monotonic = clock.monotonic();
+  return () => Math.max(clock.wall() - wall, clock.monotonic() - monotonic, 0);
+}
+function pause(clock, ms, signal, target) {
+  return new Promise((resolve) => {
+    const end = () => {
+      clock.clearTimeout(timer);
+      target?.removeEventListener("online", end);
+      resolve();
+    };
+    const timer = clock.setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+    target?.addEventListener("online", end);
+    if (signal.aborted) end();
+  });
+}
+function aborted(signal) {
+  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+}
+
+// ../sdk/src/refusal.ts
+var UPSTREAM = "upstream_unavailable";
+var BY_STATUS = {
+  401: "unauthorized",
+  403: "forbidden",
+  404: "not_found",
+  408: "timeout",
+  410: "not_found",
+  429: "rate_limited",
+  502: UPSTREAM,
+  503: UPSTREAM,
+  504: UPSTREAM
+};
+function retryAfter(headers, inBody, now) {
+  const header = headers.get("retry-after") ?? "";
+  const inHeader = parseFloat(header);
+  const told = typeof inBody === "number" && inBody > 0;
+  const seconds = inHeader > 0 || !told ? inHeader : inBody;
+  if (seconds === seconds) return Math.max(seconds * 1e3, 1e3);
+  const date = Date.parse(header);
+  if (Number.isNaN(date)) return void 0;
+  const server = Date.parse(headers.get("date") ?? "");
+  return Math.max(Number.isNaN(server) ? Math.min(date - now, 6e4) : date - server, 1e3);
+}
+async function refusal(response, now) {
+  const { status, headers } = response;
+  const body = await response.json().catch(() => null);
+  const { code, message, param, limit, request_id, retry_after } = Object(Object(body).error);
+  const known = BY_STATUS[status] ?? (status < 500 ? "bad_request" : "server_error");
+  const details = {
+    status,
+    retryAfterMs: retryAfter(headers, retry_after, now),
+    requestId: headers.get("x-request-id") ?? request_id,
+    brokerCode: code,
+    param,
+    limit
+  };
+  const spent = /_quota$|^quota_/.test(`${code}`);
+  return new TokenError(spent ? "quota_exceeded" : known, `${message ?? `The answer was ${status}.`}`, details);
+}
+
+// ../sdk/src/sources.ts
+var owners = /* @__PURE__ */ new WeakMap();
+var provided = async (value) => typeof value === "function" ? value() : value;
+function fromBroker(options = {}) {
+  const { baseUrl = "", tokenPath = "/token", refreshPath = "/refresh-token", credentials = "same-origin", clock = systemClock } = options;
+  const post = async (path, body, headers, signal) => {
+    const response = await (options.fetch ?? fetch)(baseUrl.replace(/\/$/, "") + path, {
+      method: "POST",
+      headers: { ...body && { "content-type": "application/json" }, ...headers },
+      body: body ? JSON.stringify(body) : null,
+      signal,
+      credentials,
+      cache: "no-store",
+      redirect: "error"
+    });
+    if (!response.ok) throw await refusal(response, clock.wall());
+    const answer = await response.json().catch(() => null);
+    if (Object(answer) !== answer) throw new TokenError("invalid_response", `No JSON object but ${response.headers.get("content-type")}.`);
+    const date = Date.parse(response.headers.get("date") ?? "");
+    const end = answer?.expires_at ?? answer?.client_secret?.expires_at;
+    return { ...end && date && { expires_in: answer?.expiresIn ?? end - date / 1e3 }, ...answer };
+  };
+  return async ({ previous, signal, reason }) => {
+    const headers = await provided(options.headers).catch((cause) => {
+      throw TokenError.is(cause) ? cause : new TokenError("unauthorized", "The headers option failed.", { cause });
+    });
+    const bearer = new Headers(headers).get("authorization");
+    const own = (answer) => {
+      owners.set(answer, bearer);
+      return answer;
+    };
+    const session = previous?.sessionId;
+    try {
+      if (previous && session && (!owners.has(previous) || owners.get(previous) === bearer)) {
+        return own(await post(refreshPath, { session_id: session }, headers, signal));
+      }
+    } catch (error) {
+      const { status, brokerCode } = error;
+      const over = brokerCode === "refresh_limit_reached" || brokerCode === "refresh_too_soon" && reason === "invalidated";
+      if (!over && !/^(401|404|410)$/.test(`${status}`)) throw error;
+    }
+    return own(await post(tokenPath, await provided(options.body), headers, signal));
+  };
+}
+function fromFunction(get) {
+  return get;
+}
+function fromLiteral(token) {
+  return async ({ previous }) => {
+    if (previous) throw new TokenError("expired", "A literal token cannot be refreshed.");
+    return token;
+  };
+}
+
+// ../sdk/src/options.ts
+function defined(options) {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== void 0));
+}
+function settings(o) {
+  const page = typeof addEventListener === "function" ? globalThis : void 0;
+  return {
+    source: fromBroker(o),
+    refreshThresholdSeconds: 30,
+    autoRefresh: o.enableAutoRefresh ?? true,
+    whenHidden: "pause",
+    maxIdleMs: 18e5,
+    maxAttempts: o.maxRetryAttempts ?? 3,
+    retryBaseMs: 500,
+    retryMaxMs: 8e3,
+    maxRetryAfterMs: 6e4,
+    timeoutMs: 1e4,
+    clock: systemClock,
+    random: Math.random,
+    page: o.eventTarget ?? page,
+    logger: { warn: (message) => console.warn(message) },
+    ...defined(o)
+  };
+}
+
 // ../sdk/src/answer.ts
 var ASSUMED_MS = 6e4;
 var invalid = (what) => new TokenError("invalid_response", `The answer has ${what}.`);
@@ -87,36 +236,8 @@ function readAnswer(response, askedAt, warn) {
   };
 }
 
-// ../sdk/src/clock.ts
-var systemClock = {
-  wall: () => Date.now(),
-  monotonic: () => performance.now(),
-  setTimeout: (run, ms) => setTimeout(run, ms),
-  clearTimeout: (timer) => clearTimeout(timer)
-};
-function stopwatch(clock) {
-  const wall = clock.wall();
-  const monotonic = clock.monotonic();
-  return () => Math.max(clock.wall() - wall, clock.monotonic() - monotonic, 0);
-}
-function pause(clock, ms, signal, target) {
-  return new Promise((resolve) => {
-    const end = () => {
-      clock.clearTimeout(timer);
-      target?.removeEventListener("online", end);
-      resolve();
-    };
-    const timer = clock.setTimeout(end, ms);
-    signal.addEventListener("abort", end);
-    target?.addEventListener("online", end);
-    if (signal.aborted) end();
-  });
-}
-function aborted(signal) {
-  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
-}
-
 // ../sdk/src/attempts.ts
+var LEAST_WAIT_MS = 1e3;
 async function mint({ settings: settings2, reason, previous, signal, warn, told }) {
   const { clock, page } = settings2;
   for (let attempt = 1; ; attempt++) {
@@ -130,14 +251,15 @@ async function mint({ settings: settings2, reason, previous, signal, warn, told 
       if (page?.navigator?.onLine === false) throw new TokenError("offline");
       const response = await Promise.race([settings2.source({ reason, attempt, previous, signal: inner.signal }), aborted(inner.signal)]);
       const answer = readAnswer(response, askedAt, warn);
-      return { ...answer, age, expiresAt: askedAt + answer.lifetimeMs };
+      return { ...answer, age, expiresAt: askedAt + answer.lifetimeMs, owner: owners.get(Object(response)) };
     } catch (cause) {
       if (signal.aborted) throw cause;
       const error = TokenError.is(cause) ? cause : new TokenError("network", void 0, { cause });
       error.attempt = attempt;
       const asked = error.retryAfterMs;
       const again = error.retryable && attempt < settings2.maxAttempts && (asked ?? 0) <= settings2.maxRetryAfterMs;
-      const wait = asked ?? Math.min(settings2.retryMaxMs, settings2.retryBaseMs * 2 ** (attempt - 1)) * (1 + settings2.random()) / 2;
+      const pauseMs = Math.min(settings2.retryMaxMs, settings2.retryBaseMs * 2 ** (attempt - 1)) * (1 + settings2.random()) / 2;
+      const wait = asked === void 0 ? pauseMs : Math.max(asked, LEAST_WAIT_MS);
       told(attempt, error, again ? wait : null);
       if (!again) throw error;
       await pause(clock, wait, signal, asked === void 0 ? page : void 0);
@@ -216,112 +338,6 @@ var Flight = class {
   }
 };
 
-// ../sdk/src/refusal.ts
-var UPSTREAM = "upstream_unavailable";
-var BY_STATUS = {
-  401: "unauthorized",
-  403: "forbidden",
-  404: "not_found",
-  408: "timeout",
-  410: "not_found",
-  429: "rate_limited",
-  502: UPSTREAM,
-  503: UPSTREAM,
-  504: UPSTREAM
-};
-function retryAfter(headers, inBody, now) {
-  const header = headers.get("retry-after") ?? "";
-  const seconds = [parseFloat(header), inBody].find((value) => Number(value) >= 0);
-  if (seconds !== void 0) return Number(seconds) * 1e3;
-  const date = Date.parse(header);
-  if (Number.isNaN(date)) return void 0;
-  const server = Date.parse(headers.get("date") ?? "");
-  return Number.isNaN(server) ? Math.min(Math.max(date - now, 0), 6e4) : Math.max(date - server, 0);
-}
-async function refusal(response, now) {
-  const { status, headers } = response;
-  const body = await response.json().catch(() => null);
-  const { code, message, param, limit, request_id, retry_after } = Object(Object(body).error);
-  const known = BY_STATUS[status] ?? (status < 500 ? "bad_request" : "server_error");
-  const details = {
-    status,
-    retryAfterMs: retryAfter(headers, retry_after, now),
-    requestId: headers.get("x-request-id") ?? request_id,
-    brokerCode: code,
-    param,
-    limit
-  };
-  const spent = /_quota$|^quota_/.test(`${code}`);
-  return new TokenError(spent ? "quota_exceeded" : known, `${message ?? `The answer was ${status}.`}`, details);
-}
-
-// ../sdk/src/sources.ts
-var provided = async (value) => typeof value === "function" ? value() : value;
-function fromBroker(options = {}) {
-  const { baseUrl = "", tokenPath = "/token", refreshPath = "/refresh-token", credentials = "same-origin", clock = systemClock } = options;
-  const post = async (path, body, signal) => {
-    const headers = await provided(options.headers).catch((cause) => {
-      throw TokenError.is(cause) ? cause : new TokenError("unauthorized", "The headers option failed.", { cause });
-    });
-    const response = await (options.fetch ?? fetch)(baseUrl.replace(/\/$/, "") + path, {
-      method: "POST",
-      headers: body ? { "content-type": "application/json", ...headers } : { ...headers },
-      body: body ? JSON.stringify(body) : null,
-      signal,
-      credentials,
-      cache: "no-store",
-      redirect: "error"
-    });
-    if (!response.ok) throw await refusal(response, clock.wall());
-    const answer = await response.json().catch(() => null);
-    if (Object(answer) !== answer) throw new TokenError("invalid_response", `No JSON object but ${response.headers.get("content-type")}.`);
-    const date = Date.parse(response.headers.get("date") ?? "");
-    const end = answer?.expires_at ?? answer?.client_secret?.expires_at;
-    return { ...end && date && { expires_in: answer?.expiresIn ?? end - date / 1e3 }, ...answer };
-  };
-  return async ({ previous, signal }) => {
-    const session = previous?.sessionId;
-    try {
-      if (session) return await post(refreshPath, { session_id: session }, signal);
-    } catch (error) {
-      const { status, brokerCode } = error;
-      if (!/^(401|404|410)$/.test(`${status}`) && brokerCode !== "refresh_limit_reached") throw error;
-    }
-    return post(tokenPath, await provided(options.body), signal);
-  };
-}
-function fromFunction(get) {
-  return get;
-}
-function fromLiteral(token) {
-  return async ({ previous }) => {
-    if (previous) throw new TokenError("expired", "A literal token cannot be refreshed.");
-    return token;
-  };
-}
-
-// ../sdk/src/options.ts
-function settings(o) {
-  const page = typeof addEventListener === "function" ? globalThis : void 0;
-  return {
-    source: fromBroker(o),
-    refreshThresholdSeconds: 30,
-    autoRefresh: o.enableAutoRefresh ?? true,
-    whenHidden: "pause",
-    maxIdleMs: 18e5,
-    maxAttempts: o.maxRetryAttempts ?? 3,
-    retryBaseMs: 500,
-    retryMaxMs: 8e3,
-    maxRetryAfterMs: 6e4,
-    timeoutMs: 1e4,
-    clock: systemClock,
-    random: Math.random,
-    page: o.eventTarget ?? page,
-    logger: { warn: (message) => console.warn(message) },
-    ...o
-  };
-}
-
 // ../sdk/src/presence.ts
 var WAKES = ["visibilitychange", "pageshow", "pagehide", "focus", "resume", "online"];
 var Presence = class {
@@ -334,7 +350,9 @@ var Presence = class {
   #cached = false;
   #holds = 0;
   #observers = 0;
+  /** True after the last observer has left, until somebody asks or looks again. */
   #deserted = false;
+  #leaving;
   /** `changed` is called whenever the answer of `resting` may have changed, or timers may have slept. */
   constructor(settings2, changed) {
     this.#settings = settings2;
@@ -352,7 +370,12 @@ var Presence = class {
   }
   /** Somebody asked for a token. */
   used() {
-    this.#usedAt = this.#settings().clock.monotonic();
+    const { clock } = this.#settings();
+    const before = this.#deserted;
+    this.#usedAt = clock.monotonic();
+    clock.clearTimeout(this.#leaving);
+    this.#deserted = false;
+    if (before) this.#changed(false);
   }
   stop(stopped) {
     this.#stopped = stopped;
@@ -380,7 +403,7 @@ var Presence = class {
     if (before) this.#changed(false);
     return () => {
       if (--this.#observers) return;
-      this.#settings().clock.setTimeout(() => {
+      this.#leaving = this.#settings().clock.setTimeout(() => {
         this.#deserted = !this.#observers;
         this.#changed(false);
       }, 0);
@@ -449,6 +472,7 @@ var RealtimeToken = class {
 // ../sdk/src/token-manager.ts
 var FLOOR_MS = 5e3;
 var SHARED_FAILURE_MS = 5e3;
+var LONGEST_SHARED_MS = 6e4;
 var TICK_MS = 15e3;
 var RESTING = { attempt: 0, nextAttemptAt: null };
 var TokenManager = class {
@@ -460,7 +484,10 @@ var TokenManager = class {
   /** The last token, for its session. */
   #previous = null;
   #flight = null;
+  /** `wait`: milliseconds until the next refresh behind the scenes; `shared`: until callers cause a request again. */
   #failure = null;
+  /** Counts what `forget()` has ended. */
+  #user = 0;
   /** What the phase is without a token. */
   #outcome = "idle";
   #progress = RESTING;
@@ -514,6 +541,18 @@ var TokenManager = class {
     if (this.#outcome === "destroyed") return;
     this.#settings.logger.debug?.(reason);
     this.#reason = "invalidated";
+    this.#failure = null;
+    this.#drop("idle");
+    this.#commit();
+  }
+  /** The user has changed: drops the token, its session and a failure. Callers who wait get the next user's token. */
+  forget() {
+    if (this.#outcome === "destroyed") return;
+    this.#user++;
+    this.#flight?.cancel(new TokenError("aborted"));
+    this.#land();
+    this.#previous = this.#failure = null;
+    this.#reason = "initial";
     this.#drop("idle");
     this.#commit();
   }
@@ -531,6 +570,11 @@ var TokenManager = class {
   updateOptions(options) {
     this.#given = { ...this.#given, ...options };
     this.#settings = settings(this.#given);
+    if (this.#failure) {
+      this.#sinceMint = stopwatch(this.#settings.clock);
+      this.#failure = null;
+      if (!this.#held) this.#wanted = false;
+    }
     this.#check("scheduled");
   }
   /** Ends it: waiting callers get `destroyed`, and nothing happens afterwards. */
@@ -578,18 +622,39 @@ var TokenManager = class {
         if (held.left() <= held.leadMs && !this.#cooling() && this.#sinceMint() >= FLOOR_MS) this.#behind("demand");
         return this.#handOut(held);
       }
+      const user = this.#user;
+      const modest = !force && minValidityMs === void 0;
       try {
-        if (!this.#flight && !force && this.#failure && this.#cooling()) throw this.#failure.error;
-        const minted = await (this.#flight ?? this.#start(force ? "forced" : "demand")).join(signal);
-        if (minted.uses > 0) return this.#handOut(minted);
+        if (!this.#flight && !force && this.#failure && this.#failure.shared() > 0) throw this.#failure.error;
+        const got = await this.#wait(this.#flight ?? this.#start(force ? "forced" : "demand"), modest ? held : null, signal);
+        if (got.uses > 0 && user === this.#user && (got !== held || got === this.#held)) return this.#handOut(got);
       } catch (error) {
         const { code } = error;
+        if (user !== this.#user && code === "aborted" && !signal?.aborted) continue;
         const alive = this.#held;
-        const serves = alive && alive.left() > 0 && !force && minValidityMs === void 0;
+        const serves = alive && alive.left() > 0 && modest;
         if (!serves || code === "aborted" || code === "destroyed") throw error;
         return this.#handOut(alive);
       }
     }
+  }
+  /** Waits for `flight`; when `held` would do, only until that pauses after a failure or `held` is nearly over. */
+  #wait(flight, held, signal) {
+    const joined = flight.join(signal);
+    if (!held) return joined;
+    const { clock } = this.#settings;
+    const left = held.left();
+    return new Promise((resolve, reject) => {
+      const enough = () => resolve(held);
+      const off = this.#listeners.on("tokenError", ({ willRetry }) => willRetry && enough());
+      const timer = clock.setTimeout(enough, left > 5e3 ? left - 5e3 : left / 2);
+      const done = () => {
+        off();
+        clock.clearTimeout(timer);
+      };
+      joined.finally(done).then(resolve, reject);
+      if (this.#progress.nextAttemptAt) enough();
+    });
   }
   #handOut(held) {
     if (--held.uses <= 0 && held === this.#held) {
@@ -628,6 +693,7 @@ var TokenManager = class {
     this.#progress = RESTING;
   }
   async #fetch(reason, signal) {
+    signal.throwIfAborted();
     const settings2 = this.#settings;
     const began = settings2.clock.monotonic();
     const minted = await mint({
@@ -649,17 +715,18 @@ var TokenManager = class {
   }
   #accept(minted) {
     const { refreshThresholdSeconds, clock, random } = this.#settings;
-    const { lifetimeMs, refreshInMs, age, uses } = minted;
+    const { lifetimeMs, refreshInMs, age, uses, owner } = minted;
     this.#failure = this.#reason = null;
     this.#wanted = true;
     this.#sinceMint = stopwatch(clock);
     const left = () => lifetimeMs - age();
-    if (this.#held && this.#held.left() > left()) {
+    if (this.#held && this.#held.left() > left() && owners.get(this.#held.token) === owner) {
       this.#warn("The new token would end sooner than the old one, which is kept.");
       return this.#held;
     }
     const lead = refreshInMs ? Math.max(lifetimeMs - refreshInMs, 1e3) : refreshThresholdSeconds * (1e3 + random() * 100);
     const token = this.#previous = new RealtimeToken(minted);
+    if (owner !== void 0) owners.set(token, owner);
     return this.#held = { token, left, leadMs: Math.min(lead, lifetimeMs / 2), uses };
   }
   #told(attempt, error, wait) {
@@ -668,7 +735,8 @@ var TokenManager = class {
     this.#progress = { attempt, nextAttemptAt };
     if (error && wait === null) {
       const since = stopwatch(clock);
-      this.#failure = { error, wait: () => (error.retryAfterMs ?? SHARED_FAILURE_MS) - since() };
+      const wait2 = Math.max(error.retryAfterMs || SHARED_FAILURE_MS, LEAST_WAIT_MS);
+      this.#failure = { error, wait: () => wait2 - since(), shared: () => Math.min(wait2, LONGEST_SHARED_MS) - since() };
       if (!this.#held) this.#outcome = "failed";
       this.#wanted = true;
       this.#land();
@@ -765,7 +833,7 @@ function getTokenManager({ key = "default", ...options } = {}) {
     known = { manager: createTokenManager(options), options };
     shared.set(key, known);
   }
-  for (const [name, value] of Object.entries(options)) {
+  for (const [name, value] of Object.entries(defined(options))) {
     if (/object|function/.test(typeof value) || known.warned || known.options[name] === value) continue;
     known.warned = true;
     (known.options.logger ?? console).warn?.("getTokenManager: other options than before; use updateOptions() or another key.");
@@ -801,6 +869,7 @@ var ConnectionError = class extends Error {
 };
 var NOTHING = Object.freeze({ status: "disconnected", error: null, session: null, timings: {} });
 var STABLE_MS = 3e4;
+var YOUNG_MS = 1e4;
 var Connection = class {
   /** May be replaced at any time; the next attempt uses it. */
   options;
@@ -808,6 +877,9 @@ var Connection = class {
   #snapshot = NOTHING;
   #controller = new AbortController();
   #stream = null;
+  /** Lets go of the stream: stops it if it is ours. */
+  #release = () => {
+  };
   #hold = null;
   #running = Promise.resolve();
   #breaks = 0;
@@ -832,12 +904,14 @@ var Connection = class {
   #end(error) {
     this.#controller.abort();
     const { session } = this.#snapshot;
-    release(this.#stream, this.options.microphone);
+    this.#release();
+    this.#release = () => {
+    };
     this.#stream = null;
     this.#hold?.release();
     this.#hold = null;
     this.#set({ status: "disconnected", error, session: null });
-    session?.close?.();
+    void close(session);
   }
   /** `broken` is why the last connection ended, when this one replaces it. */
   async #open(broken) {
@@ -854,19 +928,28 @@ var Connection = class {
     try {
       if (broken) {
         await pause(systemClock, 250 * 2 ** this.#breaks, signal);
-        if (!signal.aborted) await tokens.refreshToken({ signal }).catch(() => {
+        signal.throwIfAborted();
+        const age = (tokens.getCurrentToken()?.lifetimeMs ?? 0) - tokens.getTimeUntilExpiration();
+        if (isKeyRefused(broken.reason)) tokens.invalidate("the key was refused");
+        else if (age > YOUNG_MS) await tokens.refreshToken({ signal }).catch(() => {
         });
+        signal.throwIfAborted();
       }
-      const stream = this.#stream ?? await open(microphone);
-      if (signal.aborted) return release(stream, microphone);
-      this.#stream = stream;
+      const before = this.#stream;
+      const stream = before ?? await open(microphone);
+      if (!before) {
+        const letGo = () => release(stream, microphone);
+        if (signal.aborted) return letGo();
+        this.#stream = stream;
+        this.#release = letGo;
+      }
       took("microphone");
       const session = await withFreshKey(tokens, (apiKey) => {
         signal.throwIfAborted();
         took("key");
         return connect({ apiKey, signal, stream, lost: (reason) => this.#lost(signal, reason) });
       });
-      if (signal.aborted) return void session.close?.();
+      if (signal.aborted) return void close(session);
       took("connect");
       this.#set({ status: "connected", error: null, session, timings });
       const stable = setTimeout(() => this.#breaks = 0, STABLE_MS);
@@ -885,7 +968,7 @@ var Connection = class {
     this.#controller.abort();
     const { session } = this.#snapshot;
     this.#running = this.#open({ reason: error });
-    session?.close?.();
+    void close(session);
   }
   #set(change) {
     const before = this.#snapshot.status;
@@ -894,6 +977,12 @@ var Connection = class {
     if (before !== this.#snapshot.status) this.listeners.emit("status", this.#snapshot.status);
   }
 };
+async function close(session) {
+  try {
+    await session?.close?.();
+  } catch {
+  }
+}
 function release(stream, microphone) {
   if (stream !== microphone) for (const track of stream?.getTracks() ?? []) track.stop();
 }
@@ -909,7 +998,7 @@ async function open(microphone) {
 
 // ../sdk/src/webrtc/call.ts
 var OPENAI_CALLS = "https://api.openai.com/v1/realtime/calls";
-async function exchange(url, sdp, { apiKey, signal }, send) {
+async function exchange(url, sdp, apiKey, signal, send) {
   const response = await send(url, {
     method: "POST",
     // These two only: another header would need a preflight that OpenAI refuses.
@@ -926,11 +1015,13 @@ async function exchange(url, sdp, { apiKey, signal }, send) {
 }
 async function openCall(context, options, hear) {
   const { stream, signal, lost } = context;
-  const { url = OPENAI_CALLS, graceMs = 5e3, openTimeoutMs = 15e3 } = options;
+  const { url = OPENAI_CALLS, graceMs = 5e3, timeoutMs = 1e4, openTimeoutMs = 15e3 } = options;
+  signal.throwIfAborted();
   const peer = new RTCPeerConnection(options.rtc);
   const audio = options.audio === void 0 ? new Audio() : options.audio;
   const remote = new MediaStream();
   const channel = peer.createDataChannel("oai-events");
+  const posting = new AbortController();
   let grace;
   let late;
   let state = "opening";
@@ -942,10 +1033,12 @@ async function openCall(context, options, hear) {
   });
   opened.catch(() => {
   });
-  const close = () => {
+  const unlessOver = (work) => Promise.race([work, opened]);
+  const close2 = () => {
     state = "over";
     clearTimeout(grace);
     clearTimeout(late);
+    posting.abort();
     channel.close();
     peer.close();
     if (audio?.srcObject === remote) audio.srcObject = null;
@@ -953,12 +1046,14 @@ async function openCall(context, options, hear) {
   const broken = (reason) => {
     const before = state;
     if (before === "over") return;
-    close();
-    (before === "open" ? lost : fail)(new ConnectionError("lost", reason));
+    const error = new ConnectionError("lost", reason);
+    fail(error);
+    close2();
+    if (before === "open") lost(error);
   };
   signal.addEventListener("abort", () => {
-    close();
     fail(signal.reason);
+    close2();
   });
   peer.onconnectionstatechange = () => {
     const now = peer.connectionState;
@@ -981,8 +1076,10 @@ async function openCall(context, options, hear) {
     const offer = await peer.createOffer();
     await peer.setLocalDescription(offer);
     const started = performance.now();
-    const response = await exchange(url, `${offer.sdp}`, context, options.fetch ?? fetch);
-    const sdp = await response.text();
+    late = setTimeout(() => fail(new ConnectionError("timeout", "The offer was not answered in time.")), timeoutMs);
+    const response = await unlessOver(exchange(url, `${offer.sdp}`, context.apiKey, posting.signal, options.fetch ?? fetch));
+    const sdp = await unlessOver(response.text());
+    clearTimeout(late);
     if (!sdp.startsWith("v=")) throw new ConnectionError("invalid_answer", `The answer is ${response.headers.get("content-type")}, not SDP.`);
     const answered = performance.now();
     late = setTimeout(() => fail(new ConnectionError("timeout")), openTimeoutMs);
@@ -996,10 +1093,10 @@ async function openCall(context, options, hear) {
       callId: response.headers.get("location")?.split("/").pop() ?? null,
       timings: { sdp: answered - started, open: performance.now() - answered },
       send: (event) => channel.send(JSON.stringify(event)),
-      close
+      close: close2
     };
   } catch (error) {
-    close();
+    close2();
     throw error;
   }
 }
@@ -1009,7 +1106,7 @@ var RealtimeConnection = class extends Connection {
   #warning;
   constructor(options) {
     const hear = (event) => this.#hear(event, options.warnBeforeMs ?? 6e4);
-    super({ reconnect: 3, ...options, connect: (context) => openCall(context, options, hear) });
+    super({ reconnect: 3, ...defined(options), connect: (context) => openCall(context, options, hear) });
     this.on("status", () => clearTimeout(this.#warning));
   }
   /** Sends an event. False when there is nobody to send it to. */

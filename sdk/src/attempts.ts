@@ -3,8 +3,11 @@ import { type Answer, readAnswer } from './answer.js';
 import { aborted, pause, stopwatch } from './clock.js';
 import { TokenError } from './errors.js';
 import type { Settings } from './options.js';
-import type { RefreshReason } from './sources.js';
+import { owners, type RefreshReason } from './sources.js';
 import type { RealtimeToken } from './token.js';
+
+/** Least time that anybody can ask to wait for: less would be a loop of requests. */
+export const LEAST_WAIT_MS = 1000;
 
 /** A token that was read, and its age: its life counts from the question, so it never seems longer than it is. */
 export interface Minted extends Answer {
@@ -12,6 +15,8 @@ export interface Minted extends Answer {
   age: () => number;
   /** End of life in epoch milliseconds on this device's clock. */
   expiresAt: number;
+  /** See {@link owners}. */
+  owner: string | null | undefined;
 }
 
 /** What a cycle works with. */
@@ -40,14 +45,15 @@ export async function mint({ settings, reason, previous, signal, warn, told }: C
       // A source that ignores its signal is not waited for.
       const response = await Promise.race([settings.source({ reason, attempt, previous, signal: inner.signal }), aborted(inner.signal)]);
       const answer = readAnswer(response, askedAt, warn);
-      return { ...answer, age, expiresAt: askedAt + answer.lifetimeMs };
+      return { ...answer, age, expiresAt: askedAt + answer.lifetimeMs, owner: owners.get(Object(response)) };
     } catch (cause) {
       if (signal.aborted) throw cause;
       const error = TokenError.is(cause) ? cause : new TokenError('network', undefined, { cause });
       error.attempt = attempt;
       const asked = error.retryAfterMs;
       const again = error.retryable && attempt < settings.maxAttempts && (asked ?? 0) <= settings.maxRetryAfterMs;
-      const wait = asked ?? (Math.min(settings.retryMaxMs, settings.retryBaseMs * 2 ** (attempt - 1)) * (1 + settings.random())) / 2;
+      const pauseMs = (Math.min(settings.retryMaxMs, settings.retryBaseMs * 2 ** (attempt - 1)) * (1 + settings.random())) / 2;
+      const wait = asked === undefined ? pauseMs : Math.max(asked, LEAST_WAIT_MS);
       told(attempt, error, again ? wait : null);
       if (!again) throw error;
       // A network that comes back ends our own pause, never one that the broker asked for.

@@ -1,7 +1,7 @@
 // Owns the state of a connection: microphone first, then key, then connecting; what is ours is closed on every way out.
 import { pause, stopwatch, systemClock } from './clock.js';
 import { Listeners, type ListenOptions } from './events.js';
-import { withFreshKey } from './fresh-key.js';
+import { isKeyRefused, withFreshKey } from './fresh-key.js';
 import type { Hold } from './presence.js';
 import type { TokenManager } from './token-manager.js';
 
@@ -78,6 +78,8 @@ export interface ConnectionEvents {
 const NOTHING: ConnectionSnapshot<never> = Object.freeze({ status: 'disconnected', error: null, session: null, timings: {} });
 /** A connection that lived so long makes the next break a first one again, in milliseconds. */
 const STABLE_MS = 30_000;
+/** A key that is younger serves a second attempt, in milliseconds. */
+const YOUNG_MS = 10_000;
 
 /** A connection that can be made, lost and made again. */
 export class Connection<S extends Closable, Events extends ConnectionEvents = ConnectionEvents> {
@@ -87,6 +89,8 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
   #snapshot: ConnectionSnapshot<S> = NOTHING;
   #controller = new AbortController();
   #stream: MediaStream | null = null;
+  /** Lets go of the stream: stops it if it is ours. */
+  #release: () => void = () => {};
   #hold: Hold | null = null;
   #running: Promise<void> = Promise.resolve();
   #breaks = 0;
@@ -118,12 +122,13 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
   #end(error: Error | null): void {
     this.#controller.abort();
     const { session } = this.#snapshot;
-    release(this.#stream, this.options.microphone);
+    this.#release();
+    this.#release = () => {};
     this.#stream = null;
     this.#hold?.release();
     this.#hold = null;
     this.#set({ status: 'disconnected', error, session: null });
-    session?.close?.();
+    void close(session);
   }
 
   /** `broken` is why the last connection ended, when this one replaces it. */
@@ -141,20 +146,30 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
     try {
       if (broken) {
         await pause(systemClock, 250 * 2 ** this.#breaks, signal);
-        // A new key for each attempt; if none is to be had, one that still lives will do.
-        if (!signal.aborted) await tokens.refreshToken({ signal }).catch(() => {});
+        signal.throwIfAborted();
+        const age = (tokens.getCurrentToken()?.lifetimeMs ?? 0) - tokens.getTimeUntilExpiration();
+        if (isKeyRefused(broken.reason)) tokens.invalidate('the key was refused');
+        // If no new key is to be had, one that still lives will do.
+        else if (age > YOUNG_MS) await tokens.refreshToken({ signal }).catch(() => {});
+        signal.throwIfAborted();
       }
       // A prompt can stay open longer than a key lives, so the microphone comes first.
-      const stream = this.#stream ?? (await open(microphone));
-      if (signal.aborted) return release(stream, microphone);
-      this.#stream = stream;
+      const before = this.#stream;
+      const stream = before ?? (await open(microphone));
+      if (!before) {
+        // Whose it is shows now: options may be replaced while the connection lives.
+        const letGo = (): void => release(stream, microphone);
+        if (signal.aborted) return letGo();
+        this.#stream = stream;
+        this.#release = letGo;
+      }
       took('microphone');
       const session = await withFreshKey(tokens, (apiKey) => {
         signal.throwIfAborted();
         took('key');
         return connect({ apiKey, signal, stream, lost: (reason) => this.#lost(signal, reason) });
       });
-      if (signal.aborted) return void session.close?.();
+      if (signal.aborted) return void close(session);
       took('connect');
       this.#set({ status: 'connected', error: null, session, timings });
       const stable = setTimeout(() => (this.#breaks = 0), STABLE_MS);
@@ -174,7 +189,7 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
     this.#controller.abort();
     const { session } = this.#snapshot;
     this.#running = this.#open({ reason: error });
-    session?.close?.();
+    void close(session);
   }
 
   #set(change: Partial<ConnectionSnapshot<S>>): void {
@@ -183,6 +198,13 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
     this.listeners.emit('change', undefined as never);
     if (before !== this.#snapshot.status) this.listeners.emit('status', this.#snapshot.status as never);
   }
+}
+
+/** Closes a session, which may be another SDK's: what goes wrong there is over with it. */
+async function close(session: Closable | null): Promise<void> {
+  try {
+    await session?.close?.();
+  } catch {}
 }
 
 /** Stops the microphone that we opened; a stream that was supplied stays as it is. */

@@ -66,6 +66,11 @@ type Defaulted =
 /** Options with every default filled in. */
 export type Settings = Required<Pick<TokenManagerOptions, Defaulted>> & { page: PageLike | undefined };
 
+/** `options` without the entries that say `undefined`, which would hide a default. */
+export function defined<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
+}
+
 /** Fills in what was not given. Asks for the page only now, so that importing touches nothing. */
 export function settings(o: TokenManagerOptions): Settings {
   const page = typeof addEventListener === 'function' ? (globalThis as PageLike & typeof globalThis) : undefined;
@@ -84,6 +89,6 @@ export function settings(o: TokenManagerOptions): Settings {
     random: Math.random,
     page: o.eventTarget ?? page,
     logger: { warn: (message) => console.warn(message) },
-    ...o,
+    ...defined(o),
   };
 }

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // Owns whether anybody is there: a visible page, observers, holds, calls; and so whether to fetch behind the scenes.
 import type { PageLike, Settings } from './options.js';
 import type { ExpiryCause } from './snapshot.js';
@@ -21,7 +22,9 @@ export class Presence {
   #cached = false;
   #holds = 0;
   #observers = 0;
+  /** True after the last observer has left, until somebody asks or looks again. */
   #deserted = false;
+  #leaving: unknown;
 
   /** `changed` is called whenever the answer of `resting` may have changed, or timers may have slept. */
   constructor(settings: () => Settings, changed: (online: boolean) => void) {
@@ -42,7 +45,12 @@ export class Presence {
 
   /** Somebody asked for a token. */
   used(): void {
-    this.#usedAt = this.#settings().clock.monotonic();
+    const { clock } = this.#settings();
+    const before = this.#deserted;
+    this.#usedAt = clock.monotonic();
+    clock.clearTimeout(this.#leaving);
+    this.#deserted = false;
+    if (before) this.#changed(false);
   }
 
   stop(stopped: boolean): void {
@@ -74,7 +82,7 @@ export class Presence {
     return () => {
       if (--this.#observers) return;
       // Deferred, so that a remount in the same task changes nothing.
-      this.#settings().clock.setTimeout(() => {
+      this.#leaving = this.#settings().clock.setTimeout(() => {
         this.#deserted = !this.#observers;
         this.#changed(false);
       }, 0);

@@ -14,16 +14,21 @@ const BY_STATUS: Record<number, TokenErrorCode> = {
   504: UPSTREAM,
 };
 
-/** How long a header or a body asks to wait, in milliseconds. A date is compared with the server's clock, not ours. */
+/**
+ * How long a header or a body asks to wait, in milliseconds, and at least a second: "now" would be a loop. A date is
+ * compared with the server's clock, not ours.
+ */
 function retryAfter(headers: Headers, inBody: unknown, now: number): number | undefined {
   const header = headers.get('retry-after') ?? '';
-  const seconds = [parseFloat(header), inBody].find((value) => Number(value) >= 0);
-  if (seconds !== undefined) return Number(seconds) * 1000;
+  const inHeader = parseFloat(header);
+  const told = typeof inBody === 'number' && inBody > 0;
+  const seconds = inHeader > 0 || !told ? inHeader : inBody;
+  if (seconds === seconds) return Math.max(seconds * 1000, 1000);
   const date = Date.parse(header);
   if (Number.isNaN(date)) return undefined;
   const server = Date.parse(headers.get('date') ?? '');
   // Without the server's clock the difference is a guess: never more than a minute.
-  return Number.isNaN(server) ? Math.min(Math.max(date - now, 0), 60_000) : Math.max(date - server, 0);
+  return Math.max(Number.isNaN(server) ? Math.min(date - now, 60_000) : date - server, 1000);
 }
 
 /** What `response` says went wrong. `now` is this device's wall clock. */

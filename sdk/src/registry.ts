@@ -1,5 +1,5 @@
 // Owns the managers that a page shares by name.
-import type { TokenManagerOptions } from './options.js';
+import { defined, type TokenManagerOptions } from './options.js';
 import { TokenManager } from './token-manager.js';
 
 const shared = new Map<string, { manager: TokenManager; options: TokenManagerOptions; warned?: true }>();
@@ -16,7 +16,7 @@ export function getTokenManager({ key = 'default', ...options }: TokenManagerOpt
     known = { manager: createTokenManager(options), options };
     shared.set(key, known);
   }
-  for (const [name, value] of Object.entries(options)) {
+  for (const [name, value] of Object.entries(defined(options))) {
     // Functions and objects are written anew by every render; only plain values tell that something else was meant.
     if (/object|function/.test(typeof value) || known.warned || known.options[name as keyof TokenManagerOptions] === value) continue;
     known.warned = true;

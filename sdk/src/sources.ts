@@ -34,7 +34,7 @@ export interface BrokerOptions {
   refreshPath?: string;
   /** Headers, or a function that makes them for each attempt: the place for `Authorization: Bearer …`. */
   headers?: Provided<Record<string, string>>;
-  /** `same-origin`; `include` sends cookies to another site. */
+  /** `same-origin`. `include` needs a proxy on the same site: the broker allows no credentials to other origins. */
   credentials?: RequestCredentials;
   /** Fields for `POST /token`, like `persona`, or a function that makes them. */
   body?: Provided<Record<string, unknown>>;
@@ -42,19 +42,19 @@ export interface BrokerOptions {
   clock?: Clock;
 }
 
+/** The Authorization that a session was opened with, by answer and by token. It is compared and never shown. */
+export const owners: WeakMap<object, string | null> = new WeakMap();
+
 const provided = async <T>(value: Provided<T> | undefined): Promise<T | undefined> =>
   typeof value === 'function' ? (value as () => T | Promise<T>)() : value;
 
 /** Tokens from a broker: `POST /token`, then `POST /refresh-token` with the session, and again `/token` if that is gone. */
 export function fromBroker(options: BrokerOptions = {}): TokenSource {
   const { baseUrl = '', tokenPath = '/token', refreshPath = '/refresh-token', credentials = 'same-origin', clock = systemClock } = options;
-  const post = async (path: string, body: object | undefined, signal: AbortSignal): Promise<TokenResponse> => {
-    const headers = await provided(options.headers).catch((cause: unknown) => {
-      throw TokenError.is(cause) ? cause : new TokenError('unauthorized', 'The headers option failed.', { cause });
-    });
+  const post = async (path: string, body: object | undefined, headers: HeadersInit | undefined, signal: AbortSignal): Promise<TokenResponse> => {
     const response = await (options.fetch ?? fetch)(baseUrl.replace(/\/$/, '') + path, {
       method: 'POST',
-      headers: body ? { 'content-type': 'application/json', ...headers } : { ...headers },
+      headers: { ...(body && { 'content-type': 'application/json' }), ...headers },
       body: body ? JSON.stringify(body) : null,
       signal,
       credentials,
@@ -69,15 +69,27 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
     // The server's own clock makes the end of life relative, whatever this device believes.
     return { ...(end && date && { expires_in: answer?.expiresIn ?? end - date / 1000 }), ...answer };
   };
-  return async ({ previous, signal }) => {
+  return async ({ previous, signal, reason }) => {
+    const headers = await provided(options.headers).catch((cause: unknown) => {
+      throw TokenError.is(cause) ? cause : new TokenError('unauthorized', 'The headers option failed.', { cause });
+    });
+    const bearer = new Headers(headers).get('authorization');
+    const own = (answer: TokenResponse): TokenResponse => {
+      owners.set(answer, bearer);
+      return answer;
+    };
     const session = previous?.sessionId;
     try {
-      if (session) return await post(refreshPath, { session_id: session }, signal);
+      // A session is never named with another credential: to the broker that would be a stranger who guesses.
+      if (previous && session && (!owners.has(previous) || owners.get(previous) === bearer)) {
+        return own(await post(refreshPath, { session_id: session }, headers, signal));
+      }
     } catch (error) {
       const { status, brokerCode } = error as TokenError;
-      if (!/^(401|404|410)$/.test(`${status}`) && brokerCode !== 'refresh_limit_reached') throw error;
+      const over = brokerCode === 'refresh_limit_reached' || (brokerCode === 'refresh_too_soon' && reason === 'invalidated');
+      if (!over && !/^(401|404|410)$/.test(`${status}`)) throw error;
     }
-    return post(tokenPath, await provided(options.body), signal);
+    return own(await post(tokenPath, await provided(options.body), headers, signal));
   };
 }
 

@@ -1,5 +1,6 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // Owns the one token of a page: when to fetch, who waits for it, and what everybody is told.
-import { mint, type Minted } from './attempts.js';
+import { LEAST_WAIT_MS, mint, type Minted } from './attempts.js';
 import { stopwatch } from './clock.js';
 import { TokenError } from './errors.js';
 import { Listeners, type ListenOptions } from './events.js';
@@ -7,7 +8,7 @@ import { Flight } from './flight.js';
 import { type Settings, settings, type TokenManagerOptions } from './options.js';
 import { type Hold, Presence } from './presence.js';
 import { IDLE, type Phase, type TokenEvents, type TokenSnapshot } from './snapshot.js';
-import type { RefreshReason } from './sources.js';
+import { owners, type RefreshReason } from './sources.js';
 import { RealtimeToken } from './token.js';
 
 /** How to ask for a token. */
@@ -30,8 +31,9 @@ interface Held {
 
 /** Least time between two mints that nobody asked for. */
 const FLOOR_MS = 5000;
-/** How long callers share a failure that did not say how long to wait. */
+/** How long callers share a failure that did not say how long to wait, and how long at most. */
 const SHARED_FAILURE_MS = 5000;
+const LONGEST_SHARED_MS = 60_000;
 /** Longest timer: sleep and throttling delay it by little, and no lifetime overflows it. */
 const TICK_MS = 15_000;
 
@@ -49,7 +51,10 @@ export class TokenManager implements Disposable {
   /** The last token, for its session. */
   #previous: RealtimeToken | null = null;
   #flight: Flight<Held> | null = null;
-  #failure: { error: TokenError; wait: () => number } | null = null;
+  /** `wait`: milliseconds until the next refresh behind the scenes; `shared`: until callers cause a request again. */
+  #failure: { error: TokenError; wait: () => number; shared: () => number } | null = null;
+  /** Counts what `forget()` has ended. */
+  #user = 0;
   /** What the phase is without a token. */
   #outcome: Phase = 'idle';
   #progress = RESTING;
@@ -110,6 +115,19 @@ export class TokenManager implements Disposable {
     if (this.#outcome === 'destroyed') return;
     this.#settings.logger.debug?.(reason);
     this.#reason = 'invalidated';
+    this.#failure = null;
+    this.#drop('idle');
+    this.#commit();
+  }
+
+  /** The user has changed: drops the token, its session and a failure. Callers who wait get the next user's token. */
+  forget(): void {
+    if (this.#outcome === 'destroyed') return;
+    this.#user++;
+    this.#flight?.cancel(new TokenError('aborted'));
+    this.#land();
+    this.#previous = this.#failure = null;
+    this.#reason = 'initial';
     this.#drop('idle');
     this.#commit();
   }
@@ -131,6 +149,12 @@ export class TokenManager implements Disposable {
   updateOptions(options: Partial<TokenManagerOptions>): void {
     this.#given = { ...this.#given, ...options };
     this.#settings = settings(this.#given);
+    if (this.#failure) {
+      // What failed may work now, but a page that sets options in every render must not cause a request by each.
+      this.#sinceMint = stopwatch(this.#settings.clock);
+      this.#failure = null;
+      if (!this.#held) this.#wanted = false;
+    }
     this.#check('scheduled');
   }
 
@@ -185,19 +209,42 @@ export class TokenManager implements Disposable {
         if (held.left() <= held.leadMs && !this.#cooling() && this.#sinceMint() >= FLOOR_MS) this.#behind('demand');
         return this.#handOut(held);
       }
+      const user = this.#user;
+      // Better an old token that still lives than none, unless the caller said how long it must live.
+      const modest = !force && minValidityMs === undefined;
       try {
-        if (!this.#flight && !force && this.#failure && this.#cooling()) throw this.#failure.error;
-        const minted = await (this.#flight ?? this.#start(force ? 'forced' : 'demand')).join(signal);
-        if (minted.uses > 0) return this.#handOut(minted);
+        if (!this.#flight && !force && this.#failure && this.#failure.shared() > 0) throw this.#failure.error;
+        const got = await this.#wait(this.#flight ?? this.#start(force ? 'forced' : 'demand'), modest ? held : null, signal);
+        // What was dropped meanwhile is of no use any more.
+        if (got.uses > 0 && user === this.#user && (got !== held || got === this.#held)) return this.#handOut(got);
       } catch (error) {
         const { code } = error as TokenError;
+        if (user !== this.#user && code === 'aborted' && !signal?.aborted) continue;
         const alive = this.#held;
-        // Better an old token that still lives than none, unless the caller said how long it must live.
-        const serves = alive && alive.left() > 0 && !force && minValidityMs === undefined;
+        const serves = alive && alive.left() > 0 && modest;
         if (!serves || code === 'aborted' || code === 'destroyed') throw error;
         return this.#handOut(alive);
       }
     }
+  }
+
+  /** Waits for `flight`; when `held` would do, only until that pauses after a failure or `held` is nearly over. */
+  #wait(flight: Flight<Held>, held: Held | null, signal: AbortSignal | undefined): Promise<Held> {
+    const joined = flight.join(signal);
+    if (!held) return joined;
+    const { clock } = this.#settings;
+    const left = held.left();
+    return new Promise((resolve, reject) => {
+      const enough = (): void => resolve(held);
+      const off = this.#listeners.on('tokenError', ({ willRetry }) => willRetry && enough());
+      const timer = clock.setTimeout(enough, left > 5000 ? left - 5000 : left / 2);
+      const done = (): void => {
+        off();
+        clock.clearTimeout(timer);
+      };
+      joined.finally(done).then(resolve, reject);
+      if (this.#progress.nextAttemptAt) enough();
+    });
   }
 
   #handOut(held: Held): RealtimeToken {
@@ -241,6 +288,7 @@ export class TokenManager implements Disposable {
   }
 
   async #fetch(reason: RefreshReason, signal: AbortSignal): Promise<Held> {
+    signal.throwIfAborted();
     const settings = this.#settings;
     // A clock that is set meanwhile is no latency.
     const began = settings.clock.monotonic();
@@ -264,18 +312,20 @@ export class TokenManager implements Disposable {
 
   #accept(minted: Minted): Held {
     const { refreshThresholdSeconds, clock, random } = this.#settings;
-    const { lifetimeMs, refreshInMs, age, uses } = minted;
+    const { lifetimeMs, refreshInMs, age, uses, owner } = minted;
     this.#failure = this.#reason = null;
     this.#wanted = true;
     this.#sinceMint = stopwatch(clock);
     const left = (): number => lifetimeMs - age();
-    if (this.#held && this.#held.left() > left()) {
+    // The longer of two, if both belong to the same user.
+    if (this.#held && this.#held.left() > left() && owners.get(this.#held.token) === owner) {
       this.#warn('The new token would end sooner than the old one, which is kept.');
       return this.#held;
     }
     // Stretched by chance, so that a wall of screens does not fetch in the same second.
     const lead = refreshInMs ? Math.max(lifetimeMs - refreshInMs, 1000) : refreshThresholdSeconds * (1000 + random() * 100);
     const token = (this.#previous = new RealtimeToken(minted));
+    if (owner !== undefined) owners.set(token, owner);
     return (this.#held = { token, left, leadMs: Math.min(lead, lifetimeMs / 2), uses });
   }
 
@@ -285,7 +335,8 @@ export class TokenManager implements Disposable {
     this.#progress = { attempt, nextAttemptAt };
     if (error && wait === null) {
       const since = stopwatch(clock);
-      this.#failure = { error, wait: () => (error.retryAfterMs ?? SHARED_FAILURE_MS) - since() };
+      const wait = Math.max(error.retryAfterMs || SHARED_FAILURE_MS, LEAST_WAIT_MS);
+      this.#failure = { error, wait: () => wait - since(), shared: () => Math.min(wait, LONGEST_SHARED_MS) - since() };
       if (!this.#held) this.#outcome = 'failed';
       this.#wanted = true;
       this.#land();

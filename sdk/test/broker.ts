@@ -10,6 +10,8 @@ export interface RealBroker {
   /** Lets its upstream fail: `503`, `429:7`, `slow:2s`, `hang`. */
   fail(fault: string, times: number): Promise<void>;
   stop(): Promise<void>;
+  /** Credentials of Sam and of Toni, whom the issuer of this run vouches for. */
+  people(): Promise<[string, string]>;
 }
 
 /** Starts it; `set` are settings like `session.token_seconds=20`. */
@@ -37,6 +39,13 @@ export async function startBroker(...set: string[]): Promise<RealBroker> {
       const headers = { authorization: 'Bearer sk-simulated', 'content-type': 'application/json' };
       const answer = await fetch(`${simulator}/_simulator/faults`, { method: 'PUT', headers, body: JSON.stringify({ fault, times }) });
       if (!answer.ok) throw new Error(await answer.text());
+    },
+    async people() {
+      for (;;) {
+        const found = [...output.matchAll(/'Authorization: (Bearer eyJ[\w.-]+)'/g)].map((match) => `${match[1]}`);
+        if (found.length > 1) return found as [string, string];
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
     },
     async stop() {
       child.kill('SIGINT');

@@ -16,6 +16,8 @@ export interface CallOptions {
   fetch?: typeof fetch;
   /** How long a peer may be `disconnected` before that counts as broken, in milliseconds. 5000. */
   graceMs?: number;
+  /** Longest time until the offer is answered, in milliseconds. 10 000. */
+  timeoutMs?: number;
   /** Longest time from the answer to the open channel, in milliseconds. 15 000. */
   openTimeoutMs?: number;
 }
@@ -36,7 +38,7 @@ export interface RealtimeCall {
   close(): void;
 }
 
-async function exchange(url: string, sdp: string, { apiKey, signal }: ConnectContext, send: typeof fetch): Promise<Response> {
+async function exchange(url: string, sdp: string, apiKey: string, signal: AbortSignal, send: typeof fetch): Promise<Response> {
   const response = await send(url, {
     method: 'POST',
     // These two only: another header would need a preflight that OpenAI refuses.
@@ -55,11 +57,13 @@ async function exchange(url: string, sdp: string, { apiKey, signal }: ConnectCon
 /** Calls. `hear` gets every event that the other side sends. */
 export async function openCall(context: ConnectContext, options: CallOptions, hear: (event: RealtimeEvent) => void): Promise<RealtimeCall> {
   const { stream, signal, lost } = context;
-  const { url = OPENAI_CALLS, graceMs = 5000, openTimeoutMs = 15_000 } = options;
+  const { url = OPENAI_CALLS, graceMs = 5000, timeoutMs = 10_000, openTimeoutMs = 15_000 } = options;
+  signal.throwIfAborted();
   const peer = new RTCPeerConnection(options.rtc);
   const audio = options.audio === undefined ? new Audio() : options.audio;
   const remote = new MediaStream();
   const channel = peer.createDataChannel('oai-events');
+  const posting = new AbortController();
   let grace: ReturnType<typeof setTimeout> | undefined;
   let late: ReturnType<typeof setTimeout> | undefined;
   let state: 'opening' | 'open' | 'over' = 'opening';
@@ -68,12 +72,14 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     channel.onopen = () => resolve();
     fail = reject;
   });
-  // It may fail while the exchange is still awaited, whose own failure is told then.
   opened.catch(() => {});
+  /** Waits for `work`, but not for a fetch that ignores its signal. */
+  const unlessOver = <T>(work: Promise<T>): Promise<T> => Promise.race([work, opened as Promise<never>]);
   const close = (): void => {
     state = 'over';
     clearTimeout(grace);
     clearTimeout(late);
+    posting.abort();
     channel.close();
     peer.close();
     if (audio?.srcObject === remote) audio.srcObject = null;
@@ -82,12 +88,14 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
   const broken = (reason: string): void => {
     const before = state;
     if (before === 'over') return;
+    const error = new ConnectionError('lost', reason);
+    fail(error);
     close();
-    (before === 'open' ? lost : fail)(new ConnectionError('lost', reason));
+    if (before === 'open') lost(error);
   };
   signal.addEventListener('abort', () => {
-    close();
     fail(signal.reason);
+    close();
   });
   peer.onconnectionstatechange = () => {
     const now = peer.connectionState;
@@ -110,8 +118,10 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     const offer = await peer.createOffer();
     await peer.setLocalDescription(offer);
     const started = performance.now();
-    const response = await exchange(url, `${offer.sdp}`, context, options.fetch ?? fetch);
-    const sdp = await response.text();
+    late = setTimeout(() => fail(new ConnectionError('timeout', 'The offer was not answered in time.')), timeoutMs);
+    const response = await unlessOver(exchange(url, `${offer.sdp}`, context.apiKey, posting.signal, options.fetch ?? fetch));
+    const sdp = await unlessOver(response.text());
+    clearTimeout(late);
     if (!sdp.startsWith('v=')) throw new ConnectionError('invalid_answer', `The answer is ${response.headers.get('content-type')}, not SDP.`);
     const answered = performance.now();
     late = setTimeout(() => fail(new ConnectionError('timeout')), openTimeoutMs);

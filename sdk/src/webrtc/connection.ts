@@ -1,5 +1,6 @@
 // Owns a voice connection as a page uses it: calls, events in both directions, and a warning before the session ends.
 import { Connection, type ConnectionEvents, type ConnectionOptions } from '../connection.js';
+import { defined } from '../options.js';
 import { type CallOptions, openCall, type RealtimeCall, type RealtimeEvent } from './call.js';
 
 export interface RealtimeConnectionOptions extends Omit<ConnectionOptions<RealtimeCall>, 'connect'>, CallOptions {
@@ -20,7 +21,7 @@ export class RealtimeConnection extends Connection<RealtimeCall, RealtimeConnect
 
   constructor(options: RealtimeConnectionOptions) {
     const hear = (event: RealtimeEvent): void => this.#hear(event, options.warnBeforeMs ?? 60_000);
-    super({ reconnect: 3, ...options, connect: (context) => openCall(context, options, hear) });
+    super({ reconnect: 3, ...defined(options), connect: (context) => openCall(context, options, hear) });
     this.on('status', () => clearTimeout(this.#warning));
   }
 

@@ -140,7 +140,8 @@ test('E64 a peer that is disconnected for 3 s keeps the call', async () => {
 test('E65 a peer that failed is replaced with a new key, and the loss of context is told', async () => {
   const page = await stage.caller();
   await connect(page);
-  await new Promise((resolve) => setTimeout(resolve, 1100));
+  // A key younger than 10 s would serve again.
+  await new Promise((resolve) => setTimeout(resolve, 10_500));
   await page.evaluate(() => {
     const peer = window.connection.getSnapshot().session?.peer as RTCPeerConnection;
     Object.defineProperty(peer, 'connectionState', { value: 'failed' });

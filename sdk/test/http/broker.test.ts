@@ -123,3 +123,30 @@ test('E36 a session that the broker does not know is replaced in the same attemp
   assert.deepEqual(paths, ['/token', '/refresh-token', '/token']);
   assert.deepEqual(errors, []);
 });
+
+test('E36 Sam signs out and Toni signs in: no 404, and nobody is blocked', async (t) => {
+  const strict = await startBroker('session.min_refresh_interval=1s');
+  t.after(() => strict.stop());
+  const [sam, toni] = await strict.people();
+  for (const forget of [true, false]) {
+    let bearer = sam;
+    const asked: string[] = [];
+    const counted: typeof fetch = async (input, init) => {
+      const answer = await fetch(input, init);
+      asked.push(`${new URL(`${input}`).pathname} ${answer.status}`);
+      return answer;
+    };
+    const { tokens, errors } = manager(t, { baseUrl: strict.url, fetch: counted, headers: async () => ({ Authorization: bearer }) });
+    const first = await tokens.requestToken();
+    for (const next of [toni, sam, toni]) {
+      bearer = next;
+      if (forget) tokens.forget();
+      const token = await (forget ? tokens.requestToken() : tokens.refreshToken());
+      assert.notEqual(token.sessionId, first.sessionId);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    await tokens.refreshToken();
+    assert.deepEqual(asked, [...Array<string>(4).fill('/token 200'), '/refresh-token 200']);
+    assert.deepEqual(errors, []);
+  }
+});

@@ -137,6 +137,76 @@ test('E44 the answer to a request that ran during invalidate() is accepted', asy
   assert.equal(broker.requests.length, 2);
 });
 
+test('E43 after invalidate() a refresh that comes too soon opens a new session', async (t) => {
+  const { tokens, clock, broker, told } = bench(t);
+  await tokens.requestToken();
+  tokens.invalidate();
+  broker.next(broker.refuse(429, 'refresh_too_soon', 10));
+  const token = tokens.requestToken();
+  await clock.advance(0);
+  assert.ok((await token).value);
+  assert.deepEqual(broker.paths, ['/token', '/refresh-token', '/token']);
+  assert.deepEqual(told.map((event) => event.type), ['tokenRefreshed', 'tokenRefreshed']);
+});
+
+test('forget() drops token, session and failure, and the next call opens a session with the new credential', async (t) => {
+  let user = 'Sam';
+  const { tokens, clock, broker, of } = bench(t, 600, { headers: () => ({ Authorization: `Bearer ${user}` }) });
+  await tokens.requestToken();
+  broker.next(broker.refuse(403, 'forbidden'));
+  await outcome(tokens.refreshToken());
+  user = 'Toni';
+  tokens.forget();
+  const { phase, token, error, attempt } = tokens.getSnapshot();
+  assert.deepEqual([phase, token, error, attempt], ['idle', null, null, 0]);
+  await clock.advance(20 * SECOND);
+  assert.equal(broker.requests.length, 2);
+  await tokens.requestToken();
+  assert.deepEqual(broker.paths, ['/token', '/refresh-token', '/token']);
+  assert.equal(broker.requests[2]?.headers.get('authorization'), 'Bearer Toni');
+  assert.deepEqual(of('tokenRefreshed').map((event) => event.reason), ['initial', 'initial']);
+  assert.equal(of('tokenExpired').length, 0);
+  tokens.destroy();
+  tokens.forget();
+  assert.equal(tokens.getSnapshot().phase, 'destroyed');
+});
+
+test('forget() during a request: its answer is nobody\'s, and who waits gets the next user\'s token', async (t) => {
+  for (const began of [true, false]) {
+    let user = 'Sam';
+    const { tokens, broker, told } = bench(t, 600, { headers: () => ({ Authorization: `Bearer ${user}` }) });
+    let answer = (_: Response): void => {};
+    if (began) broker.next(new Promise<Response>((resolve) => (answer = resolve)));
+    const waiting = tokens.requestToken();
+    if (began) await settle();
+    user = 'Toni';
+    tokens.forget();
+    answer(broker.token({ value: 'ek_the_key_of_sam' }));
+    assert.notEqual((await waiting).value, 'ek_the_key_of_sam');
+    assert.equal(broker.requests.length, began ? 2 : 1);
+    assert.equal(broker.requests.at(-1)?.headers.get('authorization'), 'Bearer Toni');
+    assert.deepEqual(told.map((event) => event.type), ['tokenRefreshed']);
+    assert.equal(tokens.getSnapshot().attempt, 0);
+  }
+});
+
+test('a session is never named with another Authorization than its own', async (t) => {
+  let user = 'Sam';
+  const { tokens, broker } = bench(t, 600, { headers: () => ({ authorization: `Bearer ${user}` }) });
+  const first = await tokens.requestToken();
+  await tokens.refreshToken();
+  user = 'Toni';
+  broker.lifetimeSeconds = 60;
+  const second = await tokens.refreshToken();
+  assert.notEqual(second, first);
+  assert.equal(tokens.getCurrentToken(), second, 'though the key of the other user would live longer');
+  await tokens.refreshToken();
+  tokens.updateOptions({ headers: { Authorization: 'Bearer Sam' } });
+  await tokens.refreshToken();
+  assert.deepEqual(broker.paths, ['/token', '/refresh-token', '/token', '/refresh-token', '/token']);
+  assert.deepEqual(broker.requests[3]?.body, { session_id: second.sessionId });
+});
+
 test('a function is a source, and what it throws decides whether it is asked again', async (t) => {
   const clock = createFakeClock();
   const reasons: string[] = [];

@@ -108,16 +108,107 @@ test('E28 Retry-After as a date is measured on the clock of the server, or cappe
   }
 });
 
-test('E29 a long Retry-After fails at once, and equal calls share the failure', async (t) => {
+test('E27 E28 nobody can ask for no pause: Retry-After 0, an empty retry_after and a date in the past', async (t) => {
+  const past = new Date(0).toUTCString();
+  for (const [header, fields, wait] of [
+    ['0', {}, 1000],
+    ['0', { retry_after: 0 }, 1000],
+    ['0', { retry_after: 7 }, 7000],
+    ['-5', {}, 1000],
+    ['0.2', {}, 1000],
+    [past, {}, 1000],
+    [undefined, { retry_after: null }, 375],
+    [undefined, { retry_after: 0 }, 375],
+    [undefined, { retry_after: -1 }, 375],
+    [undefined, { retry_after: '' }, 375],
+    [undefined, { retry_after: [] }, 375],
+  ] as const) {
+    const { tokens, clock, broker, asked } = bench(t);
+    broker.next(broker.refuse(429, 'rate_limited', header, fields));
+    const token = tokens.requestToken();
+    await clock.advance(10 * SECOND);
+    await token;
+    assert.deepEqual(asked, [0, wait], `${header} ${JSON.stringify(fields)}`);
+  }
+  const bench2 = bench(t);
+  const refusal = bench2.broker.refuse(429, 'rate_limited', past);
+  refusal.headers.set('date', new Date(bench2.clock.wall()).toUTCString());
+  bench2.broker.next(refusal);
+  const token = bench2.tokens.requestToken();
+  await bench2.clock.advance(10 * SECOND);
+  await token;
+  assert.deepEqual(bench2.asked, [0, 1000]);
+});
+
+test('E27 a broker that always says Retry-After 0, or a source that does, causes no loop of requests', async (t) => {
+  const fault = { retryAfterMs: 0 };
+  let called = 0;
+  const source = async (): Promise<never> => {
+    called++;
+    throw new TokenError('rate_limited', 'at once', fault);
+  };
+  const own = bench(t, 600, { source });
+  const other = bench(t);
+  const first = await other.tokens.requestToken();
+  other.broker.next(...Array.from({ length: 999 }, () => () => other.broker.refuse(429, 'rate_limited', 0, { retry_after: null })));
+  await other.clock.advance(560 * SECOND);
+  other.asked.length = 0;
+  await other.clock.advance(30 * SECOND);
+  assert.ok(other.asked.length > 3 && other.asked.length <= 30, `${other.asked.length} requests in 30 s`);
+  assert.equal(await other.tokens.requestToken(), first);
+  const failed = code(own.tokens.requestToken());
+  await own.clock.advance(2 * SECOND);
+  assert.equal(await failed, 'rate_limited');
+  assert.equal(called, 3);
+  assert.equal(await code(own.tokens.requestToken()), 'rate_limited');
+  assert.equal(called, 3);
+});
+
+test('E29 a long Retry-After fails at once, and equal calls share the failure for a minute', async (t) => {
   const { tokens, clock, broker, asked } = bench(t);
   broker.next(broker.refuse(429, 'rate_limited', 600));
   const first = await outcome(tokens.requestToken());
   assert.equal((first as TokenError).retryAfterMs, 600_000);
-  await clock.advance(599 * SECOND);
+  await clock.advance(59 * SECOND);
   assert.equal(await outcome(tokens.requestToken()), first);
   assert.equal(asked.length, 1);
   assert.ok((await tokens.refreshToken()).value);
   assert.equal(asked.length, 2);
+});
+
+test('E29 a quota that is spent for weeks is asked about again after a minute, behind the scenes never', async (t) => {
+  const { tokens, clock, broker, asked } = bench(t);
+  broker.next(broker.refuse(429, 'quota_exceeded', 14 * 24 * 3600));
+  assert.equal(await code(tokens.requestToken()), 'quota_exceeded');
+  await clock.advance(59_999);
+  assert.equal(await code(tokens.requestToken()), 'quota_exceeded');
+  assert.equal(asked.length, 1);
+  await clock.advance(1);
+  assert.equal(asked.length, 1);
+  assert.ok((await tokens.requestToken()).value);
+});
+
+test('E29 a failure does not outlive its reason: invalidate(), updateOptions() and forget() end it', async (t) => {
+  for (const end of ['invalidate', 'updateOptions', 'forget'] as const) {
+    const { tokens, clock, broker, asked } = bench(t);
+    broker.next(broker.refuse(429, 'quota_exceeded', 14 * 24 * 3600));
+    assert.equal(await code(tokens.requestToken()), 'quota_exceeded');
+    if (end === 'updateOptions') tokens.updateOptions({ headers: { Authorization: 'Bearer other' } });
+    else tokens[end]();
+    assert.equal(tokens.getSnapshot().error, null, end);
+    await clock.advance(MINUTE);
+    assert.equal(asked.length, 1, `${end} asks nobody by itself`);
+    assert.ok((await tokens.requestToken()).value, end);
+  }
+});
+
+test('E29 options that are set in every render cause no request by each', async (t) => {
+  const { tokens, clock, broker, asked } = bench(t);
+  await tokens.requestToken();
+  broker.next(...Array.from({ length: 999 }, () => () => broker.refuse(403, 'forbidden')));
+  tokens.on('stateChange', () => tokens.updateOptions({ headers: {} }));
+  await clock.advance(599 * SECOND);
+  assert.ok(asked.length > 1 && asked.length <= 10, `${asked.length} requests`);
 });
 
 test('E29 a failure without Retry-After is shared for 5 s', async (t) => {

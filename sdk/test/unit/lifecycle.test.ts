@@ -121,6 +121,51 @@ test('E48 getTokenManager() with other options keeps the manager and warns once'
   assert.equal(warnings.length, 1);
 });
 
+test('E48 an option that says undefined is the default', async (t) => {
+  const undefinedOptions = {
+    timeoutMs: undefined,
+    maxAttempts: undefined,
+    refreshThresholdSeconds: undefined,
+    whenHidden: undefined,
+    source: undefined,
+    maxIdleMs: undefined,
+    autoRefresh: undefined,
+  } as unknown as TokenManagerOptions;
+  const { tokens, clock, broker, asked } = bench(t, 600, undefinedOptions);
+  tokens.updateOptions({ retryBaseMs: undefined, logger: undefined } as unknown as TokenManagerOptions);
+  broker.next(broker.refuse(503, 'overloaded'), broker.hang());
+  const token = tokens.requestToken();
+  await clock.advance(20 * SECOND);
+  assert.ok((await token).value);
+  assert.deepEqual(asked, [0, 375, 11_125]);
+  await clock.advance(600 * SECOND);
+  assert.equal(asked.length, 4);
+  const warnings: string[] = [];
+  getTokenManager({ key: 'undefined', logger: { warn: (message) => warnings.push(message) } });
+  t.after(() => destroyTokenManager('undefined'));
+  getTokenManager({ key: 'undefined', ...undefinedOptions });
+  assert.deepEqual(warnings, []);
+});
+
+test('E58 when the last observer has left, a call wakes the refreshing behind the scenes', async (t) => {
+  for (const late of [true, false]) {
+    const { tokens, clock, asked } = bench(t, 60);
+    const leave = tokens.subscribe(() => {});
+    await tokens.requestToken();
+    leave();
+    if (late) {
+      await clock.advance(SECOND);
+      assert.equal(tokens.getSnapshot().phase, 'paused');
+    }
+    await tokens.requestToken();
+    assert.equal(tokens.getSnapshot().phase, 'ready');
+    assert.equal(asked.length, 1);
+    await clock.advance(300 * SECOND);
+    assert.ok(asked.length > 5, `${asked.length} requests`);
+    assert.equal(tokens.isTokenValid(), true);
+  }
+});
+
 test('E49 a listener that throws is reported and stops nobody else', async (t) => {
   const { tokens } = bench(t);
   const heard: string[] = [];

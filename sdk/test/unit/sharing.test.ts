@@ -60,6 +60,54 @@ test('E18 a key is good for 30 s, or for half of its life', async (t) => {
   assert.notEqual(await tokens.getApiKey(), short);
 });
 
+test('E18 a key that lives is handed out when the refresh pauses after a failure', async (t) => {
+  const { tokens, clock, broker, asked } = bench(t, 600, { autoRefresh: false });
+  const first = await tokens.getApiKey();
+  await clock.advance(575 * SECOND);
+  broker.next(...[1, 2].map(() => () => broker.refuse(503, 'overloaded', 20)));
+  const key = tokens.getApiKey();
+  await clock.advance(0);
+  assert.equal(await Promise.race([key, 'waits']), first);
+  assert.equal(tokens.getSnapshot().phase, 'backoff');
+  assert.equal(await Promise.race([tokens.getApiKey(), settle().then(() => 'waits')]), first);
+  const exact = tokens.requestToken({ minValidityMs: 30_000 });
+  assert.equal(await Promise.race([exact, settle().then(() => 'waits')]), 'waits');
+  assert.equal(asked.length, 2);
+  await clock.advance(40 * SECOND);
+  assert.notEqual((await exact).value, first);
+});
+
+test('E18 a key that lives is handed out in time when the refresh takes too long', async (t) => {
+  const { tokens, clock, broker } = bench(t, 600, { autoRefresh: false, timeoutMs: 60_000 });
+  const first = await tokens.getApiKey();
+  await clock.advance(580 * SECOND);
+  let answer = (_: Response): void => {};
+  broker.next(new Promise<Response>((resolve) => (answer = resolve)));
+  let key = '';
+  void tokens.getApiKey().then((got) => (key = got));
+  await clock.advance(14_999);
+  assert.equal(key, '');
+  await clock.advance(1);
+  assert.equal(key, first, '5 s before its end');
+  answer(broker.token());
+  await settle();
+  assert.notEqual(tokens.getCurrentToken()?.value, first, 'the refresh goes on');
+});
+
+test('E18 a key that was dropped meanwhile is not handed out', async (t) => {
+  const { tokens, clock, broker } = bench(t, 600, { autoRefresh: false, timeoutMs: 60_000 });
+  const first = await tokens.getApiKey();
+  await clock.advance(580 * SECOND);
+  let answer = (_: Response): void => {};
+  broker.next(new Promise<Response>((resolve) => (answer = resolve)));
+  const key = tokens.getApiKey();
+  await settle();
+  tokens.invalidate();
+  await clock.advance(16 * SECOND);
+  answer(broker.token());
+  assert.notEqual(await key, first);
+});
+
 test('E19 force joins a refresh that is running', async (t) => {
   const { tokens, broker } = bench(t);
   await tokens.requestToken();

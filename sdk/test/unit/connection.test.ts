@@ -1,0 +1,169 @@
+// Owns the tests of a connection without a browser: which key, whose stream, and endings that fail. E60, E62, E65.
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import {
+  type ConnectContext,
+  type ConnectionError,
+  createRealtimeConnection,
+  openCall,
+  type RealtimeCall,
+  type RealtimeConnection,
+  type RealtimeConnectionOptions,
+} from '@realtime-token-broker/client/webrtc';
+import { bench, type Bench, outcome, SECOND } from '../setup.js';
+
+interface Stage extends Bench {
+  connection: RealtimeConnection;
+  contexts: ConnectContext[];
+}
+
+/** A connection whose calls are made by `connect`. */
+function stage(t: TestContext, connect: (context: ConnectContext, nth: number) => unknown, options: Partial<RealtimeConnectionOptions> = {}): Stage {
+  const made = bench(t);
+  const contexts: ConnectContext[] = [];
+  const connection = createRealtimeConnection({ tokens: made.tokens, microphone: false, ...options });
+  connection.options = {
+    ...connection.options,
+    connect: async (context) => connect(context, contexts.push(context)) as RealtimeCall,
+  };
+  t.after(() => connection.disconnect());
+  return { ...made, connection, contexts };
+}
+
+const until = async (holds: () => unknown): Promise<void> => {
+  for (let turn = 0; turn < 200 && !holds(); turn++) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.ok(holds());
+};
+
+function stream(): MediaStream & { stopped: number } {
+  const made = { stopped: 0, getTracks: () => [{ stop: () => made.stopped++ }], getAudioTracks: () => [] };
+  return made as unknown as MediaStream & { stopped: number };
+}
+
+/** Replaces globals until the test is over. */
+function pretend(t: TestContext, globals: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(globals)) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    t.after(() => (before ? Object.defineProperty(globalThis, name, before) : Reflect.deleteProperty(globalThis, name)));
+  }
+}
+
+test('E65 a connection that breaks is made again with the same key while that is young, and with a new one later', async (t) => {
+  const { connection, contexts, clock, broker } = stage(t, () => ({}));
+  await connection.connect();
+  contexts[0]?.lost();
+  await until(() => contexts.length === 2);
+  assert.equal(contexts[1]?.apiKey, contexts[0]?.apiKey);
+  assert.equal(broker.requests.length, 1);
+  await until(() => connection.getSnapshot().status === 'connected');
+  await clock.advance(11 * SECOND);
+  contexts[1]?.lost();
+  await until(() => contexts.length === 3);
+  assert.notEqual(contexts[2]?.apiKey, contexts[0]?.apiKey);
+  assert.deepEqual(broker.paths, ['/token', '/refresh-token']);
+});
+
+test('E65 a key that was refused is never used again, young or not', async (t) => {
+  const { connection, contexts, broker } = stage(t, () => ({}));
+  await connection.connect();
+  contexts[0]?.lost(Object.assign(new Error('unauthorized'), { status: 401 }));
+  await until(() => contexts.length === 2);
+  assert.notEqual(contexts[1]?.apiKey, contexts[0]?.apiKey);
+  assert.equal(broker.requests.length, 2);
+});
+
+test('E65 reconnect: undefined is the default', async (t) => {
+  const options = { reconnect: undefined } as unknown as Partial<RealtimeConnectionOptions>;
+  const { connection } = stage(t, () => ({}), options);
+  assert.equal(connection.options.reconnect, 3);
+});
+
+test('E62 your own stream stays yours and ours is stopped, whatever the options say at the end', async (t) => {
+  const [mine, ours] = [stream(), stream()];
+  pretend(t, { navigator: { mediaDevices: { getUserMedia: async () => ours } } });
+  const own = stage(t, () => ({}), { microphone: mine });
+  await own.connection.connect();
+  own.connection.options = { ...own.connection.options, microphone: true };
+  own.connection.disconnect();
+  assert.equal(mine.stopped, 0);
+  const opened = stage(t, () => ({}), { microphone: true });
+  await opened.connection.connect();
+  opened.connection.options = { ...opened.connection.options, microphone: ours };
+  opened.connection.disconnect();
+  assert.equal(ours.stopped, 1);
+});
+
+test('E62 a microphone that comes too late is stopped, also when another attempt has one already', async (t) => {
+  const [late, next] = [stream(), stream()];
+  let allow = (_: MediaStream): void => {};
+  const answers = [new Promise<MediaStream>((resolve) => (allow = resolve)), Promise.resolve(next)];
+  pretend(t, { navigator: { mediaDevices: { getUserMedia: () => answers.shift() } } });
+  const { connection } = stage(t, () => ({}), { microphone: true });
+  const first = connection.connect();
+  connection.disconnect();
+  await connection.connect();
+  allow(late);
+  await first;
+  assert.deepEqual([late.stopped, next.stopped], [1, 0]);
+  connection.disconnect();
+  assert.deepEqual([late.stopped, next.stopped], [1, 1]);
+});
+
+test('E62 disconnect() during the pause before another attempt asks for no microphone', async (t) => {
+  let asked = 0;
+  pretend(t, { navigator: { mediaDevices: { getUserMedia: async () => (asked++, stream()) } } });
+  const { connection, contexts } = stage(t, () => ({}), { microphone: true });
+  await connection.connect();
+  contexts[0]?.lost();
+  const again = connection.connect();
+  connection.disconnect();
+  await again;
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(asked, 1);
+  assert.equal(connection.getSnapshot().status, 'disconnected');
+});
+
+test('E62 a session whose close() throws or rejects does not break disconnect() or another attempt', async (t) => {
+  const closings = [
+    () => {
+      throw new Error('closed already');
+    },
+    () => Promise.reject(new Error('closed already')),
+  ];
+  for (const close of closings) {
+    const { connection, contexts } = stage(t, () => ({ close }));
+    await connection.connect();
+    contexts[0]?.lost();
+    await until(() => contexts.length === 2 && connection.getSnapshot().status === 'connected');
+    connection.disconnect();
+    assert.equal(connection.getSnapshot().status, 'disconnected');
+    await connection.connect();
+    assert.equal(connection.getSnapshot().status, 'connected');
+  }
+});
+
+test('an offer that nobody answers is a timeout after timeoutMs, and its request is cancelled', async (t) => {
+  let closed = 0;
+  class Peer {
+    createDataChannel = (): object => ({ close() {} });
+    addTransceiver(): void {}
+    createOffer = async (): Promise<object> => ({ sdp: 'v=0' });
+    async setLocalDescription(): Promise<void> {}
+    close = (): number => closed++;
+  }
+  pretend(t, { RTCPeerConnection: Peer, MediaStream: class {} });
+  for (const body of [false, true]) {
+    let signal: AbortSignal | null | undefined;
+    const context: ConnectContext = { apiKey: 'ek_test', signal: new AbortController().signal, stream: null, lost: () => {} };
+    // Both ignore the signal.
+    const hangs = (async (_, init) => {
+      signal = init?.signal;
+      return body ? new Response(new ReadableStream()) : new Promise(() => {});
+    }) as typeof fetch;
+    const error = (await outcome(openCall(context, { audio: null, timeoutMs: 30, fetch: hangs }, () => {}))) as ConnectionError;
+    assert.equal(error.code, 'timeout');
+    assert.equal(signal?.aborted, true);
+  }
+  assert.equal(closed, 2);
+});

@@ -1,0 +1,27 @@
+// Owns the test of docs/client.md and README.md: each snippet compiles as it is pasted, with no name that it does not have.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const SDK = fileURLToPath(new URL('../../../', import.meta.url));
+
+test('snippets of the documents compile as they are pasted', () => {
+  // Below the package, so that its own name and its dependencies resolve.
+  const room = `${SDK}test-dist/snippets/`;
+  rmSync(room, { recursive: true, force: true });
+  mkdirSync(room, { recursive: true });
+  const files: string[] = [];
+  for (const [name, path] of [['client', '../docs/client.md'], ['readme', 'README.md']] as const) {
+    for (const [, kind, code] of readFileSync(SDK + path, 'utf8').matchAll(/```(tsx?)\n(.*?)```/gs)) {
+      const file = `${room}${name}-${files.length + 1}.${kind}`;
+      writeFileSync(file, `${code}`);
+      files.push(file);
+    }
+  }
+  assert.ok(files.length >= 7);
+  const flags = '--noEmit --strict --skipLibCheck --target es2022 --module esnext --moduleResolution bundler --moduleDetection force --jsx react-jsx';
+  const { status, stdout } = spawnSync(`${SDK}node_modules/.bin/tsc`, [...flags.split(' '), '--ignoreConfig', ...files], { cwd: SDK, encoding: 'utf8' });
+  assert.equal(status, 0, stdout);
+});
