@@ -150,7 +150,7 @@ function fromBroker(options = {}) {
     const headers = await provided(options.headers).catch((cause) => {
       throw TokenError.is(cause) ? cause : new TokenError("unauthorized", "The headers option failed.", { cause });
     });
-    const bearer = new Headers(headers).get("authorization");
+    const bearer = whom(new Headers(headers).get("authorization"));
     const own = (answer) => {
       owners.set(answer, bearer);
       return answer;
@@ -167,6 +167,15 @@ function fromBroker(options = {}) {
     }
     return own(await post(tokenPath, await provided(options.body), headers, signal));
   };
+}
+function whom(authorization) {
+  try {
+    const claims = authorization?.split(".")[1] ?? "";
+    const { iss, sub } = JSON.parse(atob(claims.replace(/-/g, "+").replace(/_/g, "/")));
+    return sub ? `${iss} ${sub}` : authorization;
+  } catch {
+    return authorization;
+  }
 }
 function fromFunction(get) {
   return get;

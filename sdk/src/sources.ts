@@ -42,7 +42,7 @@ export interface BrokerOptions {
   clock?: Clock;
 }
 
-/** The Authorization that a session was opened with, by answer and by token. It is compared and never shown. */
+/** For whom a session was opened, by answer and by token. It is compared and never shown. */
 export const owners: WeakMap<object, string | null> = new WeakMap();
 
 const provided = async <T>(value: Provided<T> | undefined): Promise<T | undefined> =>
@@ -73,7 +73,7 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
     const headers = await provided(options.headers).catch((cause: unknown) => {
       throw TokenError.is(cause) ? cause : new TokenError('unauthorized', 'The headers option failed.', { cause });
     });
-    const bearer = new Headers(headers).get('authorization');
+    const bearer = whom(new Headers(headers).get('authorization'));
     const own = (answer: TokenResponse): TokenResponse => {
       owners.set(answer, bearer);
       return answer;
@@ -91,6 +91,17 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
     }
     return own(await post(tokenPath, await provided(options.body), headers, signal));
   };
+}
+
+/** Issuer and subject, where the credential is a JWT that names them: a login may give another one at every call. */
+function whom(authorization: string | null): string | null {
+  try {
+    const claims = authorization?.split('.')[1] ?? '';
+    const { iss, sub } = JSON.parse(atob(claims.replace(/-/g, '+').replace(/_/g, '/')));
+    return sub ? `${iss} ${sub}` : authorization;
+  } catch {
+    return authorization;
+  }
 }
 
 /** Tokens from a function: a server action, tRPC, gRPC. A bare text is taken to live for 60 s. */

@@ -190,6 +190,20 @@ test('forget() during a request: its answer is nobody\'s, and who waits gets the
   }
 });
 
+test('a login that gives a new JWT at every call keeps its session, and another person does not get it', async (t) => {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  let [sub, nth] = ['sam¿', 0];
+  const bearer = (): string => `Bearer ${part({ alg: 'ES256' })}.${part({ iss: 'https://id.example', sub, iat: nth++ })}.c2ln`;
+  const { tokens, broker } = bench(t, 600, { headers: () => ({ authorization: bearer() }) });
+  await tokens.requestToken();
+  await tokens.refreshToken();
+  await tokens.refreshToken();
+  assert.deepEqual(broker.paths, ['/token', '/refresh-token', '/refresh-token']);
+  sub = 'toni';
+  await tokens.refreshToken();
+  assert.equal(broker.paths.at(-1), '/token');
+});
+
 test('a session is never named with another Authorization than its own', async (t) => {
   let user = 'Sam';
   const { tokens, broker } = bench(t, 600, { headers: () => ({ authorization: `Bearer ${user}` }) });
