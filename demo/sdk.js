@@ -347,6 +347,62 @@ var Flight = class {
   }
 };
 
+// ../sdk/src/token.ts
+var RealtimeToken = class {
+  #value;
+  #sessionId;
+  constructor({ value, sessionId, expiresAt, lifetimeMs, session }) {
+    this.#value = value;
+    this.#sessionId = sessionId;
+    Object.assign(this, { expiresAt, lifetimeMs, session });
+  }
+  /** The secret, `ek_…`. */
+  get value() {
+    return this.#value;
+  }
+  /** The same; the name in the original clients. */
+  get token() {
+    return this.#value;
+  }
+  /** The broker's session, which a refresh names. Whoever knows it can refresh, so it is hidden like the value. */
+  get sessionId() {
+    return this.#sessionId;
+  }
+  /** For logs and screens: `ek_…9f3a`. A short value is masked whole. */
+  get masked() {
+    const value = this.#value;
+    return value.length < 16 ? "…" : `${value.slice(0, 3)}…${value.slice(-4)}`;
+  }
+  toString() {
+    return this.masked;
+  }
+  toJSON() {
+    return { ...this, token: this.masked };
+  }
+};
+
+// ../sdk/src/held.ts
+function holding(minted, { refreshThresholdSeconds, random }) {
+  const { lifetimeMs, refreshInMs, age, uses, owner } = minted;
+  const lead = refreshInMs ? Math.max(lifetimeMs - refreshInMs, 1e3) : refreshThresholdSeconds * (1e3 + random() * 100);
+  const token = new RealtimeToken(minted);
+  if (owner !== void 0) owners.set(token, owner);
+  return { token, left: () => lifetimeMs - age(), leadMs: Math.min(lead, lifetimeMs / 2), uses };
+}
+function nextOr(held, next, clock, pauses) {
+  const left = held.left();
+  return new Promise((resolve, reject) => {
+    const enough = () => resolve(held);
+    const off = pauses(enough);
+    const timer = clock.setTimeout(enough, left > 5e3 ? left - 5e3 : left / 2);
+    const done = () => {
+      off();
+      clock.clearTimeout(timer);
+    };
+    next.finally(done).then(resolve, reject);
+  });
+}
+
 // ../sdk/src/presence.ts
 var WAKES = ["visibilitychange", "pageshow", "pagehide", "focus", "resume", "online"];
 var Presence = class {
@@ -443,40 +499,6 @@ var IDLE = Object.freeze({
   attempt: 0,
   nextAttemptAt: null
 });
-
-// ../sdk/src/token.ts
-var RealtimeToken = class {
-  #value;
-  #sessionId;
-  constructor({ value, sessionId, expiresAt, lifetimeMs, session }) {
-    this.#value = value;
-    this.#sessionId = sessionId;
-    Object.assign(this, { expiresAt, lifetimeMs, session });
-  }
-  /** The secret, `ek_…`. */
-  get value() {
-    return this.#value;
-  }
-  /** The same; the name in the original clients. */
-  get token() {
-    return this.#value;
-  }
-  /** The broker's session, which a refresh names. Whoever knows it can refresh, so it is hidden like the value. */
-  get sessionId() {
-    return this.#sessionId;
-  }
-  /** For logs and screens: `ek_…9f3a`. A short value is masked whole. */
-  get masked() {
-    const value = this.#value;
-    return value.length < 16 ? "…" : `${value.slice(0, 3)}…${value.slice(-4)}`;
-  }
-  toString() {
-    return this.masked;
-  }
-  toJSON() {
-    return { ...this, token: this.masked };
-  }
-};
 
 // ../sdk/src/token-manager.ts
 var FLOOR_MS = 5e3;
@@ -628,7 +650,7 @@ var TokenManager = class {
       const held = this.#held;
       const needed = forKey && held ? Math.min(atLeast, held.token.lifetimeMs / 2) : atLeast;
       if (held && !force && held.left() > needed) {
-        if (held.left() <= held.leadMs && !this.#cooling() && this.#sinceMint() >= FLOOR_MS) this.#behind("demand");
+        if (held.left() <= held.leadMs && !((this.#failure?.wait() ?? 0) > 0) && this.#sinceMint() >= FLOOR_MS) this.#behind("demand");
         return this.#handOut(held);
       }
       const user = this.#user;
@@ -651,18 +673,9 @@ var TokenManager = class {
   #wait(flight, held, signal) {
     const joined = flight.join(signal);
     if (!held) return joined;
-    const { clock } = this.#settings;
-    const left = held.left();
-    return new Promise((resolve, reject) => {
-      const enough = () => resolve(held);
-      const off = this.#listeners.on("tokenError", ({ willRetry }) => willRetry && enough());
-      const timer = clock.setTimeout(enough, left > 5e3 ? left - 5e3 : left / 2);
-      const done = () => {
-        off();
-        clock.clearTimeout(timer);
-      };
-      joined.finally(done).then(resolve, reject);
+    return nextOr(held, joined, this.#settings.clock, (enough) => {
       if (this.#progress.nextAttemptAt) enough();
+      return this.#listeners.on("tokenError", ({ willRetry }) => willRetry && enough());
     });
   }
   #handOut(held) {
@@ -723,20 +736,16 @@ var TokenManager = class {
     return held;
   }
   #accept(minted) {
-    const { refreshThresholdSeconds, clock, random } = this.#settings;
-    const { lifetimeMs, refreshInMs, age, uses, owner } = minted;
     this.#failure = this.#reason = null;
     this.#wanted = true;
-    this.#sinceMint = stopwatch(clock);
-    const left = () => lifetimeMs - age();
-    if (this.#held && this.#held.left() > left() && owners.get(this.#held.token) === owner) {
+    this.#sinceMint = stopwatch(this.#settings.clock);
+    const next = holding(minted, this.#settings);
+    if (this.#held && this.#held.left() > next.left() && owners.get(this.#held.token) === minted.owner) {
       this.#warn("The new token would end sooner than the old one, which is kept.");
       return this.#held;
     }
-    const lead = refreshInMs ? Math.max(lifetimeMs - refreshInMs, 1e3) : refreshThresholdSeconds * (1e3 + random() * 100);
-    const token = this.#previous = new RealtimeToken(minted);
-    if (owner !== void 0) owners.set(token, owner);
-    return this.#held = { token, left, leadMs: Math.min(lead, lifetimeMs / 2), uses };
+    this.#previous = next.token;
+    return this.#held = next;
   }
   #told(attempt, error, wait) {
     const { clock } = this.#settings;
@@ -754,9 +763,6 @@ var TokenManager = class {
     if (!error) return;
     this.#listeners.emit("tokenError", { error, attempt, willRetry: wait !== null, nextAttemptAt });
     this.#check("scheduled");
-  }
-  #cooling() {
-    return (this.#failure?.wait() ?? 0) > 0;
   }
   /** Milliseconds until a refresh behind the scenes is due; Infinity when none is. */
   #due() {

@@ -4,7 +4,7 @@ export type { Clock } from './clock.js';
 export { TokenError, type TokenErrorCode, type TokenErrorDetails } from './errors.js';
 export type { ListenOptions } from './events.js';
 export { withFreshKey } from './fresh-key.js';
-export type { Logger, PageLike, TokenManagerOptions } from './options.js';
+export type { Logger, PageLike, RequestOptions, TokenManagerOptions } from './options.js';
 export type { Hold } from './presence.js';
 export { createTokenManager, destroyTokenManager, getTokenManager } from './registry.js';
 export type { ExpiryCause, Phase, TokenEvents, TokenSnapshot } from './snapshot.js';
@@ -18,4 +18,4 @@ export {
   type TokenSource,
 } from './sources.js';
 export type { RealtimeToken, SessionSummary } from './token.js';
-export { type RequestOptions, TokenManager } from './token-manager.js';
+export { TokenManager } from './token-manager.js';

@@ -16,6 +16,16 @@ export interface PageLike extends EventTarget {
   readonly navigator?: { readonly onLine: boolean };
 }
 
+/** How to ask for a token. */
+export interface RequestOptions {
+  /** Wait for a new one, whatever is held. */
+  force?: boolean;
+  /** Least time that it must still live, in milliseconds. 5000, and less is accepted when a refresh fails. */
+  minValidityMs?: number;
+  /** Stops waiting. The request goes on while others wait for it. */
+  signal?: AbortSignal;
+}
+
 /** What can be set. Every option has a default. */
 export interface TokenManagerOptions extends BrokerOptions {
   /** Instead of the broker at `baseUrl`. */

@@ -5,29 +5,12 @@ import { stopwatch } from './clock.js';
 import { TokenError } from './errors.js';
 import { Listeners, type ListenOptions } from './events.js';
 import { Flight } from './flight.js';
-import { type Settings, settings, type TokenManagerOptions } from './options.js';
+import { type Held, holding, nextOr } from './held.js';
+import { type RequestOptions, type Settings, settings, type TokenManagerOptions } from './options.js';
 import { type Hold, Presence } from './presence.js';
 import { IDLE, type Phase, type TokenEvents, type TokenSnapshot } from './snapshot.js';
 import { owners, type RefreshReason } from './sources.js';
-import { RealtimeToken } from './token.js';
-
-/** How to ask for a token. */
-export interface RequestOptions {
-  /** Wait for a new one, whatever is held. */
-  force?: boolean;
-  /** Least time that it must still live, in milliseconds. 5000, and less is accepted when a refresh fails. */
-  minValidityMs?: number;
-  /** Stops waiting. The request goes on while others wait for it. */
-  signal?: AbortSignal;
-}
-
-interface Held {
-  token: RealtimeToken;
-  /** Milliseconds until its end, by elapsed time. */
-  left: () => number;
-  leadMs: number;
-  uses: number;
-}
+import type { RealtimeToken } from './token.js';
 
 /** Least time between two mints that nobody asked for. */
 const FLOOR_MS = 5000;
@@ -206,7 +189,7 @@ export class TokenManager implements Disposable {
       const held = this.#held;
       const needed = forKey && held ? Math.min(atLeast, held.token.lifetimeMs / 2) : atLeast;
       if (held && !force && held.left() > needed) {
-        if (held.left() <= held.leadMs && !this.#cooling() && this.#sinceMint() >= FLOOR_MS) this.#behind('demand');
+        if (held.left() <= held.leadMs && !((this.#failure?.wait() ?? 0) > 0) && this.#sinceMint() >= FLOOR_MS) this.#behind('demand');
         return this.#handOut(held);
       }
       const user = this.#user;
@@ -232,18 +215,9 @@ export class TokenManager implements Disposable {
   #wait(flight: Flight<Held>, held: Held | null, signal: AbortSignal | undefined): Promise<Held> {
     const joined = flight.join(signal);
     if (!held) return joined;
-    const { clock } = this.#settings;
-    const left = held.left();
-    return new Promise((resolve, reject) => {
-      const enough = (): void => resolve(held);
-      const off = this.#listeners.on('tokenError', ({ willRetry }) => willRetry && enough());
-      const timer = clock.setTimeout(enough, left > 5000 ? left - 5000 : left / 2);
-      const done = (): void => {
-        off();
-        clock.clearTimeout(timer);
-      };
-      joined.finally(done).then(resolve, reject);
+    return nextOr(held, joined, this.#settings.clock, (enough) => {
       if (this.#progress.nextAttemptAt) enough();
+      return this.#listeners.on('tokenError', ({ willRetry }) => willRetry && enough());
     });
   }
 
@@ -311,22 +285,17 @@ export class TokenManager implements Disposable {
   }
 
   #accept(minted: Minted): Held {
-    const { refreshThresholdSeconds, clock, random } = this.#settings;
-    const { lifetimeMs, refreshInMs, age, uses, owner } = minted;
     this.#failure = this.#reason = null;
     this.#wanted = true;
-    this.#sinceMint = stopwatch(clock);
-    const left = (): number => lifetimeMs - age();
+    this.#sinceMint = stopwatch(this.#settings.clock);
+    const next = holding(minted, this.#settings);
     // The longer of two, if both belong to the same user.
-    if (this.#held && this.#held.left() > left() && owners.get(this.#held.token) === owner) {
+    if (this.#held && this.#held.left() > next.left() && owners.get(this.#held.token) === minted.owner) {
       this.#warn('The new token would end sooner than the old one, which is kept.');
       return this.#held;
     }
-    // Stretched by chance, so that a wall of screens does not fetch in the same second.
-    const lead = refreshInMs ? Math.max(lifetimeMs - refreshInMs, 1000) : refreshThresholdSeconds * (1000 + random() * 100);
-    const token = (this.#previous = new RealtimeToken(minted));
-    if (owner !== undefined) owners.set(token, owner);
-    return (this.#held = { token, left, leadMs: Math.min(lead, lifetimeMs / 2), uses });
+    this.#previous = next.token;
+    return (this.#held = next);
   }
 
   #told(attempt: number, error?: TokenError, wait?: number | null): void {
@@ -345,10 +314,6 @@ export class TokenManager implements Disposable {
     if (!error) return;
     this.#listeners.emit('tokenError', { error, attempt, willRetry: wait !== null, nextAttemptAt });
     this.#check('scheduled');
-  }
-
-  #cooling(): boolean {
-    return (this.#failure?.wait() ?? 0) > 0;
   }
 
   /** Milliseconds until a refresh behind the scenes is due; Infinity when none is. */
