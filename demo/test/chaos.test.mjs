@@ -89,7 +89,7 @@ test('a call that is dropped is made again, with a word about what is lost', asy
   await connect(page);
   await fault(page, 'Hang up');
   await says(page, '#transcript', /The new one knows nothing of what was said\./);
-  await says(page, '#outcome', /call connecting[^]*new secret[^]*call connected/);
+  await says(page, '#outcome', /call connecting[^]*call connected/);
   await says(page, '#call-status', /^Connected/);
 });
 
