@@ -140,7 +140,7 @@ const DAY: u64 = 24 * 3600;
 /// A wall clock for processes, that a test sets.
 struct FakeTime {
     scratch: Scratch,
-    library: PathBuf,
+    preloaded: PathBuf,
 }
 
 impl FakeTime {
@@ -152,7 +152,7 @@ impl FakeTime {
         let library = places.find(|place| place.exists());
         let clock = Self {
             scratch: Scratch::new(),
-            library: library.unwrap_or_else(|| panic!("libfaketime is missing: {HELP}")),
+            preloaded: library.unwrap_or_else(|| panic!("libfaketime is missing: {HELP}")),
         };
         clock.set("+0");
         clock
@@ -168,7 +168,7 @@ impl FakeTime {
     fn seen_by(&self, launch: Launch) -> Launch {
         let offset = self.scratch.path().join("offset");
         launch
-            .env("LD_PRELOAD", self.library.to_str().unwrap())
+            .env("LD_PRELOAD", self.preloaded.to_str().unwrap())
             .env("FAKETIME_TIMESTAMP_FILE", offset.to_str().unwrap())
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
