@@ -12,7 +12,7 @@ use crate::domain::{
     Caller, ClientSecret, EntryId, Kind, Opening, Origin, Persona, Refusal, Session, SessionId,
     SessionKey,
 };
-use crate::store::Stored;
+use crate::store::{Advance, Stored};
 use crate::upstream::MintOrder;
 
 impl Broker {
@@ -25,56 +25,59 @@ impl Broker {
 }
 
 impl Inner {
+    /// The session moves on before the mint, in the step that reads it: of two refreshes at once only one gets further.
     async fn refresh(&self, caller: &Caller, session_id: SessionId) -> Result<Grant, BrokerError> {
         let key = self.seal.key(&session_id);
-        let stored = self.parts.store.find(key).await?;
-        let before = stored.ok_or(BrokerError::UnknownSession { foreign: false })?;
-        let now = self.parts.clock.tick();
-        let opening = match before.session.refresh(caller, now, &self.rules.refresh) {
-            Ok(opening) => opening,
-            Err(refusal) => return self.refused(caller, key, refusal),
+        let ripeness = self.rules.refresh.ripe_for(caller);
+        let found = self.parts.store.advance(key, ripeness).await?;
+        let found = found.ok_or(BrokerError::UnknownSession { foreign: false })?;
+        let granted = match self.judge(caller, &found) {
+            Ok(opening) => self.refresh_as(caller, (session_id, key), opening).await,
+            Err(refusal) => self.refused(caller, key, refusal),
         };
-        let persona = self.persona_of(caller, &opening.session)?;
-        self.take_place(key, &before, &opening.session).await?;
-        let minted = self.mint_under(caller, key, (&opening.session, persona));
-        match minted.await {
-            Ok((entry, secret, upstream_took)) => {
-                let persona = opening.session.persona.clone();
-                let grant = Grant {
-                    session_id,
-                    entry,
-                    secret,
-                    persona,
-                    upstream_took,
-                };
-                self.parts.vitals.count_refresh();
-                self.note_move(caller, &opening);
-                self.record(Event::TokenRefreshed, caller, &grant);
-                Ok(grant)
-            }
-            Err(error) => {
-                if error.minted_nothing() {
-                    self.give_back(key, &before).await;
-                }
-                Err(error)
-            }
+        let is_in_vain = granted.as_ref().is_err_and(BrokerError::minted_nothing);
+        if found.moved && is_in_vain {
+            self.give_back(key, &found.before).await;
         }
+        granted
     }
 
-    /// Taken before the mint, over the revision that was read: of two refreshes at once only one gets further.
-    async fn take_place(
+    /// Whether `caller` may refresh what was found; a session that has not moved on was not ripe.
+    fn judge(&self, caller: &Caller, found: &Advance) -> Result<Opening, Refusal> {
+        let now = self.parts.clock.tick();
+        let opening = found
+            .before
+            .session
+            .refresh(caller, now, &self.rules.refresh)?;
+        // The store looked a moment earlier.
+        let wait = Duration::ZERO;
+        found
+            .moved
+            .then_some(opening)
+            .ok_or(Refusal::TooSoon { wait })
+    }
+
+    async fn refresh_as(
         &self,
-        key: SessionKey,
-        before: &Stored,
-        after: &Session,
-    ) -> Result<(), BrokerError> {
-        let taken = self
-            .parts
-            .store
-            .save(key, after.clone(), before.revision)
-            .await?;
-        let wait = self.rules.refresh.min_interval;
-        taken.then_some(()).ok_or(BrokerError::TooSoon { wait })
+        caller: &Caller,
+        (session_id, key): (SessionId, SessionKey),
+        opening: Opening,
+    ) -> Result<Grant, BrokerError> {
+        let persona = self.persona_of(caller, &opening.session)?;
+        let minted = self.mint_under(caller, key, (&opening.session, persona));
+        let (entry, secret, upstream_took) = minted.await?;
+        let persona = opening.session.persona.clone();
+        let grant = Grant {
+            session_id,
+            entry,
+            secret,
+            persona,
+            upstream_took,
+        };
+        self.parts.vitals.count_refresh();
+        self.note_move(caller, &opening);
+        self.record(Event::TokenRefreshed, caller, &grant);
+        Ok(grant)
     }
 
     /// The session's persona, if the caller may still use it: its role may have changed since the session was opened.

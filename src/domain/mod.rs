@@ -34,5 +34,5 @@ pub use random::random_bytes;
 pub use rate::{Rate, RateError, parse_duration};
 pub use request_id::RequestId;
 pub use secret::{ClientSecret, UpstreamSession};
-pub use session::{Binding, Bindings, Opening, RefreshRules, Refusal, Session};
+pub use session::{Binding, Bindings, Opening, RefreshRules, Refusal, Ripeness, Session};
 pub use session_id::{SessionId, SessionKey, SessionSeal};

@@ -29,6 +29,20 @@ pub struct RefreshRules {
     pub binding: Bindings,
 }
 
+/// What a store can see for itself of whether a session may be refreshed. The whole answer is [`Session::refresh`]'s: what
+/// it allows is ripe.
+#[derive(Clone, Copy, Debug)]
+pub struct Ripeness {
+    /// Whose it must be; `None` when its owner's network may have changed.
+    pub owner: Option<Party>,
+    /// Least time since it last minted.
+    pub min_interval: Duration,
+    /// Most refreshes it may have had, and one less.
+    pub max_refreshes: u32,
+    /// Age at which it has ended.
+    pub max_age: Duration,
+}
+
 /// How firmly sessions are tied to addresses, by whom they belong to.
 #[derive(Clone, Copy, Debug)]
 pub struct Bindings {
@@ -36,6 +50,21 @@ pub struct Bindings {
     pub anonymous: Binding,
     /// Sessions of identities, whose phones change networks.
     pub identified: Binding,
+}
+
+impl RefreshRules {
+    /// What a session must be like that `caller` may refresh, as far as a store can see.
+    pub fn ripe_for(&self, caller: &Caller) -> Ripeness {
+        let owner = caller.party();
+        let may_have_moved =
+            matches!(owner, Party::Network(_)) && self.binding.anonymous != Binding::Strict;
+        Ripeness {
+            owner: (!may_have_moved).then_some(owner),
+            min_interval: self.min_interval,
+            max_refreshes: self.max_refreshes,
+            max_age: self.max_age,
+        }
+    }
 }
 
 impl Bindings {
@@ -117,6 +146,24 @@ impl Session {
         now.since(self.opened) >= max_age
     }
 
+    /// True when its time has come, whoever asks.
+    pub fn is_ripe(&self, now: Tick, ripeness: &Ripeness) -> bool {
+        ripeness.owner.is_none_or(|owner| owner == self.owner)
+            && !self.has_ended(now, ripeness.max_age)
+            && self.refreshes < ripeness.max_refreshes
+            && now.since(self.minted) >= ripeness.min_interval
+    }
+
+    /// The session once it has been refreshed at `now`.
+    #[must_use]
+    pub fn refreshed(&self, now: Tick) -> Self {
+        Self {
+            minted: now,
+            refreshes: self.refreshes + 1,
+            ..self.clone()
+        }
+    }
+
     /// The only move a session makes: one refresh by `caller` at `now`, if `rules` let it.
     ///
     /// Whose it is comes before how it stands, so that a stranger learns nothing.
@@ -137,13 +184,8 @@ impl Session {
         if !wait.is_zero() {
             return Err(Refusal::TooSoon { wait });
         }
-        let session = Self {
-            minted: now,
-            refreshes: self.refreshes + 1,
-            ..self.clone()
-        };
         Ok(Opening {
-            session,
+            session: self.refreshed(now),
             address_changed,
         })
     }
@@ -282,6 +324,35 @@ mod tests {
             assert_eq!(
                 session.refresh(&stranger, at(9999), &RULES),
                 Err(Refusal::Foreign)
+            );
+        }
+    }
+
+    #[test]
+    fn what_may_be_refreshed_is_ripe_and_only_its_owner_finds_it_so() {
+        let (session, owner) = opened();
+        let (stranger, page) = (caller("203.0.113.8", None), owner.origin.clone());
+        let moved = Caller {
+            origin: page,
+            ..stranger.clone()
+        };
+        let ana = signed_in(owner.clone(), "ana");
+        let bindings = [Binding::Strict, Binding::Soft, Binding::Off];
+        for (rules, who, second) in bindings.into_iter().map(bound).flat_map(|rules| {
+            let everybody = [&owner, &stranger, &moved, &ana];
+            everybody.into_iter().flat_map(move |who| {
+                let seconds = [100, 109, 110, 3699, 3700, 9999];
+                seconds.map(move |second| (rules, who, second))
+            })
+        }) {
+            let ripe = session.is_ripe(at(second), &rules.ripe_for(who));
+            let allowed = session.refresh(who, at(second), &rules).is_ok();
+            assert!(ripe || !allowed, "{who:?} at {second}");
+            let is_time = (110..3700).contains(&second);
+            assert!(is_time || !ripe, "at {second}");
+            let may_be_theirs = rules.binding.anonymous != Binding::Strict;
+            assert!(
+                !ripe || who.identity.is_none() && (may_be_theirs || who.address == owner.address)
             );
         }
     }

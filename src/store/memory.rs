@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dashmap::DashMap;
 
-use super::{SessionStore, StoreError, Stored};
+use super::{Advance, SessionStore, StoreError, Stored};
 use crate::clock::{Clock, Tick};
-use crate::domain::{Party, Session, SessionKey};
+use crate::domain::{Party, Ripeness, Session, SessionKey};
 
 /// How many sessions there may be, and how old they get.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,15 @@ impl Order {
     }
 }
 
+impl Stored {
+    fn replace(&mut self, order: &mut Order, key: SessionKey, session: Session) {
+        order.remove(key, &self.session);
+        order.insert(key, &session);
+        self.session = session;
+        self.revision += 1;
+    }
+}
+
 impl MemoryStore {
     /// An empty store.
     pub fn new(bounds: Bounds, clock: Arc<dyn Clock>) -> Self {
@@ -83,11 +92,25 @@ impl MemoryStore {
         }
     }
 
+    /// What is known of a session.
+    pub(super) fn get(&self, key: SessionKey) -> Option<Stored> {
+        self.sessions.get(&key).map(|stored| stored.clone())
+    }
+
     /// Puts a session in the place of what is known of it, whatever its revision.
     pub(super) fn put(&self, key: SessionKey, stored: Stored) {
         let mut order = self.order();
         self.forget(&mut order, key);
         self.add(&mut order, key, stored);
+    }
+
+    /// Knows a session as it stands once it was refreshed elsewhere.
+    pub(super) fn follow(&self, key: SessionKey, before: &Stored) {
+        let stored = Stored {
+            session: before.session.refreshed(self.clock.tick()),
+            revision: before.revision + 1,
+        };
+        self.put(key, stored);
     }
 
     /// Forgets one session.
@@ -123,8 +146,21 @@ impl SessionStore for MemoryStore {
         Ok(())
     }
 
-    async fn find(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
-        Ok(self.sessions.get(&key).map(|stored| stored.clone()))
+    async fn advance(
+        &self,
+        key: SessionKey,
+        ripeness: Ripeness,
+    ) -> Result<Option<Advance>, StoreError> {
+        let mut order = self.order();
+        let Some(mut stored) = self.sessions.get_mut(&key) else {
+            return Ok(None);
+        };
+        let (before, now) = (stored.clone(), self.clock.tick());
+        let moved = before.session.is_ripe(now, &ripeness);
+        if moved {
+            stored.replace(&mut order, key, before.session.refreshed(now));
+        }
+        Ok(Some(Advance { before, moved }))
     }
 
     async fn save(
@@ -141,12 +177,7 @@ impl SessionStore for MemoryStore {
         else {
             return Ok(false);
         };
-        order.remove(key, &stored.session);
-        order.insert(key, &session);
-        *stored = Stored {
-            session,
-            revision: revision + 1,
-        };
+        stored.replace(&mut order, key, session);
         Ok(true)
     }
 

@@ -6,7 +6,7 @@ pub mod shared;
 
 use async_trait::async_trait;
 
-use crate::domain::{Party, Session, SessionKey};
+use crate::domain::{Party, Ripeness, Session, SessionKey};
 
 /// A session as it was read, with the revision to write it back over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,15 @@ pub struct Stored {
     pub session: Session,
     /// Grows by one with every save.
     pub revision: u64,
+}
+
+/// A session that was asked to move on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// As it was found.
+    pub before: Stored,
+    /// True when it was ripe, and now stands as refreshed at the next revision.
+    pub moved: bool,
 }
 
 /// A store that did not answer.
@@ -32,10 +41,14 @@ pub trait SessionStore: Send + Sync {
     /// Adds a new session; others give way when there are too many.
     async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError>;
 
-    /// Reads a session.
-    async fn find(&self, key: SessionKey) -> Result<Option<Stored>, StoreError>;
+    /// Reads a session and, when it is ripe, refreshes it in the same step: of two who ask at once, one moves it.
+    async fn advance(
+        &self,
+        key: SessionKey,
+        ripeness: Ripeness,
+    ) -> Result<Option<Advance>, StoreError>;
 
-    /// Replaces a session, only if it is still at `revision`. False: somebody else was first, or it is gone.
+    /// Replaces a session, only if it is still at `revision`. False: somebody has moved it since, or it is gone.
     async fn save(
         &self,
         key: SessionKey,

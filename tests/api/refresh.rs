@@ -168,6 +168,21 @@ async fn of_two_hundred_refreshes_at_once_exactly_one_mints() {
 }
 
 #[tokio::test]
+async fn what_is_refused_leaves_the_session_as_it_was() {
+    let app = TestApp::with(&[("session.max_refreshes", "1")]);
+    let session = app.open().await;
+    app.advance(10);
+    let body = json!({ "sessionId": session });
+    for call in [
+        app.post("/refresh-token").origin(PAGE),
+        app.post("/refresh-token").from("198.51.100.1"),
+    ] {
+        call.json(&body).send().await.is(404, "unknown_session");
+    }
+    assert_eq!(app.refresh(&session).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_refresh_that_the_upstream_plainly_refused_is_not_counted() {
     let app = TestApp::with(&[("session.max_refreshes", "1")]);
     let session = app.open().await;

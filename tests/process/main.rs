@@ -44,6 +44,7 @@ mod quota;
 #[path = "../shared/server.rs"]
 mod redis_server;
 mod replicas;
+mod round_trips;
 mod sdk;
 mod secrecy;
 mod secrecy_records;

@@ -15,6 +15,7 @@ use token_broker::store::redis::{Link, RedisLimits, RedisStore};
 use token_broker::store::shared::{OnFailure, SharedLimits, SharedStore};
 
 use crate::server::Server;
+use crate::session_store::{ALWAYS, look};
 use crate::stage::{address, admitted, all, is_admitted, link, policies, rules};
 
 pub const BOUNDS: Bounds = Bounds {
@@ -157,19 +158,12 @@ impl Replica {
 
     /// Counts one more refresh; false when that cannot be.
     async fn refresh(&self, key: SessionKey) -> bool {
-        let Some(read) = self.store.find(key).await.unwrap() else {
-            return false;
-        };
-        let refreshes = read.session.refreshes + 1;
-        let session = Session {
-            refreshes,
-            ..read.session
-        };
-        self.store.save(key, session, read.revision).await.unwrap()
+        let found = self.store.advance(key, ALWAYS).await.unwrap();
+        found.is_some_and(|advance| advance.moved)
     }
 
     async fn refreshes(&self, key: SessionKey) -> Option<u32> {
-        let found = self.store.find(key).await.unwrap();
+        let found = look(&self.store, key).await;
         found.map(|stored| stored.session.refreshes)
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use token_broker::clock::{Clock, ManualClock, Tick, Timestamp};
 use token_broker::domain::{
-    Caller, PersonaName, RequestId, Session, SessionId, SessionKey, SessionSeal,
+    Caller, Naming, Party, PersonaName, RequestId, Ripeness, Session, SessionId, SessionKey,
+    SessionSeal,
 };
-use token_broker::store::SessionStore;
 use token_broker::store::memory::{Bounds, MemoryStore};
 use token_broker::store::redis::RedisStore;
+use token_broker::store::{SessionStore, Stored};
 
 use crate::server::Server;
 use crate::stage::link;
@@ -45,6 +46,25 @@ async fn kinds(bounds: Bounds) -> [Kind; 2] {
         kind(Box::new(memory), ours, None),
         kind(Box::new(shared), theirs, Some(server)),
     ]
+}
+
+/// Ripe at any time, for anybody, and never.
+pub const ALWAYS: Ripeness = Ripeness {
+    owner: None,
+    min_interval: Duration::ZERO,
+    max_refreshes: u32::MAX,
+    max_age: Duration::MAX,
+};
+const NEVER: Ripeness = Ripeness {
+    max_refreshes: 0,
+    ..ALWAYS
+};
+
+/// Reads a session and leaves it as it is.
+pub async fn look(store: &dyn SessionStore, key: SessionKey) -> Option<Stored> {
+    let found = store.advance(key, NEVER).await.unwrap()?;
+    assert!(!found.moved);
+    Some(found.before)
 }
 
 /// The same, but for what a real server's time may be off.
@@ -99,8 +119,17 @@ impl Kind {
         key
     }
 
+    async fn find(&self, key: SessionKey) -> Option<Stored> {
+        look(&*self.store, key).await
+    }
+
     async fn has(&self, key: SessionKey) -> bool {
-        self.store.find(key).await.unwrap().is_some()
+        self.find(key).await.is_some()
+    }
+
+    async fn advance(&self, key: SessionKey, ripeness: Ripeness) -> bool {
+        let found = self.store.advance(key, ripeness).await.unwrap();
+        found.is_some_and(|advance| advance.moved)
     }
 }
 
@@ -108,10 +137,10 @@ impl Kind {
 async fn what_was_opened_is_found_and_what_was_not_is_nothing() {
     for kind in kinds(BOUNDS).await {
         let key = kind.open(1).await;
-        let found = kind.store.find(key).await.unwrap().unwrap();
+        let found = kind.find(key).await.unwrap();
         assert_same(&found.session, &kind.session(1));
         assert_eq!(found.revision, 0);
-        assert_eq!(kind.store.find(kind.key()).await.unwrap(), None);
+        assert_eq!(kind.find(kind.key()).await, None);
         assert_eq!(kind.store.live().await.unwrap(), 1);
     }
 }
@@ -120,7 +149,7 @@ async fn what_was_opened_is_found_and_what_was_not_is_nothing() {
 async fn a_save_succeeds_only_over_the_revision_it_was_read_from() {
     for kind in kinds(BOUNDS).await {
         let key = kind.open(1).await;
-        let read = kind.store.find(key).await.unwrap().unwrap();
+        let read = kind.find(key).await.unwrap();
         let changed = Session {
             refreshes: 1,
             ..read.session.clone()
@@ -138,7 +167,7 @@ async fn a_save_succeeds_only_over_the_revision_it_was_read_from() {
                 .await
                 .unwrap()
         );
-        let again = kind.store.find(key).await.unwrap().unwrap();
+        let again = kind.find(key).await.unwrap();
         assert_same(&again.session, &changed);
         assert_eq!(again.revision, read.revision + 1);
         assert!(
@@ -154,12 +183,7 @@ async fn the_oldest_idle_session_of_a_network_gives_way_and_nobody_elses() {
         let other = kind.open(9).await;
         let (first, second, third) = (kind.open(1).await, kind.open(1).await, kind.open(1).await);
         kind.pass(Duration::from_secs(1));
-        let read = kind.store.find(first).await.unwrap().unwrap();
-        let minted = Session {
-            minted: kind.clock.tick(),
-            ..read.session
-        };
-        assert!(kind.store.save(first, minted, read.revision).await.unwrap());
+        assert!(kind.advance(first, ALWAYS).await);
         let fourth = kind.open(1).await;
         assert!(!kind.has(second).await, "it was idle for longest");
         for kept in [other, first, third, fourth] {
@@ -207,6 +231,84 @@ async fn all_sessions_of_a_party_end_and_nobody_elses() {
         assert_eq!(kind.store.end(party).await.unwrap(), 0);
         assert_eq!(kind.store.live().await.unwrap(), 1);
         assert!(kind.store.is_whole());
+    }
+}
+
+#[tokio::test]
+async fn a_ripe_session_moves_on_as_it_is_read_and_an_unripe_one_stays() {
+    let rules = |owner| Ripeness {
+        owner: Some(owner),
+        min_interval: Duration::from_secs(10),
+        max_refreshes: 2,
+        max_age: Duration::from_mins(30),
+    };
+    for kind in kinds(BOUNDS).await {
+        let key = kind.open(1).await;
+        let (ours, theirs) = (kind.session(1).owner, kind.session(2).owner);
+        let stands = async || {
+            let stored = kind.find(key).await.unwrap();
+            (stored.session.refreshes, stored.revision)
+        };
+        assert!(!kind.advance(key, rules(ours)).await, "it minted just now");
+        kind.pass(Duration::from_secs(20));
+        assert!(!kind.advance(key, rules(theirs)).await, "not theirs");
+        assert_eq!(stands().await, (0, 0));
+        let found = kind.store.advance(key, rules(ours)).await.unwrap().unwrap();
+        assert!(found.moved && found.before.session.refreshes == 0);
+        assert_eq!(stands().await, (1, 1));
+        let session = kind.find(key).await.unwrap().session;
+        let minted_ago = kind.clock.tick().since(session.minted);
+        assert!(minted_ago < Duration::from_secs(3), "{minted_ago:?}");
+        assert!(!kind.advance(key, rules(ours)).await, "it has just moved");
+        kind.pass(Duration::from_secs(20));
+        assert!(kind.advance(key, rules(ours)).await);
+        kind.pass(Duration::from_secs(20));
+        assert!(!kind.advance(key, rules(ours)).await, "twice is the most");
+        let more = Ripeness {
+            max_refreshes: 3,
+            ..rules(ours)
+        };
+        kind.pass(Duration::from_mins(30));
+        assert!(!kind.advance(key, more).await, "it has ended");
+        assert!(!kind.advance(kind.key(), ALWAYS).await, "there is none");
+    }
+}
+
+/// Every owner's ripeness is compared as it was written.
+#[tokio::test]
+async fn the_session_of_an_identity_moves_on_for_it_and_for_nobody_else() {
+    for kind in kinds(BOUNDS).await {
+        let key = kind.key();
+        let account = |subject| {
+            let account = Naming::Plain.account(&"https://id.example.com/".into(), subject);
+            Party::Identity(account.key())
+        };
+        let session = Session {
+            owner: account("ana"),
+            ..kind.session(1)
+        };
+        kind.store.open(key, session).await.unwrap();
+        let of = |owner| Ripeness {
+            owner: Some(owner),
+            ..ALWAYS
+        };
+        assert!(!kind.advance(key, of(account("ben"))).await);
+        assert!(!kind.advance(key, of(kind.session(1).owner)).await);
+        assert!(kind.advance(key, of(account("ana"))).await);
+    }
+}
+
+#[tokio::test]
+async fn of_advances_at_once_one_moves_the_session() {
+    for kind in kinds(BOUNDS).await {
+        let key = kind.open(1).await;
+        let at_most_once = Ripeness {
+            max_refreshes: 1,
+            ..ALWAYS
+        };
+        let ask = || kind.advance(key, at_most_once);
+        let (one, two, three, four) = tokio::join!(ask(), ask(), ask(), ask());
+        assert_eq!([one, two, three, four].map(u8::from).iter().sum::<u8>(), 1);
     }
 }
 

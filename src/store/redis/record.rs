@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Tick;
 use crate::domain::{IdentityKey, Language, Network, Origin, Party, PersonaName, Session};
 
-/// What a session is, without whose and when.
+/// What a session is, without whose, when and how often.
 #[derive(Serialize, Deserialize)]
 struct Record {
     persona: String,
@@ -16,14 +16,14 @@ struct Record {
     network: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
-    refreshes: u32,
 }
 
-/// When a session was opened and when it last minted, on this process' clock.
+/// When a session was opened and when it last minted, on this process' clock, and how often it was refreshed.
 #[derive(Clone, Copy)]
-pub(super) struct Times {
+pub(super) struct Course {
     pub(super) opened: Tick,
     pub(super) minted: Tick,
+    pub(super) refreshes: u32,
 }
 
 /// Writes a session down. `None` never happens: all of it is plain text.
@@ -36,13 +36,12 @@ pub(super) fn write(session: &Session) -> Option<String> {
             .map(|language| language.as_str().into()),
         network: bits(session.network),
         origin: session.origin.as_ref().map(|origin| origin.as_str().into()),
-        refreshes: session.refreshes,
     };
     serde_json::to_string(&record).ok()
 }
 
 /// Reads what `write` and `party` wrote; `None` when it is something else.
-pub(super) fn read(text: &str, whose: &str, times: Times) -> Option<Session> {
+pub(super) fn read(text: &str, whose: &str, course: Course) -> Option<Session> {
     let record: Record = serde_json::from_str(text).ok()?;
     let language = record.language.map(|tag| Language::parse(&tag));
     let origin = record.origin.map(|text| Origin::parse(&text));
@@ -52,9 +51,9 @@ pub(super) fn read(text: &str, whose: &str, times: Times) -> Option<Session> {
         owner: read_party(whose)?,
         network: read_network(&record.network)?,
         origin: origin.transpose().ok()?,
-        opened: times.opened,
-        minted: times.minted,
-        refreshes: record.refreshes,
+        opened: course.opened,
+        minted: course.minted,
+        refreshes: course.refreshes,
     })
 }
 
@@ -90,9 +89,10 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_again_and_nothing_else_is() {
-        let times = Times {
+        let course = Course {
             opened: Tick::from_nanos(1),
             minted: Tick::from_nanos(2),
+            refreshes: 7,
         };
         let network = Network::of("2001:db8::1".parse().unwrap());
         let account = Naming::Plain.account(&"https://id.example.com/".into(), "ana");
@@ -103,16 +103,16 @@ mod tests {
                 owner,
                 network,
                 origin: Some(Origin::parse("https://app.example.com").unwrap()),
-                opened: times.opened,
-                minted: times.minted,
-                refreshes: 7,
+                opened: course.opened,
+                minted: course.minted,
+                refreshes: course.refreshes,
             };
             let (text, whose) = (write(&session).unwrap(), party(owner));
-            assert_eq!(read(&text, &whose, times), Some(session));
+            assert_eq!(read(&text, &whose, course), Some(session));
             for wrong in ["", "x", "n", "nzz", "i", "iAAAA"] {
-                assert!(read(&text, wrong, times).is_none(), "{wrong}");
+                assert!(read(&text, wrong, course).is_none(), "{wrong}");
             }
-            assert!(read("{}", &whose, times).is_none());
+            assert!(read("{}", &whose, course).is_none());
         }
     }
 }

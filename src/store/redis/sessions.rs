@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use redis::{Script, ScriptInvocation};
 
 use super::link::{Link, LinkError};
-use super::record::{self, Times};
+use super::record::{self, Course};
 use super::{PREFIX, micros, millis};
 use crate::clock::{Clock, Tick};
-use crate::domain::{Party, Session, SessionKey};
+use crate::domain::{Party, Ripeness, Session, SessionKey};
 use crate::store::memory::Bounds;
-use crate::store::{SessionStore, StoreError, Stored};
+use crate::store::{Advance, SessionStore, StoreError, Stored};
 
 /// How long a session outlives its end, for the sweep that takes it out of all orders.
 const GRACE: Duration = Duration::from_mins(10);
@@ -42,7 +42,7 @@ pub struct RedisStore {
 
 struct Scripts {
     open: Script,
-    find: Script,
+    advance: Script,
     save: Script,
     end: Script,
     sweep: Script,
@@ -58,7 +58,7 @@ impl RedisStore {
     pub fn new(bounds: Bounds, clock: Arc<dyn Clock>, link: Arc<Link>) -> Self {
         let scripts = Scripts {
             open: script(include_str!("scripts/open.lua")),
-            find: script(include_str!("scripts/find.lua")),
+            advance: script(include_str!("scripts/advance.lua")),
             save: script(include_str!("scripts/save.lua")),
             end: script(include_str!("scripts/end.lua")),
             sweep: script(include_str!("scripts/sweep.lua")),
@@ -92,8 +92,9 @@ impl RedisStore {
         begin(&mut script, key, session)?;
         script
             .arg(stored.revision)
-            .arg(self.age(session.opened))
+            .arg(session.refreshes)
             .arg(self.age(session.minted))
+            .arg(self.age(session.opened))
             .arg(self.bounds.per_party)
             .arg(self.bounds.total)
             .arg(self.time_to_live())
@@ -116,18 +117,21 @@ impl RedisStore {
         millis(self.bounds.max_age + GRACE)
     }
 
-    fn read(&self, found: &[String]) -> Option<Stored> {
-        let [text, whose, revision, opened, minted] = found else {
+    fn read(&self, found: &[String]) -> Option<Advance> {
+        let [text, whose, revision, refreshes, opened, minted, moved] = found else {
             return None;
         };
-        let times = Times {
+        let course = Course {
             opened: self.ago(opened)?,
             minted: self.ago(minted)?,
+            refreshes: refreshes.parse().ok()?,
         };
-        Some(Stored {
-            session: record::read(text, whose, times)?,
+        let before = Stored {
+            session: record::read(text, whose, course)?,
             revision: revision.parse().ok()?,
-        })
+        };
+        let moved = moved == "1";
+        Some(Advance { before, moved })
     }
 }
 
@@ -164,15 +168,25 @@ impl SessionStore for RedisStore {
         self.put(key, &stored, "always").await.map(|_| ())
     }
 
-    async fn find(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
-        let mut script = self.scripts.find.prepare_invoke();
+    async fn advance(
+        &self,
+        key: SessionKey,
+        ripeness: Ripeness,
+    ) -> Result<Option<Advance>, StoreError> {
+        let mut script = self.scripts.advance.prepare_invoke();
         name(&mut script, key);
+        script
+            .arg(ripeness.owner.map(record::party).unwrap_or_default())
+            .arg(micros(ripeness.min_interval))
+            .arg(ripeness.max_refreshes)
+            .arg(micros(ripeness.max_age))
+            .arg(self.time_to_live());
         let found: Vec<String> = self.link.run(&script).await.map_err(failed)?;
         if found.is_empty() {
             return Ok(None);
         }
-        let stored = self.read(&found);
-        stored.map(Some).ok_or_else(|| failed(LinkError::Nonsense))
+        let advance = self.read(&found);
+        advance.map(Some).ok_or_else(|| failed(LinkError::Nonsense))
     }
 
     async fn save(
@@ -185,6 +199,7 @@ impl SessionStore for RedisStore {
         begin(&mut script, key, &session)?;
         script
             .arg(revision)
+            .arg(session.refreshes)
             .arg(self.age(session.minted))
             .arg(self.time_to_live());
         self.link.run(&script).await.map_err(failed)

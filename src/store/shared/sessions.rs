@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::domain::{Party, Session, SessionKey};
+use crate::domain::{Party, Ripeness, Session, SessionKey};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{Over, RedisStore};
-use crate::store::{SessionStore, StoreError, Stored};
+use crate::store::{Advance, SessionStore, StoreError, Stored};
 
 /// Most sessions that wait for the server; further ones stay here.
 const MOST_UNSENT: usize = 100_000;
@@ -47,11 +47,24 @@ impl SharedStore {
         let Some(over) = self.unsent().get(&key).copied() else {
             return Ok(());
         };
-        if let Some(stored) = self.local.find(key).await? {
+        if let Some(stored) = self.local.get(key) {
             self.shared.adopt(key, &stored, over).await?;
         }
         self.unsent().remove(&key);
         Ok(())
+    }
+
+    /// By what is known here, to be sent when the server is back.
+    async fn advance_alone(
+        &self,
+        key: SessionKey,
+        ripeness: Ripeness,
+    ) -> Result<Option<Advance>, StoreError> {
+        let found = self.local.advance(key, ripeness).await?;
+        if found.as_ref().is_some_and(|advance| advance.moved) {
+            self.wait(key, Over::Older);
+        }
+        Ok(found)
     }
 
     fn wait(&self, key: SessionKey, over: Over) {
@@ -77,18 +90,23 @@ impl SessionStore for SharedStore {
         Ok(())
     }
 
-    async fn find(&self, key: SessionKey) -> Result<Option<Stored>, StoreError> {
+    async fn advance(
+        &self,
+        key: SessionKey,
+        ripeness: Ripeness,
+    ) -> Result<Option<Advance>, StoreError> {
         if self.shared.is_whole() && self.send_one(key).await.is_err() {
-            return self.local.find(key).await;
+            return self.advance_alone(key, ripeness).await;
         }
-        match self.shared.find(key).await {
-            Ok(Some(stored)) => Ok(Some(stored)),
-            Ok(None) => {
-                self.local.forget_one(key);
-                Ok(None)
-            }
-            Err(_) => self.local.find(key).await,
+        let Ok(found) = self.shared.advance(key, ripeness).await else {
+            return self.advance_alone(key, ripeness).await;
+        };
+        match &found {
+            Some(advance) if advance.moved => self.local.follow(key, &advance.before),
+            Some(_) => {}
+            None => self.local.forget_one(key),
         }
+        Ok(found)
     }
 
     async fn save(

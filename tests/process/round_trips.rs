@@ -1,0 +1,73 @@
+//! What a request costs on the Redis server.
+
+use tokio::time::Instant;
+
+use serde_json::json;
+
+use super::harness::{Launch, simulator};
+use super::http::Answer;
+use super::redis_server::Server;
+
+const REQUESTS: u64 = 100;
+
+/// Scripts that the server has run. A broker asks it nothing else.
+fn scripts(redis: &Server) -> u64 {
+    let stats: String = redis.ask(&["INFO", "commandstats"]).unwrap();
+    let calls = |line: &str| {
+        let (_, rest) = line.split_once("cmdstat_evalsha:calls=")?;
+        rest.split(',').next()?.parse().ok()
+    };
+    stats.lines().find_map(calls).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn a_mint_and_a_refresh_cost_two_round_trips_wherever_the_session_was_opened() {
+    let (simulator, redis) = (simulator(&[]).await, Server::start());
+    let serve = || {
+        Launch::serve(&simulator)
+            .env("REDIS_URL", &redis.url())
+            .env(
+                "BROKER_SESSION__SECRET",
+                "canary-of-round-trips-for-two-replicas",
+            )
+            .set("limits.token", "1000/60s")
+            .set("limits.refresh", "1000/60s")
+            .set("session.min_refresh_interval", "0s")
+            .set("session.max_refreshes", "1000")
+            .set("session.max_live", "1000")
+    };
+    let (one, two) = (serve().start().await, serve().start().await);
+    // Each script is loaded when it is first needed.
+    let session = one.token().await.json["sessionId"].clone();
+    let refresh = async |number: u64| {
+        let broker = if number.is_multiple_of(2) { &one } else { &two };
+        let body = json!({ "sessionId": session }).to_string();
+        let request = broker.post("/refresh-token");
+        let request = request.header("content-type", "application/json");
+        Answer::to(request.body(body)).await.secret();
+    };
+    refresh(0).await;
+
+    // Both ask how the server is every two seconds.
+    let probes = |start: Instant| 2 * (1 + start.elapsed().as_secs() / 2);
+    let (start, before) = (Instant::now(), scripts(&redis));
+    for _ in 0..REQUESTS {
+        one.token().await.secret();
+    }
+    let cost = scripts(&redis) - before;
+    assert!(
+        cost <= 2 * REQUESTS + probes(start),
+        "{cost} for {REQUESTS} mints"
+    );
+
+    let (start, before) = (Instant::now(), scripts(&redis));
+    for number in 0..REQUESTS {
+        refresh(number).await;
+    }
+    let cost = scripts(&redis) - before;
+    assert!(cost >= 2 * REQUESTS, "they are not counted: {cost}");
+    assert!(
+        cost <= 2 * REQUESTS + probes(start),
+        "{cost} for {REQUESTS} refreshes"
+    );
+}
