@@ -5,7 +5,7 @@
 #   scripts/bench.sh           three rounds and two million callers: some ten minutes, once all is built
 #   scripts/bench.sh --quick   one short round: two minutes
 #   scripts/bench.sh --governed [--quick]
-#                              what identity and a durable ledger cost; broker and load share all cores
+#                              what identity, a durable ledger and Redis cost; broker and load share all cores
 #   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
@@ -30,6 +30,7 @@ need taskset util-linux
 need setpriv util-linux
 need nginx nginx
 need npm npm
+[ "${1:-}" != --governed ] || need redis-server redis-server
 [ "$(nproc)" -ge 2 ] || { say "two cores are needed: one for the subject, one for the load"; exit 1; }
 
 mkdir -p "$bench/express" "$bench/run"

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::print_stderr,
     unreachable_pub,
     reason = "tests fail by panicking, spawn callers that nothing waits for, and measure"
 )]
@@ -14,3 +15,4 @@ mod outage;
 mod server;
 mod session_store;
 mod stage;
+mod weight;

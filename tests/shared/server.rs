@@ -23,10 +23,14 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
       redis.call('LSET', key, place - 1, text(stamp - by))
     end
   elseif kind == 'hash' then
-    for _, field in ipairs({'ends', 'drained', 'rare', 'o', 'm'}) do
+    for _, field in ipairs({'ends', 'drained', 'rare'}) do
       local moment = redis.call('HGET', key, field)
       if moment then redis.call('HSET', key, field, text(moment - by)) end
     end
+  elseif kind == 'string' and string.find(key, '{broker}:s:', 1, true) == 1 then
+    local before, minted, opened, rest = string.match(redis.call('GET', key), '^(%d+ %d+) (%d+) (%d+) (.+)$')
+    local words = {before, text(minted - by), text(opened - by), rest}
+    redis.call('SET', key, table.concat(words, ' '), 'KEEPTTL')
   elseif kind == 'zset' then
     local all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
     for place = 1, #all, 2 do redis.call('ZADD', key, text(all[place + 1] - by), all[place]) end

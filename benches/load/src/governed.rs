@@ -1,10 +1,10 @@
-//! What it costs to know who asks, and to write down every mint before it happens.
+//! What it costs to know who asks, to write down every mint before it happens, and to share limits and sessions.
 //!
 //! The subject and the generator share all cores, and every step is held against the one before it.
 
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use crate::callers;
 use crate::load;
 use crate::machine;
-use crate::subject::{ADMITTING, Workshop, free_address};
+use crate::subject::{ADMITTING, Running, Workshop, free_address};
 
 /// People who ask.
 const PEOPLE: usize = 1000;
@@ -31,16 +31,18 @@ enum Step {
     Anonymous,
     Identity,
     Sqlite,
+    Redis,
 }
 
 impl Step {
-    const ALL: [Self; 3] = [Self::Anonymous, Self::Identity, Self::Sqlite];
+    const ALL: [Self; 4] = [Self::Anonymous, Self::Identity, Self::Sqlite, Self::Redis];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Anonymous => "no identity, ledger in memory",
             Self::Identity => "+ ES256 required, personas, quotas",
             Self::Sqlite => "+ SQLite ledger, synchronous=FULL",
+            Self::Redis => "+ limits and sessions on Redis",
         }
     }
 }
@@ -52,6 +54,8 @@ struct Seen {
     p50: Duration,
     calm_p50: f64,
     calm_p99: f64,
+    /// What the Redis server spent on a mint.
+    server_micros: Option<f64>,
 }
 
 /// Measures all steps and gives a table.
@@ -64,25 +68,31 @@ pub async fn run(
     let sync = one_sync(&workshop.directory)?;
     let mut text = format!(
         "one sync of 4 KiB on the ledger's disk: p50 {:.2} ms, p99 {:.2} ms\n\n\
-         | step | mints/s, {CONNECTIONS} connections | CPU µs per mint | p50 ms at saturation | p50 ms at {RATE}/s | p99 ms | added p50 ms |\n\
-         | --- | --- | --- | --- | --- | --- | --- |\n",
+         | step | mints/s, {CONNECTIONS} connections | CPU µs per mint | p50 ms at saturation | p50 ms at {RATE}/s | p99 ms | added p50 ms | CPU ÷ the step before |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         millis(sync.0),
         millis(sync.1)
     );
-    let mut before = None;
+    let mut before: Option<Seen> = None;
     for step in Step::ALL {
         let seen = measure(workshop, upstream, (step, &bearers, &public), lasts).await?;
-        let added = seen.calm_p50 - *before.get_or_insert(seen.calm_p50);
+        let base = before.as_ref().unwrap_or(&seen);
         text += &format!(
-            "| {} | {:.0} | {:.1} | {:.2} | {:.2} | {:.2} | {added:.2} |\n",
+            "| {} | {:.0} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |\n",
             step.name(),
             seen.per_second,
             seen.cpu_micros,
             millis(seen.p50),
             seen.calm_p50,
             seen.calm_p99,
+            seen.calm_p50 - base.calm_p50,
+            seen.cpu_micros / base.cpu_micros,
         );
+        if let Some(micros) = seen.server_micros {
+            text += &format!("\nthe Redis server itself: {micros:.1} µs of CPU per mint\n");
+        }
         eprintln!("  {}: {:.0} mints/s", step.name(), seen.per_second);
+        before = Some(seen);
     }
     Ok(text)
 }
@@ -98,24 +108,31 @@ async fn measure(
     let database = format!("sqlite://{}", database(workshop).display());
     let ledger = [("ledger.url", database.as_str())];
     let governed = [ADMITTING, &ledger].concat();
-    let settings = if step == Step::Sqlite {
-        &governed
-    } else {
-        ADMITTING
+    let settings = match step {
+        Step::Anonymous | Step::Identity => ADMITTING,
+        Step::Sqlite | Step::Redis => &governed,
     };
     let mut program = workshop.broker(address, upstream, settings);
     program.arg("--config").arg(&file);
+    let server = (step == Step::Redis)
+        .then(|| redis(workshop, &mut program))
+        .transpose()?;
     let subject = workshop.start(&program, address)?;
     let caller = match step {
         Step::Anonymous => callers::page(address, callers::of(10_000)),
-        Step::Identity | Step::Sqlite => callers::people(address, bearers.to_vec()),
+        Step::Identity | Step::Sqlite | Step::Redis => callers::people(address, bearers.to_vec()),
     };
     load::sharing(address, &caller, CONNECTIONS, Duration::from_secs(1)).await;
-    let cpu_before = machine::cpu_seconds(subject.pid());
+    let spent = |running: &Running| machine::cpu_seconds(running.pid());
+    let (cpu_before, server_before) = (spent(&subject), server.as_ref().map(spent));
     let began = Instant::now();
     let (tally, times) = load::sharing(address, &caller, CONNECTIONS, lasts).await;
     let seconds = began.elapsed().as_secs_f64();
-    let cpu = machine::cpu_seconds(subject.pid()) - cpu_before;
+    let cpu = spent(&subject) - cpu_before;
+    let server_cpu = server
+        .as_ref()
+        .zip(server_before)
+        .map(|(server, before)| spent(server) - before);
     let (served, refused, failed) = tally.read();
     ensure!(
         refused + failed == 0,
@@ -130,6 +147,24 @@ async fn measure(
         p50: at(&times, 50),
         calm_p50: calm.p50_micros / 1000.0,
         calm_p99: calm.p99_micros / 1000.0,
+        server_micros: server_cpu.map(|cpu| cpu * 1e6 / served),
+    })
+}
+
+/// A Redis server, and `program` told of it.
+fn redis(workshop: &Workshop, program: &mut Command) -> anyhow::Result<Running> {
+    let address = free_address()?;
+    let port = address.port().to_string();
+    let mut server = Command::new("redis-server");
+    server.args(["--port", &port, "--bind", "127.0.0.1"]);
+    server.args(["--save", "", "--appendonly", "no"]);
+    program.args(["--set", &format!("redis.url=redis://{address}/")]);
+    program.env(
+        "BROKER_SESSION__SECRET",
+        "the secret of the load comparison",
+    );
+    workshop.start_until(&server, address, |address| {
+        TcpStream::connect(address).is_ok()
     })
 }
 
@@ -158,7 +193,7 @@ sessions_per_month = 1000000000
     );
     let text = match step {
         Step::Anonymous => String::new(),
-        Step::Identity | Step::Sqlite => identity,
+        Step::Identity | Step::Sqlite | Step::Redis => identity,
     };
     let path = workshop.directory.join("governed.toml");
     fs::write(&path, text)?;

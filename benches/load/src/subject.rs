@@ -190,6 +190,16 @@ impl Workshop {
 
     /// Starts `program` on its core, with nothing of our environment but the path, and waits for its first answer.
     pub fn start(&self, program: &Command, address: SocketAddr) -> anyhow::Result<Running> {
+        self.start_until(program, address, load::lives)
+    }
+
+    /// The same, for a program whose first answer `lives` sees.
+    pub fn start_until(
+        &self,
+        program: &Command,
+        address: SocketAddr,
+        lives: impl Fn(SocketAddr) -> bool,
+    ) -> anyhow::Result<Running> {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "taskset", "-c", &self.core]);
         command.arg(program.get_program()).args(program.get_args());
@@ -214,7 +224,7 @@ impl Workshop {
             address,
             started_in: Duration::ZERO,
         };
-        while !load::lives(address) {
+        while !lives(address) {
             ensure!(running.child.try_wait()?.is_none(), "it ended at once");
             ensure!(
                 began.elapsed() < Duration::from_secs(20),

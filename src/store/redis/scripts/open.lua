@@ -4,8 +4,7 @@
 -- most of all, time to live in milliseconds, and when it counts: always, over an older revision only, or also over none.
 local member, party, revision = ARGV[1], prefix .. 'p:' .. ARGV[2], tonumber(ARGV[4])
 local now = clock()
-local key = prefix .. 's:' .. member
-local known = tonumber(redis.call('HGET', key, 'r'))
+local known = tonumber((read(member)))
 if ARGV[11] == 'older' and not known then return 0 end
 if ARGV[11] ~= 'always' and known and known >= revision then return 0 end
 if not known then
@@ -18,9 +17,7 @@ if not known then
     forget(redis.call('ZRANGE', idle, 0, 0)[1])
   end
 end
-local born = text(now - ARGV[7])
-redis.call('HSET', key, 'd', ARGV[3], 'p', ARGV[2], 'o', born)
-redis.call('ZADD', opened, born, member)
-redis.call('PEXPIRE', key, ARGV[10])
-move(member, ARGV[2], revision, ARGV[5], now - ARGV[6], ARGV[10])
+local born = now - ARGV[7]
+redis.call('ZADD', opened, text(born), member)
+write(member, revision, ARGV[5], now - ARGV[6], born, ARGV[2], ARGV[3], ARGV[10], 'PX', ARGV[10])
 return 1
