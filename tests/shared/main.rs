@@ -14,3 +14,4 @@ mod outage;
 mod server;
 mod session_store;
 mod stage;
+mod tls;

@@ -40,7 +40,7 @@ pub struct Server {
     settings: Vec<String>,
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -62,30 +62,14 @@ impl Server {
         }
     }
 
-    /// A server that also speaks TLS, with a certificate that nobody vouches for; and where it does.
-    pub fn with_tls() -> (Self, String) {
+    /// A server that also speaks TLS on `port`, as whom `certificate` and `key` say.
+    pub fn with_tls(port: u16, certificate: &str, key: &str) -> Self {
         let mut server = Self::absent();
-        let (port, own) = (free_port(), server.port);
-        let folder = env!("CARGO_TARGET_TMPDIR");
-        let [key, certificate] = ["key", "crt"].map(|end| format!("{folder}/redis-{own}.{end}"));
-        let made = Command::new("openssl")
-            .args([
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-            ])
-            .args([
-                "-subj",
-                "/CN=localhost",
-                "-addext",
-                "subjectAltName=DNS:localhost",
-            ])
-            .args(["-keyout", &key, "-out", &certificate])
-            .output();
-        assert!(made.unwrap().status.success(), "run scripts/test-tools.sh");
         let settings = [
             ("--tls-port", port.to_string()),
-            ("--tls-key-file", key),
-            ("--tls-cert-file", certificate.clone()),
-            ("--tls-ca-cert-file", certificate),
+            ("--tls-key-file", key.into()),
+            ("--tls-cert-file", certificate.into()),
+            ("--tls-ca-cert-file", certificate.into()),
             ("--tls-auth-clients", "no".into()),
         ];
         let pairs = settings.into_iter();
@@ -93,7 +77,7 @@ impl Server {
             .flat_map(|(name, value)| [name.into(), value])
             .collect();
         server.run();
-        (server, format!("rediss://localhost:{port}/"))
+        server
     }
 
     /// Starts it, empty, and waits until it answers.
