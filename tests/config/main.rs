@@ -31,7 +31,6 @@ fn read(path: &Path) -> Result<String, Error> {
         "digits" => Ok("0123456789\n".into()),
         "two-lines" => Ok("sk-canary7f3a\nsk-canary7f3a\n".into()),
         "empty" => Ok("\n".into()),
-        "certificate" => Ok("-----BEGIN CERTIFICATE-----".into()),
         "no-certificate" => Ok(CANARY.into()),
         "certificate" => Ok("-----BEGIN CERTIFICATE-----\n".into()),
         "hmac" => Ok(format!("{LONG_SECRET}\n")),

@@ -1,4 +1,4 @@
-//! A real Redis server, started on a free port, gone when its test is.
+//! A real Redis or Valkey server, started on a free port, gone when its test is.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -34,7 +34,13 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return 1";
 
+/// Where Debian puts it.
+pub const REDIS: &str = "redis-server";
+/// Where `scripts/test-tools.sh` puts it.
+pub const VALKEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/valkey-server");
+
 pub struct Server {
+    program: &'static str,
     port: u16,
     child: Option<Child>,
     settings: Vec<String>,
@@ -48,7 +54,13 @@ pub fn free_port() -> u16 {
 impl Server {
     /// A server that answers.
     pub fn start() -> Self {
+        Self::start_of(REDIS)
+    }
+
+    /// The same, of this program.
+    pub fn start_of(program: &'static str) -> Self {
         let mut server = Self::absent();
+        server.program = program;
         server.run();
         server
     }
@@ -56,6 +68,7 @@ impl Server {
     /// A place where there is no server yet.
     pub fn absent() -> Self {
         Self {
+            program: REDIS,
             port: free_port(),
             child: None,
             settings: Vec::new(),
@@ -84,7 +97,7 @@ impl Server {
     pub fn run(&mut self) {
         // Gone with this thread, however that ends.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server"]);
+        command.args(["--pdeathsig", "KILL", self.program]);
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly", "no", "--dir"]);
         command.arg(env!("CARGO_TARGET_TMPDIR"));
@@ -100,7 +113,8 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("there is no redis-server that answers: run scripts/test-tools.sh");
+        let program = self.program;
+        panic!("there is no {program} that answers: run scripts/test-tools.sh");
     }
 
     /// Ends it as a crash does.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use token_broker::app::App;
+use token_broker::config::{Config, Mode};
 use token_broker::store::redis::Link;
 
 use crate::server::{Server, free_port};
@@ -112,6 +114,28 @@ async fn a_password_in_the_url_goes_with_it() {
         assert!(!refused.contains("certificate"), "{refused}");
         assert!(!refused.contains("hunter"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn the_service_goes_by_the_setting() {
+    let private = Private::start();
+    let (url, ca_file) = (private.url("localhost"), private.folder.join("ca.pem"));
+    let ca_file = ca_file.to_str().unwrap();
+    let mut shares = Vec::new();
+    for setting in [("redis.ca_file", ca_file), ("redis.replicas", "2")] {
+        let secret = ("session.secret", "a secret of more than 32 characters");
+        let settings = [
+            ("redis.url", &*url),
+            ("upstream.api_key", "sk-none"),
+            ("ledger.url", "memory"),
+            secret,
+            setting,
+        ];
+        let config = Config::from_pairs(Mode::Dev, &settings).unwrap();
+        let app = App::build(&config).await.unwrap();
+        shares.push(app.state().limits.is_exact());
+    }
+    assert_eq!(shares, [true, false], "only who knows the authority joins");
 }
 
 #[tokio::test]
