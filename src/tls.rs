@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -24,21 +25,33 @@ pub enum TlsError {
     Library(#[from] rustls::Error),
 }
 
+/// The text of a file that holds at least one certificate that can be used.
+pub fn pem(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let unusable = |source| TlsError::Roots {
+        path: path.display().to_string(),
+        source,
+    };
+    let pem = std::fs::read(path).map_err(|error| unusable(error.into()))?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.map_err(|error| unusable(error.into()))?;
+    if RootCertStore::empty()
+        .add_parsable_certificates(certificates)
+        .0
+        == 0
+    {
+        return Err(unusable(io::Error::from(io::ErrorKind::InvalidData).into()));
+    }
+    Ok(pem)
+}
+
 /// TLS for an HTTP client that believes the public roots (a container from scratch has none of its own) and those of
 /// `ca_file`.
 pub fn client_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, TlsError> {
-    let mut roots: rustls::RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+    let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
     if let Some(path) = ca_file {
-        let unusable = |source| TlsError::Roots {
-            path: path.display().to_string(),
-            source,
-        };
-        let pem = std::fs::read(path).map_err(|error| unusable(error.into()))?;
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let certificates = certificates.map_err(|error| unusable(error.into()))?;
-        if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(unusable(io::Error::from(io::ErrorKind::InvalidData).into()));
-        }
+        let pem = pem(path)?;
+        let certificates = CertificateDer::pem_slice_iter(&pem);
+        roots.add_parsable_certificates(certificates.filter_map(Result::ok));
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)

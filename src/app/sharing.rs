@@ -1,9 +1,10 @@
 //! Owns the choice of what replicas share: limits and sessions on a Redis server, or nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::Clock;
 use crate::config::{Config, OnFailure};
@@ -59,8 +60,7 @@ impl Keeping {
                 sharing: None,
             });
         };
-        let link = Link::new(url.expose_secret()).context("redis.url cannot be used")?;
-        let link = Arc::new(link);
+        let link = Arc::new(link(url, config.redis.ca_file.as_deref())?);
         let share = SharedLimits::share(terms.policies.clone(), config.redis.replicas);
         let local = memory(share);
         let on_server = RedisLimits::new(terms.policies, terms.guard.clone(), Arc::clone(&link));
@@ -95,6 +95,14 @@ impl Sharing {
     /// Keeps the connection alive; never returns.
     pub(super) async fn keep(&self) {
         self.link.keep(async || self.store.send().await).await;
+    }
+}
+
+fn link(url: &SecretString, ca_file: Option<&Path>) -> anyhow::Result<Link> {
+    let url = url.expose_secret();
+    match ca_file {
+        None => Link::new(url).context("redis.url cannot be used"),
+        Some(path) => Link::trusting(url, path).context("redis.ca_file cannot be used"),
     }
 }
 

@@ -1,17 +1,21 @@
 //! Owns the settings of what replicas share.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::settings::Settings;
+use super::upstream::ca_file;
 
 /// What replicas share.
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
     /// The server; it may hold a password. `None` when there is only one replica.
     pub url: Option<SecretString>,
+    /// Certificates that vouch for the server instead of the public ones.
+    pub ca_file: Option<PathBuf>,
     /// What a replica does while the server is gone.
     pub on_failure: OnFailure,
     /// How many replicas there are: each has this part of every limit while the server is gone.
@@ -38,10 +42,20 @@ impl RedisSettings {
             url.as_ref().is_none_or(is_good),
             "must be redis://HOST:PORT or rediss://USER:PASSWORD@HOST:PORT, with TLS",
         );
+        let ca_file = ca_file(settings, "redis.ca_file");
+        let speaks_tls = |url: &SecretString| {
+            Url::parse(url.expose_secret()).is_ok_and(|url| url.scheme() == "rediss")
+        };
+        settings.require(
+            &["redis.ca_file", "redis.url"],
+            ca_file.is_none() || url.as_ref().is_some_and(speaks_tls),
+            "is of no use unless redis.url begins with rediss://",
+        );
         let on_failure = settings.choice("redis.on_failure", WAYS);
         let replicas: u32 = settings.number("redis.replicas", 1..=10_000);
         Some(Self {
             url,
+            ca_file,
             on_failure: on_failure?,
             replicas: NonZeroU32::new(replicas).unwrap_or(NonZeroU32::MIN),
         })

@@ -62,7 +62,7 @@ impl Upstream {
             max_in_flight: settings.number("upstream.max_in_flight", 1..=100_000),
             mints_per_second: settings.number("upstream.mints_per_second", 1..=100_000),
             max_wait: settings.duration("upstream.max_wait", Duration::ZERO..=LONGEST_TIMEOUT),
-            ca_file: ca_file(settings),
+            ca_file: ca_file(settings, "upstream.ca_file"),
             probe_interval: settings.duration("upstream.probe_interval", probes),
             // Last, because it alone can end the reading.
             base_url: base_url(settings)?,
@@ -138,9 +138,10 @@ fn header_word(text: &str) -> Result<String, &'static str> {
         .ok_or("must be one word of plain letters, digits and signs")
 }
 
-fn ca_file(settings: &mut Settings) -> Option<PathBuf> {
+/// A file of certificates, if the setting names one.
+pub(super) fn ca_file(settings: &mut Settings, setting: &str) -> Option<PathBuf> {
     let read = settings.read;
-    settings.optional("upstream.ca_file", |text| {
+    settings.optional(setting, |text| {
         let path = Path::new(text);
         let held = read(path)
             .map_err(|error| format!("names a file that cannot be read: {}", error.kind()))?;

@@ -108,6 +108,9 @@ REDIS_URL=http://canary7f3a | redis.url (environment REDIS_URL)
 REDIS_URL=rediss://canary7f3a/#insecure | redis.url
 REDIS_URL=redis://canary7f3a | session.secret (default): is needed for redis.url
 BROKER_REDIS__URL_FILE=nowhere | redis.url_file
+BROKER_REDIS__CA_FILE=nowhere | redis.ca_file
+BROKER_REDIS__CA_FILE=no-certificate | without a certificate
+BROKER_REDIS__CA_FILE=certificate | is of no use unless redis.url begins with rediss://
 BROKER_REDIS__ON_FAILURE=allow | one of local, deny
 BROKER_REDIS__REPLICAS=0 | redis.replicas
 RUST_LOG=info,a=canary7f3a | log.filter (environment RUST_LOG)

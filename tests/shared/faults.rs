@@ -8,7 +8,7 @@ use token_broker::store::redis::Link;
 use token_broker::store::shared::OnFailure;
 
 use crate::outage::limits_of;
-use crate::server::Server;
+use crate::server::{REDIS, Server, VALKEY};
 use crate::stage::{address, all, is_admitted, link};
 
 /// Waits until the link is up or not; how long that took.
@@ -98,18 +98,20 @@ async fn paused_it_costs_a_request_no_more_than_sixty_milliseconds_and_the_next_
 
 #[tokio::test]
 async fn forgotten_scripts_are_given_to_it_again_unnoticed() {
-    let server = Server::start();
-    let link = link(&server).await;
-    let limits = limits_of(1, &link, OnFailure::Deny);
-    let caller = address("203.0.113.7");
-    let mut admitted = 0;
-    for _ in 0..20 {
-        assert_eq!(server.ask::<String>(&["SCRIPT", "FLUSH"]).unwrap(), "OK");
-        let decision = limits.decide(caller, &all(caller)).await.unwrap();
-        admitted += u32::from(is_admitted(&decision));
+    for program in [REDIS, VALKEY] {
+        let server = Server::start_of(program);
+        let link = link(&server).await;
+        let limits = limits_of(1, &link, OnFailure::Deny);
+        let caller = address("203.0.113.7");
+        let mut admitted = 0;
+        for _ in 0..20 {
+            assert_eq!(server.ask::<String>(&["SCRIPT", "FLUSH"]).unwrap(), "OK");
+            let decision = limits.decide(caller, &all(caller)).await.unwrap();
+            admitted += u32::from(is_admitted(&decision));
+        }
+        assert_eq!(admitted, 10);
+        assert!(link.is_up());
     }
-    assert_eq!(admitted, 10);
-    assert!(link.is_up());
 }
 
 /// Makes it refuse writes, sees that it is left, and joined again once it takes them.
@@ -137,14 +139,18 @@ async fn refuses_writes(server: &Server, (refuse, take): (&[&str], &[&str])) {
 async fn full_it_is_as_good_as_gone() {
     let full = ["CONFIG", "SET", "maxmemory", "1"];
     let roomy = ["CONFIG", "SET", "maxmemory", "0"];
-    refuses_writes(&Server::start(), (&full, &roomy)).await;
+    for program in [REDIS, VALKEY] {
+        refuses_writes(&Server::start_of(program), (&full, &roomy)).await;
+    }
 }
 
 #[tokio::test]
 async fn read_only_it_is_as_good_as_gone() {
     let read_only = ["REPLICAOF", "127.0.0.1", "1"];
     let master = ["REPLICAOF", "NO", "ONE"];
-    refuses_writes(&Server::start(), (&read_only, &master)).await;
+    for program in [REDIS, VALKEY] {
+        refuses_writes(&Server::start_of(program), (&read_only, &master)).await;
+    }
 }
 
 #[tokio::test]
@@ -161,13 +167,4 @@ async fn a_wrong_password_is_an_outage_and_a_right_one_is_none() {
     let error = wrong.join().await.unwrap_err();
     assert!(!format!("{error:?} {error}").contains("hunter"));
     Link::new(&with("hunter2")).unwrap().join().await.unwrap();
-}
-
-#[tokio::test]
-async fn with_tls_a_certificate_that_nobody_vouches_for_is_not_believed() {
-    let (server, url) = Server::with_tls();
-    let error = Link::new(&url).unwrap().join().await.unwrap_err();
-    let text = format!("{error:?}").to_lowercase();
-    assert!(text.contains("certificate"), "{text}");
-    assert!(Link::new(&server.url()).unwrap().join().await.is_ok());
 }

@@ -15,4 +15,5 @@ mod outage;
 mod server;
 mod session_store;
 mod stage;
+mod tls;
 mod weight;

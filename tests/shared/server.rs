@@ -1,4 +1,4 @@
-//! A real Redis server, started on a free port, gone when its test is.
+//! A real Redis or Valkey server, started on a free port, gone when its test is.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -38,13 +38,19 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return 1";
 
+/// Where Debian puts it.
+pub const REDIS: &str = "redis-server";
+/// Where `scripts/test-tools.sh` puts it.
+pub const VALKEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/valkey-server");
+
 pub struct Server {
+    program: &'static str,
     port: u16,
     child: Option<Child>,
     settings: Vec<String>,
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -52,7 +58,13 @@ fn free_port() -> u16 {
 impl Server {
     /// A server that answers.
     pub fn start() -> Self {
+        Self::start_of(REDIS)
+    }
+
+    /// The same, of this program.
+    pub fn start_of(program: &'static str) -> Self {
         let mut server = Self::absent();
+        server.program = program;
         server.run();
         server
     }
@@ -60,36 +72,21 @@ impl Server {
     /// A place where there is no server yet.
     pub fn absent() -> Self {
         Self {
+            program: REDIS,
             port: free_port(),
             child: None,
             settings: Vec::new(),
         }
     }
 
-    /// A server that also speaks TLS, with a certificate that nobody vouches for; and where it does.
-    pub fn with_tls() -> (Self, String) {
+    /// A server that also speaks TLS on `port`, as whom `certificate` and `key` say.
+    pub fn with_tls(port: u16, certificate: &str, key: &str) -> Self {
         let mut server = Self::absent();
-        let (port, own) = (free_port(), server.port);
-        let folder = env!("CARGO_TARGET_TMPDIR");
-        let [key, certificate] = ["key", "crt"].map(|end| format!("{folder}/redis-{own}.{end}"));
-        let made = Command::new("openssl")
-            .args([
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-            ])
-            .args([
-                "-subj",
-                "/CN=localhost",
-                "-addext",
-                "subjectAltName=DNS:localhost",
-            ])
-            .args(["-keyout", &key, "-out", &certificate])
-            .output();
-        assert!(made.unwrap().status.success(), "run scripts/test-tools.sh");
         let settings = [
             ("--tls-port", port.to_string()),
-            ("--tls-key-file", key),
-            ("--tls-cert-file", certificate.clone()),
-            ("--tls-ca-cert-file", certificate),
+            ("--tls-key-file", key.into()),
+            ("--tls-cert-file", certificate.into()),
+            ("--tls-ca-cert-file", certificate.into()),
             ("--tls-auth-clients", "no".into()),
         ];
         let pairs = settings.into_iter();
@@ -97,14 +94,14 @@ impl Server {
             .flat_map(|(name, value)| [name.into(), value])
             .collect();
         server.run();
-        (server, format!("rediss://localhost:{port}/"))
+        server
     }
 
     /// Starts it, empty, and waits until it answers.
     pub fn run(&mut self) {
         // Gone with this thread, however that ends.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server"]);
+        command.args(["--pdeathsig", "KILL", self.program]);
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly", "no", "--dir"]);
         command.arg(env!("CARGO_TARGET_TMPDIR"));
@@ -120,7 +117,8 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("there is no redis-server that answers: run scripts/test-tools.sh");
+        let program = self.program;
+        panic!("there is no {program} that answers: run scripts/test-tools.sh");
     }
 
     /// Ends it as a crash does.

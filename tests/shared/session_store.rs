@@ -12,7 +12,7 @@ use token_broker::store::memory::{Bounds, MemoryStore};
 use token_broker::store::redis::RedisStore;
 use token_broker::store::{SessionStore, Stored};
 
-use crate::server::Server;
+use crate::server::{REDIS, Server, VALKEY};
 use crate::stage::link;
 
 /// A store of one kind and the clock it lives by.
@@ -29,7 +29,7 @@ const BOUNDS: Bounds = Bounds {
     max_age: Duration::from_hours(1),
 };
 
-async fn kinds(bounds: Bounds) -> [Kind; 2] {
+async fn kinds(bounds: Bounds) -> [Kind; 3] {
     let clock = || Arc::new(ManualClock::at(Timestamp::from_seconds(1_640_995_200)));
     let kind = |store, clock, server| Kind {
         store,
@@ -39,12 +39,16 @@ async fn kinds(bounds: Bounds) -> [Kind; 2] {
     };
     let ours = clock();
     let memory = MemoryStore::new(bounds, Arc::<ManualClock>::clone(&ours));
-    let (server, theirs) = (Server::start(), clock());
-    let link = link(&server).await;
-    let shared = RedisStore::new(bounds, Arc::<ManualClock>::clone(&theirs), link);
+    let on = async |program| {
+        let (server, theirs) = (Server::start_of(program), clock());
+        let link = link(&server).await;
+        let shared = RedisStore::new(bounds, Arc::<ManualClock>::clone(&theirs), link);
+        kind(Box::new(shared), theirs, Some(server))
+    };
     [
         kind(Box::new(memory), ours, None),
-        kind(Box::new(shared), theirs, Some(server)),
+        on(REDIS).await,
+        on(VALKEY).await,
     ]
 }
 
@@ -328,7 +332,7 @@ async fn of_saves_at_once_over_one_revision_one_succeeds() {
 
 #[tokio::test]
 async fn what_the_server_holds_opens_nothing() {
-    let [_, kind] = kinds(BOUNDS).await;
+    let [_, kind, _] = kinds(BOUNDS).await;
     let id = SessionId::random();
     let key = kind.seal.key(&id);
     kind.store.open(key, kind.session(1)).await.unwrap();

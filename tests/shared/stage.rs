@@ -12,7 +12,7 @@ use token_broker::limit::{
 };
 use token_broker::store::redis::{Link, RedisLimits};
 
-use crate::server::Server;
+use crate::server::{REDIS, Server, VALKEY};
 
 pub const NARROW: PolicyId = PolicyId::at(0);
 pub const WIDE: PolicyId = PolicyId::at(1);
@@ -33,22 +33,22 @@ pub struct Stage {
 pub async fn stages(narrow: &str) -> Vec<Stage> {
     let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_800_000_000)));
     let memory = MemoryLimits::new(policies(narrow), rules(), clock.clone());
-    let server = Server::start();
-    let shared = on(&server, narrow).await;
-    vec![
-        Stage {
-            name: "memory",
-            limits: Box::new(memory),
+    let mut stages = vec![Stage {
+        name: "memory",
+        limits: Box::new(memory),
+        clock: clock.clone(),
+        server: None,
+    }];
+    for (name, program) in [("Redis", REDIS), ("Valkey", VALKEY)] {
+        let server = Server::start_of(program);
+        stages.push(Stage {
+            name,
+            limits: Box::new(on(&server, narrow).await),
             clock: clock.clone(),
-            server: None,
-        },
-        Stage {
-            name: "Redis",
-            limits: Box::new(shared),
-            clock,
             server: Some(server),
-        },
-    ]
+        });
+    }
+    stages
 }
 
 /// One more replica's limits on `server`.

@@ -1,14 +1,19 @@
 //! Owns the connection to the Redis server: made and made again off the path of requests, asked with a deadline.
 
+use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, Script, ScriptInvocation};
+use redis::{
+    AsyncConnectionConfig, Client, FromRedisValue, RedisError, Script, ScriptInvocation,
+    TlsCertificates,
+};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::PREFIX;
+use crate::tls::{self, TlsError};
 
 /// Longest time a request waits for an answer.
 const ANSWER: Duration = Duration::from_millis(50);
@@ -36,6 +41,9 @@ pub enum LinkError {
     /// The server answered what it never should.
     #[error("Redis answered nonsense")]
     Nonsense,
+    /// The certificates that are to vouch for it cannot be used.
+    #[error(transparent)]
+    Roots(#[from] TlsError),
 }
 
 /// A connection that comes and goes.
@@ -57,13 +65,26 @@ struct State {
 impl Link {
     /// A link to the server at `url`, not connected yet. Fails when `url` cannot be understood.
     pub fn new(url: &str) -> Result<Self, LinkError> {
-        Ok(Self {
-            client: Client::open(url)?,
+        Ok(Self::of(Client::open(url)?))
+    }
+
+    /// The same, to a server with TLS whose certificate one of those in `ca_file` vouches for, and no public one.
+    pub fn trusting(url: &str, ca_file: &Path) -> Result<Self, LinkError> {
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: Some(tls::pem(ca_file)?),
+        };
+        Ok(Self::of(Client::build_with_tls(url, certificates)?))
+    }
+
+    fn of(client: Client) -> Self {
+        Self {
+            client,
             probe: Script::new(PROBE_SCRIPT),
             patience: ANSWER,
             state: RwLock::default(),
             lost: Notify::new(),
-        })
+        }
     }
 
     /// The same, with requests that wait as long as this instead of 50 ms.

@@ -1,0 +1,153 @@
+//! A server behind TLS: whose word for it counts, and what it must be called.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use token_broker::app::App;
+use token_broker::config::{Config, Mode};
+use token_broker::store::redis::Link;
+
+use crate::server::{Server, free_port};
+
+fn openssl(folder: &Path, arguments: &str) {
+    let mut command = Command::new("openssl");
+    command
+        .args(arguments.split_whitespace())
+        .current_dir(folder);
+    let made = command.output();
+    let made = made.unwrap_or_else(|error| panic!("openssl: {error}: run scripts/test-tools.sh"));
+    let complaint = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "openssl: {complaint}");
+}
+
+/// A server whose certificate a private authority made out to `localhost`, and where all that lies.
+struct Private {
+    server: Server,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Private {
+    fn start() -> Self {
+        let port = free_port();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("redis-tls-{port}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+        for name in ["ca", "other"] {
+            let authority = format!(
+                "req -x509 {key} -days 2 -subj /CN=authority -keyout {name}.key -out {name}.pem"
+            );
+            openssl(&folder, &authority);
+        }
+        openssl(
+            &folder,
+            &format!(
+                "req {key} -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+                 -keyout server.key -out server.csr"
+            ),
+        );
+        openssl(
+            &folder,
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -days 2 -copy_extensions copy \
+             -out server.pem",
+        );
+        let [certificate, key] = ["server.pem", "server.key"].map(|name| folder.join(name));
+        let server = Server::with_tls(port, certificate.to_str().unwrap(), key.to_str().unwrap());
+        Self {
+            server,
+            port,
+            folder,
+        }
+    }
+
+    fn url(&self, host: &str) -> String {
+        format!("rediss://{host}:{}/", self.port)
+    }
+
+    /// Joins, or says why not.
+    async fn join(&self, url: &str, ca_file: Option<&str>) -> Result<(), String> {
+        let link = match ca_file {
+            None => Link::new(url),
+            Some(name) => Link::trusting(url, &self.folder.join(name)),
+        };
+        let joined = link.unwrap().join().await;
+        joined.map_err(|error| format!("{error:?}").to_lowercase())
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        // Left over in target/ at worst.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[tokio::test]
+async fn a_private_authority_is_believed_when_the_operator_says_so_and_only_then() {
+    let private = Private::start();
+    let url = private.url("localhost");
+    assert_eq!(private.join(&url, Some("ca.pem")).await, Ok(()));
+    for nobody in [None, Some("other.pem")] {
+        let refused = private.join(&url, nobody).await.unwrap_err();
+        assert!(refused.contains("certificate"), "{nobody:?}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_host_is_not_believed() {
+    let private = Private::start();
+    let url = private.url("127.0.0.1");
+    let refused = private.join(&url, Some("ca.pem")).await.unwrap_err();
+    assert!(refused.contains("not valid for name"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_password_in_the_url_goes_with_it() {
+    let private = Private::start();
+    let set = ["CONFIG", "SET", "requirepass", "hunter2"];
+    assert_eq!(private.server.ask::<String>(&set).unwrap(), "OK");
+    let right = private.url(":hunter2@localhost");
+    assert_eq!(private.join(&right, Some("ca.pem")).await, Ok(()));
+    for wrong in ["localhost", ":hunter1@localhost"] {
+        let refused = private.join(&private.url(wrong), Some("ca.pem")).await;
+        let refused = refused.unwrap_err();
+        assert!(!refused.contains("certificate"), "{refused}");
+        assert!(!refused.contains("hunter"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_service_goes_by_the_setting() {
+    let private = Private::start();
+    let (url, ca_file) = (private.url("localhost"), private.folder.join("ca.pem"));
+    let ca_file = ca_file.to_str().unwrap();
+    let mut shares = Vec::new();
+    for setting in [("redis.ca_file", ca_file), ("redis.replicas", "2")] {
+        let secret = ("session.secret", "a secret of more than 32 characters");
+        let settings = [
+            ("redis.url", &*url),
+            ("upstream.api_key", "sk-none"),
+            ("ledger.url", "memory"),
+            secret,
+            setting,
+        ];
+        let config = Config::from_pairs(Mode::Dev, &settings).unwrap();
+        let app = App::build(&config).await.unwrap();
+        shares.push(app.state().limits.is_exact());
+    }
+    assert_eq!(shares, [true, false], "only who knows the authority joins");
+}
+
+#[tokio::test]
+async fn a_file_without_a_certificate_that_can_be_used_is_an_error_at_once() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file = folder.join("redis-no-authority.pem");
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for text in ["", "none", broken] {
+        std::fs::write(&file, text).unwrap();
+        let link = Link::trusting("rediss://localhost:1/", &file);
+        let error = link.err().unwrap().to_string();
+        assert!(error.contains("redis-no-authority.pem"), "{error}");
+    }
+    std::fs::remove_file(&file).unwrap();
+}
