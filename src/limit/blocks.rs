@@ -68,6 +68,19 @@ impl Blocks {
         })
     }
 
+    /// Blocks `network` until `ends`, as somebody else has decided. False when there is no room.
+    pub(super) fn adopt(&mut self, network: Network, ends: Tick, now: Tick) -> bool {
+        let last = self.entries.get(&network);
+        let repetition = last.map_or(0, |last| last.repetition);
+        self.remove(network);
+        let has_room = self.makes_room(repetition, now);
+        if has_room {
+            self.entries.insert(network, Entry { ends, repetition });
+            self.order.insert((ends, network));
+        }
+        has_room
+    }
+
     /// Forgets blocks that ended so long ago that another would be a first one again.
     pub(super) fn sweep(&mut self, now: Tick) {
         while let Some(&(ends, network)) = self.order.first() {
@@ -171,6 +184,17 @@ mod tests {
         assert_eq!((blocks.lasting(at(17)), blocks.lasting(at(18))), (3, 2));
         blocks.sweep(at(1000));
         assert!(blocks.entries.is_empty() && blocks.order.is_empty());
+    }
+
+    #[test]
+    fn a_block_from_elsewhere_counts_like_one_of_our_own_and_takes_no_room_that_there_is_not() {
+        let mut blocks = Blocks::new(1, MINUTE * 15, MINUTE * 100);
+        assert!(blocks.adopt(network(1), at(20), at(0)));
+        assert!(blocks.adopt(network(1), at(30), at(5)), "told again");
+        assert_eq!(blocks.left(network(1), at(20)), Some(MINUTE * 10));
+        assert!(!blocks.adopt(network(2), at(30), at(20)));
+        assert_eq!(blocks.left(network(2), at(20)), None);
+        assert_eq!(lasts(&mut blocks, 1, at(30)), Some(30), "the second of it");
     }
 
     #[test]

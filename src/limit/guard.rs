@@ -69,6 +69,15 @@ impl Guard {
         self.block(network, now)
     }
 
+    /// Blocks the network of `address` for so long, if there is room.
+    pub(super) fn adopt(&self, address: IpAddr, lasts: Duration, now: Tick) {
+        let ends = now.plus(lasts);
+        let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
+        if blocks.adopt(Network::of(address), ends, now) {
+            self.last_end.fetch_max(ends.as_nanos(), Ordering::AcqRel);
+        }
+    }
+
     /// Forgets what no longer matters.
     pub(super) fn sweep(&self, now: Tick) {
         self.scores

@@ -83,6 +83,16 @@ impl MemoryLimits {
         self.rules.iter().any(|(_, table)| table.is_estimating())
     }
 
+    /// How long `address` is still blocked.
+    pub(crate) fn blocked(&self, address: IpAddr) -> Option<Duration> {
+        self.guard.blocked(address, &*self.clock)
+    }
+
+    /// Blocks `address` for so long, as somebody else has decided.
+    pub(crate) fn block(&self, address: IpAddr, lasts: Duration) {
+        self.guard.adopt(address, lasts, self.clock.tick());
+    }
+
     /// Networks with a score.
     #[cfg(test)]
     pub(super) fn scores(&self) -> usize {
@@ -211,12 +221,12 @@ fn take(held: &mut HeldClaims<'_>, taken: Tick) -> Receipt {
         *place = Some(Place {
             claim: held.claim,
             estimated: held.seat == Seat::Estimated,
+            shared: None,
         });
     }
     Receipt {
         // No clock begins at nought.
         taken: NonZeroU64::new(taken.as_nanos()),
-        shared: None,
         places,
     }
 }

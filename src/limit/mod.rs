@@ -113,6 +113,10 @@ pub struct Standing {
 
 /// What becomes of a request.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most decisions admit; a box would be an allocation for each of them"
+)]
 pub enum Decision {
     /// It was counted under every claim.
     Admitted {
@@ -140,52 +144,49 @@ pub enum Decision {
 pub struct Receipt {
     /// When they were taken in this process' memory, in nanoseconds of its clock; `None` when they were not.
     taken: Option<NonZeroU64>,
-    /// When they were taken in a store that replicas share, in microseconds of its clock; `None` when they were not.
-    shared: Option<NonZeroU64>,
     places: [Option<Place>; MOST_CLAIMS],
 }
 
 impl Receipt {
-    /// For places that were taken at `stamp` in a store that replicas share.
-    pub(crate) fn shared(stamp: u64, claims: &[Claim]) -> Self {
+    /// For places that were taken in a store that replicas share, each at its stamp.
+    pub(crate) fn shared(taken: impl Iterator<Item = (Claim, u64)>) -> Self {
         let mut places = [None; MOST_CLAIMS];
-        for (place, &claim) in places.iter_mut().zip(claims) {
+        for (place, (claim, stamp)) in places.iter_mut().zip(taken) {
             *place = Some(Place {
                 claim,
                 estimated: false,
+                shared: NonZeroU64::new(stamp),
             });
         }
         Self {
             taken: None,
-            shared: NonZeroU64::new(stamp),
             places,
         }
     }
 
     /// The same places, taken in a store that replicas share as `other` says, too.
     #[must_use]
-    pub(crate) const fn and_in(mut self, other: &Self) -> Self {
-        self.shared = other.shared;
+    pub(crate) fn and_in(mut self, other: &Self) -> Self {
+        for place in self.places.iter_mut().flatten() {
+            let mut theirs = other.places.iter().flatten();
+            let same = theirs.find(|theirs| theirs.claim == place.claim);
+            place.shared = same.and_then(|theirs| theirs.shared);
+        }
         self
     }
 
-    /// When they were taken in a store that replicas share.
-    pub(crate) fn shared_stamp(&self) -> Option<u64> {
-        self.shared.map(NonZeroU64::get)
+    /// What was taken in a store that replicas share, and at which stamp of it.
+    pub(crate) fn shared_places(&self) -> impl Iterator<Item = (Claim, u64)> {
+        let places = self.places.iter().flatten();
+        places.filter_map(|place| Some((place.claim, place.shared?.get())))
     }
 
     /// The same receipt: places are given back once, in whatever stores they were taken.
     pub(crate) const fn again(&self) -> Self {
         Self {
             taken: self.taken,
-            shared: self.shared,
             places: self.places,
         }
-    }
-
-    /// What they were taken for.
-    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> {
-        self.places.iter().flatten().map(|place| place.claim)
     }
 
     /// The part of it under the policies that `chosen` says yes to. The other places stay taken.
@@ -203,6 +204,8 @@ impl Receipt {
 struct Place {
     claim: Claim,
     estimated: bool,
+    /// When it was taken in a store that replicas share, in microseconds of its clock; `None` when it was not.
+    shared: Option<NonZeroU64>,
 }
 
 /// Something that adds to an address's score.

@@ -190,7 +190,8 @@ async fn nothing_stays_on_the_server_for_ever() {
             .unwrap();
     }
     let keys: Vec<String> = server.ask(&["KEYS", "*"]).unwrap();
-    assert_eq!(keys.len(), 3 + 1 + 1 + 1, "{keys:?}");
+    // Windows, a block, a score, the orders of both, a probe.
+    assert_eq!(keys.len(), 3 + 1 + 1 + 2 + 1, "{keys:?}");
     for key in keys {
         let left: i64 = server.ask(&["PTTL", &key]).unwrap();
         assert!(left > 0, "{key}");
@@ -201,4 +202,59 @@ async fn nothing_stays_on_the_server_for_ever() {
     }
     server.pass(Duration::from_hours(72));
     assert_eq!(server.ask::<u64>(&["DBSIZE"]), Some(0));
+}
+
+#[tokio::test]
+async fn a_window_that_is_ahead_of_the_clock_leads_no_other_astray() {
+    let server = Server::start();
+    let replica = on(&server, "10/60s").await;
+    let caller = address("203.0.113.7");
+    let time: (u64, u64) = server.ask(&["TIME"]).unwrap();
+    // The clock was an hour fast, for a moment.
+    let ahead = ((time.0 + 3600) * 1_000_000).to_string();
+    let everybodys = "{broker}:w:everybody:0";
+    let held: u64 = server.ask(&["RPUSH", everybodys, &ahead]).unwrap();
+    assert_eq!(held, 1);
+    let (_, receipt) = admitted(replica.decide(caller, &all(caller)).await.unwrap());
+    let stamp = |key: &str| -> String { server.ask(&["LINDEX", key, "-1"]).unwrap() };
+    assert_eq!(stamp(everybodys), ahead, "it never goes back");
+    let narrow = "{broker}:w:narrow:a000000000cb007107";
+    let apart = stamp(narrow).parse::<u64>().unwrap() / 1_000_000 - time.0;
+    assert!(apart < 60, "{apart} s");
+    replica.release(receipt).await.unwrap();
+    let left: u64 = server.ask(&["LLEN", everybodys]).unwrap();
+    assert_eq!((left, server.ask(&["EXISTS", narrow])), (1, Some(0_u64)));
+}
+
+#[tokio::test]
+async fn a_long_window_that_has_passed_is_forgotten_by_and_by() {
+    let server = Server::start();
+    let replica = on(&server, "10/60s").await;
+    let caller = address("203.0.113.7");
+    let script = "for _ = 1, 20000 do redis.call('RPUSH', KEYS[1], '1') end";
+    let key = "{broker}:w:everybody:0";
+    let _: Option<()> = server.ask(&["EVAL", script, "1", key]);
+    let mut decisions = 0;
+    while !is_admitted(&replica.decide(caller, &all(caller)).await.unwrap()) {
+        decisions += 1;
+        assert!(decisions < 6, "it takes for ever");
+    }
+    assert!(decisions >= 4, "one decision had to do it all");
+    assert_eq!(server.ask(&["LLEN", key]), Some(1_u64));
+}
+
+#[tokio::test]
+async fn after_a_limit_was_lowered_the_wait_that_is_told_suffices() {
+    let server = Server::start();
+    let caller = address("203.0.113.7");
+    let before = on(&server, "10/60s").await;
+    for _ in 0..10 {
+        admitted(before.decide(caller, &all(caller)).await.unwrap());
+        server.pass(Duration::from_secs(1));
+    }
+    let after = on(&server, "2/60s").await;
+    let (_, wait) = refused(after.decide(caller, &all(caller)).await.unwrap());
+    near(wait, 58);
+    server.pass(wait);
+    admitted(after.decide(caller, &all(caller)).await.unwrap());
 }

@@ -165,3 +165,30 @@ async fn a_score_and_a_block_are_those_of_all_replicas() {
         token_broker::limit::Decision::Blocked { .. }
     ));
 }
+
+#[tokio::test]
+async fn a_flood_of_offenders_fills_no_memory_and_frees_nobody() {
+    // As many as there is room for, each in a network of its own.
+    let host = |number: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0a00_0000 + number));
+    for stage in stages("10/60s").await {
+        for number in 0..1000 {
+            earn(&stage, host(number)).await;
+        }
+        for _ in 0..3 {
+            let newcomer = stage.offend(host(1000), Offence::ForeignSession).await;
+            assert_eq!(newcomer, None, "{}", stage.name);
+        }
+        assert!(stage.blocked(host(0)).await.is_some(), "{}", stage.name);
+        for number in 1001..3000 {
+            stage.offend(host(number), Offence::ForeignSession).await;
+        }
+        if let Some(held) = stage.keys() {
+            // A block or a score each, and their orders.
+            assert!(held <= 1000 + 1000 + 3, "{}: {held}", stage.name);
+        }
+        // Who has served it makes room.
+        stage.pass(SECOND * 901);
+        earn(&stage, host(5000)).await;
+        assert!(stage.blocked(host(5000)).await.is_some(), "{}", stage.name);
+    }
+}

@@ -1,5 +1,6 @@
 //! What a replica does while the server is gone: its share of the limits, the sessions it knows, and no more.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use token_broker::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use token_broker::domain::{
     Caller, PersonaName, RequestId, Session, SessionId, SessionKey, SessionSeal,
 };
-use token_broker::limit::{LimitStore, MemoryLimits, Offence};
+use token_broker::limit::{Decision, LimitStore, MemoryLimits, Offence};
 use token_broker::store::SessionStore;
 use token_broker::store::memory::{Bounds, MemoryStore};
 use token_broker::store::redis::{Link, RedisLimits, RedisStore};
@@ -117,10 +118,57 @@ async fn a_block_outlives_the_server() {
     server.kill();
     assert_eq!(asked(&limits, 1).await, 0);
     let decision = limits.decide(caller, &[]).await.unwrap();
-    assert!(matches!(
-        decision,
-        token_broker::limit::Decision::Blocked { .. }
-    ));
+    assert!(matches!(decision, Decision::Blocked { .. }));
+}
+
+async fn is_blocked(limits: &SharedLimits, who: IpAddr) -> bool {
+    let decision = limits.decide(who, &all(who)).await.unwrap();
+    matches!(decision, Decision::Blocked { .. })
+}
+
+#[tokio::test]
+async fn a_block_that_was_earned_alone_lasts_when_the_server_is_back() {
+    let server = Server::start();
+    let link = Arc::new(Link::new(&server.url()).unwrap());
+    let limits = limits_of(2, &link, OnFailure::Local);
+    let caller = address("203.0.113.7");
+    for _ in 0..3 {
+        limits
+            .offend(caller, Offence::ForeignSession)
+            .await
+            .unwrap();
+    }
+    assert!(is_blocked(&limits, caller).await);
+    link.join().await.unwrap();
+    assert!(is_blocked(&limits, caller).await);
+}
+
+#[tokio::test]
+async fn a_block_that_a_replica_has_seen_lasts_there_when_the_server_is_gone_and_costs_nothing_there()
+ {
+    let mut server = Server::start();
+    let link = link(&server).await;
+    let (one, other) = [1, 2].map(|_| limits_of(2, &link, OnFailure::Local)).into();
+    let caller = address("203.0.113.7");
+    for _ in 0..3 {
+        one.offend(caller, Offence::ForeignSession).await.unwrap();
+    }
+    assert!(is_blocked(&other, caller).await);
+    let scripts = || {
+        let stats: String = server.ask(&["INFO", "commandstats"]).unwrap();
+        let mut told = stats.lines();
+        let evalsha = told.find(|line| line.starts_with("cmdstat_evalsha:"));
+        evalsha.unwrap_or_default().to_owned()
+    };
+    let before = scripts();
+    for limits in [&one, &other] {
+        assert!(is_blocked(limits, caller).await);
+        let again = limits.offend(caller, Offence::ForeignSession).await;
+        assert_eq!(again.unwrap(), None);
+    }
+    assert_eq!(scripts(), before, "the server was asked");
+    server.kill();
+    assert!(is_blocked(&one, caller).await && is_blocked(&other, caller).await);
 }
 
 /// A replica's sessions.

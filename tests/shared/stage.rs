@@ -105,6 +105,11 @@ impl Stage {
         }
     }
 
+    /// Keys on the server, if there is one.
+    pub fn keys(&self) -> Option<u64> {
+        self.server.as_ref()?.ask(&["DBSIZE"])
+    }
+
     /// Asks as everybody, the narrow and the wide network of `address`.
     pub async fn ask(&self, address: IpAddr) -> Decision {
         self.ask_as(address, &all(address)).await

@@ -60,11 +60,11 @@ impl RedisLimits {
                 let wait = Duration::from_micros(wait);
                 return Ok(Decision::Blocked { wait });
             }
-            [verdict, now, ref told @ ..] if told.len() == 2 * claims.len() => (verdict, now, told),
+            [verdict, now, ref told @ ..] if told.len() == 3 * claims.len() => (verdict, now, told),
             _ => return Err(unreachable(LinkError::Nonsense)),
         };
         let mut tally = Tally::default();
-        for (claim, told) in claims.iter().zip(told.chunks_exact(2)) {
+        for (claim, told) in claims.iter().zip(told.chunks_exact(3)) {
             let policy = self.policy(*claim)?;
             let leaves = told[1].saturating_add(micros(policy.rate.window));
             let resets_in = Duration::from_micros(leaves.saturating_sub(now));
@@ -74,7 +74,12 @@ impl RedisLimits {
         match (verdict, tally.outcome()) {
             (0, Ok(tightest)) => Ok(Decision::Admitted {
                 tightest,
-                receipt: Receipt::shared(now, claims),
+                receipt: Receipt::shared(
+                    claims
+                        .iter()
+                        .zip(told.chunks_exact(3))
+                        .map(|(claim, told)| (*claim, told[2])),
+                ),
             }),
             (1, Err(standing)) => Ok(Decision::Refused {
                 standing,
@@ -111,14 +116,15 @@ impl LimitStore for RedisLimits {
     }
 
     async fn release(&self, receipt: Receipt) -> Result<(), LimitError> {
-        let Some(stamp) = receipt.shared_stamp() else {
-            return Ok(());
-        };
         let mut script = self.release.prepare_invoke();
-        for claim in receipt.claims() {
-            script.key(self.window(claim)?);
+        let mut is_empty = true;
+        for (claim, stamp) in receipt.shared_places() {
+            script.key(self.window(claim)?).arg(stamp);
+            is_empty = false;
         }
-        script.arg(stamp);
+        if is_empty {
+            return Ok(());
+        }
         self.link.run(&script).await.map_err(unreachable)
     }
 
@@ -132,16 +138,21 @@ impl LimitStore for RedisLimits {
         let rarely = if is_rare { RARELY } else { Duration::ZERO };
         let (drains, step) = self.guard.draining();
         let mut script = self.offend.prepare_invoke();
-        script.key(block_of(network));
-        script.key(format!("{PREFIX}o:{:x}", network.to_bits()));
         script
+            .key(block_of(network))
+            .key(format!("{PREFIX}o:{:x}", network.to_bits()))
+            .key(format!("{PREFIX}blocks"))
+            .key(format!("{PREFIX}scores"))
             .arg(points)
             .arg(micros(rarely))
             .arg(self.guard.full())
             .arg(drains)
             .arg(micros(step).max(1))
             .arg(micros(self.guard.block))
-            .arg(micros(self.guard.block_max));
+            .arg(micros(self.guard.block_max))
+            .arg(self.guard.capacity)
+            .arg(format!("{:x}", network.to_bits()))
+            .arg(format!("{PREFIX}b:"));
         let answer: Vec<u64> = self.link.run(&script).await.map_err(unreachable)?;
         Ok(match *answer {
             [lasts, repetition] => Some(Block {

@@ -63,16 +63,20 @@ impl SharedLimits {
 
 #[async_trait]
 impl LimitStore for SharedLimits {
-    /// Whether an address is blocked, and nothing else, is answered from memory: it is asked before a decision that asks
-    /// the server again.
+    /// A block that is known here is not asked for again, nor is anything else of its address; and whether an address is
+    /// blocked, when nothing else is asked, is answered from memory.
     async fn decide(&self, address: IpAddr, claims: &[Claim]) -> Result<Decision, LimitError> {
-        if claims.is_empty() {
+        if claims.is_empty() || self.local.blocked(address).is_some() {
             return self.local.decide(address, claims).await;
         }
         match self.shared.decide(address, claims).await {
             Ok(Decision::Admitted { tightest, receipt }) => {
                 let receipt = self.count_along(address, claims, receipt).await?;
                 Ok(Decision::Admitted { tightest, receipt })
+            }
+            Ok(Decision::Blocked { wait }) => {
+                self.local.block(address, wait);
+                Ok(Decision::Blocked { wait })
             }
             Err(error) if error.is_unreachable() && self.on_failure == OnFailure::Local => {
                 self.local.decide(address, claims).await
@@ -83,10 +87,7 @@ impl LimitStore for SharedLimits {
 
     /// What the server cannot be told stays taken there.
     async fn release(&self, receipt: Receipt) -> Result<(), LimitError> {
-        let shared = match receipt.shared_stamp() {
-            Some(_) => self.shared.release(receipt.again()).await,
-            None => Ok(()),
-        };
+        let shared = self.shared.release(receipt.again()).await;
         self.local.release(receipt).await?;
         shared.or_else(|error| {
             let is_gone = error.is_unreachable();
@@ -95,10 +96,18 @@ impl LimitStore for SharedLimits {
     }
 
     async fn offend(&self, address: IpAddr, offence: Offence) -> Result<Option<Block>, LimitError> {
+        if self.local.blocked(address).is_some() {
+            return Ok(None);
+        }
         let local = self.local.offend(address, offence).await?;
         match self.shared.offend(address, offence).await {
+            Ok(Some(block)) => {
+                self.local.block(address, block.lasts);
+                Ok(Some(block))
+            }
+            Ok(None) => Ok(local),
             Err(error) if error.is_unreachable() => Ok(local),
-            other => other,
+            Err(error) => Err(error),
         }
     }
 

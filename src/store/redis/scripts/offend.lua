@@ -1,13 +1,16 @@
 -- Adds an offence to an address' score; a full score becomes a block.
 --
--- KEYS: the block, the score. ARGV: points, least time between two of this kind that count (0: all count), points that
--- earn a block, points that drain in a step, and in microseconds: a step, the first block, the longest.
+-- KEYS: the block, the score, the order of all blocks by their end, the order of all scores by when they have drained.
+-- ARGV: points, least time between two of this kind that count (0: all count), points that earn a block, points that
+-- drain in a step, and in microseconds: a step, the first block, the longest; then how many blocks, and how many scores,
+-- are remembered; what the block goes by in its order, and what the keys of blocks begin with.
 -- Answers {} or, when exactly this offence earned a block, {how long it lasts, how many came before}.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local points, rarely, full = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local drains, step = tonumber(ARGV[4]), tonumber(ARGV[5])
 local first, longest = tonumber(ARGV[6]), tonumber(ARGV[7])
+local capacity, member, blocks = tonumber(ARGV[8]), ARGV[9], ARGV[10]
 local text = function(number) return string.format('%.0f', number) end
 
 local block = redis.call('HMGET', KEYS[1], 'ends', 'repetition')
@@ -25,15 +28,39 @@ if rarely > 0 then
 end
 held = held + points
 if held < full then
+  local drains_at = now + (math.ceil(held / drains) + 1) * step
+  -- A newcomer to a full order is not remembered.
+  if not score[1] then
+    local drained_ones = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', text(now), 'LIMIT', 0, 100)
+    if #drained_ones > 0 then redis.call('ZREM', KEYS[4], unpack(drained_ones)) end
+    if redis.call('ZCARD', KEYS[4]) >= capacity then return {} end
+  end
   redis.call('HSET', KEYS[2], 'points', text(held), 'drained', text(drained))
   if rare then redis.call('HSET', KEYS[2], 'rare', text(rare)) end
-  redis.call('PEXPIRE', KEYS[2], text(math.ceil((math.ceil(held / drains) + 1) * step / 1000) + 1000))
+  local lives = text(math.ceil((drains_at - now) / 1000) + 1000)
+  redis.call('PEXPIRE', KEYS[2], lives)
+  redis.call('ZADD', KEYS[4], text(drains_at), member)
+  redis.call('PEXPIRE', KEYS[4], text(math.max(lives, redis.call('PTTL', KEYS[4]))))
   return {}
 end
 redis.call('DEL', KEYS[2])
+redis.call('ZREM', KEYS[4], member)
 local repetition = 0
 if ends and ends + longest > now then repetition = tonumber(block[2]) + 1 end
 local lasts = math.min(first * 2 ^ repetition, longest)
+local forgotten = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', text(now - longest), 'LIMIT', 0, 100)
+if #forgotten > 0 then redis.call('ZREM', KEYS[3], unpack(forgotten)) end
+if not redis.call('ZSCORE', KEYS[3], member) and redis.call('ZCARD', KEYS[3]) >= capacity then
+  -- A flood of newcomers frees nobody: only what has ended, or was earned less often, gives way.
+  local soonest = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+  local earned = tonumber(redis.call('HGET', blocks .. soonest[1], 'repetition')) or 0
+  if tonumber(soonest[2]) > now and earned >= repetition then return {} end
+  redis.call('DEL', blocks .. soonest[1])
+  redis.call('ZREM', KEYS[3], soonest[1])
+end
+local lives = text(math.ceil((lasts + longest) / 1000))
 redis.call('HSET', KEYS[1], 'ends', text(now + lasts), 'repetition', text(repetition))
-redis.call('PEXPIRE', KEYS[1], text(math.ceil((lasts + longest) / 1000)))
+redis.call('PEXPIRE', KEYS[1], lives)
+redis.call('ZADD', KEYS[3], text(now + lasts), member)
+redis.call('PEXPIRE', KEYS[3], text(math.max(lives, redis.call('PTTL', KEYS[3]))))
 return {lasts, repetition}
