@@ -10,6 +10,7 @@ use super::http::{Answer, client};
 use super::people::{REQUIRED, student};
 use super::postgres_server;
 use super::redis_server::Server;
+use super::replicas::turn;
 
 const SECRET: &str = "canary-session-secret-that-all-replicas-have";
 
@@ -109,6 +110,7 @@ fn losses(replicas: &[Broker; 4]) -> usize {
 /// first in which Redis answers everybody within 50 ms, and on a busy machine that may take some, exactly the limit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_at_once_over_four_replicas_exactly_ten_are_served() {
+    let _turn = turn().await;
     let shared = Shared::new(&["slow:100ms"]).await;
     let replicas = shared.four(&[("limits.identity", "10/1h")]).await;
     let mut before = (0, 0);
@@ -148,6 +150,7 @@ async fn together(broker: &Broker) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_over_four_replicas_as_many_are_served_as_the_quota_of_the_month_has() {
+    let _turn = turn().await;
     let shared = Shared::new(&[]).await;
     let quota = [("quota.student.sessions_per_month", "10")];
     let replicas = shared.four(&quota).await;
@@ -174,6 +177,7 @@ fn windows(redis: &Server) -> Option<u64> {
 
 #[tokio::test]
 async fn a_redis_that_is_empty_learns_the_day_from_the_ledger_once_however_many_replicas_start() {
+    let _turn = turn().await;
     let mut shared = Shared::new(&[]).await;
     let settings = [
         ("limits.mints_daily", "11/24h"),
@@ -185,7 +189,7 @@ async fn a_redis_that_is_empty_learns_the_day_from_the_ledger_once_however_many_
         broker.token_as(&student("ana")).await.secret();
         broker.token_as(&student("ben")).await.secret();
     }
-    assert_eq!(windows(&shared.redis), Some(6));
+    assert_eq!(shared.entries().await, (6, 0));
 
     // It dies while they run, and another takes its place. This one is minted alone, and counts.
     shared.redis.kill();
@@ -220,6 +224,7 @@ async fn a_redis_that_is_empty_learns_the_day_from_the_ledger_once_however_many_
 
 #[tokio::test]
 async fn a_redis_that_lost_everything_changes_nothing_of_the_month() {
+    let _turn = turn().await;
     let shared = Shared::new(&[]).await;
     let quota = [("quota.student.sessions_per_month", "3")];
     let (one, two) = (shared.serve(&quota).await, shared.serve(&quota).await);

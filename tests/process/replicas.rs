@@ -4,12 +4,19 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use token_broker::simulator::Simulator;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::harness::{Broker, Launch, simulator};
 use super::http::Answer;
 use super::redis_server::Server;
+
+/// One such test at a time: replicas wait 50 ms for Redis, and neighbours that keep the machine busy would make an outage of it.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
+}
 
 const SECRET: &str = "canary-session-secret-that-all-replicas-have";
 
@@ -70,6 +77,7 @@ fn said(broker: &Broker, words: &str) -> usize {
 
 #[tokio::test]
 async fn replicas_share_limits_and_sessions_and_one_that_is_alone_goes_on_with_what_it_knows() {
+    let _turn = turn().await;
     let (simulator, mut redis) = (simulator(&[]).await, Server::start());
     let serve = || replica(&simulator, &redis);
     let (one, two) = (serve().start().await, serve().start().await);
@@ -113,6 +121,7 @@ async fn replicas_share_limits_and_sessions_and_one_that_is_alone_goes_on_with_w
 
 #[tokio::test]
 async fn absent_at_the_start_redis_is_waited_for_by_nobody() {
+    let _turn = turn().await;
     let (simulator, mut redis) = (simulator(&[]).await, Server::absent());
     let broker = replica(&simulator, &redis).start().await;
     assert_eq!(said(&broker, "Redis cannot be reached"), 1);
@@ -133,6 +142,7 @@ async fn absent_at_the_start_redis_is_waited_for_by_nobody() {
 
 #[tokio::test]
 async fn with_deny_callers_are_told_to_come_back_while_redis_is_gone() {
+    let _turn = turn().await;
     let (simulator, mut redis) = (simulator(&[]).await, Server::start());
     let launch = replica(&simulator, &redis).set("redis.on_failure", "deny");
     let broker = launch.start().await;
@@ -180,6 +190,7 @@ async fn let_through(callers: JoinSet<Vec<u16>>) -> usize {
 
 #[tokio::test]
 async fn under_load_an_outage_fails_no_request_and_opens_no_gate() {
+    let _turn = turn().await;
     let (simulator, mut redis) = (simulator(&[]).await, Server::start());
     let serve = || replica(&simulator, &redis);
     let replicas = [serve().start().await, serve().start().await];
