@@ -36,6 +36,7 @@ pub(super) struct Keeping {
 #[derive(Clone)]
 pub(super) struct Sharing {
     link: Arc<Link>,
+    pub(super) limits: Arc<SharedLimits>,
     store: Arc<SharedStore>,
 }
 
@@ -69,13 +70,18 @@ impl Keeping {
             OnFailure::Deny => shared::OnFailure::Deny,
         };
         let limits = SharedLimits::new(on_server, Arc::clone(&local), on_failure);
+        let limits = Arc::new(limits);
         let on_server = RedisStore::new(terms.bounds, Arc::clone(clock), Arc::clone(&link));
         let store = Arc::new(SharedStore::new(on_server, sessions));
         Ok(Self {
-            limits: Arc::new(limits),
+            limits: Arc::<SharedLimits>::clone(&limits),
             local,
             store: Arc::<SharedStore>::clone(&store),
-            sharing: Some(Sharing { link, store }),
+            sharing: Some(Sharing {
+                link,
+                limits,
+                store,
+            }),
         })
     }
 }
@@ -92,9 +98,14 @@ impl Sharing {
         }
     }
 
-    /// Keeps the connection alive; never returns.
-    pub(super) async fn keep(&self) {
-        self.link.keep(async || self.store.send().await).await;
+    /// Keeps the connection alive; never returns. Calls `joined` whenever the server is back.
+    pub(super) async fn keep(&self, joined: impl AsyncFn()) {
+        let back = async || {
+            self.limits.note_alone();
+            self.store.send().await;
+            joined().await;
+        };
+        self.link.keep(back).await;
     }
 }
 

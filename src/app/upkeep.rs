@@ -55,15 +55,7 @@ impl Upkeep {
     }
 
     fn count(&self, used: &Recent, ago: Duration) -> Result<(), LimitError> {
-        let identity = used.account.as_ref().map(|account| account.key().into());
-        for claim in Policies::BUDGET.claims(identity) {
-            self.limits.remember(claim, ago)?;
-        }
-        if let (Kind::Mint, Some(key)) = (used.kind, identity) {
-            let claim = Claim {
-                policy: Policies::IDENTITY,
-                key,
-            };
+        for claim in claims(used) {
             self.limits.remember(claim, ago)?;
         }
         Ok(())
@@ -73,6 +65,37 @@ impl Upkeep {
     pub(super) async fn join(&self) {
         if let Some(sharing) = &self.sharing {
             sharing.join().await;
+            self.count_back().await;
+        }
+    }
+
+    /// Counts what the ledger says was used within the windows on the server that replicas share, if that has come (back)
+    /// empty: it gives nobody a new allowance of the hour or the day.
+    async fn count_back(&self) {
+        let Some(sharing) = &self.sharing else { return };
+        // While it is gone there is nothing to count on.
+        if !matches!(sharing.limits.is_counted().await, Ok(false)) {
+            return;
+        }
+        let recent = self.ledger.recent(self.clock.now().minus(LONGEST_WINDOW));
+        let recent = match recent.await {
+            Ok(recent) => recent,
+            Err(error) => {
+                let cause = telemetry::chain(&error);
+                tracing::warn!(
+                    cause,
+                    "Redis began empty, and the ledger cannot be read: tried again in ten seconds"
+                );
+                return;
+            }
+        };
+        let dated = |used: &Recent| claims(used).map(|claim| (used.at, claim)).collect();
+        let used = recent.iter().rev().flat_map::<Vec<_>, _>(dated);
+        if sharing.limits.count_back(used).await.is_ok() {
+            tracing::info!(
+                entries = recent.len(),
+                "Redis began empty: its windows were told what the ledger knows"
+            );
         }
     }
 
@@ -85,6 +108,7 @@ impl Upkeep {
                 turn.tick().await;
                 self.limits.sweep();
                 broker.sweep().await;
+                self.count_back().await;
                 state.audit.sum_up(false);
             }
         };
@@ -119,7 +143,7 @@ impl Upkeep {
         };
         let keeping = async {
             if let Some(sharing) = &self.sharing {
-                sharing.keep().await;
+                sharing.keep(async || self.count_back().await).await;
             }
         };
         tokio::join!(
@@ -167,6 +191,18 @@ impl Upkeep {
     pub(super) async fn close(&self) {
         self.ledger.close().await;
     }
+}
+
+/// What an entry of the ledger counts under.
+fn claims(used: &Recent) -> impl Iterator<Item = Claim> + use<> {
+    let identity = used.account.as_ref().map(|account| account.key().into());
+    let own = identity
+        .filter(|_| used.kind == Kind::Mint)
+        .map(|key| Claim {
+            policy: Policies::IDENTITY,
+            key,
+        });
+    Policies::BUDGET.claims(identity).into_iter().chain(own)
 }
 
 fn every(period: Duration) -> Interval {

@@ -71,6 +71,11 @@ impl MemoryLimits {
         self.guard.sweep(self.clock.tick());
     }
 
+    /// What time it is for these limits.
+    pub(crate) fn tick(&self) -> Tick {
+        self.clock.tick()
+    }
+
     /// Keys remembered exactly, over all policies.
     #[cfg(test)]
     pub(super) fn keys(&self) -> usize {

@@ -19,6 +19,7 @@ mod command_line;
 mod dawdlers;
 mod disk;
 mod drain;
+mod fleet;
 mod harness;
 mod heavy;
 mod hosts;

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking, spawn callers that nothing waits for, and measure"
 )]
 
+mod emptied;
 mod faults;
 mod limits;
 mod offences;

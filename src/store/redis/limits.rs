@@ -1,5 +1,6 @@
 //! Owns the limits that replicas share on a Redis server.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +10,22 @@ use redis::Script;
 
 use super::link::{Link, LinkError};
 use super::{PREFIX, micros, millis};
+use crate::clock::Timestamp;
 use crate::domain::Network;
 use crate::limit::claims::{self, Tally};
 use crate::limit::{
-    Block, Claim, Decision, GuardRules, LimitError, LimitStore, Offence, Policy, RARELY, Receipt,
-    Verdict,
+    Block, Claim, Decision, GuardRules, Key, LimitError, LimitStore, Offence, Policy, PolicyId,
+    RARELY, Receipt, Verdict,
 };
 
 /// How long a window outlives its last admission.
 const GRACE: Duration = Duration::from_mins(1);
+
+/// What says that all of before has been counted back, and lives as long as the longest window after it was last asked for.
+const BEGUN: &str = "if ARGV[2] == '1' then redis.call('SET', KEYS[1], '1') end \
+    return redis.call('PEXPIRE', KEYS[1], ARGV[1])";
+/// Admissions that one script counts back at most, so that nobody waits for it.
+const CHUNK: usize = 250;
 
 /// Limits on a Redis server: exact over all replicas. Fails when the server does not answer.
 pub struct RedisLimits {
@@ -27,6 +35,8 @@ pub struct RedisLimits {
     decide: Script,
     release: Script,
     offend: Script,
+    count_back: Script,
+    begun: Script,
 }
 
 impl RedisLimits {
@@ -40,12 +50,74 @@ impl RedisLimits {
             decide: Script::new(include_str!("scripts/decide.lua")),
             release: Script::new(include_str!("scripts/release.lua")),
             offend: Script::new(include_str!("scripts/offend.lua")),
+            count_back: Script::new(include_str!("scripts/count_back.lua")),
+            begun: Script::new(BEGUN),
         }
+    }
+
+    /// Whether the server's windows know what was used before it began. It remembers that as long as its longest window.
+    pub(crate) async fn is_counted(&self) -> Result<bool, LimitError> {
+        self.begun(false).await
+    }
+
+    /// Tells the server's windows what was used before it began, latest first. May be run by several replicas, and again
+    /// after it was cut short: nothing is counted twice. Moments are the wall clock's, as the server's are.
+    pub(crate) async fn count_back(
+        &self,
+        used: impl Iterator<Item = (Timestamp, Claim)> + Send,
+    ) -> Result<(), LimitError> {
+        let mut windows: HashMap<(PolicyId, Key), (u32, u64)> = HashMap::new();
+        let mut chunk = Vec::with_capacity(CHUNK);
+        for (at, claim) in used {
+            let limit = self.policy(claim)?.rate.limit;
+            let window = windows.entry((claim.policy, claim.key));
+            let (held, oldest) = window.or_insert((0, u64::MAX));
+            if *held >= limit {
+                continue;
+            }
+            // Stamps of one window differ, and are the same whoever makes them.
+            let latest = at.as_millis().saturating_mul(1000).saturating_add(999);
+            (*held, *oldest) = (*held + 1, latest.min(*oldest - 1));
+            chunk.push((claim, *oldest));
+            if chunk.len() == CHUNK {
+                self.push(&chunk).await?;
+                chunk.clear();
+            }
+        }
+        if !chunk.is_empty() {
+            self.push(&chunk).await?;
+        }
+        self.begun(true).await.map(drop)
+    }
+
+    async fn push(&self, admissions: &[(Claim, u64)]) -> Result<(), LimitError> {
+        let mut script = self.count_back.prepare_invoke();
+        for (claim, stamp) in admissions {
+            let rate = self.policy(*claim)?.rate;
+            script.key(self.window(*claim)?);
+            script.arg(rate.limit).arg(micros(rate.window));
+            script.arg(millis(rate.window + GRACE)).arg(*stamp);
+        }
+        self.link.run(&script).await.map_err(unreachable)
+    }
+
+    async fn begun(&self, now: bool) -> Result<bool, LimitError> {
+        let longest = self.policies.iter().map(|policy| policy.rate.window).max();
+        let mut script = self.begun.prepare_invoke();
+        script.key(format!("{PREFIX}begun"));
+        script.arg(millis(longest.unwrap_or_default() + GRACE));
+        script.arg(u8::from(now));
+        self.link.run(&script).await.map_err(unreachable)
     }
 
     fn policy(&self, claim: Claim) -> Result<&Policy, LimitError> {
         let policy = self.policies.get(claim.policy.place());
         policy.ok_or_else(|| LimitError::new(claims::ClaimFault::Unknown))
+    }
+
+    /// How long what is admitted under the claim counts.
+    pub(crate) fn window_of(&self, claim: Claim) -> Option<Duration> {
+        self.policy(claim).ok().map(|policy| policy.rate.window)
     }
 
     fn window(&self, claim: Claim) -> Result<String, LimitError> {

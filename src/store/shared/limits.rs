@@ -3,11 +3,15 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::clock::{Tick, Timestamp};
 use crate::limit::{
     Block, Claim, Decision, LimitError, LimitStore, MemoryLimits, Offence, Policy, Receipt,
+    Standing,
 };
 use crate::store::redis::RedisLimits;
 
@@ -20,11 +24,17 @@ pub enum OnFailure {
     Deny,
 }
 
+/// Windows up to this length are kept to here for as long as they are after an outage. What longer ones must know of it they are
+/// told from the ledger, when the server has come back without it.
+const SHORT: Duration = Duration::from_mins(10);
+
 /// Limits on a server, and this replica's share of them in memory, which counts along for the day the server is gone.
 pub struct SharedLimits {
     shared: RedisLimits,
     local: Arc<MemoryLimits>,
     on_failure: OnFailure,
+    /// When replicas last went by their shares, on the local limits' clock; 0: not in this run.
+    alone: AtomicU64,
 }
 
 impl SharedLimits {
@@ -34,6 +44,7 @@ impl SharedLimits {
             shared,
             local,
             on_failure,
+            alone: AtomicU64::new(0),
         }
     }
 
@@ -46,18 +57,67 @@ impl SharedLimits {
         policies
     }
 
-    /// Lets the local limits count what the shared ones have admitted.
+    /// Replicas go by their shares, or did until now. What each lets through then is not in the server's windows, so each keeps
+    /// to its share, too, until the windows that may hold some of that are over. To be called when the server is back.
+    pub fn note_alone(&self) {
+        if self.on_failure == OnFailure::Local {
+            self.alone
+                .store(self.local.tick().as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the server's windows know what was used before it began.
+    pub async fn is_counted(&self) -> Result<bool, LimitError> {
+        self.shared.is_counted().await
+    }
+
+    /// Tells them, latest first. Several replicas may do it at once, and again: nothing is counted twice.
+    pub async fn count_back(
+        &self,
+        used: impl Iterator<Item = (Timestamp, Claim)> + Send,
+    ) -> Result<(), LimitError> {
+        self.shared.count_back(used).await
+    }
+
+    /// The claims that this replica's share still holds for.
+    fn still_alone(&self, claims: &[Claim]) -> Vec<Claim> {
+        let alone = match self.alone.load(Ordering::Relaxed) {
+            0 => return Vec::new(),
+            nanos => self.local.tick().since(Tick::from_nanos(nanos)),
+        };
+        let window = |claim: &Claim| {
+            self.shared
+                .window_of(*claim)
+                .filter(|length| *length <= SHORT)
+        };
+        let holds = |claim: &&Claim| window(claim).is_some_and(|length| length > alone);
+        claims.iter().filter(holds).copied().collect()
+    }
+
+    /// Lets the local limits count what the shared ones have admitted, or refuse it.
     async fn count_along(
         &self,
         address: IpAddr,
         claims: &[Claim],
-        receipt: Receipt,
-    ) -> Result<Receipt, LimitError> {
-        // They may be full already, for this replica's share may be less than it was asked for.
-        Ok(match self.local.decide(address, claims).await? {
-            Decision::Admitted { receipt: local, .. } => local.and_in(&receipt),
-            Decision::Refused { .. } | Decision::Blocked { .. } => receipt,
-        })
+        admitted: (Option<Standing>, Receipt),
+    ) -> Result<Decision, LimitError> {
+        let (tightest, receipt) = admitted;
+        if let Decision::Admitted { receipt: local, .. } =
+            self.local.decide(address, claims).await?
+        {
+            let receipt = local.and_in(&receipt);
+            return Ok(Decision::Admitted { tightest, receipt });
+        }
+        // This replica's share of something is used up. It may be more than it was asked for, unless it matters still.
+        let mattering = self.still_alone(claims);
+        if !mattering.is_empty()
+            && let refused @ Decision::Refused { .. } =
+                self.local.decide(address, &mattering).await?
+        {
+            self.release(receipt).await?;
+            return Ok(refused);
+        }
+        Ok(Decision::Admitted { tightest, receipt })
     }
 }
 
@@ -71,14 +131,15 @@ impl LimitStore for SharedLimits {
         }
         match self.shared.decide(address, claims).await {
             Ok(Decision::Admitted { tightest, receipt }) => {
-                let receipt = self.count_along(address, claims, receipt).await?;
-                Ok(Decision::Admitted { tightest, receipt })
+                let admitted = (tightest, receipt);
+                self.count_along(address, claims, admitted).await
             }
             Ok(Decision::Blocked { wait }) => {
                 self.local.block(address, wait);
                 Ok(Decision::Blocked { wait })
             }
             Err(error) if error.is_unreachable() && self.on_failure == OnFailure::Local => {
+                self.note_alone();
                 self.local.decide(address, claims).await
             }
             other => other,

@@ -1,0 +1,246 @@
+//! Replicas over one Redis and one PostgreSQL server: what one identity, and everybody, may use is exact over all of them.
+
+use sqlx::{ConnectOptions, Connection};
+use token_broker::simulator::Simulator;
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, sleep};
+
+use super::harness::{Broker, Launch, PATIENCE, simulator};
+use super::http::{Answer, client};
+use super::people::{REQUIRED, student};
+use super::postgres_server;
+use super::redis_server::Server;
+use super::replicas::turn;
+
+const SECRET: &str = "canary-session-secret-that-all-replicas-have";
+
+/// What replicas share.
+struct Shared {
+    simulator: Simulator,
+    redis: Server,
+    /// Gone with it.
+    _postgres: postgres_server::Server,
+    url: String,
+}
+
+impl Shared {
+    async fn new(faults: &[&str]) -> Self {
+        let postgres = postgres_server::Server::start();
+        let url = postgres.url(&postgres.database().await);
+        let shared = Self {
+            simulator: simulator(faults).await,
+            redis: Server::start(),
+            _postgres: postgres,
+            url,
+        };
+        let migrated = shared.command("migrate").finish().await;
+        assert_eq!(migrated.code, Some(0), "{migrated:?}");
+        shared
+    }
+
+    fn command(&self, name: &str) -> Launch {
+        Launch::of(&[name, "--config", "settings.toml"])
+            .file("settings.toml", REQUIRED)
+            .env("DATABASE_URL", &self.url)
+            .env("REDIS_URL", &self.redis.url())
+            .env("BROKER_SESSION__SECRET", SECRET)
+            .towards(&self.simulator.base_url())
+    }
+
+    async fn serve(&self, settings: &[(&str, &str)]) -> Broker {
+        let set = |launch: Launch, (name, value): &(&str, &str)| launch.set(name, value);
+        let launch = settings.iter().fold(self.command("serve"), set);
+        launch.start().await
+    }
+
+    async fn four(&self, settings: &[(&str, &str)]) -> [Broker; 4] {
+        let settings = [&[("redis.replicas", "4")], settings].concat();
+        [
+            self.serve(&settings).await,
+            self.serve(&settings).await,
+            self.serve(&settings).await,
+            self.serve(&settings).await,
+        ]
+    }
+
+    /// Entries that count, and failed ones.
+    async fn entries(&self) -> (i64, i64) {
+        let options: sqlx::postgres::PgConnectOptions = self.url.parse().unwrap();
+        let mut connection = options.connect().await.unwrap();
+        let count = "SELECT COUNT(*) FILTER (WHERE outcome = 'minted'), \
+                     COUNT(*) FILTER (WHERE outcome <> 'minted') FROM token_broker.entries";
+        let counted = sqlx::query_as(count).fetch_one(&mut connection).await;
+        connection.close().await.unwrap();
+        counted.unwrap()
+    }
+}
+
+/// A thousand mints of one identity at once, over all of them; what they were answered.
+async fn thousand(replicas: &[Broker; 4], bearer: &str) -> Vec<Answer> {
+    let client = client();
+    let mut mints = JoinSet::new();
+    for broker in replicas.iter().cycle().take(1000) {
+        let request = client.post(broker.url("/token")).bearer_auth(bearer);
+        mints.spawn(Answer::to(request));
+    }
+    mints.join_all().await
+}
+
+/// How many were served; all others must have been refused with 429 and this code.
+fn served(answers: &[Answer], code: &str) -> usize {
+    let (served, refused): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == 200);
+    for answer in refused {
+        answer.is(429, code);
+    }
+    served.len()
+}
+
+/// How often they have lost Redis so far.
+fn losses(replicas: &[Broker; 4]) -> usize {
+    let lost = |line: &serde_json::Value| {
+        let message = line["message"].as_str();
+        message.is_some_and(|text| text.contains("Redis is gone"))
+    };
+    let losses = replicas.iter().map(|broker| broker.running.log(lost).len());
+    losses.sum()
+}
+
+/// Rounds of a thousand mints of somebody new. In each at most the limit and all shares of it are served; in the
+/// first in which Redis answers everybody within 50 ms, and on a busy machine that may take some, exactly the limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_thousand_at_once_over_four_replicas_exactly_ten_are_served() {
+    let _turn = turn().await;
+    let shared = Shared::new(&["slow:100ms"]).await;
+    let replicas = shared.four(&[("limits.identity", "10/1h")]).await;
+    let mut before = (0, 0);
+    for round in 1..=10 {
+        let began = Instant::now();
+        let lost = losses(&replicas);
+        let who = student(&format!("student-{round}"));
+        let answers = thousand(&replicas, &who).await;
+        let lost = losses(&replicas) - lost;
+        let ten = served(&answers, "rate_limited");
+        println!(
+            "1,000 mints at once over four replicas in {:?}: {ten} served, Redis lost {lost} times",
+            began.elapsed()
+        );
+        assert!(ten <= 10 + 4 * 2, "{ten}: each has a share of two");
+        let now = (shared.simulator.minted(), shared.entries().await.0);
+        if lost == 0 {
+            assert_eq!((ten, now.0 - before.0, now.1 - before.1), (10, 10, 10));
+            return;
+        }
+        before = now;
+        for broker in &replicas {
+            together(broker).await;
+        }
+    }
+    panic!("this machine is too busy for answers within 50 ms");
+}
+
+/// Waits until it has joined the others again.
+async fn together(broker: &Broker) {
+    let began = Instant::now();
+    while Answer::to(broker.get("/health")).await.json["status"] != "healthy" {
+        assert!(began.elapsed() < PATIENCE, "it does not join");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_thousand_over_four_replicas_as_many_are_served_as_the_quota_of_the_month_has() {
+    let _turn = turn().await;
+    let shared = Shared::new(&[]).await;
+    let quota = [("quota.student.sessions_per_month", "10")];
+    let replicas = shared.four(&quota).await;
+    let answers = thousand(&replicas, &student("ana")).await;
+    // Whether Redis answers or not: the ledger decides this alone.
+    assert_eq!(served(&answers, "quota_exceeded"), 10);
+    let simulator = &shared.simulator;
+    assert_eq!((simulator.seen(), simulator.minted()), (10, 10));
+    assert_eq!(shared.entries().await, (10, 0));
+}
+
+/// Asks until it is so: the replicas look every other second.
+async fn counted_back(redis: &Server) {
+    let began = Instant::now();
+    while redis.ask::<u8>(&["EXISTS", "{broker}:begun"]) != Some(1) {
+        assert!(began.elapsed() < PATIENCE, "it is never counted back");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn windows(redis: &Server) -> Option<u64> {
+    redis.ask(&["LLEN", "{broker}:w:mints_daily:0"])
+}
+
+#[tokio::test]
+async fn a_redis_that_is_empty_learns_the_day_from_the_ledger_once_however_many_replicas_start() {
+    let _turn = turn().await;
+    let mut shared = Shared::new(&[]).await;
+    let settings = [
+        ("limits.mints_daily", "11/24h"),
+        ("limits.identity_mints", "7/24h"),
+        ("quota.student.sessions_per_month", "8"),
+    ];
+    let (one, two) = (shared.serve(&settings).await, shared.serve(&settings).await);
+    for broker in [&one, &two, &one] {
+        broker.token_as(&student("ana")).await.secret();
+        broker.token_as(&student("ben")).await.secret();
+    }
+    assert_eq!(shared.entries().await, (6, 0));
+
+    // It dies while they run, and another takes its place. This one is minted alone, and counts.
+    shared.redis.kill();
+    one.token_as(&student("ana")).await.secret();
+    shared.redis.run();
+    counted_back(&shared.redis).await;
+    assert_eq!(windows(&shared.redis), Some(7));
+
+    // It is empty when they start again, one after the other.
+    for broker in [one, two] {
+        assert_eq!(broker.stop().await.code, Some(0));
+    }
+    shared.redis.kill();
+    shared.redis.run();
+    let one = shared.serve(&settings).await;
+    assert_eq!(windows(&shared.redis), Some(7));
+    one.token_as(&student("ana")).await.secret();
+    let two = shared.serve(&settings).await;
+    assert_eq!(windows(&shared.redis), Some(8), "it still has its windows");
+    for broker in [&two, &one] {
+        broker.token_as(&student("ana")).await.secret();
+    }
+    let refused = two.token_as(&student("ana")).await;
+    refused.is(429, "rate_limited");
+    assert_eq!(refused.json["error"]["limit"], "identity_mints");
+    one.token_as(&student("cem")).await.secret();
+    let refused = two.token_as(&student("cem")).await;
+    refused.is(429, "quota_exceeded");
+    assert_eq!(refused.json["error"]["limit"], "mints_daily");
+    assert_eq!(shared.entries().await, (11, 0));
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_changes_nothing_of_the_month() {
+    let _turn = turn().await;
+    let shared = Shared::new(&[]).await;
+    let quota = [("quota.student.sessions_per_month", "3")];
+    let (one, two) = (shared.serve(&quota).await, shared.serve(&quota).await);
+    let session = one.token_as(&student("ana")).await.json["sessionId"].clone();
+    two.token_as(&student("ana")).await.secret();
+    assert_eq!(shared.redis.ask::<String>(&["FLUSHALL"]).unwrap(), "OK");
+    // The session went with it, for all replicas: it may as well have been ended.
+    let body = serde_json::json!({ "sessionId": session }).to_string();
+    let refresh = one.post("/refresh-token").bearer_auth(student("ana"));
+    let refresh = refresh
+        .header("content-type", "application/json")
+        .body(body);
+    Answer::to(refresh).await.is(404, "unknown_session");
+    one.token_as(&student("ana")).await.secret();
+    for broker in [&one, &two] {
+        let refused = broker.token_as(&student("ana")).await;
+        refused.is(429, "quota_exceeded");
+    }
+}

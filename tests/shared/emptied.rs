@@ -1,0 +1,221 @@
+//! A server that comes back without what it knew: nobody gets more than one more allowance, and what the ledger knows still counts.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use token_broker::clock::{Clock, ManualClock, SystemClock, Timestamp};
+use token_broker::limit::{Claim, Decision, Key, LimitStore, MemoryLimits};
+use token_broker::store::redis::{Link, RedisLimits};
+use token_broker::store::shared::{OnFailure, SharedLimits};
+
+use crate::server::Server;
+use crate::stage::{NARROW, address, all, claim, is_admitted, link, policies, rules};
+
+const LIMIT: u32 = 10;
+const WINDOW: Duration = Duration::from_mins(1);
+
+/// One of two replicas, and its time.
+struct Replica {
+    limits: SharedLimits,
+    link: Arc<Link>,
+    clock: Arc<ManualClock>,
+}
+
+impl Replica {
+    async fn new(server: &Server) -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_800_000_000)));
+        let link = link(server).await;
+        let narrow = format!("{LIMIT}/60s");
+        let share = SharedLimits::share(policies(&narrow), NonZeroU32::new(2).unwrap());
+        let local = MemoryLimits::new(share, rules(), Arc::<ManualClock>::clone(&clock));
+        let shared = RedisLimits::new(policies(&narrow), rules(), Arc::clone(&link));
+        let limits = SharedLimits::new(shared, Arc::new(local), OnFailure::Local);
+        Self {
+            limits,
+            link,
+            clock,
+        }
+    }
+
+    /// How many of twenty are let through.
+    async fn ask(&self) -> u32 {
+        let caller = address("203.0.113.7");
+        let mut admitted = 0;
+        for _ in 0..2 * LIMIT {
+            let decision = self.limits.decide(caller, &all(caller)).await.unwrap();
+            admitted += u32::from(is_admitted(&decision));
+        }
+        admitted
+    }
+
+    /// As whoever keeps the link alive does.
+    async fn rejoin(&self) {
+        self.link.join().await.unwrap();
+        self.limits.note_alone();
+    }
+}
+
+#[tokio::test]
+async fn killed_and_back_empty_within_one_window_it_gives_one_more_allowance_and_no_third() {
+    let mut server = Server::start();
+    let [one, two] = [Replica::new(&server).await, Replica::new(&server).await];
+    let before = one.ask().await + two.ask().await;
+    server.kill();
+    let alone = one.ask().await + two.ask().await;
+    server.run();
+    one.rejoin().await;
+    two.rejoin().await;
+    let after = one.ask().await + two.ask().await;
+    let counts = [before, alone, after];
+    assert_eq!(before, LIMIT);
+    assert!(counts.iter().sum::<u32>() <= 2 * LIMIT, "{counts:?}");
+    assert!(one.link.is_up() && two.link.is_up());
+
+    // A window later all is as it was, and whoever comes first gets it.
+    for replica in [&one, &two] {
+        replica.clock.advance(WINDOW);
+    }
+    server.pass(WINDOW);
+    assert_eq!([one.ask().await, two.ask().await], [LIMIT, 0]);
+}
+
+#[tokio::test]
+async fn what_replicas_let_through_alone_is_not_let_through_again_once_it_is_back() {
+    // It was only out of reach, and its windows are older than what happened meanwhile.
+    let mut server = Server::start();
+    let [one, two] = [Replica::new(&server).await, Replica::new(&server).await];
+    server.kill();
+    assert_eq!([one.ask().await, two.ask().await], [LIMIT / 2, LIMIT / 2]);
+    server.run();
+    one.rejoin().await;
+    two.rejoin().await;
+    assert_eq!([one.ask().await, two.ask().await], [0, 0]);
+    let caller = address("203.0.113.7");
+    match one.limits.decide(caller, &all(caller)).await.unwrap() {
+        Decision::Refused { standing, .. } => {
+            assert_eq!(
+                (standing.policy, standing.rate.limit),
+                ("narrow", LIMIT / 2)
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    let held: u64 = server.ask(&["LLEN", "{broker}:w:everybody:0"]).unwrap();
+    assert_eq!(held, 0, "what was refused here is given back there");
+}
+
+#[tokio::test]
+async fn emptied_while_it_runs_it_gives_one_more_allowance() {
+    let server = Server::start();
+    let [one, two] = [Replica::new(&server).await, Replica::new(&server).await];
+    let before = one.ask().await + two.ask().await;
+    assert_eq!(server.ask::<String>(&["FLUSHALL"]).unwrap(), "OK");
+    assert!(before + one.ask().await + two.ask().await <= 2 * LIMIT);
+}
+
+/// Limits of an hour over `server`, for what the ledger knows.
+async fn hourly(server: &Server) -> SharedLimits {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let local = MemoryLimits::new(policies("10/1h"), rules(), clock);
+    let shared = RedisLimits::new(policies("10/1h"), rules(), link(server).await);
+    SharedLimits::new(shared, Arc::new(local), OnFailure::Local)
+}
+
+const ANA: Claim = claim(NARROW, Key::from_bits(7));
+
+/// Six mints of Ana's in the last hour, three of them at the same moment, and two of before; latest first.
+fn used() -> Vec<(Timestamp, Claim)> {
+    let now = SystemClock::new().now();
+    let minutes = [1, 2, 2, 2, 30, 59, 61, 600];
+    let dated = |ago| (now.minus(Duration::from_mins(ago)), ANA);
+    minutes.map(dated).to_vec()
+}
+
+fn held(server: &Server) -> usize {
+    let key = "{broker}:w:narrow:7";
+    let stamps: Vec<u64> = server.ask(&["LRANGE", key, "0", "-1"]).unwrap();
+    assert!(stamps.is_sorted(), "{stamps:?}");
+    if !stamps.is_empty() {
+        let left: i64 = server.ask(&["PTTL", key]).unwrap();
+        assert!(left > 0, "it does not stay for ever");
+    }
+    stamps.len()
+}
+
+async fn admitted(limits: &SharedLimits) -> usize {
+    let mut count = 0;
+    for _ in 0..20 {
+        let decision = limits.decide(address("203.0.113.7"), &[ANA]).await;
+        count += usize::from(is_admitted(&decision.unwrap()));
+    }
+    count
+}
+
+#[tokio::test]
+async fn four_replicas_at_once_count_the_past_back_once_between_them() {
+    let server = Server::start();
+    let used = used();
+    let replicas = [
+        hourly(&server).await,
+        hourly(&server).await,
+        hourly(&server).await,
+        hourly(&server).await,
+    ];
+    for replica in &replicas {
+        assert!(!replica.is_counted().await.unwrap());
+    }
+    let count = |replica| SharedLimits::count_back(replica, used.iter().copied());
+    let [one, two, three, four] = replicas.each_ref();
+    let all = tokio::join!(count(one), count(two), count(three), count(four));
+    assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok() && all.3.is_ok());
+    // One that was cut short would do it again.
+    count(one).await.unwrap();
+    assert_eq!(held(&server), 6);
+    for replica in &replicas {
+        assert!(replica.is_counted().await.unwrap());
+    }
+    assert_eq!(admitted(two).await, 4);
+    let left: i64 = server.ask(&["PTTL", "{broker}:begun"]).unwrap();
+    assert!(left > 3_600_000, "as long as the longest window: {left}");
+}
+
+#[tokio::test]
+async fn what_the_server_has_decided_itself_is_not_counted_back() {
+    let server = Server::start();
+    let limits = hourly(&server).await;
+    let mut used = used();
+    for _ in 0..3 {
+        let decision = limits.decide(address("203.0.113.7"), &[ANA]).await.unwrap();
+        assert!(is_admitted(&decision));
+        // Written down a little later, as every mint is.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        used.insert(0, (SystemClock::new().now(), ANA));
+    }
+    limits.count_back(used.into_iter()).await.unwrap();
+    assert_eq!(held(&server), 6 + 3);
+    assert_eq!(admitted(&limits).await, 1);
+}
+
+#[tokio::test]
+async fn more_than_a_window_may_hold_is_not_sent() {
+    let server = Server::start();
+    let limits = hourly(&server).await;
+    let now = SystemClock::new().now();
+    let many = (0..100_000).map(|number| (now.minus(Duration::from_millis(number)), ANA));
+    limits.count_back(many).await.unwrap();
+    assert_eq!(held(&server), 10);
+    assert_eq!(admitted(&limits).await, 0);
+}
+
+#[tokio::test]
+async fn an_emptied_server_says_so() {
+    let server = Server::start();
+    let limits = hourly(&server).await;
+    limits.count_back(used().into_iter()).await.unwrap();
+    assert!(limits.is_counted().await.unwrap());
+    assert_eq!(server.ask::<String>(&["FLUSHALL"]).unwrap(), "OK");
+    assert!(!limits.is_counted().await.unwrap());
+    limits.count_back(used().into_iter()).await.unwrap();
+    assert_eq!(held(&server), 6);
+}
