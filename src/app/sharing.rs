@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::config::{Config, OnFailure};
@@ -15,6 +17,9 @@ use crate::store::memory::{Bounds, MemoryStore};
 use crate::store::redis::{Link, RedisLimits, RedisStore};
 use crate::store::shared::{self, SharedLimits, SharedStore};
 use crate::telemetry;
+
+/// How often a replica hears what others have ended.
+const HEAR: Duration = Duration::from_secs(2);
 
 /// What limits and sessions go by.
 pub(super) struct Terms {
@@ -105,7 +110,15 @@ impl Sharing {
             self.store.send().await;
             joined().await;
         };
-        self.link.keep(back).await;
+        let hearing = async {
+            let mut turn = interval(HEAR);
+            turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                turn.tick().await;
+                self.store.hear().await;
+            }
+        };
+        tokio::join!(self.link.keep(back), hearing);
     }
 }
 

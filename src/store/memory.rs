@@ -92,6 +92,11 @@ impl MemoryStore {
         }
     }
 
+    /// What time it is for these sessions.
+    pub(super) fn tick(&self) -> Tick {
+        self.clock.tick()
+    }
+
     /// What is known of a session.
     pub(super) fn get(&self, key: SessionKey) -> Option<Stored> {
         self.sessions.get(&key).map(|stored| stored.clone())
@@ -111,6 +116,25 @@ impl MemoryStore {
             revision: before.revision + 1,
         };
         self.put(key, stored);
+    }
+
+    /// Ends the sessions that `party` had at `moment`; how many there were.
+    pub(super) fn end_those_of(&self, party: Party, moment: Tick) -> usize {
+        let mut order = self.order();
+        let theirs = order.by_party.get(&party).cloned().unwrap_or_default();
+        let was_open = |key: &SessionKey| {
+            let stored = self.sessions.get(key);
+            stored.is_some_and(|stored| stored.session.opened <= moment)
+        };
+        let ended: Vec<_> = theirs
+            .into_iter()
+            .map(|(_, key)| key)
+            .filter(was_open)
+            .collect();
+        for key in &ended {
+            self.forget(&mut order, *key);
+        }
+        ended.len()
     }
 
     /// Forgets one session.
@@ -182,12 +206,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn end(&self, party: Party) -> Result<usize, StoreError> {
-        let mut order = self.order();
-        let theirs = order.by_party.get(&party).cloned().unwrap_or_default();
-        for (_, key) in &theirs {
-            self.forget(&mut order, *key);
-        }
-        Ok(theirs.len())
+        Ok(self.end_those_of(party, self.clock.tick()))
     }
 
     async fn live(&self) -> Result<usize, StoreError> {

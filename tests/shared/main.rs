@@ -9,7 +9,9 @@
 )]
 
 mod emptied;
+mod ends;
 mod faults;
+mod hesitation;
 mod limits;
 mod offences;
 mod outage;

@@ -97,6 +97,42 @@ impl Server {
         server
     }
 
+    /// The nodes of a cluster: the first has the lower half of all slots, and our keys, the second the other half.
+    pub fn cluster() -> [Self; 2] {
+        let nodes = [0, 1].map(|_| {
+            let mut node = Self::absent();
+            let bus = free_port().to_string();
+            let file = format!("nodes-{}.conf", node.port);
+            let settings = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+            node.settings = settings.map(String::from).to_vec();
+            node.settings
+                .extend(["--cluster-config-file".into(), file.clone()]);
+            node.run();
+            // It has read it, and writes it again at the end if at all.
+            let _ = std::fs::remove_file(format!("{}/{file}", env!("CARGO_TARGET_TMPDIR")));
+            (node, bus)
+        });
+        let [(first, _), (second, bus)] = &nodes;
+        let port = second.port.to_string();
+        for (node, from, to) in [(first, "0", "8191"), (second, "8192", "16383")] {
+            let _: String = node.ask(&["CLUSTER", "ADDSLOTSRANGE", from, to]).unwrap();
+        }
+        let _: String = first
+            .ask(&["CLUSTER", "MEET", "127.0.0.1", &port, bus])
+            .unwrap();
+        let is_whole = |node: &Self| {
+            let told: String = node.ask(&["CLUSTER", "INFO"]).unwrap();
+            told.contains("cluster_state:ok") && told.contains("cluster_known_nodes:2")
+        };
+        for _ in 0..400 {
+            if is_whole(first) && is_whole(second) {
+                return nodes.map(|(node, _)| node);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the nodes never become a cluster");
+    }
+
     /// Starts it, empty, and waits until it answers.
     pub fn run(&mut self) {
         // Gone with this thread, however that ends.

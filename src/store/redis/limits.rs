@@ -133,7 +133,7 @@ impl RedisLimits {
                 return Ok(Decision::Blocked { wait });
             }
             [verdict, now, ref told @ ..] if told.len() == 3 * claims.len() => (verdict, now, told),
-            _ => return Err(unreachable(LinkError::Nonsense)),
+            _ => return Err(unreachable(self.link.nonsense())),
         };
         let mut tally = Tally::default();
         for (claim, told) in claims.iter().zip(told.chunks_exact(3)) {
@@ -157,7 +157,7 @@ impl RedisLimits {
                 standing,
                 wait: standing.resets_in,
             }),
-            _ => Err(unreachable(LinkError::Nonsense)),
+            _ => Err(unreachable(self.link.nonsense())),
         }
     }
 }

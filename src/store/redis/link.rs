@@ -1,35 +1,37 @@
 //! Owns the connection to the Redis server: made and made again off the path of requests, asked with a deadline.
 
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, RedisError, Script, ScriptInvocation,
-    TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, RedisError, Script,
+    ScriptInvocation, TlsCertificates,
 };
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::PREFIX;
 use crate::tls::{self, TlsError};
 
 /// Longest time a request waits for an answer.
 const ANSWER: Duration = Duration::from_millis(50);
-/// Longest time to connect. Nobody waits for it.
+/// Longest time to connect, and to be told how the server is. No request waits for it.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long the server is left alone after it was lost, and after it could not be reached.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same, for a server that comes and goes: it would be told of at every turn.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// How long it must have been there not to be one that comes and goes.
+const STEADY: Duration = Duration::from_secs(10);
 /// How often it is asked how it is while all is well.
 const PROBE: Duration = Duration::from_secs(2);
-/// Writes, because a server that only reads is of no use.
-const PROBE_SCRIPT: &str = "return redis.call('SET', KEYS[1], '1', 'PX', 60000)";
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// There is no connection.
+    /// There is no connection, or it is in doubt.
     #[error("there is no connection to Redis")]
     Gone,
     /// It took too long.
@@ -41,9 +43,26 @@ pub enum LinkError {
     /// The server answered what it never should.
     #[error("Redis answered nonsense")]
     Nonsense,
+    /// The server may forget what must not be forgotten.
+    #[error("Redis evicts keys when it is full ({0}): set its maxmemory-policy to noeviction")]
+    Evicts(String),
     /// The certificates that are to vouch for it cannot be used.
     #[error(transparent)]
     Roots(#[from] TlsError),
+}
+
+impl LinkError {
+    /// True when it says nothing of the server, only of what it was asked: of a session that another version wrote.
+    fn is_about_the_call(&self) -> bool {
+        match self {
+            Self::Nonsense => true,
+            Self::Failed(error) => match error.code() {
+                Some(code) => ["ERR", "WRONGTYPE"].contains(&code),
+                None => error.kind() == ErrorKind::UnexpectedReturnType,
+            },
+            Self::Gone | Self::Slow | Self::Evicts(_) | Self::Roots(_) => false,
+        }
+    }
 }
 
 /// A connection that comes and goes.
@@ -52,7 +71,7 @@ pub struct Link {
     probe: Script,
     patience: Duration,
     state: RwLock<State>,
-    lost: Notify,
+    stirred: Notify,
 }
 
 #[derive(Default)]
@@ -60,6 +79,16 @@ struct State {
     connection: Option<MultiplexedConnection>,
     /// Counts connections, so that a failure of one says nothing of the next.
     generation: u64,
+    /// It was slow once: requests do without it until it has been asked how it is.
+    doubted: bool,
+    /// Calls that it refused since that was last told of, and why it refused the first.
+    refused: Option<(u32, String)>,
+}
+
+enum Standing {
+    Up,
+    Doubted,
+    Gone,
 }
 
 impl Link {
@@ -80,10 +109,10 @@ impl Link {
     fn of(client: Client) -> Self {
         Self {
             client,
-            probe: Script::new(PROBE_SCRIPT),
+            probe: Script::new(include_str!("scripts/probe.lua")),
             patience: ANSWER,
             state: RwLock::default(),
-            lost: Notify::new(),
+            stirred: Notify::new(),
         }
     }
 
@@ -96,87 +125,195 @@ impl Link {
 
     /// True while the server is believed to answer.
     pub fn is_up(&self) -> bool {
-        self.read(|state| state.connection.is_some())
+        matches!(self.standing(), Standing::Up)
     }
 
-    /// Runs a script, for a request: never connects, never waits longer than 50 ms (or as long as [`Self::waiting`] says). Whatever goes wrong, the server is
-    /// left alone until it is well again.
+    /// True while there is no connection; not while it is merely in doubt.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.standing(), Standing::Gone)
+    }
+
+    fn standing(&self) -> Standing {
+        self.read(|state| match (&state.connection, state.doubted) {
+            (None, _) => Standing::Gone,
+            (Some(_), true) => Standing::Doubted,
+            (Some(_), false) => Standing::Up,
+        })
+    }
+
+    /// Runs a script, for a request: never connects, never waits longer than 50 ms (or as long as [`Self::waiting`] says).
+    /// When the server fails, it is left alone until it is well again.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, LinkError> {
-        let (connection, generation) =
-            self.read(|state| (state.connection.clone(), state.generation));
+        let believed = |state: &State| state.connection.clone().filter(|_| !state.doubted);
+        let (connection, generation) = self.read(|state| (believed(state), state.generation));
         let connection = connection.ok_or(LinkError::Gone)?;
         let answer = ask(connection, script, self.patience).await;
-        if let Err(error) = &answer {
-            self.lose(generation, error);
+        match &answer {
+            Ok(_) => {}
+            Err(LinkError::Slow) => self.doubt(generation),
+            Err(error) if error.is_about_the_call() => self.note(error),
+            Err(error) => self.lose(generation, error),
         }
         answer
     }
 
+    /// Says that an answer was nonsense.
+    pub(super) fn nonsense(&self) -> LinkError {
+        self.note(&LinkError::Nonsense);
+        LinkError::Nonsense
+    }
+
     /// Connects, if the server is there and takes what is written.
     pub async fn join(&self) -> Result<(), LinkError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(CONNECT));
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        let connection = timeout(CONNECT, connecting)
-            .await
-            .map_err(|_| LinkError::Slow)??;
-        self.probe(connection.clone()).await?;
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let connection = match self.connect(&self.client).await {
+            // Of a cluster, the node that has our keys.
+            Err(LinkError::Failed(error)) if error.redirect_node().is_some() => {
+                self.connect(&self.elsewhere(&error)?).await?
+            }
+            other => other?,
+        };
+        let mut state = self.write();
         state.connection = Some(connection);
+        state.doubted = false;
         state.generation += 1;
         drop(state);
         tracing::info!("Redis is there: limits and sessions are shared");
         Ok(())
     }
 
+    async fn connect(&self, client: &Client) -> Result<MultiplexedConnection, LinkError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(CONNECT));
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let connection = timeout(CONNECT, connecting)
+            .await
+            .map_err(|_| LinkError::Slow)??;
+        self.probe(connection.clone()).await?;
+        Ok(connection)
+    }
+
+    /// The node that `error` points to, asked as this one is.
+    fn elsewhere(&self, error: &RedisError) -> Result<Client, LinkError> {
+        let (node, _) = error.redirect_node().ok_or(LinkError::Nonsense)?;
+        let (host, port) = node.rsplit_once(':').ok_or(LinkError::Nonsense)?;
+        let port = port.parse().map_err(|_| LinkError::Nonsense)?;
+        let info = self.client.get_connection_info().clone();
+        let mut address = info.addr().clone();
+        match &mut address {
+            ConnectionAddr::Tcp(known, known_port)
+            | ConnectionAddr::TcpTls {
+                host: known,
+                port: known_port,
+                ..
+            } => {
+                // A node that does not know its own name means the one that was asked.
+                if !host.is_empty() {
+                    host.clone_into(known);
+                }
+                *known_port = port;
+            }
+            _ => return Err(LinkError::Nonsense),
+        }
+        Ok(Client::open(info.set_addr(address))?)
+    }
+
     /// Keeps the link alive; never returns. Calls `joined` whenever it has come back.
     pub async fn keep(&self, joined: impl AsyncFn()) {
+        let (mut pause, mut since) = (PAUSE, Instant::now());
         loop {
-            if self.is_up() {
-                tokio::select! {
+            match self.standing() {
+                Standing::Up => tokio::select! {
                     () = sleep(PROBE) => self.look().await,
-                    () = self.lost.notified() => {}
+                    () = self.stirred.notified() => {}
+                },
+                Standing::Doubted => {
+                    self.look().await;
+                    if self.is_up() {
+                        joined().await;
+                    }
                 }
-            } else {
-                sleep(PAUSE).await;
-                match self.join().await {
-                    Ok(()) => joined().await,
-                    Err(error) => tracing::debug!(%error, "Redis is still gone"),
+                Standing::Gone => {
+                    sleep(pause).await;
+                    match self.join().await {
+                        Ok(()) => {
+                            let is_steady = since.elapsed() >= STEADY;
+                            pause = if is_steady { PAUSE } else { LONGEST_PAUSE };
+                            since = Instant::now();
+                            joined().await;
+                        }
+                        Err(error) => tracing::debug!(%error, "Redis is still gone"),
+                    }
                 }
             }
         }
     }
 
+    /// Asks how the server is, and believes it or lets go of it.
     async fn look(&self) {
         let (connection, generation) =
             self.read(|state| (state.connection.clone(), state.generation));
-        if let Some(connection) = connection
-            && let Err(error) = self.probe(connection).await
-        {
-            self.lose(generation, &error);
+        let Some(connection) = connection else { return };
+        match self.probe(connection).await {
+            Ok(()) => self.trust(generation),
+            Err(error) => self.lose(generation, &error),
         }
     }
 
     async fn probe(&self, connection: MultiplexedConnection) -> Result<(), LinkError> {
         let mut script = self.probe.prepare_invoke();
         script.key(format!("{PREFIX}probe"));
-        ask(connection, &script, CONNECT).await
+        let (most, policy): (String, String) = ask(connection, &script, CONNECT).await?;
+        let evicts = most != "0" && policy != "noeviction";
+        if evicts {
+            Err(LinkError::Evicts(policy))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn doubt(&self, generation: u64) {
+        let mut state = self.write();
+        if state.generation == generation {
+            state.doubted = true;
+            self.stirred.notify_one();
+        }
+    }
+
+    /// The server is well; what it refused is told of.
+    fn trust(&self, generation: u64) {
+        let mut state = self.write();
+        if state.generation == generation {
+            state.doubted = false;
+        }
+        let refused = state.refused.take();
+        drop(state);
+        if let Some((times, cause)) = refused {
+            tracing::warn!(
+                times,
+                cause,
+                "Redis refused something: those requests went by what this replica knows itself. Do all replicas run one version, on a server of their own?"
+            );
+        }
+    }
+
+    fn note(&self, error: &LinkError) {
+        let mut state = self.write();
+        let refused = state.refused.get_or_insert_with(|| (0, chain(error)));
+        refused.0 = refused.0.saturating_add(1);
     }
 
     /// Lets go of the connection that failed, unless that has happened already.
     fn lose(&self, generation: u64, error: &LinkError) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.write();
         if state.generation != generation || state.connection.take().is_none() {
             return;
         }
         drop(state);
-        self.lost.notify_one();
+        self.stirred.notify_one();
         let cause = chain(error);
         tracing::warn!(
             cause,
@@ -186,6 +323,10 @@ impl Link {
 
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -65,7 +65,8 @@ pub(super) fn party(party: Party) -> String {
     }
 }
 
-fn read_party(text: &str) -> Option<Party> {
+/// Reads what `party` wrote.
+pub(super) fn read_party(text: &str) -> Option<Party> {
     if let Some(network) = text.strip_prefix('n') {
         return read_network(network).map(Party::Network);
     }

@@ -21,6 +21,9 @@ const CHUNK: u64 = 500;
 /// Chunks of one sweep.
 const CHUNKS: usize = 20;
 
+/// Ends that one answer tells at most.
+const MOST_ENDS: usize = 10_000;
+
 /// Over what a session that a replica kept alone may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
@@ -45,6 +48,7 @@ struct Scripts {
     advance: Script,
     save: Script,
     end: Script,
+    ends: Script,
     sweep: Script,
     live: Script,
 }
@@ -61,6 +65,7 @@ impl RedisStore {
             advance: script(include_str!("scripts/advance.lua")),
             save: script(include_str!("scripts/save.lua")),
             end: script(include_str!("scripts/end.lua")),
+            ends: script(include_str!("scripts/ends.lua")),
             sweep: script(include_str!("scripts/sweep.lua")),
             live: script("return redis.call('ZCARD', idle)"),
         };
@@ -86,6 +91,41 @@ impl RedisStore {
         self.put(key, stored, over).await
     }
 
+    /// Ends the sessions that `party` had at `moment`; how many there were.
+    pub(crate) async fn end_those_of(
+        &self,
+        party: Party,
+        moment: Tick,
+    ) -> Result<usize, StoreError> {
+        let mut script = self.scripts.end.prepare_invoke();
+        script.key(PREFIX).arg(record::party(party));
+        script.arg(self.age(moment)).arg(self.time_to_live());
+        self.link.run(&script).await.map_err(failed)
+    }
+
+    /// Whose sessions have ended within the last `lately`, by the word of any replica, and when.
+    pub(crate) async fn ends(&self, lately: Duration) -> Result<Vec<(Party, Tick)>, StoreError> {
+        let mut script = self.scripts.ends.prepare_invoke();
+        script.key(PREFIX).arg(micros(lately)).arg(MOST_ENDS);
+        let told: Vec<String> = self.link.run(&script).await.map_err(failed)?;
+        let read = |pair: &[String]| {
+            let [whose, age] = pair else { return None };
+            Some((record::read_party(whose)?, self.ago(age)?))
+        };
+        let ends: Option<Vec<_>> = told.chunks(2).map(read).collect();
+        ends.ok_or_else(|| failed(self.link.nonsense()))
+    }
+
+    /// How long an end is remembered: as long as a session may live that was open then.
+    pub(crate) const fn longest_age(&self) -> Duration {
+        self.bounds.max_age
+    }
+
+    /// True while the server is out of reach; not while that is merely in doubt.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.link.is_gone()
+    }
+
     async fn put(&self, key: SessionKey, stored: &Stored, over: &str) -> Result<bool, StoreError> {
         let session = &stored.session;
         let mut script = self.scripts.open.prepare_invoke();
@@ -97,6 +137,7 @@ impl RedisStore {
             .arg(self.age(session.opened))
             .arg(self.bounds.per_party)
             .arg(self.bounds.total)
+            .arg(micros(self.bounds.max_age))
             .arg(self.time_to_live())
             .arg(over);
         self.link.run(&script).await.map_err(failed)
@@ -186,7 +227,9 @@ impl SessionStore for RedisStore {
             return Ok(None);
         }
         let advance = self.read(&found);
-        advance.map(Some).ok_or_else(|| failed(LinkError::Nonsense))
+        advance
+            .map(Some)
+            .ok_or_else(|| failed(self.link.nonsense()))
     }
 
     async fn save(
@@ -206,9 +249,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn end(&self, party: Party) -> Result<usize, StoreError> {
-        let mut script = self.scripts.end.prepare_invoke();
-        script.key(PREFIX).arg(record::party(party));
-        self.link.run(&script).await.map_err(failed)
+        self.end_those_of(party, self.clock.tick()).await
     }
 
     async fn live(&self) -> Result<usize, StoreError> {

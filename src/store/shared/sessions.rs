@@ -1,26 +1,39 @@
 //! Owns the sessions of a replica among others: shared while the server answers, those it knows while it does not.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::backlog::Backlog;
+use crate::clock::Tick;
 use crate::domain::{Party, Ripeness, Session, SessionKey};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{Over, RedisStore};
 use crate::store::{Advance, SessionStore, StoreError, Stored};
 
-/// Most sessions that wait for the server; further ones stay here.
-const MOST_UNSENT: usize = 100_000;
+/// How much of what was heard last is listened to again: what was under way then may have ended since.
+const AGAIN: Duration = Duration::from_secs(5);
+/// Least time between two counts of the server: anybody may ask how the service is.
+const COUNTED: Duration = Duration::from_secs(1);
 
 /// Sessions on a server, and in memory those that were opened or refreshed here.
 ///
-/// While the server is gone a replica goes by what it knows; an end that was said elsewhere reaches it when the server is
-/// back. What was opened or refreshed meanwhile is sent then; a session that was ended on the server is not revived.
+/// While the server is gone a replica goes by what it knows. What was opened, refreshed or ended meanwhile is told when the
+/// server is back; a session that was ended on the server is not revived.
 pub struct SharedStore {
     shared: RedisStore,
     local: MemoryStore,
-    unsent: Mutex<HashMap<SessionKey, Over>>,
+    backlog: Mutex<Backlog>,
+    /// When the ends that others have said were last heard.
+    heard: Mutex<Option<Tick>>,
+    /// When the server was last asked how many there are, and what it said.
+    live: Mutex<Option<(Tick, usize)>>,
+}
+
+/// A panic elsewhere leaves what is locked usable: every change to it is a single insertion or removal.
+fn lock<T>(locked: &Mutex<T>) -> MutexGuard<'_, T> {
+    locked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SharedStore {
@@ -29,54 +42,84 @@ impl SharedStore {
         Self {
             shared,
             local,
-            unsent: Mutex::default(),
+            backlog: Mutex::default(),
+            heard: Mutex::default(),
+            live: Mutex::default(),
         }
     }
 
-    /// Sends what this replica has kept alone. To be called when the server is back.
+    /// Tells what this replica has done alone. To be called when the server is back.
     pub async fn send(&self) {
-        let waiting: Vec<_> = self.unsent().keys().copied().collect();
-        for key in waiting {
-            if self.send_one(key).await.is_err() {
+        let ends = lock(&self.backlog).ends();
+        for (party, moment) in ends {
+            if self.shared.end_those_of(party, moment).await.is_ok() {
+                lock(&self.backlog).said(party, moment);
+            }
+        }
+        self.hear().await;
+        let sessions = lock(&self.backlog).sessions();
+        for key in sessions {
+            if self.send_one(key).await.is_err() && !self.shared.is_whole() {
                 return;
             }
         }
     }
 
+    /// Ends here what others have ended. To be called every few seconds: what has been heard stays ended, whatever becomes
+    /// of the server.
+    pub async fn hear(&self) {
+        let now = self.local.tick();
+        let heard = *lock(&self.heard);
+        let lately = heard.map_or(self.shared.longest_age(), |heard| now.since(heard) + AGAIN);
+        if let Ok(ends) = self.shared.ends(lately).await {
+            for (party, moment) in ends {
+                self.local.end_those_of(party, moment);
+            }
+            *lock(&self.heard) = Some(now);
+        }
+    }
+
+    /// How many there were a moment ago; if that is long ago, this caller is to ask, and the next ones need not.
+    fn counted(&self, now: Tick) -> Option<usize> {
+        let mut live = lock(&self.live);
+        let (asked, known) = (*live)?;
+        if now.since(asked) < COUNTED {
+            return Some(known);
+        }
+        *live = Some((now, known));
+        None
+    }
+
     async fn send_one(&self, key: SessionKey) -> Result<(), StoreError> {
-        let Some(over) = self.unsent().get(&key).copied() else {
+        let Some(over) = lock(&self.backlog).over(key) else {
             return Ok(());
         };
-        if let Some(stored) = self.local.get(key) {
-            self.shared.adopt(key, &stored, over).await?;
+        let known = self.local.get(key);
+        if let Some(stored) = &known {
+            self.shared.adopt(key, stored, over).await?;
         }
-        self.unsent().remove(&key);
+        // It may have moved on while it was being sent.
+        if self.local.get(key) == known {
+            lock(&self.backlog).sent(key);
+        }
         Ok(())
     }
 
-    /// By what is known here, to be sent when the server is back.
+    /// By what is known here, to be told when the server is back. What is not known may be there: while that is merely in
+    /// doubt, nobody is told that his session has ended.
     async fn advance_alone(
         &self,
         key: SessionKey,
-        ripeness: Ripeness,
+        (ripeness, error): (Ripeness, StoreError),
     ) -> Result<Option<Advance>, StoreError> {
         let found = self.local.advance(key, ripeness).await?;
-        if found.as_ref().is_some_and(|advance| advance.moved) {
-            self.wait(key, Over::Older);
+        match &found {
+            Some(advance) if advance.moved => lock(&self.backlog).send(key, Over::Older),
+            Some(_) => {}
+            None if self.shared.is_gone() => {}
+            None => return Err(error),
         }
         Ok(found)
-    }
-
-    fn wait(&self, key: SessionKey, over: Over) {
-        let mut unsent = self.unsent();
-        if unsent.len() < MOST_UNSENT {
-            unsent.entry(key).or_insert(over);
-        }
-    }
-
-    /// A panic elsewhere leaves the map usable: every change to it is a single insertion or removal.
-    fn unsent(&self) -> MutexGuard<'_, HashMap<SessionKey, Over>> {
-        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,7 +128,7 @@ impl SessionStore for SharedStore {
     async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError> {
         self.local.open(key, session.clone()).await?;
         if self.shared.open(key, session).await.is_err() {
-            self.wait(key, Over::AnyOlder);
+            lock(&self.backlog).send(key, Over::AnyOlder);
         }
         Ok(())
     }
@@ -95,11 +138,14 @@ impl SessionStore for SharedStore {
         key: SessionKey,
         ripeness: Ripeness,
     ) -> Result<Option<Advance>, StoreError> {
-        if self.shared.is_whole() && self.send_one(key).await.is_err() {
-            return self.advance_alone(key, ripeness).await;
+        if self.shared.is_whole()
+            && let Err(error) = self.send_one(key).await
+        {
+            return self.advance_alone(key, (ripeness, error)).await;
         }
-        let Ok(found) = self.shared.advance(key, ripeness).await else {
-            return self.advance_alone(key, ripeness).await;
+        let found = match self.shared.advance(key, ripeness).await {
+            Ok(found) => found,
+            Err(error) => return self.advance_alone(key, (ripeness, error)).await,
         };
         match &found {
             Some(advance) if advance.moved => self.local.follow(key, &advance.before),
@@ -125,24 +171,36 @@ impl SessionStore for SharedStore {
             Err(_) => {
                 let saved = self.local.save(key, session, revision).await?;
                 if saved {
-                    self.wait(key, Over::Older);
+                    lock(&self.backlog).send(key, Over::Older);
                 }
                 Ok(saved)
             }
         }
     }
 
-    /// Fails while the server is gone: the sessions have ended here, and elsewhere they have not.
+    /// Fails while the server is gone: the sessions have ended here, and elsewhere when it is back.
     async fn end(&self, party: Party) -> Result<usize, StoreError> {
-        let here = self.local.end(party).await?;
-        self.shared.end(party).await.map(|ended| ended.max(here))
+        let moment = self.local.tick();
+        let everywhere = self.shared.end_those_of(party, moment).await;
+        let here = self.local.end_those_of(party, moment);
+        if everywhere.is_err() {
+            lock(&self.backlog).say(party, moment);
+        }
+        everywhere.map(|ended| ended.max(here))
     }
 
+    /// Of a moment ago.
     async fn live(&self) -> Result<usize, StoreError> {
-        match self.shared.live().await {
-            Ok(live) => Ok(live),
-            Err(_) => self.local.live().await,
+        let now = self.local.tick();
+        if let Some(known) = self.counted(now) {
+            return Ok(known);
         }
+        let known = match self.shared.live().await {
+            Ok(live) => live,
+            Err(_) => self.local.live().await?,
+        };
+        *lock(&self.live) = Some((now, known));
+        Ok(known)
     }
 
     async fn sweep(&self) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 -- was opened, whose it is, what it is. A hash would be several times as heavy. Its key stands in three orders: of all by
 -- minting, of all by opening, of its party by minting.
 local prefix = '{broker}:'
-local idle, opened = prefix .. 'idle', prefix .. 'opened'
+local idle, opened, ends = prefix .. 'idle', prefix .. 'opened', prefix .. 'ends'
 local function clock()
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
@@ -19,11 +19,11 @@ local function forget(member)
   redis.call('ZREM', opened, member)
   if whose then redis.call('ZREM', prefix .. 'p:' .. whose, member) end
 end
--- Its time to live is what SET is told of it; its party's is as long as a new session's.
+-- Its time to live is what SET is told of it; that of its orders is as long as a new session's.
 local function write(member, revision, refreshes, minted, born, whose, what, lives, ...)
   local words = {text(revision), text(refreshes), text(minted), text(born), whose, what}
   redis.call('SET', prefix .. 's:' .. member, table.concat(words, ' '), ...)
   redis.call('ZADD', idle, text(minted), member)
   redis.call('ZADD', prefix .. 'p:' .. whose, text(minted), member)
-  redis.call('PEXPIRE', prefix .. 'p:' .. whose, lives)
+  for _, order in ipairs({idle, opened, prefix .. 'p:' .. whose}) do redis.call('PEXPIRE', order, lives) end
 end
