@@ -12,7 +12,7 @@ var HINTS = {
   rate_limited: "Wait for retryAfterMs.",
   quota_exceeded: "Spent: see limit, or the operator must check billing.",
   upstream_unavailable: "OpenAI or the path to it is down.",
-  server_error: "The broker failed: quote requestId.",
+  server_error: "The broker or your source failed: see cause, or quote requestId.",
   invalid_response: "No token: is this the URL of the broker?",
   expired: "The key died before use. It is for the Realtime API only.",
   destroyed: "Create a new manager."
@@ -32,6 +32,9 @@ var TokenError = class extends Error {
     return BRAND in Object(value);
   }
 };
+function failure(cause, code, message) {
+  return TokenError.is(cause) ? cause : new TokenError(code, message, { cause });
+}
 
 // ../sdk/src/fresh-key.ts
 function isKeyRefused(error) {
@@ -126,7 +129,13 @@ async function refusal(response, now) {
 
 // ../sdk/src/sources.ts
 var owners = /* @__PURE__ */ new WeakMap();
-var provided = async (value) => typeof value === "function" ? value() : value;
+async function provided(value, code) {
+  try {
+    return await (typeof value === "function" ? value() : value);
+  } catch (cause) {
+    throw failure(cause, code, "An option failed: see cause.");
+  }
+}
 function fromBroker(options = {}) {
   const { baseUrl = "", tokenPath = "/token", refreshPath = "/refresh-token", credentials = "same-origin", clock = systemClock } = options;
   const post = async (path, body, headers, signal) => {
@@ -138,6 +147,8 @@ function fromBroker(options = {}) {
       credentials,
       cache: "no-store",
       redirect: "error"
+    }).catch((cause) => {
+      throw failure(cause, "network");
     });
     if (!response.ok) throw await refusal(response, clock.wall());
     const answer = await response.json().catch(() => null);
@@ -147,9 +158,7 @@ function fromBroker(options = {}) {
     return { ...end && date && { expires_in: answer?.expiresIn ?? end - date / 1e3 }, ...answer };
   };
   return async ({ previous, signal, reason }) => {
-    const headers = await provided(options.headers).catch((cause) => {
-      throw TokenError.is(cause) ? cause : new TokenError("unauthorized", "The headers option failed.", { cause });
-    });
+    const headers = await provided(options.headers, "unauthorized");
     const bearer = whom(new Headers(headers).get("authorization"));
     const own = (answer) => {
       owners.set(answer, bearer);
@@ -165,7 +174,7 @@ function fromBroker(options = {}) {
       const over = brokerCode === "refresh_limit_reached" || brokerCode === "refresh_too_soon" && reason === "invalidated";
       if (!over && !/^(401|404|410)$/.test(`${status}`)) throw error;
     }
-    return own(await post(tokenPath, await provided(options.body), headers, signal));
+    return own(await post(tokenPath, await provided(options.body, "bad_request"), headers, signal));
   };
 }
 function whom(authorization) {
@@ -224,8 +233,8 @@ function readAnswer(response, askedAt, warn) {
   if (value.startsWith("sk-")) throw invalid("a standard API key. Revoke it now: it has left the server");
   const seconds = first("number", body.expires_in, body.expiresIn);
   let lifetimeMs = Number(seconds) * 1e3;
+  const end = first("number", body.expires_at, secret.expires_at, body.success && Number(body.expiresAt) / 1e3);
   if (seconds === void 0) {
-    const end = first("number", body.expires_at, secret.expires_at, body.success && Number(body.expiresAt) / 1e3);
     if (end === void 0) throw invalid("no expires_in or expires_at");
     lifetimeMs = end * 1e3 - askedAt;
     if (lifetimeMs < 1e4 || lifetimeMs > 72e5) {
@@ -238,6 +247,7 @@ function readAnswer(response, askedAt, warn) {
   return {
     value,
     lifetimeMs,
+    skewMs: end ? end * 1e3 - askedAt - lifetimeMs : 0,
     sessionId: first("string", body.sessionId, body.session_id),
     session: body.session && { id, model, voice, type },
     refreshInMs: body.refresh_in && body.refresh_in * 1e3,
@@ -263,7 +273,7 @@ async function mint({ settings: settings2, reason, previous, signal, warn, told 
       return { ...answer, age, expiresAt: askedAt + answer.lifetimeMs, owner: owners.get(Object(response)) };
     } catch (cause) {
       if (signal.aborted) throw cause;
-      const error = TokenError.is(cause) ? cause : new TokenError("network", void 0, { cause });
+      const error = failure(cause, "server_error", "The source failed.");
       error.attempt = attempt;
       const asked = error.retryAfterMs;
       const again = error.retryable && attempt < settings2.maxAttempts && (asked ?? 0) <= settings2.maxRetryAfterMs;
@@ -351,10 +361,10 @@ var Flight = class {
 var RealtimeToken = class {
   #value;
   #sessionId;
-  constructor({ value, sessionId, expiresAt, lifetimeMs, session }) {
+  constructor({ value, sessionId, expiresAt, lifetimeMs, skewMs, session }) {
     this.#value = value;
     this.#sessionId = sessionId;
-    Object.assign(this, { expiresAt, lifetimeMs, session });
+    Object.assign(this, { expiresAt, lifetimeMs, skewMs, session });
   }
   /** The secret, `ek_…`. */
   get value() {
@@ -805,7 +815,8 @@ var TokenManager = class {
     this.#timer = clock.setTimeout(() => this.#check("scheduled", Math.min(since() - asked, 6e4)), asked);
   }
   #woken(online) {
-    if (online && /^(network|offline|timeout)$/.test(`${this.#failure?.error.code}`)) this.#failure = null;
+    const failed = this.#failure;
+    if (failed && (failed.wait() <= 0 || online && /^(network|offline|timeout)$/.test(failed.error.code))) this.#failure = null;
     this.#check(online ? "online" : "resume");
   }
   #phase() {
@@ -1138,7 +1149,8 @@ var RealtimeConnection = class extends Connection {
     const end = Number(Object(event["session"]).expires_at) * 1e3;
     if (event.type === "session.created" && end) {
       clearTimeout(this.#warning);
-      const wait = Math.min(end - Date.now() - before, 2 ** 31 - 1);
+      const skew = this.options.tokens.getSnapshot().token?.skewMs ?? 0;
+      const wait = Math.min(end - skew - Date.now() - before, 2 ** 31 - 1);
       this.#warning = setTimeout(() => this.listeners.emit("sessionWillExpire", { expiresAt: end }), wait);
     }
     this.listeners.emit("event", event);

@@ -35,6 +35,8 @@ export interface Answer {
   lifetimeMs: number;
   sessionId: string | undefined;
   session: SessionSummary | undefined;
+  /** How far the server's clock is ahead of this device's, in milliseconds, as far as the answer tells. */
+  skewMs: number;
   /** Milliseconds after which the server would like a refresh. */
   refreshInMs: number | undefined;
   uses: number;
@@ -55,8 +57,8 @@ export function readAnswer(response: TokenResponse | string, askedAt: number, wa
   if (value.startsWith('sk-')) throw invalid('a standard API key. Revoke it now: it has left the server');
   const seconds = first<number>('number', body.expires_in, body.expiresIn);
   let lifetimeMs = Number(seconds) * 1000;
+  const end = first<number>('number', body.expires_at, secret.expires_at, body.success && Number(body.expiresAt) / 1000);
   if (seconds === undefined) {
-    const end = first<number>('number', body.expires_at, secret.expires_at, body.success && Number(body.expiresAt) / 1000);
     if (end === undefined) throw invalid('no expires_in or expires_at');
     lifetimeMs = end * 1000 - askedAt;
     // The range that OpenAI allows. Outside of it this device's clock is wrong, not the answer.
@@ -70,6 +72,7 @@ export function readAnswer(response: TokenResponse | string, askedAt: number, wa
   return {
     value,
     lifetimeMs,
+    skewMs: end ? end * 1000 - askedAt - lifetimeMs : 0,
     sessionId: first('string', body.sessionId, body.session_id),
     session: body.session && ({ id, model, voice, type } as SessionSummary),
     refreshInMs: body.refresh_in && body.refresh_in * 1000,

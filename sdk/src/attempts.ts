@@ -1,7 +1,7 @@
 // Owns one cycle of attempts: asking a source, giving up on one that hangs, waiting and asking again.
 import { type Answer, readAnswer } from './answer.js';
 import { aborted, pause, stopwatch } from './clock.js';
-import { TokenError } from './errors.js';
+import { failure, TokenError } from './errors.js';
 import type { Settings } from './options.js';
 import { owners, type RefreshReason } from './sources.js';
 import type { RealtimeToken } from './token.js';
@@ -48,7 +48,7 @@ export async function mint({ settings, reason, previous, signal, warn, told }: C
       return { ...answer, age, expiresAt: askedAt + answer.lifetimeMs, owner: owners.get(Object(response)) };
     } catch (cause) {
       if (signal.aborted) throw cause;
-      const error = TokenError.is(cause) ? cause : new TokenError('network', undefined, { cause });
+      const error = failure(cause, 'server_error', 'The source failed.');
       error.attempt = attempt;
       const asked = error.retryAfterMs;
       const again = error.retryable && attempt < settings.maxAttempts && (asked ?? 0) <= settings.maxRetryAfterMs;

@@ -31,7 +31,7 @@ const HINTS: Record<TokenErrorCode, string> = {
   rate_limited: 'Wait for retryAfterMs.',
   quota_exceeded: 'Spent: see limit, or the operator must check billing.',
   upstream_unavailable: 'OpenAI or the path to it is down.',
-  server_error: 'The broker failed: quote requestId.',
+  server_error: 'The broker or your source failed: see cause, or quote requestId.',
   invalid_response: 'No token: is this the URL of the broker?',
   expired: 'The key died before use. It is for the Realtime API only.',
   destroyed: 'Create a new manager.',
@@ -89,4 +89,9 @@ export class TokenError extends Error {
   static is(value: unknown): value is TokenError {
     return BRAND in Object(value);
   }
+}
+
+/** `cause` if it is a token error, else one with `code` that it caused. */
+export function failure(cause: unknown, code: TokenErrorCode, message?: string): TokenError {
+  return TokenError.is(cause) ? cause : new TokenError(code, message, { cause });
 }

@@ -1,7 +1,7 @@
 // Owns where tokens come from: the broker, a function of yours, or a fixed text.
 import type { TokenResponse } from './answer.js';
 import { type Clock, systemClock } from './clock.js';
-import { TokenError } from './errors.js';
+import { failure, TokenError, type TokenErrorCode } from './errors.js';
 import { refusal } from './refusal.js';
 import type { RealtimeToken } from './token.js';
 
@@ -45,8 +45,14 @@ export interface BrokerOptions {
 /** For whom a session was opened, by answer and by token. It is compared and never shown. */
 export const owners: WeakMap<object, string | null> = new WeakMap();
 
-const provided = async <T>(value: Provided<T> | undefined): Promise<T | undefined> =>
-  typeof value === 'function' ? (value as () => T | Promise<T>)() : value;
+/** What an option gives. One that fails is a fault of the page, told by `code`, that trying again does not mend. */
+async function provided<T>(value: Provided<T> | undefined, code: TokenErrorCode): Promise<T | undefined> {
+  try {
+    return await (typeof value === 'function' ? (value as () => T | Promise<T>)() : value);
+  } catch (cause) {
+    throw failure(cause, code, 'An option failed: see cause.');
+  }
+}
 
 /** Tokens from a broker: `POST /token`, then `POST /refresh-token` with the session, and again `/token` if that is gone. */
 export function fromBroker(options: BrokerOptions = {}): TokenSource {
@@ -60,6 +66,8 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
       credentials,
       cache: 'no-store',
       redirect: 'error',
+    }).catch((cause: unknown) => {
+      throw failure(cause, 'network');
     });
     if (!response.ok) throw await refusal(response, clock.wall());
     const answer = (await response.json().catch(() => null)) as TokenResponse | null;
@@ -70,9 +78,7 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
     return { ...(end && date && { expires_in: answer?.expiresIn ?? end - date / 1000 }), ...answer };
   };
   return async ({ previous, signal, reason }) => {
-    const headers = await provided(options.headers).catch((cause: unknown) => {
-      throw TokenError.is(cause) ? cause : new TokenError('unauthorized', 'The headers option failed.', { cause });
-    });
+    const headers = await provided(options.headers, 'unauthorized');
     const bearer = whom(new Headers(headers).get('authorization'));
     const own = (answer: TokenResponse): TokenResponse => {
       owners.set(answer, bearer);
@@ -89,7 +95,7 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
       const over = brokerCode === 'refresh_limit_reached' || (brokerCode === 'refresh_too_soon' && reason === 'invalidated');
       if (!over && !/^(401|404|410)$/.test(`${status}`)) throw error;
     }
-    return own(await post(tokenPath, await provided(options.body), headers, signal));
+    return own(await post(tokenPath, await provided(options.body, 'bad_request'), headers, signal));
   };
 }
 

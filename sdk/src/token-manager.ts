@@ -362,7 +362,9 @@ export class TokenManager implements Disposable {
   }
 
   #woken(online: boolean): void {
-    if (online && /^(network|offline|timeout)$/.test(`${this.#failure?.error.code}`)) this.#failure = null;
+    const failed = this.#failure;
+    // Whoever comes back may have signed in again, or found a network.
+    if (failed && (failed.wait() <= 0 || (online && /^(network|offline|timeout)$/.test(failed.error.code)))) this.#failure = null;
     this.#check(online ? 'online' : 'resume');
   }
 

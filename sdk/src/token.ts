@@ -13,6 +13,7 @@ export interface TokenParts {
   value: string;
   expiresAt: number;
   lifetimeMs: number;
+  skewMs: number;
   sessionId?: string | undefined;
   session?: SessionSummary | undefined;
 }
@@ -25,12 +26,14 @@ export class RealtimeToken {
   declare readonly expiresAt: number;
   /** Life at birth, in milliseconds. */
   declare readonly lifetimeMs: number;
+  /** How far the server's clock is ahead of this device's, in milliseconds; 0 when the answer did not tell. */
+  declare readonly skewMs: number;
   declare readonly session: SessionSummary | undefined;
 
-  constructor({ value, sessionId, expiresAt, lifetimeMs, session }: TokenParts) {
+  constructor({ value, sessionId, expiresAt, lifetimeMs, skewMs, session }: TokenParts) {
     this.#value = value;
     this.#sessionId = sessionId;
-    Object.assign(this, { expiresAt, lifetimeMs, session });
+    Object.assign(this, { expiresAt, lifetimeMs, skewMs, session });
   }
 
   /** The secret, `ek_…`. */

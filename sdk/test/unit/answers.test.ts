@@ -241,6 +241,19 @@ test('a function is a source, and what it throws decides whether it is asked aga
   assert.deepEqual(reasons, ['initial 1 first', 'initial 2 first', 'forced 1 again']);
 });
 
+test('a function that fails is no network error: it is told as server_error with its cause', async (t) => {
+  const clock = createFakeClock();
+  const fault = new TypeError('x is not a function');
+  const tokens = createTokenManager({ clock, source: fromFunction(() => Promise.reject(fault)) });
+  t.after(() => tokens.destroy());
+  const failed = outcome(tokens.requestToken());
+  await clock.advance(5 * SECOND);
+  const error = (await failed) as TokenError;
+  assert.equal(error.code, 'server_error');
+  assert.equal(error.cause, fault);
+  assert.doesNotMatch(error.message + error.hint, /CORS/);
+});
+
 test('a bare text is taken to live for 60 s', async (t) => {
   const tokens = createTokenManager({ source: fromLiteral('ek_literal_secret'), logger: {} });
   t.after(() => tokens.destroy());

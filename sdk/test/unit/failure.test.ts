@@ -255,6 +255,42 @@ test('E32 refusals that a repetition cannot change are asked once', async (t) =>
   }
 });
 
+test('E32 a refusal behind the scenes ends refreshing until the page is used again: its user may have signed in', async (t) => {
+  for (const [status, brokerCode, requests] of [[401, 'unauthorized', 2], [403, 'forbidden', 1]] as const) {
+    for (const wake of ['focus', 'visibilitychange', 'pageshow', 'online']) {
+      for (const late of [20, 60]) {
+        const { tokens, clock, broker, page, of } = bench(t, 600);
+        await tokens.requestToken();
+        // A refresh that is refused with 401 asks for a new session at once.
+        broker.next(...Array.from({ length: requests }, () => () => broker.refuse(status, brokerCode)));
+        await clock.advance(570 * SECOND);
+        assert.equal(of('tokenError').length, 1);
+        page.fire(wake);
+        await clock.advance(4 * SECOND);
+        assert.equal(of('tokenError').length, 1, 'not at once');
+        const before = broker.requests.length;
+        await clock.advance(late * SECOND);
+        assert.equal(broker.requests.length, before, 'not by itself');
+        page.fire(wake);
+        await clock.advance(0);
+        assert.equal(of('tokenRefreshed').length, 2, `${status}, ${wake}, ${late}`);
+        assert.equal(tokens.isTokenValid(), true);
+      }
+    }
+  }
+});
+
+test('E29 a page that is used again does not ask before Retry-After has passed', async (t) => {
+  const { tokens, clock, broker, page, asked } = bench(t);
+  broker.next(broker.refuse(429, 'quota_exceeded', 3600));
+  assert.equal(await code(tokens.requestToken()), 'quota_exceeded');
+  await clock.advance(10 * MINUTE);
+  page.fire('focus');
+  page.fire('online');
+  await clock.advance(MINUTE);
+  assert.equal(asked.length, 1);
+});
+
 test('E32 every 503 of the broker may be tried again', async (t) => {
   for (const brokerCode of ['upstream_unavailable', 'overloaded', 'ledger_unavailable', 'auth_unavailable', 'shutting_down']) {
     const { tokens, clock, broker, of } = bench(t);
