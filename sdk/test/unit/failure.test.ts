@@ -1,5 +1,6 @@
 // Owns the tests of what goes wrong on the way: E23 to E36.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { TokenError } from '@realtime-token-broker/client';
 import { settle } from '@realtime-token-broker/client/testing';
@@ -220,6 +221,25 @@ test('E29 a failure without Retry-After is shared for 5 s', async (t) => {
   assert.equal(asked.length, 1);
   await clock.advance(1);
   assert.ok((await tokens.requestToken()).value);
+});
+
+test('E30 E32 the golden refusals of the broker are read to the last field', async (t) => {
+  for (const [name, status, told] of [
+    ['unauthorized', 401, { code: 'unauthorized', retryable: false, limit: undefined, retryAfterMs: undefined }],
+    ['quota-exceeded', 429, { code: 'quota_exceeded', retryable: false, limit: 'sessions_per_month', retryAfterMs: 31 * 24 * HOUR }],
+  ] as const) {
+    const text = readFileSync(new URL(`../../../../tests/contract/${name}.json`, import.meta.url), 'utf8');
+    const { error: golden } = JSON.parse(text) as { error: { code: string; message: string; request_id: string } };
+    const { tokens, broker } = bench(t);
+    // Without headers: what a page reads when a proxy has dropped them.
+    broker.next(new Response(text, { status, headers: { 'content-type': 'application/json' } }));
+    const error = (await outcome(tokens.requestToken())) as TokenError;
+    const { code, retryable, limit, retryAfterMs } = error;
+    assert.deepEqual({ code, retryable, limit, retryAfterMs }, told);
+    assert.deepEqual([error.status, error.brokerCode, error.message, error.requestId], [status, golden.code, golden.message, golden.request_id]);
+    assert.ok(error.hint.length > 5);
+    assert.equal(broker.requests.length, 1);
+  }
 });
 
 test('E30 a spent quota is not tried again, whoever says so', async (t) => {
