@@ -7,45 +7,55 @@ export interface ListenOptions {
   signal?: AbortSignal;
 }
 
-type Listener<Event> = (event: Event) => void;
-/** Whether to call once, and how to let go of the signal. */
-type Entry = [once: boolean | undefined, forget: () => void];
-type Lists<Events> = { [K in keyof Events]?: Map<Listener<Events[K]>, Entry> };
+/** Listeners by type of event, called in the order in which they came. */
+export interface Listeners<Events extends object> {
+  on<K extends keyof Events>(type: K, listener: (event: Events[K]) => void, options?: ListenOptions): () => void;
+  off<K extends keyof Events>(type: K, listener: (event: Events[K]) => void): void;
+  emit<K extends keyof Events>(type: K, event: Events[K]): void;
+  /** Removes all, and lets nobody listen any more. */
+  close(): void;
+}
 
-/** Listeners by type of event. A listener is there once for each type. */
-export class Listeners<Events extends object> {
-  readonly #lists: Lists<Events> = {};
+interface Entry {
+  type: unknown;
+  listener: unknown;
+  once: boolean | undefined;
+  end: () => void;
+}
 
-  on<K extends keyof Events>(type: K, listener: Listener<Events[K]>, { once, signal }: ListenOptions = {}): () => void {
-    const off = (): void => this.off(type, listener);
-    off();
-    if (signal?.aborted) return off;
-    signal?.addEventListener('abort', off);
-    (this.#lists[type] ??= new Map()).set(listener, [once, () => signal?.removeEventListener('abort', off)]);
-    return off;
-  }
-
-  off<K extends keyof Events>(type: K, listener: Listener<Events[K]>): void {
-    const list = this.#lists[type];
-    list?.get(listener)?.[1]();
-    list?.delete(listener);
-  }
-
-  emit<K extends keyof Events>(type: K, event: Events[K]): void {
-    const list = this.#lists[type];
-    for (const [listener, [once]] of [...(list ?? [])]) {
-      // One that an earlier listener removed is not called any more.
-      if (!list?.has(listener)) continue;
-      if (once) this.off(type, listener);
-      try {
-        listener(event);
-      } catch (error) {
-        (globalThis.reportError ?? console.error)(error);
+export function createListeners<Events extends object>(): Listeners<Events> {
+  const entries = new Set<Entry>();
+  let closed = false;
+  return {
+    on(type, listener, { once, signal } = {}) {
+      const end = (): void => {
+        entries.delete(entry);
+        signal?.removeEventListener('abort', end);
+      };
+      const entry = { type, listener, once, end };
+      if (closed || signal?.aborted) return end;
+      signal?.addEventListener('abort', end);
+      entries.add(entry);
+      return end;
+    },
+    off(type, listener) {
+      for (const entry of entries) if (entry.type === type && entry.listener === listener) entry.end();
+    },
+    emit(type, event) {
+      for (const entry of [...entries]) {
+        // One that an earlier listener removed is not called any more.
+        if (entry.type !== type || !entries.has(entry)) continue;
+        if (entry.once) entry.end();
+        try {
+          (entry.listener as (event: unknown) => void)(event);
+        } catch (error) {
+          (globalThis.reportError ?? console.error)(error);
+        }
       }
-    }
-  }
-
-  clear(): void {
-    for (const type in this.#lists) for (const listener of this.#lists[type]?.keys() ?? []) this.off(type, listener);
-  }
+    },
+    close() {
+      closed = true;
+      for (const entry of entries) entry.end();
+    },
+  };
 }

@@ -98,7 +98,7 @@ export function settings(o: TokenManagerOptions): Settings {
     clock: systemClock,
     random: Math.random,
     page: o.eventTarget ?? page,
-    logger: { warn: (message) => console.warn(message) },
+    logger: { warn: console.warn },
     ...defined(o),
   };
 }

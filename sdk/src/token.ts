@@ -8,14 +8,12 @@ export interface SessionSummary {
   type?: string;
 }
 
-/** The parts of a token. */
-export interface TokenParts {
-  value: string;
+/** What of a token may be shown. */
+export interface TokenFacts {
   expiresAt: number;
   lifetimeMs: number;
   skewMs: number;
-  sessionId?: string | undefined;
-  session?: SessionSummary | undefined;
+  session: SessionSummary | undefined;
 }
 
 /** A client secret. Its value is in a private field: not enumerable, not in JSON, not in `util.inspect`. */
@@ -30,10 +28,10 @@ export class RealtimeToken {
   declare readonly skewMs: number;
   declare readonly session: SessionSummary | undefined;
 
-  constructor({ value, sessionId, expiresAt, lifetimeMs, skewMs, session }: TokenParts) {
+  constructor(value: string, sessionId: string | undefined, facts: TokenFacts) {
     this.#value = value;
     this.#sessionId = sessionId;
-    Object.assign(this, { expiresAt, lifetimeMs, skewMs, session });
+    Object.assign(this, facts);
   }
 
   /** The secret, `ek_…`. */
