@@ -48,7 +48,8 @@ export interface Held {
   owner: unknown;
 }
 
-const invalid = (what: string): TokenError => new TokenError('invalid_response', `The answer has ${what}.`);
+/** An answer that is no token: it has `what`. */
+export const invalid = (what: string): TokenError => new TokenError('invalid_response', `The answer has ${what}.`);
 
 /** To be called when asking, because a life counts from the question and so never seems longer than it is; reads the answer. */
 export function question(settings: Settings, warn: (message: string) => void): (response: TokenResponse | string) => Held {
@@ -62,14 +63,14 @@ export function question(settings: Settings, warn: (message: string) => void): (
       ...body,
     };
     if (typeof value !== 'string' || /^(undefined|null)?$/.test(value)) throw invalid('no value');
-    if (value.startsWith('sk-')) throw invalid('a standard API key. Revoke it now: it has left the server');
+    if (value.startsWith('sk-')) throw invalid('a standard API key: revoke it now');
     const end = expires_at ? expires_at * 1000 : success ? Number(expiresAt) : NaN;
     let lifetimeMs = Number(expires_in ?? expiresIn ?? NaN) * 1000;
     if (lifetimeMs !== lifetimeMs) {
       lifetimeMs = end - (date || askedAt);
       // The range that OpenAI allows. Outside of it this device's clock is wrong, not the answer.
       if (!date && (lifetimeMs < 10_000 || lifetimeMs > 7_200_000)) {
-        warn('No expires_in, and this clock does not fit: assuming 60 s.');
+        warn('No expires_in, and a clock that is wrong: assuming 60 s.');
         lifetimeMs = 60_000;
       }
     }

@@ -33,10 +33,10 @@ export async function mint(
       return read(await Promise.race([settings.source({ ...context, attempt, signal: inner.signal }), aborted(inner.signal)]));
     } catch (cause) {
       if (signal.aborted) throw cause;
-      const error = failure(cause, 'server_error', 'The source failed.');
+      const error = failure(cause, 'server_error');
       error.attempt = attempt;
       const asked = error.retryAfterMs;
-      const again = error.retryable && attempt < settings.maxAttempts && !(Number(asked) > settings.maxRetryAfterMs);
+      const again = error.retryable && attempt < settings.maxAttempts && (asked ?? 0) <= settings.maxRetryAfterMs;
       const own = (Math.min(settings.retryMaxMs, settings.retryBaseMs * 2 ** (attempt - 1)) * (1 + settings.random())) / 2;
       const wait = asked === undefined ? own : Math.max(asked, LEAST_WAIT_MS);
       told(attempt, error, again ? wait : undefined);

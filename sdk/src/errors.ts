@@ -24,14 +24,14 @@ const KINDS: Record<TokenErrorCode, [hint: string, ...statuses: number[]]> = {
   offline: ['This device is offline.'],
   timeout: ['The broker is too slow.', 408],
   aborted: ['The caller gave up.'],
-  bad_request: ['See param or cause.'],
+  bad_request: ['The body is wrong: see param or cause.'],
   unauthorized: ['Your login is missing or expired.', 401],
   forbidden: ['This origin or user is not allowed.', 403],
   not_found: ['Wrong base URL or path.', 404, 410],
   rate_limited: ['Wait for retryAfterMs.', 429],
   quota_exceeded: ['See limit, or ask the operator about billing.'],
   upstream_unavailable: ['OpenAI or the path to it is down.', 502, 503, 504],
-  server_error: ['See cause, or quote requestId.'],
+  server_error: ['A fault: see cause, or quote requestId.'],
   invalid_response: ['Is this the URL of the broker?'],
   expired: ['The key is for the Realtime API only.'],
   destroyed: ['Create a new manager.'],
@@ -91,8 +91,8 @@ export class TokenError extends Error {
 }
 
 /** `cause` if it is a token error, else one with `code` that it caused. */
-export function failure(cause: unknown, code: TokenErrorCode, message?: string): TokenError {
-  return TokenError.is(cause) ? cause : new TokenError(code, message, { cause });
+export function failure(cause: unknown, code: TokenErrorCode): TokenError {
+  return TokenError.is(cause) ? cause : new TokenError(code, undefined, { cause });
 }
 
 /** The code for an answer with `status`. */

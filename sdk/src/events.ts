@@ -12,50 +12,40 @@ export interface Listeners<Events extends object> {
   on<K extends keyof Events>(type: K, listener: (event: Events[K]) => void, options?: ListenOptions): () => void;
   off<K extends keyof Events>(type: K, listener: (event: Events[K]) => void): void;
   emit<K extends keyof Events>(type: K, event: Events[K]): void;
-  /** Removes all, and lets nobody listen any more. */
-  close(): void;
-}
-
-interface Entry {
-  type: unknown;
-  listener: unknown;
-  once: boolean | undefined;
-  end: () => void;
+  clear(): void;
 }
 
 export function createListeners<Events extends object>(): Listeners<Events> {
-  const entries = new Set<Entry>();
-  let closed = false;
+  /** By the function that ends each. */
+  const entries = new Map<() => void, [type: unknown, listener: (event: never) => void, once: boolean | undefined]>();
   return {
     on(type, listener, { once, signal } = {}) {
       const end = (): void => {
-        entries.delete(entry);
+        entries.delete(end);
         signal?.removeEventListener('abort', end);
       };
-      const entry = { type, listener, once, end };
-      if (closed || signal?.aborted) return end;
+      if (signal?.aborted) return end;
       signal?.addEventListener('abort', end);
-      entries.add(entry);
+      entries.set(end, [type, listener, once]);
       return end;
     },
     off(type, listener) {
-      for (const entry of entries) if (entry.type === type && entry.listener === listener) entry.end();
+      for (const [end, entry] of entries) if (entry[0] === type && entry[1] === listener) end();
     },
     emit(type, event) {
-      for (const entry of [...entries]) {
+      for (const [end, [wanted, listener, once]] of [...entries]) {
         // One that an earlier listener removed is not called any more.
-        if (entry.type !== type || !entries.has(entry)) continue;
-        if (entry.once) entry.end();
+        if (wanted !== type || !entries.has(end)) continue;
+        if (once) end();
         try {
-          (entry.listener as (event: unknown) => void)(event);
+          listener(event as never);
         } catch (error) {
           (globalThis.reportError ?? console.error)(error);
         }
       }
     },
-    close() {
-      closed = true;
-      for (const entry of entries) entry.end();
+    clear() {
+      for (const end of entries.keys()) end();
     },
   };
 }

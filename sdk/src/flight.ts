@@ -1,13 +1,12 @@
 // Owns one request that many callers share: who still waits for it, and that it ends when nobody does.
 import { aborted } from './clock.js';
-import { TokenError } from './errors.js';
 
 /** Work in progress. */
 export interface Flight<T> {
-  /** Waits for the outcome until `signal` aborts. Without a signal it is wanted for good. */
+  /** Waits for the outcome until `signal` aborts, and rejects then. Without a signal it is wanted for good. */
   join(signal?: AbortSignal): Promise<T>;
   /** Ends it for everybody. */
-  cancel(error: TokenError): void;
+  cancel(): void;
 }
 
 /** Starts `work` in a moment of its own. `deserted` is called when the last caller has left. */
@@ -18,15 +17,14 @@ export function createFlight<T>(work: (signal: AbortSignal) => Promise<T>, deser
   // Work that nobody waits for any more must not become an unhandled rejection.
   outcome.catch(() => {});
   let waiting = 0;
-  const cancel = (error: TokenError): void => controller.abort(error);
+  const cancel = (): void => controller.abort();
   const join = (own?: AbortSignal): Promise<T> =>
     new Promise((resolve, reject) => {
       waiting++;
       const leave = (): void => {
-        const error = new TokenError('aborted');
-        reject(error);
+        reject();
         if (--waiting) return;
-        cancel(error);
+        cancel();
         deserted();
       };
       own?.addEventListener('abort', leave);

@@ -19,8 +19,6 @@ export interface Presence {
   hold(): Hold;
   /** Somebody looks, until the answer is called. */
   observe(): () => void;
-  /** Listens to the page; not before the first use, so that a server or an import touches nothing. */
-  listen(): void;
   /** Stops listening for good. */
   close(): void;
 }
@@ -51,20 +49,21 @@ export function createPresence(settings: () => Settings, changed: (online?: bool
   let deserted = false;
   let leaving: unknown;
 
-  const arrive = (): void => {
-    if (!deserted) return;
-    deserted = false;
-    changed();
-  };
   const heard = ({ type }: Event): void => {
     if (type.startsWith('page')) cached = type === 'pagehide';
     changed(type === 'online');
   };
-  const listen = (): void => {
-    if (target !== undefined) return;
-    target = settings().page ?? null;
-    // Captured, because a window sees events of its document only on their way down.
-    for (const type of WAKES) target?.addEventListener(type, heard, true);
+  /** Somebody is there. The page is not listened to before, so that a server or an import touches nothing. */
+  const arrive = (): void => {
+    if (target === undefined) {
+      target = settings().page ?? null;
+      // Captured, because a window sees events of its document only on their way down.
+      for (const type of WAKES) target?.addEventListener(type, heard, true);
+    }
+    if (deserted) {
+      deserted = false;
+      changed();
+    }
   };
 
   return {
@@ -98,7 +97,6 @@ export function createPresence(settings: () => Settings, changed: (online?: bool
     },
     observe() {
       observers++;
-      listen();
       arrive();
       return once(() => {
         if (--observers) return;
@@ -109,7 +107,6 @@ export function createPresence(settings: () => Settings, changed: (online?: bool
         }, 0);
       });
     },
-    listen,
     close() {
       for (const type of WAKES) target?.removeEventListener(type, heard, true);
       target = null;

@@ -21,7 +21,7 @@ export async function refusal(response: Response, now: number): Promise<TokenErr
   const { status, headers } = response;
   const body: unknown = await response.json().catch(() => null);
   const { code, message, param, limit, request_id, retry_after } = Object(Object(body).error) as Record<string, string>;
-  return new TokenError(/_quota$|^quota_/.test(`${code}`) ? 'quota_exceeded' : codeOf(status), `${message ?? `The answer was ${status}.`}`, {
+  return new TokenError(/_quota$|^quota_/.test(`${code}`) ? 'quota_exceeded' : codeOf(status), message, {
     status,
     retryAfterMs: retryAfter(headers, retry_after, now),
     requestId: headers.get('x-request-id') ?? request_id,

@@ -1,5 +1,5 @@
 // Owns where tokens come from: the broker, a function of yours, or a fixed text.
-import type { TokenResponse } from './answer.js';
+import { invalid, type TokenResponse } from './answer.js';
 import { type Clock, systemClock } from './clock.js';
 import { failure, TokenError, type TokenErrorCode } from './errors.js';
 import { refusal } from './refusal.js';
@@ -49,7 +49,7 @@ async function provided<T>(value: Provided<T> | undefined, code: TokenErrorCode)
   try {
     return await (typeof value === 'function' ? (value as () => T | Promise<T>)() : value);
   } catch (cause) {
-    throw failure(cause, code, 'An option failed: see cause.');
+    throw failure(cause, code);
   }
 }
 
@@ -77,7 +77,7 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
       });
       if (!response.ok) throw await refusal(response, clock.wall());
       const answer: unknown = await response.json().catch(() => null);
-      if (Object(answer) !== answer) throw new TokenError('invalid_response', `No JSON object but ${response.headers.get('content-type')}.`);
+      if (Object(answer) !== answer) throw invalid(`no JSON object but is ${response.headers.get('content-type')}`);
       return { ...(answer as TokenResponse), date: Date.parse(response.headers.get('date') ?? ''), owner };
     };
     const session_id = previous?.sessionId;

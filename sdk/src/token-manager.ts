@@ -59,7 +59,7 @@ export interface TokenManager extends Disposable {
 /** A manager of your own. */
 export function createTokenManager(given: TokenManagerOptions = {}): TokenManager {
   let options = settings(given);
-  const { on, off, emit, close } = createListeners<TokenEvents>();
+  const { on, off, emit, clear } = createListeners<TokenEvents>();
   let snapshot: TokenSnapshot = IDLE;
   let held: Held | null = null;
   /** The last token, for its session. */
@@ -82,11 +82,11 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
   let timer: unknown;
   const warned = new Set<string>();
 
-  const { resting, used, stop, hold, observe, listen, close: leave } = createPresence(
+  const { resting, used, stop, hold, observe, close } = createPresence(
     () => options,
     (online) => {
       // Whoever comes back may have signed in again, or found a network.
-      if (failed && (waits() <= 0 || (online && /^(network|offline|timeout)$/.test(failed.code)))) failed = null;
+      if (failed && (waits() <= 0 || (online && !failed.status))) failed = null;
       check(online ? 'online' : 'resume');
     },
   );
@@ -138,20 +138,20 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
 
   /** Ends a token whose time has come. */
   const expire = (): void => {
-    const late = held ? -held.left() : -1;
-    if (!held || late < 0) return;
-    const { expiresAt } = held.token;
+    const ended = held;
+    if (!ended || left() > 0) return;
     const why = resting() ?? (failed || flight ? 'refresh-failed' : 'paused');
     drop('expired');
     wanted = true;
-    emit('tokenExpired', { expiredAt: expiresAt, lateByMs: late, cause: why });
+    emit('tokenExpired', { expiredAt: ended.token.expiresAt, lateByMs: -ended.left(), cause: why });
   };
 
-  /** Milliseconds until a refresh behind the scenes is due; Infinity when none is. */
-  const due = (): number => {
+  /** Milliseconds until a refresh behind the scenes is due, `early` milliseconds before its time; Infinity when none is. */
+  const due = (early = 0): number => {
     const willing = wanted && (!failed || (held && failed.retryable));
     if (!willing || flight || resting()) return Infinity;
-    return Math.max(held ? held.left() - held.leadMs : 0, FLOOR_MS - sinceMint(), waits());
+    const lead = held ? Math.min(held.leadMs + early, held.token.lifetimeMs / 2) : 0;
+    return Math.max(left() - lead, FLOOR_MS - sinceMint(), waits());
   };
 
   const schedule = (): void => {
@@ -159,18 +159,16 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     clock.clearTimeout(timer);
     const next = Math.min(held?.left() ?? Infinity, due());
     if (next === Infinity) return;
-    const asked = Math.ceil(Math.min(Math.max(next, 0), TICK_MS));
+    const asked = Math.ceil(Math.min(next, TICK_MS));
     const since = stopwatch(clock);
     // A timer that came late tells that the next one may, too: a throttled page refreshes a little earlier.
-    timer = clock.setTimeout(() => check('scheduled', Math.min(since() - asked, 60_000)), asked);
+    timer = clock.setTimeout(() => check(undefined, Math.min(since() - asked, 60_000)), asked);
   };
 
   /** Looks at the time and at the page, and does what is due. `early` is how late the next look may come. */
-  const check = (reason: RefreshReason, early = 0): void => {
+  const check = (reason: RefreshReason = 'scheduled', early = 0): void => {
     expire();
-    const next = due();
-    const late = held && !failed && sinceMint() >= FLOOR_MS && held.left() <= held.token.lifetimeMs / 2;
-    if (next <= 0 || (late && next <= early)) behind(reason);
+    if (due(early) <= 0) behind(reason);
     commit();
     schedule();
   };
@@ -191,7 +189,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     commit(error);
     if (!error) return;
     emit('tokenError', { error, attempt, willRetry, nextAttemptAt });
-    check('scheduled');
+    check();
   };
 
   const fetchToken = async (reason: RefreshReason, signal: AbortSignal): Promise<Held> => {
@@ -205,23 +203,22 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     sinceMint = stopwatch(clock);
     // The longer of two, if both belong to the same user.
     const longer = held && held.left() > next.left() && held.owner === next.owner ? held : null;
-    if (longer) warn('The new token would end sooner than the old one, which is kept.');
+    if (longer) warn('The new token would end sooner: the old one is kept.');
     else held = previous = next;
     land();
     commit();
     if (!longer) emit('tokenRefreshed', { token: next.token, reason, latencyMs: clock.monotonic() - began });
-    check('scheduled');
+    check();
     return longer ?? next;
   };
 
   const start = (reason: RefreshReason): Flight<Held> => {
-    listen();
     const mine = createFlight(
       (signal) => fetchToken(cause ?? reason, signal),
       () => {
         if (flight !== mine) return;
         land();
-        check('scheduled');
+        check();
       },
     );
     flight = mine;
@@ -271,25 +268,29 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
         // What was dropped meanwhile is of no use any more.
         if (got.uses > 0 && asker === user && (got !== old || got === held)) return handOut(got);
       } catch (error) {
-        const { code } = error as TokenError;
-        if (asker !== user && code === 'aborted' && !signal?.aborted) continue;
-        if (!modest || !held || !left() || code === 'aborted' || code === 'destroyed') throw error;
+        if (asker !== user || signal?.aborted) continue;
+        if (!modest || !held || !left()) throw error;
         return handOut(held);
       }
     }
   };
 
   const requestToken = (request: RequestOptions = {}): Promise<RealtimeToken> => get(request, 5000);
-  const isTokenValid = (minValidityMs = 0): boolean => left() > minValidityMs;
+
+  const forget = (next: Phase): void => {
+    user++;
+    flight?.cancel();
+    land();
+    previous = failed = null;
+    cause = 'initial';
+    drop(next);
+  };
 
   const destroy = (): void => {
-    flight?.cancel(new TokenError('destroyed'));
-    land();
-    previous = null;
-    leave();
-    drop('destroyed');
-    schedule();
     close();
+    forget('destroyed');
+    schedule();
+    clear();
   };
 
   return {
@@ -313,14 +314,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
       failed = null;
       drop('idle');
     },
-    forget() {
-      user++;
-      flight?.cancel(new TokenError('aborted'));
-      land();
-      previous = failed = null;
-      cause = 'initial';
-      drop('idle');
-    },
+    forget: () => forget('idle'),
     hold,
     pause: () => stop(true),
     resume: () => stop(false),
@@ -333,12 +327,12 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
         failed = null;
         wanted = !!held;
       }
-      check('scheduled');
+      check();
     },
     destroy,
     [Symbol.dispose]: destroy,
-    getCurrentToken: () => (isTokenValid() ? (held?.token ?? null) : null),
-    isTokenValid,
+    getCurrentToken: () => (held && left() ? held.token : null),
+    isTokenValid: (minValidityMs = 0) => left() > minValidityMs,
     getTimeUntilExpiration: left,
     get urls() {
       const url = (path: string): string => {
