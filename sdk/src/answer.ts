@@ -70,7 +70,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
       lifetimeMs = end - (date || askedAt);
       // The range that OpenAI allows. Outside of it this device's clock is wrong, not the answer.
       if (!date && (lifetimeMs < 10_000 || lifetimeMs > 7_200_000)) {
-        warn('No expires_in, and a clock that is wrong: assuming 60 s.');
+        warn('No expires_in, and a wrong clock: assuming 60 s.');
         lifetimeMs = 60_000;
       }
     }

@@ -26,7 +26,7 @@ export async function mint(
     const read = question(settings, warn);
     const inner = new AbortController();
     const timer = clock.setTimeout(() => inner.abort(new TokenError('timeout')), settings.timeoutMs);
-    signal.addEventListener('abort', () => inner.abort(signal.reason));
+    signal.addEventListener('abort', () => inner.abort());
     try {
       if (page?.navigator?.onLine === false) throw new TokenError('offline');
       // A source that ignores its signal is not waited for.

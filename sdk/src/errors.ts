@@ -24,21 +24,22 @@ const KINDS: Record<TokenErrorCode, [hint: string, ...statuses: number[]]> = {
   offline: ['This device is offline.'],
   timeout: ['The broker is too slow.', 408],
   aborted: ['The caller gave up.'],
-  bad_request: ['The body is wrong: see param or cause.'],
+  bad_request: ['See param or cause.'],
   unauthorized: ['Your login is missing or expired.', 401],
   forbidden: ['This origin or user is not allowed.', 403],
   not_found: ['Wrong base URL or path.', 404, 410],
   rate_limited: ['Wait for retryAfterMs.', 429],
-  quota_exceeded: ['See limit, or ask the operator about billing.'],
+  quota_exceeded: ['See limit, or ask the operator.'],
   upstream_unavailable: ['OpenAI or the path to it is down.', 502, 503, 504],
-  server_error: ['A fault: see cause, or quote requestId.'],
+  server_error: ['See cause, or quote requestId.'],
   invalid_response: ['Is this the URL of the broker?'],
   expired: ['The key is for the Realtime API only.'],
   destroyed: ['Create a new manager.'],
 };
 
 const RETRYABLE = /^(netw|off|time|rate|up|serv)/;
-const BRAND = Symbol.for('realtime-token-broker.TokenError');
+const DOCS_URL = 'https://npmjs.com/package/@realtime-token-broker/client#errors';
+const BRAND = Symbol.for(DOCS_URL);
 
 /** What is known about a failure beside its code. */
 export interface TokenErrorDetails {
@@ -80,8 +81,7 @@ export class TokenError extends Error {
   constructor(code: TokenErrorCode, message?: string, details: TokenErrorDetails = {}) {
     const [hint] = KINDS[code];
     super(message ?? hint, details);
-    const docsUrl = 'https://npmjs.com/package/@realtime-token-broker/client#errors';
-    Object.assign(this, { [BRAND]: true, name: 'TokenError', code, retryable: RETRYABLE.test(code), hint, docsUrl }, details);
+    Object.assign(this, { [BRAND]: true, name: 'TokenError', code, retryable: RETRYABLE.test(code), hint, docsUrl: DOCS_URL }, details);
   }
 
   /** True for a token error, also one that another copy of this package made. */

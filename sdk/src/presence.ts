@@ -26,15 +26,6 @@ export interface Presence {
 // The pair pagehide and pageshow is the one that the back-forward cache allows.
 const WAKES = ['visibilitychange', 'pageshow', 'pagehide', 'focus', 'resume', 'online'];
 
-/** `end` for the first call, nothing for the others. */
-function once(end: () => void): () => void {
-  let run: (() => void) | null = end;
-  return () => {
-    run?.();
-    run = null;
-  };
-}
-
 /** `changed` is called whenever the answer of `resting` may have changed, or timers may have slept. */
 export function createPresence(settings: () => Settings, changed: (online?: boolean) => void): Presence {
   /** Undefined before it is listened to, null afterwards. */
@@ -49,6 +40,10 @@ export function createPresence(settings: () => Settings, changed: (online?: bool
   let deserted = false;
   let leaving: unknown;
 
+  const desert = (): void => {
+    deserted = !observers;
+    changed();
+  };
   const heard = ({ type }: Event): void => {
     if (type.startsWith('page')) cached = type === 'pagehide';
     changed(type === 'online');
@@ -87,25 +82,25 @@ export function createPresence(settings: () => Settings, changed: (online?: bool
       changed();
     },
     hold() {
+      let held = 1;
       holds++;
       changed();
-      const release = once(() => {
-        holds--;
+      const release = (): void => {
+        holds -= held;
+        held = 0;
         changed();
-      });
+      };
       return { release, [Symbol.dispose]: release };
     },
     observe() {
+      let here = true;
       observers++;
       arrive();
-      return once(() => {
-        if (--observers) return;
+      return () => {
         // Deferred, so that a remount in the same task changes nothing.
-        leaving = settings().clock.setTimeout(() => {
-          deserted = !observers;
-          changed();
-        }, 0);
-      });
+        if (here && !--observers) leaving = settings().clock.setTimeout(desert, 0);
+        here = false;
+      };
     },
     close() {
       for (const type of WAKES) target?.removeEventListener(type, heard, true);

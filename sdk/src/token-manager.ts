@@ -20,9 +20,6 @@ const LONGEST_SHARED_MS = 60_000;
 /** Longest timer: sleep and throttling delay it by little, and no lifetime overflows it. */
 const TICK_MS = 15_000;
 
-/** The state of the attempts when there are none. */
-const RESTING: Pick<TokenSnapshot, 'attempt' | 'nextAttemptAt'> = { attempt: 0, nextAttemptAt: null };
-
 /** Always a valid token. Create it with `createTokenManager` or `getTokenManager`. Its functions need no `this`. */
 export interface TokenManager extends Disposable {
   /** A token that is valid for a while. Waits only when the one at hand is not. */
@@ -74,7 +71,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
   let user = 0;
   /** What the phase is without a token. */
   let outcome: Phase = 'idle';
-  let progress = RESTING;
+  let progress: Pick<TokenSnapshot, 'attempt' | 'nextAttemptAt'> = IDLE;
   /** True when a token that ends should be followed by another. */
   let wanted = false;
   /** Why the next token is fetched, when that is not what its caller says. */
@@ -112,12 +109,12 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
   const commit = (error = failed ?? (flight ? snapshot.error : null)): void => {
     const token = held?.token ?? null;
     const next: TokenSnapshot = {
+      ...progress,
       phase: phase(),
       token,
       expiresAt: token?.expiresAt ?? null,
       refreshAt: held && !resting() ? held.token.expiresAt - held.leadMs : null,
       error,
-      ...progress,
     };
     if (Object.entries(next).every(([key, value]) => value === snapshot[key as keyof TokenSnapshot])) return;
     snapshot = Object.freeze(next);
@@ -133,7 +130,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
 
   const land = (): void => {
     flight = null;
-    progress = RESTING;
+    progress = IDLE;
   };
 
   /** Ends a token whose time has come. */
@@ -154,7 +151,11 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     return Math.max(left() - lead, FLOOR_MS - sinceMint(), waits());
   };
 
-  const schedule = (): void => {
+  /** Looks at the time and at the page, and does what is due. `early` is how late the next look may come. */
+  const check = (reason: RefreshReason = 'scheduled', early = 0): void => {
+    expire();
+    if (due(early) <= 0) behind(reason);
+    commit();
     const { clock } = options;
     clock.clearTimeout(timer);
     const next = Math.min(held?.left() ?? Infinity, due());
@@ -163,14 +164,6 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     const since = stopwatch(clock);
     // A timer that came late tells that the next one may, too: a throttled page refreshes a little earlier.
     timer = clock.setTimeout(() => check(undefined, Math.min(since() - asked, 60_000)), asked);
-  };
-
-  /** Looks at the time and at the page, and does what is due. `early` is how late the next look may come. */
-  const check = (reason: RefreshReason = 'scheduled', early = 0): void => {
-    expire();
-    if (due(early) <= 0) behind(reason);
-    commit();
-    schedule();
   };
 
   const told = (attempt: number, error?: TokenError, wait?: number): void => {
@@ -203,7 +196,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     sinceMint = stopwatch(clock);
     // The longer of two, if both belong to the same user.
     const longer = held && held.left() > next.left() && held.owner === next.owner ? held : null;
-    if (longer) warn('The new token would end sooner: the old one is kept.');
+    if (longer) warn('The new token ends sooner: kept the old.');
     else held = previous = next;
     land();
     commit();
@@ -247,7 +240,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
   };
 
   /** `usual` is how long a token must live, unless that is more than half of its life. */
-  const get = async ({ force, minValidityMs, signal }: RequestOptions, usual: number): Promise<RealtimeToken> => {
+  const get = async ({ force, minValidityMs, signal }: RequestOptions = {}, usual = 5000): Promise<RealtimeToken> => {
     used();
     for (;;) {
       if (outcome === 'destroyed') throw new TokenError('destroyed');
@@ -275,7 +268,6 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     }
   };
 
-  const requestToken = (request: RequestOptions = {}): Promise<RealtimeToken> => get(request, 5000);
 
   const forget = (next: Phase): void => {
     user++;
@@ -289,13 +281,13 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
   const destroy = (): void => {
     close();
     forget('destroyed');
-    schedule();
+    check();
     clear();
   };
 
   return {
-    requestToken,
-    refreshToken: (request) => requestToken({ ...request, force: true }),
+    requestToken: (request) => get(request),
+    refreshToken: (request) => get({ ...request, force: true }),
     getApiKey: async () => (await get({}, 30_000)).value,
     getSnapshot: () => snapshot,
     subscribe(listener) {
