@@ -29,7 +29,7 @@ export interface TokenResponse {
   max_uses?: number;
   session?: SessionSummary;
   /** The server's clock when it answered, in epoch milliseconds: makes `expires_at` relative, whatever this device believes. */
-  date?: number;
+  answeredAt?: number;
   /** For whom the session was opened; the source is told it again. Compared, and never shown. */
   owner?: unknown;
   [other: string]: unknown;
@@ -58,7 +58,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
   const age = stopwatch(clock);
   return (response) => {
     const body = (typeof response === 'string' ? { value: response, expires_in: 60 } : Object(response)) as TokenResponse;
-    const { token, value = token, expires_in, expiresIn, success, expiresAt, expires_at, session, refresh_in, date } = {
+    const { token, value = token, expires_in, expiresIn, success, expiresAt, expires_at, session, refresh_in, max_uses, answeredAt } = {
       ...body.client_secret,
       ...body,
     };
@@ -67,9 +67,9 @@ export function question(settings: Settings, warn: (message: string) => void): (
     const end = expires_at ? expires_at * 1000 : success ? Number(expiresAt) : NaN;
     let lifetimeMs = Number(expires_in ?? expiresIn ?? NaN) * 1000;
     if (lifetimeMs !== lifetimeMs) {
-      lifetimeMs = end - (date || askedAt);
+      lifetimeMs = end - (answeredAt || askedAt);
       // The range that OpenAI allows. Outside of it this device's clock is wrong, not the answer.
-      if (!date && (lifetimeMs < 10_000 || lifetimeMs > 7_200_000)) {
+      if (!answeredAt && (lifetimeMs < 10_000 || lifetimeMs > 7_200_000)) {
         warn('No expires_in, and a wrong clock: assuming 60 s.');
         lifetimeMs = 60_000;
       }
@@ -87,7 +87,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
       }),
       left: () => lifetimeMs - age(),
       leadMs: Math.min(lead, lifetimeMs / 2),
-      uses: body.max_uses ?? Infinity,
+      uses: max_uses && max_uses > 0 ? max_uses : Infinity,
       owner: body.owner,
     };
   };

@@ -78,7 +78,7 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
       if (!response.ok) throw await refusal(response, clock.wall());
       const answer: unknown = await response.json().catch(() => null);
       if (Object(answer) !== answer) throw invalid(`no JSON object but is ${response.headers.get('content-type')}`);
-      return { ...(answer as TokenResponse), date: Date.parse(response.headers.get('date') ?? ''), owner };
+      return { ...(answer as TokenResponse), answeredAt: Date.parse(response.headers.get('date') ?? ''), owner };
     };
     const session_id = previous?.sessionId;
     // A session is never named with another credential: to the broker that would be a stranger who guesses.

@@ -75,7 +75,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
   /** True when a token that ends should be followed by another. */
   let wanted = false;
   /** Why the next token is fetched, when that is not what its caller says. */
-  let cause: RefreshReason | null = 'initial';
+  let why: RefreshReason | null = 'initial';
   let timer: unknown;
   const warned = new Set<string>();
 
@@ -83,7 +83,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     () => options,
     (online) => {
       // Whoever comes back may have signed in again, or found a network.
-      if (failed && (waits() <= 0 || (online && !failed.status))) failed = null;
+      if (failed && (waits() <= 0 || (online && !failed.status && !failed.retryAfterMs))) failed = null;
       check(online ? 'online' : 'resume');
     },
   );
@@ -137,10 +137,10 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
   const expire = (): void => {
     const ended = held;
     if (!ended || left() > 0) return;
-    const why = resting() ?? (failed || flight ? 'refresh-failed' : 'paused');
+    const cause = resting() ?? (failed || flight ? 'refresh-failed' : 'paused');
     drop('expired');
     wanted = true;
-    emit('tokenExpired', { expiredAt: ended.token.expiresAt, lateByMs: -ended.left(), cause: why });
+    emit('tokenExpired', { expiredAt: ended.token.expiresAt, lateByMs: -ended.left(), cause });
   };
 
   /** Milliseconds until a refresh behind the scenes is due, `early` milliseconds before its time; Infinity when none is. */
@@ -191,7 +191,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     const began = clock.monotonic();
     const next = await mint(options, { reason, previous: previous?.token ?? null, owner: previous?.owner, signal }, warn, told);
     signal.throwIfAborted();
-    failed = cause = null;
+    failed = why = null;
     wanted = true;
     sinceMint = stopwatch(clock);
     // The longer of two, if both belong to the same user.
@@ -207,7 +207,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
 
   const start = (reason: RefreshReason): Flight<Held> => {
     const mine = createFlight(
-      (signal) => fetchToken(cause ?? reason, signal),
+      (signal) => fetchToken(why ?? reason, signal),
       () => {
         if (flight !== mine) return;
         land();
@@ -268,13 +268,13 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     }
   };
 
-
+  /** Ends all that belongs to a user. Callers who wait look again. */
   const forget = (next: Phase): void => {
     user++;
     flight?.cancel();
     land();
     previous = failed = null;
-    cause = 'initial';
+    why = 'initial';
     drop(next);
   };
 
@@ -302,7 +302,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     off,
     invalidate(reason = 'invalidated') {
       options.logger.debug?.(reason);
-      cause = 'invalidated';
+      why = 'invalidated';
       failed = null;
       drop('idle');
     },
