@@ -230,7 +230,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     const { signal } = enough;
     if (progress.nextAttemptAt) enough.abort();
     on('tokenError', ({ willRetry }) => willRetry && enough.abort(), { signal });
-    const late = pause(options.clock, Math.max(left() - 5000, left() / 2), signal).then(() => old);
+    const late = pause(options.clock, left() > 5000 ? left() - 5000 : left() / 2, signal).then(() => old);
     return Promise.race([next, late]).finally(() => enough.abort());
   };
 
