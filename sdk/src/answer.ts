@@ -58,15 +58,16 @@ export function question(settings: Settings, warn: (message: string) => void): (
   const age = stopwatch(clock);
   return (response) => {
     const body = (typeof response === 'string' ? { value: response, expires_in: 60 } : Object(response)) as TokenResponse;
-    const { token, value = token, expires_in, expiresIn, success, expiresAt, expires_at, session, refresh_in, max_uses, answeredAt } = {
+    const { value, token, expires_in, expiresIn, success, expiresAt, expires_at, session, refresh_in, max_uses, answeredAt } = {
       ...body.client_secret,
       ...body,
     };
-    if (typeof value !== 'string' || /^(undefined|null)?$/.test(value)) throw invalid('no value');
-    if (value.startsWith('sk-')) throw invalid('a standard API key: revoke it now');
+    const secret = value ?? token;
+    if (typeof secret !== 'string' || /^(undefined|null)?$/.test(secret)) throw invalid('no value');
+    if (secret.startsWith('sk-')) throw invalid('a standard API key: revoke it now');
     const end = expires_at ? expires_at * 1000 : success ? Number(expiresAt) : NaN;
     let lifetimeMs = Number(expires_in ?? expiresIn ?? NaN) * 1000;
-    if (lifetimeMs !== lifetimeMs) {
+    if (Number.isNaN(lifetimeMs)) {
       lifetimeMs = end - (answeredAt || askedAt);
       // The range that OpenAI allows. Outside of it this device's clock is wrong, not the answer.
       if (!answeredAt && (lifetimeMs < 10_000 || lifetimeMs > 7_200_000)) {
@@ -79,7 +80,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
     // Stretched by chance, so that a wall of screens does not fetch in the same second.
     const lead = refresh_in ? Math.max(lifetimeMs - refresh_in * 1000, 1000) : refreshThresholdSeconds * (1000 + random() * 100);
     return {
-      token: new RealtimeToken(value, body.sessionId ?? body.session_id, {
+      token: new RealtimeToken(secret, body.sessionId ?? body.session_id ?? undefined, {
         expiresAt: askedAt + lifetimeMs,
         lifetimeMs,
         skewMs: end - askedAt - lifetimeMs || 0,

@@ -9,11 +9,11 @@ function retryAfter(headers: Headers, inBody: unknown, now: number): number | un
   const header = headers.get('retry-after') ?? '';
   const inHeader = parseFloat(header);
   const seconds = inHeader > 0 || !(Number(inBody) > 0) ? inHeader : Number(inBody);
-  if (seconds === seconds) return seconds * 1000;
+  if (!Number.isNaN(seconds)) return seconds * 1000;
   const server = Date.parse(headers.get('date') ?? '');
   const wait = Date.parse(header) - (server || now);
   // Without the server's clock the difference is a guess: never more than a minute.
-  return wait === wait ? Math.min(wait, server ? wait : 60_000) : undefined;
+  return Number.isNaN(wait) ? undefined : Math.min(wait, server ? wait : 60_000);
 }
 
 /** What `response` says went wrong. `now` is this device's wall clock. */
