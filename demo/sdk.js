@@ -131,15 +131,16 @@ function question(settings2, warn) {
   const age = stopwatch(clock);
   return (response) => {
     const body = typeof response === "string" ? { value: response, expires_in: 60 } : Object(response);
-    const { token, value = token, expires_in, expiresIn, success, expiresAt, expires_at, session, refresh_in, max_uses, answeredAt } = {
+    const { value, token, expires_in, expiresIn, success, expiresAt, expires_at, session, refresh_in, max_uses, answeredAt } = {
       ...body.client_secret,
       ...body
     };
-    if (typeof value !== "string" || /^(undefined|null)?$/.test(value)) throw invalid("no value");
-    if (value.startsWith("sk-")) throw invalid("a standard API key: revoke it now");
+    const secret = value ?? token;
+    if (typeof secret !== "string" || /^(undefined|null)?$/.test(secret)) throw invalid("no value");
+    if (secret.startsWith("sk-")) throw invalid("a standard API key: revoke it now");
     const end = expires_at ? expires_at * 1e3 : success ? Number(expiresAt) : NaN;
     let lifetimeMs = Number(expires_in ?? expiresIn ?? NaN) * 1e3;
-    if (lifetimeMs !== lifetimeMs) {
+    if (Number.isNaN(lifetimeMs)) {
       lifetimeMs = end - (answeredAt || askedAt);
       if (!answeredAt && (lifetimeMs < 1e4 || lifetimeMs > 72e5)) {
         warn("No expires_in, and a wrong clock: assuming 60 s.");
@@ -150,7 +151,7 @@ function question(settings2, warn) {
     const { id, model, voice, type } = Object(session);
     const lead = refresh_in ? Math.max(lifetimeMs - refresh_in * 1e3, 1e3) : refreshThresholdSeconds * (1e3 + random() * 100);
     return {
-      token: new RealtimeToken(value, body.sessionId ?? body.session_id, {
+      token: new RealtimeToken(secret, body.sessionId ?? body.session_id, {
         expiresAt: askedAt + lifetimeMs,
         lifetimeMs,
         skewMs: end - askedAt - lifetimeMs || 0,
@@ -169,10 +170,10 @@ function retryAfter(headers, inBody, now) {
   const header = headers.get("retry-after") ?? "";
   const inHeader = parseFloat(header);
   const seconds = inHeader > 0 || !(Number(inBody) > 0) ? inHeader : Number(inBody);
-  if (seconds === seconds) return seconds * 1e3;
+  if (!Number.isNaN(seconds)) return seconds * 1e3;
   const server = Date.parse(headers.get("date") ?? "");
   const wait = Date.parse(header) - (server || now);
-  return wait === wait ? Math.min(wait, server ? wait : 6e4) : void 0;
+  return Number.isNaN(wait) ? void 0 : Math.min(wait, server ? wait : 6e4);
 }
 async function refusal(response, now) {
   const { status, headers } = response;

@@ -80,7 +80,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
     // Stretched by chance, so that a wall of screens does not fetch in the same second.
     const lead = refresh_in ? Math.max(lifetimeMs - refresh_in * 1000, 1000) : refreshThresholdSeconds * (1000 + random() * 100);
     return {
-      token: new RealtimeToken(secret, body.sessionId ?? body.session_id ?? undefined, {
+      token: new RealtimeToken(secret, body.sessionId ?? body.session_id, {
         expiresAt: askedAt + lifetimeMs,
         lifetimeMs,
         skewMs: end - askedAt - lifetimeMs || 0,
