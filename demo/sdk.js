@@ -1,37 +1,43 @@
 // Made by scripts/demo-build.sh from demo/src/sdk.ts; change that instead.
 // ../sdk/src/errors.ts
-var HINTS = {
-  network: "Network, TLS or CORS: does the broker allow the origin of this page?",
-  offline: "This device is offline.",
-  timeout: "The broker is slow or unreachable.",
-  aborted: "The caller gave up.",
-  bad_request: "The body was refused: see param.",
-  unauthorized: "Your login is missing or expired.",
-  forbidden: "This origin or user is not allowed.",
-  not_found: "Wrong base URL or path, or the session is unknown.",
-  rate_limited: "Wait for retryAfterMs.",
-  quota_exceeded: "Spent: see limit, or the operator must check billing.",
-  upstream_unavailable: "OpenAI or the path to it is down.",
-  server_error: "The broker failed: quote requestId.",
-  invalid_response: "No token: is this the URL of the broker?",
-  expired: "The key died before use. It is for the Realtime API only.",
-  destroyed: "Create a new manager."
+var KINDS = {
+  network: ["Network, TLS or CORS: does the broker allow this origin?"],
+  offline: ["This device is offline."],
+  timeout: ["The broker is too slow.", 408],
+  aborted: ["The caller gave up."],
+  bad_request: ["See param or cause."],
+  unauthorized: ["Your login is missing or expired.", 401],
+  forbidden: ["This origin or user is not allowed.", 403],
+  not_found: ["Wrong base URL or path.", 404, 410],
+  rate_limited: ["Wait for retryAfterMs.", 429],
+  quota_exceeded: ["See limit, or ask the operator."],
+  upstream_unavailable: ["OpenAI or the path to it is down.", 502, 503, 504],
+  server_error: ["See cause, or quote requestId."],
+  invalid_response: ["Is this the URL of the broker?"],
+  expired: ["The key is for the Realtime API only."],
+  destroyed: ["Create a new manager."]
 };
 var RETRYABLE = /^(netw|off|time|rate|up|serv)/;
-var BRAND = /* @__PURE__ */ Symbol.for("realtime-token-broker.TokenError");
+var DOCS_URL = "https://npmjs.com/package/@realtime-token-broker/client#errors";
+var BRAND = Symbol.for(DOCS_URL);
 var TokenError = class extends Error {
   constructor(code, message, details = {}) {
-    const hint = HINTS[code];
+    const [hint] = KINDS[code];
     super(message ?? hint, details);
-    const docsUrl = "https://npmjs.com/package/@realtime-token-broker/client#errors";
-    Object.defineProperty(this, BRAND, {});
-    Object.assign(this, { name: "TokenError", code, retryable: RETRYABLE.test(code), hint, docsUrl }, details);
+    Object.assign(this, { [BRAND]: true, name: "TokenError", code, retryable: RETRYABLE.test(code), hint, docsUrl: DOCS_URL }, details);
   }
   /** True for a token error, also one that another copy of this package made. */
   static is(value) {
     return BRAND in Object(value);
   }
 };
+function failure(cause, code) {
+  return TokenError.is(cause) ? cause : new TokenError(code, void 0, { cause });
+}
+function codeOf(status) {
+  const known = Object.keys(KINDS).find((code) => KINDS[code].includes(status));
+  return known ?? (status < 500 ? "bad_request" : "server_error");
+}
 
 // ../sdk/src/fresh-key.ts
 function isKeyRefused(error) {
@@ -39,9 +45,9 @@ function isKeyRefused(error) {
   return code === "expired" || /\b40[13]\b/.test(`${status ?? message}`) || !status && /expired/i.test(`${message}`);
 }
 async function withFreshKey(tokens, use) {
-  const first2 = await tokens.getApiKey();
+  const first = await tokens.getApiKey();
   try {
-    return await use(first2);
+    return await use(first);
   } catch (error) {
     if (!isKeyRefused(error)) throw error;
   }
@@ -83,89 +89,149 @@ function aborted(signal) {
   return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
 }
 
-// ../sdk/src/refusal.ts
-var UPSTREAM = "upstream_unavailable";
-var BY_STATUS = {
-  401: "unauthorized",
-  403: "forbidden",
-  404: "not_found",
-  408: "timeout",
-  410: "not_found",
-  429: "rate_limited",
-  502: UPSTREAM,
-  503: UPSTREAM,
-  504: UPSTREAM
+// ../sdk/src/token.ts
+var RealtimeToken = class {
+  #value;
+  #sessionId;
+  constructor(value, sessionId, facts) {
+    this.#value = value;
+    this.#sessionId = sessionId;
+    Object.assign(this, facts);
+  }
+  /** The secret, `ek_…`. */
+  get value() {
+    return this.#value;
+  }
+  /** The same; the name in the original clients. */
+  get token() {
+    return this.#value;
+  }
+  /** The broker's session, which a refresh names. Whoever knows it can refresh, so it is hidden like the value. */
+  get sessionId() {
+    return this.#sessionId;
+  }
+  /** For logs and screens: `ek_…9f3a`. A short value is masked whole. */
+  get masked() {
+    const value = this.#value;
+    return value.length < 16 ? "…" : `${value.slice(0, 3)}…${value.slice(-4)}`;
+  }
+  toString() {
+    return this.masked;
+  }
+  toJSON() {
+    return { ...this, token: this.masked };
+  }
 };
+
+// ../sdk/src/answer.ts
+var invalid = (what) => new TokenError("invalid_response", `The answer has ${what}.`);
+function question(settings2, warn) {
+  const { clock, random, refreshThresholdSeconds } = settings2;
+  const askedAt = clock.wall();
+  const age = stopwatch(clock);
+  return (response) => {
+    const body = typeof response === "string" ? { value: response, expires_in: 60 } : Object(response);
+    const { value, token, expires_in, expiresIn, success, expiresAt, expires_at, session, refresh_in, max_uses, answeredAt } = {
+      ...body.client_secret,
+      ...body
+    };
+    const secret = value ?? token;
+    if (typeof secret !== "string" || /^(undefined|null)?$/.test(secret)) throw invalid("no value");
+    if (secret.startsWith("sk-")) throw invalid("a standard API key: revoke it now");
+    const end = expires_at ? expires_at * 1e3 : success ? Number(expiresAt) : NaN;
+    let lifetimeMs = Number(expires_in ?? expiresIn ?? NaN) * 1e3;
+    if (Number.isNaN(lifetimeMs)) {
+      lifetimeMs = end - (answeredAt || askedAt);
+      if (!answeredAt && (lifetimeMs < 1e4 || lifetimeMs > 72e5)) {
+        warn("No expires_in, and a wrong clock: assuming 60 s.");
+        lifetimeMs = 6e4;
+      }
+    }
+    if (!(lifetimeMs > 0)) throw invalid("no expires_in or expires_at, or is over");
+    const { id, model, voice, type } = Object(session);
+    const lead = refresh_in ? Math.max(lifetimeMs - refresh_in * 1e3, 1e3) : refreshThresholdSeconds * (1e3 + random() * 100);
+    return {
+      token: new RealtimeToken(secret, body.sessionId ?? body.session_id, {
+        expiresAt: askedAt + lifetimeMs,
+        lifetimeMs,
+        skewMs: end - askedAt - lifetimeMs || 0,
+        session: session && { id, model, voice, type }
+      }),
+      left: () => lifetimeMs - age(),
+      leadMs: Math.min(lead, lifetimeMs / 2),
+      uses: max_uses && max_uses > 0 ? max_uses : Infinity,
+      owner: body.owner
+    };
+  };
+}
+
+// ../sdk/src/refusal.ts
 function retryAfter(headers, inBody, now) {
   const header = headers.get("retry-after") ?? "";
   const inHeader = parseFloat(header);
-  const told = typeof inBody === "number" && inBody > 0;
-  const seconds = inHeader > 0 || !told ? inHeader : inBody;
-  if (seconds === seconds) return Math.max(seconds * 1e3, 1e3);
-  const date = Date.parse(header);
-  if (Number.isNaN(date)) return void 0;
+  const seconds = inHeader > 0 || !(Number(inBody) > 0) ? inHeader : Number(inBody);
+  if (!Number.isNaN(seconds)) return seconds * 1e3;
   const server = Date.parse(headers.get("date") ?? "");
-  return Math.max(Number.isNaN(server) ? Math.min(date - now, 6e4) : date - server, 1e3);
+  const wait = Date.parse(header) - (server || now);
+  return Number.isNaN(wait) ? void 0 : Math.min(wait, server ? wait : 6e4);
 }
 async function refusal(response, now) {
   const { status, headers } = response;
   const body = await response.json().catch(() => null);
   const { code, message, param, limit, request_id, retry_after } = Object(Object(body).error);
-  const known = BY_STATUS[status] ?? (status < 500 ? "bad_request" : "server_error");
-  const details = {
+  return new TokenError(/_quota$|^quota_/.test(`${code}`) ? "quota_exceeded" : codeOf(status), message, {
     status,
     retryAfterMs: retryAfter(headers, retry_after, now),
     requestId: headers.get("x-request-id") ?? request_id,
     brokerCode: code,
     param,
     limit
-  };
-  const spent = /_quota$|^quota_/.test(`${code}`);
-  return new TokenError(spent ? "quota_exceeded" : known, `${message ?? `The answer was ${status}.`}`, details);
+  });
 }
 
 // ../sdk/src/sources.ts
-var owners = /* @__PURE__ */ new WeakMap();
-var provided = async (value) => typeof value === "function" ? value() : value;
+async function provided(value, code) {
+  try {
+    return await (typeof value === "function" ? value() : value);
+  } catch (cause) {
+    throw failure(cause, code);
+  }
+}
+var below = ({ baseUrl = "" }, path) => baseUrl.replace(/\/$/, "") + path;
 function fromBroker(options = {}) {
-  const { baseUrl = "", tokenPath = "/token", refreshPath = "/refresh-token", credentials = "same-origin", clock = systemClock } = options;
-  const post = async (path, body, headers, signal) => {
-    const response = await (options.fetch ?? fetch)(baseUrl.replace(/\/$/, "") + path, {
-      method: "POST",
-      headers: { ...body && { "content-type": "application/json" }, ...headers },
-      body: body ? JSON.stringify(body) : null,
-      signal,
-      credentials,
-      cache: "no-store",
-      redirect: "error"
-    });
-    if (!response.ok) throw await refusal(response, clock.wall());
-    const answer = await response.json().catch(() => null);
-    if (Object(answer) !== answer) throw new TokenError("invalid_response", `No JSON object but ${response.headers.get("content-type")}.`);
-    const date = Date.parse(response.headers.get("date") ?? "");
-    const end = answer?.expires_at ?? answer?.client_secret?.expires_at;
-    return { ...end && date && { expires_in: answer?.expiresIn ?? end - date / 1e3 }, ...answer };
-  };
-  return async ({ previous, signal, reason }) => {
-    const headers = await provided(options.headers).catch((cause) => {
-      throw TokenError.is(cause) ? cause : new TokenError("unauthorized", "The headers option failed.", { cause });
-    });
-    const bearer = whom(new Headers(headers).get("authorization"));
-    const own = (answer) => {
-      owners.set(answer, bearer);
-      return answer;
+  const { tokenPath = "/token", refreshPath = "/refresh-token", credentials = "same-origin", clock = systemClock } = options;
+  return async ({ previous, owner: before, signal, reason }) => {
+    const headers = new Headers(await provided(options.headers, "unauthorized"));
+    const owner = whom(headers.get("authorization"));
+    const post = async (path, body) => {
+      if (body) headers.set("content-type", "application/json");
+      const response = await (options.fetch ?? fetch)(below(options, path), {
+        method: "POST",
+        headers,
+        body: body ? JSON.stringify(body) : null,
+        signal,
+        credentials,
+        cache: "no-store",
+        redirect: "error"
+      }).catch((cause) => {
+        throw failure(cause, "network");
+      });
+      if (!response.ok) throw await refusal(response, clock.wall());
+      const answer = await response.json().catch(() => null);
+      if (Object(answer) !== answer) throw invalid(`no JSON object but is ${response.headers.get("content-type")}`);
+      return { ...answer, answeredAt: Date.parse(response.headers.get("date") ?? ""), owner };
     };
-    const session = previous?.sessionId;
-    try {
-      if (previous && session && (!owners.has(previous) || owners.get(previous) === bearer)) {
-        return own(await post(refreshPath, { session_id: session }, headers, signal));
+    const session_id = previous?.sessionId;
+    if (session_id && (before === void 0 || before === owner)) {
+      try {
+        return await post(refreshPath, { session_id });
+      } catch (error) {
+        const { status, brokerCode } = error;
+        const over = brokerCode === "refresh_limit_reached" || brokerCode === "refresh_too_soon" && reason === "invalidated";
+        if (!over && !/^(401|404|410)$/.test(`${status}`)) throw error;
       }
-    } catch (error) {
-      const { status, brokerCode } = error;
-      const over = brokerCode === "refresh_limit_reached" || brokerCode === "refresh_too_soon" && reason === "invalidated";
-      if (!over && !/^(401|404|410)$/.test(`${status}`)) throw error;
     }
-    return own(await post(tokenPath, await provided(options.body), headers, signal));
+    return post(tokenPath, await provided(options.body, "bad_request"));
   };
 }
 function whom(authorization) {
@@ -207,72 +273,37 @@ function settings(o) {
     clock: systemClock,
     random: Math.random,
     page: o.eventTarget ?? page,
-    logger: { warn: (message) => console.warn(message) },
+    logger: { warn: console.warn },
     ...defined(o)
-  };
-}
-
-// ../sdk/src/answer.ts
-var ASSUMED_MS = 6e4;
-var invalid = (what) => new TokenError("invalid_response", `The answer has ${what}.`);
-var first = (type, ...values) => values.find((value) => typeof value === type && value === value);
-function readAnswer(response, askedAt, warn) {
-  const body = typeof response === "string" ? { value: response, expires_at: 0 } : Object(response);
-  const secret = Object(body.client_secret);
-  const value = first("string", body.value, body.token, secret.value);
-  if (!value || /^(undefined|null)$/.test(value)) throw invalid("no value");
-  if (value.startsWith("sk-")) throw invalid("a standard API key. Revoke it now: it has left the server");
-  const seconds = first("number", body.expires_in, body.expiresIn);
-  let lifetimeMs = Number(seconds) * 1e3;
-  if (seconds === void 0) {
-    const end = first("number", body.expires_at, secret.expires_at, body.success && Number(body.expiresAt) / 1e3);
-    if (end === void 0) throw invalid("no expires_in or expires_at");
-    lifetimeMs = end * 1e3 - askedAt;
-    if (lifetimeMs < 1e4 || lifetimeMs > 72e5) {
-      warn("No expires_in, and this clock does not fit: assuming 60 s.");
-      lifetimeMs = ASSUMED_MS;
-    }
-  }
-  if (lifetimeMs <= 0) throw invalid("expired already");
-  const { id, model, voice, type } = Object(body.session);
-  return {
-    value,
-    lifetimeMs,
-    sessionId: first("string", body.sessionId, body.session_id),
-    session: body.session && { id, model, voice, type },
-    refreshInMs: body.refresh_in && body.refresh_in * 1e3,
-    uses: body.max_uses ?? Infinity
   };
 }
 
 // ../sdk/src/attempts.ts
 var LEAST_WAIT_MS = 1e3;
-async function mint({ settings: settings2, reason, previous, signal, warn, told }) {
+async function mint(settings2, context, warn, told) {
   const { clock, page } = settings2;
+  const { signal } = context;
   for (let attempt = 1; ; attempt++) {
+    signal.throwIfAborted();
     told(attempt);
-    const age = stopwatch(clock);
-    const askedAt = clock.wall();
+    const read = question(settings2, warn);
     const inner = new AbortController();
     const timer = clock.setTimeout(() => inner.abort(new TokenError("timeout")), settings2.timeoutMs);
-    signal.addEventListener("abort", () => inner.abort(signal.reason));
+    signal.addEventListener("abort", () => inner.abort());
     try {
       if (page?.navigator?.onLine === false) throw new TokenError("offline");
-      const response = await Promise.race([settings2.source({ reason, attempt, previous, signal: inner.signal }), aborted(inner.signal)]);
-      const answer = readAnswer(response, askedAt, warn);
-      return { ...answer, age, expiresAt: askedAt + answer.lifetimeMs, owner: owners.get(Object(response)) };
+      return read(await Promise.race([settings2.source({ ...context, attempt, signal: inner.signal }), aborted(inner.signal)]));
     } catch (cause) {
       if (signal.aborted) throw cause;
-      const error = TokenError.is(cause) ? cause : new TokenError("network", void 0, { cause });
+      const error = failure(cause, "server_error");
       error.attempt = attempt;
       const asked = error.retryAfterMs;
       const again = error.retryable && attempt < settings2.maxAttempts && (asked ?? 0) <= settings2.maxRetryAfterMs;
-      const pauseMs = Math.min(settings2.retryMaxMs, settings2.retryBaseMs * 2 ** (attempt - 1)) * (1 + settings2.random()) / 2;
-      const wait = asked === void 0 ? pauseMs : Math.max(asked, LEAST_WAIT_MS);
-      told(attempt, error, again ? wait : null);
+      const own = Math.min(settings2.retryMaxMs, settings2.retryBaseMs * 2 ** (attempt - 1)) * (1 + settings2.random()) / 2;
+      const wait = asked === void 0 ? own : Math.max(asked, LEAST_WAIT_MS);
+      told(attempt, error, again ? wait : void 0);
       if (!again) throw error;
       await pause(clock, wait, signal, asked === void 0 ? page : void 0);
-      signal.throwIfAborted();
     } finally {
       clock.clearTimeout(timer);
     }
@@ -280,214 +311,137 @@ async function mint({ settings: settings2, reason, previous, signal, warn, told 
 }
 
 // ../sdk/src/events.ts
-var Listeners = class {
-  #lists = {};
-  on(type, listener, { once, signal } = {}) {
-    const off = () => this.off(type, listener);
-    off();
-    if (signal?.aborted) return off;
-    signal?.addEventListener("abort", off);
-    (this.#lists[type] ??= /* @__PURE__ */ new Map()).set(listener, [once, () => signal?.removeEventListener("abort", off)]);
-    return off;
-  }
-  off(type, listener) {
-    const list = this.#lists[type];
-    list?.get(listener)?.[1]();
-    list?.delete(listener);
-  }
-  emit(type, event) {
-    const list = this.#lists[type];
-    for (const [listener, [once]] of [...list ?? []]) {
-      if (!list?.has(listener)) continue;
-      if (once) this.off(type, listener);
-      try {
-        listener(event);
-      } catch (error) {
-        (globalThis.reportError ?? console.error)(error);
+function createListeners() {
+  const entries = /* @__PURE__ */ new Map();
+  return {
+    on(type, listener, { once, signal } = {}) {
+      const end = () => {
+        entries.delete(end);
+        signal?.removeEventListener("abort", end);
+      };
+      if (signal?.aborted) return end;
+      signal?.addEventListener("abort", end);
+      entries.set(end, [type, listener, once]);
+      return end;
+    },
+    off(type, listener) {
+      for (const [end, entry] of entries) if (entry[0] === type && entry[1] === listener) end();
+    },
+    emit(type, event) {
+      for (const [end, [wanted, listener, once]] of [...entries]) {
+        if (wanted !== type || !entries.has(end)) continue;
+        if (once) end();
+        try {
+          listener(event);
+        } catch (error) {
+          (globalThis.reportError ?? console.error)(error);
+        }
       }
+    },
+    clear() {
+      for (const end of entries.keys()) end();
     }
-  }
-  clear() {
-    for (const type in this.#lists) for (const listener of this.#lists[type]?.keys() ?? []) this.off(type, listener);
-  }
-};
+  };
+}
 
 // ../sdk/src/flight.ts
-var Flight = class {
-  #controller = new AbortController();
-  #work;
-  #deserted;
-  #waiting = 0;
-  /** Starts `work` in a moment of its own. `deserted` is called when the last caller has left. */
-  constructor(work, deserted) {
-    const { signal } = this.#controller;
-    this.#deserted = deserted;
-    this.#work = Promise.race([Promise.resolve(signal).then(work), aborted(signal)]);
-    this.#work.catch(() => {
-    });
-  }
-  /** Waits for the outcome until `signal` aborts. Without a signal it is wanted for good. */
-  join(signal) {
-    this.#waiting++;
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        reject(new TokenError("aborted"));
-        if (--this.#waiting) return;
-        this.cancel(new TokenError("aborted"));
-        this.#deserted();
-      };
-      const done = () => signal?.removeEventListener("abort", leave);
-      signal?.addEventListener("abort", leave);
-      this.#work.finally(done).then(resolve, reject);
-    });
-  }
-  /** Ends it for everybody. */
-  cancel(error) {
-    this.#controller.abort(error);
-  }
-};
-
-// ../sdk/src/token.ts
-var RealtimeToken = class {
-  #value;
-  #sessionId;
-  constructor({ value, sessionId, expiresAt, lifetimeMs, session }) {
-    this.#value = value;
-    this.#sessionId = sessionId;
-    Object.assign(this, { expiresAt, lifetimeMs, session });
-  }
-  /** The secret, `ek_…`. */
-  get value() {
-    return this.#value;
-  }
-  /** The same; the name in the original clients. */
-  get token() {
-    return this.#value;
-  }
-  /** The broker's session, which a refresh names. Whoever knows it can refresh, so it is hidden like the value. */
-  get sessionId() {
-    return this.#sessionId;
-  }
-  /** For logs and screens: `ek_…9f3a`. A short value is masked whole. */
-  get masked() {
-    const value = this.#value;
-    return value.length < 16 ? "…" : `${value.slice(0, 3)}…${value.slice(-4)}`;
-  }
-  toString() {
-    return this.masked;
-  }
-  toJSON() {
-    return { ...this, token: this.masked };
-  }
-};
-
-// ../sdk/src/held.ts
-function holding(minted, { refreshThresholdSeconds, random }) {
-  const { lifetimeMs, refreshInMs, age, uses, owner } = minted;
-  const lead = refreshInMs ? Math.max(lifetimeMs - refreshInMs, 1e3) : refreshThresholdSeconds * (1e3 + random() * 100);
-  const token = new RealtimeToken(minted);
-  if (owner !== void 0) owners.set(token, owner);
-  return { token, left: () => lifetimeMs - age(), leadMs: Math.min(lead, lifetimeMs / 2), uses };
-}
-function nextOr(held, next, clock, pauses) {
-  const left = held.left();
-  return new Promise((resolve, reject) => {
-    const enough = () => resolve(held);
-    const off = pauses(enough);
-    const timer = clock.setTimeout(enough, left > 5e3 ? left - 5e3 : left / 2);
-    const done = () => {
-      off();
-      clock.clearTimeout(timer);
-    };
-    next.finally(done).then(resolve, reject);
+function createFlight(work, deserted) {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const outcome = Promise.race([Promise.resolve(signal).then(work), aborted(signal)]);
+  outcome.catch(() => {
   });
+  let waiting = 0;
+  const cancel = () => controller.abort();
+  const join = (own) => new Promise((resolve, reject) => {
+    waiting++;
+    const leave = () => {
+      reject();
+      if (--waiting) return;
+      cancel();
+      deserted();
+    };
+    own?.addEventListener("abort", leave);
+    outcome.finally(() => own?.removeEventListener("abort", leave)).then(resolve, reject);
+  });
+  return { join, cancel };
 }
 
 // ../sdk/src/presence.ts
 var WAKES = ["visibilitychange", "pageshow", "pagehide", "focus", "resume", "online"];
-var Presence = class {
-  #settings;
-  #changed;
-  #page;
-  /** Monotonic, so that neither sleep nor a clock that was set looks like idleness. */
-  #usedAt = 0;
-  #stopped = false;
-  #cached = false;
-  #holds = 0;
-  #observers = 0;
-  /** True after the last observer has left, until somebody asks or looks again. */
-  #deserted = false;
-  #leaving;
-  /** `changed` is called whenever the answer of `resting` may have changed, or timers may have slept. */
-  constructor(settings2, changed) {
-    this.#settings = settings2;
-    this.#changed = changed;
-  }
-  /** Why nothing should be fetched behind the scenes, if so. */
-  resting() {
-    const { autoRefresh, whenHidden, maxIdleMs, page, clock } = this.#settings();
-    const hidden = this.#cached || page?.document?.visibilityState === "hidden";
-    if (!autoRefresh) return "disabled";
-    if (this.#stopped) return "paused";
-    if (this.#holds) return null;
-    if (this.#deserted || hidden && whenHidden === "pause") return "paused";
-    return clock.monotonic() - this.#usedAt > maxIdleMs ? "idle" : null;
-  }
-  /** Somebody asked for a token. */
-  used() {
-    const { clock } = this.#settings();
-    const before = this.#deserted;
-    this.#usedAt = clock.monotonic();
-    clock.clearTimeout(this.#leaving);
-    this.#deserted = false;
-    if (before) this.#changed(false);
-  }
-  stop(stopped) {
-    this.#stopped = stopped;
-    this.#changed(false);
-  }
-  hold() {
-    let held = 1;
-    const change = (by) => {
-      this.#holds += by;
-      this.#changed(false);
-    };
-    const release2 = () => {
-      if (held) change(-held);
-      held = 0;
-    };
-    change(held);
-    return { release: release2, [Symbol.dispose]: release2 };
-  }
-  /** Somebody looks, until the answer is called. */
-  observe() {
-    const before = this.#deserted;
-    this.#observers++;
-    this.#deserted = false;
-    this.listen();
-    if (before) this.#changed(false);
-    return () => {
-      if (--this.#observers) return;
-      this.#leaving = this.#settings().clock.setTimeout(() => {
-        this.#deserted = !this.#observers;
-        this.#changed(false);
-      }, 0);
-    };
-  }
-  /** Listens to the page; not before the first use, so that a server or an import touches nothing. */
-  listen() {
-    if (this.#page) return;
-    this.#page = this.#settings().page;
-    for (const type of WAKES) this.#page?.addEventListener(type, this.#heard, true);
-  }
-  close() {
-    for (const type of WAKES) this.#page?.removeEventListener(type, this.#heard, true);
-  }
-  #heard = ({ type }) => {
-    if (type.startsWith("page")) this.#cached = type === "pagehide";
-    this.#changed(type === "online");
+function createPresence(settings2, changed) {
+  let target;
+  let usedAt = 0;
+  let stopped = false;
+  let cached = false;
+  let holds = 0;
+  let observers = 0;
+  let deserted = false;
+  let leaving;
+  const desert = () => {
+    deserted = !observers;
+    changed();
   };
-};
+  const heard = ({ type }) => {
+    if (type.startsWith("page")) cached = type === "pagehide";
+    changed(type === "online");
+  };
+  const arrive = () => {
+    if (target === void 0) {
+      target = settings2().page ?? null;
+      for (const type of WAKES) target?.addEventListener(type, heard, true);
+    }
+    if (deserted) {
+      deserted = false;
+      changed();
+    }
+  };
+  return {
+    resting() {
+      const { autoRefresh, whenHidden, maxIdleMs, page, clock } = settings2();
+      const hidden = cached || page?.document?.visibilityState === "hidden";
+      if (!autoRefresh) return "disabled";
+      if (stopped) return "paused";
+      if (holds) return null;
+      if (deserted || hidden && whenHidden === "pause") return "paused";
+      return clock.monotonic() - usedAt > maxIdleMs ? "idle" : null;
+    },
+    used() {
+      const { clock } = settings2();
+      usedAt = clock.monotonic();
+      clock.clearTimeout(leaving);
+      arrive();
+    },
+    stop(next) {
+      stopped = next;
+      changed();
+    },
+    hold() {
+      let held = 1;
+      holds++;
+      changed();
+      const release2 = () => {
+        holds -= held;
+        held = 0;
+        changed();
+      };
+      return { release: release2, [Symbol.dispose]: release2 };
+    },
+    observe() {
+      let here = true;
+      observers++;
+      arrive();
+      return () => {
+        if (here && !--observers) leaving = settings2().clock.setTimeout(desert, 0);
+        here = false;
+      };
+    },
+    close() {
+      for (const type of WAKES) target?.removeEventListener(type, heard, true);
+      target = null;
+    }
+  };
+}
 
 // ../sdk/src/snapshot.ts
 var IDLE = Object.freeze({
@@ -505,343 +459,248 @@ var FLOOR_MS = 5e3;
 var SHARED_FAILURE_MS = 5e3;
 var LONGEST_SHARED_MS = 6e4;
 var TICK_MS = 15e3;
-var RESTING = { attempt: 0, nextAttemptAt: null };
-var TokenManager = class {
-  #given;
-  #settings;
-  #listeners = new Listeners();
-  #snapshot = IDLE;
-  #held = null;
-  /** The last token, for its session. */
-  #previous = null;
-  #flight = null;
-  /** `wait`: milliseconds until the next refresh behind the scenes; `shared`: until callers cause a request again. */
-  #failure = null;
-  /** Counts what `forget()` has ended. */
-  #user = 0;
-  /** What the phase is without a token. */
-  #outcome = "idle";
-  #progress = RESTING;
-  #sinceMint = () => Infinity;
-  /** True when a token that ends should be followed by another. */
-  #wanted = false;
-  /** Why the next token is fetched, when that is not what its caller says. */
-  #reason = "initial";
-  #timer;
-  #presence = new Presence(() => this.#settings, (online) => this.#woken(online));
-  #warned = /* @__PURE__ */ new Set();
-  constructor(options = {}) {
-    this.#given = options;
-    this.#settings = settings(options);
-  }
-  /** A token that is valid for a while. Waits only when the one at hand is not. */
-  requestToken(options = {}) {
-    return this.#get(options, options.minValidityMs ?? 5e3);
-  }
-  /** A new token, whatever is held. */
-  refreshToken(options = {}) {
-    return this.requestToken({ ...options, force: true });
-  }
-  /** A key for an SDK: valid for 30 s, or for half of its life. Bound, so that it can be handed over as it is. */
-  getApiKey = async () => (await this.#get({}, 3e4, true)).value;
-  getSnapshot() {
-    return this.#snapshot;
-  }
-  /** Calls `listener` when the snapshot changes. When the last observer leaves, refreshing behind the scenes pauses. */
-  subscribe(listener) {
-    if (this.#outcome === "destroyed") return () => {
-    };
-    const off = this.#listeners.on("stateChange", () => listener());
-    const leave = this.#presence.observe();
-    let here = true;
-    return () => {
-      if (here) leave();
-      here = false;
-      off();
-    };
-  }
-  on(type, listener, options) {
-    return this.#outcome === "destroyed" ? () => {
-    } : this.#listeners.on(type, listener, options);
-  }
-  off(type, listener) {
-    this.#listeners.off(type, listener);
-  }
-  /** The server refused this token: drop it. The next call fetches. */
-  invalidate(reason = "invalidated") {
-    if (this.#outcome === "destroyed") return;
-    this.#settings.logger.debug?.(reason);
-    this.#reason = "invalidated";
-    this.#failure = null;
-    this.#drop("idle");
-    this.#commit();
-  }
-  /** The user has changed: drops the token, its session and a failure. Callers who wait get the next user's token. */
-  forget() {
-    if (this.#outcome === "destroyed") return;
-    this.#user++;
-    this.#flight?.cancel(new TokenError("aborted"));
-    this.#land();
-    this.#previous = this.#failure = null;
-    this.#reason = "initial";
-    this.#drop("idle");
-    this.#commit();
-  }
-  /** A live connection: keeps the token fresh even when the page is hidden or idle. */
-  hold() {
-    return this.#presence.hold();
-  }
-  /** Fetches nothing behind the scenes until `resume()`. Calls are still served. */
-  pause() {
-    this.#presence.stop(true);
-  }
-  resume() {
-    this.#presence.stop(false);
-  }
-  updateOptions(options) {
-    this.#given = { ...this.#given, ...options };
-    this.#settings = settings(this.#given);
-    if (this.#failure) {
-      this.#sinceMint = stopwatch(this.#settings.clock);
-      this.#failure = null;
-      if (!this.#held) this.#wanted = false;
+function createTokenManager(given = {}) {
+  let options = settings(given);
+  const { on, off, emit, clear } = createListeners();
+  let snapshot = IDLE;
+  let held = null;
+  let previous = null;
+  let flight = null;
+  let failed = null;
+  let failureMs = 0;
+  let sinceFailure = () => 0;
+  let sinceMint = () => Infinity;
+  let user = 0;
+  let outcome = "idle";
+  let progress = IDLE;
+  let wanted = false;
+  let why = "initial";
+  let timer;
+  const warned = /* @__PURE__ */ new Set();
+  const { resting, used, stop, hold, observe, close: close2 } = createPresence(
+    () => options,
+    (online) => {
+      if (failed && (waits() <= 0 || online && !failed.status && !failed.retryAfterMs)) failed = null;
+      check(online ? "online" : "resume");
     }
-    this.#check("scheduled");
-  }
-  /** Ends it: waiting callers get `destroyed`, and nothing happens afterwards. */
-  destroy() {
-    if (this.#outcome === "destroyed") return;
-    this.#flight?.cancel(new TokenError("destroyed"));
-    this.#land();
-    this.#previous = null;
-    this.#drop("destroyed");
-    this.#presence.close();
-    this.#commit();
-    this.#listeners.clear();
-  }
-  [Symbol.dispose]() {
-    this.destroy();
-  }
-  getCurrentToken() {
-    return this.isTokenValid() ? this.#held?.token ?? null : null;
-  }
-  isTokenValid(minValidityMs = 0) {
-    return this.getTimeUntilExpiration() > minValidityMs;
-  }
-  /** Milliseconds that the token still lives, by elapsed time; 0 without one. */
-  getTimeUntilExpiration() {
-    return Math.max(this.#held?.left() ?? 0, 0);
-  }
-  /** Where the broker is. `calls` and `relay` are served by a broker that has these modes. */
-  get urls() {
-    const { baseUrl = "", tokenPath = "/token" } = this.#given;
-    const url = (path) => {
-      const joined = baseUrl.replace(/\/$/, "") + path;
-      return typeof location === "undefined" ? joined : new URL(joined, location.href).href;
-    };
-    return { token: url(tokenPath), calls: url("/calls"), relay: url("/realtime").replace(/^http/, "ws") };
-  }
-  async #get({ force = false, minValidityMs, signal }, atLeast, forKey = false) {
-    this.#presence.used();
-    for (; ; ) {
-      if (this.#outcome === "destroyed") throw new TokenError("destroyed");
-      if (signal?.aborted) throw new TokenError("aborted", void 0, { cause: signal.reason });
-      this.#expire();
-      const held = this.#held;
-      const needed = forKey && held ? Math.min(atLeast, held.token.lifetimeMs / 2) : atLeast;
-      if (held && !force && held.left() > needed) {
-        if (held.left() <= held.leadMs && !((this.#failure?.wait() ?? 0) > 0) && this.#sinceMint() >= FLOOR_MS) this.#behind("demand");
-        return this.#handOut(held);
-      }
-      const user = this.#user;
-      const modest = !force && minValidityMs === void 0;
-      try {
-        if (!this.#flight && !force && this.#failure && this.#failure.shared() > 0) throw this.#failure.error;
-        const got = await this.#wait(this.#flight ?? this.#start(force ? "forced" : "demand"), modest ? held : null, signal);
-        if (got.uses > 0 && user === this.#user && (got !== held || got === this.#held)) return this.#handOut(got);
-      } catch (error) {
-        const { code } = error;
-        if (user !== this.#user && code === "aborted" && !signal?.aborted) continue;
-        const alive = this.#held;
-        const serves = alive && alive.left() > 0 && modest;
-        if (!serves || code === "aborted" || code === "destroyed") throw error;
-        return this.#handOut(alive);
-      }
-    }
-  }
-  /** Waits for `flight`; when `held` would do, only until that pauses after a failure or `held` is nearly over. */
-  #wait(flight, held, signal) {
-    const joined = flight.join(signal);
-    if (!held) return joined;
-    return nextOr(held, joined, this.#settings.clock, (enough) => {
-      if (this.#progress.nextAttemptAt) enough();
-      return this.#listeners.on("tokenError", ({ willRetry }) => willRetry && enough());
-    });
-  }
-  #handOut(held) {
-    if (--held.uses <= 0 && held === this.#held) {
-      this.#drop("idle");
-      this.#commit();
-    }
-    return held.token;
-  }
-  #drop(outcome) {
-    this.#held = null;
-    this.#wanted = false;
-    this.#outcome = outcome;
-    this.#schedule();
-  }
-  #start(reason) {
-    this.#presence.listen();
-    const flight = new Flight(
-      (signal) => this.#fetch(this.#reason ?? reason, signal),
-      () => {
-        if (this.#flight !== flight) return;
-        this.#land();
-        this.#check("scheduled");
-      }
-    );
-    this.#flight = flight;
-    this.#commit();
-    return flight;
-  }
-  /** Starts a flight that nobody has to wait for. */
-  #behind(reason) {
-    if (!this.#flight) this.#start(reason).join().catch(() => {
-    });
-  }
-  #land() {
-    this.#flight = null;
-    this.#progress = RESTING;
-  }
-  async #fetch(reason, signal) {
-    signal.throwIfAborted();
-    const settings2 = this.#settings;
-    const began = settings2.clock.monotonic();
-    const minted = await mint({
-      settings: settings2,
-      reason,
-      previous: this.#previous,
-      signal,
-      warn: (message) => this.#warn(message),
-      told: (attempt, error, wait) => this.#told(attempt, error, wait)
-    });
-    signal.throwIfAborted();
-    const before = this.#held;
-    const held = this.#accept(minted);
-    this.#land();
-    this.#commit();
-    if (held !== before) this.#listeners.emit("tokenRefreshed", { token: held.token, reason, latencyMs: settings2.clock.monotonic() - began });
-    this.#check("scheduled");
-    return held;
-  }
-  #accept(minted) {
-    this.#failure = this.#reason = null;
-    this.#wanted = true;
-    this.#sinceMint = stopwatch(this.#settings.clock);
-    const next = holding(minted, this.#settings);
-    if (this.#held && this.#held.left() > next.left() && owners.get(this.#held.token) === minted.owner) {
-      this.#warn("The new token would end sooner than the old one, which is kept.");
-      return this.#held;
-    }
-    this.#previous = next.token;
-    return this.#held = next;
-  }
-  #told(attempt, error, wait) {
-    const { clock } = this.#settings;
-    const nextAttemptAt = wait == null ? null : clock.wall() + wait;
-    this.#progress = { attempt, nextAttemptAt };
-    if (error && wait === null) {
-      const since = stopwatch(clock);
-      const wait2 = Math.max(error.retryAfterMs || SHARED_FAILURE_MS, LEAST_WAIT_MS);
-      this.#failure = { error, wait: () => wait2 - since(), shared: () => Math.min(wait2, LONGEST_SHARED_MS) - since() };
-      if (!this.#held) this.#outcome = "failed";
-      this.#wanted = true;
-      this.#land();
-    }
-    this.#commit(error);
-    if (!error) return;
-    this.#listeners.emit("tokenError", { error, attempt, willRetry: wait !== null, nextAttemptAt });
-    this.#check("scheduled");
-  }
-  /** Milliseconds until a refresh behind the scenes is due; Infinity when none is. */
-  #due() {
-    const failed = this.#failure;
-    const wanted = this.#held ? !failed || failed.error.retryable : this.#wanted && !failed;
-    if (!wanted || this.#flight || this.#presence.resting()) return Infinity;
-    const wait = this.#held ? this.#held.left() - this.#held.leadMs : 0;
-    return Math.max(wait, FLOOR_MS - this.#sinceMint(), failed?.wait() ?? 0);
-  }
-  /** Ends a token whose time has come. */
-  #expire() {
-    const held = this.#held;
-    const left = held?.left() ?? 1;
-    if (!held || left > 0) return;
-    const cause = this.#presence.resting() ?? (this.#failure || this.#flight ? "refresh-failed" : "paused");
-    const wanted = this.#wanted;
-    this.#drop("expired");
-    this.#wanted = wanted;
-    this.#commit();
-    this.#listeners.emit("tokenExpired", { expiredAt: held.token.expiresAt, lateByMs: -left, cause });
-  }
-  /** Looks at the time and at the page, and does what is due. `early` is how late the next look may come. */
-  #check(reason, early = 0) {
-    this.#expire();
-    const due = this.#due();
-    const held = this.#held;
-    const late = held && !this.#failure && this.#sinceMint() >= FLOOR_MS && held.left() <= held.token.lifetimeMs / 2;
-    const soon = late && due <= early;
-    if (due <= 0 || soon) this.#behind(reason);
-    this.#commit();
-    this.#schedule();
-  }
-  #schedule() {
-    const { clock } = this.#settings;
-    clock.clearTimeout(this.#timer);
-    const next = Math.min(this.#held?.left() ?? Infinity, this.#due());
-    if (next === Infinity) return;
-    const asked = Math.ceil(Math.min(Math.max(next, 0), TICK_MS));
-    const since = stopwatch(clock);
-    this.#timer = clock.setTimeout(() => this.#check("scheduled", Math.min(since() - asked, 6e4)), asked);
-  }
-  #woken(online) {
-    if (online && /^(network|offline|timeout)$/.test(`${this.#failure?.error.code}`)) this.#failure = null;
-    this.#check(online ? "online" : "resume");
-  }
-  #phase() {
-    if (this.#flight) return this.#progress.nextAttemptAt ? "backoff" : this.#held ? "refreshing" : "requesting";
-    if (this.#previous && this.#presence.resting() === "paused") return "paused";
-    return this.#held ? "ready" : this.#outcome;
-  }
-  /** Makes the new state visible. Observers are called after it is complete, so they may call back. */
-  #commit(error = this.#failure?.error ?? (this.#flight ? this.#snapshot.error : null)) {
-    const held = this.#held;
+  );
+  const warn = (message) => {
+    if (warned.has(message)) return;
+    warned.add(message);
+    options.logger.warn?.(message);
+  };
+  const left = () => Math.max(held?.left() ?? 0, 0);
+  const waits = (most = Infinity) => failed ? Math.min(failureMs, most) - sinceFailure() : 0;
+  const phase = () => {
+    if (flight) return progress.nextAttemptAt ? "backoff" : held ? "refreshing" : "requesting";
+    if (previous && resting() === "paused") return "paused";
+    return held ? "ready" : outcome;
+  };
+  const commit = (error = failed ?? (flight ? snapshot.error : null)) => {
     const token = held?.token ?? null;
     const next = {
-      phase: this.#phase(),
+      ...progress,
+      phase: phase(),
       token,
       expiresAt: token?.expiresAt ?? null,
-      refreshAt: held && !this.#presence.resting() ? held.token.expiresAt - held.leadMs : null,
-      error,
-      ...this.#progress
+      refreshAt: held && !resting() ? held.token.expiresAt - held.leadMs : null,
+      error
     };
-    const before = this.#snapshot;
-    if (Object.keys(next).every((key) => Object.is(next[key], before[key]))) return;
-    this.#snapshot = Object.freeze(next);
-    this.#listeners.emit("stateChange", this.#snapshot);
-  }
-  #warn(message) {
-    if (this.#warned.has(message)) return;
-    this.#warned.add(message);
-    this.#settings.logger.warn?.(message);
-  }
-};
+    if (Object.entries(next).every(([key, value]) => value === snapshot[key])) return;
+    snapshot = Object.freeze(next);
+    emit("stateChange", snapshot);
+  };
+  const drop = (next) => {
+    held = null;
+    wanted = false;
+    if (outcome !== "destroyed") outcome = next;
+    commit();
+  };
+  const land = () => {
+    flight = null;
+    progress = IDLE;
+  };
+  const expire = () => {
+    const ended = held;
+    if (!ended || left() > 0) return;
+    const cause = resting() ?? (failed || flight ? "refresh-failed" : "paused");
+    drop("expired");
+    wanted = true;
+    emit("tokenExpired", { expiredAt: ended.token.expiresAt, lateByMs: -ended.left(), cause });
+  };
+  const due = (early = 0) => {
+    const willing = wanted && (!failed || held && failed.retryable);
+    if (!willing || flight || resting()) return Infinity;
+    const lead = held ? Math.min(held.leadMs + early, held.token.lifetimeMs / 2) : 0;
+    return Math.max(left() - lead, FLOOR_MS - sinceMint(), waits());
+  };
+  const check = (reason = "scheduled", early = 0) => {
+    expire();
+    if (due(early) <= 0) behind(reason);
+    commit();
+    const { clock } = options;
+    clock.clearTimeout(timer);
+    const next = Math.min(held?.left() ?? Infinity, due());
+    if (next === Infinity) return;
+    const asked = Math.ceil(Math.min(next, TICK_MS));
+    const since = stopwatch(clock);
+    timer = clock.setTimeout(() => check(void 0, Math.min(since() - asked, 6e4)), asked);
+  };
+  const told = (attempt, error, wait) => {
+    const { clock } = options;
+    const nextAttemptAt = wait === void 0 ? null : clock.wall() + wait;
+    const willRetry = nextAttemptAt !== null;
+    progress = { attempt, nextAttemptAt };
+    if (error && !willRetry) {
+      failed = error;
+      failureMs = Math.max(error.retryAfterMs || SHARED_FAILURE_MS, LEAST_WAIT_MS);
+      sinceFailure = stopwatch(clock);
+      if (!held) outcome = "failed";
+      wanted = true;
+      land();
+    }
+    commit(error);
+    if (!error) return;
+    emit("tokenError", { error, attempt, willRetry, nextAttemptAt });
+    check();
+  };
+  const fetchToken = async (reason, signal) => {
+    const { clock } = options;
+    const began = clock.monotonic();
+    const next = await mint(options, { reason, previous: previous?.token ?? null, owner: previous?.owner, signal }, warn, told);
+    signal.throwIfAborted();
+    failed = why = null;
+    wanted = true;
+    sinceMint = stopwatch(clock);
+    const longer = held && held.left() > next.left() && held.owner === next.owner ? held : null;
+    if (longer) warn("The new token ends sooner: kept the old.");
+    else held = previous = next;
+    land();
+    commit();
+    if (!longer) emit("tokenRefreshed", { token: next.token, reason, latencyMs: clock.monotonic() - began });
+    check();
+    return longer ?? next;
+  };
+  const start = (reason) => {
+    const mine = createFlight(
+      (signal) => fetchToken(why ?? reason, signal),
+      () => {
+        if (flight !== mine) return;
+        land();
+        check();
+      }
+    );
+    flight = mine;
+    commit();
+    return mine;
+  };
+  const behind = (reason) => {
+    if (!flight) start(reason).join().catch(() => {
+    });
+  };
+  const nextOr = (old, next) => {
+    const enough = new AbortController();
+    const { signal } = enough;
+    if (progress.nextAttemptAt) enough.abort();
+    on("tokenError", ({ willRetry }) => willRetry && enough.abort(), { signal });
+    const late = pause(options.clock, left() > 5e3 ? left() - 5e3 : left() / 2, signal).then(() => old);
+    return Promise.race([next, late]).finally(() => enough.abort());
+  };
+  const handOut = (from) => {
+    if (--from.uses <= 0 && from === held) drop("idle");
+    return from.token;
+  };
+  const get = async ({ force, minValidityMs, signal } = {}, usual = 5e3) => {
+    used();
+    for (; ; ) {
+      if (outcome === "destroyed") throw new TokenError("destroyed");
+      if (signal?.aborted) throw new TokenError("aborted", void 0, { cause: signal.reason });
+      expire();
+      const old = held;
+      if (old && !force && left() > (minValidityMs ?? Math.min(usual, old.token.lifetimeMs / 2))) {
+        if (left() <= old.leadMs && waits() <= 0 && sinceMint() >= FLOOR_MS) behind("demand");
+        return handOut(old);
+      }
+      const asker = user;
+      const modest = !force && minValidityMs === void 0;
+      try {
+        if (!flight && !force && failed && waits(LONGEST_SHARED_MS) > 0) throw failed;
+        const next = (flight ?? start(force ? "forced" : "demand")).join(signal);
+        const got = await (modest && old ? nextOr(old, next) : next);
+        if (got.uses > 0 && asker === user && (got !== old || got === held)) return handOut(got);
+      } catch (error) {
+        if (asker !== user || signal?.aborted) continue;
+        if (!modest || !held || !left()) throw error;
+        return handOut(held);
+      }
+    }
+  };
+  const forget = (next) => {
+    user++;
+    flight?.cancel();
+    land();
+    previous = failed = null;
+    why = "initial";
+    drop(next);
+  };
+  const destroy = () => {
+    close2();
+    forget("destroyed");
+    check();
+    clear();
+  };
+  return {
+    requestToken: (request) => get(request),
+    refreshToken: (request) => get({ ...request, force: true }),
+    getApiKey: async () => (await get({}, 3e4)).value,
+    getSnapshot: () => snapshot,
+    subscribe(listener) {
+      const deaf = on("stateChange", listener);
+      const gone = observe();
+      return () => {
+        gone();
+        deaf();
+      };
+    },
+    on,
+    off,
+    invalidate(reason = "invalidated") {
+      options.logger.debug?.(reason);
+      why = "invalidated";
+      failed = null;
+      drop("idle");
+    },
+    forget: () => forget("idle"),
+    hold,
+    pause: () => stop(true),
+    resume: () => stop(false),
+    updateOptions(more) {
+      given = { ...given, ...more };
+      options = settings(given);
+      if (failed) {
+        sinceMint = stopwatch(options.clock);
+        failed = null;
+        wanted = !!held;
+      }
+      check();
+    },
+    destroy,
+    [Symbol.dispose]: destroy,
+    getCurrentToken: () => held && left() ? held.token : null,
+    isTokenValid: (minValidityMs = 0) => left() > minValidityMs,
+    getTimeUntilExpiration: left,
+    get urls() {
+      const url = (path) => {
+        const joined = below(given, path);
+        return typeof location === "undefined" ? joined : new URL(joined, location.href).href;
+      };
+      return { token: url(given.tokenPath ?? "/token"), calls: url("/calls"), relay: url("/realtime").replace(/^http/, "ws") };
+    }
+  };
+}
 
 // ../sdk/src/registry.ts
 var shared = /* @__PURE__ */ new Map();
-function createTokenManager(options) {
-  return new TokenManager(options);
-}
 function getTokenManager({ key = "default", ...options } = {}) {
   let known = shared.get(key);
   if (!known || known.manager.getSnapshot().phase === "destroyed") {
@@ -861,7 +720,7 @@ function destroyTokenManager(key = "default") {
 }
 
 // ../sdk/src/connection.ts
-var HINTS2 = {
+var HINTS = {
   microphone_denied: "Allow the microphone in the settings of the page and connect again; it needs https or localhost.",
   microphone_missing: "No microphone can be used.",
   refused: "The offer was refused: status and message say why.",
@@ -875,10 +734,10 @@ var ConnectionError = class extends Error {
   /** Status of the answer, when it was refused. */
   status;
   constructor(code, message, details = {}) {
-    super(message ?? HINTS2[code], { cause: details.cause });
+    super(message ?? HINTS[code], { cause: details.cause });
     this.name = "ConnectionError";
     this.code = code;
-    this.hint = HINTS2[code];
+    this.hint = HINTS[code];
     this.status = details.status;
   }
 };
@@ -888,7 +747,7 @@ var YOUNG_MS = 1e4;
 var Connection = class {
   /** May be replaced at any time; the next attempt uses it. */
   options;
-  listeners = new Listeners();
+  listeners = createListeners();
   #snapshot = NOTHING;
   #controller = new AbortController();
   #stream = null;
@@ -1138,7 +997,8 @@ var RealtimeConnection = class extends Connection {
     const end = Number(Object(event["session"]).expires_at) * 1e3;
     if (event.type === "session.created" && end) {
       clearTimeout(this.#warning);
-      const wait = Math.min(end - Date.now() - before, 2 ** 31 - 1);
+      const skew = this.options.tokens.getSnapshot().token?.skewMs ?? 0;
+      const wait = Math.min(end - skew - Date.now() - before, 2 ** 31 - 1);
       this.#warning = setTimeout(() => this.listeners.emit("sessionWillExpire", { expiresAt: end }), wait);
     }
     this.listeners.emit("event", event);
@@ -1168,7 +1028,6 @@ export {
   OPENAI_CALLS,
   RealtimeConnection,
   TokenError,
-  TokenManager,
   createLevelMeter,
   createRealtimeConnection,
   createTokenManager,

@@ -1,6 +1,8 @@
 // Owns reading what a source answered: every known shape of a token, and nothing that only looks like one.
+import { stopwatch } from './clock.js';
 import { TokenError } from './errors.js';
-import type { SessionSummary } from './token.js';
+import type { Settings } from './options.js';
+import { RealtimeToken, type SessionSummary } from './token.js';
 
 /**
  * What a source may answer: the broker's shape, OpenAI's (`value`, `expires_at`), its beta (`client_secret`) or the
@@ -26,53 +28,68 @@ export interface TokenResponse {
   /** How often the secret may be handed out. */
   max_uses?: number;
   session?: SessionSummary;
+  /** The server's clock when it answered, in epoch milliseconds: makes `expires_at` relative, whatever this device believes. */
+  answeredAt?: number;
+  /** For whom the session was opened; the source is told it again. Compared, and never shown. */
+  owner?: unknown;
   [other: string]: unknown;
 }
 
-/** A token that was read. */
-export interface Answer {
-  value: string;
-  lifetimeMs: number;
-  sessionId: string | undefined;
-  session: SessionSummary | undefined;
-  /** Milliseconds after which the server would like a refresh. */
-  refreshInMs: number | undefined;
+/** A token that is held, and what the manager needs to know about it. */
+export interface Held {
+  token: RealtimeToken;
+  /** Milliseconds until its end, by elapsed time. */
+  left: () => number;
+  /** How long before its end the next one is due, in milliseconds. */
+  leadMs: number;
+  /** How often it may still be handed out. */
   uses: number;
+  /** See {@link TokenResponse.owner}. */
+  owner: unknown;
 }
 
-/** Taken when nothing trustworthy tells how long a secret lives: the broker's own default. */
-const ASSUMED_MS = 60_000;
+/** An answer that is no token: it has `what`. */
+export const invalid = (what: string): TokenError => new TokenError('invalid_response', `The answer has ${what}.`);
 
-const invalid = (what: string): TokenError => new TokenError('invalid_response', `The answer has ${what}.`);
-const first = <T>(type: string, ...values: unknown[]): T | undefined => values.find((value) => typeof value === type && value === value) as T;
-
-/** Reads `response`. `askedAt` is the wall clock when it was asked for, in epoch milliseconds. */
-export function readAnswer(response: TokenResponse | string, askedAt: number, warn: (message: string) => void): Answer {
-  const body = (typeof response === 'string' ? { value: response, expires_at: 0 } : Object(response)) as TokenResponse;
-  const secret = Object(body.client_secret) as { value?: string; expires_at?: number };
-  const value = first<string>('string', body.value, body.token, secret.value);
-  if (!value || /^(undefined|null)$/.test(value)) throw invalid('no value');
-  if (value.startsWith('sk-')) throw invalid('a standard API key. Revoke it now: it has left the server');
-  const seconds = first<number>('number', body.expires_in, body.expiresIn);
-  let lifetimeMs = Number(seconds) * 1000;
-  if (seconds === undefined) {
-    const end = first<number>('number', body.expires_at, secret.expires_at, body.success && Number(body.expiresAt) / 1000);
-    if (end === undefined) throw invalid('no expires_in or expires_at');
-    lifetimeMs = end * 1000 - askedAt;
-    // The range that OpenAI allows. Outside of it this device's clock is wrong, not the answer.
-    if (lifetimeMs < 10_000 || lifetimeMs > 7_200_000) {
-      warn('No expires_in, and this clock does not fit: assuming 60 s.');
-      lifetimeMs = ASSUMED_MS;
+/** To be called when asking, because a life counts from the question and so never seems longer than it is; reads the answer. */
+export function question(settings: Settings, warn: (message: string) => void): (response: TokenResponse | string) => Held {
+  const { clock, random, refreshThresholdSeconds } = settings;
+  const askedAt = clock.wall();
+  const age = stopwatch(clock);
+  return (response) => {
+    const body = (typeof response === 'string' ? { value: response, expires_in: 60 } : Object(response)) as TokenResponse;
+    const { value, token, expires_in, expiresIn, success, expiresAt, expires_at, session, refresh_in, max_uses, answeredAt } = {
+      ...body.client_secret,
+      ...body,
+    };
+    const secret = value ?? token;
+    if (typeof secret !== 'string' || /^(undefined|null)?$/.test(secret)) throw invalid('no value');
+    if (secret.startsWith('sk-')) throw invalid('a standard API key: revoke it now');
+    const end = expires_at ? expires_at * 1000 : success ? Number(expiresAt) : NaN;
+    let lifetimeMs = Number(expires_in ?? expiresIn ?? NaN) * 1000;
+    if (Number.isNaN(lifetimeMs)) {
+      lifetimeMs = end - (answeredAt || askedAt);
+      // The range that OpenAI allows. Outside of it this device's clock is wrong, not the answer.
+      if (!answeredAt && (lifetimeMs < 10_000 || lifetimeMs > 7_200_000)) {
+        warn('No expires_in, and a wrong clock: assuming 60 s.');
+        lifetimeMs = 60_000;
+      }
     }
-  }
-  if (lifetimeMs <= 0) throw invalid('expired already');
-  const { id, model, voice, type } = Object(body.session) as SessionSummary;
-  return {
-    value,
-    lifetimeMs,
-    sessionId: first('string', body.sessionId, body.session_id),
-    session: body.session && ({ id, model, voice, type } as SessionSummary),
-    refreshInMs: body.refresh_in && body.refresh_in * 1000,
-    uses: body.max_uses ?? Infinity,
+    if (!(lifetimeMs > 0)) throw invalid('no expires_in or expires_at, or is over');
+    const { id, model, voice, type } = Object(session) as SessionSummary;
+    // Stretched by chance, so that a wall of screens does not fetch in the same second.
+    const lead = refresh_in ? Math.max(lifetimeMs - refresh_in * 1000, 1000) : refreshThresholdSeconds * (1000 + random() * 100);
+    return {
+      token: new RealtimeToken(secret, body.sessionId ?? body.session_id, {
+        expiresAt: askedAt + lifetimeMs,
+        lifetimeMs,
+        skewMs: end - askedAt - lifetimeMs || 0,
+        session: session && ({ id, model, voice, type } as SessionSummary),
+      }),
+      left: () => lifetimeMs - age(),
+      leadMs: Math.min(lead, lifetimeMs / 2),
+      uses: max_uses && max_uses > 0 ? max_uses : Infinity,
+      owner: body.owner,
+    };
   };
 }

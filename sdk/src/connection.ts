@@ -1,6 +1,6 @@
 // Owns the state of a connection: microphone first, then key, then connecting; what is ours is closed on every way out.
 import { pause, stopwatch, systemClock } from './clock.js';
-import { Listeners, type ListenOptions } from './events.js';
+import { createListeners, type Listeners, type ListenOptions } from './events.js';
 import { isKeyRefused, withFreshKey } from './fresh-key.js';
 import type { Hold } from './presence.js';
 import type { TokenManager } from './token-manager.js';
@@ -85,7 +85,7 @@ const YOUNG_MS = 10_000;
 export class Connection<S extends Closable, Events extends ConnectionEvents = ConnectionEvents> {
   /** May be replaced at any time; the next attempt uses it. */
   options: ConnectionOptions<S>;
-  protected readonly listeners: Listeners<Events & { change: undefined }> = new Listeners();
+  protected readonly listeners: Listeners<Events & { change: undefined }> = createListeners();
   #snapshot: ConnectionSnapshot<S> = NOTHING;
   #controller = new AbortController();
   #stream: MediaStream | null = null;

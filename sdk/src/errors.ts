@@ -18,27 +18,28 @@ export type TokenErrorCode =
   | 'expired'
   | 'destroyed';
 
-// Short on purpose: they are a tenth of the core. docs/client.md says more.
-const HINTS: Record<TokenErrorCode, string> = {
-  network: 'Network, TLS or CORS: does the broker allow the origin of this page?',
-  offline: 'This device is offline.',
-  timeout: 'The broker is slow or unreachable.',
-  aborted: 'The caller gave up.',
-  bad_request: 'The body was refused: see param.',
-  unauthorized: 'Your login is missing or expired.',
-  forbidden: 'This origin or user is not allowed.',
-  not_found: 'Wrong base URL or path, or the session is unknown.',
-  rate_limited: 'Wait for retryAfterMs.',
-  quota_exceeded: 'Spent: see limit, or the operator must check billing.',
-  upstream_unavailable: 'OpenAI or the path to it is down.',
-  server_error: 'The broker failed: quote requestId.',
-  invalid_response: 'No token: is this the URL of the broker?',
-  expired: 'The key died before use. It is for the Realtime API only.',
-  destroyed: 'Create a new manager.',
+// For each code its hint, short because they are a tenth of the core (docs/client.md says more), and its statuses.
+const KINDS: Record<TokenErrorCode, [hint: string, ...statuses: number[]]> = {
+  network: ['Network, TLS or CORS: does the broker allow this origin?'],
+  offline: ['This device is offline.'],
+  timeout: ['The broker is too slow.', 408],
+  aborted: ['The caller gave up.'],
+  bad_request: ['See param or cause.'],
+  unauthorized: ['Your login is missing or expired.', 401],
+  forbidden: ['This origin or user is not allowed.', 403],
+  not_found: ['Wrong base URL or path.', 404, 410],
+  rate_limited: ['Wait for retryAfterMs.', 429],
+  quota_exceeded: ['See limit, or ask the operator.'],
+  upstream_unavailable: ['OpenAI or the path to it is down.', 502, 503, 504],
+  server_error: ['See cause, or quote requestId.'],
+  invalid_response: ['Is this the URL of the broker?'],
+  expired: ['The key is for the Realtime API only.'],
+  destroyed: ['Create a new manager.'],
 };
 
 const RETRYABLE = /^(netw|off|time|rate|up|serv)/;
-const BRAND = Symbol.for('realtime-token-broker.TokenError');
+const DOCS_URL = 'https://npmjs.com/package/@realtime-token-broker/client#errors';
+const BRAND = Symbol.for(DOCS_URL);
 
 /** What is known about a failure beside its code. */
 export interface TokenErrorDetails {
@@ -78,15 +79,24 @@ export class TokenError extends Error {
   declare readonly docsUrl: string;
 
   constructor(code: TokenErrorCode, message?: string, details: TokenErrorDetails = {}) {
-    const hint = HINTS[code];
+    const [hint] = KINDS[code];
     super(message ?? hint, details);
-    const docsUrl = 'https://npmjs.com/package/@realtime-token-broker/client#errors';
-    Object.defineProperty(this, BRAND, {});
-    Object.assign(this, { name: 'TokenError', code, retryable: RETRYABLE.test(code), hint, docsUrl }, details);
+    Object.assign(this, { [BRAND]: true, name: 'TokenError', code, retryable: RETRYABLE.test(code), hint, docsUrl: DOCS_URL }, details);
   }
 
   /** True for a token error, also one that another copy of this package made. */
   static is(value: unknown): value is TokenError {
     return BRAND in Object(value);
   }
+}
+
+/** `cause` if it is a token error, else one with `code` that it caused. */
+export function failure(cause: unknown, code: TokenErrorCode): TokenError {
+  return TokenError.is(cause) ? cause : new TokenError(code, undefined, { cause });
+}
+
+/** The code for an answer with `status`. */
+export function codeOf(status: number): TokenErrorCode {
+  const known = (Object.keys(KINDS) as TokenErrorCode[]).find((code) => KINDS[code].includes(status));
+  return known ?? (status < 500 ? 'bad_request' : 'server_error');
 }

@@ -7,45 +7,45 @@ export interface ListenOptions {
   signal?: AbortSignal;
 }
 
-type Listener<Event> = (event: Event) => void;
-/** Whether to call once, and how to let go of the signal. */
-type Entry = [once: boolean | undefined, forget: () => void];
-type Lists<Events> = { [K in keyof Events]?: Map<Listener<Events[K]>, Entry> };
+/** Listeners by type of event, called in the order in which they came. */
+export interface Listeners<Events extends object> {
+  on<K extends keyof Events>(type: K, listener: (event: Events[K]) => void, options?: ListenOptions): () => void;
+  off<K extends keyof Events>(type: K, listener: (event: Events[K]) => void): void;
+  emit<K extends keyof Events>(type: K, event: Events[K]): void;
+  clear(): void;
+}
 
-/** Listeners by type of event. A listener is there once for each type. */
-export class Listeners<Events extends object> {
-  readonly #lists: Lists<Events> = {};
-
-  on<K extends keyof Events>(type: K, listener: Listener<Events[K]>, { once, signal }: ListenOptions = {}): () => void {
-    const off = (): void => this.off(type, listener);
-    off();
-    if (signal?.aborted) return off;
-    signal?.addEventListener('abort', off);
-    (this.#lists[type] ??= new Map()).set(listener, [once, () => signal?.removeEventListener('abort', off)]);
-    return off;
-  }
-
-  off<K extends keyof Events>(type: K, listener: Listener<Events[K]>): void {
-    const list = this.#lists[type];
-    list?.get(listener)?.[1]();
-    list?.delete(listener);
-  }
-
-  emit<K extends keyof Events>(type: K, event: Events[K]): void {
-    const list = this.#lists[type];
-    for (const [listener, [once]] of [...(list ?? [])]) {
-      // One that an earlier listener removed is not called any more.
-      if (!list?.has(listener)) continue;
-      if (once) this.off(type, listener);
-      try {
-        listener(event);
-      } catch (error) {
-        (globalThis.reportError ?? console.error)(error);
+export function createListeners<Events extends object>(): Listeners<Events> {
+  /** By the function that ends each. */
+  const entries = new Map<() => void, [type: unknown, listener: (event: never) => void, once: boolean | undefined]>();
+  return {
+    on(type, listener, { once, signal } = {}) {
+      const end = (): void => {
+        entries.delete(end);
+        signal?.removeEventListener('abort', end);
+      };
+      if (signal?.aborted) return end;
+      signal?.addEventListener('abort', end);
+      entries.set(end, [type, listener, once]);
+      return end;
+    },
+    off(type, listener) {
+      for (const [end, entry] of entries) if (entry[0] === type && entry[1] === listener) end();
+    },
+    emit(type, event) {
+      for (const [end, [wanted, listener, once]] of [...entries]) {
+        // One that an earlier listener removed is not called any more.
+        if (wanted !== type || !entries.has(end)) continue;
+        if (once) end();
+        try {
+          listener(event as never);
+        } catch (error) {
+          (globalThis.reportError ?? console.error)(error);
+        }
       }
-    }
-  }
-
-  clear(): void {
-    for (const type in this.#lists) for (const listener of this.#lists[type]?.keys() ?? []) this.off(type, listener);
-  }
+    },
+    clear() {
+      for (const end of entries.keys()) end();
+    },
+  };
 }

@@ -6,7 +6,7 @@ export type { ListenOptions } from './events.js';
 export { withFreshKey } from './fresh-key.js';
 export type { Logger, PageLike, RequestOptions, TokenManagerOptions } from './options.js';
 export type { Hold } from './presence.js';
-export { createTokenManager, destroyTokenManager, getTokenManager } from './registry.js';
+export { destroyTokenManager, getTokenManager } from './registry.js';
 export type { ExpiryCause, Phase, TokenEvents, TokenSnapshot } from './snapshot.js';
 export {
   type BrokerOptions,
@@ -18,4 +18,4 @@ export {
   type TokenSource,
 } from './sources.js';
 export type { RealtimeToken, SessionSummary } from './token.js';
-export { TokenManager } from './token-manager.js';
+export { createTokenManager, type TokenManager } from './token-manager.js';

@@ -20,7 +20,7 @@ export interface PageLike extends EventTarget {
 export interface RequestOptions {
   /** Wait for a new one, whatever is held. */
   force?: boolean;
-  /** Least time that it must still live, in milliseconds. 5000, and less is accepted when a refresh fails. */
+  /** Least time that it must still live, in milliseconds. 5000 or half of its life, and less when a refresh fails. */
   minValidityMs?: number;
   /** Stops waiting. The request goes on while others wait for it. */
   signal?: AbortSignal;
@@ -98,7 +98,7 @@ export function settings(o: TokenManagerOptions): Settings {
     clock: systemClock,
     random: Math.random,
     page: o.eventTarget ?? page,
-    logger: { warn: (message) => console.warn(message) },
+    logger: { warn: console.warn },
     ...defined(o),
   };
 }

@@ -8,101 +8,103 @@ export interface Hold extends Disposable {
   release(): void;
 }
 
+/** Who is there. */
+export interface Presence {
+  /** Why nothing should be fetched behind the scenes, if so. */
+  resting(): ExpiryCause | null;
+  /** Somebody asked for a token. */
+  used(): void;
+  /** Fetches nothing behind the scenes, or may again. */
+  stop(stopped: boolean): void;
+  hold(): Hold;
+  /** Somebody looks, until the answer is called. */
+  observe(): () => void;
+  /** Stops listening for good. */
+  close(): void;
+}
+
 // The pair pagehide and pageshow is the one that the back-forward cache allows.
 const WAKES = ['visibilitychange', 'pageshow', 'pagehide', 'focus', 'resume', 'online'];
 
-/** Who is there. */
-export class Presence {
-  readonly #settings: () => Settings;
-  readonly #changed: (online: boolean) => void;
-  #page: PageLike | undefined;
+/** `changed` is called whenever the answer of `resting` may have changed, or timers may have slept. */
+export function createPresence(settings: () => Settings, changed: (online?: boolean) => void): Presence {
+  /** Undefined before it is listened to, null afterwards. */
+  let target: PageLike | null | undefined;
   /** Monotonic, so that neither sleep nor a clock that was set looks like idleness. */
-  #usedAt = 0;
-  #stopped = false;
-  #cached = false;
-  #holds = 0;
-  #observers = 0;
+  let usedAt = 0;
+  let stopped = false;
+  let cached = false;
+  let holds = 0;
+  let observers = 0;
   /** True after the last observer has left, until somebody asks or looks again. */
-  #deserted = false;
-  #leaving: unknown;
+  let deserted = false;
+  let leaving: unknown;
 
-  /** `changed` is called whenever the answer of `resting` may have changed, or timers may have slept. */
-  constructor(settings: () => Settings, changed: (online: boolean) => void) {
-    this.#settings = settings;
-    this.#changed = changed;
-  }
+  const desert = (): void => {
+    deserted = !observers;
+    changed();
+  };
+  const heard = ({ type }: Event): void => {
+    if (type.startsWith('page')) cached = type === 'pagehide';
+    changed(type === 'online');
+  };
+  /** Somebody is there. The page is not listened to before, so that a server or an import touches nothing. */
+  const arrive = (): void => {
+    if (target === undefined) {
+      target = settings().page ?? null;
+      // Captured, because a window sees events of its document only on their way down.
+      for (const type of WAKES) target?.addEventListener(type, heard, true);
+    }
+    if (deserted) {
+      deserted = false;
+      changed();
+    }
+  };
 
-  /** Why nothing should be fetched behind the scenes, if so. */
-  resting(): ExpiryCause | null {
-    const { autoRefresh, whenHidden, maxIdleMs, page, clock } = this.#settings();
-    const hidden = this.#cached || page?.document?.visibilityState === 'hidden';
-    if (!autoRefresh) return 'disabled';
-    if (this.#stopped) return 'paused';
-    if (this.#holds) return null;
-    if (this.#deserted || (hidden && whenHidden === 'pause')) return 'paused';
-    return clock.monotonic() - this.#usedAt > maxIdleMs ? 'idle' : null;
-  }
-
-  /** Somebody asked for a token. */
-  used(): void {
-    const { clock } = this.#settings();
-    const before = this.#deserted;
-    this.#usedAt = clock.monotonic();
-    clock.clearTimeout(this.#leaving);
-    this.#deserted = false;
-    if (before) this.#changed(false);
-  }
-
-  stop(stopped: boolean): void {
-    this.#stopped = stopped;
-    this.#changed(false);
-  }
-
-  hold(): Hold {
-    let held = 1;
-    const change = (by: number): void => {
-      this.#holds += by;
-      this.#changed(false);
-    };
-    const release = (): void => {
-      if (held) change(-held);
-      held = 0;
-    };
-    change(held);
-    return { release, [Symbol.dispose]: release };
-  }
-
-  /** Somebody looks, until the answer is called. */
-  observe(): () => void {
-    const before = this.#deserted;
-    this.#observers++;
-    this.#deserted = false;
-    this.listen();
-    if (before) this.#changed(false);
-    return () => {
-      if (--this.#observers) return;
-      // Deferred, so that a remount in the same task changes nothing.
-      this.#leaving = this.#settings().clock.setTimeout(() => {
-        this.#deserted = !this.#observers;
-        this.#changed(false);
-      }, 0);
-    };
-  }
-
-  /** Listens to the page; not before the first use, so that a server or an import touches nothing. */
-  listen(): void {
-    if (this.#page) return;
-    this.#page = this.#settings().page;
-    // Captured, because a window sees events of its document only on their way down.
-    for (const type of WAKES) this.#page?.addEventListener(type, this.#heard, true);
-  }
-
-  close(): void {
-    for (const type of WAKES) this.#page?.removeEventListener(type, this.#heard, true);
-  }
-
-  readonly #heard = ({ type }: Event): void => {
-    if (type.startsWith('page')) this.#cached = type === 'pagehide';
-    this.#changed(type === 'online');
+  return {
+    resting() {
+      const { autoRefresh, whenHidden, maxIdleMs, page, clock } = settings();
+      const hidden = cached || page?.document?.visibilityState === 'hidden';
+      if (!autoRefresh) return 'disabled';
+      if (stopped) return 'paused';
+      if (holds) return null;
+      if (deserted || (hidden && whenHidden === 'pause')) return 'paused';
+      return clock.monotonic() - usedAt > maxIdleMs ? 'idle' : null;
+    },
+    used() {
+      const { clock } = settings();
+      usedAt = clock.monotonic();
+      clock.clearTimeout(leaving);
+      arrive();
+    },
+    stop(next) {
+      stopped = next;
+      changed();
+    },
+    hold() {
+      let held = 1;
+      holds++;
+      changed();
+      const release = (): void => {
+        holds -= held;
+        held = 0;
+        changed();
+      };
+      return { release, [Symbol.dispose]: release };
+    },
+    observe() {
+      let here = true;
+      observers++;
+      arrive();
+      return () => {
+        // Deferred, so that a remount in the same task changes nothing.
+        if (here && !--observers) leaving = settings().clock.setTimeout(desert, 0);
+        here = false;
+      };
+    },
+    close() {
+      for (const type of WAKES) target?.removeEventListener(type, heard, true);
+      target = null;
+    },
   };
 }

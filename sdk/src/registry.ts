@@ -1,13 +1,8 @@
 // Owns the managers that a page shares by name.
 import { defined, type TokenManagerOptions } from './options.js';
-import { TokenManager } from './token-manager.js';
+import { createTokenManager, type TokenManager } from './token-manager.js';
 
 const shared = new Map<string, { manager: TokenManager; options: TokenManagerOptions; warned?: true }>();
-
-/** A manager of your own. */
-export function createTokenManager(options?: TokenManagerOptions): TokenManager {
-  return new TokenManager(options);
-}
 
 /** The page's manager called `key` (`default`), created by the first call and again after its `destroy()`. */
 export function getTokenManager({ key = 'default', ...options }: TokenManagerOptions & { key?: string } = {}): TokenManager {

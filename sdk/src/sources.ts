@@ -1,7 +1,7 @@
 // Owns where tokens come from: the broker, a function of yours, or a fixed text.
-import type { TokenResponse } from './answer.js';
+import { invalid, type TokenResponse } from './answer.js';
 import { type Clock, systemClock } from './clock.js';
-import { TokenError } from './errors.js';
+import { failure, TokenError, type TokenErrorCode } from './errors.js';
 import { refusal } from './refusal.js';
 import type { RealtimeToken } from './token.js';
 
@@ -17,6 +17,8 @@ export interface SourceContext {
   signal: AbortSignal;
   /** The last token, perhaps expired. */
   previous: RealtimeToken | null;
+  /** What the answer with that token said in `owner`. */
+  owner?: unknown;
 }
 
 /** Fetches a token. A {@link TokenError} that it throws is taken as it is: one that is not retryable ends the cycle. */
@@ -42,54 +44,54 @@ export interface BrokerOptions {
   clock?: Clock;
 }
 
-/** For whom a session was opened, by answer and by token. It is compared and never shown. */
-export const owners: WeakMap<object, string | null> = new WeakMap();
+/** What an option gives. One that fails is a fault of the page, told by `code`, that trying again does not mend. */
+async function provided<T>(value: Provided<T> | undefined, code: TokenErrorCode): Promise<T | undefined> {
+  try {
+    return await (typeof value === 'function' ? (value as () => T | Promise<T>)() : value);
+  } catch (cause) {
+    throw failure(cause, code);
+  }
+}
 
-const provided = async <T>(value: Provided<T> | undefined): Promise<T | undefined> =>
-  typeof value === 'function' ? (value as () => T | Promise<T>)() : value;
+/** Where `path` is, below the broker's base. */
+export const below = ({ baseUrl = '' }: BrokerOptions, path: string): string => baseUrl.replace(/\/$/, '') + path;
 
 /** Tokens from a broker: `POST /token`, then `POST /refresh-token` with the session, and again `/token` if that is gone. */
 export function fromBroker(options: BrokerOptions = {}): TokenSource {
-  const { baseUrl = '', tokenPath = '/token', refreshPath = '/refresh-token', credentials = 'same-origin', clock = systemClock } = options;
-  const post = async (path: string, body: object | undefined, headers: HeadersInit | undefined, signal: AbortSignal): Promise<TokenResponse> => {
-    const response = await (options.fetch ?? fetch)(baseUrl.replace(/\/$/, '') + path, {
-      method: 'POST',
-      headers: { ...(body && { 'content-type': 'application/json' }), ...headers },
-      body: body ? JSON.stringify(body) : null,
-      signal,
-      credentials,
-      cache: 'no-store',
-      redirect: 'error',
-    });
-    if (!response.ok) throw await refusal(response, clock.wall());
-    const answer = (await response.json().catch(() => null)) as TokenResponse | null;
-    if (Object(answer) !== answer) throw new TokenError('invalid_response', `No JSON object but ${response.headers.get('content-type')}.`);
-    const date = Date.parse(response.headers.get('date') ?? '');
-    const end = answer?.expires_at ?? answer?.client_secret?.expires_at;
-    // The server's own clock makes the end of life relative, whatever this device believes.
-    return { ...(end && date && { expires_in: answer?.expiresIn ?? end - date / 1000 }), ...answer };
-  };
-  return async ({ previous, signal, reason }) => {
-    const headers = await provided(options.headers).catch((cause: unknown) => {
-      throw TokenError.is(cause) ? cause : new TokenError('unauthorized', 'The headers option failed.', { cause });
-    });
-    const bearer = whom(new Headers(headers).get('authorization'));
-    const own = (answer: TokenResponse): TokenResponse => {
-      owners.set(answer, bearer);
-      return answer;
+  const { tokenPath = '/token', refreshPath = '/refresh-token', credentials = 'same-origin', clock = systemClock } = options;
+  return async ({ previous, owner: before, signal, reason }) => {
+    const headers = new Headers(await provided(options.headers, 'unauthorized'));
+    const owner = whom(headers.get('authorization'));
+    const post = async (path: string, body?: object): Promise<TokenResponse> => {
+      if (body) headers.set('content-type', 'application/json');
+      const response = await (options.fetch ?? fetch)(below(options, path), {
+        method: 'POST',
+        headers,
+        body: body ? JSON.stringify(body) : null,
+        signal,
+        credentials,
+        cache: 'no-store',
+        redirect: 'error',
+      }).catch((cause: unknown) => {
+        throw failure(cause, 'network');
+      });
+      if (!response.ok) throw await refusal(response, clock.wall());
+      const answer: unknown = await response.json().catch(() => null);
+      if (Object(answer) !== answer) throw invalid(`no JSON object but is ${response.headers.get('content-type')}`);
+      return { ...(answer as TokenResponse), answeredAt: Date.parse(response.headers.get('date') ?? ''), owner };
     };
-    const session = previous?.sessionId;
-    try {
-      // A session is never named with another credential: to the broker that would be a stranger who guesses.
-      if (previous && session && (!owners.has(previous) || owners.get(previous) === bearer)) {
-        return own(await post(refreshPath, { session_id: session }, headers, signal));
+    const session_id = previous?.sessionId;
+    // A session is never named with another credential: to the broker that would be a stranger who guesses.
+    if (session_id && (before === undefined || before === owner)) {
+      try {
+        return await post(refreshPath, { session_id });
+      } catch (error) {
+        const { status, brokerCode } = error as TokenError;
+        const over = brokerCode === 'refresh_limit_reached' || (brokerCode === 'refresh_too_soon' && reason === 'invalidated');
+        if (!over && !/^(401|404|410)$/.test(`${status}`)) throw error;
       }
-    } catch (error) {
-      const { status, brokerCode } = error as TokenError;
-      const over = brokerCode === 'refresh_limit_reached' || (brokerCode === 'refresh_too_soon' && reason === 'invalidated');
-      if (!over && !/^(401|404|410)$/.test(`${status}`)) throw error;
     }
-    return own(await post(tokenPath, await provided(options.body), headers, signal));
+    return post(tokenPath, await provided(options.body, 'bad_request'));
   };
 }
 

@@ -8,13 +8,12 @@ export interface SessionSummary {
   type?: string;
 }
 
-/** The parts of a token. */
-export interface TokenParts {
-  value: string;
+/** What of a token may be shown. */
+export interface TokenFacts {
   expiresAt: number;
   lifetimeMs: number;
-  sessionId?: string | undefined;
-  session?: SessionSummary | undefined;
+  skewMs: number;
+  session: SessionSummary | undefined;
 }
 
 /** A client secret. Its value is in a private field: not enumerable, not in JSON, not in `util.inspect`. */
@@ -25,12 +24,14 @@ export class RealtimeToken {
   declare readonly expiresAt: number;
   /** Life at birth, in milliseconds. */
   declare readonly lifetimeMs: number;
+  /** How far the server's clock is ahead of this device's, in milliseconds; 0 when the answer did not tell. */
+  declare readonly skewMs: number;
   declare readonly session: SessionSummary | undefined;
 
-  constructor({ value, sessionId, expiresAt, lifetimeMs, session }: TokenParts) {
+  constructor(value: string, sessionId: string | undefined, facts: TokenFacts) {
     this.#value = value;
     this.#sessionId = sessionId;
-    Object.assign(this, { expiresAt, lifetimeMs, session });
+    Object.assign(this, facts);
   }
 
   /** The secret, `ek_…`. */

@@ -1,5 +1,8 @@
 // Owns a real broker for tests: the executable with its simulated OpenAI, on a free port, ended by its own process.
 import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const BINARY = process.env['BROKER_BINARY'] ?? fileURLToPath(new URL('../../../target/debug/token-broker', import.meta.url));
@@ -15,8 +18,23 @@ export interface RealBroker {
 }
 
 /** Starts it; `set` are settings like `session.token_seconds=20`. */
-export async function startBroker(...set: string[]): Promise<RealBroker> {
-  const flags = set.flatMap((setting) => ['--set', setting]);
+export function startBroker(...set: string[]): Promise<RealBroker> {
+  return start(set.flatMap((setting) => ['--set', setting]));
+}
+
+/** Starts it with a settings file that holds `text`. */
+export async function startBrokerOf(text: string): Promise<RealBroker> {
+  const room = mkdtempSync(join(tmpdir(), 'broker-'));
+  try {
+    const file = join(room, 'broker.toml');
+    writeFileSync(file, text);
+    return await start(['--config', file]);
+  } finally {
+    rmSync(room, { recursive: true });
+  }
+}
+
+async function start(flags: string[]): Promise<RealBroker> {
   const env = { PATH: process.env['PATH'] ?? '' };
   const child: ChildProcess = spawn(BINARY, ['dev', '--listen', '127.0.0.1:0', ...flags], { stdio: ['ignore', 'pipe', 'pipe'], env });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));

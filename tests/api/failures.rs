@@ -3,10 +3,36 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use serde_json::Value;
 use token_broker::upstream::UpstreamError;
 use token_broker::web::layers::Onion;
 
-use crate::harness::TestApp;
+use crate::harness::{Answer, TestApp};
+use crate::people::{REQUIRED, claims, sign};
+
+/// `answer` is the golden one, but for the id of its request, which its header tells, too.
+fn is_golden(answer: &Answer, golden: &str) {
+    let mut golden: Value = serde_json::from_str(golden).unwrap();
+    let id = answer.header("x-request-id").unwrap();
+    assert!(id.starts_with("req_"), "{id}");
+    golden["error"]["request_id"] = id.into();
+    assert_eq!(answer.json, golden);
+}
+
+#[tokio::test]
+async fn refusals_are_exactly_what_the_contract_promises() {
+    let one = format!("{REQUIRED}\n[quota.student]\nsessions_per_month = 1");
+    let app = TestApp::of(&one, &[]);
+    let stranger = app.post("/token").send().await;
+    stranger.is(401, "unauthorized");
+    is_golden(&stranger, include_str!("../contract/unauthorized.json"));
+    let ana = sign(&claims("ana", "student"));
+    app.post("/token").bearer(&ana).send().await;
+    let spent = app.post("/token").bearer(&ana).send().await;
+    spent.is(429, "quota_exceeded");
+    assert_eq!(spent.header("retry-after"), Some("2678400"));
+    is_golden(&spent, include_str!("../contract/quota-exceeded.json"));
+}
 
 #[tokio::test]
 async fn every_upstream_failure_has_its_own_answer_and_none_surfaces_as_it_was() {

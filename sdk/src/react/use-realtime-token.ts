@@ -18,15 +18,12 @@ const server = (): typeof IDLE => IDLE;
 /** Follows the token of `manager`, and asks for one when it mounts unless `request` is false. */
 export function useRealtimeToken(manager?: TokenManager, { request = true }: { request?: boolean } = {}): RealtimeTokenState {
   const tokens = useManager(manager);
-  const { subscribe, actions } = useMemo(() => {
+  const actions = useMemo(() => {
+    // A failure is in the state; a click has nobody to catch it.
     const quietly = (promise: Promise<unknown>): void => void promise.catch(() => {});
-    return {
-      subscribe: (listener: () => void) => tokens.subscribe(listener),
-      // A failure is in the state; a click has nobody to catch it.
-      actions: { request: () => quietly(tokens.requestToken()), refresh: () => quietly(tokens.refreshToken()) },
-    };
+    return { request: () => quietly(tokens.requestToken()), refresh: () => quietly(tokens.refreshToken()) };
   }, [tokens]);
-  const { token, error, phase } = useSyncExternalStore(subscribe, () => tokens.getSnapshot(), server);
+  const { token, error, phase } = useSyncExternalStore(tokens.subscribe, tokens.getSnapshot, server);
   useEffect(() => {
     if (request) actions.request();
   }, [actions, request]);

@@ -41,7 +41,9 @@ export class RealtimeConnection extends Connection<RealtimeCall, RealtimeConnect
     const end = Number(Object(event['session']).expires_at) * 1000;
     if (event.type === 'session.created' && end) {
       clearTimeout(this.#warning);
-      const wait = Math.min(end - Date.now() - before, 2 ** 31 - 1);
+      // The end is told by the upstream's clock; how far that is ahead of this device's came with the key.
+      const skew = this.options.tokens.getSnapshot().token?.skewMs ?? 0;
+      const wait = Math.min(end - skew - Date.now() - before, 2 ** 31 - 1);
       this.#warning = setTimeout(() => this.listeners.emit('sessionWillExpire', { expiresAt: end }), wait);
     }
     this.listeners.emit('event', event);

@@ -1,6 +1,7 @@
 // Owns the tests in Chromium that need no call: CORS on two origins, page events, tabs and React.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
+import { startBroker } from '../broker.js';
 import { Stage } from './stage.js';
 
 let stage: Stage;
@@ -33,13 +34,31 @@ test('E31 a refusal without CORS headers reads as network, with the hint', async
   assert.match(hint ?? '', /CORS/);
 });
 
-test('E32 credentials travel across origins', async () => {
+test('E32 credentials travel across origins: 401 without, or with bad ones, and 200 with good ones', async (t) => {
+  const strict = await startBroker('auth.mode=required');
+  t.after(() => strict.stop());
+  const [good] = await strict.people();
   const page = await stage.page();
-  const status = await page.evaluate(async () => {
-    window.tokens.updateOptions({ headers: async () => ({ Authorization: 'Bearer a.b.c' }) });
-    return window.tokens.requestToken().then(() => 200, (error: { status?: number; code: string }) => error.status ?? error.code);
+  const statuses: number[] = [];
+  page.on('response', (response) => {
+    if (response.request().method() === 'POST' && response.url().startsWith(strict.url)) statuses.push(response.status());
   });
-  assert.notEqual(status, 'network', 'the preflight lets Authorization through');
+  const told = await page.evaluate(
+    async ({ baseUrl, credentials }) => {
+      const told: unknown[] = [];
+      for (const Authorization of credentials) {
+        const tokens = window.lab.createTokenManager({ baseUrl, ...(Authorization && { headers: async () => ({ Authorization }) }) });
+        const got = await tokens.requestToken().catch((error: unknown) => error as InstanceType<typeof window.lab.TokenError>);
+        told.push('code' in got ? [got.status, got.code, got.brokerCode] : got.masked.slice(0, 3));
+        tokens.destroy();
+      }
+      return told;
+    },
+    { baseUrl: strict.url, credentials: ['', 'Bearer a.b.c', good] },
+  );
+  const refused = [401, 'unauthorized', 'unauthorized'];
+  assert.deepEqual(told, [refused, refused, 'ek_']);
+  assert.deepEqual(statuses, [401, 401, 200]);
 });
 
 test('E24 E25 offline is told as such, and coming online starts the next attempt at once', async () => {

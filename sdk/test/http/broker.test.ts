@@ -1,11 +1,10 @@
 // Owns the tests against the real broker over HTTP: E27, E30 to E32, E36, and the contract that both sides share.
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { after, before, test, type TestContext } from 'node:test';
 import { createTokenManager, type TokenError, type TokenEvents, type TokenManager, type TokenManagerOptions } from '@realtime-token-broker/client';
-import { type RealBroker, startBroker } from '../broker.js';
+import { type RealBroker, startBroker, startBrokerOf } from '../broker.js';
 import { outcome } from '../setup.js';
 
 let broker: RealBroker;
@@ -74,16 +73,53 @@ test('E29 the window of an address is told with the time at which it opens', asy
   assert.equal(paths.length, 1);
 });
 
-test('E30 a spent quota is told as such and asked once', async (t) => {
-  const body = { success: false, error: { type: 'rate_limit_error', code: 'quota_exceeded', message: 'spent', limit: 'identity', retry_after: 60 } };
-  const server = createServer((_, response) => {
-    response.writeHead(429, { 'content-type': 'application/json', 'retry-after': '60' }).end(JSON.stringify(body));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => server.close());
-  const { tokens, paths } = manager(t, { baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+test('E30 a student whose month is spent is told so by the broker itself, and asked once', async (t) => {
+  // The student of `dev` may open eight sessions a month.
+  const [sam] = await broker.people();
+  const { tokens, paths } = manager(t, { headers: { Authorization: sam } });
+  for (let nth = 1; nth <= 8; nth++) {
+    assert.match((await tokens.requestToken()).value, /^ek_/);
+    tokens.forget();
+  }
   const error = await refused(tokens);
-  assert.deepEqual([error.code, error.limit, error.retryable, paths.length], ['quota_exceeded', 'identity', false, 1]);
+  assert.deepEqual([error.code, error.brokerCode, error.status, error.limit], ['quota_exceeded', 'quota_exceeded', 429, 'sessions_per_month']);
+  assert.equal(error.retryable, false);
+  assert.ok((error.retryAfterMs ?? 0) > 0, 'until the month ends');
+  assert.match(error.requestId ?? '', /^req_/);
+  assert.match(error.hint, /limit/);
+  assert.equal(paths.length, 9);
+});
+
+test('E32 a login that is missing, expired or forged is unauthorized, and a good one is let in', async (t) => {
+  const secret = 'a-secret-of-tests-that-is-long-enough-4f1d';
+  const strict = await startBrokerOf(`
+[auth]
+mode = "required"
+[[auth.issuers]]
+issuer = "https://id.example.com/"
+audience = ["authenticated"]
+hmac_secret = "${secret}"
+algorithms = ["HS256"]
+`);
+  t.after(() => strict.stop());
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const bearer = (secondsLeft: number, key: string): string => {
+    const now = Math.floor(Date.now() / 1000);
+    const claims = { iss: 'https://id.example.com/', aud: 'authenticated', sub: 'ana', iat: now - 600, exp: now + secondsLeft };
+    const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
+    return `Bearer ${signed}.${createHmac('sha256', key).update(signed).digest('base64url')}`;
+  };
+  for (const headers of [{}, { Authorization: bearer(-300, secret) }, { Authorization: bearer(300, `${secret}!`) }]) {
+    const { tokens, errors, paths } = manager(t, { baseUrl: strict.url, headers });
+    const error = await refused(tokens);
+    assert.deepEqual([error.code, error.brokerCode, error.status, error.retryable], ['unauthorized', 'unauthorized', 401, false]);
+    assert.match(error.hint, /login/);
+    assert.match(error.message, /Authorization/);
+    assert.equal(errors[0]?.willRetry, false);
+    assert.equal(paths.length, 1);
+    tokens.updateOptions({ headers: { Authorization: bearer(300, secret) } });
+    assert.match((await tokens.requestToken()).value, /^ek_/);
+  }
 });
 
 test('E32 an unknown persona and an unknown field are told with the field, and asked once', async (t) => {

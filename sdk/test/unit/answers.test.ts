@@ -63,6 +63,8 @@ test('E40 every known shape is read, and unknown fields are ignored', async (t) 
     ['beta', { object: 'realtime.session', client_secret: { value: 'ek_test_1', expires_at: end } }, undefined],
     ['ancestor', { success: true, token: 'ek_test_1', expiresAt: end * 1000, sessionId: 's' }, 's'],
     ['unknown fields', { value: 'ek_test_1', expires_in: 60, brand_new: { deep: [1] } }, undefined],
+    ['empty fields', { value: null, token: 'ek_test_1', expires_in: null, expires_at: end }, undefined],
+    ['fields of ours', { value: 'ek_test_1', expires_at: end, answeredAt: 'today', owner: [], max_uses: 0, refresh_in: null }, undefined],
   ];
   for (const [name, body, sessionId] of shapes) {
     const { tokens, broker, warnings } = bench(t, 60, { clock: createFakeClock(GOLDEN_NOW) });
@@ -239,6 +241,19 @@ test('a function is a source, and what it throws decides whether it is asked aga
   assert.equal((await token).value, 'ek_from_a_function');
   assert.equal(((await outcome(tokens.refreshToken())) as TokenError).code, 'unauthorized');
   assert.deepEqual(reasons, ['initial 1 first', 'initial 2 first', 'forced 1 again']);
+});
+
+test('a function that fails is no network error: it is told as server_error with its cause', async (t) => {
+  const clock = createFakeClock();
+  const fault = new TypeError('x is not a function');
+  const tokens = createTokenManager({ clock, source: fromFunction(() => Promise.reject(fault)) });
+  t.after(() => tokens.destroy());
+  const failed = outcome(tokens.requestToken());
+  await clock.advance(5 * SECOND);
+  const error = (await failed) as TokenError;
+  assert.equal(error.code, 'server_error');
+  assert.equal(error.cause, fault);
+  assert.doesNotMatch(error.message + error.hint, /CORS/);
 });
 
 test('a bare text is taken to live for 60 s', async (t) => {

@@ -10,7 +10,9 @@ import {
   type RealtimeConnection,
   type RealtimeConnectionOptions,
 } from '@realtime-token-broker/client/webrtc';
-import { bench, type Bench, outcome, SECOND } from '../setup.js';
+import { createTokenManager } from '@realtime-token-broker/client';
+import { createFakeBroker } from '@realtime-token-broker/client/testing';
+import { bench, type Bench, HOUR, outcome, SECOND } from '../setup.js';
 
 interface Stage extends Bench {
   connection: RealtimeConnection;
@@ -140,6 +142,52 @@ test('E62 a session whose close() throws or rejects does not break disconnect() 
     assert.equal(connection.getSnapshot().status, 'disconnected');
     await connection.connect();
     assert.equal(connection.getSnapshot().status, 'connected');
+  }
+});
+
+/** A peer that connects at once; the last one is in `peers`. */
+function pretendPeers(t: TestContext): { channel: { onmessage?: (event: { data: string }) => void } }[] {
+  const peers: { channel: object }[] = [];
+  class Peer {
+    channel: { onopen?: () => void; close(): void } = { close() {} };
+    constructor() {
+      peers.push(this);
+    }
+    createDataChannel = (): object => this.channel;
+    addTransceiver(): void {}
+    createOffer = async (): Promise<object> => ({ sdp: 'v=0' });
+    async setLocalDescription(): Promise<void> {}
+    async setRemoteDescription(): Promise<void> {
+      this.channel.onopen?.();
+    }
+    close(): void {}
+  }
+  pretend(t, { RTCPeerConnection: Peer, MediaStream: class {} });
+  return peers;
+}
+
+test('sessionWillExpire comes when it should on a device whose clock is wrong', async (t) => {
+  for (const skew of [0, -HOUR, HOUR, 25 * HOUR]) {
+    const now = (): number => Date.now() + skew;
+    const peers = pretendPeers(t);
+    const tokens = createTokenManager({ fetch: createFakeBroker({ now }).fetch, baseUrl: 'https://broker.test' });
+    t.after(() => tokens.destroy());
+    const answer = (async () => new Response('v=0')) as typeof fetch;
+    const connection = createRealtimeConnection({ tokens, microphone: false, audio: null, fetch: answer, warnBeforeMs: 60_000 });
+    t.after(() => connection.disconnect());
+    const told: number[] = [];
+    connection.on('sessionWillExpire', ({ expiresAt }) => told.push(expiresAt));
+    await connection.connect();
+    assert.equal(connection.getSnapshot().error, null);
+    const created = (inSeconds: number): void => {
+      const session = { expires_at: Math.floor(now() / 1000) + inSeconds };
+      peers.at(-1)?.channel.onmessage?.({ data: JSON.stringify({ type: 'session.created', session }) });
+    };
+    created(90);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    assert.deepEqual(told, [], `too early with the clock off by ${-skew}`);
+    created(61);
+    await until(() => told.length === 1);
   }
 });
 

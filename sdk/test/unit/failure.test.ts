@@ -1,5 +1,6 @@
 // Owns the tests of what goes wrong on the way: E23 to E36.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { TokenError } from '@realtime-token-broker/client';
 import { settle } from '@realtime-token-broker/client/testing';
@@ -222,6 +223,25 @@ test('E29 a failure without Retry-After is shared for 5 s', async (t) => {
   assert.ok((await tokens.requestToken()).value);
 });
 
+test('E30 E32 the golden refusals of the broker are read to the last field', async (t) => {
+  for (const [name, status, told] of [
+    ['unauthorized', 401, { code: 'unauthorized', retryable: false, limit: undefined, retryAfterMs: undefined }],
+    ['quota-exceeded', 429, { code: 'quota_exceeded', retryable: false, limit: 'sessions_per_month', retryAfterMs: 31 * 24 * HOUR }],
+  ] as const) {
+    const text = readFileSync(new URL(`../../../../tests/contract/${name}.json`, import.meta.url), 'utf8');
+    const { error: golden } = JSON.parse(text) as { error: { code: string; message: string; request_id: string } };
+    const { tokens, broker } = bench(t);
+    // Without headers: what a page reads when a proxy has dropped them.
+    broker.next(new Response(text, { status, headers: { 'content-type': 'application/json' } }));
+    const error = (await outcome(tokens.requestToken())) as TokenError;
+    const { code, retryable, limit, retryAfterMs } = error;
+    assert.deepEqual({ code, retryable, limit, retryAfterMs }, told);
+    assert.deepEqual([error.status, error.brokerCode, error.message, error.requestId], [status, golden.code, golden.message, golden.request_id]);
+    assert.ok(error.hint.length > 5);
+    assert.equal(broker.requests.length, 1);
+  }
+});
+
 test('E30 a spent quota is not tried again, whoever says so', async (t) => {
   for (const spent of ['insufficient_quota', 'quota_exceeded']) {
     const { tokens, broker } = bench(t);
@@ -253,6 +273,42 @@ test('E32 refusals that a repetition cannot change are asked once', async (t) =>
     assert.equal(broker.requests.length, 1);
     assert.equal(of('tokenError')[0]?.willRetry, false);
   }
+});
+
+test('E32 a refusal behind the scenes ends refreshing until the page is used again: its user may have signed in', async (t) => {
+  for (const [status, brokerCode, requests] of [[401, 'unauthorized', 2], [403, 'forbidden', 1]] as const) {
+    for (const wake of ['focus', 'visibilitychange', 'pageshow', 'online']) {
+      for (const late of [20, 60]) {
+        const { tokens, clock, broker, page, of } = bench(t, 600);
+        await tokens.requestToken();
+        // A refresh that is refused with 401 asks for a new session at once.
+        broker.next(...Array.from({ length: requests }, () => () => broker.refuse(status, brokerCode)));
+        await clock.advance(570 * SECOND);
+        assert.equal(of('tokenError').length, 1);
+        page.fire(wake);
+        await clock.advance(4 * SECOND);
+        assert.equal(of('tokenError').length, 1, 'not at once');
+        const before = broker.requests.length;
+        await clock.advance(late * SECOND);
+        assert.equal(broker.requests.length, before, 'not by itself');
+        page.fire(wake);
+        await clock.advance(0);
+        assert.equal(of('tokenRefreshed').length, 2, `${status}, ${wake}, ${late}`);
+        assert.equal(tokens.isTokenValid(), true);
+      }
+    }
+  }
+});
+
+test('E29 a page that is used again does not ask before Retry-After has passed', async (t) => {
+  const { tokens, clock, broker, page, asked } = bench(t);
+  broker.next(broker.refuse(429, 'quota_exceeded', 3600));
+  assert.equal(await code(tokens.requestToken()), 'quota_exceeded');
+  await clock.advance(10 * MINUTE);
+  page.fire('focus');
+  page.fire('online');
+  await clock.advance(MINUTE);
+  assert.equal(asked.length, 1);
 });
 
 test('E32 every 503 of the broker may be tried again', async (t) => {

@@ -312,6 +312,18 @@ test('E68 headers are made for each attempt, and their failure is told by its co
   }
 });
 
+test('E68 a body that cannot be made is told as bad_request with its cause, and not tried again', async (t) => {
+  const fault = new RangeError('no such persona');
+  for (const [thrown, expected] of [[fault, 'bad_request'], [new TokenError('forbidden'), 'forbidden']] as const) {
+    const { tokens, broker, of } = bench(t, 600, { body: () => Promise.reject(thrown) });
+    const error = (await outcome(tokens.requestToken())) as TokenError;
+    assert.equal(error.code, expected);
+    assert.equal(error === thrown || error.cause === fault, true);
+    assert.equal(of('tokenError').length, 1);
+    assert.equal(broker.requests.length, 0);
+  }
+});
+
 test('body fields go to POST /token and never to a refresh', async (t) => {
   const { tokens, broker } = bench(t, 600, { body: () => ({ persona: 'tutor' }), baseUrl: 'https://broker.test/api/voice-agent/' });
   const token = await tokens.requestToken();
