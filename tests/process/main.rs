@@ -45,6 +45,7 @@ mod quota;
 #[path = "../shared/server.rs"]
 mod redis_server;
 mod replicas;
+mod rolling;
 mod round_trips;
 mod sdk;
 mod secrecy;

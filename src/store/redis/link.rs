@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::PREFIX;
 use crate::tls::{self, TlsError};
 
-/// Longest time a request waits for an answer.
+/// Longest time a request waits for an answer, where nobody says otherwise (`redis.timeout` does).
 const ANSWER: Duration = Duration::from_millis(50);
 /// Longest time to connect. Nobody waits for it.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -99,7 +99,7 @@ impl Link {
         self.read(|state| state.connection.is_some())
     }
 
-    /// Runs a script, for a request: never connects, never waits longer than 50 ms (or as long as [`Self::waiting`] says). Whatever goes wrong, the server is
+    /// Runs a script, for a request: never connects, never waits longer than it may. Whatever goes wrong, the server is
     /// left alone until it is well again.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
