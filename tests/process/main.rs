@@ -20,6 +20,7 @@ mod dawdlers;
 mod disk;
 mod drain;
 mod fleet;
+mod given;
 mod harness;
 mod heavy;
 mod hosts;
