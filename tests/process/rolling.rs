@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::harness::{Broker, Launch, simulator};
 use super::http::{Answer, browser_of};
 use super::nginx_front::{HOST, Nginx, in_front_of, replaced};
+use super::replicas::turn;
 use super::{postgres_server, redis_server};
 
 /// Each asks twice a second, which is below nginx's outer ring: two hundred requests a second together.
@@ -197,6 +198,7 @@ async fn refreshes(broker: &Broker, session: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_load_loses_no_request_and_no_session() {
+    let _turn = turn().await;
     let house = House::new().await;
     let (mut one, mut two) = (house.replica(0).await, house.replica(0).await);
     let (nginx, https) = front([one.address, two.address]).await;
