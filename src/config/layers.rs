@@ -8,8 +8,9 @@ use super::{Mode, SettingsFile, Source, Sources, environment, quota, tables};
 /// Every setting with its default and its reason.
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// What is handier on a developer's own machine: who tries out what a block is wants it to end.
-const DEV_DEFAULTS: [(&str, &str); 1] = [("guard.block", "30s")];
+/// What is handier on a developer's own machine: who tries out what a block is wants it to end, and no load balancer is
+/// waited for.
+const DEV_DEFAULTS: [(&str, &str); 2] = [("guard.block", "30s"), ("server.drain_delay", "0s")];
 
 /// Lays the file, the environment and the flags over the defaults.
 pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -16,6 +17,8 @@ pub struct RedisSettings {
     pub url: Option<SecretString>,
     /// Certificates that vouch for the server instead of the public ones.
     pub ca_file: Option<PathBuf>,
+    /// Longest time that a request waits for one answer of the server.
+    pub timeout: Duration,
     /// What a replica does while the server is gone.
     pub on_failure: OnFailure,
     /// How many replicas there are: each has this part of every limit while the server is gone.
@@ -31,6 +34,8 @@ pub enum OnFailure {
     Deny,
 }
 
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(5);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(10);
 const WAYS: &[(&str, OnFailure)] = &[("local", OnFailure::Local), ("deny", OnFailure::Deny)];
 
 impl RedisSettings {
@@ -51,11 +56,13 @@ impl RedisSettings {
             ca_file.is_none() || url.as_ref().is_some_and(speaks_tls),
             "is of no use unless redis.url begins with rediss://",
         );
+        let timeout = settings.duration("redis.timeout", SHORTEST_TIMEOUT..=LONGEST_TIMEOUT);
         let on_failure = settings.choice("redis.on_failure", WAYS);
         let replicas: u32 = settings.number("redis.replicas", 1..=10_000);
         Some(Self {
             url,
             ca_file,
+            timeout,
             on_failure: on_failure?,
             replicas: NonZeroU32::new(replicas).unwrap_or(NonZeroU32::MIN),
         })

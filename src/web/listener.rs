@@ -31,13 +31,18 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// Pause after the machine refused us another connection (no file handles left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Most connections that are still taken when the listener closes: as many as may wait.
+const MOST_WAITING: usize = 4096;
+/// How long open connections without a request are kept after the listener has closed: a proxy that has just connected has
+/// its request on the way, and may not send it twice.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
 /// How a listener is told to end.
 #[derive(Clone, Debug, Default)]
 pub struct Ending {
     /// Answers from now on close their connection, so that proxies move away by themselves.
     pub part: CancellationToken,
-    /// No connection is taken any more; open ones end with the request they are in.
+    /// No connection is taken any more; open ones end with the request they are in, or that is on its way.
     pub close: CancellationToken,
 }
 
@@ -77,9 +82,31 @@ impl Listener {
                 Err(error) => self.pause_after(&error).await,
             }
         }
-        drop(tcp);
+        if let Err(error) = self.take_waiting(tcp) {
+            tracing::warn!(%error, "connections that waited to be taken are lost");
+        }
         self.connections.close();
         self.connections.wait().await;
+    }
+
+    /// Takes those who waited and closes the listener. Closing alone would tear them: to their owners they are connections
+    /// long since, perhaps with a request in them.
+    fn take_waiting(&self, tcp: TcpListener) -> io::Result<()> {
+        // Of std, because tokio's only knows of connections that it was told about.
+        let tcp = tcp.into_std()?;
+        for _ in 0..MOST_WAITING {
+            match tcp.accept() {
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(true)?;
+                    self.take(TcpStream::from_std(stream)?, peer);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // Its owner has left.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// A connection beyond the cap is closed at once: a full house answers faster by not answering.
@@ -115,10 +142,14 @@ impl Listener {
             });
             let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
             tokio::pin!(connection);
+            let closed = async {
+                ending.close.cancelled().await;
+                tokio::time::sleep(ON_ITS_WAY).await;
+            };
             tokio::select! {
                 biased;
                 outcome = connection.as_mut() => return log_end(outcome),
-                () = ending.close.cancelled() => connection.as_mut().graceful_shutdown(),
+                () = closed => connection.as_mut().graceful_shutdown(),
             }
             log_end(connection.await);
         }

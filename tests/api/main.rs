@@ -20,6 +20,7 @@ mod headers;
 mod health;
 mod identity;
 mod input;
+mod listener;
 mod ops;
 mod people;
 mod persona;

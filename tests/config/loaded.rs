@@ -22,8 +22,10 @@ fn the_defaults_are_the_promised_ones() {
     assert_eq!(config.server.write_timeout, seconds(10));
     assert_eq!(
         (config.server.drain_delay, config.server.drain_timeout),
-        (seconds(1), seconds(25))
+        (seconds(5), seconds(24))
     );
+    assert!(config.redis.url.is_none() && config.redis.replicas.get() == 2);
+    assert_eq!(config.redis.timeout, Duration::from_millis(50));
     assert_eq!(config.limits.token.to_string(), "10/60s");
     assert_eq!(config.limits.refresh.to_string(), "30/60s");
     assert_eq!(config.limits.token_network.to_string(), "200/60s");

@@ -112,6 +112,7 @@ BROKER_REDIS__CA_FILE=nowhere | redis.ca_file
 BROKER_REDIS__CA_FILE=no-certificate | without a certificate
 BROKER_REDIS__CA_FILE=certificate | is of no use unless redis.url begins with rediss://
 BROKER_REDIS__ON_FAILURE=allow | one of local, deny
+BROKER_REDIS__TIMEOUT=0s | redis.timeout
 BROKER_REDIS__REPLICAS=0 | redis.replicas
 RUST_LOG=info,a=canary7f3a | log.filter (environment RUST_LOG)
 "#;

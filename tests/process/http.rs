@@ -28,6 +28,20 @@ pub fn client_of(certificate: &Path, (host, address): (&str, SocketAddr), local:
         .unwrap()
 }
 
+/// The same, and it keeps its connections, as browsers do.
+pub fn browser_of(
+    certificate: &Path,
+    (host, address): (&str, SocketAddr),
+    local: IpAddr,
+) -> Client {
+    builder(trusting(Some(certificate)))
+        .resolve(host, address)
+        .local_address(local)
+        .pool_max_idle_per_host(4)
+        .build()
+        .unwrap()
+}
+
 fn builder(tls: ClientConfig) -> ClientBuilder {
     Client::builder()
         .tls_backend_preconfigured(tls)

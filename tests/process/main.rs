@@ -20,6 +20,7 @@ mod dawdlers;
 mod disk;
 mod drain;
 mod fleet;
+mod given;
 mod harness;
 mod heavy;
 mod hosts;
@@ -45,6 +46,7 @@ mod quota;
 #[path = "../shared/server.rs"]
 mod redis_server;
 mod replicas;
+mod rolling;
 mod round_trips;
 mod sdk;
 mod secrecy;

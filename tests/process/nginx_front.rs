@@ -127,23 +127,10 @@ impl Front {
             .iter()
             .fold(launch, |launch, (name, value)| launch.set(name, value));
         let broker = launch.start().await;
-        let (https, http, scratch) = (free_address(), free_address(), Scratch::new());
-        certificate(&scratch, &format!("DNS:{HOST}")).await;
-        let configuration = adapted(scratch.path(), https, http);
-        let configuration = changes
-            .iter()
-            .fold(configuration, |text, (from, to)| replaced(&text, from, to));
-        let house = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-        scratch.file(
-            "nginx-proxy.inc",
-            &fs::read_to_string(house.join("nginx-proxy.inc")).unwrap(),
-        );
-        scratch.file(
-            "nginx-upstream.inc",
-            &format!("server {};\n", broker.address),
-        );
+        let upstream = format!("server {};\n", broker.address);
+        let (nginx, [https, http]) = in_front_of(&upstream, changes).await;
         Self {
-            nginx: Nginx::start(scratch, &configuration, https).await,
+            nginx,
             broker: Some(broker),
             simulator,
             https,
@@ -204,6 +191,22 @@ impl Front {
     }
 }
 
+/// nginx before these lines of its upstream, with these further changes to its file; where it answers with and without TLS.
+pub async fn in_front_of(upstream: &str, changes: &[(&str, &str)]) -> (Nginx, [SocketAddr; 2]) {
+    let (https, http, scratch) = (free_address(), free_address(), Scratch::new());
+    certificate(&scratch, &format!("DNS:{HOST}")).await;
+    let configuration = adapted(scratch.path(), https, http);
+    let configuration = changes
+        .iter()
+        .fold(configuration, |text, (from, to)| replaced(&text, from, to));
+    let house = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let proxy = fs::read_to_string(house.join("nginx-proxy.inc")).unwrap();
+    scratch.file("nginx-proxy.inc", &proxy);
+    scratch.file("nginx-upstream.inc", upstream);
+    let nginx = Nginx::start(scratch, &configuration, https).await;
+    (nginx, [https, http])
+}
+
 /// `config/nginx.conf` for this machine: what its head lists, and where temporary files go.
 fn adapted(scratch: &Path, https: SocketAddr, http: SocketAddr) -> String {
     let place = scratch.to_str().unwrap();
@@ -246,8 +249,8 @@ pub fn temporary(place: &str) -> String {
 }
 
 #[track_caller]
-fn replaced(text: &str, from: &str, to: &str) -> String {
-    assert!(text.contains(from), "config/nginx.conf holds no {from:?}");
+pub fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "nginx's files hold no {from:?}");
     text.replace(from, to)
 }
 

@@ -43,6 +43,7 @@ async fn as_process_1_it_obeys_sigterm() {
         .arg("serve");
     let mut broker = Launch::from(command)
         .towards(&simulator.base_url())
+        .env("BROKER_SERVER__DRAIN_DELAY", "1s")
         .start()
         .await;
     let inner = child_of(broker.running.pid()).await;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::PREFIX;
 use crate::tls::{self, TlsError};
 
-/// Longest time a request waits for an answer.
+/// Longest time a request waits for an answer, where nobody says otherwise (`redis.timeout` does).
 const ANSWER: Duration = Duration::from_millis(50);
 /// Longest time to connect, and to be told how the server is. No request waits for it.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -141,7 +141,7 @@ impl Link {
         })
     }
 
-    /// Runs a script, for a request: never connects, never waits longer than 50 ms (or as long as [`Self::waiting`] says).
+    /// Runs a script, for a request: never connects, never waits longer than it may.
     /// When the server fails, it is left alone until it is well again.
     pub(super) async fn run<T: FromRedisValue>(
         &self,

@@ -1,0 +1,243 @@
+//! The rolling restart: two replicas behind nginx are started anew, one after the other, while callers go on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Value, json};
+use token_broker::simulator::Simulator;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::harness::{Broker, Launch, simulator};
+use super::http::{Answer, browser_of};
+use super::nginx_front::{HOST, Nginx, in_front_of, replaced};
+use super::replicas::turn;
+use super::{postgres_server, redis_server};
+
+/// Each asks twice a second, which is below nginx's outer ring: two hundred requests a second together.
+const CALLERS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(500);
+/// The longest that a replica may take from SIGTERM to its end (G13).
+const LONGEST_END: Duration = Duration::from_secs(30);
+
+/// What replicas share, and how they are started.
+struct House {
+    simulator: Simulator,
+    redis: redis_server::Server,
+    _postgres: postgres_server::Server,
+    database: String,
+}
+
+impl House {
+    async fn new() -> Self {
+        let postgres = postgres_server::Server::start();
+        let database = postgres.url(&postgres.database().await);
+        let house = Self {
+            simulator: simulator(&[]).await,
+            redis: redis_server::Server::start(),
+            _postgres: postgres,
+            database,
+        };
+        let migrated = house.launch(&["migrate"]).finish().await;
+        assert_eq!(migrated.code, Some(0), "{migrated:?}");
+        house
+    }
+
+    fn launch(&self, arguments: &[&str]) -> Launch {
+        let secret = "canary-session-secret-that-all-replicas-have";
+        Launch::of(arguments)
+            .towards(&self.simulator.base_url())
+            .env("REDIS_URL", &self.redis.url())
+            .env("DATABASE_URL", &self.database)
+            .env("BROKER_SESSION__SECRET", secret)
+            .env("BROKER_SERVER__TRUSTED_PROXIES", "127.0.0.1")
+            // A busy machine is not an outage, which other tests are about.
+            .env("BROKER_REDIS__TIMEOUT", "5s")
+    }
+
+    /// A replica at this port, with limits that nobody reaches.
+    async fn replica(&self, port: u16) -> Broker {
+        let rates = ["token", "refresh", "token_network", "refresh_network"];
+        let more = ["mints", "mints_daily", "anonymous_mints"];
+        let launch = self.launch(&["serve"]).env("PORT", &port.to_string());
+        let launch = rates.iter().chain(&more).fold(launch, |launch, name| {
+            launch.set(&format!("limits.{name}"), "1000000/60s")
+        });
+        let launch = launch
+            .set("session.min_refresh_interval", "0s")
+            .set("session.max_refreshes", "100000")
+            .set("upstream.mints_per_second", "10000")
+            .set("upstream.max_wait", "5s")
+            .set("guard.never_block", "127.0.0.0/8");
+        launch.start().await
+    }
+
+    /// Ends a replica as orchestrators do, and starts it again where it was.
+    async fn restart(&self, mut old: Broker) -> Broker {
+        let port = old.address.port();
+        let began = Instant::now();
+        old.running.signal("TERM");
+        let ended = old.running.end(LONGEST_END).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(!ended.out.contains("\"WARN\""), "{ended:?}");
+        println!("ended after {:?}", began.elapsed());
+        let new = self.replica(port).await;
+        while Answer::to(new.get("/readyz")).await.status != 200 {
+            sleep(Duration::from_millis(20)).await;
+        }
+        new
+    }
+}
+
+/// nginx as compose.scale.yaml has it.
+async fn front(replicas: [SocketAddr; 2]) -> (Nginx, SocketAddr) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/nginx-upstream-scale.inc");
+    let [one, two] = replicas.map(|address| format!("server {address}"));
+    let upstream = fs::read_to_string(file).unwrap();
+    let upstream = replaced(&upstream, "server broker-1:8080", &one);
+    let upstream = replaced(&upstream, "server broker-2:8080", &two);
+    let (nginx, [https, _]) = in_front_of(&upstream, &[]).await;
+    (nginx, https)
+}
+
+/// Somebody at a page: opens sessions and refreshes them.
+struct Caller {
+    client: Client,
+    base: String,
+    session: Option<Value>,
+    /// What was answered, and how often.
+    heard: BTreeMap<String, u32>,
+}
+
+impl Caller {
+    fn new(nginx: &Nginx, https: SocketAddr, number: u32) -> Self {
+        let [.., last] = number.to_be_bytes();
+        let local = IpAddr::V4(Ipv4Addr::new(127, 0, 1, last));
+        Self {
+            client: browser_of(&nginx.certificate(), (HOST, https), local),
+            base: format!("https://{HOST}:{}", https.port()),
+            session: None,
+            heard: BTreeMap::new(),
+        }
+    }
+
+    /// Nine refreshes, then a new session.
+    fn next(&self, turn: u32) -> RequestBuilder {
+        let post = |path: &str| self.client.post(format!("{}{path}", self.base));
+        match &self.session {
+            Some(session) if !turn.is_multiple_of(10) => post("/refresh-token")
+                .header("content-type", "application/json")
+                .body(json!({ "sessionId": session }).to_string()),
+            _ => post("/token"),
+        }
+    }
+
+    async fn ask(&mut self, turn: u32) {
+        let heard = match self.next(turn).send().await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                let text = response
+                    .text()
+                    .await
+                    .unwrap_or_else(|error| error.to_string());
+                let json: Value = serde_json::from_str(&text).unwrap_or_default();
+                if status == 200 && json["token"].is_string() {
+                    self.session = Some(json["sessionId"].clone());
+                    "a client secret".to_owned()
+                } else {
+                    format!("{status} {}", json["error"]["code"])
+                }
+            }
+            Err(error) => format!("{error:?}"),
+        };
+        *self.heard.entry(heard).or_default() += 1;
+    }
+
+    async fn call(mut self, first: Instant, enough: CancellationToken) -> BTreeMap<String, u32> {
+        let mut due = first;
+        for turn in 0.. {
+            let turned = enough.run_until_cancelled(sleep_until(due)).await;
+            if turned.is_none() {
+                break;
+            }
+            self.ask(turn).await;
+            due += PAUSE;
+        }
+        self.heard
+    }
+}
+
+/// All callers, evenly spread over the time of one turn.
+fn load(
+    nginx: &Nginx,
+    https: SocketAddr,
+    enough: &CancellationToken,
+) -> JoinSet<BTreeMap<String, u32>> {
+    let now = Instant::now();
+    let mut callers = JoinSet::new();
+    for number in 1..=CALLERS {
+        let first = now + PAUSE * number / CALLERS;
+        callers.spawn(Caller::new(nginx, https, number).call(first, enough.clone()));
+    }
+    callers
+}
+
+async fn refreshes(broker: &Broker, session: &Value) {
+    let body = json!({ "sessionId": session }).to_string();
+    let request = broker.post("/refresh-token");
+    let request = request
+        .header("content-type", "application/json")
+        .body(body);
+    Answer::to(request).await.secret();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_under_load_loses_no_request_and_no_session() {
+    let _turn = turn().await;
+    let house = House::new().await;
+    let (mut one, mut two) = (house.replica(0).await, house.replica(0).await);
+    let (nginx, https) = front([one.address, two.address]).await;
+    let [of_one, of_two] = [one.token().await, two.token().await];
+    let sessions = [of_one, of_two].map(|answer| answer.json["sessionId"].clone());
+
+    let (began, enough) = (Instant::now(), CancellationToken::new());
+    let callers = load(&nginx, https, &enough);
+    sleep(Duration::from_secs(2)).await;
+    one = house.restart(one).await;
+    for session in &sessions {
+        refreshes(&one, session).await;
+    }
+    two = house.restart(two).await;
+    // nginx comes back to it after two seconds (fail_timeout).
+    sleep(Duration::from_secs(4)).await;
+    enough.cancel();
+    let lasted = began.elapsed();
+
+    let mut heard = BTreeMap::new();
+    for (what, times) in callers.join_all().await.into_iter().flatten() {
+        *heard.entry(what).or_insert(0) += times;
+    }
+    println!("{lasted:?}: {heard:?}");
+    let good = heard.remove("a client secret").unwrap_or_default();
+    assert!(heard.is_empty(), "lost: {heard:#?}");
+    let due = lasted.as_secs() * u64::from(CALLERS) * 2;
+    assert!(u64::from(good) > due / 2, "{good} of {due} were asked for");
+    for (broker, session) in [(&one, &sessions[1]), (&two, &sessions[0])] {
+        refreshes(broker, session).await;
+        // Those that it was asked for through nginx, since it was started anew.
+        let health = Answer::to(broker.get("/health")).await.json;
+        let refreshes = &health["metrics"]["totalRefreshes"];
+        assert!(refreshes.as_u64().unwrap() > 50, "{health}");
+        assert!(
+            broker
+                .running
+                .log(|line| line["level"] == "WARN")
+                .is_empty()
+        );
+    }
+}
