@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use super::harness::{Broker, Launch, PATIENCE, simulator};
 use super::http::{Answer, client};
-use super::people::{REQUIRED, student};
+use super::people::{ISSUER, REQUIRED, student};
 use super::postgres_server;
 use super::redis_server::Server;
 use super::replicas::turn;
@@ -243,4 +243,69 @@ async fn a_redis_that_lost_everything_changes_nothing_of_the_month() {
         let refused = broker.token_as(&student("ana")).await;
         refused.is(429, "quota_exceeded");
     }
+}
+
+#[tokio::test]
+async fn operators_who_end_sessions_during_an_outage_are_told_and_it_is_done_when_redis_is_back() {
+    let _turn = turn().await;
+    let shared = Shared::new(&[]).await;
+    let token = "operators-token-that-is-long-enough";
+    let settings = [
+        ("ops.token", token),
+        ("ops.listen", "127.0.0.1:0"),
+        ("session.min_refresh_interval", "0s"),
+    ];
+    let (one, two) = (shared.serve(&settings).await, shared.serve(&settings).await);
+    let opened = async |broker: &Broker, who: &str| {
+        let answer = broker.token_as(&student(who)).await;
+        serde_json::json!({ "sessionId": answer.json["sessionId"] }).to_string()
+    };
+    let refresh = async |broker: &Broker, who: &str, session: &str| {
+        let refresh = broker.post("/refresh-token").bearer_auth(student(who));
+        let refresh = refresh
+            .header("content-type", "application/json")
+            .body(session.to_owned());
+        Answer::to(refresh).await
+    };
+    let (anas, bens) = (opened(&two, "ana").await, opened(&two, "ben").await);
+    let ready = one.running.logged(|line| line["message"] == "ready").await;
+    let operators = ready["operators"].as_str().unwrap();
+    let end = async || {
+        let whose = serde_json::json!({ "issuer": ISSUER, "subject": "ana" });
+        let end = client()
+            .post(format!("{operators}/sessions/end"))
+            .bearer_auth(token);
+        let end = end
+            .header("content-type", "application/json")
+            .body(whose.to_string());
+        Answer::to(end).await
+    };
+
+    shared.redis.signal("STOP");
+    let told = end().await;
+    told.is(503, "sessions_unreachable");
+    assert_eq!(told.header("retry-after"), Some("5"));
+    let message = told.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains("Repeat the request"), "{message}");
+    let events = one.events("sessions_ended");
+    assert_eq!(events[0]["details"]["everywhere"], false, "{events:?}");
+    // The other replica knows the session, and cannot know of its end.
+    refresh(&two, "ana", &anas).await.secret();
+    shared.redis.signal("CONT");
+    for broker in [&one, &two] {
+        together(broker).await;
+    }
+    let began = Instant::now();
+    while refresh(&two, "ana", &anas).await.status != 404 {
+        assert!(began.elapsed() < PATIENCE, "it lives on");
+        sleep(Duration::from_millis(50)).await;
+    }
+    refresh(&one, "ana", &anas).await.is(404, "unknown_session");
+    refresh(&one, "ben", &bens).await.secret();
+    let again = end().await;
+    assert_eq!(
+        (again.status, &again.json["ended"]),
+        (200, &0.into()),
+        "{again:?}"
+    );
 }

@@ -9,6 +9,7 @@
 )]
 
 mod emptied;
+mod ends;
 mod faults;
 mod limits;
 mod offences;

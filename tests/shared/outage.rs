@@ -172,13 +172,13 @@ async fn a_block_that_a_replica_has_seen_lasts_there_when_the_server_is_gone_and
 }
 
 /// A replica's sessions.
-struct Replica {
-    store: SharedStore,
-    clock: Arc<ManualClock>,
+pub struct Replica {
+    pub store: SharedStore,
+    pub clock: Arc<ManualClock>,
 }
 
 impl Replica {
-    fn new(link: &Arc<Link>) -> Self {
+    pub fn new(link: &Arc<Link>) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_640_995_200)));
         let local = MemoryStore::new(BOUNDS, Arc::<ManualClock>::clone(&clock));
         let shared = RedisStore::new(BOUNDS, Arc::<ManualClock>::clone(&clock), Arc::clone(link));
@@ -186,7 +186,7 @@ impl Replica {
         Self { store, clock }
     }
 
-    fn session(&self) -> Session {
+    pub fn session(&self) -> Session {
         let caller = Caller {
             address: address("203.0.113.7"),
             origin: None,
@@ -198,14 +198,14 @@ impl Replica {
         Session::open(&caller, persona, self.clock.tick())
     }
 
-    async fn open(&self) -> SessionKey {
+    pub async fn open(&self) -> SessionKey {
         let key = SessionSeal::random().key(&SessionId::random());
         self.store.open(key, self.session()).await.unwrap();
         key
     }
 
     /// Counts one more refresh; false when that cannot be.
-    async fn refresh(&self, key: SessionKey) -> bool {
+    pub async fn refresh(&self, key: SessionKey) -> bool {
         let found = self.store.advance(key, ALWAYS).await.unwrap();
         found.is_some_and(|advance| advance.moved)
     }

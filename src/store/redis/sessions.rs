@@ -86,6 +86,26 @@ impl RedisStore {
         self.put(key, stored, over).await
     }
 
+    /// Ends the sessions of `party` that were opened before `moment`, of which the server has not heard yet.
+    pub(crate) async fn end_before(&self, party: Party, moment: Tick) -> Result<(), StoreError> {
+        let mut script = self.scripts.end.prepare_invoke();
+        script.key(PREFIX).arg(record::party(party));
+        script.arg(self.age(moment));
+        let ended: usize = self.link.run(&script).await.map_err(failed)?;
+        if ended > 0 {
+            tracing::info!(
+                ended,
+                "sessions were ended that an operator had ended while Redis was gone"
+            );
+        }
+        Ok(())
+    }
+
+    /// What time it is for these sessions.
+    pub(crate) fn tick(&self) -> Tick {
+        self.clock.tick()
+    }
+
     async fn put(&self, key: SessionKey, stored: &Stored, over: &str) -> Result<bool, StoreError> {
         let session = &stored.session;
         let mut script = self.scripts.open.prepare_invoke();

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::ends::Ends;
 use crate::domain::{Party, Ripeness, Session, SessionKey};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{Over, RedisStore};
@@ -15,12 +16,13 @@ const MOST_UNSENT: usize = 100_000;
 
 /// Sessions on a server, and in memory those that were opened or refreshed here.
 ///
-/// While the server is gone a replica goes by what it knows; an end that was said elsewhere reaches it when the server is
-/// back. What was opened or refreshed meanwhile is sent then; a session that was ended on the server is not revived.
+/// While the server is gone a replica goes by what it knows; an end that was said meanwhile reaches the others when the server
+/// is back. What was opened or refreshed meanwhile is sent then; a session that was ended on the server is not revived.
 pub struct SharedStore {
     shared: RedisStore,
     local: MemoryStore,
     unsent: Mutex<HashMap<SessionKey, Over>>,
+    ends: Ends,
 }
 
 impl SharedStore {
@@ -30,11 +32,15 @@ impl SharedStore {
             shared,
             local,
             unsent: Mutex::default(),
+            ends: Ends::default(),
         }
     }
 
-    /// Sends what this replica has kept alone. To be called when the server is back.
+    /// Sends what this replica has kept alone, ends first. To be called when the server is back.
     pub async fn send(&self) {
+        if self.ends.tell(&self.shared).await.is_err() {
+            return;
+        }
         let waiting: Vec<_> = self.unsent().keys().copied().collect();
         for key in waiting {
             if self.send_one(key).await.is_err() {
@@ -44,6 +50,9 @@ impl SharedStore {
     }
 
     async fn send_one(&self, key: SessionKey) -> Result<(), StoreError> {
+        if self.ends.are_waiting() {
+            self.ends.tell(&self.shared).await?;
+        }
         let Some(over) = self.unsent().get(&key).copied() else {
             return Ok(());
         };
@@ -132,10 +141,15 @@ impl SessionStore for SharedStore {
         }
     }
 
-    /// Fails while the server is gone: the sessions have ended here, and elsewhere they have not.
+    /// Fails while the server is gone: the sessions have ended here, and elsewhere they will when it is back.
     async fn end(&self, party: Party) -> Result<usize, StoreError> {
+        let said = self.shared.tick();
         let here = self.local.end(party).await?;
-        self.shared.end(party).await.map(|ended| ended.max(here))
+        let ended = self.shared.end(party).await;
+        if ended.is_err() {
+            self.ends.keep(party, said);
+        }
+        ended.map(|ended| ended.max(here))
     }
 
     async fn live(&self) -> Result<usize, StoreError> {
@@ -148,6 +162,7 @@ impl SessionStore for SharedStore {
     async fn sweep(&self) -> Result<(), StoreError> {
         self.local.sweep().await?;
         if self.shared.is_whole() {
+            self.ends.tell(&self.shared).await?;
             self.shared.sweep().await?;
         }
         Ok(())
