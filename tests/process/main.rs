@@ -30,6 +30,7 @@ mod ledger;
 mod nginx;
 mod nginx_errors;
 mod nginx_front;
+mod outages;
 mod people;
 mod pid_one;
 mod postgres;
