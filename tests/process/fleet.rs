@@ -98,12 +98,7 @@ fn served(answers: &[Answer], code: &str) -> usize {
 
 /// How often they have lost Redis so far.
 fn losses(replicas: &[Broker; 4]) -> usize {
-    let lost = |line: &serde_json::Value| {
-        let message = line["message"].as_str();
-        message.is_some_and(|text| text.contains("Redis is gone"))
-    };
-    let losses = replicas.iter().map(|broker| broker.running.log(lost).len());
-    losses.sum()
+    replicas.iter().map(super::replicas::losses).sum()
 }
 
 /// Rounds of a thousand mints of somebody new. In each at most the limit and all shares of it are served; in the

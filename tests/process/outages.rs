@@ -11,7 +11,7 @@ use super::harness::{Broker, Launch, PATIENCE, simulator};
 use super::http::{Answer, client};
 use super::people::{REQUIRED, student};
 use super::redis_server::Server;
-use super::replicas::turn;
+use super::replicas::{losses, turn};
 
 /// Of each identity, in each window.
 const LIMIT: usize = 20;
@@ -25,7 +25,7 @@ const JOINED: Duration = Duration::from_secs(5);
 const CALLERS: usize = 8;
 const PAUSE: Duration = Duration::from_millis(10);
 /// A machine with other work makes requests slow that Redis has nothing to do with: the best of so many rounds counts.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 6;
 
 fn replica(simulator: &Simulator, redis: &Server) -> Launch {
     Launch::of(&["serve", "--config", "settings.toml"])
@@ -144,24 +144,29 @@ fn most(asked: &[Asked], from: Instant, to: Instant) -> usize {
     begins.map(within).max().unwrap_or_default()
 }
 
-/// An outage of so long under load, after as long a time without. Asserts all but how long requests took; true when that was
-/// fine, too.
-async fn outage(fault: Fault, lasts: Duration) -> bool {
-    let (simulator, mut redis) = (simulator(&[]).await, Server::start());
-    let serve = || replica(&simulator, &redis);
-    let replicas = [serve().start().await, serve().start().await];
-    // Whatever is only slow the first time.
-    let warming = Load::on(&replicas);
+/// Gets over with what is only slow the first time.
+async fn warm_up(replicas: &[Broker; REPLICAS]) {
+    let warming = Load::on(replicas);
     sleep(WINDOW).await;
     warming.end().await;
-    for broker in &replicas {
+    for broker in replicas {
         let began = Instant::now();
         while !is_healthy(broker).await {
             assert!(began.elapsed() < PATIENCE, "they are not together");
             sleep(PAUSE).await;
         }
     }
+}
 
+/// An outage of so long under load, after as long a time without. True when it was the only one, and requests were as quick as
+/// before; all else is asserted.
+async fn outage(fault: Fault, lasts: Duration) -> bool {
+    let (simulator, mut redis) = (simulator(&[]).await, Server::start());
+    let serve = || replica(&simulator, &redis);
+    let replicas = [serve().start().await, serve().start().await];
+    warm_up(&replicas).await;
+
+    let before = replicas.each_ref().map(losses);
     let load = Load::on(&replicas);
     let quiet = Instant::now();
     sleep(lasts).await;
@@ -201,14 +206,21 @@ async fn outage(fault: Fault, lasts: Duration) -> bool {
         given[2],
     );
     assert_eq!(failed, [0; 0]);
-    assert!(given[0] <= LIMIT);
-    assert!(given[1] <= 2 * LIMIT);
-    assert!(given[2] <= LIMIT.max(REPLICAS));
     assert!(
         given.iter().all(|&given| given > 0),
         "nobody was let through"
     );
-    with <= without + ADDED
+    assert!(given.iter().all(|&given| given <= 2 * LIMIT));
+    // One that lost Redis once more, because the machine let it wait for 50 ms, had another outage.
+    let is_only_one = replicas
+        .iter()
+        .map(losses)
+        .eq(before.map(|losses| losses + 1));
+    if is_only_one {
+        assert!(given[0] <= LIMIT);
+        assert!(given[2] <= LIMIT.max(REPLICAS));
+    }
+    is_only_one && with <= without + ADDED
 }
 
 async fn best_of_rounds(fault: Fault, lasts: Duration) {
@@ -218,7 +230,9 @@ async fn best_of_rounds(fault: Fault, lasts: Duration) {
             return;
         }
     }
-    panic!("requests were slowed down by more than {ADDED:?} in every round");
+    panic!(
+        "in every round requests were slowed down by more than {ADDED:?}, or the machine made an outage of its own"
+    );
 }
 
 /// Long enough for every replica to look for it several times.

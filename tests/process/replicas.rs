@@ -12,7 +12,7 @@ use super::harness::{Broker, Launch, simulator};
 use super::http::Answer;
 use super::redis_server::Server;
 
-/// One such test at a time: replicas wait 50 ms for Redis, and neighbours that keep the machine busy would make an outage of it.
+/// One test at a time that keeps the machine busy, or that a busy one disturbs: replicas wait 50 ms for Redis.
 pub async fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
@@ -73,6 +73,11 @@ fn said(broker: &Broker, words: &str) -> usize {
             .is_some_and(|text| text.contains(words))
     };
     broker.running.log(says).len()
+}
+
+/// How often it has lost Redis so far.
+pub fn losses(broker: &Broker) -> usize {
+    said(broker, "Redis is gone")
 }
 
 #[tokio::test]
