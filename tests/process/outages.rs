@@ -171,6 +171,7 @@ async fn outage(fault: Fault, lasts: Duration) -> bool {
     let quiet = Instant::now();
     sleep(lasts).await;
     let begins = Instant::now();
+    let already = replicas.each_ref().map(losses);
     // Callers must not wait for this thread.
     block_in_place(|| fault.begin(&mut redis));
     sleep(lasts).await;
@@ -212,14 +213,12 @@ async fn outage(fault: Fault, lasts: Duration) -> bool {
     );
     assert!(given.iter().all(|&given| given <= 2 * LIMIT));
     // One that lost Redis once more, because the machine let it wait for 50 ms, had another outage.
+    assert!(given[0] <= LIMIT || already != before);
     let is_only_one = replicas
         .iter()
         .map(losses)
-        .eq(before.map(|losses| losses + 1));
-    if is_only_one {
-        assert!(given[0] <= LIMIT);
-        assert!(given[2] <= LIMIT.max(REPLICAS));
-    }
+        .eq(already.map(|losses| losses + 1));
+    assert!(given[2] <= LIMIT.max(REPLICAS) || !is_only_one);
     is_only_one && with <= without + ADDED
 }
 
@@ -250,13 +249,13 @@ async fn redis_stopped_under_load_fails_nobody_delays_nobody_and_opens_no_gate()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute and more: cargo test --test process half_a_minute -- --ignored --nocapture"]
+#[ignore = "takes minutes: cargo test --release --test process half_a_minute -- --ignored --nocapture"]
 async fn redis_killed_for_half_a_minute_under_load() {
     best_of_rounds(Fault::Killed, LONG).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute and more: cargo test --test process half_a_minute -- --ignored --nocapture"]
+#[ignore = "takes minutes: cargo test --release --test process half_a_minute -- --ignored --nocapture"]
 async fn redis_stopped_for_half_a_minute_under_load() {
     best_of_rounds(Fault::Stopped, LONG).await;
 }
