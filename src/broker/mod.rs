@@ -207,13 +207,18 @@ impl Broker {
         self.0.draining.load(Ordering::SeqCst)
     }
 
-    /// Ends all sessions of `account`: none of them can be refreshed any more. How many there were.
+    /// Ends all sessions of `account`: none of them can be refreshed any more. How many there were. When it fails, those that are
+    /// out of reach live on for a while.
     pub async fn end_sessions(&self, account: &Account) -> Result<usize, BrokerError> {
         let parts = &self.0.parts;
-        let ended = parts.store.end(Party::Identity(account.key())).await?;
-        let details = json!({ "identity": &*account.subject, "ended": ended });
+        let ended = parts.store.end(Party::Identity(account.key())).await;
+        let identity = &*account.subject;
+        let details = match &ended {
+            Ok(ended) => json!({ "identity": identity, "ended": ended }),
+            Err(_) => json!({ "identity": identity, "everywhere": false }),
+        };
         parts.audit.note(Event::SessionsEnded, details);
-        Ok(ended)
+        Ok(ended?)
     }
 
     /// Sums up use.

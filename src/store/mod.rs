@@ -56,7 +56,7 @@ pub trait SessionStore: Send + Sync {
         revision: u64,
     ) -> Result<bool, StoreError>;
 
-    /// Ends all sessions of `party`; how many there were.
+    /// Ends all sessions of `party`; how many there were. When it fails, some that are out of reach may live on for a while.
     async fn end(&self, party: Party) -> Result<usize, StoreError>;
 
     /// How many sessions there are.

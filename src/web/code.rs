@@ -50,6 +50,8 @@ pub enum Code {
     Overloaded,
     /// Use cannot be recorded right now, so nothing is minted; see `Retry-After`.
     LedgerUnavailable,
+    /// Some sessions are out of reach, and live on for a while; see `Retry-After`.
+    SessionsUnreachable,
     /// Credentials cannot be verified right now; see `Retry-After`.
     AuthUnavailable,
     /// The service is about to stop; see `Retry-After`.
@@ -184,6 +186,11 @@ impl Code {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Use cannot be recorded right now, so nothing was minted. Wait for as long as Retry-After says.",
             ),
+            Self::SessionsUnreachable => row(
+                "sessions_unreachable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The sessions that this replica knows have ended. Others live on until Redis is back, and end then, if this replica still runs. Repeat the request to be sure.",
+            ),
             Self::AuthUnavailable => row(
                 "auth_unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -254,6 +261,7 @@ mod tests {
             Code::Unauthorized,
             Code::QuotaExceeded,
             Code::LedgerUnavailable,
+            Code::SessionsUnreachable,
             Code::AuthUnavailable,
             Code::OriginNotAllowed,
             Code::Forbidden,

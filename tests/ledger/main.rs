@@ -9,6 +9,7 @@
 
 mod child;
 mod contract;
+mod cut;
 mod disk;
 mod kinds;
 mod lines;

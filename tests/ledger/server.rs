@@ -126,6 +126,11 @@ impl Server {
         self.end("QUIT\n");
     }
 
+    /// Ends it as whoever restarts it does: connections are closed, and nothing waits for them.
+    pub fn stop(&mut self) {
+        self.end("INT\n");
+    }
+
     fn end(&mut self, how: &str) {
         use std::io::Write;
 

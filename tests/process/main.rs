@@ -16,6 +16,7 @@ mod books;
 mod caps;
 mod check;
 mod command_line;
+mod cuts;
 mod dawdlers;
 mod disk;
 mod drain;
@@ -31,9 +32,17 @@ mod ledger;
 mod nginx;
 mod nginx_errors;
 mod nginx_front;
+mod outages;
 mod people;
 mod pid_one;
 mod postgres;
+#[expect(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "the ledger's own tests use more of it, and it serves in the background"
+)]
+#[path = "../ledger/cut.rs"]
+mod postgres_cut;
 #[expect(
     dead_code,
     clippy::disallowed_methods,

@@ -19,4 +19,5 @@ mod server;
 mod session_store;
 mod stage;
 mod tls;
+mod unheard_ends;
 mod weight;

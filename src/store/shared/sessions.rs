@@ -50,11 +50,8 @@ impl SharedStore {
 
     /// Tells what this replica has done alone. To be called when the server is back.
     pub async fn send(&self) {
-        let ends = lock(&self.backlog).ends();
-        for (party, moment) in ends {
-            if self.shared.end_those_of(party, moment).await.is_ok() {
-                lock(&self.backlog).said(party, moment);
-            }
+        if self.say_ends().await.is_err() {
+            return;
         }
         self.hear().await;
         let sessions = lock(&self.backlog).sessions();
@@ -63,6 +60,16 @@ impl SharedStore {
                 return;
             }
         }
+    }
+
+    /// Says what has ended while nobody heard it.
+    async fn say_ends(&self) -> Result<(), StoreError> {
+        let ends = lock(&self.backlog).ends();
+        for (party, moment) in ends {
+            self.shared.end_those_of(party, moment).await?;
+            lock(&self.backlog).said(party, moment);
+        }
+        Ok(())
     }
 
     /// Ends here what others have ended. To be called every few seconds: what has been heard stays ended, whatever becomes
@@ -91,6 +98,7 @@ impl SharedStore {
     }
 
     async fn send_one(&self, key: SessionKey) -> Result<(), StoreError> {
+        self.say_ends().await?;
         let Some(over) = lock(&self.backlog).over(key) else {
             return Ok(());
         };
