@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 
+use super::LedgerShelf;
 use crate::clock::Clock;
 use crate::config::{LedgerPlace, LedgerSettings, QuotaSettings};
 use crate::domain::{Naming, Quotas};
-use crate::ledger::{Ledger, MemoryLedger, postgres, sqlite};
+use crate::ledger::{Ledger, MemoryLedger, SqlLedger, postgres, sqlite};
+use crate::store::Shelf;
 
 /// Entries that a ledger in memory holds at most.
 const MEMORY: usize = 10_000;
@@ -59,15 +61,34 @@ pub(super) fn quotas(settings: &QuotaSettings, naming: &Naming) -> Quotas {
     }
 }
 
+/// A ledger, and what else its database has room for.
+pub struct Records {
+    /// The record of use.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where sessions can be written down; not in memory.
+    pub shelf: Option<Arc<dyn Shelf>>,
+}
+
+impl From<SqlLedger> for Records {
+    fn from(ledger: SqlLedger) -> Self {
+        let ledger = Arc::new(ledger);
+        let shelf = Arc::new(LedgerShelf(Arc::clone(&ledger)));
+        Self {
+            ledger,
+            shelf: Some(shelf),
+        }
+    }
+}
+
 /// The ledger that the settings want, ready to serve. An SQLite file is made, or brought up to date, when it has to be.
 /// What was begun before a crash and never ended counts as uncertain from now on.
-pub async fn open(
-    settings: &LedgerSettings,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<Arc<dyn Ledger>> {
+pub async fn open(settings: &LedgerSettings, clock: Arc<dyn Clock>) -> anyhow::Result<Records> {
     let (now, timeout) = (clock.now(), settings.timeout);
     match &settings.place {
-        LedgerPlace::Memory => Ok(Arc::new(MemoryLedger::new(MEMORY))),
+        LedgerPlace::Memory => Ok(Records {
+            ledger: Arc::new(MemoryLedger::new(MEMORY)),
+            shelf: None,
+        }),
         LedgerPlace::Sqlite(path) => {
             let opened = sqlite::open(path, clock, timeout).await;
             let ledger = opened.with_context(|| writable(path))?;
@@ -79,11 +100,11 @@ pub async fn open(
                     "the last run ended without saying what became of these: they count as uncertain"
                 );
             }
-            Ok(Arc::new(ledger))
+            Ok(ledger.into())
         }
         LedgerPlace::Postgres(url) => {
             let opened = postgres::open(url.expose_secret(), clock, timeout).await;
-            Ok(Arc::new(opened.context(SERVER)?))
+            Ok(opened.context(SERVER)?.into())
         }
     }
 }

@@ -10,10 +10,11 @@ use crate::clock::Clock;
 use crate::config::{Config, OnFailure};
 use crate::domain::SessionSeal;
 use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy};
-use crate::store::SessionStore;
+use crate::store::kept::KeptStore;
 use crate::store::memory::{Bounds, MemoryStore};
 use crate::store::redis::{Link, RedisLimits, RedisStore};
 use crate::store::shared::{self, SharedLimits, SharedStore};
+use crate::store::{SessionStore, Shelf};
 use crate::telemetry;
 
 /// What limits and sessions go by.
@@ -21,6 +22,8 @@ pub(super) struct Terms {
     pub(super) policies: Vec<Policy>,
     pub(super) guard: GuardRules,
     pub(super) bounds: Bounds,
+    /// Where sessions are written down, if they are to be.
+    pub(super) shelf: Option<Arc<dyn Shelf>>,
 }
 
 /// Where limits and sessions are kept.
@@ -30,6 +33,8 @@ pub(super) struct Keeping {
     pub(super) local: Arc<MemoryLimits>,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) sharing: Option<Sharing>,
+    /// Sessions that survive a restart of this one replica.
+    pub(super) kept: Option<Arc<KeptStore>>,
 }
 
 /// The server that replicas share, and what is sent there when it is back.
@@ -54,11 +59,14 @@ impl Keeping {
         let sessions = MemoryStore::new(terms.bounds, Arc::clone(clock));
         let Some(url) = &config.redis.url else {
             let local = memory(terms.policies);
+            let limits = Arc::<MemoryLimits>::clone(&local);
+            let (store, kept) = alone(sessions, terms.shelf, clock);
             return Ok(Self {
-                limits: Arc::<MemoryLimits>::clone(&local),
+                limits,
                 local,
-                store: Arc::new(sessions),
+                store,
                 sharing: None,
+                kept,
             });
         };
         let link = Arc::new(link(url, config.redis.ca_file.as_deref())?);
@@ -82,7 +90,23 @@ impl Keeping {
                 limits,
                 store,
             }),
+            kept: None,
         })
+    }
+}
+
+/// The sessions of a replica without others: written down if there is a shelf.
+fn alone(
+    sessions: MemoryStore,
+    shelf: Option<Arc<dyn Shelf>>,
+    clock: &Arc<dyn Clock>,
+) -> (Arc<dyn SessionStore>, Option<Arc<KeptStore>>) {
+    match shelf {
+        None => (Arc::new(sessions), None),
+        Some(shelf) => {
+            let kept = Arc::new(KeptStore::new(sessions, shelf, Arc::clone(clock)));
+            (Arc::<KeptStore>::clone(&kept), Some(kept))
+        }
     }
 }
 

@@ -24,8 +24,8 @@ const RECENT: usize = 1_000_000;
 
 /// A ledger in a database.
 pub struct SqlLedger {
-    queue: Queue,
-    reader: Box<dyn Reader>,
+    pub(super) queue: Queue,
+    pub(super) reader: Box<dyn Reader>,
 }
 
 impl SqlLedger {
@@ -121,7 +121,7 @@ impl Ledger for SqlLedger {
                 total += self.number(Command::Remove(some.to_vec())).await?;
             }
         }
-        self.number(Command::EraseCounters(account.clone())).await?;
+        self.number(Command::EraseRest(account.clone())).await?;
         Ok(total)
     }
 

@@ -97,11 +97,54 @@ impl MemoryStore {
         self.sessions.get(&key).map(|stored| stored.clone())
     }
 
-    /// Puts a session in the place of what is known of it, whatever its revision.
-    pub(super) fn put(&self, key: SessionKey, stored: Stored) {
+    /// Puts a session in the place of what is known of it, whatever its revision. Gives those that gave way.
+    pub(super) fn put(&self, key: SessionKey, stored: Stored) -> Vec<SessionKey> {
         let mut order = self.order();
         self.forget(&mut order, key);
-        self.add(&mut order, key, stored);
+        self.add(&mut order, key, stored)
+    }
+
+    /// Adds a new session. Gives those that gave way.
+    pub(super) fn admit(&self, key: SessionKey, session: Session) -> Vec<SessionKey> {
+        let revision = 0;
+        self.add(&mut self.order(), key, Stored { session, revision })
+    }
+
+    /// Forgets all sessions of `party`, and gives them.
+    pub(super) fn forget_all(&self, party: Party) -> Vec<SessionKey> {
+        let mut order = self.order();
+        let theirs = order.by_party.get(&party).cloned().unwrap_or_default();
+        let theirs: Vec<_> = theirs.into_iter().map(|(_, key)| key).collect();
+        for key in &theirs {
+            self.forget(&mut order, *key);
+        }
+        theirs
+    }
+
+    /// Forgets what has ended, and gives it.
+    pub(super) fn forget_ended(&self) -> Vec<SessionKey> {
+        let (now, max_age) = (self.clock.tick(), self.bounds.max_age);
+        let ended = |stored: &Stored| stored.session.has_ended(now, max_age);
+        let gone: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|entry| ended(entry))
+            .map(|entry| *entry.key())
+            .collect();
+        for key in &gone {
+            let mut order = self.order();
+            self.forget(&mut order, *key);
+        }
+        // Not every time: all that is live would move, and soon move back.
+        if self.sessions.len() < self.sessions.capacity() / 4 {
+            self.sessions.shrink_to_fit();
+        }
+        gone
+    }
+
+    /// How many there may be, and how old they get.
+    pub(super) const fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// Knows a session as it stands once it was refreshed elsewhere.
@@ -118,12 +161,15 @@ impl MemoryStore {
         self.forget(&mut self.order(), key);
     }
 
-    fn add(&self, order: &mut Order, key: SessionKey, stored: Stored) {
+    fn add(&self, order: &mut Order, key: SessionKey, stored: Stored) -> Vec<SessionKey> {
+        let mut gone = Vec::new();
         while let Some(oldest) = order.in_the_way(stored.session.owner, &self.bounds) {
             self.forget(order, oldest);
+            gone.push(oldest);
         }
         order.insert(key, &stored.session);
         self.sessions.insert(key, stored);
+        gone
     }
 
     /// A panic elsewhere leaves the order usable: every change to it is a single insertion or removal.
@@ -141,8 +187,7 @@ impl MemoryStore {
 #[async_trait]
 impl SessionStore for MemoryStore {
     async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError> {
-        let revision = 0;
-        self.add(&mut self.order(), key, Stored { session, revision });
+        self.admit(key, session);
         Ok(())
     }
 
@@ -182,12 +227,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn end(&self, party: Party) -> Result<usize, StoreError> {
-        let mut order = self.order();
-        let theirs = order.by_party.get(&party).cloned().unwrap_or_default();
-        for (_, key) in &theirs {
-            self.forget(&mut order, *key);
-        }
-        Ok(theirs.len())
+        Ok(self.forget_all(party).len())
     }
 
     async fn live(&self) -> Result<usize, StoreError> {
@@ -195,22 +235,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn sweep(&self) -> Result<(), StoreError> {
-        let (now, max_age) = (self.clock.tick(), self.bounds.max_age);
-        let ended = |stored: &Stored| stored.session.has_ended(now, max_age);
-        let gone: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|entry| ended(entry))
-            .map(|entry| *entry.key())
-            .collect();
-        for key in gone {
-            let mut order = self.order();
-            self.forget(&mut order, key);
-        }
-        // Not every time: all that is live would move, and soon move back.
-        if self.sessions.len() < self.sessions.capacity() / 4 {
-            self.sessions.shrink_to_fit();
-        }
+        self.forget_ended();
         Ok(())
     }
 

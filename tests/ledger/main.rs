@@ -19,5 +19,6 @@ mod quota;
 mod reports;
 mod schema;
 mod server;
+mod sessions;
 mod sqlite_file;
 mod tls;
