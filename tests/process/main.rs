@@ -31,6 +31,7 @@ mod nginx;
 mod nginx_errors;
 mod nginx_front;
 mod people;
+mod persist;
 mod pid_one;
 mod postgres;
 #[expect(
