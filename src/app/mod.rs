@@ -2,7 +2,7 @@
 
 mod listeners;
 pub mod records;
-mod sharing;
+pub mod sharing;
 mod shelf;
 mod upkeep;
 

@@ -141,6 +141,24 @@ fn link(url: &SecretString, ca_file: Option<&Path>) -> anyhow::Result<Link> {
     }
 }
 
+/// Where sessions are kept, for the log.
+pub const fn sessions_kind(config: &Config) -> &'static str {
+    match (config.redis.url.is_some(), config.session.persist) {
+        (true, _) => "redis",
+        (false, true) => "memory, written down in the ledger's database",
+        (false, false) => "memory",
+    }
+}
+
+/// Where limits are kept, for the log.
+pub const fn limits_kind(config: &Config) -> &'static str {
+    if config.redis.url.is_some() {
+        "redis"
+    } else {
+        "memory"
+    }
+}
+
 /// What sessions are stored under: everybody's who knows the secret, or this process' own.
 pub(super) fn seal(config: &Config) -> SessionSeal {
     let secret = config.session.secret.as_ref();

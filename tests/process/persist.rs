@@ -84,6 +84,9 @@ async fn continue_over_a_restart(serve: impl Fn() -> Launch) {
     end(broker).await;
 
     let broker = serve().start().await;
+    let ready = told(&broker, "ready").await;
+    let kind = "memory, written down in the ledger's database";
+    assert_eq!(ready["sessions"], kind);
     let line = told(&broker, "sessions of the last run go on").await;
     assert_eq!(line["sessions"], 1, "{line}");
     let foreign = refresh(&broker, "ben", &session).await;
@@ -170,6 +173,35 @@ async fn with_another_secret_all_sessions_are_unknown_and_nothing_else_happens()
     let fresh = open(&broker, "ana").await;
     refresh(&broker, "ana", &fresh).await.secret();
     end(broker).await;
+}
+
+/// Under its own name, or none but the default one.
+const PERSONAS: [&str; 2] = ["tutor", "other"];
+
+#[tokio::test]
+async fn a_session_whose_persona_is_gone_has_ended() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let serve = |name: &str| {
+        let model = "public = true\nsession.model = \"gpt-realtime-2.1\"";
+        persistent(&books, &simulator)
+            .file(
+                "personas.toml",
+                &format!("[default]\n{model}\n[{name}]\n{model}"),
+            )
+            .set("personas.file", "personas.toml")
+    };
+    let broker = serve(PERSONAS[0]).start().await;
+    let request = broker.as_somebody(&student("ana"));
+    let request = request.header("content-type", "application/json");
+    let opened = Answer::to(request.body(r#"{"persona":"tutor"}"#)).await;
+    opened.secret();
+    end(broker).await;
+    for (name, status) in PERSONAS.into_iter().zip([200, 404]) {
+        let broker = serve(name).start().await;
+        let answer = refresh(&broker, "ana", &opened.json["sessionId"]).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        end(broker).await;
+    }
 }
 
 #[tokio::test]
