@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 
 use super::LedgerShelf;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{LedgerPlace, LedgerSettings, QuotaSettings};
 use crate::domain::{Naming, Quotas};
 use crate::ledger::{Ledger, MemoryLedger, SqlLedger, postgres, sqlite};
@@ -61,6 +61,9 @@ pub(super) fn quotas(settings: &QuotaSettings, naming: &Naming) -> Quotas {
     }
 }
 
+/// No session lives so long: what is left of one that old has no broker any more that would remove it.
+const LONGEST_SESSION: Duration = Duration::from_hours(48);
+
 /// A ledger, and what else its database has room for.
 pub struct Records {
     /// The record of use.
@@ -69,15 +72,15 @@ pub struct Records {
     pub shelf: Option<Arc<dyn Shelf>>,
 }
 
-impl From<SqlLedger> for Records {
-    fn from(ledger: SqlLedger) -> Self {
-        let ledger = Arc::new(ledger);
-        let shelf = Arc::new(LedgerShelf(Arc::clone(&ledger)));
-        Self {
-            ledger,
-            shelf: Some(shelf),
-        }
-    }
+async fn ready(ledger: SqlLedger, now: Timestamp) -> anyhow::Result<Records> {
+    // Also when none are written down any longer: they tell from where somebody called.
+    ledger.forget_sessions(now.minus(LONGEST_SESSION)).await?;
+    let ledger = Arc::new(ledger);
+    let shelf = Arc::new(LedgerShelf(Arc::clone(&ledger)));
+    Ok(Records {
+        ledger,
+        shelf: Some(shelf),
+    })
 }
 
 /// The ledger that the settings want, ready to serve. An SQLite file is made, or brought up to date, when it has to be.
@@ -100,11 +103,11 @@ pub async fn open(settings: &LedgerSettings, clock: Arc<dyn Clock>) -> anyhow::R
                     "the last run ended without saying what became of these: they count as uncertain"
                 );
             }
-            Ok(ledger.into())
+            ready(ledger, now).await
         }
         LedgerPlace::Postgres(url) => {
             let opened = postgres::open(url.expose_secret(), clock, timeout).await;
-            Ok(opened.context(SERVER)?.into())
+            ready(opened.context(SERVER)?, now).await
         }
     }
 }

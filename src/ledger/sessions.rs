@@ -65,6 +65,11 @@ impl SqlLedger {
         Ok(())
     }
 
+    /// Removes what is written down of sessions that were opened before `before`. How many that were.
+    pub async fn forget_sessions(&self, before: Timestamp) -> Result<u64, LedgerError> {
+        self.number(Command::ForgetSessions(before)).await
+    }
+
     /// Gives all sessions that are written down to `take`, many at once, in no order of time. How many rows could not be
     /// read.
     pub async fn shelved(

@@ -37,7 +37,7 @@ impl SqlLedger {
         }
     }
 
-    async fn number(&self, command: Command) -> Result<u64, LedgerError> {
+    pub(super) async fn number(&self, command: Command) -> Result<u64, LedgerError> {
         match self.queue.submit(command).await? {
             Answer::Number(number) => Ok(number),
             Answer::Done | Answer::Exceeded(_) => Ok(0),

@@ -169,6 +169,11 @@ pub(super) const ERASE_COUNTERS: Statement = over_page!(
     "DELETE FROM counters WHERE (issuer, subject) IN (SELECT value->>0, value->>1 FROM page)"
 );
 
+/// `[[millis]]`: forgets sessions that were opened before that moment.
+pub(super) const FORGET_SESSIONS: Statement = over_page!(
+    "DELETE FROM sessions WHERE opened_at < (SELECT CAST(value->>0 AS BIGINT) FROM page)"
+);
+
 /// `[[party]]`: erases a party's sessions.
 pub(super) const ERASE_SESSIONS: Statement =
     over_page!("DELETE FROM sessions WHERE party IN (SELECT value->>0 FROM page)");

@@ -24,6 +24,8 @@ pub(super) enum Command {
     Remove(Vec<Box<str>>),
     /// Removes the account's counters and sessions.
     EraseRest(Account),
+    /// Removes sessions that were opened before a moment.
+    ForgetSessions(Timestamp),
     /// Writes sessions down, and removes others.
     Shelve(Shelving),
 }
@@ -97,6 +99,11 @@ pub(super) async fn apply(
                 .change(&say::ERASE_SESSIONS, &encode(&[[party]])?)
                 .await?;
             Ok(one(0))
+        }
+        [Command::ForgetSessions(before)] => {
+            let rows = encode(&[[millis(*before)]])?;
+            let number = connection.change(&say::FORGET_SESSIONS, &rows).await?;
+            Ok(one(usize::try_from(number).unwrap_or_default()))
         }
         frequent => many(connection, frequent).await,
     }

@@ -92,6 +92,21 @@ async fn what_was_written_is_read_as_it_was_over_what_is_not_later() {
 }
 
 #[tokio::test]
+async fn sessions_of_before_a_moment_are_forgotten_and_no_others() {
+    both(async |ledger| {
+        let young = of(somebody());
+        let old = Shelved {
+            opened: START.minus(Duration::from_millis(1)),
+            ..of(somebody())
+        };
+        ledger.shelve(&[old, young.clone()], &[]).await.unwrap();
+        assert_eq!(ledger.forget_sessions(START).await.unwrap(), 1);
+        assert_eq!(shelved(ledger).await, (vec![young], 0));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn any_number_is_read() {
     both(async |ledger| {
         let many: Vec<_> = (0..10_050).map(|_| of(somebody())).collect();

@@ -211,8 +211,24 @@ async fn without_the_setting_nothing_is_written_down() {
     let broker = serve().start().await;
     let session = open(&broker, "ana").await;
     end(broker).await;
-    assert_eq!(books.number("SELECT COUNT(*) FROM sessions").await, 0);
+    let rows = "SELECT COUNT(*) FROM sessions";
+    assert_eq!(books.number(rows).await, 0);
+    // What an earlier run has left, three days ago and just now.
+    let mut connection = books.open().await;
+    for days in [0, 3] {
+        let left = format!(
+            "INSERT INTO sessions SELECT '{days}', 'n1', '{{}}', 0, 0, at - {days} * 86400000, at FROM entries"
+        );
+        let left = sqlx::query(sqlx::AssertSqlSafe(left));
+        left.execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
     let broker = serve().start().await;
+    assert_eq!(
+        books.number(rows).await,
+        1,
+        "nobody would remove the old one"
+    );
     let unknown = refresh(&broker, "ana", &session).await;
     unknown.is(404, "unknown_session");
     end(broker).await;
@@ -226,7 +242,7 @@ async fn rows_that_somebody_has_spoiled_are_told_of_and_passed_over() {
     end(broker).await;
     let mut connection = books.open().await;
     for spoiled in [
-        "INSERT INTO sessions VALUES ('no key', 'n1', '{}', 0, 0, 0, 0), ('no party', '', '{}', 0, 0, 0, 0)",
+        "INSERT INTO sessions VALUES ('no key', 'n1', '{}', 0, 0, 9000000000000, 0), ('no party', '', '{}', 0, 0, 9000000000000, 0)",
         "INSERT INTO sessions SELECT 'A' || substr(session, 2), party, 'nonsense', 0, 0, opened_at, minted_at FROM sessions",
     ] {
         connection.execute(spoiled).await.unwrap();

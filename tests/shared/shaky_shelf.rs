@@ -119,6 +119,20 @@ async fn what_changes_while_it_is_written_is_written_again_and_a_writing_that_is
 }
 
 #[tokio::test]
+async fn after_the_last_writing_nothing_is_written_any_more() {
+    let (shelf, clock, store) = shaky();
+    let (first, second) = (key(), key());
+    store.open(first, session(&*clock, 1)).await.unwrap();
+    store.close().await;
+    assert_eq!(shelf.refreshes(first), Some(0));
+    store.open(second, session(&*clock, 2)).await.unwrap();
+    store.write_down().await.unwrap();
+    assert_eq!(shelf.refreshes(second), None);
+    let party = session(&*clock, 2).owner;
+    assert!(store.end(party).await.is_err(), "it can promise nothing");
+}
+
+#[tokio::test]
 async fn what_waits_is_bounded_by_what_there_may_be() {
     let (shelf, clock, store) = shaky();
     shelf.is_broken.store(true, Ordering::SeqCst);
