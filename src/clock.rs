@@ -92,6 +92,15 @@ impl Tick {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// This moment moved `by` into the past; the first one at the earliest.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+
     /// This moment moved `by` into the future.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {

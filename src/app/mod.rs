@@ -2,7 +2,8 @@
 
 mod listeners;
 pub mod records;
-mod sharing;
+pub mod sharing;
+mod shelf;
 mod upkeep;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::config::{Config, Guard, IpBinding, Limits, SessionSettings};
 use crate::domain::{Binding, Bindings, Naming, RefreshRules};
 use crate::ledger::Ledger;
 use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy, Weights};
+use crate::store::Shelf;
 use crate::store::memory::Bounds;
 use crate::telemetry;
 use crate::upstream::Minter;
@@ -35,6 +37,7 @@ use crate::web::ops::{self, OpsState};
 use crate::web::state::{AppState, Face};
 pub use listeners::Listeners;
 use sharing::{Keeping, Terms};
+pub use shelf::LedgerShelf;
 use upkeep::Upkeep;
 
 /// How urgently the service is to end.
@@ -65,6 +68,8 @@ pub struct World {
     pub minter: Arc<dyn Minter>,
     /// Where use is recorded.
     pub ledger: Arc<dyn Ledger>,
+    /// Where sessions can be written down to survive a restart.
+    pub shelf: Option<Arc<dyn Shelf>>,
     /// Where audit lines go.
     pub audit: Sink,
 }
@@ -75,11 +80,12 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let openai = OpenAi::new(&config.upstream, Arc::clone(&clock))?;
         let minter = Guarded::new(openai, &config.upstream, Arc::clone(&clock));
-        let ledger = records::open(&config.ledger, Arc::clone(&clock)).await?;
+        let records = records::open(&config.ledger, Arc::clone(&clock)).await?;
         let world = World {
             clock,
             minter: Arc::new(minter),
-            ledger,
+            ledger: records.ledger,
+            shelf: records.shelf,
             audit: Box::new(telemetry::audit_line),
         };
         let app = Self::assemble(config, world)?;
@@ -94,11 +100,12 @@ impl App {
             clock,
             minter,
             ledger,
+            shelf,
             audit,
         } = world;
         let vitals = Arc::new(Vitals::new(Arc::clone(&clock)));
         let audit = Arc::new(Audit::new(Arc::clone(&clock), audit));
-        let keeping = Keeping::choose(config, terms(config), &clock)?;
+        let keeping = Keeping::choose(config, terms(config, shelf), &clock)?;
         let naming = records::naming(&config.ledger);
         let ca_file = config.upstream.ca_file.as_deref();
         let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), ca_file)?;
@@ -122,6 +129,7 @@ impl App {
         let upkeep = Upkeep {
             limits: keeping.local,
             sharing: keeping.sharing,
+            kept: keeping.kept,
             ledger,
             clock,
             retention: config.ledger.retention,
@@ -135,7 +143,8 @@ impl App {
         Ok(Self { state, upkeep, ops })
     }
 
-    /// Counts again what was used shortly before the start, so that a restart gives nobody a new allowance.
+    /// Counts again what was used shortly before the start, so that a restart gives nobody a new allowance, and takes up
+    /// sessions that are to survive it.
     pub async fn remember(&self) -> anyhow::Result<()> {
         self.upkeep.remember().await
     }
@@ -324,8 +333,9 @@ fn guard(settings: &Guard) -> GuardRules {
     }
 }
 
-fn terms(config: &Config) -> Terms {
+fn terms(config: &Config, shelf: Option<Arc<dyn Shelf>>) -> Terms {
     Terms {
+        shelf: shelf.filter(|_| config.session.persist),
         policies: policies(&config.limits),
         guard: guard(&config.guard),
         bounds: bounds(&config.session),

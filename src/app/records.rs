@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 
-use crate::clock::Clock;
+use super::LedgerShelf;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{LedgerPlace, LedgerSettings, QuotaSettings};
 use crate::domain::{Naming, Quotas};
-use crate::ledger::{Ledger, MemoryLedger, postgres, sqlite};
+use crate::ledger::{Ledger, MemoryLedger, SqlLedger, postgres, sqlite};
+use crate::store::Shelf;
 
 /// Entries that a ledger in memory holds at most.
 const MEMORY: usize = 10_000;
@@ -59,15 +61,37 @@ pub(super) fn quotas(settings: &QuotaSettings, naming: &Naming) -> Quotas {
     }
 }
 
+/// No session lives so long: what is left of one that old has no broker any more that would remove it.
+const LONGEST_SESSION: Duration = Duration::from_hours(48);
+
+/// A ledger, and what else its database has room for.
+pub struct Records {
+    /// The record of use.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where sessions can be written down; not in memory.
+    pub shelf: Option<Arc<dyn Shelf>>,
+}
+
+async fn ready(ledger: SqlLedger, now: Timestamp) -> anyhow::Result<Records> {
+    // Also when none are written down any longer: they tell from where somebody called.
+    ledger.forget_sessions(now.minus(LONGEST_SESSION)).await?;
+    let ledger = Arc::new(ledger);
+    let shelf = Arc::new(LedgerShelf(Arc::clone(&ledger)));
+    Ok(Records {
+        ledger,
+        shelf: Some(shelf),
+    })
+}
+
 /// The ledger that the settings want, ready to serve. An SQLite file is made, or brought up to date, when it has to be.
 /// What was begun before a crash and never ended counts as uncertain from now on.
-pub async fn open(
-    settings: &LedgerSettings,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<Arc<dyn Ledger>> {
+pub async fn open(settings: &LedgerSettings, clock: Arc<dyn Clock>) -> anyhow::Result<Records> {
     let (now, timeout) = (clock.now(), settings.timeout);
     match &settings.place {
-        LedgerPlace::Memory => Ok(Arc::new(MemoryLedger::new(MEMORY))),
+        LedgerPlace::Memory => Ok(Records {
+            ledger: Arc::new(MemoryLedger::new(MEMORY)),
+            shelf: None,
+        }),
         LedgerPlace::Sqlite(path) => {
             let opened = sqlite::open(path, clock, timeout).await;
             let ledger = opened.with_context(|| writable(path))?;
@@ -79,11 +103,11 @@ pub async fn open(
                     "the last run ended without saying what became of these: they count as uncertain"
                 );
             }
-            Ok(Arc::new(ledger))
+            ready(ledger, now).await
         }
         LedgerPlace::Postgres(url) => {
             let opened = postgres::open(url.expose_secret(), clock, timeout).await;
-            Ok(Arc::new(opened.context(SERVER)?))
+            ready(opened.context(SERVER)?, now).await
         }
     }
 }

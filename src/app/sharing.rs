@@ -12,10 +12,11 @@ use crate::clock::Clock;
 use crate::config::{Config, OnFailure};
 use crate::domain::SessionSeal;
 use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy};
-use crate::store::SessionStore;
+use crate::store::kept::KeptStore;
 use crate::store::memory::{Bounds, MemoryStore};
 use crate::store::redis::{Link, RedisLimits, RedisStore};
 use crate::store::shared::{self, SharedLimits, SharedStore};
+use crate::store::{SessionStore, Shelf};
 use crate::telemetry;
 
 /// How often a replica hears what others have ended.
@@ -26,6 +27,8 @@ pub(super) struct Terms {
     pub(super) policies: Vec<Policy>,
     pub(super) guard: GuardRules,
     pub(super) bounds: Bounds,
+    /// Where sessions are written down, if they are to be.
+    pub(super) shelf: Option<Arc<dyn Shelf>>,
 }
 
 /// Where limits and sessions are kept.
@@ -35,6 +38,8 @@ pub(super) struct Keeping {
     pub(super) local: Arc<MemoryLimits>,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) sharing: Option<Sharing>,
+    /// Sessions that survive a restart of this one replica.
+    pub(super) kept: Option<Arc<KeptStore>>,
 }
 
 /// The server that replicas share, and what is sent there when it is back.
@@ -59,11 +64,14 @@ impl Keeping {
         let sessions = MemoryStore::new(terms.bounds, Arc::clone(clock));
         let Some(url) = &config.redis.url else {
             let local = memory(terms.policies);
+            let limits = Arc::<MemoryLimits>::clone(&local);
+            let (store, kept) = alone(sessions, terms.shelf, clock);
             return Ok(Self {
-                limits: Arc::<MemoryLimits>::clone(&local),
+                limits,
                 local,
-                store: Arc::new(sessions),
+                store,
                 sharing: None,
+                kept,
             });
         };
         let link = link(url, config.redis.ca_file.as_deref())?;
@@ -88,7 +96,23 @@ impl Keeping {
                 limits,
                 store,
             }),
+            kept: None,
         })
+    }
+}
+
+/// The sessions of a replica without others: written down if there is a shelf.
+fn alone(
+    sessions: MemoryStore,
+    shelf: Option<Arc<dyn Shelf>>,
+    clock: &Arc<dyn Clock>,
+) -> (Arc<dyn SessionStore>, Option<Arc<KeptStore>>) {
+    match shelf {
+        None => (Arc::new(sessions), None),
+        Some(shelf) => {
+            let kept = Arc::new(KeptStore::new(sessions, shelf, Arc::clone(clock)));
+            (Arc::<KeptStore>::clone(&kept), Some(kept))
+        }
     }
 }
 
@@ -128,6 +152,24 @@ fn link(url: &SecretString, ca_file: Option<&Path>) -> anyhow::Result<Link> {
     match ca_file {
         None => Link::new(url).context("redis.url cannot be used"),
         Some(path) => Link::trusting(url, path).context("redis.ca_file cannot be used"),
+    }
+}
+
+/// Where sessions are kept, for the log.
+pub const fn sessions_kind(config: &Config) -> &'static str {
+    match (config.redis.url.is_some(), config.session.persist) {
+        (true, _) => "redis",
+        (false, true) => "memory, written down in the ledger's database",
+        (false, false) => "memory",
+    }
+}
+
+/// Where limits are kept, for the log.
+pub const fn limits_kind(config: &Config) -> &'static str {
+    if config.redis.url.is_some() {
+        "redis"
+    } else {
+        "memory"
     }
 }
 

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::domain::Kind;
 use crate::ledger::{Ledger, LedgerError, Recent};
 use crate::limit::{Claim, LimitError, MemoryLimits};
+use crate::store::kept::KeptStore;
 use crate::telemetry;
 use crate::web::Policies;
 use crate::web::state::AppState;
@@ -36,6 +37,7 @@ const MOST_CHUNKS: usize = 60;
 pub(super) struct Upkeep {
     pub(super) limits: Arc<MemoryLimits>,
     pub(super) sharing: Option<Sharing>,
+    pub(super) kept: Option<Arc<KeptStore>>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) retention: Duration,
@@ -43,8 +45,12 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Counts what the ledger says was used within the windows.
+    /// Counts what the ledger says was used within the windows, and takes up sessions of the last run.
     pub(super) async fn remember(&self) -> anyhow::Result<()> {
+        if let Some(kept) = &self.kept {
+            let help = "sessions cannot be read from the ledger at the start (see session.persist)";
+            kept.load().await.context(help)?;
+        }
         let now = self.clock.now();
         let since = now.minus(LONGEST_WINDOW);
         let help = "the ledger cannot be read at the start (see ledger.url)";
@@ -146,13 +152,19 @@ impl Upkeep {
                 sharing.keep(async || self.count_back().await).await;
             }
         };
+        let writing = async {
+            if let Some(kept) = &self.kept {
+                kept.keep().await;
+            }
+        };
         tokio::join!(
             sweeping,
             looking,
             fetching,
             tidying,
             self.watch_the_clock(),
-            keeping
+            keeping,
+            writing
         );
     }
 
@@ -189,6 +201,9 @@ impl Upkeep {
 
     /// Writes what is waiting.
     pub(super) async fn close(&self) {
+        if let Some(kept) = &self.kept {
+            kept.close().await;
+        }
         self.ledger.close().await;
     }
 }

@@ -80,13 +80,11 @@ impl Inner {
         Ok(grant)
     }
 
-    /// The session's persona, if the caller may still use it: its role may have changed since the session was opened.
+    /// The session's persona, if the caller may still use it: its role may have changed since the session was opened. A
+    /// session that has outlived its persona, in a store that survives restarts, has ended.
     fn persona_of(&self, caller: &Caller, session: &Session) -> Result<&Arc<Persona>, BrokerError> {
-        let personas = &self.rules.personas;
-        // Personas do not change while the service runs, so the session's own is there.
-        let persona = personas
-            .named(session.persona.as_str())
-            .unwrap_or_else(|| personas.default_persona());
+        let persona = self.rules.personas.named(session.persona.as_str());
+        let persona = persona.ok_or(BrokerError::UnknownSession { foreign: false })?;
         let admitted = persona.admits(caller.role());
         admitted
             .then_some(persona)

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{SettingsFlags, load, local_url};
-use crate::app::{App, Listeners, Urgency, records};
+use crate::app::{App, Listeners, Urgency, records, sharing};
 use crate::audit::Event;
 use crate::config::{Config, Loaded, Mode};
 use crate::telemetry;
@@ -73,8 +73,8 @@ fn announce(config: &Config, listeners: &Listeners) -> anyhow::Result<()> {
         upstream = %config.upstream.base_url,
         trusted_proxies = %if proxies.is_empty() { "none".to_owned() } else { proxies.join(",") },
         allowed_origins = %origins.join(","),
-        sessions = "memory",
-        limits = "memory",
+        sessions = sharing::sessions_kind(config),
+        limits = sharing::limits_kind(config),
         ledger = records::kind(&config.ledger),
         identity = config.auth.mode.as_str(),
         operators = %operators,

@@ -200,6 +200,8 @@ impl Config {
             self.redis.url.is_none() || self.session.secret.is_some(),
             "is needed for redis.url, the same in every replica, like `openssl rand -hex 32` gives",
         );
+        self.session
+            .check_persistence(settings, &self.ledger.place, self.redis.url.is_some());
         let records = self.ledger.timeout * 2;
         if records + self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {
             settings.warn(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::LedgerPlace;
 use super::settings::Settings;
 
 /// What bounds a session.
@@ -23,6 +24,8 @@ pub struct SessionSettings {
     pub max_live: usize,
     /// Most sessions in total.
     pub max_total: usize,
+    /// Whether sessions survive a restart, in the ledger's database.
+    pub persist: bool,
     /// What the names of stored sessions are made with. `None`: something that ends with the process.
     pub secret: Option<SecretString>,
 }
@@ -71,10 +74,37 @@ impl SessionSettings {
             ip_binding: ip_binding.unwrap_or(IpBinding::Strict),
             max_live: settings.number("session.max_live", 1..=1_000_000),
             max_total: settings.number("session.max_total", 1..=10_000_000),
+            persist: settings.flag("session.persist"),
             secret,
         };
         session.check(settings);
         ip_binding.map(|_| session)
+    }
+
+    /// What it takes that sessions survive a restart.
+    pub(super) fn check_persistence(
+        &self,
+        settings: &mut Settings,
+        ledger: &LedgerPlace,
+        is_shared: bool,
+    ) {
+        if !self.persist {
+            return;
+        }
+        settings.require(
+            &["session.secret", "session.persist"],
+            self.secret.is_some(),
+            "is needed for session.persist, the same after every restart, like `openssl rand -hex 32` gives",
+        );
+        settings.require(
+            &["session.persist", "ledger.url"],
+            !matches!(ledger, LedgerPlace::Memory),
+            "writes sessions into the ledger's database, and the ledger is memory: choose sqlite://FILE or postgres://…",
+        );
+        if is_shared {
+            let message = "does nothing while redis.url is set: sessions are on that server, and survive there";
+            settings.warn("session.persist", message);
+        }
     }
 
     fn check(&self, settings: &mut Settings) {

@@ -63,6 +63,16 @@ impl Network {
             width,
         })
     }
+
+    /// All its bits, as text.
+    pub fn to_text(self) -> String {
+        format!("{:x}", self.to_bits())
+    }
+
+    /// Reads what `to_text` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::from_bits(u128::from_str_radix(text, 16).ok()?)
+    }
 }
 
 impl fmt::Display for Network {

@@ -34,11 +34,6 @@ impl Account {
 pub struct IdentityKey([u8; 32]);
 
 impl IdentityKey {
-    /// The key that `as_bytes` gave.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     /// All of it.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -157,6 +152,25 @@ pub enum Party {
     Identity(IdentityKey),
 }
 
+impl Party {
+    /// As text, for where sessions are stored.
+    pub fn to_text(self) -> String {
+        match self {
+            Self::Network(network) => format!("n{}", network.to_text()),
+            Self::Identity(key) => format!("i{}", URL_SAFE_NO_PAD.encode(key.0)),
+        }
+    }
+
+    /// Reads what `to_text` wrote; `None` when it is something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(network) = text.strip_prefix('n') {
+            return Network::parse(network).map(Self::Network);
+        }
+        let key = URL_SAFE_NO_PAD.decode(text.strip_prefix('i')?).ok()?;
+        key.try_into().ok().map(IdentityKey).map(Self::Identity)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +186,18 @@ mod tests {
         assert_ne!(key("https://a", "b"), key("https://ab", ""));
         assert_ne!(key("ab", "c"), key("a", "bc"));
         assert_eq!(format!("{:?}", key("a", "b")), "IdentityKey(…)");
+    }
+
+    #[test]
+    fn a_party_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let network = Network::of("2001:db8::1".parse().unwrap());
+        let ana = account("https://id.example.com/", "ana").key();
+        for party in [Party::Network(network), Party::Identity(ana)] {
+            assert_eq!(Party::parse(&party.to_text()), Some(party));
+        }
+        for wrong in ["", "x", "n", "nzz", "i", "iAAAA"] {
+            assert_eq!(Party::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

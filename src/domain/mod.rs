@@ -17,6 +17,7 @@ mod secret;
 mod session;
 mod session_id;
 pub mod session_object;
+mod shelved;
 
 pub use address::{Network, canonical};
 pub use caller::Caller;
@@ -36,3 +37,4 @@ pub use request_id::RequestId;
 pub use secret::{ClientSecret, UpstreamSession};
 pub use session::{Binding, Bindings, Opening, RefreshRules, Refusal, Ripeness, Session};
 pub use session_id::{SessionId, SessionKey, SessionSeal};
+pub use shelved::Shelved;

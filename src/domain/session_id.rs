@@ -60,6 +60,17 @@ impl SessionKey {
         &self.0
     }
 
+    /// All of it, as text.
+    pub fn to_text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Reads what `to_text` wrote; `None` when it is something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+
     /// What records call the session: half of the key, as text.
     pub fn label(&self) -> Box<str> {
         URL_SAFE_NO_PAD.encode(&self.0[..16]).into()
@@ -130,6 +141,9 @@ mod tests {
         assert_eq!(seal.key(&id), seal.key(&id));
         assert_ne!(seal.key(&id), SessionSeal::random().key(&id));
         assert_eq!(format!("{:?}", seal.key(&id)), "SessionKey(…)");
+        let text = seal.key(&id).to_text();
+        assert_eq!(SessionKey::parse(&text), Some(seal.key(&id)));
+        assert_eq!(SessionKey::parse(&text[1..]), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod plan;
 pub mod postgres;
 mod queue;
 mod reports;
+mod sessions;
 mod sql;
 pub mod sqlite;
 mod state;

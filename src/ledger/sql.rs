@@ -24,8 +24,8 @@ const RECENT: usize = 1_000_000;
 
 /// A ledger in a database.
 pub struct SqlLedger {
-    queue: Queue,
-    reader: Box<dyn Reader>,
+    pub(super) queue: Queue,
+    pub(super) reader: Box<dyn Reader>,
 }
 
 impl SqlLedger {
@@ -37,7 +37,7 @@ impl SqlLedger {
         }
     }
 
-    async fn number(&self, command: Command) -> Result<u64, LedgerError> {
+    pub(super) async fn number(&self, command: Command) -> Result<u64, LedgerError> {
         match self.queue.submit(command).await? {
             Answer::Number(number) => Ok(number),
             Answer::Done | Answer::Exceeded(_) => Ok(0),
@@ -121,7 +121,7 @@ impl Ledger for SqlLedger {
                 total += self.number(Command::Remove(some.to_vec())).await?;
             }
         }
-        self.number(Command::EraseCounters(account.clone())).await?;
+        self.number(Command::EraseRest(account.clone())).await?;
         Ok(total)
     }
 

@@ -169,6 +169,36 @@ pub(super) const ERASE_COUNTERS: Statement = over_page!(
     "DELETE FROM counters WHERE (issuer, subject) IN (SELECT value->>0, value->>1 FROM page)"
 );
 
+/// `[[millis]]`: forgets sessions that were opened before that moment.
+pub(super) const FORGET_SESSIONS: Statement = over_page!(
+    "DELETE FROM sessions WHERE opened_at < (SELECT CAST(value->>0 AS BIGINT) FROM page)"
+);
+
+/// `[[party]]`: erases a party's sessions.
+pub(super) const ERASE_SESSIONS: Statement =
+    over_page!("DELETE FROM sessions WHERE party IN (SELECT value->>0 FROM page)");
+
+/// `[[session, party, what, revision, refreshes, opened_at, minted_at], …]`: over what is not later.
+pub(super) const SHELVE_SESSIONS: Statement = over_page!(
+    "INSERT INTO sessions (session, party, what, revision, refreshes, opened_at, minted_at) \
+     SELECT value->>0, value->>1, value->>2, CAST(value->>3 AS BIGINT), CAST(value->>4 AS BIGINT), \
+     CAST(value->>5 AS BIGINT), CAST(value->>6 AS BIGINT) FROM page WHERE true ORDER BY 1 \
+     ON CONFLICT (session) DO UPDATE SET party = excluded.party, what = excluded.what, \
+     revision = excluded.revision, refreshes = excluded.refreshes, opened_at = excluded.opened_at, \
+     minted_at = excluded.minted_at WHERE sessions.revision <= excluded.revision"
+);
+
+/// `[[session], …]`
+pub(super) const REMOVE_SESSIONS: Statement =
+    over_page!("DELETE FROM sessions WHERE session IN (SELECT value->>0 FROM page)");
+
+/// The sessions after `$1`, at most `$2`.
+pub(super) const SESSIONS: Statement = list!(
+    "session, party, what, revision, refreshes, opened_at, minted_at",
+    "SELECT session, party, what, revision, refreshes, opened_at, minted_at FROM sessions \
+     WHERE session > $1 ORDER BY session LIMIT $2"
+);
+
 /// `[[id, at, kind, issuer, subject, role, persona, network, origin, session, request_id], …]`
 pub(super) const ADD_ENTRIES: Statement = over_page!(
     "INSERT INTO entries \

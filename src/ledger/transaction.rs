@@ -5,10 +5,11 @@ use serde::Serialize;
 use super::database::{Connection, Fault, Severity};
 use super::page::{decode, decode_known, encode, intent_row, millis};
 use super::plan::{CounterKey, Exceeded, Plan, SumKey};
+use super::sessions::Shelving;
 use super::state::Sums;
 use super::statements::{self as say, Statement};
 use crate::clock::Timestamp;
-use crate::domain::{Account, EntryId, Intent, Kind, Month, Outcome, Settlement};
+use crate::domain::{Account, EntryId, Intent, Kind, Month, Outcome, Party, Settlement};
 
 /// What the writer is asked for.
 #[derive(Clone, Debug)]
@@ -21,14 +22,18 @@ pub(super) enum Command {
     Forget(Timestamp, u32),
     /// Removes these entries.
     Remove(Vec<Box<str>>),
-    /// Removes the account's counters.
-    EraseCounters(Account),
+    /// Removes the account's counters and sessions.
+    EraseRest(Account),
+    /// Removes sessions that were opened before a moment.
+    ForgetSessions(Timestamp),
+    /// Writes sessions down, and removes others.
+    Shelve(Shelving),
 }
 
 impl Command {
     /// True for what is asked for all the time, and written many at once.
     pub(super) const fn is_frequent(&self) -> bool {
-        matches!(self, Self::Reserve(_) | Self::Settle(_))
+        matches!(self, Self::Reserve(_) | Self::Settle(_) | Self::Shelve(_))
     }
 
     fn entry(&self) -> Option<EntryId> {
@@ -86,10 +91,19 @@ pub(super) async fn apply(
             let known = read_entries(connection, ids.iter().map(|id| &**id)).await?;
             Ok(one(remove(connection, known).await?))
         }
-        [Command::EraseCounters(account)] => {
+        [Command::EraseRest(account)] => {
             let rows = encode(&[[&*account.issuer, &*account.subject]])?;
             connection.change(&say::ERASE_COUNTERS, &rows).await?;
+            let party = Party::Identity(account.key()).to_text();
+            connection
+                .change(&say::ERASE_SESSIONS, &encode(&[[party]])?)
+                .await?;
             Ok(one(0))
+        }
+        [Command::ForgetSessions(before)] => {
+            let rows = encode(&[[millis(*before)]])?;
+            let number = connection.change(&say::FORGET_SESSIONS, &rows).await?;
+            Ok(one(usize::try_from(number).unwrap_or_default()))
         }
         frequent => many(connection, frequent).await,
     }
@@ -108,10 +122,14 @@ async fn many(connection: &mut dyn Connection, commands: &[&Command]) -> Result<
         .filter_map(|command| command.entry())
         .collect();
     let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
-    let known = read_entries(connection, ids.iter().map(String::as_str)).await?;
+    let known = match &*ids {
+        [] => Entries::new(),
+        ids => read_entries(connection, ids.iter().map(String::as_str)).await?,
+    };
     let mut plan = Plan::over(known);
     read_counters(connection, &mut plan, commands).await?;
     let mut answers = Vec::with_capacity(commands.len());
+    let mut rows = 0;
     for (place, command) in commands.iter().enumerate() {
         answers.push(match command {
             Command::Reserve(intent) => match plan.reserve(place, intent) {
@@ -122,10 +140,14 @@ async fn many(connection: &mut dyn Connection, commands: &[&Command]) -> Result<
                 plan.settle(settlement);
                 Answer::Done
             }
+            Command::Shelve(shelving) => {
+                rows += shelving.write(connection).await?;
+                Answer::Done
+            }
             _ => return Err(Fault::new(Severity::Command, "not one for a batch")),
         });
     }
-    let rows = plan.added.len() + plan.settled.len();
+    rows += plan.added.len() + plan.settled.len();
     write(connection, &plan, commands).await?;
     Ok(Applied { answers, rows })
 }

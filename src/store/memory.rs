@@ -102,11 +102,43 @@ impl MemoryStore {
         self.sessions.get(&key).map(|stored| stored.clone())
     }
 
-    /// Puts a session in the place of what is known of it, whatever its revision.
-    pub(super) fn put(&self, key: SessionKey, stored: Stored) {
+    /// Puts a session in the place of what is known of it, whatever its revision. Gives those that gave way.
+    pub(super) fn put(&self, key: SessionKey, stored: Stored) -> Vec<SessionKey> {
         let mut order = self.order();
         self.forget(&mut order, key);
-        self.add(&mut order, key, stored);
+        self.add(&mut order, key, stored)
+    }
+
+    /// Adds a new session. Gives those that gave way.
+    pub(super) fn admit(&self, key: SessionKey, session: Session) -> Vec<SessionKey> {
+        let revision = 0;
+        self.add(&mut self.order(), key, Stored { session, revision })
+    }
+
+    /// Forgets what has ended, and gives it.
+    pub(super) fn forget_ended(&self) -> Vec<SessionKey> {
+        let (now, max_age) = (self.clock.tick(), self.bounds.max_age);
+        let ended = |stored: &Stored| stored.session.has_ended(now, max_age);
+        let gone: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|entry| ended(entry))
+            .map(|entry| *entry.key())
+            .collect();
+        for key in &gone {
+            let mut order = self.order();
+            self.forget(&mut order, *key);
+        }
+        // Not every time: all that is live would move, and soon move back.
+        if self.sessions.len() < self.sessions.capacity() / 4 {
+            self.sessions.shrink_to_fit();
+        }
+        gone
+    }
+
+    /// How many there may be, and how old they get.
+    pub(super) const fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// Knows a session as it stands once it was refreshed elsewhere.
@@ -118,8 +150,8 @@ impl MemoryStore {
         self.put(key, stored);
     }
 
-    /// Ends the sessions that `party` had at `moment`; how many there were.
-    pub(super) fn end_those_of(&self, party: Party, moment: Tick) -> usize {
+    /// Ends the sessions that `party` had at `moment`, and gives their keys.
+    pub(super) fn end_those_of(&self, party: Party, moment: Tick) -> Vec<SessionKey> {
         let mut order = self.order();
         let theirs = order.by_party.get(&party).cloned().unwrap_or_default();
         let was_open = |key: &SessionKey| {
@@ -134,7 +166,7 @@ impl MemoryStore {
         for key in &ended {
             self.forget(&mut order, *key);
         }
-        ended.len()
+        ended
     }
 
     /// Forgets one session.
@@ -142,12 +174,15 @@ impl MemoryStore {
         self.forget(&mut self.order(), key);
     }
 
-    fn add(&self, order: &mut Order, key: SessionKey, stored: Stored) {
+    fn add(&self, order: &mut Order, key: SessionKey, stored: Stored) -> Vec<SessionKey> {
+        let mut gone = Vec::new();
         while let Some(oldest) = order.in_the_way(stored.session.owner, &self.bounds) {
             self.forget(order, oldest);
+            gone.push(oldest);
         }
         order.insert(key, &stored.session);
         self.sessions.insert(key, stored);
+        gone
     }
 
     /// A panic elsewhere leaves the order usable: every change to it is a single insertion or removal.
@@ -165,8 +200,7 @@ impl MemoryStore {
 #[async_trait]
 impl SessionStore for MemoryStore {
     async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError> {
-        let revision = 0;
-        self.add(&mut self.order(), key, Stored { session, revision });
+        self.admit(key, session);
         Ok(())
     }
 
@@ -206,7 +240,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn end(&self, party: Party) -> Result<usize, StoreError> {
-        Ok(self.end_those_of(party, self.clock.tick()))
+        Ok(self.end_those_of(party, self.clock.tick()).len())
     }
 
     async fn live(&self) -> Result<usize, StoreError> {
@@ -214,22 +248,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn sweep(&self) -> Result<(), StoreError> {
-        let (now, max_age) = (self.clock.tick(), self.bounds.max_age);
-        let ended = |stored: &Stored| stored.session.has_ended(now, max_age);
-        let gone: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|entry| ended(entry))
-            .map(|entry| *entry.key())
-            .collect();
-        for key in gone {
-            let mut order = self.order();
-            self.forget(&mut order, key);
-        }
-        // Not every time: all that is live would move, and soon move back.
-        if self.sessions.len() < self.sessions.capacity() / 4 {
-            self.sessions.shrink_to_fit();
-        }
+        self.forget_ended();
         Ok(())
     }
 

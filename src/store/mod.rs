@@ -1,12 +1,14 @@
 //! Owns the contract of session stores: where sessions rest between refreshes.
 
+pub mod kept;
 pub mod memory;
+mod record;
 pub mod redis;
 pub mod shared;
 
 use async_trait::async_trait;
 
-use crate::domain::{Party, Ripeness, Session, SessionKey};
+use crate::domain::{Party, Ripeness, Session, SessionKey, Shelved};
 
 /// A session as it was read, with the revision to write it back over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,19 @@ pub struct Advance {
 #[derive(Debug, thiserror::Error)]
 #[error("the session store did not answer")]
 pub struct StoreError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Where sessions are written down so that they survive the process: a foreign world.
+///
+/// * What is written over a later revision changes nothing; a removal always counts.
+/// * `write` happens as a whole or not at all. It is safe to cancel and to repeat.
+#[async_trait]
+pub trait Shelf: Send + Sync {
+    /// Gives all that is there to `take`, many at once. How many could not be read: they stay where they are.
+    async fn read(&self, take: &mut (dyn FnMut(Vec<Shelved>) + Send)) -> Result<u64, StoreError>;
+
+    /// Writes some down and removes others.
+    async fn write(&self, kept: Vec<Shelved>, gone: Vec<SessionKey>) -> Result<(), StoreError>;
+}
 
 /// Where sessions rest.
 ///

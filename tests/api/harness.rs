@@ -88,6 +88,7 @@ impl TestApp {
             clock: Arc::<ManualClock>::clone(&clock),
             minter: Arc::<ScriptedMinter>::clone(&minter),
             ledger: Arc::clone(&ledger),
+            shelf: None,
             audit: Box::new(sink),
         };
         let app = App::assemble(&config, world).unwrap();

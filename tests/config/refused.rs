@@ -225,6 +225,35 @@ fn every_bad_file_is_refused_by_line_and_without_repeating_it() {
 }
 
 #[test]
+fn sessions_that_are_to_survive_need_a_secret_and_a_database() {
+    let (persist, secret) = (
+        ("BROKER_SESSION__PERSIST", "true"),
+        (
+            "BROKER_SESSION__SECRET",
+            "canary7f3a-canary7f3a-canary7f3a-",
+        ),
+    );
+    let secretless = refusal(Mode::Serve, &good_and(&[persist]));
+    let says = "session.secret (default): is needed for session.persist";
+    assert!(secretless.contains(says), "{secretless}");
+    let memory = ("DATABASE_URL", "memory");
+    for mode in [Mode::Serve, Mode::Dev] {
+        let said = refusal(mode, &good_and(&[persist, secret, memory]));
+        let says = "session.persist (environment BROKER_SESSION__PERSIST): writes sessions into the ledger's database";
+        assert!(said.contains(says), "{said}");
+    }
+    let loaded = serve(&good_and(&[persist, secret]));
+    assert!(loaded.config.session.persist && loaded.warnings.is_empty());
+    let both = serve(&good_and(&[persist, secret, ("REDIS_URL", "redis://h")]));
+    let says = "session.persist: does nothing while redis.url is set";
+    assert!(
+        both.warnings.len() == 1 && both.warnings[0].starts_with(says),
+        "{:?}",
+        both.warnings
+    );
+}
+
+#[test]
 fn many_mistakes_are_told_at_once_in_the_order_of_the_settings() {
     let sources = Sources {
         file: Some(file(

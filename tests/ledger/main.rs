@@ -20,5 +20,6 @@ mod quota;
 mod reports;
 mod schema;
 mod server;
+mod sessions;
 mod sqlite_file;
 mod tls;

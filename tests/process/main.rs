@@ -34,6 +34,7 @@ mod nginx_errors;
 mod nginx_front;
 mod outages;
 mod people;
+mod persist;
 mod pid_one;
 mod postgres;
 #[expect(

@@ -14,6 +14,7 @@ use super::people::{ISSUER, SECRET, claims, now, sign};
 
 const OPERATORS: &str = "canary-operators-token-55c0e1";
 const PSEUDONYMS: &str = "canary-pseudonym-key-that-is-long-enough";
+const SESSIONS: &str = "canary-session-secret-that-is-long-enough";
 const PASSWORD: &str = "canary-database-password-7d";
 /// The name that a persona may greet somebody by.
 const NAME: &str = "Canary Fullname";
@@ -58,6 +59,8 @@ impl Watch {
             .env("RUST_LOG", "trace")
             .env("BROKER_OPS__TOKEN", OPERATORS)
             .env("BROKER_LEDGER__PSEUDONYM_KEY", PSEUDONYMS)
+            .env("BROKER_SESSION__SECRET", SESSIONS)
+            .set("session.persist", "true")
             .set("ledger.pseudonymous", "true")
             .set("ledger.timeout", "1s")
             .set("ops.listen", "127.0.0.1:0")
@@ -70,7 +73,7 @@ impl Watch {
             .await;
         let ready = broker.running.logged(|line| line["message"] == "ready");
         let operators = ready.await["operators"].as_str().unwrap().to_owned();
-        let fixed = [KEY, SECRET, OPERATORS, PSEUDONYMS, NAME, SUBJECT];
+        let fixed = [KEY, SECRET, OPERATORS, PSEUDONYMS, SESSIONS, NAME, SUBJECT];
         Self {
             broker,
             operators,
@@ -177,6 +180,8 @@ async fn nothing_secret_is_said_or_stored_when_all_goes_well() {
     let sent = String::from_utf8_lossy(&sent.body).into_owned();
     assert!(sent.contains(NAME), "the canary never flew: {sent}");
     watch.kept(&books).await;
+    let written = "SELECT COUNT(*) FROM sessions WHERE refreshes = 1";
+    assert_eq!(books.number(written).await, 1);
 }
 
 #[tokio::test]
@@ -258,6 +263,7 @@ async fn a_copy_of_the_ledger_holds_no_secret_either() {
         "DROP TABLE daily",
         "DROP TABLE daily_accounts",
         "DROP TABLE accounts",
+        "DROP TABLE sessions",
         "PRAGMA user_version = 1",
     ] {
         connection.execute(change).await.unwrap();

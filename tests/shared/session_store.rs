@@ -12,12 +12,13 @@ use token_broker::store::memory::{Bounds, MemoryStore};
 use token_broker::store::redis::RedisStore;
 use token_broker::store::{SessionStore, Stored};
 
+use crate::kept::Cupboard;
 use crate::server::{REDIS, Server, VALKEY};
 use crate::stage::link;
 
 /// A store of one kind and the clock it lives by.
 struct Kind {
-    store: Box<dyn SessionStore>,
+    store: Arc<dyn SessionStore>,
     clock: Arc<ManualClock>,
     seal: SessionSeal,
     server: Option<Server>,
@@ -29,7 +30,7 @@ const BOUNDS: Bounds = Bounds {
     max_age: Duration::from_hours(1),
 };
 
-async fn kinds(bounds: Bounds) -> [Kind; 3] {
+async fn kinds(bounds: Bounds) -> [Kind; 4] {
     let clock = || Arc::new(ManualClock::at(Timestamp::from_seconds(1_640_995_200)));
     let kind = |store, clock, server| Kind {
         store,
@@ -43,12 +44,17 @@ async fn kinds(bounds: Bounds) -> [Kind; 3] {
         let (server, theirs) = (Server::start_of(program), clock());
         let link = link(&server).await;
         let shared = RedisStore::new(bounds, Arc::<ManualClock>::clone(&theirs), link);
-        kind(Box::new(shared), theirs, Some(server))
+        kind(Arc::new(shared), theirs, Some(server))
     };
+    let both = clock();
+    let kept = Arc::new(Cupboard::new().store(bounds, &both).await);
+    let writing = Arc::clone(&kept);
+    tokio::spawn(async move { writing.keep().await });
     [
-        kind(Box::new(memory), ours, None),
+        kind(Arc::new(memory), ours, None),
         on(REDIS).await,
         on(VALKEY).await,
+        kind(kept, both, None),
     ]
 }
 
@@ -332,7 +338,7 @@ async fn of_saves_at_once_over_one_revision_one_succeeds() {
 
 #[tokio::test]
 async fn what_the_server_holds_opens_nothing() {
-    let [_, kind, _] = kinds(BOUNDS).await;
+    let [_, kind, ..] = kinds(BOUNDS).await;
     let id = SessionId::random();
     let key = kind.seal.key(&id);
     kind.store.open(key, kind.session(1)).await.unwrap();

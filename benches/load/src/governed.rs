@@ -25,24 +25,38 @@ const RATE: u64 = 500;
 /// Syncs that are timed.
 const SYNCS: usize = 200;
 
+/// Sessions that survive a restart. The secret guards nothing here.
+const KEPT: &[(&str, &str)] = &[
+    ("session.persist", "true"),
+    ("session.secret", "of a broker that lasts some seconds"),
+];
+
 /// One step of governing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Anonymous,
     Identity,
     Sqlite,
+    Kept,
     Redis,
 }
 
 impl Step {
-    const ALL: [Self; 4] = [Self::Anonymous, Self::Identity, Self::Sqlite, Self::Redis];
+    const ALL: [Self; 5] = [
+        Self::Anonymous,
+        Self::Identity,
+        Self::Sqlite,
+        Self::Kept,
+        Self::Redis,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Anonymous => "no identity, ledger in memory",
             Self::Identity => "+ ES256 required, personas, quotas",
             Self::Sqlite => "+ SQLite ledger, synchronous=FULL",
-            Self::Redis => "+ limits and sessions on Redis",
+            Self::Kept => "+ sessions written down in it",
+            Self::Redis => "instead of that: limits and sessions on Redis",
         }
     }
 }
@@ -107,12 +121,12 @@ async fn measure(
     let file = settings(workshop, step, public)?;
     let database = format!("sqlite://{}", database(workshop).display());
     let ledger = [("ledger.url", database.as_str())];
-    let governed = [ADMITTING, &ledger].concat();
     let settings = match step {
-        Step::Anonymous | Step::Identity => ADMITTING,
-        Step::Sqlite | Step::Redis => &governed,
+        Step::Anonymous | Step::Identity => ADMITTING.to_vec(),
+        Step::Sqlite | Step::Redis => [ADMITTING, &ledger].concat(),
+        Step::Kept => [ADMITTING, &ledger, KEPT].concat(),
     };
-    let mut program = workshop.broker(address, upstream, settings);
+    let mut program = workshop.broker(address, upstream, &settings);
     program.arg("--config").arg(&file);
     let server = (step == Step::Redis)
         .then(|| redis(workshop, &mut program))
@@ -120,7 +134,7 @@ async fn measure(
     let subject = workshop.start(&program, address)?;
     let caller = match step {
         Step::Anonymous => callers::page(address, callers::of(10_000)),
-        Step::Identity | Step::Sqlite | Step::Redis => callers::people(address, bearers.to_vec()),
+        _ => callers::people(address, bearers.to_vec()),
     };
     load::sharing(address, &caller, CONNECTIONS, Duration::from_secs(1)).await;
     let spent = |running: &Running| machine::cpu_seconds(running.pid());
@@ -193,7 +207,7 @@ sessions_per_month = 1000000000
     );
     let text = match step {
         Step::Anonymous => String::new(),
-        Step::Identity | Step::Sqlite | Step::Redis => identity,
+        _ => identity,
     };
     let path = workshop.directory.join("governed.toml");
     fs::write(&path, text)?;

@@ -6,7 +6,6 @@
 
 mod limits;
 mod link;
-mod record;
 mod sessions;
 
 use std::time::Duration;

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use redis::{Script, ScriptInvocation};
 
 use super::link::{Link, LinkError};
-use super::record::{self, Course};
 use super::{PREFIX, micros, millis};
 use crate::clock::{Clock, Tick};
 use crate::domain::{Party, Ripeness, Session, SessionKey};
 use crate::store::memory::Bounds;
+use crate::store::record::{self, Course};
 use crate::store::{Advance, SessionStore, StoreError, Stored};
 
 /// How long a session outlives its end, for the sweep that takes it out of all orders.
@@ -98,7 +98,7 @@ impl RedisStore {
         moment: Tick,
     ) -> Result<usize, StoreError> {
         let mut script = self.scripts.end.prepare_invoke();
-        script.key(PREFIX).arg(record::party(party));
+        script.key(PREFIX).arg(party.to_text());
         script.arg(self.age(moment)).arg(self.time_to_live());
         self.link.run(&script).await.map_err(failed)
     }
@@ -110,7 +110,7 @@ impl RedisStore {
         let told: Vec<String> = self.link.run(&script).await.map_err(failed)?;
         let read = |pair: &[String]| {
             let [whose, age] = pair else { return None };
-            Some((record::read_party(whose)?, self.ago(age)?))
+            Some((Party::parse(whose)?, self.ago(age)?))
         };
         let ends: Option<Vec<_>> = told.chunks(2).map(read).collect();
         ends.ok_or_else(|| failed(self.link.nonsense()))
@@ -150,8 +150,7 @@ impl RedisStore {
     /// The moment so many microseconds ago.
     fn ago(&self, age: &str) -> Option<Tick> {
         let age = Duration::from_micros(age.parse().ok()?);
-        let now = Duration::from_nanos(self.clock.tick().as_nanos());
-        Some(Tick::from_duration(now.saturating_sub(age)))
+        Some(self.clock.tick().minus(age))
     }
 
     fn time_to_live(&self) -> u64 {
@@ -168,7 +167,7 @@ impl RedisStore {
             refreshes: refreshes.parse().ok()?,
         };
         let before = Stored {
-            session: record::read(text, whose, course)?,
+            session: record::read(text, Party::parse(whose)?, course)?,
             revision: revision.parse().ok()?,
         };
         let moved = moved == "1";
@@ -184,7 +183,7 @@ fn begin(
 ) -> Result<(), StoreError> {
     let text = record::write(session).ok_or_else(|| failed(LinkError::Nonsense))?;
     name(script, key);
-    script.arg(record::party(session.owner)).arg(text);
+    script.arg(session.owner.to_text()).arg(text);
     Ok(())
 }
 
@@ -217,7 +216,7 @@ impl SessionStore for RedisStore {
         let mut script = self.scripts.advance.prepare_invoke();
         name(&mut script, key);
         script
-            .arg(ripeness.owner.map(record::party).unwrap_or_default())
+            .arg(ripeness.owner.map(Party::to_text).unwrap_or_default())
             .arg(micros(ripeness.min_interval))
             .arg(ripeness.max_refreshes)
             .arg(micros(ripeness.max_age))

@@ -190,7 +190,7 @@ impl SessionStore for SharedStore {
     async fn end(&self, party: Party) -> Result<usize, StoreError> {
         let moment = self.local.tick();
         let everywhere = self.shared.end_those_of(party, moment).await;
-        let here = self.local.end_those_of(party, moment);
+        let here = self.local.end_those_of(party, moment).len();
         if everywhere.is_err() {
             lock(&self.backlog).say(party, moment);
         }

@@ -1,11 +1,9 @@
 //! Owns how a session is written down on the server.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Tick;
-use crate::domain::{IdentityKey, Language, Network, Origin, Party, PersonaName, Session};
+use crate::domain::{Language, Network, Origin, Party, PersonaName, Session};
 
 /// What a session is, without whose, when and how often.
 #[derive(Serialize, Deserialize)]
@@ -34,53 +32,27 @@ pub(super) fn write(session: &Session) -> Option<String> {
             .language
             .as_ref()
             .map(|language| language.as_str().into()),
-        network: bits(session.network),
+        network: session.network.to_text(),
         origin: session.origin.as_ref().map(|origin| origin.as_str().into()),
     };
     serde_json::to_string(&record).ok()
 }
 
-/// Reads what `write` and `party` wrote; `None` when it is something else.
-pub(super) fn read(text: &str, whose: &str, course: Course) -> Option<Session> {
+/// Reads what `write` wrote, of a session of `owner`; `None` when it is something else.
+pub(super) fn read(text: &str, owner: Party, course: Course) -> Option<Session> {
     let record: Record = serde_json::from_str(text).ok()?;
     let language = record.language.map(|tag| Language::parse(&tag));
     let origin = record.origin.map(|text| Origin::parse(&text));
     Some(Session {
         persona: PersonaName::parse(&record.persona).ok()?,
         language: language.transpose().ok()?,
-        owner: read_party(whose)?,
-        network: read_network(&record.network)?,
+        owner,
+        network: Network::parse(&record.network)?,
         origin: origin.transpose().ok()?,
         opened: course.opened,
         minted: course.minted,
         refreshes: course.refreshes,
     })
-}
-
-/// Whom a session belongs to, as text.
-pub(super) fn party(party: Party) -> String {
-    match party {
-        Party::Network(network) => format!("n{}", bits(network)),
-        Party::Identity(key) => format!("i{}", URL_SAFE_NO_PAD.encode(key.as_bytes())),
-    }
-}
-
-/// Reads what `party` wrote.
-pub(super) fn read_party(text: &str) -> Option<Party> {
-    if let Some(network) = text.strip_prefix('n') {
-        return read_network(network).map(Party::Network);
-    }
-    let key = URL_SAFE_NO_PAD.decode(text.strip_prefix('i')?).ok()?;
-    let key = IdentityKey::from_bytes(key.try_into().ok()?);
-    Some(Party::Identity(key))
-}
-
-fn bits(network: Network) -> String {
-    format!("{:x}", network.to_bits())
-}
-
-fn read_network(text: &str) -> Option<Network> {
-    Network::from_bits(u128::from_str_radix(text, 16).ok()?)
 }
 
 #[cfg(test)]
@@ -108,12 +80,12 @@ mod tests {
                 minted: course.minted,
                 refreshes: course.refreshes,
             };
-            let (text, whose) = (write(&session).unwrap(), party(owner));
-            assert_eq!(read(&text, &whose, course), Some(session));
-            for wrong in ["", "x", "n", "nzz", "i", "iAAAA"] {
-                assert!(read(&text, wrong, course).is_none(), "{wrong}");
+            let text = write(&session).unwrap();
+            assert_eq!(read(&text, owner, course), Some(session));
+            let elsewhere = text.replace(&network.to_text(), "zz");
+            for wrong in ["", "{}", "[]", &text[1..], &elsewhere] {
+                assert!(read(wrong, owner, course).is_none(), "{wrong}");
             }
-            assert!(read("{}", &whose, course).is_none());
         }
     }
 }

@@ -1,0 +1,330 @@
+//! Sessions that survive the broker: ended orderly, killed, started again with other settings or over strange rows.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor};
+use token_broker::simulator::Simulator;
+use tokio::time::{Instant, sleep};
+
+use super::books::Books;
+use super::harness::{Broker, Launch, PATIENCE, SOON, simulator};
+use super::http::{Answer, client};
+use super::people::{ISSUER, REQUIRED, student};
+use super::postgres_server::Server;
+
+const SECRET: &str = "canary-session-secret-that-outlives-its-broker";
+const OPERATORS: &str = "operators-token-that-is-long-enough";
+const REFRESHES: &str = "SELECT COALESCE(MAX(refreshes), -1) FROM sessions";
+
+/// A broker before `simulator` whose sessions survive it, and may be refreshed three times, as fast as one likes.
+fn persistent(books: &Books, simulator: &Simulator) -> Launch {
+    lasting(books.launch(simulator))
+}
+
+fn lasting(launch: Launch) -> Launch {
+    launch
+        .env("BROKER_SESSION__SECRET", SECRET)
+        .set("session.persist", "true")
+        .set("session.min_refresh_interval", "0s")
+        .set("session.max_refreshes", "3")
+        .set("limits.refresh", "1000/60s")
+}
+
+async fn open(broker: &Broker, subject: &str) -> Value {
+    let opened = broker.token_as(&student(subject)).await;
+    opened.secret();
+    opened.json["sessionId"].clone()
+}
+
+async fn refresh(broker: &Broker, subject: &str, session: &Value) -> Answer {
+    let body = json!({ "sessionId": session }).to_string();
+    let request = broker.post("/refresh-token").bearer_auth(student(subject));
+    let request = request.header("content-type", "application/json");
+    Answer::to(request.body(body)).await
+}
+
+/// Ends it as an orchestrator does.
+async fn end(mut broker: Broker) {
+    broker.running.signal("TERM");
+    assert_eq!(broker.running.end(PATIENCE).await.code, Some(0));
+}
+
+/// Ends it as a power cut does.
+async fn kill(mut broker: Broker) {
+    broker.running.signal("KILL");
+    assert_eq!(broker.running.end(PATIENCE).await.code, None);
+}
+
+/// The first line with these words.
+async fn told(broker: &Broker, words: &str) -> Value {
+    let says = |line: &Value| {
+        let message = line["message"].as_str();
+        message.is_some_and(|text| text.contains(words))
+    };
+    broker.running.logged(says).await
+}
+
+/// Waits until the furthest session in the file has been refreshed so often.
+async fn until_written(books: &Books, refreshes: i64) {
+    let began = Instant::now();
+    while books.number(REFRESHES).await != refreshes {
+        assert!(began.elapsed() < SOON, "never written");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// SE10, over any database.
+async fn continue_over_a_restart(serve: impl Fn() -> Launch) {
+    let broker = serve().start().await;
+    let session = open(&broker, "ana").await;
+    for _ in 0..2 {
+        refresh(&broker, "ana", &session).await.secret();
+    }
+    end(broker).await;
+
+    let broker = serve().start().await;
+    let ready = told(&broker, "ready").await;
+    let kind = "memory, written down in the ledger's database";
+    assert_eq!(ready["sessions"], kind);
+    let line = told(&broker, "sessions of the last run go on").await;
+    assert_eq!(line["sessions"], 1, "{line}");
+    let foreign = refresh(&broker, "ben", &session).await;
+    foreign.is(404, "unknown_session");
+    assert_eq!(broker.events("session_mismatch").len(), 1);
+    let third = refresh(&broker, "ana", &session).await;
+    third.secret();
+    assert_eq!(third.json["sessionId"], session);
+    end(broker).await;
+
+    let broker = serve().start().await;
+    let refused = refresh(&broker, "ana", &session).await;
+    assert_eq!(refused.code(), "refresh_limit_reached");
+    let interval = serve().set("session.min_refresh_interval", "1h");
+    let session = open(&broker, "ben").await;
+    end(broker).await;
+    let broker = interval.start().await;
+    let early = refresh(&broker, "ben", &session).await;
+    early.is(429, "refresh_too_soon");
+    end(broker).await;
+}
+
+#[tokio::test]
+async fn sessions_continue_over_a_restart_with_their_counts_their_interval_and_their_owner() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    continue_over_a_restart(|| persistent(&books, &simulator)).await;
+}
+
+#[tokio::test]
+async fn they_continue_from_a_postgresql_server_too() {
+    let (simulator, server) = (simulator(&[]).await, Server::start());
+    let url = server.url(&server.database().await);
+    let command = |arguments: &[&str]| {
+        let launch = Launch::of(&[arguments, &["--config", "settings.toml"]].concat());
+        launch
+            .file("settings.toml", REQUIRED)
+            .env("DATABASE_URL", &url)
+    };
+    assert_eq!(command(&["migrate"]).finish().await.code, Some(0));
+    let serve = || lasting(command(&["serve"]).towards(&simulator.base_url()));
+    continue_over_a_restart(serve).await;
+}
+
+#[tokio::test]
+async fn a_kill_forgets_at_most_the_last_moment() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let broker = persistent(&books, &simulator).start().await;
+    let session = open(&broker, "ana").await;
+    refresh(&broker, "ana", &session).await.secret();
+    until_written(&books, 1).await;
+    kill(broker).await;
+
+    // Of two more refreshes before the next kill some may be forgotten, and none is invented.
+    let broker = persistent(&books, &simulator).start().await;
+    for _ in 0..2 {
+        refresh(&broker, "ana", &session).await.secret();
+    }
+    kill(broker).await;
+    let kept = books.number(REFRESHES).await;
+    assert!((1..=3).contains(&kept), "{kept}");
+
+    let broker = persistent(&books, &simulator).start().await;
+    for _ in kept..3 {
+        refresh(&broker, "ana", &session).await.secret();
+    }
+    let refused = refresh(&broker, "ana", &session).await;
+    assert_eq!(refused.code(), "refresh_limit_reached");
+    end(broker).await;
+}
+
+#[tokio::test]
+async fn with_another_secret_all_sessions_are_unknown_and_nothing_else_happens() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let broker = persistent(&books, &simulator).start().await;
+    let session = open(&broker, "ana").await;
+    end(broker).await;
+    let other = persistent(&books, &simulator).env(
+        "BROKER_SESSION__SECRET",
+        "another-secret-that-is-also-long-enough",
+    );
+    let broker = other.start().await;
+    let unknown = refresh(&broker, "ana", &session).await;
+    unknown.is(404, "unknown_session");
+    let fresh = open(&broker, "ana").await;
+    refresh(&broker, "ana", &fresh).await.secret();
+    end(broker).await;
+}
+
+/// Under its own name, or none but the default one.
+const PERSONAS: [&str; 2] = ["tutor", "other"];
+
+#[tokio::test]
+async fn a_session_whose_persona_is_gone_has_ended() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let serve = |name: &str| {
+        let model = "public = true\nsession.model = \"gpt-realtime-2.1\"";
+        persistent(&books, &simulator)
+            .file(
+                "personas.toml",
+                &format!("[default]\n{model}\n[{name}]\n{model}"),
+            )
+            .set("personas.file", "personas.toml")
+    };
+    let broker = serve(PERSONAS[0]).start().await;
+    let request = broker.as_somebody(&student("ana"));
+    let request = request.header("content-type", "application/json");
+    let opened = Answer::to(request.body(r#"{"persona":"tutor"}"#)).await;
+    opened.secret();
+    end(broker).await;
+    for (name, status) in PERSONAS.into_iter().zip([200, 404]) {
+        let broker = serve(name).start().await;
+        let answer = refresh(&broker, "ana", &opened.json["sessionId"]).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        end(broker).await;
+    }
+}
+
+#[tokio::test]
+async fn without_the_setting_nothing_is_written_down() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let serve = || persistent(&books, &simulator).set("session.persist", "false");
+    let broker = serve().start().await;
+    let session = open(&broker, "ana").await;
+    end(broker).await;
+    let rows = "SELECT COUNT(*) FROM sessions";
+    assert_eq!(books.number(rows).await, 0);
+    // What an earlier run has left, three days ago and just now.
+    let mut connection = books.open().await;
+    for days in [0, 3] {
+        let left = format!(
+            "INSERT INTO sessions SELECT '{days}', 'n1', '{{}}', 0, 0, at - {days} * 86400000, at FROM entries"
+        );
+        let left = sqlx::query(sqlx::AssertSqlSafe(left));
+        left.execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let broker = serve().start().await;
+    assert_eq!(
+        books.number(rows).await,
+        1,
+        "nobody would remove the old one"
+    );
+    let unknown = refresh(&broker, "ana", &session).await;
+    unknown.is(404, "unknown_session");
+    end(broker).await;
+}
+
+#[tokio::test]
+async fn rows_that_somebody_has_spoiled_are_told_of_and_passed_over() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let broker = persistent(&books, &simulator).start().await;
+    let session = open(&broker, "ana").await;
+    end(broker).await;
+    let mut connection = books.open().await;
+    for spoiled in [
+        "INSERT INTO sessions VALUES ('no key', 'n1', '{}', 0, 0, 9000000000000, 0), ('no party', '', '{}', 0, 0, 9000000000000, 0)",
+        "INSERT INTO sessions SELECT 'A' || substr(session, 2), party, 'nonsense', 0, 0, opened_at, minted_at FROM sessions",
+    ] {
+        connection.execute(spoiled).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let broker = persistent(&books, &simulator).start().await;
+    let line = told(&broker, "sessions could not be read").await;
+    assert_eq!((&line["level"], &line["rows"]), (&json!("WARN"), &json!(5)));
+    refresh(&broker, "ana", &session).await.secret();
+    end(broker).await;
+}
+
+#[tokio::test]
+async fn who_is_erased_or_ended_by_an_operator_does_not_come_back() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let serve = || {
+        persistent(&books, &simulator)
+            .env("BROKER_OPS__TOKEN", OPERATORS)
+            .set("ops.listen", "127.0.0.1:0")
+    };
+    let broker = serve().start().await;
+    let (ana, ben) = (open(&broker, "ana").await, open(&broker, "ben").await);
+    let cem = open(&broker, "cem").await;
+    let ready = told(&broker, "ready").await;
+    let ending = client()
+        .post(format!(
+            "{}/sessions/end",
+            ready["operators"].as_str().unwrap()
+        ))
+        .bearer_auth(OPERATORS)
+        .header("content-type", "application/json")
+        .body(json!({ "issuer": ISSUER, "subject": "ana" }).to_string());
+    let ended = Answer::to(ending).await;
+    assert_eq!(ended.json["ended"], 1, "{ended:?}");
+    // Its word is on disk: nothing more is given time to be written.
+    assert_eq!(books.number("SELECT COUNT(*) FROM sessions").await, 2);
+    kill(broker).await;
+    let erased = books.of(&["erase", "--subject", "ben", "--config", "settings.toml"]);
+    assert_eq!(erased.finish().await.code, Some(0));
+
+    let broker = serve().start().await;
+    for (subject, session) in [("ana", &ana), ("ben", &ben)] {
+        let gone = refresh(&broker, subject, session).await;
+        gone.is(404, "unknown_session");
+    }
+    refresh(&broker, "cem", &cem).await.secret();
+    end(broker).await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_locked_for_a_while_costs_no_session() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let serve = || persistent(&books, &simulator).set("ledger.timeout", "1s");
+    let broker = serve().start().await;
+    let session = open(&broker, "ana").await;
+    refresh(&broker, "ana", &session).await.secret();
+    until_written(&books, 1).await;
+    let mut other = books.open().await;
+    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+    let refused = refresh(&broker, "ana", &session).await;
+    refused.is(503, "ledger_unavailable");
+    told(&broker, "sessions cannot be written down").await;
+    let health = Answer::to(broker.get("/health")).await;
+    let sessions = &health.json["services"]["sessionTracking"]["status"];
+    assert_eq!(sessions, "degraded", "{health:?}");
+    other.execute("ROLLBACK").await.unwrap();
+    other.close().await.unwrap();
+    told(&broker, "sessions are written down again").await;
+    let lines = broker.running.log(|line| {
+        let message = line["message"].as_str();
+        message.is_some_and(|text| text.contains("sessions cannot be written"))
+    });
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let began = Instant::now();
+    while refresh(&broker, "ana", &session).await.status != 200 {
+        assert!(began.elapsed() < SOON, "it did not recover");
+        sleep(Duration::from_millis(50)).await;
+    }
+    end(broker).await;
+    assert_eq!(
+        books.number(REFRESHES).await,
+        2,
+        "what was refused was given back"
+    );
+}
