@@ -193,6 +193,24 @@ impl Config {
         })
     }
 
+    /// What replicas share on Redis, they are to record in one place, too.
+    fn check_sharing(&self, settings: &mut Settings) {
+        let is_shared = self.redis.url.is_some() && self.redis.replicas.get() > 1;
+        if !is_shared || matches!(self.ledger.place, LedgerPlace::Postgres(_)) {
+            return;
+        }
+        let message = "must be a postgres:// database that all replicas have, when they share redis.url and there are quotas: \
+                       each would count its own (or redis.replicas = 1, if this is the only one)";
+        settings.require(
+            &["ledger.url", quota::SECTION],
+            !self.quota.limits_somebody(),
+            message,
+        );
+        let message = "is this replica's own while redis.url is set: what others mint is written elsewhere. postgres:// is \
+                       for all of them; redis.replicas = 1 says that there are no others";
+        settings.warn("ledger.url", message);
+    }
+
     /// The rules between sections; those within one stand beside its fields.
     fn check(&self, settings: &mut Settings) {
         settings.require(
@@ -202,6 +220,7 @@ impl Config {
         );
         self.session
             .check_persistence(settings, &self.ledger.place, self.redis.url.is_some());
+        self.check_sharing(settings);
         let records = self.ledger.timeout * 2;
         if records + self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {
             settings.warn(

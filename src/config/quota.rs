@@ -94,7 +94,8 @@ impl QuotaSettings {
         }
     }
 
-    fn limits_somebody(&self) -> bool {
+    /// True when somebody has a quota.
+    pub(super) fn limits_somebody(&self) -> bool {
         self.everybody.sessions_per_month.is_some()
             || !self.roles.is_empty()
             || !self.exceptions.is_empty()

@@ -244,13 +244,40 @@ fn sessions_that_are_to_survive_need_a_secret_and_a_database() {
     }
     let loaded = serve(&good_and(&[persist, secret]));
     assert!(loaded.config.session.persist && loaded.warnings.is_empty());
-    let both = serve(&good_and(&[persist, secret, ("REDIS_URL", "redis://h")]));
+    let redis = [("REDIS_URL", "redis://h"), ("BROKER_REDIS__REPLICAS", "1")];
+    let both = serve(&good_and(&[persist, secret, redis[0], redis[1]]));
     let says = "session.persist: does nothing while redis.url is set";
     assert!(
         both.warnings.len() == 1 && both.warnings[0].starts_with(says),
         "{:?}",
         both.warnings
     );
+}
+
+#[test]
+fn replicas_that_share_redis_count_quotas_in_one_place() {
+    let secret = ("BROKER_SESSION__SECRET", "0123456789abcdef0123456789abcdef");
+    let redis = ("REDIS_URL", "redis://h");
+    let quota = ("BROKER_QUOTA__STUDENT__SESSIONS_PER_MONTH", "8");
+    let said = refusal(Mode::Serve, &good_and(&[secret, redis, quota]));
+    assert!(
+        said.contains("ledger.url (default): must be a postgres:// database"),
+        "{said}"
+    );
+    let own = serve(&good_and(&[secret, redis]));
+    let says = "ledger.url: is this replica's own while redis.url is set";
+    assert!(
+        own.warnings.iter().any(|warning| warning.starts_with(says)),
+        "{:?}",
+        own.warnings
+    );
+    let alone = ("BROKER_REDIS__REPLICAS", "1");
+    let shared = ("DATABASE_URL", "postgres://broker:pw@db/broker");
+    for fine in [alone, shared] {
+        let loaded = serve(&good_and(&[secret, redis, quota, fine]));
+        let about = |warning: &String| warning.starts_with("ledger.url");
+        assert!(!loaded.warnings.iter().any(about), "{:?}", loaded.warnings);
+    }
 }
 
 #[test]
