@@ -275,7 +275,7 @@ fn replicas_that_share_redis_count_quotas_in_one_place() {
     let shared = ("DATABASE_URL", "postgres://broker:pw@db/broker");
     for fine in [alone, shared] {
         let loaded = serve(&good_and(&[secret, redis, quota, fine]));
-        let about = |warning: &String| warning.starts_with("ledger.url");
+        let about = |warning: &String| warning.starts_with(says);
         assert!(!loaded.warnings.iter().any(about), "{:?}", loaded.warnings);
     }
 }
