@@ -80,6 +80,14 @@ pub fn losses(broker: &Broker) -> usize {
     said(broker, "Redis is gone")
 }
 
+/// What makes it say when it found Redis slow.
+pub const TALKATIVE: (&str, &str) = ("log.filter", "info,token_broker::store=debug");
+
+/// How often it did without Redis for a moment, because that had let a request wait.
+pub fn doubts(broker: &Broker) -> usize {
+    said(broker, "Redis is slow")
+}
+
 #[tokio::test]
 async fn replicas_share_limits_and_sessions_and_one_that_is_alone_goes_on_with_what_it_knows() {
     let _turn = turn().await;

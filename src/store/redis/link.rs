@@ -277,9 +277,11 @@ impl Link {
 
     fn doubt(&self, generation: u64) {
         let mut state = self.write();
-        if state.generation == generation {
+        if state.generation == generation && !state.doubted {
             state.doubted = true;
+            drop(state);
             self.stirred.notify_one();
+            tracing::debug!("Redis is slow: requests do without it until it answers");
         }
     }
 
