@@ -1092,7 +1092,7 @@ var SecretCard = class {
     const left = tokens.getTimeUntilExpiration();
     const share = token ? left / token.lifetimeMs : 0;
     need("dial-left").setAttribute("stroke-dasharray", `${share * 100} 100`);
-    write(need("dial-time"), token ? countdown(left) : "–:––");
+    write(need("dial-time"), token ? countdown(left) : "–");
     need("dial-time").classList.toggle("none", !token);
     write(need("dial-note"), token ? `of ${countdown(token.lifetimeMs)}` : phase === "idle" ? "nothing yet" : "no secret");
     const trouble = error && [error.brokerCode ?? error.code, error.retryAfterMs ? `wait ${wait(error.retryAfterMs)}` : token ? "" : error.hint];
@@ -1166,7 +1166,7 @@ var LevelStrip = class {
 // src/line.ts
 var EVERY_MS2 = 1e3;
 var MOST4 = 60;
-var SIZE = { width: 64, height: 16, least: 20 };
+var SIZE = { width: 64, height: 16, least: 10 };
 var Line = class {
   #place = need("line");
   #picture = need("line-past");

@@ -47,5 +47,5 @@ scripts/demo-build.sh --check
 
 say 'testing'
 # One process: the files share a browser.
-timeout 600 node demo/test/all.mjs
+timeout 600 node --test-reporter=spec demo/test/all.mjs
 say 'all of it passed'

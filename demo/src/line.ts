@@ -5,7 +5,7 @@ const EVERY_MS = 1000;
 /** Seconds that the picture holds. */
 const MOST = 60;
 /** Of the picture; a whole height is at least so many milliseconds. */
-const SIZE = { width: 64, height: 16, least: 20 };
+const SIZE = { width: 64, height: 16, least: 10 };
 
 interface Figures {
   /** In milliseconds. */

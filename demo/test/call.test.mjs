@@ -222,7 +222,7 @@ describe('a conversation', () => {
     await page.click('#connect');
     await says(page, '#call-status', /^Not connected/);
     const after = await page.evaluate(() => window.asked);
-    await page.waitForTimeout(1500);
+    await page.waitForTimeout(1100);
     assert.equal(await page.evaluate(() => window.asked), after);
   });
 

@@ -14,15 +14,8 @@ describe('what is broken', () => {
   const steps = async (page) => (await page.locator('#outcome li').allInnerTexts()).slice(1);
   const fault = (page, label) => page.click(`#chaos >> text="${label}"`);
 
-  /** Ready to be refreshed again, as the broker sees it. */
-  const rested = async (look) => {
-    const page = await stage.visit(look);
-    await page.waitForTimeout(1100);
-    return page;
-  };
-
   test('offline, it keeps the secret at hand, and refreshes when the network is back', async () => {
-    const page = await rested();
+    const page = await stage.visit();
     const before = await secret(page);
     await fault(page, 'Offline');
     await says(page, '#outcome', /keeps the secret at hand/);
@@ -33,14 +26,14 @@ describe('what is broken', () => {
   });
 
   test('a 429 is waited out for as long as it says', async () => {
-    const page = await rested();
+    const page = await stage.visit();
     await fault(page, '429');
     await says(page, '#outcome', /new secret, no gap/);
     assert.deepEqual(await steps(page), ['429 /refresh-token', 'waits 3.0 s, as told', '200 /refresh-token', 'new secret, no gap']);
   });
 
   test('two answers of 500 are tried again, each after a pause of its own', async () => {
-    const page = await rested();
+    const page = await stage.visit();
     await fault(page, '500');
     await says(page, '#outcome', /new secret, no gap/);
     const told = await steps(page);
@@ -49,14 +42,14 @@ describe('what is broken', () => {
   });
 
   test('a refresh refused with 401 opens a new session', async () => {
-    const page = await rested();
+    const page = await stage.visit();
     await fault(page, '401');
     await says(page, '#outcome', /new secret, no gap/);
     assert.deepEqual(await steps(page), ['401 /refresh-token', '200 /token', 'new secret, no gap']);
   });
 
   test('a clock that is set an hour ahead, and back, costs an early refresh at most', async () => {
-    const page = await rested();
+    const page = await stage.visit();
     const before = await secret(page);
     await fault(page, 'Clock +1 h');
     await says(page, '#outcome', /new secret/);
@@ -69,7 +62,7 @@ describe('what is broken', () => {
   });
 
   test('with a life of 20 s it refreshes by itself, before the end', async () => {
-    const page = await rested();
+    const page = await stage.visit();
     await fault(page, 'TTL 20 s');
     await says(page, '#dial-note', /of 0:20/);
     const first = await secret(page);
@@ -79,14 +72,14 @@ describe('what is broken', () => {
   });
 
   test('after ten minutes of sleep it notices that the secret is dead, and gets another', async () => {
-    const page = await rested();
+    const page = await stage.visit();
     await fault(page, 'Sleep');
     await says(page, '#outcome', /expired (9|10) min ago[^]*new secret/);
     await says(page, '#phase', /Valid/);
   });
 
   test('a call that is dropped is made again, with a word about what is lost', async () => {
-    const page = await rested();
+    const page = await stage.visit();
     await connect(page);
     await fault(page, 'Hang up');
     await says(page, '#transcript', /The new one knows nothing of what was said\./);
@@ -95,10 +88,9 @@ describe('what is broken', () => {
   });
 
   test('a call survives every fault of the secret', async () => {
-    const page = await rested();
+    const page = await stage.visit();
     await connect(page);
     for (const label of ['401', '500', 'Sleep']) {
-      await page.waitForTimeout(1100);
       await fault(page, label);
       await says(page, '#outcome', /new secret/);
       assert.equal(await read(page, '#call-status'), 'Connected');

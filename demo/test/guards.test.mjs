@@ -73,7 +73,6 @@ describe('guards and people', ownBroker, () => {
     };
     await change('text="Sam"', /signed in as Sam, student/);
     await change('text="Toni"', /signed in as Toni, teacher/);
-    await page.waitForTimeout(1100);
     await change('#secret-refresh', /200 \/refresh-token/);
     await change('text="Nobody"', /signed out/);
     const asked = said.map(([path, bearer, status]) => [path, bearer, status]);

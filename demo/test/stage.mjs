@@ -1,6 +1,6 @@
 // Owns what the tests of the page run on: brokers, the page served beside them or by them, and one Chromium for all.
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
@@ -16,7 +16,7 @@ const IS_ELSEWHERE = Boolean(GIVEN) && GIVEN !== 'broker';
 export const ownBroker = { skip: IS_ELSEWHERE && 'the page of a broker that others may use' };
 
 /** Room for all tests, from one address; refreshes may follow each other quickly. */
-const SETTINGS = ['limits.token=150/60s', 'limits.refresh=500/60s', 'session.min_refresh_interval=1s'];
+const SETTINGS = ['limits.token=150/60s', 'limits.refresh=500/60s', 'session.min_refresh_interval=0s'];
 
 /** Runs a command of the broker until it says where it listens; `settings` are set one by one. */
 async function run(command, settings, { port = 0, ...environment } = {}) {
@@ -88,19 +88,31 @@ async function leave() {
   }, 1000);
 }
 
+/** A broker has the page inside that it was built with. */
+async function isThis(url, strike) {
+  for (const name of ['app.js', 'style.css']) {
+    const served = await (await fetch(`${url}/${name}`)).text();
+    if (served === readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')) continue;
+    await strike();
+    throw new Error(`${BROKER} has another page inside: cargo build.`);
+  }
+}
+
 /** A broker and where its page is. `settings` are more settings of it; `isLive`: it is no `dev`. */
 export async function raise({ settings = [], isLive = false } = {}) {
   await share();
   raised++;
   const port = await freePort();
-  const broker = IS_ELSEWHERE ? null : await (isLive ? live : dev)(settings, port);
-  const site = GIVEN ? null : await serve({ broker: broker.url, port });
-  const url = IS_ELSEWHERE ? GIVEN : (site?.url ?? `${broker.url}/demo`);
+  let broker, site;
   const strike = async () => {
     await leave();
     site?.close();
     broker?.stop();
   };
+  broker = IS_ELSEWHERE ? null : await (isLive ? live : dev)(settings, port);
+  site = GIVEN ? null : await serve({ broker: broker.url, port });
+  const url = IS_ELSEWHERE ? GIVEN : (site?.url ?? `${broker.url}/demo`);
+  if (!IS_ELSEWHERE) await isThis(url, strike);
   return {
     url,
     /** One page at a time: others would take its processor. */
