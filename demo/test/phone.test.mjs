@@ -111,14 +111,21 @@ describe('on a phone', () => {
     await page.waitForSelector('#microphones', { state: 'visible' });
     await says(page, '#line', /RTT/);
     await fits();
+    await page.fill('#words', 'What is the secret for?');
+    await page.press('#words', 'Enter');
+    await says(page, '#transcript', /A client secret opens/);
     await page.tap('#tab-secret');
-    await page.waitForFunction(() => document.querySelectorAll('#log li').length > 8);
+    await page.setViewportSize({ width: 360, height: 480 });
+    // All is said, so that nothing is added any more.
+    await page.waitForFunction(() => /not need it any more\./.test(document.getElementById('transcript').textContent));
     for (const [view, list] of [['events', 'log'], ['talk', 'transcript']]) {
       await page.tap(`#tab-${view}`);
-      await page.waitForFunction((id) => {
+      const left = await page.evaluate(async (id) => {
+        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
         const { scrollHeight, scrollTop, clientHeight } = document.getElementById(id);
-        return clientHeight > 0 && scrollHeight - scrollTop - clientHeight < 2;
+        return [scrollHeight > clientHeight, Math.round(scrollHeight - scrollTop - clientHeight)];
       }, list);
+      assert.deepEqual(left, [true, 0], list);
     }
   });
 
