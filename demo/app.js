@@ -14,8 +14,8 @@ function need(id) {
   if (!found) throw new Error(`The page has no #${id}.`);
   return found;
 }
-function make(name, ...inside) {
-  const [tag = "div", ...classes] = name.split(".");
+function make(name2, ...inside) {
+  const [tag = "div", ...classes] = name2.split(".");
   const made2 = document.createElement(tag);
   if (classes.length) made2.className = classes.join(" ");
   made2.append(...inside);
@@ -30,9 +30,20 @@ function button(label, className, run) {
 }
 function draw(tag, attributes, text2 = "") {
   const made2 = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made2.setAttribute(name, `${value}`);
+  for (const [name2, value] of Object.entries(attributes)) made2.setAttribute(name2, `${value}`);
   made2.textContent = text2;
   return made2;
+}
+function follow(list) {
+  let follows = true;
+  const go = () => {
+    if (follows) list.scrollTop = list.scrollHeight;
+  };
+  list.addEventListener("scroll", () => {
+    if (list.clientHeight) follows = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  });
+  new ResizeObserver(go).observe(list);
+  return go;
 }
 function write(element, text2) {
   if (element.textContent !== text2) element.textContent = text2;
@@ -42,9 +53,9 @@ function choice(fieldset, options, chosen, pick) {
     const input = make("input");
     Object.assign(input, { type: "radio", name: fieldset.id, value, checked: value === chosen });
     input.addEventListener("change", () => pick(value));
-    const whole = make("label", input, make("span", label));
-    whole.title = title;
-    fieldset.append(whole);
+    const whole2 = make("label", input, make("span", label));
+    whole2.title = title;
+    fieldset.append(whole2);
   }
 }
 
@@ -312,8 +323,8 @@ var Falls = class {
   #openAt = null;
   constructor(wire) {
     need("falls").append(group("A client secret", this.#secret), group("A call", this.#call));
-    this.#show(this.#secret, SECRET.map((name) => [name, 0, null]));
-    this.#show(this.#call, CALL.map((name) => [name, 0, null]));
+    this.#show(this.#secret, SECRET.map((name2) => [name2, 0, null]));
+    this.#show(this.#call, CALL.map((name2) => [name2, 0, null]));
     wire.heard.on((reading) => this.#request(reading));
   }
   #request({ made: made2, status, tookMs, totalMs, upstreamMs, path }) {
@@ -343,13 +354,13 @@ var Falls = class {
     this.#show(this.#call, this.#bars);
   }
   #show(list, bars) {
-    const whole = Math.max(...bars.map(([, from, ms]) => from + (ms ?? 0)), 1e-3);
-    const rows = bars.map(([name, from, ms]) => {
+    const whole2 = Math.max(...bars.map(([, from, ms]) => from + (ms ?? 0)), 1e-3);
+    const rows = bars.map(([name2, from, ms]) => {
       const fill = make("span.fill");
       fill.hidden = ms === null;
-      fill.style.setProperty("--from", `${from / whole * 100}%`);
-      fill.style.setProperty("--long", `${(ms ?? 0) / whole * 100}%`);
-      return make("li", make("span.name", name), make("span.track", fill), make("span.value", ms === null ? "–" : span(ms)));
+      fill.style.setProperty("--from", `${from / whole2 * 100}%`);
+      fill.style.setProperty("--long", `${(ms ?? 0) / whole2 * 100}%`);
+      return make("li", make("span.name", name2), make("span.track", fill), make("span.value", ms === null ? "–" : span(ms)));
     });
     list.replaceChildren(...rows);
   }
@@ -435,10 +446,10 @@ var Guards = class {
     this.#busy = false;
   }
 };
-function row(name, rest = "") {
+function row(name2, rest = "") {
   const value = make("dd");
   const gauge = rest ? null : make("span.fill");
-  need("limits").append(make("div", make("dt", name), value, ...gauge ? [make("dd.track", gauge)] : []));
+  need("limits").append(make("div", make("dt", name2), value, ...gauge ? [make("dd.track", gauge)] : []));
   return { value, gauge, share: 1, until: 0, rest: rest || "untouched", told: "" };
 }
 
@@ -610,14 +621,14 @@ function axis(x, now, width) {
     ];
   });
 }
-function bar({ name, from, until, left, refreshAt }, x, y) {
+function bar({ name: name2, from, until, left, refreshAt }, x, y) {
   const rect = (kind, start2, end) => draw("rect", { class: kind, x: x(start2), y, width: Math.max(x(end) - x(start2), 2), height: LANE.height, rx: 4 });
   const used = left ?? until;
   const parts = [rect("life-rest", from, until), rect(left ? "life past" : "life", from, Math.min(used, until))];
   if (!left) parts.push(draw("path", { class: "life-refresh", d: `M${x(refreshAt)} ${y - 2}v${LANE.height + 4}` }));
   if (x(used) - Math.max(x(from), 0) > 44) {
     const kind = left ? "life-text past" : "life-text";
-    parts.push(draw("text", { class: kind, x: x(used) - 7, y: y + 13, "text-anchor": "end" }, name));
+    parts.push(draw("text", { class: kind, x: x(used) - 7, y: y + 13, "text-anchor": "end" }, name2));
   }
   return parts;
 }
@@ -713,6 +724,7 @@ var LocalCall = class {
   #heardAt = 0;
   #loudMs = 0;
   #turn = 0;
+  #closed = false;
   #born = performance.now();
   async answer(offer) {
     const peer = this.#peer;
@@ -730,6 +742,8 @@ var LocalCall = class {
     return peer.localDescription?.sdp ?? "";
   }
   close() {
+    if (this.#closed) return;
+    this.#closed = true;
     clearInterval(this.#ear);
     clearTimeout(this.#words);
     this.#meter?.close();
@@ -831,9 +845,11 @@ var LocalModel = class {
   #call = null;
   /** Takes an offer as `fetch` would, and answers it. */
   fetch = async (_, init) => {
+    init?.signal?.throwIfAborted();
     this.#call?.close();
-    this.#call = new LocalCall();
-    const sdp = await this.#call.answer(`${init?.body}`);
+    const call = this.#call = new LocalCall();
+    init?.signal?.addEventListener("abort", () => call.close());
+    const sdp = await call.answer(`${init?.body}`);
     return new Response(sdp, { status: 201, headers: { "content-type": "application/sdp", location: "/v1/realtime/calls/rtc_local" } });
   };
   hangUp() {
@@ -847,11 +863,12 @@ var NAMES = { secret: "Secret", broker: "Broker", call: "Call", model: "Model", 
 var MOST2 = 400;
 var EventLog = class {
   #list = need("log");
+  #follow = follow(this.#list);
   #lines = [];
   #waiting = null;
   constructor() {
-    for (const [from, name] of Object.entries(NAMES)) {
-      const chip = button(name, "chip", () => {
+    for (const [from, name2] of Object.entries(NAMES)) {
+      const chip = button(name2, "chip", () => {
         const hidden = this.#list.classList.toggle(`without-${from}`);
         chip.setAttribute("aria-pressed", `${!hidden}`);
       });
@@ -868,11 +885,10 @@ var EventLog = class {
       if (this.#waiting.length < MOST2) this.#waiting.push([entry, at]);
       return this.#count();
     }
-    const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 40;
     const last = this.#lines.at(-1);
     if (last && last.from === entry.from && last.text === entry.text) this.#repeat(last, entry);
     else this.#append(entry, at);
-    if (atEnd) this.#list.scrollTop = this.#list.scrollHeight;
+    this.#follow();
     this.#count();
   }
   #append(entry, at) {
@@ -936,7 +952,7 @@ function since(at) {
   return time;
 }
 function breakable(text2) {
-  return text2.split(/(?<=[._])(?=[a-z])/).flatMap((part) => [part, make("wbr")]);
+  return text2.split(/(?<=[._])(?=[a-z])/).flatMap((part2) => [part2, make("wbr")]);
 }
 function open(details, held) {
   details.append(make("pre", JSON.stringify(held, null, 2)));
@@ -1036,10 +1052,10 @@ var SecretCard = class {
   constructor(desk, clock) {
     this.#desk = desk;
     this.#clock = clock;
-    for (const name of FACTS) {
+    for (const name2 of FACTS) {
       const value = make("dd", "–");
-      this.#facts.set(name, value);
-      need("facts").append(make("div", make("dt", name), value));
+      this.#facts.set(name2, value);
+      need("facts").append(make("div", make("dt", name2), value));
     }
     need("secret-refresh").addEventListener("click", () => void desk.tokens.refreshToken().catch(() => {
     }));
@@ -1076,7 +1092,7 @@ var SecretCard = class {
     const left = tokens.getTimeUntilExpiration();
     const share = token ? left / token.lifetimeMs : 0;
     need("dial-left").setAttribute("stroke-dasharray", `${share * 100} 100`);
-    write(need("dial-time"), token ? countdown(left) : "–:––");
+    write(need("dial-time"), token ? countdown(left) : "–");
     need("dial-time").classList.toggle("none", !token);
     write(need("dial-note"), token ? `of ${countdown(token.lifetimeMs)}` : phase === "idle" ? "nothing yet" : "no secret");
     const trouble = error && [error.brokerCode ?? error.code, error.retryAfterMs ? `wait ${wait(error.retryAfterMs)}` : token ? "" : error.hint];
@@ -1087,8 +1103,8 @@ var SecretCard = class {
     else if (refreshAt) this.#fact("Next", `refresh in ${until(refreshAt)}`);
     else this.#fact("Next", phase === "paused" ? "when somebody looks" : "when it is needed");
   }
-  #fact(name, value) {
-    const place = this.#facts.get(name);
+  #fact(name2, value) {
+    const place = this.#facts.get(name2);
     if (place) write(place, value);
   }
 };
@@ -1147,6 +1163,137 @@ var LevelStrip = class {
   }
 };
 
+// src/line.ts
+var EVERY_MS2 = 1e3;
+var MOST4 = 60;
+var SIZE = { width: 64, height: 16, least: 10 };
+var Line = class {
+  #place = need("line");
+  #picture = need("line-past");
+  #peer = null;
+  #past = [];
+  #timer;
+  /** Watches this connection, or none. */
+  watch(peer) {
+    clearInterval(this.#timer);
+    this.#peer = peer;
+    this.#past = [];
+    this.#place.hidden = true;
+    if (peer) this.#timer = setInterval(() => void this.#look(peer), EVERY_MS2);
+  }
+  async #look(peer) {
+    const { roundTrip, jitter } = await peer.getStats().then(figures, () => ({}));
+    if (peer !== this.#peer) return;
+    const parts = [];
+    if (roundTrip !== void 0) parts.push(`RTT ${whole(roundTrip)}`);
+    if (jitter !== void 0) parts.push(`jitter ${whole(jitter)}`);
+    write(need("line-now"), parts.join(" · "));
+    this.#place.hidden = !parts.length;
+    if (roundTrip !== void 0) this.#past = [...this.#past, roundTrip].slice(-MOST4);
+    this.#draw();
+  }
+  #draw() {
+    const [low, high] = [Math.min(...this.#past), Math.max(...this.#past)];
+    this.#picture.toggleAttribute("hidden", this.#past.length < 2);
+    const { width, height, least } = SIZE;
+    const scale = (height - 3) / Math.max(high, least);
+    const points = this.#past.map((ms, n) => [width - 2 - (this.#past.length - 1 - n) * (width - 4) / (MOST4 - 1), height - 1.5 - ms * scale]);
+    const [x, y] = points.at(-1) ?? [0, 0];
+    const floor = draw("path", { class: "floor", d: `M2 ${height - 1.5}H${width - 2}` });
+    this.#picture.replaceChildren(floor, draw("path", { d: `M${points.join("L")}` }), draw("circle", { cx: x, cy: y, r: 2 }));
+    this.#picture.setAttribute("aria-label", `Round trip in the last ${this.#past.length} s: ${whole(low)} to ${whole(high)}`);
+  }
+};
+var whole = (ms) => ms < 1 ? "< 1 ms" : `${Math.round(ms)} ms`;
+function figures(report) {
+  const all = [];
+  report.forEach((one) => all.push(one));
+  const chosen = all.find(({ type }) => type === "transport")?.["selectedCandidatePairId"];
+  const pair = all.find(({ id, type, selected, nominated, state }) => chosen ? id === chosen : type === "candidate-pair" && (selected ?? (nominated && state === "succeeded")));
+  const sound = all.find(({ type, kind }) => type === "inbound-rtp" && kind === "audio");
+  const told2 = {};
+  const [roundTrip, jitter] = [pair?.["currentRoundTripTime"], sound?.["jitter"]];
+  if (typeof roundTrip === "number") told2.roundTrip = roundTrip * 1e3;
+  if (typeof jitter === "number") told2.jitter = jitter * 1e3;
+  return told2;
+}
+
+// src/microphones.ts
+var ALIASES = ["default", "communications"];
+var sender = (peer) => peer?.getSenders().find(({ track }) => track);
+var Microphones = class {
+  #select = need("microphones");
+  #chosen = null;
+  /** Picked during a call: ours to stop, where the first one is the client's. */
+  #own = null;
+  #swaps = 0;
+  #shown = null;
+  constructor(pick) {
+    this.#select.addEventListener("change", () => {
+      this.#chosen = this.#select.value;
+      pick(this.#chosen);
+    });
+    navigator.mediaDevices?.addEventListener("devicechange", () => this.#shown && void this.show(this.#shown));
+  }
+  /** What the next call asks for. */
+  get wanted() {
+    return this.#chosen ? { deviceId: { exact: this.#chosen } } : true;
+  }
+  /** What was chosen is gone, so any will do. False when nothing was chosen. */
+  forget() {
+    const chosen = this.#chosen;
+    this.#chosen = null;
+    return chosen !== null;
+  }
+  /** Offers the choice, `track` being the one in use; hides it when there is nothing to choose. */
+  async show(track) {
+    this.#shown = track;
+    const all = track ? await navigator.mediaDevices.enumerateDevices() : [];
+    if (this.#shown !== track) return;
+    const inputs = all.filter(({ kind, deviceId, label }) => kind === "audioinput" && label && deviceId !== "communications");
+    const options = inputs.map(({ deviceId, label }) => {
+      const option = make("option", label);
+      option.value = deviceId;
+      return option;
+    });
+    this.#select.replaceChildren(...options);
+    this.#select.value = track?.getSettings().deviceId ?? "";
+    const choosable = inputs.filter(({ deviceId }) => !ALIASES.includes(deviceId)).length > 1;
+    this.#select.hidden = !choosable;
+    need("microphone").hidden = choosable;
+  }
+  /** Speaks through another one from now on. Null when that cannot be, or a later choice overtook it. */
+  async swap(peer, id) {
+    const swap = ++this.#swaps;
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: { deviceId: { exact: id } } }).catch(() => null);
+    const track = stream?.getAudioTracks()[0] ?? null;
+    const way = sender(peer);
+    if (!track || !way?.track || swap !== this.#swaps || peer.connectionState === "closed") {
+      track?.stop();
+      void this.show(this.#shown);
+      return null;
+    }
+    track.enabled = way.track.enabled;
+    way.track.stop();
+    this.#own = track;
+    await way.replaceTrack(track);
+    void this.show(track);
+    return track;
+  }
+  /** What the call sends: what was picked during it, also after it was made anew. */
+  sent(peer) {
+    const way = sender(peer);
+    if (way && this.#own) void way.replaceTrack(this.#own);
+    return way ? this.#own ?? way.track : null;
+  }
+  /** The call is over. */
+  letGo() {
+    this.#swaps++;
+    this.#own?.stop();
+    this.#own = null;
+  }
+};
+
 // src/talk.ts
 import { ConnectionError, createRealtimeConnection } from "./sdk.js";
 
@@ -1154,6 +1301,7 @@ import { ConnectionError, createRealtimeConnection } from "./sdk.js";
 var text = (value) => typeof value === "string" ? value : "";
 var Transcript = class {
   #place = need("transcript");
+  #follow = follow(this.#place);
   #turns = /* @__PURE__ */ new Map();
   #askedAt = null;
   #local;
@@ -1223,9 +1371,6 @@ var Transcript = class {
     this.#place.append(element);
     this.#follow();
   }
-  #follow() {
-    this.#place.scrollTop = this.#place.scrollHeight;
-  }
 };
 
 // src/talk.ts
@@ -1241,7 +1386,9 @@ var Talk = class {
   #transcript;
   #me = new LevelStrip(need("level-me"));
   #them = new LevelStrip(need("level-model"));
-  /** Speaks for somebody without a microphone. */
+  #line = new Line();
+  #microphones = new Microphones((id) => void this.#pick(id));
+  /** Speaks for somebody without a microphone, for one call: the next one asks for the microphone again. */
   #voice = null;
   #muted = false;
   #status = "disconnected";
@@ -1258,7 +1405,7 @@ var Talk = class {
     this.#connection.on("contextLost", () => this.#transcript.note("The call broke and was made again. The new one knows nothing of what was said."));
     desk.changed.on(() => this.#connection.options = { ...this.#connection.options, tokens: desk.tokens });
     need("connect").addEventListener("click", () => this.#toggle());
-    need("mute").addEventListener("click", () => this.#mute());
+    need("mute").addEventListener("click", () => this.#voice ? this.#voice.say(syllables(SAMPLE)) : this.#mute(!this.#muted));
     need("say").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#type();
@@ -1269,18 +1416,24 @@ var Talk = class {
   #toggle() {
     if (this.#status !== "disconnected") return this.#connection.disconnect();
     this.#transcript.clear();
+    this.#voice?.close();
+    this.#voice = null;
     void this.#connect();
   }
   async #connect() {
-    await this.#connection.connect();
-    const { error } = this.#connection.getSnapshot();
+    let error = await this.#speakThrough(this.#microphones.wanted);
+    if (lacksMicrophone(error) && this.#microphones.forget()) error = await this.#speakThrough(true);
     if (!lacksMicrophone(error)) return;
-    this.#voice ??= new Voice(130);
-    this.#connection.options = { ...this.#connection.options, microphone: this.#voice.stream };
-    const why = error.code === "microphone_denied" ? "The microphone was refused" : "There is no microphone";
-    this.#transcript.note(`${why}: a made-up voice speaks for you.`);
+    this.#voice = new Voice(130);
+    const [why, cure] = error.code === "microphone_denied" ? ["The microphone was refused", " Allow it and connect again to speak yourself."] : ["There is no microphone", ""];
+    this.#transcript.note(`${why}: a made-up voice speaks for you.${cure}`);
     this.#log.add({ from: "call", text: `${error.code}: goes on with a made-up voice`, tone: "warn" });
+    await this.#speakThrough(this.#voice.stream);
+  }
+  async #speakThrough(microphone) {
+    this.#connection.options = { ...this.#connection.options, microphone };
     await this.#connection.connect();
+    return this.#connection.getSnapshot().error;
   }
   #show() {
     const { status, error, session, timings } = this.#connection.getSnapshot();
@@ -1291,7 +1444,7 @@ var Talk = class {
     write(need("connect"), LABELS[status]);
     const up = status === "connected";
     for (const id of ["send", "mute", "hang-up"]) document.getElementById(id)?.toggleAttribute("disabled", !up);
-    need("words").placeholder = up ? "Ask about the secret, the call, the price" : "Connect, then talk or type";
+    need("words").placeholder = up ? "Type a message" : "Connect, then talk or type";
     if (status === this.#status) return;
     this.#status = status;
     this.#outcome.add(`call ${label.toLowerCase()}`, up ? "good" : "warn");
@@ -1304,20 +1457,38 @@ var Talk = class {
   }
   #listen() {
     const { session } = this.#connection.getSnapshot();
-    const track = session?.peer.getSenders().find((sender) => sender.track)?.track;
+    if (this.#status === "disconnected") this.#rest();
+    const track = this.#microphones.sent(session?.peer);
     this.#me.listen(track ? new MediaStream([track]) : null);
     this.#them.listen(session?.remote ?? null);
-    this.#muted = false;
-    write(need("mute"), this.#voice ? "Speak" : "Mute");
-    if (this.#voice) need("mute").removeAttribute("aria-pressed");
+    this.#line.watch(session?.peer ?? null);
+    this.#mute(this.#muted);
     write(need("microphone"), this.#voice ? "Made-up voice" : "Microphone");
+    if (track) void this.#microphones.show(this.#voice ? null : track);
   }
-  #mute() {
-    if (this.#voice) return void this.#voice.say(syllables(SAMPLE));
-    this.#muted = !this.#muted;
-    this.#connection.mute(this.#muted);
-    need("mute").setAttribute("aria-pressed", `${this.#muted}`);
-    write(need("mute"), this.#muted ? "Muted" : "Mute");
+  #rest() {
+    this.#muted = false;
+    this.#microphones.letGo();
+  }
+  #mute(muted) {
+    this.#muted = muted;
+    const control = need("mute");
+    if (this.#voice) {
+      control.removeAttribute("aria-pressed");
+      return write(control, "Speak");
+    }
+    this.#connection.mute(muted);
+    control.setAttribute("aria-pressed", `${muted}`);
+    write(control, muted ? "Muted" : "Mute");
+  }
+  async #pick(id) {
+    const { session } = this.#connection.getSnapshot();
+    if (!session) return;
+    const track = await this.#microphones.swap(session.peer, id);
+    if (!track || this.#connection.getSnapshot().session !== session) return;
+    track.enabled = !this.#muted;
+    this.#me.listen(new MediaStream([track]));
+    this.#log.add({ from: "call", text: `speaks through ${track.label}` });
   }
   #type() {
     const input = need("words");
@@ -1346,10 +1517,14 @@ var Talk = class {
 
 // src/views.ts
 var THEMES = ["auto", "light", "dark"];
+var VIEWS = ["secret", "talk", "events", "code"];
 var kept = new URLSearchParams(location.hash.slice(1));
-function keep(name, value, normal) {
-  if (value === normal) kept.delete(name);
-  else kept.set(name, value);
+var phone = matchMedia("(max-width: 40rem)");
+var tabs = document.querySelectorAll("[role=tab]");
+var part = "secret";
+function keep(name2, value, normal) {
+  if (value === normal) kept.delete(name2);
+  else kept.set(name2, value);
   history.replaceState(null, "", `${location.pathname}${location.search}${kept.size ? `#${kept}` : ""}`);
 }
 function dress(theme) {
@@ -1359,32 +1534,52 @@ function dress(theme) {
   dispatchEvent(new Event("theme"));
 }
 function show(view) {
-  for (const name of ["try", "code"]) {
-    const tab = need(`tab-${name}`);
-    tab.setAttribute("aria-selected", `${name === view}`);
-    tab.tabIndex = name === view ? 0 : -1;
-    need(name).hidden = name !== view;
+  if (view !== "code") part = view;
+  for (const tab of tabs) {
+    const selected = tab.id === `tab-${view}` || tab.id === "tab-try" && view !== "code";
+    tab.setAttribute("aria-selected", `${selected}`);
+    tab.tabIndex = selected ? 0 : -1;
   }
-  keep("view", view, "try");
+  need("try").dataset["part"] = part;
+  need("try").hidden = view === "code";
+  need("code").hidden = view !== "code";
+  name();
+  keep("view", view, "secret");
+}
+function name() {
+  need("try").setAttribute("aria-labelledby", phone.matches ? `tab-${part}` : "tab-try");
+}
+function walk(event) {
+  const seen = [...tabs].filter((tab) => tab.checkVisibility());
+  const at = seen.indexOf(event.target);
+  const to = { ArrowLeft: at - 1, ArrowRight: (at + 1) % seen.length, Home: 0, End: -1 }[event.key];
+  if (to === void 0) return;
+  event.preventDefault();
+  seen.at(to)?.click();
+  seen.at(to)?.focus();
+}
+function echo(small) {
+  const source = need(small.dataset["of"] ?? "");
+  const copy = () => write(small, source.textContent ?? "");
+  new MutationObserver(copy).observe(source, { childList: true, characterData: true, subtree: true });
 }
 function askedFaults() {
   return kept.get("chaos")?.split(",") ?? [];
 }
 function views() {
-  const theme = THEMES.find((name) => name === kept.get("theme")) ?? "auto";
+  const theme = THEMES.find((name2) => name2 === kept.get("theme")) ?? "auto";
   choice(need("theme"), [["auto", "Auto"], ["light", "Light"], ["dark", "Dark"]], theme, dress);
   dress(theme);
-  for (const view of ["try", "code"]) {
-    const tab = need(`tab-${view}`);
-    tab.addEventListener("click", () => show(view));
-    tab.addEventListener("keydown", ({ key }) => {
-      if (!/^Arrow(Left|Right)$/.test(key)) return;
-      const other = view === "try" ? "code" : "try";
-      show(other);
-      need(`tab-${other}`).focus();
+  for (const tab of tabs) {
+    tab.addEventListener("click", () => {
+      show(VIEWS.find((view) => tab.id === `tab-${view}`) ?? part);
+      if (phone.matches) scrollTo(0, 0);
     });
+    tab.addEventListener("keydown", walk);
   }
-  show(kept.get("view") === "code" ? "code" : "try");
+  document.querySelectorAll("[data-of]").forEach(echo);
+  phone.addEventListener("change", name);
+  show(VIEWS.find((view) => view === kept.get("view")) ?? "secret");
 }
 
 // src/wire.ts
@@ -1422,8 +1617,8 @@ var Wire = class {
 async function read(response, path) {
   const { status, headers, ok } = response;
   const timing = headers.get("server-timing") ?? "";
-  const took = (name) => number(new RegExp(`${name};dur=([\\d.]+)`).exec(timing)?.[1]);
-  const [limit, left, resetSeconds] = ["limit", "remaining", "reset"].map((name) => number(headers.get(`x-ratelimit-${name}`)));
+  const took = (name2) => number(new RegExp(`${name2};dur=([\\d.]+)`).exec(timing)?.[1]);
+  const [limit, left, resetSeconds] = ["limit", "remaining", "reset"].map((name2) => number(headers.get(`x-ratelimit-${name2}`)));
   const reading = { path, status, upstreamMs: took("upstream"), totalMs: took("total") };
   if (limit !== void 0) reading["window"] = { limit, left, resetSeconds };
   if (!ok) {
@@ -1437,14 +1632,14 @@ async function read(response, path) {
 // src/app.ts
 function signIn({ people }, desk, log) {
   if (!people.length) return;
-  const pick = (name) => {
-    const person = people.find((one) => one.name === name) ?? null;
+  const pick = (name2) => {
+    const person = people.find((one) => one.name === name2) ?? null;
     desk.signIn(person);
     log.add({ from: "page", text: person ? `signed in as ${person.name}, ${person.role}` : "signed out" });
     void desk.tokens.requestToken().catch(() => {
     });
   };
-  choice(need("people"), [["", "Nobody"], ...people.map(({ name, role }) => [name, name, role])], "", pick);
+  choice(need("people"), [["", "Nobody"], ...people.map(({ name: name2, role }) => [name2, name2, role])], "", pick);
   need("people").hidden = false;
 }
 function start(about) {
@@ -1466,7 +1661,7 @@ function start(about) {
   const off = desk.told.on(({ type }) => {
     if (type !== "tokenRefreshed") return;
     off();
-    for (const name of askedFaults()) need("chaos").querySelector(`[name="${CSS.escape(name)}"]`)?.click();
+    for (const name2 of askedFaults()) need("chaos").querySelector(`[name="${CSS.escape(name2)}"]`)?.click();
   });
   if (about.simulated) void desk.tokens.requestToken().catch(() => {
   });

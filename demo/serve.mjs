@@ -17,17 +17,14 @@ const FILES = {
   '/sdk.js': ['sdk.js', 'text/javascript; charset=utf-8'],
 };
 
-/** Serves until it is closed. `about` is what /demo/about answers; `base` stands before every path. */
-export async function serve({ broker, port = 0, base = '', about = {} }) {
-  const told = { mode: 'dev', simulated: true, version: '0.1.0', people: [], ...about };
+/** Serves until it is closed, below the base path of the broker. */
+export async function serve({ broker, port = 0 }) {
+  const base = new URL(broker).pathname.replace(/\/$/, '');
   const server = createServer((request, response) => {
     const path = new URL(request.url, 'http://page').pathname;
-    if (!path.startsWith(base)) return void response.writeHead(404).end();
-    const inside = path.slice(base.length);
-    const file = inside.startsWith('/demo') && FILES[inside.slice(5)];
+    const file = path.startsWith(`${base}/demo`) && FILES[path.slice(base.length + 5)];
+    if (!file) return pass(broker, request, response);
     response.setHeader('cache-control', 'no-store');
-    if (inside === '/demo/about') return void response.setHeader('content-type', 'application/json').end(JSON.stringify(told));
-    if (!file) return pass(broker, inside, request, response);
     response.setHeader('content-type', file[1]).setHeader('content-security-policy', CSP);
     response.setHeader('permissions-policy', 'microphone=(self)').setHeader('x-content-type-options', 'nosniff');
     response.end(readFileSync(new URL(file[0], import.meta.url)));
@@ -40,8 +37,8 @@ export async function serve({ broker, port = 0, base = '', about = {} }) {
   return { url: `http://127.0.0.1:${server.address().port}${base}/demo`, close };
 }
 
-function pass(broker, path, request, response) {
-  const up = ask(new URL(path, broker), { method: request.method, headers: { ...request.headers, host: new URL(broker).host } }, (answer) => {
+function pass(broker, request, response) {
+  const up = ask(new URL(request.url, broker), { method: request.method, headers: { ...request.headers, host: new URL(broker).host } }, (answer) => {
     response.writeHead(answer.statusCode, answer.headers);
     answer.pipe(response);
   });

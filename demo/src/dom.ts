@@ -33,6 +33,20 @@ export function draw(tag: string, attributes: Record<string, string | number>, t
   return made;
 }
 
+/** Keeps a list that scrolls at its end, unless somebody scrolled up; call what comes back when something was added. */
+export function follow(list: HTMLElement): () => void {
+  let follows = true;
+  const go = (): void => {
+    if (follows) list.scrollTop = list.scrollHeight;
+  };
+  // Hidden lists have no height, and forget where they were.
+  list.addEventListener('scroll', () => {
+    if (list.clientHeight) follows = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  });
+  new ResizeObserver(go).observe(list);
+  return go;
+}
+
 /** Sets text only when it differs, so that nothing is announced or laid out twice. */
 export function write(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;

@@ -25,6 +25,7 @@ class LocalCall {
   #heardAt = 0;
   #loudMs = 0;
   #turn = 0;
+  #closed = false;
   readonly #born = performance.now();
 
   async answer(offer: string): Promise<string> {
@@ -45,6 +46,8 @@ class LocalCall {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     clearInterval(this.#ear);
     clearTimeout(this.#words);
     this.#meter?.close();
@@ -158,9 +161,12 @@ export class LocalModel {
 
   /** Takes an offer as `fetch` would, and answers it. */
   readonly fetch: typeof fetch = async (_, init) => {
+    init?.signal?.throwIfAborted();
     this.#call?.close();
-    this.#call = new LocalCall();
-    const sdp = await this.#call.answer(`${init?.body}`);
+    const call = (this.#call = new LocalCall());
+    // The caller's side aborts when it gives up, and when it hangs up.
+    init?.signal?.addEventListener('abort', () => call.close());
+    const sdp = await call.answer(`${init?.body}`);
     return new Response(sdp, { status: 201, headers: { 'content-type': 'application/sdp', location: '/v1/realtime/calls/rtc_local' } });
   };
 

@@ -1,5 +1,5 @@
 // Owns the event log: one line for each thing that happened, repeats counted, what it held on demand.
-import { button, make, need, write } from './dom.js';
+import { button, follow, make, need, write } from './dom.js';
 
 /** Who an entry is about. */
 export type From = 'secret' | 'broker' | 'call' | 'model' | 'page';
@@ -26,6 +26,7 @@ const MOST = 400;
 /** The log of this page. */
 export class EventLog {
   readonly #list = need('log');
+  readonly #follow = follow(this.#list);
   #lines: Line[] = [];
   #waiting: [Entry, Date][] | null = null;
 
@@ -49,11 +50,10 @@ export class EventLog {
       if (this.#waiting.length < MOST) this.#waiting.push([entry, at]);
       return this.#count();
     }
-    const atEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < 40;
     const last = this.#lines.at(-1);
     if (last && last.from === entry.from && last.text === entry.text) this.#repeat(last, entry);
     else this.#append(entry, at);
-    if (atEnd) this.#list.scrollTop = this.#list.scrollHeight;
+    this.#follow();
     this.#count();
   }
 

@@ -82,7 +82,7 @@ export class SecretCard {
     const left = tokens.getTimeUntilExpiration();
     const share = token ? left / token.lifetimeMs : 0;
     need('dial-left').setAttribute('stroke-dasharray', `${share * 100} 100`);
-    write(need('dial-time'), token ? countdown(left) : '–:––');
+    write(need('dial-time'), token ? countdown(left) : '–');
     need('dial-time').classList.toggle('none', !token);
     write(need('dial-note'), token ? `of ${countdown(token.lifetimeMs)}` : phase === 'idle' ? 'nothing yet' : 'no secret');
     const trouble = error && [error.brokerCode ?? error.code, error.retryAfterMs ? `wait ${wait(error.retryAfterMs)}` : token ? '' : error.hint];

@@ -3,8 +3,10 @@ import type { Desk } from './desk.js';
 import { need, write } from './dom.js';
 import type { Falls } from './falls.js';
 import { LevelStrip } from './levels.js';
+import { Line } from './line.js';
 import type { LocalModel } from './local-model.js';
 import type { EventLog } from './log.js';
+import { Microphones } from './microphones.js';
 import type { Outcome } from './outcome.js';
 import { ConnectionError, createRealtimeConnection, type RealtimeConnection, type RealtimeEvent } from './sdk.js';
 import { Transcript } from './transcript.js';
@@ -35,7 +37,9 @@ export class Talk {
   readonly #transcript: Transcript;
   readonly #me = new LevelStrip(need<HTMLCanvasElement>('level-me'));
   readonly #them = new LevelStrip(need<HTMLCanvasElement>('level-model'));
-  /** Speaks for somebody without a microphone. */
+  readonly #line = new Line();
+  readonly #microphones = new Microphones((id) => void this.#pick(id));
+  /** Speaks for somebody without a microphone, for one call: the next one asks for the microphone again. */
   #voice: Voice | null = null;
   #muted = false;
   #status: keyof typeof STATES = 'disconnected';
@@ -53,7 +57,7 @@ export class Talk {
     this.#connection.on('contextLost', () => this.#transcript.note('The call broke and was made again. The new one knows nothing of what was said.'));
     desk.changed.on(() => (this.#connection.options = { ...this.#connection.options, tokens: desk.tokens }));
     need('connect').addEventListener('click', () => this.#toggle());
-    need('mute').addEventListener('click', () => this.#mute());
+    need('mute').addEventListener('click', () => (this.#voice ? this.#voice.say(syllables(SAMPLE)) : this.#mute(!this.#muted)));
     need('say').addEventListener('submit', (event) => {
       event.preventDefault();
       this.#type();
@@ -65,19 +69,27 @@ export class Talk {
   #toggle(): void {
     if (this.#status !== 'disconnected') return this.#connection.disconnect();
     this.#transcript.clear();
+    this.#voice?.close();
+    this.#voice = null;
     void this.#connect();
   }
 
   async #connect(): Promise<void> {
-    await this.#connection.connect();
-    const { error } = this.#connection.getSnapshot();
+    let error = await this.#speakThrough(this.#microphones.wanted);
+    // It may have been unplugged since it was chosen.
+    if (lacksMicrophone(error) && this.#microphones.forget()) error = await this.#speakThrough(true);
     if (!lacksMicrophone(error)) return;
-    this.#voice ??= new Voice(130);
-    this.#connection.options = { ...this.#connection.options, microphone: this.#voice.stream };
-    const why = error.code === 'microphone_denied' ? 'The microphone was refused' : 'There is no microphone';
-    this.#transcript.note(`${why}: a made-up voice speaks for you.`);
+    this.#voice = new Voice(130);
+    const [why, cure] = error.code === 'microphone_denied' ? ['The microphone was refused', ' Allow it and connect again to speak yourself.'] : ['There is no microphone', ''];
+    this.#transcript.note(`${why}: a made-up voice speaks for you.${cure}`);
     this.#log.add({ from: 'call', text: `${error.code}: goes on with a made-up voice`, tone: 'warn' });
+    await this.#speakThrough(this.#voice.stream);
+  }
+
+  async #speakThrough(microphone: true | MediaTrackConstraints | MediaStream): Promise<Error | null> {
+    this.#connection.options = { ...this.#connection.options, microphone };
     await this.#connection.connect();
+    return this.#connection.getSnapshot().error;
   }
 
   #show(): void {
@@ -89,7 +101,7 @@ export class Talk {
     write(need('connect'), LABELS[status]);
     const up = status === 'connected';
     for (const id of ['send', 'mute', 'hang-up']) document.getElementById(id)?.toggleAttribute('disabled', !up);
-    need<HTMLInputElement>('words').placeholder = up ? 'Ask about the secret, the call, the price' : 'Connect, then talk or type';
+    need<HTMLInputElement>('words').placeholder = up ? 'Type a message' : 'Connect, then talk or type';
     if (status === this.#status) return;
     this.#status = status;
     this.#outcome.add(`call ${label.toLowerCase()}`, up ? 'good' : 'warn');
@@ -103,21 +115,42 @@ export class Talk {
 
   #listen(): void {
     const { session } = this.#connection.getSnapshot();
-    const track = session?.peer.getSenders().find((sender) => sender.track)?.track;
+    if (this.#status === 'disconnected') this.#rest();
+    const track = this.#microphones.sent(session?.peer);
     this.#me.listen(track ? new MediaStream([track]) : null);
     this.#them.listen(session?.remote ?? null);
-    this.#muted = false;
-    write(need('mute'), this.#voice ? 'Speak' : 'Mute');
-    if (this.#voice) need('mute').removeAttribute('aria-pressed');
+    this.#line.watch(session?.peer ?? null);
+    // Who is muted stays muted when the call is made anew.
+    this.#mute(this.#muted);
     write(need('microphone'), this.#voice ? 'Made-up voice' : 'Microphone');
+    if (track) void this.#microphones.show(this.#voice ? null : track);
   }
 
-  #mute(): void {
-    if (this.#voice) return void this.#voice.say(syllables(SAMPLE));
-    this.#muted = !this.#muted;
-    this.#connection.mute(this.#muted);
-    need('mute').setAttribute('aria-pressed', `${this.#muted}`);
-    write(need('mute'), this.#muted ? 'Muted' : 'Mute');
+  #rest(): void {
+    this.#muted = false;
+    this.#microphones.letGo();
+  }
+
+  #mute(muted: boolean): void {
+    this.#muted = muted;
+    const control = need('mute');
+    if (this.#voice) {
+      control.removeAttribute('aria-pressed');
+      return write(control, 'Speak');
+    }
+    this.#connection.mute(muted);
+    control.setAttribute('aria-pressed', `${muted}`);
+    write(control, muted ? 'Muted' : 'Mute');
+  }
+
+  async #pick(id: string): Promise<void> {
+    const { session } = this.#connection.getSnapshot();
+    if (!session) return;
+    const track = await this.#microphones.swap(session.peer, id);
+    if (!track || this.#connection.getSnapshot().session !== session) return;
+    track.enabled = !this.#muted;
+    this.#me.listen(new MediaStream([track]));
+    this.#log.add({ from: 'call', text: `speaks through ${track.label}` });
   }
 
   #type(): void {

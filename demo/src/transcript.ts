@@ -1,5 +1,5 @@
 // Owns the transcript: who said what, as it is said, and how long the answer took.
-import { make, need, write } from './dom.js';
+import { follow, make, need, write } from './dom.js';
 import type { RealtimeEvent } from './sdk.js';
 import { span } from './words.js';
 
@@ -8,6 +8,7 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
 /** Shows turns as their events arrive. */
 export class Transcript {
   readonly #place = need('transcript');
+  readonly #follow = follow(this.#place);
   readonly #turns = new Map<string, HTMLElement>();
   #askedAt: number | null = null;
 
@@ -88,9 +89,5 @@ export class Transcript {
     this.#place.querySelector('.empty')?.remove();
     this.#place.append(element);
     this.#follow();
-  }
-
-  #follow(): void {
-    this.#place.scrollTop = this.#place.scrollHeight;
   }
 }

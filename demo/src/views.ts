@@ -1,11 +1,18 @@
 // Owns what the address remembers: the view, the theme, faults to begin with. Nothing is stored elsewhere.
-import { choice, need } from './dom.js';
+import { choice, need, write } from './dom.js';
 
 const THEMES = ['auto', 'light', 'dark'] as const;
 type Theme = (typeof THEMES)[number];
-type View = 'try' | 'code';
+/** A phone shows one part of the board at a time, each with a tab; elsewhere all parts are behind one tab. */
+const VIEWS = ['secret', 'talk', 'events', 'code'] as const;
+type View = (typeof VIEWS)[number];
 
 const kept = new URLSearchParams(location.hash.slice(1));
+/** As the style sheet has it. */
+const phone = matchMedia('(max-width: 40rem)');
+const tabs = document.querySelectorAll<HTMLButtonElement>('[role=tab]');
+
+let part: Exclude<View, 'code'> = 'secret';
 
 function keep(name: string, value: string, normal: string): void {
   if (value === normal) kept.delete(name);
@@ -21,13 +28,39 @@ function dress(theme: Theme): void {
 }
 
 function show(view: View): void {
-  for (const name of ['try', 'code']) {
-    const tab = need(`tab-${name}`);
-    tab.setAttribute('aria-selected', `${name === view}`);
-    tab.tabIndex = name === view ? 0 : -1;
-    need(name).hidden = name !== view;
+  if (view !== 'code') part = view;
+  for (const tab of tabs) {
+    const selected = tab.id === `tab-${view}` || (tab.id === 'tab-try' && view !== 'code');
+    tab.setAttribute('aria-selected', `${selected}`);
+    tab.tabIndex = selected ? 0 : -1;
   }
-  keep('view', view, 'try');
+  need('try').dataset['part'] = part;
+  need('try').hidden = view === 'code';
+  need('code').hidden = view !== 'code';
+  name();
+  keep('view', view, 'secret');
+}
+
+/** The board is named by the tab that leads to it. */
+function name(): void {
+  need('try').setAttribute('aria-labelledby', phone.matches ? `tab-${part}` : 'tab-try');
+}
+
+function walk(event: KeyboardEvent): void {
+  const seen = [...tabs].filter((tab) => tab.checkVisibility());
+  const at = seen.indexOf(event.target as HTMLButtonElement);
+  const to = { ArrowLeft: at - 1, ArrowRight: (at + 1) % seen.length, Home: 0, End: -1 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  seen.at(to)?.click();
+  seen.at(to)?.focus();
+}
+
+/** Below the name of a tab, what it leads to says of itself. */
+function echo(small: HTMLElement): void {
+  const source = need(small.dataset['of'] ?? '');
+  const copy = (): void => write(small, source.textContent ?? '');
+  new MutationObserver(copy).observe(source, { childList: true, characterData: true, subtree: true });
 }
 
 /** The faults that the address asks for, like `#chaos=ttl,429`, so that a report can be repeated. */
@@ -40,15 +73,14 @@ export function views(): void {
   const theme = THEMES.find((name) => name === kept.get('theme')) ?? 'auto';
   choice(need('theme'), [['auto', 'Auto'], ['light', 'Light'], ['dark', 'Dark']], theme, dress);
   dress(theme);
-  for (const view of ['try', 'code'] as const) {
-    const tab = need(`tab-${view}`);
-    tab.addEventListener('click', () => show(view));
-    tab.addEventListener('keydown', ({ key }) => {
-      if (!/^Arrow(Left|Right)$/.test(key)) return;
-      const other = view === 'try' ? 'code' : 'try';
-      show(other);
-      need(`tab-${other}`).focus();
+  for (const tab of tabs) {
+    tab.addEventListener('click', () => {
+      show(VIEWS.find((view) => tab.id === `tab-${view}`) ?? part);
+      if (phone.matches) scrollTo(0, 0);
     });
+    tab.addEventListener('keydown', walk);
   }
-  show(kept.get('view') === 'code' ? 'code' : 'try');
+  document.querySelectorAll<HTMLElement>('[data-of]').forEach(echo);
+  phone.addEventListener('change', name);
+  show(VIEWS.find((view) => view === kept.get('view')) ?? 'secret');
 }

@@ -1,105 +1,99 @@
 // Owns the tests of each fault: what the client does about it, as the page tells it.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { connect, raise, read, says } from './stage.mjs';
 
-let stage;
-before(async () => {
-  stage = await raise();
-});
-after(() => stage?.strike());
+describe('what is broken', () => {
+  let stage;
+  before(async () => {
+    stage = await raise();
+  });
+  after(() => stage?.strike());
 
-const secret = (page) => read(page, '#facts div:first-child dd');
-const steps = async (page) => (await page.locator('#outcome li').allInnerTexts()).slice(1);
-const fault = (page, label) => page.click(`#chaos >> text="${label}"`);
+  const secret = (page) => read(page, '#facts div:first-child dd');
+  const steps = async (page) => (await page.locator('#outcome li').allInnerTexts()).slice(1);
+  const fault = (page, label) => page.click(`#chaos >> text="${label}"`);
 
-/** Ready to be refreshed again, as the broker sees it. */
-const rested = async (look) => {
-  const page = await stage.visit(look);
-  await page.waitForTimeout(1100);
-  return page;
-};
+  test('offline, it keeps the secret at hand, and refreshes when the network is back', async () => {
+    const page = await stage.visit();
+    const before = await secret(page);
+    await fault(page, 'Offline');
+    await says(page, '#outcome', /keeps the secret at hand/);
+    assert.equal(await secret(page), before);
+    await fault(page, 'Offline');
+    await page.click('#secret-refresh');
+    await says(page, '#outcome', /new secret, no gap/);
+  });
 
-test('offline, it keeps the secret at hand, and refreshes when the network is back', async () => {
-  const page = await rested();
-  const before = await secret(page);
-  await fault(page, 'Offline');
-  await says(page, '#outcome', /keeps the secret at hand/);
-  assert.equal(await secret(page), before);
-  await fault(page, 'Offline');
-  await page.click('#secret-refresh');
-  await says(page, '#outcome', /new secret, no gap/);
-});
+  test('a 429 is waited out for as long as it says', async () => {
+    const page = await stage.visit();
+    await fault(page, '429');
+    await says(page, '#outcome', /new secret, no gap/);
+    assert.deepEqual(await steps(page), ['429 /refresh-token', 'waits 3.0 s, as told', '200 /refresh-token', 'new secret, no gap']);
+  });
 
-test('a 429 is waited out for as long as it says', async () => {
-  const page = await rested();
-  await fault(page, '429');
-  await says(page, '#outcome', /new secret, no gap/);
-  assert.deepEqual(await steps(page), ['429 /refresh-token', 'waits 3.0 s, as told', '200 /refresh-token', 'new secret, no gap']);
-});
+  test('two answers of 500 are tried again, each after a pause of its own', async () => {
+    const page = await stage.visit();
+    await fault(page, '500');
+    await says(page, '#outcome', /new secret, no gap/);
+    const told = await steps(page);
+    assert.equal(told.filter((step) => step === '500 /refresh-token').length, 2);
+    assert.equal(told.filter((step) => step.startsWith('waits')).length, 2);
+  });
 
-test('two answers of 500 are tried again, each after a pause of its own', async () => {
-  const page = await rested();
-  await fault(page, '500');
-  await says(page, '#outcome', /new secret, no gap/);
-  const told = await steps(page);
-  assert.equal(told.filter((step) => step === '500 /refresh-token').length, 2);
-  assert.equal(told.filter((step) => step.startsWith('waits')).length, 2);
-});
+  test('a refresh refused with 401 opens a new session', async () => {
+    const page = await stage.visit();
+    await fault(page, '401');
+    await says(page, '#outcome', /new secret, no gap/);
+    assert.deepEqual(await steps(page), ['401 /refresh-token', '200 /token', 'new secret, no gap']);
+  });
 
-test('a refresh refused with 401 opens a new session', async () => {
-  const page = await rested();
-  await fault(page, '401');
-  await says(page, '#outcome', /new secret, no gap/);
-  assert.deepEqual(await steps(page), ['401 /refresh-token', '200 /token', 'new secret, no gap']);
-});
-
-test('a clock that is set an hour ahead, and back, costs an early refresh at most', async () => {
-  const page = await rested();
-  const before = await secret(page);
-  await fault(page, 'Clock +1 h');
-  await says(page, '#outcome', /new secret/);
-  const after = await secret(page);
-  assert.notEqual(after, before);
-  await fault(page, 'Clock +1 h');
-  await page.waitForTimeout(500);
-  assert.equal(await secret(page), after);
-  assert.match(await read(page, '#dial-time'), /^0:[2-5]\d$/);
-});
-
-test('with a life of 20 s it refreshes by itself, before the end', async () => {
-  const page = await rested();
-  await fault(page, 'TTL 20 s');
-  await says(page, '#dial-note', /of 0:20/);
-  const first = await secret(page);
-  await page.waitForFunction((first) => document.querySelector('#facts dd').textContent !== first, first);
-  await says(page, '#facts', /on schedule/);
-  await says(page, '#dial-time', /^0:(1\d|20)$/);
-});
-
-test('after ten minutes of sleep it notices that the secret is dead, and gets another', async () => {
-  const page = await rested();
-  await fault(page, 'Sleep');
-  await says(page, '#outcome', /expired (9|10) min ago[^]*new secret/);
-  await says(page, '#phase', /Valid/);
-});
-
-test('a call that is dropped is made again, with a word about what is lost', async () => {
-  const page = await rested();
-  await connect(page);
-  await fault(page, 'Hang up');
-  await says(page, '#transcript', /The new one knows nothing of what was said\./);
-  await says(page, '#outcome', /call connecting[^]*call connected/);
-  await says(page, '#call-status', /^Connected/);
-});
-
-test('a call survives every fault of the secret', async () => {
-  const page = await rested();
-  await connect(page);
-  for (const label of ['401', '500', 'Sleep']) {
-    await page.waitForTimeout(1100);
-    await fault(page, label);
+  test('a clock that is set an hour ahead, and back, costs an early refresh at most', async () => {
+    const page = await stage.visit();
+    const before = await secret(page);
+    await fault(page, 'Clock +1 h');
     await says(page, '#outcome', /new secret/);
-    assert.equal(await read(page, '#call-status'), 'Connected');
-  }
+    const after = await secret(page);
+    assert.notEqual(after, before);
+    await fault(page, 'Clock +1 h');
+    await page.waitForTimeout(500);
+    assert.equal(await secret(page), after);
+    assert.match(await read(page, '#dial-time'), /^0:[2-5]\d$/);
+  });
+
+  test('with a life of 20 s it refreshes by itself, before the end', async () => {
+    const page = await stage.visit();
+    await fault(page, 'TTL 20 s');
+    await says(page, '#dial-note', /of 0:20/);
+    const first = await secret(page);
+    await page.waitForFunction((first) => document.querySelector('#facts dd').textContent !== first, first);
+    await says(page, '#facts', /on schedule/);
+    await says(page, '#dial-time', /^0:(1\d|20)$/);
+  });
+
+  test('after ten minutes of sleep it notices that the secret is dead, and gets another', async () => {
+    const page = await stage.visit();
+    await fault(page, 'Sleep');
+    await says(page, '#outcome', /expired (9|10) min ago[^]*new secret/);
+    await says(page, '#phase', /Valid/);
+  });
+
+  test('a call that is dropped is made again, with a word about what is lost', async () => {
+    const page = await stage.visit();
+    await connect(page);
+    await fault(page, 'Hang up');
+    await says(page, '#transcript', /The new one knows nothing of what was said\./);
+    await says(page, '#outcome', /call connecting[^]*call connected/);
+    await says(page, '#call-status', /^Connected/);
+  });
+
+  test('a call survives every fault of the secret', async () => {
+    const page = await stage.visit();
+    await connect(page);
+    for (const label of ['401', '500', 'Sleep']) {
+      await fault(page, label);
+      await says(page, '#outcome', /new secret/);
+      assert.equal(await read(page, '#call-status'), 'Connected');
+    }
+  });
 });

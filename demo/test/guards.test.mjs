@@ -1,65 +1,104 @@
-// Owns the tests of the guards that the page shows, and of people: they spend what others would need, so they have a broker.
+// Owns the tests of the guards that the page shows, and of people: they spend what others would need, so each has a broker.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { raise, read, says } from './stage.mjs';
+import { describe, test } from 'node:test';
+import { ownBroker, raise, read, says } from './stage.mjs';
 
-const mine = { skip: process.env.DEMO_URL ? 'these need a page of their own' : false };
-
-test('the window can be spent, and knocking on earns a block', mine, async () => {
-  const stage = await raise({ settings: ['limits.token=5/60s', 'guard.threshold=2'] });
+/** Runs `play` on a stage of its own. */
+async function on(options, play) {
+  const stage = await raise(options);
   try {
+    await play(stage);
+  } finally {
+    await stage.strike();
+  }
+}
+
+const secret = (page) => read(page, '#facts div:first-child dd');
+
+describe('guards and people', ownBroker, () => {
+  test('the window can be spent, knocking on earns a block, and the block ends', () => on({ settings: ['limits.token=5/60s', 'guard.threshold=2', 'guard.block=4s'] }, async (stage) => {
     const page = await stage.visit();
     await page.click('#spend');
     await says(page, '#limits', /0 of 5 left · \d+ s/);
     await page.click('#knock');
-    await says(page, '#limits', /Block\s+blocked · 15 min/);
+    await says(page, '#limits', /Block\s+blocked · [1-4] s/);
     await page.click('#secret-refresh');
-    await says(page, '#trouble', /blocked: wait 15 min/);
-    assert.match(await read(page, '#phase'), /Valid/);
-  } finally {
-    await stage.strike();
-  }
-});
-
-test('who signs in sends a credential of their own, and gets a session of their own', mine, async () => {
-  const people = [{ name: 'Sam', role: 'student', bearer: 'of.sam.x' }, { name: 'Toni', role: 'teacher', bearer: 'of.toni.x' }];
-  const stage = await raise({ about: { people } });
-  try {
-    const page = await stage.visit();
-    const sent = [];
-    page.on('request', (request) => request.method() === 'POST' && sent.push([new URL(request.url()).pathname, request.headers().authorization]));
-    await page.click('text="Sam"');
-    await says(page, '#log', /signed in as Sam, student/);
-    await page.click('text="Toni"');
-    await page.click('text="Nobody"');
-    await says(page, '#log', /signed out/);
-    await page.waitForTimeout(300);
-    assert.deepEqual(sent, [['/token', 'Bearer of.sam.x'], ['/token', 'Bearer of.toni.x'], ['/token', undefined]]);
-  } finally {
-    await stage.strike();
-  }
-});
-
-test('below a base path, and in serve mode, it works and shows no guards', mine, async () => {
-  const stage = await raise({ base: '/api/voice-agent', about: { mode: 'serve' } });
-  try {
-    const page = await stage.visit();
-    assert.equal(await page.isVisible('#guards'), false);
-    assert.deepEqual(page.complaints, []);
-  } finally {
-    await stage.strike();
-  }
-});
-
-test('with a real upstream nothing is minted until somebody asks, and the offer goes there', mine, async () => {
-  const stage = await raise({ about: { simulated: false } });
-  try {
-    const page = await stage.browser.newPage();
-    await page.goto(stage.url);
-    await says(page, '#health', /live OpenAI/);
-    assert.match(await read(page, '#log-count'), /nothing yet/);
-    await page.click('#secret-refresh');
+    await says(page, '#trouble', /blocked: wait [1-4] s/);
+    await says(page, '#limits', /Block\s+none/);
+    await says(page, '#log', /200 \/refresh-token/);
     await says(page, '#phase', /Valid/);
+  }));
+
+  test('the student can use up eight sessions of a month, and the teacher is not held up by that', () => on({}, async (stage) => {
+    const page = await stage.visit();
+    await says(page, '#limits', /Quota\s+for people only: sign in/);
+    const statuses = [];
+    page.on('response', (answer) => answer.url().endsWith('/token') && statuses.push(answer.status()));
+    await page.click('text="Sam"');
+    await says(page, '#limits', /Quota\s+Sam's: nothing refused/);
+    await says(page, '#phase', /Valid/);
+    await page.click('#spend');
+    await says(page, '#limits', /Quota\s+used up · \d+ (d|h|min)/);
+    await says(page, '#log', /429 \/token quota_exceeded sessions_per_month/);
+    assert.equal(await page.getAttribute('#limits div:last-child dd', 'data-tone'), 'bad');
+    assert.deepEqual(statuses, [...Array(8).fill(200), 429]);
+    await page.click('#secret-drop');
+    await page.click('text="Toni"');
+    await says(page, '#limits', /Quota\s+Toni's: nothing refused/);
+    await says(page, '#phase', /Valid/);
+    await page.click('text="Sam"');
+    await says(page, '#trouble', /quota_exceeded: wait \d+ (d|h|min)/);
+    await says(page, '#limits', /Quota\s+used up/);
+  }));
+
+  test('who signs in sends the credential of dev, and gets a session of their own', () => on({}, async (stage) => {
+    const page = await stage.visit();
+    const about = await page.evaluate(() => fetch('/demo/about').then((answer) => answer.json()));
+    const [sam, toni] = about.people;
+    assert.deepEqual(about.people.map(({ name, role }) => [name, role]), [['Sam', 'student'], ['Toni', 'teacher']]);
+    const said = [];
+    page.on('response', async (answer) => {
+      const request = answer.request();
+      if (request.method() !== 'POST') return;
+      const path = new URL(request.url()).pathname;
+      const slot = said.push([path, request.headers().authorization, answer.status()]) - 1;
+      said[slot].push((await answer.json()).sessionId);
+    });
+    const shown = [await secret(page)];
+    const change = async (click, log) => {
+      await page.click(click);
+      await says(page, '#log', log);
+      await page.waitForFunction((before) => /ek_/.test(document.querySelector('#facts dd').textContent) && document.querySelector('#facts dd').textContent !== before, shown.at(-1));
+      shown.push(await secret(page));
+    };
+    await change('text="Sam"', /signed in as Sam, student/);
+    await change('text="Toni"', /signed in as Toni, teacher/);
+    await change('#secret-refresh', /200 \/refresh-token/);
+    await change('text="Nobody"', /signed out/);
+    const asked = said.map(([path, bearer, status]) => [path, bearer, status]);
+    const [hers, his] = [`Bearer ${toni.bearer}`, `Bearer ${sam.bearer}`];
+    assert.deepEqual(asked, [['/token', his, 200], ['/token', hers, 200], ['/refresh-token', hers, 200], ['/token', undefined, 200]]);
+    const sessions = said.map(([, , , session]) => session);
+    assert.ok(sessions.every(Boolean), `${sessions}`);
+    assert.equal(sessions[1], sessions[2]);
+    assert.equal(new Set(sessions).size, 3);
+    assert.equal(new Set(shown).size, shown.length);
+  }));
+
+  test('served by an operator below a base path, nothing is minted until somebody asks, and no guards are shown', () =>
+    on({ isLive: true, settings: ['server.base_path=/api/voice-agent'] }, async (stage) => {
+      const page = await stage.visit({ isIdle: true });
+      await says(page, '#health', /Broker healthy · live OpenAI/);
+      assert.match(await read(page, '#log-count'), /nothing yet/);
+      assert.equal(await page.isVisible('#guards'), false);
+      assert.equal(await page.isVisible('#people'), false);
+      await page.click('#secret-refresh');
+      await says(page, '#phase', /Valid/);
+      assert.deepEqual(page.complaints, []);
+    }));
+
+  test('with a real upstream the offer goes there, and its refusal is shown', () => on({ isLive: true }, async (stage) => {
+    const page = await stage.visit({ isIdle: true });
     const offers = [];
     await page.route('https://api.openai.com/**', async (route) => {
       offers.push([route.request().url(), (await route.request().headerValue('authorization')).slice(0, 10)]);
@@ -68,7 +107,5 @@ test('with a real upstream nothing is minted until somebody asks, and the offer 
     await page.click('#connect');
     await says(page, '#transcript', /refused with 400: No such model\./);
     assert.deepEqual(offers, [['https://api.openai.com/v1/realtime/calls', 'Bearer ek_']]);
-  } finally {
-    await stage.strike();
-  }
+  }));
 });

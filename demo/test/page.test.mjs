@@ -1,101 +1,71 @@
 // Owns the tests of what the page shows when nothing is broken.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { connect, raise, read, says } from './stage.mjs';
 
-let stage;
-before(async () => {
-  stage = await raise();
-});
-after(() => stage?.strike());
-
-const seconds = (text) => Number(text.split(':')[0]) * 60 + Number(text.split(':')[1]);
-const peak = (page, id) => page.waitForFunction((id) => Number(document.getElementById(id).dataset.peak) > 0.05, id);
-
-test('it opens without a complaint, holds a secret and shows no more of it than its tail', async () => {
-  const page = await stage.visit();
-  assert.match(await read(page, '#facts'), /ek_…\S{4}/);
-  const told = await page.evaluate(() => document.documentElement.outerHTML);
-  assert.doesNotMatch(told, /ek_\w{8}/);
-  await says(page, '#health', /Broker healthy · simulated OpenAI/);
-  assert.deepEqual(page.complaints, []);
-});
-
-test('it counts down, and nothing moves meanwhile', async () => {
-  const page = await stage.visit();
-  await page.evaluate(() => {
-    window.moved = 0;
-    new PerformanceObserver((list) => list.getEntries().forEach(({ value }) => (window.moved += value))).observe({ type: 'layout-shift' });
+describe('what it shows', () => {
+  let stage;
+  before(async () => {
+    stage = await raise();
   });
-  const first = seconds(await read(page, '#dial-time'));
-  await page.waitForTimeout(3000);
-  const later = seconds(await read(page, '#dial-time'));
-  assert.ok(first - later >= 2 && first - later <= 4, `${first} to ${later}`);
-  assert.equal(await page.evaluate(() => window.moved), 0);
-});
+  after(() => stage?.strike());
 
-test('it shows what Server-Timing and the window told', async () => {
-  const page = await stage.visit();
-  await says(page, '#falls', /upstream\s+[\d.]+ ms/);
-  await says(page, '#limits', /New sessions\s+\d+ of \d+ left/);
-});
+  const seconds = (text) => Number(text.split(':')[0]) * 60 + Number(text.split(':')[1]);
 
-test('without a microphone a made-up voice connects, is heard, and says that it is made up', async () => {
-  const page = await stage.visit();
-  await connect(page);
-  await says(page, '#transcript', /The microphone was refused: a made-up voice speaks for you\./);
-  await peak(page, 'level-model');
-  await says(page, '#transcript', /You\s+\([\d.]+ s of speech\)/);
-  await says(page, '#falls', /first sound\s+\d/);
-  await page.click('#connect');
-  await says(page, '#call-status', /^Not connected/);
-  assert.deepEqual(page.complaints, []);
-});
+  test('it opens without a complaint, holds a secret and shows no more of it than its tail', async () => {
+    const page = await stage.visit();
+    assert.match(await read(page, '#facts'), /ek_…\S{4}/);
+    const told = await page.evaluate(() => document.documentElement.outerHTML);
+    assert.doesNotMatch(told, /ek_\w{8}/);
+    await says(page, '#health', /Broker healthy · simulated OpenAI/);
+    assert.deepEqual(page.complaints, []);
+  });
 
-test('with a microphone its level moves, and it can be muted', async () => {
-  const page = await stage.visit({ microphone: true });
-  await page.click('#connect');
-  await says(page, '#call-status', /^Connected/);
-  await peak(page, 'level-me');
-  assert.equal(await read(page, '#microphone'), 'Microphone');
-  await page.click('#mute');
-  assert.equal(await page.getAttribute('#mute', 'aria-pressed'), 'true');
-});
+  test('it counts down, and nothing moves meanwhile', async () => {
+    const page = await stage.visit();
+    await page.evaluate(() => {
+      window.moved = 0;
+      new PerformanceObserver((list) => list.getEntries().forEach(({ value }) => (window.moved += value))).observe({ type: 'layout-shift' });
+    });
+    const first = seconds(await read(page, '#dial-time'));
+    await page.waitForTimeout(3000);
+    const later = seconds(await read(page, '#dial-time'));
+    assert.ok(first - later >= 2 && first - later <= 4, `${first} to ${later}`);
+    assert.equal(await page.evaluate(() => window.moved), 0);
+  });
 
-test('what is typed is answered, and what interrupts is shown as an interruption', async () => {
-  const page = await stage.visit();
-  await connect(page);
-  await page.fill('#words', 'What does it cost?');
-  await page.press('#words', 'Enter');
-  await says(page, '#transcript', /Model, interrupted/);
-  await says(page, '#transcript', /I cost nothing\./);
-});
+  test('it shows what Server-Timing and the window told', async () => {
+    const page = await stage.visit();
+    await says(page, '#falls', /upstream\s+[\d.]+ ms/);
+    await says(page, '#limits', /New sessions\s+\d+ of \d+ left/);
+  });
 
-test('the event log folds repeats, filters, opens, and waits while it is paused', async () => {
-  const page = await stage.visit();
-  await connect(page);
-  await says(page, '#log', /transcript\.delta\s+×\d+/);
-  await page.click('#filters >> text=Model');
-  assert.doesNotMatch(await read(page, '#log'), /session\.created/);
-  await page.click('#log summary >> nth=0');
-  await says(page, '#log', /"path": "\/token"/);
-  await page.click('#log-pause');
-  await page.click('#secret-refresh');
-  await says(page, '#log-count', /paused, [1-9]/);
-  await page.click('#log-pause');
-  await says(page, '#log', /200 \/refresh-token/);
-});
+  test('the event log folds repeats, filters, opens, and waits while it is paused', async () => {
+    const page = await stage.visit();
+    await connect(page);
+    await says(page, '#log', /transcript\.delta\s+×\d+/);
+    await page.click('#filters >> text=Model');
+    assert.doesNotMatch(await read(page, '#log'), /session\.created/);
+    await page.click('#log summary >> nth=0');
+    await says(page, '#log', /"path": "\/token"/);
+    await page.click('#log-pause');
+    await page.click('#secret-refresh');
+    await says(page, '#log-count', /paused, [1-9]/);
+    await page.click('#log-pause');
+    await says(page, '#log', /200 \/refresh-token/);
+  });
 
-test('the address can ask for faults', async () => {
-  const page = await stage.visit({ hash: '#chaos=ttl' });
-  await says(page, '#dial-note', /of 0:20/);
-});
+  test('the address can ask for faults', async () => {
+    const page = await stage.visit({ hash: '#chaos=ttl' });
+    await says(page, '#dial-note', /of 0:20/);
+  });
 
-test('the view of the code shows three ways, and the address remembers view and theme', async () => {
-  const page = await stage.visit({ hash: '#view=code&theme=dark' });
-  assert.match(await read(page, '#code'), /createRealtimeConnection[^]*useRealtimeConnection[^]*RealtimeSession/);
-  assert.doesNotMatch(await read(page, '#code'), /Owns the/);
-  assert.equal(await page.evaluate(() => getComputedStyle(document.body).colorScheme), 'dark');
-  await page.click('#tab-try');
-  assert.equal(new URL(page.url()).hash, '#theme=dark');
+  test('the view of the code shows three ways, and the address remembers view and theme', async () => {
+    const page = await stage.visit({ hash: '#view=code&theme=dark' });
+    assert.match(await read(page, '#code'), /createRealtimeConnection[^]*useRealtimeConnection[^]*RealtimeSession/);
+    assert.doesNotMatch(await read(page, '#code'), /Owns the/);
+    assert.equal(await page.evaluate(() => getComputedStyle(document.body).colorScheme), 'dark');
+    await page.click('#tab-try');
+    assert.equal(new URL(page.url()).hash, '#theme=dark');
+  });
 });

@@ -7,11 +7,10 @@ import { connect, raise, says } from './stage.mjs';
 const MOST_BYTES = 250_000;
 
 test('the page in the middle of its work is a picture for the README', async () => {
-  const people = [{ name: 'Sam', role: 'student', bearer: 'of.sam.x' }, { name: 'Toni', role: 'teacher', bearer: 'of.toni.x' }];
-  const stage = await raise({ settings: ['limits.token=10/60s', 'limits.refresh=30/60s'], about: { people } });
+  const stage = await raise({ settings: ['limits.token=10/60s', 'limits.refresh=30/60s'] });
   try {
     const page = await stage.visit({ colorScheme: 'light' });
-    await page.waitForTimeout(6000);
+    await page.waitForTimeout(3000);
     await page.click('#chaos >> text="401"');
     await connect(page);
     await says(page, '#transcript', /meaning is for real models|only what is typed/);

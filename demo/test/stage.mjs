@@ -1,20 +1,29 @@
-// Owns what the tests of the page run on: a broker, the page served beside it, and Chromium.
+// Owns what the tests of the page run on: brokers, the page served beside them or by them, and one Chromium for all.
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { serve } from '../serve.mjs';
 
 const CHROMIUM = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
 const BROKER = process.env.BROKER_BINARY ?? fileURLToPath(new URL('../../target/debug/token-broker', import.meta.url));
+/** `broker`: the page as the broker under test serves it; an address: the page there; nothing: the files here. */
+const GIVEN = process.env.DEMO_URL;
+const IS_ELSEWHERE = Boolean(GIVEN) && GIVEN !== 'broker';
+
+/** For tests that spend what others would need, and so have brokers of their own. */
+export const ownBroker = { skip: IS_ELSEWHERE && 'the page of a broker that others may use' };
 
 /** Room for all tests, from one address; refreshes may follow each other quickly. */
-const SETTINGS = ['limits.token=150/60s', 'limits.refresh=500/60s', 'session.min_refresh_interval=1s'];
+const SETTINGS = ['limits.token=150/60s', 'limits.refresh=500/60s', 'session.min_refresh_interval=0s'];
 
-async function startBroker(settings) {
-  const child = spawn(BROKER, ['dev', '--listen', '127.0.0.1:0', ...settings.flatMap((setting) => ['--set', setting])], {
+/** Runs a command of the broker until it says where it listens; `settings` are set one by one. */
+async function run(command, settings, { port = 0, ...environment } = {}) {
+  const flags = ['--listen', `127.0.0.1:${port}`, ...settings.flatMap((setting) => ['--set', setting])];
+  const child = spawn(BROKER, [command, ...flags], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env.PATH },
+    env: { PATH: process.env.PATH, ...environment },
     // Away from the settings of whoever works here.
     cwd: fileURLToPath(new URL('.', import.meta.url)),
   });
@@ -22,55 +31,108 @@ async function startBroker(settings) {
   const url = await new Promise((resolve, reject) => {
     const read = (chunk) => {
       output += chunk;
-      const found = /listens on (\S+)/.exec(output);
-      if (found) resolve(found[1]);
+      const found = /listens on (\S+)|"listen":"([^"]+)"|(http:\S+\/v1)/.exec(output);
+      if (found) resolve(found.slice(1).find(Boolean));
     };
     child.stdout.on('data', read);
     child.stderr.on('data', read);
     child.once('error', (cause) => reject(new Error(`No broker at ${BROKER}: cargo build, or set BROKER_BINARY.`, { cause })));
-    child.once('exit', () => reject(new Error(`The broker did not start:\n${output}`)));
+    child.once('exit', () => reject(new Error(`It did not start: ${command}\n${output}`)));
   });
   return { url, stop: () => child.kill() };
 }
 
-/**
- * Where the page is: at DEMO_URL if that is set (`broker`: as the broker under test serves it), else served from here. `options` are those of `serve`, and more settings
- * of the broker.
- */
-export async function raise({ settings = [], ...options } = {}) {
+/** A port that was free just now. */
+async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+const dev = (settings) => run('dev', [...SETTINGS, ...settings]);
+
+/** As an operator would run it: with a key, pages that may call, and an upstream that is not known to be simulated. */
+async function live(settings, sitePort) {
+  const upstream = await run('simulate', []);
+  const port = await freePort();
+  const ALLOWED_ORIGINS = [port, sitePort].map((port) => `http://127.0.0.1:${port}`).join();
+  const environment = { port, OPENAI_API_KEY: 'sk-simulated', OPENAI_BASE_URL: upstream.url, ALLOWED_ORIGINS };
+  const broker = await run('serve', ['demo.enabled=true', 'ledger.url=memory', ...settings], environment);
+  const stop = () => [broker, upstream].forEach((one) => one.stop());
+  return { url: broker.url, stop };
+}
+
+let browser;
+let raised = 0;
+let idle;
+async function share() {
+  clearTimeout(idle);
   if (!CHROMIUM) throw new Error('No Chromium: apt-get install chromium, or set CHROMIUM to the executable.');
-  const given = process.env.DEMO_URL;
-  const elsewhere = given && given !== 'broker';
-  const broker = elsewhere ? null : await startBroker([...SETTINGS, ...settings]);
-  const site = given ? null : await serve({ broker: broker.url, ...options });
-  const browser = await chromium.launch({
+  browser ??= await chromium.launch({
     executablePath: CHROMIUM,
     chromiumSandbox: process.getuid?.() !== 0,
-    // As a machine with a microphone; loopback, for one without a network.
+    // As a machine with microphones; loopback, for one without a network.
     args: ['--use-fake-device-for-media-stream', '--allow-loopback-in-peer-connection', '--disable-features=WebRtcHideLocalIpsWithMdns'],
   });
-  const url = elsewhere ? given : (site?.url ?? `${broker.url}/demo`);
+}
+
+/** The browser outlives a stage, for the next one. */
+async function leave() {
+  await Promise.all(browser.contexts().map((context) => context.close()));
+  if (--raised) return;
+  idle = setTimeout(() => {
+    void browser.close();
+    browser = undefined;
+  }, 1000);
+}
+
+/** A broker has the page inside that it was built with. */
+async function isThis(url, strike) {
+  for (const name of ['app.js', 'style.css']) {
+    const served = await (await fetch(`${url}/${name}`)).text();
+    if (served === readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')) continue;
+    await strike();
+    throw new Error(`${BROKER} has another page inside: cargo build.`);
+  }
+}
+
+/** A broker and where its page is. `settings` are more settings of it; `isLive`: it is no `dev`. */
+export async function raise({ settings = [], isLive = false } = {}) {
+  await share();
+  raised++;
+  const port = await freePort();
+  let broker, site;
+  const strike = async () => {
+    await leave();
+    site?.close();
+    broker?.stop();
+  };
+  broker = IS_ELSEWHERE ? null : await (isLive ? live : dev)(settings, port);
+  site = GIVEN ? null : await serve({ broker: broker.url, port });
+  const url = IS_ELSEWHERE ? GIVEN : (site?.url ?? `${broker.url}/demo`);
+  if (!IS_ELSEWHERE) await isThis(url, strike);
   return {
     url,
-    browser,
     /** One page at a time: others would take its processor. */
     async visit(look) {
-      for (const context of browser.contexts()) await context.close();
-      return visit(browser, url, look);
+      await Promise.all(browser.contexts().map((context) => context.close()));
+      return visit(url, look);
     },
-    async strike() {
-      await browser.close();
-      site?.close();
-      broker?.stop();
-    },
+    strike,
   };
 }
 
-/** Opens the page and waits for its first secret. `page.complaints` are errors of the console and refusals by the policy. */
-async function visit(browser, url, { hash = '', microphone = false, ...look } = {}) {
+/**
+ * Opens the page, and waits for its first secret unless it `isIdle`. `page.complaints` are errors of the console and refusals by the
+ * policy. `before` runs in the page before its own script.
+ */
+async function visit(url, { hash = '', microphone = false, isIdle = false, before, ...look } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...look });
-  if (microphone) await context.grantPermissions(['microphone'], { origin: new URL(url).origin });
   const page = await context.newPage();
+  page.allowMicrophone = () => context.grantPermissions(['microphone'], { origin: new URL(url).origin });
+  if (microphone) await page.allowMicrophone();
   page.setDefaultTimeout(30_000);
   page.complaints = [];
   page.on('console', (message) => message.type() === 'error' && page.complaints.push(message.text()));
@@ -79,8 +141,9 @@ async function visit(browser, url, { hash = '', microphone = false, ...look } = 
     const tell = ({ violatedDirective, blockedURI }) => console.error(`refused by the policy: ${violatedDirective} ${blockedURI}`);
     addEventListener('securitypolicyviolation', tell);
   });
+  if (before) await page.addInitScript(before);
   await page.goto(url + hash);
-  await page.waitForFunction(() => /^\d:\d\d$/.test(document.querySelector('#dial-time').textContent));
+  if (!isIdle) await page.waitForFunction(() => /^\d:\d\d$/.test(document.querySelector('#dial-time').textContent));
   return page;
 }
 

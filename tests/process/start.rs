@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use tokio::time::Instant;
 
 use super::harness::{KEY, Launch, PAGE, SOON, simulator};
-use super::http::Answer;
+use super::http::{Answer, client};
 use super::tools::{program, run};
 
 #[tokio::test]
@@ -40,6 +40,31 @@ async fn the_second_curl_line_of_dev_lets_the_upstream_fail() {
         .await;
     let (_, out, _) = run(program("sh").args(["-c", &mint])).await;
     assert!(out.contains("upstream_unavailable"), "{out}");
+}
+
+#[tokio::test]
+async fn the_page_of_dev_is_told_of_sam_and_toni_and_they_get_what_their_roles_may() {
+    let broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"]).spawn();
+    let address = broker.said(|line| line.contains("listens on ")).await;
+    let url = address.rsplit(' ').next().unwrap();
+    let about = Answer::to(client().get(format!("{url}/demo/about"))).await;
+    assert_eq!(about.json["mode"], "dev", "{about:?}");
+    assert_eq!(about.json["simulated"], true, "{about:?}");
+    let people = about.json["people"].as_array().unwrap();
+    let names: Vec<_> = people
+        .iter()
+        .map(|person| [&person["name"], &person["role"]].map(|text| text.as_str().unwrap()))
+        .collect();
+    assert_eq!(names, [["Sam", "student"], ["Toni", "teacher"]]);
+    let mint = async |person: usize| {
+        let bearer = people[person]["bearer"].as_str().unwrap();
+        Answer::to(client().post(format!("{url}/token")).bearer_auth(bearer)).await
+    };
+    for _ in 0..8 {
+        mint(0).await.secret();
+    }
+    mint(0).await.is(429, "quota_exceeded");
+    mint(1).await.secret();
 }
 
 #[tokio::test]

@@ -1,0 +1,142 @@
+// Owns the tests of the page on a phone: one part at a time, tabs as their pattern has it, room for fingers.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { connect, raise, says } from './stage.mjs';
+
+const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
+const CARDS = { secret: ['secret', 'guards', 'chaos'], talk: ['talk'], events: ['events', 'latency'], code: ['', '', ''] };
+
+/** Which tabs and cards are seen, and how they say so. */
+function seen() {
+  const tabs = [...document.querySelectorAll('[role=tab]')].filter((tab) => tab.checkVisibility());
+  const cards = [...document.querySelectorAll('.card')].filter((card) => card.checkVisibility());
+  const panels = [...document.querySelectorAll('[role=tabpanel]')].filter((panel) => panel.checkVisibility());
+  return {
+    tabs: tabs.map(({ firstChild }) => firstChild.textContent),
+    selected: tabs.filter((tab) => tab.ariaSelected === 'true').map(({ id }) => id.slice(4)),
+    stops: tabs.filter(({ tabIndex }) => tabIndex === 0).map(({ id }) => id.slice(4)),
+    cards: cards.map(({ classList }) => classList[1] ?? ''),
+    named: panels.map((panel) => [panel.id, panel.getAttribute('aria-labelledby')]),
+    controls: tabs.map((tab) => tab.getAttribute('aria-controls')),
+  };
+}
+
+/** What is cut off, too wide, or too small for a finger. */
+function cramped() {
+  const found = [];
+  const shown = (element) => element.checkVisibility() && !element.closest('.unseen, .skip');
+  for (const element of document.querySelectorAll('body *:not(script, svg *, option)')) {
+    const { left, right, width } = element.getBoundingClientRect();
+    if (!shown(element) || !width || element.closest('pre, .log, .transcript')) continue;
+    const isCut = element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).overflowX !== 'visible';
+    if (left < -0.5 || right > innerWidth + 0.5 || isCut) found.push(`cut off: ${element.id || element.className || element.localName}`);
+  }
+  const fingers = 'button, a[href], select, summary, input:not([type=radio]), label:has([type=radio])';
+  for (const element of document.querySelectorAll(fingers)) {
+    const { width, height } = element.getBoundingClientRect();
+    if (shown(element) && (width < 44 || height < 44)) found.push(`${element.textContent || element.id}: ${width} × ${height}`);
+  }
+  if (document.documentElement.scrollWidth > innerWidth) found.push('the page scrolls sideways');
+  return found;
+}
+
+describe('on a phone', () => {
+  let stage;
+  before(async () => {
+    stage = await raise();
+  });
+  after(() => stage?.strike());
+
+  test('three tabs take the place of one column, and the fourth is the code', async () => {
+    const page = await stage.visit(PHONE);
+    for (const [view, cards] of Object.entries(CARDS)) {
+      await page.tap(`#tab-${view}`);
+      const panel = view === 'code' ? 'code' : 'try';
+      assert.deepEqual(await page.evaluate(seen), {
+        tabs: ['Secret', 'Talk', 'Events', 'Code'],
+        selected: [view],
+        stops: [view],
+        cards,
+        named: [[panel, `tab-${view}`]],
+        controls: ['try', 'try', 'try', 'code'],
+      });
+      assert.equal(new URL(page.url()).hash, view === 'secret' ? '' : `#view=${view}`);
+    }
+    await page.setViewportSize({ width: 900, height: 740 });
+    await page.click('#tab-try');
+    const { tabs, named, cards } = await page.evaluate(seen);
+    assert.deepEqual([tabs, named, cards.length], [['Try it', 'Code'], [['try', 'tab-try']], 6]);
+  });
+
+  test('arrows walk the tabs around, Home and End jump, and Tab leaves them', async () => {
+    const page = await stage.visit({ ...PHONE, hash: '#view=talk' });
+    await page.focus('#tab-talk');
+    const focused = () => page.evaluate(() => document.activeElement.id);
+    for (const [key, id] of [['ArrowRight', 'tab-events'], ['ArrowRight', 'tab-code'], ['ArrowRight', 'tab-secret'], ['ArrowLeft', 'tab-code'], ['Home', 'tab-secret'], ['End', 'tab-code'], ['ArrowLeft', 'tab-events']]) {
+      await page.keyboard.press(key);
+      assert.equal(await focused(), id, key);
+      assert.equal(await page.getAttribute(`#${id}`, 'aria-selected'), 'true', key);
+    }
+    await page.keyboard.press('Tab');
+    assert.doesNotMatch(await focused(), /^tab-/);
+  });
+
+  test('nothing is cut off and everything has room for a finger, idle and in a call', async () => {
+    const page = await stage.visit({ ...PHONE, microphone: true });
+    const look = async () => {
+      for (const width of [320, 360, 640]) {
+        await page.setViewportSize({ width, height: 740 });
+        for (const view of Object.keys(CARDS)) {
+          await page.click(`#tab-${view}`);
+          assert.deepEqual(await page.evaluate(cramped), [], `${view} at ${width} px`);
+        }
+      }
+    };
+    await look();
+    await page.click('#tab-talk');
+    await connect(page);
+    await says(page, '#line', /RTT/);
+    await page.click('#tab-secret');
+    await page.click('#chaos >> text="500"');
+    await says(page, '#outcome', /new secret/);
+    await look();
+  });
+
+  test('a conversation fills the screen and no more, and lists that were out of sight are at their end', async () => {
+    const page = await stage.visit({ ...PHONE, microphone: true, hash: '#view=talk' });
+    const bottom = (selector) => page.evaluate((selector) => document.querySelector(selector).getBoundingClientRect().bottom, selector);
+    const fits = async () => assert.deepEqual([await page.evaluate(() => document.documentElement.scrollHeight), Math.round((await bottom('.talk')) - (await bottom('#send')))], [740, 13]);
+    await fits();
+    await connect(page);
+    await page.waitForSelector('#microphones', { state: 'visible' });
+    await says(page, '#line', /RTT/);
+    await fits();
+    await page.fill('#words', 'What is the secret for?');
+    await page.press('#words', 'Enter');
+    await says(page, '#transcript', /A client secret opens/);
+    await page.tap('#tab-secret');
+    await page.setViewportSize({ width: 360, height: 480 });
+    // All is said, so that nothing is added any more.
+    await page.waitForFunction(() => /not need it any more\./.test(document.getElementById('transcript').textContent));
+    for (const [view, list] of [['events', 'log'], ['talk', 'transcript']]) {
+      await page.tap(`#tab-${view}`);
+      const left = await page.evaluate(async (id) => {
+        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+        const { scrollHeight, scrollTop, clientHeight } = document.getElementById(id);
+        return [scrollHeight > clientHeight, Math.round(scrollHeight - scrollTop - clientHeight)];
+      }, list);
+      assert.deepEqual(left, [true, 0], list);
+    }
+  });
+
+  test('tabs tell how things are where they lead', async () => {
+    const page = await stage.visit({ ...PHONE, microphone: true });
+    await says(page, '#tab-secret', /^Secret\s+\d:\d\d$/);
+    await says(page, '#tab-talk', /^Talk\s+Not connected$/);
+    await says(page, '#tab-events', /^Events\s+\d+ events$/);
+    await page.tap('#tab-talk');
+    await connect(page);
+    await says(page, '#tab-talk', /^Talk\s+Connected$/);
+    assert.equal(await page.getAttribute('#tab-talk small', 'aria-hidden'), 'true');
+  });
+});
