@@ -294,8 +294,9 @@ async fn operators_who_end_sessions_during_an_outage_are_told_and_it_is_done_whe
     assert_eq!(told.header("retry-after"), Some("5"));
     let message = told.json["error"]["message"].as_str().unwrap();
     assert!(message.contains("Repeat the request"), "{message}");
-    let events = one.events("sessions_ended");
-    assert_eq!(events[0]["details"]["everywhere"], false, "{events:?}");
+    let ended = |line: &serde_json::Value| line["event"] == "sessions_ended";
+    let event = one.running.logged(ended).await;
+    assert_eq!(event["details"]["everywhere"], false, "{event}");
     // The other replica knows the session, and cannot know of its end.
     refresh(&two, "ana", &anas).await.secret();
     shared.redis.signal("CONT");
