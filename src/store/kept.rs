@@ -45,7 +45,7 @@ struct Changes {
     last: u64,
     /// Most that wait.
     most: usize,
-    /// The last writing has been: what ends now is not loaded any more.
+    /// The last writing has been: nothing waits any more.
     is_over: bool,
 }
 
