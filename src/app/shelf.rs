@@ -18,6 +18,12 @@ fn failed(error: LedgerError) -> StoreError {
 #[async_trait]
 impl Shelf for LedgerShelf {
     async fn read(&self, take: &mut (dyn FnMut(Vec<Shelved>) + Send)) -> Result<u64, StoreError> {
+        if !self.0.claim_sessions().await.map_err(failed)? {
+            tracing::warn!(
+                "another broker writes sessions into the same database: neither knows what the other changes \
+                 (several brokers share sessions on redis.url)"
+            );
+        }
         self.0.shelved(take).await.map_err(failed)
     }
 

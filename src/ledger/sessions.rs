@@ -65,6 +65,12 @@ impl SqlLedger {
         Ok(())
     }
 
+    /// True when no other broker writes sessions into this database, as far as can be seen; from then on this one does,
+    /// until it or its connection ends.
+    pub async fn claim_sessions(&self) -> Result<bool, LedgerError> {
+        Ok(self.number(Command::ClaimSessions).await? == 1)
+    }
+
     /// Removes what is written down of sessions that were opened before `before`. How many that were.
     pub async fn forget_sessions(&self, before: Timestamp) -> Result<u64, LedgerError> {
         self.number(Command::ForgetSessions(before)).await

@@ -174,6 +174,14 @@ pub(super) const FORGET_SESSIONS: Statement = over_page!(
     "DELETE FROM sessions WHERE opened_at < (SELECT CAST(value->>0 AS BIGINT) FROM page)"
 );
 
+/// `[[]]`: takes the place of the one broker that writes sessions, if it is free: `[[1]]`. A SQLite file has but one broker.
+/// The number is "RTBS".
+pub(super) const CLAIM_SESSIONS: Statement = over_page!(
+    "SELECT '[[1]]' FROM page",
+    "SELECT CAST(json_build_array(json_build_array(CASE WHEN pg_try_advisory_lock(1381253715) THEN 1 ELSE 0 END)) AS text) \
+     FROM page"
+);
+
 /// `[[party]]`: erases a party's sessions.
 pub(super) const ERASE_SESSIONS: Statement =
     over_page!("DELETE FROM sessions WHERE party IN (SELECT value->>0 FROM page)");

@@ -24,6 +24,8 @@ pub(super) enum Command {
     Remove(Vec<Box<str>>),
     /// Removes the account's counters and sessions.
     EraseRest(Account),
+    /// Takes the place of the one broker that writes sessions.
+    ClaimSessions,
     /// Removes sessions that were opened before a moment.
     ForgetSessions(Timestamp),
     /// Writes sessions down, and removes others.
@@ -99,6 +101,11 @@ pub(super) async fn apply(
                 .change(&say::ERASE_SESSIONS, &encode(&[[party]])?)
                 .await?;
             Ok(one(0))
+        }
+        [Command::ClaimSessions] => {
+            let claimed: Vec<[u8; 1]> =
+                decode(&connection.list(&say::CLAIM_SESSIONS, "[[]]").await?)?;
+            Ok(one(claimed.into_iter().flatten().map(usize::from).sum()))
         }
         [Command::ForgetSessions(before)] => {
             let rows = encode(&[[millis(*before)]])?;

@@ -16,7 +16,7 @@ use crate::clock::{Clock, Tick, Timestamp, millis};
 use crate::domain::{Party, Ripeness, Session, SessionKey, Shelved};
 
 /// Most sessions that are written at once: mints wait for them.
-const CHUNK: usize = 500;
+const CHUNK: usize = 125;
 /// Least time between two writings, and about what a process that is killed forgets.
 const PACE: Duration = Duration::from_millis(100);
 /// How often it is tried again after a failure.
@@ -45,7 +45,7 @@ struct Changes {
     last: u64,
     /// Most that wait.
     most: usize,
-    /// The last writing has been: what ends now is not loaded any more.
+    /// The last writing has been: nothing waits any more.
     is_over: bool,
 }
 

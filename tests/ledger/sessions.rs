@@ -162,6 +162,22 @@ async fn sessions_and_entries_that_are_written_at_once_are_all_there() {
 }
 
 #[tokio::test]
+async fn of_two_brokers_on_one_server_the_second_learns_that_there_is_another() {
+    let url = empty_database().await;
+    postgres::migrate(&url).await.unwrap();
+    let open = async || postgres::open(&url, clock(), TIMEOUT).await.unwrap();
+    let (one, two) = (open().await, open().await);
+    assert!(one.claim_sessions().await.unwrap());
+    assert!(!two.claim_sessions().await.unwrap());
+    one.close().await;
+    assert!(two.claim_sessions().await.unwrap(), "the first has ended");
+    two.close().await;
+    let folder = Folder::new();
+    let alone = sqlite::open(&folder.file(), clock(), TIMEOUT).await;
+    assert!(alone.unwrap().claim_sessions().await.unwrap());
+}
+
+#[tokio::test]
 async fn a_closed_ledger_takes_none() {
     let folder = Folder::new();
     let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT).await;

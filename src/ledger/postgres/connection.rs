@@ -121,8 +121,11 @@ impl Connection for Pen {
         Ok(())
     }
 
-    async fn close(self: Box<Self>) {
-        if let Err(fault) = in_time(self.timeout, self.connection.close()).await {
+    async fn close(mut self: Box<Self>) {
+        // Not left to the end of the connection: the server may get round to that when the next broker is here already.
+        let freed = self.say("SELECT pg_advisory_unlock_all()").await;
+        let closed = in_time(self.timeout, self.connection.close()).await;
+        if let Err(fault) = freed.and(closed) {
             tracing::warn!(cause = %fault, "the connection to the ledger was not closed properly");
         }
     }
