@@ -1,10 +1,7 @@
 //! Replicas over one Redis and one PostgreSQL server: what one identity, and everybody, may use is exact over all of them.
 
-use std::sync::Arc;
-
 use sqlx::{ConnectOptions, Connection};
 use token_broker::simulator::Simulator;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep};
 
@@ -13,7 +10,7 @@ use super::http::{Answer, client};
 use super::people::{ISSUER, REQUIRED, student};
 use super::postgres_server;
 use super::redis_server::Server;
-use super::replicas::{TALKATIVE, doubts, turn};
+use super::replicas::turn;
 
 const SECRET: &str = "canary-session-secret-that-all-replicas-have";
 
@@ -57,7 +54,7 @@ impl Shared {
     }
 
     async fn four(&self, settings: &[(&str, &str)]) -> [Broker; 4] {
-        let settings = [&[("redis.replicas", "4"), TALKATIVE], settings].concat();
+        let settings = [&[("redis.replicas", "4")], settings].concat();
         [
             self.serve(&settings).await,
             self.serve(&settings).await,
@@ -78,18 +75,13 @@ impl Shared {
     }
 }
 
-/// A thousand mints of one identity over all of them, so many at once; what they were answered.
-async fn thousand(replicas: &[Broker; 4], bearer: &str, at_once: usize) -> Vec<Answer> {
+/// A thousand mints of one identity at once over all of them; what they were answered.
+async fn thousand(replicas: &[Broker; 4], bearer: &str) -> Vec<Answer> {
     let client = client();
-    let turns = Arc::new(Semaphore::new(at_once));
     let mut mints = JoinSet::new();
     for broker in replicas.iter().cycle().take(1000) {
         let request = client.post(broker.url("/token")).bearer_auth(bearer);
-        let turns = Arc::clone(&turns);
-        mints.spawn(async move {
-            let _turn = turns.acquire().await.unwrap();
-            Answer::to(request).await
-        });
+        mints.spawn(Answer::to(request));
     }
     mints.join_all().await
 }
@@ -104,46 +96,31 @@ fn served(answers: &[Answer], code: &str) -> usize {
     served.len()
 }
 
-/// How often one of them has gone on without Redis so far.
-fn losses(replicas: &[Broker; 4]) -> usize {
-    let alone = |broker: &Broker| super::replicas::losses(broker) + doubts(broker);
-    replicas.iter().map(alone).sum()
-}
-
-/// How many at once in each round. A machine that is too busy to answer a thousand at once within 50 ms may answer fewer.
-const AT_ONCE: [usize; 12] = [1000, 1000, 1000, 300, 300, 300, 100, 100, 100, 30, 30, 30];
-
-/// Rounds of a thousand mints of somebody new. In each at most the limit and all shares of it are served; in the
-/// first in which Redis answers everybody within 50 ms, and on a busy machine that may take some, exactly the limit.
+/// Redis may take its time: a busy machine is not what is tried here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_over_four_replicas_exactly_ten_are_served() {
     let _turn = turn().await;
     let shared = Shared::new(&["slow:100ms"]).await;
-    let replicas = shared.four(&[("limits.identity", "10/1h")]).await;
-    let mut before = (0, 0);
-    for (round, at_once) in AT_ONCE.into_iter().enumerate() {
-        let began = Instant::now();
-        let lost = losses(&replicas);
-        let who = student(&format!("student-{round}"));
-        let answers = thousand(&replicas, &who, at_once).await;
-        let lost = losses(&replicas) - lost;
-        let ten = served(&answers, "rate_limited");
-        println!(
-            "1,000 mints, {at_once} at once, over four replicas in {:?}: {ten} served, {lost} times without Redis",
-            began.elapsed()
-        );
-        assert!(ten <= 10 + 4 * 2, "{ten}: each has a share of two");
-        let now = (shared.simulator.minted(), shared.entries().await.0);
-        if lost == 0 {
-            assert_eq!((ten, now.0 - before.0, now.1 - before.1), (10, 10, 10));
-            return;
-        }
-        before = now;
-        for broker in &replicas {
-            together(broker).await;
-        }
-    }
-    panic!("this machine is too busy for answers within 50 ms");
+    let settings = [("limits.identity", "10/1h"), ("redis.timeout", "5s")];
+    let replicas = shared.four(&settings).await;
+    let answers = thousand(&replicas, &student("ana")).await;
+    assert_eq!(served(&answers, "rate_limited"), 10);
+    let counted = (shared.simulator.minted(), shared.entries().await.0);
+    assert_eq!(counted, (10, 10));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_thousand_over_four_replicas_as_many_are_served_as_the_quota_of_the_month_has() {
+    let _turn = turn().await;
+    let shared = Shared::new(&[]).await;
+    let quota = [("quota.student.sessions_per_month", "10")];
+    let replicas = shared.four(&quota).await;
+    let answers = thousand(&replicas, &student("ana")).await;
+    // Whether Redis answers or not: the ledger decides this alone.
+    assert_eq!(served(&answers, "quota_exceeded"), 10);
+    let simulator = &shared.simulator;
+    assert_eq!((simulator.seen(), simulator.minted()), (10, 10));
+    assert_eq!(shared.entries().await, (10, 0));
 }
 
 /// Waits until it has joined the others again.
@@ -153,20 +130,6 @@ async fn together(broker: &Broker) {
         assert!(began.elapsed() < PATIENCE, "it does not join");
         sleep(Duration::from_millis(50)).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_thousand_over_four_replicas_as_many_are_served_as_the_quota_of_the_month_has() {
-    let _turn = turn().await;
-    let shared = Shared::new(&[]).await;
-    let quota = [("quota.student.sessions_per_month", "10")];
-    let replicas = shared.four(&quota).await;
-    let answers = thousand(&replicas, &student("ana"), 1000).await;
-    // Whether Redis answers or not: the ledger decides this alone.
-    assert_eq!(served(&answers, "quota_exceeded"), 10);
-    let simulator = &shared.simulator;
-    assert_eq!((simulator.seen(), simulator.minted()), (10, 10));
-    assert_eq!(shared.entries().await, (10, 0));
 }
 
 /// Asks until it is so: the replicas look every other second.
