@@ -196,6 +196,8 @@ async fn outage(fault: Fault, lasts: Duration) -> bool {
     let already = replicas.each_ref().map(troubles);
     // Callers must not wait for this thread.
     block_in_place(|| fault.begin(&mut redis));
+    // By then every request that Redis had let through is answered: what begins later begins without it.
+    let alone = Instant::now() + ADDED;
     sleep(lasts).await;
     block_in_place(|| fault.end(&mut redis));
     let ends = Instant::now();
@@ -214,8 +216,8 @@ async fn outage(fault: Fault, lasts: Duration) -> bool {
     let failed: Vec<u16> = failed.map(|one| one.status).collect();
     let given = [
         most(&asked, quiet, begins.checked_sub(WINDOW).unwrap()),
-        most(&asked, begins.checked_sub(WINDOW).unwrap(), begins),
-        most(&asked, begins, over),
+        most(&asked, begins.checked_sub(WINDOW).unwrap(), alone),
+        most(&asked, alone, over),
     ];
     let (without, quietly) = slowest(&asked, quiet, begins);
     let (with, during) = slowest(&asked, begins, ends + joined);
