@@ -129,6 +129,7 @@ impl App {
         let upkeep = Upkeep {
             limits: keeping.local,
             sharing: keeping.sharing,
+            shares: records::shares(config),
             kept: keeping.kept,
             ledger,
             clock,
@@ -267,7 +268,9 @@ fn last_resort(config: &Config) -> Duration {
     let slack = Duration::from_secs(5);
     let records = config.ledger.timeout * 2;
     let upstream = config.upstream.max_wait + config.upstream.timeout;
-    config.server.body_timeout + LONGEST_AUTH + records + upstream + slack
+    // Windows and session, and both once more when they are given back.
+    let shared = config.redis.timeout * 4;
+    config.server.body_timeout + LONGEST_AUTH + records + upstream + shared + slack
 }
 
 /// The policies, in the order of [`web::Policies::IN_ORDER`].

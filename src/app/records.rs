@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 
 use super::LedgerShelf;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{LedgerPlace, LedgerSettings, QuotaSettings};
+use crate::config::{Config, LedgerPlace, LedgerSettings, QuotaSettings};
 use crate::domain::{Naming, Quotas};
 use crate::ledger::{Ledger, MemoryLedger, SqlLedger, postgres, sqlite};
 use crate::store::Shelf;
@@ -46,6 +46,13 @@ pub const fn kind(settings: &LedgerSettings) -> &'static str {
         LedgerPlace::Sqlite(_) => "sqlite",
         LedgerPlace::Postgres(_) => "postgres",
     }
+}
+
+/// How many replicas write into one ledger.
+pub(super) fn shares(config: &Config) -> usize {
+    let is_shared = matches!(config.ledger.place, LedgerPlace::Postgres(_));
+    let replicas = config.redis.url.as_ref().filter(|_| is_shared);
+    replicas.map_or(1, |_| config.redis.replicas.get() as usize)
 }
 
 /// The quotas, with exceptions under the names that records have for them.

@@ -14,7 +14,7 @@ use crate::domain::SessionSeal;
 use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy};
 use crate::store::kept::KeptStore;
 use crate::store::memory::{Bounds, MemoryStore};
-use crate::store::redis::{Link, RedisLimits, RedisStore};
+use crate::store::redis::{Absence, Link, RedisLimits, RedisStore};
 use crate::store::shared::{self, SharedLimits, SharedStore};
 use crate::store::{SessionStore, Shelf};
 use crate::telemetry;
@@ -130,8 +130,11 @@ impl Sharing {
 
     /// Keeps the connection alive; never returns. Calls `joined` whenever the server is back.
     pub(super) async fn keep(&self, joined: impl AsyncFn()) {
-        let back = async || {
-            self.limits.note_alone();
+        let back = async |from| {
+            // What a moment lets through beside the server is as little as when an outage begins.
+            if from == Absence::Outage {
+                self.limits.note_alone();
+            }
             self.store.send().await;
             joined().await;
         };

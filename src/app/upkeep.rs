@@ -37,6 +37,8 @@ const MOST_CHUNKS: usize = 60;
 pub(super) struct Upkeep {
     pub(super) limits: Arc<MemoryLimits>,
     pub(super) sharing: Option<Sharing>,
+    /// Replicas whose use the ledger has.
+    pub(super) shares: usize,
     pub(super) kept: Option<Arc<KeptStore>>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) clock: Arc<dyn Clock>,
@@ -54,8 +56,16 @@ impl Upkeep {
         let now = self.clock.now();
         let since = now.minus(LONGEST_WINDOW);
         let help = "the ledger cannot be read at the start (see ledger.url)";
-        for used in self.ledger.recent(since).await.context(help)? {
-            self.count(&used, now.since(used.at)).context(help)?;
+        // These limits are this replica's share, and the ledger has what all of them have used.
+        for used in self
+            .ledger
+            .recent(since)
+            .await
+            .context(help)?
+            .iter()
+            .step_by(self.shares)
+        {
+            self.count(used, now.since(used.at)).context(help)?;
         }
         Ok(())
     }

@@ -128,6 +128,9 @@ pub enum BrokerError {
         /// How long that took.
         took: Duration,
     },
+    /// The session could not be looked up, so nothing was minted.
+    #[error("the session could not be looked up")]
+    NotLookedUp(#[source] StoreError),
     /// The session could not be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -150,7 +153,8 @@ impl BrokerError {
             | Self::ShuttingDown
             | Self::QuotaExceeded { .. }
             | Self::NotRecorded(_)
-            | Self::NotRead(_) => true,
+            | Self::NotRead(_)
+            | Self::NotLookedUp(_) => true,
         }
     }
 }

@@ -29,7 +29,8 @@ impl Inner {
     async fn refresh(&self, caller: &Caller, session_id: SessionId) -> Result<Grant, BrokerError> {
         let key = self.seal.key(&session_id);
         let ripeness = self.rules.refresh.ripe_for(caller);
-        let found = self.parts.store.advance(key, ripeness).await?;
+        let found = self.parts.store.advance(key, ripeness).await;
+        let found = found.map_err(BrokerError::NotLookedUp)?;
         let found = found.ok_or(BrokerError::UnknownSession { foreign: false })?;
         let granted = match self.judge(caller, &found) {
             Ok(opening) => self.refresh_as(caller, (session_id, key), opening).await,

@@ -142,6 +142,7 @@ impl MemoryLimits {
             Err(standing) => Decision::Refused {
                 standing,
                 wait: standing.resets_in,
+                is_share: false,
             },
         })
     }

@@ -131,6 +131,9 @@ pub enum Decision {
         standing: Standing,
         /// Exact and sufficient: after it there is a place, unless somebody else with the same key took it.
         wait: Duration,
+        /// True when it is only the share of a replica that goes, or lately went, by itself: the limit may have places, so
+        /// the caller has done nothing wrong.
+        is_share: bool,
     },
     /// The address is under a block; nothing was counted.
     Blocked {
@@ -334,7 +337,8 @@ impl LimitError {
 ///   late. Nobody's flood makes the store forget a key that is limited or an address that is blocked.
 /// * An address has one score and one block per [`Network::of`].
 /// * The claims of one request, at most [`MOST_CLAIMS`], name each policy at most once; anything else is an error.
-/// * Every method is cancel-safe: it has happened entirely or not at all.
+/// * Every method is cancel-safe: it has happened entirely or not at all. Where a server is asked and memory counts along, one of
+///   them may have counted and the other not: too much then, never too little.
 #[async_trait]
 pub trait LimitStore: Send + Sync {
     /// Hears a request from `address`: is it blocked, has every claim a place, then take them all. One atomic decision:

@@ -50,7 +50,7 @@ pub enum Code {
     Overloaded,
     /// Use cannot be recorded right now, so nothing is minted; see `Retry-After`.
     LedgerUnavailable,
-    /// Some sessions are out of reach, and live on for a while; see `Retry-After`.
+    /// Some sessions are out of reach: nothing was minted for them, and an end holds for others only; see `Retry-After`.
     SessionsUnreachable,
     /// Credentials cannot be verified right now; see `Retry-After`.
     AuthUnavailable,
@@ -189,7 +189,7 @@ impl Code {
             Self::SessionsUnreachable => row(
                 "sessions_unreachable",
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The sessions that this replica knows have ended. Others live on until Redis is back, and end then, if this replica still runs. Repeat the request to be sure.",
+                "Sessions are out of reach for now. A refresh has minted nothing; an end holds here, and elsewhere or after a restart not yet. Repeat the request.",
             ),
             Self::AuthUnavailable => row(
                 "auth_unavailable",

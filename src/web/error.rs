@@ -178,6 +178,9 @@ impl From<BrokerError> for ApiError {
                 upstream_took: Some(*took),
                 ..upstream(error)
             },
+            BrokerError::NotLookedUp(_) => plain(Code::SessionsUnreachable)
+                .after(SHORT_WAIT)
+                .using_nothing(),
             BrokerError::Store(_) | BrokerError::Lost => Self {
                 used: Used::Mint,
                 ..Code::Internal.into()

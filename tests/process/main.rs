@@ -29,6 +29,7 @@ mod http;
 mod identity;
 mod kill;
 mod ledger;
+mod moments;
 mod nginx;
 mod nginx_errors;
 mod nginx_front;

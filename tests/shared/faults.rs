@@ -24,7 +24,7 @@ async fn becomes(link: &Link, up: bool) -> Duration {
 /// Something in the background that keeps the link alive.
 fn keep(link: &Arc<Link>) -> tokio::task::AbortHandle {
     let link = Arc::clone(link);
-    tokio::spawn(async move { link.keep(async || {}).await }).abort_handle()
+    tokio::spawn(async move { link.keep(async |_| {}).await }).abort_handle()
 }
 
 fn unconnected(server: &Server) -> Arc<Link> {

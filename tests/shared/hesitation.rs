@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use token_broker::domain::{Naming, Party};
 use token_broker::limit::LimitStore;
 use token_broker::store::SessionStore;
 use token_broker::store::memory::Bounds;
 use token_broker::store::redis::{Link, LinkError};
 use token_broker::store::shared::OnFailure;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::outage::{BOUNDS, Replica, limits_of};
 use crate::server::Server;
@@ -19,7 +22,7 @@ async fn kept(server: &Server) -> (Arc<Link>, tokio::task::AbortHandle) {
     let link = Arc::new(Link::new(&server.url()).unwrap());
     link.join().await.unwrap();
     let keeper = Arc::clone(&link);
-    let task = tokio::spawn(async move { keeper.keep(async || {}).await });
+    let task = tokio::spawn(async move { keeper.keep(async |_| {}).await });
     (link, task.abort_handle())
 }
 
@@ -114,6 +117,68 @@ async fn what_the_server_refuses_of_one_session_is_nobody_elses_trouble() {
     replica.store.send().await;
     assert!(link.is_up() && replica.refresh(opened).await);
     keeper.abort();
+}
+
+#[tokio::test]
+async fn an_end_that_the_server_refuses_is_nobody_elses_trouble() {
+    let server = Server::start();
+    let patient = link(&server).await;
+    let other = Replica::new(&patient);
+    let (link, keeper) = kept(&server).await;
+    let replica = Replica::new(&link);
+    let sound = other.open().await;
+    let party = Party::Identity(
+        Naming::Plain
+            .account(&"https://id.example.com/".into(), "ana")
+            .key(),
+    );
+    let order = format!("{{broker}}:p:{}", party.to_text());
+    let _: u64 = server.ask(&["RPUSH", &order, "spoiled"]).unwrap();
+    assert!(replica.store.end(party).await.is_err());
+    replica.store.hear().await;
+    assert!(link.is_up() && replica.refresh(sound).await);
+    // Said while it was gone, and refused when it is back.
+    server.ask::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]);
+    assert!(replica.store.end(party).await.is_err());
+    becomes(&link, true).await;
+    replica.store.send().await;
+    assert!(replica.refresh(sound).await);
+    keeper.abort();
+}
+
+/// A way to the server on which every answer takes so long.
+async fn detour(server: &Server, takes: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let there = server.url().replace("redis://", "").replace('/', "");
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = TcpStream::connect(&there).await.unwrap();
+            let ((mut from_near, mut to_near), (mut from_far, mut to_far)) =
+                (near.into_split(), far.into_split());
+            tokio::spawn(async move { copy(&mut from_near, &mut to_far).await });
+            tokio::spawn(async move {
+                let mut piece = [0; 4096];
+                while let Ok(length @ 1..) = from_far.read(&mut piece).await {
+                    tokio::time::sleep(takes).await;
+                    to_near.write_all(&piece[..length]).await.unwrap();
+                }
+            });
+        }
+    });
+    format!("redis://127.0.0.1:{port}/")
+}
+
+#[tokio::test]
+async fn a_server_that_is_always_slower_than_may_be_is_not_joined() {
+    let server = Server::start();
+    let url = detour(&server, Duration::from_millis(80)).await;
+    let hasty = Link::new(&url).unwrap();
+    let refused = hasty.join().await.unwrap_err();
+    assert!(matches!(refused, LinkError::Slow), "{refused}");
+    assert!(!hasty.is_up());
+    let patient = Link::new(&url).unwrap().waiting(Duration::from_secs(5));
+    patient.join().await.unwrap();
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ fn admitted(decision: Decision) -> (Standing, Receipt) {
 
 fn refused(decision: Decision) -> (&'static str, Duration) {
     match decision {
-        Decision::Refused { standing, wait } => {
+        Decision::Refused { standing, wait, .. } => {
             assert_eq!((standing.remaining, standing.resets_in), (0, wait));
             (standing.policy, wait)
         }

@@ -156,6 +156,7 @@ impl RedisLimits {
             (1, Err(standing)) => Ok(Decision::Refused {
                 standing,
                 wait: standing.resets_in,
+                is_share: false,
             }),
             _ => Err(unreachable(self.link.nonsense())),
         }

@@ -1,5 +1,6 @@
 //! Owns the connection to the Redis server: made and made again off the path of requests, asked with a deadline.
 
+use std::mem::take;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::tls::{self, TlsError};
 
 /// Longest time a request waits for an answer, where nobody says otherwise (`redis.timeout` does).
 const ANSWER: Duration = Duration::from_millis(50);
-/// Longest time to connect, and to be told how the server is. No request waits for it.
+/// Longest time to connect. No request waits for it.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long the server is left alone after it was lost, and after it could not be reached.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -27,12 +28,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 const STEADY: Duration = Duration::from_secs(10);
 /// How often it is asked how it is while all is well.
 const PROBE: Duration = Duration::from_secs(2);
+/// How often it is asked at once: one answer as quick as a request wants it is enough.
+const TRIES: u32 = 10;
+/// How often a slow server is told of.
+const TOLD: Duration = Duration::from_mins(1);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// There is no connection, or it is in doubt.
-    #[error("there is no connection to Redis")]
+    /// It is not asked: there is no connection, or it is in doubt.
+    #[error("Redis is not asked: it is gone, or was slow a moment ago")]
     Gone,
     /// It took too long.
     #[error("Redis did not answer in time")]
@@ -81,8 +86,20 @@ struct State {
     generation: u64,
     /// It was slow once: requests do without it until it has been asked how it is.
     doubted: bool,
+    /// How often it was slow since that was last told of, and when that was.
+    doubts: u32,
+    told: Option<Instant>,
     /// Calls that it refused since that was last told of, and why it refused the first.
     refused: Option<(u32, String)>,
+}
+
+/// From what the server has come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// From a moment's slowness.
+    Moment,
+    /// There was no connection.
+    Outage,
 }
 
 enum Standing {
@@ -221,8 +238,8 @@ impl Link {
         Ok(Client::open(info.set_addr(address))?)
     }
 
-    /// Keeps the link alive; never returns. Calls `joined` whenever it has come back.
-    pub async fn keep(&self, joined: impl AsyncFn()) {
+    /// Keeps the link alive; never returns. Calls `joined` whenever it has come back, and from what.
+    pub async fn keep(&self, joined: impl AsyncFn(Absence)) {
         let (mut pause, mut since) = (PAUSE, Instant::now());
         loop {
             match self.standing() {
@@ -233,7 +250,7 @@ impl Link {
                 Standing::Doubted => {
                     self.look().await;
                     if self.is_up() {
-                        joined().await;
+                        joined(Absence::Moment).await;
                     }
                 }
                 Standing::Gone => {
@@ -243,7 +260,7 @@ impl Link {
                             let is_steady = since.elapsed() >= STEADY;
                             pause = if is_steady { PAUSE } else { LONGEST_PAUSE };
                             since = Instant::now();
-                            joined().await;
+                            joined(Absence::Outage).await;
                         }
                         Err(error) => tracing::debug!(%error, "Redis is still gone"),
                     }
@@ -266,7 +283,15 @@ impl Link {
     async fn probe(&self, connection: MultiplexedConnection) -> Result<(), LinkError> {
         let mut script = self.probe.prepare_invoke();
         script.key(format!("{PREFIX}probe"));
-        let (most, policy): (String, String) = ask(connection, &script, CONNECT).await?;
+        let mut tries = 0;
+        let (most, policy): (String, String) = loop {
+            tries += 1;
+            match ask(connection.clone(), &script, self.patience.min(CONNECT)).await {
+                // A server that is always slower than requests may wait for is of no use to them.
+                Err(LinkError::Slow) if tries < TRIES => {}
+                answer => break answer?,
+            }
+        };
         let evicts = most != "0" && policy != "noeviction";
         if evicts {
             Err(LinkError::Evicts(policy))
@@ -289,10 +314,23 @@ impl Link {
     fn trust(&self, generation: u64) {
         let mut state = self.write();
         if state.generation == generation {
+            state.doubts += u32::from(state.doubted);
             state.doubted = false;
+        }
+        let is_due = state.told.is_none_or(|told| told.elapsed() >= TOLD);
+        let doubts = if is_due { take(&mut state.doubts) } else { 0 };
+        if doubts > 0 {
+            state.told = Some(Instant::now());
         }
         let refused = state.refused.take();
         drop(state);
+        if doubts > 0 {
+            tracing::warn!(
+                times = doubts,
+                "Redis took longer than redis.timeout: for that moment this replica went by what it knows itself (redis.on_failure). \
+                 If the machine or the way is slow, raise redis.timeout"
+            );
+        }
         if let Some((times, cause)) = refused {
             tracing::warn!(
                 times,

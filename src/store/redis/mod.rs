@@ -11,7 +11,7 @@ mod sessions;
 use std::time::Duration;
 
 pub use limits::RedisLimits;
-pub use link::{Link, LinkError};
+pub use link::{Absence, Link, LinkError};
 pub(super) use sessions::Over;
 pub use sessions::RedisStore;
 

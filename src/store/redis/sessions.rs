@@ -103,8 +103,11 @@ impl RedisStore {
         self.link.run(&script).await.map_err(failed)
     }
 
-    /// Whose sessions have ended within the last `lately`, by the word of any replica, and when.
-    pub(crate) async fn ends(&self, lately: Duration) -> Result<Vec<(Party, Tick)>, StoreError> {
+    /// Whose sessions have ended within the last `lately`, by the word of any replica, and when; and whether those are all.
+    pub(crate) async fn ends(
+        &self,
+        lately: Duration,
+    ) -> Result<(Vec<(Party, Tick)>, bool), StoreError> {
         let mut script = self.scripts.ends.prepare_invoke();
         script.key(PREFIX).arg(micros(lately)).arg(MOST_ENDS);
         let told: Vec<String> = self.link.run(&script).await.map_err(failed)?;
@@ -113,7 +116,9 @@ impl RedisStore {
             Some((Party::parse(whose)?, self.ago(age)?))
         };
         let ends: Option<Vec<_>> = told.chunks(2).map(read).collect();
-        ends.ok_or_else(|| failed(self.link.nonsense()))
+        let ends = ends.ok_or_else(|| failed(self.link.nonsense()))?;
+        let are_all = ends.len() < MOST_ENDS;
+        Ok((ends, are_all))
     }
 
     /// How long an end is remembered: as long as a session may live that was open then.

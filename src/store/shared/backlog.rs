@@ -6,7 +6,7 @@ use crate::clock::Tick;
 use crate::domain::{Party, SessionKey};
 use crate::store::redis::Over;
 
-/// Most sessions that wait for the server; further ones stay here.
+/// Most sessions that wait for the server; further ones are unknown to it when it is back.
 const MOST_SESSIONS: usize = 100_000;
 /// Most ends that wait for it.
 const MOST_ENDS: usize = 10_000;
@@ -20,8 +20,15 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    /// The session is to be sent.
-    pub(super) fn send(&mut self, key: SessionKey, over: Over) {
+    /// The session is to be sent. When there is no more room, those make some that are no longer known.
+    pub(super) fn send(
+        &mut self,
+        (key, over): (SessionKey, Over),
+        is_known: impl Fn(&SessionKey) -> bool,
+    ) {
+        if self.sessions.len() >= MOST_SESSIONS && !self.overflowed {
+            self.sessions.retain(|key, _| is_known(key));
+        }
         if self.sessions.len() < MOST_SESSIONS || self.sessions.contains_key(&key) {
             self.sessions.entry(key).or_insert(over);
         } else {
@@ -41,6 +48,11 @@ impl Backlog {
     /// All sessions that wait.
     pub(super) fn sessions(&self) -> Vec<SessionKey> {
         self.sessions.keys().copied().collect()
+    }
+
+    /// True while an end waits.
+    pub(super) fn has_ends(&self) -> bool {
+        !self.ends.is_empty()
     }
 
     /// All ends that wait.
@@ -75,7 +87,7 @@ impl Backlog {
             tracing::warn!(
                 sessions = self.sessions.len(),
                 ends = self.ends.len(),
-                "no more can wait for Redis: further sessions stay with this replica, and further ends must be said again"
+                "no more can wait for Redis: further sessions will be unknown when it is back, and further ends must be said again"
             );
         }
     }
@@ -90,11 +102,11 @@ mod tests {
     fn no_more_waits_than_there_is_room_for() {
         let (mut backlog, seal) = (Backlog::default(), SessionSeal::random());
         let first = seal.key(&SessionId::random());
-        backlog.send(first, Over::AnyOlder);
+        backlog.send((first, Over::AnyOlder), |_| true);
         for _ in 0..MOST_SESSIONS + 10 {
-            backlog.send(seal.key(&SessionId::random()), Over::Older);
+            backlog.send((seal.key(&SessionId::random()), Over::Older), |_| true);
         }
-        backlog.send(first, Over::Older);
+        backlog.send((first, Over::Older), |_| true);
         assert_eq!(backlog.sessions().len(), MOST_SESSIONS);
         assert_eq!(
             backlog.over(first),
@@ -114,6 +126,18 @@ mod tests {
         for key in backlog.sessions() {
             backlog.sent(key);
         }
+        assert!(!backlog.overflowed);
+    }
+
+    #[test]
+    fn what_is_no_longer_known_makes_room() {
+        let (mut backlog, seal) = (Backlog::default(), SessionSeal::random());
+        for _ in 0..MOST_SESSIONS {
+            backlog.send((seal.key(&SessionId::random()), Over::Older), |_| true);
+        }
+        let last = seal.key(&SessionId::random());
+        backlog.send((last, Over::Older), |_| false);
+        assert_eq!(backlog.sessions(), [last]);
         assert!(!backlog.overflowed);
     }
 }

@@ -79,6 +79,18 @@ impl SharedLimits {
         self.shared.count_back(used).await
     }
 
+    /// By this replica's share.
+    async fn decide_alone(
+        &self,
+        address: IpAddr,
+        claims: &[Claim],
+    ) -> Result<Decision, LimitError> {
+        Ok(match self.local.decide(address, claims).await? {
+            Decision::Refused { standing, wait, .. } => by_share(standing, wait),
+            other => other,
+        })
+    }
+
     /// The claims that this replica's share still holds for.
     fn still_alone(&self, claims: &[Claim]) -> Vec<Claim> {
         let alone = match self.alone.load(Ordering::Relaxed) {
@@ -111,13 +123,21 @@ impl SharedLimits {
         // This replica's share of something is used up. It may be more than it was asked for, unless it matters still.
         let mattering = self.still_alone(claims);
         if !mattering.is_empty()
-            && let refused @ Decision::Refused { .. } =
+            && let Decision::Refused { standing, wait, .. } =
                 self.local.decide(address, &mattering).await?
         {
             self.release(receipt).await?;
-            return Ok(refused);
+            return Ok(by_share(standing, wait));
         }
         Ok(Decision::Admitted { tightest, receipt })
+    }
+}
+
+const fn by_share(standing: Standing, wait: Duration) -> Decision {
+    Decision::Refused {
+        standing,
+        wait,
+        is_share: true,
     }
 }
 
@@ -139,8 +159,7 @@ impl LimitStore for SharedLimits {
                 Ok(Decision::Blocked { wait })
             }
             Err(error) if error.is_unreachable() && self.on_failure == OnFailure::Local => {
-                self.note_alone();
-                self.local.decide(address, claims).await
+                self.decide_alone(address, claims).await
             }
             other => other,
         }

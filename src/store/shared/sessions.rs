@@ -50,9 +50,6 @@ impl SharedStore {
 
     /// Tells what this replica has done alone. To be called when the server is back.
     pub async fn send(&self) {
-        if self.say_ends().await.is_err() {
-            return;
-        }
         self.hear().await;
         let sessions = lock(&self.backlog).sessions();
         for key in sessions {
@@ -62,28 +59,45 @@ impl SharedStore {
         }
     }
 
-    /// Says what has ended while nobody heard it.
-    async fn say_ends(&self) -> Result<(), StoreError> {
+    /// Says what has ended while nobody heard it. What the server is well enough to hear and refuses is not said again.
+    async fn say_ends(&self) {
         let ends = lock(&self.backlog).ends();
         for (party, moment) in ends {
-            self.shared.end_those_of(party, moment).await?;
+            if self.shared.end_those_of(party, moment).await.is_err() {
+                if !self.shared.is_whole() {
+                    return;
+                }
+                tracing::error!(
+                    "Redis refused to end the sessions of somebody: others may live on; repeat the request (/sessions/end)"
+                );
+            }
             lock(&self.backlog).said(party, moment);
         }
-        Ok(())
     }
 
-    /// Ends here what others have ended. To be called every few seconds: what has been heard stays ended, whatever becomes
+    /// Says what has ended while the server was gone, and ends here what others have ended. To be called every few seconds: what has been heard stays ended, whatever becomes
     /// of the server.
     pub async fn hear(&self) {
+        if self.shared.is_whole() {
+            self.say_ends().await;
+        }
         let now = self.local.tick();
         let heard = *lock(&self.heard);
         let lately = heard.map_or(self.shared.longest_age(), |heard| now.since(heard) + AGAIN);
-        if let Ok(ends) = self.shared.ends(lately).await {
+        if let Ok((ends, are_all)) = self.shared.ends(lately).await {
             for (party, moment) in ends {
                 self.local.end_those_of(party, moment);
             }
-            *lock(&self.heard) = Some(now);
+            if are_all {
+                *lock(&self.heard) = Some(now);
+            }
         }
+    }
+
+    /// The session is to be sent when the server is back.
+    fn later(&self, key: SessionKey, over: Over) {
+        let is_known = |key: &SessionKey| self.local.get(*key).is_some();
+        lock(&self.backlog).send((key, over), is_known);
     }
 
     /// How many there were a moment ago; if that is long ago, this caller is to ask, and the next ones need not.
@@ -98,7 +112,6 @@ impl SharedStore {
     }
 
     async fn send_one(&self, key: SessionKey) -> Result<(), StoreError> {
-        self.say_ends().await?;
         let Some(over) = lock(&self.backlog).over(key) else {
             return Ok(());
         };
@@ -122,7 +135,7 @@ impl SharedStore {
     ) -> Result<Option<Advance>, StoreError> {
         let found = self.local.advance(key, ripeness).await?;
         match &found {
-            Some(advance) if advance.moved => lock(&self.backlog).send(key, Over::Older),
+            Some(advance) if advance.moved => self.later(key, Over::Older),
             Some(_) => {}
             None if self.shared.is_gone() => {}
             None => return Err(error),
@@ -131,12 +144,17 @@ impl SharedStore {
     }
 }
 
+/// Why the server is not asked yet.
+fn unsaid() -> StoreError {
+    StoreError("Redis has not heard of all ends yet".into())
+}
+
 #[async_trait]
 impl SessionStore for SharedStore {
     async fn open(&self, key: SessionKey, session: Session) -> Result<(), StoreError> {
         self.local.open(key, session.clone()).await?;
         if self.shared.open(key, session).await.is_err() {
-            lock(&self.backlog).send(key, Over::AnyOlder);
+            self.later(key, Over::AnyOlder);
         }
         Ok(())
     }
@@ -146,6 +164,10 @@ impl SessionStore for SharedStore {
         key: SessionKey,
         ripeness: Ripeness,
     ) -> Result<Option<Advance>, StoreError> {
+        // It may be among those whose end the server is still to hear.
+        if lock(&self.backlog).has_ends() {
+            return self.advance_alone(key, (ripeness, unsaid())).await;
+        }
         if self.shared.is_whole()
             && let Err(error) = self.send_one(key).await
         {
@@ -179,7 +201,7 @@ impl SessionStore for SharedStore {
             Err(_) => {
                 let saved = self.local.save(key, session, revision).await?;
                 if saved {
-                    lock(&self.backlog).send(key, Over::Older);
+                    self.later(key, Over::Older);
                 }
                 Ok(saved)
             }
@@ -191,7 +213,8 @@ impl SessionStore for SharedStore {
         let moment = self.local.tick();
         let everywhere = self.shared.end_those_of(party, moment).await;
         let here = self.local.end_those_of(party, moment).len();
-        if everywhere.is_err() {
+        // What a server refuses that is there would be refused again.
+        if everywhere.is_err() && !self.shared.is_whole() {
             lock(&self.backlog).say(party, moment);
         }
         everywhere.map(|ended| ended.max(here))

@@ -191,7 +191,16 @@ pub(super) async fn limit(
             }
             response
         }
-        Ok(Decision::Refused { standing, wait }) => refuse(state, caller, &standing, wait).await,
+        Ok(Decision::Refused {
+            standing,
+            wait,
+            is_share,
+        }) => {
+            // An identity may share its address with a whole school: only the address' own windows count against it.
+            let is_own = ![IDENTITY, IDENTITY_MINTS].contains(&standing.policy);
+            let is_offence = is_own && !is_share;
+            refuse(state, caller, &standing, (wait, is_offence)).await
+        }
         Ok(Decision::Blocked { wait }) => refuse_blocked(state, caller, wait),
         Err(error) => unasked(error),
     }
@@ -221,7 +230,7 @@ async fn refuse(
     state: &AppState,
     caller: &Caller,
     standing: &Standing,
-    wait: Duration,
+    (wait, is_offence): (Duration, bool),
 ) -> Response {
     let name = standing.policy;
     let details = || RefusalDetails {
@@ -238,8 +247,7 @@ async fn refuse(
     state
         .audit
         .record(Event::RateLimitExceeded, caller, details);
-    // An identity may share its address with a whole school: only the address' own windows count against it.
-    if ![IDENTITY, IDENTITY_MINTS].contains(&name) {
+    if is_offence {
         offend(state, caller, Offence::RateLimited).await;
     }
     let error = ApiError::from(Code::RateLimited).after(wait).under(name);
