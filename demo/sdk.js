@@ -18,8 +18,8 @@ var KINDS = {
   destroyed: ["Create a new manager."]
 };
 var RETRYABLE = /^(netw|off|time|rate|up|serv)/;
-var DOCS_URL = "https://npmjs.com/package/@realtime-token-broker/client#errors";
-var BRAND = Symbol.for(DOCS_URL);
+var DOCS_URL = "docs/client.md#errors";
+var BRAND = /* @__PURE__ */ Symbol.for("realtime-token-broker.TokenError");
 var TokenError = class extends Error {
   constructor(code, message, details = {}) {
     const [hint] = KINDS[code];
@@ -480,6 +480,7 @@ function createTokenManager(given = {}) {
   const { resting, used, stop, hold, observe, close: close2 } = createPresence(
     () => options,
     (online) => {
+      expire();
       if (failed && (waits() <= 0 || online && !failed.status && !failed.retryAfterMs)) failed = null;
       check(online ? "online" : "resume");
     }
@@ -723,6 +724,7 @@ function destroyTokenManager(key = "default") {
 var HINTS = {
   microphone_denied: "Allow the microphone in the settings of the page and connect again; it needs https or localhost.",
   microphone_missing: "No microphone can be used.",
+  network: "No way to the other side: network, CORS or Content-Security-Policy.",
   refused: "The offer was refused: status and message say why.",
   invalid_answer: "The answer is no SDP: is this URL right?",
   timeout: "No way through: a firewall may block UDP.",
@@ -872,6 +874,9 @@ async function open(microphone) {
 
 // ../sdk/src/webrtc/call.ts
 var OPENAI_CALLS = "https://api.openai.com/v1/realtime/calls";
+var unreached = (cause) => {
+  throw new ConnectionError("network", void 0, { cause });
+};
 async function exchange(url, sdp, apiKey, signal, send) {
   const response = await send(url, {
     method: "POST",
@@ -879,9 +884,9 @@ async function exchange(url, sdp, apiKey, signal, send) {
     headers: { Authorization: `Bearer ${apiKey}`, "Content-Type": "application/sdp" },
     body: sdp,
     signal
-  });
+  }).catch(unreached);
   if (response.ok) return response;
-  const text = await response.text();
+  const text = await response.text().catch(() => "");
   const told = /"message":\s*"([^"]*)"/.exec(text)?.[1];
   throw new ConnectionError("refused", `The offer was refused with ${response.status}: ${told ?? text.slice(0, 200)}`, {
     status: response.status
@@ -952,7 +957,7 @@ async function openCall(context, options, hear) {
     const started = performance.now();
     late = setTimeout(() => fail(new ConnectionError("timeout", "The offer was not answered in time.")), timeoutMs);
     const response = await unlessOver(exchange(url, `${offer.sdp}`, context.apiKey, posting.signal, options.fetch ?? fetch));
-    const sdp = await unlessOver(response.text());
+    const sdp = await unlessOver(response.text().catch(unreached));
     clearTimeout(late);
     if (!sdp.startsWith("v=")) throw new ConnectionError("invalid_answer", `The answer is ${response.headers.get("content-type")}, not SDP.`);
     const answered = performance.now();

@@ -8,11 +8,12 @@ import type { TokenManager } from './token-manager.js';
 /** It comes from the connection alone: a key that expires ends no conversation. */
 export type ConnectionStatus = 'disconnected' | 'connecting' | 'connected';
 
-export type ConnectionErrorCode = 'microphone_denied' | 'microphone_missing' | 'refused' | 'invalid_answer' | 'timeout' | 'lost';
+export type ConnectionErrorCode = 'microphone_denied' | 'microphone_missing' | 'network' | 'refused' | 'invalid_answer' | 'timeout' | 'lost';
 
 const HINTS: Record<ConnectionErrorCode, string> = {
   microphone_denied: 'Allow the microphone in the settings of the page and connect again; it needs https or localhost.',
   microphone_missing: 'No microphone can be used.',
+  network: 'No way to the other side: network, CORS or Content-Security-Policy.',
   refused: 'The offer was refused: status and message say why.',
   invalid_answer: 'The answer is no SDP: is this URL right?',
   timeout: 'No way through: a firewall may block UDP.',

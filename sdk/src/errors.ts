@@ -38,8 +38,9 @@ const KINDS: Record<TokenErrorCode, [hint: string, ...statuses: number[]]> = {
 };
 
 const RETRYABLE = /^(netw|off|time|rate|up|serv)/;
-const DOCS_URL = 'https://npmjs.com/package/@realtime-token-broker/client#errors';
-const BRAND = Symbol.for(DOCS_URL);
+// A path in the project: it may be kept in more places than one.
+const DOCS_URL = 'docs/client.md#errors';
+const BRAND = Symbol.for('realtime-token-broker.TokenError');
 
 /** What is known about a failure beside its code. */
 export interface TokenErrorDetails {
@@ -75,7 +76,7 @@ export class TokenError extends Error {
   declare attempt?: number;
   /** What to do, for people. */
   declare readonly hint: string;
-  /** Where to read more. */
+  /** Where to read more, as a path in the project. */
   declare readonly docsUrl: string;
 
   constructor(code: TokenErrorCode, message?: string, details: TokenErrorDetails = {}) {

@@ -82,6 +82,8 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
   const { resting, used, stop, hold, observe, close } = createPresence(
     () => options,
     (online) => {
+      // Before its failure is forgotten, which tells why a token ended.
+      expire();
       // Whoever comes back may have signed in again, or found a network.
       if (failed && (waits() <= 0 || (online && !failed.status && !failed.retryAfterMs))) failed = null;
       check(online ? 'online' : 'resume');

@@ -38,6 +38,11 @@ export interface RealtimeCall {
   close(): void;
 }
 
+/** Browsers tell each in other words that a request found no way, and none tells why. */
+const unreached = (cause: unknown): never => {
+  throw new ConnectionError('network', undefined, { cause });
+};
+
 async function exchange(url: string, sdp: string, apiKey: string, signal: AbortSignal, send: typeof fetch): Promise<Response> {
   const response = await send(url, {
     method: 'POST',
@@ -45,9 +50,9 @@ async function exchange(url: string, sdp: string, apiKey: string, signal: AbortS
     headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/sdp' },
     body: sdp,
     signal,
-  });
+  }).catch(unreached);
   if (response.ok) return response;
-  const text = await response.text();
+  const text = await response.text().catch(() => '');
   const told = /"message":\s*"([^"]*)"/.exec(text)?.[1];
   throw new ConnectionError('refused', `The offer was refused with ${response.status}: ${told ?? text.slice(0, 200)}`, {
     status: response.status,
@@ -120,7 +125,7 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     const started = performance.now();
     late = setTimeout(() => fail(new ConnectionError('timeout', 'The offer was not answered in time.')), timeoutMs);
     const response = await unlessOver(exchange(url, `${offer.sdp}`, context.apiKey, posting.signal, options.fetch ?? fetch));
-    const sdp = await unlessOver(response.text());
+    const sdp = await unlessOver(response.text().catch(unreached));
     clearTimeout(late);
     if (!sdp.startsWith('v=')) throw new ConnectionError('invalid_answer', `The answer is ${response.headers.get('content-type')}, not SDP.`);
     const answered = performance.now();

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { after, before, test, type TestContext } from 'node:test';
 import { createTokenManager, type TokenError, type TokenEvents, type TokenManager, type TokenManagerOptions } from '@realtime-token-broker/client';
 import { type RealBroker, startBroker, startBrokerOf } from '../broker.js';
@@ -139,6 +141,19 @@ test('E32 a foreign origin and a wrong path are told apart', async (t) => {
   assert.deepEqual([error.code, error.brokerCode], ['forbidden', 'origin_not_allowed']);
   const lost = manager(t, { tokenPath: '/tokens' });
   assert.deepEqual([(await refused(lost.tokens)).code, lost.paths.length], ['not_found', 1]);
+});
+
+test('a redirect is not followed: neither session nor login go where the broker is not', async (t) => {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(`${request.url}`);
+    response.writeHead(307, { location: '/elsewhere' }).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const { tokens } = manager(t, { baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, maxAttempts: 1 });
+  assert.equal((await refused(tokens)).code, 'network');
+  assert.deepEqual(asked, ['/token']);
 });
 
 test('E33 an upstream that fails for longer than the broker tries is tried again until it is back', async (t) => {

@@ -105,6 +105,24 @@ test('E58 without observers the refresh pauses after a moment, and returns with 
   assert.equal(tokens.getSnapshot().phase, 'ready');
 });
 
+test('E58 a component that is replaced by another in one task pauses nothing', async (t) => {
+  const { tokens, clock } = bench(t);
+  function Key(): ReactNode {
+    return <p>{useRealtimeToken(tokens).status}</p>;
+  }
+  function Page(): ReactNode {
+    const [nth, next] = useState(0);
+    return <><button onClick={() => next(nth + 1)}>replace</button><Key key={nth} /></>;
+  }
+  const { element } = await render(t, <Page />);
+  const phases: string[] = [];
+  tokens.on('stateChange', ({ phase }) => phases.push(phase));
+  await click(element, 'replace');
+  await act(() => clock.advance(SECOND));
+  assert.deepEqual(phases.filter((phase) => phase === 'paused'), []);
+  assert.equal(tokens.getSnapshot().phase, 'ready');
+});
+
 test('an error is returned with a hint, and the actions are stable', async (t) => {
   const { tokens, broker, clock } = bench(t);
   broker.next(broker.refuse(403, 'origin_not_allowed'));

@@ -145,11 +145,18 @@ test('E62 a session whose close() throws or rejects does not break disconnect() 
   }
 });
 
+interface PretendedPeer {
+  channel: { onmessage?: (event: { data: string }) => void };
+  connectionState: string;
+  onconnectionstatechange?: () => void;
+}
+
 /** A peer that connects at once; the last one is in `peers`. */
-function pretendPeers(t: TestContext): { channel: { onmessage?: (event: { data: string }) => void } }[] {
-  const peers: { channel: object }[] = [];
+function pretendPeers(t: TestContext): PretendedPeer[] {
+  const peers: PretendedPeer[] = [];
   class Peer {
-    channel: { onopen?: () => void; close(): void } = { close() {} };
+    channel: PretendedPeer['channel'] & { onopen?: () => void; close(): void } = { close() {} };
+    connectionState = 'connected';
     constructor() {
       peers.push(this);
     }
@@ -189,6 +196,54 @@ test('sessionWillExpire comes when it should on a device whose clock is wrong', 
     created(61);
     await until(() => told.length === 1);
   }
+});
+
+test('an offer that finds no way is told as network with its cause, also when its answer breaks off', async (t) => {
+  pretendPeers(t);
+  const fault = new TypeError('Failed to fetch');
+  const breaksOff = (): Response => new Response(new ReadableStream({ pull: () => Promise.reject(fault) }));
+  for (const answer of [() => Promise.reject(fault), breaksOff]) {
+    const { connection, broker } = stage(t, (context) => openCall(context, { audio: null, fetch: async () => answer() }, () => {}));
+    await connection.connect();
+    const { status, error } = connection.getSnapshot();
+    assert.equal(status, 'disconnected');
+    const { name, code, message, hint, cause } = error as ConnectionError;
+    assert.deepEqual([name, code, cause], ['ConnectionError', 'network', fault]);
+    assert.match(hint, /CORS or Content-Security-Policy/);
+    assert.equal(message, hint);
+    assert.equal(broker.requests.length, 1, 'no new key for it');
+  }
+});
+
+test('E64 a peer that stays disconnected for graceMs is replaced, and one that comes back in time is not', async (t) => {
+  const peers = pretendPeers(t);
+  const answer = (async () => new Response('v=0')) as typeof fetch;
+  const { connection } = stage(t, (context) => openCall(context, { audio: null, fetch: answer, graceMs: 300 }, () => {}));
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const reasons: unknown[] = [];
+  connection.on('contextLost', ({ reason }) => reasons.push(reason));
+  await connection.connect();
+  const become = (state: string): void => {
+    const peer = peers.at(-1);
+    if (peer) peer.connectionState = state;
+    peer?.onconnectionstatechange?.();
+  };
+  become('disconnected');
+  t.mock.timers.tick(299);
+  become('connected');
+  t.mock.timers.tick(1000);
+  assert.equal(connection.getSnapshot().status, 'connected');
+  become('disconnected');
+  t.mock.timers.tick(299);
+  assert.equal(connection.getSnapshot().status, 'connected');
+  t.mock.timers.tick(1);
+  assert.equal(connection.getSnapshot().status, 'connecting');
+  t.mock.timers.tick(SECOND);
+  // The answer is read by turns of the event loop, which is not mocked.
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(connection.getSnapshot().status, 'connected');
+  assert.deepEqual(reasons.map((reason) => (reason as ConnectionError).code), ['lost']);
+  assert.equal(peers.length, 2);
 });
 
 test('an offer that nobody answers is a timeout after timeoutMs, and its request is cancelled', async (t) => {

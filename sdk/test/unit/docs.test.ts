@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { TokenError } from '@realtime-token-broker/client';
 
 const SDK = fileURLToPath(new URL('../../../', import.meta.url));
 
@@ -21,7 +22,21 @@ test('snippets of the documents compile as they are pasted', () => {
     }
   }
   assert.ok(files.length >= 7);
-  const flags = '--noEmit --strict --skipLibCheck --target es2022 --module esnext --moduleResolution bundler --moduleDetection force --jsx react-jsx';
+  const flags = '--noEmit --strict --noUnusedLocals --skipLibCheck --target es2022 --module esnext --moduleResolution bundler --moduleDetection force --jsx react-jsx';
   const { status, stdout } = spawnSync(`${SDK}node_modules/.bin/tsc`, [...flags.split(' '), '--ignoreConfig', ...files], { cwd: SDK, encoding: 'utf8' });
   assert.equal(status, 0, stdout);
+});
+
+test('docsUrl of an error leads to a section of a document that is there, and it has a row for each code', () => {
+  const { docsUrl } = new TokenError('network');
+  const [path, anchor] = docsUrl.split('#');
+  const sections = readFileSync(`${SDK}../${path}`, 'utf8').split(/^## /m);
+  const section = sections.find((each) => each.split('\n')[0]?.toLowerCase().replaceAll(' ', '-') === anchor);
+  assert.ok(section, `${docsUrl} leads nowhere`);
+  for (const [source, type] of [['errors', 'TokenErrorCode'], ['connection', 'ConnectionErrorCode']] as const) {
+    const [, codes = ''] = new RegExp(`export type ${type} =([^;]*);`).exec(readFileSync(`${SDK}src/${source}.ts`, 'utf8')) ?? [];
+    const names = [...codes.matchAll(/'(\w+)'/g)].map(([, name]) => name);
+    assert.ok(names.length > 5);
+    for (const name of names) assert.ok(section.includes(`\n| \`${name}\` |`), `no row for ${name}`);
+  }
 });

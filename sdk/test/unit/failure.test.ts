@@ -373,6 +373,23 @@ test('E35 when all refreshes fail the old token serves until its end, which is t
   assert.equal(told.length, before, 'afterwards only on demand');
 });
 
+test('E35 a token that ended while its refreshes failed is told so, also by the page that comes online', async (t) => {
+  for (const wake of ['online', 'focus']) {
+    const { tokens, clock, broker, page, of } = bench(t);
+    await tokens.requestToken();
+    broker.next(...Array.from({ length: 3 }, () => new TypeError('Failed to fetch')));
+    await clock.advance(572 * SECOND);
+    assert.equal(of('tokenError').at(-1)?.willRetry, false);
+    assert.equal(tokens.getSnapshot().phase, 'ready');
+    // No timer runs meanwhile, so that the event is the first to see the end.
+    clock.sleep(MINUTE);
+    page.fire(wake);
+    assert.deepEqual(of('tokenExpired').map((event) => event.cause), ['refresh-failed'], wake);
+    await clock.advance(0);
+    assert.equal(tokens.isTokenValid(), true);
+  }
+});
+
 test('E35 a caller who says how long the token must live is not given a shorter one', async (t) => {
   const { tokens, clock, broker } = bench(t, 600, { autoRefresh: false });
   await tokens.requestToken();

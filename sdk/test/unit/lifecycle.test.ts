@@ -334,6 +334,23 @@ test('body fields go to POST /token and never to a refresh', async (t) => {
   assert.equal(tokens.urls.relay, 'wss://broker.test/api/voice-agent/realtime');
 });
 
+test('no request is cached, follows a redirect, or sends cookies elsewhere unless it is told to', async (t) => {
+  for (const credentials of [undefined, 'include'] as const) {
+    const { broker } = bench(t);
+    const sent: unknown[] = [];
+    const spy: typeof fetch = (input, init) => {
+      sent.push([init?.method, init?.cache, init?.redirect, init?.credentials]);
+      return broker.fetch(input, init);
+    };
+    const { tokens } = bench(t, 600, { fetch: spy, ...(credentials && { credentials }) });
+    await tokens.requestToken();
+    await tokens.refreshToken();
+    assert.deepEqual(broker.paths, ['/token', '/refresh-token']);
+    const each = ['POST', 'no-store', 'error', credentials ?? 'same-origin'];
+    assert.deepEqual(sent, [each, each]);
+  }
+});
+
 test('a snapshot is frozen, and the same object until something changes', async (t) => {
   const { tokens, clock } = bench(t);
   let calls = 0;

@@ -33,6 +33,13 @@ test('E02 a threshold longer than the life means half of the life, and no loop',
   assert.deepEqual(asked, [0, 10_000, 20_000, 30_000, 40_000, 50_000, 60_000]);
 });
 
+test('E02 the moment of a refresh is half of a life of 20 s, whatever the threshold', async (t) => {
+  const { tokens, clock } = bench(t, 20);
+  const start = clock.wall();
+  await tokens.requestToken();
+  assert.equal(tokens.getSnapshot().refreshAt, start + 10 * SECOND);
+});
+
 test('E03 a token of 10 s is refreshed every 5 s and never faster', async (t) => {
   const { tokens, clock, asked } = bench(t, 10);
   await tokens.requestToken();
@@ -227,6 +234,17 @@ test('E14 an idle page stops fetching after the budget, and the next call fetche
   assert.equal(tokens.getSnapshot().phase, 'expired');
   await tokens.requestToken();
   assert.equal(asked.length, behind + 2);
+});
+
+test('E14 a call begins the budget anew', async (t) => {
+  const { tokens, clock, of } = bench(t);
+  await tokens.requestToken();
+  await clock.advance(25 * MINUTE);
+  await tokens.requestToken();
+  await clock.advance(25 * MINUTE);
+  assert.equal(tokens.isTokenValid(), true);
+  assert.notEqual(tokens.getSnapshot().refreshAt, null);
+  assert.equal(of('tokenExpired').length, 0);
 });
 
 test('E14 an infinite budget refreshes for ever', async (t) => {
