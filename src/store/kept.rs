@@ -330,10 +330,12 @@ impl SessionStore for KeptStore {
     async fn end(&self, party: Party) -> Result<usize, StoreError> {
         let gone = self.memory.end_those_of(party, self.memory.tick());
         let number = gone.len();
-        if !self.note(gone) {
-            return Err(StoreError(
-                "too many changes wait to be written down".into(),
-            ));
+        // However much waits: what has ended is not asked for again.
+        if !self.note(gone.iter().copied()) {
+            if self.changes().is_over {
+                return Err(StoreError("the service is shutting down".into()));
+            }
+            self.note_found(gone);
         }
         self.write_down().await.map(|()| number)
     }
