@@ -28,6 +28,15 @@ function button(label, className, run) {
   made2.addEventListener("click", run);
   return made2;
 }
+function enable(control, does) {
+  control.setAttribute("aria-disabled", `${!does}`);
+}
+var swallow = (event) => {
+  if (!(event.target instanceof Element && event.target.closest('[aria-disabled="true"]'))) return;
+  event.preventDefault();
+  event.stopPropagation();
+};
+addEventListener("click", swallow, true);
 function draw(tag, attributes, text2 = "") {
   const made2 = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name2, value] of Object.entries(attributes)) made2.setAttribute(name2, `${value}`);
@@ -89,11 +98,12 @@ function faults({ clock, page, wire }, desk, model) {
     },
     {
       label: "429",
+      answers: true,
       broken: "The next answer is 429, Retry-After 3.",
       start: () => answer({ status: 429, code: "rate_limited", retryAfterSeconds: 3 })
     },
-    { label: "500", broken: "The next two answers are 500.", start: () => answer(FAILED, FAILED) },
-    { label: "401", broken: "The next answer is 401.", start: () => answer({ status: 401, code: "unauthorized" }) },
+    { label: "500", answers: true, broken: "The next two answers are 500.", start: () => answer(FAILED, FAILED) },
+    { label: "401", answers: true, broken: "The next answer is 401.", start: () => answer({ status: 401, code: "unauthorized" }) },
     {
       label: "Clock +1 h",
       broken: "The clock of this device is set an hour ahead.",
@@ -127,6 +137,7 @@ function faults({ clock, page, wire }, desk, model) {
   ];
 }
 function chaosBar({ desk, lab, log, lives, outcome, model }) {
+  const answered2 = [];
   for (const chaos of faults(lab, desk, model)) {
     let on = false;
     const press = () => {
@@ -141,12 +152,14 @@ function chaosBar({ desk, lab, log, lives, outcome, model }) {
       }
       if (mends) chaos.end?.();
       else chaos.start();
+      for (const one of answered2) enable(one, !lab.wire.offline);
     };
     const control = button(chaos.label, "button fault", press);
     control.title = chaos.broken;
     if (chaos.end) control.setAttribute("aria-pressed", "false");
     control.name = chaos.label.toLowerCase().split(" ")[0] ?? "";
     if (control.name === "hang") control.id = "hang-up";
+    if (chaos.answers) answered2.push(control);
     need("chaos").append(control);
   }
 }
@@ -431,7 +444,7 @@ var Guards = class {
     if (this.#busy) return;
     this.#busy = true;
     this.#log.add({ from: "page", text: `${what}, without the client.`, tone: "chaos" });
-    for (const id of ["spend", "knock"]) need(id).toggleAttribute("disabled", true);
+    for (const id of ["spend", "knock"]) enable(need(id), false);
     let last = null;
     const off = this.#wire.heard.on((reading) => last = reading);
     for (let n = 0; n < MOST; n++) {
@@ -442,7 +455,7 @@ var Guards = class {
       if (refused) await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
     off();
-    for (const id of ["spend", "knock"]) need(id).toggleAttribute("disabled", false);
+    for (const id of ["spend", "knock"]) enable(need(id), true);
     this.#busy = false;
   }
 };
@@ -1079,7 +1092,7 @@ var SecretCard = class {
     this.#fact("Persona", model ? [model, voice].filter(Boolean).join(" · ") : "–");
     this.#fact("Reason", token ? this.#reason : "–");
     write(need("secret-refresh"), token ? "Refresh now" : "Get one");
-    need("secret-drop").disabled = !token;
+    enable(need("secret-drop"), token !== null);
     const lead = token && refreshAt && expiresAt ? (expiresAt - refreshAt) / token.lifetimeMs : 0;
     need("dial-zone").setAttribute("stroke-dasharray", `${lead * 100} 100`);
     need("dial-mark").setAttribute("transform", `rotate(${lead * 360} 100 100)`);
@@ -1443,7 +1456,10 @@ var Talk = class {
     pill.dataset["tone"] = tone;
     write(need("connect"), LABELS[status]);
     const up = status === "connected";
-    for (const id of ["send", "mute", "hang-up"]) document.getElementById(id)?.toggleAttribute("disabled", !up);
+    for (const id of ["send", "mute", "hang-up"]) {
+      const control = document.getElementById(id);
+      if (control) enable(control, up);
+    }
     need("words").placeholder = up ? "Type a message" : "Connect, then talk or type";
     if (status === this.#status) return;
     this.#status = status;
@@ -1672,4 +1688,4 @@ readAbout().then(start, (error) => {
   const notice = need("notice");
   notice.textContent = `The broker did not say who it is: ${Object(error).message}`;
   notice.hidden = false;
-});
+}).finally(() => document.body.classList.remove("waiting"));

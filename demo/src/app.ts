@@ -62,4 +62,4 @@ readAbout().then(start, (error: unknown) => {
   const notice = need('notice');
   notice.textContent = `The broker did not say who it is: ${Object(error).message}`;
   notice.hidden = false;
-});
+}).finally(() => document.body.classList.remove('waiting'));

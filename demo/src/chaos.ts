@@ -1,6 +1,6 @@
 // Owns the chaos bar: each button breaks one thing for real, at a seam of the client, and mends what lasts.
 import type { Desk, Lab } from './desk.js';
-import { button, need } from './dom.js';
+import { button, enable, need } from './dom.js';
 import type { Lives } from './lives.js';
 import type { LocalModel } from './local-model.js';
 import type { EventLog } from './log.js';
@@ -16,6 +16,8 @@ interface Chaos {
   mended?: string;
   start(): void;
   end?(): void;
+  /** It breaks an answer, and offline there is none. */
+  answers?: true;
 }
 
 const HOUR = 3_600_000;
@@ -48,11 +50,12 @@ function faults({ clock, page, wire }: Lab, desk: Desk, model: LocalModel | null
     },
     {
       label: '429',
+      answers: true,
       broken: 'The next answer is 429, Retry-After 3.',
       start: () => answer({ status: 429, code: 'rate_limited', retryAfterSeconds: 3 }),
     },
-    { label: '500', broken: 'The next two answers are 500.', start: () => answer(FAILED, FAILED) },
-    { label: '401', broken: 'The next answer is 401.', start: () => answer({ status: 401, code: 'unauthorized' }) },
+    { label: '500', answers: true, broken: 'The next two answers are 500.', start: () => answer(FAILED, FAILED) },
+    { label: '401', answers: true, broken: 'The next answer is 401.', start: () => answer({ status: 401, code: 'unauthorized' }) },
     {
       label: 'Clock +1 h',
       broken: 'The clock of this device is set an hour ahead.',
@@ -99,6 +102,7 @@ export interface ChaosParts {
 
 /** Puts the buttons in place. */
 export function chaosBar({ desk, lab, log, lives, outcome, model }: ChaosParts): void {
+  const answered: HTMLElement[] = [];
   for (const chaos of faults(lab, desk, model)) {
     let on = false;
     const press = (): void => {
@@ -113,12 +117,14 @@ export function chaosBar({ desk, lab, log, lives, outcome, model }: ChaosParts):
       }
       if (mends) chaos.end?.();
       else chaos.start();
+      for (const one of answered) enable(one, !lab.wire.offline);
     };
     const control = button(chaos.label, 'button fault', press);
     control.title = chaos.broken;
     if (chaos.end) control.setAttribute('aria-pressed', 'false');
     control.name = chaos.label.toLowerCase().split(' ')[0] ?? '';
     if (control.name === 'hang') control.id = 'hang-up';
+    if (chaos.answers) answered.push(control);
     need('chaos').append(control);
   }
 }

@@ -25,6 +25,22 @@ export function button(label: string, className: string, run: () => void): HTMLB
   return made;
 }
 
+/**
+ * Says whether a button does anything now. One that does not keeps the focus, which a disabled one would lose, and its presses
+ * lead nowhere.
+ */
+export function enable(control: HTMLElement, does: boolean): void {
+  control.setAttribute('aria-disabled', `${!does}`);
+}
+
+const swallow = (event: Event): void => {
+  if (!(event.target instanceof Element && event.target.closest('[aria-disabled="true"]'))) return;
+  event.preventDefault();
+  event.stopPropagation();
+};
+// First of all who listen. Enter in a form clicks its button, so this holds for forms, too.
+addEventListener('click', swallow, true);
+
 /** A new SVG element with attributes. */
 export function draw(tag: string, attributes: Record<string, string | number>, text = ''): SVGElement {
   const made = document.createElementNS('http://www.w3.org/2000/svg', tag);

@@ -1,7 +1,7 @@
 // Owns the card of the guards: what is left in the windows, what refused last, and two ways to find out.
 import { BASE, type Person } from './about.js';
 import type { Desk } from './desk.js';
-import { make, need, write } from './dom.js';
+import { enable, make, need, write } from './dom.js';
 import type { EventLog } from './log.js';
 import { wait } from './words.js';
 import type { Reading, Wire } from './wire.js';
@@ -91,7 +91,7 @@ export class Guards {
     if (this.#busy) return;
     this.#busy = true;
     this.#log.add({ from: 'page', text: `${what}, without the client.`, tone: 'chaos' });
-    for (const id of ['spend', 'knock']) need(id).toggleAttribute('disabled', true);
+    for (const id of ['spend', 'knock']) enable(need(id), false);
     let last: Reading | null = null;
     const off = this.#wire.heard.on((reading) => (last = reading));
     for (let n = 0; n < MOST; n++) {
@@ -102,7 +102,7 @@ export class Guards {
       if (refused) await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
     off();
-    for (const id of ['spend', 'knock']) need(id).toggleAttribute('disabled', false);
+    for (const id of ['spend', 'knock']) enable(need(id), true);
     this.#busy = false;
   }
 }

@@ -1,6 +1,6 @@
 // Owns the card of the client secret: the ring that counts down, the mark where a refresh is due, and what is known.
 import type { Desk, DeskEvent } from './desk.js';
-import { make, need, write } from './dom.js';
+import { enable, make, need, write } from './dom.js';
 import type { LabClock } from './lab-clock.js';
 import type { Phase, TokenSnapshot } from './sdk.js';
 import { countdown, wait } from './words.js';
@@ -68,7 +68,7 @@ export class SecretCard {
     this.#fact('Persona', model ? [model, voice].filter(Boolean).join(' · ') : '–');
     this.#fact('Reason', token ? this.#reason : '–');
     write(need('secret-refresh'), token ? 'Refresh now' : 'Get one');
-    (need('secret-drop') as HTMLButtonElement).disabled = !token;
+    enable(need('secret-drop'), token !== null);
     const lead = token && refreshAt && expiresAt ? (expiresAt - refreshAt) / token.lifetimeMs : 0;
     need('dial-zone').setAttribute('stroke-dasharray', `${lead * 100} 100`);
     need('dial-mark').setAttribute('transform', `rotate(${lead * 360} 100 100)`);

@@ -1,6 +1,6 @@
 // Owns the conversation: the one button that connects, the microphone or its stand-in, and what is said.
 import type { Desk } from './desk.js';
-import { need, write } from './dom.js';
+import { enable, need, write } from './dom.js';
 import type { Falls } from './falls.js';
 import { LevelStrip } from './levels.js';
 import { Line } from './line.js';
@@ -100,7 +100,10 @@ export class Talk {
     pill.dataset['tone'] = tone;
     write(need('connect'), LABELS[status]);
     const up = status === 'connected';
-    for (const id of ['send', 'mute', 'hang-up']) document.getElementById(id)?.toggleAttribute('disabled', !up);
+    for (const id of ['send', 'mute', 'hang-up']) {
+      const control = document.getElementById(id);
+      if (control) enable(control, up);
+    }
     need<HTMLInputElement>('words').placeholder = up ? 'Type a message' : 'Connect, then talk or type';
     if (status === this.#status) return;
     this.#status = status;

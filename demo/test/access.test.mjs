@@ -51,7 +51,7 @@ describe('everybody can use it', () => {
     const check = (text, ink, under) => ratio(ink, under) < 4.5 && found.push(`${text.slice(0, 30)}: ${ratio(ink, under).toFixed(2)}`);
     for (const element of document.querySelectorAll('body *:not(script, svg, svg *, option)')) {
       const text = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data.trim()).join('');
-      if (!text || !element.checkVisibility() || element.closest(':disabled, .unseen, .skip')) continue;
+      if (!text || !element.checkVisibility() || element.closest('[aria-disabled="true"], .unseen, .skip')) continue;
       check(text, getComputedStyle(element).color, ground(element));
     }
     // In a picture a text stands on every shape that was drawn before it and reaches below it, else on what is behind the picture.
@@ -91,6 +91,39 @@ describe('everybody can use it', () => {
     await page.keyboard.press('ArrowRight');
     assert.equal(await page.isVisible('#code'), true);
     assert.equal(await page.evaluate(() => document.activeElement.id), 'tab-code');
+  });
+
+  test('a button that is pressed keeps the focus while it does nothing more, and a press then does nothing', async () => {
+    const page = await stage.visit();
+    const press = async (selector) => {
+      await page.focus(selector);
+      await page.keyboard.press('Enter');
+      await page.waitForSelector(`${selector}[aria-disabled=true]`);
+      assert.ok(await page.evaluate((selector) => document.activeElement.matches(selector), selector), selector);
+    };
+    await press('#secret-drop');
+    await page.click('#connect');
+    await says(page, '#call-status', /^Connected/);
+    await press('#hang-up');
+    await says(page, '#transcript', /The new one knows nothing/);
+    await says(page, '#call-status', /^Connected/);
+    await page.click('#connect');
+    await says(page, '#call-status', /^Not connected/);
+    await page.fill('#words', 'Nobody hears this.');
+    await page.press('#words', 'Enter');
+    await page.focus('#hang-up');
+    await page.keyboard.press('Enter');
+    assert.equal(await page.inputValue('#words'), 'Nobody hears this.');
+    assert.equal((await page.innerText('#log')).match(/The other side drops the call/g).length, 1);
+    for (const selector of ['#spend', '#knock']) {
+      // An answer that takes its time.
+      await page.route('**/token', async (route) => {
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await route.fulfill({ status: 403, json: { error: { code: 'blocked' } } });
+      });
+      await press(selector);
+      await page.waitForSelector(`${selector}[aria-disabled=false]`);
+    }
   });
 
   test('everything that can be used has a name, and every reference leads somewhere', async () => {

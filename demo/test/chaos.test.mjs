@@ -20,7 +20,10 @@ describe('what is broken', () => {
     await fault(page, 'Offline');
     await says(page, '#outcome', /keeps the secret at hand/);
     assert.equal(await secret(page), before);
+    const broken = () => page.locator('#chaos [aria-disabled=true]').allInnerTexts();
+    assert.deepEqual(await broken(), ['429', '500', '401', 'Hang up'], 'what cannot be broken now');
     await fault(page, 'Offline');
+    assert.deepEqual(await broken(), ['Hang up']);
     await page.click('#secret-refresh');
     await says(page, '#outcome', /new secret, no gap/);
   });

@@ -92,6 +92,8 @@ describe('guards and people', ownBroker, () => {
       assert.match(await read(page, '#log-count'), /nothing yet/);
       assert.equal(await page.isVisible('#guards'), false);
       assert.equal(await page.isVisible('#people'), false);
+      const left = (selector) => page.evaluate((selector) => document.querySelector(selector).getBoundingClientRect().left, selector);
+      assert.equal(await left('.chaos'), await left('.secret'), 'another card has their place');
       await page.click('#secret-refresh');
       await says(page, '#phase', /Valid/);
       assert.deepEqual(page.complaints, []);

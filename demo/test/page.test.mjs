@@ -21,17 +21,22 @@ describe('what it shows', () => {
     assert.deepEqual(page.complaints, []);
   });
 
-  test('it counts down, and nothing moves meanwhile', async () => {
-    const page = await stage.visit();
-    await page.evaluate(() => {
+  const SCREENS = { 'a desk': { width: 1280, height: 800 }, 'a small window': { width: 1024, height: 768 }, 'a phone': { width: 375, height: 667 }, 'a phone on its side': { width: 667, height: 375 } };
+  for (const [name, viewport] of Object.entries(SCREENS)) test(`on ${name} it counts down, and nothing moves from the first paint on`, async () => {
+    const isMobile = name.includes('phone');
+    const before = () => {
       window.moved = 0;
-      new PerformanceObserver((list) => list.getEntries().forEach(({ value }) => (window.moved += value))).observe({ type: 'layout-shift' });
-    });
+      const add = (list) => list.getEntries().forEach(({ value }) => (window.moved += value));
+      new PerformanceObserver(add).observe({ type: 'layout-shift', buffered: true });
+    };
+    const page = await stage.visit({ viewport, isMobile, hasTouch: isMobile, before });
     const first = seconds(await read(page, '#dial-time'));
     await page.waitForTimeout(3000);
     const later = seconds(await read(page, '#dial-time'));
     assert.ok(first - later >= 2 && first - later <= 4, `${first} to ${later}`);
-    assert.equal(await page.evaluate(() => window.moved), 0);
+    // A word that grows in its place is less than this; a card that jumps is a hundred times as much.
+    const moved = await page.evaluate(() => window.moved);
+    assert.ok(moved < 0.005, `${moved}`);
   });
 
   test('it shows what Server-Timing and the window told', async () => {
