@@ -283,6 +283,21 @@ var Desk = class {
 };
 
 // src/words.ts
+var REASONS = {
+  initial: "the first one",
+  scheduled: "on schedule",
+  forced: "on request",
+  demand: "was needed",
+  resume: "woke up",
+  online: "back online",
+  invalidated: "replaced"
+};
+var CAUSES = {
+  "refresh-failed": "no refresh succeeded",
+  paused: "no refresh while paused",
+  idle: "nobody asked for long",
+  disabled: "refreshes are off"
+};
 function span(ms) {
   if (ms < 9.95) return `${ms.toFixed(1)} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
@@ -316,9 +331,9 @@ function answered({ path, status, tookMs, code, limit, made: made2 }) {
 function told(event, now) {
   if (event.type === "tokenRefreshed") {
     const { token, reason, latencyMs } = event;
-    return { text: `${tail(token.masked)} for ${span(token.lifetimeMs)}, ${reason}`, tone: "good", held: { reason, latencyMs, token } };
+    return { text: `${tail(token.masked)} for ${span(token.lifetimeMs)}, ${REASONS[reason]}`, tone: "good", held: { reason, latencyMs, token } };
   }
-  if (event.type === "tokenExpired") return { text: `expired: ${event.cause}`, tone: "bad", held: event };
+  if (event.type === "tokenExpired") return { text: `expired: ${CAUSES[event.cause]}`, tone: "bad", held: event };
   const { error, attempt, willRetry, nextAttemptAt } = event;
   const { code, message, hint, status, brokerCode, retryAfterMs, requestId } = error;
   const next = willRetry ? `attempt ${attempt + 1} in ${span(Math.max((nextAttemptAt ?? now) - now, 0))}` : "gives up";
@@ -419,7 +434,7 @@ var Guards = class {
       const row2 = this.#rows[path === "/token" ? "token" : "refresh"];
       const { limit, left, resetSeconds } = window;
       const until = now + resetSeconds * 1e3;
-      Object.assign(row2, { rest: `${limit} of ${limit} left`, told: `${left} of ${limit} left`, until, share: left / limit });
+      Object.assign(row2, { rest: `${limit} of ${limit} left`, told: `${left} of ${limit} left`, until, share: left / limit, whole: 1 });
       row2.value.dataset["tone"] = left ? "good" : "bad";
     }
     if (code === "blocked") this.#refused("block", "blocked", now + retryAfterSeconds * 1e3);
@@ -432,11 +447,11 @@ var Guards = class {
   }
   #show() {
     const now = performance.now();
-    for (const { value, gauge, share, until, rest, told: told2 } of Object.values(this.#rows)) {
+    for (const { value, gauge, share, whole: whole2, until, rest, told: told2 } of Object.values(this.#rows)) {
       const left = until - now;
       if (left <= 0) value.dataset["tone"] = "good";
       write(value, left > 0 ? `${told2} · ${wait(left)}` : rest);
-      gauge?.style.setProperty("--long", `${(left > 0 ? share : 1) * 100}%`);
+      gauge?.style.setProperty("--long", `${(left > 0 ? share : whole2) * 100}%`);
     }
   }
   /** Asks for sessions, without the client, until the first refusal, or with a pause after each until it is blocked. */
@@ -463,7 +478,7 @@ function row(name2, rest = "") {
   const value = make("dd");
   const gauge = rest ? null : make("span.fill");
   need("limits").append(make("div", make("dt", name2), value, ...gauge ? [make("dd.track", gauge)] : []));
-  return { value, gauge, share: 1, until: 0, rest: rest || "untouched", told: "" };
+  return { value, gauge, share: 0, whole: 0, until: 0, rest: rest || "not seen yet", told: "" };
 }
 
 // src/health.ts
@@ -557,6 +572,7 @@ var LabPage = class extends EventTarget {
 // src/lives.ts
 var PAST = 90;
 var FUTURE = 60;
+var NAME = 44;
 var LANE = { top: 20, height: 18, step: 24 };
 var Lives = class {
   #svg = need("lives");
@@ -639,7 +655,9 @@ function bar({ name: name2, from, until, left, refreshAt }, x, y) {
   const used = left ?? until;
   const parts = [rect("life-rest", from, until), rect(left ? "life past" : "life", from, Math.min(used, until))];
   if (!left) parts.push(draw("path", { class: "life-refresh", d: `M${x(refreshAt)} ${y - 2}v${LANE.height + 4}` }));
-  if (x(used) - Math.max(x(from), 0) > 44) {
+  const room = x(used) - NAME;
+  const isCrossed = !left && x(refreshAt) > room && x(refreshAt) < x(used) - 3;
+  if (room > Math.max(x(from), 0) && !isCrossed) {
     const kind = left ? "life-text past" : "life-text";
     parts.push(draw("text", { class: kind, x: x(used) - 7, y: y + 13, "text-anchor": "end" }, name2));
   }
@@ -1047,16 +1065,7 @@ var PHASES = {
   failed: ["Failed", "bad"],
   destroyed: ["Ended", "rest"]
 };
-var REASONS = {
-  initial: "the first one",
-  scheduled: "on schedule",
-  forced: "on request",
-  demand: "was needed",
-  resume: "woke up",
-  online: "back online",
-  invalidated: "replaced"
-};
-var FACTS = ["Secret", "Persona", "Reason", "Next"];
+var FACTS = ["Secret", "Model", "Voice", "Reason", "Next"];
 var SecretCard = class {
   #desk;
   #clock;
@@ -1089,7 +1098,8 @@ var SecretCard = class {
     pill.dataset["tone"] = tone;
     const { model, voice } = token?.session ?? {};
     this.#fact("Secret", token?.masked ?? "none");
-    this.#fact("Persona", model ? [model, voice].filter(Boolean).join(" · ") : "–");
+    this.#fact("Model", model ?? "–");
+    this.#fact("Voice", voice ?? "–");
     this.#fact("Reason", token ? this.#reason : "–");
     write(need("secret-refresh"), token ? "Refresh now" : "Get one");
     enable(need("secret-drop"), token !== null);
@@ -1535,7 +1545,7 @@ var Talk = class {
 var THEMES = ["auto", "light", "dark"];
 var VIEWS = ["secret", "talk", "events", "code"];
 var kept = new URLSearchParams(location.hash.slice(1));
-var phone = matchMedia("(max-width: 40rem)");
+var phone = matchMedia("(max-width: 40rem), (max-height: 30rem) and (pointer: coarse)");
 var tabs = document.querySelectorAll("[role=tab]");
 var part = "secret";
 function keep(name2, value, normal) {

@@ -1,7 +1,7 @@
 // Owns writing into the event log what the client and the broker did about secrets.
 import type { Desk, DeskEvent } from './desk.js';
 import type { EventLog } from './log.js';
-import { span, tail } from './words.js';
+import { CAUSES, REASONS, span, tail } from './words.js';
 import type { Reading, Wire } from './wire.js';
 
 /** Keeps the diary. */
@@ -20,9 +20,9 @@ function answered({ path, status, tookMs, code, limit, made }: Reading): Words {
 function told(event: DeskEvent, now: number): Words {
   if (event.type === 'tokenRefreshed') {
     const { token, reason, latencyMs } = event;
-    return { text: `${tail(token.masked)} for ${span(token.lifetimeMs)}, ${reason}`, tone: 'good', held: { reason, latencyMs, token } };
+    return { text: `${tail(token.masked)} for ${span(token.lifetimeMs)}, ${REASONS[reason]}`, tone: 'good', held: { reason, latencyMs, token } };
   }
-  if (event.type === 'tokenExpired') return { text: `expired: ${event.cause}`, tone: 'bad', held: event };
+  if (event.type === 'tokenExpired') return { text: `expired: ${CAUSES[event.cause]}`, tone: 'bad', held: event };
   const { error, attempt, willRetry, nextAttemptAt } = event;
   const { code, message, hint, status, brokerCode, retryAfterMs, requestId } = error;
   const next = willRetry ? `attempt ${attempt + 1} in ${span(Math.max((nextAttemptAt ?? now) - now, 0))}` : 'gives up';

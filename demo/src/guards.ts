@@ -22,6 +22,8 @@ interface Row {
   /** Of a window: a bar as long as what is left. */
   gauge: HTMLElement | null;
   share: number;
+  /** What is left when nothing counts: all, once a limit is known. */
+  whole: number;
 }
 
 /** Shows the guards, from what answers told. */
@@ -63,7 +65,7 @@ export class Guards {
       const row = this.#rows[path === '/token' ? 'token' : 'refresh'];
       const { limit, left, resetSeconds } = window;
       const until = now + resetSeconds * 1000;
-      Object.assign(row, { rest: `${limit} of ${limit} left`, told: `${left} of ${limit} left`, until, share: left / limit });
+      Object.assign(row, { rest: `${limit} of ${limit} left`, told: `${left} of ${limit} left`, until, share: left / limit, whole: 1 });
       row.value.dataset['tone'] = left ? 'good' : 'bad';
     }
     if (code === 'blocked') this.#refused('block', 'blocked', now + retryAfterSeconds * 1000);
@@ -78,11 +80,11 @@ export class Guards {
 
   #show(): void {
     const now = performance.now();
-    for (const { value, gauge, share, until, rest, told } of Object.values(this.#rows)) {
+    for (const { value, gauge, share, whole, until, rest, told } of Object.values(this.#rows)) {
       const left = until - now;
       if (left <= 0) value.dataset['tone'] = 'good';
       write(value, left > 0 ? `${told} · ${wait(left)}` : rest);
-      gauge?.style.setProperty('--long', `${(left > 0 ? share : 1) * 100}%`);
+      gauge?.style.setProperty('--long', `${(left > 0 ? share : whole) * 100}%`);
     }
   }
 
@@ -111,5 +113,5 @@ function row(name: string, rest = ''): Row {
   const value = make('dd');
   const gauge = rest ? null : make('span.fill');
   need('limits').append(make('div', make('dt', name), value, ...(gauge ? [make('dd.track', gauge)] : [])));
-  return { value, gauge, share: 1, until: 0, rest: rest || 'untouched', told: '' };
+  return { value, gauge, share: 0, whole: 0, until: 0, rest: rest || 'not seen yet', told: '' };
 }

@@ -21,6 +21,8 @@ interface Mark {
 /** Seconds that are shown before and after now. */
 const PAST = 90;
 const FUTURE = 60;
+/** Width of a name in its bar, with what is left free beside it. */
+const NAME = 44;
 const LANE = { top: 20, height: 18, step: 24 };
 
 /** Draws once a second, and when something happens. */
@@ -119,7 +121,9 @@ function bar({ name, from, until, left, refreshAt }: Life, x: Place, y: number):
   const used = left ?? until;
   const parts = [rect('life-rest', from, until), rect(left ? 'life past' : 'life', from, Math.min(used, until))];
   if (!left) parts.push(draw('path', { class: 'life-refresh', d: `M${x(refreshAt)} ${y - 2}v${LANE.height + 4}` }));
-  if (x(used) - Math.max(x(from), 0) > 44) {
+  const room = x(used) - NAME;
+  const isCrossed = !left && x(refreshAt) > room && x(refreshAt) < x(used) - 3;
+  if (room > Math.max(x(from), 0) && !isCrossed) {
     const kind = left ? 'life-text past' : 'life-text';
     parts.push(draw('text', { class: kind, x: x(used) - 7, y: y + 13, 'text-anchor': 'end' }, name));
   }

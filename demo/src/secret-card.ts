@@ -3,7 +3,7 @@ import type { Desk, DeskEvent } from './desk.js';
 import { enable, make, need, write } from './dom.js';
 import type { LabClock } from './lab-clock.js';
 import type { Phase, TokenSnapshot } from './sdk.js';
-import { countdown, wait } from './words.js';
+import { countdown, REASONS, wait } from './words.js';
 
 /** What each phase is called, and its tone. */
 const PHASES: Record<Phase, [string, string]> = {
@@ -18,17 +18,7 @@ const PHASES: Record<Phase, [string, string]> = {
   destroyed: ['Ended', 'rest'],
 };
 
-const REASONS = {
-  initial: 'the first one',
-  scheduled: 'on schedule',
-  forced: 'on request',
-  demand: 'was needed',
-  resume: 'woke up',
-  online: 'back online',
-  invalidated: 'replaced',
-};
-
-const FACTS = ['Secret', 'Persona', 'Reason', 'Next'] as const;
+const FACTS = ['Secret', 'Model', 'Voice', 'Reason', 'Next'] as const;
 
 /** Shows what the manager holds. */
 export class SecretCard {
@@ -65,7 +55,8 @@ export class SecretCard {
     pill.dataset['tone'] = tone;
     const { model, voice } = token?.session ?? {};
     this.#fact('Secret', token?.masked ?? 'none');
-    this.#fact('Persona', model ? [model, voice].filter(Boolean).join(' · ') : '–');
+    this.#fact('Model', model ?? '–');
+    this.#fact('Voice', voice ?? '–');
     this.#fact('Reason', token ? this.#reason : '–');
     write(need('secret-refresh'), token ? 'Refresh now' : 'Get one');
     enable(need('secret-drop'), token !== null);

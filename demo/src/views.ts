@@ -9,7 +9,7 @@ type View = (typeof VIEWS)[number];
 
 const kept = new URLSearchParams(location.hash.slice(1));
 /** As the style sheet has it. */
-const phone = matchMedia('(max-width: 40rem)');
+const phone = matchMedia('(max-width: 40rem), (max-height: 30rem) and (pointer: coarse)');
 const tabs = document.querySelectorAll<HTMLButtonElement>('[role=tab]');
 
 let part: Exclude<View, 'code'> = 'secret';

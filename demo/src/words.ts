@@ -1,4 +1,24 @@
-// Owns how times are written.
+// Owns how times are written, and what the client's reasons are called.
+import type { ExpiryCause, RefreshReason } from './sdk.js';
+
+/** Why there is a new secret. */
+export const REASONS: Record<RefreshReason, string> = {
+  initial: 'the first one',
+  scheduled: 'on schedule',
+  forced: 'on request',
+  demand: 'was needed',
+  resume: 'woke up',
+  online: 'back online',
+  invalidated: 'replaced',
+};
+
+/** Why a secret ended without a new one. */
+export const CAUSES: Record<ExpiryCause, string> = {
+  'refresh-failed': 'no refresh succeeded',
+  paused: 'no refresh while paused',
+  idle: 'nobody asked for long',
+  disabled: 'refreshes are off',
+};
 
 /** How long something took: `4.2 ms`, `84 ms`, `1.3 s`, `59 s`, `10 min`. */
 export function span(ms: number): string {

@@ -204,6 +204,49 @@ describe('everybody can use it', () => {
     sizes.forEach(([width, , most], n) => assert.ok(after[n] <= most, `${after[n]} at ${width}`));
   });
 
+  test('who has colours of their own sees what is selected, bars and the lamp', async () => {
+    const page = await stage.visit({ forcedColors: 'active' });
+    await says(page, '#health', /healthy/);
+    await page.click('#chaos >> text="Clock +1 h"');
+    const ground = (selector) => page.evaluate((selector) => getComputedStyle(document.querySelector(selector)).backgroundColor, selector);
+    for (const [one, other] of [
+      ['#tab-try', '#tab-code'],
+      ['#theme :checked + span', '#theme :not(:checked) + span'],
+      ['[name=clock]', '[name=ttl]'],
+      ['#falls .fill', '#falls .track'],
+      ['#limits .fill', '#limits .track'],
+      ['#lamp', '.status'],
+    ]) assert.notEqual(await ground(one), await ground(other), one);
+  });
+
+  test('what a finger has touched does not look as if a mouse were over it', async () => {
+    const colours = async (look, press) => {
+      const page = await stage.visit(look);
+      const border = () => page.evaluate(() => getComputedStyle(document.getElementById('secret-refresh')).borderTopColor);
+      const before = await border();
+      await page[press]('#secret-refresh');
+      return [before, await border()];
+    };
+    const [tapBefore, tapped] = await colours({ isMobile: true, hasTouch: true }, 'tap');
+    assert.equal(tapped, tapBefore);
+    const [before, hovered] = await colours({}, 'hover');
+    assert.notEqual(hovered, before);
+  });
+
+  test('the choice of the theme does not stand in a row of its own', async () => {
+    const page = await stage.visit();
+    for (const width of [660, 768, 900, 1023, 1024, 1100, 1280]) {
+      await page.setViewportSize({ width, height: 740 });
+      const rows = await page.evaluate(() => {
+        const middle = (one) => one.getBoundingClientRect().top + one.getBoundingClientRect().height / 2;
+        const [brand, theme] = ['.brand', '#theme'].map((selector) => middle(document.querySelector(selector)));
+        return [Math.abs(brand - theme) < 4, document.querySelector('.bar').clientHeight];
+      });
+      assert.ok(rows[0], `${width} px`);
+      assert.equal(rows[1] < 60, width >= 1024, `${rows[1]} high at ${width} px`);
+    }
+  });
+
   test('who asks for less motion gets none', async () => {
     const page = await stage.visit({ reducedMotion: 'reduce' });
     assert.equal(await page.evaluate(() => getComputedStyle(document.getElementById('dial-left')).transitionDuration), '0s');

@@ -68,6 +68,13 @@ describe('what is broken', () => {
     const page = await stage.visit();
     await fault(page, 'TTL 20 s');
     await says(page, '#dial-note', /of 0:20/);
+    const crossed = await page.evaluate(() => {
+      const boxes = (selector) => [...document.querySelectorAll(`#lives ${selector}`)].map((one) => one.getBoundingClientRect());
+      const marks = boxes('.life-refresh');
+      const over = boxes('.life-text').filter((name) => marks.some((mark) => mark.right > name.left && mark.left < name.right && mark.top < name.bottom && mark.bottom > name.top));
+      return [marks.length, over.length];
+    });
+    assert.deepEqual(crossed, [1, 0], 'no mark goes through a name');
     const first = await secret(page);
     await page.waitForFunction((first) => document.querySelector('#facts dd').textContent !== first, first);
     await says(page, '#facts', /on schedule/);

@@ -22,6 +22,11 @@ describe('guards and people', ownBroker, () => {
     await says(page, '#limits', /0 of 5 left · \d+ s/);
     await page.click('#knock');
     await says(page, '#limits', /Block\s+blocked · [1-4] s/);
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    await says(other, '#limits', /New sessions\s+not seen yet[^]*Block\s+blocked/);
+    assert.deepEqual(await other.locator('#limits .fill').evaluateAll((all) => all.map((fill) => fill.clientWidth)), [0, 0]);
+    await other.close();
     await page.click('#secret-refresh');
     await says(page, '#trouble', /blocked: wait [1-4] s/);
     await says(page, '#limits', /Block\s+none/);

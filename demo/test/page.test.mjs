@@ -45,6 +45,16 @@ describe('what it shows', () => {
     await says(page, '#limits', /New sessions\s+\d+ of \d+ left/);
   });
 
+  test('card and log call things by the same words, none of them internal', async () => {
+    const page = await stage.visit();
+    assert.match(await read(page, '#facts'), /Model\s+gpt-[\w.-]+\s+Voice\s+\w+\s+Reason\s+the first one/);
+    await page.click('#secret-refresh');
+    await says(page, '#facts', /Reason\s+on request/);
+    await page.click('#chaos >> text="Sleep"');
+    await says(page, '#log', /the first one[^]*on request[^]*expired: no refresh while paused/);
+    assert.doesNotMatch(await page.locator('#log .text').allInnerTexts().then((all) => all.join('\n')), /\b(initial|forced|invalidated|expired: paused)\b/);
+  });
+
   test('the event log folds repeats, filters, opens, and waits while it is paused', async () => {
     const page = await stage.visit();
     await connect(page);

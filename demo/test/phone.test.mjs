@@ -4,6 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { connect, raise, says } from './stage.mjs';
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
+const ON_ITS_SIDE = { ...PHONE, viewport: { width: 667, height: 375 } };
 const CARDS = { secret: ['secret', 'guards', 'chaos'], talk: ['talk'], events: ['events', 'latency'], code: ['', '', ''] };
 
 /** Which tabs and cards are seen, and how they say so. */
@@ -47,8 +48,8 @@ describe('on a phone', () => {
   });
   after(() => stage?.strike());
 
-  test('three tabs take the place of one column, and the fourth is the code', async () => {
-    const page = await stage.visit(PHONE);
+  for (const [name, look] of Object.entries({ 'upright': PHONE, 'on its side': ON_ITS_SIDE })) test(`${name}, three tabs take the place of one column, and the fourth is the code`, async () => {
+    const page = await stage.visit(look);
     for (const [view, cards] of Object.entries(CARDS)) {
       await page.tap(`#tab-${view}`);
       const panel = view === 'code' ? 'code' : 'try';
@@ -84,8 +85,8 @@ describe('on a phone', () => {
   test('nothing is cut off and everything has room for a finger, idle and in a call', async () => {
     const page = await stage.visit({ ...PHONE, microphone: true });
     const look = async () => {
-      for (const width of [320, 360, 640]) {
-        await page.setViewportSize({ width, height: 740 });
+      for (const [width, height] of [[320, 740], [360, 740], [640, 740], [667, 375], [932, 430]]) {
+        await page.setViewportSize({ width, height });
         for (const view of Object.keys(CARDS)) {
           await page.click(`#tab-${view}`);
           assert.deepEqual(await page.evaluate(cramped), [], `${view} at ${width} px`);
@@ -127,6 +128,38 @@ describe('on a phone', () => {
       }, list);
       assert.deepEqual(left, [true, 0], list);
     }
+  });
+
+  test('connecting moves neither the levels nor the transcript', async () => {
+    const page = await stage.visit({ ...PHONE, microphone: true, hash: '#view=talk' });
+    const places = () => page.evaluate(() => ['level-me', 'level-model', 'transcript', 'words'].map((id) => {
+      const { top, height } = document.getElementById(id).getBoundingClientRect();
+      return [id, top, height];
+    }));
+    const before = await places();
+    await connect(page);
+    await page.waitForSelector('#microphones', { state: 'visible' });
+    await says(page, '#line', /RTT/);
+    assert.deepEqual(await places(), before);
+  });
+
+  test('all rows of the log are as high as a finger needs', async () => {
+    const page = await stage.visit({ ...PHONE, hash: '#view=events' });
+    await page.tap('#tab-secret');
+    await page.tap('#chaos >> text="500"');
+    await says(page, '#outcome', /new secret/);
+    await page.tap('#tab-events');
+    const rows = await page.locator('#log :is(p, summary)').evaluateAll((all) => all.map((row) => [row.localName, row.clientHeight >= 44]));
+    assert.ok(rows.some(([name]) => name === 'p'));
+    assert.deepEqual(rows.filter(([, isHigh]) => !isHigh), []);
+  });
+
+  test('the choice of a person says what it is', async () => {
+    const page = await stage.visit(PHONE);
+    assert.match(await page.innerText('#people legend'), /as/i);
+    const { width } = await page.locator('#people legend').boundingBox();
+    assert.ok(width > 10 && width < 40, `${width} px for one word`);
+    assert.equal(await page.getByRole('group', { name: 'Signed in as' }).count(), 1);
   });
 
   test('tabs tell how things are where they lead', async () => {
