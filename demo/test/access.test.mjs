@@ -201,6 +201,9 @@ describe('everybody can use it', () => {
     await says(page, '#line', /RTT/);
     const after = await measure();
     assert.deepEqual(after, before);
+    await page.setViewportSize({ width: 1280, height: 800 });
+    const [card, button] = await page.evaluate(() => ['.secret', '#secret-drop'].map((selector) => document.querySelector(selector).getBoundingClientRect().bottom));
+    assert.equal(Math.round(card - button), 17, 'what is in a card ends where its padding begins');
     sizes.forEach(([width, , most], n) => assert.ok(after[n] <= most, `${after[n]} at ${width}`));
   });
 

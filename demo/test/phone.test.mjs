@@ -130,6 +130,37 @@ describe('on a phone', () => {
     }
   });
 
+  test('on its side a conversation fits the screen, controls beside the transcript', async () => {
+    const page = await stage.visit({ ...ON_ITS_SIDE, microphone: true, hash: '#view=talk' });
+    const fits = async () => assert.deepEqual(await page.evaluate(() => {
+      const box = (selector) => document.querySelector(selector).getBoundingClientRect();
+      const [transcript, send, tabs] = ['#transcript', '#send', '.tabs'].map(box);
+      return [document.documentElement.scrollHeight, send.bottom < tabs.top, send.right < transcript.left, transcript.height > 180, transcript.bottom < tabs.top];
+    }), [375, true, true, true, true]);
+    await fits();
+    await connect(page);
+    await page.waitForSelector('#microphones', { state: 'visible' });
+    await page.fill('#words', 'What is the secret for?');
+    await page.press('#words', 'Enter');
+    await says(page, '#transcript', /not need it any more\./);
+    await fits();
+  });
+
+  test('what is at the end of a part can be scrolled above the tabs', async () => {
+    for (const look of [PHONE, ON_ITS_SIDE]) {
+      const page = await stage.visit(look);
+      for (const view of ['secret', 'events', 'code']) {
+        await page.tap(`#tab-${view}`);
+        const [last, tabs] = await page.evaluate(() => {
+          scrollTo(0, 1e6);
+          const cards = [...document.querySelectorAll('.card')].filter((card) => card.checkVisibility());
+          return [cards.at(-1).getBoundingClientRect().bottom, document.querySelector('.tabs').getBoundingClientRect().top];
+        });
+        assert.ok(last < tabs, `${view}: ${last} under ${tabs}`);
+      }
+    }
+  });
+
   test('connecting moves neither the levels nor the transcript', async () => {
     const page = await stage.visit({ ...PHONE, microphone: true, hash: '#view=talk' });
     const places = () => page.evaluate(() => ['level-me', 'level-model', 'transcript', 'words'].map((id) => {
