@@ -1,18 +1,12 @@
 //! What callers notice of a Redis that is slow for a moment: they are told to come back, and nobody is blamed.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Duration, Instant, sleep};
 
-use super::harness::{Broker, Launch, PATIENCE, simulator};
+use super::harness::{Launch, PATIENCE, simulator};
 use super::http::Answer;
 use super::redis_server::Server;
-use super::replicas::turn;
-
-async fn refresh(broker: &Broker, session: &Value) -> Answer {
-    let request = broker.post("/refresh-token");
-    let request = request.header("content-type", "application/json");
-    Answer::to(request.body(json!({ "sessionId": session }).to_string())).await
-}
+use super::replicas::{refresh, turn};
 
 #[tokio::test]
 async fn a_session_that_may_be_there_is_not_denied_while_redis_is_slow_and_the_log_says_why() {

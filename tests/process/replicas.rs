@@ -32,7 +32,7 @@ fn replica(simulator: &Simulator, redis: &Server) -> Launch {
         .set("guard.never_block", "127.0.0.0/8")
 }
 
-async fn refresh(broker: &Broker, session: &Value) -> Answer {
+pub async fn refresh(broker: &Broker, session: &Value) -> Answer {
     let body = json!({ "sessionId": session });
     let request = broker.post("/refresh-token");
     Answer::to(

@@ -2,12 +2,9 @@
 
 use tokio::time::Instant;
 
-use serde_json::json;
-
 use super::harness::{Launch, simulator};
-use super::http::Answer;
 use super::redis_server::Server;
-use super::replicas::turn;
+use super::replicas::{refresh, turn};
 
 const REQUESTS: u64 = 100;
 
@@ -43,14 +40,11 @@ async fn a_mint_and_a_refresh_cost_two_round_trips_wherever_the_session_was_open
     let (one, two) = (serve().start().await, serve().start().await);
     // Each script is loaded when it is first needed.
     let session = one.token().await.json["sessionId"].clone();
-    let refresh = async |number: u64| {
+    let refresh_once = async |number: u64| {
         let broker = if number.is_multiple_of(2) { &one } else { &two };
-        let body = json!({ "sessionId": session }).to_string();
-        let request = broker.post("/refresh-token");
-        let request = request.header("content-type", "application/json");
-        Answer::to(request.body(body)).await.secret();
+        refresh(broker, &session).await.secret();
     };
-    refresh(0).await;
+    refresh_once(0).await;
 
     // Both ask now and then, for nobody's request: how the server is, what has ended, what is over, whether it is a new one.
     let others = |start: Instant| 2 * (4 + 2 * start.elapsed().as_secs());
@@ -66,7 +60,7 @@ async fn a_mint_and_a_refresh_cost_two_round_trips_wherever_the_session_was_open
 
     let (start, before) = (Instant::now(), scripts(&redis));
     for number in 0..REQUESTS {
-        refresh(number).await;
+        refresh_once(number).await;
     }
     let cost = scripts(&redis) - before;
     assert!(cost >= 2 * REQUESTS, "they are not counted: {cost}");

@@ -20,7 +20,8 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    /// The session is to be sent. When there is no more room, those make some that are no longer known.
+    /// The session is to be sent. When there is no more room, those make some that are no longer known; where that is little, it
+    /// is not tried again for each that follows.
     pub(super) fn send(
         &mut self,
         (key, over): (SessionKey, Over),
@@ -28,6 +29,9 @@ impl Backlog {
     ) {
         if self.sessions.len() >= MOST_SESSIONS && !self.overflowed {
             self.sessions.retain(|key, _| is_known(key));
+            if self.sessions.len() > MOST_SESSIONS - MOST_SESSIONS / 10 {
+                self.overflow();
+            }
         }
         if self.sessions.len() < MOST_SESSIONS || self.sessions.contains_key(&key) {
             self.sessions.entry(key).or_insert(over);
@@ -139,5 +143,20 @@ mod tests {
         backlog.send((last, Over::Older), |_| false);
         assert_eq!(backlog.sessions(), [last]);
         assert!(!backlog.overflowed);
+    }
+
+    #[test]
+    fn a_crowd_that_is_all_known_is_looked_through_once_and_not_for_each_that_follows() {
+        let (mut backlog, seal) = (Backlog::default(), SessionSeal::random());
+        let looks = std::cell::Cell::new(0);
+        for _ in 0..MOST_SESSIONS + 100 {
+            backlog.send((seal.key(&SessionId::random()), Over::Older), |_| {
+                looks.set(looks.get() + 1);
+                // One of them gave way to a newer one.
+                looks.get() != 1
+            });
+        }
+        assert_eq!(looks.get(), MOST_SESSIONS);
+        assert_eq!(backlog.sessions().len(), MOST_SESSIONS);
     }
 }

@@ -75,8 +75,8 @@ impl SharedStore {
         }
     }
 
-    /// Says what has ended while the server was gone, and ends here what others have ended. To be called every few seconds: what has been heard stays ended, whatever becomes
-    /// of the server.
+    /// Says what has ended while the server was gone, and ends here what others have ended. To be called every few seconds:
+    /// what has been heard stays ended, whatever becomes of the server.
     pub async fn hear(&self) {
         if self.shared.is_whole() {
             self.say_ends().await;
