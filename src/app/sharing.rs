@@ -1,12 +1,12 @@
 //! Owns the choice of what replicas share: limits and sessions on a Redis server, or nothing.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::config::{Config, OnFailure};
@@ -21,6 +21,9 @@ use crate::telemetry;
 
 /// How often a replica hears what others have ended.
 const HEAR: Duration = Duration::from_secs(2);
+
+/// Moments without the server that are not further apart are as good as an outage.
+const OFTEN: Duration = Duration::from_mins(1);
 
 /// What limits and sessions go by.
 pub(super) struct Terms {
@@ -130,9 +133,15 @@ impl Sharing {
 
     /// Keeps the connection alive; never returns. Calls `joined` whenever the server is back.
     pub(super) async fn keep(&self, joined: impl AsyncFn()) {
+        let last = Mutex::new(None);
         let back = async |from| {
-            // What a moment lets through beside the server is as little as when an outage begins.
-            if from == Absence::Outage {
+            let before = last
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .replace(Instant::now());
+            // What one moment lets through beside the server is as little as when an outage begins; many are an outage.
+            let is_often = before.is_some_and(|before| before.elapsed() < OFTEN);
+            if from == Absence::Outage || is_often {
                 self.limits.note_alone();
             }
             self.store.send().await;
@@ -143,7 +152,7 @@ impl Sharing {
             turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 turn.tick().await;
-                self.store.hear().await;
+                self.store.send().await;
             }
         };
         tokio::join!(self.link.keep(back), hearing);

@@ -1,5 +1,6 @@
 //! Owns what is done off the path of any request: remembering at the start, sweeping, looking, closing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::sharing::Sharing;
 use crate::clock::Clock;
 use crate::domain::Kind;
 use crate::ledger::{Ledger, LedgerError, Recent};
-use crate::limit::{Claim, LimitError, MemoryLimits};
+use crate::limit::{Claim, MemoryLimits};
 use crate::store::kept::KeptStore;
 use crate::telemetry;
 use crate::web::Policies;
@@ -56,23 +57,17 @@ impl Upkeep {
         let now = self.clock.now();
         let since = now.minus(LONGEST_WINDOW);
         let help = "the ledger cannot be read at the start (see ledger.url)";
-        // These limits are this replica's share, and the ledger has what all of them have used.
-        for used in self
-            .ledger
-            .recent(since)
-            .await
-            .context(help)?
-            .iter()
-            .step_by(self.shares)
-        {
-            self.count(used, now.since(used.at)).context(help)?;
-        }
-        Ok(())
-    }
-
-    fn count(&self, used: &Recent, ago: Duration) -> Result<(), LimitError> {
-        for claim in claims(used) {
-            self.limits.remember(claim, ago)?;
+        // These limits are this replica's share, and the ledger has what all of them have used: of each key one in so many.
+        let mut seen: HashMap<_, usize> = HashMap::new();
+        for used in self.ledger.recent(since).await.context(help)? {
+            for claim in claims(&used) {
+                let number = seen.entry((claim.policy, claim.key)).or_default();
+                if number.is_multiple_of(self.shares) {
+                    let ago = now.since(used.at);
+                    self.limits.remember(claim, ago).context(help)?;
+                }
+                *number += 1;
+            }
         }
         Ok(())
     }

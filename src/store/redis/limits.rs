@@ -115,6 +115,11 @@ impl RedisLimits {
         policy.ok_or_else(|| LimitError::new(claims::ClaimFault::Unknown))
     }
 
+    /// True while the server is out of reach; not while that is merely in doubt.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.link.is_gone()
+    }
+
     /// How long what is admitted under the claim counts.
     pub(crate) fn window_of(&self, claim: Claim) -> Option<Duration> {
         self.policy(claim).ok().map(|policy| policy.rate.window)

@@ -58,7 +58,7 @@ pub enum LinkError {
 
 impl LinkError {
     /// True when it says nothing of the server, only of what it was asked: of a session that another version wrote.
-    fn is_about_the_call(&self) -> bool {
+    pub(super) fn is_about_the_call(&self) -> bool {
         match self {
             Self::Nonsense => true,
             Self::Failed(error) => match error.code() {
@@ -241,6 +241,7 @@ impl Link {
     /// Keeps the link alive; never returns. Calls `joined` whenever it has come back, and from what.
     pub async fn keep(&self, joined: impl AsyncFn(Absence)) {
         let (mut pause, mut since) = (PAUSE, Instant::now());
+        let mut trusted: Option<Instant> = None;
         loop {
             match self.standing() {
                 Standing::Up => tokio::select! {
@@ -248,7 +249,12 @@ impl Link {
                     () = self.stirred.notified() => {}
                 },
                 Standing::Doubted => {
+                    // What is told at each return may itself be what is slow.
+                    if trusted.is_some_and(|last| last.elapsed() < PAUSE) {
+                        sleep(PAUSE).await;
+                    }
                     self.look().await;
+                    trusted = Some(Instant::now());
                     if self.is_up() {
                         joined(Absence::Moment).await;
                     }

@@ -121,6 +121,12 @@ impl RedisStore {
         Ok((ends, are_all))
     }
 
+    /// True when the server was there and refused what it was asked: it would refuse it again.
+    pub(crate) fn was_refused(error: &StoreError) -> bool {
+        let cause = error.0.downcast_ref::<LinkError>();
+        cause.is_some_and(LinkError::is_about_the_call)
+    }
+
     /// How long an end is remembered: as long as a session may live that was open then.
     pub(crate) const fn longest_age(&self) -> Duration {
         self.bounds.max_age

@@ -83,6 +83,7 @@ impl Backlog {
         if self.ends.get(&party) == Some(&moment) {
             self.ends.remove(&party);
         }
+        self.overflowed &= !(self.ends.is_empty() && self.sessions.is_empty());
     }
 
     fn overflow(&mut self) {

@@ -85,6 +85,10 @@ impl SharedLimits {
         address: IpAddr,
         claims: &[Claim],
     ) -> Result<Decision, LimitError> {
+        // At once, not only when it is back: requests may be quicker than who notes that.
+        if self.shared.is_gone() {
+            self.note_alone();
+        }
         Ok(match self.local.decide(address, claims).await? {
             Decision::Refused { standing, wait, .. } => by_share(standing, wait),
             other => other,

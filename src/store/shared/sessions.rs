@@ -48,7 +48,8 @@ impl SharedStore {
         }
     }
 
-    /// Tells what this replica has done alone. To be called when the server is back.
+    /// Tells what this replica has done alone, and hears what others have ended. To be called when the server is back, and every
+    /// few seconds: something may have been done alone while that was under way.
     pub async fn send(&self) {
         self.hear().await;
         let sessions = lock(&self.backlog).sessions();
@@ -63,8 +64,8 @@ impl SharedStore {
     async fn say_ends(&self) {
         let ends = lock(&self.backlog).ends();
         for (party, moment) in ends {
-            if self.shared.end_those_of(party, moment).await.is_err() {
-                if !self.shared.is_whole() {
+            if let Err(error) = self.shared.end_those_of(party, moment).await {
+                if !RedisStore::was_refused(&error) {
                     return;
                 }
                 tracing::error!(
@@ -75,8 +76,8 @@ impl SharedStore {
         }
     }
 
-    /// Says what has ended while the server was gone, and ends here what others have ended. To be called every few seconds:
-    /// what has been heard stays ended, whatever becomes of the server.
+    /// Says what has ended while the server was gone, and ends here what others have ended. What has been
+    /// heard stays ended, whatever becomes of the server.
     pub async fn hear(&self) {
         if self.shared.is_whole() {
             self.say_ends().await;
@@ -213,8 +214,9 @@ impl SessionStore for SharedStore {
         let moment = self.local.tick();
         let everywhere = self.shared.end_those_of(party, moment).await;
         let here = self.local.end_those_of(party, moment).len();
-        // What a server refuses that is there would be refused again.
-        if everywhere.is_err() && !self.shared.is_whole() {
+        if let Err(error) = &everywhere
+            && !RedisStore::was_refused(error)
+        {
             lock(&self.backlog).say(party, moment);
         }
         everywhere.map(|ended| ended.max(here))
