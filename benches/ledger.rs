@@ -24,7 +24,7 @@ use token_broker::clock::{Clock, SystemClock, Timestamp};
 use token_broker::domain::{
     Account, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, RequestId, Settlement,
 };
-use token_broker::ledger::{By, Ledger, UsageQuery, postgres, sqlite};
+use token_broker::records::{By, Records, UsageQuery, postgres, sqlite};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const DAYS: u64 = 90;
@@ -129,7 +129,7 @@ fn settlement(id: EntryId, at: Timestamp) -> Settlement {
     }
 }
 
-async fn open(folder: &Path, name: &str) -> Arc<dyn Ledger> {
+async fn open(folder: &Path, name: &str) -> Arc<dyn Records> {
     let clock = Arc::new(SystemClock::new());
     if let Ok(url) = std::env::var("LEDGER_URL") {
         postgres::migrate(&url).await.unwrap();
@@ -241,7 +241,7 @@ async fn million(folder: &Path) {
 }
 
 /// The quota decision: one reservation at a time, less the sync that no reservation can do without.
-async fn decide(ledger: &dyn Ledger, now: Timestamp) {
+async fn decide(ledger: &dyn Records, now: Timestamp) {
     let mut refused: Vec<_> = Vec::new();
     let mut reserved: Vec<_> = Vec::new();
     for number in 0..1000 {
@@ -266,7 +266,7 @@ async fn decide(ledger: &dyn Ledger, now: Timestamp) {
 }
 
 /// Forgets the first week, and reserves at the same time.
-async fn forget(ledger: &dyn Ledger, now: Timestamp) {
+async fn forget(ledger: &dyn Records, now: Timestamp) {
     let before = Timestamp::from_millis(now.as_millis() - (DAYS - 7) * 86_400_000);
     let mut worst = Duration::ZERO;
     let (started, mut total) = (Instant::now(), 0);
@@ -297,7 +297,7 @@ async fn forget(ledger: &dyn Ledger, now: Timestamp) {
 async fn fill(path: &Path, now: Timestamp) {
     let url = format!("sqlite://{}?mode=rwc", path.display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-    let first = include_str!("../src/ledger/migrations/sqlite/1_entries.sql");
+    let first = include_str!("../src/records/migrations/sqlite/1_entries.sql");
     sqlx::raw_sql(first).execute(&mut connection).await.unwrap();
     let script = include_str!("ledger_million.sql");
     let script = script.replace("$now", &now.as_millis().to_string());

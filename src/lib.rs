@@ -17,7 +17,7 @@ pub mod vitals;
 
 pub mod audit;
 pub mod auth;
-pub mod ledger;
+pub mod records;
 pub mod store;
 pub mod telemetry;
 pub mod upstream;

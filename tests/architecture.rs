@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 7] = [
     &["clock", "domain"],
     &["config", "limit", "tls", "vitals"],
-    &["audit", "auth", "ledger", "store", "telemetry", "upstream"],
+    &["audit", "auth", "records", "store", "telemetry", "upstream"],
     &["broker"],
     &["web"],
     &["app", "simulator"],

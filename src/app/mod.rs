@@ -18,8 +18,8 @@ use crate::broker::{Broker, Parts, Rules};
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{Config, Guard, IpBinding, Limits, SessionSettings};
 use crate::domain::{Binding, Bindings, Naming, RefreshRules};
-use crate::ledger::Ledger;
 use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy, Weights};
+use crate::records::Records;
 use crate::store::Shelf;
 use crate::store::memory::Bounds;
 use crate::telemetry;
@@ -67,7 +67,7 @@ pub struct World {
     /// Where client secrets come from.
     pub minter: Arc<dyn Minter>,
     /// Where use is recorded.
-    pub ledger: Arc<dyn Ledger>,
+    pub ledger: Arc<dyn Records>,
     /// Where sessions can be written down to survive a restart.
     pub shelf: Option<Arc<dyn Shelf>>,
     /// Where audit lines go.

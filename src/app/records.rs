@@ -11,7 +11,7 @@ use super::LedgerShelf;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, LedgerPlace, LedgerSettings, QuotaSettings};
 use crate::domain::{Naming, Quotas};
-use crate::ledger::{Ledger, MemoryLedger, SqlLedger, postgres, sqlite};
+use crate::records::{MemoryRecords, Records, SqlRecords, postgres, sqlite};
 use crate::store::Shelf;
 
 /// Entries that a ledger in memory holds at most.
@@ -72,19 +72,19 @@ pub(super) fn quotas(settings: &QuotaSettings, naming: &Naming) -> Quotas {
 const LONGEST_SESSION: Duration = Duration::from_hours(48);
 
 /// A ledger, and what else its database has room for.
-pub struct Records {
+pub struct Opened {
     /// The record of use.
-    pub ledger: Arc<dyn Ledger>,
+    pub ledger: Arc<dyn Records>,
     /// Where sessions can be written down; not in memory.
     pub shelf: Option<Arc<dyn Shelf>>,
 }
 
-async fn ready(ledger: SqlLedger, now: Timestamp) -> anyhow::Result<Records> {
+async fn ready(ledger: SqlRecords, now: Timestamp) -> anyhow::Result<Opened> {
     // Also when none are written down any longer: they tell from where somebody called.
     ledger.forget_sessions(now.minus(LONGEST_SESSION)).await?;
     let ledger = Arc::new(ledger);
     let shelf = Arc::new(LedgerShelf(Arc::clone(&ledger)));
-    Ok(Records {
+    Ok(Opened {
         ledger,
         shelf: Some(shelf),
     })
@@ -92,11 +92,11 @@ async fn ready(ledger: SqlLedger, now: Timestamp) -> anyhow::Result<Records> {
 
 /// The ledger that the settings want, ready to serve. An SQLite file is made, or brought up to date, when it has to be.
 /// What was begun before a crash and never ended counts as uncertain from now on.
-pub async fn open(settings: &LedgerSettings, clock: Arc<dyn Clock>) -> anyhow::Result<Records> {
+pub async fn open(settings: &LedgerSettings, clock: Arc<dyn Clock>) -> anyhow::Result<Opened> {
     let (now, timeout) = (clock.now(), settings.timeout);
     match &settings.place {
-        LedgerPlace::Memory => Ok(Records {
-            ledger: Arc::new(MemoryLedger::new(MEMORY)),
+        LedgerPlace::Memory => Ok(Opened {
+            ledger: Arc::new(MemoryRecords::new(MEMORY)),
             shelf: None,
         }),
         LedgerPlace::Sqlite(path) => {
@@ -120,7 +120,7 @@ pub async fn open(settings: &LedgerSettings, clock: Arc<dyn Clock>) -> anyhow::R
 }
 
 /// The same ledger for reports, beside a broker that may be running.
-pub async fn open_for_reading(settings: &LedgerSettings) -> anyhow::Result<Arc<dyn Ledger>> {
+pub async fn open_for_reading(settings: &LedgerSettings) -> anyhow::Result<Arc<dyn Records>> {
     let timeout = settings.timeout;
     let opened = match &settings.place {
         LedgerPlace::Memory => {
@@ -141,7 +141,7 @@ pub async fn open_for_reading(settings: &LedgerSettings) -> anyhow::Result<Arc<d
 pub async fn open_for_maintenance(
     settings: &LedgerSettings,
     clock: Arc<dyn Clock>,
-) -> anyhow::Result<Arc<dyn Ledger>> {
+) -> anyhow::Result<Arc<dyn Records>> {
     let timeout = settings.timeout;
     let opened = match &settings.place {
         LedgerPlace::Memory => bail!("{OF_A_RUN}: there is nothing to change in it"),

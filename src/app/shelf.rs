@@ -5,13 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::{SessionKey, Shelved};
-use crate::ledger::{LedgerError, SqlLedger};
+use crate::records::{RecordsError, SqlRecords};
 use crate::store::{Shelf, StoreError};
 
 /// A shelf in the ledger's database: its one writer carries sessions along with entries.
-pub struct LedgerShelf(pub Arc<SqlLedger>);
+pub struct LedgerShelf(pub Arc<SqlRecords>);
 
-fn failed(error: LedgerError) -> StoreError {
+fn failed(error: RecordsError) -> StoreError {
     StoreError(Box::new(error))
 }
 

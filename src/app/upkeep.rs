@@ -10,8 +10,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 use super::sharing::Sharing;
 use crate::clock::Clock;
 use crate::domain::Kind;
-use crate::ledger::{Ledger, LedgerError, Recent};
 use crate::limit::{Claim, MemoryLimits};
+use crate::records::{Recent, Records, RecordsError};
 use crate::store::kept::KeptStore;
 use crate::telemetry;
 use crate::web::Policies;
@@ -41,7 +41,7 @@ pub(super) struct Upkeep {
     /// Replicas whose use the ledger has.
     pub(super) shares: usize,
     pub(super) kept: Option<Arc<KeptStore>>,
-    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) ledger: Arc<dyn Records>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) retention: Duration,
     pub(super) probe_interval: Duration,
@@ -193,7 +193,7 @@ impl Upkeep {
     }
 
     /// Forgets what is older than the retention, and gives up what nobody works on any more.
-    async fn tidy_ledger(&self) -> Result<(), LedgerError> {
+    async fn tidy_ledger(&self) -> Result<(), RecordsError> {
         let now = self.clock.now();
         self.ledger.give_up(now.minus(LONGEST_INTENT)).await?;
         for _ in 0..MOST_CHUNKS {

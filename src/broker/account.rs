@@ -12,7 +12,7 @@ use crate::domain::{
     Caller, ClientSecret, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, SessionKey,
     Settlement,
 };
-use crate::ledger::{LedgerError, ReserveError};
+use crate::records::{RecordsError, ReserveError};
 use crate::telemetry;
 use crate::upstream::MintOrder;
 
@@ -130,7 +130,7 @@ impl Inner {
         id: EntryId,
         took: Duration,
         outcome: Outcome,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<(), RecordsError> {
         let at = self.parts.clock.now();
         let settlement = Settlement {
             id,
@@ -154,7 +154,7 @@ impl Inner {
             .await;
     }
 
-    fn note_ledger(&self, error: &LedgerError) {
+    fn note_ledger(&self, error: &RecordsError) {
         let cause = telemetry::chain(error);
         self.parts
             .audit

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Broker;
 use crate::audit::Event;
 use crate::clock::Tick;
-use crate::ledger::LedgerCondition;
+use crate::records::RecordsCondition;
 use crate::telemetry;
 use crate::upstream::UpstreamError;
 use crate::vitals::Reading;
@@ -175,8 +175,8 @@ impl Broker {
             },
         );
         let ledger = match parts.ledger.condition() {
-            LedgerCondition::Operational => Condition::Operational,
-            LedgerCondition::Down => Condition::Down,
+            RecordsCondition::Operational => Condition::Operational,
+            RecordsCondition::Down => Condition::Down,
         };
         Health {
             status: self.overall(

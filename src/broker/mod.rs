@@ -24,7 +24,7 @@ use crate::domain::{
     Account, ClientSecret, EntryId, Party, PersonaName, Personas, Quotas, RefreshRules, SessionId,
     SessionSeal,
 };
-use crate::ledger::{Ledger, LedgerError, UsageQuery, UsageRow};
+use crate::records::{Records, RecordsError, UsageQuery, UsageRow};
 use crate::store::{SessionStore, StoreError};
 use crate::upstream::{Minter, UpstreamError};
 use crate::vitals::Vitals;
@@ -40,7 +40,7 @@ pub struct Parts {
     /// Where sessions rest.
     pub store: Arc<dyn SessionStore>,
     /// Where use is recorded and counted.
-    pub ledger: Arc<dyn Ledger>,
+    pub ledger: Arc<dyn Records>,
     /// Where what happened is written down.
     pub audit: Arc<Audit>,
     /// What was done is counted here.
@@ -112,13 +112,13 @@ pub enum BrokerError {
     },
     /// It could not be written down, so nothing was minted.
     #[error("use could not be recorded before it happened")]
-    NotRecorded(#[source] LedgerError),
+    NotRecorded(#[source] RecordsError),
     /// A client secret was minted, but that could not be written down, so nobody gets it.
     #[error("use could not be recorded after it happened")]
-    NotSettled(#[source] LedgerError),
+    NotSettled(#[source] RecordsError),
     /// The record of use could not be read.
     #[error("the record of use could not be read")]
-    NotRead(#[source] LedgerError),
+    NotRead(#[source] RecordsError),
     /// The upstream gave none.
     #[error("no client secret was minted")]
     Upstream {

@@ -11,7 +11,7 @@ use crate::app::records;
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config, LedgerPlace};
-use crate::ledger::OpenError;
+use crate::records::OpenError;
 use crate::telemetry;
 use crate::upstream::openai::OpenAi;
 use crate::upstream::{Minter, Probe, UpstreamError};

@@ -12,7 +12,7 @@ use crate::app::records;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::Mode;
 use crate::domain::{day_of, parse_duration};
-use crate::ledger::{By, Ledger, UsageQuery, UsageRow};
+use crate::records::{By, Records, UsageQuery, UsageRow};
 
 #[derive(Debug, Args)]
 pub(super) struct UsageFlags {
@@ -97,7 +97,7 @@ pub(super) fn usage(
 }
 
 async fn read(
-    ledger: &dyn Ledger,
+    ledger: &dyn Records,
     since: Timestamp,
     asked: &UsageFlags,
 ) -> anyhow::Result<Vec<Report>> {

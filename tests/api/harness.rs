@@ -15,7 +15,7 @@ use token_broker::app::{App, World};
 use token_broker::clock::{Clock, ManualClock, Timestamp};
 use token_broker::config::{Config, Mode, SettingsFile, Sources};
 use token_broker::domain::{ClientSecret, UpstreamSession};
-use token_broker::ledger::{Ledger, MemoryLedger};
+use token_broker::records::{MemoryRecords, Records};
 use token_broker::upstream::{MintOrder, Minter, Probe, Turn, UpstreamError};
 use token_broker::web::layers::Onion;
 use token_broker::web::layers::arrival::Peer;
@@ -30,7 +30,7 @@ pub struct TestApp {
     pub app: App,
     pub clock: Arc<ManualClock>,
     pub minter: Arc<ScriptedMinter>,
-    pub ledger: Arc<dyn Ledger>,
+    pub ledger: Arc<dyn Records>,
     pub onion: Onion,
     events: Arc<Mutex<Vec<Value>>>,
 }
@@ -48,13 +48,13 @@ impl TestApp {
     /// With this settings file, and these settings over it.
     pub fn of(file: &str, settings: &[(&str, &str)]) -> Self {
         let clock = Arc::new(ManualClock::at(START));
-        let ledger = MemoryLedger::new(100_000);
+        let ledger = MemoryRecords::new(100_000);
         Self::over(Arc::new(ledger), clock, (file, settings))
     }
 
     /// Over a ledger that may have seen other brokers before, at the time that `clock` says.
     pub fn over(
-        ledger: Arc<dyn Ledger>,
+        ledger: Arc<dyn Records>,
         clock: Arc<ManualClock>,
         (file, settings): (&str, &[(&str, &str)]),
     ) -> Self {

@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use serde_json::json;
 use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::domain::{Account, Intent, Settlement};
-use token_broker::ledger::{
-    By, Ledger, LedgerCondition, LedgerError, MemoryLedger, Recent, ReserveError, UsageQuery,
+use token_broker::records::{
+    By, MemoryRecords, Recent, Records, RecordsCondition, RecordsError, ReserveError, UsageQuery,
     UsageRow,
 };
 use token_broker::upstream::UpstreamError;
@@ -19,7 +19,7 @@ use crate::people::{REQUIRED, student, teacher};
 
 /// A ledger that fails when told to.
 pub struct Fragile {
-    inner: MemoryLedger,
+    inner: MemoryRecords,
     reserves: AtomicBool,
     settles: AtomicBool,
     asked: AtomicUsize,
@@ -32,51 +32,51 @@ impl Fragile {
     }
 }
 
-fn broken(flag: &AtomicBool) -> Result<(), LedgerError> {
+fn broken(flag: &AtomicBool) -> Result<(), RecordsError> {
     if flag.load(Ordering::SeqCst) {
-        Err(LedgerError::Failed("disk full".into()))
+        Err(RecordsError::Failed("disk full".into()))
     } else {
         Ok(())
     }
 }
 
 #[async_trait]
-impl Ledger for Fragile {
+impl Records for Fragile {
     async fn reserve(&self, intent: Intent) -> Result<(), ReserveError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         broken(&self.reserves)?;
         self.inner.reserve(intent).await
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<(), LedgerError> {
+    async fn settle(&self, settlement: Settlement) -> Result<(), RecordsError> {
         broken(&self.settles)?;
         self.inner.settle(settlement).await
     }
 
-    async fn give_up(&self, before: Timestamp) -> Result<u64, LedgerError> {
+    async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError> {
         self.inner.give_up(before).await
     }
 
-    async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, LedgerError> {
+    async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError> {
         self.inner.recent(since).await
     }
 
-    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, LedgerError> {
+    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError> {
         self.inner.usage(query).await
     }
 
-    async fn erase(&self, account: &Account) -> Result<u64, LedgerError> {
+    async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
         self.inner.erase(account).await
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<u64, LedgerError> {
+    async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
         self.inner.forget(before).await
     }
 
-    fn condition(&self) -> LedgerCondition {
+    fn condition(&self) -> RecordsCondition {
         match broken(&self.reserves) {
-            Ok(()) => LedgerCondition::Operational,
-            Err(_) => LedgerCondition::Down,
+            Ok(()) => RecordsCondition::Operational,
+            Err(_) => RecordsCondition::Down,
         }
     }
 
@@ -88,7 +88,7 @@ impl Ledger for Fragile {
 pub fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
     let clock = Arc::new(ManualClock::at(START));
     let ledger = Arc::new(Fragile {
-        inner: MemoryLedger::new(100_000),
+        inner: MemoryRecords::new(100_000),
         reserves: AtomicBool::new(false),
         settles: AtomicBool::new(false),
         asked: AtomicUsize::new(0),

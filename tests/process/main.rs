@@ -43,14 +43,14 @@ mod postgres;
     clippy::disallowed_methods,
     reason = "the ledger's own tests use more of it, and it serves in the background"
 )]
-#[path = "../ledger/cut.rs"]
+#[path = "../records/cut.rs"]
 mod postgres_cut;
 #[expect(
     dead_code,
     clippy::disallowed_methods,
     reason = "the ledger's own tests use more of it, and programs are looked for where PATH says"
 )]
-#[path = "../ledger/server.rs"]
+#[path = "../records/server.rs"]
 mod postgres_server;
 mod quota;
 #[expect(dead_code, reason = "the tests of what replicas share use more of it")]

@@ -14,7 +14,7 @@ use token_broker::domain::{
     Account, Caller, Language, Naming, Network, Origin, Party, PersonaName, RequestId, Session,
     SessionId, SessionKey, SessionSeal, Shelved,
 };
-use token_broker::ledger::{Ledger, OpenError, SqlLedger, sqlite};
+use token_broker::records::{OpenError, Records, SqlRecords, sqlite};
 use token_broker::store::kept::{KeptStore, Loaded};
 use token_broker::store::memory::{Bounds, MemoryStore};
 use token_broker::store::{SessionStore, Shelf, StoreError};
@@ -47,7 +47,7 @@ impl Cupboard {
     }
 
     /// The ledger, open, in which sessions are written down.
-    async fn ledger(&self) -> Arc<SqlLedger> {
+    async fn ledger(&self) -> Arc<SqlRecords> {
         let started = Instant::now();
         loop {
             let clock = Arc::new(ManualClock::at(START));
@@ -114,7 +114,7 @@ pub fn over(shelf: Arc<dyn Shelf>, bounds: Bounds, clock: &Arc<ManualClock>) -> 
 /// One run of a broker: its clock begins when it does.
 struct Run {
     clock: Arc<ManualClock>,
-    ledger: Arc<SqlLedger>,
+    ledger: Arc<SqlRecords>,
     store: KeptStore,
     loaded: Loaded,
 }

@@ -9,7 +9,7 @@ use url::form_urlencoded;
 
 use crate::broker::Broker;
 use crate::domain::parse_duration;
-use crate::ledger::{By, UsageQuery, UsageRow};
+use crate::records::{By, UsageQuery, UsageRow};
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 

@@ -8,7 +8,7 @@ mod host;
 mod jwks;
 mod keys;
 mod libraries;
-#[path = "../../ledger/lines.rs"]
+#[path = "../../records/lines.rs"]
 mod lines;
 mod lookup;
 mod outage;

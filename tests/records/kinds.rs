@@ -8,7 +8,7 @@ use token_broker::clock::{Clock, ManualClock, Timestamp};
 use token_broker::domain::{
     Account, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, RequestId, Settlement,
 };
-use token_broker::ledger::{Ledger, MemoryLedger, postgres, sqlite};
+use token_broker::records::{MemoryRecords, Records, postgres, sqlite};
 
 use crate::server::{empty_database, scratch};
 
@@ -19,7 +19,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// A ledger of one kind.
 pub struct Subject {
     pub name: &'static str,
-    pub ledger: Arc<dyn Ledger>,
+    pub ledger: Arc<dyn Records>,
 }
 
 pub fn clock() -> Arc<dyn Clock> {
@@ -45,12 +45,12 @@ impl Drop for Folder {
     }
 }
 
-pub async fn postgres_at(url: &str) -> Arc<dyn Ledger> {
+pub async fn postgres_at(url: &str) -> Arc<dyn Records> {
     postgres::migrate(url).await.unwrap();
     Arc::new(postgres::open(url, clock(), TIMEOUT).await.unwrap())
 }
 
-pub async fn sqlite_at(folder: &Folder) -> Arc<dyn Ledger> {
+pub async fn sqlite_at(folder: &Folder) -> Arc<dyn Records> {
     let opened = sqlite::open(&folder.file(), clock(), TIMEOUT).await;
     Arc::new(opened.unwrap())
 }
@@ -59,7 +59,7 @@ pub async fn sqlite_at(folder: &Folder) -> Arc<dyn Ledger> {
 pub async fn each(test: impl AsyncFn(Subject)) {
     let memory = Subject {
         name: "memory",
-        ledger: Arc::new(MemoryLedger::default()),
+        ledger: Arc::new(MemoryRecords::default()),
     };
     test(memory).await;
     let folder = Folder::new();

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use token_broker::clock::Timestamp;
 use token_broker::domain::{Intent, Kind, Outcome};
-use token_broker::ledger::{By, Ledger, LedgerCondition, ReserveError, UsageQuery, UsageRow};
+use token_broker::records::{By, Records, RecordsCondition, ReserveError, UsageQuery, UsageRow};
 
 use crate::kinds::{FAILED, START, UNCERTAIN, account, each, limited, mint, minted, settled};
 
-async fn report(ledger: &dyn Ledger, by: By) -> Vec<UsageRow> {
+async fn report(ledger: &dyn Records, by: By) -> Vec<UsageRow> {
     let query = UsageQuery {
         by,
         since: Timestamp::from_millis(0),
@@ -18,7 +18,7 @@ async fn report(ledger: &dyn Ledger, by: By) -> Vec<UsageRow> {
 }
 
 /// Sessions, uncertain and failed of everybody together.
-async fn sums(ledger: &dyn Ledger) -> (u64, u64, u64) {
+async fn sums(ledger: &dyn Records) -> (u64, u64, u64) {
     let rows = report(ledger, By::Role).await;
     let sum = |pick: fn(&UsageRow) -> u64| rows.iter().map(pick).sum();
     (
@@ -28,7 +28,7 @@ async fn sums(ledger: &dyn Ledger) -> (u64, u64, u64) {
     )
 }
 
-async fn is_full(ledger: &dyn Ledger, subject: &str, limit: u32) -> bool {
+async fn is_full(ledger: &dyn Records, subject: &str, limit: u32) -> bool {
     match ledger.reserve(limited(subject, START, limit)).await {
         Ok(()) => false,
         Err(ReserveError::QuotaExceeded { .. }) => true,
@@ -241,7 +241,7 @@ async fn old_entries_are_forgotten_a_thousand_at_once_and_so_is_what_they_summed
 async fn a_closed_ledger_refuses() {
     each(async |subject| {
         let ledger = &*subject.ledger;
-        assert_eq!(ledger.condition(), LedgerCondition::Operational);
+        assert_eq!(ledger.condition(), RecordsCondition::Operational);
         ledger.close().await;
         if subject.name != "memory" {
             assert!(ledger.reserve(mint("ana", START)).await.is_err());
@@ -270,7 +270,7 @@ async fn one_entry_that_cannot_be_written_takes_no_other_with_it() {
         let answers = join_all(answers).await;
         let good = answers.iter().filter(|answer| answer.is_ok()).count();
         assert!(good >= 20, "{}: {answers:?}", subject.name);
-        assert_eq!(ledger.condition(), LedgerCondition::Operational);
+        assert_eq!(ledger.condition(), RecordsCondition::Operational);
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Owns the contract of ledgers: the append-only record of use, and the quotas that are counted with it.
+//! The contract of records: the append-only ledger of use, and the quotas that are counted with it.
 
 mod database;
 pub mod memory;
@@ -22,9 +22,9 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::domain::{Account, Intent, Kind, Settlement};
 
-pub use memory::MemoryLedger;
+pub use memory::MemoryRecords;
 pub use opening::OpenError;
-pub use sql::SqlLedger;
+pub use sql::SqlRecords;
 
 /// Why a place was not reserved.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +39,12 @@ pub enum ReserveError {
     },
     /// It could not be written down. If it was written all the same, it was taken back or stays counted.
     #[error(transparent)]
-    Unavailable(#[from] LedgerError),
+    Unavailable(#[from] RecordsError),
 }
 
 /// The ledger could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
+pub enum RecordsError {
     /// More is waiting to be written than may wait.
     #[error("too many entries are waiting to be written")]
     Full,
@@ -146,7 +146,7 @@ pub struct UsageRow {
 
 /// Whether a ledger can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LedgerCondition {
+pub enum RecordsCondition {
     /// Yes.
     Operational,
     /// The last attempt failed.
@@ -164,31 +164,31 @@ pub enum LedgerCondition {
 /// * All writes go through one writer that commits many at once; its queue is bounded, and what a caller no longer waits
 ///   for is not begun. Every method is safe to cancel: it has happened or it has not.
 #[async_trait]
-pub trait Ledger: Send + Sync {
+pub trait Records: Send + Sync {
     /// Writes down what is about to happen, and counts it, if the quota has a place.
     async fn reserve(&self, intent: Intent) -> Result<(), ReserveError>;
 
     /// Writes down what became of it.
-    async fn settle(&self, settlement: Settlement) -> Result<(), LedgerError>;
+    async fn settle(&self, settlement: Settlement) -> Result<(), RecordsError>;
 
     /// Intents from before `before` without outcome become uncertain: whoever made them is gone. Gives their number.
-    async fn give_up(&self, before: Timestamp) -> Result<u64, LedgerError>;
+    async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError>;
 
     /// Entries that count, from `since` on, oldest first.
-    async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, LedgerError>;
+    async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError>;
 
     /// Sums up use.
-    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, LedgerError>;
+    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError>;
 
     /// Removes everything that names the account, its count included. Gives the number of entries.
-    async fn erase(&self, account: &Account) -> Result<u64, LedgerError>;
+    async fn erase(&self, account: &Account) -> Result<u64, RecordsError>;
 
     /// Removes entries from before `before`, at most a thousand. Gives their number: when it is a thousand, there may
     /// be more.
-    async fn forget(&self, before: Timestamp) -> Result<u64, LedgerError>;
+    async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError>;
 
     /// Whether it can be written.
-    fn condition(&self) -> LedgerCondition;
+    fn condition(&self) -> RecordsCondition;
 
     /// Writes what is waiting, and closes.
     async fn close(&self);

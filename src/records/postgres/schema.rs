@@ -6,7 +6,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 
-use crate::ledger::OpenError;
+use crate::records::OpenError;
 
 /// What PostgreSQL calls a schema: a place for tables, which nobody but its owner may enter. In `public` they would have
 /// neighbours, and a Supabase database lets its web API read whatever is there.

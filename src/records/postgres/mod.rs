@@ -14,7 +14,7 @@ use self::connection::{Pool, Postgres};
 use super::OpenError;
 use super::database::Base;
 use super::queue::Queue;
-use super::sql::SqlLedger;
+use super::sql::SqlRecords;
 use super::writer::Writer;
 use crate::clock::Clock;
 
@@ -34,7 +34,7 @@ pub async fn open(
     url: &str,
     clock: Arc<dyn Clock>,
     timeout: Duration,
-) -> Result<SqlLedger, OpenError> {
+) -> Result<SqlRecords, OpenError> {
     let options = options(url)?;
     schema::check(&options, timeout).await?;
     let base = Postgres {
@@ -46,14 +46,14 @@ pub async fn open(
     let connection = connection
         .map_err(|fault| OpenError::Database(sqlx::Error::Configuration(fault.into())))?;
     let queue = Writer::start(Box::new(base), connection, clock, timeout);
-    Ok(SqlLedger::new(queue, readers(options, timeout)))
+    Ok(SqlRecords::new(queue, readers(options, timeout)))
 }
 
 /// Opens the ledger for reading alone. Whatever writes is refused as closed.
-pub async fn open_for_reading(url: &str, timeout: Duration) -> Result<SqlLedger, OpenError> {
+pub async fn open_for_reading(url: &str, timeout: Duration) -> Result<SqlRecords, OpenError> {
     let options = options(url)?;
     schema::check(&options, timeout).await?;
-    Ok(SqlLedger::new(Queue::closed(), readers(options, timeout)))
+    Ok(SqlRecords::new(Queue::closed(), readers(options, timeout)))
 }
 
 /// Makes the schema, or brings it up to date, if it is not. Gives the one it had (0: none), and the one it has. No

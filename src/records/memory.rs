@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::reports::{self, Line};
 use super::state::{Known, State};
-use super::{Ledger, LedgerCondition, LedgerError, Recent, ReserveError, UsageQuery, UsageRow};
+use super::{Recent, Records, RecordsCondition, RecordsError, ReserveError, UsageQuery, UsageRow};
 use crate::clock::Timestamp;
 use crate::domain::{Account, EntryId, Intent, Kind, Month, Settlement};
 
@@ -16,7 +16,7 @@ pub const CAPACITY: usize = 100_000;
 
 /// Entries in this process' memory. Beyond its capacity the oldest with an outcome are forgotten; the months' counts
 /// stay exact.
-pub struct MemoryLedger {
+pub struct MemoryRecords {
     book: Mutex<Book>,
     capacity: usize,
 }
@@ -32,7 +32,7 @@ struct Book {
     before: Option<Month>,
 }
 
-impl MemoryLedger {
+impl MemoryRecords {
     /// An empty one that remembers so many entries.
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl MemoryLedger {
     }
 }
 
-impl Default for MemoryLedger {
+impl Default for MemoryRecords {
     fn default() -> Self {
         Self::new(CAPACITY)
     }
@@ -77,13 +77,13 @@ impl Book {
         Ok(())
     }
 
-    fn make_room(&mut self, capacity: usize) -> Result<(), LedgerError> {
+    fn make_room(&mut self, capacity: usize) -> Result<(), RecordsError> {
         if self.entries.len() < capacity {
             return Ok(());
         }
         let mut old = self.entries.iter();
         let settled = old.find(|(_, known)| known.state != State::Pending);
-        let id = settled.map(|(id, _)| *id).ok_or(LedgerError::Full)?;
+        let id = settled.map(|(id, _)| *id).ok_or(RecordsError::Full)?;
         self.entries.remove(&id);
         Ok(())
     }
@@ -126,18 +126,18 @@ impl Book {
 }
 
 #[async_trait]
-impl Ledger for MemoryLedger {
+impl Records for MemoryRecords {
     async fn reserve(&self, intent: Intent) -> Result<(), ReserveError> {
         self.book().reserve(&intent, self.capacity)
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<(), LedgerError> {
+    async fn settle(&self, settlement: Settlement) -> Result<(), RecordsError> {
         self.book()
             .settle(settlement.id, State::of(&settlement.outcome));
         Ok(())
     }
 
-    async fn give_up(&self, before: Timestamp) -> Result<u64, LedgerError> {
+    async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError> {
         let mut number = 0;
         for known in self.book().entries.values_mut() {
             if known.state == State::Pending && known.at < before {
@@ -148,7 +148,7 @@ impl Ledger for MemoryLedger {
         Ok(number)
     }
 
-    async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, LedgerError> {
+    async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError> {
         let book = self.book();
         let counted = book.entries.iter();
         let counted = counted.filter(|(_, known)| known.at >= since && known.state.counts());
@@ -164,24 +164,24 @@ impl Ledger for MemoryLedger {
             .collect())
     }
 
-    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, LedgerError> {
+    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError> {
         let book = self.book();
         let lines = book.entries.values().map(Line::of);
         Ok(reports::sum_up(lines, query))
     }
 
-    async fn erase(&self, account: &Account) -> Result<u64, LedgerError> {
+    async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
         let mut book = self.book();
         book.counters.retain(|(_, other), _| other != account);
         Ok(book.remove(usize::MAX, |known| known.account.as_ref() == Some(account)))
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<u64, LedgerError> {
+    async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
         Ok(self.book().remove(1000, |known| known.at < before))
     }
 
-    fn condition(&self) -> LedgerCondition {
-        LedgerCondition::Operational
+    fn condition(&self) -> RecordsCondition {
+        RecordsCondition::Operational
     }
 
     async fn close(&self) {}
@@ -218,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_with_an_outcome_gives_way_and_the_count_stays_exact() {
-        let ledger = MemoryLedger::new(3);
+        let ledger = MemoryRecords::new(3);
         let intents: Vec<_> = (0..4).map(|at| intent(at, 4)).collect();
         for intent in &intents[..3] {
             ledger.reserve(intent.clone()).await.unwrap();
@@ -226,7 +226,7 @@ mod tests {
         let full = ledger.reserve(intents[3].clone()).await;
         assert!(matches!(
             full,
-            Err(ReserveError::Unavailable(LedgerError::Full))
+            Err(ReserveError::Unavailable(RecordsError::Full))
         ));
         let settlement = Settlement {
             id: intents[1].id,

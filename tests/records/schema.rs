@@ -2,7 +2,7 @@
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
-use token_broker::ledger::{By, Ledger, UsageQuery, postgres};
+use token_broker::records::{By, Records, UsageQuery, postgres};
 
 use crate::kinds::{START, TIMEOUT, mint, postgres_at};
 use crate::server::empty_database;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use token_broker::clock::Timestamp;
 use token_broker::domain::{EntryId, Intent, Kind, Outcome, PersonaName};
-use token_broker::ledger::{By, Ledger, UsageQuery, UsageRow};
+use token_broker::records::{By, Records, UsageQuery, UsageRow};
 
 use crate::kinds::{FAILED, START, UNCERTAIN, account, each, mint, minted, settled};
 
@@ -63,7 +63,7 @@ fn outcome(number: u8) -> Outcome {
 
 impl Naive {
     /// Does the same to the ledger and to the list.
-    async fn step(&mut self, ledger: &dyn Ledger, step: &Step) {
+    async fn step(&mut self, ledger: &dyn Records, step: &Step) {
         match step {
             Step::Reserve {
                 kind,
@@ -111,7 +111,7 @@ impl Naive {
         }
     }
 
-    async fn settle(&mut self, ledger: &dyn Ledger, place: usize, next: Outcome) {
+    async fn settle(&mut self, ledger: &dyn Records, place: usize, next: Outcome) {
         let number = self.0.len().max(1);
         let Some((intent, before)) = self.0.get_mut(place % number) else {
             return;

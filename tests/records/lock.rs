@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
-use token_broker::ledger::{
-    By, Ledger, LedgerCondition, LedgerError, ReserveError, UsageQuery, sqlite,
+use token_broker::records::{
+    By, Records, RecordsCondition, RecordsError, ReserveError, UsageQuery, sqlite,
 };
 
 use crate::kinds::{Folder, START, TIMEOUT, clock, limited, mint, postgres_at};
@@ -28,7 +28,7 @@ async fn let_go(mut other: SqliteConnection) {
     other.close().await.unwrap();
 }
 
-async fn open(folder: &Folder, timeout: Duration) -> Arc<dyn Ledger> {
+async fn open(folder: &Folder, timeout: Duration) -> Arc<dyn Records> {
     Arc::new(
         sqlite::open(&folder.file(), clock(), timeout)
             .await
@@ -36,9 +36,9 @@ async fn open(folder: &Folder, timeout: Duration) -> Arc<dyn Ledger> {
     )
 }
 
-async fn operational(ledger: &dyn Ledger) {
+async fn operational(ledger: &dyn Records) {
     for _ in 0..200 {
-        if ledger.condition() == LedgerCondition::Operational {
+        if ledger.condition() == RecordsCondition::Operational {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -61,7 +61,7 @@ async fn a_file_locked_for_six_seconds_costs_five_at_most_and_nothing_is_written
     assert!(waited > Duration::from_secs(4), "{waited:?}");
     assert!(waited < Duration::from_millis(5_500), "{waited:?}");
     for _ in 0..100 {
-        if ledger.condition() == LedgerCondition::Down {
+        if ledger.condition() == RecordsCondition::Down {
             break;
         }
         // SQLite counts its own naps: on a busy machine they are longer than it thinks.
@@ -69,7 +69,7 @@ async fn a_file_locked_for_six_seconds_costs_five_at_most_and_nothing_is_written
     }
     tokio::time::sleep(Duration::from_millis(1_300)).await;
     let still = ledger.condition();
-    assert_eq!(still, LedgerCondition::Down, "nobody has proved otherwise");
+    assert_eq!(still, RecordsCondition::Down, "nobody has proved otherwise");
     let_go(other).await;
     operational(&*ledger).await;
     ledger.reserve(limited("ben", START, 1)).await.unwrap();
@@ -128,7 +128,7 @@ async fn a_stalled_writer_has_a_queue_with_an_end() {
     for task in tasks {
         match task.await.unwrap() {
             (Ok(()), _) => written += 1,
-            (Err(ReserveError::Unavailable(LedgerError::Full)), when) => {
+            (Err(ReserveError::Unavailable(RecordsError::Full)), when) => {
                 assert!(when < Duration::from_secs(1), "refused at once: {when:?}");
                 full += 1;
             }

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use token_broker::ledger::{
-    By, Ledger, LedgerError, OpenError, ReserveError, SqlLedger, UsageQuery, sqlite,
+use token_broker::records::{
+    By, OpenError, Records, RecordsError, ReserveError, SqlRecords, UsageQuery, sqlite,
 };
 
 use crate::kinds::{Folder, START, TIMEOUT, account, clock, mint, sqlite_at};
 use crate::lines::Lines;
 
-async fn open(path: &Path) -> Result<SqlLedger, OpenError> {
+async fn open(path: &Path) -> Result<SqlRecords, OpenError> {
     sqlite::open(path, clock(), TIMEOUT).await
 }
 
@@ -95,7 +95,7 @@ async fn reports_and_erasures_work_beside_a_broker() {
     };
     assert_eq!(reader.usage(query).await.unwrap().len(), 2);
     let refused = reader.reserve(mint("eva", START)).await;
-    let closed = ReserveError::Unavailable(LedgerError::Closed);
+    let closed = ReserveError::Unavailable(RecordsError::Closed);
     assert_eq!(refused.unwrap_err().to_string(), closed.to_string());
     let eraser = sqlite::open_for_maintenance(&folder.file(), clock(), TIMEOUT)
         .await

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use token_broker::ledger::{Ledger, postgres};
+use token_broker::records::{Records, postgres};
 
 use crate::kinds::{Folder, START, TIMEOUT, clock, mint};
 use crate::server::Server;

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::LedgerError;
+use super::RecordsError;
 use super::database::{Bind, Connection, Fault, Severity};
 use super::page::{decode, encode, millis};
-use super::sql::SqlLedger;
+use super::sql::SqlRecords;
 use super::statements as say;
 use super::transaction::Command;
 use crate::clock::Timestamp;
@@ -56,10 +56,10 @@ impl Shelving {
     }
 }
 
-impl SqlLedger {
+impl SqlRecords {
     /// Writes these sessions down, each over what is not later, and removes others: as a whole or not at all. They go
     /// along with entries that are written at the same moment.
-    pub async fn shelve(&self, kept: &[Shelved], gone: &[SessionKey]) -> Result<(), LedgerError> {
+    pub async fn shelve(&self, kept: &[Shelved], gone: &[SessionKey]) -> Result<(), RecordsError> {
         let shelving = Shelving::new(kept, gone)?;
         self.queue.submit(Command::Shelve(shelving)).await?;
         Ok(())
@@ -67,12 +67,12 @@ impl SqlLedger {
 
     /// True when no other broker writes sessions into this database, as far as can be seen; from then on this one does,
     /// until it or its connection ends.
-    pub async fn claim_sessions(&self) -> Result<bool, LedgerError> {
+    pub async fn claim_sessions(&self) -> Result<bool, RecordsError> {
         Ok(self.number(Command::ClaimSessions).await? == 1)
     }
 
     /// Removes what is written down of sessions that were opened before `before`. How many that were.
-    pub async fn forget_sessions(&self, before: Timestamp) -> Result<u64, LedgerError> {
+    pub async fn forget_sessions(&self, before: Timestamp) -> Result<u64, RecordsError> {
         self.number(Command::ForgetSessions(before)).await
     }
 
@@ -81,7 +81,7 @@ impl SqlLedger {
     pub async fn shelved(
         &self,
         take: &mut (dyn FnMut(Vec<Shelved>) + Send),
-    ) -> Result<u64, LedgerError> {
+    ) -> Result<u64, RecordsError> {
         let (mut last, mut unreadable) = (String::new(), 0);
         loop {
             let binds = [Bind::Text(last), Bind::Number(PAGE.into())];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::domain::{Intent, Kind};
-use token_broker::ledger::{Ledger, ReserveError};
+use token_broker::records::{Records, ReserveError};
 
 use crate::kinds::{
     FAILED, START, TIMEOUT, account, clock, each, limited, mint, minted, postgres_at, settled,
@@ -12,7 +12,7 @@ use crate::kinds::{
 use crate::server::empty_database;
 
 /// How many of `number` reservations at once succeed; none fails for another reason than the quota.
-async fn crowd(ledgers: &[Arc<dyn Ledger>], number: usize, limit: u32) -> usize {
+async fn crowd(ledgers: &[Arc<dyn Records>], number: usize, limit: u32) -> usize {
     let mut tasks = Vec::new();
     for place in 0..number {
         let ledger = Arc::clone(&ledgers[place % ledgers.len()]);
@@ -46,7 +46,7 @@ async fn it_is_exact_over_brokers_that_share_a_server() {
     let url = empty_database().await;
     let mut brokers = vec![postgres_at(&url).await];
     for _ in 0..2 {
-        let another = token_broker::ledger::postgres::open(&url, clock(), TIMEOUT).await;
+        let another = token_broker::records::postgres::open(&url, clock(), TIMEOUT).await;
         brokers.push(Arc::new(another.unwrap()));
     }
     assert_eq!(crowd(&brokers, 900, 50).await, 50);

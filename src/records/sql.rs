@@ -8,7 +8,7 @@ use super::queue::Queue;
 use super::reports::{self, Place};
 use super::statements as say;
 use super::transaction::{Answer, Command};
-use super::{Ledger, LedgerCondition, LedgerError, Recent, ReserveError, UsageQuery, UsageRow};
+use super::{Recent, Records, RecordsCondition, RecordsError, ReserveError, UsageQuery, UsageRow};
 use crate::clock::Timestamp;
 use crate::domain::{Account, Intent, Settlement};
 
@@ -23,12 +23,12 @@ const PAGE: u32 = 10_000;
 const RECENT: usize = 1_000_000;
 
 /// A ledger in a database.
-pub struct SqlLedger {
+pub struct SqlRecords {
     pub(super) queue: Queue,
     pub(super) reader: Box<dyn Reader>,
 }
 
-impl SqlLedger {
+impl SqlRecords {
     /// Written through `queue`, read through `reader`.
     pub(super) fn new(queue: Queue, reader: impl Reader + 'static) -> Self {
         Self {
@@ -37,7 +37,7 @@ impl SqlLedger {
         }
     }
 
-    pub(super) async fn number(&self, command: Command) -> Result<u64, LedgerError> {
+    pub(super) async fn number(&self, command: Command) -> Result<u64, RecordsError> {
         match self.queue.submit(command).await? {
             Answer::Number(number) => Ok(number),
             Answer::Done | Answer::Exceeded(_) => Ok(0),
@@ -45,7 +45,7 @@ impl SqlLedger {
     }
 
     /// The next ids of the account's entries after `last`.
-    async fn ids_of(&self, account: &Account, last: &str) -> Result<Vec<Box<str>>, LedgerError> {
+    async fn ids_of(&self, account: &Account, last: &str) -> Result<Vec<Box<str>>, RecordsError> {
         let binds = [
             Bind::Text(String::from(&*account.issuer)),
             Bind::Text(String::from(&*account.subject)),
@@ -59,7 +59,7 @@ impl SqlLedger {
 }
 
 #[async_trait]
-impl Ledger for SqlLedger {
+impl Records for SqlRecords {
     async fn reserve(&self, intent: Intent) -> Result<(), ReserveError> {
         match self
             .queue
@@ -74,12 +74,12 @@ impl Ledger for SqlLedger {
         }
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<(), LedgerError> {
+    async fn settle(&self, settlement: Settlement) -> Result<(), RecordsError> {
         self.queue.submit(Command::Settle(settlement)).await?;
         Ok(())
     }
 
-    async fn give_up(&self, before: Timestamp) -> Result<u64, LedgerError> {
+    async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError> {
         let mut total = 0;
         loop {
             let number = self.number(Command::GiveUp(before, CHUNK)).await?;
@@ -90,7 +90,7 @@ impl Ledger for SqlLedger {
         }
     }
 
-    async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, LedgerError> {
+    async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError> {
         let (mut place, mut recent) = (Place::end(), Vec::new());
         while recent.len() < RECENT {
             let binds = place.question(millis(since), PAGE.into());
@@ -105,13 +105,13 @@ impl Ledger for SqlLedger {
         Ok(recent)
     }
 
-    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, LedgerError> {
+    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError> {
         let (statement, binds) = reports::usage_question(query);
         let text = self.reader.read(statement, &binds).await?;
         Ok(reports::usage_rows(query.by, &text)?)
     }
 
-    async fn erase(&self, account: &Account) -> Result<u64, LedgerError> {
+    async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
         let (mut total, mut last) = (0, Box::default());
         loop {
             let ids = self.ids_of(account, &last).await?;
@@ -125,7 +125,7 @@ impl Ledger for SqlLedger {
         Ok(total)
     }
 
-    async fn forget(&self, before: Timestamp) -> Result<u64, LedgerError> {
+    async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
         let mut total = 0;
         while total < FORGET {
             let number = self.number(Command::Forget(before, CHUNK)).await?;
@@ -137,7 +137,7 @@ impl Ledger for SqlLedger {
         Ok(total)
     }
 
-    fn condition(&self) -> LedgerCondition {
+    fn condition(&self) -> RecordsCondition {
         self.queue.condition()
     }
 

@@ -16,7 +16,7 @@ use self::file::Found;
 use super::OpenError;
 use super::database::Base;
 use super::queue::Queue;
-use super::sql::SqlLedger;
+use super::sql::SqlRecords;
 use super::writer::Writer;
 use crate::clock::Clock;
 
@@ -38,7 +38,7 @@ pub async fn open(
     path: &Path,
     clock: Arc<dyn Clock>,
     timeout: Duration,
-) -> Result<SqlLedger, OpenError> {
+) -> Result<SqlRecords, OpenError> {
     let lock = file::lock(path)?;
     bring_up_to_date(path).await?;
     file::warn_if_open(path);
@@ -51,16 +51,16 @@ pub async fn open_for_maintenance(
     path: &Path,
     clock: Arc<dyn Clock>,
     timeout: Duration,
-) -> Result<SqlLedger, OpenError> {
+) -> Result<SqlRecords, OpenError> {
     migrate(path).await?;
     start(path, clock, timeout, None).await
 }
 
 /// Opens the ledger at `path` for reading, whether or not a broker serves with it. There must be one, of this schema.
 /// Whatever writes is refused as closed.
-pub async fn open_for_reading(path: &Path, timeout: Duration) -> Result<SqlLedger, OpenError> {
+pub async fn open_for_reading(path: &Path, timeout: Duration) -> Result<SqlRecords, OpenError> {
     match version_at(path).await? {
-        schema::LATEST => Ok(SqlLedger::new(Queue::closed(), readers(path, timeout))),
+        schema::LATEST => Ok(SqlRecords::new(Queue::closed(), readers(path, timeout))),
         found => Err(OpenError::Older {
             found,
             known: schema::LATEST,
@@ -111,7 +111,7 @@ async fn start(
     clock: Arc<dyn Clock>,
     timeout: Duration,
     lock: Option<File>,
-) -> Result<SqlLedger, OpenError> {
+) -> Result<SqlRecords, OpenError> {
     let base = Sqlite {
         options: options(path).busy_timeout(busy(timeout)),
         clock: Arc::clone(&clock),
@@ -122,7 +122,7 @@ async fn start(
     let connection = connection
         .map_err(|fault| OpenError::Database(sqlx::Error::Configuration(fault.into())))?;
     let queue = Writer::start(Box::new(base), connection, clock, timeout);
-    Ok(SqlLedger::new(queue, readers(path, timeout)))
+    Ok(SqlRecords::new(queue, readers(path, timeout)))
 }
 
 fn readers(path: &Path, timeout: Duration) -> Pool {

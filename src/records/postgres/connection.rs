@@ -10,9 +10,9 @@ use sqlx::{ConnectOptions, Connection as _, Executor};
 
 use super::schema;
 use crate::clock::Clock;
-use crate::ledger::database::{Base, Bind, Connection, Fault, Reader, Severity};
-use crate::ledger::page::{encode, millis};
-use crate::ledger::statements::{PROBE, Statement};
+use crate::records::database::{Base, Bind, Connection, Fault, Reader, Severity};
+use crate::records::page::{encode, millis};
+use crate::records::statements::{PROBE, Statement};
 
 /// How the connection that writes behaves. A commit is on the server's disk when it returns.
 const WRITING: &str = "SET synchronous_commit = on; SET statement_timeout = '2s'; \

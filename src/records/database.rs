@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::LedgerError;
+use super::RecordsError;
 use super::statements::Statement;
 
 /// How bad an error is.
@@ -50,7 +50,7 @@ impl Error for Fault {
     }
 }
 
-impl From<Fault> for LedgerError {
+impl From<Fault> for RecordsError {
     fn from(fault: Fault) -> Self {
         Self::Failed(Box::new(fault))
     }

@@ -10,13 +10,13 @@ use token_broker::clock::Timestamp;
 use token_broker::domain::{
     Account, Network, Party, SessionId, SessionKey, SessionSeal, Shelved, random_bytes,
 };
-use token_broker::ledger::{Ledger, SqlLedger, postgres, sqlite};
+use token_broker::records::{Records, SqlRecords, postgres, sqlite};
 
 use crate::kinds::{Folder, START, TIMEOUT, account, clock, mint};
 use crate::server::empty_database;
 
 /// Both kinds of database, empty, given to `test` one after the other.
-async fn both(test: impl AsyncFn(&SqlLedger)) {
+async fn both(test: impl AsyncFn(&SqlRecords)) {
     let folder = Folder::new();
     let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT).await;
     let ledger = ledger.unwrap();
@@ -55,7 +55,7 @@ fn identity(account: &Account) -> Party {
 }
 
 /// What stands there, by key, and how much could not be read.
-async fn shelved(ledger: &SqlLedger) -> (Vec<Shelved>, u64) {
+async fn shelved(ledger: &SqlRecords) -> (Vec<Shelved>, u64) {
     let mut all = Vec::new();
     let unreadable = ledger.shelved(&mut |page| all.extend(page)).await;
     all.sort_by_key(|shelved| shelved.key);
@@ -193,8 +193,8 @@ async fn ledgers_without_sessions_get_room_for_them() {
     let made = options.create_if_missing(true).connect().await;
     let mut connection = made.unwrap();
     for script in [
-        include_str!("../../src/ledger/migrations/sqlite/1_entries.sql"),
-        include_str!("../../src/ledger/migrations/sqlite/2_sums.sql"),
+        include_str!("../../src/records/migrations/sqlite/1_entries.sql"),
+        include_str!("../../src/records/migrations/sqlite/2_sums.sql"),
     ] {
         let done = sqlx::raw_sql(script).execute(&mut connection).await;
         done.unwrap();
@@ -208,8 +208,8 @@ async fn ledgers_without_sessions_get_room_for_them() {
     let url = empty_database().await;
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let mut connection = options.connect().await.unwrap();
-    let first = include_str!("../../src/ledger/migrations/postgres/1_entries.sql");
-    let second = include_str!("../../src/ledger/migrations/postgres/2_sums.sql");
+    let first = include_str!("../../src/records/migrations/postgres/1_entries.sql");
+    let second = include_str!("../../src/records/migrations/postgres/2_sums.sql");
     let script = format!(
         "CREATE SCHEMA token_broker; SET search_path = token_broker; \
          CREATE TABLE ledger_schema (version BIGINT PRIMARY KEY); INSERT INTO ledger_schema VALUES (1), (2); \
@@ -222,7 +222,7 @@ async fn ledgers_without_sessions_get_room_for_them() {
     takes_a_session(&ledger.unwrap()).await;
 }
 
-async fn takes_a_session(ledger: &SqlLedger) {
+async fn takes_a_session(ledger: &SqlRecords) {
     let session = of(somebody());
     ledger
         .shelve(std::slice::from_ref(&session), &[])

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sqlx::ConnectOptions;
-use token_broker::ledger::{LedgerCondition, postgres};
+use token_broker::records::{RecordsCondition, postgres};
 
 use crate::cut::Wire;
 use crate::kinds::{START, TIMEOUT, clock, limited, minted, postgres_at, settled};
@@ -45,7 +45,7 @@ async fn a_server_that_crashes_or_is_restarted_costs_only_what_was_under_way() {
         }
         end(&mut server);
         assert!(ledger.reserve(limited("ana", START, 1000)).await.is_err());
-        assert_eq!(ledger.condition(), LedgerCondition::Down);
+        assert_eq!(ledger.condition(), RecordsCondition::Down);
         let refused = tokio::time::timeout(
             Duration::from_millis(100),
             ledger.reserve(limited("ana", START, 1000)),
@@ -53,7 +53,7 @@ async fn a_server_that_crashes_or_is_restarted_costs_only_what_was_under_way() {
         assert!(refused.await.unwrap().is_err(), "at once");
         server.run();
         let mut tries = 0;
-        while ledger.condition() == LedgerCondition::Down {
+        while ledger.condition() == RecordsCondition::Down {
             tries += 1;
             assert!(tries < 300, "it did not recover");
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -89,7 +89,7 @@ async fn what_was_written_although_nobody_could_be_told_is_given_back_when_the_s
     wire.dead.store(true, Ordering::SeqCst);
     wire.armed.store(true, Ordering::SeqCst);
     assert!(ledger.reserve(limited("ana", START, 1)).await.is_err());
-    assert_eq!(ledger.condition(), LedgerCondition::Down);
+    assert_eq!(ledger.condition(), RecordsCondition::Down);
     let written = "SELECT COUNT(*) FROM token_broker.entries WHERE outcome = 'pending'";
     // Nobody hears when the server is done with a commit whose answer was cut off.
     let began = Instant::now();
@@ -102,7 +102,7 @@ async fn what_was_written_although_nobody_could_be_told_is_given_back_when_the_s
         assert!(began.elapsed() < TIMEOUT, "the server had it all the same");
     }
     wire.dead.store(false, Ordering::SeqCst);
-    while ledger.condition() == LedgerCondition::Down {
+    while ledger.condition() == RecordsCondition::Down {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     ledger.reserve(limited("ben", START, 1)).await.unwrap();

@@ -9,10 +9,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
 use sqlx::{ConnectOptions, Connection as _};
 
 use crate::clock::Clock;
-use crate::ledger::OpenError;
-use crate::ledger::database::{Base, Bind, Connection, Fault, Reader, Severity};
-use crate::ledger::page::{encode, millis};
-use crate::ledger::statements::{PROBE, Statement};
+use crate::records::OpenError;
+use crate::records::database::{Base, Bind, Connection, Fault, Reader, Severity};
+use crate::records::page::{encode, millis};
+use crate::records::statements::{PROBE, Statement};
 
 /// The first version without the race that damages a log which two connections write or move at the same moment.
 const SAFE: [u32; 3] = [3, 51, 3];

@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use super::file::{self, beside};
-use crate::ledger::OpenError;
+use crate::records::OpenError;
 
 /// `application_id` of our files: "RTBL".
 const OURS: i64 = 0x5254_424c;

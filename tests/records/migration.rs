@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
-use token_broker::ledger::{By, Ledger, OpenError, UsageQuery, postgres, sqlite};
+use token_broker::records::{By, OpenError, Records, UsageQuery, postgres, sqlite};
 
 use crate::child;
 use crate::kinds::{Folder, START, TIMEOUT, clock, limited, mint, postgres_at};
@@ -24,7 +24,7 @@ async fn version_1(path: &Path, rows: u32) {
         .filename(path)
         .create_if_missing(true);
     let mut connection = options.connect().await.unwrap();
-    let script = include_str!("../../src/ledger/migrations/sqlite/1_entries.sql");
+    let script = include_str!("../../src/records/migrations/sqlite/1_entries.sql");
     sqlx::raw_sql(script)
         .execute(&mut connection)
         .await
@@ -39,7 +39,7 @@ async fn version_1(path: &Path, rows: u32) {
 }
 
 /// Sessions, refreshes, uncertain and failed, of a hundred rows of version 1 by hand; and what quotas remember.
-async fn holds_the_rows(ledger: &dyn Ledger) {
+async fn holds_the_rows(ledger: &dyn Records) {
     for by in [By::Day, By::Role, By::Persona, By::User] {
         let query = UsageQuery {
             by,
@@ -49,7 +49,7 @@ async fn holds_the_rows(ledger: &dyn Ledger) {
         let rows = ledger.usage(query).await.unwrap();
         assert_eq!(rows.len(), if by == By::User { 7 } else { 1 }, "{by:?}");
         let sum =
-            |pick: fn(&token_broker::ledger::UsageRow) -> u64| rows.iter().map(pick).sum::<u64>();
+            |pick: fn(&token_broker::records::UsageRow) -> u64| rows.iter().map(pick).sum::<u64>();
         let sums = (
             sum(|row| row.sessions),
             sum(|row| row.refreshes),
@@ -206,7 +206,7 @@ async fn a_server_is_served_with_only_after_its_schema_was_made() {
     assert!(none.to_string().contains("token-broker migrate"), "{none}");
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let mut connection = options.connect().await.unwrap();
-    let first = include_str!("../../src/ledger/migrations/postgres/1_entries.sql");
+    let first = include_str!("../../src/records/migrations/postgres/1_entries.sql");
     let script = format!(
         "CREATE SCHEMA token_broker; SET search_path = token_broker; CREATE TABLE ledger_schema (version BIGINT PRIMARY KEY); INSERT INTO ledger_schema VALUES (1); {first} \
          CREATE TEMP TABLE numbers AS SELECT generate_series AS n FROM generate_series(1, 100); {ROWS}"

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::database::Fault;
 use super::transaction::{Answer, Command};
-use super::{LedgerCondition, LedgerError};
+use super::{RecordsCondition, RecordsError};
 
 /// Most commands that wait for the writer.
 pub(super) const LONGEST: usize = 1024;
@@ -70,7 +70,7 @@ impl Queue {
 
     /// Has the command carried out. When it does not succeed, or the caller leaves, it has not happened, or it is
     /// taken back.
-    pub(super) async fn submit(&self, command: Command) -> Result<Answer, LedgerError> {
+    pub(super) async fn submit(&self, command: Command) -> Result<Answer, RecordsError> {
         if let Some(fault) = self.status.fault() {
             return Err(fault.into());
         }
@@ -81,25 +81,25 @@ impl Queue {
             begun: false,
         };
         self.sender.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => LedgerError::Full,
-            TrySendError::Closed(_) => LedgerError::Closed,
+            TrySendError::Full(_) => RecordsError::Full,
+            TrySendError::Closed(_) => RecordsError::Closed,
         })?;
         if let Ok(answered) = timeout(self.timeout, &mut answer).await {
-            let answered = answered.map_err(|_| LedgerError::Closed)?;
-            return answered.map_err(LedgerError::from);
+            let answered = answered.map_err(|_| RecordsError::Closed)?;
+            return answered.map_err(RecordsError::from);
         }
         // Either it is there by now, or the writer learns that nobody waits.
         answer.close();
-        let answered = answer.try_recv().map_err(|_| LedgerError::TimedOut)?;
-        answered.map_err(LedgerError::from)
+        let answered = answer.try_recv().map_err(|_| RecordsError::TimedOut)?;
+        answered.map_err(RecordsError::from)
     }
 
     /// A writer that is gone although nobody let it finish is as bad as a database that is.
-    pub(super) fn condition(&self) -> LedgerCondition {
+    pub(super) fn condition(&self) -> RecordsCondition {
         let is_dead = self.sender.is_closed() && !self.closing.is_cancelled();
         match self.status.fault() {
-            None if !is_dead => LedgerCondition::Operational,
-            None | Some(_) => LedgerCondition::Down,
+            None if !is_dead => RecordsCondition::Operational,
+            None | Some(_) => RecordsCondition::Down,
         }
     }
 
@@ -122,10 +122,10 @@ mod tests {
             sender,
             ..Queue::closed()
         };
-        assert_eq!(queue.condition(), LedgerCondition::Operational);
+        assert_eq!(queue.condition(), RecordsCondition::Operational);
         drop(receiver);
-        assert_eq!(queue.condition(), LedgerCondition::Down);
+        assert_eq!(queue.condition(), RecordsCondition::Down);
         queue.close().await;
-        assert_eq!(queue.condition(), LedgerCondition::Operational);
+        assert_eq!(queue.condition(), RecordsCondition::Operational);
     }
 }

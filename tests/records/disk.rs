@@ -7,17 +7,17 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use token_broker::ledger::{Ledger, LedgerCondition, LedgerError, ReserveError, sqlite};
+use token_broker::records::{Records, RecordsCondition, RecordsError, ReserveError, sqlite};
 
 use crate::child;
 use crate::kinds::{Folder, START, TIMEOUT, clock, mint, minted, settled};
 
 /// Reserves until that fails. Gives how many succeeded.
-async fn fill(ledger: &dyn Ledger) -> usize {
+async fn fill(ledger: &dyn Records) -> usize {
     for number in 0..100_000 {
         match ledger.reserve(mint("ana", START)).await {
             Ok(()) => {}
-            Err(ReserveError::Unavailable(LedgerError::Failed(_))) => return number,
+            Err(ReserveError::Unavailable(RecordsError::Failed(_))) => return number,
             Err(error) => panic!("{error}"),
         }
     }
@@ -25,9 +25,9 @@ async fn fill(ledger: &dyn Ledger) -> usize {
 }
 
 /// Waits until it can be written again, which nobody but itself takes care of.
-async fn recovered(ledger: &dyn Ledger) {
+async fn recovered(ledger: &dyn Records) {
     for _ in 0..100 {
-        if ledger.condition() == LedgerCondition::Operational
+        if ledger.condition() == RecordsCondition::Operational
             && ledger.reserve(mint("ben", START)).await.is_ok()
         {
             return;
@@ -39,12 +39,12 @@ async fn recovered(ledger: &dyn Ledger) {
 
 /// What has to hold on any disk that fails and then does not.
 async fn survives(path: &Path, mend: impl FnOnce()) {
-    let ledger: Arc<dyn Ledger> = Arc::new(sqlite::open(path, clock(), TIMEOUT).await.unwrap());
+    let ledger: Arc<dyn Records> = Arc::new(sqlite::open(path, clock(), TIMEOUT).await.unwrap());
     let known = mint("eva", START);
     let id = known.id;
     ledger.reserve(known).await.unwrap();
     let written = fill(&*ledger).await + 1;
-    assert_eq!(ledger.condition(), LedgerCondition::Down);
+    assert_eq!(ledger.condition(), RecordsCondition::Down);
     let started = std::time::Instant::now();
     assert!(ledger.reserve(mint("ana", START)).await.is_err());
     assert!(ledger.settle(settled(id, minted())).await.is_err());
@@ -135,5 +135,5 @@ async fn a_file_that_is_damaged_while_it_is_served_stops_minting() {
         matches!(refused, Err(ReserveError::Unavailable(_))),
         "{refused:?}"
     );
-    assert_eq!(ledger.condition(), LedgerCondition::Down);
+    assert_eq!(ledger.condition(), RecordsCondition::Down);
 }
