@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::audit::{Audit, Sink};
 use crate::auth::Authenticator;
@@ -217,7 +216,10 @@ impl App {
                 "draining: /readyz says so, requests are still served"
             );
             // The delay is over, or somebody has grown impatient.
-            told = timeout(wait, heard(&mut urgency, Urgency::Finish))
+            told = self
+                .upkeep
+                .clock
+                .timeout(wait, heard(&mut urgency, Urgency::Finish))
                 .await
                 .unwrap_or(told);
         }
@@ -225,7 +227,10 @@ impl App {
         if told < Urgency::Now {
             tracing::info!("no more connections are taken; waiting for work under way");
             let patience = self.state.face.server.drain_timeout;
-            if timeout(patience, heard(&mut urgency, Urgency::Now))
+            if self
+                .upkeep
+                .clock
+                .timeout(patience, heard(&mut urgency, Urgency::Now))
                 .await
                 .is_err()
             {

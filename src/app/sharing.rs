@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::config::{Config, OnFailure};
@@ -132,15 +131,15 @@ impl Sharing {
     }
 
     /// Keeps the connection alive; never returns. Calls `joined` whenever the server is back.
-    pub(super) async fn keep(&self, joined: impl AsyncFn()) {
+    pub(super) async fn keep(&self, clock: &dyn Clock, joined: impl AsyncFn()) {
         let last = Mutex::new(None);
         let back = async |from| {
             let before = last
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .replace(Instant::now());
+                .replace(clock.tick());
             // What one moment lets through beside the server is as little as when an outage begins; many are an outage.
-            let is_often = before.is_some_and(|before| before.elapsed() < OFTEN);
+            let is_often = before.is_some_and(|before| clock.tick().since(before) < OFTEN);
             if from == Absence::Outage || is_often {
                 self.limits.note_alone();
             }
@@ -148,10 +147,9 @@ impl Sharing {
             joined().await;
         };
         let hearing = async {
-            let mut turn = interval(HEAR);
-            turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut turns = clock.every(HEAR);
             loop {
-                turn.tick().await;
+                turns.turn().await;
                 self.store.send().await;
             }
         };

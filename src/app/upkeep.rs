@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at};
 
 use super::sharing::Sharing;
 use crate::clock::Clock;
@@ -114,9 +113,9 @@ impl Upkeep {
     pub(super) async fn run(&self, state: &AppState) {
         let broker = &state.broker;
         let sweeping = async {
-            let mut turn = every(SWEEP);
+            let mut turns = self.clock.every(SWEEP);
             loop {
-                turn.tick().await;
+                turns.turn().await;
                 self.limits.sweep();
                 broker.sweep().await;
                 self.count_back().await;
@@ -124,25 +123,23 @@ impl Upkeep {
             }
         };
         let looking = async {
-            let mut turn = every(self.probe_interval);
+            let mut turns = self.clock.every(self.probe_interval);
             loop {
-                turn.tick().await;
+                turns.turn().await;
                 broker.look_upstream(self.probe_interval).await;
             }
         };
         let fetching = async {
-            let mut turn = every(KEYS);
+            let mut turns = self.clock.every(KEYS);
             loop {
-                turn.tick().await;
+                turns.turn().await;
                 state.auth.keep_fresh().await;
             }
         };
         let tidying = async {
-            // Not at the start, when there is other work.
-            let mut turn = interval_at(Instant::now() + LEDGER, LEDGER);
-            turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                turn.tick().await;
+                // First a wait: at the start there is other work.
+                self.clock.sleep(LEDGER).await;
                 if let Err(error) = self.tidy_ledger().await {
                     let cause = telemetry::chain(&error);
                     tracing::warn!(
@@ -154,7 +151,9 @@ impl Upkeep {
         };
         let keeping = async {
             if let Some(sharing) = &self.sharing {
-                sharing.keep(async || self.count_back().await).await;
+                sharing
+                    .keep(&*self.clock, async || self.count_back().await)
+                    .await;
             }
         };
         let writing = async {
@@ -175,10 +174,10 @@ impl Upkeep {
 
     /// Tells when the wall clock has jumped: credentials are judged by it. Never returns.
     async fn watch_the_clock(&self) {
-        let mut turn = every(CLOCK);
+        let mut turns = self.clock.every(CLOCK);
         let (mut wall, mut tick) = (self.clock.now(), self.clock.tick());
         loop {
-            turn.tick().await;
+            turns.turn().await;
             let expected = wall.plus(self.clock.tick().since(tick));
             (wall, tick) = (self.clock.now(), self.clock.tick());
             let (forward, back) = (wall.since(expected), expected.since(wall));
@@ -223,10 +222,4 @@ fn claims(used: &Recent) -> impl Iterator<Item = Claim> + use<> {
             key,
         });
     Policies::BUDGET.claims(identity).into_iter().chain(own)
-}
-
-fn every(period: Duration) -> Interval {
-    let mut turn = interval(period);
-    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    turn
 }

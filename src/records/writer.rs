@@ -1,4 +1,8 @@
 //! Owns the one writer: what waits is written at once, in one transaction, and then everybody is answered.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waits for another machine on the real clock until its room takes a Clock"
+)]
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -34,7 +34,7 @@ pub(super) async fn mint(
     let body = body.map_err(|_| refuse(Refusal::too_large()))?;
     edge.remember(headers.clone(), body.clone());
     edge.admit(&headers).map_err(refuse)?;
-    let twist = suffer(edge.next_fault(Place::Mint)).await?;
+    let twist = suffer(&edge, Place::Mint).await?;
     let asked = read(&headers, &body).map_err(refuse)?;
     Ok(Json(answer(&edge, &asked, twist)))
 }
@@ -51,13 +51,13 @@ pub(super) enum Twist {
 }
 
 /// Fails as it was told to, or says how the ordinary answer is to be changed.
-pub(super) async fn suffer(fault: Option<Fault>) -> Result<Twist, Response> {
-    let response = match fault {
+pub(super) async fn suffer(edge: &Edge, place: Place) -> Result<Twist, Response> {
+    let response = match edge.next_fault(place) {
         None => return Ok(Twist::None),
         Some(Fault::ExpiredSecret) => return Ok(Twist::Expired),
         Some(Fault::MissingValue) => return Ok(Twist::MissingValue),
         Some(Fault::Slow(delay)) => {
-            tokio::time::sleep(delay).await;
+            edge.clock.sleep(delay).await;
             return Ok(Twist::None);
         }
         Some(Fault::Hang) => std::future::pending().await,

@@ -35,7 +35,7 @@ async fn models(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Response> {
     edge.admit(&headers).map_err(mint::refuse)?;
-    mint::suffer(edge.next_fault(Place::Models)).await?;
+    mint::suffer(&edge, Place::Models).await?;
     let model =
         |name: &&str| json!({"id": name, "object": "model", "created": 0, "owned_by": "system"});
     let models: Vec<_> = KNOWN_MODELS.iter().map(model).collect();

@@ -42,7 +42,7 @@ impl Server {
         let accepting = async {
             while let Ok(place) = places.clone().acquire_owned().await {
                 let Ok((stream, _)) = listener.accept().await else {
-                    tokio::time::sleep(BREATH).await;
+                    self.edge.clock.sleep(BREATH).await;
                     continue;
                 };
                 self.edge.connections.add_one();

@@ -1,4 +1,8 @@
 //! Owns the patience around another minter: pace, room, breaker, one retry, one deadline.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waits for another machine on the real clock until its room takes a Clock"
+)]
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

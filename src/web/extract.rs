@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::code::Code;
 use super::error::ApiError;
 use super::state::AppState;
+use crate::clock::Clock;
 
 /// Largest body that is read.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -30,12 +31,12 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let patience = AppState::from_ref(state).face.server.body_timeout;
+        let face = AppState::from_ref(state).face;
         let (parts, body) = request.into_parts();
         if is_coded(&parts.headers) {
             return Err(ApiError::malformed(Code::UnsupportedMediaType, None));
         }
-        let bytes = read(body, patience).await?;
+        let bytes = read(body, &*face.clock, face.server.body_timeout).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
@@ -46,12 +47,18 @@ where
     }
 }
 
-async fn read(body: axum::body::Body, patience: Duration) -> Result<bytes::Bytes, ApiError> {
+async fn read(
+    body: axum::body::Body,
+    clock: &dyn Clock,
+    limit: Duration,
+) -> Result<bytes::Bytes, ApiError> {
     // What is announced as too large need not come first.
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(ApiError::malformed(Code::PayloadTooLarge, None));
     }
-    let whole = tokio::time::timeout(patience, Limited::new(body, MAX_BODY_BYTES).collect()).await;
+    let whole = clock
+        .timeout(limit, Limited::new(body, MAX_BODY_BYTES).collect())
+        .await;
     match whole {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {

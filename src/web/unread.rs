@@ -3,6 +3,10 @@
 //! A refusal is often ready before the body has come: many clients send it a moment after the head. hyper then closes
 //! the connection behind an answer that did not say so, and the next request into it is lost. A proxy must not repeat
 //! that one if it is a mint.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "waits for another machine on the real clock until its room takes a Clock"
+)]
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
