@@ -11,6 +11,7 @@ pub mod clock;
 pub mod domain;
 
 pub mod config;
+pub mod http_client;
 pub mod limit;
 pub mod tls;
 pub mod vitals;

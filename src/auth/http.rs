@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{Credential, SetupError};
-use crate::tls;
+use crate::http_client::{ClientSettings, ReadError, read_body};
 
 /// Longest time until a connection stands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -72,15 +72,13 @@ pub enum FetchError {
 impl Http {
     /// A client that also believes the certificates in `ca_file`.
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, SetupError> {
-        let tls = tls::client_config(ca_file).map_err(|error| SetupError::Client(error.into()))?;
-        reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(concat!("realtime-token-broker/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .pool_idle_timeout(Duration::from_mins(1))
-            .build()
+        let settings = ClientSettings {
+            ca_file,
+            connect_timeout: CONNECT_TIMEOUT,
+            headers: HeaderMap::new(),
+        };
+        let client = settings.build();
+        client
             .map(Self)
             .map_err(|error| SetupError::Client(error.into()))
     }
@@ -102,19 +100,12 @@ impl Http {
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
-        read(response, ask.most).await
+        let body = read_body(response, ask.most).await;
+        body.map_err(|error| match error {
+            ReadError::TooLarge(_) => FetchError::TooLarge,
+            ReadError::Failed(error) => failure(&error),
+        })
     }
-}
-
-async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, FetchError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
-        if body.len() + chunk.len() > most {
-            return Err(FetchError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 fn failure(error: &reqwest::Error) -> FetchError {

@@ -18,7 +18,7 @@ use super::{MintOrder, Minter, Probe, Turn, UpstreamError};
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::Upstream;
 use crate::domain::{ClientSecret, Party};
-use crate::tls::{self, TlsError};
+use crate::http_client::{ClientError, ClientSettings, ReadError, read_body};
 
 /// Largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -47,32 +47,24 @@ pub enum SetupError {
     /// `upstream.organization` or `upstream.project` cannot be sent.
     #[error("{0} holds characters that no header can carry")]
     Header(&'static str),
-    /// TLS cannot be set up.
-    #[error("TLS towards the upstream cannot be set up (see upstream.ca_file)")]
-    Tls(#[from] TlsError),
     /// The base URL cannot be extended.
     #[error("upstream.base_url cannot be used")]
     Url,
-    /// The HTTP client could not be made.
-    #[error("the HTTP client could not be made")]
-    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The HTTP client could not be built.
+    #[error("the HTTP client for the upstream could not be built (see upstream.ca_file)")]
+    Client(#[from] ClientError),
 }
 
 impl OpenAi {
     /// A client for the upstream of `settings`.
     pub fn new(settings: &Upstream, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
         let api_key = settings.api_key.as_ref().ok_or(SetupError::Key)?;
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::client_config(settings.ca_file.as_deref())?)
-            .default_headers(default_headers(settings, api_key)?)
-            .user_agent(concat!("realtime-token-broker/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(settings.connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_mins(1))
-            .build()
-            .map_err(|error| SetupError::Client(error.into()))?;
+        let http = ClientSettings {
+            ca_file: settings.ca_file.as_deref(),
+            connect_timeout: settings.connect_timeout,
+            headers: default_headers(settings, api_key)?,
+        }
+        .build()?;
         let secret = api_key.expose_secret().as_bytes();
         let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let derived = hmac::sign(&root, b"realtime-token-broker safety identifier v1");
@@ -184,17 +176,12 @@ fn transport(error: reqwest::Error) -> UpstreamError {
     UpstreamError::Unreachable(error.without_url().into())
 }
 
-async fn read_capped(mut response: Response) -> Result<Vec<u8>, UpstreamError> {
-    let announced =
-        usize::try_from(response.content_length().unwrap_or_default()).unwrap_or(usize::MAX);
-    let mut body = Vec::with_capacity(announced.min(MAX_ANSWER_BYTES));
-    while let Some(chunk) = response.chunk().await.map_err(transport)? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(UpstreamError::Invalid("it is larger than 256 KiB"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+async fn read_capped(response: Response) -> Result<Vec<u8>, UpstreamError> {
+    let body = read_body(response, MAX_ANSWER_BYTES).await;
+    body.map_err(|error| match error {
+        ReadError::TooLarge(_) => UpstreamError::Invalid("it is larger than 256 KiB"),
+        ReadError::Failed(error) => transport(error),
+    })
 }
 
 /// What an answer that is not a success means.

@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test that cannot go on has failed, and asks in the background"
+    reason = "a test that cannot go on has failed; clients of tests are their own"
 )]
 
 mod faults;
