@@ -21,15 +21,6 @@ const LONGEST_SUBJECT: usize = 255;
 /// Most characters of an issuer.
 const LONGEST_ISSUER: usize = 512;
 
-/// What was found in good claims.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    /// `sub`.
-    pub(super) subject: Box<str>,
-    /// The first moment at which they are no longer good.
-    pub(super) ends: Timestamp,
-}
-
 /// Whom they say they are from. Known before anything is verified, so that keys can be chosen.
 pub(super) fn issuer(claims: &Value) -> Result<&str, AuthError> {
     let text = text(claims, "iss", "it has no issuer")?;
@@ -38,8 +29,9 @@ pub(super) fn issuer(claims: &Value) -> Result<&str, AuthError> {
         .ok_or(Rejected("its issuer's name is too long"))
 }
 
-/// Whether claims are good for us at `now`, by the rules of their issuer (RFC 7519 §4.1, RFC 8725 §3).
-pub(super) fn check(claims: &Value, rules: &Issuer, now: Timestamp) -> Result<Found, AuthError> {
+/// Returns the subject of claims that are for us by the rules of their issuer (RFC 7519 §4.1,
+/// RFC 8725 §3).
+pub(super) fn subject(claims: &Value, rules: &Issuer) -> Result<Box<str>, AuthError> {
     let subject = text(claims, "sub", "it has no subject")?;
     if subject.is_empty() || subject.chars().count() > LONGEST_SUBJECT {
         return Err(Rejected("its subject is empty or too long"));
@@ -59,15 +51,11 @@ pub(super) fn check(claims: &Value, rules: &Issuer, now: Timestamp) -> Result<Fo
     if rules.refused_claims.iter().any(holds) {
         return Err(Rejected("it has a claim that it must not have"));
     }
-    let ends = is_in_time(claims, now)?;
-    Ok(Found {
-        subject: subject.into(),
-        ends,
-    })
+    Ok(subject.into())
 }
 
-/// Until when claims that are good at `now` stay so.
-fn is_in_time(claims: &Value, now: Timestamp) -> Result<Timestamp, AuthError> {
+/// Returns the first moment at which claims that are valid at `now` are so no longer.
+pub(super) fn end(claims: &Value, now: Timestamp) -> Result<Timestamp, AuthError> {
     let ends = time(claims, "exp")?
         .ok_or(Rejected("it never expires"))?
         .plus(LEEWAY);
@@ -189,6 +177,12 @@ mod tests {
         claims
     }
 
+    /// Both rules together: the moment at which good claims end.
+    fn check(claims: &Value, rules: &Issuer, now: Timestamp) -> Result<Timestamp, AuthError> {
+        let ends = end(claims, now)?;
+        subject(claims, rules).map(|_| ends)
+    }
+
     fn good(changes: &Value) -> bool {
         let now = Timestamp::from_seconds(NOW);
         check(&claims(changes), &rules(), now).is_ok()
@@ -241,8 +235,8 @@ mod tests {
         let clock = ManualClock::at(Timestamp::from_seconds(NOW));
         let claims = claims(&json!({}));
         clock.advance(Duration::from_millis(89_999));
-        let found = check(&claims, &rules(), clock.now()).unwrap();
-        assert_eq!(found.ends, Timestamp::from_seconds(NOW + 90));
+        let ends = check(&claims, &rules(), clock.now()).unwrap();
+        assert_eq!(ends, Timestamp::from_seconds(NOW + 90));
         clock.advance(Duration::from_millis(1));
         assert_eq!(
             check(&claims, &rules(), clock.now()),

@@ -1,112 +1,123 @@
-//! Owns the compact form of a JSON Web Token (RFC 7515 §7.1): what may stand in it before anybody believes it.
+//! Parses the compact form of a JSON Web Token (RFC 7515 §7.1), before its signature is verified.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use serde_json::Value;
 
+use super::AuthError::{Forged, Rejected};
 use super::{AuthError, algorithm, json};
 use crate::config::Algorithm;
 
-/// Most characters of a key's name.
-const LONGEST_KID: usize = 128;
+/// Longest key id, in bytes.
+const MAX_KID_LENGTH: usize = 128;
+const MALFORMED: AuthError = Rejected("the token is not a well-formed JSON Web Token");
 
-/// A credential taken apart. Nothing in it is true before its signature is.
+/// A parsed token. Nothing in it can be trusted before its signature is verified.
 #[derive(Debug)]
 pub(super) struct Compact<'a> {
-    /// Header and claims as they stand there: what is signed.
+    /// Header and claims as they were sent: the text that the signature covers.
     signed: &'a str,
     signature: &'a str,
-    /// What it says it is signed with; `None` for algorithms that nobody may use here.
+    /// Signature algorithm by the header; `None` for one that no issuer may use here.
     pub(super) algorithm: Option<Algorithm>,
-    /// Which key it says it is signed with: a name in a map, never a place to look at.
+    /// Key id by the header. Compared with the ids of known keys, never used as an address.
     pub(super) kid: Option<Box<str>>,
-    typ: Option<String>,
-    /// An object.
+    /// JSON object of claims.
     pub(super) claims: Value,
 }
 
 impl<'a> Compact<'a> {
-    /// Takes `text` apart. Members that name or bring keys (`jku`, `jwk`, `x5u`, `x5c`) are not read (RFC 8725 §3.10).
+    /// Parses `text`. Never reads header members that name or carry keys (`jku`, `jwk`, `x5u`,
+    /// `x5c`; RFC 8725 §3.10).
     pub(super) fn read(text: &'a str) -> Result<Self, AuthError> {
-        let (signed, signature) = text.rsplit_once('.').ok_or(AuthError::Malformed)?;
-        let (header, claims) = signed.split_once('.').ok_or(AuthError::Malformed)?;
-        if claims.contains('.') {
-            return Err(AuthError::Malformed);
-        }
-        let header = part(header)?;
+        let (header, claims, signature) = parts(text)?;
+        let signed = &text[..header.len() + 1 + claims.len()];
+        let header = object(header)?;
         if header.get("crit").is_some() {
-            return Err(AuthError::Forged(
-                "it wants extensions that nobody asked for",
+            return Err(Rejected(
+                "the token requires extensions that are not supported (crit)",
             ));
         }
         if header
             .get("b64")
             .is_some_and(|b64| *b64 != Value::Bool(true))
         {
-            return Err(AuthError::Forged("it says that its claims are not encoded"));
+            return Err(Rejected("the token's claims are not encoded (b64)"));
         }
-        let name = text_of(&header, "alg")?.ok_or(AuthError::Malformed)?;
+        let name = text_of(&header, "alg")?.ok_or(MALFORMED)?;
         if name.eq_ignore_ascii_case("none") {
-            return Err(AuthError::Forged("it says that it needs no signature"));
+            return Err(Forged("the token has no signature (alg: none)"));
+        }
+        let is_known = |typ| {
+            ["JWT", "at+jwt"]
+                .iter()
+                .any(|known| str::eq_ignore_ascii_case(typ, known))
+        };
+        // Identity and access tokens only (RFC 8725 §3.11, RFC 9068 §2.1): a logout token or a
+        // security event identifies nobody.
+        if !text_of(&header, "typ")?.is_none_or(is_known) {
+            return Err(Rejected(
+                "the token is neither an identity token nor an access token (typ)",
+            ));
         }
         Ok(Self {
             signed,
             signature,
             algorithm: algorithm::named(name),
             kid: text_of(&header, "kid")?.map(key_name).transpose()?,
-            typ: text_of(&header, "typ")?.map(str::to_owned),
-            claims: part(claims)?,
+            claims: object(claims)?,
         })
     }
 
-    /// Whether it is of a kind that stands for somebody: an identity or access token (RFC 8725 §3.11, RFC 9068 §2.1).
-    pub(super) fn is_of_known_type(&self) -> bool {
-        let known = |typ: &String| {
-            ["JWT", "at+jwt"]
-                .iter()
-                .any(|known| typ.eq_ignore_ascii_case(known))
-        };
-        self.typ.as_ref().is_none_or(known)
-    }
-
-    /// Whether `key` made its signature, with `algorithm` and no other.
+    /// Returns whether the signature verifies under `key` with `algorithm`.
     pub(super) fn is_signed_by(
         &self,
         key: &DecodingKey,
         algorithm: Algorithm,
     ) -> Result<bool, AuthError> {
         let (algorithm, signed) = (algorithm::library(algorithm), self.signed.as_bytes());
-        jsonwebtoken::crypto::verify(self.signature, signed, key, algorithm)
-            .map_err(|_| AuthError::Malformed)
+        jsonwebtoken::crypto::verify(self.signature, signed, key, algorithm).map_err(|_| MALFORMED)
     }
 }
 
-fn part(text: &str) -> Result<Value, AuthError> {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| AuthError::Malformed)?;
-    json::object(&bytes).ok_or(AuthError::Malformed)
+/// Splits a token into header, claims and signature.
+fn parts(text: &str) -> Result<(&str, &str, &str), AuthError> {
+    let parts: Vec<_> = text.splitn(6, '.').collect();
+    match parts[..] {
+        [header, claims, signature] => Ok((header, claims, signature)),
+        // RFC 7516 §7.1. Auth0 and others send one when the client asks for no API.
+        [_, _, _, _, _] => Err(Rejected("encrypted token: request your API's audience")),
+        [_] => Err(Rejected(
+            "opaque token, not a JSON Web Token: request your API's audience",
+        )),
+        _ => Err(MALFORMED),
+    }
+}
+
+fn object(part: &str) -> Result<Value, AuthError> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| MALFORMED)?;
+    json::object(&bytes).ok_or(MALFORMED)
 }
 
 fn text_of<'a>(header: &'a Value, name: &str) -> Result<Option<&'a str>, AuthError> {
     let member = header.get(name);
     member
-        .map(|value| value.as_str().ok_or(AuthError::Malformed))
+        .map(|value| value.as_str().ok_or(MALFORMED))
         .transpose()
 }
 
-/// `kid` as issuers write it: what base64, URLs, hexadecimal and names are made of.
+/// Returns a key id as issuers write it: characters of base64, URLs, hexadecimal and names.
 fn key_name(kid: &str) -> Result<Box<str>, AuthError> {
-    is_key_name(kid)
-        .then(|| kid.into())
-        .ok_or(AuthError::Forged("the name of its key is not a name"))
+    is_key_name(kid).then(|| kid.into()).ok_or(Rejected(
+        "the token's key id (kid) holds unusual characters or is too long",
+    ))
 }
 
-/// Whether keys may be called so.
+/// Returns whether `kid` is accepted as a key id.
 pub(super) fn is_key_name(kid: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/+=@".contains(&byte);
-    (1..=LONGEST_KID).contains(&kid.len()) && kid.bytes().all(fits)
+    (1..=MAX_KID_LENGTH).contains(&kid.len()) && kid.bytes().all(fits)
 }
 
 #[cfg(test)]
@@ -120,17 +131,15 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_strictly() {
-        let forged = |result| matches!(result, Err(AuthError::Forged(_)));
-        let malformed = |result| result == Err(AuthError::Malformed);
+    fn only_alg_none_is_forged_and_every_other_bad_header_is_rejected() {
+        let forged = |result| matches!(result, Err(Forged(_)));
+        let rejected = |result| matches!(result, Err(Rejected(_)));
         let good =
             r#"{"alg":"ES256","kid":"a/b+c=","typ":"JWT","jku":"http://evil.example","x5c":7}"#;
         assert_eq!(read(good, "{}", ".AA"), Ok(()));
         for alg in ["none", "None", "NONE", "noNE"] {
-            assert!(
-                forged(read(&format!(r#"{{"alg":"{alg}"}}"#), "{}", ".")),
-                "{alg}"
-            );
+            let header = format!(r#"{{"alg":"{alg}"}}"#);
+            assert!(forged(read(&header, "{}", ".")), "{alg}");
         }
         for header in [
             r#"{"alg":"ES256","crit":["exp"]}"#,
@@ -141,10 +150,6 @@ mod tests {
             r#"{"alg":"ES256","kid":"a\u0000b"}"#,
             r#"{"alg":"ES256","kid":""}"#,
             &format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "a".repeat(129)),
-        ] {
-            assert!(forged(read(header, "{}", ".AA")), "{header}");
-        }
-        for header in [
             "{}",
             "[]",
             "",
@@ -155,16 +160,14 @@ mod tests {
             r#"{"alg":"ES256","kid":7}"#,
             r#"{"alg":"ES256","typ":{}}"#,
         ] {
-            assert!(malformed(read(header, "{}", ".AA")), "{header}");
+            assert!(rejected(read(header, "{}", ".AA")), "{header}");
         }
         for claims in ["", "[]", "7", r#"{"iss":"a","iss":"b"}"#] {
-            assert!(
-                malformed(read(r#"{"alg":"ES256"}"#, claims, ".AA")),
-                "{claims}"
-            );
+            let outcome = read(r#"{"alg":"ES256"}"#, claims, ".AA");
+            assert!(rejected(outcome), "{claims}");
         }
         for rest in ["", ".AA.", ".AA.AA", ".AA.AA.AA", ".AA.AA.AA.AA"] {
-            assert!(malformed(read(r#"{"alg":"ES256"}"#, "{}", rest)), "{rest}");
+            assert!(rejected(read(r#"{"alg":"ES256"}"#, "{}", rest)), "{rest}");
         }
         for text in [
             "",
@@ -177,28 +180,37 @@ mod tests {
             "e30.e30=.AA",
             "e31.e30.AA",
         ] {
-            assert!(malformed(Compact::read(text).map(|_| ())), "{text}");
+            assert!(rejected(Compact::read(text).map(|_| ())), "{text}");
         }
     }
 
     #[test]
-    fn types_are_those_of_tokens_that_stand_for_somebody() {
-        let known = |header: &str| {
-            let text = format!("{}.e30.AA", URL_SAFE_NO_PAD.encode(header));
-            Compact::read(&text).unwrap().is_of_known_type()
+    fn encrypted_and_opaque_tokens_have_a_reason_that_names_the_cure() {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"dir","enc":"A256GCM"}"#);
+        for (text, kind) in [
+            (format!("{header}..aXY.Y2lwaGVy.dGFn"), "encrypted"),
+            (format!("{header}.a2V5.aXY.Y2lwaGVy.dGFn"), "encrypted"),
+            ("opaque-access-token".to_owned(), "opaque"),
+        ] {
+            let Err(Rejected(reason)) = Compact::read(&text).map(|_| ()) else {
+                panic!("{text}");
+            };
+            let names_cure = reason.contains("request your API's audience");
+            assert!(reason.starts_with(kind) && names_cure, "{reason}");
+        }
+    }
+
+    #[test]
+    fn only_types_of_identity_and_access_tokens_are_accepted() {
+        let known = |typ: &str| {
+            let header = format!(r#"{{"alg":"ES256","typ":"{typ}"}}"#);
+            read(&header, "{}", ".AA").is_ok()
         };
         for typ in ["JWT", "jwt", "at+jwt", "AT+JWT"] {
-            assert!(
-                known(&format!(r#"{{"alg":"ES256","typ":"{typ}"}}"#)),
-                "{typ}"
-            );
+            assert!(known(typ), "{typ}");
         }
-        assert!(known(r#"{"alg":"ES256"}"#));
         for typ in ["", "JWE", "logout+jwt", "dpop+jwt", "secevent+jwt", "JWT "] {
-            assert!(
-                !known(&format!(r#"{{"alg":"ES256","typ":"{typ}"}}"#)),
-                "{typ}"
-            );
+            assert!(!known(typ), "{typ}");
         }
     }
 }

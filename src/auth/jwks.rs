@@ -10,7 +10,7 @@ use url::Url;
 
 use super::compact::Compact;
 use super::http::{Ask, FetchError, Headers, Http};
-use super::keys::KeySet;
+use super::keys::{KeySet, UNKNOWN_KEY};
 use super::{AuthError, KeysCondition, jwk};
 use crate::clock::{Clock, Tick};
 use crate::config::{Algorithm, Issuer};
@@ -119,6 +119,24 @@ impl Jwks {
         let now = self.means.clock.tick();
         let had = self.state().had.clone();
         had.filter(|had| now.since(had.since) < USABLE)
+    }
+
+    /// Rejects `token` when its key id is unknown and a fetch that could bring it is not due.
+    pub(super) fn screen(&self, token: &Compact<'_>) -> Result<(), AuthError> {
+        let usable = self.usable();
+        let now = self.means.clock.tick();
+        let can_fetch = {
+            let state = self.state();
+            state.flight.is_some() || state.began.is_none_or(|began| now.since(began) >= COOLDOWN)
+        };
+        match usable {
+            Some(had) if had.keys.knows(token) => Ok(()),
+            _ if can_fetch => Ok(()),
+            Some(_) => Err(UNKNOWN_KEY),
+            None => Err(AuthError::Unavailable {
+                retry_after: self.rest(),
+            }),
+        }
     }
 
     /// The keys to verify `token` with. Waits for a fetch when there are none, when `token` names another, or when they

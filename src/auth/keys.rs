@@ -9,6 +9,7 @@ use aws_lc_rs::signature::{
 use jsonwebtoken::DecodingKey;
 
 use super::AuthError;
+use super::AuthError::{Forged, Rejected};
 use super::algorithm::{Family, family};
 use super::compact::Compact;
 use crate::config::Algorithm;
@@ -17,6 +18,9 @@ use crate::config::Algorithm;
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// Least bytes of a shared secret: the hash's own size (RFC 7518 §3.2).
 const LEAST_SECRET: usize = 32;
+
+/// Error for a key id that is not among the issuer's keys.
+pub(super) const UNKNOWN_KEY: AuthError = Rejected("the token is signed with an unknown key");
 
 /// One key.
 pub(super) struct Key {
@@ -180,7 +184,8 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Whether the key that `token` names may be here. Without a name it may be any.
+    /// Returns whether `token` may be signed with one of these keys: its key id is among them, or it
+    /// has none.
     pub(super) fn knows(&self, token: &Compact<'_>) -> bool {
         match &token.kid {
             Some(kid) => self.0.iter().any(|key| key.kid.as_ref() == Some(kid)),
@@ -188,53 +193,52 @@ impl KeySet {
         }
     }
 
-    /// Verifies with the one key that `token` names, or with the only one there is.
+    /// Verifies `token` with the keys of its key id, or, when it has none, with the issuer's only
+    /// key. An issuer that publishes two keys under one id has both tried.
     pub(super) fn verify_named(
         &self,
         token: &Compact<'_>,
         with: Algorithm,
     ) -> Result<(), AuthError> {
-        let named: Vec<_> = match &token.kid {
-            Some(kid) => {
-                let is_named = |key: &&Key| key.kid.as_ref() == Some(kid);
-                self.0.iter().filter(is_named).collect()
-            }
-            None if self.0.len() > 1 => {
-                return Err(AuthError::Rejected(
-                    "it does not say which key it is signed with",
-                ));
-            }
-            None => self.0.iter().collect(),
-        };
-        if named.is_empty() {
-            return Err(AuthError::Rejected(
-                "the key it is signed with is not known",
+        if token.kid.is_none() && self.0.len() > 1 {
+            return Err(Rejected(
+                "the token has no key id, and its issuer publishes several keys",
             ));
         }
-        let fits = |key: &&&Key| key.algorithms.contains(&with);
-        let key = named.iter().find(fits).ok_or(AuthError::Forged(
-            "its algorithm is not one of the key that it names",
-        ))?;
-        let is_good = token.is_signed_by(&key.decoding, with)?;
-        if is_good {
-            return Ok(());
+        let is_named = |key: &&Key| token.kid.is_none() || key.kid == token.kid;
+        let mut named = self.0.iter().filter(is_named).peekable();
+        if named.peek().is_none() {
+            return Err(UNKNOWN_KEY);
         }
-        // The issuer may have got a new key without a name: nobody need have forged anything.
+        let mut fitting = named
+            .filter(|key| key.algorithms.contains(&with))
+            .peekable();
+        if fitting.peek().is_none() {
+            return Err(Rejected(
+                "the token's algorithm is not the algorithm of its key",
+            ));
+        }
+        for key in fitting {
+            if token.is_signed_by(&key.decoding, with)? {
+                return Ok(());
+            }
+        }
         Err(match token.kid {
-            Some(_) => AuthError::Forged("its signature is not by the key that it names"),
-            None => AuthError::Rejected("its signature is not by the only key that is known"),
+            Some(_) => Forged("the signature does not verify under the key that the token names"),
+            // The issuer may have published another key without an id since the last fetch.
+            None => Rejected("the signature does not verify under the issuer's only known key"),
         })
     }
 
-    /// Verifies with any key that may be used for `with`: those of the operator have no names.
+    /// Verifies `token` with any key that fits `with`. Configured keys have no ids.
     pub(super) fn verify_any(&self, token: &Compact<'_>, with: Algorithm) -> Result<(), AuthError> {
         for key in self.0.iter().filter(|key| key.algorithms.contains(&with)) {
             if token.is_signed_by(&key.decoding, with)? {
                 return Ok(());
             }
         }
-        Err(AuthError::Forged(
-            "its signature is by none of the issuer's keys",
+        Err(Forged(
+            "the signature verifies under none of the issuer's keys",
         ))
     }
 }

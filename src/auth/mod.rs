@@ -1,9 +1,11 @@
-//! Owns the contract of authentication: whom a credential stands for.
+//! Verifies bearer tokens of configured issuers: which identity a caller acts for.
 
 mod algorithm;
 mod claims;
 mod compact;
+mod credential;
 mod http;
+mod issuers;
 mod json;
 mod jwk;
 mod jwks;
@@ -18,67 +20,42 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
+pub use self::credential::{Credential, bearer};
 pub use self::http::FetchError;
 
 use self::compact::Compact;
 use self::http::Http;
-use self::jwks::{Means, land};
+use self::issuers::Issuers;
+use self::jwks::Means;
 use self::lookup::About;
 use self::profile::Profile;
 use self::recent::{Print, Recent};
 use self::trust::{Trust, Verified};
 use crate::clock::{Clock, Tick, Timestamp};
-use crate::config::Auth;
+use crate::config::{Algorithm, Auth};
 use crate::domain::{Account, Identity, Naming};
 
-/// Longest credential that is looked at.
-const LONGEST: usize = 8 * 1024;
-/// Longest time that a credential is believed without being verified again.
-const BELIEVED: Duration = Duration::from_mins(1);
-/// Most credentials that are believed at the same time.
-const ROOM: usize = 16_384;
+/// How long a verified token is accepted without being verified again.
+const VERIFIED_FOR: Duration = Duration::from_mins(1);
+/// Most verified tokens that are remembered.
+const MAX_VERIFIED: usize = 16_384;
 
-/// What a caller shows us: a JSON Web Token in its compact form. Hides itself.
-#[derive(Clone, Debug)]
-pub struct Credential(SecretString);
-
-impl Credential {
-    /// Reads the one `Authorization` line of a request (RFC 6750 §2.1): the scheme in any case, then the token.
-    pub fn parse(line: &[u8]) -> Result<Self, AuthError> {
-        let text = std::str::from_utf8(line).map_err(|_| AuthError::Malformed)?;
-        let (scheme, token) = text.trim().split_once(' ').ok_or(AuthError::Malformed)?;
-        let token = token.trim_start();
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        let fits = scheme.eq_ignore_ascii_case("bearer")
-            && (1..=LONGEST).contains(&token.len())
-            && token.bytes().all(is_token);
-        fits.then(|| Self(token.into())).ok_or(AuthError::Malformed)
-    }
-
-    /// The token itself, for those who verify it.
-    pub(crate) fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
-
-/// Why a credential is not good. Callers learn only that it is not; the log learns why.
+/// Why a token is not accepted. Callers learn only that it is not; the log has the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// It is not a bearer token at all, or not one that is looked at.
-    #[error("it is not a bearer token in compact form of at most 8 KiB")]
-    Malformed,
-    /// Honest callers show such: expired, for somebody else, signed with a key that is gone.
-    #[error("it is not good: {0}")]
+    /// Not valid, as tokens of honest callers may be: malformed, expired, encrypted, for another
+    /// audience, signed with another algorithm or a key that is gone.
+    #[error("rejected: {0}")]
     Rejected(&'static str),
-    /// Only forgers show such.
-    #[error("it is forged: {0}")]
+    /// No honest client sends it: `alg: none`, or a signature that does not verify under a key of
+    /// its issuer.
+    #[error("forged: {0}")]
     Forged(&'static str),
-    /// The issuer's keys could not be had yet.
-    #[error("the issuer's keys are not there")]
+    /// The issuer's keys could not be fetched yet.
+    #[error("the issuer's keys are not available")]
     Unavailable {
         /// When to try again.
         retry_after: Duration,
@@ -112,13 +89,13 @@ pub enum SetupError {
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Says whom credentials stand for.
+/// Verifies bearer tokens.
 pub struct Authenticator {
-    trusts: Vec<Trust>,
+    issuers: Issuers,
     default_role: Option<Box<str>>,
     naming: Naming,
     clock: Arc<dyn Clock>,
-    believed: Recent<Arc<Belief>>,
+    verified: Recent<Arc<Known>>,
 }
 
 impl fmt::Debug for Authenticator {
@@ -127,17 +104,46 @@ impl fmt::Debug for Authenticator {
     }
 }
 
-/// A credential that was verified a moment ago.
-struct Belief {
-    /// Which entry of the settings it was verified by, and with which keys of it: others may not have the key.
+/// A token that passed every check that needs no cryptography. See [`Authenticator::screen`].
+#[derive(Debug)]
+pub struct Screened<'a> {
+    credential: &'a Credential,
+    print: Print,
+    step: Step<'a>,
+}
+
+#[derive(Debug)]
+enum Step<'a> {
+    /// Verified within the last minute.
+    Known(Arc<Known>),
+    /// Its signature is not verified yet.
+    Unverified {
+        token: Box<Compact<'a>>,
+        algorithm: Algorithm,
+        ends: Timestamp,
+    },
+}
+
+impl Screened<'_> {
+    /// Returns true when the token was verified within the last minute, so that
+    /// [`Authenticator::verify`] computes no signature.
+    pub const fn is_verified(&self) -> bool {
+        matches!(self.step, Step::Known(_))
+    }
+}
+
+/// A token that was verified within the last minute.
+#[derive(Debug)]
+struct Known {
+    /// Index of the issuer that verified it, and the generation of its keys.
     trust: usize,
     generation: u64,
     until: Tick,
     ends: Timestamp,
     subject: Box<str>,
-    /// What its claims say. The default role is not among that while a look-up may know better.
+    /// Identity by the claims alone. Lacks the default role while a look-up may find another.
     identity: Arc<Identity>,
-    asks: bool,
+    needs_lookup: bool,
 }
 
 impl Authenticator {
@@ -159,105 +165,121 @@ impl Authenticator {
         let trusts = settings.issuers.iter();
         let trusts: Result<_, _> = trusts.map(|rules| Trust::new(rules, &means)).collect();
         Ok(Self {
-            trusts: trusts?,
+            issuers: Issuers(trusts?),
             default_role: settings.default_role.clone(),
             naming,
             clock,
-            believed: Recent::with_room_for(ROOM),
+            verified: Recent::with_room_for(MAX_VERIFIED),
         })
     }
 
-    /// Whom `credential` stands for. Cancel-safe.
-    pub async fn authenticate(&self, credential: &Credential) -> Result<Arc<Identity>, AuthError> {
+    /// Checks everything about `credential` that needs neither cryptography nor the network: its
+    /// form, issuer, algorithm, key id and times. Recognises tokens that were verified within the
+    /// last minute.
+    pub fn screen<'a>(&self, credential: &'a Credential) -> Result<Screened<'a>, AuthError> {
         let print = Print::of(credential.expose());
-        let belief = self.belief(credential, print).await?;
-        let trust = &self.trusts[belief.trust];
-        let Some(lookup) = trust.lookup.as_ref().filter(|_| belief.asks) else {
-            return Ok(Arc::clone(&belief.identity));
+        let step = match self
+            .verified
+            .get(print)
+            .filter(|known| self.is_current(known))
+        {
+            Some(known) => Step::Known(known),
+            None => self.read(credential)?,
+        };
+        Ok(Screened {
+            credential,
+            print,
+            step,
+        })
+    }
+
+    /// Returns the identity that a screened token stands for. Verifies its signature, unless that
+    /// was done within the last minute. Cancel-safe.
+    pub async fn verify(&self, screened: Screened<'_>) -> Result<Arc<Identity>, AuthError> {
+        let Screened {
+            credential,
+            print,
+            step,
+        } = screened;
+        let known = match step {
+            Step::Known(known) => known,
+            Step::Unverified {
+                token,
+                algorithm,
+                ends,
+            } => {
+                let by = self.issuers.verify(&token, algorithm).await?;
+                let known = Arc::new(self.known(&token.claims, ends, by));
+                self.verified.insert(print, Arc::clone(&known));
+                known
+            }
+        };
+        let trust = &self.issuers.0[known.trust];
+        let Some(lookup) = trust.lookup.as_ref().filter(|_| known.needs_lookup) else {
+            return Ok(Arc::clone(&known.identity));
         };
         let about = About {
             issuer: &trust.rules.issuer,
-            subject: &belief.subject,
+            subject: &known.subject,
             credential,
             print,
         };
         let asked = lookup.profile(about).await;
         let claimed = Profile {
-            role: belief.identity.role.clone(),
-            name: belief.identity.name.clone(),
+            role: known.identity.role.clone(),
+            name: known.identity.name.clone(),
         };
-        let account = belief.identity.account.clone();
+        let account = known.identity.account.clone();
         Ok(Arc::new(self.identity(account, claimed.or(asked))))
     }
 
-    /// What is believed of `credential`: for a minute, and never longer than it is good or its key is there.
-    async fn belief(
-        &self,
-        credential: &Credential,
-        print: Print,
-    ) -> Result<Arc<Belief>, AuthError> {
-        let believed = self.believed.get(print);
-        if let Some(belief) = believed.filter(|belief| self.is_current(belief)) {
-            return Ok(belief);
-        }
-        let belief = Arc::new(self.verify(credential).await?);
-        self.believed.insert(print, Arc::clone(&belief));
-        Ok(belief)
+    /// Screens and verifies `credential`.
+    pub async fn authenticate(&self, credential: &Credential) -> Result<Arc<Identity>, AuthError> {
+        self.verify(self.screen(credential)?).await
     }
 
-    fn is_current(&self, belief: &Belief) -> bool {
-        self.clock.tick() < belief.until
-            && self.clock.now() < belief.ends
-            && self.trusts[belief.trust].generation() == Some(belief.generation)
+    /// Returns true while a token that was verified is still valid and its keys are the same.
+    fn is_current(&self, known: &Known) -> bool {
+        self.clock.tick() < known.until
+            && self.clock.now() < known.ends
+            && self.issuers.0[known.trust].generation() == Some(known.generation)
     }
 
-    async fn verify(&self, credential: &Credential) -> Result<Belief, AuthError> {
+    /// Parses a token and checks its times, issuer, algorithm and key id.
+    fn read<'a>(&self, credential: &'a Credential) -> Result<Step<'a>, AuthError> {
         let token = Compact::read(credential.expose())?;
-        let issuer = claims::issuer(&token.claims)?;
-        let is_theirs = |(_, trust): &(usize, &Trust)| *trust.rules.issuer == *issuer;
-        let theirs: Vec<_> = self.trusts.iter().enumerate().filter(is_theirs).collect();
-        if theirs.is_empty() {
-            return Err(AuthError::Rejected("its issuer is not known"));
-        }
-        let not_theirs = AuthError::Forged("its algorithm is not one of its issuer's");
-        let Some(algorithm) = token.algorithm else {
-            return Err(not_theirs);
-        };
-        let mut refused = None;
-        for (nth, trust) in theirs {
-            if !trust.rules.algorithms.contains(&algorithm) {
-                continue;
-            }
-            match trust.verify(&token, algorithm, self.clock.now()).await {
-                Ok(verified) => return Ok(self.learn(nth, &token.claims, verified)),
-                Err(error) => refused = Some(excuse(refused, error)),
-            }
-        }
-        Err(refused.unwrap_or(not_theirs))
+        let ends = claims::end(&token.claims, self.clock.now())?;
+        let algorithm = self.issuers.screen(&token)?;
+        Ok(Step::Unverified {
+            token: Box::new(token),
+            algorithm,
+            ends,
+        })
     }
 
-    fn learn(&self, nth: usize, claims: &Value, verified: Verified) -> Belief {
-        let (trust, found) = (&self.trusts[nth], verified.found);
+    fn known(&self, claims: &Value, ends: Timestamp, by: (usize, Verified)) -> Known {
+        let (nth, verified) = by;
+        let trust = &self.issuers.0[nth];
         let claimed = Profile {
             role: profile::role(claims, trust.rules.role_pointer.as_deref()),
             name: profile::name(claims, trust.rules.name_pointer.as_deref()),
         };
-        let account = self.naming.account(&trust.rules.issuer, &found.subject);
+        let account = self.naming.account(&trust.rules.issuer, &verified.subject);
         let lookup = trust.lookup.as_ref();
-        let asks = lookup.is_some_and(|lookup| lookup.completes(&claimed));
-        let identity = if asks {
+        let needs_lookup = lookup.is_some_and(|lookup| lookup.completes(&claimed));
+        let identity = if needs_lookup {
             unfinished(account, claimed)
         } else {
             self.identity(account, claimed)
         };
-        Belief {
+        Known {
             trust: nth,
             generation: verified.generation,
-            until: self.clock.tick().plus(BELIEVED),
-            ends: found.ends,
-            subject: found.subject,
+            until: self.clock.tick().plus(VERIFIED_FOR),
+            ends,
+            subject: verified.subject,
             identity: Arc::new(identity),
-            asks,
+            needs_lookup,
         }
     }
 
@@ -266,58 +288,32 @@ impl Authenticator {
         unfinished(account, profile)
     }
 
-    /// Whether the keys of all issuers are at hand.
+    /// Returns whether the keys of all issuers are available.
     pub fn condition(&self) -> KeysCondition {
-        self.conditions()
-            .max()
-            .unwrap_or(KeysCondition::Operational)
+        self.issuers.condition()
     }
 
-    /// True once at least one issuer's keys were there, or none need to be fetched.
+    /// Returns true once at least one issuer's keys were fetched, or none need to be.
     pub fn is_ready(&self) -> bool {
-        self.trusts.is_empty()
-            || self
-                .conditions()
-                .any(|condition| condition != KeysCondition::Down)
+        self.issuers.is_ready()
     }
 
-    /// The condition of each issuer, which is that of its best entry: it signs with one algorithm, and publishes no key
-    /// for the others that it might have chosen.
-    fn conditions(&self) -> impl Iterator<Item = KeysCondition> {
-        self.trusts.iter().filter_map(|one| {
-            let theirs = self.trusts.iter().filter(|other| one.is_beside(other));
-            theirs.map(Trust::condition).min()
-        })
-    }
-
-    /// Fetches keys that are missing or about to be stale. To be called about once a second, off the request path: it
-    /// does nothing unless something is due, which is at most every 30 seconds. Cancel-safe: what was begun goes on.
+    /// Fetches keys that are missing or about to be stale. To be called about once a second, off the
+    /// request path: nothing is fetched unless it is due, at most every 30 seconds. Cancel-safe: a
+    /// fetch that was started goes on.
     pub async fn keep_fresh(&self) {
-        let published = self.trusts.iter().filter_map(Trust::published);
-        let begun: Vec<_> = published.map(jwks::Jwks::keep_fresh).collect();
-        for landing in begun {
-            land(landing).await;
-        }
+        self.issuers.keep_fresh().await;
     }
 
-    /// Fetches the keys of all issuers now, one after the other: how many of each can be used, by all of its entries
-    /// together.
+    /// Fetches the keys of all issuers now, one after the other. Returns the number of usable keys
+    /// of each, by all of its entries together.
     pub async fn check_issuers(&self) -> Vec<(Arc<str>, Result<usize, FetchError>)> {
-        let mut checked: Vec<(Arc<str>, _)> = Vec::with_capacity(self.trusts.len());
-        for trust in &self.trusts {
-            let (issuer, found) = (&trust.rules.issuer, trust.check().await);
-            match checked.iter_mut().find(|(known, _)| known == issuer) {
-                Some((_, sum)) => *sum = together(*sum, found),
-                None => checked.push((Arc::clone(issuer), found)),
-            }
-        }
-        checked
+        self.issuers.check().await
     }
 
     /// How many look-ups failed since the start. Their identities had the default role.
     pub fn failed_lookups(&self) -> u64 {
-        let lookups = self.trusts.iter().filter_map(|trust| trust.lookup.as_ref());
-        lookups.map(lookup::LookUp::failed).sum()
+        self.issuers.failed_lookups()
     }
 }
 
@@ -328,27 +324,4 @@ fn unfinished(account: Account, profile: Profile) -> Identity {
         role: profile.role,
         name: profile.name,
     }
-}
-
-/// What two entries of one issuer found: why there are no keys counts only where there are none.
-fn together(
-    one: Result<usize, FetchError>,
-    other: Result<usize, FetchError>,
-) -> Result<usize, FetchError> {
-    match (one, other) {
-        (Ok(one), Ok(other)) => Ok(one + other),
-        (Ok(0), Err(error)) | (Err(error), Ok(0) | Err(_)) => Err(error),
-        (Ok(keys), Err(_)) | (Err(_), Ok(keys)) => Ok(keys),
-    }
-}
-
-/// The error that speaks better of the caller: with several entries for one issuer, one of them knows it best.
-fn excuse(one: Option<AuthError>, other: AuthError) -> AuthError {
-    let rank = |error: &AuthError| match error {
-        AuthError::Malformed => 0,
-        AuthError::Forged(_) => 1,
-        AuthError::Rejected(_) => 2,
-        AuthError::Unavailable { .. } => 3,
-    };
-    one.filter(|one| rank(one) > rank(&other)).unwrap_or(other)
 }

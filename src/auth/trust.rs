@@ -6,14 +6,13 @@ use secrecy::ExposeSecret;
 use url::{Host, Url};
 
 use super::algorithm::Family;
-use super::claims::{self, Found};
+use super::claims;
 use super::compact::Compact;
 use super::http::FetchError;
 use super::jwks::{Jwks, Means};
 use super::keys::{KeySet, one_family};
 use super::lookup::LookUp;
 use super::{AuthError, KeysCondition, SetupError};
-use crate::clock::Timestamp;
 use crate::config::{Algorithm, Issuer, KeySource};
 
 /// One entry of the settings.
@@ -31,11 +30,12 @@ enum Keys {
     Published(Arc<Jwks>),
 }
 
-/// A credential that was found good.
+/// A token whose signature and claims were verified.
 #[derive(Debug)]
 pub(super) struct Verified {
-    pub(super) found: Found,
-    /// Of the keys that it was verified with.
+    /// `sub`.
+    pub(super) subject: Box<str>,
+    /// Generation of the keys that verified it.
     pub(super) generation: u64,
 }
 
@@ -53,12 +53,18 @@ impl Trust {
         })
     }
 
-    /// Whether `token`, which says that it is this issuer's, is signed with `algorithm` by it and good for us at `now`.
+    /// Rejects `token` when its signature cannot verify under any key that this issuer has, or may
+    /// have published since the last fetch. Computes no signature.
+    pub(super) fn screen(&self, token: &Compact<'_>) -> Result<(), AuthError> {
+        self.published().map_or(Ok(()), |jwks| jwks.screen(token))
+    }
+
+    /// Verifies that this issuer signed `token` with `algorithm`, and that its claims are for us.
+    /// Returns the subject and the generation of the keys.
     pub(super) async fn verify(
         &self,
         token: &Compact<'_>,
         algorithm: Algorithm,
-        now: Timestamp,
     ) -> Result<Verified, AuthError> {
         let generation = match &self.keys {
             Keys::Fixed(keys) => {
@@ -69,7 +75,7 @@ impl Trust {
                 let had = jwks.keys_for(token).await?;
                 if let Err(error) = had.keys.verify_named(token, algorithm) {
                     if token.kid.is_none() {
-                        // There may be a new key, and nothing else tells.
+                        // Without a key id, a failure is the only sign of a new key.
                         let _ = jwks.begin();
                     }
                     return Err(error);
@@ -77,13 +83,10 @@ impl Trust {
                 had.generation
             }
         };
-        if !token.is_of_known_type() {
-            return Err(AuthError::Rejected(
-                "it is of a type that stands for nobody",
-            ));
-        }
-        let found = claims::check(&token.claims, &self.rules, now)?;
-        Ok(Verified { found, generation })
+        Ok(Verified {
+            subject: claims::subject(&token.claims, &self.rules)?,
+            generation,
+        })
     }
 
     /// The generation of the keys that can be used now.

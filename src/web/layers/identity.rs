@@ -45,7 +45,9 @@ pub(super) async fn of(
         (None, _) if mode == AuthMode::Optional => return Ok(None),
         (None, _) => return Err(Unknown::NoCredential),
         (Some(only), None) => Credential::parse(only.as_bytes()),
-        (Some(_), Some(_)) => Err(AuthError::Malformed),
+        (Some(_), Some(_)) => Err(AuthError::Rejected(
+            "the request has two Authorization headers",
+        )),
     };
     let known = match credential {
         Ok(credential) => state.auth.authenticate(&credential).await,
@@ -87,7 +89,6 @@ fn unavailable(retry_after: Duration) -> Response {
 const fn offence(error: &AuthError) -> Option<Offence> {
     match error {
         AuthError::Forged(_) => Some(Offence::ForgedCredential),
-        AuthError::Malformed => Some(Offence::Malformed),
         AuthError::Rejected(_) | AuthError::Unavailable { .. } => None,
     }
 }

@@ -13,6 +13,7 @@ mod lines;
 mod lookup;
 mod outage;
 mod profiles;
+mod screen;
 mod tls;
 
 use std::sync::Arc;
@@ -110,7 +111,6 @@ pub fn claims(changes: &Value) -> Value {
 pub fn called<T>(outcome: &Result<T, AuthError>) -> &'static str {
     match outcome {
         Ok(_) => "good",
-        Err(AuthError::Malformed) => "malformed",
         Err(AuthError::Forged(_)) => "forged",
         Err(AuthError::Rejected(_)) => "rejected",
         Err(AuthError::Unavailable { .. }) => "unavailable",
