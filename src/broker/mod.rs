@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 pub use health::{Condition, Health, Status};
 pub use mint::{Choice, MintRequest};
@@ -254,7 +255,7 @@ impl Broker {
         }
         let (hand_over, outcome) = oneshot::channel();
         let inner = Arc::clone(&self.0);
-        self.0.work.spawn(async move {
+        let carried = async move {
             if let Err(Ok(grant)) = hand_over.send(work.await) {
                 inner
                     .note_undelivered(grant.entry, grant.upstream_took)
@@ -263,7 +264,9 @@ impl Broker {
                     inner.keep(grant);
                 }
             }
-        });
+        };
+        // Its log lines name the request that it belongs to.
+        self.0.work.spawn(carried.in_current_span());
         outcome.await.unwrap_or(Err(BrokerError::Lost))
     }
 }

@@ -11,8 +11,6 @@ pub mod routes;
 pub mod state;
 mod unread;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::routing::get;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
@@ -72,14 +70,6 @@ pub fn onion(state: &AppState) -> Onion {
     let base = state.face.server.base_path.as_str();
     let has_demo = state.face.demo.is_some();
     let document = openapi::complete(document, base);
-    let named = document
-        .paths
-        .paths
-        .keys()
-        .map(String::as_str)
-        .chain(["/openapi.json"])
-        .chain(has_demo.then_some(demo::PATHS).into_iter().flatten());
-    let paths: Vec<Arc<str>> = named.map(|path| format!("{base}{path}").into()).collect();
     let api = api.route(
         "/openapi.json",
         get(async move || axum::Json(document.clone())),
@@ -94,7 +84,7 @@ pub fn onion(state: &AppState) -> Onion {
     } else {
         Router::new().nest(base, api)
     };
-    Onion::around(api.with_state(state.clone()), paths, state)
+    Onion::around(api.with_state(state.clone()), state)
 }
 
 /// The routes with their descriptions.

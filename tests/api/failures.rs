@@ -156,7 +156,7 @@ async fn a_panic_is_our_fault_and_the_next_request_is_served() {
     app.post("/token").send().await.is(500, "internal");
     assert_eq!(app.post("/token").send().await.status, StatusCode::OK);
     let in_a_handler = axum::Router::new().route("/panic", axum::routing::get(panicking));
-    let wrapped = Onion::around(in_a_handler, [], app.app.state());
+    let wrapped = Onion::around(in_a_handler, app.app.state());
     let answer = app.get("/panic").through(wrapped).send().await;
     answer.is(500, "internal");
     assert!(!answer.text.contains("canary"));

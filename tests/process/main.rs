@@ -30,6 +30,7 @@ mod http;
 mod identity;
 mod kill;
 mod ledger;
+mod log;
 mod moments;
 mod nginx;
 mod nginx_errors;

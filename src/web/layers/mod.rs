@@ -1,4 +1,4 @@
-//! Owns the onion around the routes: every layer, in order, with the reason it stands where it stands.
+//! Wraps the routes into layers: each in its order, with the reason for its position.
 
 pub mod arrival;
 mod cors;
@@ -23,59 +23,61 @@ use tower::{Layer, ServiceExt};
 use tower_http::catch_panic::{CatchPanic, CatchPanicLayer, ResponseForPanic};
 use tower_http::cors::Cors;
 use tower_http::timeout::{Timeout, TimeoutLayer};
+use tracing::Instrument;
 
 use super::code::Code;
 use super::error::ApiError;
 use super::state::AppState;
+use arrival::Arrival;
 use host::Hosted;
-use trace::{Open, Paths};
+use trace::{NoteRoute, Open};
 
-/// The routes, and all layers around them. Layers of ours are what they do before and after: a layer of axum's is cloned
-/// and boxed for every request.
+/// The routes with all layers around them. Our own layers are plain functions, because a layer of axum is cloned and
+/// boxed for every request.
 #[derive(Clone)]
 pub struct Onion {
     state: AppState,
-    paths: Paths,
     inside: Cors<CatchPanic<Timeout<Hosted>, Panicked>>,
 }
 
 impl Onion {
-    /// The layers around `routes`, of which `paths` are all there are.
-    pub fn around(
-        routes: Router,
-        paths: impl IntoIterator<Item = Arc<str>>,
-        state: &AppState,
-    ) -> Self {
+    /// Puts the layers around `routes`.
+    pub fn around(routes: Router, state: &AppState) -> Self {
         let timeout =
             TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, state.face.last_resort);
-        // Longer than all deadlines within: only work that forgot its own meets this one.
+        // Longer than all deadlines inside: it only ends work that has none.
+        let routes = routes.layer(NoteRoute);
         let timed = timeout.layer(Hosted::new(Arc::clone(&state.face), routes));
-        // Around what may panic, and within the shape, so that a panic is shaped too.
+        // Inside of `failure_shape`, so that a panic is answered in our layout.
         let caught = CatchPanicLayer::custom(Panicked).layer(timed);
-        // Around everything that may refuse, so that pages can read refusals; answers preflights before anything is
+        // Outside of everything that may refuse, so that pages can read refusals. Answers preflights before anything is
         // spent.
         let inside = cors::layer(&state.face).layer(caught);
         Self {
             state: state.clone(),
-            paths: paths.into_iter().collect(),
             inside,
         }
     }
 
-    /// The answer to `request`, which says in its extensions who its [`arrival::Peer`] is.
+    /// Answers `request`, whose extensions name its [`arrival::Peer`].
     pub async fn answer(&self, mut request: Request) -> Response {
         // Everything below may quote the request's id and address.
         let arrival = arrival::arrive(&self.state.face, &mut request);
-        // Sees the final status of all that follows; told by being dropped when the caller leaves before.
-        let mut open = Open::new(&self.state.face, &self.paths, &arrival, &request);
+        let span = trace::span(&arrival);
+        self.answer_arrived(arrival, request).instrument(span).await
+    }
+
+    async fn answer_arrived(&self, arrival: Arrival, request: Request) -> Response {
+        // Sees the final status of all that follows. Dropping it logs a caller who left before the answer.
+        let mut open = Open::new(&self.state.face, &arrival, &request);
         // In front of CORS, which would answer every preflight alike.
         let mut response = match origin::preflight(&self.state.face, &request) {
             Err(error) => error.into_response(),
             Ok(()) => self.reach_routes(request).await,
         };
-        // Gives our shape to all that failed.
+        // Gives our layout to all failures.
         failure_shape::shape(&mut response, &arrival.request_id);
-        // Even refusals and preflights carry them.
+        // Refusals and preflights carry them, too.
         security_headers::put_on(&mut response);
         open.answer(&mut response);
         arrival.sign(&mut response);
@@ -88,7 +90,7 @@ impl Onion {
     }
 }
 
-/// A panic's message may quote anything, so it is told to nobody but the log.
+/// Answers panics. Their message may quote anything, so only the log has it.
 #[derive(Clone, Copy)]
 struct Panicked;
 
@@ -99,8 +101,8 @@ impl ResponseForPanic for Panicked {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         tracing::error!(
-            panic = text.unwrap_or("of an unknown kind"),
-            "a handler panicked"
+            panic = text.unwrap_or("without a text"),
+            "a handler panicked, its request is answered 500"
         );
         ApiError::from(Code::Internal).into_response()
     }

@@ -1,66 +1,108 @@
-//! Owns what is told of a request once it is over: its log line, its place in the counts, its `Server-Timing`.
+//! Traces requests: the span that log lines are tied to, the access line, the counts, `Server-Timing`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
+use axum::http::header::ORIGIN;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
+use tower::{Layer, Service};
+use tracing::Span;
+use tracing::field::Empty;
 
 use super::arrival::Arrival;
-use crate::clock::millis;
+use crate::clock::{Tick, millis};
 use crate::telemetry;
 use crate::web::error::ApiError;
 use crate::web::state::Face;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// How long the upstream took for this answer. Left in the answer by whoever asked it.
+/// Longest part of an `Origin` header that is logged.
+const MAX_ORIGIN: usize = 128;
+
+/// An answer's extension: how long the upstream took for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpstreamTook(pub Duration);
 
-/// Marks an answer to a probe: not counted, and logged only when somebody looks closely.
+/// An answer's extension that marks an answer to a probe: not counted, and logged at debug level only.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quiet;
 
-/// The paths there are. No other is written down: what strangers make up does not belong into a log.
-pub(super) type Paths = Arc<[Arc<str>]>;
+/// Opens the span of a request. Log lines below the web and in spawned work carry its fields.
+pub(super) fn span(arrival: &Arrival) -> Span {
+    // At the level of errors, so that every line that is written at all names its request.
+    tracing::error_span!(
+        target: telemetry::REQUEST,
+        "request",
+        request_id = arrival.request_id.as_str(),
+        route = Empty,
+        identity = Empty,
+    )
+}
 
-/// A request that waits for its answer: counted and logged when the answer is there, or when its caller has left.
+/// Adds the pattern of the matched route to the request's span. Unknown paths are made up by strangers and never logged.
+#[derive(Clone)]
+pub(super) struct NoteRoute;
+
+/// A route whose pattern is added to the request's span.
+#[derive(Clone)]
+pub(super) struct Noted<S>(S);
+
+impl<S> Layer<S> for NoteRoute {
+    type Service = Noted<S>;
+
+    fn layer(&self, route: S) -> Noted<S> {
+        Noted(route)
+    }
+}
+
+impl<S: Service<Request>> Service<Request> for Noted<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> S::Future {
+        let matched = request.extensions().get::<MatchedPath>();
+        Span::current().record("route", matched.map_or("-", MatchedPath::as_str));
+        self.0.call(request)
+    }
+}
+
+/// A request that waits for its answer. It is counted and logged when the answer is ready, or when the caller leaves.
 pub(super) struct Open {
     face: Arc<Face>,
-    arrival: Arrival,
-    method: Method,
-    route: Option<Arc<str>>,
+    at: Tick,
+    method: &'static str,
+    client_ip: IpAddr,
+    origin: Option<HeaderValue>,
     answered: bool,
 }
 
 impl Open {
-    /// `request`, which has just arrived.
-    pub(super) fn new(
-        face: &Arc<Face>,
-        paths: &Paths,
-        arrival: &Arrival,
-        request: &Request,
-    ) -> Self {
-        let route = paths
-            .iter()
-            .find(|path| ***path == *request.uri().path())
-            .cloned();
-        let (face, arrival, method) = (Arc::clone(face), arrival.clone(), request.method().clone());
+    /// Begins with `request`, which has just arrived.
+    pub(super) fn new(face: &Arc<Face>, arrival: &Arrival, request: &Request) -> Self {
         Self {
-            face,
-            arrival,
-            method,
-            route,
+            face: Arc::clone(face),
+            at: arrival.at,
+            method: known_method(request.method()),
+            client_ip: arrival.address,
+            origin: request.headers().get(ORIGIN).cloned(),
             answered: false,
         }
     }
 
-    /// The answer is there.
+    /// Counts and logs the answer, and adds its `Server-Timing`.
     pub(super) fn answer(&mut self, response: &mut Response) {
         self.answered = true;
-        let took = self.face.clock.tick().since(self.arrival.at);
+        let took = self.face.clock.tick().since(self.at);
         let quiet = response.extensions().get::<Quiet>().is_some();
         if !quiet {
             self.face
@@ -83,26 +125,30 @@ impl Open {
     }
 
     fn log(&self, response: &Response, took: Duration, upstream_ms: Option<f64>) {
-        let (status, duration_ms) = (response.status(), millis(took));
+        let Self {
+            method, client_ip, ..
+        } = self;
+        let (status, duration_ms) = (response.status(), rounded(millis(took)));
+        let upstream_ms = upstream_ms.map(rounded);
         let extensions = response.extensions();
-        let route = self.route.as_deref().unwrap_or("-");
         let error = extensions.get::<ApiError>();
         let code = error.map(|error| error.code.as_str());
-        let (method, request_id) = (self.method.as_str(), self.arrival.request_id.as_str());
+        let origin = self.origin();
         if extensions.get::<Quiet>().is_some() {
-            let status = status.as_u16();
-            tracing::debug!(target: "access", method, route, status, duration_ms, request_id, "answered");
+            tracing::debug!(target: "access", method, status = status.as_u16(), duration_ms, %client_ip, "answered");
         } else if status.is_server_error() {
-            let (status, cause) = (
-                status.as_u16(),
-                error.and_then(|error| error.cause.as_ref()),
-            );
+            let cause = error.and_then(|error| error.cause.as_ref());
             let cause = cause.map(|cause| telemetry::chain(cause.as_ref()));
-            tracing::error!(target: "access", method, route, status, duration_ms, upstream_ms, request_id, code, cause, "failed");
+            tracing::error!(target: "access", method, status = status.as_u16(), duration_ms, upstream_ms, %client_ip, origin, code, cause, "failed");
         } else {
-            let status = status.as_u16();
-            tracing::info!(target: "access", method, route, status, duration_ms, upstream_ms, request_id, code, "answered");
+            tracing::info!(target: "access", method, status = status.as_u16(), duration_ms, upstream_ms, %client_ip, origin, code, "answered");
         }
+    }
+
+    /// Returns the origin that the request sent, cut to a bearable length.
+    fn origin(&self) -> Option<&str> {
+        let origin = self.origin.as_ref()?.to_str().ok()?;
+        Some(&origin[..origin.floor_char_boundary(MAX_ORIGIN)])
     }
 }
 
@@ -111,15 +157,38 @@ impl Drop for Open {
         if self.answered {
             return;
         }
-        let took = self.face.clock.tick().since(self.arrival.at);
+        let took = self.face.clock.tick().since(self.at);
         self.face.vitals.count_request(took, false);
-        let (method, request_id) = (self.method.as_str(), self.arrival.request_id.as_str());
-        let route = self.route.as_deref().unwrap_or("-");
-        tracing::info!(target: "access", method, route, duration_ms = millis(took), request_id, "the caller left before its answer");
+        let Self {
+            method, client_ip, ..
+        } = &*self;
+        let (duration_ms, origin) = (rounded(millis(took)), self.origin());
+        tracing::info!(target: "access", method, duration_ms, %client_ip, origin, "the caller left before its answer");
     }
 }
 
-/// How long the upstream took for an answer, be it good or bad.
+/// Returns the name of a registered method. Others are made up by strangers and never logged.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::OPTIONS => "OPTIONS",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => "-",
+    }
+}
+
+/// Rounds to microseconds: more digits say nothing.
+fn rounded(milliseconds: f64) -> f64 {
+    (milliseconds * 1000.0).round() / 1000.0
+}
+
+/// Returns how long the upstream took for an answer, whether it succeeded or failed.
 fn upstream_took(response: &Response) -> Option<Duration> {
     let good = response
         .extensions()

@@ -27,8 +27,6 @@ use crate::config::{AuthMode, Server};
 use crate::domain::{Caller, Naming, Origins};
 use crate::limit::{Decision, LimitStore, Offence};
 
-/// The paths for operators.
-const PATHS: [&str; 2] = ["/usage", "/sessions/end"];
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"operators\"");
 
 /// What requests of operators can reach.
@@ -83,7 +81,7 @@ pub fn onion(state: &OpsState) -> Onion {
         .route("/sessions/end", post(sessions::end))
         .layer(from_fn_with_state(state.clone(), let_in))
         .with_state(state.clone());
-    Onion::around(routes, PATHS.map(Into::into), &state.app)
+    Onion::around(routes, &state.app)
 }
 
 /// The public face without what is the public's: no page may call, and no proxy stands in front.

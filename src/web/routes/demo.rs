@@ -15,15 +15,6 @@ use crate::web::code::Code;
 use crate::web::error::ApiError;
 use crate::web::state::{AppState, Face};
 
-/// Its paths, below the base path.
-pub const PATHS: [&str; 5] = [
-    "/demo",
-    "/demo/style.css",
-    "/demo/app.js",
-    "/demo/sdk.js",
-    "/demo/about",
-];
-
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";

@@ -1,0 +1,133 @@
+//! Sends log lines to standard output: text on a terminal, JSON otherwise.
+
+mod json;
+mod queue;
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::panic;
+use std::thread;
+use std::time::Duration;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt as lines};
+
+use crate::config::{Log, LogFormat};
+use json::{JsonFields, JsonLine};
+use queue::Queue;
+
+/// The target of audit events. Their lines are JSON already and are written unchanged.
+const AUDIT: &str = "audit";
+
+/// The target of request spans.
+pub const REQUEST: &str = "request";
+
+/// Time during which lines are collected before they are written together. A write for each line costs more CPU than the
+/// line itself, because each write wakes the log thread.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Upper bound on the wait for the reader of the log when the process ends.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// Upper bound on the wait for the reader of the log after a panic.
+const WRITE_AFTER_PANIC: Duration = Duration::from_millis(100);
+
+/// Starts logging for this process. Log calls never wait for the reader of standard output.
+pub fn start(settings: &Log) -> anyhow::Result<Running> {
+    let terminal = io::stdout().is_terminal();
+    let text = match settings.format {
+        LogFormat::Auto => terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let queue = Queue::new(if terminal { Duration::ZERO } else { GATHER });
+    subscribe(settings, text, &queue)?;
+    let writer = queue.clone();
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || writer.write_out(&mut io::stdout()))?;
+    write_out_on_panic(queue.clone());
+    Ok(Running(queue))
+}
+
+fn subscribe(settings: &Log, text: bool, queue: &Queue) -> anyhow::Result<()> {
+    // `log.filter` applies to system and access lines. Audit events are always written. Request spans are always open,
+    // because a line of any level names its request.
+    let asked = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let ordinary = filter_fn(|metadata| metadata.target() != AUDIT);
+    let spans = filter_fn(|metadata| metadata.is_span() && metadata.target() == REQUEST)
+        .with_max_level_hint(LevelFilter::ERROR);
+    let audit =
+        filter_fn(|metadata| metadata.target() == AUDIT).with_max_level_hint(LevelFilter::INFO);
+    let layer = lines::layer().with_writer(queue.clone());
+    let layer = if text {
+        layer.boxed()
+    } else {
+        layer.event_format(JsonLine).fmt_fields(JsonFields).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(asked.and(ordinary).or(spans)))
+        .with(AuditLines(queue.clone()).with_filter(audit))
+        .try_init()?;
+    Ok(())
+}
+
+/// Writes the lines that wait when a thread panics: the process may be about to abort.
+fn write_out_on_panic(queue: Queue) {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        queue.flush(WRITE_AFTER_PANIC);
+    }));
+}
+
+/// Logging that runs. Dropping this value writes the lines that wait.
+#[must_use]
+pub struct Running(Queue);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.flush(LAST_WRITE);
+    }
+}
+
+/// Returns the message of `error` and of all its causes in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Writes one audit line, whatever the format of the other lines.
+pub fn audit_line(line: &str) {
+    tracing::info!(target: AUDIT, line);
+}
+
+/// Writes audit lines unchanged.
+struct AuditLines(Queue);
+
+impl<S: Subscriber> Layer<S> for AuditLines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        event.record(&mut Line(&self.0));
+    }
+}
+
+struct Line<'a>(&'a Queue);
+
+impl Visit for Line<'_> {
+    fn record_str(&mut self, _: &Field, line: &str) {
+        self.0.put_audit(line);
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}

@@ -1,0 +1,85 @@
+//! What the log says, and what strangers cannot make it say.
+
+use serde_json::{Value, json};
+
+use super::harness::{Broker, Launch, SOON, simulator, until};
+use super::http::Answer;
+use super::wire::Wire;
+
+/// The first line so far of this request that `fits`.
+fn line_of(broker: &Broker, id: &str, fits: impl Fn(&Value) -> bool) -> Option<Value> {
+    let lines = broker
+        .running
+        .log(|line| line["request_id"] == id && fits(line));
+    lines.into_iter().next()
+}
+
+async fn assert_the_retry_names(broker: &Broker, answer: &Answer, route: &str) {
+    let id = answer.headers["x-request-id"].to_str().unwrap().to_owned();
+    let retried = |line: &Value| {
+        line["target"]
+            .as_str()
+            .unwrap()
+            .starts_with("token_broker::upstream")
+            && line["level"] == "WARN"
+    };
+    until("the retry is logged", || {
+        line_of(broker, &id, retried).is_some()
+    })
+    .await;
+    let line = line_of(broker, &id, retried).unwrap();
+    assert_eq!(line["route"], route, "{line}");
+}
+
+#[tokio::test]
+async fn a_failing_upstreams_log_line_names_the_request_of_the_mint() {
+    let simulator = simulator(&["500"]).await;
+    let broker = Launch::serve(&simulator).start().await;
+    let answer = broker.token().await;
+    assert_eq!(answer.status, 503);
+    assert_the_retry_names(&broker, &answer, "/token").await;
+}
+
+#[tokio::test]
+async fn a_failing_upstreams_log_line_names_the_request_of_the_refresh() {
+    let simulator = simulator(&["1xslow:1ms", "500"]).await;
+    let broker = Launch::serve(&simulator)
+        .set("session.min_refresh_interval", "0s")
+        .start()
+        .await;
+    let opened = broker.token().await;
+    let request = broker
+        .post("/refresh-token")
+        .header("content-type", "application/json")
+        .body(json!({ "sessionId": opened.json["sessionId"] }).to_string());
+    let answer = Answer::to(request).await;
+    assert_eq!(answer.status, 503);
+    assert_the_retry_names(&broker, &answer, "/refresh-token").await;
+}
+
+#[tokio::test]
+async fn a07_methods_and_paths_that_strangers_make_up_are_not_logged() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator).start().await;
+    let made_up = "A".repeat(15_000);
+    for request in [
+        format!("{made_up} /token HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        format!("GET /{made_up} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        format!("POST /token HTTP/1.1\r\nHost: localhost\r\nOrigin: https://{made_up}\r\n\r\n"),
+    ] {
+        let mut wire = Wire::to(broker.address).await;
+        wire.send(&request).await;
+        wire.hear_for(SOON.min(std::time::Duration::from_millis(300)))
+            .await;
+    }
+    let ended = broker.stop().await;
+    let lines: Vec<_> = ended
+        .out
+        .lines()
+        .filter(|line| line.contains("\"access\""))
+        .collect();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    for line in lines {
+        assert!(line.len() < 600, "{line}");
+    }
+}
