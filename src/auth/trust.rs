@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use secrecy::ExposeSecret;
-use url::{Host, Url};
+use url::Url;
 
 use super::algorithm::Family;
 use super::claims;
@@ -14,6 +14,7 @@ use super::keys::{KeySet, one_family};
 use super::lookup::LookUp;
 use super::{AuthError, KeysCondition, SetupError};
 use crate::config::{Algorithm, Issuer, KeySource};
+use crate::domain::is_loopback;
 
 /// One entry of the settings.
 pub(super) struct Trust {
@@ -152,13 +153,7 @@ fn parts(rules: &Issuer, means: &Means) -> Result<(Keys, Option<LookUp>), &'stat
 
 /// Who can change what is fetched can be anybody: nothing but TLS, or a socket that never leaves the machine.
 pub(super) fn is_private_enough(url: &Url) -> Result<(), &'static str> {
-    let is_loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    (url.scheme() == "https" || (url.scheme() == "http" && is_loopback))
+    (url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url)))
         .then_some(())
         .ok_or("its addresses must be https; plain http is for loopback only")
 }

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use serde::Deserialize;
 use url::Url;
 
-use super::issuers::names_us;
+use super::Mode;
+use super::fields::secret;
+use super::issuers::{self, IssuerTable, names_us};
+use super::presets::{self, bare_url, domain, project};
 use super::settings::Settings;
-use super::tables::Table;
-use super::{Mode, issuers, presets};
-use crate::domain::Origins;
+use crate::domain::written::optional_word;
+use crate::domain::{Algorithm, Origins};
 
 const MODE: &str = "auth.mode";
-
-const MODES: &[(&str, AuthMode)] = &[
-    ("off", AuthMode::Off),
-    ("optional", AuthMode::Optional),
-    ("required", AuthMode::Required),
-];
 
 /// Who is believed to say whom a caller acts for.
 #[derive(Clone, Debug)]
@@ -31,7 +28,8 @@ pub struct Auth {
 }
 
 /// Whether callers must show a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AuthMode {
     /// Nobody is asked, and what is shown is not looked at.
     Off,
@@ -112,44 +110,45 @@ pub struct Lookup {
     pub name_pointer: Option<String>,
 }
 
-/// Signature algorithms (RFC 7518, RFC 8037) that credentials may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "their names are their meaning")]
-pub enum Algorithm {
-    Hs256,
-    Hs384,
-    Hs512,
-    Rs256,
-    Rs384,
-    Rs512,
-    Ps256,
-    Ps384,
-    Ps512,
-    Es256,
-    Es384,
-    EdDsa,
+/// `[auth]` as it is written.
+#[derive(Deserialize)]
+pub(super) struct Section {
+    mode: AuthMode,
+    #[serde(deserialize_with = "optional_word")]
+    default_role: Option<String>,
+    #[serde(deserialize_with = "bare_url")]
+    pub(super) supabase_url: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    pub(super) supabase_jwt_secret: Option<SecretString>,
+    #[serde(deserialize_with = "domain")]
+    pub(super) auth0_domain: Option<String>,
+    pub(super) auth0_audience: String,
+    #[serde(deserialize_with = "project")]
+    pub(super) firebase_project: Option<String>,
+    #[serde(deserialize_with = "domain")]
+    pub(super) clerk_domain: Option<String>,
+    #[serde(default)]
+    issuers: Vec<IssuerTable>,
 }
 
 impl Auth {
-    /// Reads the section; the pages of `origins` are who may show credentials of some presets.
-    pub(super) fn read(settings: &mut Settings, origins: &Origins) -> Option<Self> {
-        let mode = settings.choice(MODE, MODES);
-        let default_role = settings.optional("auth.default_role", role);
-        let mut issuers = presets::read(settings, origins);
-        let tables = Table::all(settings, issuers::LIST);
-        for table in &tables {
-            issuers.extend(issuers::read(settings, table));
+    /// Reads the section. Some presets accept credentials from the pages of `origins` only.
+    pub(super) fn read(settings: &mut Settings, origins: Option<&Origins>) -> Option<Self> {
+        let section: Section = settings.table("auth")?;
+        let mut issuers = presets::read(settings, &section, origins?);
+        let has_tables = !section.issuers.is_empty();
+        for (index, table) in section.issuers.into_iter().enumerate() {
+            issuers.extend(issuers::read(settings, index + 1, table));
         }
-        let mode = mode?;
-        let is_off = mode == AuthMode::Off;
+        let is_off = section.mode == AuthMode::Off;
         if is_off && !issuers.is_empty() {
             settings.warn(
                 MODE,
-                "is off: the issuers are there, but nobody is asked for a credential; set required or optional",
+                "is off: issuers are configured, but no credential is verified; set required or optional",
             );
         }
-        // One that is written and wrong is complained of already.
-        let has_issuer = !issuers.is_empty() || !tables.is_empty() || presets::are_given(settings);
+        // An issuer that is written and wrong is complained of already.
+        let has_issuer = !issuers.is_empty() || has_tables || presets::are_given(settings);
         settings.require(
             &[MODE, issuers::LIST],
             is_off || has_issuer || settings.mode == Mode::Dev,
@@ -157,16 +156,9 @@ impl Auth {
              auth.clerk_domain, or write [[auth.issuers]] with issuer, audience, jwks_url and algorithms",
         );
         Some(Self {
-            mode,
+            mode: section.mode,
             issuers,
-            default_role,
+            default_role: section.default_role.map(Into::into),
         })
     }
-}
-
-fn role(text: &str) -> Result<Box<str>, &'static str> {
-    let is_word = text.bytes().all(|byte| byte.is_ascii_graphic());
-    is_word
-        .then(|| text.into())
-        .ok_or("must be one word of plain letters, digits and signs")
 }

@@ -1,18 +1,16 @@
-//! Owns the settings that are only there for older clients.
+//! Reads `[compat]`: what is only there for older clients.
 
-use super::settings::Settings;
+use serde::Deserialize;
+
+use super::reader::Section;
 
 /// What is only there for older clients.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Compat {
     /// True when `GET /token` mints too.
     pub get_token: bool,
 }
 
-impl Compat {
-    pub(super) fn read(settings: &mut Settings) -> Self {
-        Self {
-            get_token: settings.flag("compat.get_token"),
-        }
-    }
+impl Section for Compat {
+    const NAME: &'static str = "compat";
 }

@@ -1,55 +1,57 @@
-//! Owns the settings of which web pages may call.
+//! Reads `[cors]`: the web pages that may call.
+
+use serde::{Deserialize, Deserializer};
 
 use super::Mode;
+use super::reader::Section;
 use super::settings::Settings;
-use crate::domain::{Origin, OriginError, Origins};
+use crate::domain::written::list;
+use crate::domain::{Origin, Origins};
 
-/// Which web pages may call.
-#[derive(Clone, Debug)]
+/// The web pages that may call.
+#[derive(Clone, Debug, Deserialize)]
 pub struct Cors {
     /// The allow-list; in dev mode also every localhost origin.
+    #[serde(deserialize_with = "origins")]
     pub allowed_origins: Origins,
 }
 
 const ALLOWED: &str = "cors.allowed_origins";
 
-impl Cors {
-    pub(super) fn read(settings: &mut Settings) -> Self {
-        let parse = |text: &str| match text {
-            "*" => Ok(None),
-            _ => Origin::parse(text).map(Some),
-        };
-        let given: Vec<Option<Origin>> = settings.list::<_, OriginError>(ALLOWED, parse);
-        let any = given.iter().any(Option::is_none);
-        let mut origins = Origins::exactly(given.into_iter().flatten());
-        if any {
-            origins = origins.and_any();
-        }
+impl Section for Cors {
+    const NAME: &'static str = "cors";
+
+    fn check(&mut self, settings: &mut Settings) {
+        let origins = &mut self.allowed_origins;
         if settings.mode == Mode::Dev {
-            origins = origins.and_localhost();
+            *origins = std::mem::take(origins).and_localhost();
         }
-        check(&origins, settings);
-        Self {
-            allowed_origins: origins,
-        }
+        settings.require(
+            &[ALLOWED],
+            !origins.is_empty(),
+            "is required: list the pages that may call; set ALLOWED_ORIGINS=https://app.example.com",
+        );
+        settings.require_unless_dev(
+            ALLOWED,
+            !origins.allows_any(),
+            "must not be *: any page on the web could spend your money; \
+             list the pages, like ALLOWED_ORIGINS=https://app.example.com",
+        );
+        settings.require_unless_dev(
+            ALLOWED,
+            origins.listed().all(Origin::is_trustworthy),
+            "must be https (only localhost may be http): whoever is on the way could become that page",
+        );
     }
 }
 
-fn check(origins: &Origins, settings: &mut Settings) {
-    settings.require(
-        &[ALLOWED],
-        !origins.is_empty(),
-        "is required: list the pages that may call; set ALLOWED_ORIGINS=https://app.example.com",
-    );
-    settings.require_unless_dev(
-        ALLOWED,
-        !origins.allows_any(),
-        "must not be *: any page on the web could spend your money; \
-         list the pages, like ALLOWED_ORIGINS=https://app.example.com",
-    );
-    settings.require_unless_dev(
-        ALLOWED,
-        origins.listed().all(Origin::is_trustworthy),
-        "must be https (only localhost may be http): whoever is on the way could become that page",
-    );
+/// Reads origins; `*` stands for every origin.
+fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<Origins, D::Error> {
+    let given: Vec<Option<Origin>> = list(from, |text| match text {
+        "*" => Ok(None),
+        _ => Origin::parse(text).map(Some),
+    })?;
+    let any = given.iter().any(Option::is_none);
+    let listed = Origins::exactly(given.into_iter().flatten());
+    Ok(if any { listed.and_any() } else { listed })
 }

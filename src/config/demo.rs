@@ -1,42 +1,40 @@
-//! Owns the settings of the try-it page.
+//! Reads `[demo]`: the try-it page.
 
-use super::settings::Settings;
+use serde::Deserialize;
+
+use super::reader::Section;
 
 /// The try-it page.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Demo {
-    /// True when it is served.
+    /// True when the page is served.
     pub enabled: bool,
     /// True when the upstream is a simulated one, so that the page plays the model itself.
+    #[serde(skip)]
     pub simulated: bool,
     /// Whom a visitor may act for; nobody outside dev mode.
+    #[serde(skip)]
     pub people: Vec<DemoPerson>,
 }
 
-/// Somebody who does not exist, to try the broker as.
+impl Section for Demo {
+    const NAME: &'static str = "demo";
+}
+
+/// A made-up person that visitors of the try-it page may act for.
 #[derive(Clone)]
 pub struct DemoPerson {
-    /// How it is called.
+    /// The name of the person.
     pub name: &'static str,
-    /// Its role.
+    /// The role of the person.
     pub role: &'static str,
     /// A credential that the broker believes.
     pub bearer: String,
 }
 
-/// Without the credential.
+/// Leaves the credential out.
 impl std::fmt::Debug for DemoPerson {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "DemoPerson({})", self.name)
-    }
-}
-
-impl Demo {
-    pub(super) fn read(settings: &mut Settings) -> Self {
-        Self {
-            enabled: settings.flag("demo.enabled"),
-            simulated: false,
-            people: Vec::new(),
-        }
     }
 }

@@ -2,9 +2,10 @@
 
 use toml::de::{DeTable, DeValue};
 
-/// One value in a document, under its dotted name.
+/// One value in a document.
 pub(super) struct Leaf<'text> {
-    pub(super) name: String,
+    /// The parts of its name.
+    pub(super) path: Vec<String>,
     pub(super) line: usize,
     pub(super) value: DeValue<'text>,
 }
@@ -18,8 +19,7 @@ pub(super) struct Flaw {
 /// The values of a document in the order they are written; tables are walked into, unless they are empty.
 pub(super) fn leaves(text: &str) -> Result<Vec<Leaf<'_>>, Vec<Flaw>> {
     let mut found = Vec::new();
-    walk(text, "", table(text)?, &mut found);
-    found.sort_by_key(|leaf| leaf.line);
+    walk(text, &[], &table(text)?, &mut found);
     Ok(found)
 }
 
@@ -56,16 +56,24 @@ fn column_of(text: &str, offset: usize) -> usize {
     line.count() + 1
 }
 
-fn walk<'text>(text: &str, prefix: &str, table: DeTable<'text>, found: &mut Vec<Leaf<'text>>) {
-    for (key, value) in table {
-        let name = match prefix {
-            "" => key.get_ref().to_string(),
-            _ => format!("{prefix}.{}", key.get_ref()),
-        };
-        let line = line_of(text, key.span().start);
-        match value.into_inner() {
-            DeValue::Table(inner) if !inner.is_empty() => walk(text, &name, inner, found),
-            value => found.push(Leaf { name, line, value }),
+/// Adds the values of a table, in the order they are written.
+pub(super) fn walk<'text>(
+    text: &str,
+    path: &[String],
+    table: &DeTable<'text>,
+    found: &mut Vec<Leaf<'text>>,
+) {
+    let mut pairs: Vec<_> = table.iter().collect();
+    pairs.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in pairs {
+        let path = [path, &[key.get_ref().to_string()]].concat();
+        match value.get_ref() {
+            DeValue::Table(inner) if !inner.is_empty() => walk(text, &path, inner, found),
+            value => found.push(Leaf {
+                path,
+                line: line_of(text, key.span().start),
+                value: value.clone(),
+            }),
         }
     }
 }

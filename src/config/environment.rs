@@ -3,14 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::complaint::nearest;
-use super::settings::{Entry, Settings};
+use super::settings::Settings;
 use super::value::Value;
-use super::{Source, quota, tables};
+use super::{Source, layers};
 
 /// What our own variables begin with.
 const PREFIX: &str = "BROKER_";
 /// Sets the port of `server.listen` alone.
 const PORT: &str = "PORT";
+
+const LISTEN: &str = "server.listen";
 
 /// Names that users and platforms already have, and the settings they stand for.
 const SHORT_NAMES: &[(&str, &str)] = &[
@@ -58,33 +60,33 @@ pub(super) fn overlay(settings: &mut Settings, pairs: &[(String, String)]) {
 
 fn set_by_own_name(settings: &mut Settings, name: &str, text: &str) {
     let source = Source::Environment(name.into());
+    let mut entries = settings.entries().iter();
+    let known = entries.find(|entry| environment_name(&entry.name) == name);
     let dotted = name[PREFIX.len()..].to_lowercase().replace("__", ".");
-    let knows = |entry: &Entry| environment_name(&entry.name) == name;
-    if !settings.entries().iter().any(knows) {
-        quota::admit(settings, &dotted);
+    let dotted = known.map_or(dotted, |entry| entry.name.clone());
+    if layers::overlay_text(settings, &dotted, text, source.clone())
+        || is_injected_by_kubernetes(name, text)
+    {
+        return;
     }
-    let entries = settings.entries();
-    if let Some(entry) = entries.iter().find(|entry| knows(entry)) {
-        let (setting, value) = (entry.name.clone(), entry.default.parse(text));
-        settings.set(&setting, value, source);
-    } else if !is_injected_by_kubernetes(name, text) {
-        let names: Vec<_> = entries
+    let message = layers::help(&dotted).unwrap_or_else(|| {
+        let known = settings
+            .entries()
             .iter()
-            .filter(|entry| !entry.name.contains('['))
-            .map(|entry| environment_name(&entry.name))
-            .collect();
+            .filter(|entry| entry.default.is_some());
+        let names: Vec<_> = known.map(|entry| environment_name(&entry.name)).collect();
         let close = nearest(name, names.iter().map(String::as_str));
-        let help = tables::help(&dotted).or_else(|| quota::help(&dotted));
-        let message = help.unwrap_or_else(|| format!("is not a setting; the nearest is {close}"));
-        settings.complain_of(name, &source, message);
-    }
+        format!("is not a setting; the nearest is {close}")
+    });
+    settings.complain_of(name, &source, message);
 }
 
 fn set_by_short_name(settings: &mut Settings, setting: &str, name: &str, text: &str) {
     let Some(entry) = settings.entry(setting) else {
         return;
     };
-    let value = entry.default.parse(&translated(setting, text));
+    let kind = entry.default.as_ref().unwrap_or(&Value::Other);
+    let value = kind.parse(&translated(setting, text));
     let twice = match (&entry.source, &value) {
         (Source::Environment(other), Ok(value)) if *value != entry.value => Some(other.clone()),
         _ => None,
@@ -109,7 +111,6 @@ fn translated(setting: &str, text: &str) -> String {
 }
 
 fn set_port(settings: &mut Settings, text: &str) {
-    const LISTEN: &str = "server.listen";
     let source = Source::Environment(PORT.into());
     let Ok(port) = text.trim().parse::<u16>() else {
         return settings.complain_of(LISTEN, &source, "PORT must be a number from 0 to 65535");
@@ -126,6 +127,17 @@ fn set_port(settings: &mut Settings, text: &str) {
     } else if let Some(address) = bare_address(&listen) {
         let address = SocketAddr::new(address, port);
         settings.set(LISTEN, Ok(Value::Text(address.to_string())), source);
+    }
+}
+
+/// Gives `server.listen` the port of its default when it has none.
+pub(super) fn complete_listen(settings: &mut Settings) {
+    let default = settings.default_text(LISTEN).parse::<SocketAddr>();
+    let bare = bare_address(&settings.text(LISTEN));
+    if let (Some(address), Ok(default)) = (bare, default) {
+        let whole = SocketAddr::new(address, default.port()).to_string();
+        let source = settings.source(LISTEN);
+        settings.set(LISTEN, Ok(Value::Text(whole)), source);
     }
 }
 

@@ -1,16 +1,23 @@
-//! Owns the settings of what the health answers tell.
+//! Reads `[health]`: what the health answers tell.
 
-use super::settings::Settings;
+use serde::Deserialize;
+
+use super::reader::Section;
 
 /// What the health answers tell.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Health {
     /// Who sees services and metrics.
     pub details: HealthDetails,
 }
 
+impl Section for Health {
+    const NAME: &'static str = "health";
+}
+
 /// Who sees services and metrics in `GET /health`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum HealthDetails {
     /// Callers from loopback and private addresses.
     Auto,
@@ -18,17 +25,4 @@ pub enum HealthDetails {
     Full,
     /// Nobody.
     Summary,
-}
-
-const DETAILS: &[(&str, HealthDetails)] = &[
-    ("auto", HealthDetails::Auto),
-    ("full", HealthDetails::Full),
-    ("summary", HealthDetails::Summary),
-];
-
-impl Health {
-    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
-        let details = settings.choice("health.details", DETAILS)?;
-        Some(Self { details })
-    }
 }

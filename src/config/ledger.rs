@@ -1,29 +1,39 @@
-//! Owns the settings of the record of use.
+//! Reads `[ledger]`: how use is recorded.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use super::fields::secret;
+use super::reader::Section;
 use super::settings::Settings;
 use super::{Mode, Source};
+use crate::domain::written::lasting;
 
 /// How use is recorded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct LedgerSettings {
-    /// Where.
+    /// Where use is recorded.
+    #[serde(rename = "url", deserialize_with = "place")]
     pub place: LedgerPlace,
-    /// True when nobody has said where.
+    /// True when `place` is the default.
+    #[serde(skip)]
     pub is_usual: bool,
     /// Whether identities are recorded by keyed hash from now on. Then there is a key.
     pub pseudonymous: bool,
     /// The key of pseudonyms: also of those that were recorded before.
+    #[serde(deserialize_with = "secret")]
     pub pseudonym_key: Option<SecretString>,
     /// How long entries are kept.
+    #[serde(deserialize_with = "lasting::<LEAST_RETENTION, MOST_RETENTION, _>")]
     pub retention: Duration,
     /// Longest time a caller waits for an entry to be written.
+    #[serde(deserialize_with = "lasting::<1_000, 8_000, _>")]
     pub timeout: Duration,
 }
 
@@ -38,60 +48,52 @@ pub enum LedgerPlace {
     Postgres(SecretString),
 }
 
-const SECOND: Duration = Duration::from_secs(1);
-/// A day of retention too few would forget the month that a quota counts.
-const LEAST_RETENTION: Duration = Duration::from_hours(24 * 62);
-const MOST_RETENTION: Duration = Duration::from_hours(24 * 3660);
+/// In milliseconds.
+const DAY: u64 = 86_400_000;
+/// The retention covers two whole months, because quotas count the current month.
+const LEAST_RETENTION: u64 = 62 * DAY;
+const MOST_RETENTION: u64 = 3660 * DAY;
 /// Shorter keys could be guessed.
 const LEAST_KEY: usize = 32;
 
-impl LedgerSettings {
-    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
-        let url = settings.secret("ledger.url");
-        let key = settings.secret("ledger.pseudonym_key");
+impl Section for LedgerSettings {
+    const NAME: &'static str = "ledger";
+
+    fn check(&mut self, settings: &mut Settings) {
+        self.is_usual = settings.source("ledger.url") == Source::Default;
+        let key = self.pseudonym_key.as_ref();
         let long_enough = |key: &SecretString| key.expose_secret().len() >= LEAST_KEY;
         settings.require(
             &["ledger.pseudonym_key"],
-            key.as_ref().is_none_or(long_enough),
+            key.is_none_or(long_enough),
             "must be at least 32 characters, like `openssl rand -hex 32` gives",
         );
-        let pseudonymous = settings.flag("ledger.pseudonymous");
         settings.require(
             &["ledger.pseudonym_key", "ledger.pseudonymous"],
-            !pseudonymous || key.is_some(),
+            !self.pseudonymous || key.is_some(),
             "is needed for ledger.pseudonymous, like `openssl rand -hex 32` gives",
         );
-        let url = url.as_ref().map_or("", |url| url.expose_secret());
-        let place = match place(url) {
-            Ok(place) => place,
-            Err(message) => {
-                settings.complain("ledger.url", message);
-                return None;
-            }
-        };
-        if settings.mode == Mode::Serve && matches!(place, LedgerPlace::Memory) {
-            let message = "is memory: quotas and the record of use end with the process";
-            settings.warn("ledger.url", message);
-        }
-        if matches!(place, LedgerPlace::Postgres(_)) && !is_private(url) {
-            settings.warn(
+        match &self.place {
+            LedgerPlace::Memory if settings.mode == Mode::Serve => settings.warn(
+                "ledger.url",
+                "is memory: quotas and the record of use end with the process",
+            ),
+            LedgerPlace::Postgres(url) if !is_private(url.expose_secret()) => settings.warn(
                 "ledger.url",
                 "goes over a network without insisting on TLS: whoever is on the way can read and change the ledger; \
                  add ?sslmode=verify-full and, for a certificate of your own, &sslrootcert=FILE",
-            );
+            ),
+            _ => {}
         }
-        Some(Self {
-            is_usual: settings.source("ledger.url") == Source::Default,
-            place,
-            pseudonymous,
-            pseudonym_key: key,
-            retention: settings.duration("ledger.retention", LEAST_RETENTION..=MOST_RETENTION),
-            timeout: settings.duration("ledger.timeout", SECOND..=SECOND * 8),
-        })
     }
 }
 
-fn place(url: &str) -> Result<LedgerPlace, &'static str> {
+fn place<'de, D: Deserializer<'de>>(from: D) -> Result<LedgerPlace, D::Error> {
+    let url = secret(from)?;
+    read_place(url.as_ref().map_or("", |url| url.expose_secret())).map_err(Error::custom)
+}
+
+fn read_place(url: &str) -> Result<LedgerPlace, &'static str> {
     const WRONG: &str = "must be sqlite://FILE, postgres://USER@HOST/DATABASE or memory";
     if url == "memory" {
         return Ok(LedgerPlace::Memory);
@@ -145,18 +147,18 @@ mod tests {
 
     #[test]
     fn a_ledger_is_in_memory_in_a_file_or_on_a_server() {
-        assert!(matches!(place("memory"), Ok(LedgerPlace::Memory)));
+        assert!(matches!(read_place("memory"), Ok(LedgerPlace::Memory)));
         for (url, path) in [
             ("sqlite://a.db", "a.db"),
             ("sqlite:///data/a.db", "/data/a.db"),
         ] {
-            let Ok(LedgerPlace::Sqlite(file)) = place(url) else {
+            let Ok(LedgerPlace::Sqlite(file)) = read_place(url) else {
                 panic!("{url}")
             };
             assert_eq!(file, PathBuf::from(path));
         }
         assert!(matches!(
-            place("postgres://u:p@h/d"),
+            read_place("postgres://u:p@h/d"),
             Ok(LedgerPlace::Postgres(_))
         ));
         for wrong in [
@@ -167,7 +169,7 @@ mod tests {
             "postgres:///",
             "postgres:",
         ] {
-            assert!(place(wrong).is_err(), "{wrong}");
+            assert!(read_place(wrong).is_err(), "{wrong}");
         }
         for (wrong, help) in [
             ("sqlite::memory:", "is written memory"),
@@ -175,7 +177,7 @@ mod tests {
             ("sqlite://a.db?mode=rwc", "nothing to choose behind a ?"),
             ("sqlite:///data/a.db?", "nothing to choose behind a ?"),
         ] {
-            let refused = place(wrong).unwrap_err();
+            let refused = read_place(wrong).unwrap_err();
             assert!(refused.contains(help), "{wrong}: {refused}");
         }
     }

@@ -1,20 +1,24 @@
-//! Owns the settings of what is written to the log.
+//! Reads `[log]`: what is written to the log.
 
+use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 
-use super::settings::Settings;
+use super::reader::Section;
+use crate::domain::written::text;
 
 /// What is written to the log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Log {
     /// How a line looks.
     pub format: LogFormat,
     /// Which events are written, in the words of `tracing-subscriber`: `info`, `info,token_broker=debug`.
+    #[serde(deserialize_with = "filter")]
     pub filter: String,
 }
 
 /// How a line of the log looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text on a terminal, JSON otherwise.
     Auto,
@@ -24,22 +28,13 @@ pub enum LogFormat {
     Json,
 }
 
-const FORMATS: &[(&str, LogFormat)] = &[
-    ("auto", LogFormat::Auto),
-    ("text", LogFormat::Text),
-    ("json", LogFormat::Json),
-];
+impl Section for Log {
+    const NAME: &'static str = "log";
+}
 
-impl Log {
-    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
-        let format = settings.choice("log.format", FORMATS);
-        let filter = settings.parsed("log.filter", |text| match EnvFilter::try_new(text) {
-            Ok(_) if !text.is_empty() => Ok(text.to_owned()),
-            _ => Err("must be a level like info, or levels by module like info,token_broker=debug"),
-        });
-        Some(Self {
-            format: format?,
-            filter: filter?,
-        })
-    }
+fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    text(from, |text| match EnvFilter::try_new(text) {
+        Ok(_) if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err("must be a level like info, or levels by module like info,token_broker=debug"),
+    })
 }

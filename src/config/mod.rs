@@ -10,10 +10,12 @@ mod cors;
 mod demo;
 mod document;
 mod environment;
+mod fields;
 mod guard;
 mod health;
 mod issuers;
 mod layers;
+mod leaf;
 mod ledger;
 mod limits;
 mod log;
@@ -22,19 +24,18 @@ mod ops;
 mod personas;
 mod presets;
 mod quota;
+mod reader;
 mod redis;
-mod secrets;
 mod server;
 mod session;
 mod settings;
 mod source;
-mod tables;
 mod upstream;
 mod value;
 
 use std::sync::Arc;
 
-pub use auth::{Algorithm, Auth, AuthMode, Issuer, KeySource, Lookup};
+pub use auth::{Auth, AuthMode, Issuer, KeySource, Lookup};
 pub use compat::Compat;
 pub use complaint::{Complaint, ConfigErrors};
 pub use cors::Cors;
@@ -53,6 +54,7 @@ pub use session::{IpBinding, SessionSettings};
 pub use source::{ReadFile, SettingsFile, Source, Sources, read_file};
 pub use upstream::Upstream;
 
+pub use crate::domain::Algorithm;
 use crate::domain::Personas;
 use settings::Settings;
 
@@ -157,25 +159,25 @@ impl Config {
 
     /// Reads every section before giving up on any, so that all mistakes are found.
     fn read(settings: &mut Settings) -> Option<Self> {
-        let server = Server::read(settings);
-        let cors = Cors::read(settings);
-        let auth = Auth::read(settings, &cors.allowed_origins);
+        let server = settings.section();
+        let cors: Option<Cors> = settings.section();
+        let auth = Auth::read(settings, cors.as_ref().map(|cors| &cors.allowed_origins));
         let limits = Limits::read(settings);
         let guard = Guard::read(settings);
-        let session = SessionSettings::read(settings);
+        let session = settings.section();
         let quota = QuotaSettings::read(settings);
-        let upstream = Upstream::read(settings);
+        let upstream: Option<Upstream> = settings.section();
         let personas = personas::read(settings);
-        let ledger = LedgerSettings::read(settings);
-        let redis = RedisSettings::read(settings);
-        let ops = Ops::read(settings);
-        let health = Health::read(settings);
-        let demo = Demo::read(settings);
-        let compat = Compat::read(settings);
-        let log = Log::read(settings);
+        let ledger = settings.section();
+        let redis = settings.section();
+        let ops: Option<Ops> = settings.section();
+        let health = settings.section();
+        let demo = settings.section();
+        let compat = settings.section();
+        let log = settings.section();
         Some(Self {
             server: server?,
-            cors,
+            cors: cors?,
             auth: auth?,
             limits,
             guard,
@@ -187,8 +189,8 @@ impl Config {
             redis: redis?,
             ops: ops?,
             health: health?,
-            demo,
-            compat,
+            demo: demo?,
+            compat: compat?,
             log: log?,
         })
     }
@@ -202,7 +204,7 @@ impl Config {
         let message = "must be a postgres:// database that all replicas have, when they share redis.url and there are quotas: \
                        each would count its own (or redis.replicas = 1, if this is the only one)";
         settings.require(
-            &["ledger.url", quota::SECTION],
+            &["ledger.url", "quota"],
             !self.quota.limits_somebody(),
             message,
         );

@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::Deserializer;
+
+use crate::domain::written::list;
 
 /// Private and link-local IPv6 may be trusted whole: RFC 4193 and RFC 4291 §2.5.6.
 const OWN_V6: [(u128, u8); 2] = [(0xfc00 << 112, 7), (0xfe80 << 112, 10)];
@@ -15,6 +18,11 @@ pub(super) fn parse(text: &str) -> Result<IpNet, &'static str> {
     network
         .map(|network| unwrapped(network).trunc())
         .ok_or("must be a network, like 10.0.0.0/8 or fd00::/8, or a single address")
+}
+
+/// Reads a list of networks.
+pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    list(from, parse)
 }
 
 /// True for a network so wide that nobody runs all of it.

@@ -1,41 +1,49 @@
-//! Owns the settings of the listener for operators.
+//! Reads `[ops]`: the listener for operators.
 
 use std::net::SocketAddr;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
 
+use super::fields::secret;
+use super::reader::Section;
 use super::settings::Settings;
+use crate::domain::written::text;
 
 /// The listener for operators.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Ops {
-    /// Where it listens.
+    /// The address and port of the listener.
+    #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
-    /// What operators show there; without it nothing listens.
+    /// The bearer token of operators. Without one nothing listens.
+    #[serde(deserialize_with = "secret")]
     pub token: Option<SecretString>,
 }
 
 /// Shorter tokens could be guessed.
 const LEAST_TOKEN: usize = 24;
 
-impl Ops {
-    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
-        let listen = settings.parsed("ops.listen", |text| {
-            text.parse::<SocketAddr>()
-                .map_err(|_| "must be an address and a port, like 127.0.0.1:9090")
-        });
-        let token = settings.secret("ops.token");
+impl Section for Ops {
+    const NAME: &'static str = "ops";
+
+    fn check(&mut self, settings: &mut Settings) {
         let long_enough = |token: &SecretString| token.expose_secret().len() >= LEAST_TOKEN;
         settings.require(
             &["ops.token"],
-            token.as_ref().is_none_or(long_enough),
+            self.token.as_ref().is_none_or(long_enough),
             "must be at least 24 characters, like `openssl rand -hex 32` gives",
         );
-        let listen = listen?;
-        if token.is_some() && !listen.ip().is_loopback() {
-            let message = "is not loopback: its token travels in plain HTTP, so only a private network may reach it";
-            settings.warn("ops.listen", message);
+        if self.token.is_some() && !self.listen.ip().is_loopback() {
+            settings.warn(
+                "ops.listen",
+                "is not loopback: its token travels in plain HTTP, so only a private network may reach it",
+            );
         }
-        Some(Self { listen, token })
     }
+}
+
+fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let wrong = |_| "must be an address and a port, like 127.0.0.1:9090";
+    text(from, |text| text.parse().map_err(wrong))
 }

@@ -1,32 +1,40 @@
-//! Owns the settings of what replicas share.
+//! Reads `[redis]`: what replicas share.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use super::fields::secret;
+use super::reader::Section;
 use super::settings::Settings;
-use super::upstream::ca_file;
+use crate::domain::written::{lasting, optional_path, whole};
 
 /// What replicas share.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct RedisSettings {
     /// The server; it may hold a password. `None` when there is only one replica.
+    #[serde(deserialize_with = "secret")]
     pub url: Option<SecretString>,
     /// Certificates that vouch for the server instead of the public ones.
+    #[serde(deserialize_with = "optional_path")]
     pub ca_file: Option<PathBuf>,
     /// Longest time that a request waits for one answer of the server.
+    #[serde(deserialize_with = "lasting::<5, 10_000, _>")]
     pub timeout: Duration,
     /// What a replica does while the server is gone.
     pub on_failure: OnFailure,
     /// How many replicas there are: each has this part of every limit while the server is gone.
+    #[serde(deserialize_with = "replicas")]
     pub replicas: NonZeroU32,
 }
 
 /// What a replica does while the server is gone. There is no third way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnFailure {
     /// Enforces its own part of every limit.
     Local,
@@ -34,39 +42,28 @@ pub enum OnFailure {
     Deny,
 }
 
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(5);
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(10);
-const WAYS: &[(&str, OnFailure)] = &[("local", OnFailure::Local), ("deny", OnFailure::Deny)];
+impl Section for RedisSettings {
+    const NAME: &'static str = "redis";
 
-impl RedisSettings {
-    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
-        let url = settings.secret("redis.url");
-        let is_good = |url: &SecretString| is_redis(url.expose_secret());
+    fn check(&mut self, settings: &mut Settings) {
+        let url = self.url.as_ref().map(ExposeSecret::expose_secret);
         settings.require(
             &["redis.url"],
-            url.as_ref().is_none_or(is_good),
+            url.is_none_or(is_redis),
             "must be redis://HOST:PORT or rediss://USER:PASSWORD@HOST:PORT, with TLS",
         );
-        let ca_file = ca_file(settings, "redis.ca_file");
-        let speaks_tls = |url: &SecretString| {
-            Url::parse(url.expose_secret()).is_ok_and(|url| url.scheme() == "rediss")
-        };
+        settings.require_certificates("redis.ca_file", self.ca_file.as_deref());
         settings.require(
             &["redis.ca_file", "redis.url"],
-            ca_file.is_none() || url.as_ref().is_some_and(speaks_tls),
+            self.ca_file.is_none() || url.is_some_and(|url| url.starts_with("rediss:")),
             "is of no use unless redis.url begins with rediss://",
         );
-        let timeout = settings.duration("redis.timeout", SHORTEST_TIMEOUT..=LONGEST_TIMEOUT);
-        let on_failure = settings.choice("redis.on_failure", WAYS);
-        let replicas: u32 = settings.number("redis.replicas", 1..=10_000);
-        Some(Self {
-            url,
-            ca_file,
-            timeout,
-            on_failure: on_failure?,
-            replicas: NonZeroU32::new(replicas).unwrap_or(NonZeroU32::MIN),
-        })
     }
+}
+
+fn replicas<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroU32, D::Error> {
+    let number = whole::<1, 10_000, _, _>(from)?;
+    Ok(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
 }
 
 /// No fragment: the only one there is turns the check of certificates off.

@@ -1,73 +1,68 @@
-//! Owns the settings of how the service listens.
+//! Reads `[server]`: how the service listens.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
 
 use super::environment::bare_address;
+use super::reader::Section;
 use super::settings::Settings;
 use super::{Mode, networks};
+use crate::domain::written::{lasting, list, text, whole};
 
 /// How the service listens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Server {
     /// The address and port of the public listener.
+    #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// What stands before every public path: empty, or `/like/this` without a slash at the end.
+    #[serde(deserialize_with = "base_path")]
     pub base_path: String,
     /// The names the service answers to, in lower case, with a port where one was given. Empty: to any.
+    #[serde(deserialize_with = "hosts")]
     pub hosts: Vec<String>,
     /// The proxies whose word about the client address is taken.
+    #[serde(deserialize_with = "networks::read")]
     pub trusted_proxies: Vec<IpNet>,
     /// True when a paid request without `Origin` is refused.
     pub require_origin: bool,
     /// Most connections at once.
+    #[serde(deserialize_with = "whole::<1, 1_000_000, _, _>")]
     pub max_connections: usize,
     /// Longest time for the head of a request.
+    #[serde(deserialize_with = "lasting::<10, FIVE_MINUTES, _>")]
     pub header_timeout: Duration,
     /// Longest time for the body of a request.
+    #[serde(deserialize_with = "lasting::<10, FIVE_MINUTES, _>")]
     pub body_timeout: Duration,
     /// Longest time that a write may stand still.
+    #[serde(deserialize_with = "lasting::<10, FIVE_MINUTES, _>")]
     pub write_timeout: Duration,
     /// Time between saying "not ready" and closing the listener.
+    #[serde(deserialize_with = "lasting::<0, 30_000, _>")]
     pub drain_delay: Duration,
     /// Longest time for requests in flight to end.
+    #[serde(deserialize_with = "lasting::<0, 30_000, _>")]
     pub drain_timeout: Duration,
 }
 
 /// Orchestrators kill after thirty seconds.
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
-const LONGEST_TIMEOUT: Duration = Duration::from_mins(5);
-/// What a developer's own machine calls itself.
+/// In milliseconds.
+const FIVE_MINUTES: u64 = 300_000;
+/// The names of a developer's own machine.
 const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-impl Server {
-    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
-        let timeouts = SHORTEST_TIMEOUT..=LONGEST_TIMEOUT;
-        let drains = Duration::ZERO..=LONGEST_DRAIN;
-        let listen = listen(settings);
-        let server = Self {
-            listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
-            base_path: settings
-                .parsed("server.base_path", base_path)
-                .unwrap_or_default(),
-            hosts: hosts(settings),
-            trusted_proxies: settings.list("server.trusted_proxies", networks::parse),
-            require_origin: settings.flag("server.require_origin"),
-            max_connections: settings.number("server.max_connections", 1..=1_000_000),
-            header_timeout: settings.duration("server.header_timeout", timeouts.clone()),
-            body_timeout: settings.duration("server.body_timeout", timeouts.clone()),
-            write_timeout: settings.duration("server.write_timeout", timeouts),
-            drain_delay: settings.duration("server.drain_delay", drains.clone()),
-            drain_timeout: settings.duration("server.drain_timeout", drains),
-        };
-        server.check(settings);
-        listen.map(|_| server)
-    }
+impl Section for Server {
+    const NAME: &'static str = "server";
 
-    fn check(&self, settings: &mut Settings) {
+    fn check(&mut self, settings: &mut Settings) {
+        if settings.mode == Mode::Dev && self.hosts.is_empty() {
+            self.hosts = LOCALHOST.map(Into::into).to_vec();
+        }
         settings.require(
             &["server.drain_timeout", "server.drain_delay"],
             self.drain_delay + self.drain_timeout <= LONGEST_DRAIN,
@@ -88,20 +83,20 @@ impl Server {
     }
 }
 
-fn listen(settings: &mut Settings) -> Option<SocketAddr> {
-    let default_port = settings
-        .default_text("server.listen")
-        .parse::<SocketAddr>()
-        .map_or(0, |default| default.port());
-    settings.parsed("server.listen", |text| {
-        let bare = |text| bare_address(text).map(|address| SocketAddr::new(address, default_port));
-        text.parse().ok().or_else(|| bare(text)).ok_or(
-            "must be an address and a port, like 127.0.0.1:8080, [::1]:8080 or, for all addresses, 0.0.0.0:8080",
-        )
-    })
+fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let wrong = |_| "must be an address and a port, like 127.0.0.1:8080, [::1]:8080 or, for all addresses, 0.0.0.0:8080";
+    text(from, |text| text.parse().map_err(wrong))
 }
 
-fn base_path(text: &str) -> Result<String, &'static str> {
+fn base_path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    text(from, read_base_path)
+}
+
+fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    list(from, host)
+}
+
+fn read_base_path(text: &str) -> Result<String, &'static str> {
     let inner = text.strip_prefix('/').unwrap_or(text);
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     if inner.is_empty() {
@@ -113,14 +108,6 @@ fn base_path(text: &str) -> Result<String, &'static str> {
     is_path
         .then(|| format!("/{inner}"))
         .ok_or("must be a path of letters, digits, - and _, like /api/voice-agent, or empty")
-}
-
-fn hosts(settings: &mut Settings) -> Vec<String> {
-    let hosts = settings.list("server.hosts", host);
-    match settings.mode {
-        Mode::Dev if hosts.is_empty() => LOCALHOST.map(Into::into).to_vec(),
-        _ => hosts,
-    }
 }
 
 fn host(text: &str) -> Result<String, &'static str> {
@@ -157,12 +144,12 @@ mod tests {
             ("api/", "/api"),
             ("/api/voice-agent/", "/api/voice-agent"),
         ] {
-            assert_eq!(base_path(text), Ok(path.into()), "{text:?}");
+            assert_eq!(read_base_path(text), Ok(path.into()), "{text:?}");
         }
         for wrong in [
             "/a//", "/a//b", "/a/../b", "/a b", "/a%2f", "/a?b", "/{a}", "/é", "/*",
         ] {
-            assert!(base_path(wrong).is_err(), "{wrong:?}");
+            assert!(read_base_path(wrong).is_err(), "{wrong:?}");
         }
     }
 

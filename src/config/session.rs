@@ -1,37 +1,49 @@
-//! Owns the settings that bound a session.
+//! Reads `[session]`: what bounds a session.
 
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
 use super::LedgerPlace;
+use super::fields::secret;
+use super::reader::Section;
 use super::settings::Settings;
+use crate::domain::written::{lasting, whole};
 
 /// What bounds a session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct SessionSettings {
-    /// How long a client secret can open upstream sessions, in seconds.
+    /// How long a client secret can open upstream sessions, in seconds: the provider's own range.
+    #[serde(deserialize_with = "whole::<10, 7_200, _, _>")]
     pub token_seconds: u32,
     /// Least time between two mints of one session.
+    #[serde(deserialize_with = "lasting::<0, DAY, _>")]
     pub min_refresh_interval: Duration,
     /// Most refreshes of one session.
+    #[serde(deserialize_with = "whole::<0, 1_000_000, _, _>")]
     pub max_refreshes: u32,
     /// Longest life of one session.
+    #[serde(deserialize_with = "lasting::<1_000, DAY, _>")]
     pub max_age: Duration,
     /// How firmly a session is tied to the address that opened it.
     pub ip_binding: IpBinding,
     /// Most live sessions of one identity or address.
+    #[serde(deserialize_with = "whole::<1, 1_000_000, _, _>")]
     pub max_live: usize,
     /// Most sessions in total.
+    #[serde(deserialize_with = "whole::<1, 10_000_000, _, _>")]
     pub max_total: usize,
     /// Whether sessions survive a restart, in the ledger's database.
     pub persist: bool,
     /// What the names of stored sessions are made with. `None`: something that ends with the process.
+    #[serde(deserialize_with = "secret")]
     pub secret: Option<SecretString>,
 }
 
 /// How firmly a session is tied to the address that opened it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum IpBinding {
     /// Strict for callers without an identity, soft for those with one.
     Auto,
@@ -43,44 +55,40 @@ pub enum IpBinding {
     Off,
 }
 
-const BINDINGS: &[(&str, IpBinding)] = &[
-    ("auto", IpBinding::Auto),
-    ("strict", IpBinding::Strict),
-    ("soft", IpBinding::Soft),
-    ("off", IpBinding::Off),
-];
-
 /// Shorter secrets could be guessed.
 const LEAST_SECRET: usize = 32;
-const DAY: Duration = Duration::from_hours(24);
+/// In milliseconds.
+const DAY: u64 = 86_400_000;
 
-impl SessionSettings {
-    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
-        let ip_binding = settings.choice("session.ip_binding", BINDINGS);
-        let secret = settings.secret("session.secret");
+impl Section for SessionSettings {
+    const NAME: &'static str = "session";
+
+    fn check(&mut self, settings: &mut Settings) {
         let long_enough = |secret: &SecretString| secret.expose_secret().len() >= LEAST_SECRET;
         settings.require(
             &["session.secret"],
-            secret.as_ref().is_none_or(long_enough),
+            self.secret.as_ref().is_none_or(long_enough),
             "must be at least 32 characters, like `openssl rand -hex 32` gives",
         );
-        let session = Self {
-            // The provider's own range for `expires_after.seconds`.
-            token_seconds: settings.number("session.token_seconds", 10..=7200),
-            min_refresh_interval: settings
-                .duration("session.min_refresh_interval", Duration::ZERO..=DAY),
-            max_refreshes: settings.number("session.max_refreshes", 0..=1_000_000),
-            max_age: settings.duration("session.max_age", Duration::from_secs(1)..=DAY),
-            ip_binding: ip_binding.unwrap_or(IpBinding::Strict),
-            max_live: settings.number("session.max_live", 1..=1_000_000),
-            max_total: settings.number("session.max_total", 1..=10_000_000),
-            persist: settings.flag("session.persist"),
-            secret,
-        };
-        session.check(settings);
-        ip_binding.map(|_| session)
+        settings.require(
+            &["session.min_refresh_interval", "session.max_age"],
+            self.min_refresh_interval <= self.max_age,
+            "must not be longer than session.max_age: no session could ever be refreshed",
+        );
+        settings.require(
+            &["session.max_live", "session.max_total"],
+            self.max_live <= self.max_total,
+            "must not be more than session.max_total",
+        );
+        if self.min_refresh_interval > Duration::from_secs(self.token_seconds.into()) {
+            let message =
+                "is longer than session.token_seconds: secrets end before they can be refreshed";
+            settings.warn("session.min_refresh_interval", message);
+        }
     }
+}
 
+impl SessionSettings {
     /// What it takes that sessions survive a restart.
     pub(super) fn check_persistence(
         &self,
@@ -104,24 +112,6 @@ impl SessionSettings {
         if is_shared {
             let message = "does nothing while redis.url is set: sessions are on that server, and survive there";
             settings.warn("session.persist", message);
-        }
-    }
-
-    fn check(&self, settings: &mut Settings) {
-        settings.require(
-            &["session.min_refresh_interval", "session.max_age"],
-            self.min_refresh_interval <= self.max_age,
-            "must not be longer than session.max_age: no session could ever be refreshed",
-        );
-        settings.require(
-            &["session.max_live", "session.max_total"],
-            self.max_live <= self.max_total,
-            "must not be more than session.max_total",
-        );
-        if self.min_refresh_interval > Duration::from_secs(self.token_seconds.into()) {
-            let message =
-                "is longer than session.token_seconds: secrets end before they can be refreshed";
-            settings.warn("session.min_refresh_interval", message);
         }
     }
 }

@@ -2,54 +2,81 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use super::complaint::nearest;
+use super::leaf::Leaf;
 use super::source::ReadFile;
 use super::value::Value;
-use super::{Complaint, Mode, Source, quota, secrets, tables};
+use super::{Complaint, Mode, Source, layers};
 use crate::domain::{Rate, parse_duration};
 
-/// One setting: its default, which tells its kind, and what it stands at.
+/// What is shown in place of a secret.
+const MASK: &str = "***";
+/// How a certificate in PEM form begins.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+/// One setting: its name, its default, and the value that won.
 pub(super) struct Entry {
+    /// The parts of the name. The tables of a list are `[1]`, `[2]` and so on.
+    pub(super) path: Vec<String>,
+    /// The parts, joined by dots.
     pub(super) name: String,
-    pub(super) default: Value,
+    /// What `config/default.toml` says; `None` for names that only the operator knows.
+    pub(super) default: Option<Value>,
     pub(super) value: Value,
     pub(super) source: Source,
     is_secret: bool,
 }
 
 impl Entry {
-    /// One that stands at its default.
-    pub(super) fn new(name: String, default: Value, source: Source) -> Self {
+    /// A setting that stands at `value`.
+    pub(super) fn new(path: Vec<String>, value: Value, source: Source) -> Self {
+        let name = joined(path.iter().map(String::as_str));
         Self {
-            is_secret: secrets::SECRETS.contains(&name.as_str()),
-            value: default.clone(),
+            is_secret: false,
+            default: (source == Source::Default).then(|| value.clone()),
+            path,
             name,
-            default,
+            value,
             source,
         }
     }
 
-    /// The same, never shown when `is_secret`.
-    pub(super) fn secret(self, is_secret: bool) -> Self {
-        Self { is_secret, ..self }
+    /// The value, for serde.
+    pub(super) fn leaf(&self) -> Leaf<'_> {
+        match self.source {
+            Source::Environment(_) | Source::Flag(_) => Leaf::loose(&self.value),
+            Source::Default | Source::File { .. } => Leaf::of(Some(&self.value)),
+        }
+    }
+
+    /// True for an empty secret, and for a ledger that needs no password.
+    fn is_harmless(&self, text: &str) -> bool {
+        let needs_no_password = text == "memory" || text.starts_with("sqlite:");
+        text.is_empty() || (self.name == "ledger.url" && needs_no_password)
     }
 
     /// The value, fit to be shown.
     fn shown(&self) -> String {
         match self.value.shown() {
-            text if self.is_secret && !secrets::is_harmless(&self.name, &text) => {
-                secrets::MASK.into()
-            }
+            text if self.is_secret && !self.is_harmless(&text) => MASK.into(),
             text => text,
         }
     }
+}
 
-    /// True for a field of a list of tables that was not given.
-    fn is_blank(&self) -> bool {
-        self.name.contains('[') && self.value == self.default
+/// The full name of a setting, or of a table: `auth.issuers[1].issuer`.
+pub(super) fn joined<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut name = String::new();
+    for part in parts {
+        if !name.is_empty() && !part.starts_with('[') {
+            name.push('.');
+        }
+        name.push_str(part);
     }
+    name
 }
 
 /// All settings, while they are read. A mistake is noted and replaced by something harmless, so that reading goes on
@@ -59,7 +86,7 @@ pub(super) struct Settings {
     pub(super) read: ReadFile,
     /// True when the file could not be understood: what seems to be missing may stand in it.
     pub(super) file_is_broken: bool,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     complaints: Vec<Complaint>,
     warnings: Vec<String>,
 }
@@ -86,17 +113,43 @@ impl Settings {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.entry(name).is_some()
+    /// Adds settings of one table or list that `config/default.toml` cannot know, behind those whose names begin alike.
+    pub(super) fn add(&mut self, entries: Vec<Entry>) {
+        let Some(first) = entries.first() else { return };
+        let likeness = |known: &Entry| {
+            let pairs = known.path.iter().zip(&first.path);
+            pairs.take_while(|(known, new)| known == new).count()
+        };
+        let alike = self.entries.iter().map(likeness).enumerate();
+        // The last of several that are equally alike.
+        let best = alike
+            .max_by_key(|(_, likeness)| *likeness)
+            .filter(|(_, likeness)| *likeness > 0);
+        let place = best.map_or(self.entries.len(), |(index, _)| index + 1);
+        self.entries.splice(place..place, entries);
     }
 
-    /// Makes a setting of one that `config/default.toml` cannot know: behind the others of its section.
-    pub(super) fn add(&mut self, entry: Entry) {
-        let section = entry.name.split_inclusive('.').next().unwrap_or_default();
-        let mut entries = self.entries.iter();
-        let last = entries.rposition(|known| known.name.starts_with(section));
-        let place = last.map_or(self.entries.len(), |last| last + 1);
-        self.entries.insert(place, entry);
+    /// Makes `name` a secret, which is never shown. `held` is its text and source when it came from a file.
+    pub(super) fn conceal(&mut self, name: &str, held: Option<(String, Source)>) {
+        let twin = format!("{name}_file");
+        let twin = self.entries.iter().position(|entry| entry.name == twin);
+        let place = self.entries.iter().position(|entry| entry.name == name);
+        if let (None, Some(twin), Some((text, source))) = (place, twin, &held) {
+            let mut path = self.entries[twin].path.clone();
+            if let Some(last) = path.last_mut() {
+                last.truncate(last.len() - "_file".len());
+            }
+            let value = Value::Text(text.clone());
+            let entry = Entry::new(path, value, source.clone());
+            self.entries.insert(twin, entry);
+        }
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == name) else {
+            return;
+        };
+        entry.is_secret = true;
+        if let Some((text, source)) = held {
+            (entry.value, entry.source) = (Value::Text(text), source);
+        }
     }
 
     /// Puts `value`, once it is of the right kind, in place of what `name` stood at.
@@ -113,7 +166,7 @@ impl Settings {
 
     /// Refuses a name that no setting has.
     pub(super) fn refuse_unknown(&mut self, name: &str, source: &Source) {
-        if let Some(help) = tables::help(name).or_else(|| quota::help(name)) {
+        if let Some(help) = layers::help(name) {
             return self.complain_of(name, source, help);
         }
         let known = self.entries.iter().map(|entry| entry.name.as_str());
@@ -128,8 +181,9 @@ impl Settings {
 
     /// Each setting's name, value fit to be shown, and source, in the order of `config/default.toml`.
     pub(super) fn shown(&self) -> Vec<(String, String, Source)> {
-        let told = self.entries.iter().filter(|entry| !entry.is_blank());
-        told.map(|entry| (entry.name.clone(), entry.shown(), entry.source.clone()))
+        let entries = self.entries.iter();
+        entries
+            .map(|entry| (entry.name.clone(), entry.shown(), entry.source.clone()))
             .collect()
     }
 
@@ -171,24 +225,50 @@ impl Settings {
         }
     }
 
+    /// Complains of `name` when the file at `path` holds no certificates.
+    pub(super) fn require_certificates(&mut self, name: &str, path: Option<&Path>) {
+        let held = path.map_or_else(|| Ok(CERTIFICATE.into()), self.read);
+        match held {
+            Ok(held) => self.require(
+                &[name],
+                held.contains(CERTIFICATE),
+                "names a file without a certificate in PEM form",
+            ),
+            Err(error) => self.complain(
+                name,
+                format_args!("names a file that cannot be read: {}", error.kind()),
+            ),
+        }
+    }
+
     /// The warnings, or else everything that is wrong, in the order of the settings.
-    pub(super) fn verdict(self) -> Result<Vec<String>, Vec<Complaint>> {
+    pub(super) fn verdict(mut self) -> Result<Vec<String>, Vec<Complaint>> {
         if self.complaints.is_empty() {
             return Ok(self.warnings);
         }
-        let mut complaints = self.complaints;
-        let place = |complaint: &Complaint| {
-            let mut names = self.entries.iter().map(|entry| &entry.name);
-            names.position(|name| name == complaint.setting())
-        };
+        let mut complaints = std::mem::take(&mut self.complaints);
         // Unknown names first: they often explain what is missing below.
-        complaints.sort_by_key(place);
+        complaints.sort_by_cached_key(|complaint| self.place(complaint.setting()));
         Err(complaints)
     }
 
+    /// Who gave the setting `name`. What was not given in a table stands where the table begins.
     pub(super) fn source(&self, name: &str) -> Source {
-        self.entry(name)
-            .map_or(Source::Default, |entry| entry.source.clone())
+        let entry = self.place(name).and_then(|place| self.entries.get(place));
+        entry.map_or(Source::Default, |entry| entry.source.clone())
+    }
+
+    /// Where `name` stands among all settings: itself, what is below it, or the table that it belongs to.
+    fn place(&self, name: &str) -> Option<usize> {
+        let begins_with = |begin: &str| {
+            self.entries
+                .iter()
+                .position(|entry| entry.name.starts_with(begin))
+        };
+        let exact = self.entries.iter().position(|entry| entry.name == name);
+        exact
+            .or_else(|| begins_with(&format!("{name}.")))
+            .or_else(|| begins_with(&name[..=name.rfind(']')?]))
     }
 
     // --- reading
@@ -201,7 +281,7 @@ impl Settings {
     }
 
     pub(super) fn default_text(&self, name: &str) -> String {
-        match self.entry(name).map(|entry| &entry.default) {
+        match self.entry(name).and_then(|entry| entry.default.as_ref()) {
             Some(Value::Text(text)) => text.clone(),
             _ => String::new(),
         }
@@ -215,16 +295,6 @@ impl Settings {
     ) -> Option<T> {
         let parsed = parse(&self.text(name));
         parsed.map_err(|error| self.complain(name, error)).ok()
-    }
-
-    /// As [`Self::parsed`]; an empty text is `None`.
-    pub(super) fn optional<T, E: Display>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        let is_given = !self.text(name).is_empty();
-        is_given.then(|| self.parsed(name, parse)).flatten()
     }
 
     pub(super) fn list<T, E: Display>(
@@ -302,18 +372,6 @@ impl Settings {
         };
         self.parsed(name, Rate::parse).unwrap_or(PLACEHOLDER)
     }
-
-    /// What the word stands for that was given.
-    pub(super) fn choice<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
-        let parse = |text: &str| {
-            let chosen = words.iter().find(|(word, _)| *word == text);
-            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            chosen
-                .map(|(_, value)| *value)
-                .ok_or_else(|| format!("must be one of {}", known.join(", ")))
-        };
-        self.parsed(name, parse)
-    }
 }
 
 /// A duration as people write it.
@@ -327,17 +385,4 @@ fn spelled(duration: Duration) -> String {
         || format!("{millis}ms"),
         |(unit, each)| format!("{}{unit}", millis / each),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_spelled_in_the_largest_whole_unit() {
-        assert_eq!(spelled(Duration::ZERO), "0ms");
-        assert_eq!(spelled(Duration::from_millis(1500)), "1500ms");
-        assert_eq!(spelled(Duration::from_mins(90)), "90m");
-        assert_eq!(spelled(Duration::from_hours(24)), "24h");
-    }
 }

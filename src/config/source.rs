@@ -45,6 +45,16 @@ pub struct SettingsFile {
     pub text: String,
 }
 
+impl SettingsFile {
+    /// A line of it, from 1.
+    pub(super) fn line(&self, line: usize) -> Source {
+        Source::File {
+            path: self.path.clone(),
+            line,
+        }
+    }
+}
+
 /// Reads the settings file that was `given`, or else the usual one when it is there.
 ///
 /// Fails when a given file cannot be read, or the usual one is there and cannot.

@@ -10,12 +10,14 @@ pub(super) enum Value {
     Fraction(f64),
     Flag(bool),
     List(Vec<String>),
+    /// What no setting can be.
+    Other,
 }
 
 impl Value {
-    /// What a default in `config/default.toml` is. `None` for what no setting can be.
-    pub(super) fn of(value: &DeValue<'_>) -> Option<Self> {
-        match value {
+    /// What stands in a file.
+    pub(super) fn of(value: &DeValue<'_>) -> Self {
+        let known = match value {
             DeValue::String(text) => Some(Self::Text(text.to_string())),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .ok()
@@ -30,18 +32,19 @@ impl Value {
                     .map(Self::List)
             }
             DeValue::Datetime(_) | DeValue::Table(_) => None,
-        }
+        };
+        known.unwrap_or(Self::Other)
     }
 
     /// Reads a value of a file as one of the kind that `self`, the default, is; else says what it must be.
     pub(super) fn same_kind(&self, value: &DeValue<'_>) -> Result<Self, &'static str> {
         match (self, Self::of(value)) {
-            (Self::List(_), Some(Self::Text(text))) => Ok(Self::List(split(&text))),
-            (Self::Fraction(_), Some(Self::Whole(_))) => match value {
+            (Self::List(_), Self::Text(text)) => Ok(Self::List(split(&text))),
+            (Self::Fraction(_), Self::Whole(_)) => match value {
                 DeValue::Integer(number) => self.parse(number.as_str()),
                 _ => Err(self.expected()),
             },
-            (kind, Some(value)) if kind.is_like(&value) => Ok(value),
+            (kind, value) if kind.is_like(&value) => Ok(value),
             _ => Err(self.expected()),
         }
     }
@@ -55,6 +58,7 @@ impl Value {
             Self::Fraction(_) => text.trim().parse().ok().map(Self::Fraction),
             Self::Flag(_) => text.trim().parse().ok().map(Self::Flag),
             Self::List(_) => Some(Self::List(split(text))),
+            Self::Other => None,
         };
         value.ok_or(self.expected())
     }
@@ -67,6 +71,7 @@ impl Value {
             Self::Fraction(number) => number.to_string(),
             Self::Flag(flag) => flag.to_string(),
             Self::List(items) => items.join(","),
+            Self::Other => String::new(),
         }
     }
 
@@ -81,11 +86,12 @@ impl Value {
             Self::Fraction(_) => "must be a number, without quotes or unit",
             Self::Flag(_) => "must be true or false, without quotes",
             Self::List(_) => "must be a list of texts, or one text with commas between",
+            Self::Other => "must be something else",
         }
     }
 }
 
-fn split(text: &str) -> Vec<String> {
+pub(super) fn split(text: &str) -> Vec<String> {
     let items = text.split(',').map(str::trim);
     items
         .filter(|item| !item.is_empty())

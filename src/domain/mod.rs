@@ -1,7 +1,9 @@
 //! Owns the words everything else is written in.
 
 mod address;
+mod algorithm;
 mod caller;
+mod endpoint;
 mod entry;
 mod identity;
 mod instructions;
@@ -18,9 +20,12 @@ mod session;
 mod session_id;
 pub mod session_object;
 mod shelved;
+pub mod written;
 
 pub use address::{Network, canonical};
+pub use algorithm::{Algorithm, AlgorithmError, Family};
 pub use caller::Caller;
+pub use endpoint::{endpoint, is_loopback};
 pub use entry::{EntryId, Intent, Kind, Outcome, Settlement};
 pub use identity::{Account, DisplayName, Identity, IdentityKey, Naming, Party};
 pub use instructions::{Instructions, InstructionsError, LONGEST_INSTRUCTIONS, Listener};

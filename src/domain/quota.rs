@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use serde::Deserialize;
 use time::{OffsetDateTime, UtcDateTime};
 
-use super::{Account, Identity};
+use super::{Account, Identity, written};
 use crate::clock::Timestamp;
 
 /// A calendar month in UTC.
@@ -63,9 +64,11 @@ fn utc(moment: Timestamp) -> UtcDateTime {
 }
 
 /// What one identity may use in a month.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Quota {
     /// Sessions it may open; `None` when there is no limit.
+    #[serde(deserialize_with = "written::some_whole::<1, 1_000_000_000, _, _>")]
     pub sessions_per_month: Option<u32>,
 }
 

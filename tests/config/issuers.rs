@@ -218,7 +218,7 @@ fn issuers_that_nobody_asks_are_warned_of() {
     let warnings = serve(&good_and_file(&text)).warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        warnings[0].starts_with("auth.mode: is off: the issuers are there"),
+        warnings[0].starts_with("auth.mode: is off: issuers are configured"),
         "{warnings:?}"
     );
     assert!(serve(&good_and_file(ISSUERS)).warnings.is_empty());
