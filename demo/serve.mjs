@@ -1,10 +1,10 @@
-// Owns serving the page while it is written, and in its tests: demo/ under /demo, all else from a running broker.
+// Serves demo/built/ under /demo and everything else from a running broker: for work on the page, and for its tests.
 //   node demo/serve.mjs http://127.0.0.1:8080
 import { readFileSync } from 'node:fs';
 import { createServer, request as ask } from 'node:http';
 import { fileURLToPath } from 'node:url';
 
-/** What the broker sends with the page, too. */
+/** The same policy that the broker sends with the page. */
 export const CSP = [
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:",
   "connect-src 'self' https://api.openai.com; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -17,7 +17,7 @@ const FILES = {
   '/sdk.js': ['sdk.js', 'text/javascript; charset=utf-8'],
 };
 
-/** Serves until it is closed, below the base path of the broker. */
+/** Serves below the broker's base path until `close()`. */
 export async function serve({ broker, port = 0 }) {
   const base = new URL(broker).pathname.replace(/\/$/, '');
   const server = createServer((request, response) => {
@@ -27,7 +27,7 @@ export async function serve({ broker, port = 0 }) {
     response.setHeader('cache-control', 'no-store');
     response.setHeader('content-type', file[1]).setHeader('content-security-policy', CSP);
     response.setHeader('permissions-policy', 'microphone=(self)').setHeader('x-content-type-options', 'nosniff');
-    response.end(readFileSync(new URL(file[0], import.meta.url)));
+    response.end(readFileSync(new URL(`built/${file[0]}`, import.meta.url)));
   });
   await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
   const close = () => {

@@ -1,4 +1,4 @@
-// Owns the sample with OpenAI's agents SDK.
+// The sample with OpenAI's agents SDK.
 import { OpenAIRealtimeWebRTC, RealtimeAgent, RealtimeSession } from '@openai/agents-realtime';
 import { createTokenManager, withFreshKey } from '@realtime-token-broker/client';
 

@@ -1,4 +1,4 @@
-// Owns the sample for React.
+// The sample for React.
 import { createTokenManager } from '@realtime-token-broker/client';
 import { useRealtimeConnection } from '@realtime-token-broker/client/react';
 import { openCall } from '@realtime-token-broker/client/webrtc';

@@ -1,4 +1,4 @@
-// Owns the sample without a framework.
+// The sample without a framework.
 import { createTokenManager } from '@realtime-token-broker/client';
 import { createRealtimeConnection } from '@realtime-token-broker/client/webrtc';
 

@@ -1,6 +1,6 @@
-// Owns what the broker says about itself and about who may be signed in.
+// Asks the broker for its mode, its version and the users to act as.
 
-/** Somebody of the dev issuer, with a credential ready to send. */
+/** A user of the dev issuer, with a credential ready to send. */
 export interface Person {
   name: string;
   role: string;
@@ -9,18 +9,20 @@ export interface Person {
 
 export interface About {
   mode: 'dev' | 'serve';
-  /** True when a simulated OpenAI mints: its secrets open no call there. */
+  /** True when a simulated OpenAI mints: its keys open no call at OpenAI. */
   simulated: boolean;
   version: string;
+  /** The broker's minimum interval between two refreshes of one session. */
+  refresh_interval_seconds: number;
   people: Person[];
 }
 
-/** Where the broker is, with its base path: one above this script's folder. */
+/** The broker's URL with its base path: the folder above this script. */
 export const BASE: URL = new URL('..', import.meta.url);
 
-/** Asks. What is left out of the answer is taken to be what costs and shows the least. */
+/** Asks the broker. A missing field gets the value that costs and shows the least. */
 export async function readAbout(): Promise<About> {
-  const cautious: About = { mode: 'serve', simulated: false, version: '', people: [] };
+  const cautious: About = { mode: 'serve', simulated: false, version: '', refresh_interval_seconds: 0, people: [] };
   const response = await fetch(new URL('demo/about', BASE), { cache: 'no-store' });
   if (!response.ok) throw new Error(`/demo/about answered ${response.status}.`);
   return { ...cautious, ...((await response.json()) as Partial<About>) };

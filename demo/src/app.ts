@@ -1,4 +1,4 @@
-// Owns the start: asks the broker who it is, and puts the parts of the page together.
+// Starts the page: asks the broker about itself and assembles the parts.
 import { type About, readAbout } from './about.js';
 import { chaosBar } from './chaos.js';
 import { showCode } from './code.js';
@@ -33,6 +33,7 @@ function signIn({ people }: About, desk: Desk, log: EventLog): void {
 
 function start(about: About): void {
   const lab: Lab = { clock: new LabClock(), page: new LabPage(), wire: new Wire() };
+  lab.wire.refreshEveryMs = about.refresh_interval_seconds * 1000;
   const desk = new Desk(lab);
   const log = new EventLog();
   keepDiary(desk, lab.wire, log);
@@ -40,9 +41,9 @@ function start(about: About): void {
   const lives = new Lives(desk);
   const outcome = new Outcome(desk, lab.wire, log);
   const model = about.simulated ? new LocalModel() : null;
-  if (about.mode === 'dev') new Guards(desk, lab.wire, log);
-  new SecretCard(desk, lab.clock);
+  new SecretCard(desk);
   chaosBar({ desk, lab, log, lives, outcome, model });
+  if (about.mode === 'dev') new Guards(desk, lab.wire, log, outcome);
   new Talk({ desk, log, falls, outcome, model });
   signIn(about, desk, log);
   need('health').title = `Version ${about.version}`;
@@ -52,7 +53,7 @@ function start(about: About): void {
     off();
     for (const name of askedFaults()) need('chaos').querySelector<HTMLButtonElement>(`[name="${CSS.escape(name)}"]`)?.click();
   });
-  // A simulated secret costs nothing; a real one is minted when somebody asks.
+  // A simulated key costs nothing. A real one is minted on request only.
   if (about.simulated) void desk.tokens.requestToken().catch(() => {});
 }
 
@@ -60,6 +61,6 @@ views();
 showCode();
 readAbout().then(start, (error: unknown) => {
   const notice = need('notice');
-  notice.textContent = `The broker did not say who it is: ${Object(error).message}`;
+  notice.textContent = `The broker does not answer: ${Object(error).message}`;
   notice.hidden = false;
 }).finally(() => document.body.classList.remove('waiting'));

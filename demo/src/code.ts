@@ -1,4 +1,4 @@
-// Owns the view of the code: the lines that do what this page does, three ways.
+// The view of the code: what this page does, in three ways.
 import agents from 'sample:agents.ts';
 import react from 'sample:react.tsx';
 import vanilla from 'sample:vanilla.ts';
@@ -7,22 +7,22 @@ import { button, make, need, write } from './dom.js';
 const SAMPLES = [
   [
     'In any page',
-    'The microphone first, then the secret, then the call. The manager keeps the secret fresh; the call asks for it whenever it connects.',
+    'The microphone first, then the key, then the call. The manager keeps the key fresh; the call asks for it whenever it connects.',
     vanilla,
   ],
   [
     'In React',
-    'One manager for the page, made outside of components. The status comes from the call alone: a secret that expires ends nothing.',
+    'One manager for the page, created outside of components. The status is the call’s: a key that expires ends no call.',
     react,
   ],
   [
     'With agents-js',
-    'Give the SDK the function instead of a string, and every connect gets a secret that is still good.',
+    'Pass the function instead of a string, and every connect gets a valid key.',
     agents,
   ],
 ] as const;
 
-// Comments, strings, words of the language; everything else is left as it is.
+// Comments, strings and keywords are coloured.
 const PARTS = /(\/\/[^\n]*)|('[^'\n]*'|`[^`]*`)|\b(import|from|const|await|async|export|function|return|new)\b/g;
 const KINDS = ['comment', 'string', 'word'] as const;
 
@@ -41,10 +41,13 @@ function coloured(text: string): (Node | string)[] {
 export function showCode(): void {
   for (const [title, why, text] of SAMPLES) {
     const copy = button('Copy', 'button quiet', () => {
-      void navigator.clipboard.writeText(text).then(() => {
-        write(copy, 'Copied');
+      const say = (words: string): void => {
+        write(copy, words);
         setTimeout(() => write(copy, 'Copy'), 2000);
-      });
+      };
+      // Without permission for the clipboard, the text is selected for a copy by hand.
+      const select = (): void => (getSelection()?.selectAllChildren(lines), say('Press Ctrl+C'));
+      void (navigator.clipboard?.writeText(text) ?? Promise.reject()).then(() => say('Copied'), select);
     });
     copy.setAttribute('aria-label', `Copy: ${title}`);
     const lines = make('pre', make('code', ...coloured(text)));

@@ -1,4 +1,4 @@
-// Owns the token manager of whoever is signed in, and passes on what it tells.
+// Holds the token manager of the current user and passes on its events.
 import { BASE, type Person } from './about.js';
 import type { LabClock } from './lab-clock.js';
 import type { LabPage } from './lab-page.js';
@@ -6,7 +6,7 @@ import { createTokenManager, type TokenEvents, type TokenManager, type TokenSnap
 import { Signal } from './signal.js';
 import type { Wire } from './wire.js';
 
-/** The seams of the client that this page pulls at. */
+/** The parts of the client that this page replaces to inject faults. */
 export interface Lab {
   clock: LabClock;
   page: LabPage;
@@ -15,10 +15,10 @@ export interface Lab {
 
 type Told = { [K in 'tokenRefreshed' | 'tokenExpired' | 'tokenError']: { type: K } & TokenEvents[K] };
 
-/** An event of the manager, with its name. */
+/** An event of the token manager, with its name. */
 export type DeskEvent = Told[keyof Told];
 
-/** Where a client secret is to be had. */
+/** The source of keys for the whole page. */
 export class Desk {
   readonly told = new Signal<DeskEvent>();
   readonly changed = new Signal<TokenSnapshot>();
@@ -39,12 +39,12 @@ export class Desk {
     return this.#person;
   }
 
-  /** The wall clock that the client sees. */
+  /** Returns the wall clock that the client sees. */
   wall(): number {
     return this.#lab.clock.wall();
   }
 
-  /** A session belongs to one identity, so another person gets a manager of their own. */
+  /** Changes the user. A session belongs to one identity, so each user gets a new manager. */
   signIn(person: Person | null): void {
     this.#tokens.destroy();
     this.#person = person;
@@ -52,7 +52,7 @@ export class Desk {
     this.changed.tell(this.#tokens.getSnapshot());
   }
 
-  /** What is sent to say who asks. */
+  /** Returns the headers that identify the user. */
   readonly credential = (): Record<string, string> => (this.#person ? { authorization: `Bearer ${this.#person.bearer}` } : {});
 
   #open(): TokenManager {

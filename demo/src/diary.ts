@@ -1,10 +1,10 @@
-// Owns writing into the event log what the client and the broker did about secrets.
+// Writes into the event log what the client and the broker did about keys.
 import type { Desk, DeskEvent } from './desk.js';
 import type { EventLog } from './log.js';
 import { CAUSES, REASONS, span, tail } from './words.js';
 import type { Reading, Wire } from './wire.js';
 
-/** Keeps the diary. */
+/** Starts writing. */
 export function keepDiary(desk: Desk, wire: Wire, log: EventLog): void {
   wire.heard.on((reading) => log.add({ from: 'broker', ...answered(reading), held: reading }));
   desk.told.on((event) => log.add({ from: 'secret', ...told(event, desk.wall()) }));
@@ -13,7 +13,7 @@ export function keepDiary(desk: Desk, wire: Wire, log: EventLog): void {
 type Words = { text: string; tone?: 'good' | 'warn' | 'bad'; held?: unknown };
 
 function answered({ path, status, tookMs, code, limit, made }: Reading): Words {
-  const text = `${[status, path, code, limit].filter(Boolean).join(' ')}, ${made ? 'made up' : span(tookMs)}`;
+  const text = `${[status, path, code, limit].filter(Boolean).join(' ')}, ${made ? 'simulated' : span(tookMs)}`;
   return status < 400 ? { text } : { text, tone: 'warn' };
 }
 

@@ -1,13 +1,13 @@
-// Owns finding and making elements.
+// Finds and creates elements.
 
-/** The element with this id; the page is wrong without it. */
+/** Returns the element with this id. Throws when the page has none. */
 export function need<T extends Element = HTMLElement>(id: string): T {
   const found = document.getElementById(id);
   if (!found) throw new Error(`The page has no #${id}.`);
   return found as unknown as T;
 }
 
-/** A new element. A class of its own may follow the tag: `span.tail`. */
+/** Creates an element. Classes may follow the tag: `span.tail`. */
 export function make<K extends keyof HTMLElementTagNameMap>(name: K | `${K}.${string}`, ...inside: (Node | string)[]): HTMLElementTagNameMap[K] {
   const [tag = 'div', ...classes] = name.split('.');
   const made = document.createElement(tag) as HTMLElementTagNameMap[K];
@@ -16,7 +16,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(name: K | `${K}.${st
   return made;
 }
 
-/** A button that never submits. */
+/** Creates a button that never submits a form. */
 export function button(label: string, className: string, run: () => void): HTMLButtonElement {
   const made = make('button', label);
   made.type = 'button';
@@ -25,10 +25,7 @@ export function button(label: string, className: string, run: () => void): HTMLB
   return made;
 }
 
-/**
- * Says whether a button does anything now. One that does not keeps the focus, which a disabled one would lose, and its presses
- * lead nowhere.
- */
+/** Enables or disables a button by `aria-disabled`, which, unlike `disabled`, keeps the focus on the button. */
 export function enable(control: HTMLElement, does: boolean): void {
   control.setAttribute('aria-disabled', `${!does}`);
 }
@@ -38,10 +35,10 @@ const swallow = (event: Event): void => {
   event.preventDefault();
   event.stopPropagation();
 };
-// First of all who listen. Enter in a form clicks its button, so this holds for forms, too.
+// Captured before all other listeners. Enter in a form clicks its button, so forms are covered too.
 addEventListener('click', swallow, true);
 
-/** A new SVG element with attributes. */
+/** Creates an SVG element with attributes. */
 export function draw(tag: string, attributes: Record<string, string | number>, text = ''): SVGElement {
   const made = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, `${value}`);
@@ -49,13 +46,13 @@ export function draw(tag: string, attributes: Record<string, string | number>, t
   return made;
 }
 
-/** Keeps a list that scrolls at its end, unless somebody scrolled up; call what comes back when something was added. */
+/** Keeps a list scrolled to its end, unless the user scrolled up. Call the returned function after each addition. */
 export function follow(list: HTMLElement): () => void {
   let follows = true;
   const go = (): void => {
     if (follows) list.scrollTop = list.scrollHeight;
   };
-  // Hidden lists have no height, and forget where they were.
+  // A hidden list has no height and loses its scroll position.
   list.addEventListener('scroll', () => {
     if (list.clientHeight) follows = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
   });
@@ -63,15 +60,15 @@ export function follow(list: HTMLElement): () => void {
   return go;
 }
 
-/** Sets text only when it differs, so that nothing is announced or laid out twice. */
+/** Sets the text of an element only when it differs, so that nothing is announced or laid out twice. */
 export function write(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A choice of one among a few, as radio buttons in `fieldset`. */
+/** Adds radio buttons to `fieldset`. */
 export function choice<T extends string>(
   fieldset: HTMLElement,
-  options: [value: T, label: string, title?: string][],
+  options: [value: T, label: Node | string, title?: string][],
   chosen: T,
   pick: (value: T) => void,
 ): void {
@@ -79,7 +76,7 @@ export function choice<T extends string>(
     const input = make('input');
     Object.assign(input, { type: 'radio', name: fieldset.id, value, checked: value === chosen });
     input.addEventListener('change', () => pick(value));
-    const whole = make('label', input, make('span', label));
+    const whole = make('label', input, typeof label === 'string' ? make('span', label) : label);
     whole.title = title;
     fieldset.append(whole);
   }

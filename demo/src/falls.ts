@@ -1,13 +1,13 @@
-// Owns the latency waterfall: what the last request for a secret and the last call spent their time on.
+// Shows where the last request for a key and the last call spent their time.
 import { make, need, write } from './dom.js';
 import { span } from './words.js';
 import type { Reading, Wire } from './wire.js';
 
-/** One bar: when it begins and how long it is, in milliseconds; null is not known yet. */
+/** One bar: its start and length in milliseconds. A null length is not known yet. */
 type Bar = [name: string, from: number, ms: number | null];
 
 const SECRET = ['round trip', 'in the broker', 'upstream'] as const;
-const CALL = ['microphone', 'client secret', 'offer and answer', 'channel opens', 'first sound'];
+const CALL = ['microphone', 'key', 'offer and answer', 'channel opens', 'first sound'];
 
 export interface CallTimes {
   microphone?: number;
@@ -24,7 +24,7 @@ export class Falls {
   #openAt: number | null = null;
 
   constructor(wire: Wire) {
-    need('falls').append(group('A client secret', this.#secret), group('A call', this.#call));
+    need('falls').append(group('Key', this.#secret), group('Call', this.#call));
     this.#show(this.#secret, SECRET.map((name) => [name, 0, null]));
     this.#show(this.#call, CALL.map((name) => [name, 0, null]));
     wire.heard.on((reading) => this.#request(reading));
@@ -32,17 +32,16 @@ export class Falls {
 
   #request({ made, status, tookMs, totalMs, upstreamMs, path }: Reading): void {
     if (made || status >= 400 || totalMs === undefined) return;
-    const way = (tookMs - totalMs) / 2;
-    const inside = (totalMs - (upstreamMs ?? 0)) / 2;
     this.#show(this.#secret, [
       [SECRET[0], 0, tookMs],
-      [SECRET[1], way, totalMs],
-      [SECRET[2], way + inside, upstreamMs ?? null],
+      // Each is a share of the one above. When within it, nobody measured.
+      [SECRET[1], 0, totalMs],
+      [SECRET[2], 0, upstreamMs ?? null],
     ]);
-    write(need('latency-hint'), `last: ${path}, by Server-Timing`);
+    write(need('latency-hint'), `${path}, from Server-Timing`);
   }
 
-  /** A call is up. */
+  /** Shows the steps of a call that has connected. */
   call({ microphone = 0, key = 0, sdp, open }: CallTimes): void {
     let at = 0;
     this.#bars = [microphone, key, sdp, open, null].map((ms, n) => [`${CALL[n]}`, (at += ms ?? 0) - (ms ?? 0), ms]);
@@ -50,7 +49,7 @@ export class Falls {
     this.#show(this.#call, this.#bars);
   }
 
-  /** The model begins to speak. */
+  /** Completes the steps when the model begins to speak. */
   spoken(): void {
     if (this.#openAt === null) return;
     const last = this.#bars.pop();

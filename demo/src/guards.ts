@@ -1,49 +1,52 @@
-// Owns the card of the guards: what is left in the windows, what refused last, and two ways to find out.
+// Shows the limits: what is left of each window, what refused last. Adds two buttons that run into them.
 import { BASE, type Person } from './about.js';
 import type { Desk } from './desk.js';
-import { enable, make, need, write } from './dom.js';
+import { button, enable, make, need, write } from './dom.js';
 import type { EventLog } from './log.js';
+import type { Outcome } from './outcome.js';
 import { wait } from './words.js';
 import type { Reading, Wire } from './wire.js';
 
-/** Most requests that one press sends: the window, and what it takes to be blocked. */
+/** Upper bound for the requests of one press: enough for a window and a block. */
 const MOST = 40;
-/** Refusals count once a second. */
+/** Pause after a refusal: the broker counts at most one offence a second. */
 const KNOCK_MS = 1050;
 
 type Guard = 'token' | 'refresh' | 'block' | 'quota';
 
 interface Row {
   value: HTMLElement;
-  /** When it lets us through again, by `performance.now()`. */
+  /** When requests pass again, by `performance.now()`. */
   until: number;
   rest: string;
   told: string;
-  /** Of a window: a bar as long as what is left. */
+  /** The bar of a window: as long as what is left. */
   gauge: HTMLElement | null;
   share: number;
-  /** What is left when nothing counts: all, once a limit is known. */
+  /** The length of the bar after the window: full once the limit is known. */
   whole: number;
 }
 
-/** Shows the guards, from what answers told. */
+/** The card of the limits, filled from the broker's answers. */
 export class Guards {
   readonly #desk: Desk;
   readonly #wire: Wire;
   readonly #log: EventLog;
+  readonly #outcome: Outcome;
   readonly #rows: Record<Guard, Row>;
   #busy = false;
   #who: Person | null = null;
 
-  constructor(desk: Desk, wire: Wire, log: EventLog) {
+  constructor(desk: Desk, wire: Wire, log: EventLog, outcome: Outcome) {
     this.#desk = desk;
+    this.#outcome = outcome;
     this.#wire = wire;
     this.#log = log;
-    this.#rows = { token: row('New sessions'), refresh: row('Refreshes'), block: row('Block', 'none'), quota: row('Quota', '–') };
+    this.#rows = { token: row('Sessions'), refresh: row('Refreshes'), block: row('Block', 'none'), quota: row('Quota', '–') };
     need('guards').hidden = false;
     wire.heard.on((reading) => this.#hear(reading));
-    need('spend').addEventListener('click', () => void this.#ask('Asks until it is refused', 0));
-    need('knock').addEventListener('click', () => void this.#ask('Goes on asking when it is refused', KNOCK_MS));
+    this.#add('spend', 'Reach the limit', 'Asks for sessions until the broker refuses one.', 0);
+    this.#add('knock', 'Get blocked', 'Goes on asking after refusals, until the broker blocks this address.', KNOCK_MS);
     desk.changed.on(() => this.#person());
     this.#person();
     setInterval(() => this.#show(), 500);
@@ -52,10 +55,10 @@ export class Guards {
   #person(): void {
     const { person } = this.#desk;
     const { quota } = this.#rows;
-    // Whose quota it was is somebody else now.
+    // A quota belongs to a person.
     if (this.#who !== person) quota.until = 0;
     this.#who = person;
-    quota.rest = person ? `${person.name}'s: nothing refused` : 'for people only: sign in';
+    quota.rest = person ? `${person.name}'s: not exceeded` : 'sign in to see it';
   }
 
   #hear({ made, path, window, code, retryAfterSeconds = 0 }: Reading): void {
@@ -88,11 +91,19 @@ export class Guards {
     }
   }
 
-  /** Asks for sessions, without the client, until the first refusal, or with a pause after each until it is blocked. */
+  #add(id: string, label: string, what: string, pauseMs: number): void {
+    const control = button(label, 'button fault', () => void this.#ask(what, pauseMs));
+    control.id = id;
+    control.title = what;
+    need('chaos').append(control);
+  }
+
+  /** Asks for sessions, bypassing the client, until the first refusal. With a pause after each refusal, until blocked. */
   async #ask(what: string, pauseMs: number): Promise<void> {
     if (this.#busy) return;
     this.#busy = true;
-    this.#log.add({ from: 'page', text: `${what}, without the client.`, tone: 'chaos' });
+    this.#log.add({ from: 'page', text: what, tone: 'chaos' });
+    this.#outcome.begin(what);
     for (const id of ['spend', 'knock']) enable(need(id), false);
     let last: Reading | null = null;
     const off = this.#wire.heard.on((reading) => (last = reading));
@@ -104,6 +115,7 @@ export class Guards {
       if (refused) await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
     off();
+    this.#outcome.finish();
     for (const id of ['spend', 'knock']) enable(need(id), true);
     this.#busy = false;
   }
@@ -113,5 +125,5 @@ function row(name: string, rest = ''): Row {
   const value = make('dd');
   const gauge = rest ? null : make('span.fill');
   need('limits').append(make('div', make('dt', name), value, ...(gauge ? [make('dd.track', gauge)] : [])));
-  return { value, gauge, share: 0, whole: 0, until: 0, rest: rest || 'not seen yet', told: '' };
+  return { value, gauge, share: 0, whole: 0, until: 0, rest: rest || 'no data yet', told: '' };
 }

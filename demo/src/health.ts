@@ -1,4 +1,4 @@
-// Owns the lamp in the header: how the broker says it is.
+// Shows the health of the broker in the header.
 import { BASE } from './about.js';
 import { need, write } from './dom.js';
 
@@ -8,7 +8,7 @@ interface Health {
   status: string;
 }
 
-/** Asks now and then, while the page is seen. `upstream` is what it mints from. */
+/** Asks every 15 s while the page is visible. `upstream` names where the keys come from. */
 export function watchHealth(upstream: string): void {
   const look = async (): Promise<void> => {
     if (document.visibilityState === 'hidden') return;

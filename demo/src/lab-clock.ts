@@ -1,7 +1,7 @@
-// Owns time as this page lets the client see it: it can be set, and it can sleep.
+// A clock for the client that this page can set and put to sleep.
 import type { Clock } from './sdk.js';
 
-/** The platform's clocks, with a lid to close. */
+/** The platform's clocks, with simulated changes and sleep. */
 export class LabClock implements Clock {
   #ahead = 0;
   #slept = 0;
@@ -29,17 +29,17 @@ export class LabClock implements Clock {
     this.#late.delete(timer);
   }
 
-  /** Somebody sets the wall clock by `ms`, forward or back. */
+  /** Sets the wall clock by `ms`, forward or back. */
   set(ms: number): void {
     this.#ahead += ms;
   }
 
-  /** The lid closes: no timer runs, and the monotonic clock stands still. */
+  /** Starts the sleep: no timer runs, and the monotonic clock stands still. */
   sleep(): void {
     this.#asleepSince = performance.now();
   }
 
-  /** The lid opens `ms` later by the wall clock, whatever time really passed. */
+  /** Ends the sleep `ms` later by the wall clock, whatever time really passed. */
   wake(ms: number): void {
     const passed = performance.now() - (this.#asleepSince ?? performance.now());
     this.#slept += passed;

@@ -1,9 +1,9 @@
-// Owns the page as the client sees it: real visibility and network, unless this page pretends otherwise.
+// The page as the client sees it: real visibility and network, except for simulated faults.
 import type { PageLike } from './sdk.js';
 
 const HEARD = ['visibilitychange', 'pageshow', 'pagehide', 'focus', 'resume', 'online', 'offline'];
 
-/** A window that can be cut off from the network. */
+/** A window that can go offline on request. */
 export class LabPage extends EventTarget implements PageLike {
   #offline = false;
   readonly document: Document = document;
@@ -29,7 +29,7 @@ export class LabPage extends EventTarget implements PageLike {
     this.dispatchEvent(new Event(offline ? 'offline' : 'online'));
   }
 
-  /** The machine came back from sleep, or somebody looks at the page again. */
+  /** Tells the client that the machine woke up. */
   wake(): void {
     this.dispatchEvent(new Event('resume'));
   }

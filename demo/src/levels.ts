@@ -1,4 +1,4 @@
-// Owns the pictures of loudness: the last seconds of a stream as bars, drawn while somebody looks.
+// Draws the loudness of a stream: its last seconds as bars.
 import { createLevelMeter, type LevelMeter } from './sdk.js';
 
 const BAR = 3;
@@ -20,7 +20,7 @@ export class LevelStrip {
     addEventListener('theme', () => this.#draw());
   }
 
-  /** Listens to `stream`, or to nothing. */
+  /** Measures `stream`. Null stops measuring. */
   listen(stream: MediaStream | null): void {
     this.#meter?.close();
     cancelAnimationFrame(this.#frame);
@@ -51,12 +51,12 @@ export class LevelStrip {
     this.#peaks = this.#peaks.slice(-count);
     for (let n = 0; n < count; n++) {
       const peak = this.#peaks[n - count + this.#peaks.length] ?? 0;
-      // A root, because ears hear ratios.
+      // Square root, because hearing is logarithmic.
       const tall = Math.max(Math.sqrt(peak) * height, 2);
       pen.fillStyle = peak > 0.01 ? colors.color : colors.borderTopColor;
       pen.fillRect(n * (BAR + GAP), (height - tall) / 2, BAR, tall);
     }
-    // Tells without pixels what is drawn.
+    // Lets tests read the level without reading pixels.
     this.#canvas.dataset['peak'] = Math.max(...this.#peaks, 0).toFixed(2);
   }
 }

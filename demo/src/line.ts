@@ -1,10 +1,10 @@
-// Owns the figures of the connection: round trip and jitter, asked for once a second while a call is up.
+// Shows round trip and jitter of the call, once a second.
 import { draw, need, write } from './dom.js';
 
 const EVERY_MS = 1000;
-/** Seconds that the picture holds. */
+/** Seconds that the graph covers. */
 const MOST = 60;
-/** Of the picture; a whole height is at least so many milliseconds. */
+/** Size of the graph. Its full height is at least `least` milliseconds. */
 const SIZE = { width: 64, height: 16, least: 10 };
 
 interface Figures {
@@ -13,7 +13,7 @@ interface Figures {
   jitter?: number;
 }
 
-/** Tells how the connection does; nothing when the browser gives no figures. */
+/** The figures of the call. Hidden when the browser gives none. */
 export class Line {
   readonly #place = need('line');
   readonly #picture = need<SVGSVGElement>('line-past');
@@ -21,7 +21,7 @@ export class Line {
   #past: number[] = [];
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** Watches this connection, or none. */
+  /** Shows the figures of `peer`. Null shows nothing. */
   watch(peer: RTCPeerConnection | null): void {
     clearInterval(this.#timer);
     this.#peer = peer;
@@ -57,7 +57,7 @@ export class Line {
 
 const whole = (ms: number): string => (ms < 1 ? '< 1 ms' : `${Math.round(ms)} ms`);
 
-/** What the pair of candidates in use and the sound that arrives tell. */
+/** Reads the figures from the candidate pair in use and the received audio. */
 function figures(report: RTCStatsReport): Figures {
   const all: Record<string, unknown>[] = [];
   report.forEach((one) => all.push(one));

@@ -1,4 +1,4 @@
-// Owns the picture of the secrets' lives: each a bar from its mint to its end, with what was broken meanwhile.
+// Draws the timeline: each key a bar from its mint to its end, with faults and failures marked below.
 import type { Desk, DeskEvent } from './desk.js';
 import { draw, need } from './dom.js';
 import { tail } from './words.js';
@@ -7,25 +7,25 @@ interface Life {
   name: string;
   from: number;
   until: number;
-  /** When a newer one took over, or it ended early. */
+  /** When a newer key replaced this one, or this one was discarded. */
   left: number | null;
   refreshAt: number;
 }
 
 interface Mark {
   at: number;
-  /** What was broken; empty for a failure that followed. */
+  /** The label of the fault. Empty for a failed request. */
   text: string;
 }
 
-/** Seconds that are shown before and after now. */
+/** Seconds shown before and after now. */
 const PAST = 90;
 const FUTURE = 60;
-/** Width of a name in its bar, with what is left free beside it. */
+/** Width of a name within its bar, with its margin. */
 const NAME = 44;
 const LANE = { top: 20, height: 18, step: 24 };
 
-/** Draws once a second, and when something happens. */
+/** The timeline. It is drawn once a second and after each event. */
 export class Lives {
   readonly #svg = need<SVGSVGElement>('lives');
   readonly #desk: Desk;
@@ -43,7 +43,7 @@ export class Lives {
     setInterval(() => this.#draw(), 1000);
   }
 
-  /** Something was broken on purpose. */
+  /** Marks a fault. */
   broke(text: string): void {
     this.#marks.push({ at: performance.now(), text });
     this.#draw();
@@ -79,7 +79,7 @@ export class Lives {
     this.#lives.forEach((life, index) => parts.push(...bar(life, x, lane(index))));
     let free = Infinity;
     for (const { at, text } of [...this.#marks].reverse()) {
-      // The label of an older mark gives way to the newer one.
+      // Where two labels overlap, only the newer one is shown.
       const fits = x(at) + 14 + text.length * 7 < free;
       if (text) free = x(at) - 6;
       parts.push(...mark(x(at), text, fits));
@@ -90,7 +90,7 @@ export class Lives {
   }
 }
 
-/** Where failures and faults are marked, below the lanes. */
+/** The heights of the marks for failures and faults, below the lanes. */
 const FAILED = 68;
 const BROKEN = 82;
 

@@ -1,17 +1,17 @@
-// Owns the peer that plays the model: it answers an offer, listens for loudness, and sends the events that OpenAI would.
+// A local stand-in for the model: a second peer that answers the offer, listens for loudness and sends OpenAI's events.
 import { reply, GREETING } from './replies.js';
 import { createLevelMeter, type LevelMeter, type RealtimeEvent } from './sdk.js';
 import { syllables, Voice } from './voice.js';
 
-/** A pause of this length ends somebody's turn, in milliseconds. */
+/** A pause of this length ends the user's turn, in milliseconds. */
 const SILENCE_MS = 500;
 const THINK_MS = 280;
 const LOUD = 0.07;
-/** So long it must be loud to be speech, in milliseconds: a click on a table is none. */
+/** Shortest sound that counts as speech, in milliseconds. A knock on the table does not count. */
 const SPEECH_MS = 150;
 const EAR_MS = 50;
 
-/** One call that is answered in this page. */
+/** One call that the stand-in has answered. */
 class LocalCall {
   readonly #peer = new RTCPeerConnection();
   readonly #voice = new Voice(185);
@@ -38,7 +38,7 @@ class LocalCall {
     if (peer.iceGatheringState !== 'complete') {
       await new Promise<void>((resolve) => {
         peer.onicegatheringstatechange = () => peer.iceGatheringState === 'complete' && resolve();
-        // A stuck interface must not hold the answer: what was gathered will do.
+        // A stuck network interface must not delay the answer. The candidates gathered so far suffice.
         setTimeout(resolve, 1000);
       });
     }
@@ -107,7 +107,7 @@ class LocalCall {
     }
   }
 
-  /** Takes a moment to think. */
+  /** Answers after a short pause. */
   #soon(words: string | null): void {
     this.#interrupt();
     this.#words = setTimeout(() => this.#say(reply(words, this.#turn++)), THINK_MS);
@@ -155,16 +155,16 @@ class LocalCall {
   }
 }
 
-/** Stands in for OpenAI's endpoint of calls. */
+/** Replaces OpenAI's endpoint for calls. */
 export class LocalModel {
   #call: LocalCall | null = null;
 
-  /** Takes an offer as `fetch` would, and answers it. */
+  /** Answers an offer. Has the signature of `fetch`. */
   readonly fetch: typeof fetch = async (_, init) => {
     init?.signal?.throwIfAborted();
     this.#call?.close();
     const call = (this.#call = new LocalCall());
-    // The caller's side aborts when it gives up, and when it hangs up.
+    // The client aborts when it gives up and when it hangs up.
     init?.signal?.addEventListener('abort', () => call.close());
     const sdp = await call.answer(`${init?.body}`);
     return new Response(sdp, { status: 201, headers: { 'content-type': 'application/sdp', location: '/v1/realtime/calls/rtc_local' } });

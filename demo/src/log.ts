@@ -1,15 +1,15 @@
-// Owns the event log: one line for each thing that happened, repeats counted, what it held on demand.
+// The event log: one line for each event, repeats counted, details on demand.
 import { button, follow, make, need, write } from './dom.js';
 
-/** Who an entry is about. */
+/** The source of an entry. */
 export type From = 'secret' | 'broker' | 'call' | 'model' | 'page';
 
 export interface Entry {
   from: From;
   text: string;
-  /** For colour; the words say it too. */
+  /** The colour. The words say the same. */
   tone?: 'good' | 'warn' | 'bad' | 'chaos';
-  /** Shown when the entry is opened. Secrets mask themselves in JSON. */
+  /** Shown when the entry is opened. Keys mask themselves in JSON. */
   held?: unknown;
 }
 
@@ -19,11 +19,13 @@ interface Line extends Entry {
   item: HTMLLIElement;
 }
 
-const NAMES: Record<From, string> = { secret: 'Secret', broker: 'Broker', call: 'Call', model: 'Model', page: 'You' };
-/** Oldest lines go first. */
+const NAMES: Record<From, string> = { secret: 'Key', broker: 'Broker', call: 'Call', model: 'Model', page: 'You' };
+/** The model's events outnumber all others by far. */
+const HIDDEN_AT_FIRST: From = 'model';
+/** Upper bound for the lines kept. The oldest line is removed first. */
 const MOST = 400;
 
-/** The log of this page. */
+/** The log. */
 export class EventLog {
   readonly #list = need('log');
   readonly #follow = follow(this.#list);
@@ -32,12 +34,16 @@ export class EventLog {
 
   constructor() {
     for (const [from, name] of Object.entries(NAMES)) {
-      const chip = button(name, 'chip', () => {
+      const chip = button(name, 'chip', () => toggle());
+      const toggle = (): void => {
         const hidden = this.#list.classList.toggle(`without-${from}`);
         chip.setAttribute('aria-pressed', `${!hidden}`);
-      });
+        this.#follow();
+        this.#count();
+      };
       chip.setAttribute('aria-pressed', 'true');
       need('filters').append(chip);
+      if (from === HIDDEN_AT_FIRST) toggle();
     }
     need('log-pause').addEventListener('click', () => this.#pause());
     need('log-export').addEventListener('click', () => this.#export());
@@ -65,7 +71,7 @@ export class EventLog {
     if (entry.held === undefined) item.append(make('p', ...head));
     else {
       const summary = make('summary', ...head);
-      // One stop for Tab, whatever the log holds; arrows walk inside.
+      // The log is one stop for Tab. Arrows move inside.
       summary.tabIndex = -1;
       const details = make('details', summary);
       details.addEventListener('toggle', () => open(details, line.held), { once: true });
@@ -98,14 +104,16 @@ export class EventLog {
     this.#waiting = waiting ? null : [];
     const control = need('log-pause');
     control.setAttribute('aria-pressed', `${!waiting}`);
-    write(control, waiting ? 'Pause' : 'Go on');
+    write(control, waiting ? 'Pause' : 'Resume');
     for (const [entry, at] of waiting ?? []) this.add(entry, at);
     this.#count();
   }
 
   #count(): void {
-    const events = this.#lines.reduce((sum, { count }) => sum + count, 0);
-    write(need('log-count'), this.#waiting ? `paused, ${this.#waiting.length} waiting` : events ? `${events} events` : 'nothing yet');
+    const total = (lines: Line[]): number => lines.reduce((sum, { count }) => sum + count, 0);
+    const hidden = total(this.#lines.filter(({ from }) => this.#list.classList.contains(`without-${from}`)));
+    const shown = `${total(this.#lines)} events${hidden ? `, ${hidden} hidden` : ''}`;
+    write(need('log-count'), this.#waiting ? `paused, ${this.#waiting.length} waiting` : this.#lines.length ? shown : 'no events yet');
   }
 
   #export(): void {
@@ -118,7 +126,7 @@ export class EventLog {
   }
 }
 
-/** Seconds since the page was opened; the time of day is told on demand. */
+/** Formats the seconds since the page was opened, with the time of day as its title. */
 function since(at: Date): HTMLElement {
   const time = make('time', ((at.getTime() - performance.timeOrigin) / 1000).toFixed(1));
   time.dateTime = at.toISOString();
@@ -126,7 +134,7 @@ function since(at: Date): HTMLElement {
   return time;
 }
 
-/** Long names of events may break after their dots and underscores. */
+/** Lets long event names break after dots and underscores. */
 function breakable(text: string): (Node | string)[] {
   return text.split(/(?<=[._])(?=[a-z])/).flatMap((part) => [part, make('wbr')]);
 }

@@ -1,16 +1,16 @@
-// Owns the choice of a microphone: shown while there is one, remembered as long as the page.
+// The choice of a microphone: shown when there are several, remembered until the page is left.
 import { make, need } from './dom.js';
 
-/** What Chromium lists beside the real ones. */
+/** Entries that Chromium lists beside the real devices. */
 const ALIASES = ['default', 'communications'];
 
 const sender = (peer: RTCPeerConnection | undefined): RTCRtpSender | undefined => peer?.getSenders().find(({ track }) => track);
 
-/** The microphones that the browser tells about once it may. */
+/** The microphones. The browser lists them only with permission. */
 export class Microphones {
   readonly #select = need<HTMLSelectElement>('microphones');
   #chosen: string | null = null;
-  /** Picked during a call: ours to stop, where the first one is the client's. */
+  /** The track picked during a call, which this class has to stop. The client stops the first track. */
   #own: MediaStreamTrack | null = null;
   #swaps = 0;
   #shown: MediaStreamTrack | null = null;
@@ -23,19 +23,19 @@ export class Microphones {
     navigator.mediaDevices?.addEventListener('devicechange', () => this.#shown && void this.show(this.#shown));
   }
 
-  /** What the next call asks for. */
+  /** The constraints for the next call. */
   get wanted(): true | MediaTrackConstraints {
     return this.#chosen ? { deviceId: { exact: this.#chosen } } : true;
   }
 
-  /** What was chosen is gone, so any will do. False when nothing was chosen. */
+  /** Drops a choice whose device is gone. Returns false when nothing was chosen. */
   forget(): boolean {
     const chosen = this.#chosen;
     this.#chosen = null;
     return chosen !== null;
   }
 
-  /** Offers the choice, `track` being the one in use; hides it when there is nothing to choose. */
+  /** Shows the choice, with `track` as the one in use. Hides it when there is nothing to choose. */
   async show(track: MediaStreamTrack | null): Promise<void> {
     this.#shown = track;
     const all = track ? await navigator.mediaDevices.enumerateDevices() : [];
@@ -53,7 +53,7 @@ export class Microphones {
     need('microphone').hidden = choosable;
   }
 
-  /** Speaks through another one from now on. Null when that cannot be, or a later choice overtook it. */
+  /** Switches the call to another microphone. Returns null when that fails or a later choice overtook it. */
   async swap(peer: RTCPeerConnection, id: string): Promise<MediaStreamTrack | null> {
     const swap = ++this.#swaps;
     const stream = await navigator.mediaDevices.getUserMedia({ audio: { deviceId: { exact: id } } }).catch(() => null);
@@ -72,14 +72,14 @@ export class Microphones {
     return track;
   }
 
-  /** What the call sends: what was picked during it, also after it was made anew. */
+  /** Returns the track that the call sends. A track picked during the call outlasts a reconnect. */
   sent(peer: RTCPeerConnection | undefined): MediaStreamTrack | null {
     const way = sender(peer);
     if (way && this.#own) void way.replaceTrack(this.#own);
     return way ? (this.#own ?? way.track) : null;
   }
 
-  /** The call is over. */
+  /** Stops the picked track when the call is over. */
   letGo(): void {
     this.#swaps++;
     this.#own?.stop();

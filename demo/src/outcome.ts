@@ -1,23 +1,25 @@
-// Owns the story of the last fault: what the client did about it, step by step, as it happened.
+// Tells the story of the last fault: what the client did about it, step by step.
 import type { Desk, DeskEvent } from './desk.js';
-import { make, need } from './dom.js';
+import { make, need, write } from './dom.js';
 import type { EventLog } from './log.js';
 import { span } from './words.js';
 import type { Reading, Wire } from './wire.js';
 
 type Tone = 'good' | 'warn' | 'bad' | 'rest';
 
-/** Most steps of one story. */
+/** Upper bound for the steps of one story. */
 const MOST = 12;
+/** How long after its end a story still takes steps, in milliseconds. */
 const AFTERWARDS_MS = 2500;
 
-/** Tells what follows a fault. */
+/** The story of one fault, shown below the faults. */
 export class Outcome {
   readonly #place = need('outcome');
   readonly #desk: Desk;
   readonly #log: EventLog;
   #steps: HTMLElement | null = null;
   #what = '';
+  #last = { text: '', count: 0 };
   #heldBefore = false;
   #gap = false;
 
@@ -29,24 +31,35 @@ export class Outcome {
     desk.changed.on(({ token }) => {
       if (!token && this.#heldBefore) this.#gap = true;
     });
-    this.#place.append(make('p.hint', 'Nothing is broken yet.'));
+    this.#place.append(make('p.hint', 'No fault yet.'));
   }
 
-  /** Something is broken, or mended, from now on. */
+  /** Starts the story of a fault. */
   begin(what: string): void {
     this.#what = what;
     this.#gap = false;
     this.#heldBefore = this.#desk.tokens.isTokenValid();
     this.#steps = make('ol.steps', make('li', what));
+    this.#last = { text: what, count: 1 };
     this.#place.replaceChildren(this.#steps);
   }
 
-  /** Something that is not about secrets followed. */
+  /** Adds a step. A repeated step is counted. */
   add(text: string, tone: Tone): void {
-    if (!this.#steps || this.#steps.childElementCount >= MOST) return;
-    const item = make('li', text);
-    item.dataset['tone'] = tone;
-    this.#steps.append(item);
+    const item = this.#steps?.lastElementChild;
+    if (!this.#steps || !item) return;
+    if (text === this.#last.text) return write(item, `${text} ×${++this.#last.count}`);
+    if (this.#steps.childElementCount >= MOST) return;
+    this.#last = { text, count: 1 };
+    const next = make('li', text);
+    next.dataset['tone'] = tone;
+    this.#steps.append(next);
+  }
+
+  /** Ends the story. Steps that follow soon still belong to it. */
+  finish(): void {
+    const steps = this.#steps;
+    setTimeout(() => this.#steps === steps && (this.#steps = null), AFTERWARDS_MS);
   }
 
   #hear({ status, path, code, made }: Reading): void {
@@ -61,10 +74,11 @@ export class Outcome {
     } else if (event.type === 'tokenError') {
       const { error, willRetry, nextAttemptAt } = event;
       if (!error.status) this.add(error.code, 'warn');
-      if (willRetry) this.add(`waits ${span(this.#wait(nextAttemptAt))}${error.retryAfterMs ? ', as told' : ''}`, 'rest');
-      else this.#end(this.#desk.tokens.isTokenValid() ? 'keeps the secret at hand' : error.hint, this.#desk.tokens.isTokenValid() ? 'good' : 'bad');
+      if (willRetry) this.add(`waits ${span(this.#wait(nextAttemptAt))}${error.retryAfterMs ? ', as the broker asked' : ''}`, 'rest');
+      else if (this.#desk.tokens.isTokenValid()) this.#end('keeps the current key', 'good');
+      else this.#end(error.hint, 'bad');
     } else {
-      this.#end(`new secret${this.#heldBefore && !this.#gap ? ', no gap' : ''}`, 'good');
+      this.#end(`new key${this.#heldBefore && !this.#gap ? ', no gap' : ''}`, 'good');
     }
   }
 
@@ -75,8 +89,6 @@ export class Outcome {
   #end(text: string, tone: Tone): void {
     this.add(text, tone);
     this.#log.add({ from: 'secret', text: `${this.#what} → ${text}`, tone: tone === 'good' ? 'good' : 'bad' });
-    // What comes soon after belongs to it, what comes later does not.
-    const steps = this.#steps;
-    setTimeout(() => this.#steps === steps && (this.#steps = null), AFTERWARDS_MS);
+    this.finish();
   }
 }

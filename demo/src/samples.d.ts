@@ -1,4 +1,4 @@
-// Owns the type of a sample that is taken in as text.
+// The type of a sample file that is imported as text.
 declare module 'sample:*' {
   const text: string;
   export default text;

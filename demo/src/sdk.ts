@@ -1,3 +1,3 @@
-// Owns what the page takes from the TypeScript client: its core and its WebRTC entry, as one module.
+// The TypeScript client as one module: its core and its WebRTC entry.
 export * from '../../sdk/src/index.js';
 export * from '../../sdk/src/webrtc/index.js';

@@ -1,6 +1,6 @@
-// Owns telling listeners.
+// A minimal event: listeners and values.
 
-/** Something that parts of the page listen to. */
+/** An event that parts of the page listen to. */
 export class Signal<T> {
   readonly #listeners = new Set<(value: T) => void>();
 

@@ -1,4 +1,4 @@
-// Owns the conversation: the one button that connects, the microphone or its stand-in, and what is said.
+// The conversation: the button that connects, the microphone or a synthetic voice, and what is said.
 import type { Desk } from './desk.js';
 import { enable, need, write } from './dom.js';
 import type { Falls } from './falls.js';
@@ -21,14 +21,14 @@ export interface TalkParts {
   log: EventLog;
   falls: Falls;
   outcome: Outcome;
-  /** Plays the model; null talks to OpenAI. */
+  /** The local stand-in for the model, or null to call OpenAI. */
   model: LocalModel | null;
 }
 
 const lacksMicrophone = (error: Error | null): error is ConnectionError =>
   error instanceof ConnectionError && error.code.startsWith('microphone');
 
-/** Connects and disconnects. */
+/** The card of the conversation. */
 export class Talk {
   readonly #log: EventLog;
   readonly #falls: Falls;
@@ -39,11 +39,11 @@ export class Talk {
   readonly #them = new LevelStrip(need<HTMLCanvasElement>('level-model'));
   readonly #line = new Line();
   readonly #microphones = new Microphones((id) => void this.#pick(id));
-  /** Speaks for somebody without a microphone, for one call: the next one asks for the microphone again. */
+  /** Speaks in place of a missing microphone, for one call. The next call asks for the microphone again. */
   #voice: Voice | null = null;
   #muted = false;
   #status: keyof typeof STATES = 'disconnected';
-  /** The made-up voice takes one turn by itself after the greeting, so that there is something to see. */
+  /** True once the synthetic voice has taken its one turn after the greeting. */
   #hasSpoken = false;
 
   constructor({ desk, log, falls, outcome, model }: TalkParts) {
@@ -54,8 +54,8 @@ export class Talk {
     this.#connection = createRealtimeConnection({ tokens: desk.tokens, ...(model && { fetch: model.fetch }) });
     this.#connection.subscribe(() => this.#show());
     this.#connection.on('event', (event) => this.#hear(event));
-    this.#connection.on('contextLost', () => this.#transcript.note('The call broke and was made again. The new one knows nothing of what was said.'));
-    desk.changed.on(() => (this.#connection.options = { ...this.#connection.options, tokens: desk.tokens }));
+    this.#connection.on('contextLost', () => this.#transcript.note('The call broke and was made again. The new call knows nothing of what was said.'));
+    desk.changed.on(() => this.#follow(desk));
     need('connect').addEventListener('click', () => this.#toggle());
     need('mute').addEventListener('click', () => (this.#voice ? this.#voice.say(syllables(SAMPLE)) : this.#mute(!this.#muted)));
     need('say').addEventListener('submit', (event) => {
@@ -64,6 +64,15 @@ export class Talk {
     });
     write(need('peer'), model ? 'Local stand-in' : 'Model');
     this.#show();
+  }
+
+  /** Uses the keys of whoever is signed in. A call belongs to the person who opened it, so it ends with a change. */
+  #follow({ tokens, person }: Desk): void {
+    if (tokens === this.#connection.options.tokens) return;
+    this.#connection.options = { ...this.#connection.options, tokens };
+    if (this.#status === 'disconnected') return;
+    this.#connection.disconnect();
+    this.#transcript.note(`${person ? `Signed in as ${person.name}` : 'Signed out'}: the call of the user before has ended.`);
   }
 
   #toggle(): void {
@@ -76,13 +85,13 @@ export class Talk {
 
   async #connect(): Promise<void> {
     let error = await this.#speakThrough(this.#microphones.wanted);
-    // It may have been unplugged since it was chosen.
+    // The chosen microphone may have been unplugged.
     if (lacksMicrophone(error) && this.#microphones.forget()) error = await this.#speakThrough(true);
     if (!lacksMicrophone(error)) return;
     this.#voice = new Voice(130);
     const [why, cure] = error.code === 'microphone_denied' ? ['The microphone was refused', ' Allow it and connect again to speak yourself.'] : ['There is no microphone', ''];
-    this.#transcript.note(`${why}: a made-up voice speaks for you.${cure}`);
-    this.#log.add({ from: 'call', text: `${error.code}: goes on with a made-up voice`, tone: 'warn' });
+    this.#transcript.note(`${why}: a synthetic voice speaks for you.${cure}`);
+    this.#log.add({ from: 'call', text: `${error.code}: goes on with a synthetic voice`, tone: 'warn' });
     await this.#speakThrough(this.#voice.stream);
   }
 
@@ -99,18 +108,19 @@ export class Talk {
     write(pill, label);
     pill.dataset['tone'] = tone;
     write(need('connect'), LABELS[status]);
+    need('connect').toggleAttribute('data-ends', status !== 'disconnected');
     const up = status === 'connected';
     for (const id of ['send', 'mute', 'hang-up']) {
       const control = document.getElementById(id);
       if (control) enable(control, up);
     }
-    need<HTMLInputElement>('words').placeholder = up ? 'Type a message' : 'Connect, then talk or type';
+    need<HTMLInputElement>('words').placeholder = up ? 'Type a message' : 'Connect first';
     if (status === this.#status) return;
     this.#status = status;
     this.#outcome.add(`call ${label.toLowerCase()}`, up ? 'good' : 'warn');
     const held = error && { held: { name: error.name, message: error.message } };
     this.#log.add({ from: 'call', text: label.toLowerCase(), tone: up ? 'good' : error ? 'bad' : 'warn', ...held });
-    if (error && !lacksMicrophone(error)) this.#transcript.note(`${error.message} ${Object(error).hint ?? ''}`);
+    if (error && !lacksMicrophone(error)) this.#transcript.note([...new Set([error.message, Object(error).hint])].filter(Boolean).join(' '));
     this.#listen();
     if (up && session) this.#falls.call({ ...timings, ...session.timings });
     this.#hasSpoken = false;
@@ -123,9 +133,9 @@ export class Talk {
     this.#me.listen(track ? new MediaStream([track]) : null);
     this.#them.listen(session?.remote ?? null);
     this.#line.watch(session?.peer ?? null);
-    // Who is muted stays muted when the call is made anew.
+    // Muting outlasts a reconnect.
     this.#mute(this.#muted);
-    write(need('microphone'), this.#voice ? 'Made-up voice' : 'Microphone');
+    write(need('microphone'), this.#voice ? 'Synthetic voice' : 'Microphone');
     if (track) void this.#microphones.show(this.#voice ? null : track);
   }
 

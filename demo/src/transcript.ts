@@ -1,11 +1,11 @@
-// Owns the transcript: who said what, as it is said, and how long the answer took.
+// The transcript: who said what, as it is said, and how long each answer took.
 import { follow, make, need, write } from './dom.js';
 import type { RealtimeEvent } from './sdk.js';
 import { span } from './words.js';
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
-/** Shows turns as their events arrive. */
+/** Shows each turn as its events arrive. */
 export class Transcript {
   readonly #place = need('transcript');
   readonly #follow = follow(this.#place);
@@ -14,7 +14,7 @@ export class Transcript {
 
   readonly #local: boolean;
 
-  /** `local` when nothing that is said leaves the page. */
+  /** `local`: the model is a stand-in within this page. */
   constructor(local: boolean) {
     this.#local = local;
     this.clear();
@@ -22,18 +22,18 @@ export class Transcript {
 
   clear(): void {
     const hint = this.#local
-      ? 'A second peer in this page plays the model: your sound goes there and nowhere else. Without a microphone a made-up voice speaks for you.'
-      : 'Your sound goes to OpenAI, on your own account. Without a microphone a made-up voice speaks for you.';
-    this.#place.replaceChildren(make('div.empty', make('p', make('b', 'Nobody talks yet')), make('p', hint)));
+      ? 'A local stand-in plays the model; your audio never leaves this page. No microphone? A synthetic voice is used.'
+      : 'Your audio goes to OpenAI, on your account. No microphone? A synthetic voice is used.';
+    this.#place.replaceChildren(make('div.empty', make('p', make('b', 'Not connected')), make('p', hint)));
     this.#turns.clear();
   }
 
-  /** A line of ours between the turns. */
+  /** Adds a remark between the turns. */
   note(words: string): void {
     this.#append(make('p.note', words));
   }
 
-  /** What was typed. */
+  /** Adds what the user typed. */
   typed(words: string): void {
     this.#askedAt = performance.now();
     this.#turn('you', 'You').append(words);

@@ -1,14 +1,20 @@
-// Owns what the address remembers: the view, the theme, faults to begin with. Nothing is stored elsewhere.
-import { choice, need, write } from './dom.js';
+// Keeps the view, the theme and the faults to start with in the address. Nothing is stored elsewhere.
+import { choice, draw, make, need, write } from './dom.js';
 
 const THEMES = ['auto', 'light', 'dark'] as const;
 type Theme = (typeof THEMES)[number];
-/** A phone shows one part of the board at a time, each with a tab; elsewhere all parts are behind one tab. */
-const VIEWS = ['secret', 'talk', 'events', 'code'] as const;
+/** The lines of each theme's icon, and the area to fill: a half-filled circle, a sun, a moon. */
+const ICONS: Record<Theme, [lines: string, area?: string]> = {
+  auto: ['M8 2a6 6 0 1 0 .01 0z', 'M8 2a6 6 0 0 0 0 12z'],
+  light: ['M8 5a3 3 0 1 0 0 6a3 3 0 0 0 0-6zM8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1 1M12 12l1 1M3 13l1-1M12 4l1-1'],
+  dark: ['M13.5 10A6 6 0 0 1 6 2.5a6 6 0 1 0 7.5 7.5z'],
+};
+/** A phone shows one part of the board at a time, each with a tab. A larger screen shows all parts behind one tab. */
+const VIEWS = ['secret', 'talk', 'break', 'events', 'code'] as const;
 type View = (typeof VIEWS)[number];
 
 const kept = new URLSearchParams(location.hash.slice(1));
-/** As the style sheet has it. */
+/** The same condition as in the style sheet. */
 const phone = matchMedia('(max-width: 40rem), (max-height: 30rem) and (pointer: coarse)');
 const tabs = document.querySelectorAll<HTMLButtonElement>('[role=tab]');
 
@@ -41,7 +47,7 @@ function show(view: View): void {
   keep('view', view, 'secret');
 }
 
-/** The board is named by the tab that leads to it. */
+/** Labels the board with the tab that leads to it. */
 function name(): void {
   need('try').setAttribute('aria-labelledby', phone.matches ? `tab-${part}` : 'tab-try');
 }
@@ -56,22 +62,29 @@ function walk(event: KeyboardEvent): void {
   seen.at(to)?.focus();
 }
 
-/** Below the name of a tab, what it leads to says of itself. */
+function icon(theme: Theme): SVGElement {
+  const svg = draw('svg', { viewBox: '0 0 16 16', 'aria-hidden': 'true' });
+  svg.append(...ICONS[theme].map((d = '') => draw('path', { d })));
+  return svg;
+}
+
+/** Copies the state of a card below the name of its tab. */
 function echo(small: HTMLElement): void {
   const source = need(small.dataset['of'] ?? '');
   const copy = (): void => write(small, source.textContent ?? '');
   new MutationObserver(copy).observe(source, { childList: true, characterData: true, subtree: true });
 }
 
-/** The faults that the address asks for, like `#chaos=ttl,429`, so that a report can be repeated. */
+/** Returns the faults named in the address, like `#chaos=ttl,429`, so that a bug report can be reproduced. */
 export function askedFaults(): string[] {
   return kept.get('chaos')?.split(',') ?? [];
 }
 
-/** Puts tabs and theme to work. */
+/** Activates the tabs and the choice of theme. */
 export function views(): void {
   const theme = THEMES.find((name) => name === kept.get('theme')) ?? 'auto';
-  choice(need('theme'), [['auto', 'Auto'], ['light', 'Light'], ['dark', 'Dark']], theme, dress);
+  const names = { auto: 'Auto', light: 'Light', dark: 'Dark' };
+  choice(need('theme'), THEMES.map((value) => [value, make('span.icon', icon(value), make('span.unseen', names[value])), `Theme: ${value}`]), theme, dress);
   dress(theme);
   for (const tab of tabs) {
     tab.addEventListener('click', () => {

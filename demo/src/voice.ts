@@ -1,10 +1,10 @@
-// Owns a made-up voice: syllables from an oscillator and two formants, as a stream that a call can carry.
+// A synthetic voice: syllables from an oscillator and two formants, as a stream for a call.
 
 /** Vowels by their first two formants, in hertz: a, e, i, o, u. */
 const VOWELS = [[730, 1090], [530, 1840], [390, 1990], [570, 840], [440, 1020]] as const;
 const SYLLABLE_MS = 150;
 
-/** Speaks nonsense at a pitch of its own. */
+/** A voice that speaks nonsense at a fixed pitch. */
 export class Voice {
   readonly stream: MediaStream;
   readonly #context = new AudioContext();
@@ -26,7 +26,7 @@ export class Voice {
     this.stream = out.stream;
   }
 
-  /** Says as many syllables, and answers with how long that takes, in milliseconds. */
+  /** Speaks that many syllables. Returns how long that takes, in milliseconds. */
   say(syllables: number): number {
     void this.#context.resume();
     this.hush();
@@ -54,7 +54,7 @@ export class Voice {
   }
 }
 
-/** Roughly how many syllables a text has. */
+/** Estimates how many syllables a text has. */
 export function syllables(text: string): number {
   return text.match(/[aeiouy]+/gi)?.length ?? 1;
 }

@@ -1,26 +1,26 @@
-// Owns the requests to the broker: what their answers tell, and the faults that are put in their place.
+// Sends the client's requests to the broker, reads what the answers say, and injects faults in place of answers.
 import { Signal } from './signal.js';
 
-/** A refusal that an answer is replaced with. */
+/** A refusal in place of an answer. */
 export interface Fault {
   status: number;
   code: string;
   retryAfterSeconds?: number;
 }
 
-/** What one request told. */
+/** What one answer says. */
 export interface Reading {
   /** `/token` */
   path: string;
   status: number;
   tookMs: number;
-  /** True when this page made the answer up. */
+  /** True when this page simulated the answer. */
   made: boolean;
   /** From `Server-Timing`, in milliseconds. */
   upstreamMs?: number;
   totalMs?: number;
   window?: { limit: number; left: number; resetSeconds: number };
-  /** Of a refusal. */
+  /** Of a refusal, like the fields below. */
   code?: string;
   message?: string;
   limit?: string;
@@ -32,18 +32,26 @@ const number = (text: string | null | undefined): number | undefined => (text ? 
 function made({ status, code, retryAfterSeconds }: Fault): Response {
   const headers = new Headers({ 'content-type': 'application/json' });
   if (retryAfterSeconds) headers.set('retry-after', `${retryAfterSeconds}`);
-  const error = { code, message: `Made up by this page: ${status}.` };
+  const error = { code, message: `Simulated by this page: ${status}.` };
   return new Response(JSON.stringify({ success: false, error }), { status, headers });
 }
 
-/** The way to the broker. */
+/** The connection to the broker. */
 export class Wire {
   readonly heard = new Signal<Reading>();
-  /** Take the place of the next answers, in order. */
+  /** Replace the next answers, in order. */
   readonly faults: Fault[] = [];
-  /** Seconds that answers are made to say, or null. */
+  /** The lifetime that answers are changed to, in seconds, or null. */
   lifetime: number | null = null;
   offline = false;
+  /** The broker's minimum interval between two refreshes of one session. */
+  refreshEveryMs = 0;
+  #mintedAt = -Infinity;
+
+  /** Milliseconds until the broker accepts a refresh. */
+  untilRefresh(): number {
+    return Math.max(this.#mintedAt + this.refreshEveryMs - performance.now(), 0);
+  }
 
   readonly fetch: typeof fetch = async (input, init) => {
     if (this.offline) throw new TypeError('Offline: nothing was sent.');
@@ -51,12 +59,13 @@ export class Wire {
     const started = performance.now();
     const fault = this.faults.shift();
     const response = fault ? made(fault) : await fetch(input, init);
+    if (response.ok) this.#mintedAt = performance.now();
     const reading = await read(response, `/${url.pathname.split('/').pop()}`);
     this.heard.tell({ ...reading, tookMs: performance.now() - started, made: fault !== undefined });
     return response.ok && this.lifetime ? this.#shorten(response, this.lifetime) : response;
   };
 
-  /** The same answer with a shorter life; the refresh is asked for late enough for the broker's least interval. */
+  /** Shortens the lifetime in an answer. Asks for the refresh late enough for the broker's minimum interval. */
   async #shorten(response: Response, seconds: number): Promise<Response> {
     const told = (await response.json()) as object;
     const body = { ...told, expiresIn: seconds, expires_in: seconds, refresh_in: seconds * 0.6 };

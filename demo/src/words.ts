@@ -1,26 +1,26 @@
-// Owns how times are written, and what the client's reasons are called.
+// Formats times and names the client's reasons.
 import type { ExpiryCause, RefreshReason } from './sdk.js';
 
-/** Why there is a new secret. */
+/** Why there is a new key. */
 export const REASONS: Record<RefreshReason, string> = {
-  initial: 'the first one',
+  initial: 'first key',
   scheduled: 'on schedule',
   forced: 'on request',
-  demand: 'was needed',
+  demand: 'needed now',
   resume: 'woke up',
   online: 'back online',
   invalidated: 'replaced',
 };
 
-/** Why a secret ended without a new one. */
+/** Why a key expired without a successor. */
 export const CAUSES: Record<ExpiryCause, string> = {
   'refresh-failed': 'no refresh succeeded',
   paused: 'no refresh while paused',
-  idle: 'nobody asked for long',
+  idle: 'nobody asked for a key in a long time',
   disabled: 'refreshes are off',
 };
 
-/** How long something took: `4.2 ms`, `84 ms`, `1.3 s`, `59 s`, `10 min`. */
+/** Formats how long something took: `4.2 ms`, `84 ms`, `1.3 s`, `59 s`, `10 min`. */
 export function span(ms: number): string {
   if (ms < 9.95) return `${ms.toFixed(1)} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
@@ -29,7 +29,7 @@ export function span(ms: number): string {
   return `${Math.round(ms / 60_000)} min`;
 }
 
-/** How long is still to wait, in one unit, never too short: `27 s`, `15 min`, `9 d`. */
+/** Formats a remaining wait in one unit, rounded up: `27 s`, `15 min`, `9 d`. */
 export function wait(ms: number): string {
   const seconds = Math.max(Math.ceil(ms / 1000), 0);
   if (seconds < 100) return `${seconds} s`;
@@ -37,13 +37,13 @@ export function wait(ms: number): string {
   return seconds < 172_800 ? `${Math.ceil(seconds / 3600)} h` : `${Math.ceil(seconds / 86_400)} d`;
 }
 
-/** `0:43`: whole seconds that are left, so that zero is shown only at the end. */
+/** Formats the time left as `0:43`, rounded up, so that zero is shown only at the end. */
 export function countdown(ms: number): string {
   const seconds = Math.ceil(ms / 1000);
   return `${Math.floor(seconds / 60)}:${`${seconds % 60}`.padStart(2, '0')}`;
 }
 
-/** The last characters of a masked secret: enough to tell two apart. */
+/** Returns the last characters of a masked key: enough to tell two apart. */
 export function tail(masked: string): string {
   return `…${masked.slice(-4)}`;
 }

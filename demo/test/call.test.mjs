@@ -1,4 +1,4 @@
-// Owns the tests of a conversation: who speaks, through which microphone, over what kind of line.
+// Tests a conversation: who speaks, through which microphone, with which figures.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { connect, raise, read, says } from './stage.mjs';
@@ -42,10 +42,10 @@ describe('a conversation', () => {
   });
   after(() => stage?.strike());
 
-  test('without a microphone a made-up voice connects, is heard, and says that it is made up', async () => {
+  test('without a microphone a synthetic voice connects, is heard, and is named as synthetic', async () => {
     const page = await stage.visit();
     await connect(page);
-    await says(page, '#transcript', /The microphone was refused: a made-up voice speaks for you\./);
+    await says(page, '#transcript', /The microphone was refused: a synthetic voice speaks for you\./);
     await peak(page, 'level-model');
     await says(page, '#transcript', /You\s+\([\d.]+ s of speech\)/);
     await says(page, '#falls', /first sound\s+\d/);
@@ -71,8 +71,8 @@ describe('a conversation', () => {
     await page.click('#mute');
     const muted = { sent: 'Fake Default Audio Input', enabled: false, pressed: 'true', label: 'Muted' };
     assert.deepEqual(await spoken(page), muted);
-    await page.click('#chaos >> text="Hang up"');
-    await says(page, '#transcript', /The new one knows nothing/);
+    await page.click('#hang-up');
+    await says(page, '#transcript', /The new call knows nothing/);
     await says(page, '#call-status', /^Connected/);
     assert.deepEqual(await spoken(page), muted);
     await page.click('#mute');
@@ -87,14 +87,14 @@ describe('a conversation', () => {
   test('E63: who refuses the microphone and then allows it speaks through it in the next call', async () => {
     const page = await stage.visit({ before: watchPeers });
     await connect(page);
-    assert.deepEqual([await read(page, '#mute'), await read(page, '#microphone')], ['Speak', 'Made-up voice']);
+    assert.deepEqual([await read(page, '#mute'), await read(page, '#microphone')], ['Speak', 'Synthetic voice']);
     await page.click('#connect');
     await says(page, '#call-status', /^Not connected/);
     await page.allowMicrophone();
     await connect(page);
     assert.deepEqual(await spoken(page), { sent: 'Fake Default Audio Input', enabled: true, pressed: 'false', label: 'Mute' });
     await peak(page, 'level-me');
-    assert.doesNotMatch(await read(page, '#transcript'), /made-up/);
+    assert.doesNotMatch(await read(page, '#transcript'), /synthetic voice speaks/);
   });
 
   test('E62: a connect that is cancelled leaves nothing open, here or at the stand-in', async () => {
@@ -142,8 +142,8 @@ describe('a conversation', () => {
     await says(page, '#log', /speaks through Fake Audio Input 2/);
     const second = { sent: 'Fake Audio Input 2', enabled: false, pressed: 'true', label: 'Muted' };
     assert.deepEqual(await spoken(page), second);
-    await page.click('#chaos >> text="Hang up"');
-    await says(page, '#transcript', /The new one knows nothing/);
+    await page.click('#hang-up');
+    await says(page, '#transcript', /The new call knows nothing/);
     await says(page, '#call-status', /^Connected/);
     await page.waitForFunction(() => window.sent()[0]?.label === 'Fake Audio Input 2');
     assert.deepEqual(await spoken(page), second);

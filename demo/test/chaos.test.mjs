@@ -1,4 +1,4 @@
-// Owns the tests of each fault: what the client does about it, as the page tells it.
+// Tests each fault: what the client does about it, as the page tells it.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { connect, raise, read, says } from './stage.mjs';
@@ -12,33 +12,33 @@ describe('what is broken', () => {
 
   const secret = (page) => read(page, '#facts div:first-child dd');
   const steps = async (page) => (await page.locator('#outcome li').allInnerTexts()).slice(1);
-  const fault = (page, label) => page.click(`#chaos >> text="${label}"`);
+  const fault = (page, label) => page.click(`#chaos button:text-is("${label}")`);
 
-  test('offline, it keeps the secret at hand, and refreshes when the network is back', async () => {
+  test('offline, the client keeps the current key, and refreshes when the network is back', async () => {
     const page = await stage.visit();
     const before = await secret(page);
     await fault(page, 'Offline');
-    await says(page, '#outcome', /keeps the secret at hand/);
+    await says(page, '#outcome', /keeps the current key/);
     assert.equal(await secret(page), before);
     const broken = () => page.locator('#chaos [aria-disabled=true]').allInnerTexts();
-    assert.deepEqual(await broken(), ['429', '500', '401', 'Hang up'], 'what cannot be broken now');
+    assert.deepEqual(await broken(), ['Too many requests', 'Server errors', 'Login expired', 'Call drops'], 'what cannot be broken now');
     await fault(page, 'Offline');
-    assert.deepEqual(await broken(), ['Hang up']);
+    assert.deepEqual(await broken(), ['Call drops']);
     await page.click('#secret-refresh');
-    await says(page, '#outcome', /new secret, no gap/);
+    await says(page, '#outcome', /new key, no gap/);
   });
 
   test('a 429 is waited out for as long as it says', async () => {
     const page = await stage.visit();
-    await fault(page, '429');
-    await says(page, '#outcome', /new secret, no gap/);
-    assert.deepEqual(await steps(page), ['429 /refresh-token', 'waits 3.0 s, as told', '200 /refresh-token', 'new secret, no gap']);
+    await fault(page, 'Too many requests');
+    await says(page, '#outcome', /new key, no gap/);
+    assert.deepEqual(await steps(page), ['429 /refresh-token', 'waits 3.0 s, as the broker asked', '200 /refresh-token', 'new key, no gap']);
   });
 
   test('two answers of 500 are tried again, each after a pause of its own', async () => {
     const page = await stage.visit();
-    await fault(page, '500');
-    await says(page, '#outcome', /new secret, no gap/);
+    await fault(page, 'Server errors');
+    await says(page, '#outcome', /new key, no gap/);
     const told = await steps(page);
     assert.equal(told.filter((step) => step === '500 /refresh-token').length, 2);
     assert.equal(told.filter((step) => step.startsWith('waits')).length, 2);
@@ -46,27 +46,28 @@ describe('what is broken', () => {
 
   test('a refresh refused with 401 opens a new session', async () => {
     const page = await stage.visit();
-    await fault(page, '401');
-    await says(page, '#outcome', /new secret, no gap/);
-    assert.deepEqual(await steps(page), ['401 /refresh-token', '200 /token', 'new secret, no gap']);
+    await fault(page, 'Login expired');
+    await says(page, '#outcome', /new key, no gap/);
+    assert.deepEqual(await steps(page), ['401 /refresh-token', '200 /token', 'new key, no gap']);
   });
 
   test('a clock that is set an hour ahead, and back, costs an early refresh at most', async () => {
     const page = await stage.visit();
     const before = await secret(page);
-    await fault(page, 'Clock +1 h');
-    await says(page, '#outcome', /new secret/);
+    await fault(page, 'Fast clock');
+    await says(page, '#outcome', /new key/);
     const after = await secret(page);
     assert.notEqual(after, before);
-    await fault(page, 'Clock +1 h');
+    await fault(page, 'Fast clock');
     await page.waitForTimeout(500);
     assert.equal(await secret(page), after);
     assert.match(await read(page, '#dial-time'), /^0:[2-5]\d$/);
+    await says(page, '#facts', /Next\s+refresh in [123]?\d s$/);
   });
 
   test('with a life of 20 s it refreshes by itself, before the end', async () => {
     const page = await stage.visit();
-    await fault(page, 'TTL 20 s');
+    await fault(page, '20 s keys');
     await says(page, '#dial-note', /of 0:20/);
     const crossed = await page.evaluate(() => {
       const boxes = (selector) => [...document.querySelectorAll(`#lives ${selector}`)].map((one) => one.getBoundingClientRect());
@@ -81,28 +82,28 @@ describe('what is broken', () => {
     await says(page, '#dial-time', /^0:(1\d|20)$/);
   });
 
-  test('after ten minutes of sleep it notices that the secret is dead, and gets another', async () => {
+  test('after ten minutes of sleep the client notices that the key is dead, and gets another', async () => {
     const page = await stage.visit();
     await fault(page, 'Sleep');
-    await says(page, '#outcome', /expired (9|10) min ago[^]*new secret/);
+    await says(page, '#outcome', /expired (9|10) min ago[^]*new key/);
     await says(page, '#phase', /Valid/);
   });
 
   test('a call that is dropped is made again, with a word about what is lost', async () => {
     const page = await stage.visit();
     await connect(page);
-    await fault(page, 'Hang up');
-    await says(page, '#transcript', /The new one knows nothing of what was said\./);
+    await fault(page, 'Call drops');
+    await says(page, '#transcript', /The new call knows nothing of what was said\./);
     await says(page, '#outcome', /call connecting[^]*call connected/);
     await says(page, '#call-status', /^Connected/);
   });
 
-  test('a call survives every fault of the secret', async () => {
+  test('a call survives every fault of the key', async () => {
     const page = await stage.visit();
     await connect(page);
-    for (const label of ['401', '500', 'Sleep']) {
+    for (const label of ['Login expired', 'Server errors', 'Sleep']) {
       await fault(page, label);
-      await says(page, '#outcome', /new secret/);
+      await says(page, '#outcome', /new key/);
       assert.equal(await read(page, '#call-status'), 'Connected');
     }
   });

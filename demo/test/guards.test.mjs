@@ -1,7 +1,7 @@
-// Owns the tests of the guards that the page shows, and of people: they spend what others would need, so each has a broker.
+// Tests limits and users. Each test starts its own broker, because it uses up limits.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { ownBroker, raise, read, says } from './stage.mjs';
+import { connect, ownBroker, raise, read, says } from './stage.mjs';
 
 /** Runs `play` on a stage of its own. */
 async function on(options, play) {
@@ -20,15 +20,16 @@ describe('guards and people', ownBroker, () => {
     const page = await stage.visit();
     await page.click('#spend');
     await says(page, '#limits', /0 of 5 left · \d+ s/);
+    await says(page, '#outcome', /until the broker refuses one[^]*200 \/token ×4[^]*429 \/token rate_limited/);
     await page.click('#knock');
     await says(page, '#limits', /Block\s+blocked · [1-4] s/);
     const other = await page.context().newPage();
     await other.goto(page.url());
-    await says(other, '#limits', /New sessions\s+not seen yet[^]*Block\s+blocked/);
+    await says(other, '#limits', /Sessions\s+no data yet[^]*Block\s+blocked/);
     assert.deepEqual(await other.locator('#limits .fill').evaluateAll((all) => all.map((fill) => fill.clientWidth)), [0, 0]);
     await other.close();
     await page.click('#secret-refresh');
-    await says(page, '#trouble', /blocked: wait [1-4] s/);
+    await says(page, '#trouble', /try again in [1-4] s\. \(blocked\)/);
     await says(page, '#limits', /Block\s+none/);
     await says(page, '#log', /200 \/refresh-token/);
     await says(page, '#phase', /Valid/);
@@ -36,11 +37,11 @@ describe('guards and people', ownBroker, () => {
 
   test('the student can use up eight sessions of a month, and the teacher is not held up by that', () => on({}, async (stage) => {
     const page = await stage.visit();
-    await says(page, '#limits', /Quota\s+for people only: sign in/);
+    await says(page, '#limits', /Quota\s+sign in to see it/);
     const statuses = [];
     page.on('response', (answer) => answer.url().endsWith('/token') && statuses.push(answer.status()));
     await page.click('text="Sam"');
-    await says(page, '#limits', /Quota\s+Sam's: nothing refused/);
+    await says(page, '#limits', /Quota\s+Sam's: not exceeded/);
     await says(page, '#phase', /Valid/);
     await page.click('#spend');
     await says(page, '#limits', /Quota\s+used up · \d+ (d|h|min)/);
@@ -49,11 +50,29 @@ describe('guards and people', ownBroker, () => {
     assert.deepEqual(statuses, [...Array(8).fill(200), 429]);
     await page.click('#secret-drop');
     await page.click('text="Toni"');
-    await says(page, '#limits', /Quota\s+Toni's: nothing refused/);
+    await says(page, '#limits', /Quota\s+Toni's: not exceeded/);
     await says(page, '#phase', /Valid/);
     await page.click('text="Sam"');
-    await says(page, '#trouble', /quota_exceeded: wait \d+ (d|h|min)/);
+    await says(page, '#trouble', /try again in \d+ (d|h|min)\. \(quota_exceeded\)/);
     await says(page, '#limits', /Quota\s+used up/);
+  }));
+
+  test('a fault that leads to a refresh waits until the broker allows one, so that no 429 of the broker is taken for a fault', () => on({ settings: ['session.min_refresh_interval=4s'] }, async (stage) => {
+    const page = await stage.visit();
+    for (const name of ['500', 'sleep']) {
+      await page.click(`#chaos [name="${name}"]`);
+      await says(page, '#outcome', /starts in \d s: the broker allows a refresh every 4 s/);
+      await says(page, '#outcome', /new key/);
+    }
+    assert.doesNotMatch(await page.textContent('#log'), /refresh_too_soon/);
+  }));
+
+  test('a call ends when the user changes', () => on({}, async (stage) => {
+    const page = await stage.visit({ microphone: true });
+    await connect(page);
+    await page.click('text="Sam"');
+    await says(page, '#call-status', /^Not connected/);
+    await says(page, '#transcript', /Signed in as Sam: the call of the user before has ended\./);
   }));
 
   test('who signs in sends the credential of dev, and gets a session of their own', () => on({}, async (stage) => {
@@ -94,7 +113,7 @@ describe('guards and people', ownBroker, () => {
     on({ isLive: true, settings: ['server.base_path=/api/voice-agent'] }, async (stage) => {
       const page = await stage.visit({ isIdle: true });
       await says(page, '#health', /Broker healthy · live OpenAI/);
-      assert.match(await read(page, '#log-count'), /nothing yet/);
+      assert.match(await read(page, '#log-count'), /no events yet/);
       assert.equal(await page.isVisible('#guards'), false);
       assert.equal(await page.isVisible('#people'), false);
       const left = (selector) => page.evaluate((selector) => document.querySelector(selector).getBoundingClientRect().left, selector);

@@ -1,11 +1,11 @@
-// Owns the tests of the page on a phone: one part at a time, tabs as their pattern has it, room for fingers.
+// Tests the page on a phone: one part at a time, tabs by the ARIA pattern, room for fingers.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { connect, raise, says } from './stage.mjs';
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
 const ON_ITS_SIDE = { ...PHONE, viewport: { width: 667, height: 375 } };
-const CARDS = { secret: ['secret', 'guards', 'chaos'], talk: ['talk'], events: ['events', 'latency'], code: ['', '', ''] };
+const CARDS = { secret: ['secret'], talk: ['talk'], break: ['guards', 'chaos'], events: ['events', 'latency'], code: ['', '', ''] };
 
 /** Which tabs and cards are seen, and how they say so. */
 function seen() {
@@ -16,7 +16,7 @@ function seen() {
     tabs: tabs.map(({ firstChild }) => firstChild.textContent),
     selected: tabs.filter((tab) => tab.ariaSelected === 'true').map(({ id }) => id.slice(4)),
     stops: tabs.filter(({ tabIndex }) => tabIndex === 0).map(({ id }) => id.slice(4)),
-    cards: cards.map(({ classList }) => classList[1] ?? ''),
+    cards: cards.map(({ classList }) => [...classList].at(classList.length > 1 ? -1 : 1) ?? ''),
     named: panels.map((panel) => [panel.id, panel.getAttribute('aria-labelledby')]),
     controls: tabs.map((tab) => tab.getAttribute('aria-controls')),
   };
@@ -48,18 +48,18 @@ describe('on a phone', () => {
   });
   after(() => stage?.strike());
 
-  for (const [name, look] of Object.entries({ 'upright': PHONE, 'on its side': ON_ITS_SIDE })) test(`${name}, three tabs take the place of one column, and the fourth is the code`, async () => {
+  for (const [name, look] of Object.entries({ 'upright': PHONE, 'on its side': ON_ITS_SIDE })) test(`${name}, four tabs show one part of the board each, and the fifth shows the code`, async () => {
     const page = await stage.visit(look);
     for (const [view, cards] of Object.entries(CARDS)) {
       await page.tap(`#tab-${view}`);
       const panel = view === 'code' ? 'code' : 'try';
       assert.deepEqual(await page.evaluate(seen), {
-        tabs: ['Secret', 'Talk', 'Events', 'Code'],
+        tabs: ['1 Key', '2 Talk', '3 Break', 'Events', 'Code'],
         selected: [view],
         stops: [view],
         cards,
         named: [[panel, `tab-${view}`]],
-        controls: ['try', 'try', 'try', 'code'],
+        controls: ['try', 'try', 'try', 'try', 'code'],
       });
       assert.equal(new URL(page.url()).hash, view === 'secret' ? '' : `#view=${view}`);
     }
@@ -73,7 +73,7 @@ describe('on a phone', () => {
     const page = await stage.visit({ ...PHONE, hash: '#view=talk' });
     await page.focus('#tab-talk');
     const focused = () => page.evaluate(() => document.activeElement.id);
-    for (const [key, id] of [['ArrowRight', 'tab-events'], ['ArrowRight', 'tab-code'], ['ArrowRight', 'tab-secret'], ['ArrowLeft', 'tab-code'], ['Home', 'tab-secret'], ['End', 'tab-code'], ['ArrowLeft', 'tab-events']]) {
+    for (const [key, id] of [['ArrowRight', 'tab-break'], ['ArrowRight', 'tab-events'], ['ArrowRight', 'tab-code'], ['ArrowRight', 'tab-secret'], ['ArrowLeft', 'tab-code'], ['Home', 'tab-secret'], ['End', 'tab-code'], ['ArrowLeft', 'tab-events']]) {
       await page.keyboard.press(key);
       assert.equal(await focused(), id, key);
       assert.equal(await page.getAttribute(`#${id}`, 'aria-selected'), 'true', key);
@@ -97,9 +97,9 @@ describe('on a phone', () => {
     await page.click('#tab-talk');
     await connect(page);
     await says(page, '#line', /RTT/);
-    await page.click('#tab-secret');
-    await page.click('#chaos >> text="500"');
-    await says(page, '#outcome', /new secret/);
+    await page.click('#tab-break');
+    await page.click('#chaos [name="500"]');
+    await says(page, '#outcome', /new key/);
     await look();
   });
 
@@ -112,13 +112,15 @@ describe('on a phone', () => {
     await page.waitForSelector('#microphones', { state: 'visible' });
     await says(page, '#line', /RTT/);
     await fits();
-    await page.fill('#words', 'What is the secret for?');
+    await page.fill('#words', 'What is the key for?');
     await page.press('#words', 'Enter');
-    await says(page, '#transcript', /A client secret opens/);
+    await says(page, '#transcript', /A key opens/);
+    await page.tap('#tab-events');
+    await page.tap('#filters button:nth-child(4)');
     await page.tap('#tab-secret');
     await page.setViewportSize({ width: 360, height: 480 });
     // All is said, so that nothing is added any more.
-    await page.waitForFunction(() => /not need it any more\./.test(document.getElementById('transcript').textContent));
+    await page.waitForFunction(() => /not need the key any more\./.test(document.getElementById('transcript').textContent));
     for (const [view, list] of [['events', 'log'], ['talk', 'transcript']]) {
       await page.tap(`#tab-${view}`);
       const left = await page.evaluate(async (id) => {
@@ -140,16 +142,16 @@ describe('on a phone', () => {
     await fits();
     await connect(page);
     await page.waitForSelector('#microphones', { state: 'visible' });
-    await page.fill('#words', 'What is the secret for?');
+    await page.fill('#words', 'What is the key for?');
     await page.press('#words', 'Enter');
-    await says(page, '#transcript', /not need it any more\./);
+    await says(page, '#transcript', /not need the key any more\./);
     await fits();
   });
 
   test('what is at the end of a part can be scrolled above the tabs', async () => {
     for (const look of [PHONE, ON_ITS_SIDE]) {
       const page = await stage.visit(look);
-      for (const view of ['secret', 'events', 'code']) {
+      for (const view of ['secret', 'break', 'events', 'code']) {
         await page.tap(`#tab-${view}`);
         const [last, tabs] = await page.evaluate(() => {
           scrollTo(0, 1e6);
@@ -176,9 +178,9 @@ describe('on a phone', () => {
 
   test('all rows of the log are as high as a finger needs', async () => {
     const page = await stage.visit({ ...PHONE, hash: '#view=events' });
-    await page.tap('#tab-secret');
-    await page.tap('#chaos >> text="500"');
-    await says(page, '#outcome', /new secret/);
+    await page.tap('#tab-break');
+    await page.tap('#chaos [name="500"]');
+    await says(page, '#outcome', /new key/);
     await page.tap('#tab-events');
     const rows = await page.locator('#log :is(p, summary)').evaluateAll((all) => all.map((row) => [row.localName, row.clientHeight >= 44]));
     assert.ok(rows.some(([name]) => name === 'p'));
@@ -187,20 +189,19 @@ describe('on a phone', () => {
 
   test('the choice of a person says what it is', async () => {
     const page = await stage.visit(PHONE);
-    assert.match(await page.innerText('#people legend'), /as/i);
     const { width } = await page.locator('#people legend').boundingBox();
-    assert.ok(width > 10 && width < 40, `${width} px for one word`);
-    assert.equal(await page.getByRole('group', { name: 'Signed in as' }).count(), 1);
+    assert.ok(width > 10 && width < 60, `${width} px for one word`);
+    assert.equal(await page.getByRole('group', { name: 'User' }).count(), 1);
   });
 
   test('tabs tell how things are where they lead', async () => {
     const page = await stage.visit({ ...PHONE, microphone: true });
-    await says(page, '#tab-secret', /^Secret\s+\d:\d\d$/);
-    await says(page, '#tab-talk', /^Talk\s+Not connected$/);
+    await says(page, '#tab-secret', /^1 Key\s+\d:\d\d$/);
+    await says(page, '#tab-talk', /^2 Talk\s+Not connected$/);
     await says(page, '#tab-events', /^Events\s+\d+ events$/);
     await page.tap('#tab-talk');
     await connect(page);
-    await says(page, '#tab-talk', /^Talk\s+Connected$/);
+    await says(page, '#tab-talk', /^2 Talk\s+Connected$/);
     assert.equal(await page.getAttribute('#tab-talk small', 'aria-hidden'), 'true');
   });
 });

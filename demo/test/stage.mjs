@@ -1,4 +1,4 @@
-// Owns what the tests of the page run on: brokers, the page served beside them or by them, and one Chromium for all.
+// Starts what the tests of the page need: brokers, the page beside them or served by them, and one Chromium for all tests.
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -12,19 +12,19 @@ const BROKER = process.env.BROKER_BINARY ?? fileURLToPath(new URL('../../target/
 const GIVEN = process.env.DEMO_URL;
 const IS_ELSEWHERE = Boolean(GIVEN) && GIVEN !== 'broker';
 
-/** For tests that spend what others would need, and so have brokers of their own. */
+/** Skips tests that use up limits when the broker is not theirs. */
 export const ownBroker = { skip: IS_ELSEWHERE && 'the page of a broker that others may use' };
 
-/** Room for all tests, from one address; refreshes may follow each other quickly. */
+/** Limits wide enough for all tests from one address, and refreshes without a minimum interval. */
 const SETTINGS = ['limits.token=150/60s', 'limits.refresh=500/60s', 'session.min_refresh_interval=0s'];
 
-/** Runs a command of the broker until it says where it listens; `settings` are set one by one. */
+/** Starts a command of the broker and waits until it listens. */
 async function run(command, settings, { port = 0, ...environment } = {}) {
   const flags = ['--listen', `127.0.0.1:${port}`, ...settings.flatMap((setting) => ['--set', setting])];
   const child = spawn(BROKER, [command, ...flags], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH, ...environment },
-    // Away from the settings of whoever works here.
+    // A directory without a settings file of a developer.
     cwd: fileURLToPath(new URL('.', import.meta.url)),
   });
   let output = '';
@@ -53,7 +53,7 @@ async function freePort() {
 
 const dev = (settings) => run('dev', [...SETTINGS, ...settings]);
 
-/** As an operator would run it: with a key, pages that may call, and an upstream that is not known to be simulated. */
+/** Starts the broker as an operator would: with an API key, allowed origins, and an upstream not known to be simulated. */
 async function live(settings, sitePort) {
   const upstream = await run('simulate', []);
   const port = await freePort();
@@ -73,12 +73,12 @@ async function share() {
   browser ??= await chromium.launch({
     executablePath: CHROMIUM,
     chromiumSandbox: process.getuid?.() !== 0,
-    // As a machine with microphones; loopback, for one without a network.
+    // Fake microphones. Peers may use loopback, for machines without a network.
     args: ['--use-fake-device-for-media-stream', '--allow-loopback-in-peer-connection', '--disable-features=WebRtcHideLocalIpsWithMdns'],
   });
 }
 
-/** The browser outlives a stage, for the next one. */
+/** Keeps the browser for the next stage for a second. */
 async function leave() {
   await Promise.all(browser.contexts().map((context) => context.close()));
   if (--raised) return;
@@ -88,17 +88,17 @@ async function leave() {
   }, 1000);
 }
 
-/** A broker has the page inside that it was built with. */
+/** Fails when the broker was built with another version of the page. */
 async function isThis(url, strike) {
   for (const name of ['app.js', 'style.css']) {
     const served = await (await fetch(`${url}/${name}`)).text();
-    if (served === readFileSync(new URL(`../${name}`, import.meta.url), 'utf8')) continue;
+    if (served === readFileSync(new URL(`../built/${name}`, import.meta.url), 'utf8')) continue;
     await strike();
     throw new Error(`${BROKER} has another page inside: cargo build.`);
   }
 }
 
-/** A broker and where its page is. `settings` are more settings of it; `isLive`: it is no `dev`. */
+/** Starts a broker and its page. `settings` are added; `isLive` starts `serve` in place of `dev`. */
 export async function raise({ settings = [], isLive = false } = {}) {
   await share();
   raised++;
@@ -115,7 +115,7 @@ export async function raise({ settings = [], isLive = false } = {}) {
   if (!IS_ELSEWHERE) await isThis(url, strike);
   return {
     url,
-    /** One page at a time: others would take its processor. */
+    /** Opens the page, one at a time: a second one would take its processor time. */
     async visit(look) {
       await Promise.all(browser.contexts().map((context) => context.close()));
       return visit(url, look);
@@ -125,8 +125,8 @@ export async function raise({ settings = [], isLive = false } = {}) {
 }
 
 /**
- * Opens the page, and waits for its first secret unless it `isIdle`. `page.complaints` are errors of the console and refusals by the
- * policy. `before` runs in the page before its own script.
+ * Opens the page and waits for its first key, unless `isIdle`. `page.complaints` collects errors of the console and violations of
+ * the policy. `before` runs in the page before its own script.
  */
 async function visit(url, { hash = '', microphone = false, isIdle = false, before, ...look } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...look });
@@ -147,7 +147,7 @@ async function visit(url, { hash = '', microphone = false, isIdle = false, befor
   return page;
 }
 
-/** The text of an element. */
+/** Returns the text of an element. */
 export const read = (page, selector) => page.locator(selector).innerText();
 
 /** Waits until the text of an element matches. */
@@ -160,7 +160,7 @@ export async function says(page, selector, pattern) {
   });
 }
 
-/** Connects, and waits until the other side speaks. */
+/** Connects and waits until the other side speaks. */
 export async function connect(page) {
   await page.click('#connect');
   await says(page, '#call-status', /^Connected/);

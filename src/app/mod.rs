@@ -259,6 +259,7 @@ fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
         last_resort: last_resort(config),
         get_token: config.compat.get_token,
         demo: config.demo.enabled.then(|| config.demo.clone()),
+        refresh_interval: config.session.min_refresh_interval,
         ietf_fields: config.limits.ietf_fields,
         vitals,
         clock,

@@ -43,8 +43,10 @@ pub struct Face {
     pub last_resort: Duration,
     /// True when `GET /token` is served.
     pub get_token: bool,
-    /// The try-it page, when it is served.
+    /// The demo page, when it is served.
     pub demo: Option<Demo>,
+    /// The minimum interval between two refreshes of one session, for the demo page.
+    pub refresh_interval: Duration,
     /// True when the draft `RateLimit` fields are sent as well.
     pub ietf_fields: bool,
     /// What was done is counted here.

@@ -1,6 +1,6 @@
 //! The try-it page: served where it is wanted, under a policy that lets nothing of a third party in.
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 
 use crate::harness::{PAGE, TestApp};
 
@@ -43,12 +43,39 @@ async fn every_file_of_it_is_served_under_a_strict_policy_and_is_small() {
 }
 
 #[tokio::test]
+async fn a_file_that_the_browser_has_is_not_sent_again_and_others_are_compressed_on_request() {
+    let test = TestApp::with(&[("demo.enabled", "true")]);
+    for path in PATHS {
+        let plain = test.get(path).send().await;
+        assert_eq!(plain.header("cache-control"), Some("no-cache"), "{path}");
+        assert_eq!(plain.header("content-encoding"), None, "{path}");
+        assert!(plain.header("vary").unwrap().contains("accept-encoding"));
+        let etag = plain.header("etag").unwrap().to_owned();
+        let packed = test
+            .call(Method::HEAD, path)
+            .header("accept-encoding", "gzip, br");
+        let packed = packed.send().await;
+        assert_eq!(packed.header("content-encoding"), Some("gzip"), "{path}");
+        assert_eq!(packed.header("etag"), Some(&*etag), "{path}");
+        let again = test.get(path).header("if-none-match", &etag).send().await;
+        assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{path}");
+        assert_eq!(again.text, "", "{path}");
+        let other = test.get(path).header("if-none-match", "W/\"other\"");
+        assert_eq!(other.send().await.text, plain.text, "{path}");
+    }
+    // What is no file of the page is never kept.
+    let about = test.get("/demo/about").send().await;
+    assert_eq!(about.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
 async fn outside_dev_mode_it_knows_of_nobody_to_act_for() {
     let test = TestApp::with(&[("demo.enabled", "true")]);
     let about = test.get("/demo/about").send().await.json;
     assert_eq!(about["mode"], "serve");
     assert_eq!(about["people"], serde_json::json!([]));
     assert_eq!(about["simulated"], false);
+    assert_eq!(about["refresh_interval_seconds"], 10.0);
 }
 
 #[tokio::test]

@@ -24,15 +24,20 @@ static ALWAYS: [(HeaderName, HeaderValue); 6] = [
     ),
 ];
 
-/// Puts them on. Only the policy of a page, which an API has no need of, may be another.
+/// Puts them on. Only a file of the demo page, recognised by its own policy, keeps that policy and
+/// may be cached. Everything else is `no-store`.
 pub(super) fn put_on(response: &mut Response) {
     let headers = response.headers_mut();
     let policy = headers.remove(CONTENT_SECURITY_POLICY);
+    let caching = headers.remove(CACHE_CONTROL);
     for (name, value) in &ALWAYS {
         headers.insert(name, value.clone());
     }
     if let Some(policy) = policy {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
+        if let Some(caching) = caching {
+            headers.insert(CACHE_CONTROL, caching);
+        }
     }
     // The CORS layer says so on what passes it; a cache must hear it on everything.
     headers

@@ -100,6 +100,7 @@ fn inward(face: &Face) -> Face {
         last_resort: face.last_resort,
         get_token: false,
         demo: None,
+        refresh_interval: face.refresh_interval,
         ietf_fields: false,
         vitals: Arc::clone(&face.vitals),
         clock: Arc::clone(&face.clock),
