@@ -112,6 +112,7 @@ pub struct Lookup {
 
 /// `[auth]` as it is written.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Section {
     mode: AuthMode,
     #[serde(deserialize_with = "optional_word")]
@@ -127,8 +128,6 @@ pub(super) struct Section {
     pub(super) firebase_project: Option<String>,
     #[serde(deserialize_with = "domain")]
     pub(super) clerk_domain: Option<String>,
-    #[serde(default)]
-    issuers: Vec<IssuerTable>,
 }
 
 impl Auth {
@@ -136,8 +135,9 @@ impl Auth {
     pub(super) fn read(settings: &mut Settings, origins: Option<&Origins>) -> Option<Self> {
         let section: Section = settings.table("auth")?;
         let mut issuers = presets::read(settings, &section, origins?);
-        let has_tables = !section.issuers.is_empty();
-        for (index, table) in section.issuers.into_iter().enumerate() {
+        let tables: Vec<IssuerTable> = settings.list_of(issuers::LIST);
+        let has_tables = !tables.is_empty();
+        for (index, table) in tables.into_iter().enumerate() {
             issuers.extend(issuers::read(settings, index + 1, table));
         }
         let is_off = section.mode == AuthMode::Off;

@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
-use super::reader::Section;
+use super::section::Section;
 
 /// What is only there for older clients.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Compat {
     /// True when `GET /token` mints too.
     pub get_token: bool,

@@ -3,13 +3,14 @@
 use serde::{Deserialize, Deserializer};
 
 use super::Mode;
-use super::reader::Section;
+use super::section::Section;
 use super::settings::Settings;
 use crate::domain::written::list;
 use crate::domain::{Origin, Origins};
 
 /// The web pages that may call.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cors {
     /// The allow-list; in dev mode also every localhost origin.
     #[serde(deserialize_with = "origins")]

@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
-use super::reader::Section;
+use super::section::Section;
 
 /// The try-it page.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Demo {
     /// True when the page is served.
     pub enabled: bool,

@@ -1,13 +1,35 @@
 //! Owns reading TOML text, whose lines may hold secrets and are therefore never repeated.
 
-use toml::de::{DeTable, DeValue};
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::{Spanned, Value};
+
+use super::settings::joined;
 
 /// One value in a document.
 pub(super) struct Leaf<'text> {
     /// The parts of its name.
     pub(super) path: Vec<String>,
     pub(super) line: usize,
-    pub(super) value: DeValue<'text>,
+    pub(super) value: Spanned<DeValue<'text>>,
+}
+
+impl Leaf<'_> {
+    /// The parts of the name, joined.
+    pub(super) fn name(&self) -> String {
+        joined(self.path.iter().map(String::as_str))
+    }
+
+    /// The value, with text freed from white space around it. What TOML cannot hold becomes an empty table, which no
+    /// setting is.
+    pub(super) fn plain(self) -> Value {
+        let value = Value::deserialize(ValueDeserializer::from(self.value));
+        match value {
+            Ok(Value::String(text)) => Value::String(text.trim().into()),
+            Ok(value) => value,
+            Err(_) => Value::Table(toml::Table::new()),
+        }
+    }
 }
 
 /// Where a document is not TOML, and why.
@@ -69,7 +91,7 @@ pub(super) fn walk<'text>(
         let path = [path, &[key.get_ref().to_string()]].concat();
         match value.get_ref() {
             DeValue::Table(inner) if !inner.is_empty() => walk(text, &path, inner, found),
-            value => found.push(Leaf {
+            _ => found.push(Leaf {
                 path,
                 line: line_of(text, key.span().start),
                 value: value.clone(),

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::complaint::nearest;
 use super::settings::Settings;
-use super::value::Value;
 use super::{Source, layers};
 
 /// What our own variables begin with.
@@ -85,19 +84,14 @@ fn set_by_short_name(settings: &mut Settings, setting: &str, name: &str, text: &
     let Some(entry) = settings.entry(setting) else {
         return;
     };
-    let kind = entry.default.as_ref().unwrap_or(&Value::Other);
-    let value = kind.parse(&translated(setting, text));
-    let twice = match (&entry.source, &value) {
-        (Source::Environment(other), Ok(value)) if *value != entry.value => Some(other.clone()),
-        _ => None,
-    };
+    let value = layers::like(entry.default.as_ref(), &translated(setting, text));
     let source = Source::Environment(name.into());
-    match twice {
-        Some(other) => {
+    match &entry.source {
+        Source::Environment(other) if value != entry.value => {
             let message = format!("{name} and {other} say different things; keep one");
             settings.complain_of(setting, &source, message);
         }
-        None => settings.set(setting, value, source),
+        _ => settings.set(setting, value, source),
     }
 }
 
@@ -123,10 +117,10 @@ fn set_port(settings: &mut Settings, text: &str) {
             return settings.complain_of(LISTEN, &source, message);
         }
         address.set_port(port);
-        settings.set(LISTEN, Ok(Value::Text(address.to_string())), source);
+        settings.set(LISTEN, address.to_string().into(), source);
     } else if let Some(address) = bare_address(&listen) {
         let address = SocketAddr::new(address, port);
-        settings.set(LISTEN, Ok(Value::Text(address.to_string())), source);
+        settings.set(LISTEN, address.to_string().into(), source);
     }
 }
 
@@ -137,7 +131,7 @@ pub(super) fn complete_listen(settings: &mut Settings) {
     if let (Some(address), Ok(default)) = (bare, default) {
         let whole = SocketAddr::new(address, default.port()).to_string();
         let source = settings.source(LISTEN);
-        settings.set(LISTEN, Ok(Value::Text(whole)), source);
+        settings.set(LISTEN, whole.into(), source);
     }
 }
 

@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
-use super::reader::Section;
+use super::section::Section;
 
 /// What the health answers tell.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Health {
     /// Who sees services and metrics.
     pub details: HealthDetails,

@@ -1,10 +1,13 @@
 //! Lays the sources of settings over each other: defaults, file, environment, flags.
 
-use toml::de::DeValue;
+use std::path::Path;
 
-use super::document::{Flaw, leaves, line_of, walk};
-use super::settings::{Entry, Settings, joined};
-use super::value::Value;
+use toml::Value;
+use toml::de::{DeTable, DeValue};
+
+use super::document::{Flaw, Leaf, leaves, line_of, walk};
+use super::section::{FLAG, LIST, NUMBER, TEXT, WHOLE};
+use super::settings::{Entry, Settings};
 use super::{Mode, SettingsFile, Source, Sources, environment};
 
 /// Every setting with its default and its reason.
@@ -29,7 +32,7 @@ pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
     let mut settings = Settings::new(mode, sources.read, defaults());
     if mode == Mode::Dev {
         for (name, text) in DEV_DEFAULTS {
-            settings.set(name, Ok(Value::Text(text.into())), Source::Default);
+            settings.set(name, Value::from(text), Source::Default);
         }
     }
     if let Some(file) = &sources.file {
@@ -42,7 +45,25 @@ pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
         }
     }
     environment::complete_listen(&mut settings);
+    read_secret_files(&mut settings);
     settings
+}
+
+/// Every default, as a setting. What is compiled in is proved to be readable by the tests below.
+fn defaults() -> Vec<Entry> {
+    let leaves = leaves(DEFAULTS).unwrap_or_default().into_iter();
+    let mut entries: Vec<_> = leaves
+        .map(|leaf| Entry::new(leaf.path.clone(), leaf.plain(), Source::Default))
+        .collect();
+    // A secret is what can also come from a file.
+    let secrets: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| entry.name.strip_suffix("_file").map(str::to_owned))
+        .collect();
+    for entry in &mut entries {
+        entry.is_secret |= secrets.contains(&entry.name);
+    }
+    entries
 }
 
 /// Sets what the environment or a flag says; false when there is no such setting.
@@ -52,8 +73,8 @@ pub(super) fn overlay_text(
     text: &str,
     source: Source,
 ) -> bool {
-    if let Some(default) = settings.entry(name).map(|entry| entry.default.clone()) {
-        let value = default.map_or_else(|| Ok(Value::Text(text.into())), |kind| kind.parse(text));
+    if let Some(entry) = settings.entry(name) {
+        let value = like(entry.default.as_ref(), text);
         settings.set(name, value, source);
         return true;
     }
@@ -68,8 +89,79 @@ pub(super) fn overlay_text(
         .into_iter()
         .filter(|part| !part.is_empty());
     let path = parts.map(Into::into).collect();
-    settings.add(vec![Entry::new(path, Value::Text(text.into()), source)]);
+    settings.add(vec![Entry::new(path, like(None, text), source)]);
     true
+}
+
+/// Reads a text as a value of the kind that the default is, and as text when that is impossible. A secret made of digits
+/// stays text. Without a default a number is a number.
+pub(super) fn like(default: Option<&Value>, text: &str) -> Value {
+    let text = text.trim();
+    let value = match default {
+        Some(Value::Integer(_)) | None => text.parse().ok().map(Value::Integer),
+        Some(Value::Float(_)) => text.parse().ok().map(Value::Float),
+        Some(Value::Boolean(_)) => text.parse().ok().map(Value::Boolean),
+        Some(Value::Array(_)) => Some(split(text).collect::<Vec<_>>().into()),
+        Some(_) => None,
+    };
+    value.unwrap_or_else(|| text.into())
+}
+
+/// What `value` must be when it is not of the kind that the default is.
+fn other_kind(default: &Value, value: &Value) -> Option<&'static str> {
+    let may_be = matches!((default, value), (Value::Float(_), Value::Integer(_)));
+    let expected = match default {
+        Value::Integer(_) => WHOLE,
+        Value::Float(_) => NUMBER,
+        Value::Boolean(_) => FLAG,
+        Value::Array(_) => LIST,
+        _ => TEXT,
+    };
+    (!may_be && !default.same_type(value)).then_some(expected)
+}
+
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let items = text.split(',').map(str::trim);
+    items.filter(|item| !item.is_empty())
+}
+
+/// Puts the content of files in the place of the secrets that they hold.
+fn read_secret_files(settings: &mut Settings) {
+    let named = settings.entries().iter().filter_map(|entry| {
+        let is_given = entry.value.as_str().is_some_and(|path| !path.is_empty());
+        is_given
+            .then(|| entry.name.strip_suffix("_file"))
+            .flatten()
+            .map(str::to_owned)
+    });
+    for name in named.collect::<Vec<_>>() {
+        read_secret_file(settings, &name);
+    }
+}
+
+fn read_secret_file(settings: &mut Settings, name: &str) {
+    let twin = format!("{name}_file");
+    let (path, source) = (settings.text(&twin), settings.source(&twin));
+    settings.add_beside(&twin, name);
+    let Some(secret) = settings.entry(name).filter(|entry| entry.is_secret) else {
+        return;
+    };
+    if secret.source != Source::Default && secret.value.as_str() != Some("") {
+        let own = &secret.source;
+        let message =
+            format!("is given twice: by {own}, and as a file ({twin}) by {source}; keep one");
+        return settings.complain(name, message);
+    }
+    match (settings.read)(Path::new(&path)) {
+        Ok(text) if text.trim().is_empty() => {
+            settings.complain(&twin, "names a file that is empty; it must hold the secret");
+        }
+        Ok(text) => settings.set(name, text.trim().into(), source),
+        Err(error) => settings.complain(
+            &twin,
+            format!("names a file that cannot be read: {}", error.kind()),
+        ),
+    }
 }
 
 /// What to tell somebody who wrote `name`: that it belongs to a list of tables, or why it is no setting.
@@ -89,15 +181,6 @@ pub(super) fn help(name: &str) -> Option<String> {
     Some((*help).to_owned())
 }
 
-/// What is compiled in is proved to be readable by the tests below.
-fn defaults() -> Vec<Entry> {
-    let leaves = leaves(DEFAULTS).unwrap_or_default().into_iter();
-    let entry = |leaf: super::document::Leaf<'_>| {
-        Entry::new(leaf.path, Value::of(&leaf.value), Source::Default)
-    };
-    leaves.map(entry).collect()
-}
-
 fn overlay_file(settings: &mut Settings, file: &SettingsFile) {
     let leaves = match leaves(&file.text) {
         Ok(leaves) => leaves,
@@ -110,67 +193,69 @@ fn overlay_file(settings: &mut Settings, file: &SettingsFile) {
         }
     };
     for leaf in leaves {
-        let (name, source) = (
-            joined(leaf.path.iter().map(String::as_str)),
-            file.line(leaf.line),
-        );
-        let section = format!("{name}.");
-        let is_empty = matches!(&leaf.value, DeValue::Table(table) if table.is_empty());
-        let mut known = settings.entries().iter();
+        let (name, source) = (leaf.name(), file.line(leaf.line));
+        let is_empty = leaf
+            .value
+            .get_ref()
+            .as_table()
+            .is_some_and(DeTable::is_empty);
+        let is_free = leaf.path[0] == FREE && help(&name).is_none();
         if LISTS.iter().any(|(list, _)| *list == name) {
-            overlay_list(settings, file, &leaf.path, (&leaf.value, source));
+            overlay_list(settings, file, &leaf, &source);
         } else if let Some(entry) = settings.entry(&name) {
-            let kind = entry.default.clone().unwrap_or(Value::Other);
-            settings.set(&name, kind.same_kind(&leaf.value), source);
-        } else if leaf.path[0] == FREE && (name != FREE || !is_empty) && help(&name).is_none() {
-            settings.add(vec![Entry::new(leaf.path, Value::of(&leaf.value), source)]);
-        } else if !(is_empty
-            && (name == FREE || known.any(|entry| entry.name.starts_with(&section))))
-        {
+            let value = match (&entry.default, leaf.plain()) {
+                (Some(Value::Array(_)), Value::String(text)) => {
+                    split(&text).collect::<Vec<_>>().into()
+                }
+                (_, value) => value,
+            };
+            // A value of another kind is a mistake even where a later source wins.
+            match entry
+                .default
+                .as_ref()
+                .and_then(|kind| other_kind(kind, &value))
+            {
+                Some(expected) => settings.complain_of(&name, &source, expected),
+                None => settings.set(&name, value, source),
+            }
+        } else if is_free && (name != FREE || !is_empty) {
+            settings.add(vec![Entry::new(leaf.path.clone(), leaf.plain(), source)]);
+        } else if !(is_empty && (is_free || settings.is_section(&name))) {
             settings.refuse_unknown(&name, &source);
         }
     }
 }
 
 /// Adds the tables of a list, each field as a setting of its own, like `auth.issuers[1].jwks_url`.
-fn overlay_list(
-    settings: &mut Settings,
-    file: &SettingsFile,
-    path: &[String],
-    (value, source): (&DeValue<'_>, Source),
-) {
-    let name = joined(path.iter().map(String::as_str));
+fn overlay_list(settings: &mut Settings, file: &SettingsFile, list: &Leaf<'_>, source: &Source) {
+    let name = list.name();
     let most = LISTS.iter().find(|(list, _)| *list == name);
     let most = most.map_or(0, |(_, most)| *most);
     let expected = help(&name).unwrap_or_default();
-    let items = value
-        .as_array()
-        .map(|items| items.iter())
-        .unwrap_or_default();
+    let DeValue::Array(items) = list.value.get_ref() else {
+        return settings.complain_of(&name, source, expected);
+    };
     if items.len() > most {
         let message = format!("holds more than {most} tables");
-        return settings.complain_of(&name, &source, message);
-    }
-    if !matches!(value, DeValue::Array(_)) {
-        return settings.complain_of(&name, &source, expected);
+        return settings.complain_of(&name, source, message);
     }
     let mut entries = Vec::new();
-    for (index, item) in items.enumerate() {
-        let path = [path, &[format!("[{}]", index + 1)]].concat();
+    for (index, item) in items.iter().enumerate() {
+        let path = [&list.path[..], &[format!("[{}]", index + 1)]].concat();
         match item.get_ref() {
             DeValue::Table(table) if !table.is_empty() => {
                 let mut leaves = Vec::new();
                 walk(&file.text, &path, table, &mut leaves);
-                for leaf in leaves {
-                    let (value, source) = (Value::of(&leaf.value), file.line(leaf.line));
-                    entries.push(Entry::new(leaf.path, value, source));
-                }
+                entries.extend(leaves.into_iter().map(|leaf| {
+                    let source = file.line(leaf.line);
+                    Entry::new(leaf.path.clone(), leaf.plain(), source)
+                }));
             }
             DeValue::Table(_) => {
                 let line = line_of(&file.text, item.span().start);
-                entries.push(Entry::new(path, Value::Other, file.line(line)));
+                entries.push(Entry::new(path, toml::Table::new().into(), file.line(line)));
             }
-            _ => settings.complain_of(&name, &source, &expected),
+            _ => settings.complain_of(&name, source, &expected),
         }
     }
     settings.add(entries);
@@ -185,7 +270,7 @@ mod tests {
     fn every_default_can_be_a_setting_and_says_what_it_is_called_in_the_environment() {
         assert!(defaults().len() > 50);
         for entry in defaults() {
-            assert!(entry.value != Value::Other, "{}", entry.name);
+            assert!(!entry.value.is_table(), "{}", entry.name);
             let name = environment_name(&entry.name);
             assert!(DEFAULTS.contains(&format!("{name}\n")), "{name}");
         }

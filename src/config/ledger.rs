@@ -10,13 +10,14 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::fields::secret;
-use super::reader::Section;
+use super::section::Section;
 use super::settings::Settings;
 use super::{Mode, Source};
 use crate::domain::written::lasting;
 
 /// How use is recorded.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LedgerSettings {
     /// Where use is recorded.
     #[serde(rename = "url", deserialize_with = "place")]

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 
-use super::reader::Section;
+use super::section::Section;
 use crate::domain::written::text;
 
 /// What is written to the log.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Log {
     /// How a line looks.
     pub format: LogFormat,

@@ -15,7 +15,6 @@ mod guard;
 mod health;
 mod issuers;
 mod layers;
-mod leaf;
 mod ledger;
 mod limits;
 mod log;
@@ -24,14 +23,13 @@ mod ops;
 mod personas;
 mod presets;
 mod quota;
-mod reader;
 mod redis;
+mod section;
 mod server;
 mod session;
 mod settings;
 mod source;
 mod upstream;
-mod value;
 
 use std::sync::Arc;
 

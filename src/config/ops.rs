@@ -6,12 +6,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
 use super::fields::secret;
-use super::reader::Section;
+use super::section::Section;
 use super::settings::Settings;
 use crate::domain::written::text;
 
 /// The listener for operators.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ops {
     /// The address and port of the listener.
     #[serde(deserialize_with = "listen")]

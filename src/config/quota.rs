@@ -27,7 +27,7 @@ pub struct QuotaSettings {
 
 /// The quota of one identity.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct QuotaException {
     /// The issuer that vouches for the identity.
     pub issuer: String,
@@ -44,8 +44,14 @@ impl QuotaSettings {
         let quotas = Self {
             everybody: roles.remove(EVERYBODY).unwrap_or_default(),
             roles,
-            exceptions: settings.table(EXCEPTIONS).unwrap_or_default(),
+            exceptions: settings.list_of(EXCEPTIONS),
         };
+        for (role, quota) in &quotas.roles {
+            let holds = "is a section, not a setting; it holds";
+            let name = format!("{SECTION}.{role}");
+            let message = format!("{holds} {name}.sessions_per_month");
+            settings.require(&[&name], *quota != Quota::default(), message);
+        }
         for (index, one) in quotas.exceptions.iter().enumerate() {
             quotas.check(settings, index, one);
         }

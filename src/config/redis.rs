@@ -9,12 +9,13 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::fields::secret;
-use super::reader::Section;
+use super::section::Section;
 use super::settings::Settings;
 use crate::domain::written::{lasting, optional_path, whole};
 
 /// What replicas share.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RedisSettings {
     /// The server; it may hold a password. `None` when there is only one replica.
     #[serde(deserialize_with = "secret")]

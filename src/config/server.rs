@@ -7,13 +7,14 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use super::environment::bare_address;
-use super::reader::Section;
+use super::section::Section;
 use super::settings::Settings;
 use super::{Mode, networks};
 use crate::domain::written::{lasting, list, text, whole};
 
 /// How the service listens.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Server {
     /// The address and port of the public listener.
     #[serde(deserialize_with = "listen")]

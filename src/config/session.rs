@@ -7,12 +7,13 @@ use serde::Deserialize;
 
 use super::LedgerPlace;
 use super::fields::secret;
-use super::reader::Section;
+use super::section::Section;
 use super::settings::Settings;
 use crate::domain::written::{lasting, whole};
 
 /// What bounds a session.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SessionSettings {
     /// How long a client secret can open upstream sessions, in seconds: the provider's own range.
     #[serde(deserialize_with = "whole::<10, 7_200, _, _>")]

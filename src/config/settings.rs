@@ -5,13 +5,15 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
+use toml::Value;
+
 use super::complaint::nearest;
-use super::leaf::Leaf;
 use super::source::ReadFile;
-use super::value::Value;
 use super::{Complaint, Mode, Source, layers};
 use crate::domain::{Rate, parse_duration};
 
+/// Fields of tables that are secrets, or hold secrets.
+const SECRET_FIELDS: [&str; 2] = ["hmac_secret", "lookup_headers"];
 /// What is shown in place of a secret.
 const MASK: &str = "***";
 /// How a certificate in PEM form begins.
@@ -27,7 +29,7 @@ pub(super) struct Entry {
     pub(super) default: Option<Value>,
     pub(super) value: Value,
     pub(super) source: Source,
-    is_secret: bool,
+    pub(super) is_secret: bool,
 }
 
 impl Entry {
@@ -35,20 +37,14 @@ impl Entry {
     pub(super) fn new(path: Vec<String>, value: Value, source: Source) -> Self {
         let name = joined(path.iter().map(String::as_str));
         Self {
-            is_secret: false,
+            is_secret: path
+                .iter()
+                .any(|part| SECRET_FIELDS.contains(&part.as_str())),
             default: (source == Source::Default).then(|| value.clone()),
             path,
             name,
             value,
             source,
-        }
-    }
-
-    /// The value, for serde.
-    pub(super) fn leaf(&self) -> Leaf<'_> {
-        match self.source {
-            Source::Environment(_) | Source::Flag(_) => Leaf::loose(&self.value),
-            Source::Default | Source::File { .. } => Leaf::of(Some(&self.value)),
         }
     }
 
@@ -60,7 +56,7 @@ impl Entry {
 
     /// The value, fit to be shown.
     fn shown(&self) -> String {
-        match self.value.shown() {
+        match shown(&self.value) {
             text if self.is_secret && !self.is_harmless(&text) => MASK.into(),
             text => text,
         }
@@ -129,35 +125,37 @@ impl Settings {
         self.entries.splice(place..place, entries);
     }
 
-    /// Makes `name` a secret, which is never shown. `held` is its text and source when it came from a file.
-    pub(super) fn conceal(&mut self, name: &str, held: Option<(String, Source)>) {
-        let twin = format!("{name}_file");
-        let twin = self.entries.iter().position(|entry| entry.name == twin);
-        let place = self.entries.iter().position(|entry| entry.name == name);
-        if let (None, Some(twin), Some((text, source))) = (place, twin, &held) {
-            let mut path = self.entries[twin].path.clone();
-            if let Some(last) = path.last_mut() {
-                last.truncate(last.len() - "_file".len());
-            }
-            let value = Value::Text(text.clone());
-            let entry = Entry::new(path, value, source.clone());
-            self.entries.insert(twin, entry);
-        }
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == name) else {
-            return;
-        };
-        entry.is_secret = true;
-        if let Some((text, source)) = held {
-            (entry.value, entry.source) = (Value::Text(text), source);
+    /// Adds the secret `name`, empty, beside the setting `twin`, unless it is there or no secret.
+    pub(super) fn add_beside(&mut self, twin: &str, name: &str) {
+        let place = self.entries.iter().position(|entry| entry.name == twin);
+        if let (Some(place), None) = (place, self.entry(name)) {
+            let twin = &self.entries[place];
+            let mut path = twin.path.clone();
+            path.pop();
+            path.extend(name.rsplit('.').next().map(str::to_owned));
+            let entry = Entry::new(path, Value::from(""), twin.source.clone());
+            let entry = Some(entry).filter(|entry| entry.is_secret);
+            self.entries.splice(place..place, entry);
         }
     }
 
-    /// Puts `value`, once it is of the right kind, in place of what `name` stood at.
-    pub(super) fn set(&mut self, name: &str, value: Result<Value, &'static str>, source: Source) {
-        let value = match value {
-            Ok(value) => value,
-            Err(expected) => return self.complain_of(name, &source, expected),
-        };
+    /// True when settings are below `name`.
+    pub(super) fn is_section(&self, name: &str) -> bool {
+        let begin = format!("{name}.");
+        self.entries
+            .iter()
+            .any(|entry| entry.name.starts_with(&begin))
+    }
+
+    /// True for a setting that names the file of a secret, and is read in the secret's place.
+    pub(super) fn is_read_as_file(&self, entry: &Entry) -> bool {
+        let secret = entry.name.strip_suffix("_file");
+        let secret = secret.and_then(|secret| self.entry(secret));
+        secret.is_some_and(|secret| secret.is_secret)
+    }
+
+    /// Puts `value` in place of what `name` stood at.
+    pub(super) fn set(&mut self, name: &str, value: Value, source: Source) {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == name) {
             entry.value = value;
             entry.source = source;
@@ -202,9 +200,14 @@ impl Settings {
         self.warnings.push(format!("{name}: {message}"));
     }
 
-    /// Complains of the first of `names` unless the rule `holds`, or one of them is known to be wrong already.
+    /// Complains of the first of `names` unless the rule `holds`, or one of them, or something below one of them, is known
+    /// to be wrong already.
     pub(super) fn require(&mut self, names: &[&str], holds: bool, message: impl Display) {
-        let is_wrong = |name| self.complaints.iter().any(|known| known.setting() == name);
+        let is_wrong = |name: &str| {
+            let rest = |known: &Complaint| known.setting().strip_prefix(name).map(str::to_owned);
+            let mut rests = self.complaints.iter().filter_map(rest);
+            rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
         let may_stand_in_file = self.file_is_broken
             && names
                 .iter()
@@ -275,14 +278,14 @@ impl Settings {
 
     pub(super) fn text(&self, name: &str) -> String {
         match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::Text(text)) => text.trim().into(),
+            Some(Value::String(text)) => text.trim().into(),
             _ => String::new(),
         }
     }
 
     pub(super) fn default_text(&self, name: &str) -> String {
         match self.entry(name).and_then(|entry| entry.default.as_ref()) {
-            Some(Value::Text(text)) => text.clone(),
+            Some(Value::String(text)) => text.clone(),
             _ => String::new(),
         }
     }
@@ -293,6 +296,10 @@ impl Settings {
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
+        if self.entry(name).is_some_and(|entry| !entry.value.is_str()) {
+            self.complain(name, "must be text, in quotes");
+            return None;
+        }
         let parsed = parse(&self.text(name));
         parsed.map_err(|error| self.complain(name, error)).ok()
     }
@@ -303,8 +310,12 @@ impl Settings {
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
         let items = match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::List(items)) => items.clone(),
-            _ => Vec::new(),
+            Some(Value::Array(items)) => items
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+            _ => Vec::<String>::new(),
         };
         let mut parsed = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
@@ -321,12 +332,12 @@ impl Settings {
 
     pub(super) fn flag(&self, name: &str) -> bool {
         let value = self.entry(name).map(|entry| &entry.value);
-        matches!(value, Some(Value::Flag(true)))
+        matches!(value, Some(Value::Boolean(true)))
     }
 
     pub(super) fn whole(&self, name: &str) -> Option<i64> {
         match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::Whole(number)) => Some(*number),
+            Some(Value::Integer(number)) => Some(*number),
             _ => None,
         }
     }
@@ -346,7 +357,7 @@ impl Settings {
 
     pub(super) fn fraction(&mut self, name: &str, range: RangeInclusive<f64>) -> f64 {
         match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::Fraction(number)) if range.contains(number) => *number,
+            Some(Value::Float(number)) if range.contains(number) => *number,
             _ => {
                 let (least, most) = range.into_inner();
                 self.complain(name, format_args!("must be between {least} and {most}"));
@@ -385,4 +396,17 @@ fn spelled(duration: Duration) -> String {
         || format!("{millis}ms"),
         |(unit, each)| format!("{}{unit}", millis / each),
     )
+}
+
+/// A value for people, as the environment would give it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Float(number) => number.to_string(),
+        Value::Array(items) => {
+            let texts: Vec<_> = items.iter().map(shown).collect();
+            texts.join(",")
+        }
+        other => other.to_string(),
+    }
 }

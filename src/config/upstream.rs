@@ -9,13 +9,14 @@ use url::Url;
 
 use super::Mode;
 use super::fields::secret;
-use super::reader::Section;
+use super::section::Section;
 use super::settings::Settings;
 use crate::domain::is_loopback;
 use crate::domain::written::{lasting, optional_path, optional_word, text, whole};
 
 /// How the provider is reached.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// The provider's API, version included, without a slash at the end (but a URL without a path always shows one).
     #[serde(deserialize_with = "base_url")]

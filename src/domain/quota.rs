@@ -65,7 +65,11 @@ fn utc(moment: Timestamp) -> UtcDateTime {
 
 /// What one identity may use in a month.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table with sessions_per_month"
+)]
 pub struct Quota {
     /// Sessions it may open; `None` when there is no limit.
     #[serde(deserialize_with = "written::some_whole::<1, 1_000_000_000, _, _>")]

@@ -7,7 +7,8 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 
 use super::parse_duration;
 
@@ -49,10 +50,20 @@ pub fn list<'de, T, E: Display, D: Deserializer<'de>>(
     from: D,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> Result<Vec<T>, D::Error> {
-    let texts = Vec::<String>::deserialize(from)?;
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Texts {
+        List(Vec<String>),
+        Joined(String),
+    }
+    let wrong = "must be a list of texts, or one text with commas between";
+    let texts = match Texts::deserialize(from).map_err(|_: D::Error| Error::custom(wrong))? {
+        Texts::List(texts) => texts,
+        Texts::Joined(text) => text.split(',').map(str::to_owned).collect(),
+    };
     let (mut read, mut wrong) = (Vec::with_capacity(texts.len()), Vec::new());
     for (index, text) in texts.iter().enumerate() {
-        match parse(text) {
+        match parse(text.trim()) {
             Ok(item) => read.push(item),
             Err(error) => wrong.push(format!("entry {} of {} {error}", index + 1, texts.len())),
         }
