@@ -30,10 +30,16 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// True when a paid request without `Origin` is refused.
     pub require_origin: bool,
-    /// Most connections at once.
+    /// Upper bound on connections.
     #[serde(deserialize_with = "whole::<1, 1_000_000, _, _>")]
     pub max_connections: usize,
-    /// Longest time for the head of a request.
+    /// Upper bound on connections from one address that is neither private nor a trusted proxy.
+    #[serde(deserialize_with = "whole::<1, 1_000_000, _, _>")]
+    pub max_connections_per_address: usize,
+    /// How long a connection without a request is kept after an answer.
+    #[serde(deserialize_with = "lasting::<10, TWO_HOURS, _>")]
+    pub keep_alive: Duration,
+    /// Upper bound on the time for the head of a request, and for the first byte on a new connection.
     #[serde(deserialize_with = "lasting::<10, FIVE_MINUTES, _>")]
     pub header_timeout: Duration,
     /// Longest time for the body of a request.
@@ -54,6 +60,8 @@ pub struct Server {
 const LONGEST_DRAIN: Duration = Duration::from_secs(30);
 /// In milliseconds.
 const FIVE_MINUTES: u64 = 300_000;
+/// In milliseconds. Balancers keep idle connections for up to an hour, and the broker has to keep them longer.
+const TWO_HOURS: u64 = 7_200_000;
 /// The names of a developer's own machine.
 const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 

@@ -114,6 +114,14 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     address
 }
 
+/// True for loopback, link-local and private addresses (RFC 1918, RFC 4193).
+pub fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

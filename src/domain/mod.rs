@@ -22,7 +22,7 @@ pub mod session_object;
 mod shelved;
 pub mod written;
 
-pub use address::{Network, canonical};
+pub use address::{Network, canonical, is_private};
 pub use algorithm::{Algorithm, AlgorithmError, Family};
 pub use caller::Caller;
 pub use endpoint::{endpoint, is_loopback};

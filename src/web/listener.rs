@@ -1,10 +1,7 @@
-//! Owns the accept loop: which connections are taken, how long they may dawdle, and how they end.
+//! Accepts connections, bounds how slow they may be, and ends them.
 //!
-//! `axum::serve` has no defence against clients that dawdle (tokio-rs/axum#2741), so hyper is driven here.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "waits for another machine on the real clock until its room takes a Clock"
-)]
+//! `axum::serve` has no defence against slow clients (tokio-rs/axum#2741), so hyper is driven here. A connection without
+//! a request costs a kilobyte: hyper's buffers (16 KiB) exist only from the first byte of a request on.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,99 +10,114 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONNECTION, EXPECT, HeaderValue};
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::layers::Onion;
 use super::layers::arrival::Peer;
+use super::layers::host::ProbesOnly;
+use super::slots::Slots;
+use super::socket::{Activity, HeadTimer, Moment, Socket};
 use super::unread::Shared;
+use crate::clock::Clock;
 use crate::config::Server;
 
-/// Most header fields in a request.
+/// Upper bound on the header fields of a request.
 const MAX_HEADERS: usize = 64;
-/// Most bytes of request line and header fields together.
+/// Upper bound on the bytes of request line and header fields together.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
-/// Pause after the machine refused us another connection (no file handles left), so that the loop does not spin.
+/// Pause after a failed accept (no file handles left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Most connections that are still taken when the listener closes: as many as may wait.
-const MOST_WAITING: usize = 4096;
-/// How long open connections without a request are kept after the listener has closed: a proxy that has just connected has
-/// its request on the way, and may not send it twice.
+/// Upper bound on the connections that are accepted from the kernel's queue when the listener closes: its length.
+const MAX_WAITING: usize = 4096;
+/// How long open connections without a request are kept after the listener has closed. A proxy that has just connected may
+/// have sent a request that it must not send twice.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// How often an open connection is looked at. An idle one loses its buffers, and an incomplete request needs a permit.
+const LOOK: Duration = Duration::from_millis(100);
+/// Lifetime of a connection that is accepted for probes although the broker is full.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a listener is told to end.
+/// The signals that end a listener.
 #[derive(Clone, Debug, Default)]
 pub struct Ending {
-    /// Answers from now on close their connection, so that proxies move away by themselves.
+    /// From now on answers close their connection, so that proxies move elsewhere by themselves.
     pub part: CancellationToken,
-    /// No connection is taken any more; open ones end with the request they are in, or that is on its way.
+    /// From now on no connection is accepted. Open ones end with their current request.
     pub close: CancellationToken,
 }
 
 /// Serves connections until told to end, and then until the last one has ended.
-pub struct Listener {
-    onion: Arc<Onion>,
+#[derive(Clone)]
+pub struct Listener(Arc<Inner>);
+
+struct Inner {
+    onion: Onion,
     http: http1::Builder,
-    room: Arc<Semaphore>,
-    write_timeout: Duration,
+    slots: Slots,
+    settings: Server,
     ending: Ending,
     connections: TaskTracker,
+    clock: Arc<dyn Clock>,
 }
 
 impl Listener {
-    /// A listener for `onion`, as patient as `settings` say.
+    /// Returns a listener for `onion` with the limits of `settings`.
     pub fn new(onion: Onion, settings: &Server, ending: Ending) -> Self {
+        let clock = onion.clock();
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(settings.header_timeout)
+        http.header_read_timeout(settings.header_timeout)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_HEADER_BYTES);
-        Self {
-            onion: Arc::new(onion),
+        Self(Arc::new(Inner {
+            onion,
             http,
-            room: Arc::new(Semaphore::new(settings.max_connections)),
-            write_timeout: settings.write_timeout,
+            slots: Slots::new(settings, Arc::clone(&clock)),
+            settings: settings.clone(),
             ending,
             connections: TaskTracker::new(),
-        }
+            clock,
+        }))
     }
 
-    /// Takes connections from `tcp`. Returns when all have ended after the ending began.
+    /// Accepts connections from `tcp`. Returns when all have ended after the ending began, upgraded ones included.
     pub async fn serve(&self, tcp: TcpListener) {
-        while let Some(accepted) = self.ending.close.run_until_cancelled(tcp.accept()).await {
+        let Inner { ending, clock, .. } = &*self.0;
+        while let Some(accepted) = ending.close.run_until_cancelled(tcp.accept()).await {
             match accepted {
                 Ok((stream, peer)) => self.take(stream, peer),
-                Err(error) => self.pause_after(&error).await,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted, trying again");
+                    clock.sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
         if let Err(error) = self.take_waiting(tcp) {
-            tracing::warn!(%error, "connections that waited to be taken are lost");
+            tracing::warn!(%error, "connections that waited to be accepted are lost");
         }
-        self.connections.close();
-        self.connections.wait().await;
+        self.0.connections.close();
+        self.0.connections.wait().await;
     }
 
-    /// Takes those who waited and closes the listener. Closing alone would tear them: to their owners they are connections
-    /// long since, perhaps with a request in them.
+    /// Accepts the connections in the kernel's queue and closes the listener. Closing alone would reset them. To their
+    /// clients they are open, perhaps with a request in them.
     fn take_waiting(&self, tcp: TcpListener) -> io::Result<()> {
-        // Of std, because tokio's only knows of connections that it was told about.
+        // Of std, because tokio's listener only accepts connections that it was notified of.
         let tcp = tcp.into_std()?;
-        for _ in 0..MOST_WAITING {
+        for _ in 0..MAX_WAITING {
             match tcp.accept() {
                 Ok((stream, peer)) => {
                     stream.set_nonblocking(true)?;
                     self.take(TcpStream::from_std(stream)?, peer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // Its owner has left.
+                // The client has closed it.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => return Err(error),
             }
@@ -113,72 +125,131 @@ impl Listener {
         Ok(())
     }
 
-    /// A connection beyond the cap is closed at once: a full house answers faster by not answering.
+    /// Closes a connection beyond the limits at once: the fastest answer of a full house is none.
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Some(slot) = self.0.slots.take(peer.ip()) else {
             return;
         };
-        self.connections.spawn(self.attend(stream, peer, place));
+        let tracker = &self.0.connections;
+        let probes_only = slot.probes_only;
+        let socket = Socket::new(stream, slot, tracker.token());
+        let attending = Arc::clone(&self.0).attend(socket, Peer(peer), probes_only);
+        tracker.spawn(attending);
     }
+}
 
-    fn attend(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        place: OwnedSemaphorePermit,
-    ) -> impl Future<Output = ()> + use<> {
-        let (onion, ending, http) = (
-            Arc::clone(&self.onion),
-            self.ending.clone(),
-            self.http.clone(),
-        );
-        let write_timeout = self.write_timeout;
-        async move {
-            let _place = place;
-            // A connection that cannot be set up is one that is going away.
-            let _ = stream.set_nodelay(true);
-            let mut stream = TimeoutStream::new(stream);
-            stream.set_write_timeout(Some(write_timeout));
-            let part = ending.part.clone();
-            // Boxed, so that a connection without a request does not hold the room for one.
-            let service = service_fn(move |request| {
-                Box::pin(answer(Arc::clone(&onion), request, peer, part.clone()))
-            });
-            let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
-            tokio::pin!(connection);
-            let closed = async {
-                ending.close.cancelled().await;
-                tokio::time::sleep(ON_ITS_WAY).await;
-            };
-            tokio::select! {
-                biased;
-                outcome = connection.as_mut() => return log_end(outcome),
-                () = closed => connection.as_mut().graceful_shutdown(),
-            }
-            log_end(connection.await);
+impl Inner {
+    async fn attend(self: Arc<Self>, socket: Socket, peer: Peer, probes_only: bool) {
+        let serving = Arc::clone(&self).serve_all(socket, peer, probes_only);
+        if probes_only {
+            let _ = self.clock.timeout(PROBE_TIMEOUT, serving).await;
+        } else {
+            serving.await;
         }
     }
 
-    async fn pause_after(&self, error: &io::Error) {
-        tracing::warn!(%error, "a connection could not be taken");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
+    async fn serve_all(self: Arc<Self>, mut socket: Socket, peer: Peer, probes_only: bool) {
+        socket.set_write_timeout(self.settings.write_timeout);
+        let mut patience = self.settings.header_timeout;
+        while self.is_readable(&socket, patience).await {
+            // Boxed, so that a connection without a request does not hold the room for one.
+            let serving = Box::pin(self.serve_busy(socket, peer, probes_only));
+            let Some(idle) = serving.await else {
+                return;
+            };
+            socket = idle;
+            patience = self.settings.keep_alive;
+        }
+    }
+
+    /// Waits for the first byte of a request. False when the connection is to be closed.
+    async fn is_readable(&self, socket: &Socket, patience: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = socket.readable() => true,
+            () = self.clock.sleep(patience) => false,
+            () = self.is_closed() => false,
+        }
+    }
+
+    /// Ends shortly after the listener has closed.
+    async fn is_closed(&self) {
+        self.ending.close.cancelled().await;
+        self.clock.sleep(ON_ITS_WAY).await;
+    }
+
+    /// Serves requests. Returns the connection when it is idle, and nothing when it has ended or was upgraded.
+    async fn serve_busy(
+        self: &Arc<Self>,
+        socket: Socket,
+        peer: Peer,
+        probes_only: bool,
+    ) -> Option<Socket> {
+        let activity = socket.activity();
+        let (inner, seen) = (Arc::clone(self), Arc::clone(&activity));
+        // Boxed for the same reason as above.
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            if probes_only {
+                request.extensions_mut().insert(ProbesOnly);
+            }
+            Box::pin(answer(Arc::clone(&inner), request, Arc::clone(&seen)))
+        });
+        let mut http = self.http.clone();
+        http.timer(HeadTimer(Arc::clone(&activity)));
+        let mut connection = http
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
+        let is_closed = self.is_closed();
+        tokio::pin!(is_closed);
+        let mut closing = false;
+        let (mut permit, mut incomplete) = (None, None);
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut connection => {
+                    log_end(outcome);
+                    return None;
+                }
+                () = &mut is_closed, if !closing => {
+                    closing = true;
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                }
+                () = self.clock.sleep(LOOK) => match activity.moment() {
+                    Moment::Idle => break,
+                    Moment::Busy => (permit, incomplete) = (None, None),
+                    Moment::Incomplete(number) => {
+                        permit = permit.or_else(|| self.slots.hold_incomplete());
+                        if permit.is_none() && incomplete.replace(number) == Some(number) {
+                            return None;
+                        }
+                    }
+                }
+            }
+        }
+        let parts = connection.into_parts()?;
+        let mut socket = parts.io.into_inner();
+        socket.put_back(parts.read_buf);
+        Some(socket)
     }
 }
 
 async fn answer(
-    onion: Arc<Onion>,
+    inner: Arc<Inner>,
     request: Request<Incoming>,
-    peer: SocketAddr,
-    part: CancellationToken,
+    activity: Arc<Activity>,
 ) -> Result<Response<Body>, std::convert::Infallible> {
-    let waits_to_be_asked = request.headers().contains_key(EXPECT);
+    let expects_continue = request.headers().contains_key(EXPECT);
     let (head, body) = request.into_parts();
-    let body = Shared::from(body);
-    let mut request = Request::from_parts(head, Body::new(body.clone()));
-    request.extensions_mut().insert(Peer(peer));
-    let mut response = onion.answer(request).await;
-    let done = body.has_ended() || (!waits_to_be_asked && body.skip_rest().await);
-    if !done || part.is_cancelled() {
+    let body = Shared::new(body, activity);
+    let request = Request::from_parts(head, Body::new(body.clone()));
+    let mut response = inner.onion.answer(request).await;
+    // An upgraded connection speaks no HTTP any more, so nothing is said about the next request.
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(response);
+    }
+    let done = body.has_ended() || (!expects_continue && body.skip_rest(&*inner.clock).await);
+    if !done || inner.ending.part.is_cancelled() {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -186,7 +257,7 @@ async fn answer(
     Ok(response)
 }
 
-/// Callers come and go as they like: how a connection ended is of interest only to somebody who looks closely.
+/// Logs how a connection ended, at debug level: callers hang up as they like.
 fn log_end(outcome: hyper::Result<()>) {
     if let Err(error) = outcome {
         tracing::debug!(%error, "a connection ended early");

@@ -8,6 +8,8 @@ pub mod listener;
 pub mod openapi;
 pub mod ops;
 pub mod routes;
+mod slots;
+mod socket;
 pub mod state;
 mod unread;
 

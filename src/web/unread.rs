@@ -1,54 +1,59 @@
-//! Owns what nobody has read of a request's body when its answer is ready.
+//! Reads the rest of a request's body when its answer is ready, so that the connection can be used again.
 //!
-//! A refusal is often ready before the body has come: many clients send it a moment after the head. hyper then closes
-//! the connection behind an answer that did not say so, and the next request into it is lost. A proxy must not repeat
-//! that one if it is a mint.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "waits for another machine on the real clock until its room takes a Clock"
-)]
+//! A refusal is often ready before the body has arrived: many clients send the body a moment after the head. hyper then
+//! closes the connection behind an answer that did not say so, and the next request into it is lost. A proxy must not
+//! repeat that request if it is a mint.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::timeout;
+use parking_lot::Mutex;
 
-/// Longest time that the rest of a body is waited for.
+use super::socket::Activity;
+use crate::clock::Clock;
+
+/// Upper bound on the wait for the rest of a body.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// Most bytes that are read only to be rid of them.
-const MOST: usize = 16 * 1024;
+/// Upper bound on the bytes that are read only to be dropped.
+const MAX_SKIPPED: usize = 16 * 1024;
 
-/// A body that two can read, one after the other: whoever answers, and then whoever tidies up.
+/// A body that the handler reads first, and the listener afterwards.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<Inner>>);
+pub(super) struct Shared(Arc<Inner>);
 
 struct Inner {
-    body: Incoming,
+    body: Mutex<State>,
+    activity: Arc<Activity>,
+}
+
+struct State {
+    incoming: Incoming,
     ended: bool,
 }
 
-impl From<Incoming> for Shared {
-    fn from(body: Incoming) -> Self {
-        let ended = body.is_end_stream();
-        Self(Arc::new(Mutex::new(Inner { body, ended })))
-    }
-}
-
 impl Shared {
+    /// Shares `incoming`, whose connection is told when the body has ended.
+    pub(super) fn new(incoming: Incoming, activity: Arc<Activity>) -> Self {
+        let ended = incoming.is_end_stream();
+        activity.set_awaits_body(!ended);
+        let body = Mutex::new(State { incoming, ended });
+        Self(Arc::new(Inner { body, activity }))
+    }
+
     /// Reads the rest if it is small and comes at once. True when nothing is left, so that the connection can be used
     /// again.
-    pub(super) async fn skip_rest(mut self) -> bool {
-        if self.has_ended() || self.size_hint().lower() > MOST as u64 {
+    pub(super) async fn skip_rest(mut self, clock: &dyn Clock) -> bool {
+        if self.has_ended() || self.size_hint().lower() > MAX_SKIPPED as u64 {
             return self.has_ended();
         }
         let skipping = async {
             let mut skipped = 0;
-            while skipped <= MOST {
+            while skipped <= MAX_SKIPPED {
                 match self.frame().await {
                     Some(Ok(frame)) => skipped += frame.data_ref().map_or(0, Bytes::len),
                     Some(Err(_)) => return false,
@@ -57,17 +62,12 @@ impl Shared {
             }
             false
         };
-        timeout(PATIENCE, skipping).await.unwrap_or(false)
+        clock.timeout(PATIENCE, skipping).await.unwrap_or(false)
     }
 
-    /// True when all of it was read.
+    /// True when the whole body was read.
     pub(super) fn has_ended(&self) -> bool {
-        self.inner().ended
-    }
-
-    /// The lock is held for one poll at a time, and never across an await.
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.body.lock().ended
     }
 }
 
@@ -79,12 +79,13 @@ impl Body for Shared {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut inner = self.inner();
-        if inner.ended {
+        let mut body = self.0.body.lock();
+        if body.ended {
             return Poll::Ready(None);
         }
-        let frame = ready!(Pin::new(&mut inner.body).poll_frame(context));
-        inner.ended = frame.is_none() || inner.body.is_end_stream();
+        let frame = ready!(Pin::new(&mut body.incoming).poll_frame(context));
+        body.ended = frame.is_none() || body.incoming.is_end_stream();
+        self.0.activity.set_awaits_body(!body.ended);
         Poll::Ready(frame)
     }
 
@@ -93,6 +94,6 @@ impl Body for Shared {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner().body.size_hint()
+        self.0.body.lock().incoming.size_hint()
     }
 }

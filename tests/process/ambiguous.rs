@@ -18,6 +18,7 @@ pub async fn broker(extra: &[(&str, &str)]) -> (Broker, Simulator) {
         ("upstream.mints_per_second", "1000"),
         ("guard.never_block", "127.0.0.1"),
         ("server.header_timeout", "2s"),
+        ("server.keep_alive", "2s"),
         ("server.body_timeout", "2s"),
     ];
     let all = usual.iter().chain(extra);

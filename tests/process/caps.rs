@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::harness::{Broker, Launch, PATIENCE, simulator};
+use super::harness::{Broker, Launch, PATIENCE, SOON, simulator};
+use super::http::Answer;
 use super::wire::{ALIVE, MINT, Wire};
 
 /// A connection that has been answered, so it certainly has a place.
@@ -15,19 +16,19 @@ async fn seated(broker: &Broker) -> Wire {
     wire
 }
 
-/// True when a new connection is closed without a word.
+/// True when a new connection gets no mint.
 async fn is_full(broker: &Broker) -> bool {
     let mut wire = Wire::to(broker.address).await;
-    wire.send(ALIVE).await;
-    let heard = wire.hear_for(Duration::from_millis(500)).await;
-    heard.text.is_empty()
+    wire.send(MINT).await;
+    wire.answer().await.status != 200
 }
 
 #[tokio::test]
-async fn beyond_the_cap_connections_are_closed_at_once_and_places_come_back() {
+async fn beyond_max_connections_nothing_is_minted_and_slots_come_back() {
     let simulator = simulator(&[]).await;
     let broker = Launch::serve(&simulator)
         .set("server.max_connections", "5")
+        .set("limits.token", "1000/60s")
         .start()
         .await;
     let mut seats = Vec::new();
@@ -35,11 +36,11 @@ async fn beyond_the_cap_connections_are_closed_at_once_and_places_come_back() {
         seats.push(seated(&broker).await);
     }
     let mut sixth = Wire::to(broker.address).await;
-    let heard = sixth.hear().await;
-    assert!(
-        heard.text.is_empty() && heard.after < Duration::from_secs(2),
-        "{heard:?}"
-    );
+    sixth.send(MINT).await;
+    let refused = sixth.answer().await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.body.contains("\"overloaded\""), "{refused:?}");
+    assert_eq!(simulator.minted(), 0);
     assert!(is_full(&broker).await);
 
     // Those who have a place keep it.
@@ -58,6 +59,7 @@ async fn silent_connections_give_their_places_back() {
     let simulator = simulator(&[]).await;
     let broker = Launch::serve(&simulator)
         .set("server.max_connections", "5")
+        .set("limits.token", "1000/60s")
         .set("server.header_timeout", "1s")
         .start()
         .await;
@@ -106,4 +108,81 @@ async fn beside_200_idle_and_slow_connections_good_requests_are_served() {
         );
     }
     assert_eq!(simulator.minted(), 20);
+}
+
+#[tokio::test]
+async fn a08_a_full_broker_answers_probes_and_healthcheck() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator)
+        .set("server.max_connections", "5")
+        .start()
+        .await;
+    let mut seats = Vec::new();
+    for _ in 0..5 {
+        seats.push(seated(&broker).await);
+    }
+    for path in ["/livez", "/readyz", "/health"] {
+        let answer = Answer::to(broker.get(path)).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    }
+    let port = broker.address.port().to_string();
+    let check = Launch::of(&["healthcheck"]).env("PORT", &port).finish();
+    assert_eq!(check.await.code, Some(0));
+    // A connection for probes is not one to settle down on.
+    let heard = Wire::to(broker.address).await.hear().await;
+    assert!(heard.after < SOON, "{heard:?}");
+    let log = broker
+        .running
+        .log(|line| line["limit"] == "server.max_connections");
+    assert_eq!(log.len(), 1, "one line a minute: {log:#?}");
+}
+
+#[tokio::test]
+async fn a06_one_address_has_a_bounded_number_of_connections() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator)
+        .set("server.max_connections_per_address", "5")
+        .start()
+        .await;
+    let mut seats = Vec::new();
+    for _ in 0..5 {
+        seats.push(seated(&broker).await);
+    }
+    let mut sixth = Wire::to(broker.address).await;
+    sixth.send(ALIVE).await;
+    let heard = sixth.hear().await;
+    assert!(heard.text.is_empty() && heard.after < SOON, "{heard:?}");
+    // Another address is served, and a closed connection gives its slot back.
+    let mut neighbour = Wire::from("127.0.0.2", broker.address).await;
+    neighbour.send(ALIVE).await;
+    assert_eq!(neighbour.answer().await.status, 200);
+    drop(seats.pop());
+    let began = Instant::now();
+    loop {
+        let mut again = Wire::to(broker.address).await;
+        again.send(ALIVE).await;
+        if again
+            .hear_for(Duration::from_millis(200))
+            .await
+            .text
+            .contains(" 200 ")
+        {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "the slot never came back");
+    }
+}
+
+#[tokio::test]
+async fn a06_trusted_proxies_have_as_many_connections_as_they_want() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator)
+        .set("server.max_connections_per_address", "2")
+        .set("server.trusted_proxies", "127.0.0.1")
+        .start()
+        .await;
+    let mut seats = Vec::new();
+    for _ in 0..5 {
+        seats.push(seated(&broker).await);
+    }
 }

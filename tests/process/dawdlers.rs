@@ -16,6 +16,7 @@ async fn impatient(setting: &str) -> Broker {
     let simulator = simulator(&[]).await;
     let others = [
         "server.header_timeout",
+        "server.keep_alive",
         "server.body_timeout",
         "server.write_timeout",
     ];
@@ -79,13 +80,49 @@ async fn who_trickles_a_header_every_now_and_then_is_let_go() {
 }
 
 #[tokio::test]
-async fn who_stays_after_an_answer_and_says_nothing_more_is_let_go() {
-    let broker = impatient("server.header_timeout").await;
+async fn a_connection_without_a_request_is_closed_after_keep_alive() {
+    let broker = impatient("server.keep_alive").await;
     let mut wire = Wire::to(broker.address).await;
     wire.send(ALIVE).await;
     assert_eq!(wire.answer().await.body, "alive");
     let heard = wire.hear().await;
     let_go_in_time(&heard);
+}
+
+#[tokio::test]
+async fn f09_a_connection_is_kept_between_requests_for_longer_than_a_head_may_take() {
+    let broker = impatient("server.header_timeout").await;
+    let mut wire = Wire::to(broker.address).await;
+    for _ in 0..2 {
+        wire.send(ALIVE).await;
+        assert_eq!(wire.answer().await.body, "alive");
+        // The bound on heads, and as much again.
+        sleep(2 * EARLIEST).await;
+    }
+    wire.send(ALIVE).await;
+    assert_eq!(wire.answer().await.body, "alive");
+    // The next head has its deadline all the same: at once, and after a pause.
+    for pause in [Duration::ZERO, 2 * EARLIEST] {
+        let mut wire = Wire::to(broker.address).await;
+        wire.send(ALIVE).await;
+        assert_eq!(wire.answer().await.body, "alive");
+        sleep(pause).await;
+        wire.send("POST /token HTTP/1.1\r\nHo").await;
+        let_go_in_time(&wire.hear().await);
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_a_pipelined_head_may_come_after_a_pause() {
+    let broker = impatient("server.keep_alive").await;
+    let mut wire = Wire::to(broker.address).await;
+    let (begin, rest) = ALIVE.split_at(10);
+    wire.send(format!("{ALIVE}{begin}")).await;
+    assert_eq!(wire.answer().await.body, "alive");
+    // Longer than the broker keeps buffers for a connection that it takes for idle.
+    sleep(Duration::from_millis(400)).await;
+    wire.send(rest).await;
+    assert_eq!(wire.answer().await.body, "alive");
 }
 
 #[tokio::test]

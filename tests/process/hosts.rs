@@ -106,3 +106,71 @@ async fn a_host_in_the_request_line_must_agree_with_the_header() {
     }
     assert_eq!(simulator.minted(), 1);
 }
+
+async fn status(broker: &Broker, request: &str) -> u16 {
+    let mut wire = Wire::to(broker.address).await;
+    wire.send(request).await;
+    wire.answer().await.status
+}
+
+#[tokio::test]
+async fn f10_probes_are_answered_in_http_1_0_without_a_host_and_under_any_name() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator)
+        .set("server.hosts", "broker.example.com")
+        .start()
+        .await;
+    for path in ["/livez", "/readyz", "/health"] {
+        let old = format!("GET {path} HTTP/1.0\r\n\r\n");
+        assert_eq!(status(&broker, &old).await, 200, "{old}");
+        for host in ["10.0.0.7:8080", "pod-7.cluster.local", "[fd00::1]:8080"] {
+            let probe = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            assert_eq!(status(&broker, &probe).await, 200, "{probe}");
+        }
+    }
+    // Nothing else is served under a foreign name, or without any.
+    assert_eq!(status(&broker, "POST /token HTTP/1.0\r\n\r\n").await, 421);
+    assert_eq!(
+        status(&broker, "GET /openapi.json HTTP/1.0\r\n\r\n").await,
+        421
+    );
+    assert_eq!(simulator.seen(), 0);
+}
+
+#[tokio::test]
+async fn f10_http_1_0_needs_no_host() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator).start().await;
+    assert_eq!(status(&broker, "POST /token HTTP/1.0\r\n\r\n").await, 200);
+}
+
+#[tokio::test]
+async fn a17_a_malformed_host_is_400_and_mints_nothing() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator).start().await;
+    for host in [
+        "",
+        "a/b?c#d@e",
+        "a b",
+        "a,b",
+        "[::1",
+        "user@a.example",
+        "a:b",
+        "a:99999",
+        ":8080",
+    ] {
+        let answer = post(&broker, &format!("Host: {host}\r\n")).await;
+        is(&answer, 400, "bad_request");
+    }
+    assert_eq!(simulator.seen(), 0);
+    for host in [
+        "a.example",
+        "a_b.example:8080",
+        "[::1]:8080",
+        "127.0.0.1",
+        "a.example.",
+    ] {
+        let answer = post(&broker, &format!("Host: {host}\r\n")).await;
+        assert_eq!(answer.status, 200, "{host}");
+    }
+}

@@ -48,6 +48,13 @@ impl Wire {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
+    /// From this local address.
+    pub async fn from(local: &str, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{local}:0").parse().unwrap()).unwrap();
+        Self(socket.connect(address).await.unwrap())
+    }
+
     /// With a small window, so that whoever writes to us soon has to wait.
     pub async fn narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();

@@ -1,4 +1,4 @@
-//! Owns the host guard: one `Host`, and one that this server answers for.
+//! Checks the `Host` of requests, and which requests are probes.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -9,15 +9,24 @@ use std::task::{Context, Poll};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::HOST;
-use axum::http::{HeaderMap, Uri};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Uri, Version};
 use axum::response::{IntoResponse, Response};
 use tower::Service;
 
+use crate::config::Server;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 use crate::web::state::Face;
 
-/// Routes that answer for our own hosts only.
+/// Paths that orchestrators and balancers probe, often by address.
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/health"];
+
+/// A request's extension: the broker is full, and the connection was accepted for probes only.
+#[derive(Clone, Copy)]
+pub(in crate::web) struct ProbesOnly;
+
+/// Routes that answer for the hosts of this service only.
 #[derive(Clone)]
 pub(super) struct Hosted {
     face: Arc<Face>,
@@ -25,14 +34,12 @@ pub(super) struct Hosted {
 }
 
 impl Hosted {
-    /// `routes`, for the hosts that `face` knows.
+    /// Puts the check before `routes`.
     pub(super) const fn new(face: Arc<Face>, routes: Router) -> Self {
         Self { face, routes }
     }
 }
 
-/// Refuses requests without a host or with several (RFC 9112 §3.2; hyper lets both pass), and requests for a host that
-/// is not ours, which is how a rebound name would reach a broker on localhost.
 impl Service<Request> for Hosted {
     type Response = Response;
     type Error = Infallible;
@@ -44,33 +51,56 @@ impl Service<Request> for Hosted {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        match check(request.uri(), request.headers(), &self.face.server.hosts) {
+        match check(&request, &self.face.server) {
             Ok(()) => Box::pin(self.routes.call(request)),
             Err(code) => Box::pin(ready(Ok(ApiError::from(code).into_response()))),
         }
     }
 }
 
-fn check(uri: &Uri, headers: &HeaderMap, ours: &[String]) -> Result<(), Code> {
-    let mut sent = headers.get_all(HOST).iter();
-    let (Some(only), None) = (sent.next(), sent.next()) else {
-        return Err(Code::BadRequest);
+/// Rejects requests without one well-formed host (RFC 9112 §3.2; hyper lets them pass), and requests for a foreign host,
+/// which is how a rebound name would reach a broker on localhost. Probes are answered under any name.
+fn check(request: &Request, settings: &Server) -> Result<(), Code> {
+    let path = request.uri().path().strip_prefix(&*settings.base_path);
+    let is_probe = path.is_some_and(|path| PROBES.contains(&path));
+    if !is_probe && request.extensions().get::<ProbesOnly>().is_some() {
+        return Err(Code::Overloaded);
+    }
+    let host = host(request.version(), request.uri(), request.headers())?;
+    let ours = &settings.hosts;
+    let Some(host) = host.filter(|_| !ours.is_empty() && !is_probe) else {
+        // HTTP/1.0 needs no host, and only probes are sent with it.
+        return (is_probe || ours.is_empty())
+            .then_some(())
+            .ok_or(Code::Misdirected);
     };
-    let host = only
-        .to_str()
-        .map_err(|_| Code::BadRequest)?
-        .to_ascii_lowercase();
-    // A request line may name a host too, which then counts (RFC 9112 §3.2.2): two that differ are two readings.
-    if uri
-        .authority()
-        .is_some_and(|other| !other.as_str().eq_ignore_ascii_case(&host))
-    {
+    let (name, full) = (
+        host.host().to_ascii_lowercase(),
+        host.as_str().to_ascii_lowercase(),
+    );
+    let known = ours.iter().any(|ours| *ours == full || *ours == name);
+    known.then_some(()).ok_or(Code::Misdirected)
+}
+
+/// Returns the host that a request names. `None` in HTTP/1.0 without a `Host`.
+fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, Code> {
+    let mut sent = headers.get_all(HOST).iter();
+    let only = match (sent.next(), sent.next()) {
+        (None, None) if version == Version::HTTP_10 => return Ok(uri.authority().cloned()),
+        (Some(only), None) => only,
+        _ => return Err(Code::BadRequest),
+    };
+    let host = Authority::try_from(only.as_bytes()).map_err(|_| Code::BadRequest)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]:".contains(&byte);
+    let is_port = |rest: &str| matches!(rest, "" | ":") || host.port_u16().is_some();
+    let rest = &host.as_str()[host.host().len().min(host.as_str().len())..];
+    if host.host().is_empty() || !host.as_str().bytes().all(is_plain) || !is_port(rest) {
         return Err(Code::BadRequest);
     }
-    let name = host
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
-    let name = name.map_or(host.as_str(), |(name, _)| name);
-    let known = ours.is_empty() || ours.iter().any(|ours| *ours == host || ours == name);
-    known.then_some(()).ok_or(Code::Misdirected)
+    // A request line may name a host as well, which takes precedence (RFC 9112 §3.2.2). Two that differ are ambiguous.
+    let differs = |other: &Authority| !other.as_str().eq_ignore_ascii_case(host.as_str());
+    if uri.authority().is_some_and(differs) {
+        return Err(Code::BadRequest);
+    }
+    Ok(Some(host))
 }

@@ -3,7 +3,7 @@
 pub mod arrival;
 mod cors;
 pub(super) mod failure_shape;
-mod host;
+pub(super) mod host;
 mod identity;
 mod origin;
 pub(super) mod paid;
@@ -28,6 +28,7 @@ use tracing::Instrument;
 use super::code::Code;
 use super::error::ApiError;
 use super::state::AppState;
+use crate::clock::Clock;
 use arrival::Arrival;
 use host::Hosted;
 use trace::{NoteRoute, Open};
@@ -57,6 +58,11 @@ impl Onion {
             state: state.clone(),
             inside,
         }
+    }
+
+    /// Returns the clock that the service runs by.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.state.face.clock)
     }
 
     /// Answers `request`, whose extensions name its [`arrival::Peer`].

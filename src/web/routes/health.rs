@@ -1,6 +1,5 @@
 //! Owns the answers to "how are you?": for people, for monitors, for orchestrators.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::auth::{Authenticator, KeysCondition};
 use crate::broker::{Broker, Condition, Health, Status};
 use crate::clock::millis;
 use crate::config::{AuthMode, HealthDetails};
+use crate::domain::is_private;
 use crate::web::layers::arrival::Arrival;
 use crate::web::layers::failure_shape::OwnBody;
 use crate::web::layers::trace::Quiet;
@@ -237,12 +237,4 @@ impl From<KeysCondition> for Condition {
 
 fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Loopback, link-local and private addresses (RFC 1918, RFC 4193).
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
 }
