@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the TypeScript client and tests it: types, unit tests, tests against the real broker over HTTP, React, real
-# Chromium on two origins, size budgets, and what would be published. Installs what it needs: Chromium as a Debian package
-# (as root or with sudo), Node packages below sdk/node_modules. Says what it does.
+# Builds the TypeScript client and tests it: types, unit tests, tests against the real broker over HTTP, React, the globals of
+# React Native, workerd, Chromium on two origins, size budgets, and the package as it would be published. Installs Chromium as
+# a Debian package (as root or with sudo), and Node packages below sdk/node_modules.
 #
-#   scripts/sdk-test.sh                                  all of it
+#   scripts/sdk-test.sh                                  everything
 #   BROKER_BINARY=… CHROMIUM=… scripts/sdk-test.sh       with another broker or browser
 #
 # Needs a broker: cargo build makes target/debug/token-broker.
@@ -40,7 +40,7 @@ cd sdk
 say 'installing Node packages into sdk/node_modules'
 timeout 600 npm ci --silent --no-audit --no-fund --ignore-scripts
 
-say 'building twice: the outcome must be the same'
+say 'building twice: the results must be equal'
 built() { find dist -type f -exec sha256sum {} + | sort | sha256sum; }
 npm run --silent build
 once=$(built)
@@ -51,18 +51,18 @@ say 'checking types of tests, examples and the public surface'
 npm run --silent build:test
 
 say 'testing'
-# Test files one after the other: three of them start browsers or brokers, and their times must not disturb each other.
+# One test file after the other, because some start browsers or brokers and would disturb each other's times.
 log=$PWD/test-dist/tests.log
 timeout 900 node --expose-gc --test --test-concurrency=1 --test-timeout=300000 --test-reporter=dot --test-reporter-destination=stdout \
   --test-reporter=spec --test-reporter-destination="$log" test-dist/test/*/*.test.js || {
   sed -n '/failing tests/,$p' "$log" >&2
-  fail "tests have failed; all of them: $log"
+  fail "tests failed; see $log"
 }
 grep -E '^ℹ (tests|pass|fail)' "$log"
 
 say 'measuring'
 node scripts/size.mjs
 
-say 'looking at what would be published'
+say 'checking the package as it would be published'
 node scripts/pack.mjs
-say 'all of it passed'
+say 'all tests passed'

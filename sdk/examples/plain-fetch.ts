@@ -1,4 +1,4 @@
-// Owns the example without any SDK: a key and one fetch, as the first page of OpenAI's documentation does it.
+// Without any SDK: a key and one fetch, like the first page of OpenAI's documentation.
 import type { TokenManager } from '@realtime-token-broker/client';
 import { OPENAI_CALLS } from '@realtime-token-broker/client/webrtc';
 
@@ -7,6 +7,11 @@ export async function call(tokens: TokenManager, url: string = OPENAI_CALLS): Pr
   const microphone = await navigator.mediaDevices.getUserMedia({ audio: true });
   const peer = new RTCPeerConnection();
   for (const track of microphone.getTracks()) peer.addTrack(track, microphone);
+  const voice = new Audio();
+  peer.ontrack = ({ streams }) => {
+    voice.srcObject = streams[0] ?? null;
+    void voice.play();
+  };
   peer.createDataChannel('oai-events');
   await peer.setLocalDescription();
   const answer = await fetch(url, {

@@ -1,4 +1,4 @@
-// Owns the React example: the component of the first documents, whose status comes from the connection.
+// The React example: a component whose status comes from the connection.
 import type { TokenManager } from '@realtime-token-broker/client';
 import { type ConnectContext, useRealtimeConnection, useTokenCountdown } from '@realtime-token-broker/client/react';
 import type { ReactNode } from 'react';
@@ -6,7 +6,7 @@ import type { ReactNode } from 'react';
 export interface VoiceAgentProps {
   /** Created once, outside of components: `const tokens = createTokenManager({ baseUrl: '…' })`. */
   tokens: TokenManager;
-  /** Starts a conversation with any SDK; what it returns is closed at the end. */
+  /** Starts a conversation with any SDK. Its result is closed at the end. */
   start: (context: ConnectContext) => Promise<{ close?(): unknown }>;
   microphone?: boolean;
 }
@@ -25,7 +25,7 @@ export function VoiceAgent({ tokens, start, microphone = true }: VoiceAgentProps
   );
 }
 
-/** A component of its own, so that the rest is not rendered every second. */
+/** A component of its own, so that the rest does not render every second. */
 function Countdown({ tokens }: { tokens: TokenManager }): ReactNode {
   const { secondsLeft } = useTokenCountdown(tokens);
   return <p>Key: {secondsLeft ?? '–'} s</p>;

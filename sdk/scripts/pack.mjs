@@ -1,4 +1,4 @@
-// Owns the check of what would be published: it packs, looks with publint and attw, and imports it in an empty project.
+// Checks the package as it would be published: packs it, runs publint and attw, and imports it in an empty project.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,11 +17,11 @@ try {
   const [{ filename }] = JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', room]));
   const tarball = join(room, filename);
   process.stdout.write(run(bin('publint'), [tarball, '--strict']));
-  // ESM only on purpose: a second build in CommonJS would be a second singleton.
+  // ESM only on purpose: a CommonJS build would be a second manager in the same page.
   process.stdout.write(run(bin('attw'), [tarball, '--profile', 'esm-only']));
   writeFileSync(join(room, 'package.json'), '{ "private": true, "type": "module" }');
   run('npm', ['install', '--silent', '--no-audit', '--no-fund', '--omit=peer', '--offline', tarball], room);
-  // The oldest libraries that the types promise: what a page without skipLibCheck compiles with.
+  // The types have to compile with the oldest libraries that they promise, without skipLibCheck.
   writeFileSync(join(room, 'page.ts'), ['', '/webrtc', '/testing'].map((entry) => `export * from '@realtime-token-broker/client${entry}';\n`).join(''));
   const flags = '--noEmit --strict --skipLibCheck false --target es2022 --lib es2022,dom --module nodenext --types'.split(' ');
   process.stdout.write(run(bin('tsc'), [...flags, '', 'page.ts'], room));

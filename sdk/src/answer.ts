@@ -1,4 +1,4 @@
-// Owns reading what a source answered: every known shape of a token, and nothing that only looks like one.
+// Reads the answer of a source: every known shape of a token, and nothing that only looks like one.
 import { stopwatch } from './clock.js';
 import { TokenError } from './errors.js';
 import type { Settings } from './options.js';
@@ -28,30 +28,37 @@ export interface TokenResponse {
   /** How often the secret may be handed out. */
   max_uses?: number;
   session?: SessionSummary;
-  /** The server's clock when it answered, in epoch milliseconds: makes `expires_at` relative, whatever this device believes. */
+  /** The server's clock when it answered, in epoch milliseconds: makes `expires_at` independent of this device's clock. */
   answeredAt?: number;
-  /** For whom the session was opened; the source is told it again. Compared, and never shown. */
+  /** The user for whom the session was opened. Passed to the source again, compared, never shown. */
   owner?: unknown;
+  /** The key under which the session's handle outlives a reload. Passed to the source again. */
+  keep?: string | undefined;
   [other: string]: unknown;
 }
 
-/** A token that is held, and what the manager needs to know about it. */
+/** A token with what the manager needs to know about it. */
 export interface Held {
   token: RealtimeToken;
-  /** Milliseconds until its end, by elapsed time. */
+  /** Returns the milliseconds until its end, by elapsed time. */
   left: () => number;
-  /** How long before its end the next one is due, in milliseconds. */
+  /** How long before its end the next token is due, in milliseconds. */
   leadMs: number;
   /** How often it may still be handed out. */
   uses: number;
   /** See {@link TokenResponse.owner}. */
   owner: unknown;
+  /** See {@link TokenResponse.keep}. */
+  keep: string | undefined;
 }
 
-/** An answer that is no token: it has `what`. */
+/** Returns the error for an answer that is no token, because it has `what`. */
 export const invalid = (what: string): TokenError => new TokenError('invalid_response', `The answer has ${what}.`);
 
-/** To be called when asking, because a life counts from the question and so never seems longer than it is; reads the answer. */
+/**
+ * Call it when asking: the lifetime counts from the question, so that it never seems longer than it is. The returned
+ * function reads the answer.
+ */
 export function question(settings: Settings, warn: (message: string) => void): (response: TokenResponse | string) => Held {
   const { clock, random, refreshThresholdSeconds } = settings;
   const askedAt = clock.wall();
@@ -69,7 +76,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
     let lifetimeMs = Number(expires_in ?? expiresIn ?? NaN) * 1000;
     if (Number.isNaN(lifetimeMs)) {
       lifetimeMs = end - (answeredAt || askedAt);
-      // The range that OpenAI allows. Outside of it this device's clock is wrong, not the answer.
+      // The range that OpenAI allows. A value outside means that this device's clock is wrong.
       if (!answeredAt && (lifetimeMs < 10_000 || lifetimeMs > 7_200_000)) {
         warn('No expires_in, and a wrong clock: assuming 60 s.');
         lifetimeMs = 60_000;
@@ -77,7 +84,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
     }
     if (!(lifetimeMs > 0)) throw invalid('no expires_in or expires_at, or is over');
     const { id, model, voice, type } = Object(session) as SessionSummary;
-    // Stretched by chance, so that a wall of screens does not fetch in the same second.
+    // Stretched at random, so that many devices do not fetch in the same second.
     const lead = refresh_in ? Math.max(lifetimeMs - refresh_in * 1000, 1000) : refreshThresholdSeconds * (1000 + random() * 100);
     return {
       token: new RealtimeToken(secret, body.sessionId ?? body.session_id, {
@@ -90,6 +97,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
       leadMs: Math.min(lead, lifetimeMs / 2),
       uses: max_uses && max_uses > 0 ? max_uses : Infinity,
       owner: body.owner,
+      keep: body.keep,
     };
   };
 }

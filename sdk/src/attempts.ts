@@ -1,36 +1,45 @@
-// Owns one cycle of attempts: asking a source, giving up on one that hangs, waiting and asking again.
-import { type Held, question } from './answer.js';
-import { aborted, pause } from './clock.js';
+// One cycle of attempts: asks the source, gives up on a hanging one, pauses and asks again.
+import { type Held, question, type TokenResponse } from './answer.js';
+import { checkAborted, pause } from './clock.js';
 import { failure, TokenError } from './errors.js';
 import type { Settings } from './options.js';
 import type { SourceContext } from './sources.js';
 
-/** Least time that anybody can ask to wait for: less would be a loop of requests. */
+/** Lower bound for every wait, in milliseconds: less would be a request loop. */
 export const LEAST_WAIT_MS = 1000;
 
-/** An attempt begins or, with an error, failed; the next one comes after `wait` milliseconds, or never. */
-export type Told = (attempt: number, error?: TokenError, wait?: number) => void;
+/** Called for a failed attempt. The next one comes after `wait` milliseconds, or never. */
+export type Failed = (attempt: number, error: TokenError, wait?: number) => void;
 
-/** Asks until there is a token, the attempts are used up, or trying again would not help. */
+/** Asks until there is a token, the attempts are used up, or another attempt would not help. */
 export async function mint(
   settings: Settings,
   context: Omit<SourceContext, 'attempt'>,
   warn: (message: string) => void,
-  told: Told,
+  begins: (attempt: number) => void,
+  failed: Failed,
 ): Promise<Held> {
   const { clock, page } = settings;
   const { signal } = context;
   for (let attempt = 1; ; attempt++) {
-    signal.throwIfAborted();
-    told(attempt);
+    checkAborted(signal);
+    begins(attempt);
     const read = question(settings, warn);
     const inner = new AbortController();
-    const timer = clock.setTimeout(() => inner.abort(new TokenError('timeout')), settings.timeoutMs);
-    signal.addEventListener('abort', () => inner.abort());
+    let timer: unknown;
     try {
       if (page?.navigator?.onLine === false) throw new TokenError('offline');
-      // A source that ignores its signal is not waited for.
-      return read(await Promise.race([settings.source({ ...context, attempt, signal: inner.signal }), aborted(inner.signal)]));
+      const answer = await new Promise<TokenResponse | string>((resolve, reject) => {
+        // Also ends the wait for a source that ignores its signal.
+        const stop = (error?: TokenError): void => {
+          reject(error);
+          inner.abort();
+        };
+        timer = clock.setTimeout(() => stop(new TokenError('timeout')), settings.timeoutMs);
+        signal.addEventListener('abort', () => stop());
+        settings.source({ ...context, attempt, signal: inner.signal }).then(resolve, reject);
+      });
+      return read(answer);
     } catch (cause) {
       if (signal.aborted) throw cause;
       const error = failure(cause, 'server_error');
@@ -39,9 +48,9 @@ export async function mint(
       const again = error.retryable && attempt < settings.maxAttempts && (asked ?? 0) <= settings.maxRetryAfterMs;
       const own = (Math.min(settings.retryMaxMs, settings.retryBaseMs * 2 ** (attempt - 1)) * (1 + settings.random())) / 2;
       const wait = asked === undefined ? own : Math.max(asked, LEAST_WAIT_MS);
-      told(attempt, error, again ? wait : undefined);
+      failed(attempt, error, again ? wait : undefined);
       if (!again) throw error;
-      // A network that comes back ends our own pause, never one that the broker asked for.
+      // A network that is back ends the client's own pause, never one that the broker asked for.
       await pause(clock, wait, signal, asked === undefined ? page : undefined);
     } finally {
       clock.clearTimeout(timer);

@@ -1,10 +1,10 @@
-// Owns time as the client sees it: two clocks, timers, and how long ago something happened.
+// Time: two clocks, timers that wait, stopwatches.
 
-/** The clocks and timers that a token manager uses. Replace it in tests (see `./testing`). */
+/** The clocks and timers that managers and connections use. Replace it in tests (see `./testing`). */
 export interface Clock {
-  /** The wall clock, in epoch milliseconds. People and NTP set it, and it goes on while the machine sleeps. */
+  /** Returns the wall clock in epoch milliseconds. Users and NTP set it. It goes on while the machine sleeps. */
   wall(): number;
-  /** A clock that nobody sets, in milliseconds. It stands still during sleep on most systems. */
+  /** Returns a clock that nobody sets, in milliseconds. It stands still during sleep on most systems. */
   monotonic(): number;
   setTimeout(run: () => void, ms: number): unknown;
   clearTimeout(timer: unknown): void;
@@ -19,8 +19,9 @@ export const systemClock: Clock = {
 };
 
 /**
- * Starts measuring; the answer tells the milliseconds since. The larger of both clocks counts: the wall clock sees sleep,
- * the monotonic one sees through a wall clock that was set back. One that was set forward costs an early mint at worst.
+ * Starts measuring. The returned function gives the milliseconds since. The larger of both clocks counts: the wall clock
+ * includes sleep, and the monotonic clock is right when the wall clock was set back. A wall clock set forward costs at
+ * worst an early mint.
  */
 export function stopwatch(clock: Clock): () => number {
   const wall = clock.wall();
@@ -28,7 +29,7 @@ export function stopwatch(clock: Clock): () => number {
   return () => Math.max(clock.wall() - wall, clock.monotonic() - monotonic, 0);
 }
 
-/** Resolves after `ms`, at once when `signal` aborts, and when `target` (if any) hears `online`. */
+/** Waits for `ms`, or until `signal` aborts or `target` hears `online`. */
 export function pause(clock: Clock, ms: number, signal: AbortSignal, target?: EventTarget): Promise<void> {
   return new Promise<void>((resolve) => {
     const end = (): void => {
@@ -43,7 +44,7 @@ export function pause(clock: Clock, ms: number, signal: AbortSignal, target?: Ev
   });
 }
 
-/** Rejects with the reason when `signal` aborts. */
-export function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)));
+/** Throws when `signal` has aborted. The signals of React Native know no `throwIfAborted` and no `reason`. */
+export function checkAborted(signal: AbortSignal): void {
+  if (signal.aborted) throw new Error('aborted');
 }

@@ -1,23 +1,25 @@
-// Owns the state of a connection: microphone first, then key, then connecting; what is ours is closed on every way out.
-import { pause, stopwatch, systemClock } from './clock.js';
+// A connection: microphone first, then key, then connecting. Everything that it opened is closed on every way out.
+import { checkAborted, type Clock, pause, stopwatch } from './clock.js';
+import { TokenError } from './errors.js';
 import { createListeners, type Listeners, type ListenOptions } from './events.js';
 import { isKeyRefused, withFreshKey } from './fresh-key.js';
 import type { Hold } from './presence.js';
 import type { TokenManager } from './token-manager.js';
 
-/** It comes from the connection alone: a key that expires ends no conversation. */
+/** The status of the connection alone: a key that expires ends no conversation. */
 export type ConnectionStatus = 'disconnected' | 'connecting' | 'connected';
 
-export type ConnectionErrorCode = 'microphone_denied' | 'microphone_missing' | 'network' | 'refused' | 'invalid_answer' | 'timeout' | 'lost';
+export type ConnectionErrorCode = 'microphone_denied' | 'microphone_missing' | 'network' | 'refused' | 'invalid_answer' | 'timeout' | 'lost' | 'failed';
 
 const HINTS: Record<ConnectionErrorCode, string> = {
-  microphone_denied: 'Allow the microphone in the settings of the page and connect again; it needs https or localhost.',
+  microphone_denied: 'Allow the microphone in the settings of the page and connect again. It needs https or localhost.',
   microphone_missing: 'No microphone can be used.',
-  network: 'No way to the other side: network, CORS or Content-Security-Policy.',
-  refused: 'The offer was refused: status and message say why.',
-  invalid_answer: 'The answer is no SDP: is this URL right?',
-  timeout: 'No way through: a firewall may block UDP.',
-  lost: 'The connection broke. A new one begins without the context of the old one.',
+  network: 'The other side cannot be reached: network, CORS or Content-Security-Policy.',
+  refused: 'The offer was refused. See status and message.',
+  invalid_answer: 'The answer is not SDP: is this URL right?',
+  timeout: 'No connection in time: a firewall may block UDP.',
+  lost: 'The connection broke. A new one starts without the context of the old one.',
+  failed: 'Connecting failed. See cause.',
 };
 
 /** A failure to connect, or to stay connected. */
@@ -36,53 +38,58 @@ export class ConnectionError extends Error {
   }
 }
 
+/** What a connection can fail with: its own errors, and those of the key. */
+export type ConnectionFailure = ConnectionError | TokenError;
+
 /** What `connect` is given. */
 export interface ConnectContext {
   apiKey: string;
-  /** Aborts when the connection is not wanted any more. */
+  /** Aborts when the connection is no longer wanted. */
   signal: AbortSignal;
   /** The microphone, or null without one. */
   stream: MediaStream | null;
   /** Call it when the connection breaks by itself. */
   lost: (reason?: unknown) => void;
+  /** The clock of the token manager. */
+  clock: Clock;
 }
 
-/** What `connect` gives: closed when the connection ends. */
+/** The result of `connect`. It is closed when the connection ends. */
 export interface Closable {
   close?(): unknown;
 }
 
 export interface ConnectionOptions<S extends Closable> {
   tokens: TokenManager;
-  /** Connects with a key. It is called again with a new one when the key was refused. */
+  /** Connects with a key. It is called again with a new key when the first was refused. */
   connect: (context: ConnectContext) => Promise<S>;
-  /** True asks for it; a stream of your own is used and stays yours; false connects without. True. */
+  /** True asks for the microphone. A stream of your own is used and stays open. False connects without. True. */
   microphone?: boolean | MediaTrackConstraints | MediaStream;
-  /** How often in a row to connect again by itself after the connection broke. 0. */
+  /** Upper bound for automatic reconnects in a row after the connection broke. 0. */
   reconnect?: number;
 }
 
 export interface ConnectionSnapshot<S> {
   readonly status: ConnectionStatus;
-  readonly error: Error | null;
+  readonly error: ConnectionFailure | null;
   readonly session: S | null;
-  /** Milliseconds that the steps took. */
+  /** The duration of each step in milliseconds. */
   readonly timings: { readonly microphone?: number; readonly key?: number; readonly connect?: number };
 }
 
 export interface ConnectionEvents {
   status: ConnectionStatus;
-  /** Connected again, as a new conversation that knows nothing of the old one. */
+  /** Reconnected, as a new conversation that knows nothing of the old one. */
   contextLost: { reason: unknown };
 }
 
 const NOTHING: ConnectionSnapshot<never> = Object.freeze({ status: 'disconnected', error: null, session: null, timings: {} });
-/** A connection that lived so long makes the next break a first one again, in milliseconds. */
+/** A connection that lived this long resets the count of reconnects, in milliseconds. */
 const STABLE_MS = 30_000;
-/** A key that is younger serves a second attempt, in milliseconds. */
+/** Upper bound for the age of a key that a reconnect may reuse, in milliseconds. */
 const YOUNG_MS = 10_000;
 
-/** A connection that can be made, lost and made again. */
+/** A connection that can be opened, lost and opened again. */
 export class Connection<S extends Closable, Events extends ConnectionEvents = ConnectionEvents> {
   /** May be replaced at any time; the next attempt uses it. */
   options: ConnectionOptions<S>;
@@ -90,7 +97,7 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
   #snapshot: ConnectionSnapshot<S> = NOTHING;
   #controller = new AbortController();
   #stream: MediaStream | null = null;
-  /** Lets go of the stream: stops it if it is ours. */
+  /** Stops the stream, unless it was supplied. */
   #release: () => void = () => {};
   #hold: Hold | null = null;
   #running: Promise<void> = Promise.resolve();
@@ -108,7 +115,7 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
     return this.listeners.on(type, listener as never, options);
   }
 
-  /** Connects, unless it does already. Never rejects: how it went is in the snapshot. */
+  /** Connects, unless it is connecting or connected. Never rejects: see `error` in the snapshot. */
   readonly connect = (): Promise<void> => {
     if (this.#snapshot.status === 'disconnected') {
       this.#breaks = 0;
@@ -117,10 +124,10 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
     return this.#running;
   };
 
-  /** Ends it, also while it is connecting. */
+  /** Ends the connection, also while it is connecting. */
   readonly disconnect = (): void => this.#end(null);
 
-  #end(error: Error | null): void {
+  #end(error: ConnectionFailure | null): void {
     this.#controller.abort();
     const { session } = this.#snapshot;
     this.#release();
@@ -136,29 +143,30 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
   async #open(broken?: { reason: unknown }): Promise<void> {
     const { tokens, connect, microphone = true } = this.options;
     const { signal } = (this.#controller = new AbortController());
-    let step = stopwatch(systemClock);
+    const { clock } = tokens;
+    let step = stopwatch(clock);
     const timings: { microphone?: number; key?: number; connect?: number } = {};
     const took = (name: keyof typeof timings): void => {
       timings[name] = step();
-      step = stopwatch(systemClock);
+      step = stopwatch(clock);
     };
     this.#set({ status: 'connecting', error: null, session: null });
     this.#hold ??= tokens.hold();
     try {
       if (broken) {
-        await pause(systemClock, 250 * 2 ** this.#breaks, signal);
-        signal.throwIfAborted();
+        await pause(clock, 250 * 2 ** this.#breaks, signal);
+        checkAborted(signal);
         const age = (tokens.getCurrentToken()?.lifetimeMs ?? 0) - tokens.getTimeUntilExpiration();
         if (isKeyRefused(broken.reason)) tokens.invalidate('the key was refused');
-        // If no new key is to be had, one that still lives will do.
+        // Without a new key, one that still lives is used.
         else if (age > YOUNG_MS) await tokens.refreshToken({ signal }).catch(() => {});
-        signal.throwIfAborted();
+        checkAborted(signal);
       }
-      // A prompt can stay open longer than a key lives, so the microphone comes first.
+      // The prompt for the microphone can stay open longer than a key lives, so it comes first.
       const before = this.#stream;
       const stream = before ?? (await open(microphone));
       if (!before) {
-        // Whose it is shows now: options may be replaced while the connection lives.
+        // Decided now, because the options may be replaced while the connection lives.
         const letGo = (): void => release(stream, microphone);
         if (signal.aborted) return letGo();
         this.#stream = stream;
@@ -166,26 +174,25 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
       }
       took('microphone');
       const session = await withFreshKey(tokens, (apiKey) => {
-        signal.throwIfAborted();
+        checkAborted(signal);
         took('key');
-        return connect({ apiKey, signal, stream, lost: (reason) => this.#lost(signal, reason) });
+        return connect({ apiKey, signal, stream, clock, lost: (reason) => this.#lost(signal, reason) });
       });
       if (signal.aborted) return void close(session);
       took('connect');
       this.#set({ status: 'connected', error: null, session, timings });
-      const stable = setTimeout(() => (this.#breaks = 0), STABLE_MS);
-      signal.addEventListener('abort', () => clearTimeout(stable));
+      void pause(clock, STABLE_MS, signal).then(() => signal.aborted || (this.#breaks = 0));
       if (broken) this.listeners.emit('contextLost', broken as never);
     } catch (error) {
       if (signal.aborted) return;
       if (broken) this.#lost(signal, error);
-      else this.#end(error as Error);
+      else this.#end(known(error, 'failed'));
     }
   }
 
   #lost(signal: AbortSignal, reason: unknown): void {
     if (signal.aborted) return;
-    const error = reason instanceof Error ? reason : new ConnectionError('lost', undefined, { cause: reason });
+    const error = known(reason, 'lost');
     if (this.#breaks++ >= (this.options.reconnect ?? 0)) return this.#end(error);
     this.#controller.abort();
     const { session } = this.#snapshot;
@@ -201,14 +208,21 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
   }
 }
 
-/** Closes a session, which may be another SDK's: what goes wrong there is over with it. */
+/** Returns an error of the client. Others become its cause and lend it their message and status. */
+function known(error: unknown, code: 'lost' | 'failed'): ConnectionFailure {
+  if (error instanceof ConnectionError || TokenError.is(error)) return error;
+  const { message, status } = Object(error) as { message?: string; status?: number };
+  return new ConnectionError(code, message, { ...(status && { status }), cause: error });
+}
+
+/** Closes a session of any SDK. Its errors do not matter any more. */
 async function close(session: Closable | null): Promise<void> {
   try {
     await session?.close?.();
   } catch {}
 }
 
-/** Stops the microphone that we opened; a stream that was supplied stays as it is. */
+/** Stops the microphone, unless the stream was supplied. */
 function release(stream: MediaStream | null, microphone: unknown): void {
   if (stream !== microphone) for (const track of stream?.getTracks() ?? []) track.stop();
 }

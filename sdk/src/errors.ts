@@ -1,6 +1,6 @@
-// Owns what can go wrong: one code per cause, whether trying again helps, and what to do about it.
+// The errors: one code per cause, whether another attempt helps, and what to do.
 
-/** One code per cause. What each means and what to do: `docs/client.md`. */
+/** One code per cause. `docs/client.md` says what each means and what to do. */
 export type TokenErrorCode =
   | 'network'
   | 'offline'
@@ -18,17 +18,17 @@ export type TokenErrorCode =
   | 'expired'
   | 'destroyed';
 
-// For each code its hint, short because they are a tenth of the core (docs/client.md says more), and its statuses.
+// The hint of each code, and its statuses. Hints are short, because they are a tenth of the core.
 const KINDS: Record<TokenErrorCode, [hint: string, ...statuses: number[]]> = {
   network: ['Network, TLS or CORS: does the broker allow this origin?'],
   offline: ['This device is offline.'],
   timeout: ['The broker is too slow.', 408],
   aborted: ['The caller gave up.'],
-  bad_request: ['See param or cause.'],
+  bad_request: ['The request is wrong: see param.'],
   unauthorized: ['Your login is missing or expired.', 401],
   forbidden: ['This origin or user is not allowed.', 403],
   not_found: ['Wrong base URL or path.', 404, 410],
-  rate_limited: ['Wait for retryAfterMs.', 429],
+  rate_limited: ['Too many requests.', 429],
   quota_exceeded: ['See limit, or ask the operator.'],
   upstream_unavailable: ['OpenAI or the path to it is down.', 502, 503, 504],
   server_error: ['See cause, or quote requestId.'],
@@ -38,21 +38,20 @@ const KINDS: Record<TokenErrorCode, [hint: string, ...statuses: number[]]> = {
 };
 
 const RETRYABLE = /^(netw|off|time|rate|up|serv)/;
-// A path in the project: it may be kept in more places than one.
-const DOCS_URL = 'docs/client.md#errors';
+const DOCS_URL = 'https://npmjs.com/package/@realtime-token-broker/client#errors';
 const BRAND = Symbol.for('realtime-token-broker.TokenError');
 
-/** What is known about a failure beside its code. */
+/** Details of a failure. */
 export interface TokenErrorDetails {
-  /** Overrides what the code says. */
+  /** Overrides the default of the code. */
   retryable?: boolean;
   /** Status of the answer. */
   status?: number;
-  /** How long to wait, in milliseconds, as the broker said. */
+  /** The wait that the broker asked for, in milliseconds. */
   retryAfterMs?: number;
-  /** The broker's `X-Request-Id`, for its operator. */
+  /** The broker's `X-Request-Id`, which finds the request in its log. */
   requestId?: string;
-  /** The broker's own code, more exact than `code`: `origin_not_allowed`, `unknown_session`, `blocked`, … */
+  /** The broker's own code, finer than `code`: `origin_not_allowed`, `unknown_session`, `blocked`, … */
   brokerCode?: string;
   /** The field at fault. */
   param?: string;
@@ -61,7 +60,7 @@ export interface TokenErrorDetails {
   cause?: unknown;
 }
 
-/** A failure to get a token. Never holds a secret. Use {@link TokenError.is} instead of `instanceof` across bundles. */
+/** A failure to get a token. It never holds a secret. Across bundles, use {@link TokenError.is} in place of `instanceof`. */
 export class TokenError extends Error {
   declare readonly code: TokenErrorCode;
   /** True when the same request may succeed later. */
@@ -72,11 +71,11 @@ export class TokenError extends Error {
   declare readonly brokerCode?: string;
   declare readonly param?: string;
   declare readonly limit?: string;
-  /** Which attempt of a cycle failed, from 1. Written by the manager. */
+  /** The attempt that failed, from 1. The manager sets it. */
   declare attempt?: number;
-  /** What to do, for people. */
+  /** What to do, in a sentence. */
   declare readonly hint: string;
-  /** Where to read more, as a path in the project. */
+  /** A URL with the meaning of all codes. */
   declare readonly docsUrl: string;
 
   constructor(code: TokenErrorCode, message?: string, details: TokenErrorDetails = {}) {
@@ -85,18 +84,18 @@ export class TokenError extends Error {
     Object.assign(this, { [BRAND]: true, name: 'TokenError', code, retryable: RETRYABLE.test(code), hint, docsUrl: DOCS_URL }, details);
   }
 
-  /** True for a token error, also one that another copy of this package made. */
+  /** Returns true for a token error, also of another copy of this package. */
   static is(value: unknown): value is TokenError {
     return BRAND in Object(value);
   }
 }
 
-/** `cause` if it is a token error, else one with `code` that it caused. */
+/** Returns `cause` if it is a token error, and otherwise a token error with `code` and this cause. */
 export function failure(cause: unknown, code: TokenErrorCode): TokenError {
   return TokenError.is(cause) ? cause : new TokenError(code, undefined, { cause });
 }
 
-/** The code for an answer with `status`. */
+/** Returns the code for an answer with `status`. */
 export function codeOf(status: number): TokenErrorCode {
   const known = (Object.keys(KINDS) as TokenErrorCode[]).find((code) => KINDS[code].includes(status));
   return known ?? (status < 500 ? 'bad_request' : 'server_error');

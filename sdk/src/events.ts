@@ -1,13 +1,13 @@
-// Owns listeners: their order, their removal, and that one which throws stops nobody else.
+// Listeners: called in order, removable, and independent of one that throws.
 
-/** How to listen. */
+/** Options of a listener. */
 export interface ListenOptions {
   once?: boolean;
   /** Stops listening when it aborts. */
   signal?: AbortSignal;
 }
 
-/** Listeners by type of event, called in the order in which they came. */
+/** Listeners by type of event, called in the order of registration. */
 export interface Listeners<Events extends object> {
   on<K extends keyof Events>(type: K, listener: (event: Events[K]) => void, options?: ListenOptions): () => void;
   off<K extends keyof Events>(type: K, listener: (event: Events[K]) => void): void;
@@ -16,7 +16,7 @@ export interface Listeners<Events extends object> {
 }
 
 export function createListeners<Events extends object>(): Listeners<Events> {
-  /** By the function that ends each. */
+  /** The listeners, by the function that removes each. */
   const entries = new Map<() => void, [type: unknown, listener: (event: never) => void, once: boolean | undefined]>();
   return {
     on(type, listener, { once, signal } = {}) {
@@ -34,7 +34,7 @@ export function createListeners<Events extends object>(): Listeners<Events> {
     },
     emit(type, event) {
       for (const [end, [wanted, listener, once]] of [...entries]) {
-        // One that an earlier listener removed is not called any more.
+        // An earlier listener may have removed this one.
         if (wanted !== type || !entries.has(end)) continue;
         if (once) end();
         try {

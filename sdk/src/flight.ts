@@ -1,20 +1,22 @@
-// Owns one request that many callers share: who still waits for it, and that it ends when nobody does.
-import { aborted } from './clock.js';
+// One request that many callers share. It ends when the last of them stops waiting.
 
-/** Work in progress. */
+/** The shared request. */
 export interface Flight<T> {
-  /** Waits for the outcome until `signal` aborts, and rejects then. Without a signal it is wanted for good. */
+  /** Waits for the outcome. Rejects when `signal` aborts. A caller without a signal waits to the end. */
   join(signal?: AbortSignal): Promise<T>;
-  /** Ends it for everybody. */
+  /** Ends the request for all callers. */
   cancel(): void;
 }
 
-/** Starts `work` in a moment of its own. `deserted` is called when the last caller has left. */
+/** Starts `work` in a microtask. Calls `deserted` when the last caller has stopped waiting. */
 export function createFlight<T>(work: (signal: AbortSignal) => Promise<T>, deserted: () => void): Flight<T> {
   const controller = new AbortController();
   const { signal } = controller;
-  const outcome = Promise.race([Promise.resolve(signal).then(work), aborted(signal)]);
-  // Work that nobody waits for any more must not become an unhandled rejection.
+  const outcome = new Promise<T>((resolve, reject) => {
+    signal.addEventListener('abort', reject);
+    Promise.resolve(signal).then(work).then(resolve, reject);
+  });
+  // Without this, work that nobody waits for would be an unhandled rejection.
   outcome.catch(() => {});
   let waiting = 0;
   const cancel = (): void => controller.abort();

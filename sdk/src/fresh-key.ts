@@ -1,14 +1,14 @@
-// Owns the one retry that a key deserves which died between mint and use.
+// One more attempt with a new key when a key was refused between mint and use.
 import { TokenError } from './errors.js';
 import type { TokenManager } from './token-manager.js';
 
-/** Whether `error`, from whatever used the key, reads as if the key was refused. Some SDKs tell only in the message. */
+/** Returns whether `error` of any SDK says that the key was refused. Some SDKs say so in the message only. */
 export function isKeyRefused(error: unknown): boolean {
   const { status, code, message } = Object(error) as Record<string, unknown>;
   return code === 'expired' || /\b40[13]\b/.test(`${status ?? message}`) || (!status && /expired/i.test(`${message}`));
 }
 
-/** Calls `use` with a key and, if that fails because the key was refused, once more with a new one. */
+/** Calls `use` with a key, and once more with a new key when the first was refused. */
 export async function withFreshKey<T>(tokens: TokenManager, use: (apiKey: string) => Promise<T>): Promise<T> {
   const first = await tokens.getApiKey();
   try {

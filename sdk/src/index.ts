@@ -1,4 +1,4 @@
-// Owns the public surface of the core entry.
+// The public surface of the core entry.
 export type { TokenResponse } from './answer.js';
 export type { Clock } from './clock.js';
 export { TokenError, type TokenErrorCode, type TokenErrorDetails } from './errors.js';

@@ -1,63 +1,63 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-// Owns whether anybody is there: a visible page, observers, holds, calls; and so whether to fetch behind the scenes.
+// Decides whether anybody needs a token: a visible page, observers, holds, recent calls.
 import type { PageLike, Settings } from './options.js';
 import type { ExpiryCause } from './snapshot.js';
 
-/** Keeps the manager fresh until it is released. */
+/** Keeps the token fresh until it is released. */
 export interface Hold extends Disposable {
   release(): void;
 }
 
-/** Who is there. */
+/** The observed presence. */
 export interface Presence {
-  /** Why nothing should be fetched behind the scenes, if so. */
+  /** Returns why background refreshes pause, or null when they do not. */
   resting(): ExpiryCause | null;
-  /** Somebody asked for a token. */
+  /** Notes that somebody asked for a token. */
   used(): void;
-  /** Fetches nothing behind the scenes, or may again. */
+  /** Pauses background refreshes, or resumes them. */
   stop(stopped: boolean): void;
   hold(): Hold;
-  /** Somebody looks, until the answer is called. */
+  /** Counts an observer until the returned function is called. */
   observe(): () => void;
   /** Stops listening for good. */
   close(): void;
 }
 
-// The pair pagehide and pageshow is the one that the back-forward cache allows.
-const WAKES = ['visibilitychange', 'pageshow', 'pagehide', 'focus', 'resume', 'online'];
+// pagehide and pageshow, unlike unload, keep a page in the back-forward cache. freeze precedes the discarding of a tab.
+const WAKES = ['visibilitychange', 'pageshow', 'pagehide', 'freeze', 'focus', 'resume', 'online'];
 
-/** `changed` is called whenever the answer of `resting` may have changed, or timers may have slept. */
-export function createPresence(settings: () => Settings, changed: (online?: boolean) => void): Presence {
-  /** Undefined before it is listened to, null afterwards. */
+/** Calls `changed` with the type of the page's event, if any, when `resting` may have changed or timers may have slept. */
+export function createPresence(settings: () => Settings, changed: (type: string) => void): Presence {
+  /** The page: undefined before listening, null after `close()`. */
   let target: PageLike | null | undefined;
-  /** Monotonic, so that neither sleep nor a clock that was set looks like idleness. */
+  /** By the monotonic clock, so that neither sleep nor a changed wall clock looks like idleness. */
   let usedAt = 0;
   let stopped = false;
   let cached = false;
   let holds = 0;
   let observers = 0;
-  /** True after the last observer has left, until somebody asks or looks again. */
+  /** True from the last observer's leaving until the next call or observer. */
   let deserted = false;
   let leaving: unknown;
 
   const desert = (): void => {
     deserted = !observers;
-    changed();
+    changed('');
   };
   const heard = ({ type }: Event): void => {
     if (type.startsWith('page')) cached = type === 'pagehide';
-    changed(type === 'online');
+    changed(type);
   };
-  /** Somebody is there. The page is not listened to before, so that a server or an import touches nothing. */
+  /** Starts listening to the page at the first use, so that a server or an import touches nothing. */
   const arrive = (): void => {
     if (target === undefined) {
       target = settings().page ?? null;
-      // Captured, because a window sees events of its document only on their way down.
+      // Captured, because events of the document reach the window in the capturing phase only.
       for (const type of WAKES) target?.addEventListener(type, heard, true);
     }
     if (deserted) {
       deserted = false;
-      changed();
+      changed('');
     }
   };
 
@@ -79,16 +79,16 @@ export function createPresence(settings: () => Settings, changed: (online?: bool
     },
     stop(next) {
       stopped = next;
-      changed();
+      changed('');
     },
     hold() {
       let held = 1;
       holds++;
-      changed();
+      changed('');
       const release = (): void => {
         holds -= held;
         held = 0;
-        changed();
+        changed('');
       };
       return { release, [Symbol.dispose]: release };
     },

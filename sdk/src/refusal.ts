@@ -1,9 +1,9 @@
-// Owns turning an answer that is not a success into an error: its code, and how long to wait.
+// Turns an unsuccessful answer into an error: its code, and how long to wait.
 import { codeOf, TokenError, type TokenErrorDetails } from './errors.js';
 
 /**
- * How long a header or, when a proxy has dropped that, a body asks to wait, in milliseconds. A date is compared with the
- * server's clock, not ours.
+ * Returns the wait that the header asks for or, when a proxy has dropped the header, the body, in milliseconds. A date is
+ * compared with the server's clock.
  */
 function retryAfter(headers: Headers, inBody: unknown, now: number): number | undefined {
   const header = headers.get('retry-after') ?? '';
@@ -12,11 +12,11 @@ function retryAfter(headers: Headers, inBody: unknown, now: number): number | un
   if (!Number.isNaN(seconds)) return seconds * 1000;
   const server = Date.parse(headers.get('date') ?? '');
   const wait = Date.parse(header) - (server || now);
-  // Without the server's clock the difference is a guess: never more than a minute.
+  // Without the server's clock the difference is a guess, so it is bounded by a minute.
   return Number.isNaN(wait) ? undefined : Math.min(wait, server ? wait : 60_000);
 }
 
-/** What `response` says went wrong. `now` is this device's wall clock. */
+/** Returns the error that `response` describes. `now` is this device's wall clock. */
 export async function refusal(response: Response, now: number): Promise<TokenError> {
   const { status, headers } = response;
   const body: unknown = await response.json().catch(() => null);

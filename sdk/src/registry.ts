@@ -1,10 +1,10 @@
-// Owns the managers that a page shares by name.
+// The managers that a page shares by name.
 import { defined, type TokenManagerOptions } from './options.js';
 import { createTokenManager, type TokenManager } from './token-manager.js';
 
 const shared = new Map<string, { manager: TokenManager; options: TokenManagerOptions; warned?: true }>();
 
-/** The page's manager called `key` (`default`), created by the first call and again after its `destroy()`. */
+/** Returns the page's manager `key` (`default`). The first call creates it, as does the first call after its `destroy()`. */
 export function getTokenManager({ key = 'default', ...options }: TokenManagerOptions & { key?: string } = {}): TokenManager {
   let known = shared.get(key);
   if (!known || known.manager.getSnapshot().phase === 'destroyed') {
@@ -12,7 +12,7 @@ export function getTokenManager({ key = 'default', ...options }: TokenManagerOpt
     shared.set(key, known);
   }
   for (const [name, value] of Object.entries(defined(options))) {
-    // Functions and objects are written anew by every render; only plain values tell that something else was meant.
+    // A render creates functions and objects anew, so only plain values show that other options are meant.
     if (/object|function/.test(typeof value) || known.warned || known.options[name as keyof TokenManagerOptions] === value) continue;
     known.warned = true;
     (known.options.logger ?? console).warn?.('getTokenManager: other options than before; use updateOptions() or another key.');
@@ -20,7 +20,7 @@ export function getTokenManager({ key = 'default', ...options }: TokenManagerOpt
   return known.manager;
 }
 
-/** Destroys the page's manager called `key`, if there is one. */
+/** Destroys the page's manager `key`, if there is one. */
 export function destroyTokenManager(key = 'default'): void {
   shared.get(key)?.manager.destroy();
   shared.delete(key);

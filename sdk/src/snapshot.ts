@@ -1,9 +1,9 @@
-// Owns what observers see: phases, the snapshot and the events of a manager.
+// What observers see: the phases, the snapshot and the events of a manager.
 import type { TokenError } from './errors.js';
 import type { RefreshReason } from './sources.js';
 import type { RealtimeToken } from './token.js';
 
-/** What the manager is doing. `paused` and `expired` end with the next call. */
+/** What the manager does. `paused` and `expired` end with the next call. */
 export type Phase =
   | 'idle'
   | 'requesting'
@@ -15,12 +15,12 @@ export type Phase =
   | 'failed'
   | 'destroyed';
 
-/** An immutable picture; the same object until something changes. Times are epoch milliseconds on this device's clock. */
+/** An immutable snapshot: the same object until something changes. Times are epoch milliseconds of this device's clock. */
 export interface TokenSnapshot {
   readonly phase: Phase;
   readonly token: RealtimeToken | null;
   readonly expiresAt: number | null;
-  /** When the refresh behind the scenes is due. */
+  /** When the background refresh is due. For display: it moves with a wall clock that is set. */
   readonly refreshAt: number | null;
   /** The last failure, until a token arrives. */
   readonly error: TokenError | null;
@@ -29,7 +29,7 @@ export interface TokenSnapshot {
   readonly nextAttemptAt: number | null;
 }
 
-/** The picture before anything happened, and on a server. */
+/** The snapshot before the first request, and on a server. */
 export const IDLE: TokenSnapshot = Object.freeze({
   phase: 'idle',
   token: null,
@@ -43,11 +43,11 @@ export const IDLE: TokenSnapshot = Object.freeze({
 /** Why a token ended without a newer one. */
 export type ExpiryCause = 'refresh-failed' | 'paused' | 'idle' | 'disabled';
 
-/** What is told, and with what. */
+/** The events. */
 export interface TokenEvents {
-  /** A token arrived, the first one too. */
+  /** A token arrived, including the first one. */
   tokenRefreshed: { token: RealtimeToken; reason: RefreshReason; latencyMs: number };
-  /** A token reached its end and none had replaced it; once for each token. */
+  /** A token reached its end without a successor. Once for each token. */
   tokenExpired: { expiredAt: number; lateByMs: number; cause: ExpiryCause };
   /** An attempt failed. */
   tokenError: { error: TokenError; attempt: number; willRetry: boolean; nextAttemptAt: number | null };

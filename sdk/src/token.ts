@@ -1,6 +1,6 @@
-// Owns the client secret while it is in memory: readable on purpose, never by accident.
+// The client secret in memory: readable on purpose, never by accident.
 
-/** What the broker tells about the upstream session: never instructions or tools. */
+/** What the broker says about the session at OpenAI, without instructions and tools. */
 export interface SessionSummary {
   id?: string;
   model?: string;
@@ -8,7 +8,7 @@ export interface SessionSummary {
   type?: string;
 }
 
-/** What of a token may be shown. */
+/** The parts of a token that may be shown. */
 export interface TokenFacts {
   expiresAt: number;
   lifetimeMs: number;
@@ -20,11 +20,11 @@ export interface TokenFacts {
 export class RealtimeToken {
   readonly #value: string;
   readonly #sessionId: string | undefined;
-  /** End of life in epoch milliseconds on this device's clock. For display; the manager measures elapsed time instead. */
+  /** End of life in epoch milliseconds of this device's clock. For display: the manager measures elapsed time. */
   declare readonly expiresAt: number;
-  /** Life at birth, in milliseconds. */
+  /** Whole lifetime in milliseconds. */
   declare readonly lifetimeMs: number;
-  /** How far the server's clock is ahead of this device's, in milliseconds; 0 when the answer did not tell. */
+  /** How far the server's clock is ahead of this device's, in milliseconds. 0 when unknown. */
   declare readonly skewMs: number;
   declare readonly session: SessionSummary | undefined;
 
@@ -39,7 +39,7 @@ export class RealtimeToken {
     return this.#value;
   }
 
-  /** The same; the name in the original clients. */
+  /** The same: its name in the original clients. */
   get token(): string {
     return this.#value;
   }
@@ -49,7 +49,7 @@ export class RealtimeToken {
     return this.#sessionId;
   }
 
-  /** For logs and screens: `ek_…9f3a`. A short value is masked whole. */
+  /** For logs and screens: `ek_…9f3a`. A short value is masked completely. */
   get masked(): string {
     const value = this.#value;
     return value.length < 16 ? '…' : `${value.slice(0, 3)}…${value.slice(-4)}`;

@@ -1,4 +1,4 @@
-// Owns a real broker for tests: the executable with its simulated OpenAI, on a free port, ended by its own process.
+// Starts a real broker for tests: the executable with its simulated OpenAI, on a free port.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,21 +8,21 @@ import { fileURLToPath } from 'node:url';
 const BINARY = process.env['BROKER_BINARY'] ?? fileURLToPath(new URL('../../../target/debug/token-broker', import.meta.url));
 
 export interface RealBroker {
-  /** Where it listens, like `http://127.0.0.1:1234`. */
+  /** Its address, like `http://127.0.0.1:1234`. */
   url: string;
-  /** Lets its upstream fail: `503`, `429:7`, `slow:2s`, `hang`. */
+  /** Makes its upstream fail: `503`, `429:7`, `slow:2s`, `hang`. */
   fail(fault: string, times: number): Promise<void>;
   stop(): Promise<void>;
-  /** Credentials of Sam and of Toni, whom the issuer of this run vouches for. */
+  /** Returns credentials of Sam and Toni by the issuer of this run. */
   people(): Promise<[string, string]>;
 }
 
-/** Starts it; `set` are settings like `session.token_seconds=20`. */
+/** Starts a broker with settings like `session.token_seconds=20`. */
 export function startBroker(...set: string[]): Promise<RealBroker> {
   return start(set.flatMap((setting) => ['--set', setting]));
 }
 
-/** Starts it with a settings file that holds `text`. */
+/** Starts a broker with a settings file that holds `text`. */
 export async function startBrokerOf(text: string): Promise<RealBroker> {
   const room = mkdtempSync(join(tmpdir(), 'broker-'));
   try {

@@ -1,4 +1,4 @@
-// Owns what unit tests start from: a manager on a fake clock, a fake broker and a fake page, and a record of its events.
+// The set-up of unit tests: a manager with a fake clock, broker and page, and a record of its events.
 import type { TestContext } from 'node:test';
 import { createTokenManager, type TokenEvents, type TokenManager, type TokenManagerOptions } from '@realtime-token-broker/client';
 import {
@@ -18,7 +18,7 @@ export interface Bench {
   page: FakePage;
   tokens: TokenManager;
   warnings: string[];
-  /** Everything told but stateChange, with the elapsed time. */
+  /** All events but stateChange, with the elapsed time. */
   told: Told[];
   /** The elapsed times of requests. */
   asked: number[];
@@ -29,7 +29,7 @@ export const SECOND = 1000;
 export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
 
-/** The broker's clock agrees with the device's at the start, and nobody sets it. `end` wraps the final destroy(). */
+/** Creates the set-up. The broker's clock agrees with the device's at the start, and nobody sets it. `end` wraps the final destroy(). */
 export function bench(
   t: TestContext,
   lifetimeSeconds = 600,
@@ -64,7 +64,7 @@ export function bench(
   return { clock, broker, page, tokens, warnings, told, asked, of };
 }
 
-/** How a promise stands after everything that could settle has settled. */
+/** Returns the result of a promise, or its error. */
 export async function outcome<T>(promise: Promise<T>): Promise<T | { code: string }> {
   return promise.catch((error: { code: string }) => error);
 }

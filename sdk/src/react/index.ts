@@ -1,7 +1,7 @@
-// Owns the public surface of the React entry.
+// The public surface of the React entry.
 'use client';
 
-export type { Closable, ConnectContext, ConnectionErrorCode, ConnectionSnapshot, ConnectionStatus } from '../connection.js';
+export type { Closable, ConnectContext, ConnectionErrorCode, ConnectionFailure, ConnectionSnapshot, ConnectionStatus } from '../connection.js';
 export { ConnectionError } from '../connection.js';
 export { RealtimeTokenProvider } from './context.js';
 export { type RealtimeConnectionState, type UseConnectionOptions, useRealtimeConnection } from './use-realtime-connection.js';

@@ -1,4 +1,4 @@
-// Owns a connection in a component: its status comes from the connection, never from the token.
+// A connection in a component. Its status is the connection's, never the token's.
 import { useEffect, useRef, useState, useSyncExternalStore } from 'react';
 import { type Closable, Connection, type ConnectionOptions, type ConnectionSnapshot } from '../connection.js';
 import type { TokenManager } from '../token-manager.js';
@@ -6,10 +6,10 @@ import { useManager } from './context.js';
 
 export type RealtimeConnectionState<S> = ConnectionSnapshot<S> & { connect: () => Promise<void>; disconnect: () => void };
 
-/** Options of a connection; `tokens` may come from a provider. */
+/** The options of a connection. `tokens` may come from a provider. */
 export type UseConnectionOptions<S extends Closable> = Omit<ConnectionOptions<S>, 'tokens'> & { tokens?: TokenManager };
 
-/** A connection that lives as long as the component: microphone, then key, then `connect`. Actions are stable. */
+/** Returns a connection that lives as long as the component: microphone, then key, then `connect`. Actions are stable. */
 export function useRealtimeConnection<S extends Closable>(options: UseConnectionOptions<S>): RealtimeConnectionState<S> {
   const latest = { ...options, tokens: useManager(options.tokens) };
   const [connection] = useState(() => new Connection<S>(latest));
@@ -21,7 +21,7 @@ export function useRealtimeConnection<S extends Closable>(options: UseConnection
     mounted.current = true;
     return () => {
       mounted.current = false;
-      // Deferred, so that StrictMode's remount keeps it.
+      // Deferred, so that the remount of StrictMode keeps the connection.
       setTimeout(() => mounted.current || connection.disconnect());
     };
   }, [connection]);

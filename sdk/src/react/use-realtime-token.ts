@@ -1,4 +1,4 @@
-// Owns the state of a token in a component, and its countdown.
+// The token in a component, and its countdown.
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from 'react';
 import type { TokenError } from '../errors.js';
 import { IDLE, type Phase } from '../snapshot.js';
@@ -6,7 +6,7 @@ import type { RealtimeToken } from '../token.js';
 import type { TokenManager } from '../token-manager.js';
 import { useManager } from './context.js';
 
-/** The token of the moment. `phase` is the manager's own, finer state. */
+/** The state of the token. `phase` is the manager's own, finer state. */
 export type RealtimeTokenState = { phase: Phase; request: () => void; refresh: () => void } & (
   | { status: 'idle' | 'loading'; token: null; error: TokenError | null }
   | { status: 'ready'; token: RealtimeToken; error: TokenError | null }
@@ -15,11 +15,11 @@ export type RealtimeTokenState = { phase: Phase; request: () => void; refresh: (
 
 const server = (): typeof IDLE => IDLE;
 
-/** Follows the token of `manager`, and asks for one when it mounts unless `request` is false. */
+/** Follows the token of `manager`. Requests one when it mounts, unless `request` is false. */
 export function useRealtimeToken(manager?: TokenManager, { request = true }: { request?: boolean } = {}): RealtimeTokenState {
   const tokens = useManager(manager);
   const actions = useMemo(() => {
-    // A failure is in the state; a click has nobody to catch it.
+    // A failure is in the state. A click handler has nobody to catch it.
     const quietly = (promise: Promise<unknown>): void => void promise.catch(() => {});
     return { request: () => quietly(tokens.requestToken()), refresh: () => quietly(tokens.refreshToken()) };
   }, [tokens]);
@@ -32,7 +32,7 @@ export function useRealtimeToken(manager?: TokenManager, { request = true }: { r
   return { status, token, error, phase, ...actions } as RealtimeTokenState;
 }
 
-/** Seconds that the token still lives, or null without one. Renders its own component only, each `intervalMs`. */
+/** Returns the seconds that the token still lives, or null without a token. Renders its own component only, each `intervalMs`. */
 export function useTokenCountdown(manager?: TokenManager, { intervalMs = 1000 }: { intervalMs?: number } = {}): { secondsLeft: number | null } {
   const tokens = useManager(manager);
   const subscribe = useCallback(

@@ -1,6 +1,6 @@
-// Owns a broker that lives in memory: a fetch that answers as the real one does, and remembers what it was asked.
+// A broker in memory: a `fetch` that answers like the real broker and records its requests.
 
-/** A request that the fake was asked. */
+/** A recorded request. */
 export interface FakeRequest {
   url: string;
   path: string;
@@ -9,12 +9,12 @@ export interface FakeRequest {
   signal: AbortSignal | null;
 }
 
-/** One answer: a response, an error to reject with, or a promise that never settles for a broker that hangs. */
+/** One answer: a response, an error to reject with, or a promise that never settles for a hanging broker. */
 export type FakeAnswer = Response | Error | Promise<Response> | ((request: FakeRequest) => Response | Promise<Response>);
 
-/** How the fake behaves. */
+/** The options of the fake broker. */
 export interface FakeBrokerOptions {
-  /** Life of its tokens in seconds. 60. */
+  /** Lifetime of its tokens in seconds. 60. */
   lifetimeSeconds?: number;
   /** Its clock, in epoch milliseconds. */
   now?: () => number;
@@ -22,9 +22,9 @@ export interface FakeBrokerOptions {
 
 /** A broker in memory. Create it with {@link createFakeBroker}. */
 export class FakeBroker {
-  /** What it was asked, oldest first. */
+  /** The requests so far, oldest first. */
   readonly requests: FakeRequest[] = [];
-  /** Life of the next tokens in seconds. */
+  /** Lifetime of the next tokens in seconds. */
   lifetimeSeconds: number;
   readonly #now: () => number;
   readonly #script: FakeAnswer[] = [];
@@ -35,13 +35,13 @@ export class FakeBroker {
     this.#now = options.now ?? Date.now;
   }
 
-  /** Answers the next requests with these, in order, instead of with tokens. */
+  /** Answers the next requests with `answers`, in order, in place of tokens. */
   next(...answers: FakeAnswer[]): this {
     this.#script.push(...answers);
     return this;
   }
 
-  /** Paths asked so far. */
+  /** The paths of the requests so far. */
   get paths(): string[] {
     return this.requests.map((request) => request.path);
   }
@@ -63,7 +63,7 @@ export class FakeBroker {
     return given;
   };
 
-  /** The answer with a new token; `fields` replace what it says. */
+  /** Returns an answer with a new token. `fields` replace its fields. */
   token(fields: Record<string, unknown> = {}): Response {
     const n = ++this.#minted;
     const end = Math.floor(this.#now() / 1000) + this.lifetimeSeconds;
@@ -80,20 +80,20 @@ export class FakeBroker {
     });
   }
 
-  /** A refusal in the broker's layout. `retryAfter` in seconds or as an HTTP date. */
+  /** Returns a refusal in the broker's format. `retryAfter` is in seconds or an HTTP date. */
   refuse(status: number, code: string, retryAfter?: number | string, more: Record<string, unknown> = {}): Response {
     const headers: Record<string, string> = { 'x-request-id': 'req_fake' };
     if (retryAfter !== undefined) headers['retry-after'] = `${retryAfter}`;
     return json({ success: false, error: { type: 'fake', code, message: code, request_id: 'req_fake', ...more } }, status, headers);
   }
 
-  /** An answer that never comes. */
+  /** Returns an answer that never comes. */
   hang(): Promise<Response> {
     return new Promise(() => {});
   }
 }
 
-/** A broker in memory. */
+/** Creates a broker in memory. */
 export function createFakeBroker(options: FakeBrokerOptions = {}): FakeBroker {
   return new FakeBroker(options);
 }

@@ -1,4 +1,4 @@
-// Owns a clock that is turned by hand: time, sleep, a user who sets it, and timers that a browser throttles.
+// A clock that is turned by hand: time, sleep, changes by a user, throttled timers.
 import type { Clock } from '../clock.js';
 
 interface Timer {
@@ -28,7 +28,7 @@ export class FakeClock implements Clock {
   }
 
   setTimeout(run: () => void, ms: number): number {
-    // As browsers do: what does not fit 31 bits fires at once.
+    // Like browsers: a wait that does not fit 31 bits ends at once.
     const wait = ms > 2 ** 31 - 1 ? 0 : Math.max(ms, 0);
     const due = this.#monotonic + wait;
     const step = this.throttleMs;
@@ -40,12 +40,12 @@ export class FakeClock implements Clock {
     this.#timers.delete(timer as number);
   }
 
-  /** How many timers are set. */
+  /** The number of pending timers. */
   get timers(): number {
     return this.#timers.size;
   }
 
-  /** Lets `ms` milliseconds pass, runs the timers that fall due in their order, and lets promises settle. */
+  /** Lets `ms` milliseconds pass, runs the timers due in order, and lets promises settle. */
   async advance(ms: number): Promise<void> {
     const end = this.#monotonic + ms;
     await settle();
@@ -60,12 +60,12 @@ export class FakeClock implements Clock {
     this.#move(end - this.#monotonic);
   }
 
-  /** The machine sleeps: only the wall clock goes on, and no timer runs. */
+  /** Simulates sleep: only the wall clock goes on, and no timer runs. */
   sleep(ms: number): void {
     this.#wall += ms;
   }
 
-  /** Somebody sets the wall clock by `ms`, forward or back. */
+  /** Sets the wall clock by `ms`, forward or back. */
   setWall(ms: number): void {
     this.#wall += ms;
   }
@@ -76,12 +76,12 @@ export class FakeClock implements Clock {
   }
 }
 
-/** A fake clock that shows `wall`, in epoch milliseconds. */
+/** Creates a fake clock that shows `wall`, in epoch milliseconds. */
 export function createFakeClock(wall = 1_640_995_200_000): FakeClock {
   return new FakeClock(wall);
 }
 
-/** Lets promises that wait for nothing outside settle. */
+/** Lets promises settle that wait for nothing outside. */
 export async function settle(): Promise<void> {
   for (let turn = 0; turn < 60; turn++) await null;
 }

@@ -1,12 +1,19 @@
-// Owns a page in memory: whether it is seen, whether it is online, and the events that say so.
+// A page in memory: its visibility, its network, its storage, and the events about them.
 import type { PageLike } from '../options.js';
 
 /** A page to pass as the `eventTarget` option. Create it with {@link createFakePage}. */
 export class FakePage extends EventTarget implements PageLike {
   readonly document: { visibilityState: string } = { visibilityState: 'visible' };
   readonly navigator: { onLine: boolean } = { onLine: true };
-  /** Listeners that are registered now. */
+  /** The storage of the tab. Pass the storage of another fake page to simulate a reload. */
+  readonly sessionStorage: Storage;
+  /** The number of registered listeners. */
   listeners = 0;
+
+  constructor(storage: Storage = createFakeStorage()) {
+    super();
+    this.sessionStorage = storage;
+  }
 
   override addEventListener(...[type, listener, options]: Parameters<EventTarget['addEventListener']>): void {
     this.listeners++;
@@ -36,7 +43,18 @@ export class FakePage extends EventTarget implements PageLike {
   }
 }
 
-/** A visible page that is online. */
-export function createFakePage(): FakePage {
-  return new FakePage();
+/** Creates a visible page that is online, in the tab that `storage` belongs to. */
+export function createFakePage(storage?: Storage): FakePage {
+  return new FakePage(storage);
+}
+
+/** Returns an empty storage. Like a real one, it lists its items as its own properties. */
+function createFakeStorage(): Storage {
+  const methods = {
+    getItem: (key: string) => storage[key] ?? null,
+    setItem: (key: string, value: string) => void (storage[key] = value),
+    removeItem: (key: string) => void delete storage[key],
+  };
+  const storage = Object.create(methods) as Record<string, string>;
+  return storage as unknown as Storage;
 }

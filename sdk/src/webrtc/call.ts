@@ -1,4 +1,5 @@
-// Owns one WebRTC call: offer, answer, the channel of events, and noticing that it broke.
+// One WebRTC call: offer, answer, the channel for events, and the detection of a break.
+import { checkAborted } from '../clock.js';
 import { type ConnectContext, ConnectionError } from '../connection.js';
 
 /** An event of the Realtime API, in either direction. */
@@ -8,13 +9,13 @@ export interface RealtimeEvent {
 }
 
 export interface CallOptions {
-  /** Where the offer goes. OpenAI, or a broker that exchanges offers itself (`tokens.urls.calls`). */
+  /** The endpoint for the offer: OpenAI, or a broker that exchanges offers itself (`tokens.urls.calls`). */
   url?: string;
   rtc?: RTCConfiguration;
-  /** Plays the answer. By default an element of its own; null plays nothing. */
+  /** Plays the model's voice. By default a new element. Null plays nothing. */
   audio?: HTMLAudioElement | null;
   fetch?: typeof fetch;
-  /** How long a peer may be `disconnected` before that counts as broken, in milliseconds. 5000. */
+  /** How long a peer may be `disconnected` before the call counts as broken, in milliseconds. 5000. */
   graceMs?: number;
   /** Longest time until the offer is answered, in milliseconds. 10 000. */
   timeoutMs?: number;
@@ -25,20 +26,20 @@ export interface CallOptions {
 /** OpenAI's own endpoint for offers. */
 export const OPENAI_CALLS = 'https://api.openai.com/v1/realtime/calls';
 
-/** A call that is up. */
+/** A connected call. */
 export interface RealtimeCall {
   readonly peer: RTCPeerConnection;
-  /** What the model says. */
+  /** The model's voice. */
   readonly remote: MediaStream;
-  /** From `Location`, for hanging up from a server; null when it cannot be read. */
+  /** From `Location`, for a server that hangs up. Null when it cannot be read. */
   readonly callId: string | null;
-  /** Milliseconds that the steps took: the exchange of offer and answer, and from there to the open channel. */
+  /** The duration of each step in milliseconds: offer to answer, and answer to open channel. */
   readonly timings: { readonly sdp: number; readonly open: number };
   send(event: RealtimeEvent): void;
   close(): void;
 }
 
-/** Browsers tell each in other words that a request found no way, and none tells why. */
+/** Throws the one error for a failed request: each browser words it differently, and none says why. */
 const unreached = (cause: unknown): never => {
   throw new ConnectionError('network', undefined, { cause });
 };
@@ -46,7 +47,7 @@ const unreached = (cause: unknown): never => {
 async function exchange(url: string, sdp: string, apiKey: string, signal: AbortSignal, send: typeof fetch): Promise<Response> {
   const response = await send(url, {
     method: 'POST',
-    // These two only: another header would need a preflight that OpenAI refuses.
+    // Only these two: OpenAI refuses the preflight that another header needs.
     headers: { Authorization: `Bearer ${apiKey}`, 'Content-Type': 'application/sdp' },
     body: sdp,
     signal,
@@ -59,18 +60,18 @@ async function exchange(url: string, sdp: string, apiKey: string, signal: AbortS
   });
 }
 
-/** Calls. `hear` gets every event that the other side sends. */
+/** Opens a call. `hear` receives every event of the other side. */
 export async function openCall(context: ConnectContext, options: CallOptions, hear: (event: RealtimeEvent) => void): Promise<RealtimeCall> {
-  const { stream, signal, lost } = context;
+  const { stream, signal, lost, clock } = context;
   const { url = OPENAI_CALLS, graceMs = 5000, timeoutMs = 10_000, openTimeoutMs = 15_000 } = options;
-  signal.throwIfAborted();
+  checkAborted(signal);
   const peer = new RTCPeerConnection(options.rtc);
   const audio = options.audio === undefined ? new Audio() : options.audio;
   const remote = new MediaStream();
   const channel = peer.createDataChannel('oai-events');
   const posting = new AbortController();
-  let grace: ReturnType<typeof setTimeout> | undefined;
-  let late: ReturnType<typeof setTimeout> | undefined;
+  let grace: unknown;
+  let late: unknown;
   let state: 'opening' | 'open' | 'over' = 'opening';
   let fail: (error: unknown) => void = () => {};
   const opened = new Promise<void>((resolve, reject) => {
@@ -78,18 +79,18 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     fail = reject;
   });
   opened.catch(() => {});
-  /** Waits for `work`, but not for a fetch that ignores its signal. */
+  /** Waits for `work`, even when it ignores its signal. */
   const unlessOver = <T>(work: Promise<T>): Promise<T> => Promise.race([work, opened as Promise<never>]);
   const close = (): void => {
     state = 'over';
-    clearTimeout(grace);
-    clearTimeout(late);
+    clock.clearTimeout(grace);
+    clock.clearTimeout(late);
     posting.abort();
     channel.close();
     peer.close();
     if (audio?.srcObject === remote) audio.srcObject = null;
   };
-  // What breaks before it was open is a failure to connect; only afterwards there is a context to lose.
+  // A break before the channel was open is a failure to connect. Only afterwards there is a context to lose.
   const broken = (reason: string): void => {
     const before = state;
     if (before === 'over') return;
@@ -104,9 +105,9 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
   });
   peer.onconnectionstatechange = () => {
     const now = peer.connectionState;
-    clearTimeout(grace);
+    clock.clearTimeout(grace);
     if (now === 'failed' || now === 'closed') broken(`The peer connection has ${now}.`);
-    if (now === 'disconnected') grace = setTimeout(() => broken('The peer connection stayed disconnected.'), graceMs);
+    if (now === 'disconnected') grace = clock.setTimeout(() => broken('The peer connection stayed disconnected.'), graceMs);
   };
   channel.onmessage = ({ data }) => hear(JSON.parse(`${data}`) as RealtimeEvent);
   channel.onclose = () => broken('The other side has hung up.');
@@ -122,23 +123,23 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
   try {
     const offer = await peer.createOffer();
     await peer.setLocalDescription(offer);
-    const started = performance.now();
-    late = setTimeout(() => fail(new ConnectionError('timeout', 'The offer was not answered in time.')), timeoutMs);
+    const started = clock.monotonic();
+    late = clock.setTimeout(() => fail(new ConnectionError('timeout', 'The offer was not answered in time.')), timeoutMs);
     const response = await unlessOver(exchange(url, `${offer.sdp}`, context.apiKey, posting.signal, options.fetch ?? fetch));
     const sdp = await unlessOver(response.text().catch(unreached));
-    clearTimeout(late);
+    clock.clearTimeout(late);
     if (!sdp.startsWith('v=')) throw new ConnectionError('invalid_answer', `The answer is ${response.headers.get('content-type')}, not SDP.`);
-    const answered = performance.now();
-    late = setTimeout(() => fail(new ConnectionError('timeout')), openTimeoutMs);
+    const answered = clock.monotonic();
+    late = clock.setTimeout(() => fail(new ConnectionError('timeout')), openTimeoutMs);
     await peer.setRemoteDescription({ type: 'answer', sdp });
     await opened;
-    clearTimeout(late);
+    clock.clearTimeout(late);
     state = 'open';
     return {
       peer,
       remote,
       callId: response.headers.get('location')?.split('/').pop() ?? null,
-      timings: { sdp: answered - started, open: performance.now() - answered },
+      timings: { sdp: answered - started, open: clock.monotonic() - answered },
       send: (event) => channel.send(JSON.stringify(event)),
       close,
     };

@@ -1,4 +1,4 @@
-// Owns the public surface of the WebRTC entry.
+// The public surface of the WebRTC entry.
 export {
   type ConnectContext,
   ConnectionError,

@@ -1,13 +1,13 @@
-// Owns how loud a stream is.
+// Measures the loudness of a stream.
 
-/** Reads the level of a stream until it is closed. */
+/** Measures until it is closed. */
 export interface LevelMeter {
-  /** The peak of the last moment, from 0 to 1. Read it in an animation frame. */
+  /** Returns the current peak, from 0 to 1. Read it in an animation frame. */
   read(): number;
   close(): void;
 }
 
-/** Measures `stream`: the microphone, or what the model says. The stream itself is not touched. */
+/** Measures `stream`: the microphone or the model's voice. The stream stays as it is. */
 export function createLevelMeter(stream: MediaStream): LevelMeter {
   const context = new AudioContext();
   const analyser = context.createAnalyser();

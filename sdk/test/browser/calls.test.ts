@@ -1,4 +1,4 @@
-// Owns the tests of calls in Chromium, against a peer that plays the model: E60 to E65, E67, levels and the examples.
+// Tests calls in Chromium with a peer that plays the model: E60 to E65, E67, levels and the examples.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import type { Page } from 'playwright-core';

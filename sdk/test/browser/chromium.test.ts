@@ -1,4 +1,4 @@
-// Owns the tests in Chromium that need no call: CORS on two origins, page events, tabs and React.
+// Tests in Chromium without a call: CORS on two origins, page events, tabs, reloads and React.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import { startBroker } from '../broker.js';

@@ -1,4 +1,4 @@
-// Owns the page that plays the model: it answers offers, opens the channel, says hello and makes a tone.
+// A page that plays the model: it answers offers, opens the channel, says hello and plays a tone.
 
 /** Runs in the peer page. Answers `offer` and remembers the peer, so that a test can hang up. */
 export async function answer(offer: string): Promise<string> {

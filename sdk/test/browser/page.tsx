@@ -1,4 +1,4 @@
-// Owns what the test page can do: it puts the client, the examples and React within reach of the tests.
+// The test page: puts the client, the examples and React within reach of the tests.
 import * as core from '@realtime-token-broker/client';
 import * as webrtc from '@realtime-token-broker/client/webrtc';
 import { StrictMode } from 'react';

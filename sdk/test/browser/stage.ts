@@ -1,4 +1,4 @@
-// Owns what the browser tests run on: Chromium, a page on one origin, the real broker on another, and a peer as the model.
+// The set-up of browser tests: Chromium, a page on one origin, the real broker on another, and a peer as the model.
 import { existsSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';

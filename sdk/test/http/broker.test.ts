@@ -1,4 +1,4 @@
-// Owns the tests against the real broker over HTTP: E27, E30 to E32, E36, and the contract that both sides share.
+// Tests against the real broker over HTTP: E27, E30 to E32, E36, and the contract that both sides share.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';

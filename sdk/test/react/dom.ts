@@ -1,4 +1,4 @@
-// Owns the document that the React tests render into. Import it before React.
+// The document that the React tests render into. Import it before React.
 import { Window } from 'happy-dom';
 
 const window = new Window({ url: 'https://app.test/' });

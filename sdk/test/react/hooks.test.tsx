@@ -1,4 +1,4 @@
-// Owns the tests of the hooks: E55 to E59, E62 and E63.
+// Tests the hooks: E55 to E59, E62 and E63.
 import { complaints, container } from './dom.js';
 import assert from 'node:assert/strict';
 import { afterEach, test, type TestContext } from 'node:test';

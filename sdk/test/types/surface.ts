@@ -1,4 +1,4 @@
-// Owns the types that users rely on: it need only compile. Each @ts-expect-error fails when the mistake is allowed.
+// Types that users rely on. The file only has to compile. Each @ts-expect-error fails when the mistake is allowed.
 import {
   createTokenManager,
   fromBroker,

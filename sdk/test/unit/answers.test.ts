@@ -1,4 +1,4 @@
-// Owns the tests of what a source may answer, and of dropping a token: E37 to E44.
+// Tests which answers of a source are accepted, and how a token is dropped: E37 to E44.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-// Owns the tests of a connection without a browser: which key, whose stream, and endings that fail. E60, E62, E65.
+// Tests a connection without a browser: which key, whose stream, and endings that fail. E60, E62, E65.
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import {
@@ -11,7 +11,7 @@ import {
   type RealtimeConnectionOptions,
 } from '@realtime-token-broker/client/webrtc';
 import { createTokenManager } from '@realtime-token-broker/client';
-import { createFakeBroker } from '@realtime-token-broker/client/testing';
+import { createFakeBroker, createFakeClock, type FakeClock } from '@realtime-token-broker/client/testing';
 import { bench, type Bench, HOUR, outcome, SECOND } from '../setup.js';
 
 interface Stage extends Bench {
@@ -32,8 +32,9 @@ function stage(t: TestContext, connect: (context: ConnectContext, nth: number) =
   return { ...made, connection, contexts };
 }
 
-const until = async (holds: () => unknown): Promise<void> => {
-  for (let turn = 0; turn < 200 && !holds(); turn++) await new Promise((resolve) => setTimeout(resolve, 10));
+/** Turns the clock until `holds`, for two seconds at most. */
+const until = async (clock: FakeClock, holds: () => unknown): Promise<void> => {
+  for (let turn = 0; turn < 200 && !holds(); turn++) await clock.advance(10);
   assert.ok(holds());
 };
 
@@ -55,22 +56,22 @@ test('E65 a connection that breaks is made again with the same key while that is
   const { connection, contexts, clock, broker } = stage(t, () => ({}));
   await connection.connect();
   contexts[0]?.lost();
-  await until(() => contexts.length === 2);
+  await until(clock, () => contexts.length === 2);
   assert.equal(contexts[1]?.apiKey, contexts[0]?.apiKey);
   assert.equal(broker.requests.length, 1);
-  await until(() => connection.getSnapshot().status === 'connected');
+  await until(clock, () => connection.getSnapshot().status === 'connected');
   await clock.advance(11 * SECOND);
   contexts[1]?.lost();
-  await until(() => contexts.length === 3);
+  await until(clock, () => contexts.length === 3);
   assert.notEqual(contexts[2]?.apiKey, contexts[0]?.apiKey);
   assert.deepEqual(broker.paths, ['/token', '/refresh-token']);
 });
 
 test('E65 a key that was refused is never used again, young or not', async (t) => {
-  const { connection, contexts, broker } = stage(t, () => ({}));
+  const { connection, contexts, clock, broker } = stage(t, () => ({}));
   await connection.connect();
   contexts[0]?.lost(Object.assign(new Error('unauthorized'), { status: 401 }));
-  await until(() => contexts.length === 2);
+  await until(clock, () => contexts.length === 2);
   assert.notEqual(contexts[1]?.apiKey, contexts[0]?.apiKey);
   assert.equal(broker.requests.length, 2);
 });
@@ -134,10 +135,10 @@ test('E62 a session whose close() throws or rejects does not break disconnect() 
     () => Promise.reject(new Error('closed already')),
   ];
   for (const close of closings) {
-    const { connection, contexts } = stage(t, () => ({ close }));
+    const { connection, contexts, clock } = stage(t, () => ({ close }));
     await connection.connect();
     contexts[0]?.lost();
-    await until(() => contexts.length === 2 && connection.getSnapshot().status === 'connected');
+    await until(clock, () => contexts.length === 2 && connection.getSnapshot().status === 'connected');
     connection.disconnect();
     assert.equal(connection.getSnapshot().status, 'disconnected');
     await connection.connect();
@@ -175,9 +176,10 @@ function pretendPeers(t: TestContext): PretendedPeer[] {
 
 test('sessionWillExpire comes when it should on a device whose clock is wrong', async (t) => {
   for (const skew of [0, -HOUR, HOUR, 25 * HOUR]) {
-    const now = (): number => Date.now() + skew;
+    const clock = createFakeClock();
+    const now = (): number => clock.wall() + skew;
     const peers = pretendPeers(t);
-    const tokens = createTokenManager({ fetch: createFakeBroker({ now }).fetch, baseUrl: 'https://broker.test' });
+    const tokens = createTokenManager({ fetch: createFakeBroker({ now }).fetch, baseUrl: 'https://broker.test', clock });
     t.after(() => tokens.destroy());
     const answer = (async () => new Response('v=0')) as typeof fetch;
     const connection = createRealtimeConnection({ tokens, microphone: false, audio: null, fetch: answer, warnBeforeMs: 60_000 });
@@ -191,10 +193,10 @@ test('sessionWillExpire comes when it should on a device whose clock is wrong', 
       peers.at(-1)?.channel.onmessage?.({ data: JSON.stringify({ type: 'session.created', session }) });
     };
     created(90);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await clock.advance(28 * SECOND);
     assert.deepEqual(told, [], `too early with the clock off by ${-skew}`);
-    created(61);
-    await until(() => told.length === 1);
+    await clock.advance(3 * SECOND);
+    assert.equal(told.length, 1);
   }
 });
 
@@ -218,8 +220,7 @@ test('an offer that finds no way is told as network with its cause, also when it
 test('E64 a peer that stays disconnected for graceMs is replaced, and one that comes back in time is not', async (t) => {
   const peers = pretendPeers(t);
   const answer = (async () => new Response('v=0')) as typeof fetch;
-  const { connection } = stage(t, (context) => openCall(context, { audio: null, fetch: answer, graceMs: 300 }, () => {}));
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { connection, clock } = stage(t, (context) => openCall(context, { audio: null, fetch: answer, graceMs: 300 }, () => {}));
   const reasons: unknown[] = [];
   connection.on('contextLost', ({ reason }) => reasons.push(reason));
   await connection.connect();
@@ -229,17 +230,17 @@ test('E64 a peer that stays disconnected for graceMs is replaced, and one that c
     peer?.onconnectionstatechange?.();
   };
   become('disconnected');
-  t.mock.timers.tick(299);
+  await clock.advance(299);
   become('connected');
-  t.mock.timers.tick(1000);
+  await clock.advance(1000);
   assert.equal(connection.getSnapshot().status, 'connected');
   become('disconnected');
-  t.mock.timers.tick(299);
+  await clock.advance(299);
   assert.equal(connection.getSnapshot().status, 'connected');
-  t.mock.timers.tick(1);
+  await clock.advance(1);
   assert.equal(connection.getSnapshot().status, 'connecting');
-  t.mock.timers.tick(SECOND);
-  // The answer is read by turns of the event loop, which is not mocked.
+  await clock.advance(SECOND);
+  // The answer is read by turns of the event loop, which the clock does not turn.
   for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
   assert.equal(connection.getSnapshot().status, 'connected');
   assert.deepEqual(reasons.map((reason) => (reason as ConnectionError).code), ['lost']);
@@ -257,14 +258,17 @@ test('an offer that nobody answers is a timeout after timeoutMs, and its request
   }
   pretend(t, { RTCPeerConnection: Peer, MediaStream: class {} });
   for (const body of [false, true]) {
+    const clock = createFakeClock();
     let signal: AbortSignal | null | undefined;
-    const context: ConnectContext = { apiKey: 'ek_test', signal: new AbortController().signal, stream: null, lost: () => {} };
+    const context: ConnectContext = { apiKey: 'ek_test', signal: new AbortController().signal, stream: null, lost: () => {}, clock };
     // Both ignore the signal.
     const hangs = (async (_, init) => {
       signal = init?.signal;
       return body ? new Response(new ReadableStream()) : new Promise(() => {});
     }) as typeof fetch;
-    const error = (await outcome(openCall(context, { audio: null, timeoutMs: 30, fetch: hangs }, () => {}))) as ConnectionError;
+    const calling = outcome(openCall(context, { audio: null, timeoutMs: 3000, fetch: hangs }, () => {}));
+    await clock.advance(3000);
+    const error = (await calling) as ConnectionError;
     assert.equal(error.code, 'timeout');
     assert.equal(signal?.aborted, true);
   }

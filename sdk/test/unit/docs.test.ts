@@ -1,4 +1,4 @@
-// Owns the test of docs/client.md and README.md: each snippet compiles as it is pasted, with no name that it does not have.
+// Tests docs/client.md and README.md: each snippet compiles as it is pasted, and every error code is explained.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -27,16 +27,27 @@ test('snippets of the documents compile as they are pasted', () => {
   assert.equal(status, 0, stdout);
 });
 
-test('docsUrl of an error leads to a section of a document that is there, and it has a row for each code', () => {
-  const { docsUrl } = new TokenError('network');
-  const [path, anchor] = docsUrl.split('#');
-  const sections = readFileSync(`${SDK}../${path}`, 'utf8').split(/^## /m);
-  const section = sections.find((each) => each.split('\n')[0]?.toLowerCase().replaceAll(' ', '-') === anchor);
-  assert.ok(section, `${docsUrl} leads nowhere`);
+/** The section of a document with this anchor. */
+function section(path: string, anchor: string): string {
+  const sections = readFileSync(SDK + path, 'utf8').split(/^## /m);
+  const found = sections.find((each) => each.split('\n')[0]?.toLowerCase().replaceAll(' ', '-') === anchor);
+  assert.ok(found, `${path} has no section ${anchor}`);
+  return found;
+}
+
+test('docsUrl of an error is the URL of the package, whose README has a section on errors', () => {
+  const { host, pathname, hash } = new URL(new TokenError('network').docsUrl);
+  const { name } = JSON.parse(readFileSync(`${SDK}package.json`, 'utf8')) as { name: string };
+  assert.deepEqual([host, pathname], ['npmjs.com', `/package/${name}`]);
+  section('README.md', hash.slice(1));
+});
+
+test('the document has a row for each error code', () => {
+  const errors = section('../docs/client.md', 'errors');
   for (const [source, type] of [['errors', 'TokenErrorCode'], ['connection', 'ConnectionErrorCode']] as const) {
     const [, codes = ''] = new RegExp(`export type ${type} =([^;]*);`).exec(readFileSync(`${SDK}src/${source}.ts`, 'utf8')) ?? [];
     const names = [...codes.matchAll(/'(\w+)'/g)].map(([, name]) => name);
     assert.ok(names.length > 5);
-    for (const name of names) assert.ok(section.includes(`\n| \`${name}\` |`), `no row for ${name}`);
+    for (const name of names) assert.ok(errors.includes(`\n| \`${name}\` |`), `no row for ${name}`);
   }
 });

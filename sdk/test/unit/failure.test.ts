@@ -1,4 +1,4 @@
-// Owns the tests of what goes wrong on the way: E23 to E36.
+// Tests failures of requests: E23 to E36.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-// Owns the tests of callers that share a request: E16 to E22.
+// Tests callers that share a request: E16 to E22.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { settle } from '@realtime-token-broker/client/testing';

@@ -1,4 +1,4 @@
-// Owns the tests of time: E01 to E15.
+// Tests time: E01 to E15.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bench, HOUR, MINUTE, SECOND } from '../setup.js';

@@ -1,0 +1,164 @@
+// Moves the state machine of one manager: fetches tokens when they are due, ends expired ones, and tells observers.
+import type { Held } from './answer.js';
+import { LEAST_WAIT_MS, mint } from './attempts.js';
+import { checkAborted, stopwatch } from './clock.js';
+import type { TokenError } from './errors.js';
+import type { Listeners } from './events.js';
+import { createFlight, type Flight } from './flight.js';
+import type { Handles } from './handles.js';
+import { arrived, attempted, type Change, deserted, expired, gaveUp, paused, phaseOf, START, started, type State, transition } from './machine.js';
+import type { Settings } from './options.js';
+import { type ExpiryCause, IDLE, type TokenEvents, type TokenSnapshot } from './snapshot.js';
+import type { RefreshReason } from './sources.js';
+
+/** Shortest time between two mints that nobody asked for, in milliseconds. */
+const FLOOR_MS = 5000;
+/** How long callers share a failure that named no wait, in milliseconds. */
+const SHARED_FAILURE_MS = 5000;
+/** Longest timer, in milliseconds. A short one is delayed little by sleep and throttling, and cannot overflow. */
+const TICK_MS = 15_000;
+
+/** What a cycle needs from its manager. */
+export interface CycleParts {
+  options: () => Settings;
+  resting: () => ExpiryCause | null;
+  handles: Handles;
+  emit: Listeners<TokenEvents>['emit'];
+}
+
+/** The running machine. */
+export interface Cycle {
+  state: () => State;
+  snapshot: () => TokenSnapshot;
+  /** Applies an event and tells observers. */
+  move: (change: Change) => void;
+  /** Milliseconds that the token still lives. */
+  left: () => number;
+  expire: () => void;
+  /** Looks at the time and the page, and does what is due. */
+  check: (reason?: RefreshReason) => void;
+  /** Starts a request for a caller. */
+  start: (reason: RefreshReason) => Flight<Held>;
+  /** Fetches a token that no caller waits for, when the last mint and the last failure are long enough ago. */
+  renew: (reason: RefreshReason) => void;
+}
+
+export function createCycle({ options, resting, handles, emit }: CycleParts): Cycle {
+  let state = START;
+  let snapshot = IDLE;
+  let timer: unknown;
+  const warned = new Set<string>();
+
+  const left = (): number => Math.max(state.held?.left() ?? 0, 0);
+  const warn = (message: string): void => {
+    if (!warned.has(message)) options().logger.warn?.(message);
+    warned.add(message);
+  };
+
+  /** Publishes the state. Observers are called when it is complete, so they may call back. */
+  const commit = (): void => {
+    const { held, failed, error, attempt, nextAttemptAt } = state;
+    const token = held?.token ?? null;
+    const next: TokenSnapshot = {
+      phase: phaseOf(state, resting() === 'paused'),
+      token,
+      expiresAt: token?.expiresAt ?? null,
+      refreshAt: held && !resting() ? held.token.expiresAt - held.leadMs : null,
+      error: error ?? failed,
+      attempt,
+      nextAttemptAt,
+    };
+    if (Object.entries(next).every(([key, value]) => value === snapshot[key as keyof TokenSnapshot])) return;
+    snapshot = Object.freeze(next);
+    emit('stateChange', snapshot);
+  };
+  const move = (change: Change): void => {
+    state = transition(state, change);
+    commit();
+  };
+
+  const expire = (): void => {
+    const { held, failed, flight } = state;
+    if (!held || left() > 0) return;
+    const cause = resting() ?? (failed || flight ? 'refresh-failed' : 'paused');
+    move(expired());
+    emit('tokenExpired', { expiredAt: held.token.expiresAt, lateByMs: -held.left(), cause });
+  };
+
+  /** Milliseconds until a refresh behind the scenes is due, `early` milliseconds before its time. Infinity when none is. */
+  const due = (early = 0): number => {
+    const { held, wanted, failed, flight, sinceMint, waits } = state;
+    const willing = wanted && (!failed || (held && failed.retryable));
+    if (!willing || flight || resting()) return Infinity;
+    const lead = held ? Math.min(held.leadMs + early, held.token.lifetimeMs / 2) : 0;
+    return Math.max(left() - lead, FLOOR_MS - sinceMint(), waits());
+  };
+
+  /** `early` is how late the next look may come. */
+  const check = (reason: RefreshReason = 'scheduled', early = 0): void => {
+    expire();
+    if (due(early) <= 0) behind(reason);
+    commit();
+    const { clock } = options();
+    clock.clearTimeout(timer);
+    const next = Math.min(state.held?.left() ?? Infinity, due());
+    if (next === Infinity) return;
+    const asked = Math.ceil(Math.min(next, TICK_MS));
+    const since = stopwatch(clock);
+    // The timer of a throttled page comes late, and the next one may too: such a page refreshes a little earlier.
+    timer = clock.setTimeout(() => check(undefined, Math.min(since() - asked, 60_000)), asked);
+  };
+
+  const failure = (attempt: number, error: TokenError, wait?: number): void => {
+    const { clock } = options();
+    const willRetry = wait !== undefined;
+    const nextAttemptAt = willRetry ? clock.wall() + wait : null;
+    if (nextAttemptAt) move(paused(error, nextAttemptAt));
+    else {
+      const ms = Math.max(error.retryAfterMs || SHARED_FAILURE_MS, LEAST_WAIT_MS);
+      const since = stopwatch(clock);
+      move(gaveUp(state, error, (most = ms) => Math.min(ms, most) - since()));
+    }
+    emit('tokenError', { error, attempt, willRetry, nextAttemptAt });
+    check();
+  };
+
+  const fetchToken = async (reason: RefreshReason, signal: AbortSignal): Promise<Held> => {
+    const { clock } = options();
+    // A wall clock that is set meanwhile must not show as latency.
+    const began = clock.monotonic();
+    const { token: last, owner, keep } = state.previous ?? {};
+    const context = { reason, previous: last ?? null, owner, keep, kept: handles.take, signal };
+    const next = await mint(options(), context, warn, (attempt) => move(attempted(attempt)), failure);
+    checkAborted(signal);
+    const { held, previous } = state;
+    // Of two tokens of one user, the one that lives longer.
+    const longer = held && held.left() > next.left() && held.owner === next.owner ? held : null;
+    if (longer) warn('The new token ends sooner: kept the old.');
+    move(arrived(longer ?? next, (longer && previous) ?? next, stopwatch(clock)));
+    if (!longer) emit('tokenRefreshed', { token: next.token, reason, latencyMs: clock.monotonic() - began });
+    check();
+    return longer ?? next;
+  };
+
+  const start = (reason: RefreshReason): Flight<Held> => {
+    const mine = createFlight(
+      (signal) => fetchToken(state.why ?? reason, signal),
+      () => {
+        if (state.flight !== mine) return;
+        move(deserted());
+        check();
+      },
+    );
+    move(started(mine));
+    return mine;
+  };
+  const behind = (reason: RefreshReason): void => {
+    if (!state.flight) start(reason).join().catch(() => {});
+  };
+  const renew = (reason: RefreshReason): void => {
+    if (state.waits() <= 0 && state.sinceMint() >= FLOOR_MS) behind(reason);
+  };
+
+  return { state: () => state, snapshot: () => snapshot, move, left, expire, check, start, renew };
+}
