@@ -37,7 +37,8 @@ export async function mint(
         };
         timer = clock.setTimeout(() => stop(new TokenError('timeout')), settings.timeoutMs);
         signal.addEventListener('abort', () => stop());
-        settings.source({ ...context, attempt, signal: inner.signal }).then(resolve, reject);
+        // A source may return a plain value, whatever its type says.
+        Promise.resolve(settings.source({ ...context, attempt, signal: inner.signal })).then(resolve, reject);
       });
       return read(answer);
     } catch (cause) {

@@ -18,14 +18,6 @@ const SHARED_FAILURE_MS = 5000;
 /** Longest timer, in milliseconds. A short one is delayed little by sleep and throttling, and cannot overflow. */
 const TICK_MS = 15_000;
 
-/** What a cycle needs from its manager. */
-export interface CycleParts {
-  options: () => Settings;
-  resting: () => ExpiryCause | null;
-  handles: Handles;
-  emit: Listeners<TokenEvents>['emit'];
-}
-
 /** The running machine. */
 export interface Cycle {
   state: () => State;
@@ -43,7 +35,12 @@ export interface Cycle {
   renew: (reason: RefreshReason) => void;
 }
 
-export function createCycle({ options, resting, handles, emit }: CycleParts): Cycle {
+export function createCycle(
+  options: () => Settings,
+  resting: () => ExpiryCause | null,
+  take: Handles['take'],
+  emit: Listeners<TokenEvents>['emit'],
+): Cycle {
   let state = START;
   let snapshot = IDLE;
   let timer: unknown;
@@ -128,7 +125,7 @@ export function createCycle({ options, resting, handles, emit }: CycleParts): Cy
     // A wall clock that is set meanwhile must not show as latency.
     const began = clock.monotonic();
     const { token: last, owner, keep } = state.previous ?? {};
-    const context = { reason, previous: last ?? null, owner, keep, kept: handles.take, signal };
+    const context = { reason, previous: last ?? null, owner, keep, kept: take, signal };
     const next = await mint(options(), context, warn, (attempt) => move(attempted(attempt)), failure);
     checkAborted(signal);
     const { held, previous } = state;

@@ -9,12 +9,12 @@ export interface Handles {
   /** Returns the handle that the last page stored under `key`. */
   take(key: string): string | undefined;
   save(key: string | undefined, handle: string | undefined): void;
-  /** Removes what was stored below `prefix`. */
+  /** Forgets what was taken, and removes what was stored under keys with `prefix`. */
   drop(prefix: string): void;
 }
 
 export function createHandles(page: () => PageLike | undefined): Handles {
-  const taken: Record<string, string | undefined> = {};
+  let taken: Record<string, string | undefined> = {};
   /** A browser may refuse access to its storage. */
   const attempt = (use: (storage: Storage) => void): void => {
     try {
@@ -33,6 +33,7 @@ export function createHandles(page: () => PageLike | undefined): Handles {
       attempt((storage) => key && handle && storage.setItem(key, handle));
     },
     drop(prefix) {
+      taken = {};
       attempt((storage) => {
         for (const key of Object.keys(storage)) if (key.startsWith(prefix)) storage.removeItem(key);
       });

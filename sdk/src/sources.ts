@@ -78,9 +78,11 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
     if (NO_CREDENTIAL.test(`${authorization}`)) throw new TokenError('unauthorized', `headers returned "${authorization}".`);
     const subject = subjectOf(authorization);
     const owner = subject ?? authorization;
+    // A session is never named with another user's credential.
+    const isSame = previous && (before === undefined || before === owner);
+    const body = isSame ? undefined : await provided(options.body, 'bad_request');
     // A handle is kept for a user who can be told from others without storing a credential.
-    const body = previous ? undefined : await provided(options.body, 'bad_request');
-    if (!previous && (subject || !authorization)) keep = handlesOf(options) + JSON.stringify([body?.['persona'], subject]);
+    if (!isSame) keep = subject || !authorization ? handlesOf(options) + JSON.stringify([body?.['persona'], subject]) : undefined;
     const post = async (path: string, body?: object): Promise<TokenResponse> => {
       if (body) headers.set('content-type', 'application/json');
       const response = await (options.fetch ?? fetch)(below(options, path), {
@@ -97,9 +99,8 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
       if (Object(answer) !== answer) throw invalid(`no JSON object but is ${response.headers.get('content-type')}`);
       return { ...(answer as TokenResponse), answeredAt: Date.parse(response.headers.get('date') ?? ''), owner, keep };
     };
-    const session_id = previous ? previous.sessionId : keep && kept?.(keep);
-    // A session is never named with another user's credential.
-    if (session_id && (before === undefined || before === owner)) {
+    const session_id = isSame ? previous.sessionId : keep && kept?.(keep);
+    if (session_id) {
       try {
         return await post(refreshPath, { session_id });
       } catch (error) {

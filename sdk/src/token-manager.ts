@@ -73,7 +73,7 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
       check(online ? 'online' : 'resume');
     },
   );
-  const { state, snapshot, move, left, expire, check, start, renew } = createCycle({ options: () => options, resting, handles, emit });
+  const { state, snapshot, move, left, expire, check, start, renew } = createCycle(() => options, resting, handles.take, emit);
 
   /** Waits for `next` until that pauses after a failure or `old` is nearly over. */
   const nextOr = (old: Held, next: Promise<Held>): Promise<Held> => {

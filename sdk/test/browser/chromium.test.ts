@@ -131,6 +131,33 @@ test('E70 two tabs hold two tokens and do not hear each other', async () => {
   assert.deepEqual(await second.evaluate(() => window.told), ['tokenRefreshed']);
 });
 
+test('a reload refreshes the session of the page before, waits out refresh_too_soon, and a second tab gets a session of its own', async () => {
+  const page = await stage.page();
+  const told: [path: string, status: number][] = [];
+  page.context().on('response', (response) => {
+    const path = new URL(response.url()).pathname;
+    if (/token$/.test(path) && response.request().method() === 'POST') told.push([path, response.status()]);
+  });
+  const request = (): Promise<string | undefined> => page.evaluate(async () => (await window.tokens.requestToken()).sessionId);
+  const open = (): Promise<void> =>
+    page.evaluate((baseUrl) => {
+      window.tokens = window.lab.createTokenManager({ baseUrl });
+    }, stage.broker.url);
+  const session = await request();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  await page.reload();
+  assert.deepEqual(await page.evaluate(() => Object.values(sessionStorage)), [session], 'the handle and nothing else');
+  await open();
+  assert.equal(await request(), session);
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+  // A window that a page opens starts with a copy of its storage.
+  const [other] = await Promise.all([page.waitForEvent('popup'), page.evaluate(() => void window.open(location.href))]);
+  await other.waitForLoadState();
+  assert.deepEqual(await other.evaluate(() => Object.values(sessionStorage)), []);
+  assert.deepEqual([told[0], told.at(-1)], [['/token', 200], ['/refresh-token', 200]]);
+  assert.ok(told.slice(1, -1).every(([path, status]) => path === '/refresh-token' && status === 429), JSON.stringify(told));
+});
+
 test('E56 E57 E59 twenty components under StrictMode: one request, and a call outlives its key', async () => {
   const page = await stage.page();
   const complaints: string[] = [];

@@ -1,4 +1,5 @@
 // Types that users rely on. The file only has to compile. Each @ts-expect-error fails when the mistake is allowed.
+import type { Closable, ConnectionError, ConnectionSnapshot } from '@realtime-token-broker/client/react';
 import {
   createTokenManager,
   fromBroker,
@@ -34,6 +35,9 @@ holds<Equal<ReturnType<TokenManager['requestToken']>, Promise<RealtimeToken>>>()
 holds<Equal<TokenManager['getApiKey'], () => Promise<string>>>();
 holds<Equal<ReturnType<TokenManager['getSnapshot']>, TokenSnapshot>>();
 holds<Equal<TokenManager['urls'], { token: string; calls: string; relay: string }>>();
+// The error of a connection in React is the client's own, so its code is typed.
+holds<Equal<ConnectionSnapshot<Closable>['error'], ConnectionError | TokenError | null>>();
+
 holds<Equal<RefreshReason, 'initial' | 'scheduled' | 'forced' | 'demand' | 'resume' | 'online' | 'invalidated'>>();
 
 const sources: TokenManagerOptions[] = [

@@ -137,6 +137,33 @@ test('sign-out and the end of the manager remove the handle, also before the fir
   }
 });
 
+test('after a sign-out even the session that this page took over is not named again', async (t) => {
+  const { open, broker } = tab(t);
+  const first = open();
+  await first.tokens.requestToken();
+  first.leave();
+  const { tokens } = open();
+  await tokens.requestToken();
+  tokens.forget();
+  await tokens.requestToken();
+  assert.deepEqual(broker.paths, ['/token', '/refresh-token', '/token']);
+});
+
+test('a session of a user who signed in without forget() is kept under that user, not under the one before', async (t) => {
+  const { open, broker } = tab(t);
+  let subject = 'ann';
+  const headers = (): Record<string, string> => ({ authorization: credential(subject) });
+  const first = open({ headers });
+  await first.tokens.requestToken();
+  subject = 'bob';
+  const { sessionId } = await first.tokens.refreshToken();
+  first.leave();
+  await open({ headers: () => ({ authorization: credential('ann') }) }).tokens.requestToken();
+  await open({ headers }).tokens.requestToken();
+  assert.deepEqual(broker.paths, ['/token', '/token', '/token', '/refresh-token']);
+  assert.equal(Object(broker.requests.at(-1)?.body).session_id, sessionId);
+});
+
 test('a page that comes back from the back-forward cache, or from being frozen, takes its handle out of the storage', async (t) => {
   for (const [gone, back] of [['pagehide', 'pageshow'], ['freeze', 'resume']] as const) {
     const { open, storage } = tab(t);
