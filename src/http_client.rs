@@ -11,15 +11,12 @@ use crate::tls::{self, TlsError};
 /// How long an idle connection is kept for the next request.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// The settings of one HTTP client.
+/// The settings of HTTP clients to one party. Every client that is built from it has connections of its own.
 #[derive(Debug)]
-pub struct ClientSettings<'a> {
-    /// A PEM file with certificates to trust beside the public roots.
-    pub ca_file: Option<&'a Path>,
-    /// The longest time to connect.
-    pub connect_timeout: Duration,
-    /// The headers of every request.
-    pub headers: HeaderMap,
+pub struct ClientBuilder {
+    tls: rustls::ClientConfig,
+    connect_timeout: Duration,
+    headers: HeaderMap,
 }
 
 /// Why an HTTP client could not be built.
@@ -33,7 +30,21 @@ pub enum ClientError {
     Library(#[source] reqwest::Error),
 }
 
-impl ClientSettings<'_> {
+impl ClientBuilder {
+    /// Returns a builder of clients that trust the public roots and the certificates of `ca_file`, and that send `headers`
+    /// with every request.
+    pub fn new(
+        ca_file: Option<&Path>,
+        connect_timeout: Duration,
+        headers: HeaderMap,
+    ) -> Result<Self, ClientError> {
+        Ok(Self {
+            tls: tls::client_config(ca_file)?,
+            connect_timeout,
+            headers,
+        })
+    }
+
     /// Builds a client that follows no redirects and takes no proxy from the environment. It speaks HTTP/2 where the
     /// server does.
     #[expect(
@@ -42,7 +53,7 @@ impl ClientSettings<'_> {
     )]
     pub fn build(&self) -> Result<reqwest::Client, ClientError> {
         reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::client_config(self.ca_file)?)
+            .tls_backend_preconfigured(self.tls.clone())
             .default_headers(self.headers.clone())
             .user_agent(concat!("realtime-token-broker/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.connect_timeout)

@@ -22,9 +22,8 @@ use crate::records::Records;
 use crate::store::Shelf;
 use crate::store::memory::Bounds;
 use crate::telemetry;
-use crate::upstream::Minter;
-use crate::upstream::guarded::Guarded;
 use crate::upstream::openai::OpenAi;
+use crate::upstream::{Minter, Upstream};
 use crate::vitals::Vitals;
 use crate::web;
 use crate::web::layers::Onion;
@@ -78,11 +77,10 @@ impl App {
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let openai = OpenAi::new(&config.upstream, Arc::clone(&clock))?;
-        let minter = Guarded::new(openai, &config.upstream, Arc::clone(&clock));
         let records = records::open(&config.ledger, Arc::clone(&clock)).await?;
         let world = World {
             clock,
-            minter: Arc::new(minter),
+            minter: Arc::new(openai),
             ledger: records.ledger,
             shelf: records.shelf,
             audit: Box::new(telemetry::audit_line),
@@ -108,8 +106,9 @@ impl App {
         let naming = records::naming(&config.ledger);
         let ca_file = config.upstream.ca_file.as_deref();
         let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), ca_file)?;
+        let upstream = Upstream::new(minter, &config.upstream, Arc::clone(&clock));
         let parts = Parts {
-            minter,
+            upstream: Arc::new(upstream),
             store: keeping.store,
             ledger: Arc::clone(&ledger),
             audit: Arc::clone(&audit),

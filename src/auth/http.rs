@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{Credential, SetupError};
-use crate::http_client::{ClientSettings, ReadError, read_body};
+use crate::http_client::{ClientBuilder, ReadError, read_body};
 
 /// Longest time until a connection stands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -72,13 +72,8 @@ pub enum FetchError {
 impl Http {
     /// A client that also believes the certificates in `ca_file`.
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, SetupError> {
-        let settings = ClientSettings {
-            ca_file,
-            connect_timeout: CONNECT_TIMEOUT,
-            headers: HeaderMap::new(),
-        };
-        let client = settings.build();
-        client
+        ClientBuilder::new(ca_file, CONNECT_TIMEOUT, HeaderMap::new())
+            .and_then(|builder| builder.build())
             .map(Self)
             .map_err(|error| SetupError::Client(error.into()))
     }

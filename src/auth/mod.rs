@@ -62,16 +62,7 @@ pub enum AuthError {
     },
 }
 
-/// Whether an issuer's keys are at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum KeysCondition {
-    /// All of them, and fresh.
-    Operational,
-    /// Some issuer's are stale, because it does not answer.
-    Degraded,
-    /// Some issuer's were never there.
-    Down,
-}
+pub use crate::domain::Condition as KeysCondition;
 
 /// What the authenticator cannot be made of.
 #[derive(Debug, thiserror::Error)]

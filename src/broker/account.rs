@@ -52,8 +52,9 @@ impl Inner {
                 Ok((id, secret, took))
             }
             Err(BrokerError::Upstream { error, took }) => {
-                let code = error.name();
-                let outcome = if error.is_definite() {
+                let facts = error.facts();
+                let code = facts.code;
+                let outcome = if facts.is_definite {
                     Outcome::Failed { code }
                 } else {
                     Outcome::Uncertain { code }

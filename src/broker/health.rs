@@ -1,29 +1,12 @@
 //! Owns the answer to "how are you?": what the doors and the counts say, put together without waiting for the network.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::Broker;
-use crate::audit::Event;
-use crate::clock::Tick;
-use crate::records::RecordsCondition;
+use crate::domain::Condition;
 use crate::telemetry;
 use crate::upstream::UpstreamError;
 use crate::vitals::Reading;
-
-/// How one part is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Condition {
-    /// As it should.
-    #[default]
-    Operational,
-    /// It failed when it was last asked.
-    Degraded,
-    /// It is not being asked.
-    Down,
-}
 
 /// How the service is doing, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,132 +42,28 @@ pub struct Health {
     pub reading: Reading,
 }
 
-/// What the last dealings with the upstream showed.
-#[derive(Default)]
-pub(super) struct UpstreamWatch(Mutex<Seen>);
-
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    trouble: Option<Trouble>,
-    latency: Option<Duration>,
-    last_mint: Option<Tick>,
-}
-
-/// What is wrong, and who can tell that it no longer is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Trouble {
-    /// It does not answer: any answer ends that.
-    Silent,
-    /// It is being left alone, for failing: any answer ends that.
-    Resting,
-    /// It answers, but does not mint: only a mint ends that.
-    Refusing,
-    /// It does not take our key: only a mint ends that.
-    KeyRejected,
-}
-
-impl Trouble {
-    /// What `error` says of the upstream; nothing when it is about us.
-    fn of(error: &UpstreamError) -> Option<Self> {
-        match error {
-            // Our own pace.
-            UpstreamError::Overloaded { .. } => None,
-            UpstreamError::Resting { .. } => Some(Self::Resting),
-            UpstreamError::KeyRejected { .. } => Some(Self::KeyRejected),
-            UpstreamError::Unreachable(_)
-            | UpstreamError::TimedOut
-            | UpstreamError::Broken { .. } => Some(Self::Silent),
-            UpstreamError::RateLimited { .. }
-            | UpstreamError::QuotaExhausted
-            | UpstreamError::Refused { .. }
-            | UpstreamError::Invalid(_) => Some(Self::Refusing),
-        }
-    }
-}
-
-impl UpstreamWatch {
-    /// What became of a mint, which took so long.
-    pub(super) fn minted(&self, failure: Option<&UpstreamError>, took: Duration, now: Tick) {
-        let mut seen = self.seen();
-        match failure {
-            None => {
-                *seen = Seen {
-                    trouble: None,
-                    latency: Some(took),
-                    last_mint: Some(now),
-                }
-            }
-            Some(error) => seen.worsen(error),
-        }
-    }
-
-    /// What became of a look.
-    fn looked(&self, outcome: Result<Duration, &UpstreamError>) {
-        let mut seen = self.seen();
-        match outcome {
-            Ok(latency) => {
-                seen.latency = Some(latency);
-                seen.trouble = seen
-                    .trouble
-                    .filter(|trouble| matches!(trouble, Trouble::Refusing | Trouble::KeyRejected));
-            }
-            Err(error) => seen.worsen(error),
-        }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Seen {
-    /// A rest says nothing that the failure before it did not say better.
-    fn worsen(&mut self, error: &UpstreamError) {
-        match Trouble::of(error) {
-            Some(Trouble::Resting)
-                if self
-                    .trouble
-                    .is_some_and(|trouble| trouble != Trouble::Silent) => {}
-            Some(trouble) => self.trouble = Some(trouble),
-            None => {}
-        }
-    }
-
-    const fn condition(&self) -> Condition {
-        match self.trouble {
-            None => Condition::Operational,
-            Some(Trouble::Silent | Trouble::Refusing) => Condition::Degraded,
-            Some(Trouble::Resting | Trouble::KeyRejected) => Condition::Down,
-        }
-    }
-}
-
 impl Broker {
     /// How the service is doing, when its limits and its issuers are doing as `limits` and `identity` say. Never asks the
     /// upstream.
     pub async fn health(&self, limits: Condition, identity: Option<Condition>) -> Health {
         let parts = &self.0.parts;
-        let seen = *self.0.upstream.seen();
         let live = parts.store.live().await;
         let (upstream, sessions) = (
-            seen.condition(),
+            parts.upstream.condition(),
             match &live {
                 Err(_) => Condition::Down,
                 Ok(_) if parts.store.is_whole() => Condition::Operational,
                 Ok(_) => Condition::Degraded,
             },
         );
-        let ledger = match parts.ledger.condition() {
-            RecordsCondition::Operational => Condition::Operational,
-            RecordsCondition::Down => Condition::Down,
-        };
+        let ledger = parts.ledger.condition();
         Health {
             status: self.overall(
                 [upstream, limits, sessions, identity.unwrap_or_default()],
                 [sessions, ledger],
             ),
             upstream,
-            upstream_latency: seen.latency,
+            upstream_latency: parts.upstream.latency(),
             sessions,
             limits,
             ledger,
@@ -206,28 +85,19 @@ impl Broker {
         }
     }
 
-    /// Looks whether the upstream answers, unless a mint has just shown it. Costs nothing; called once in a while.
+    /// Looks whether the upstream answers, unless a mint has shown that within `unless_within`. Costs nothing; called
+    /// periodically.
     pub async fn look_upstream(&self, unless_within: Duration) {
-        let parts = &self.0.parts;
-        let fresh = |last: Tick| parts.clock.tick().since(last) < unless_within;
-        let last_mint = self.0.upstream.seen().last_mint;
-        if last_mint.is_some_and(fresh) {
+        let upstream = &self.0.parts.upstream;
+        if upstream.has_served_within(unless_within) {
             return;
         }
-        let outcome = parts.minter.probe().await;
-        self.0
-            .upstream
-            .looked(outcome.as_ref().map(|probe| probe.latency));
-        match outcome {
+        match upstream.look().await {
             Ok(_) => {}
-            Err(UpstreamError::KeyRejected { status }) => {
-                parts
-                    .audit
-                    .note(Event::UpstreamKeyRejected, json!({ "status": status }));
-            }
+            Err(UpstreamError::KeyRejected(complaint)) => self.0.note_rejected_key(&complaint),
             Err(error) => tracing::warn!(
                 cause = telemetry::chain(&error),
-                "the upstream does not answer"
+                "probe of the upstream failed, health is degraded; mints are still tried"
             ),
         }
     }

@@ -13,7 +13,7 @@ use crate::clock::{Tick, millis};
 use crate::domain::{
     Asked, Caller, ClientSecret, Kind, Language, Origin, Persona, Session, SessionId,
 };
-use crate::upstream::{MintOrder, Turn, UpstreamError};
+use crate::upstream::{Complaint, MintOrder, Turn, UpstreamError};
 
 /// Which persona a caller would like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,6 @@ impl Inner {
         let allowed = self.rules.lifetime;
         let order = MintOrder {
             session: persona.session_for(&caller.as_listener(language)),
-            persona: Arc::clone(&persona),
             lifetime: asked
                 .lifetime
                 .map_or(allowed, |shorter| shorter.min(allowed)),
@@ -117,36 +116,37 @@ impl Inner {
         persona.cloned().ok_or(BrokerError::PersonaNotAllowed)
     }
 
-    /// A turn to ask the upstream.
+    /// Waits for a turn to ask the upstream.
     pub(super) async fn turn(&self) -> Result<Turn, BrokerError> {
         let started: Tick = self.parts.clock.tick();
-        self.parts.minter.turn().await.map_err(|error| {
-            let now = self.parts.clock.tick();
-            let took = now.since(started);
-            self.upstream.minted(Some(&error), took, now);
-            BrokerError::Upstream { error, took }
+        let turn = self.parts.upstream.turn().await;
+        turn.map_err(|error| BrokerError::Upstream {
+            error,
+            took: self.parts.clock.tick().since(started),
         })
     }
 
-    /// One client secret from the upstream, and how long it took. What became of it is noted for `/health`.
+    /// Obtains one client secret from the upstream, and says how long that took.
     pub(super) async fn obtain(
         &self,
         order: &MintOrder,
         turn: Turn,
     ) -> Result<(ClientSecret, Duration), BrokerError> {
         let started: Tick = self.parts.clock.tick();
-        let outcome = self.parts.minter.mint(order, turn).await;
-        let now = self.parts.clock.tick();
-        let took = now.since(started);
-        self.upstream.minted(outcome.as_ref().err(), took, now);
-        if let Err(UpstreamError::KeyRejected { status }) = &outcome {
-            self.parts
-                .audit
-                .note(Event::UpstreamKeyRejected, json!({ "status": status }));
+        let outcome = self.parts.upstream.mint(order, turn).await;
+        let took = self.parts.clock.tick().since(started);
+        if let Err(UpstreamError::KeyRejected(complaint)) = &outcome {
+            self.note_rejected_key(complaint);
         }
         outcome
             .map(|secret| (secret, took))
             .map_err(|error| BrokerError::Upstream { error, took })
+    }
+
+    /// Records that the upstream rejects the API key.
+    pub(super) fn note_rejected_key(&self, complaint: &Complaint) {
+        let details = json!({ "status": complaint.status, "code": complaint.code });
+        self.parts.audit.note(Event::UpstreamKeyRejected, details);
     }
 
     pub(super) fn record(&self, event: Event, caller: &Caller, grant: &Grant) {

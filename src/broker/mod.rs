@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-pub use health::{Condition, Health, Status};
+pub use health::{Health, Status};
 pub use mint::{Choice, MintRequest};
 
 use crate::audit::{Audit, Event};
@@ -27,9 +27,8 @@ use crate::domain::{
 };
 use crate::records::{Records, RecordsError, UsageQuery, UsageRow};
 use crate::store::{SessionStore, StoreError};
-use crate::upstream::{Minter, UpstreamError};
+use crate::upstream::{Upstream, UpstreamError};
 use crate::vitals::Vitals;
-use health::UpstreamWatch;
 use spent::Spent;
 use undelivered::Undelivered;
 
@@ -37,7 +36,7 @@ use undelivered::Undelivered;
 #[derive(Clone)]
 pub struct Parts {
     /// Where client secrets come from.
-    pub minter: Arc<dyn Minter>,
+    pub upstream: Arc<Upstream>,
     /// Where sessions rest.
     pub store: Arc<dyn SessionStore>,
     /// Where use is recorded and counted.
@@ -142,9 +141,9 @@ pub enum BrokerError {
 
 impl BrokerError {
     /// True when certainly nothing was minted, so that what was taken for it can be given back.
-    pub const fn minted_nothing(&self) -> bool {
+    pub fn minted_nothing(&self) -> bool {
         match self {
-            Self::Upstream { error, .. } => error.is_definite(),
+            Self::Upstream { error, .. } => error.facts().is_definite,
             Self::NotSettled(_) | Self::Store(_) | Self::Lost => false,
             Self::UnknownPersona
             | Self::PersonaNotAllowed
@@ -179,7 +178,6 @@ struct Inner {
     seal: SessionSeal,
     undelivered: Undelivered,
     spent: Spent,
-    upstream: UpstreamWatch,
     work: TaskTracker,
     draining: AtomicBool,
     closed: AtomicBool,
@@ -195,7 +193,6 @@ impl Broker {
             seal,
             undelivered,
             spent: Spent::default(),
-            upstream: UpstreamWatch::default(),
             work: TaskTracker::new(),
             draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),

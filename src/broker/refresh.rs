@@ -100,7 +100,6 @@ impl Inner {
     ) -> Result<(EntryId, ClientSecret, Duration), BrokerError> {
         let order = MintOrder {
             session: persona.session_for(&caller.as_listener(session.language.as_ref())),
-            persona: Arc::clone(persona),
             lifetime: self.rules.lifetime,
             behalf: caller.party(),
         };

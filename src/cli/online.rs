@@ -14,7 +14,7 @@ use crate::config::{AuthMode, Config, LedgerPlace};
 use crate::records::OpenError;
 use crate::telemetry;
 use crate::upstream::openai::OpenAi;
-use crate::upstream::{Minter, Probe, UpstreamError};
+use crate::upstream::{Complaint, Minter, Probe, UpstreamError};
 
 /// Clocks further apart than this make expiry times misleading.
 const MAX_SKEW: Duration = Duration::from_secs(5);
@@ -126,8 +126,8 @@ async fn upstream(config: &Config) -> Vec<Finding> {
         Err(error) => findings.push(finding("upstream", State::Broken, &error.to_string())),
         Ok(openai) => match openai.probe().await {
             Ok(probe) => {
-                findings.push(key(probe));
-                findings.push(skew(probe, clock.as_ref()));
+                findings.push(key(&probe));
+                findings.push(skew(&probe, clock.as_ref()));
             }
             Err(error) => findings.push(finding("upstream", State::Broken, &explain(&error))),
         },
@@ -135,23 +135,26 @@ async fn upstream(config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn key(probe: Probe) -> Finding {
+fn key(probe: &Probe) -> Finding {
     let millis = probe.latency.as_millis();
-    if probe.lists_models {
+    let Some(refusal) = &probe.refusal else {
         return finding(
             "upstream",
             State::Fine,
             &format!("answered in {millis} ms and takes the key"),
         );
-    }
-    let text = format!(
-        "answered in {millis} ms, but with 403: the key may not list models, which is fine if it may mint; \
-         or its region, network or project is not allowed, which is not"
+    };
+    let text = refusal.cure().map_or_else(
+        || format!(
+            "answered in {millis} ms, but with 403 ({refusal}): the key may not list models, which is fine if it may mint; \
+             or its region, network or project is not allowed, which is not"
+        ),
+        |cure| format!("answered in {millis} ms, but with {refusal}: {cure}"),
     );
     finding("upstream", State::Warning, &text)
 }
 
-fn skew(probe: Probe, clock: &dyn Clock) -> Finding {
+fn skew(probe: &Probe, clock: &dyn Clock) -> Finding {
     let Some(theirs) = probe.upstream_time else {
         return finding(
             "clock",
@@ -175,8 +178,11 @@ fn skew(probe: Probe, clock: &dyn Clock) -> Finding {
 
 fn explain(error: &UpstreamError) -> String {
     let text = telemetry::chain(error);
+    if let Some(cure) = error.complaint().and_then(Complaint::cure) {
+        return format!("{text}: {cure}");
+    }
     match error {
-        UpstreamError::KeyRejected { .. } => {
+        UpstreamError::KeyRejected(_) => {
             format!("{text}. Check OPENAI_API_KEY, its project and its permissions")
         }
         UpstreamError::Unreachable(_) => {

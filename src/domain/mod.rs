@@ -3,6 +3,7 @@
 mod address;
 mod algorithm;
 mod caller;
+mod condition;
 mod endpoint;
 mod entry;
 mod identity;
@@ -25,6 +26,7 @@ pub mod written;
 pub use address::{Network, canonical, is_private};
 pub use algorithm::{Algorithm, AlgorithmError, Family};
 pub use caller::Caller;
+pub use condition::Condition;
 pub use endpoint::{endpoint, is_loopback};
 pub use entry::{EntryId, Intent, Kind, Outcome, Settlement};
 pub use identity::{Account, DisplayName, Identity, IdentityKey, Naming, Party};

@@ -144,14 +144,7 @@ pub struct UsageRow {
     pub last_at: u64,
 }
 
-/// Whether a ledger can be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordsCondition {
-    /// Yes.
-    Operational,
-    /// The last attempt failed.
-    Down,
-}
+pub use crate::domain::Condition as RecordsCondition;
 
 /// The record of use.
 ///

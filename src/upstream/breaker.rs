@@ -1,25 +1,25 @@
-//! Owns the circuit breaker: when a failing upstream is left alone, and when it is asked again.
+//! Breaks the circuit to a failing upstream, and lets one request find out whether it works again.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Tick;
 
-/// Failures in a row after which the upstream is left alone.
+/// Failures in a row that open the circuit breaker.
 const FAILURES_TO_OPEN: u32 = 5;
-/// How long it is left alone before one request may look whether it is back.
+/// How long an open circuit breaker refuses requests before one may find out whether the upstream works again.
 const REST: Duration = Duration::from_secs(2);
 
-/// Decides whether the upstream may be asked. While it rests, one request at a time looks whether it is back.
+/// A circuit breaker. After a rest, one request at a time finds out whether the upstream works again.
 pub(super) struct Breaker(Mutex<State>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// All is well, but for so many failures in a row.
+    /// Requests pass. Holds the failures in a row so far.
     Closed { failures: u32 },
-    /// Left alone until then.
+    /// Requests are refused until then.
     Open { until: Tick },
-    /// One request is looking since then.
+    /// One request was let in at that moment; the others are refused until its outcome.
     HalfOpen { since: Tick },
 }
 
@@ -33,8 +33,8 @@ impl State {
     }
 }
 
-/// The right to ask the upstream once. Dropped without a verdict, it frees its place: a look that never ended must
-/// not keep everybody else out.
+/// The right to ask the upstream once. Dropping it without a verdict frees its place: a request that never ended must not
+/// keep everybody else out.
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
     probing: Option<Tick>,
@@ -49,17 +49,17 @@ impl Breaker {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True when anybody may ask.
+    /// True when requests pass.
     pub(super) fn is_closed(&self) -> bool {
         matches!(*self.state(), State::Closed { .. })
     }
 
-    /// How long the upstream is still left alone, if it is. Takes nothing.
+    /// Returns how long requests are still refused, if they are. Takes no place.
     pub(super) fn rest(&self, now: Tick) -> Option<Duration> {
         self.state().rest(now)
     }
 
-    /// A permit, or how long until it is worth asking for one again.
+    /// Returns a permit, or how long until it is worth asking for one again.
     pub(super) fn enter(&self, now: Tick) -> Result<Permit<'_>, Duration> {
         let mut state = self.state();
         if let Some(rest) = state.rest(now) {
@@ -77,9 +77,7 @@ impl Breaker {
 }
 
 impl Permit<'_> {
-    /// The upstream answered as it should, or refused for reasons of ours.
-    ///
-    /// Closes what a look was sent to find out about. Whoever was let in before it opened has nothing to say about that.
+    /// Reports that the upstream works. Closes the circuit breaker, unless this permit is from before it opened.
     pub(super) fn succeeded(mut self) {
         let looked = self.probing.take().is_some();
         let mut state = self.breaker.state();
@@ -88,13 +86,13 @@ impl Permit<'_> {
         }
     }
 
-    /// The upstream failed; after `rest`, when it asked for one, or when it failed too often, it is asked again.
+    /// Reports that the upstream failed. Opens the circuit breaker for `rest`, or when there were too many failures.
     pub(super) fn failed(mut self, now: Tick, rest: Option<Duration>) {
         let probing = self.probing.take().is_some();
         let mut state = self.breaker.state();
         let failures = match *state {
             State::Closed { failures } => failures + 1,
-            // Somebody else has opened it since: their verdict stands.
+            // Another permit has opened it for longer: that stands.
             State::Open { until } if rest.is_none_or(|rest| until >= now.plus(rest)) => return,
             State::Open { .. } | State::HalfOpen { .. } => FAILURES_TO_OPEN,
         };

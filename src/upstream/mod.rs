@@ -1,25 +1,37 @@
-//! Owns the contract of minters: how a client secret is obtained from whoever gives them.
+//! Asks the provider: one policy before every operation that starts something, one lane for all that must not be refused.
 
 mod breaker;
-pub mod guarded;
+mod connections;
+mod error;
+mod key;
+mod lane;
 pub mod openai;
+mod policy;
+mod watch;
 mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::clock::Timestamp;
-use crate::domain::{ClientSecret, Party, Persona, SessionText};
+use crate::clock::{Clock, Timestamp};
+use crate::config;
+use crate::domain::{ClientSecret, Condition, Party, SessionText};
+pub use error::{Complaint, Facts, Kind, Trouble, UpstreamError, Verdict};
+use key::KeyCheck;
+use lane::Lane;
+pub use policy::Turn;
+use policy::{Policy, Repeat};
+use watch::Watch;
+
+/// The longest time that a free look may take.
+const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What is to be minted.
 #[derive(Clone, Debug)]
 pub struct MintOrder {
-    /// The persona it is for.
-    pub persona: Arc<Persona>,
-    /// The session object that goes along: the persona's, as it speaks to this listener.
+    /// The session object to send: the persona's, as it speaks to this listener.
     pub session: SessionText,
     /// How long the secret may open upstream sessions.
     pub lifetime: Duration,
@@ -28,127 +40,97 @@ pub struct MintOrder {
 }
 
 /// What a free look at the upstream showed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Probe {
-    /// How long it took to answer.
+    /// How long the answer took.
     pub latency: Duration,
-    /// What time the upstream says it is.
+    /// The upstream's time.
     pub upstream_time: Option<Timestamp>,
-    /// True when our key may list models. Minting does not need that.
-    pub lists_models: bool,
+    /// The refusal, when the key may not list models (403). Minting does not need that.
+    pub refusal: Option<Complaint>,
 }
 
-/// Why there is no client secret.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    /// No connection, or it broke before the answer was complete: if a secret was minted, nobody holds it.
-    #[error("the upstream could not be reached")]
-    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// No answer in time. Whether a secret was minted is not known.
-    #[error("the upstream did not answer in time")]
-    TimedOut,
-    /// It failed on its side.
-    #[error("the upstream failed with status {status}")]
-    Broken {
-        /// Its status.
-        status: u16,
-        /// How long it asked us to wait.
-        retry_after: Option<Duration>,
-    },
-    /// It asked us to slow down.
-    #[error("the upstream asked us to slow down")]
-    RateLimited {
-        /// How long it asked us to wait.
-        retry_after: Option<Duration>,
-    },
-    /// The account has no money left. Retrying does not help.
-    #[error("the upstream account's quota is used up")]
-    QuotaExhausted,
-    /// It does not take our API key, or not for this.
-    #[error("the upstream rejected the API key with status {status}")]
-    KeyRejected {
-        /// Its status.
-        status: u16,
-    },
-    /// It refused what we asked for.
-    #[error("the upstream refused the request with status {status} ({code})")]
-    Refused {
-        /// Its status.
-        status: u16,
-        /// Its code and the field it names, cleaned for a log.
-        code: String,
-    },
-    /// It answered something that is not a client secret.
-    #[error("the upstream's answer is not a client secret: {0}")]
-    Invalid(&'static str),
-    /// We already ask as much of it as we may.
-    #[error("too many mints are under way")]
-    Overloaded {
-        /// When there is room again.
-        retry_after: Duration,
-    },
-    /// It failed so often of late that we leave it alone for a while.
-    #[error("the upstream is being left alone after repeated failures")]
-    Resting {
-        /// When it is asked again.
-        retry_after: Duration,
-    },
-}
-
-impl UpstreamError {
-    /// True when certainly nobody holds a secret, so that what was taken for it can be given back.
-    pub const fn is_definite(&self) -> bool {
-        !matches!(self, Self::TimedOut | Self::Invalid(_))
-    }
-
-    /// As records call it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Unreachable(_) => "unreachable",
-            Self::TimedOut => "timed_out",
-            Self::Broken { .. } => "broken",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::QuotaExhausted => "quota_exhausted",
-            Self::KeyRejected { .. } => "key_rejected",
-            Self::Refused { .. } => "refused",
-            Self::Invalid(_) => "invalid",
-            Self::Overloaded { .. } => "overloaded",
-            Self::Resting { .. } => "resting",
-        }
-    }
-
-    /// How long to wait before it is worth trying again.
-    pub const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Broken { retry_after, .. } | Self::RateLimited { retry_after } => *retry_after,
-            Self::Overloaded { retry_after } | Self::Resting { retry_after } => Some(*retry_after),
-            Self::QuotaExhausted | Self::KeyRejected { .. } => Some(guarded::LONG_REST),
-            Self::Unreachable(_) | Self::TimedOut | Self::Refused { .. } | Self::Invalid(_) => None,
-        }
-    }
-}
-
-/// The right to ask the upstream for one client secret, in our own pace. Dropped, its room is free again.
-#[derive(Debug, Default)]
-pub struct Turn {
-    room: Option<OwnedSemaphorePermit>,
-}
-
-/// Obtains client secrets.
+/// Asks the provider, one attempt at a time. Knows no bounds: those are the policy's.
 ///
-/// Safe to cancel in the sense that nothing of ours breaks; but a secret may then have been minted that nobody
-/// holds, so the broker does not cancel.
+/// Cancelling a mint breaks nothing here, but may leave a secret at the provider that nobody holds.
 #[async_trait]
 pub trait Minter: Send + Sync {
-    /// Waits, briefly, for a turn. What fails here has asked nobody and left nothing behind, so it comes before anything
-    /// is written down.
-    async fn turn(&self) -> Result<Turn, UpstreamError> {
-        Ok(Turn::default())
+    /// Obtains one client secret.
+    async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError>;
+
+    /// Asks for something free, to see whether the upstream answers and accepts the API key.
+    async fn probe(&self) -> Result<Probe, UpstreamError>;
+}
+
+/// The upstream, as the broker uses it.
+pub struct Upstream {
+    minter: Arc<dyn Minter>,
+    policy: Policy,
+    lane: Arc<Lane>,
+    watch: Watch,
+    clock: Arc<dyn Clock>,
+}
+
+impl Upstream {
+    /// Returns the upstream that `minter` asks, within the bounds of `settings`.
+    pub fn new(
+        minter: Arc<dyn Minter>,
+        settings: &config::Upstream,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let lane = Arc::new(Lane::new(LOOK_DEADLINE, Arc::clone(&clock)));
+        let key = KeyCheck::new(Arc::clone(&minter), Arc::clone(&lane), Arc::clone(&clock));
+        Self {
+            minter,
+            policy: Policy::new(settings, key, Arc::clone(&clock)),
+            lane,
+            watch: Watch::default(),
+            clock,
+        }
     }
 
-    /// Obtains one client secret, in that turn.
-    async fn mint(&self, order: &MintOrder, turn: Turn) -> Result<ClientSecret, UpstreamError>;
+    /// Waits briefly for a turn to start an operation. An error has left nothing behind.
+    pub async fn turn(&self) -> Result<Turn, UpstreamError> {
+        let turn = self.policy.turn().await;
+        turn.inspect_err(|error| self.watch.failed(error))
+    }
 
-    /// Asks something that costs nothing, to see whether the upstream answers and takes our key.
-    async fn probe(&self) -> Result<Probe, UpstreamError>;
+    /// Obtains one client secret. Repeated once: a lost secret opens nothing for anybody.
+    pub async fn mint(&self, order: &MintOrder, turn: Turn) -> Result<ClientSecret, UpstreamError> {
+        let started = self.clock.tick();
+        let operation = |_| self.minter.mint(order);
+        let minted = self.policy.run(turn, Repeat::Once, operation).await;
+        let now = self.clock.tick();
+        match &minted {
+            Ok(_) => self.watch.succeeded(now.since(started), now),
+            Err(error) => self.watch.failed(error),
+        }
+        minted
+    }
+
+    /// Looks whether the upstream answers and accepts the API key. Costs nothing and is never refused.
+    pub async fn look(&self) -> Result<Probe, UpstreamError> {
+        let looked = self.lane.run(self.minter.probe()).await;
+        match &looked {
+            Ok(probe) => self.watch.looked(probe),
+            Err(error) => self.watch.failed(error),
+        }
+        looked
+    }
+
+    /// True when an operation succeeded within the last `period`, which makes a look superfluous.
+    pub fn has_served_within(&self, period: Duration) -> bool {
+        let last = self.watch.last_success();
+        last.is_some_and(|last| self.clock.tick().since(last) < period)
+    }
+
+    /// Returns how the upstream is, from what was last seen of it.
+    pub fn condition(&self) -> Condition {
+        self.watch.condition()
+    }
+
+    /// Returns how long the upstream's last good answer took.
+    pub fn latency(&self) -> Option<Duration> {
+        self.watch.latency()
+    }
 }

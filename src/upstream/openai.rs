@@ -1,4 +1,4 @@
-//! Owns the conversation with OpenAI: one attempt at a time, with the API key that nobody else uses.
+//! Asks OpenAI's HTTP API, one attempt at a time, with the API key that no other module holds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,32 +13,33 @@ use reqwest::header::{
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::connections::Connections;
 use super::wire::{self, Timing};
-use super::{MintOrder, Minter, Probe, Turn, UpstreamError};
+use super::{Complaint, MintOrder, Minter, Probe, UpstreamError};
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::Upstream;
 use crate::domain::{ClientSecret, Party};
-use crate::http_client::{ClientError, ClientSettings, ReadError, read_body};
+use crate::http_client::{ClientBuilder, ClientError, ReadError, read_body};
 
-/// Largest answer that is read.
+/// The largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// The longest request id that is taken from an answer.
+const MAX_ID_LENGTH: usize = 128;
 /// A stable, hashed name of the end user: <https://platform.openai.com/docs/guides/safety-best-practices>.
 const SAFETY_IDENTIFIER: HeaderName = HeaderName::from_static("openai-safety-identifier");
-/// Longest time a free look may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// OpenAI's HTTP API.
 pub struct OpenAi {
-    http: reqwest::Client,
+    connections: Connections,
     mint_url: reqwest::Url,
     models_url: reqwest::Url,
-    /// Turns the party an order is on behalf of into a safety identifier. Derived from the API key: stable across
-    /// restarts and machines, and of no use to anybody who does not have the key already.
+    /// Turns the party an order is on behalf of into a safety identifier. Derived from the API key: stable across restarts
+    /// and machines, and of no use to anybody who does not have the key already.
     pseudonyms: hmac::Key,
     clock: Arc<dyn Clock>,
 }
 
-/// Why no client for the upstream could be made.
+/// Why no client for the upstream could be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// No API key, or one that cannot be sent.
@@ -56,20 +57,19 @@ pub enum SetupError {
 }
 
 impl OpenAi {
-    /// A client for the upstream of `settings`.
+    /// Returns a client for the upstream of `settings`.
     pub fn new(settings: &Upstream, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
         let api_key = settings.api_key.as_ref().ok_or(SetupError::Key)?;
-        let http = ClientSettings {
-            ca_file: settings.ca_file.as_deref(),
-            connect_timeout: settings.connect_timeout,
-            headers: default_headers(settings, api_key)?,
-        }
-        .build()?;
+        let builder = ClientBuilder::new(
+            settings.ca_file.as_deref(),
+            settings.connect_timeout,
+            default_headers(settings, api_key)?,
+        )?;
         let secret = api_key.expose_secret().as_bytes();
         let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let derived = hmac::sign(&root, b"realtime-token-broker safety identifier v1");
         Ok(Self {
-            http,
+            connections: Connections::new(builder)?,
             mint_url: endpoint(settings, &["realtime", "client_secrets"])?,
             models_url: endpoint(settings, &["models"])?,
             pseudonyms: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
@@ -85,7 +85,7 @@ impl OpenAi {
         URL_SAFE_NO_PAD.encode(tag.as_ref())
     }
 
-    /// The upstream's time in its own words, or else ours.
+    /// Returns the upstream's time, or ours when its answer has none.
     fn time_of(&self, response: &Response) -> Timestamp {
         upstream_time(response.headers()).unwrap_or_else(|| self.clock.now())
     }
@@ -93,10 +93,12 @@ impl OpenAi {
 
 #[async_trait]
 impl Minter for OpenAi {
-    async fn mint(&self, order: &MintOrder, _: Turn) -> Result<ClientSecret, UpstreamError> {
+    async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError> {
         let sent: Tick = self.clock.tick();
-        let request = self
-            .http
+        // Held until the answer is read.
+        let connection = self.connections.seat();
+        let request = connection
+            .client()
             .post(self.mint_url.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .header(SAFETY_IDENTIFIER, self.safety_identifier(order))
@@ -109,7 +111,7 @@ impl Minter for OpenAi {
             sent,
             answered: self.time_of(&response),
         };
-        let upstream_request = request_name(response.headers());
+        let upstream_request = request_id(response.headers());
         let mut secret = wire::read_secret(&read_capped(response).await?, order, timing)?;
         secret.upstream_request = upstream_request;
         Ok(secret)
@@ -117,22 +119,22 @@ impl Minter for OpenAi {
 
     async fn probe(&self) -> Result<Probe, UpstreamError> {
         let sent = self.clock.tick();
-        let asked = self
-            .http
-            .get(self.models_url.clone())
-            .timeout(PROBE_TIMEOUT);
+        let connection = self.connections.seat();
+        let asked = connection.client().get(self.models_url.clone());
         let response = asked.send().await.map_err(transport)?;
-        // A key that may only mint is refused the list of models; the upstream answers all the same. The list itself,
-        // which may be long, is not read.
-        let lists_models = response.status() == StatusCode::OK;
-        if !lists_models && response.status() != StatusCode::FORBIDDEN {
-            return Err(refusal(response).await);
-        }
         let latency = self.clock.tick().since(sent);
+        let upstream_time = upstream_time(response.headers());
+        // The list of models may be long, so it is not read. A key that may only mint is refused the list; the upstream
+        // answers all the same.
+        let refusal = match response.status() {
+            StatusCode::OK => None,
+            StatusCode::FORBIDDEN => Some(complaint(response).await.0),
+            _ => return Err(refusal(response).await),
+        };
         Ok(Probe {
             latency,
-            upstream_time: upstream_time(response.headers()),
-            lists_models,
+            upstream_time,
+            refusal,
         })
     }
 }
@@ -184,38 +186,46 @@ async fn read_capped(response: Response) -> Result<Vec<u8>, UpstreamError> {
     })
 }
 
-/// What an answer that is not a success means.
+/// Reads an answer that is not a success as an error.
 async fn refusal(response: Response) -> UpstreamError {
     let status = response.status();
-    let retry_after = retry_after(response.headers());
     if status.is_success() || status.is_informational() || status.is_redirection() {
         return UpstreamError::Invalid("its status is not one that carries a client secret");
     }
-    let complaint = wire::read_complaint(&read_capped(response).await.unwrap_or_default());
-    match status.as_u16() {
-        status @ (401 | 403) => UpstreamError::KeyRejected { status },
-        429 if complaint.out_of_quota => UpstreamError::QuotaExhausted,
-        429 => UpstreamError::RateLimited { retry_after },
-        status @ (408 | 409 | 500..) => UpstreamError::Broken {
-            status,
-            retry_after,
-        },
-        status => UpstreamError::Refused {
-            status,
-            code: complaint.code,
-        },
+    let (complaint, is_out_of_quota) = complaint(response).await;
+    match complaint.status {
+        401 | 403 => UpstreamError::KeyRejected(complaint),
+        429 if is_out_of_quota => UpstreamError::QuotaExhausted(complaint),
+        429 => UpstreamError::RateLimited(complaint),
+        408 | 409 | 500.. => UpstreamError::Broken(complaint),
+        _ => UpstreamError::Refused(complaint),
     }
 }
 
-/// The provider's name for a request of ours, if it is one that can be written down.
-fn request_name(headers: &HeaderMap) -> Option<Box<str>> {
+/// Reads an error answer, and whether it says that the account has no credit left.
+async fn complaint(response: Response) -> (Complaint, bool) {
+    let status = response.status().as_u16();
+    let retry_after = retry_after(response.headers());
+    let request = request_id(response.headers());
+    let said = wire::read_complaint(&read_capped(response).await.unwrap_or_default());
+    let complaint = Complaint {
+        status,
+        code: said.code,
+        request,
+        retry_after,
+    };
+    (complaint, said.out_of_quota)
+}
+
+/// Returns the provider's id of a request, if it is fit to be logged.
+fn request_id(headers: &HeaderMap) -> Option<Box<str>> {
     let name = headers.get("x-request-id")?.to_str().ok()?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let fits = (1..=128).contains(&name.len()) && name.bytes().all(is_plain);
+    let fits = (1..=MAX_ID_LENGTH).contains(&name.len()) && name.bytes().all(is_plain);
     fits.then(|| name.into())
 }
 
-/// `Retry-After` as seconds or as a date (RFC 9110 §10.2.3).
+/// Reads `Retry-After`, in seconds or as a date (RFC 9110 §10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     if let Ok(seconds) = text.trim().parse() {

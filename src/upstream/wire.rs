@@ -1,4 +1,4 @@
-//! Owns the provider's JSON: what is written to it and what is believed of its answers.
+//! Writes and reads the provider's JSON, and checks every answer before it is used.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use super::{MintOrder, UpstreamError};
 use crate::clock::{Tick, Timestamp};
 use crate::domain::{ClientSecret, UpstreamSession};
 
-/// Longest client secret that is believed.
+/// The longest client secret that is accepted.
 const MAX_SECRET_LENGTH: usize = 1024;
-/// Longest life of a client secret (`expires_after.seconds` in the published schema), and a minute of skew.
+/// The longest life of a client secret (`expires_after.seconds` in the published schema), and a minute of skew.
 const MAX_LIFETIME: Duration = Duration::from_mins(121);
 
 #[derive(Serialize)]
@@ -71,14 +71,14 @@ struct ErrorBody {
     r#type: Option<String>,
 }
 
-/// When a request left and when, by its own clock, the upstream answered.
+/// When a request was sent, and the upstream's time when it answered.
 #[derive(Clone, Copy)]
 pub(super) struct Timing {
     pub(super) sent: Tick,
     pub(super) answered: Timestamp,
 }
 
-/// The body of `POST /realtime/client_secrets`.
+/// Writes the body of `POST /realtime/client_secrets`.
 pub(super) fn mint_body(order: &MintOrder) -> Result<Vec<u8>, UpstreamError> {
     let expires_after = ExpiresAfter {
         anchor: "created_at",
@@ -91,7 +91,7 @@ pub(super) fn mint_body(order: &MintOrder) -> Result<Vec<u8>, UpstreamError> {
     .map_err(|_| UpstreamError::Invalid("our own request could not be written"))
 }
 
-/// Reads the answer strictly: only what is plainly a live client secret is one.
+/// Reads the answer strictly: everything but a live client secret is an error.
 pub(super) fn read_secret(
     body: &[u8],
     order: &MintOrder,
@@ -106,7 +106,7 @@ pub(super) fn read_secret(
         ));
     }
     let expires_at = Timestamp::from_seconds(answer.expires_at);
-    // Compared on the upstream's clock, so that ours may be wrong.
+    // Both times are the upstream's, so that our clock may be wrong.
     let lifetime = expires_at.since(timing.answered);
     if lifetime.is_zero() || lifetime > MAX_LIFETIME {
         return Err(UpstreamError::Invalid(
@@ -139,14 +139,14 @@ fn summarise(session: SessionEcho) -> UpstreamSession {
     }
 }
 
-/// What a failure's body says, as far as it decides anything.
+/// The parts of an error answer that decide something or are logged.
 pub(super) struct Complaint {
     pub(super) out_of_quota: bool,
-    /// Code and field, cleaned for a log line. Never the message: it may quote part of the key.
+    /// Code and field, cleaned for a log line. Never the message, which may quote part of the key.
     pub(super) code: String,
 }
 
-/// Reads the provider's error envelope; whatever cannot be read says nothing.
+/// Reads the provider's error envelope. An unreadable one gives an empty complaint.
 pub(super) fn read_complaint(body: &[u8]) -> Complaint {
     let error = serde_json::from_slice::<ErrorAnswer>(body)
         .unwrap_or_default()

@@ -16,7 +16,7 @@ use crate::broker::BrokerError;
 use crate::clock::seconds_up;
 use crate::domain::RequestId;
 use crate::limit::Offence;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Kind, UpstreamError};
 
 /// A failure on its way to the caller. Its body is written by the failure-shape layer, which knows the request.
 #[derive(Clone, Debug)]
@@ -192,24 +192,20 @@ impl From<BrokerError> for ApiError {
 }
 
 fn upstream(error: &UpstreamError) -> ApiError {
-    let code = match error {
-        UpstreamError::Unreachable(_)
-        | UpstreamError::Broken { .. }
-        | UpstreamError::RateLimited { .. }
-        | UpstreamError::QuotaExhausted
-        | UpstreamError::KeyRejected { .. }
-        | UpstreamError::Resting { .. } => Code::UpstreamUnavailable,
-        UpstreamError::TimedOut => Code::UpstreamTimeout,
-        UpstreamError::Refused { .. } | UpstreamError::Invalid(_) => Code::UpstreamInvalid,
-        UpstreamError::Overloaded { .. } => Code::Overloaded,
+    let facts = error.facts();
+    let code = match facts.kind {
+        Kind::Unavailable => Code::UpstreamUnavailable,
+        Kind::TimedOut => Code::UpstreamTimeout,
+        Kind::Invalid => Code::UpstreamInvalid,
+        Kind::Overloaded => Code::Overloaded,
     };
     let waits = code.status() == StatusCode::SERVICE_UNAVAILABLE;
-    let retry_after = waits.then(|| error.retry_after().unwrap_or(UPSTREAM_WAIT));
-    let used = match error {
+    let retry_after = waits.then(|| facts.wait.unwrap_or(UPSTREAM_WAIT));
+    let used = match facts.kind {
+        _ if !facts.is_definite => Used::Mint,
         // What is refused for what it is will be refused again: the window must hold who keeps asking.
-        UpstreamError::Refused { .. } => Used::Attempt,
-        error if error.is_definite() => Used::Nothing,
-        _ => Used::Mint,
+        Kind::Invalid => Used::Attempt,
+        Kind::Unavailable | Kind::TimedOut | Kind::Overloaded => Used::Nothing,
     };
     ApiError {
         retry_after,

@@ -45,7 +45,7 @@ async fn every_event_of_the_inventory_happens_and_has_every_field() {
         .origin("https://evil.test")
         .send()
         .await;
-    app.minter.fail(UpstreamError::KeyRejected { status: 401 });
+    app.minter.fail(UpstreamError::KeyRejected(401.into()));
     agent(app.post("/token")).send().await;
     agent(app.post("/token"))
         .body("text/plain", "x")

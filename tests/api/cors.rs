@@ -144,7 +144,7 @@ async fn a_page_can_read_every_refusal() {
         app.call(Method::PUT, "/token").origin(PAGE).send().await,
     ];
     app.minter
-        .fail(token_broker::upstream::UpstreamError::QuotaExhausted);
+        .fail(token_broker::upstream::UpstreamError::Broken(500.into()));
     refusals.push(app.post("/token").origin(PAGE).send().await);
     app.post("/token").origin(PAGE).send().await;
     refusals.push(app.post("/token").origin(PAGE).send().await);

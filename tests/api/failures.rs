@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::Value;
-use token_broker::upstream::UpstreamError;
+use token_broker::upstream::{Complaint, UpstreamError};
 use token_broker::web::layers::Onion;
 
 use crate::harness::{Answer, TestApp};
@@ -36,103 +36,106 @@ async fn refusals_are_exactly_what_the_contract_promises() {
 
 #[tokio::test]
 async fn every_upstream_failure_has_its_own_answer_and_none_surfaces_as_it_was() {
-    let wait = Some(Duration::from_secs(7));
+    let wait = Duration::from_secs(7);
     let cases = [
         (
             UpstreamError::Unreachable("canary".into()),
-            503,
-            "upstream_unavailable",
-            Some(2),
+            (503, "upstream_unavailable", Some(2)),
         ),
-        (UpstreamError::TimedOut, 504, "upstream_timeout", None),
+        (UpstreamError::TimedOut, (504, "upstream_timeout", None)),
         (
-            UpstreamError::Broken {
-                status: 500,
-                retry_after: None,
-            },
-            503,
-            "upstream_unavailable",
-            Some(2),
+            UpstreamError::Broken(500.into()),
+            (503, "upstream_unavailable", Some(2)),
         ),
         (
-            UpstreamError::Broken {
-                status: 503,
-                retry_after: wait,
-            },
-            503,
-            "upstream_unavailable",
-            Some(7),
+            UpstreamError::Broken(Complaint::from(503).after(wait)),
+            (503, "upstream_unavailable", Some(7)),
         ),
         (
-            UpstreamError::RateLimited { retry_after: wait },
-            503,
-            "upstream_unavailable",
-            Some(7),
+            UpstreamError::RateLimited(Complaint::from(429).after(wait)),
+            (503, "upstream_unavailable", Some(7)),
         ),
         (
-            UpstreamError::QuotaExhausted,
-            503,
-            "upstream_unavailable",
-            Some(30),
+            UpstreamError::QuotaExhausted(429.into()),
+            (503, "upstream_unavailable", Some(30)),
         ),
         (
-            UpstreamError::KeyRejected { status: 401 },
-            503,
-            "upstream_unavailable",
-            Some(30),
+            UpstreamError::KeyRejected(401.into()),
+            (503, "upstream_unavailable", Some(5)),
         ),
         (
-            UpstreamError::Refused {
-                status: 400,
-                code: "canary".into(),
-            },
-            502,
-            "upstream_invalid",
-            None,
+            UpstreamError::Refused(complaint(404, "model_not_found")),
+            (503, "upstream_unavailable", Some(2)),
+        ),
+        (
+            UpstreamError::Refused(complaint(400, "canary")),
+            (502, "upstream_invalid", None),
         ),
         (
             UpstreamError::Invalid("canary"),
-            502,
-            "upstream_invalid",
-            None,
-        ),
-        (
-            UpstreamError::Overloaded {
-                retry_after: Duration::from_millis(1500),
-            },
-            503,
-            "overloaded",
-            Some(2),
-        ),
-        (
-            UpstreamError::Resting {
-                retry_after: Duration::from_secs(1),
-            },
-            503,
-            "upstream_unavailable",
-            Some(1),
+            (502, "upstream_invalid", None),
         ),
     ];
     let app = TestApp::with(&[("limits.token", "100/60s")]);
-    for (error, status, code, retry_after) in cases {
+    for (error, expected) in cases {
         app.minter.fail(error);
-        let answer = app.post("/token").send().await;
-        answer.is(status, code);
-        assert_eq!(
-            answer
-                .header("retry-after")
-                .map(|text| text.parse().unwrap()),
-            retry_after
-        );
-        assert_eq!(answer.json["error"]["retry_after"].as_u64(), retry_after);
-        assert!(!answer.text.contains("canary"), "{}", answer.text);
-        assert!(
-            answer
-                .header("server-timing")
-                .unwrap()
-                .starts_with("upstream;dur=")
-        );
+        is_told(&app.post("/token").send().await, expected);
+        // Whatever rest the upstream was given is over.
+        app.advance(30);
     }
+}
+
+fn complaint(status: u16, code: &str) -> Complaint {
+    Complaint {
+        code: code.into(),
+        ..status.into()
+    }
+}
+
+fn is_told(answer: &Answer, (status, code, retry_after): (u16, &str, Option<u64>)) {
+    answer.is(status, code);
+    let told = answer.header("retry-after");
+    assert_eq!(told.map(|text| text.parse().unwrap()), retry_after);
+    assert_eq!(answer.json["error"]["retry_after"].as_u64(), retry_after);
+    assert!(!answer.text.contains("canary"), "{}", answer.text);
+    let timing = answer.header("server-timing").unwrap();
+    assert!(timing.starts_with("upstream;dur="));
+}
+
+#[tokio::test]
+async fn while_the_circuit_breaker_is_open_callers_are_told_how_long() {
+    let app = TestApp::new();
+    let wait = Duration::from_secs(7);
+    app.minter
+        .fail(UpstreamError::RateLimited(Complaint::from(429).after(wait)));
+    app.post("/token").send().await;
+    app.advance(3);
+    let answer = app.post("/token").send().await;
+    is_told(&answer, (503, "upstream_unavailable", Some(4)));
+    assert_eq!(app.minter.asked(), 1);
+}
+
+#[tokio::test]
+async fn more_than_there_is_room_for_is_told_to_come_back_in_a_second() {
+    let app = TestApp::with(&[("upstream.max_in_flight", "1"), ("upstream.max_wait", "0s")]);
+    app.minter.hold();
+    let first = tokio::spawn(app.post("/token").send());
+    app.minter.asked_for(1).await;
+    let answer = app.post("/token").send().await;
+    is_told(&answer, (503, "overloaded", Some(1)));
+    app.minter.let_through(1);
+    assert_eq!(first.await.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_key_that_is_rejected_once_and_accepted_by_the_free_look_fails_that_one_request() {
+    let app = TestApp::new();
+    app.minter
+        .fail_once(UpstreamError::KeyRejected(complaint(401, "canary")));
+    let answer = app.post("/token").send().await;
+    is_told(&answer, (502, "upstream_invalid", None));
+    assert_eq!(app.minter.probes(), 1);
+    assert_eq!(app.post("/token").send().await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -140,10 +143,11 @@ async fn messages_are_constant_per_code() {
     let app = TestApp::with(&[("limits.token", "100/60s")]);
     let mut messages = Vec::new();
     for error in [
-        UpstreamError::QuotaExhausted,
-        UpstreamError::RateLimited { retry_after: None },
+        UpstreamError::QuotaExhausted(429.into()),
+        UpstreamError::RateLimited(429.into()),
     ] {
         app.minter.fail(error);
+        app.advance(30);
         messages.push(app.post("/token").send().await.json["error"]["message"].clone());
     }
     assert_eq!(messages[0], messages[1]);

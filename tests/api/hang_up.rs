@@ -11,9 +11,7 @@ async fn hang_up(app: &TestApp, call: Call) {
     let asked = app.minter.asked();
     app.minter.hold();
     let caller = tokio::spawn(call.send());
-    while app.minter.asked() == asked {
-        tokio::task::yield_now().await;
-    }
+    app.minter.asked_for(asked + 1).await;
     caller.abort();
     assert!(caller.await.is_err(), "the caller has gone");
     app.minter.let_through(1000);
@@ -89,9 +87,7 @@ async fn an_ending_service_waits_for_work_whose_caller_has_left() {
     let app = TestApp::new();
     app.minter.hold();
     let caller = tokio::spawn(app.post("/token").send());
-    while app.minter.asked() == 0 {
-        tokio::task::yield_now().await;
-    }
+    app.minter.asked_for(1).await;
     caller.abort();
     let broker = app.app.state().broker.clone();
     let finish = tokio::spawn(async move { broker.finish().await });

@@ -1,28 +1,26 @@
 //! A whole broker in memory, and callers for it.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use token_broker::app::{App, World};
-use token_broker::clock::{Clock, ManualClock, Timestamp};
+use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::config::{Config, Mode, SettingsFile, Sources};
-use token_broker::domain::{ClientSecret, UpstreamSession};
 use token_broker::records::{MemoryRecords, Records};
-use token_broker::upstream::{MintOrder, Minter, Probe, Turn, UpstreamError};
 use token_broker::web::layers::Onion;
 use token_broker::web::layers::arrival::Peer;
-use tokio::sync::Semaphore;
+
+use crate::minter::ScriptedMinter;
 
 /// The page that may call in every test.
 pub const PAGE: &str = "https://app.example.com";
+/// The longest pause before a second attempt.
+const PAUSE: Duration = Duration::from_millis(200);
 /// When every test begins: 2022-01-01T00:00:00Z.
 pub const START: Timestamp = Timestamp::from_seconds(1_640_995_200);
 
@@ -63,6 +61,8 @@ impl TestApp {
             ("cors.allowed_origins", PAGE),
             ("personas.file", PERSONAS),
             ("ledger.url", "memory"),
+            // The pace has tests of its own; here time stands still.
+            ("upstream.mints_per_second", "100000"),
         ];
         let flags = usual.iter().chain(settings);
         let flags = flags.map(|&(name, text)| (name.into(), text.into()));
@@ -120,6 +120,7 @@ impl TestApp {
             .insert(Peer(SocketAddr::from(([203, 0, 113, 7], 50_000))));
         Call {
             onion: self.onion.clone(),
+            clock: Arc::clone(&self.clock),
             request,
         }
         .header("host", "broker.example.com")
@@ -150,6 +151,15 @@ impl TestApp {
             .collect()
     }
 
+    /// The personas that were minted for, in order.
+    pub fn personas(&self) -> Vec<String> {
+        let events = self.events("token_minted");
+        let personas = events.iter().map(|event| &event["details"]["persona"]);
+        personas
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect()
+    }
+
     pub fn all_events(&self) -> Vec<Value> {
         self.events.lock().unwrap().clone()
     }
@@ -165,6 +175,7 @@ const PERSONAS: &str = "tests/api/personas.toml";
 /// A request on its way.
 pub struct Call {
     onion: Onion,
+    clock: Arc<ManualClock>,
     request: Request<Body>,
 }
 
@@ -217,7 +228,10 @@ impl Call {
     }
 
     pub async fn send(self) -> Answer {
-        let response = self.onion.answer(self.request).await;
+        let response = tokio::select! {
+            response = self.onion.answer(self.request) => response,
+            never = turn_through_pauses(&self.clock) => never,
+        };
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
@@ -271,115 +285,10 @@ impl Answer {
     }
 }
 
-/// A minter that does as it is told.
-pub struct ScriptedMinter {
-    clock: Arc<ManualClock>,
-    script: Mutex<VecDeque<UpstreamError>>,
-    orders: Mutex<Vec<MintOrder>>,
-    probes: Mutex<u32>,
-    gate: Semaphore,
-    panics: AtomicBool,
-}
-
-impl ScriptedMinter {
-    fn new(clock: Arc<ManualClock>) -> Self {
-        let (script, orders, probes) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self {
-            clock,
-            script,
-            orders,
-            probes,
-            gate: Semaphore::new(Semaphore::MAX_PERMITS),
-            panics: AtomicBool::new(false),
-        }
-    }
-
-    /// The next mint fails so.
-    pub fn fail(&self, error: UpstreamError) {
-        self.script.lock().unwrap().push_back(error);
-    }
-
-    /// The next mint panics.
-    pub fn panic_next(&self) {
-        self.panics.store(true, Ordering::SeqCst);
-    }
-
-    /// Mints wait from now on.
-    pub fn hold(&self) {
-        self.gate.forget_permits(Semaphore::MAX_PERMITS);
-    }
-
-    /// As many mints as `count` go on.
-    pub fn let_through(&self, count: usize) {
-        self.gate.add_permits(count);
-    }
-
-    pub fn orders(&self) -> Vec<MintOrder> {
-        self.orders.lock().unwrap().clone()
-    }
-
-    /// How many mints were asked for.
-    pub fn asked(&self) -> usize {
-        self.orders.lock().unwrap().len()
-    }
-
-    pub fn probes(&self) -> u32 {
-        *self.probes.lock().unwrap()
-    }
-}
-
-#[async_trait]
-impl Minter for ScriptedMinter {
-    async fn turn(&self) -> Result<Turn, UpstreamError> {
-        let mut script = self.script.lock().unwrap();
-        let refuses = |error: &mut UpstreamError| {
-            matches!(
-                error,
-                UpstreamError::Overloaded { .. } | UpstreamError::Resting { .. }
-            )
-        };
-        script
-            .pop_front_if(refuses)
-            .map_or_else(|| Ok(Turn::default()), Err)
-    }
-
-    async fn mint(&self, order: &MintOrder, _: Turn) -> Result<ClientSecret, UpstreamError> {
-        let number = {
-            let mut orders = self.orders.lock().unwrap();
-            orders.push(order.clone());
-            orders.len()
-        };
-        self.gate.acquire().await.unwrap().forget();
-        assert!(!self.panics.swap(false, Ordering::SeqCst), "told to");
-        if let Some(error) = self.script.lock().unwrap().pop_front() {
-            return Err(error);
-        }
-        let summary = UpstreamSession {
-            id: Some(format!("sess_{number}")),
-            model: Some("gpt-realtime-2.1".into()),
-            voice: Some("marin".into()),
-        };
-        let (now, tick) = (
-            self.clock.now().plus(order.lifetime),
-            self.clock.tick().plus(order.lifetime),
-        );
-        Ok(ClientSecret::new(
-            format!("ek_test_{number}").into(),
-            now,
-            tick,
-            summary,
-        ))
-    }
-
-    async fn probe(&self) -> Result<Probe, UpstreamError> {
-        *self.probes.lock().unwrap() += 1;
-        match self.script.lock().unwrap().pop_front() {
-            Some(error) => Err(error),
-            None => Ok(Probe {
-                latency: Duration::from_millis(120),
-                upstream_time: None,
-                lists_models: true,
-            }),
-        }
+/// Turns the clock whenever something pauses briefly, as the upstream's second attempts do. Never returns.
+async fn turn_through_pauses<T>(clock: &ManualClock) -> T {
+    loop {
+        clock.awaited(PAUSE).await;
+        clock.advance(PAUSE);
     }
 }

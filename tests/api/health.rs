@@ -65,19 +65,8 @@ async fn strangers_see_only_how_it_is() {
 
 #[tokio::test]
 async fn upstream_trouble_is_degraded_and_never_unready() {
-    let app = TestApp::new();
-    for (error, condition) in [
-        (UpstreamError::TimedOut, "degraded"),
-        (UpstreamError::KeyRejected { status: 401 }, "down"),
-        (
-            UpstreamError::Resting {
-                retry_after: Duration::from_secs(1),
-            },
-            "down",
-        ),
-    ] {
-        app.minter.fail(error);
-        app.post("/token").send().await;
+    let app = TestApp::with(&[("limits.token", "100/60s")]);
+    let is_shown_as = async |condition: &str| {
         let health = app.get("/health").from("127.0.0.1").send().await;
         assert_eq!(
             (health.status.as_u16(), &health.json["status"]),
@@ -86,7 +75,22 @@ async fn upstream_trouble_is_degraded_and_never_unready() {
         assert_eq!(health.json["services"]["openaiApi"]["status"], condition);
         assert_eq!(app.get("/livez").send().await.status, 200);
         assert_eq!(app.get("/readyz").send().await.status, 200);
+    };
+    for failures in 1..=5 {
+        app.minter.fail(UpstreamError::TimedOut);
+        app.post("/token").send().await;
+        is_shown_as("degraded").await;
+        assert_eq!(app.minter.asked(), failures);
     }
+    // The circuit breaker is open now.
+    app.post("/token").send().await;
+    assert_eq!(app.minter.asked(), 5);
+    is_shown_as("down").await;
+    app.advance(2);
+    app.minter.fail(UpstreamError::KeyRejected(401.into()));
+    app.post("/token").send().await;
+    is_shown_as("down").await;
+    app.advance(5);
     app.post("/token").send().await;
     assert_eq!(app.get("/health").send().await.json["status"], "healthy");
 }
@@ -195,20 +199,14 @@ async fn an_idle_service_looks_at_the_upstream_every_time() {
 }
 
 #[tokio::test]
-async fn a_free_look_does_not_clear_what_only_a_mint_can() {
+async fn a_free_look_clears_silence_and_a_rejected_key_and_nothing_that_only_a_mint_can() {
     let app = TestApp::new();
     let broker = app.app.state().broker.clone();
     let status = async || app.get("/health").send().await.json["status"].clone();
     for (error, cleared) in [
-        (UpstreamError::QuotaExhausted, false),
-        (UpstreamError::KeyRejected { status: 401 }, false),
-        (
-            UpstreamError::Refused {
-                status: 400,
-                code: String::new(),
-            },
-            false,
-        ),
+        (UpstreamError::QuotaExhausted(429.into()), false),
+        (UpstreamError::KeyRejected(401.into()), true),
+        (UpstreamError::Refused(400.into()), false),
         (UpstreamError::TimedOut, true),
     ] {
         app.advance(60);

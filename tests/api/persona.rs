@@ -17,8 +17,7 @@ async fn the_verified_role_chooses_the_persona_whatever_is_claimed() {
         let call = test.post("/token").bearer(&bearer).json(&asked);
         let answer = call.send().await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
-        let order = test.minter.orders().pop().unwrap();
-        assert_eq!(order.persona.name.as_str(), persona);
+        assert_eq!(test.personas().pop().unwrap(), persona);
     }
 }
 

@@ -165,10 +165,7 @@ async fn a_plain_failure_upstream_gives_the_place_back_and_an_unknown_outcome_do
         &[("limits.identity", "1/1h"), ("limits.mints", "1/60s")],
     );
     let ana = student("ana");
-    test.minter.fail(UpstreamError::Broken {
-        status: 500,
-        retry_after: None,
-    });
+    test.minter.fail(UpstreamError::Broken(500.into()));
     open(&test, &ana).await.is(503, "upstream_unavailable");
     test.minter.fail(UpstreamError::TimedOut);
     open(&test, &ana).await.is(504, "upstream_timeout");

@@ -168,10 +168,7 @@ async fn forwarded_addresses_count_behind_a_trusted_proxy_only_and_from_the_righ
 async fn a_definite_failure_upstream_gives_the_place_back_and_an_uncertain_one_does_not() {
     use token_broker::upstream::UpstreamError;
     let app = TestApp::with(&[("limits.token", "1/60s")]);
-    app.minter.fail(UpstreamError::Broken {
-        status: 500,
-        retry_after: None,
-    });
+    app.minter.fail(UpstreamError::Broken(500.into()));
     app.post("/token")
         .send()
         .await
@@ -186,10 +183,7 @@ async fn what_the_upstream_refuses_for_what_it_is_uses_the_window_up() {
     use token_broker::upstream::UpstreamError;
     let app = TestApp::with(&[("limits.token", "2/60s")]);
     for _ in 0..2 {
-        app.minter.fail(UpstreamError::Refused {
-            status: 400,
-            code: String::new(),
-        });
+        app.minter.fail(UpstreamError::Refused(400.into()));
         app.post("/token").send().await.is(502, "upstream_invalid");
     }
     app.post("/token").send().await.is(429, "rate_limited");

@@ -177,8 +177,7 @@ async fn reports_say_who_used_what_as_whom() {
     test.post("/token").bearer(&teacher("tom")).send().await;
     test.minter.fail(UpstreamError::TimedOut);
     test.post("/token").bearer(&teacher("tom")).send().await;
-    test.minter
-        .fail(UpstreamError::RateLimited { retry_after: None });
+    test.minter.fail(UpstreamError::RateLimited(429.into()));
     test.post("/token").bearer(&teacher("tom")).send().await;
     test.advance(10);
     let id = json!({ "sessionId": opened.json["sessionId"] });
@@ -222,17 +221,26 @@ async fn reports_say_who_used_what_as_whom() {
 
 #[tokio::test]
 async fn what_we_refuse_ourselves_while_the_upstream_rests_writes_nothing_however_often() {
-    let (test, ledger) = fragile("");
-    let wait = std::time::Duration::from_secs(2);
-    for error in [
-        UpstreamError::Resting { retry_after: wait },
-        UpstreamError::Overloaded { retry_after: wait },
-    ] {
-        test.minter.fail(error);
-        assert_eq!(test.post("/token").send().await.status, 503);
+    let (test, ledger) = fragile("[upstream]\nmax_in_flight = 1\nmax_wait = \"0s\"");
+    test.minter.hold();
+    let first = tokio::spawn(test.post("/token").send());
+    test.minter.asked_for(1).await;
+    for _ in 0..5 {
+        test.post("/token").send().await.is(503, "overloaded");
     }
-    assert_eq!(ledger.asked.load(Ordering::SeqCst), 0);
-    assert!(rows(&test, By::Role).await.is_empty());
+    assert_eq!(ledger.asked.load(Ordering::SeqCst), 1);
+    test.minter.fail(UpstreamError::QuotaExhausted(429.into()));
+    test.minter.let_through(1);
+    first.await.unwrap().is(503, "upstream_unavailable");
+    for _ in 0..5 {
+        test.post("/token")
+            .send()
+            .await
+            .is(503, "upstream_unavailable");
+    }
+    assert_eq!(ledger.asked.load(Ordering::SeqCst), 1);
+    let rows = rows(&test, By::Role).await;
+    assert_eq!((rows.len(), rows[0].sessions, rows[0].failed), (1, 0, 1));
 }
 
 #[tokio::test]

@@ -187,10 +187,7 @@ async fn a_refresh_that_the_upstream_plainly_refused_is_not_counted() {
     let app = TestApp::with(&[("session.max_refreshes", "1")]);
     let session = app.open().await;
     app.advance(10);
-    app.minter.fail(UpstreamError::Broken {
-        status: 500,
-        retry_after: None,
-    });
+    app.minter.fail(UpstreamError::Broken(500.into()));
     app.refresh(&session).await.is(503, "upstream_unavailable");
     assert_eq!(
         app.refresh(&session).await.status,

@@ -38,12 +38,7 @@ async fn no_body_an_empty_body_and_an_empty_object_all_mean_the_default() {
     for call in calls {
         assert_eq!(call.send().await.status, 200);
     }
-    assert!(
-        app.minter
-            .orders()
-            .iter()
-            .all(|order| order.persona.name.as_str() == "default")
-    );
+    assert_eq!(app.personas(), ["default"; 3]);
 }
 
 #[tokio::test]
@@ -65,13 +60,7 @@ async fn a_persona_is_picked_by_name_or_by_role_and_language() {
             "{body}"
         );
     }
-    let names: Vec<_> = app
-        .minter
-        .orders()
-        .iter()
-        .map(|order| order.persona.name.to_string())
-        .collect();
-    assert_eq!(names, asked.map(|(_, name)| name.to_owned()));
+    assert_eq!(app.personas(), asked.map(|(_, name)| name));
 }
 
 #[tokio::test]
@@ -85,7 +74,7 @@ async fn a_role_that_is_only_claimed_does_not_reach_a_persona_that_is_not_public
             .status,
         200
     );
-    assert_eq!(app.minter.orders()[0].persona.name.as_str(), "default");
+    assert_eq!(app.personas(), ["default"]);
 }
 
 #[tokio::test]

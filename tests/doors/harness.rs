@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::clock::{Clock, ManualClock, SystemClock, Timestamp};
-use token_broker::config::{Config, Mode, Upstream};
+use token_broker::config::{self, Config, Mode};
 use token_broker::domain::{ClientSecret, Listener, Network, Party, Persona};
 use token_broker::simulator::{Settings, Simulator};
-use token_broker::upstream::guarded::Guarded;
 use token_broker::upstream::openai::OpenAi;
-use token_broker::upstream::{MintOrder, Minter, UpstreamError};
+use token_broker::upstream::{MintOrder, Upstream, UpstreamError};
 
 /// What the simulated upstream wants to see.
 pub const KEY: &str = "sk-canary-key";
+/// Every request's deadline, unless a test sets another.
+pub const DEADLINE: Duration = Duration::from_mins(1);
+/// The longest pause before a second attempt. No deadline is this short.
+const PAUSE: Duration = Duration::from_secs(1);
 
 pub struct Door {
     pub simulator: Simulator,
-    pub minter: Guarded<OpenAi>,
+    pub upstream: Arc<Upstream>,
     pub clock: Arc<ManualClock>,
     pub order: MintOrder,
 }
@@ -27,29 +30,68 @@ impl Door {
         Self::with(&[]).await
     }
 
-    /// With these settings. The breaker's clock is turned by hand.
+    /// With these settings, and a clock that is turned by hand.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
         let simulator = simulate(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await;
         let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_640_995_200)));
-        let (upstream, persona) = settings_for(&simulator.base_url(), settings);
-        let minter = guarded(&upstream, Arc::<ManualClock>::clone(&clock));
-        let order = order(persona);
+        let (settings, persona) = settings_for(&simulator.base_url(), settings);
+        let upstream = Arc::new(upstream(&settings, Arc::<ManualClock>::clone(&clock)));
+        let order = order(&persona);
         Self {
             simulator,
-            minter,
+            upstream,
             clock,
             order,
         }
     }
 
+    /// Mints, and turns the clock through the pause before a second attempt.
     pub async fn mint(&self) -> Result<ClientSecret, UpstreamError> {
-        let turn = self.minter.turn().await?;
-        self.minter.mint(&self.order, turn).await
+        tokio::select! {
+            minted = self.mint_in_still_time() => minted,
+            never = self.turn_through_pauses() => never,
+        }
+    }
+
+    /// Mints while somebody else turns the clock.
+    pub async fn mint_in_still_time(&self) -> Result<ClientSecret, UpstreamError> {
+        let turn = self.upstream.turn().await?;
+        self.upstream.mint(&self.order, turn).await
+    }
+
+    async fn turn_through_pauses<T>(&self) -> T {
+        loop {
+            self.clock.awaited(PAUSE).await;
+            self.clock.advance(PAUSE);
+        }
+    }
+
+    /// Mints, and lets the deadline pass once the upstream has seen the request.
+    pub async fn mint_past_the_deadline(&self) -> Result<ClientSecret, UpstreamError> {
+        let seen = self.simulator.seen();
+        let turn = async {
+            until(|| self.simulator.seen() > seen).await;
+            self.clock.awaited(DEADLINE).await;
+            self.clock.advance(DEADLINE);
+        };
+        tokio::join!(self.mint_in_still_time(), turn).0
     }
 
     pub fn advance(&self, millis: u64) {
         self.clock.advance(Duration::from_millis(millis));
     }
+}
+
+/// Waits until something on the other side of a socket is so; fails after ten seconds.
+pub async fn until(is_so: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        // The simulator has tasks and sockets of its own, which tell nobody.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited ten seconds in vain");
 }
 
 pub async fn simulate(listen: SocketAddr) -> Simulator {
@@ -64,11 +106,11 @@ pub async fn simulate(listen: SocketAddr) -> Simulator {
     .unwrap()
 }
 
-pub fn settings_for(base_url: &str, settings: &[(&str, &str)]) -> (Upstream, Arc<Persona>) {
+pub fn settings_for(base_url: &str, settings: &[(&str, &str)]) -> (config::Upstream, Arc<Persona>) {
     let usual = [
         ("upstream.base_url", base_url),
         ("upstream.api_key", KEY),
-        ("upstream.timeout", "2s"),
+        ("upstream.timeout", "60s"),
         ("upstream.connect_timeout", "100ms"),
     ];
     let all: Vec<_> = usual.iter().chain(settings).copied().collect();
@@ -77,15 +119,14 @@ pub fn settings_for(base_url: &str, settings: &[(&str, &str)]) -> (Upstream, Arc
     (config.upstream, persona)
 }
 
-pub fn guarded(upstream: &Upstream, clock: Arc<dyn Clock>) -> Guarded<OpenAi> {
-    let openai = OpenAi::new(upstream, Arc::clone(&clock)).unwrap();
-    Guarded::new(openai, upstream, clock)
+pub fn upstream(settings: &config::Upstream, clock: Arc<dyn Clock>) -> Upstream {
+    let openai = OpenAi::new(settings, Arc::clone(&clock)).unwrap();
+    Upstream::new(Arc::new(openai), settings, clock)
 }
 
-pub fn order(persona: Arc<Persona>) -> MintOrder {
+pub fn order(persona: &Persona) -> MintOrder {
     MintOrder {
         session: persona.session_for(&Listener::default()),
-        persona,
         lifetime: Duration::from_mins(1),
         behalf: Party::Network(Network::of([203, 0, 113, 7].into())),
     }

@@ -2,6 +2,7 @@
 //! upstream.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::disallowed_methods,
     unreachable_pub,
     reason = "tests fail by panicking, and spawn callers that nothing waits for"
@@ -10,5 +11,6 @@
 mod auth;
 mod faults;
 mod harness;
+mod key;
 mod openai;
 mod outage;

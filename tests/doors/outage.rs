@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use token_broker::clock::Clock;
 use token_broker::simulator::{Fault, Times};
 use token_broker::upstream::UpstreamError;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
 
-use crate::harness::Door;
+use crate::harness::{Door, until};
 
 #[tokio::test]
 async fn an_outage_is_noticed_after_five_failures_looked_at_once_every_two_seconds_and_over_at_the_first_success()
@@ -26,14 +27,11 @@ async fn an_outage_is_noticed_after_five_failures_looked_at_once_every_two_secon
     for _ in 0..60 {
         door.advance(1000);
         for _ in 0..10 {
-            let started = Instant::now();
+            let started = door.clock.tick();
             let error = door.mint().await.unwrap_err();
             let resting = matches!(error, UpstreamError::Resting { .. });
-            assert!(!resting || error.retry_after().unwrap() <= Duration::from_secs(2));
-            assert!(
-                !resting || started.elapsed() < Duration::from_millis(500),
-                "refused at once"
-            );
+            assert!(!resting || error.facts().wait.unwrap() <= Duration::from_secs(2));
+            assert_eq!(door.clock.tick(), started, "refused at once");
         }
     }
     let looks = door.simulator.seen() - before;
@@ -48,10 +46,11 @@ async fn an_outage_is_noticed_after_five_failures_looked_at_once_every_two_secon
 
 #[tokio::test]
 async fn an_upstream_that_hangs_is_left_alone_too() {
-    let door = Door::with(&[("upstream.timeout", "100ms")]).await;
+    let door = Door::open().await;
     door.simulator.fail(Fault::Hang, Times::UntilCleared);
     for _ in 0..5 {
-        assert!(matches!(door.mint().await, Err(UpstreamError::TimedOut)));
+        let error = door.mint_past_the_deadline().await.unwrap_err();
+        assert!(matches!(error, UpstreamError::TimedOut));
     }
     assert!(matches!(
         door.mint().await,
@@ -59,65 +58,61 @@ async fn an_upstream_that_hangs_is_left_alone_too() {
     ));
 }
 
+/// Starts `count` mints at once.
+fn crowd(door: &Arc<Door>, count: usize) -> JoinSet<Result<(), UpstreamError>> {
+    let mut mints = JoinSet::new();
+    for _ in 0..count {
+        let door = Arc::clone(door);
+        mints.spawn(async move { door.mint_in_still_time().await.map(|_| ()) });
+    }
+    mints
+}
+
+fn refused(outcomes: &[Result<(), UpstreamError>]) -> usize {
+    let is_busy = |outcome: &&Result<(), UpstreamError>| match outcome {
+        Ok(()) => false,
+        Err(UpstreamError::Overloaded { .. }) => true,
+        Err(other) => panic!("{other}"),
+    };
+    outcomes.iter().filter(is_busy).count()
+}
+
 #[tokio::test]
 async fn more_than_the_pace_waits_shortly_in_bounded_company_and_is_then_refused() {
-    let door = Arc::new(
-        Door::with(&[
-            ("upstream.mints_per_second", "20"),
-            ("upstream.max_wait", "200ms"),
-        ])
-        .await,
-    );
-    let started = Instant::now();
-    let mints: Vec<_> = (0..200)
-        .map(|_| {
-            let door = Arc::clone(&door);
-            tokio::spawn(async move { door.mint().await.map(|_| ()) })
-        })
-        .collect();
-    let mut refused = 0;
-    for mint in mints {
-        match mint.await.unwrap() {
-            Ok(()) => {}
-            Err(UpstreamError::Overloaded { .. }) => refused += 1,
-            Err(other) => panic!("{other}"),
+    let settings = [
+        ("upstream.mints_per_second", "20"),
+        ("upstream.max_wait", "200ms"),
+    ];
+    let door = Arc::new(Door::with(&settings).await);
+    let mints = crowd(&door, 200);
+    let turning = async {
+        // 20 at once, and one every 50 ms.
+        for step in 0..4 {
+            until(|| door.simulator.minted() == 20 + step).await;
+            door.clock.awaited(Duration::from_millis(50)).await;
+            door.advance(50);
         }
-    }
-    assert!(started.elapsed() < Duration::from_secs(1));
-    assert!(
-        door.simulator.minted() <= 26,
-        "{} mints in a fifth of a second",
-        door.simulator.minted()
-    );
-    assert_eq!(refused, 200 - door.simulator.minted());
+    };
+    let (outcomes, ()) = tokio::join!(mints.join_all(), turning);
+    assert_eq!((refused(&outcomes), door.simulator.minted()), (176, 24));
 }
 
 #[tokio::test]
 async fn a_slow_upstream_is_asked_for_no_more_than_there_is_room_for() {
-    let door = Arc::new(
-        Door::with(&[
-            ("upstream.max_in_flight", "10"),
-            ("upstream.max_wait", "50ms"),
-        ])
-        .await,
-    );
-    door.simulator
-        .fail(Fault::Slow(Duration::from_millis(500)), Times::UntilCleared);
-    let started = Instant::now();
-    let mints: Vec<_> = (0..40)
-        .map(|_| {
-            let door = Arc::clone(&door);
-            tokio::spawn(async move { (door.mint().await.is_ok(), Instant::now()) })
-        })
-        .collect();
-    let mut minted = 0;
-    for mint in mints {
-        let (ok, at) = mint.await.unwrap();
-        minted += u32::from(ok);
-        assert!(
-            ok || at.duration_since(started) < Duration::from_millis(300),
-            "the excess is refused quickly"
-        );
+    let settings = [
+        ("upstream.max_in_flight", "10"),
+        ("upstream.max_wait", "50ms"),
+    ];
+    let door = Arc::new(Door::with(&settings).await);
+    door.simulator.fail(Fault::Hang, Times::UntilCleared);
+    let mut mints = crowd(&door, 40);
+    until(|| door.simulator.seen() == 10).await;
+    door.clock.awaited(Duration::from_millis(50)).await;
+    door.advance(50);
+    let mut early = Vec::new();
+    while early.len() < 30 {
+        early.push(mints.join_next().await.unwrap().unwrap());
     }
-    assert_eq!((minted, door.simulator.seen()), (10, 10));
+    assert_eq!(refused(&early), 30, "the excess is refused quickly");
+    assert_eq!((mints.len(), door.simulator.seen()), (10, 10));
 }

@@ -10,11 +10,11 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::{Authenticator, KeysCondition};
-use crate::broker::{Broker, Condition, Health, Status};
+use crate::auth::Authenticator;
+use crate::broker::{Broker, Health, Status};
 use crate::clock::millis;
 use crate::config::{AuthMode, HealthDetails};
-use crate::domain::is_private;
+use crate::domain::{Condition, is_private};
 use crate::web::layers::arrival::Arrival;
 use crate::web::layers::failure_shape::OwnBody;
 use crate::web::layers::trace::Quiet;
@@ -67,18 +67,12 @@ struct Services {
 
 #[derive(Serialize, ToSchema)]
 struct Part {
-    status: PartStatus,
+    /// operational, degraded or down.
+    #[schema(value_type = String)]
+    status: Condition,
     /// Milliseconds that the last good answer took.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency: Option<f64>,
-}
-
-#[derive(Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum PartStatus {
-    Operational,
-    Degraded,
-    Down,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -117,7 +111,7 @@ pub async fn health(
         Condition::Degraded
     };
     let asks = face.auth_mode != AuthMode::Off;
-    let identity = asks.then(|| state.auth.condition().into());
+    let identity = asks.then(|| state.auth.condition());
     let health = state.broker.health(counting, identity).await;
     let full = match face.health_details {
         HealthDetails::Full => true,
@@ -180,12 +174,12 @@ fn quietly(answer: impl IntoResponse) -> Response {
 
 fn services(health: &Health) -> Services {
     let part = |condition: Condition| Part {
-        status: condition.into(),
+        status: condition,
         latency: None,
     };
     Services {
         openai_api: Part {
-            status: health.upstream.into(),
+            status: health.upstream,
             latency: health.upstream_latency.map(millis),
         },
         rate_limit: part(health.limits),
@@ -211,26 +205,6 @@ impl From<Status> for Word {
             Status::Healthy => Self::Healthy,
             Status::Degraded => Self::Degraded,
             Status::Unhealthy => Self::Unhealthy,
-        }
-    }
-}
-
-impl From<Condition> for PartStatus {
-    fn from(condition: Condition) -> Self {
-        match condition {
-            Condition::Operational => Self::Operational,
-            Condition::Degraded => Self::Degraded,
-            Condition::Down => Self::Down,
-        }
-    }
-}
-
-impl From<KeysCondition> for Condition {
-    fn from(keys: KeysCondition) -> Self {
-        match keys {
-            KeysCondition::Operational => Self::Operational,
-            KeysCondition::Degraded => Self::Degraded,
-            KeysCondition::Down => Self::Down,
         }
     }
 }

@@ -1,0 +1,350 @@
+//! Bounds every operation that starts something at the upstream: pace, room, circuit breaker, deadline, repetition.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter, clock};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::UpstreamError;
+use super::breaker::Breaker;
+use super::error::Verdict;
+use super::key::KeyCheck;
+use crate::clock::{Clock, Tick};
+use crate::config;
+use crate::domain::random_bytes;
+
+/// The shortest wait before a second attempt; up to as much again is added at random.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The refusal of callers who could not be served within the longest wait.
+const BUSY: UpstreamError = UpstreamError::Overloaded {
+    retry_after: Duration::from_secs(1),
+};
+
+/// Whether an operation is tried a second time after a failure that may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// For operations that would take effect twice.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "minting, the only operation so far, is safe to repeat"
+        )
+    )]
+    Never,
+    /// For operations whose lost result is of no use to anybody.
+    Once,
+}
+
+/// The right to start one operation. Dropping it frees its room.
+#[derive(Debug)]
+pub struct Turn(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+
+/// The bounds that all operations share.
+pub(super) struct Policy {
+    breaker: Breaker,
+    pace: RateLimiter<NotKeyed, InMemoryState, PaceClock, NoOpMiddleware<Duration>>,
+    room: Arc<Semaphore>,
+    /// Places for callers who wait for their turn. More of them would only wait in vain.
+    queue: Semaphore,
+    max_wait: Duration,
+    deadline: Duration,
+    key: KeyCheck,
+    clock: Arc<dyn Clock>,
+}
+
+/// Our clock, as the pace reads it.
+#[derive(Clone)]
+struct PaceClock(Arc<dyn Clock>);
+
+impl clock::Clock for PaceClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.tick().as_nanos())
+    }
+}
+
+impl Policy {
+    pub(super) fn new(settings: &config::Upstream, key: KeyCheck, clock: Arc<dyn Clock>) -> Self {
+        let pace = NonZeroU32::new(settings.mints_per_second).unwrap_or(NonZeroU32::MIN);
+        let pace_clock = PaceClock(Arc::clone(&clock));
+        Self {
+            breaker: Breaker::new(),
+            pace: RateLimiter::direct_with_clock(Quota::per_second(pace), pace_clock),
+            room: Arc::new(Semaphore::new(settings.max_in_flight)),
+            queue: Semaphore::new(waiters(pace, settings.max_wait)),
+            max_wait: settings.max_wait,
+            deadline: settings.timeout,
+            key,
+            clock,
+        }
+    }
+
+    /// Waits, briefly and with a bounded number of others, for room and for a place in the pace. An error here has asked
+    /// nobody and left nothing behind, so this comes before anything is recorded.
+    pub(super) async fn turn(&self) -> Result<Turn, UpstreamError> {
+        // Judged before room is taken, so that an open circuit breaker costs those who can be served nothing.
+        if let Some(retry_after) = self.breaker.rest(self.clock.tick()) {
+            return Err(UpstreamError::Resting { retry_after });
+        }
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned()
+            && self.pace.check().is_ok()
+        {
+            return Ok(Turn(room));
+        }
+        let _place = self.queue.try_acquire().map_err(|_| BUSY)?;
+        let waited = self.clock.timeout(self.max_wait, self.wait_for_room());
+        waited.await.map_err(|_| BUSY)?
+    }
+
+    async fn wait_for_room(&self) -> Result<Turn, UpstreamError> {
+        let room = Arc::clone(&self.room).acquire_owned().await;
+        let room = room.map_err(|_| BUSY)?;
+        while let Err(not_until) = self.pace.check() {
+            let now = Duration::from_nanos(self.clock.tick().as_nanos());
+            self.clock.sleep(not_until.wait_time_from(now)).await;
+        }
+        Ok(Turn(room))
+    }
+
+    /// Runs `operation` in its turn, with one deadline for all attempts. `operation` is given that deadline.
+    ///
+    /// Cancelling it leaves the bounds as they were; what the operation has started at the upstream stays started.
+    pub(super) async fn run<T, W>(
+        &self,
+        _turn: Turn,
+        repeat: Repeat,
+        operation: impl Fn(Tick) -> W,
+    ) -> Result<T, UpstreamError>
+    where
+        W: Future<Output = Result<T, UpstreamError>>,
+    {
+        let deadline = self.clock.tick().plus(self.deadline);
+        let error = match self.attempt(deadline, &operation).await {
+            Err(error) if repeat == Repeat::Once => error,
+            outcome => return outcome,
+        };
+        let Some(pause) = self.pause_before_retry(&error, deadline) else {
+            return Err(error);
+        };
+        let complaint = error.complaint();
+        tracing::warn!(
+            %error,
+            upstream.status = complaint.map(|complaint| complaint.status),
+            pause_ms = pause.as_millis(),
+            "upstream operation failed, retrying once"
+        );
+        self.clock.sleep(pause).await;
+        self.attempt(deadline, &operation).await
+    }
+
+    /// Runs one attempt and tells the circuit breaker its outcome.
+    async fn attempt<T, W>(
+        &self,
+        deadline: Tick,
+        operation: &impl Fn(Tick) -> W,
+    ) -> Result<T, UpstreamError>
+    where
+        W: Future<Output = Result<T, UpstreamError>>,
+    {
+        let sent = self.clock.tick();
+        let resting = |retry_after| UpstreamError::Resting { retry_after };
+        let permit = self.breaker.enter(sent).map_err(resting)?;
+        let left = deadline.since(sent);
+        let outcome = self.clock.timeout(left, operation(deadline)).await;
+        let outcome = match outcome.unwrap_or(Err(UpstreamError::TimedOut)) {
+            Err(UpstreamError::KeyRejected(complaint)) => {
+                Err(self.key.judge(complaint, sent).await)
+            }
+            outcome => outcome,
+        };
+        let error = outcome.as_ref().err();
+        match error.map_or(Verdict::Works, |error| error.facts().verdict) {
+            Verdict::Works => permit.succeeded(),
+            Verdict::Failed => permit.failed(self.clock.tick(), None),
+            Verdict::Rest(rest) => permit.failed(self.clock.tick(), Some(rest)),
+        }
+        if let Some(error) = error {
+            name_cure(error);
+        }
+        outcome
+    }
+
+    /// Returns the wait before a second attempt, when that may succeed and ends in time. The second attempt takes a place
+    /// in the pace like any other.
+    fn pause_before_retry(&self, error: &UpstreamError, deadline: Tick) -> Option<Duration> {
+        let pause = error.facts().retry?.max(jittered(RETRY_PAUSE));
+        let is_in_time = self.clock.tick().plus(pause) < deadline;
+        let may = is_in_time && self.breaker.is_closed() && self.pace.check().is_ok();
+        may.then_some(pause)
+    }
+}
+
+/// Logs the cure for failures that last until an operator acts.
+fn name_cure(error: &UpstreamError) {
+    let Some(complaint) = error.complaint() else {
+        return;
+    };
+    if let Some(cure) = complaint.cure() {
+        tracing::error!(
+            upstream.status = complaint.status,
+            upstream.code = complaint.code,
+            upstream.request_id = complaint.request.as_deref(),
+            cure,
+            "upstream refused this broker's account or settings; requests fail until an operator acts"
+        );
+    }
+}
+
+/// Returns `pause` and up to as much again, so that many who failed at once do not come back at once.
+fn jittered(pause: Duration) -> Duration {
+    let [byte] = random_bytes();
+    pause + pause * u32::from(byte) / 255
+}
+
+/// Returns how many callers can be served within the longest wait.
+fn waiters(pace: NonZeroU32, max_wait: Duration) -> usize {
+    let served = f64::from(pace.get()) * max_wait.as_secs_f64();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive count, far below the limits"
+    )]
+    let served = served.ceil() as usize;
+    served.clamp(1, 10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+    use crate::config::{Config, Mode};
+    use crate::domain::ClientSecret;
+    use crate::upstream::lane::Lane;
+    use crate::upstream::{MintOrder, Minter, Probe};
+
+    /// A provider whose free look never ends and is counted.
+    #[derive(Default)]
+    struct Looks(AtomicU32);
+
+    #[async_trait]
+    impl Minter for Looks {
+        async fn mint(&self, _: &MintOrder) -> Result<ClientSecret, UpstreamError> {
+            Err(UpstreamError::TimedOut)
+        }
+
+        async fn probe(&self) -> Result<Probe, UpstreamError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        }
+    }
+
+    struct Bench {
+        clock: Arc<ManualClock>,
+        looks: Arc<Looks>,
+        policy: Policy,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(0)));
+            let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+            let looks = Arc::new(Looks::default());
+            let minter: Arc<dyn Minter> = Arc::<Looks>::clone(&looks);
+            let lane = Arc::new(Lane::new(Duration::from_secs(5), Arc::clone(&shared)));
+            let key = KeyCheck::new(minter, lane, Arc::clone(&shared));
+            let settings = Config::from_pairs(Mode::Dev, &[]).unwrap().upstream;
+            let policy = Policy::new(&settings, key, shared);
+            Self {
+                clock,
+                looks,
+                policy,
+            }
+        }
+
+        /// Runs an operation that always fails so. Returns how often it was started.
+        async fn attempts(&self, repeat: Repeat, error: fn() -> UpstreamError) -> u32 {
+            let started = AtomicU32::new(0);
+            let operation = |_| {
+                started.fetch_add(1, Ordering::SeqCst);
+                std::future::ready(Err::<(), _>(error()))
+            };
+            let turn = self.policy.turn().await.unwrap();
+            tokio::select! {
+                outcome = self.policy.run(turn, repeat, operation) => assert!(outcome.is_err()),
+                () = self.keep_turning() => {}
+            }
+            started.into_inner()
+        }
+
+        async fn keep_turning(&self) {
+            loop {
+                self.clock.awaited(2 * RETRY_PAUSE).await;
+                self.clock.advance(2 * RETRY_PAUSE);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_operation_that_must_not_be_repeated_is_started_once_whatever_happens() {
+        let broken = || UpstreamError::Broken(500.into());
+        assert_eq!(Bench::new().attempts(Repeat::Never, broken).await, 1);
+        assert_eq!(Bench::new().attempts(Repeat::Once, broken).await, 2);
+    }
+
+    #[tokio::test]
+    async fn an_outcome_that_is_not_known_is_not_repeated() {
+        let silent = || UpstreamError::TimedOut;
+        assert_eq!(Bench::new().attempts(Repeat::Once, silent).await, 1);
+    }
+
+    #[tokio::test]
+    async fn all_attempts_share_one_deadline_and_a_pause_beyond_it_is_not_begun() {
+        let bench = Bench::new();
+        let started = AtomicU32::new(0);
+        let operation = |deadline: Tick| {
+            started.fetch_add(1, Ordering::SeqCst);
+            let last_moment = deadline.minus(Duration::from_millis(1));
+            bench.clock.advance(last_moment.since(bench.clock.tick()));
+            std::future::ready(Err::<(), _>(UpstreamError::Broken(500.into())))
+        };
+        let turn = bench.policy.turn().await.unwrap();
+        let outcome = bench.policy.run(turn, Repeat::Once, operation).await;
+        assert!(matches!(outcome, Err(UpstreamError::Broken(_))));
+        assert_eq!(started.into_inner(), 1);
+    }
+
+    #[tokio::test]
+    async fn requests_that_are_rejected_at_the_same_time_share_one_look() {
+        let bench = Bench::new();
+        let rejected = async |_| {
+            tokio::task::yield_now().await;
+            bench.clock.advance(Duration::from_millis(1));
+            Err::<(), _>(UpstreamError::KeyRejected(401.into()))
+        };
+        let run = async || {
+            let turn = bench.policy.turn().await.unwrap();
+            bench.policy.run(turn, Repeat::Once, rejected).await
+        };
+        // Both were sent before the look began.
+        let turn = async {
+            bench.clock.awaited(Duration::from_secs(5)).await;
+            bench.clock.advance(Duration::from_secs(5));
+        };
+        let (first, second, ()) = tokio::join!(run(), run(), turn);
+        for outcome in [first, second] {
+            assert!(matches!(outcome, Err(UpstreamError::Refused(_))));
+        }
+        assert_eq!(bench.looks.0.load(Ordering::SeqCst), 1);
+    }
+}
