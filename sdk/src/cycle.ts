@@ -6,13 +6,27 @@ import type { TokenError } from './errors.js';
 import type { Listeners } from './events.js';
 import { createFlight, type Flight } from './flight.js';
 import type { Handles } from './handles.js';
-import { arrived, attempted, type Change, deserted, expired, gaveUp, paused, phaseOf, START, started, type State, transition } from './machine.js';
+import {
+  arrived,
+  attempted,
+  type Change,
+  deserted,
+  dueIn,
+  expired,
+  FLOOR_MS,
+  gaveUp,
+  leftOf,
+  paused,
+  snapshotOf,
+  START,
+  started,
+  type State,
+  transition,
+} from './machine.js';
 import type { Settings } from './options.js';
 import { type ExpiryCause, IDLE, type TokenEvents, type TokenSnapshot } from './snapshot.js';
 import type { RefreshReason } from './sources.js';
 
-/** Shortest time between two mints that nobody asked for, in milliseconds. */
-const FLOOR_MS = 5000;
 /** How long callers share a failure that named no wait, in milliseconds. */
 const SHARED_FAILURE_MS = 5000;
 /** Longest timer, in milliseconds. A short one is delayed little by sleep and throttling, and cannot overflow. */
@@ -46,7 +60,7 @@ export function createCycle(
   let timer: unknown;
   const warned = new Set<string>();
 
-  const left = (): number => Math.max(state.held?.left() ?? 0, 0);
+  const left = (): number => leftOf(state);
   const warn = (message: string): void => {
     if (!warned.has(message)) options().logger.warn?.(message);
     warned.add(message);
@@ -54,17 +68,7 @@ export function createCycle(
 
   /** Publishes the state. Observers are called when it is complete, so they may call back. */
   const commit = (): void => {
-    const { held, failed, error, attempt, nextAttemptAt } = state;
-    const token = held?.token ?? null;
-    const next: TokenSnapshot = {
-      phase: phaseOf(state, resting() === 'paused'),
-      token,
-      expiresAt: token?.expiresAt ?? null,
-      refreshAt: held && !resting() ? held.token.expiresAt - held.leadMs : null,
-      error: error ?? failed,
-      attempt,
-      nextAttemptAt,
-    };
+    const next = snapshotOf(state, resting());
     if (Object.entries(next).every(([key, value]) => value === snapshot[key as keyof TokenSnapshot])) return;
     snapshot = Object.freeze(next);
     emit('stateChange', snapshot);
@@ -82,14 +86,7 @@ export function createCycle(
     emit('tokenExpired', { expiredAt: held.token.expiresAt, lateByMs: -held.left(), cause });
   };
 
-  /** Milliseconds until a refresh behind the scenes is due, `early` milliseconds before its time. Infinity when none is. */
-  const due = (early = 0): number => {
-    const { held, wanted, failed, flight, sinceMint, waits } = state;
-    const willing = wanted && (!failed || (held && failed.retryable));
-    if (!willing || flight || resting()) return Infinity;
-    const lead = held ? Math.min(held.leadMs + early, held.token.lifetimeMs / 2) : 0;
-    return Math.max(left() - lead, FLOOR_MS - sinceMint(), waits());
-  };
+  const due = (early?: number): number => (resting() ? Infinity : dueIn(state, early));
 
   /** `early` is how late the next look may come. */
   const check = (reason: RefreshReason = 'scheduled', early = 0): void => {

@@ -2,8 +2,11 @@
 import type { Held } from './answer.js';
 import type { TokenError } from './errors.js';
 import type { Flight } from './flight.js';
-import type { Phase } from './snapshot.js';
+import type { ExpiryCause, Phase, TokenSnapshot } from './snapshot.js';
 import type { RefreshReason } from './sources.js';
+
+/** Shortest time between two mints that nobody asked for, in milliseconds. */
+export const FLOOR_MS = 5000;
 
 /** Everything that changes. */
 export interface State {
@@ -108,9 +111,36 @@ export const forgotten = ({ user, sinceMint }: State, rest: Phase = 'idle'): Cha
 /** Returns the state after an event. A destroyed manager stays destroyed. */
 export const transition = (state: State, change: Change): State => (state.rest === 'destroyed' ? state : { ...state, ...change });
 
+/** Returns how long the token still lives, in milliseconds. */
+export const leftOf = ({ held }: State): number => Math.max(held?.left() ?? 0, 0);
+
+/** Returns the milliseconds until a background refresh is due, `early` milliseconds before its time. Infinity when none is. */
+export function dueIn(state: State, early = 0): number {
+  const { held, wanted, failed, flight, sinceMint, waits } = state;
+  const willing = wanted && (!failed || (held && failed.retryable));
+  if (!willing || flight) return Infinity;
+  const lead = held ? Math.min(held.leadMs + early, held.token.lifetimeMs / 2) : 0;
+  return Math.max(leftOf(state) - lead, FLOOR_MS - sinceMint(), waits());
+}
+
 /** Returns the phase of a state. `isPaused`: background refreshes pause. */
 export function phaseOf({ flight, nextAttemptAt, held, previous, rest }: State, isPaused: boolean): Phase {
   if (flight) return nextAttemptAt ? 'backoff' : held ? 'refreshing' : 'requesting';
   if (previous && isPaused) return 'paused';
   return held ? 'ready' : rest;
+}
+
+/** Returns what observers see of a state. `resting` is why background refreshes rest, if they do. */
+export function snapshotOf(state: State, resting: ExpiryCause | null): TokenSnapshot {
+  const { held, failed, error, attempt, nextAttemptAt } = state;
+  const token = held?.token ?? null;
+  return {
+    phase: phaseOf(state, resting === 'paused'),
+    token,
+    expiresAt: token?.expiresAt ?? null,
+    refreshAt: held && !resting ? held.token.expiresAt - held.leadMs : null,
+    error: error ?? failed,
+    attempt,
+    nextAttemptAt,
+  };
 }

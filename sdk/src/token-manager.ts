@@ -1,22 +1,16 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-// The token manager of a page: serves callers from the current token, or lets them wait for the next one.
-import type { Held } from './answer.js';
-import { type Clock, pause, stopwatch } from './clock.js';
+// The token manager of a page: its public functions, and what the page and its user change.
+import { type Clock, stopwatch } from './clock.js';
 import { createCycle } from './cycle.js';
-import { TokenError } from './errors.js';
+import { createDesk } from './desk.js';
 import { createListeners, type ListenOptions } from './events.js';
 import { createHandles } from './handles.js';
-import { changed, forgiven, forgotten, invalidated, usedUp } from './machine.js';
+import { changed, forgiven, forgotten, invalidated } from './machine.js';
 import { type RequestOptions, settings, type TokenManagerOptions } from './options.js';
 import { createPresence, type Hold } from './presence.js';
 import type { TokenEvents, TokenSnapshot } from './snapshot.js';
 import { below, handlesOf } from './sources.js';
 import type { RealtimeToken } from './token.js';
-
-/** Longest time for which callers share a failure, in milliseconds. */
-const LONGEST_SHARED_MS = 60_000;
-/** How long a token must still live by default, and when a waiting caller gets the old one, in milliseconds. */
-const USUAL_MS = 5000;
 
 /** A source of valid tokens. Create it with `createTokenManager` or `getTokenManager`. Its functions need no `this`. */
 export interface TokenManager extends Disposable {
@@ -73,51 +67,10 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
       check(online ? 'online' : 'resume');
     },
   );
-  const { state, snapshot, move, left, expire, check, start, renew } = createCycle(() => options, resting, handles.take, emit);
+  const cycle = createCycle(() => options, resting, handles.take, emit);
+  const { state, snapshot, move, left, expire, check } = cycle;
 
-  /** Waits for `next` until that pauses after a failure or `old` is nearly over. */
-  const nextOr = (old: Held, next: Promise<Held>): Promise<Held> => {
-    const enough = new AbortController();
-    const { signal } = enough;
-    if (state().nextAttemptAt) enough.abort();
-    on('tokenError', ({ willRetry }) => willRetry && enough.abort(), { signal });
-    const late = pause(options.clock, left() > USUAL_MS ? left() - USUAL_MS : left() / 2, signal).then(() => old);
-    return Promise.race([next, late]).finally(() => enough.abort());
-  };
-
-  const handOut = (from: Held): RealtimeToken => {
-    if (--from.uses <= 0 && from === state().held) move(usedUp());
-    return from.token;
-  };
-
-  /** `usual` is how long a token must live, unless that is more than half of its life. */
-  const get = async ({ force, minValidityMs, signal }: RequestOptions = {}, usual = USUAL_MS): Promise<RealtimeToken> => {
-    used();
-    for (;;) {
-      expire();
-      const { held: old, flight, failed, waits, user, rest } = state();
-      if (rest === 'destroyed') throw new TokenError(rest);
-      if (signal?.aborted) throw new TokenError('aborted', undefined, { cause: signal.reason });
-      if (old && !force && left() > (minValidityMs ?? Math.min(usual, old.token.lifetimeMs / 2))) {
-        if (left() <= old.leadMs) renew('demand');
-        return handOut(old);
-      }
-      // An old token that still lives is better than none, unless the caller said how long it must live.
-      const modest = !force && minValidityMs === undefined;
-      try {
-        if (!flight && !force && failed && waits(LONGEST_SHARED_MS) > 0) throw failed;
-        const next = (flight ?? start(force ? 'forced' : 'demand')).join(signal);
-        const got = await (modest && old ? nextOr(old, next) : next);
-        // A token that was dropped meanwhile is useless.
-        if (got.uses > 0 && user === state().user && (got !== old || got === state().held)) return handOut(got);
-      } catch (error) {
-        if (user !== state().user || signal?.aborted) continue;
-        const { held } = state();
-        if (!modest || !held || !left()) throw error;
-        return handOut(held);
-      }
-    }
-  };
+  const get = createDesk(() => options, on, used, cycle);
 
   /** Ends everything that belongs to a user. Waiting callers look again. */
   const forget = (rest?: 'destroyed'): void => {
