@@ -48,18 +48,17 @@ fn settings(pem: String) -> Auth {
     Auth {
         mode: AuthMode::Required,
         issuers: vec![Issuer {
-            issuer: "https://id.example/".into(),
             audience: vec!["authenticated".into()],
-            authorized_parties: Vec::new(),
-            keys: KeySource::Pem(pem),
-            algorithms: vec![Algorithm::Es256],
-            required_claims: Vec::new(),
-            refused_claims: Vec::new(),
             role_pointer: Some("/app_metadata/role".into()),
             name_pointer: Some("/user_metadata/full_name".into()),
-            lookup: None,
+            ..Issuer::new(
+                "https://id.example/",
+                KeySource::Pem(pem),
+                vec![Algorithm::ES256],
+            )
         }],
         default_role: None,
+        known_roles: Vec::new(),
     }
 }
 

@@ -6,8 +6,8 @@ use jsonwebtoken::DecodingKey;
 use serde_json::Value;
 
 use super::AuthError::{Forged, Rejected};
-use super::{AuthError, algorithm, json};
-use crate::config::Algorithm;
+use super::{AuthError, json};
+use crate::domain::{self, Algorithm};
 
 /// Longest key id, in bytes.
 const MAX_KID_LENGTH: usize = 128;
@@ -64,7 +64,7 @@ impl<'a> Compact<'a> {
         Ok(Self {
             signed,
             signature,
-            algorithm: algorithm::named(name),
+            algorithm: domain::algorithm(name).ok(),
             kid: text_of(&header, "kid")?.map(key_name).transpose()?,
             claims: object(claims)?,
         })
@@ -76,8 +76,8 @@ impl<'a> Compact<'a> {
         key: &DecodingKey,
         algorithm: Algorithm,
     ) -> Result<bool, AuthError> {
-        let (algorithm, signed) = (algorithm::library(algorithm), self.signed.as_bytes());
-        jsonwebtoken::crypto::verify(self.signature, signed, key, algorithm).map_err(|_| MALFORMED)
+        jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), key, algorithm)
+            .map_err(|_| MALFORMED)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Reads the bearer token that a caller shows.
 
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::AuthError;
@@ -40,6 +43,23 @@ impl Credential {
     /// Returns the token itself, for those who verify it.
     pub(crate) fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// Returns the hash under which the token is remembered.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, self.expose().as_bytes()).as_ref());
+        Fingerprint(bytes)
+    }
+}
+
+/// The SHA-256 hash of a token. A copy of the memory holds no token that could be replayed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Fingerprint([u8; 32]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Fingerprint(…)")
     }
 }
 

@@ -2,66 +2,92 @@
 
 use std::sync::Arc;
 
+use jsonwebtoken::AlgorithmFamily;
+
 use super::AuthError::{self, Rejected};
 use super::compact::Compact;
 use super::http::FetchError;
-use super::jwks::{self, land};
-use super::trust::{Trust, Verified};
-use super::{KeysCondition, claims, lookup};
-use crate::config::Algorithm;
+use super::jwks::{Jwks, wait_for};
+use super::trust::Trust;
+use super::{KeysCondition, claims};
+use crate::domain::Algorithm;
 
 /// The entries of the settings, in their order. An issuer may have several, one for each key source.
 pub(super) struct Issuers(pub(super) Vec<Trust>);
 
+/// Entries that may have signed a token. The first one's rules accept its claims.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    algorithm: Algorithm,
+    /// Index, and the token's subject or why the entry's rules reject it.
+    entries: Vec<(usize, Result<Box<str>, AuthError>)>,
+}
+
+/// A token whose signature and claims were verified.
+#[derive(Debug)]
+pub(super) struct Verified {
+    /// Index of the entry that verified it, and the generation of its keys.
+    pub(super) entry: usize,
+    pub(super) generation: u64,
+    pub(super) subject: Box<str>,
+}
+
 impl Issuers {
-    /// Returns the algorithm of `token`, when an entry of its issuer allows it and may have its key.
-    pub(super) fn screen(&self, token: &Compact<'_>) -> Result<Algorithm, AuthError> {
+    /// Returns the entries, with their indices, that may have signed `token`. Rejects a token that
+    /// none of them can have signed.
+    pub(super) fn screen(&self, token: &Compact<'_>) -> Result<Candidates, AuthError> {
         let issuer = claims::issuer(&token.claims)?;
-        if !self.0.iter().any(|trust| *trust.rules.issuer == *issuer) {
+        let mut theirs = self
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, trust)| *trust.rules.issuer == *issuer)
+            .peekable();
+        if theirs.peek().is_none() {
             return Err(Rejected("the token's issuer is not configured"));
         }
-        let Some(algorithm) = token.algorithm else {
-            return Err(WRONG_ALGORITHM);
-        };
-        let mut refused = None;
-        for (_, trust) in self.candidates(issuer, algorithm) {
+        let algorithm = token.algorithm.ok_or(WRONG_ALGORITHM)?;
+        let (mut entries, mut refused) = (Vec::new(), None);
+        let fits = |(_, trust): &(usize, &Trust)| trust.rules.algorithms.contains(&algorithm);
+        for (index, trust) in theirs.filter(fits) {
             match trust.screen(token) {
-                Ok(()) => return Ok(algorithm),
+                Ok(()) => entries.push((index, claims::subject(&token.claims, &trust.rules))),
                 Err(error) => refused = Some(more_telling(refused, error)),
             }
         }
-        Err(refused.unwrap_or(match algorithm {
-            Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => NO_SECRET,
-            _ => WRONG_ALGORITHM,
-        }))
+        // The entries whose rules accept the claims come first.
+        entries.sort_by_key(|(_, subject)| subject.is_err());
+        match entries.first() {
+            Some((_, Ok(_))) => Ok(Candidates { algorithm, entries }),
+            Some((_, Err(error))) => Err(error.clone()),
+            None => Err(refused.unwrap_or(match algorithm.family() {
+                AlgorithmFamily::Hmac => NO_SECRET,
+                _ => WRONG_ALGORITHM,
+            })),
+        }
     }
 
-    /// Verifies `token`, which passed [`Issuers::screen`]. Returns the index of the entry that did.
+    /// Verifies the signature of `token` by its candidates. A token that an entry with other rules
+    /// signed is rejected by these rules, and not forged.
     pub(super) async fn verify(
         &self,
         token: &Compact<'_>,
-        algorithm: Algorithm,
-    ) -> Result<(usize, Verified), AuthError> {
-        let issuer = claims::issuer(&token.claims)?;
+        candidates: Candidates,
+    ) -> Result<Verified, AuthError> {
         let mut refused = None;
-        for (nth, trust) in self.candidates(issuer, algorithm) {
-            match trust.verify(token, algorithm).await {
-                Ok(verified) => return Ok((nth, verified)),
+        for (entry, subject) in candidates.entries {
+            match self.0[entry].verify(token, candidates.algorithm).await {
+                Ok(generation) => {
+                    return subject.map(|subject| Verified {
+                        entry,
+                        generation,
+                        subject,
+                    });
+                }
                 Err(error) => refused = Some(more_telling(refused, error)),
             }
         }
         Err(refused.unwrap_or(WRONG_ALGORITHM))
-    }
-
-    /// Returns the entries, with their indices, that may have signed a token with `algorithm`.
-    fn candidates(
-        &self,
-        issuer: &str,
-        algorithm: Algorithm,
-    ) -> impl Iterator<Item = (usize, &Trust)> {
-        self.0.iter().enumerate().filter(move |(_, trust)| {
-            *trust.rules.issuer == *issuer && trust.rules.algorithms.contains(&algorithm)
-        })
     }
 
     /// Returns the condition of the issuer that is worst off.
@@ -83,7 +109,10 @@ impl Issuers {
     /// healthy as its healthiest entry: it publishes keys for one of them only.
     fn conditions(&self) -> impl Iterator<Item = KeysCondition> {
         self.0.iter().filter_map(|one| {
-            let theirs = self.0.iter().filter(|other| one.is_beside(other));
+            let theirs = self
+                .0
+                .iter()
+                .filter(|other| one.rules.issuer == other.rules.issuer);
             theirs.map(Trust::condition).min()
         })
     }
@@ -91,9 +120,9 @@ impl Issuers {
     /// Fetches keys that are missing or about to be stale, when that is due.
     pub(super) async fn keep_fresh(&self) {
         let published = self.0.iter().filter_map(Trust::published);
-        let begun: Vec<_> = published.map(jwks::Jwks::keep_fresh).collect();
-        for landing in begun {
-            land(landing).await;
+        let begun: Vec<_> = published.map(Jwks::keep_fresh).collect();
+        for end in begun {
+            wait_for(end).await;
         }
     }
 
@@ -108,12 +137,6 @@ impl Issuers {
             }
         }
         checked
-    }
-
-    /// Returns how many look-ups failed since the start.
-    pub(super) fn failed_lookups(&self) -> u64 {
-        let lookups = self.0.iter().filter_map(|trust| trust.lookup.as_ref());
-        lookups.map(lookup::LookUp::failed).sum()
     }
 }
 

@@ -1,12 +1,12 @@
-//! Owns reading JSON in which no member stands twice: what one reader takes from it, every reader does.
+//! Parses JSON objects without repeated members, which different parsers would read differently.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Reads an object without repeated members, at any depth (RFC 7515 §4 and RFC 7519 §4 allow to refuse them).
-/// `None` when it is something else. Depth is bounded by the library, at 128.
+/// Parses an object. Returns `None` when a member is repeated at any depth (RFC 7515 §4 and RFC 7519
+/// §4 allow that) or the text is something else. The library bounds the depth at 128.
 pub(super) fn object(bytes: &[u8]) -> Option<Value> {
     let Strict(value) = serde_json::from_slice(bytes).ok()?;
     value.is_object().then_some(value)
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for Reader {
         let mut members = Map::new();
         while let Some((name, Strict(value))) = access.next_entry::<String, _>()? {
             if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member stands twice"));
+                return Err(A::Error::custom("a member is repeated"));
             }
         }
         Ok(members.into())
@@ -81,14 +81,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_is_what_any_reader_reads() {
+    fn an_object_without_repeated_members_is_read_as_by_any_parser() {
         let text = r#"{"a":null,"b":[true,-1,2,1.5,"é"],"c":{"a":{}}}"#;
         let usual: Value = serde_json::from_str(text).unwrap();
         assert_eq!(object(text.as_bytes()), Some(usual));
     }
 
     #[test]
-    fn repeated_members_and_what_is_no_object_are_refused() {
+    fn repeated_members_and_texts_that_are_no_object_are_refused() {
         let deep = "{\"a\":".repeat(200) + "1" + &"}".repeat(200);
         for text in [
             r#"{"a":1,"a":1}"#,

@@ -1,16 +1,15 @@
-//! Owns reading documents of public keys (RFC 7517).
+//! Reads documents of public keys (JWKS, RFC 7517).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::algorithm;
 use super::compact::is_key_name;
 use super::keys::{Key, KeySet, Material};
-use crate::config::Algorithm;
+use crate::domain::{Algorithm, algorithm};
 
-/// Most keys of one document that are used: the first ones.
+/// Most keys of one document that are used. The first ones count.
 const MOST_KEYS: usize = 32;
 
 #[derive(Deserialize)]
@@ -18,7 +17,7 @@ struct Document {
     keys: Vec<Value>,
 }
 
-/// A key as it is written. Certificates and the addresses of such are not read.
+/// A key as it is published. Certificates and their addresses (`x5c`, `x5u`) are not read.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -32,12 +31,12 @@ struct Jwk {
     e: Option<String>,
     x: Option<String>,
     y: Option<String>,
-    /// The private half.
+    /// The private half, which no issuer should publish.
     d: Option<Value>,
 }
 
-/// The keys of `document` that may verify one of `allowed`; `None` when it is no document of keys. What cannot be used
-/// is left out: issuers also publish keys for other things.
+/// Returns the keys of `document` that may verify one of `allowed`; `None` when it is no JWKS.
+/// Skips unusable keys: issuers also publish keys for other purposes.
 pub(super) fn read(document: &[u8], allowed: &[Algorithm]) -> Option<KeySet> {
     let document: Document = serde_json::from_slice(document).ok()?;
     let usable = document.keys.into_iter().filter_map(|key| {
@@ -52,7 +51,7 @@ fn usable(key: &Jwk, allowed: &[Algorithm]) -> Option<Key> {
     let verifies = |operations: &Vec<String>| operations.iter().any(|one| one == "verify");
     let is_to_verify = key.key_ops.as_ref().is_none_or(verifies);
     let is_named = key.kid.as_ref().is_none_or(|kid| is_key_name(kid));
-    // Whoever reads the document could sign with a key that is there as a whole.
+    // Anybody could sign with a key whose private half is published.
     if !is_to_sign || !is_to_verify || !is_named || key.d.is_some() {
         return None;
     }
@@ -61,11 +60,11 @@ fn usable(key: &Jwk, allowed: &[Algorithm]) -> Option<Key> {
     let Some(own) = &key.alg else {
         return material.key(kid, allowed);
     };
-    let own = algorithm::named(own)?;
+    let own = algorithm(own).ok()?;
     allowed.contains(&own).then(|| material.key(kid, &[own]))?
 }
 
-/// Shared secrets (`oct`) are not for documents that anybody may read: they are never keys.
+/// Returns the public key of a JWK. Never a shared secret (`oct`): anybody can read the document.
 fn material(key: &Jwk) -> Option<Material> {
     let number = |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_ref()?).ok();
     match (key.kty.as_str(), key.crv.as_deref()) {

@@ -1,4 +1,4 @@
-//! Owns keys that verify: what makes one usable, and which one a credential must be signed with.
+//! Holds the keys of an issuer, and verifies tokens with the keys that fit them.
 
 use std::fmt;
 
@@ -6,26 +6,30 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
     RSA_PKCS1_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
 };
-use jsonwebtoken::DecodingKey;
+use jsonwebtoken::{AlgorithmFamily, DecodingKey};
 
 use super::AuthError;
 use super::AuthError::{Forged, Rejected};
-use super::algorithm::{Family, family};
 use super::compact::Compact;
-use crate::config::Algorithm;
+use crate::domain::Algorithm;
 
-/// Sizes of RSA moduli in bits: less is not safe (RFC 7518 §3.3), more is slow.
+/// Accepted sizes of RSA moduli, in bits: smaller ones are not safe (RFC 7518 §3.3), larger ones are
+/// slow.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// Least bytes of a shared secret: the hash's own size (RFC 7518 §3.2).
-const LEAST_SECRET: usize = 32;
+/// Shortest shared secret, in bytes: the size of the hash (RFC 7518 §3.2).
+const MIN_SECRET_LENGTH: usize = 32;
+
+/// Complaint about a block of a PEM text.
+const NOT_PEM: &str = "one of its PEM blocks is no accepted public key: RSA from 2048 to 8192 bits, \
+    P-256, P-384 or Ed25519";
 
 /// Error for a key id that is not among the issuer's keys.
 pub(super) const UNKNOWN_KEY: AuthError = Rejected("the token is signed with an unknown key");
 
-/// One key.
+/// A key that verifies signatures.
 pub(super) struct Key {
     kid: Option<Box<str>>,
-    /// What it may verify: allowed by the settings, possible with a key of this kind, and what it says itself.
+    /// Algorithms that the settings allow, the kind of key supports, and the key itself names.
     algorithms: Vec<Algorithm>,
     decoding: DecodingKey,
 }
@@ -36,14 +40,15 @@ impl fmt::Debug for Key {
     }
 }
 
-/// The material of a public key, after it was looked at.
+/// A public key of an accepted kind and size.
 pub(super) struct Material {
     decoding: DecodingKey,
+    /// Algorithms that a key of this kind supports.
     possible: &'static [Algorithm],
 }
 
 impl Material {
-    /// An RSA key of modulus `n` and exponent `e`.
+    /// Returns the RSA key of modulus `n` and exponent `e`.
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Option<Self> {
         let (n, e) = (without_zeros(n), without_zeros(e));
         let bits = n.len() * 8 - n.first()?.leading_zeros() as usize;
@@ -51,26 +56,26 @@ impl Material {
         let parsed = components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256);
         (RSA_BITS.contains(&bits) && parsed.is_ok()).then(|| Self {
             decoding: DecodingKey::from_rsa_raw_components(n, e),
-            possible: RSA,
+            possible: AlgorithmFamily::Rsa.algorithms(),
         })
     }
 
-    /// An RSA key as it stands in PEM.
+    /// Returns the RSA key of a PEM text, when its size is accepted.
     fn rsa_der(decoding: DecodingKey) -> Option<Self> {
         let der = decoding.try_get_as_bytes().ok()?;
         let bits = RsaParameters::public_modulus_len(der).ok()?;
         let fits = RSA_BITS.contains(&usize::try_from(bits).ok()?);
         fits.then_some(Self {
             decoding,
-            possible: RSA,
+            possible: AlgorithmFamily::Rsa.algorithms(),
         })
     }
 
-    /// An uncompressed point on P-256 or P-384 (SEC 1 §2.3.3), as its size says.
+    /// Returns the key of an uncompressed point on P-256 or P-384, by its size (SEC 1 §2.3.3).
     pub(super) fn point(point: &[u8]) -> Option<Self> {
         let (curve, possible): (&'static dyn VerificationAlgorithm, &[_]) = match point.len() {
-            65 => (&ECDSA_P256_SHA256_FIXED, &[Algorithm::Es256]),
-            97 => (&ECDSA_P384_SHA384_FIXED, &[Algorithm::Es384]),
+            65 => (&ECDSA_P256_SHA256_FIXED, &[Algorithm::ES256]),
+            97 => (&ECDSA_P384_SHA384_FIXED, &[Algorithm::ES384]),
             _ => return None,
         };
         ParsedPublicKey::new(curve, point).ok()?;
@@ -80,15 +85,15 @@ impl Material {
         })
     }
 
-    /// An Ed25519 key.
+    /// Returns an Ed25519 key.
     pub(super) fn ed(key: &[u8]) -> Option<Self> {
         (key.len() == 32 && ParsedPublicKey::new(&ED25519, key).is_ok()).then(|| Self {
             decoding: DecodingKey::from_ed_der(key),
-            possible: &[Algorithm::EdDsa],
+            possible: &[Algorithm::EdDSA],
         })
     }
 
-    /// One public key in PEM.
+    /// Reads one public key in PEM.
     fn pem(text: &str) -> Option<Self> {
         let labels = [
             "-----BEGIN PUBLIC KEY-----",
@@ -107,7 +112,7 @@ impl Material {
         Self::rsa_der(DecodingKey::from_rsa_pem(pem).ok()?)
     }
 
-    /// The key that this is, when it may verify one of `allowed`.
+    /// Returns the key for those of `allowed` that it supports; `None` when there are none.
     pub(super) fn key(self, kid: Option<Box<str>>, allowed: &[Algorithm]) -> Option<Key> {
         let fits = |algorithm: &&Algorithm| self.possible.contains(algorithm);
         let algorithms: Vec<_> = allowed.iter().filter(fits).copied().collect();
@@ -119,16 +124,7 @@ impl Material {
     }
 }
 
-const RSA: &[Algorithm] = &[
-    Algorithm::Rs256,
-    Algorithm::Rs384,
-    Algorithm::Rs512,
-    Algorithm::Ps256,
-    Algorithm::Ps384,
-    Algorithm::Ps512,
-];
-
-/// Some write numbers with a leading zero, which the library refuses.
+/// Strips leading zero bytes, which some issuers publish and the library refuses.
 fn without_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     &number[zeros..]
@@ -139,14 +135,14 @@ fn without_zeros(number: &[u8]) -> &[u8] {
 pub(super) struct KeySet(Vec<Key>);
 
 impl KeySet {
-    /// These keys.
+    /// Returns a set of `keys`.
     pub(super) fn of(keys: Vec<Key>) -> Self {
         Self(keys)
     }
 
-    /// A secret that the issuer shares with us.
+    /// Returns the set of one shared secret.
     pub(super) fn from_secret(secret: &str, allowed: &[Algorithm]) -> Result<Self, &'static str> {
-        if secret.len() < LEAST_SECRET {
+        if secret.len() < MIN_SECRET_LENGTH {
             return Err("a shared secret must have at least 32 bytes (RFC 7518 §3.2)");
         }
         Ok(Self(vec![Key {
@@ -156,7 +152,8 @@ impl KeySet {
         }]))
     }
 
-    /// Public keys in PEM, one after the other. All must be usable: the operator wrote them.
+    /// Reads public keys in PEM, one after the other. Fails when one of them is unusable: the operator
+    /// meant all of them.
     pub(super) fn from_pem(text: &str, allowed: &[Algorithm]) -> Result<Self, &'static str> {
         let mut keys = Vec::new();
         let starts: Vec<_> = text
@@ -165,21 +162,20 @@ impl KeySet {
             .collect();
         for (nth, start) in starts.iter().enumerate() {
             let end = starts.get(nth + 1).copied().unwrap_or(text.len());
-            let material = Material::pem(text[*start..end].trim())
-                .ok_or("one of them is not a public key in PEM: RSA from 2048 to 8192 bits, P-256, P-384 or Ed25519")?;
+            let material = Material::pem(text[*start..end].trim()).ok_or(NOT_PEM)?;
             keys.push(
                 material
                     .key(None, allowed)
-                    .ok_or("one of them fits none of the algorithms")?,
+                    .ok_or("one of its public keys fits none of its algorithms")?,
             );
         }
         if keys.is_empty() {
-            return Err("there is none in the PEM text");
+            return Err("its PEM text holds no public key");
         }
         Ok(Self(keys))
     }
 
-    /// How many there are.
+    /// Returns the number of keys.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -243,14 +239,13 @@ impl KeySet {
     }
 }
 
-/// The one family that `algorithms` are of.
-pub(super) fn one_family(algorithms: &[Algorithm]) -> Result<Family, &'static str> {
-    let first = algorithms.first().ok_or("it has no algorithm")?;
-    let family_of_first = family(*first);
-    let is_alike = |other: &Algorithm| family(*other) == family_of_first;
+/// Returns the family of `algorithms`, which must have the same one.
+pub(super) fn one_family(algorithms: &[Algorithm]) -> Result<AlgorithmFamily, &'static str> {
+    let first = algorithms.first().ok_or("it has no algorithm")?.family();
+    let is_alike = |other: &Algorithm| other.family() == first;
     algorithms
         .iter()
         .all(is_alike)
-        .then_some(family_of_first)
+        .then_some(first)
         .ok_or("its algorithms are of more than one family")
 }

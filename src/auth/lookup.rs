@@ -1,161 +1,151 @@
-//! Owns asking an issuer for what its claims do not say: once per credential, briefly, and never so that it matters
-//! whether it answers.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "waits for another machine on the real clock until its room takes a Clock"
-)]
+//! Asks an issuer for the role or name that claims lack: once per token, briefly, and never so that a
+//! failure refuses the caller.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
 use serde_json::Value;
-use tokio::sync::{OnceCell, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::Credential;
-use super::http::{Ask, FetchError, Headers};
-use super::jwks::Means;
-use super::profile::{self, Profile};
-use super::recent::{Print, Recent};
+use super::credential::Fingerprint;
+use super::http::{FetchError, Get, Headers, headers};
+use super::jwks::Fetcher;
+use super::profile::{Pointers, Profile};
 use super::trust::is_private_enough;
 use crate::clock::Tick;
 use crate::config::Lookup;
 
-/// Longest time for an answer, waiting for a turn included.
+/// Longest time for an answer, including the wait for one of [`MAX_AT_ONCE`] places.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// Largest answer.
-const LARGEST: usize = 64 * 1024;
-/// How long an answer is believed.
+/// Largest accepted answer, in bytes.
+const MAX_BYTES: usize = 64 * 1024;
+/// How long an answer is used.
 const KEPT: Duration = Duration::from_mins(5);
-/// How long nobody asks again after there was none.
+/// How long a failed look-up is not repeated.
 const REST: Duration = Duration::from_secs(30);
-/// Least time between two lines in the log about failures: strangers' credentials do not fill it.
+/// Shortest time between two log lines about failures: strangers' tokens must not fill the log.
 const QUIET: Duration = Duration::from_secs(30);
 /// Most answers that are remembered.
-const ROOM: usize = 16_384;
-/// Most questions at the same time.
-const AT_ONCE: usize = 64;
-/// What stands for the subject in an address.
+const MAX_ANSWERS: usize = 16_384;
+/// Most look-ups at the same time.
+const MAX_AT_ONCE: usize = 64;
+/// Placeholder of the subject in an address.
 const SUBJECT: &str = "{subject}";
 
-/// Whom to ask.
+/// Asks one issuer for profiles.
 pub(super) struct LookUp {
-    settings: Lookup,
+    url: String,
     headers: Headers,
-    recent: Recent<Arc<Ticket>>,
-    turns: Semaphore,
+    pointers: Pointers,
+    answers: Cache<Fingerprint, Answer>,
+    places: Semaphore,
     failures: Mutex<Failures>,
-    means: Means,
+    fetcher: Fetcher,
 }
 
-/// Questions that nobody answered.
+/// Look-ups that failed since the last log line.
 #[derive(Debug, Default)]
 struct Failures {
-    all: u64,
-    /// Of these, how many the log does not know of.
-    untold: u64,
-    told: Option<Tick>,
+    count: u64,
+    logged: Option<Tick>,
 }
 
 impl Failures {
-    /// One more, at `now`. How many the log shall be told of, when it is time for that.
-    fn count(&mut self, now: Tick) -> Option<u64> {
-        self.all += 1;
-        self.untold += 1;
-        if self.told.is_some_and(|told| now.since(told) < QUIET) {
+    /// Counts one more at `now`. Returns the number to log, when a line is due.
+    fn add(&mut self, now: Tick) -> Option<u64> {
+        self.count += 1;
+        if self.logged.is_some_and(|logged| now.since(logged) < QUIET) {
             return None;
         }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.untold))
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.count))
     }
 }
 
-/// Whose credential it is.
+/// Whose profile is asked for.
 pub(super) struct About<'a> {
-    pub(super) issuer: &'a str,
     pub(super) subject: &'a str,
     pub(super) credential: &'a Credential,
-    pub(super) print: Print,
+    pub(super) fingerprint: Fingerprint,
 }
-
-/// One question, which everybody who has it waits for.
-#[derive(Debug, Default)]
-struct Ticket(OnceCell<Answer>);
 
 #[derive(Clone, Debug)]
 struct Answer {
-    profile: Profile,
+    profile: Arc<Profile>,
     until: Tick,
 }
 
 impl LookUp {
-    /// As `settings` say. Asks nobody yet.
-    pub(super) fn new(settings: &Lookup, means: &Means) -> Result<Self, &'static str> {
+    /// Returns the look-up that `settings` describe. Asks nothing yet.
+    pub(super) fn new(
+        settings: &Lookup,
+        pointers: Pointers,
+        fetcher: &Fetcher,
+    ) -> Result<Self, &'static str> {
         let address = settings.url.replace(SUBJECT, "subject");
-        let address = Url::parse(&address).map_err(|_| "the address of its look-up is none")?;
+        let address = Url::parse(&address).map_err(|_| "its lookup_url is no address")?;
         is_private_enough(&address)?;
-        let headers = Headers::of(&settings.headers);
+        let headers = headers(&settings.headers).ok_or("its lookup_headers cannot be sent")?;
         Ok(Self {
-            settings: settings.clone(),
-            headers: headers.ok_or("the headers of its look-up cannot be sent")?,
-            recent: Recent::with_room_for(ROOM),
-            turns: Semaphore::new(AT_ONCE),
+            url: settings.url.clone(),
+            headers,
+            pointers,
+            answers: Cache::new(MAX_ANSWERS),
+            places: Semaphore::new(MAX_AT_ONCE),
             failures: Mutex::default(),
-            means: means.clone(),
+            fetcher: fetcher.clone(),
         })
     }
 
-    /// Whether it could complete `profile`.
+    /// Returns whether the answer may complete `profile`.
     pub(super) fn completes(&self, profile: &Profile) -> bool {
-        (profile.role.is_none() && self.settings.role_pointer.is_some())
-            || (profile.name.is_none() && self.settings.name_pointer.is_some())
+        (profile.role.is_none() && self.pointers.role.is_some())
+            || (profile.name.is_none() && self.pointers.name.is_some())
     }
 
-    /// What is known there. Nothing, when nobody answers.
-    ///
-    /// When the caller leaves while it asks, the next one who waits asks.
-    pub(super) async fn profile(&self, about: About<'_>) -> Profile {
-        let now = self.means.clock.tick();
-        let is_good = |ticket: &Arc<Ticket>| ticket.0.get().is_none_or(|answer| now < answer.until);
-        let ticket = self
-            .recent
-            .get_or_insert(about.print, is_good, Arc::default);
-        let answer = ticket.0.get_or_init(|| self.answer(&about)).await;
-        answer.profile.clone()
-    }
-
-    /// How often nobody answered.
-    pub(super) fn failed(&self) -> u64 {
-        self.failures().all
-    }
-
-    /// A panic elsewhere leaves them usable: they are numbers.
-    fn failures(&self) -> MutexGuard<'_, Failures> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the issuer's profile of the caller, or an empty one when the look-up fails. Callers
+    /// with the same token share one look-up; when the caller that started it leaves, the next one
+    /// repeats it.
+    pub(super) async fn profile(&self, about: About<'_>) -> Arc<Profile> {
+        let now = self.fetcher.clock.tick();
+        let is_stale = |answer: &Answer| now >= answer.until;
+        self.answers.remove_if(&about.fingerprint, is_stale);
+        let ask = async { Ok::<_, Infallible>(self.answer(&about).await) };
+        let Ok(answer) = self
+            .answers
+            .get_or_insert_async(&about.fingerprint, ask)
+            .await;
+        answer.profile
     }
 
     async fn answer(&self, about: &About<'_>) -> Answer {
-        let asked = timeout(TIMEOUT, self.ask(about)).await;
-        let asked = asked.unwrap_or(Err(FetchError::TimedOut));
-        let now = self.means.clock.tick();
-        match asked {
+        let clock = &*self.fetcher.clock;
+        let asked = clock.timeout(TIMEOUT, self.ask(about)).await;
+        let now = clock.tick();
+        match asked.unwrap_or(Err(FetchError::TimedOut)) {
             Ok(document) => Answer {
-                profile: Profile {
-                    role: profile::role(&document, self.settings.role_pointer.as_deref()),
-                    name: profile::name(&document, self.settings.name_pointer.as_deref()),
-                },
+                profile: Arc::new(self.pointers.read(&document)),
                 until: now.plus(KEPT),
             },
             Err(error) => {
-                let untold = self.failures().count(now);
-                if let Some(number) = untold {
-                    let issuer = about.issuer;
-                    tracing::warn!(issuer, %error, number, "look-ups failed: the identities have the default role");
+                let due = self.failures.lock().add(now);
+                if let Some(number) = due {
+                    let issuer = &*self.pointers.issuer;
+                    tracing::warn!(
+                        issuer,
+                        %error,
+                        number,
+                        "look-ups failed; their identities have the default role for 30 s"
+                    );
                 }
                 Answer {
-                    profile: Profile::default(),
+                    profile: Arc::default(),
                     until: now.plus(REST),
                 }
             }
@@ -163,26 +153,23 @@ impl LookUp {
     }
 
     async fn ask(&self, about: &About<'_>) -> Result<Value, FetchError> {
-        let url = address(&self.settings.url, about.subject).ok_or(FetchError::NotUnderstood)?;
-        let _turn = self
-            .turns
-            .acquire()
-            .await
-            .map_err(|_| FetchError::Unreachable)?;
-        let ask = Ask {
+        let url = address(&self.url, about.subject).ok_or(FetchError::NotUnderstood)?;
+        let place = self.places.acquire().await;
+        let _place = place.map_err(|_| FetchError::Unreachable)?;
+        let get = Get {
             url,
             credential: Some(about.credential),
             headers: self.headers.clone(),
             timeout: TIMEOUT,
-            most: LARGEST,
+            max_bytes: MAX_BYTES,
         };
-        let body = self.means.http.get(ask).await?;
+        let body = self.fetcher.http.get(get).await?;
         serde_json::from_slice(&body).map_err(|_| FetchError::NotUnderstood)
     }
 }
 
-/// The address to ask about `subject`. `None` for the two subjects that would be a way up in it: no encoding hides dots
-/// (WHATWG URL, "double-dot path segment").
+/// Returns the address to ask about `subject`; `None` for `.` and `..`, which change the path: no
+/// encoding hides dots (WHATWG URL, "double-dot path segment").
 fn address(template: &str, subject: &str) -> Option<Url> {
     if matches!(subject, "." | "..") && template.contains(SUBJECT) {
         return None;
@@ -203,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subject_is_one_piece_of_an_address() {
+    fn a_subject_is_encoded_as_one_part_of_an_address() {
         let at = |subject| address("https://id.example/rest?id=eq.{subject}&x=1", subject);
         let text = |subject| at(subject).unwrap().to_string();
         let ana = "https://id.example/rest?id=eq.auth0%7Cana&x=1";

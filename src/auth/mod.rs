@@ -1,6 +1,5 @@
 //! Verifies bearer tokens of configured issuers: which identity a caller acts for.
 
-mod algorithm;
 mod claims;
 mod compact;
 mod credential;
@@ -12,7 +11,6 @@ mod jwks;
 mod keys;
 mod lookup;
 mod profile;
-mod recent;
 mod trust;
 
 use std::fmt;
@@ -20,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quick_cache::sync::Cache;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
@@ -27,15 +26,15 @@ pub use self::credential::{Credential, bearer};
 pub use self::http::FetchError;
 
 use self::compact::Compact;
+use self::credential::Fingerprint;
 use self::http::Http;
-use self::issuers::Issuers;
-use self::jwks::Means;
+use self::issuers::{Candidates, Issuers, Verified};
+use self::jwks::Fetcher;
 use self::lookup::About;
 use self::profile::Profile;
-use self::recent::{Print, Recent};
-use self::trust::{Trust, Verified};
+use self::trust::Trust;
 use crate::clock::{Clock, Tick, Timestamp};
-use crate::config::{Algorithm, Auth};
+use crate::config::Auth;
 use crate::domain::{Account, Identity, Naming};
 
 /// How long a verified token is accepted without being verified again.
@@ -64,19 +63,19 @@ pub enum AuthError {
 
 pub use crate::domain::Condition as KeysCondition;
 
-/// What the authenticator cannot be made of.
+/// Why an authenticator cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The settings of an issuer contradict each other, or its keys are not keys.
+    /// The settings of an issuer contradict each other, or its keys cannot be read.
     #[error("issuer {issuer} cannot be used: {why}")]
     Keys {
-        /// Whose.
+        /// The issuer.
         issuer: String,
-        /// Why.
+        /// The contradiction.
         why: &'static str,
     },
-    /// The HTTP client could not be made.
-    #[error("the HTTP client for issuers could not be made")]
+    /// The HTTP client could not be built.
+    #[error("the HTTP client for issuers could not be built")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -86,7 +85,7 @@ pub struct Authenticator {
     default_role: Option<Box<str>>,
     naming: Naming,
     clock: Arc<dyn Clock>,
-    verified: Recent<Arc<Known>>,
+    verified: Cache<Fingerprint, Arc<Known>>,
 }
 
 impl fmt::Debug for Authenticator {
@@ -99,7 +98,7 @@ impl fmt::Debug for Authenticator {
 #[derive(Debug)]
 pub struct Screened<'a> {
     credential: &'a Credential,
-    print: Print,
+    fingerprint: Fingerprint,
     step: Step<'a>,
 }
 
@@ -110,7 +109,7 @@ enum Step<'a> {
     /// Its signature is not verified yet.
     Unverified {
         token: Box<Compact<'a>>,
-        algorithm: Algorithm,
+        candidates: Candidates,
         ends: Timestamp,
     },
 }
@@ -126,60 +125,58 @@ impl Screened<'_> {
 /// A token that was verified within the last minute.
 #[derive(Debug)]
 struct Known {
-    /// Index of the issuer that verified it, and the generation of its keys.
-    trust: usize,
-    generation: u64,
+    verified: Verified,
     until: Tick,
     ends: Timestamp,
-    subject: Box<str>,
     /// Identity by the claims alone. Lacks the default role while a look-up may find another.
     identity: Arc<Identity>,
     needs_lookup: bool,
 }
 
 impl Authenticator {
-    /// One that believes the issuers of `settings`, calls identities as `naming` says, and also believes the
-    /// certificates in `ca_file` on issuers' hosts. Asks nobody yet.
+    /// Returns an authenticator for the issuers of `settings`. Names identities by `naming`, and trusts
+    /// the certificates in `ca_file` beside the public ones. Fetches nothing yet.
     pub fn new(
         settings: &Auth,
         naming: Naming,
         clock: Arc<dyn Clock>,
         ca_file: Option<&Path>,
     ) -> Result<Self, SetupError> {
-        // The library panics at first use when it must choose between two; a second installation changes nothing.
+        // The library panics at first use when two providers are compiled in and none is installed.
+        // A second installation changes nothing.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let means = Means {
-            http: Arc::new(Http::new(ca_file)?),
+        let fetcher = Fetcher {
+            http: Http::new(ca_file)?,
             clock: Arc::clone(&clock),
             tasks: TaskTracker::new(),
         };
-        let trusts = settings.issuers.iter();
-        let trusts: Result<_, _> = trusts.map(|rules| Trust::new(rules, &means)).collect();
+        let known_roles: Arc<[_]> = settings.known_roles.as_slice().into();
+        let entries = settings.issuers.iter();
+        let entries: Result<_, _> = entries
+            .map(|rules| Trust::new(rules, &known_roles, &fetcher))
+            .collect();
         Ok(Self {
-            issuers: Issuers(trusts?),
+            issuers: Issuers(entries?),
             default_role: settings.default_role.clone(),
             naming,
             clock,
-            verified: Recent::with_room_for(MAX_VERIFIED),
+            verified: Cache::new(MAX_VERIFIED),
         })
     }
 
-    /// Checks everything about `credential` that needs neither cryptography nor the network: its
-    /// form, issuer, algorithm, key id and times. Recognises tokens that were verified within the
-    /// last minute.
+    /// Checks everything about `credential` but its signature: form, issuer, algorithm, key id, times
+    /// and claims. Recognises tokens that were verified within the last minute. Needs neither
+    /// cryptography nor the network.
     pub fn screen<'a>(&self, credential: &'a Credential) -> Result<Screened<'a>, AuthError> {
-        let print = Print::of(credential.expose());
-        let step = match self
-            .verified
-            .get(print)
-            .filter(|known| self.is_current(known))
-        {
+        let fingerprint = credential.fingerprint();
+        let known = self.verified.get(&fingerprint);
+        let step = match known.filter(|known| self.is_current(known)) {
             Some(known) => Step::Known(known),
             None => self.read(credential)?,
         };
         Ok(Screened {
             credential,
-            print,
+            fingerprint,
             step,
         })
     }
@@ -189,39 +186,40 @@ impl Authenticator {
     pub async fn verify(&self, screened: Screened<'_>) -> Result<Arc<Identity>, AuthError> {
         let Screened {
             credential,
-            print,
+            fingerprint,
             step,
         } = screened;
         let known = match step {
             Step::Known(known) => known,
             Step::Unverified {
                 token,
-                algorithm,
+                candidates,
                 ends,
             } => {
-                let by = self.issuers.verify(&token, algorithm).await?;
-                let known = Arc::new(self.known(&token.claims, ends, by));
-                self.verified.insert(print, Arc::clone(&known));
+                let verified = self.issuers.verify(&token, candidates).await?;
+                let known = Arc::new(self.known(&token.claims, verified, ends));
+                self.verified.insert(fingerprint, Arc::clone(&known));
                 known
             }
         };
-        let trust = &self.issuers.0[known.trust];
+        let trust = &self.issuers.0[known.verified.entry];
         let Some(lookup) = trust.lookup.as_ref().filter(|_| known.needs_lookup) else {
             return Ok(Arc::clone(&known.identity));
         };
         let about = About {
-            issuer: &trust.rules.issuer,
-            subject: &known.subject,
+            subject: &known.verified.subject,
             credential,
-            print,
+            fingerprint,
         };
-        let asked = lookup.profile(about).await;
+        let found = lookup.profile(about).await;
         let claimed = Profile {
             role: known.identity.role.clone(),
             name: known.identity.name.clone(),
         };
         let account = known.identity.account.clone();
-        Ok(Arc::new(self.identity(account, claimed.or(asked))))
+        Ok(Arc::new(
+            self.identity(account, claimed.or((*found).clone())),
+        ))
     }
 
     /// Screens and verifies `credential`.
@@ -229,32 +227,29 @@ impl Authenticator {
         self.verify(self.screen(credential)?).await
     }
 
-    /// Returns true while a token that was verified is still valid and its keys are the same.
+    /// Returns true while a verified token is valid and its issuer's keys are the same.
     fn is_current(&self, known: &Known) -> bool {
+        let verified = &known.verified;
         self.clock.tick() < known.until
             && self.clock.now() < known.ends
-            && self.issuers.0[known.trust].generation() == Some(known.generation)
+            && self.issuers.0[verified.entry].generation() == Some(verified.generation)
     }
 
-    /// Parses a token and checks its times, issuer, algorithm and key id.
+    /// Parses a token and checks its times, issuer, algorithm, key id and claims.
     fn read<'a>(&self, credential: &'a Credential) -> Result<Step<'a>, AuthError> {
         let token = Compact::read(credential.expose())?;
         let ends = claims::end(&token.claims, self.clock.now())?;
-        let algorithm = self.issuers.screen(&token)?;
+        let candidates = self.issuers.screen(&token)?;
         Ok(Step::Unverified {
             token: Box::new(token),
-            algorithm,
+            candidates,
             ends,
         })
     }
 
-    fn known(&self, claims: &Value, ends: Timestamp, by: (usize, Verified)) -> Known {
-        let (nth, verified) = by;
-        let trust = &self.issuers.0[nth];
-        let claimed = Profile {
-            role: profile::role(claims, trust.rules.role_pointer.as_deref()),
-            name: profile::name(claims, trust.rules.name_pointer.as_deref()),
-        };
+    fn known(&self, claims: &Value, verified: Verified, ends: Timestamp) -> Known {
+        let trust = &self.issuers.0[verified.entry];
+        let claimed = trust.pointers.read(claims);
         let account = self.naming.account(&trust.rules.issuer, &verified.subject);
         let lookup = trust.lookup.as_ref();
         let needs_lookup = lookup.is_some_and(|lookup| lookup.completes(&claimed));
@@ -264,11 +259,9 @@ impl Authenticator {
             self.identity(account, claimed)
         };
         Known {
-            trust: nth,
-            generation: verified.generation,
+            verified,
             until: self.clock.tick().plus(VERIFIED_FOR),
             ends,
-            subject: verified.subject,
             identity: Arc::new(identity),
             needs_lookup,
         }
@@ -300,11 +293,6 @@ impl Authenticator {
     /// of each, by all of its entries together.
     pub async fn check_issuers(&self) -> Vec<(Arc<str>, Result<usize, FetchError>)> {
         self.issuers.check().await
-    }
-
-    /// How many look-ups failed since the start. Their identities had the default role.
-    pub fn failed_lookups(&self) -> u64 {
-        self.issuers.failed_lookups()
     }
 }
 

@@ -1,13 +1,16 @@
-//! Owns what is known of an identity beside who it is: role and name, found by JSON pointer (RFC 6901).
+//! Reads role and display name from claims or a look-up, by JSON pointer (RFC 6901).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
 use crate::domain::DisplayName;
 
-/// Most characters of a role.
-const LONGEST_ROLE: usize = 64;
+/// Longest role, in characters.
+const MAX_ROLE_LENGTH: usize = 64;
 
-/// What claims or a look-up say.
+/// Role and display name of an identity, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Profile {
     pub(super) role: Option<Box<str>>,
@@ -15,7 +18,7 @@ pub(super) struct Profile {
 }
 
 impl Profile {
-    /// This, and from `other` what is missing.
+    /// Fills what is missing from `other`.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
             role: self.role.or(other.role),
@@ -24,16 +27,87 @@ impl Profile {
     }
 }
 
-/// The role at `pointer`: text of one to 64 characters, nothing else. A list of roles is no role; point into it.
-pub(super) fn role(document: &Value, pointer: Option<&str>) -> Option<Box<str>> {
-    let text = document.pointer(pointer?)?.as_str()?.trim();
-    let fits = (1..=LONGEST_ROLE).contains(&text.chars().count());
-    (fits && !text.contains(char::is_control)).then(|| text.into())
+/// Where role and display name are found in one issuer's documents.
+#[derive(Debug)]
+pub(super) struct Pointers {
+    pub(super) issuer: Arc<str>,
+    pub(super) role: Option<String>,
+    pub(super) name: Option<String>,
+    /// Roles that a persona or a quota names, the preferred ones first.
+    pub(super) known_roles: Arc<[Box<str>]>,
+    /// True once the log has said that the role pointer finds no role, or when it need not.
+    pub(super) is_warned: AtomicBool,
 }
 
-/// The display name at `pointer`, as far as it is one.
-pub(super) fn name(document: &Value, pointer: Option<&str>) -> Option<DisplayName> {
-    DisplayName::clean(document.pointer(pointer?)?.as_str()?)
+/// What a role pointer finds.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Role(Box<str>),
+    /// Nothing, or a value that is no role.
+    Nothing,
+    /// Several values, none of which is a known role.
+    Strangers,
+}
+
+impl Pointers {
+    /// Reads what `document` says. Warns once when the role pointer finds no role although personas
+    /// or quotas depend on roles.
+    pub(super) fn read(&self, document: &Value) -> Profile {
+        let name = |pointer| DisplayName::clean(document.pointer(pointer)?.as_str()?);
+        let role = self
+            .role
+            .as_deref()
+            .map(|pointer| self.role(document, pointer));
+        let warning = match role {
+            Some(Found::Nothing) => Some(
+                "the role pointer finds no role, the identity gets the default role; compare the \
+                 pointer with a token's claims",
+            ),
+            Some(Found::Strangers) => Some(
+                "the role pointer finds several values, none of which a persona or a quota names; \
+                 the identity gets the default role",
+            ),
+            Some(Found::Role(_)) | None => None,
+        };
+        if let Some(message) = warning
+            && !self.known_roles.is_empty()
+            && !self.is_warned.swap(true, Ordering::Relaxed)
+        {
+            let (issuer, role_pointer) = (&*self.issuer, &self.role);
+            tracing::warn!(issuer, ?role_pointer, "{message}");
+        }
+        Profile {
+            role: match role {
+                Some(Found::Role(role)) => Some(role),
+                _ => None,
+            },
+            name: self.name.as_deref().and_then(name),
+        }
+    }
+
+    /// Finds the role: a text, or the preferred known role among the members of a list or the keys
+    /// of an object, whose order says nothing.
+    fn role(&self, document: &Value, pointer: &str) -> Found {
+        let values: Vec<&str> = match document.pointer(pointer) {
+            Some(Value::String(text)) => {
+                let text = text.trim();
+                let fits = (1..=MAX_ROLE_LENGTH).contains(&text.chars().count());
+                return if fits && !text.contains(char::is_control) {
+                    Found::Role(text.into())
+                } else {
+                    Found::Nothing
+                };
+            }
+            Some(Value::Array(members)) => members.iter().filter_map(Value::as_str).collect(),
+            Some(Value::Object(members)) => members.keys().map(String::as_str).collect(),
+            _ => return Found::Nothing,
+        };
+        let known = self
+            .known_roles
+            .iter()
+            .find(|known| values.contains(&&***known));
+        known.cloned().map_or(Found::Strangers, Found::Role)
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +115,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn pointers(role: &str, name: Option<&str>) -> Pointers {
+        Pointers {
+            issuer: "https://id.example.com/".into(),
+            role: Some(role.into()),
+            name: name.map(Into::into),
+            known_roles: ["teacher", "student"].map(Into::into).into(),
+            is_warned: AtomicBool::new(false),
+        }
+    }
+
+    fn role(document: &Value, pointer: &str) -> Option<Box<str>> {
+        pointers(pointer, None).read(document).role
+    }
 
     #[test]
     fn roles_and_names_are_texts_at_pointers() {
@@ -53,7 +141,7 @@ mod tests {
             "blank": "  ",
             "name": "Ana\u{0}{{ 7*7 }}",
         });
-        let role = |pointer| role(&claims, Some(pointer));
+        let role = |pointer| role(&claims, pointer);
         assert_eq!(role("/app_metadata/role").as_deref(), Some("teacher"));
         assert_eq!(role("/app_metadata/roles/1").as_deref(), Some("b"));
         assert_eq!(
@@ -75,8 +163,34 @@ mod tests {
         ] {
             assert_eq!(role(nothing), None, "{nothing}");
         }
-        let name = |pointer| name(&claims, pointer).map(|name| name.as_str().to_owned());
+        let name = |pointer| {
+            let profile = pointers("/absent", pointer).read(&claims);
+            profile.name.map(|name| name.as_str().to_owned())
+        };
         assert_eq!(name(Some("/name")).as_deref(), Some("Ana 7 7"));
         assert_eq!((name(Some("/absent")), name(None)), (None, None));
+    }
+
+    #[test]
+    fn f05_the_known_member_of_a_list_or_key_of_an_object_is_the_role_in_any_order() {
+        for roles in [
+            json!(["offline_access", "teacher", "uma_authorization"]),
+            json!(["student", "teacher"]),
+            json!(["teacher", "student"]),
+            json!([7, null, "teacher"]),
+            json!({ "student": { "2601": "school" }, "teacher": {} }),
+        ] {
+            let claims = json!({ "realm_access": { "roles": roles } });
+            let found = role(&claims, "/realm_access/roles");
+            assert_eq!(found.as_deref(), Some("teacher"), "{claims}");
+        }
+        for roles in [
+            json!([]),
+            json!(["Teacher", "guest"]),
+            json!({ "guest": {} }),
+        ] {
+            let claims = json!({ "realm_access": { "roles": roles } });
+            assert_eq!(role(&claims, "/realm_access/roles"), None, "{claims}");
+        }
     }
 }

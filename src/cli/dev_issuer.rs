@@ -1,4 +1,4 @@
-//! Owns the issuer of `dev`: a key that lives as long as the process, and credentials signed with it.
+//! Issues tokens in dev mode, with a key that lives as long as the process.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use serde_json::json;
 use crate::clock::Timestamp;
 use crate::config::{Algorithm, Issuer, KeySource};
 
-/// Nobody can own this name (RFC 6761 §6.3).
+/// A name that nobody can own (RFC 6761 §6.3).
 const NAME: &str = "https://dev-issuer.localhost/";
 const AUDIENCE: &str = "token-broker-dev";
-/// A working day, without signing in again.
+/// A working day without signing in again.
 const LIFETIME: Duration = Duration::from_hours(12);
 
-/// Signs credentials for people who do not exist.
+/// Signs tokens for made-up people.
 pub(super) struct DevIssuer {
     key: EncodingKey,
     public: String,
 }
 
-/// Somebody to try the broker as.
+/// A made-up person to try the broker as.
 #[derive(Clone, Copy)]
 pub(super) struct Person {
     pub(super) subject: &'static str,
@@ -45,9 +45,9 @@ pub(super) const TEACHER: Person = Person {
 };
 
 impl DevIssuer {
-    /// One with a new key.
+    /// Returns an issuer with a new key.
     pub(super) fn new() -> anyhow::Result<Self> {
-        let help = "the key of the dev issuer cannot be made";
+        let help = "the key of the dev issuer cannot be generated";
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).context(help)?;
         let private = pair.to_pkcs8v1().context(help)?;
         let public: PublicKeyX509Der<'_> = pair.public_key().as_der().context(help)?;
@@ -57,26 +57,19 @@ impl DevIssuer {
         })
     }
 
-    /// What the broker has to know to believe it.
+    /// Returns the entry by which the broker trusts this issuer.
     pub(super) fn settings(&self) -> Issuer {
         let public = &self.public;
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{public}\n-----END PUBLIC KEY-----\n");
         Issuer {
-            issuer: NAME.into(),
             audience: vec![AUDIENCE.to_owned()],
-            authorized_parties: Vec::new(),
-            keys: KeySource::Pem(format!(
-                "-----BEGIN PUBLIC KEY-----\n{public}\n-----END PUBLIC KEY-----\n"
-            )),
-            algorithms: vec![Algorithm::Es256],
-            required_claims: Vec::new(),
-            refused_claims: Vec::new(),
             role_pointer: Some("/app_metadata/role".to_owned()),
             name_pointer: Some("/user_metadata/full_name".to_owned()),
-            lookup: None,
+            ..Issuer::new(NAME, KeySource::Pem(pem), vec![Algorithm::ES256])
         }
     }
 
-    /// A credential of `person`, good from `now` on.
+    /// Returns a token of `person`, valid from `now` on.
     pub(super) fn credential(&self, person: Person, now: Timestamp) -> anyhow::Result<String> {
         let claims = json!({
             "iss": NAME, "aud": AUDIENCE, "sub": person.subject,
@@ -85,6 +78,6 @@ impl DevIssuer {
         });
         let header = Header::new(jsonwebtoken::Algorithm::ES256);
         jsonwebtoken::encode(&header, &claims, &self.key)
-            .context("a credential of the dev issuer cannot be signed")
+            .context("a token of the dev issuer cannot be signed")
     }
 }

@@ -1,4 +1,4 @@
-//! Owns the settings of who is believed to say whom a caller acts for.
+//! Reads the settings of callers' identity: which issuers are trusted, and whether tokens are required.
 
 use std::sync::Arc;
 
@@ -9,38 +9,40 @@ use url::Url;
 use super::Mode;
 use super::fields::secret;
 use super::issuers::{self, IssuerTable, names_us};
-use super::presets::{self, bare_url, domain, project};
+use super::presets::{self, bare_url, domain, guid, pool, project, realm};
 use super::settings::Settings;
 use crate::domain::written::optional_word;
 use crate::domain::{Algorithm, Origins};
 
 const MODE: &str = "auth.mode";
 
-/// Who is believed to say whom a caller acts for.
+/// The issuers of callers' tokens.
 #[derive(Clone, Debug)]
 pub struct Auth {
-    /// Whether callers must show a credential.
+    /// Whether callers must send a token.
     pub mode: AuthMode,
-    /// Who may have issued it. The same issuer may stand here more than once, with other keys.
+    /// Trusted issuers. An issuer with several kinds of key has several entries.
     pub issuers: Vec<Issuer>,
-    /// The role of identities whose own is not known.
+    /// Role of identities whose token names none.
     pub default_role: Option<Box<str>>,
+    /// Roles that a persona or a quota names, the personas' first, in the order of their file.
+    pub known_roles: Vec<Box<str>>,
 }
 
-/// Whether callers must show a credential.
+/// Whether callers must send a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthMode {
-    /// Nobody is asked, and what is shown is not looked at.
+    /// Tokens are ignored.
     Off,
-    /// Who shows none is anonymous; who shows one must show a good one.
+    /// A caller without a token is anonymous. A token must be valid.
     Optional,
-    /// All must.
+    /// Every caller must send a valid token.
     Required,
 }
 
 impl AuthMode {
-    /// As it is written.
+    /// Returns the name that the settings use.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -50,33 +52,56 @@ impl AuthMode {
     }
 }
 
-/// Somebody who issues credentials: JSON Web Tokens (RFC 7519).
+/// An issuer of JSON Web Tokens (RFC 7519), with one kind of key.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// Its name, exactly as it stands in `iss`.
+    /// Exact value of `iss`.
     pub issuer: Arc<str>,
-    /// What `aud` must name one of; empty only where `authorized_parties` or a required `/client_id` is there.
+    /// Values of which `aud` must name one. Empty only with `authorized_parties` or a required
+    /// `/client_id`.
     pub audience: Vec<String>,
-    /// What `azp` must be one of, when not empty: the origins of our pages, for Clerk.
+    /// Values of which `azp` must be one, unless empty. For Clerk, the origins of our pages.
     pub authorized_parties: Vec<String>,
-    /// Where its keys are.
+    /// True accepts tokens without `azp`, as Clerk issues them to native apps.
+    pub azp_optional: bool,
+    /// Where the keys are.
     pub keys: KeySource,
-    /// What it may sign with: all of one family.
+    /// Accepted signature algorithms, all of one family.
     pub algorithms: Vec<Algorithm>,
-    /// Claims that must have a certain value: JSON pointer (RFC 6901) and value.
+    /// JSON pointers (RFC 6901) to claims, and the values that they must have.
     pub required_claims: Vec<(String, String)>,
-    /// Claims that must not have a certain value, like that of sign-ins without a person: the same.
+    /// JSON pointers to claims, and values that they must not have, like those of anonymous sign-ins.
     pub refused_claims: Vec<(String, String)>,
-    /// Where in the claims the role stands, as a JSON pointer.
+    /// JSON pointer to the claim that holds the subject, instead of `sub`.
+    pub subject_pointer: Option<String>,
+    /// JSON pointer to the claim that holds the role: a text, a list, or an object's keys.
     pub role_pointer: Option<String>,
-    /// Where in the claims the display name stands, as a JSON pointer.
+    /// JSON pointer to the claim that holds the display name.
     pub name_pointer: Option<String>,
-    /// Whom to ask for what the claims do not say.
+    /// Request for a role or name that the claims lack.
     pub lookup: Option<Lookup>,
 }
 
 impl Issuer {
-    /// True when its credentials must say that they are meant for us.
+    /// Returns an issuer with keys and algorithms, and nothing else set.
+    pub fn new(issuer: &str, keys: KeySource, algorithms: Vec<Algorithm>) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audience: Vec::new(),
+            authorized_parties: Vec::new(),
+            azp_optional: false,
+            keys,
+            algorithms,
+            required_claims: Vec::new(),
+            refused_claims: Vec::new(),
+            subject_pointer: None,
+            role_pointer: None,
+            name_pointer: None,
+            lookup: None,
+        }
+    }
+
+    /// Returns true when the issuer's tokens must be addressed to us.
     pub fn names_us(&self) -> bool {
         names_us(
             &self.audience,
@@ -86,10 +111,10 @@ impl Issuer {
     }
 }
 
-/// Where an issuer's keys are.
+/// Source of an issuer's keys.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// A secret that it shares with us.
+    /// A secret shared with the issuer.
     Hmac(SecretString),
     /// A document of public keys (RFC 7517).
     Jwks(Url),
@@ -97,16 +122,16 @@ pub enum KeySource {
     Pem(String),
 }
 
-/// One HTTP request, with the caller's own credential, for what the claims do not say.
+/// One HTTP request, with the caller's own token, for a role or name that the claims lack.
 #[derive(Clone, Debug)]
 pub struct Lookup {
-    /// Where. `{subject}` stands for the subject, percent-encoded.
+    /// Address. `{subject}` is replaced by the percent-encoded subject.
     pub url: String,
-    /// What else goes along, like Supabase's `apikey`.
+    /// Further headers, like Supabase's `apikey`.
     pub headers: Vec<(String, SecretString)>,
-    /// Where in the answer the role stands, as a JSON pointer.
+    /// JSON pointer to the role in the answer.
     pub role_pointer: Option<String>,
-    /// Where in the answer the display name stands, as a JSON pointer.
+    /// JSON pointer to the display name in the answer.
     pub name_pointer: Option<String>,
 }
 
@@ -128,6 +153,16 @@ pub(super) struct Section {
     pub(super) firebase_project: Option<String>,
     #[serde(deserialize_with = "domain")]
     pub(super) clerk_domain: Option<String>,
+    #[serde(deserialize_with = "realm")]
+    pub(super) keycloak_realm: Option<String>,
+    pub(super) keycloak_client: String,
+    #[serde(deserialize_with = "guid")]
+    pub(super) entra_tenant: Option<String>,
+    #[serde(deserialize_with = "guid")]
+    pub(super) entra_audience: Option<String>,
+    #[serde(deserialize_with = "pool")]
+    pub(super) cognito_pool: Option<String>,
+    pub(super) cognito_client: String,
 }
 
 impl Auth {
@@ -152,13 +187,17 @@ impl Auth {
         settings.require(
             &[MODE, issuers::LIST],
             is_off || has_issuer || settings.mode == Mode::Dev,
-            "needs somebody who issues credentials: set auth.supabase_url, auth.auth0_domain, auth.firebase_project or \
-             auth.clerk_domain, or write [[auth.issuers]] with issuer, audience, jwks_url and algorithms",
+            format_args!(
+                "needs an issuer of tokens: set {}, or write [[auth.issuers]] with issuer, audience, \
+                 jwks_url and algorithms",
+                presets::NAMES.join(", ")
+            ),
         );
         Some(Self {
             mode: section.mode,
             issuers,
             default_role: section.default_role.map(Into::into),
+            known_roles: Vec::new(),
         })
     }
 }

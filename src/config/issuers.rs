@@ -10,7 +10,7 @@ use super::fields::{pairs, secret};
 use super::settings::Settings;
 use super::{Issuer, KeySource, Lookup};
 use crate::domain::written::{list, optional};
-use crate::domain::{Algorithm, Family, endpoint};
+use crate::domain::{Algorithm, Family, algorithm, endpoint};
 
 /// The name of the list.
 pub(super) const LIST: &str = "auth.issuers";
@@ -41,11 +41,14 @@ pub(super) struct IssuerTable {
     #[serde(deserialize_with = "algorithms")]
     algorithms: Vec<Algorithm>,
     #[serde(deserialize_with = "pointer")]
+    subject_pointer: Option<String>,
+    #[serde(deserialize_with = "pointer")]
     role_pointer: Option<String>,
     #[serde(deserialize_with = "pointer")]
     name_pointer: Option<String>,
     #[serde(deserialize_with = "texts")]
     authorized_parties: Vec<String>,
+    azp_optional: bool,
     #[serde(deserialize_with = "pairs")]
     required_claims: Vec<(String, String)>,
     #[serde(deserialize_with = "pairs")]
@@ -107,9 +110,11 @@ pub(super) fn read(settings: &mut Settings, number: usize, table: IssuerTable) -
         issuer: table.issuer.into(),
         audience: table.audience,
         authorized_parties: table.authorized_parties,
+        azp_optional: table.azp_optional,
         keys: keys?,
         required_claims: table.required_claims,
         refused_claims: table.refused_claims,
+        subject_pointer: table.subject_pointer,
         role_pointer: table.role_pointer,
         name_pointer: table.name_pointer,
         lookup,
@@ -181,7 +186,7 @@ fn algorithms_of(
     let Some(first) = table.algorithms.first() else {
         let message = "is required: what the issuer signs with, like [\"ES256\"] or [\"RS256\"]";
         settings.require(&names, is_secret, message);
-        return vec![Algorithm::Hs256];
+        return vec![Algorithm::HS256];
     };
     let family = first.family();
     let is_alike = |other: &Algorithm| other.family() == family;
@@ -270,7 +275,7 @@ fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
 }
 
 fn algorithms<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Algorithm>, D::Error> {
-    list(from, Algorithm::parse)
+    list(from, algorithm)
 }
 
 fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Error> {

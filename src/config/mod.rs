@@ -173,6 +173,10 @@ impl Config {
         let demo = settings.section();
         let compat = settings.section();
         let log = settings.section();
+        let auth = auth.map(|auth| Auth {
+            known_roles: known_roles(personas.as_deref(), &quota),
+            ..auth
+        });
         Some(Self {
             server: server?,
             cors: cors?,
@@ -245,4 +249,20 @@ impl Config {
             );
         }
     }
+}
+
+/// Returns the roles that personas or quotas name: the personas' in the order of their file, then the
+/// quotas' by name.
+fn known_roles(personas: Option<&Personas>, quota: &QuotaSettings) -> Vec<Box<str>> {
+    let personas = personas.into_iter().flat_map(Personas::iter);
+    let named = personas.flat_map(|persona| persona.role.iter().chain(&persona.roles));
+    let mut quotas: Vec<_> = quota.roles.keys().collect();
+    quotas.sort_unstable();
+    let mut roles: Vec<Box<str>> = Vec::new();
+    for role in named.chain(quotas) {
+        if !roles.contains(role) {
+            roles.push(role.clone());
+        }
+    }
+    roles
 }

@@ -1,4 +1,4 @@
-//! Owns what is known of the issuers that many operators have: keys, audience and claims, from one or two settings each.
+//! Reads the presets for common issuers: keys, audience and claims, from one or two settings each.
 
 use serde::Deserializer;
 use url::{Host, Url};
@@ -10,46 +10,47 @@ use super::{Issuer, KeySource};
 use crate::domain::written::optional;
 use crate::domain::{Algorithm, Origin, Origins, endpoint};
 
-/// The issuers of the presets that are given.
+/// The setting that selects each preset.
+pub(super) const NAMES: [&str; 7] = [
+    "auth.supabase_url",
+    "auth.auth0_domain",
+    "auth.firebase_project",
+    "auth.clerk_domain",
+    "auth.keycloak_realm",
+    "auth.entra_tenant",
+    "auth.cognito_pool",
+];
+
+/// Returns the issuers of the presets that are set.
 pub(super) fn read(settings: &mut Settings, section: &Section, origins: &Origins) -> Vec<Issuer> {
     let mut issuers = supabase(settings, section);
     issuers.extend(auth0(settings, section));
     issuers.extend(firebase(section));
     issuers.extend(clerk(settings, section, origins));
+    issuers.extend(keycloak(settings, section));
+    issuers.extend(entra(settings, section).into_iter().flatten());
+    issuers.extend(cognito(settings, section).into_iter().flatten());
     issuers
 }
 
-/// True when a preset is given, right or wrong.
+/// Returns true when a preset is set, valid or not.
 pub(super) fn are_given(settings: &Settings) -> bool {
-    let names = [
-        "auth.supabase_url",
-        "auth.auth0_domain",
-        "auth.firebase_project",
-        "auth.clerk_domain",
-    ];
-    names.iter().any(|name| !settings.text(name).is_empty())
+    NAMES.iter().any(|name| !settings.text(name).is_empty())
 }
 
-/// One that signs with a kind of key; its claims `role` and `name` say the rest.
+/// Returns an issuer with one algorithm, whose claims `role` and `name` hold the profile.
 fn issuer(name: &str, keys: KeySource, algorithm: Algorithm) -> Issuer {
     Issuer {
-        issuer: name.into(),
-        audience: Vec::new(),
-        authorized_parties: Vec::new(),
-        keys,
-        algorithms: vec![algorithm],
-        required_claims: Vec::new(),
-        refused_claims: Vec::new(),
         role_pointer: Some("/role".into()),
         name_pointer: Some("/name".into()),
-        lookup: None,
+        ..Issuer::new(name, keys, vec![algorithm])
     }
 }
 
-/// Issuer, audience and claims: <https://supabase.com/docs/guides/auth/jwt-fields>. Where the keys are, and that they are
-/// for ES256 or RS256, as the project chose: <https://supabase.com/docs/guides/auth/signing-keys>. The anonymous key and
-/// the service key are credentials of the same issuer: their claim `role` is another. Anonymous sign-ins make as many
-/// identities as somebody asks for: <https://supabase.com/docs/guides/auth/auth-anonymous>.
+/// Reads a Supabase project. Claims: <https://supabase.com/docs/guides/auth/jwt-fields>. Keys, ES256 or
+/// RS256 as the project chose: <https://supabase.com/docs/guides/auth/signing-keys>. The anonymous key
+/// and the service key are tokens of the same issuer with another `role`. Anonymous sign-ins create
+/// identities without bound: <https://supabase.com/docs/guides/auth/auth-anonymous>.
 fn supabase(settings: &mut Settings, section: &Section) -> Vec<Issuer> {
     const URL: &str = "auth.supabase_url";
     const SECRET: &str = "auth.supabase_jwt_secret";
@@ -74,16 +75,16 @@ fn supabase(settings: &mut Settings, section: &Section) -> Vec<Issuer> {
     };
     let mut issuers = Vec::new();
     if let Some(jwks) = jwks(&name) {
-        issuers.push(of(KeySource::Jwks(jwks.clone()), Algorithm::Es256));
-        issuers.push(of(KeySource::Jwks(jwks), Algorithm::Rs256));
+        issuers.push(of(KeySource::Jwks(jwks.clone()), Algorithm::ES256));
+        issuers.push(of(KeySource::Jwks(jwks), Algorithm::RS256));
     }
-    issuers.extend(secret.map(|secret| of(KeySource::Hmac(secret), Algorithm::Hs256)));
+    issuers.extend(secret.map(|secret| of(KeySource::Hmac(secret), Algorithm::HS256)));
     issuers
 }
 
-/// <https://auth0.com/docs/secure/tokens/access-tokens/validate-access-tokens>: the audience is the API's identifier, never
-/// a client's id. Claims of one's own are added by an Action:
-/// <https://auth0.com/docs/secure/tokens/json-web-tokens/create-custom-claims>.
+/// Reads an Auth0 tenant. The audience is the identifier of the API, never a client id:
+/// <https://auth0.com/docs/secure/tokens/access-tokens/validate-access-tokens>. An Action adds custom
+/// claims: <https://auth0.com/docs/secure/tokens/json-web-tokens/create-custom-claims>.
 fn auth0(settings: &mut Settings, section: &Section) -> Option<Issuer> {
     let (domain, audience) = (&section.auth0_domain, &section.auth0_audience);
     let is_paired = domain.is_none() == audience.is_empty();
@@ -96,20 +97,21 @@ fn auth0(settings: &mut Settings, section: &Section) -> Option<Issuer> {
     let name = format!("https://{}/", domain.as_ref()?);
     let jwks = jwks(name.trim_end_matches('/'))?;
     let audience = vec![audience.clone()];
-    let auth0 = issuer(&name, KeySource::Jwks(jwks), Algorithm::Rs256);
+    let auth0 = issuer(&name, KeySource::Jwks(jwks), Algorithm::RS256);
     Some(Issuer { audience, ..auth0 })
 }
 
-/// <https://firebase.google.com/docs/auth/admin/verify-id-tokens#verify_id_tokens_using_a_third-party_jwt_library>. The keys
-/// named there are certificates; these are the same as JWKS. Custom claims stand at the top:
-/// <https://firebase.google.com/docs/auth/admin/custom-claims>. Anonymous sign-ins are refused as those of Supabase are.
+/// Reads a Firebase project:
+/// <https://firebase.google.com/docs/auth/admin/verify-id-tokens#verify_id_tokens_using_a_third-party_jwt_library>.
+/// That page names certificates; the address below has the same keys as JWKS. Custom claims are at the
+/// top level: <https://firebase.google.com/docs/auth/admin/custom-claims>.
 fn firebase(section: &Section) -> Option<Issuer> {
     const KEYS: &str =
         "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com";
     let project = section.firebase_project.clone()?;
     let name = format!("https://securetoken.google.com/{project}");
     let jwks = endpoint(KEYS).ok()?;
-    let firebase = issuer(&name, KeySource::Jwks(jwks), Algorithm::Rs256);
+    let firebase = issuer(&name, KeySource::Jwks(jwks), Algorithm::RS256);
     Some(Issuer {
         audience: vec![project],
         refused_claims: vec![("/firebase/sign_in_provider".into(), "anonymous".into())],
@@ -117,8 +119,10 @@ fn firebase(section: &Section) -> Option<Issuer> {
     })
 }
 
-/// <https://clerk.com/docs/guides/sessions/manual-jwt-verification>: no audience; `azp` is the page that asked for the
-/// credential. `role` and `name` are added in the dashboard: <https://clerk.com/docs/guides/sessions/customize-session-tokens>.
+/// Reads a Clerk application. Its tokens have no audience; `azp` is the origin of the page that asked
+/// for the token, and is missing in native apps:
+/// <https://clerk.com/docs/guides/sessions/manual-jwt-verification>. The dashboard adds `role` and
+/// `name`: <https://clerk.com/docs/guides/sessions/customize-session-tokens>.
 fn clerk(settings: &mut Settings, section: &Section, origins: &Origins) -> Option<Issuer> {
     let name = format!("https://{}", section.clerk_domain.as_ref()?);
     let pages: Vec<_> = origins
@@ -129,17 +133,87 @@ fn clerk(settings: &mut Settings, section: &Section, origins: &Origins) -> Optio
     settings.require(
         &["auth.clerk_domain", "cors.allowed_origins"],
         !pages.is_empty(),
-        "needs cors.allowed_origins: Clerk's credentials name the page they are for, and nothing else",
+        "needs cors.allowed_origins: a Clerk token names the page that it was issued to",
     );
     let jwks = jwks(&name)?;
-    let clerk = issuer(&name, KeySource::Jwks(jwks), Algorithm::Rs256);
+    let clerk = issuer(&name, KeySource::Jwks(jwks), Algorithm::RS256);
     Some(Issuer {
         authorized_parties: pages,
+        azp_optional: true,
         ..clerk
     })
 }
 
-/// Where the keys of the issuer at `base`, a checked host or URL, are published.
+/// Reads a Keycloak realm. Access tokens name the client that asked for them in `azp`; their `aud` is
+/// other clients' business:
+/// <https://www.keycloak.org/docs/latest/server_admin/#_protocol-mappers>. Realm roles are a list in
+/// no fixed order.
+fn keycloak(settings: &mut Settings, section: &Section) -> Option<Issuer> {
+    let (realm, client) = (&section.keycloak_realm, &section.keycloak_client);
+    settings.require(
+        &["auth.keycloak_client", "auth.keycloak_realm"],
+        realm.is_none() == client.is_empty(),
+        "and auth.keycloak_realm go together: the client is the one that your page signs in with",
+    );
+    let realm = realm.as_ref()?;
+    let keys = endpoint(&format!("{realm}/protocol/openid-connect/certs")).ok()?;
+    Some(Issuer {
+        authorized_parties: vec![client.clone()],
+        role_pointer: Some("/realm_access/roles".into()),
+        ..issuer(realm, KeySource::Jwks(keys), Algorithm::RS256)
+    })
+}
+
+/// Reads an Entra ID tenant. An API accepts access tokens of version 1 or 2, as its manifest says, with
+/// different issuers and audiences:
+/// <https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>.
+fn entra(settings: &mut Settings, section: &Section) -> Option<[Issuer; 2]> {
+    let (tenant, audience) = (&section.entra_tenant, &section.entra_audience);
+    settings.require(
+        &["auth.entra_audience", "auth.entra_tenant"],
+        tenant.is_none() == audience.is_none(),
+        "and auth.entra_tenant go together: the audience is the application (client) id of your API",
+    );
+    let (tenant, audience) = (tenant.as_ref()?, audience.as_ref()?);
+    let host = "https://login.microsoftonline.com";
+    let keys = endpoint(&format!("{host}/{tenant}/discovery/v2.0/keys")).ok()?;
+    let names = [
+        format!("{host}/{tenant}/v2.0"),
+        format!("https://sts.windows.net/{tenant}/"),
+    ];
+    Some(names.map(|name| Issuer {
+        audience: vec![audience.clone(), format!("api://{audience}")],
+        role_pointer: Some("/roles".into()),
+        ..issuer(&name, KeySource::Jwks(keys.clone()), Algorithm::RS256)
+    }))
+}
+
+/// Reads a Cognito user pool. Access tokens name the app client in `client_id`, identity tokens in
+/// `aud`:
+/// <https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html>.
+fn cognito(settings: &mut Settings, section: &Section) -> Option<[Issuer; 2]> {
+    let (name, client) = (&section.cognito_pool, &section.cognito_client);
+    settings.require(
+        &["auth.cognito_client", "auth.cognito_pool"],
+        name.is_none() == client.is_empty(),
+        "and auth.cognito_pool go together: the client is the id of your app client",
+    );
+    let name = name.as_ref()?;
+    let keys = KeySource::Jwks(jwks(name)?);
+    let of = |kind: &str| Issuer {
+        required_claims: vec![("/token_use".into(), kind.into())],
+        role_pointer: Some("/cognito:groups".into()),
+        ..issuer(name, keys.clone(), Algorithm::RS256)
+    };
+    let (mut access, mut identity) = (of("access"), of("id"));
+    access
+        .required_claims
+        .push(("/client_id".into(), client.clone()));
+    identity.audience = vec![client.clone()];
+    Some([access, identity])
+}
+
+/// Returns the address of the keys of the issuer at `base`, a checked host or URL.
 fn jwks(base: &str) -> Option<Url> {
     endpoint(&format!("{base}/.well-known/jwks.json")).ok()
 }
@@ -170,7 +244,8 @@ fn read_domain(text: &str) -> Result<String, &'static str> {
         .ok_or("must be a host alone, like tenant.eu.auth0.com or clerk.example.com: no https://, no path")
 }
 
-/// Reads the id of a Firebase project: letters, digits and `-`; old projects have a domain and a colon before.
+/// Reads the id of a Firebase project: letters, digits and `-`. Old ones start with a domain and a
+/// colon.
 pub(super) fn project<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let is_plain =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte);
@@ -180,6 +255,48 @@ pub(super) fn project<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Strin
             .then(|| text.to_owned())
             .ok_or("must be the project's id, like my-app-1a2b3, not its name or number")
     })
+}
+
+/// Reads the address of a Keycloak realm, as its tokens hold it in `iss`.
+pub(super) fn realm<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    optional(from, read_realm)
+}
+
+fn read_realm(text: &str) -> Result<String, &'static str> {
+    let url = endpoint(text)?;
+    let is_realm = url.path().contains("/realms/") && url.query().is_none();
+    is_realm
+        .then(|| text.trim_end_matches('/').to_owned())
+        .ok_or("must be the address of a realm, like https://id.example.com/realms/school")
+}
+
+/// Reads the id of an Entra ID tenant or application.
+pub(super) fn guid<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    optional(from, read_guid)
+}
+
+fn read_guid(text: &str) -> Result<String, &'static str> {
+    let lower = text.to_ascii_lowercase();
+    let parts: Vec<_> = lower.split('-').map(str::len).collect();
+    let is_hex = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    (parts == [8, 4, 4, 4, 12] && lower.bytes().all(is_hex))
+        .then_some(lower)
+        .ok_or("must be an id like 8b3f2c1e-0000-4000-8000-0123456789ab, without api:// and not a name")
+}
+
+/// Reads the id of a Cognito user pool, which starts with its region, and returns its issuer.
+pub(super) fn pool<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    optional(from, read_pool)
+}
+
+fn read_pool(text: &str) -> Result<String, &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    text.split_once('_')
+        .filter(|(region, id)| {
+            region.contains('-') && !id.is_empty() && region.bytes().chain(id.bytes()).all(is_plain)
+        })
+        .map(|(region, _)| format!("https://cognito-idp.{region}.amazonaws.com/{text}"))
+        .ok_or("must be the id of a user pool, like eu-central-1_AbCdEfGhI")
 }
 
 #[cfg(test)]
@@ -206,6 +323,35 @@ mod tests {
             "t.auth0.com.",
         ] {
             assert!(read_domain(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn realms_tenants_and_pools_are_named_by_their_ids() {
+        let name = "https://id.example.com/realms/school";
+        assert_eq!(read_realm(&format!("{name}/")), Ok(name.into()));
+        for bad in [
+            "https://id.example.com/",
+            "id.example.com/realms/a",
+            "school",
+        ] {
+            assert!(read_realm(bad).is_err(), "{bad}");
+        }
+        let id = "8B3F2C1E-0000-4000-8000-0123456789AB";
+        assert_eq!(read_guid(id), Ok(id.to_ascii_lowercase()));
+        for bad in ["contoso.onmicrosoft.com", "common", &id[1..], "api://x"] {
+            assert!(read_guid(bad).is_err(), "{bad}");
+        }
+        let pool_name = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbC";
+        assert_eq!(read_pool("eu-central-1_AbC"), Ok(pool_name.into()));
+        for bad in [
+            "AbC",
+            "eu-central-1",
+            "eu-central-1_",
+            "evil.example/_a",
+            "a-b_c/d",
+        ] {
+            assert!(read_pool(bad).is_err(), "{bad}");
         }
     }
 

@@ -24,7 +24,7 @@ mod shelved;
 pub mod written;
 
 pub use address::{Network, canonical, is_private};
-pub use algorithm::{Algorithm, AlgorithmError, Family};
+pub use algorithm::{Algorithm, AlgorithmError, Family, algorithm};
 pub use caller::Caller;
 pub use condition::Condition;
 pub use endpoint::{endpoint, is_loopback};

@@ -69,7 +69,7 @@ fn an_issuer_says_all_that_is_needed_to_believe_it() {
         jwks(jwks_issuer),
         "https://id.example.com/.well-known/jwks.json"
     );
-    assert_eq!(jwks_issuer.algorithms, [Algorithm::Es256, Algorithm::Es384]);
+    assert_eq!(jwks_issuer.algorithms, [Algorithm::ES256, Algorithm::ES384]);
     let claims = [("/role", "authenticated"), ("/kind", "user")];
     assert_eq!(
         jwks_issuer.required_claims,
@@ -91,7 +91,7 @@ fn an_issuer_says_all_that_is_needed_to_believe_it() {
         [("apikey", "canary7f3a"), ("x-more", "canary7f3a too")]
     );
     assert!(matches!(&hmac.keys, KeySource::Hmac(secret) if secret.expose_secret() == LONG_SECRET));
-    assert_eq!(hmac.algorithms, [Algorithm::Hs256]);
+    assert_eq!(hmac.algorithms, [Algorithm::HS256]);
     assert_eq!(hmac.audience, ["one", "two"]);
     assert!(matches!(&pem.keys, KeySource::Pem(text) if text == PUBLIC_KEY));
     assert_eq!(pem.authorized_parties, ["https://app.example.com"]);
@@ -153,10 +153,10 @@ fn a_supabase_project_signs_with_either_kind_of_key_and_older_ones_with_a_secret
             .flat_map(|one| one.algorithms.clone())
             .collect::<Vec<_>>()
     };
-    assert_eq!(algorithms(&two), [Algorithm::Es256, Algorithm::Rs256]);
+    assert_eq!(algorithms(&two), [Algorithm::ES256, Algorithm::RS256]);
     assert_eq!(
         algorithms(&all),
-        [Algorithm::Es256, Algorithm::Rs256, Algorithm::Hs256]
+        [Algorithm::ES256, Algorithm::RS256, Algorithm::HS256]
     );
     for issuer in &all {
         assert_eq!(&*issuer.issuer, "https://p.supabase.co/auth/v1");
@@ -207,9 +207,58 @@ fn presets_bind_credentials_to_one_audience_or_to_our_pages() {
     );
     assert!(clerk.audience.is_empty());
     assert_eq!(clerk.authorized_parties, ["https://app.example.com"]);
+    assert!(clerk.azp_optional, "native apps have tokens without azp");
     for one in [auth0, firebase, clerk] {
-        assert_eq!(one.algorithms, [Algorithm::Rs256]);
+        assert_eq!(one.algorithms, [Algorithm::RS256]);
     }
+}
+
+#[test]
+fn presets_of_keycloak_entra_and_cognito_bind_tokens_to_one_client_or_api() {
+    let id = "8b3f2c1e-0000-4000-8000-0123456789ab";
+    let [keycloak, two, one, access, identity] = issuers(&[
+        ("BROKER_AUTH__MODE", "optional"),
+        (
+            "BROKER_AUTH__KEYCLOAK_REALM",
+            "https://id.example.com/realms/school/",
+        ),
+        ("BROKER_AUTH__KEYCLOAK_CLIENT", "web"),
+        ("BROKER_AUTH__ENTRA_TENANT", id),
+        ("BROKER_AUTH__ENTRA_AUDIENCE", id),
+        ("BROKER_AUTH__COGNITO_POOL", "eu-central-1_AbC"),
+        ("BROKER_AUTH__COGNITO_CLIENT", "client1"),
+    ])
+    .try_into()
+    .unwrap();
+    let realm = "https://id.example.com/realms/school";
+    assert_eq!(&*keycloak.issuer, realm);
+    assert_eq!(
+        jwks(&keycloak),
+        format!("{realm}/protocol/openid-connect/certs")
+    );
+    assert_eq!(keycloak.authorized_parties, ["web"]);
+    assert!(!keycloak.azp_optional);
+    for entra in [&two, &one] {
+        let keys = format!("https://login.microsoftonline.com/{id}/discovery/v2.0/keys");
+        assert_eq!(jwks(entra), keys);
+        assert_eq!(entra.audience, [id.to_owned(), format!("api://{id}")]);
+    }
+    let pool = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbC";
+    for cognito in [&access, &identity] {
+        assert_eq!(&*cognito.issuer, pool);
+        assert_eq!(jwks(cognito), format!("{pool}/.well-known/jwks.json"));
+    }
+    assert!(access.audience.is_empty() && access.names_us());
+    assert_eq!(identity.audience, ["client1"]);
+}
+
+#[test]
+fn known_roles_are_those_of_personas_and_then_those_of_quotas() {
+    let quotas = "[quota.guest]\nsessions_per_month = 1\n[quota.admin]\nsessions_per_month = 1";
+    let auth = serve(&good_and_file(quotas)).config.auth;
+    let known: Vec<_> = auth.known_roles.iter().map(|role| &**role).collect();
+    assert_eq!(known[known.len() - 2..], ["admin", "guest"]);
+    assert!(known.len() > 2, "the personas' own: {known:?}");
 }
 
 #[test]

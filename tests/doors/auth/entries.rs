@@ -13,8 +13,8 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// As the preset for Supabase writes them.
 fn either(host: &Host) -> Vec<Issuer> {
     vec![
-        publisher(host, &[Algorithm::Es256]),
-        publisher(host, &[Algorithm::Rs256]),
+        publisher(host, &[Algorithm::ES256]),
+        publisher(host, &[Algorithm::RS256]),
     ]
 }
 
@@ -64,7 +64,7 @@ async fn a_project_that_signs_with_a_secret_alone_needs_no_document_of_keys() {
     let checked = door.authenticator.check_issuers().await;
     assert_eq!(checked, [(ID.into(), Err(FetchError::Unreachable))]);
     let secret = KeySource::Hmac(SECRET.into());
-    issuers.push(issuer(secret, &[Algorithm::Hs256]));
+    issuers.push(issuer(secret, &[Algorithm::HS256]));
     let door = Door::to(issuers);
     door.authenticator.keep_fresh().await;
     assert_eq!(door.authenticator.condition(), KeysCondition::Operational);

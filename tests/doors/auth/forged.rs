@@ -36,11 +36,11 @@ impl World {
         let (rsa, curve) = (Signer::rs256("rsa"), Signer::es256("curve"));
         let keys = Host::publishing(&[rsa.jwk()]).await;
         let curves = Host::publishing(&[curve.jwk()]).await;
-        let mut of_curves = publisher(&curves, &[Algorithm::Es256, Algorithm::Es384]);
+        let mut of_curves = publisher(&curves, &[Algorithm::ES256, Algorithm::ES384]);
         of_curves.issuer = CURVE.into();
-        let mut of_secrets = issuer(KeySource::Hmac(SECRET.into()), &[Algorithm::Hs256]);
+        let mut of_secrets = issuer(KeySource::Hmac(SECRET.into()), &[Algorithm::HS256]);
         of_secrets.issuer = SHARED.into();
-        let of_rsa = publisher(&keys, &[Algorithm::Rs256]);
+        let of_rsa = publisher(&keys, &[Algorithm::RS256]);
         let door = Door::to(vec![of_rsa, of_curves, of_secrets]);
         Self {
             door,

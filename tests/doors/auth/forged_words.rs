@@ -119,7 +119,7 @@ pub fn claims_of_another_form(world: &World) -> Corpus {
         ("an object as audience", json!({ "aud": { "broker": 1 } })),
         ("no subject", json!({ "sub": null })),
         ("an empty subject", json!({ "sub": "" })),
-        ("a number as subject", json!({ "sub": 7 })),
+        ("a fraction as subject", json!({ "sub": 7.5 })),
         ("a long subject", json!({ "sub": "a".repeat(256) })),
         ("no end", json!({ "exp": null })),
         ("an end in words", json!({ "exp": words })),

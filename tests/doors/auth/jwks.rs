@@ -55,7 +55,7 @@ async fn keys_that_cannot_be_used_are_left_out_and_spoil_nothing() {
     let host = Host::publishing(&keys).await;
     let door = Door::to(vec![publisher(
         &host,
-        &[Algorithm::Es256, Algorithm::Es384],
+        &[Algorithm::ES256, Algorithm::ES384],
     )]);
     assert_eq!(called(&door.shows(&nth(&good, 0)).await), "good");
     let checked = door.authenticator.check_issuers().await;
@@ -85,7 +85,7 @@ async fn rsa_keys_need_2048_bits_and_may_have_a_zero_before_them() {
     let host = Host::publishing(&[small, jwk]).await;
     let door = Door::to(vec![publisher(
         &host,
-        &[Algorithm::Rs256, Algorithm::Ps256],
+        &[Algorithm::RS256, Algorithm::PS256],
     )]);
     assert_eq!(called(&door.shows(&nth(&signer, 0)).await), "good");
     assert_eq!(door.authenticator.check_issuers().await[0].1, Ok(1));
@@ -95,7 +95,7 @@ async fn rsa_keys_need_2048_bits_and_may_have_a_zero_before_them() {
 async fn at_most_thirty_two_keys_are_used() {
     let keys: Vec<_> = (0..40).map(|_| Signer::es256("same").jwk()).collect();
     let host = Host::publishing(&keys).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     assert_eq!(door.authenticator.check_issuers().await[0].1, Ok(32));
 }
 
@@ -103,7 +103,7 @@ async fn at_most_thirty_two_keys_are_used() {
 async fn without_a_name_the_only_key_is_meant_and_else_none() {
     let (one, two) = (Signer::ed(""), Signer::ed("two"));
     let host = Host::publishing(&[one.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::EdDsa])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::EdDSA])]);
     assert_eq!(called(&door.shows(&nth(&one, 0)).await), "good");
     host.publish(&[one.jwk(), two.jwk()]);
     door.advance(31);
@@ -116,7 +116,7 @@ async fn without_a_name_the_only_key_is_meant_and_else_none() {
 async fn a_new_key_is_known_within_31_seconds_and_a_removed_one_refused_at_once() {
     let (old, new) = (Signer::es256("old"), Signer::es256("new"));
     let host = Host::publishing(&[old.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     // Signatures differ each time, so it must be the same credential to be the one that was seen.
     let seen = nth(&old, 0);
     assert_eq!(called(&door.shows(&seen).await), "good");
@@ -145,7 +145,7 @@ async fn a_removed_key_is_refused_after_ten_minutes_even_if_nobody_looks_after_k
     let (old, new) = (Signer::es256("old"), Signer::es256("new"));
     for pause in [599, 601, 7200] {
         let host = Host::publishing(&[old.jwk()]).await;
-        let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+        let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
         assert_eq!(called(&door.shows(&nth(&old, 0)).await), "good");
         host.publish(&[new.jwk()]);
         door.advance(pause);
@@ -162,7 +162,7 @@ async fn a_removed_key_is_refused_after_ten_minutes_even_if_nobody_looks_after_k
 async fn keys_are_looked_after_before_anybody_must_wait() {
     let (old, new) = (Signer::es256("old"), Signer::es256("new"));
     let host = Host::publishing(&[old.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     assert!(!door.authenticator.is_ready());
     assert_eq!(door.authenticator.condition(), KeysCondition::Down);
     for _ in 0..600 {
@@ -185,7 +185,7 @@ async fn keys_are_looked_after_before_anybody_must_wait() {
 async fn stale_keys_are_renewed_on_the_side() {
     let key = Signer::es256("key");
     let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     assert_eq!(called(&door.shows(&nth(&key, 0)).await), "good");
     host.now(Answer::Late(Duration::from_millis(600), jwks(&[key.jwk()])));
     door.advance(301);
@@ -206,7 +206,7 @@ async fn stale_keys_are_renewed_on_the_side() {
 async fn a_hundred_callers_wait_for_one_fetch() {
     let key = Signer::es256("key");
     let host = Host::that(Answer::Late(Duration::from_millis(300), jwks(&[key.jwk()]))).await;
-    let door = Arc::new(Door::to(vec![publisher(&host, &[Algorithm::Es256])]));
+    let door = Arc::new(Door::to(vec![publisher(&host, &[Algorithm::ES256])]));
     let callers: Vec<_> = (0..100)
         .map(|index| {
             let (door, token) = (Arc::clone(&door), nth(&key, index));
@@ -250,7 +250,7 @@ async fn every_fault_of_the_host_leaves_the_keys_that_were_there() {
         let (token, other, jwk) = (nth(&key, 0), nth(&key, 1), key.jwk());
         tokio::spawn(async move {
             let host = Host::publishing(&[jwk]).await;
-            let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+            let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
             assert_eq!(called(&door.shows(&token).await), "good");
             host.now(fault.clone());
             door.advance(240);
@@ -265,7 +265,7 @@ async fn every_fault_of_the_host_leaves_the_keys_that_were_there() {
             let checked = door.authenticator.check_issuers().await;
             assert_eq!(checked, [(super::ID.into(), Err(error))], "{fault:?}");
 
-            let fresh = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+            let fresh = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
             assert_eq!(
                 called(&fresh.shows(&token).await),
                 "unavailable",
@@ -283,7 +283,7 @@ async fn every_fault_of_the_host_leaves_the_keys_that_were_there() {
 async fn a_document_without_usable_keys_is_believed_and_reported() {
     let key = Signer::es256("key");
     let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     assert_eq!(called(&door.shows(&nth(&key, 0)).await), "good");
     host.publish(&[]);
     door.advance(300);
@@ -304,31 +304,31 @@ async fn settings_that_contradict_themselves_are_refused() {
     let url = |text: &str| KeySource::Jwks(text.parse().unwrap());
     let private = "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----";
     let nobody = {
-        let mut rules = issuer(hmac(&secret), &[Algorithm::Hs256]);
+        let mut rules = issuer(hmac(&secret), &[Algorithm::HS256]);
         rules.audience.clear();
         rules
     };
     let bad: Vec<Issuer> = vec![
         nobody,
         issuer(hmac(&secret), &[]),
-        issuer(hmac(&secret), &[Algorithm::Hs256, Algorithm::Es256]),
-        issuer(hmac(&secret), &[Algorithm::Es256]),
-        issuer(hmac(&secret[1..]), &[Algorithm::Hs256]),
-        issuer(pem(&ec), &[Algorithm::Hs256]),
-        issuer(pem(&ec), &[Algorithm::Rs256]),
-        issuer(pem(&ec), &[Algorithm::Es384]),
-        issuer(pem(&ec), &[Algorithm::Es256, Algorithm::Rs256]),
-        issuer(pem(&format!("{ec}{rsa}")), &[Algorithm::Es256]),
-        issuer(pem(""), &[Algorithm::Es256]),
-        issuer(pem(private), &[Algorithm::Es256]),
-        issuer(url("https://id.example/keys"), &[Algorithm::Hs256]),
-        issuer(url("http://id.example/keys"), &[Algorithm::Es256]),
-        issuer(url("http://10.0.0.1/keys"), &[Algorithm::Es256]),
+        issuer(hmac(&secret), &[Algorithm::HS256, Algorithm::ES256]),
+        issuer(hmac(&secret), &[Algorithm::ES256]),
+        issuer(hmac(&secret[1..]), &[Algorithm::HS256]),
+        issuer(pem(&ec), &[Algorithm::HS256]),
+        issuer(pem(&ec), &[Algorithm::RS256]),
+        issuer(pem(&ec), &[Algorithm::ES384]),
+        issuer(pem(&ec), &[Algorithm::ES256, Algorithm::RS256]),
+        issuer(pem(&format!("{ec}{rsa}")), &[Algorithm::ES256]),
+        issuer(pem(""), &[Algorithm::ES256]),
+        issuer(pem(private), &[Algorithm::ES256]),
+        issuer(url("https://id.example/keys"), &[Algorithm::HS256]),
+        issuer(url("http://id.example/keys"), &[Algorithm::ES256]),
+        issuer(url("http://10.0.0.1/keys"), &[Algorithm::ES256]),
         issuer(
             url("http://localhost.evil.example/keys"),
-            &[Algorithm::Es256],
+            &[Algorithm::ES256],
         ),
-        issuer(url("file:///etc/passwd"), &[Algorithm::Es256]),
+        issuer(url("file:///etc/passwd"), &[Algorithm::ES256]),
     ];
     let made = |rules: Issuer| {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -339,12 +339,12 @@ async fn settings_that_contradict_themselves_are_refused() {
         assert!(text.contains(super::ID), "{nth}: {text}");
     }
     let good = [
-        issuer(hmac(&secret), &[Algorithm::Hs256, Algorithm::Hs512]),
-        issuer(pem(&format!("{ec}{ec}")), &[Algorithm::Es256]),
-        issuer(pem(&rsa), &[Algorithm::Rs256, Algorithm::Ps256]),
-        issuer(url("https://id.example/keys"), &[Algorithm::Es256]),
-        issuer(url("http://localhost:9/keys"), &[Algorithm::Es256]),
-        issuer(url("http://[::1]:9/keys"), &[Algorithm::Es256]),
+        issuer(hmac(&secret), &[Algorithm::HS256, Algorithm::HS512]),
+        issuer(pem(&format!("{ec}{ec}")), &[Algorithm::ES256]),
+        issuer(pem(&rsa), &[Algorithm::RS256, Algorithm::PS256]),
+        issuer(url("https://id.example/keys"), &[Algorithm::ES256]),
+        issuer(url("http://localhost:9/keys"), &[Algorithm::ES256]),
+        issuer(url("http://[::1]:9/keys"), &[Algorithm::ES256]),
     ];
     for (nth, rules) in good.into_iter().enumerate() {
         assert!(made(rules).is_ok(), "{nth}");
@@ -354,7 +354,7 @@ async fn settings_that_contradict_themselves_are_refused() {
 #[tokio::test]
 async fn before_the_first_keys_callers_are_told_when_to_come_back() {
     let host = Host::that(Answer::Status(503, String::new())).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     let token = nth(&Signer::es256("key"), 0);
     let wait = |outcome| match outcome {
         Err(AuthError::Unavailable { retry_after }) => retry_after.as_secs(),

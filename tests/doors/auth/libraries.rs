@@ -48,12 +48,12 @@ async fn made(mut command: Command) -> Vec<Value> {
 
 async fn are_good(made: Vec<Value>) {
     let expected = [
-        ("HS256", Algorithm::Hs256),
-        ("RS256", Algorithm::Rs256),
-        ("PS256", Algorithm::Ps256),
-        ("ES256", Algorithm::Es256),
-        ("ES384", Algorithm::Es384),
-        ("EdDSA", Algorithm::EdDsa),
+        ("HS256", Algorithm::HS256),
+        ("RS256", Algorithm::RS256),
+        ("PS256", Algorithm::PS256),
+        ("ES256", Algorithm::ES256),
+        ("ES384", Algorithm::ES384),
+        ("EdDSA", Algorithm::EdDSA),
     ];
     assert_eq!(made.len(), expected.len(), "{made:?}");
     for (line, (name, algorithm)) in made.iter().zip(expected) {

@@ -13,6 +13,7 @@ mod lines;
 mod lookup;
 mod outage;
 mod profiles;
+mod providers;
 mod screen;
 mod tls;
 
@@ -64,22 +65,17 @@ pub fn auth(issuers: Vec<Issuer>) -> Auth {
         mode: AuthMode::Required,
         issuers,
         default_role: Some("student".into()),
+        known_roles: ["teacher", "student"].map(Into::into).into(),
     }
 }
 
 /// The issuer of [`ID`], with these keys.
 pub fn issuer(keys: KeySource, algorithms: &[Algorithm]) -> Issuer {
     Issuer {
-        issuer: ID.into(),
         audience: vec!["broker".into()],
-        authorized_parties: Vec::new(),
-        keys,
-        algorithms: algorithms.to_vec(),
-        required_claims: Vec::new(),
-        refused_claims: Vec::new(),
         role_pointer: Some("/app_metadata/role".into()),
         name_pointer: Some("/user_metadata/full_name".into()),
-        lookup: None,
+        ..Issuer::new(ID, keys, algorithms.to_vec())
     }
 }
 

@@ -22,7 +22,7 @@ async fn an_issuer_that_was_away_at_the_start_is_noticed_within_31_seconds_and_n
  {
     let key = Signer::es256("key");
     let host = Host::that(Answer::Close).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     for second in 0..100 {
         assert_eq!(
             called(&door.shows(&long(&key, second)).await),
@@ -47,7 +47,7 @@ async fn an_issuer_that_was_away_at_the_start_is_noticed_within_31_seconds_and_n
 async fn known_keys_are_good_for_a_day_while_the_issuer_is_away() {
     let key = Signer::es256("key");
     let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     assert_eq!(called(&door.shows(&long(&key, 0)).await), "good");
     host.now(Answer::Close);
     // An hour, minute by minute.
@@ -83,7 +83,7 @@ async fn known_keys_are_good_for_a_day_while_the_issuer_is_away() {
 async fn while_the_issuer_hangs_known_keys_are_as_quick_as_ever() {
     let key = Signer::es256("key");
     let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     assert_eq!(called(&door.shows(&long(&key, 0)).await), "good");
     host.now(Answer::Close);
     door.advance(300);
@@ -112,7 +112,7 @@ async fn forge(door: Arc<Door>, from: usize) {
 async fn a_hundred_thousand_unknown_keys_in_a_minute_cost_three_fetches_and_nobody_else_waits() {
     let key = Signer::es256("key");
     let host = Host::that(Answer::Late(Duration::from_millis(50), jwks(&[key.jwk()]))).await;
-    let door = Arc::new(Door::to(vec![publisher(&host, &[Algorithm::Es256])]));
+    let door = Arc::new(Door::to(vec![publisher(&host, &[Algorithm::ES256])]));
     assert_eq!(called(&door.shows(&long(&key, 0)).await), "good");
     let before = host.asked();
     let mut times = Vec::new();
@@ -139,7 +139,7 @@ async fn a_hundred_thousand_unknown_keys_in_a_minute_cost_three_fetches_and_nobo
 async fn a_credential_is_believed_no_longer_than_it_is_good() {
     let key = Signer::es256("key");
     let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     let token = key.token(&claims(&json!({ "exp": NOW + 10 })));
     assert_eq!(called(&door.shows(&token).await), "good");
     door.advance(39);

@@ -28,7 +28,7 @@ async fn reason(door: &Door, token: &str) -> &'static str {
 async fn form_issuer_algorithm_key_id_and_times_are_judged_without_any_signature() {
     let (key, other) = (Signer::es256("key"), Signer::es256("other"));
     let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     door.authenticator.keep_fresh().await;
     let screened = |token: String| {
         let credential = credential(&token).unwrap();
@@ -64,7 +64,7 @@ async fn form_issuer_algorithm_key_id_and_times_are_judged_without_any_signature
 async fn a_token_that_was_verified_a_moment_ago_needs_no_signature() {
     let key = Signer::es256("key");
     let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     let credential = credential(&key.token(&claims(&json!({})))).unwrap();
     let is_verified = || {
         let screened = door.authenticator.screen(&credential).unwrap();
@@ -83,7 +83,7 @@ async fn a_token_that_was_verified_a_moment_ago_needs_no_signature() {
 async fn an_unknown_key_id_passes_the_screen_only_when_a_fetch_may_bring_it() {
     let (old, new) = (Signer::es256("old"), Signer::es256("new"));
     let host = Host::publishing(&[old.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     door.authenticator.keep_fresh().await;
     let credential = credential(&new.token(&claims(&json!({})))).unwrap();
     let screened = || called(&door.authenticator.screen(&credential).map(|_| ()));
@@ -94,7 +94,7 @@ async fn an_unknown_key_id_passes_the_screen_only_when_a_fetch_may_bring_it() {
     assert!(door.authenticator.authenticate(&credential).await.is_ok());
 
     let dead = Host::that(Answer::Close).await;
-    let door = Door::to(vec![publisher(&dead, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&dead, &[Algorithm::ES256])]);
     door.authenticator.keep_fresh().await;
     let outcome = door.authenticator.screen(&credential).map(|_| ());
     assert_eq!(called(&outcome), "unavailable");
@@ -110,7 +110,7 @@ async fn f03_a_legacy_hs256_token_is_rejected_with_a_reason_that_names_the_setti
         rules.issuer = SUPABASE.into();
         rules
     };
-    let mut entries = vec![entry(Algorithm::Es256), entry(Algorithm::Rs256)];
+    let mut entries = vec![entry(Algorithm::ES256), entry(Algorithm::RS256)];
     let door = Door::to(entries.clone());
     let token = |sub: &str| json!({ "iss": SUPABASE, "sub": sub });
     let legacy = Signer::hs256(secret).token(&claims(&token("ana")));
@@ -121,7 +121,7 @@ async fn f03_a_legacy_hs256_token_is_rejected_with_a_reason_that_names_the_setti
     let renewed = key.token(&claims(&token("ana")));
     assert_eq!(called(&door.shows(&renewed).await), "good");
     // With the secret set, both are accepted, and a wrong secret is a forgery.
-    let mut shared = issuer(KeySource::Hmac(secret.into()), &[Algorithm::Hs256]);
+    let mut shared = issuer(KeySource::Hmac(secret.into()), &[Algorithm::HS256]);
     shared.issuer = SUPABASE.into();
     entries.push(shared);
     let door = Door::to(entries);
@@ -134,7 +134,7 @@ async fn f03_a_legacy_hs256_token_is_rejected_with_a_reason_that_names_the_setti
 async fn f17_f19_placeholders_encrypted_and_long_tokens_are_rejected_and_not_forged() {
     let key = Signer::rs256("key");
     let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Rs256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::RS256])]);
     let header = encode(r#"{"alg":"dir","enc":"A256GCM","iss":"https://id.example.com/"}"#);
     let encrypted = format!("{header}..aXY.Y2lwaGVy.dGFn");
     for (token, part) in [
@@ -153,7 +153,7 @@ async fn f17_f19_placeholders_encrypted_and_long_tokens_are_rejected_and_not_for
 async fn f19_a_keycloak_token_with_two_hundred_roles_is_accepted() {
     let key = Signer::rs256("key");
     let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Rs256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::RS256])]);
     let roles: Vec<_> = (0..200)
         .map(|nth| format!("realm-role-with-a-long-name-{nth:03}"))
         .collect();
@@ -166,7 +166,7 @@ async fn f19_a_keycloak_token_with_two_hundred_roles_is_accepted() {
 async fn a19_both_keys_that_are_published_under_one_id_verify() {
     let (one, two) = (Signer::es256("same"), Signer::es256("same"));
     let host = Host::publishing(&[one.jwk(), two.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::Es256])]);
+    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
     for signer in [&one, &two] {
         let token = signer.token(&claims(&json!({})));
         assert_eq!(called(&door.shows(&token).await), "good");

@@ -74,7 +74,7 @@ async fn an_issuer_must_bear_its_name_and_a_certificate_that_somebody_vouches_fo
 
     let published = async |at: &str, ca_file: Option<&Path>| {
         let url = format!("https://{at}:{port}/keys.json").parse().unwrap();
-        let rules = issuer(KeySource::Jwks(url), &[Algorithm::Es256]);
+        let rules = issuer(KeySource::Jwks(url), &[Algorithm::ES256]);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let settings = auth(vec![rules]);
         let door = Authenticator::new(&settings, Naming::Plain, clock, ca_file).unwrap();
