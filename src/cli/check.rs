@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::roster::{self, Place};
 use super::serve::block_on;
-use super::{BAD_SETTINGS, SettingsFlags, load, online, say};
+use super::{BAD_SETTINGS, SettingsFlags, UNREAD_DOT_ENV, has_dot_env, load, online, say};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigErrors, Mode};
 use crate::telemetry;
@@ -55,7 +55,7 @@ pub(super) fn check(
     asked: &CheckFlags,
 ) -> anyhow::Result<ExitCode> {
     let mut places = Vec::new();
-    let (findings, code) = match load(Mode::Serve, flags, environment) {
+    let (mut findings, code) = match load(Mode::Serve, flags, environment) {
         Ok(loaded) => {
             let mut findings: Vec<_> = loaded
                 .warnings
@@ -97,6 +97,9 @@ pub(super) fn check(
             Err(failure) => return Err(failure),
         },
     };
+    if has_dot_env() {
+        findings.push(finding("settings", State::Warning, UNREAD_DOT_ENV));
+    }
     tell(findings, places, asked.json)?;
     Ok(code)
 }

@@ -126,6 +126,17 @@ fn load(
     Ok(Config::from_sources(mode, &sources)?)
 }
 
+/// The file that only dev mode reads.
+const DOT_ENV: &str = ".env";
+/// What to tell somebody who keeps the settings in a `.env` and runs another command than `dev`.
+const UNREAD_DOT_ENV: &str = "a .env is in this directory and is not read: only `token-broker dev` reads it; \
+     put its lines into the environment, with `set -a; . ./.env; set +a`, `docker run --env-file .env` or EnvironmentFile=";
+
+/// True when a `.env` is here.
+fn has_dot_env() -> bool {
+    Path::new(DOT_ENV).exists()
+}
+
 /// Never quotes the line: it may hold a secret.
 #[derive(Debug, thiserror::Error)]
 #[error(".env cannot be read: each line must be NAME=value, or begin with #")]
@@ -133,15 +144,14 @@ struct DotEnvError;
 
 /// `.env` of this directory below the real environment: what is set for real wins.
 fn with_dot_env(environment: Vec<(String, String)>) -> anyhow::Result<Vec<(String, String)>> {
-    let path = Path::new(".env");
-    if !path.exists() {
+    if !has_dot_env() {
         return Ok(environment);
     }
-    let unusable = |_| DotEnvError;
-    let lines: Vec<_> = dotenvy::from_path_iter(path)
-        .map_err(unusable)?
-        .collect::<Result<_, _>>()
-        .map_err(unusable)?;
+    let text = std::fs::read_to_string(DOT_ENV).map_err(|_| DotEnvError)?;
+    // Some editors begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
+    let lines: Result<Vec<_>, _> = dotenvy::from_read_iter(text.as_bytes()).collect();
+    let lines = lines.map_err(|_| DotEnvError)?;
     let given = |name: &str| environment.iter().any(|(known, _)| known == name);
     let added: Vec<_> = lines.into_iter().filter(|(name, _)| !given(name)).collect();
     Ok(added.into_iter().chain(environment).collect())

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{SettingsFlags, load, local_url};
+use super::{SettingsFlags, UNREAD_DOT_ENV, has_dot_env, load, local_url};
 use crate::app::{App, Listeners, Urgency, records, sharing};
 use crate::audit::Event;
 use crate::config::{Config, Loaded, Mode};
@@ -18,10 +18,17 @@ pub(super) fn serve(
     flags: &SettingsFlags,
     environment: Vec<(String, String)>,
 ) -> anyhow::Result<ExitCode> {
+    let loaded = load(Mode::Serve, flags, environment);
     let Loaded {
         config, warnings, ..
-    } = load(Mode::Serve, flags, environment)?;
+    } = match loaded {
+        Err(failure) if has_dot_env() => return Err(failure.context(UNREAD_DOT_ENV)),
+        loaded => loaded?,
+    };
     let _log = telemetry::start(&config.log)?;
+    if has_dot_env() {
+        tracing::warn!("{UNREAD_DOT_ENV}");
+    }
     block_on(async {
         // First of all: a signal that comes while we start is one to end orderly, and process 1 would not even notice it.
         let urgency = signals()?;

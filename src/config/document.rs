@@ -4,7 +4,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Value};
 
-use super::settings::joined;
+use super::entry::joined;
 
 /// One value in a document.
 pub(super) struct Leaf<'text> {

@@ -6,8 +6,9 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Flaw, Leaf, leaves, line_of, walk};
+use super::entry::Entry;
 use super::section::{FLAG, LIST, NUMBER, TEXT, WHOLE};
-use super::settings::{Entry, Settings};
+use super::settings::Settings;
 use super::{Mode, SettingsFile, Source, Sources, environment};
 
 /// Every setting with its default and its reason.
@@ -26,6 +27,9 @@ const MEASURED: &str =
 /// Names that are no settings, whole or by their last parts, and what to tell whoever writes one.
 const NO_SETTINGS: [(&str, &str); 2] =
     [("tokens_per_month", MEASURED), ("cost_per_month", MEASURED)];
+
+/// Quotes that shells and word processors leave around a value.
+const QUOTES: [char; 6] = ['"', '\'', '“', '”', '‘', '’'];
 
 /// Lays the file, the environment and the flags over the defaults.
 pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
@@ -46,6 +50,7 @@ pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
     }
     environment::complete_listen(&mut settings);
     read_secret_files(&mut settings);
+    refuse_stray_bytes(&mut settings);
     settings
 }
 
@@ -96,7 +101,7 @@ pub(super) fn overlay_text(
 /// Reads a text as a value of the kind that the default is, and as text when that is impossible. A secret made of digits
 /// stays text. Without a default a number is a number.
 pub(super) fn like(default: Option<&Value>, text: &str) -> Value {
-    let text = text.trim();
+    let text = bare(text);
     let value = match default {
         Some(Value::Integer(_)) | None => text.parse().ok().map(Value::Integer),
         Some(Value::Float(_)) => text.parse().ok().map(Value::Float),
@@ -153,15 +158,50 @@ fn read_secret_file(settings: &mut Settings, name: &str) {
         return settings.complain(name, message);
     }
     match (settings.read)(Path::new(&path)) {
-        Ok(text) if text.trim().is_empty() => {
+        Ok(text) if bare(&text).is_empty() => {
             settings.complain(&twin, "names a file that is empty; it must hold the secret");
         }
-        Ok(text) => settings.set(name, text.trim().into(), source),
+        Ok(text) => settings.set(name, bare(&text).into(), source),
         Err(error) => settings.complain(
             &twin,
             format!("names a file that cannot be read: {}", error.kind()),
         ),
     }
+}
+
+/// Refuses texts that arrived with quotes around them, or with bytes that no setting has.
+fn refuse_stray_bytes(settings: &mut Settings) {
+    let given = settings
+        .entries()
+        .iter()
+        .filter(|entry| entry.source != Source::Default);
+    let wrong = given.filter_map(|entry| {
+        let texts: Vec<&str> = match &entry.value {
+            Value::String(text) => vec![text],
+            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let begins = texts.first().is_some_and(|text| text.starts_with(QUOTES));
+        let ends = texts.last().is_some_and(|text| text.ends_with(QUOTES));
+        let has_control = || texts.iter().any(|text| text.contains(char::is_control));
+        let message = if begins || ends {
+            "begins or ends with a quote; remove the quotes (`docker run --env-file` keeps them)"
+        } else if has_control() {
+            "holds a line break or another control character; remove it"
+        } else {
+            return None;
+        };
+        Some((entry.name.clone(), message))
+    });
+    for (name, message) in wrong.collect::<Vec<_>>() {
+        settings.complain(&name, message);
+        settings.reset(&name);
+    }
+}
+
+/// A text without white space and byte order marks around it.
+fn bare(text: &str) -> &str {
+    text.trim_matches(|letter: char| letter.is_whitespace() || letter == '\u{feff}')
 }
 
 /// What to tell somebody who wrote `name`: that it belongs to a list of tables, or why it is no setting.

@@ -49,6 +49,10 @@ pub enum LedgerPlace {
     Postgres(SecretString),
 }
 
+/// What is wrong with a URL whose password ends too early.
+pub(super) const RAW_PASSWORD: &str =
+    "must have its user and password percent-encoded: # is %23, / is %2F, ? is %3F, @ is %40";
+
 /// In milliseconds.
 const DAY: u64 = 86_400_000;
 /// The retention covers two whole months, because quotas count the current month.
@@ -112,11 +116,26 @@ fn read_place(url: &str) -> Result<LedgerPlace, &'static str> {
             file => Ok(LedgerPlace::Sqlite(file.into())),
         };
     }
+    let is_postgres = ["postgres:", "postgresql:"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme));
+    if is_postgres && has_raw_password(url) {
+        return Err(RAW_PASSWORD);
+    }
     let parsed = Url::parse(url).map_err(|_| WRONG)?;
-    let is_postgres = ["postgres", "postgresql"].contains(&parsed.scheme());
     (is_postgres && parsed.has_host())
         .then(|| LedgerPlace::Postgres(url.into()))
         .ok_or(WRONG)
+}
+
+/// True when the user or the password in a URL holds a character that ends it too early.
+pub(super) fn has_raw_password(url: &str) -> bool {
+    let has_user = url.contains('@');
+    let is_in_query = |query: &str| query.split('=').next().unwrap_or_default().contains('@');
+    let is_cut = |url: Url| {
+        url.path().contains('@') || url.fragment().is_some() || url.query().is_some_and(is_in_query)
+    };
+    has_user && Url::parse(url).map_or(true, is_cut)
 }
 
 /// Whether nobody is on the way to the server of `url`, or could do nothing there: it is on this machine, or the

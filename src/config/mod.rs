@@ -9,6 +9,7 @@ mod complaint;
 mod cors;
 mod demo;
 mod document;
+mod entry;
 mod environment;
 mod fields;
 mod guard;
@@ -55,6 +56,10 @@ pub use upstream::Upstream;
 pub use crate::domain::Algorithm;
 use crate::domain::Personas;
 use settings::Settings;
+
+/// Warns of a broker on a network that verifies nobody.
+const OPEN_HOUSE: &str = "is off, and the broker is reachable from a network: whoever reaches it can mint secrets at your expense, \
+     as often as the limits allow; set auth.mode=required and an issuer";
 
 /// What the settings are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,12 +246,10 @@ impl Config {
                 "names a persona that is for some roles only: callers without a credential are refused",
             );
         }
-        let is_public = !self.server.listen.ip().is_loopback();
+        let is_public =
+            !self.server.listen.ip().is_loopback() || !self.server.trusted_proxies.is_empty();
         if settings.mode == Mode::Serve && is_public && self.auth.mode == AuthMode::Off {
-            settings.warn(
-                "auth.mode",
-                "is off and the address is public: anybody who knows it may mint, for your money, as often as the limits let",
-            );
+            settings.warn("auth.mode", OPEN_HOUSE);
         }
     }
 }

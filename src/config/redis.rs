@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::fields::secret;
+use super::ledger::{RAW_PASSWORD, has_raw_password};
 use super::section::Section;
 use super::settings::Settings;
 use crate::domain::written::{lasting, optional_path, whole};
@@ -48,6 +49,8 @@ impl Section for RedisSettings {
 
     fn check(&mut self, settings: &mut Settings) {
         let url = self.url.as_ref().map(ExposeSecret::expose_secret);
+        let is_raw = url.is_some_and(has_raw_password);
+        settings.require(&["redis.url"], !is_raw, RAW_PASSWORD);
         settings.require(
             &["redis.url"],
             url.is_none_or(is_redis),

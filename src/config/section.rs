@@ -8,8 +8,9 @@ use serde_path_to_error::{Path, Segment};
 use toml::{Table, Value};
 
 use super::complaint::nearest;
+use super::entry::{Entry, joined};
 use super::layers;
-use super::settings::{Entry, Settings, joined};
+use super::settings::Settings;
 
 // What values of a kind must be.
 pub(super) const TEXT: &str = "must be text, in quotes";

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::environment::bare_address;
 use super::section::Section;
 use super::settings::Settings;
-use super::{Mode, networks};
+use super::{Mode, Source, networks};
 use crate::domain::written::{lasting, list, text, whole};
 
 /// How the service listens.
@@ -82,6 +82,15 @@ impl Section for Server {
             !self.trusted_proxies.iter().any(networks::is_half_the_world),
             "must name the proxies you run, not half the internet: whoever is trusted can claim any client address",
         );
+        let is_by_port = settings.source("server.listen") == Source::Environment("PORT".into())
+            && self.listen.port() != 0;
+        if settings.mode == Mode::Serve && is_by_port && self.listen.ip().is_loopback() {
+            settings.warn(
+                "server.listen",
+                "has the port of PORT and a loopback address: platforms that set PORT look for it on all addresses; \
+                 set BROKER_SERVER__LISTEN=0.0.0.0",
+            );
+        }
         let is_public = !self.listen.ip().is_loopback();
         if settings.mode == Mode::Serve && is_public && self.trusted_proxies.is_empty() {
             settings.warn(

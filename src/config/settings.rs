@@ -8,72 +8,14 @@ use std::time::Duration;
 use toml::Value;
 
 use super::complaint::nearest;
+use super::entry::Entry;
 use super::source::ReadFile;
 use super::{Complaint, Mode, Source, layers};
+use crate::domain::written::spelled;
 use crate::domain::{Rate, parse_duration};
 
-/// Fields of tables that are secrets, or hold secrets.
-const SECRET_FIELDS: [&str; 2] = ["hmac_secret", "lookup_headers"];
-/// What is shown in place of a secret.
-const MASK: &str = "***";
 /// How a certificate in PEM form begins.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
-
-/// One setting: its name, its default, and the value that won.
-pub(super) struct Entry {
-    /// The parts of the name. The tables of a list are `[1]`, `[2]` and so on.
-    pub(super) path: Vec<String>,
-    /// The parts, joined by dots.
-    pub(super) name: String,
-    /// What `config/default.toml` says; `None` for names that only the operator knows.
-    pub(super) default: Option<Value>,
-    pub(super) value: Value,
-    pub(super) source: Source,
-    pub(super) is_secret: bool,
-}
-
-impl Entry {
-    /// A setting that stands at `value`.
-    pub(super) fn new(path: Vec<String>, value: Value, source: Source) -> Self {
-        let name = joined(path.iter().map(String::as_str));
-        Self {
-            is_secret: path
-                .iter()
-                .any(|part| SECRET_FIELDS.contains(&part.as_str())),
-            default: (source == Source::Default).then(|| value.clone()),
-            path,
-            name,
-            value,
-            source,
-        }
-    }
-
-    /// True for an empty secret, and for a ledger that needs no password.
-    fn is_harmless(&self, text: &str) -> bool {
-        let needs_no_password = text == "memory" || text.starts_with("sqlite:");
-        text.is_empty() || (self.name == "ledger.url" && needs_no_password)
-    }
-
-    /// The value, fit to be shown.
-    fn shown(&self) -> String {
-        match shown(&self.value) {
-            text if self.is_secret && !self.is_harmless(&text) => MASK.into(),
-            text => text,
-        }
-    }
-}
-
-/// The full name of a setting, or of a table: `auth.issuers[1].issuer`.
-pub(super) fn joined<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
-    let mut name = String::new();
-    for part in parts {
-        if !name.is_empty() && !part.starts_with('[') {
-            name.push('.');
-        }
-        name.push_str(part);
-    }
-    name
-}
 
 /// All settings, while they are read. A mistake is noted and replaced by something harmless, so that reading goes on
 /// and finds the next one.
@@ -159,6 +101,13 @@ impl Settings {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == name) {
             entry.value = value;
             entry.source = source;
+        }
+    }
+
+    /// Puts the default back, or an empty text. The source stays: complaints name it.
+    pub(super) fn reset(&mut self, name: &str) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == name) {
+            entry.value = entry.default.clone().unwrap_or_else(|| Value::from(""));
         }
     }
 
@@ -369,7 +318,9 @@ impl Settings {
     pub(super) fn duration(&mut self, name: &str, range: RangeInclusive<Duration>) -> Duration {
         let parse = |text: &str| {
             let duration = parse_duration(text).map_err(|error| error.to_string())?;
-            let (least, most) = (spelled(*range.start()), spelled(*range.end()));
+            let spelled =
+                |end: &Duration| spelled(u64::try_from(end.as_millis()).unwrap_or_default());
+            let (least, most) = (spelled(range.start()), spelled(range.end()));
             let fits = range.contains(&duration).then_some(duration);
             fits.ok_or_else(|| format!("must be between {least} and {most}"))
         };
@@ -382,31 +333,5 @@ impl Settings {
             window: Duration::from_mins(1),
         };
         self.parsed(name, Rate::parse).unwrap_or(PLACEHOLDER)
-    }
-}
-
-/// A duration as people write it.
-fn spelled(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let whole = units
-        .iter()
-        .find(|(_, each)| millis > 0 && millis.is_multiple_of(*each));
-    whole.map_or_else(
-        || format!("{millis}ms"),
-        |(unit, each)| format!("{}{unit}", millis / each),
-    )
-}
-
-/// A value for people, as the environment would give it.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Float(number) => number.to_string(),
-        Value::Array(items) => {
-            let texts: Vec<_> = items.iter().map(shown).collect();
-            texts.join(",")
-        }
-        other => other.to_string(),
     }
 }

@@ -66,10 +66,19 @@ impl Section for Upstream {
         settings.require(
             &[KEY],
             key.is_none_or(|text| text.bytes().all(|byte| byte.is_ascii_graphic())),
-            "holds a space, a line break or another character that no key has; paste it again, without quotes",
+            "holds a space or another character that no key has; paste the key again, without quotes",
         );
+        let is_openai = self
+            .base_url
+            .host_str()
+            .is_some_and(|host| host.ends_with(".openai.com"));
         if key == Some(EXAMPLE_KEY) {
-            settings.warn(KEY, "is still the one of the example");
+            settings.warn(KEY, "is still the key of the example");
+        } else if is_openai && key.is_some_and(|key| !key.starts_with("sk-")) {
+            settings.warn(
+                KEY,
+                "does not begin with sk-, as OpenAI's keys do; paste the key alone",
+            );
         }
         settings.require(
             &[KEY, "upstream.api_key_file"],

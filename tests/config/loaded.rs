@@ -126,7 +126,7 @@ fn what_is_probably_not_meant_is_warned_of() {
         (
             "BROKER_SERVER__LISTEN",
             "0.0.0.0",
-            "auth.mode: is off and the address is public",
+            "auth.mode: is off, and the broker is reachable from a network",
         ),
         ("BROKER_GUARD__NEVER_BLOCK", "0.0.0.0/0", "the guard is off"),
         (

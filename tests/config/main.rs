@@ -18,6 +18,7 @@ mod personas;
 mod quotas;
 mod refused;
 mod sources;
+mod stray;
 
 const CANARY: &str = "canary7f3a";
 const KEY: (&str, &str) = ("OPENAI_API_KEY", "sk-canary7f3a");
@@ -28,6 +29,8 @@ fn read(path: &Path) -> Result<String, Error> {
     match path.to_str().unwrap() {
         "key" | "/run/secrets/openai" => Ok("sk-canary7f3a\n".into()),
         "windows-key" => Ok("sk-canary7f3a\r\n".into()),
+        "quoted-key" => Ok("\"sk-canary7f3a\"\n".into()),
+        "marked-key" => Ok("\u{feff}sk-canary7f3a\r\n".into()),
         "digits" => Ok("0123456789\n".into()),
         "two-lines" => Ok("sk-canary7f3a\nsk-canary7f3a\n".into()),
         "empty" => Ok("\n".into()),

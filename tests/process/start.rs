@@ -192,6 +192,30 @@ async fn a_dot_env_file_is_not_read_by_serve() {
     let text = format!("OPENAI_API_KEY={KEY}\nALLOWED_ORIGINS={PAGE}\nPORT=0\n");
     let ended = Launch::of(&["serve"]).file(".env", &text).finish().await;
     assert_eq!(ended.code, Some(78), "{ended:?}");
+    let unread = "a .env is in this directory and is not read";
+    assert!(ended.err.contains(unread), "{ended:?}");
+    // Also beside settings that can be used, and by `check`.
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator).file(".env", &text).start().await;
+    let ended = broker.stop().await;
+    assert!(ended.out.contains(unread), "{ended:?}");
+    let check = Launch::of(&["check"]).towards(&simulator.base_url());
+    let ended = check.file(".env", &text).finish().await;
+    assert!(
+        ended.code == Some(0) && ended.out.contains(unread),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_dot_env_file_that_begins_with_a_byte_order_mark_is_read_by_dev() {
+    let broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"])
+        .file(".env", "\u{feff}BROKER_SERVER__BASE_PATH=/marked\r\n")
+        .spawn();
+    let line = broker
+        .said(|line| line.trim().starts_with("curl -X POST"))
+        .await;
+    assert!(line.contains("/marked/token"), "{line}");
 }
 
 #[tokio::test]
