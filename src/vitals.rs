@@ -1,4 +1,4 @@
-//! Owns the counts of what the service has done, for people who ask how it is.
+//! Counts requests, failures and durations for `/health`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Tick};
 
-/// Steps that means and shares look back.
+/// The number of steps that means and shares look back.
 const STEPS: usize = 30;
-/// Length of a step: thirty of them are five minutes.
+/// The length of a step: thirty of them are five minutes.
 const STEP: Duration = Duration::from_secs(10);
 
 /// Counts requests, their failures and how long they took.
@@ -22,21 +22,21 @@ pub struct Vitals {
 
 #[derive(Clone, Copy, Default)]
 struct Step {
-    /// Which step of the clock this is; an older number here means that the slot is stale.
+    /// The step's number since the clock began. An older number marks a stale slot.
     number: u64,
     requests: u64,
     failures: u64,
     micros: u64,
 }
 
-/// What the counts say at one moment.
+/// The counts at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
-    /// How long the service has been up.
+    /// The time since the service started.
     pub uptime: Duration,
-    /// Requests since it started.
+    /// Requests since the start.
     pub requests: u64,
-    /// Refreshes since it started.
+    /// Refreshes since the start.
     pub refreshes: u64,
     /// Share of the last five minutes' requests that failed through us or upstream.
     pub error_rate: f64,
@@ -45,7 +45,7 @@ pub struct Reading {
 }
 
 impl Vitals {
-    /// Counts that start at nought now.
+    /// Returns counts that start at zero now.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let started = clock.tick();
         Self {
@@ -57,7 +57,7 @@ impl Vitals {
         }
     }
 
-    /// One more request, that took so long and failed or not.
+    /// Counts one request, its duration and whether it failed.
     pub fn count_request(&self, took: Duration, failed: bool) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let number = self.step_number();
@@ -74,12 +74,12 @@ impl Vitals {
         step.micros += u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     }
 
-    /// One more refresh.
+    /// Counts one refresh.
     pub fn count_refresh(&self) {
         self.refreshes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What the counts say now.
+    /// Returns the counts of this moment.
     #[expect(clippy::cast_precision_loss, reason = "a share and a mean, for people")]
     pub fn read(&self) -> Reading {
         let newest = self.step_number();
@@ -106,7 +106,7 @@ impl Vitals {
         }
     }
 
-    /// Counted from one, so that a slot that was never used is stale.
+    /// Returns the number of the current step. Counts from one, so that a slot that was never used is stale.
     fn step_number(&self) -> u64 {
         self.clock.tick().since(Tick::default()).as_secs() / STEP.as_secs() + 1
     }

@@ -14,3 +14,4 @@ mod harness;
 mod key;
 mod openai;
 mod outage;
+mod streams;
