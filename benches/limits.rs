@@ -1,60 +1,31 @@
-//! Owns the cost of one decision about limits: with few keys and with a million, refused, blocked.
+//! Measures one decision of the gate: with few keys and with a million, refused, blocked.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use token_broker::clock::{Clock, ManualClock, SystemClock, Timestamp};
-use token_broker::domain::{Network, Rate};
-use token_broker::limit::{
-    Claim, Decision, GuardRules, LimitStore, MemoryLimits, Offence, Policy, PolicyId, Weights,
-};
+use token_broker::config::{Config, Mode};
+use token_broker::domain::{Network, Party};
+use token_broker::gate::windows::{Decision, MemoryWindows};
+use token_broker::gate::{Claims, Limit, Purpose, Rates, Subject};
+use token_broker::limit::Offence;
 
 const WINDOW: Duration = Duration::from_mins(1);
-const BLOCK: Duration = Duration::from_mins(15);
 
-/// What a future gives that never waits.
-fn done<T>(future: impl Future<Output = T>) -> Option<T> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
-    }
-}
-
-fn limits(clock: Arc<dyn Clock>) -> MemoryLimits {
-    let policy = |name, limit| Policy {
-        name,
-        rate: Rate {
-            limit,
-            window: WINDOW,
-        },
-        capacity: 262_144,
-        is_shared: false,
-    };
-    let guard = GuardRules {
-        threshold: 3.0,
-        decay: Duration::from_mins(10),
-        block: BLOCK,
-        block_max: BLOCK * 96,
-        never_block: Vec::new(),
-        capacity: 65_536,
-        weights: Weights {
-            rate_limited: 1.0,
-            foreign_session: 1.0,
-            forged_credential: 1.0,
-            malformed: 0.25,
-            wrong_origin: 0.25,
-        },
-    };
-    MemoryLimits::new(
-        vec![policy("narrow", 10), policy("wide", 100)],
-        guard,
-        clock,
-    )
+fn windows(clock: Arc<dyn Clock>) -> Option<MemoryWindows> {
+    let settings = [
+        ("limits.token", "10/60s"),
+        ("limits.token_network", "100/60s"),
+        ("limits.mints", "10000000/60s"),
+        ("limits.anonymous_mints", "10000000/60s"),
+        ("limits.mints_daily", "10000000/60s"),
+    ];
+    let config = Config::from_pairs(Mode::Dev, &settings).ok()?;
+    let rates = Rates::of(&config.limits);
+    Some(MemoryWindows::new(&rates, config.guard.rules, clock))
 }
 
 /// Addresses in random order, so that no cache can guess the next.
@@ -77,18 +48,29 @@ impl Strangers {
     }
 }
 
-fn decide(limits: &MemoryLimits, address: IpAddr) -> Option<Decision> {
-    let claims = [
-        Claim {
-            policy: PolicyId::at(0),
-            key: Network::of(address).into(),
-        },
-        Claim {
-            policy: PolicyId::at(1),
-            key: Network::around(address).into(),
-        },
-    ];
-    done(limits.decide(address, &claims))?.ok()
+fn party(address: IpAddr) -> Party {
+    Party::Network(Network::of(address))
+}
+
+/// Decides over two claims, as the figures of earlier versions do.
+fn decide(windows: &MemoryWindows, address: IpAddr) -> Decision {
+    let claims: Claims = [
+        (Limit::Token, Network::of(address).into()),
+        (Limit::TokenNetwork, Network::around(address).into()),
+    ]
+    .into();
+    windows.decide_now(Some(party(address)), &claims)
+}
+
+/// Decides over the eight claims of a mint without identity.
+fn decide_mint(windows: &MemoryWindows, address: IpAddr) -> Decision {
+    let subject = Subject {
+        network: Some(Network::of(address)),
+        neighbourhood: Some(Network::around(address)),
+        identity: None,
+    };
+    let claims = Purpose::Open.claims(&subject);
+    windows.decide_now(Some(party(address)), &claims)
 }
 
 /// Keys come back once in a window on average, so that a key has the same past however many there are.
@@ -99,46 +81,58 @@ fn deciding(criterion: &mut Criterion) {
         ("1M keys", 1_000_000),
     ] {
         let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(0)));
-        let limits = limits(clock.clone());
+        let Some(windows) = windows(clock.clone()) else {
+            return;
+        };
         let mut strangers = Strangers::among(count.into());
         let pause = WINDOW / count;
         for _ in 0..count * 3 {
             clock.advance(pause);
-            decide(&limits, strangers.next());
+            decide(&windows, strangers.next());
         }
         criterion.bench_function(&format!("decide, {name}"), |bencher| {
             bencher.iter(|| {
                 clock.advance(pause);
-                decide(&limits, strangers.next())
+                decide(&windows, strangers.next())
+            });
+        });
+        criterion.bench_function(&format!("decide a mint, {name}"), |bencher| {
+            bencher.iter(|| {
+                clock.advance(pause);
+                decide_mint(&windows, strangers.next())
             });
         });
     }
 }
 
 fn refusing(criterion: &mut Criterion) {
-    let limits = limits(Arc::new(SystemClock::new()));
+    let Some(windows) = windows(Arc::new(SystemClock::new())) else {
+        return;
+    };
     let caller = IpAddr::V4(Ipv4Addr::LOCALHOST);
     for _ in 0..10 {
-        decide(&limits, caller);
+        decide(&windows, caller);
     }
     criterion.bench_function("refuse", |bencher| {
-        bencher.iter(|| decide(&limits, black_box(caller)));
+        bencher.iter(|| decide(&windows, black_box(caller)));
     });
 }
 
 fn blocking(criterion: &mut Criterion) {
-    let limits = limits(Arc::new(SystemClock::new()));
+    let Some(windows) = windows(Arc::new(SystemClock::new())) else {
+        return;
+    };
     let mut strangers = Strangers::among(10_000);
     for _ in 0..50_000 {
-        let address = strangers.next();
-        let _ = done(limits.offend(address, Offence::ForeignSession));
+        let forged = (Offence::ForgedCredential, None);
+        windows.offend_now(party(strangers.next()), forged);
     }
     criterion.bench_function("block, 10k blocks", |bencher| {
-        bencher.iter(|| decide(&limits, strangers.next()));
+        bencher.iter(|| decide(&windows, strangers.next()));
     });
     let mut offenders = Strangers::among(1_000_000);
     criterion.bench_function("offend, 1M offenders", |bencher| {
-        bencher.iter(|| done(limits.offend(offenders.next(), Offence::Malformed)));
+        bencher.iter(|| windows.offend_now(party(offenders.next()), (Offence::Malformed, None)));
     });
 }
 

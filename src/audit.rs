@@ -188,7 +188,7 @@ impl Audit {
             .as_deref()
             .map(|text| &text[..text.floor_char_boundary(MAX_USER_AGENT)]);
         self.write(&Line {
-            client_ip: Some(caller.address),
+            client_ip: Some(caller.address()),
             user_agent,
             request_id: Some(caller.request_id.as_str()),
             ..Line::of(event, self.clock.now(), details())
@@ -273,13 +273,10 @@ mod tests {
     }
 
     fn caller(host: u32) -> Caller {
-        Caller {
-            address: std::net::Ipv4Addr::from_bits(host).into(),
-            origin: None,
-            identity: None,
-            user_agent: Some("evil\n\u{1b}[31m\"agent".into()),
-            request_id: RequestId::parse("req_1").unwrap(),
-        }
+        let address = std::net::Ipv4Addr::from_bits(host).into();
+        let mut caller = Caller::at(address, RequestId::parse("req_1").unwrap());
+        caller.user_agent = Some("evil\n\u{1b}[31m\"agent".into());
+        caller
     }
 
     #[test]

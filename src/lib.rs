@@ -10,14 +10,16 @@
 pub mod clock;
 pub mod domain;
 
-pub mod config;
 pub mod http_client;
 pub mod limit;
 pub mod tls;
 pub mod vitals;
 
+pub mod config;
+
 pub mod audit;
 pub mod auth;
+pub mod gate;
 pub mod records;
 pub mod store;
 pub mod telemetry;

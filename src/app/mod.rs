@@ -15,9 +15,9 @@ use crate::audit::{Audit, Sink};
 use crate::auth::Authenticator;
 use crate::broker::{Broker, Parts, Rules};
 use crate::clock::{Clock, SystemClock, millis};
-use crate::config::{Config, Guard, IpBinding, Limits, SessionSettings};
+use crate::config::{Config, IpBinding, SessionSettings};
 use crate::domain::{Binding, Bindings, Naming, RefreshRules};
-use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy, Weights};
+use crate::limit::{Guard, GuardRules, Weights};
 use crate::records::Records;
 use crate::store::Shelf;
 use crate::store::memory::Bounds;
@@ -27,9 +27,6 @@ use crate::upstream::{Minter, Upstream};
 use crate::vitals::Vitals;
 use crate::web;
 use crate::web::layers::Onion;
-use crate::web::layers::rate_limit::{
-    ANONYMOUS_MINTS, IDENTITY, IDENTITY_MINTS, MINTS, MINTS_DAILY,
-};
 use crate::web::listener::{Ending, Listener};
 use crate::web::ops::{self, OpsState};
 use crate::web::state::{AppState, Face};
@@ -119,13 +116,14 @@ impl App {
         let broker = Broker::new(parts, rules(config, &naming), sharing::seal(config));
         let state = AppState {
             broker,
-            limits: keeping.limits,
+            gate: keeping.gate.clone(),
             auth: Arc::new(auth),
             audit,
             face: Arc::new(face),
         };
         let upkeep = Upkeep {
-            limits: keeping.local,
+            gate: keeping.gate,
+            local: keeping.local,
             sharing: keeping.sharing,
             shares: records::shares(config),
             kept: keeping.kept,
@@ -138,7 +136,7 @@ impl App {
             .ops
             .token
             .as_ref()
-            .map(|token| OpsState::new(&state, naming, token, guesses(config, &upkeep.clock)));
+            .map(|token| OpsState::new(&state, naming, token, guesses()));
         Ok(Self { state, upkeep, ops })
     }
 
@@ -278,74 +276,27 @@ fn last_resort(config: &Config) -> Duration {
     config.server.body_timeout + LONGEST_AUTH + records + upstream + shared + slack
 }
 
-/// The policies, in the order of [`web::Policies::IN_ORDER`].
-fn policies(settings: &Limits) -> Vec<Policy> {
-    let policy = |name, rate| Policy {
-        name,
-        rate,
-        capacity: settings.capacity,
-        is_shared: false,
-    };
-    let shared = |name, rate| Policy {
-        name,
-        rate,
-        capacity: 1,
-        is_shared: true,
-    };
-    vec![
-        policy("token", settings.token),
-        policy("token-network", settings.token_network),
-        policy("refresh", settings.refresh),
-        policy("refresh-network", settings.refresh_network),
-        policy(IDENTITY, settings.identity),
-        shared(MINTS, settings.mints),
-        shared(MINTS_DAILY, settings.mints_daily),
-        policy(IDENTITY_MINTS, settings.identity_mints),
-        shared(ANONYMOUS_MINTS, settings.anonymous_mints),
-    ]
-}
-
-/// Counts the guesses at the operators' token: ten within ten minutes earn a block of fifteen.
-fn guesses(config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn LimitStore> {
-    let rules = GuardRules {
+/// Returns the guard of the operators' token: ten wrong guesses within ten minutes block an address for
+/// fifteen.
+fn guesses() -> Guard {
+    Guard::new(GuardRules {
         threshold: 10.0,
         decay: Duration::from_mins(10),
         block: Duration::from_mins(15),
         block_max: Duration::from_mins(15),
-        never_block: Vec::new(),
         capacity: 1024,
         weights: Weights {
             forged_credential: 1.0,
-            ..guard(&config.guard).weights
+            rate_limited: 0.0,
+            malformed: 0.0,
+            wrong_origin: 0.0,
         },
-    };
-    Arc::new(MemoryLimits::new(Vec::new(), rules, Arc::clone(clock)))
-}
-
-fn guard(settings: &Guard) -> GuardRules {
-    let weights = Weights {
-        rate_limited: settings.weights.rate_limited,
-        foreign_session: settings.weights.foreign_session,
-        forged_credential: settings.weights.forged_credential,
-        malformed: settings.weights.malformed,
-        wrong_origin: settings.weights.wrong_origin,
-    };
-    GuardRules {
-        threshold: settings.threshold,
-        decay: settings.decay,
-        block: settings.block,
-        block_max: settings.block_max,
-        never_block: settings.never_block.clone(),
-        capacity: settings.capacity,
-        weights,
-    }
+    })
 }
 
 fn terms(config: &Config, shelf: Option<Arc<dyn Shelf>>) -> Terms {
     Terms {
         shelf: shelf.filter(|_| config.session.persist),
-        policies: policies(&config.limits),
-        guard: guard(&config.guard),
         bounds: bounds(&config.session),
     }
 }

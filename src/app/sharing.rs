@@ -8,13 +8,16 @@ use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock::Clock;
-use crate::config::{Config, OnFailure};
+use crate::config::Config;
 use crate::domain::SessionSeal;
-use crate::limit::{GuardRules, LimitStore, MemoryLimits, Policy};
+use crate::gate::windows::redis::{Absence, Link, RedisWindows};
+use crate::gate::windows::share::SharedWindows;
+use crate::gate::windows::{MemoryWindows, Windows};
+use crate::gate::{Gate, Rates};
 use crate::store::kept::KeptStore;
 use crate::store::memory::{Bounds, MemoryStore};
-use crate::store::redis::{Absence, Link, RedisLimits, RedisStore};
-use crate::store::shared::{self, SharedLimits, SharedStore};
+use crate::store::redis::RedisStore;
+use crate::store::shared::SharedStore;
 use crate::store::{SessionStore, Shelf};
 use crate::telemetry;
 
@@ -26,8 +29,6 @@ const OFTEN: Duration = Duration::from_mins(1);
 
 /// What limits and sessions go by.
 pub(super) struct Terms {
-    pub(super) policies: Vec<Policy>,
-    pub(super) guard: GuardRules,
     pub(super) bounds: Bounds,
     /// Where sessions are written down, if they are to be.
     pub(super) shelf: Option<Arc<dyn Shelf>>,
@@ -35,9 +36,9 @@ pub(super) struct Terms {
 
 /// Where limits and sessions are kept.
 pub(super) struct Keeping {
-    pub(super) limits: Arc<dyn LimitStore>,
-    /// The part of it that is in memory, and is swept.
-    pub(super) local: Arc<MemoryLimits>,
+    pub(super) gate: Gate,
+    /// The windows in this process' memory.
+    pub(super) local: Arc<MemoryWindows>,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) sharing: Option<Sharing>,
     /// Sessions that survive a restart of this one replica.
@@ -48,7 +49,7 @@ pub(super) struct Keeping {
 #[derive(Clone)]
 pub(super) struct Sharing {
     link: Arc<Link>,
-    pub(super) limits: Arc<SharedLimits>,
+    pub(super) windows: Arc<SharedWindows>,
     store: Arc<SharedStore>,
 }
 
@@ -59,17 +60,20 @@ impl Keeping {
         terms: Terms,
         clock: &Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let memory = |policies| {
-            let (guard, clock) = (terms.guard.clone(), Arc::clone(clock));
-            Arc::new(MemoryLimits::new(policies, guard, clock))
+        let rules = &config.guard.rules;
+        let memory =
+            |rates: &Rates| Arc::new(MemoryWindows::new(rates, rules.clone(), Arc::clone(clock)));
+        let gate = |windows: Arc<dyn Windows>| {
+            Gate::new(windows, &config.limits, &config.guard, Arc::clone(clock))
         };
+        let rates = Rates::of(&config.limits);
         let sessions = MemoryStore::new(terms.bounds, Arc::clone(clock));
         let Some(url) = &config.redis.url else {
-            let local = memory(terms.policies);
-            let limits = Arc::<MemoryLimits>::clone(&local);
+            let local = memory(&rates);
+            let gate = gate(Arc::<MemoryWindows>::clone(&local));
             let (store, kept) = alone(sessions, terms.shelf, clock);
             return Ok(Self {
-                limits,
+                gate,
                 local,
                 store,
                 sharing: None,
@@ -78,24 +82,19 @@ impl Keeping {
         };
         let link = link(url, config.redis.ca_file.as_deref())?;
         let link = Arc::new(link.waiting(config.redis.timeout));
-        let share = SharedLimits::share(terms.policies.clone(), config.redis.replicas);
-        let local = memory(share);
-        let on_server = RedisLimits::new(terms.policies, terms.guard.clone(), Arc::clone(&link));
-        let on_failure = match config.redis.on_failure {
-            OnFailure::Local => shared::OnFailure::Local,
-            OnFailure::Deny => shared::OnFailure::Deny,
-        };
-        let limits = SharedLimits::new(on_server, Arc::clone(&local), on_failure);
-        let limits = Arc::new(limits);
+        let local = memory(&rates.clone().share(config.redis.replicas));
+        let on_server = RedisWindows::new(rates, rules.clone(), Arc::clone(&link));
+        let windows = SharedWindows::new(on_server, Arc::clone(&local), config.redis.on_failure);
+        let windows = Arc::new(windows);
         let on_server = RedisStore::new(terms.bounds, Arc::clone(clock), Arc::clone(&link));
         let store = Arc::new(SharedStore::new(on_server, sessions));
         Ok(Self {
-            limits: Arc::<SharedLimits>::clone(&limits),
+            gate: gate(Arc::<SharedWindows>::clone(&windows)),
             local,
             store: Arc::<SharedStore>::clone(&store),
             sharing: Some(Sharing {
                 link,
-                limits,
+                windows,
                 store,
             }),
             kept: None,
@@ -141,7 +140,7 @@ impl Sharing {
             // What one moment lets through beside the server is as little as when an outage begins; many are an outage.
             let is_often = before.is_some_and(|before| clock.tick().since(before) < OFTEN);
             if from == Absence::Outage || is_often {
-                self.limits.note_alone();
+                self.windows.note_alone();
             }
             self.store.send().await;
             joined().await;

@@ -8,12 +8,12 @@ use anyhow::Context;
 
 use super::sharing::Sharing;
 use crate::clock::Clock;
-use crate::domain::Kind;
-use crate::limit::{Claim, MemoryLimits};
+use crate::domain::{Account, Kind};
+use crate::gate::windows::MemoryWindows;
+use crate::gate::{Claims, Gate, Purpose, Subject};
 use crate::records::{Recent, Records, RecordsError};
 use crate::store::kept::KeptStore;
 use crate::telemetry;
-use crate::web::Policies;
 use crate::web::state::AppState;
 
 /// How often expired entries are swept out.
@@ -35,7 +35,8 @@ const MOST_CHUNKS: usize = 60;
 
 /// What is done once in a while.
 pub(super) struct Upkeep {
-    pub(super) limits: Arc<MemoryLimits>,
+    pub(super) gate: Gate,
+    pub(super) local: Arc<MemoryWindows>,
     pub(super) sharing: Option<Sharing>,
     /// Replicas whose use the ledger has.
     pub(super) shares: usize,
@@ -59,14 +60,13 @@ impl Upkeep {
         // These limits are this replica's share, and the ledger has what all of them have used: of each key one in so many.
         let mut seen: HashMap<_, usize> = HashMap::new();
         for used in self.ledger.recent(since).await.context(help)? {
-            for claim in claims(&used) {
-                let number = seen.entry((claim.policy, claim.key)).or_default();
-                if number.is_multiple_of(self.shares) {
-                    let ago = now.since(used.at);
-                    self.limits.remember(claim, ago).context(help)?;
-                }
+            let mut claims = claims(&used);
+            claims.retain(|limit, key| {
+                let number = seen.entry((*limit, *key)).or_default();
                 *number += 1;
-            }
+                (*number - 1).is_multiple_of(self.shares)
+            });
+            self.local.remember(&claims, now.since(used.at));
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ impl Upkeep {
     async fn count_back(&self) {
         let Some(sharing) = &self.sharing else { return };
         // While it is gone there is nothing to count on.
-        if !matches!(sharing.limits.is_counted().await, Ok(false)) {
+        if !matches!(sharing.windows.is_counted().await, Ok(false)) {
             return;
         }
         let recent = self.ledger.recent(self.clock.now().minus(LONGEST_WINDOW));
@@ -99,14 +99,19 @@ impl Upkeep {
                 return;
             }
         };
-        let dated = |used: &Recent| claims(used).map(|claim| (used.at, claim)).collect();
-        let used = recent.iter().rev().flat_map::<Vec<_>, _>(dated);
-        if sharing.limits.count_back(used).await.is_ok() {
+        let used = recent.iter().rev().map(|used| (used.at, claims(used)));
+        if sharing.windows.count_back(used).await.is_ok() {
             tracing::info!(
                 entries = recent.len(),
                 "Redis began empty: its windows were told what the ledger knows"
             );
         }
+    }
+
+    /// Drops what has expired from the gate and its windows.
+    fn sweep(&self) {
+        self.local.sweep();
+        self.gate.sweep();
     }
 
     /// Never returns.
@@ -116,7 +121,7 @@ impl Upkeep {
             let mut turns = self.clock.every(SWEEP);
             loop {
                 turns.turn().await;
-                self.limits.sweep();
+                self.sweep();
                 broker.sweep().await;
                 self.count_back().await;
                 state.audit.sum_up(false);
@@ -212,14 +217,15 @@ impl Upkeep {
     }
 }
 
-/// What an entry of the ledger counts under.
-fn claims(used: &Recent) -> impl Iterator<Item = Claim> + use<> {
-    let identity = used.account.as_ref().map(|account| account.key().into());
-    let own = identity
-        .filter(|_| used.kind == Kind::Mint)
-        .map(|key| Claim {
-            policy: Policies::IDENTITY,
-            key,
-        });
-    Policies::BUDGET.claims(identity).into_iter().chain(own)
+/// Returns the windows that an entry of the ledger still counts in.
+fn claims(used: &Recent) -> Claims {
+    let subject = Subject {
+        identity: used.account.as_ref().map(Account::key),
+        ..Subject::default()
+    };
+    let purpose = match used.kind {
+        Kind::Mint => Purpose::Open,
+        Kind::Refresh => Purpose::Refresh,
+    };
+    purpose.claims_of_the_past(&subject)
 }

@@ -9,7 +9,7 @@ use super::spent::SpentQuota;
 use super::{BrokerError, Inner};
 use crate::audit::{Event, Who};
 use crate::domain::{
-    Caller, ClientSecret, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, SessionKey,
+    Caller, ClientSecret, EntryId, Intent, Kind, Outcome, PersonaName, Quota, SessionKey,
     Settlement,
 };
 use crate::records::{RecordsError, ReserveError};
@@ -103,7 +103,7 @@ impl Inner {
             account: identity.map(|known| known.account.clone()),
             role: identity.and_then(|known| known.role.clone()),
             persona: used.persona.clone(),
-            network: Network::around(caller.address),
+            network: caller.neighbourhood(),
             origin: caller.origin.clone(),
             session: used.session.label(),
             request_id: caller.request_id.clone(),

@@ -25,9 +25,10 @@ use crate::domain::{
     Account, ClientSecret, EntryId, Party, PersonaName, Personas, Quotas, RefreshRules, SessionId,
     SessionSeal,
 };
+use crate::gate::Used;
 use crate::records::{Records, RecordsError, UsageQuery, UsageRow};
 use crate::store::{SessionStore, StoreError};
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{Kind, Upstream, UpstreamError};
 use crate::vitals::Vitals;
 use spent::Spent;
 use undelivered::Undelivered;
@@ -86,12 +87,9 @@ pub enum BrokerError {
     /// The persona is not for the caller's role.
     #[error("the persona is not for this caller")]
     PersonaNotAllowed,
-    /// No live session has that id, or none of this caller's.
+    /// No live session of this caller has that id.
     #[error("there is no such session")]
-    UnknownSession {
-        /// True when there is one, but it belongs to somebody else.
-        foreign: bool,
-    },
+    UnknownSession,
     /// The session minted too short a time ago.
     #[error("the session was refreshed too recently")]
     TooSoon {
@@ -140,21 +138,29 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    /// True when certainly nothing was minted, so that what was taken for it can be given back.
-    pub fn minted_nothing(&self) -> bool {
+    /// Returns what a request that failed so has used up.
+    pub fn used(&self) -> Used {
         match self {
-            Self::Upstream { error, .. } => error.facts().is_definite,
-            Self::NotSettled(_) | Self::Store(_) | Self::Lost => false,
             Self::UnknownPersona
             | Self::PersonaNotAllowed
-            | Self::UnknownSession { .. }
+            | Self::UnknownSession
             | Self::TooSoon { .. }
-            | Self::Exhausted
-            | Self::ShuttingDown
+            | Self::Exhausted => Used::Request,
+            Self::ShuttingDown
             | Self::QuotaExceeded { .. }
             | Self::NotRecorded(_)
             | Self::NotRead(_)
-            | Self::NotLookedUp(_) => true,
+            | Self::NotLookedUp(_) => Used::Nothing,
+            Self::NotSettled(_) | Self::Store(_) | Self::Lost => Used::Mint,
+            Self::Upstream { error, .. } => {
+                let facts = error.facts();
+                match facts.kind {
+                    _ if !facts.is_definite => Used::Mint,
+                    // The provider will refuse the same request again, so the window must hold the caller.
+                    Kind::Invalid => Used::Request,
+                    Kind::Unavailable | Kind::TimedOut | Kind::Overloaded => Used::Nothing,
+                }
+            }
         }
     }
 }

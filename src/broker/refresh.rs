@@ -12,6 +12,7 @@ use crate::domain::{
     Caller, ClientSecret, EntryId, Kind, Opening, Origin, Persona, Refusal, Session, SessionId,
     SessionKey,
 };
+use crate::gate::Used;
 use crate::store::{Advance, Stored};
 use crate::upstream::MintOrder;
 
@@ -31,12 +32,14 @@ impl Inner {
         let ripeness = self.rules.refresh.ripe_for(caller);
         let found = self.parts.store.advance(key, ripeness).await;
         let found = found.map_err(BrokerError::NotLookedUp)?;
-        let found = found.ok_or(BrokerError::UnknownSession { foreign: false })?;
+        let found = found.ok_or(BrokerError::UnknownSession)?;
         let granted = match self.judge(caller, &found) {
             Ok(opening) => self.refresh_as(caller, (session_id, key), opening).await,
             Err(refusal) => self.refused(caller, key, refusal),
         };
-        let is_in_vain = granted.as_ref().is_err_and(BrokerError::minted_nothing);
+        let is_in_vain = granted
+            .as_ref()
+            .is_err_and(|error| error.used() != Used::Mint);
         if found.moved && is_in_vain {
             self.give_back(key, &found.before).await;
         }
@@ -85,7 +88,7 @@ impl Inner {
     /// session that has outlived its persona, in a store that survives restarts, has ended.
     fn persona_of(&self, caller: &Caller, session: &Session) -> Result<&Arc<Persona>, BrokerError> {
         let persona = self.rules.personas.named(session.persona.as_str());
-        let persona = persona.ok_or(BrokerError::UnknownSession { foreign: false })?;
+        let persona = persona.ok_or(BrokerError::UnknownSession)?;
         let admitted = persona.admits(caller.role());
         admitted
             .then_some(persona)
@@ -142,13 +145,13 @@ impl Inner {
                 .take(key, self.parts.clock.tick())
                 .ok_or(BrokerError::TooSoon { wait }),
             Refusal::Exhausted => Err(BrokerError::Exhausted),
-            Refusal::Ended => Err(BrokerError::UnknownSession { foreign: false }),
+            Refusal::Ended => Err(BrokerError::UnknownSession),
             Refusal::Foreign => {
                 let details = || json!({ "allowed": false, "origin": caller.origin.as_ref().map(Origin::as_str) });
                 self.parts
                     .audit
                     .record(Event::SessionMismatch, caller, details);
-                Err(BrokerError::UnknownSession { foreign: true })
+                Err(BrokerError::UnknownSession)
             }
         }
     }

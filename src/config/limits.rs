@@ -1,32 +1,38 @@
-//! Owns the settings of how often callers may ask.
+//! Reads the settings of how often callers may ask.
 
 use super::settings::Settings;
 use crate::domain::Rate;
 
-/// How often callers may ask.
+/// How often callers may ask. What each limit counts, and for whom, is in the gate's table.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// New sessions, for each address (IPv6: /64).
+    /// New sessions of an address.
     pub token: Rate,
-    /// Refreshes, for each address (IPv6: /64).
+    /// Refreshes of an address.
     pub refresh: Rate,
-    /// New sessions, for the /24 or /48 around an address.
+    /// New sessions of a neighbourhood.
     pub token_network: Rate,
-    /// Refreshes, for the /24 or /48 around an address.
+    /// Refreshes of a neighbourhood.
     pub refresh_network: Rate,
-    /// New sessions, for each identity.
+    /// New sessions of all verified callers at an address; as many refreshes again.
+    pub verified_address: Rate,
+    /// New sessions of an identity.
     pub identity: Rate,
-    /// Mints of everybody together, sessions and refreshes.
-    pub mints: Rate,
-    /// The same, over a longer time.
-    pub mints_daily: Rate,
-    /// Mints of one identity, sessions and refreshes.
+    /// Mints of an identity, sessions and refreshes.
     pub identity_mints: Rate,
     /// Mints of all callers without identity together.
     pub anonymous_mints: Rate,
-    /// Most addresses remembered at once.
+    /// The share of `anonymous_mints` that one neighbourhood may take, in percent.
+    pub anonymous_network: u32,
+    /// Mints of everybody together in a short time.
+    pub mints: Rate,
+    /// Mints of everybody together in a long time.
+    pub mints_daily: Rate,
+    /// Refused credentials of an address.
+    pub refused_credentials: Rate,
+    /// Upper bound on the addresses or identities that each limit remembers exactly.
     pub capacity: usize,
-    /// True when answers also carry the `RateLimit` fields of the IETF draft.
+    /// Whether answers also carry the `RateLimit` fields of the IETF draft.
     pub ietf_fields: bool,
 }
 
@@ -37,11 +43,14 @@ impl Limits {
             refresh: settings.rate("limits.refresh"),
             token_network: settings.rate("limits.token_network"),
             refresh_network: settings.rate("limits.refresh_network"),
+            verified_address: settings.rate("limits.verified_address"),
             identity: settings.rate("limits.identity"),
-            mints: settings.rate("limits.mints"),
-            mints_daily: settings.rate("limits.mints_daily"),
             identity_mints: settings.rate("limits.identity_mints"),
             anonymous_mints: settings.rate("limits.anonymous_mints"),
+            anonymous_network: settings.number("limits.anonymous_network", 1..=100),
+            mints: settings.rate("limits.mints"),
+            mints_daily: settings.rate("limits.mints_daily"),
+            refused_credentials: settings.rate("limits.refused_credentials"),
             capacity: settings.number("limits.capacity", 1..=16_777_216),
             ietf_fields: settings.flag("limits.ietf_fields"),
         }

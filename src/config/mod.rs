@@ -40,7 +40,7 @@ pub use complaint::{Complaint, ConfigErrors};
 pub use cors::Cors;
 pub use demo::{Demo, DemoPerson};
 pub use environment::{environment_name, short_name};
-pub use guard::{Guard, Weights};
+pub use guard::Guard;
 pub use health::{Health, HealthDetails};
 pub use ledger::{LedgerPlace, LedgerSettings};
 pub use limits::Limits;

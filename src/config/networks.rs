@@ -1,4 +1,4 @@
-//! Owns how the operator writes down networks.
+//! Reads networks as operators write them.
 
 use std::net::IpAddr;
 
@@ -7,11 +7,11 @@ use serde::Deserializer;
 
 use crate::domain::written::list;
 
-/// Private and link-local IPv6 may be trusted whole: RFC 4193 and RFC 4291 §2.5.6.
+/// IPv6 networks that may be trusted as a whole: private and link-local (RFC 4193, RFC 4291 §2.5.6).
 const OWN_V6: [(u128, u8); 2] = [(0xfc00 << 112, 7), (0xfe80 << 112, 10)];
 
-/// Reads a network, or a single address as a network of its own. IPv4 in IPv6 clothing (`::ffff:0:0/96`) is IPv4, as
-/// everywhere else.
+/// Reads a network, or a single address as a network of its own. Mapped IPv4 (`::ffff:0:0/96`) becomes
+/// IPv4, as everywhere else.
 pub(super) fn parse(text: &str) -> Result<IpNet, &'static str> {
     let single = || text.parse::<IpAddr>().ok().map(IpNet::from);
     let network = text.parse::<IpNet>().ok().or_else(single);
@@ -25,7 +25,7 @@ pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::
     list(from, parse)
 }
 
-/// True for a network so wide that nobody runs all of it.
+/// Returns whether a network is so wide that no operator runs all of it.
 pub(super) fn is_half_the_world(network: &IpNet) -> bool {
     match network {
         IpNet::V4(v4) => v4.prefix_len() < 8,
@@ -38,7 +38,7 @@ pub(super) fn is_half_the_world(network: &IpNet) -> bool {
     }
 }
 
-/// True for a network that holds every address of its family.
+/// Returns whether a network holds every address of its family.
 pub(super) fn is_everything(network: &IpNet) -> bool {
     network.prefix_len() == 0
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_are_read_as_people_write_them() {
+    fn networks_are_read_with_and_without_a_prefix_and_mapped_ones_become_ipv4() {
         for (text, network) in [
             ("10.1.2.3/8", "10.0.0.0/8"),
             ("10.1.2.3", "10.1.2.3/32"),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_runs_half_the_world() {
+    fn networks_wider_than_any_operators_are_too_wide() {
         for (text, is_too_wide) in [
             ("0.0.0.0/0", true),
             ("::/0", true),

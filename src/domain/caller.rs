@@ -1,4 +1,4 @@
-//! Owns what is known of the program at the other end of a request.
+//! Describes the program at the other end of a request.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,33 +8,74 @@ use super::{Identity, Language, Listener, Network, Origin, Party, RequestId};
 /// The program at the other end of one request.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Its address, found behind trusted proxies.
-    pub address: IpAddr,
-    /// The web page it runs in, when it says so. A filter, never an identity: any program can send any origin.
+    pub(super) address: IpAddr,
+    pub(super) network: Network,
+    pub(super) neighbourhood: Network,
+    /// Whether the address forwards the requests of others.
+    pub forwards: Forwards,
+    /// The web page it runs in, when it says so. A filter, never an identity: any program can send any
+    /// origin.
     pub origin: Option<Origin>,
-    /// Whom it acts for, when it has shown a credential that is good.
+    /// The identity that it acts for, when it has shown a good credential.
     pub identity: Option<Arc<Identity>>,
-    /// What it calls itself, as sent.
+    /// The `User-Agent` as sent.
     pub user_agent: Option<Box<str>>,
-    /// The request it made.
+    /// The request that it made.
     pub request_id: RequestId,
 }
 
+/// Whether an address forwards the requests of others, so that many callers share it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forwards {
+    /// Nothing says so.
+    #[default]
+    No,
+    /// It is in `server.trusted_proxies`.
+    Trusted,
+    /// It is a private or loopback address that says so, and is not trusted.
+    Untrusted,
+}
+
 impl Caller {
-    /// The network it is counted under.
-    pub fn network(&self) -> Network {
-        Network::of(self.address)
+    /// Returns a caller at `address`, of whom nothing else is known.
+    pub fn at(address: IpAddr, request_id: RequestId) -> Self {
+        Self {
+            address,
+            network: Network::of(address),
+            neighbourhood: Network::around(address),
+            forwards: Forwards::No,
+            origin: None,
+            identity: None,
+            user_agent: None,
+            request_id,
+        }
     }
 
-    /// Whom its sessions belong to.
+    /// Returns the address, found behind trusted proxies.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Returns the network that the address is counted as: an IPv4 address or an IPv6 /64.
+    pub const fn network(&self) -> Network {
+        self.network
+    }
+
+    /// Returns the neighbourhood of the address: a /24 or a /48.
+    pub const fn neighbourhood(&self) -> Network {
+        self.neighbourhood
+    }
+
+    /// Returns whom its sessions and offences belong to.
     pub fn party(&self) -> Party {
-        self.identity.as_ref().map_or_else(
-            || Party::Network(self.network()),
-            |identity| Party::Identity(identity.key),
-        )
+        self.identity
+            .as_ref()
+            .map_or(Party::Network(self.network), |identity| {
+                Party::Identity(identity.key)
+            })
     }
 
-    /// What a persona may know of it, when it would like to hear `language`.
+    /// Returns what a persona may know of it, when it would like to hear `language`.
     pub fn as_listener<'a>(&'a self, language: Option<&'a Language>) -> Listener<'a> {
         Listener {
             name: self.identity.as_ref().and_then(|known| known.name.as_ref()),
@@ -43,7 +84,7 @@ impl Caller {
         }
     }
 
-    /// The role it has, verified.
+    /// Returns its verified role.
     pub fn role(&self) -> Option<&str> {
         self.identity.as_ref()?.role.as_deref()
     }

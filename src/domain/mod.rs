@@ -25,7 +25,7 @@ pub mod written;
 
 pub use address::{Network, canonical, is_private};
 pub use algorithm::{Algorithm, AlgorithmError, Family, algorithm};
-pub use caller::Caller;
+pub use caller::{Caller, Forwards};
 pub use condition::Condition;
 pub use endpoint::{endpoint, is_loopback};
 pub use entry::{EntryId, Intent, Kind, Outcome, Settlement};

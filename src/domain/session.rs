@@ -228,11 +228,8 @@ mod tests {
 
     fn caller(address: &str, origin: Option<&str>) -> Caller {
         Caller {
-            address: address.parse().unwrap(),
             origin: origin.map(|text| Origin::parse(text).unwrap()),
-            identity: None,
-            user_agent: None,
-            request_id: RequestId::random(),
+            ..Caller::at(address.parse().unwrap(), RequestId::random())
         }
     }
 

@@ -1,33 +1,33 @@
-//! Owns the blocks: who is refused until when, and how often before.
+//! Keeps the timed blocks: who is blocked, until when, and how often before.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::Block;
 use crate::clock::Tick;
-use crate::domain::Network;
+use crate::domain::Party;
 
-/// The last block of a network.
+/// The last block of a party.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     ends: Tick,
     repetition: u32,
 }
 
-/// Blocks that last, and ended ones that a repetition would be measured by.
+/// Blocks in force, and ended ones that decide how long a repetition lasts.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    entries: HashMap<Network, Entry>,
-    /// The same, in the order in which they end: ended ones are the first to make room.
-    order: BTreeSet<(Tick, Network)>,
+    entries: HashMap<Party, Entry>,
+    /// The same entries by their end. Ended ones are evicted first.
+    order: BTreeSet<(Tick, Party)>,
     capacity: usize,
     first: Duration,
     longest: Duration,
 }
 
 impl Blocks {
-    /// No blocks, of which `capacity` will be remembered; the first of a network lasts `first`, none more than
-    /// `longest`.
+    /// Returns an empty table for `capacity` blocks. The first block of a party lasts `first`, each
+    /// further one twice as long, none longer than `longest`.
     pub(super) fn new(capacity: usize, first: Duration, longest: Duration) -> Self {
         Self {
             entries: HashMap::new(),
@@ -38,64 +38,79 @@ impl Blocks {
         }
     }
 
-    /// How long `network` is still blocked.
-    pub(super) fn left(&self, network: Network, now: Tick) -> Option<Duration> {
-        let entry = self.entries.get(&network)?;
+    /// Returns how long `party` is still blocked.
+    pub(super) fn left(&self, party: Party, now: Tick) -> Option<Duration> {
+        let entry = self.entries.get(&party)?;
         (entry.ends > now).then(|| entry.ends.since(now))
     }
 
-    /// Blocks `network`, which is not blocked. `None` when the table is full of blocks that last and were earned no less
-    /// often: a flood of newcomers must not free anybody.
-    pub(super) fn add(&mut self, network: Network, now: Tick) -> Option<Block> {
+    /// Blocks `party`, which is not blocked. Returns `None` when the table is full of blocks in force
+    /// that were earned no less often: a flood of newcomers must not free anybody.
+    pub(super) fn add(&mut self, party: Party, now: Tick) -> Option<Block> {
         self.sweep(now);
         let repetition = self
             .entries
-            .get(&network)
+            .get(&party)
             .map_or(0, |last| last.repetition.saturating_add(1));
         let doubled = 1_u32.checked_shl(repetition).unwrap_or(u32::MAX);
         let lasts = self.first.saturating_mul(doubled).min(self.longest);
         let ends = now.plus(lasts);
-        self.remove(network);
-        if !self.makes_room(repetition, now) {
-            return None;
-        }
-        self.entries.insert(network, Entry { ends, repetition });
-        self.order.insert((ends, network));
-        Some(Block {
-            network,
-            lasts,
-            repetition,
+        self.insert(party, Entry { ends, repetition }, now)
+            .then_some(Block {
+                party,
+                lasts,
+                repetition,
+            })
+    }
+
+    /// Blocks `party` until `ends`, as another replica has decided. Returns false when there is no
+    /// room.
+    pub(super) fn adopt(&mut self, party: Party, ends: Tick, now: Tick) -> bool {
+        let last = self.entries.get(&party);
+        let repetition = last.map_or(0, |last| last.repetition);
+        self.insert(party, Entry { ends, repetition }, now)
+    }
+
+    /// Ends the block of `party` and forgets the ones before it. Returns whether it was blocked.
+    pub(super) fn lift(&mut self, party: Party, now: Tick) -> bool {
+        let was_blocked = self.left(party, now).is_some();
+        self.remove(party);
+        was_blocked
+    }
+
+    /// Returns the blocks in force, the longest first, with the time that each has left.
+    pub(super) fn in_force(&self, now: Tick) -> impl Iterator<Item = Block> {
+        let lasting = self.order.iter().rev();
+        let lasting = lasting.take_while(move |(ends, _)| *ends > now);
+        lasting.filter_map(move |(ends, party)| {
+            let repetition = self.entries.get(party)?.repetition;
+            let (party, lasts) = (*party, ends.since(now));
+            Some(Block {
+                party,
+                lasts,
+                repetition,
+            })
         })
     }
 
-    /// Blocks `network` until `ends`, as somebody else has decided. False when there is no room.
-    pub(super) fn adopt(&mut self, network: Network, ends: Tick, now: Tick) -> bool {
-        let last = self.entries.get(&network);
-        let repetition = last.map_or(0, |last| last.repetition);
-        self.remove(network);
-        let has_room = self.makes_room(repetition, now);
-        if has_room {
-            self.entries.insert(network, Entry { ends, repetition });
-            self.order.insert((ends, network));
-        }
-        has_room
-    }
-
-    /// Forgets blocks that ended so long ago that another would be a first one again.
+    /// Forgets blocks that ended so long ago that another one would be a first one again.
     pub(super) fn sweep(&mut self, now: Tick) {
-        while let Some(&(ends, network)) = self.order.first() {
+        while let Some(&(ends, party)) = self.order.first() {
             if ends.plus(self.longest) > now {
                 break;
             }
-            self.remove(network);
+            self.remove(party);
         }
     }
 
-    /// Blocks that last.
-    #[cfg(test)]
-    pub(super) fn lasting(&self, now: Tick) -> usize {
-        let lasting = self.order.iter().rev().take_while(|(ends, _)| *ends > now);
-        lasting.count()
+    fn insert(&mut self, party: Party, entry: Entry, now: Tick) -> bool {
+        self.remove(party);
+        let has_room = self.makes_room(entry.repetition, now);
+        if has_room {
+            self.entries.insert(party, entry);
+            self.order.insert((entry.ends, party));
+        }
+        has_room
     }
 
     fn makes_room(&mut self, repetition: u32, now: Tick) -> bool {
@@ -116,9 +131,9 @@ impl Blocks {
         gives_way
     }
 
-    fn remove(&mut self, network: Network) {
-        if let Some(entry) = self.entries.remove(&network) {
-            self.order.remove(&(entry.ends, network));
+    fn remove(&mut self, party: Party) {
+        if let Some(entry) = self.entries.remove(&party) {
+            self.order.remove(&(entry.ends, party));
         }
     }
 }
@@ -126,11 +141,16 @@ impl Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Network;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
-    fn network(host: u32) -> Network {
-        Network::of(std::net::Ipv4Addr::from_bits(host).into())
+    fn party(host: u32) -> Party {
+        Party::Network(Network::of(std::net::Ipv4Addr::from_bits(host).into()))
+    }
+
+    fn lasting(blocks: &Blocks, minutes: u32) -> usize {
+        blocks.in_force(at(minutes)).count()
     }
 
     fn at(minutes: u32) -> Tick {
@@ -138,7 +158,7 @@ mod tests {
     }
 
     fn lasts(blocks: &mut Blocks, host: u32, now: Tick) -> Option<u64> {
-        let block = blocks.add(network(host), now)?;
+        let block = blocks.add(party(host), now)?;
         Some(block.lasts.as_secs() / 60)
     }
 
@@ -147,12 +167,12 @@ mod tests {
         let mut blocks = Blocks::new(10, MINUTE * 15, MINUTE * 100);
         let mut now = 0;
         for (repetition, minutes) in [15, 30, 60, 100, 100].into_iter().enumerate() {
-            let block = blocks.add(network(1), at(now)).unwrap();
+            let block = blocks.add(party(1), at(now)).unwrap();
             assert_eq!(block.repetition as usize, repetition);
             assert_eq!(block.lasts, MINUTE * minutes);
             now += minutes;
-            assert_eq!(blocks.left(network(1), at(now - 1)), Some(MINUTE));
-            assert_eq!(blocks.left(network(1), at(now)), None);
+            assert_eq!(blocks.left(party(1), at(now - 1)), Some(MINUTE));
+            assert_eq!(blocks.left(party(1), at(now)), None);
         }
         assert_eq!(lasts(&mut blocks, 1, at(now + 99)), Some(100));
         assert_eq!(lasts(&mut blocks, 1, at(now + 99 + 100 + 100)), Some(15));
@@ -161,7 +181,7 @@ mod tests {
     #[test]
     fn a_full_table_frees_nobody_for_newcomers_and_keeps_those_that_last_longest() {
         let mut blocks = Blocks::new(3, MINUTE * 15, MINUTE * 100);
-        let held = |blocks: &Blocks, host, now| blocks.left(network(host), at(now)).is_some();
+        let held = |blocks: &Blocks, host, now| blocks.left(party(host), at(now)).is_some();
         for host in 1..=3 {
             assert_eq!(lasts(&mut blocks, host, at(host)), Some(15));
         }
@@ -181,7 +201,7 @@ mod tests {
             "the second one has ended"
         );
         assert!([1, 3, 4].iter().all(|host| held(&blocks, *host, 17)) && !held(&blocks, 2, 17));
-        assert_eq!((blocks.lasting(at(17)), blocks.lasting(at(18))), (3, 2));
+        assert_eq!((lasting(&blocks, 17), lasting(&blocks, 18)), (3, 2));
         blocks.sweep(at(1000));
         assert!(blocks.entries.is_empty() && blocks.order.is_empty());
     }
@@ -189,11 +209,11 @@ mod tests {
     #[test]
     fn a_block_from_elsewhere_counts_like_one_of_our_own_and_takes_no_room_that_there_is_not() {
         let mut blocks = Blocks::new(1, MINUTE * 15, MINUTE * 100);
-        assert!(blocks.adopt(network(1), at(20), at(0)));
-        assert!(blocks.adopt(network(1), at(30), at(5)), "told again");
-        assert_eq!(blocks.left(network(1), at(20)), Some(MINUTE * 10));
-        assert!(!blocks.adopt(network(2), at(30), at(20)));
-        assert_eq!(blocks.left(network(2), at(20)), None);
+        assert!(blocks.adopt(party(1), at(20), at(0)));
+        assert!(blocks.adopt(party(1), at(30), at(5)), "told again");
+        assert_eq!(blocks.left(party(1), at(20)), Some(MINUTE * 10));
+        assert!(!blocks.adopt(party(2), at(30), at(20)));
+        assert_eq!(blocks.left(party(2), at(20)), None);
         assert_eq!(lasts(&mut blocks, 1, at(30)), Some(30), "the second of it");
     }
 
@@ -204,6 +224,6 @@ mod tests {
         assert_eq!(lasts(&mut blocks, 2, at(14)), Some(15));
         assert_eq!(lasts(&mut blocks, 1, at(15)), Some(30));
         assert_eq!(lasts(&mut blocks, 3, at(16)), None);
-        assert_eq!(blocks.lasting(at(16)), 2);
+        assert_eq!(lasting(&blocks, 16), 2);
     }
 }

@@ -1,31 +1,68 @@
-//! Owns the way from offences to blocks.
+//! Turns offences into scores, and full scores into timed blocks.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::blocks::Blocks;
-use super::scores::{self, Points, Scores};
-use super::{Block, GuardRules, Offence};
-use crate::clock::{Clock, Tick};
-use crate::domain::{Network, canonical};
+use parking_lot::{Mutex, RwLock};
 
-/// Scores and blocks by the operator's rules. Locks are taken in the order of the fields.
+use super::blocks::Blocks;
+use super::refusals::Refusals;
+use super::scores::{self, Points, Scores};
+use super::{Block, Offence, Tolerance, Weights};
+use crate::clock::{Clock, Tick};
+use crate::domain::Party;
+
+/// When offences become a block, and for how long.
+#[derive(Clone, Debug)]
+pub struct GuardRules {
+    /// The score that earns a block. Scores count in thousandths of a point.
+    pub threshold: f64,
+    /// How long a score of `threshold` takes to drain, in twelve equal steps.
+    pub decay: Duration,
+    /// How long the first block lasts; each repetition doubles it.
+    pub block: Duration,
+    /// The longest block, and how long after its end a repetition is still remembered.
+    pub block_max: Duration,
+    /// Upper bound on the scores and on the blocks that are remembered.
+    pub capacity: usize,
+    /// Points per offence.
+    pub weights: Weights,
+}
+
+impl GuardRules {
+    /// Returns the score that earns a block, in thousandths.
+    pub(crate) fn full(&self) -> u32 {
+        thousandths(self.threshold)
+    }
+
+    /// Returns what `offence` adds, in thousandths.
+    pub(crate) fn points(&self, offence: Offence) -> u32 {
+        thousandths(self.weights.of(offence))
+    }
+
+    /// Returns how a score drains: thousandths for each step, and the step's length.
+    pub(crate) fn draining(&self) -> (u32, Duration) {
+        scores::draining(self.full(), self.decay)
+    }
+}
+
+/// The scores and blocks of one process. Locks are taken in the order of the fields.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub struct Guard {
     rules: GuardRules,
+    refusals: Mutex<Refusals>,
     scores: Mutex<Scores>,
     blocks: RwLock<Blocks>,
-    /// When the last of all blocks ends, in nanoseconds; 0 before the first. Nobody is blocked after it.
+    /// When the last of all blocks ends, in nanoseconds; 0 before the first block.
     last_end: AtomicU64,
 }
 
 impl Guard {
-    /// No scores and no blocks.
-    pub(super) fn new(rules: GuardRules) -> Self {
+    /// Returns a guard without scores and blocks.
+    pub fn new(rules: GuardRules) -> Self {
         let full = rules.full();
         Self {
+            refusals: Mutex::new(Refusals::new(rules.capacity)),
             scores: Mutex::new(Scores::new(rules.capacity, full, rules.decay)),
             blocks: RwLock::new(Blocks::new(rules.capacity, rules.block, rules.block_max)),
             last_end: AtomicU64::new(0),
@@ -33,8 +70,8 @@ impl Guard {
         }
     }
 
-    /// How long `address` is still blocked. Does not even ask for the time before the first block.
-    pub(super) fn blocked(&self, address: IpAddr, clock: &dyn Clock) -> Option<Duration> {
+    /// Returns how long `party` is still blocked. While nobody is blocked, this skips clock and lock.
+    pub fn blocked(&self, party: Party, clock: &dyn Clock) -> Option<Duration> {
         let last_end = self.last_end.load(Ordering::Acquire);
         if last_end == 0 {
             return None;
@@ -43,112 +80,77 @@ impl Guard {
         if now.as_nanos() >= last_end {
             return None;
         }
-        let left = self.left(Network::of(address), now)?;
-        (!self.rules.is_exempt(address)).then_some(left)
+        self.blocks.read().left(party, now)
     }
 
-    /// Adds an offence of `address`; `Some` when it earned a block.
-    pub(super) fn offend(&self, address: IpAddr, offence: Offence, now: Tick) -> Option<Block> {
+    /// Adds an offence of `party`, unless it is within `tolerance`. Returns the block if exactly this
+    /// offence earned one.
+    pub fn offend(
+        &self,
+        party: Party,
+        (offence, tolerance): (Offence, Option<Tolerance>),
+        now: Tick,
+    ) -> Option<Block> {
         let points = Points {
             thousandths: self.rules.points(offence),
             rarely: offence == Offence::RateLimited,
         };
-        if points.thousandths == 0 || self.rules.is_exempt(address) {
+        let is_tolerated =
+            tolerance.is_some_and(|given| !self.refusals.lock().is_beyond(party, given, now));
+        if points.thousandths == 0 || is_tolerated {
             return None;
         }
-        let network = Network::of(address);
-        let mut scores = self.scores.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.left(network, now).is_some() {
+        let mut scores = self.scores.lock();
+        if self.blocks.read().left(party, now).is_some() {
             return None;
         }
-        let score = scores.add(network, points, now);
-        if score < self.rules.full() {
+        if scores.add(party, points, now) < self.rules.full() {
             return None;
         }
-        scores.remove(network);
-        self.block(network, now)
+        scores.remove(party);
+        let block = self.blocks.write().add(party, now)?;
+        self.note_end(now.plus(block.lasts));
+        Some(block)
     }
 
-    /// Blocks the network of `address` for so long, if there is room.
-    pub(super) fn adopt(&self, address: IpAddr, lasts: Duration, now: Tick) {
+    /// Blocks `party` for `lasts`, as another replica has decided, if there is room.
+    pub fn adopt(&self, party: Party, lasts: Duration, now: Tick) {
         let ends = now.plus(lasts);
-        let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
-        if blocks.adopt(Network::of(address), ends, now) {
-            self.last_end.fetch_max(ends.as_nanos(), Ordering::AcqRel);
+        if self.blocks.write().adopt(party, ends, now) {
+            self.note_end(ends);
         }
+    }
+
+    /// Ends the block of `party` and forgets its score and earlier blocks. Returns whether it was
+    /// blocked.
+    pub fn lift(&self, party: Party, now: Tick) -> bool {
+        self.scores.lock().remove(party);
+        self.blocks.write().lift(party, now)
+    }
+
+    /// Returns at most `most` blocks in force, the longest first.
+    pub fn in_force(&self, most: usize, now: Tick) -> Vec<Block> {
+        self.blocks.read().in_force(now).take(most).collect()
     }
 
     /// Forgets what no longer matters.
-    pub(super) fn sweep(&self, now: Tick) {
-        self.scores
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sweep(now);
-        self.blocks
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sweep(now);
+    pub fn sweep(&self, now: Tick) {
+        self.refusals.lock().sweep(now);
+        self.scores.lock().sweep(now);
+        self.blocks.write().sweep(now);
     }
 
-    /// Networks with a score.
-    #[cfg(test)]
-    pub(super) fn scores(&self) -> usize {
-        self.scores
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+    /// Returns the number of parties that have a score.
+    pub fn scores(&self) -> usize {
+        self.scores.lock().len()
     }
 
-    /// Networks that are blocked.
-    #[cfg(test)]
-    pub(super) fn blocks(&self, now: Tick) -> usize {
-        self.blocks
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lasting(now)
-    }
-
-    fn left(&self, network: Network, now: Tick) -> Option<Duration> {
-        self.blocks
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .left(network, now)
-    }
-
-    fn block(&self, network: Network, now: Tick) -> Option<Block> {
-        let mut blocks = self.blocks.write().unwrap_or_else(PoisonError::into_inner);
-        let block = blocks.add(network, now)?;
-        self.last_end
-            .fetch_max(now.plus(block.lasts).as_nanos(), Ordering::AcqRel);
-        Some(block)
+    fn note_end(&self, ends: Tick) {
+        self.last_end.fetch_max(ends.as_nanos(), Ordering::AcqRel);
     }
 }
 
-impl GuardRules {
-    /// The score that earns a block, in thousandths.
-    pub(crate) fn full(&self) -> u32 {
-        thousandths(self.threshold)
-    }
-
-    /// What `offence` adds, in thousandths.
-    pub(crate) fn points(&self, offence: Offence) -> u32 {
-        thousandths(self.weights.of(offence))
-    }
-
-    /// How a score drains: so many thousandths in each step, and how long a step is.
-    pub(crate) fn draining(&self) -> (u32, Duration) {
-        scores::draining(self.full(), self.decay)
-    }
-
-    /// True for an address that is never blocked.
-    pub(crate) fn is_exempt(&self, address: IpAddr) -> bool {
-        let address = canonical(address);
-        let mut exempt = self.never_block.iter();
-        exempt.any(|network| network.contains(&address))
-    }
-}
-
-/// Points in whole thousandths. At least 0, at most what fits.
+/// Returns points in whole thousandths: at least 0, at most what fits.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,17 +1,17 @@
-//! Owns the scores that offences add up to, and how they drain.
+//! Adds offences up to scores, which drain over time.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::clock::Tick;
-use crate::domain::Network;
+use crate::domain::Party;
 
-/// A full score drains in so many steps.
+/// Steps in which a full score drains.
 const STEPS: u32 = 12;
-/// Least time between two offences of a network that count when they are of a kind that counts rarely.
+/// Least time between two refusals of one party that count as offences.
 pub(crate) const RARELY: Duration = Duration::from_secs(1);
 
-/// How `full` thousandths drain in `decay`: so many in each step, and how long a step is.
+/// Returns how `full` thousandths drain in `decay`: thousandths for each step, and the step's length.
 pub(super) fn draining(full: u32, decay: Duration) -> (u32, Duration) {
     let step = (decay / STEPS).max(Duration::from_nanos(1));
     (full.div_ceil(STEPS).max(1), step)
@@ -22,24 +22,24 @@ pub(super) fn draining(full: u32, decay: Duration) -> (u32, Duration) {
 pub(super) struct Points {
     /// Thousandths of a point.
     pub(super) thousandths: u32,
-    /// At most one such offence a second counts.
+    /// Whether at most one such offence a second counts.
     pub(super) rarely: bool,
 }
 
-/// One network's score.
+/// One party's score.
 #[derive(Clone, Copy, Debug)]
 struct Score {
     thousandths: u32,
-    /// From when the next step of draining is measured.
+    /// Start of the next step of draining.
     drained: Tick,
-    /// When an offence of a kind that counts rarely last counted.
+    /// When an offence that counts once a second last counted.
     rare: Option<Tick>,
 }
 
-/// The scores of all networks that have one.
+/// The scores of all parties that have one.
 #[derive(Debug)]
 pub(super) struct Scores {
-    of: HashMap<Network, Score>,
+    of: HashMap<Party, Score>,
     capacity: usize,
     /// Thousandths that drain in one step.
     drains: u32,
@@ -48,7 +48,7 @@ pub(super) struct Scores {
 }
 
 impl Scores {
-    /// No scores, of which `capacity` will be remembered and `full` thousandths drain in `decay`.
+    /// Returns an empty table for `capacity` scores, of which `full` thousandths drain in `decay`.
     pub(super) fn new(capacity: usize, full: u32, decay: Duration) -> Self {
         let (drains, step) = draining(full, decay);
         Self {
@@ -60,9 +60,9 @@ impl Scores {
         }
     }
 
-    /// Adds an offence and says what the score is now. A newcomer to a full table is not remembered.
-    pub(super) fn add(&mut self, network: Network, points: Points, now: Tick) -> u32 {
-        let known = self.of.get(&network).copied();
+    /// Adds an offence and returns the new score. A newcomer to a full table is not remembered.
+    pub(super) fn add(&mut self, party: Party, points: Points, now: Tick) -> u32 {
+        let known = self.of.get(&party).copied();
         let mut score = known.unwrap_or(Score {
             thousandths: 0,
             drained: now,
@@ -77,18 +77,17 @@ impl Scores {
         }
         score.thousandths = score.thousandths.saturating_add(points.thousandths);
         if known.is_some() || self.has_room(now) {
-            self.of.insert(network, score);
+            self.of.insert(party, score);
         }
         score.thousandths
     }
 
-    /// Forgets the score of `network`.
-    pub(super) fn remove(&mut self, network: Network) {
-        self.of.remove(&network);
+    /// Forgets the score of `party`.
+    pub(super) fn remove(&mut self, party: Party) {
+        self.of.remove(&party);
     }
 
-    /// Scores that are remembered.
-    #[cfg(test)]
+    /// Returns the number of scores that are remembered.
     pub(super) fn len(&self) -> usize {
         self.of.len()
     }
@@ -102,7 +101,7 @@ impl Scores {
     }
 
     fn has_room(&mut self, now: Tick) -> bool {
-        // Looking at every newcomer would let a flood burn time; between two steps hardly any score drains.
+        // Between two steps hardly any score drains, so a flood of newcomers must not burn time here.
         if self.of.len() >= self.capacity && now >= self.looks_again {
             self.looks_again = now.plus(self.step);
             self.forget_drained(now);
@@ -137,12 +136,13 @@ impl Scores {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Network;
 
     const FULL: u32 = 3_000;
     const DECAY: Duration = Duration::from_mins(10);
 
-    fn network(host: u32) -> Network {
-        Network::of(std::net::Ipv4Addr::from_bits(host).into())
+    fn party(host: u32) -> Party {
+        Party::Network(Network::of(std::net::Ipv4Addr::from_bits(host).into()))
     }
 
     fn at(seconds: u64) -> Tick {
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_score_drains_in_twelve_equal_steps() {
         let mut scores = Scores::new(10, FULL, DECAY);
-        assert_eq!(scores.add(network(1), points(2_750), at(7)), 2_750);
+        assert_eq!(scores.add(party(1), points(2_750), at(7)), 2_750);
         for (seconds, left) in [
             (56, 2_750),
             (57, 2_500),
@@ -170,14 +170,14 @@ mod tests {
             (9999, 0),
         ] {
             assert_eq!(
-                scores.add(network(1), points(0), at(seconds)),
+                scores.add(party(1), points(0), at(seconds)),
                 left,
                 "{seconds}"
             );
         }
-        assert_eq!(scores.add(network(1), points(500), at(10_000)), 500);
-        assert_eq!(scores.add(network(1), points(0), at(10_049)), 500);
-        assert_eq!(scores.add(network(1), points(0), at(10_050)), 250);
+        assert_eq!(scores.add(party(1), points(500), at(10_000)), 500);
+        assert_eq!(scores.add(party(1), points(0), at(10_049)), 500);
+        assert_eq!(scores.add(party(1), points(0), at(10_050)), 250);
     }
 
     #[test]
@@ -188,24 +188,24 @@ mod tests {
             rarely: true,
         };
         let millis = |millis| Tick::from_duration(Duration::from_millis(millis));
-        assert_eq!(scores.add(network(1), rare, millis(0)), 1_000);
-        assert_eq!(scores.add(network(1), rare, millis(999)), 1_000);
-        assert_eq!(scores.add(network(1), points(250), millis(999)), 1_250);
-        assert_eq!(scores.add(network(1), rare, millis(1_000)), 2_250);
-        assert_eq!(scores.add(network(2), rare, millis(1_000)), 1_000);
+        assert_eq!(scores.add(party(1), rare, millis(0)), 1_000);
+        assert_eq!(scores.add(party(1), rare, millis(999)), 1_000);
+        assert_eq!(scores.add(party(1), points(250), millis(999)), 1_250);
+        assert_eq!(scores.add(party(1), rare, millis(1_000)), 2_250);
+        assert_eq!(scores.add(party(2), rare, millis(1_000)), 1_000);
     }
 
     #[test]
     fn a_full_table_forgets_what_has_drained_before_it_turns_newcomers_away() {
         let mut scores = Scores::new(2, FULL, DECAY);
-        scores.add(network(1), points(2_750), at(0));
-        scores.add(network(2), points(250), at(0));
-        assert_eq!(scores.add(network(3), points(1_000), at(1)), 1_000);
-        assert_eq!(scores.add(network(3), points(1_000), at(2)), 1_000);
+        scores.add(party(1), points(2_750), at(0));
+        scores.add(party(2), points(250), at(0));
+        assert_eq!(scores.add(party(3), points(1_000), at(1)), 1_000);
+        assert_eq!(scores.add(party(3), points(1_000), at(2)), 1_000);
         assert_eq!(scores.len(), 2);
-        assert_eq!(scores.add(network(3), points(1_000), at(60)), 1_000);
-        assert_eq!(scores.add(network(3), points(1_000), at(61)), 2_000);
-        assert_eq!(scores.add(network(1), points(0), at(61)), 2_500);
+        assert_eq!(scores.add(party(3), points(1_000), at(60)), 1_000);
+        assert_eq!(scores.add(party(3), points(1_000), at(61)), 2_000);
+        assert_eq!(scores.add(party(1), points(0), at(61)), 2_500);
         assert_eq!(scores.len(), 2);
         scores.sweep(at(10_000));
         assert_eq!(scores.len(), 0);

@@ -1,29 +1,30 @@
-//! Owns the sliding window: the admissions of one key, and whether one more may follow.
+//! Counts the admissions of one key in a sliding window.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Tick;
 use crate::domain::Rate;
 
-/// What is to be said of one more admission.
+/// The answer to "may one more be admitted?".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// There is a place.
+pub enum Verdict {
+    /// The window has a free place.
     Free {
-        /// Places left once it is taken.
+        /// Places that are left once this one is taken.
         remaining: u32,
-        /// How long until one more is free.
+        /// Time until one more place is free.
         resets_in: Duration,
     },
-    /// There is none.
+    /// The window is full.
     Full {
-        /// How long until there is one.
+        /// Time until a place is free.
         wait: Duration,
     },
 }
 
 impl Verdict {
-    /// What is to be said when `held` admissions count, of which the oldest leaves the window in `resets_in`.
+    /// Returns the verdict for `held` admissions, of which the oldest leaves the window in `resets_in`.
     pub(crate) const fn over(rate: Rate, held: u32, resets_in: Duration) -> Self {
         match rate.limit.checked_sub(held.saturating_add(1)) {
             Some(remaining) => Self::Free {
@@ -33,60 +34,55 @@ impl Verdict {
             None => Self::Full { wait: resets_in },
         }
     }
+
+    /// Returns whether the window has a free place.
+    pub const fn is_free(self) -> bool {
+        matches!(self, Self::Free { .. })
+    }
 }
 
-/// The admissions that still count, oldest first. Most keys of a flood have one or two, which need no memory of their
-/// own.
+/// The admissions that still count, oldest first. Most keys of a flood have one or two admissions,
+/// which are stored without an allocation.
 ///
 /// Time must not go back from one call to the next.
 #[derive(Clone, Debug)]
 pub(super) enum SlidingWindow {
-    /// At most two; `NEVER` stands for none.
+    /// At most two admissions; `NEVER` marks an empty place.
     Few([Tick; 2]),
-    /// More, until less than two are left.
-    Many(Ring),
+    /// More admissions.
+    Many(VecDeque<Tick>),
 }
 
-/// No moment. Nothing happens so late, 584 years after the start.
+/// A moment that no admission has: 584 years after the start.
 const NEVER: Tick = Tick::from_nanos(u64::MAX);
 
 impl SlidingWindow {
-    /// A window with nothing in it.
+    /// Returns a window without admissions.
     pub(super) const fn empty() -> Self {
         Self::Few([NEVER; 2])
     }
 
-    /// Whether `rate` has a place at `now`. Takes nothing.
+    /// Returns whether `rate` has a free place at `now`. Takes nothing.
     pub(super) fn check(&mut self, rate: Rate, now: Tick) -> Verdict {
         self.forget(rate.window, now);
         let (held, oldest) = match self {
-            Self::Few(few) => (
-                few.iter().map(|&stamp| u32::from(stamp != NEVER)).sum(),
-                few[0],
-            ),
-            Self::Many(ring) => (ring.len, ring.oldest().unwrap_or(NEVER)),
+            Self::Few([NEVER, _]) => (0, None),
+            Self::Few([first, NEVER]) => (1, Some(*first)),
+            Self::Few([first, _]) => (2, Some(*first)),
+            Self::Many(stamps) => (stamps.len(), stamps.front().copied()),
         };
-        let resets_in = if oldest == NEVER {
-            rate.window
-        } else {
-            oldest.plus(rate.window).since(now)
-        };
+        let resets_in = oldest.map_or(rate.window, |oldest| oldest.plus(rate.window).since(now));
+        let held = u32::try_from(held).unwrap_or(u32::MAX);
         Verdict::over(rate, held, resets_in)
     }
 
     /// Takes a place that `check` has just found free.
-    pub(super) fn take(&mut self, rate: Rate, now: Tick) {
+    pub(super) fn take(&mut self, now: Tick) {
         match self {
-            Self::Few([first, _]) if *first == NEVER => *first = now,
-            Self::Few([_, second]) if *second == NEVER => *second = now,
-            Self::Few(few) => {
-                let mut ring = Ring::default();
-                for stamp in [few[0], few[1], now] {
-                    ring.push(stamp, rate.limit);
-                }
-                *self = Self::Many(ring);
-            }
-            Self::Many(ring) => ring.push(now, rate.limit),
+            Self::Few([first @ NEVER, _]) => *first = now,
+            Self::Few([_, second @ NEVER]) => *second = now,
+            Self::Few([first, second]) => *self = Self::Many([*first, *second, now].into()),
+            Self::Many(stamps) => stamps.push_back(now),
         }
     }
 
@@ -96,28 +92,32 @@ impl SlidingWindow {
             Self::Few([_, second]) if *second == taken => *second = NEVER,
             Self::Few(few) if few[0] == taken => *few = [few[1], NEVER],
             Self::Few(_) => {}
-            Self::Many(ring) => ring.remove(taken),
+            Self::Many(stamps) => {
+                // A place that is given back was taken a moment ago.
+                if let Some(place) = stamps.iter().rposition(|stamp| *stamp == taken) {
+                    stamps.remove(place);
+                }
+            }
         }
     }
 
-    /// True when nothing in it counts any more.
+    /// Returns whether no admission counts any more.
     pub(super) fn is_over(&self, window: Duration, now: Tick) -> bool {
         let newest = match self {
             Self::Few([first, NEVER]) => *first,
             Self::Few([_, second]) => *second,
-            Self::Many(ring) => ring.newest().unwrap_or(NEVER),
+            Self::Many(stamps) => stamps.back().copied().unwrap_or(NEVER),
         };
         newest == NEVER || newest.plus(window) <= now
     }
 
-    /// Gives back the memory that it does not need now.
+    /// Gives back memory that the remaining admissions do not need.
     pub(super) fn shrink(&mut self, window: Duration, now: Tick) {
         self.forget(window, now);
-        if let Self::Many(ring) = self {
-            let held = ring.len as usize;
-            if held * 2 < ring.stamps.len() {
-                ring.resize(held);
-            }
+        if let Self::Many(stamps) = self
+            && stamps.len() * 2 < stamps.capacity()
+        {
+            stamps.shrink_to_fit();
         }
     }
 
@@ -127,88 +127,15 @@ impl SlidingWindow {
             Self::Few([first, _]) if counts(*first) => {}
             Self::Few([_, second]) if counts(*second) => *self = Self::Few([*second, NEVER]),
             Self::Few(_) => *self = Self::empty(),
-            Self::Many(ring) => {
-                while ring.oldest().is_some_and(|oldest| !counts(oldest)) {
-                    ring.pop();
+            Self::Many(stamps) => {
+                while stamps.front().is_some_and(|oldest| !counts(*oldest)) {
+                    stamps.pop_front();
                 }
-                if ring.len < 2 {
-                    *self = Self::Few([ring.oldest().unwrap_or(NEVER), NEVER]);
+                if stamps.len() < 2 {
+                    *self = Self::Few([stamps.front().copied().unwrap_or(NEVER), NEVER]);
                 }
             }
         }
-    }
-}
-
-/// A queue of moments in a block of memory that grows as needed. Smaller than a `VecDeque`, so that a key with its
-/// window fits into 32 bytes.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Ring {
-    stamps: Box<[Tick]>,
-    first: u32,
-    len: u32,
-}
-
-/// Stamps in the smallest block.
-const LEAST_STAMPS: usize = 4;
-
-impl Ring {
-    fn oldest(&self) -> Option<Tick> {
-        (self.len > 0).then(|| self.stamps[self.place(0)])
-    }
-
-    fn newest(&self) -> Option<Tick> {
-        let last = self.len.checked_sub(1)?;
-        Some(self.stamps[self.place(last)])
-    }
-
-    /// Where the `nth` oldest stands.
-    fn place(&self, nth: u32) -> usize {
-        let place = self.first as usize + nth as usize;
-        place.checked_sub(self.stamps.len()).unwrap_or(place)
-    }
-
-    /// Appends; `most` is how many there will ever be, so that the last block is no larger.
-    fn push(&mut self, stamp: Tick, most: u32) {
-        let held = self.stamps.len();
-        if self.len as usize == held {
-            let roomy = (held * 2).max(LEAST_STAMPS).min(most as usize);
-            self.resize(roomy.max(held + 1));
-        }
-        self.len += 1;
-        let place = self.place(self.len - 1);
-        self.stamps[place] = stamp;
-    }
-
-    fn pop(&mut self) {
-        self.first = if self.first as usize + 1 == self.stamps.len() {
-            0
-        } else {
-            self.first + 1
-        };
-        self.len -= 1;
-    }
-
-    /// Takes `stamp` out. Looks at the newest first: what is given back was taken a moment ago.
-    fn remove(&mut self, stamp: Tick) {
-        let Some(nth) = (0..self.len)
-            .rev()
-            .find(|&nth| self.stamps[self.place(nth)] == stamp)
-        else {
-            return;
-        };
-        for later in nth + 1..self.len {
-            let (to, from) = (self.place(later - 1), self.place(later));
-            self.stamps[to] = self.stamps[from];
-        }
-        self.len -= 1;
-    }
-
-    fn resize(&mut self, size: usize) {
-        let mut stamps = Vec::with_capacity(size);
-        stamps.extend((0..self.len).map(|nth| self.stamps[self.place(nth)]));
-        stamps.resize(size, Tick::default());
-        self.stamps = stamps.into_boxed_slice();
-        self.first = 0;
     }
 }
 
@@ -235,11 +162,7 @@ mod tests {
         }
     }
 
-    fn is_free(verdict: Verdict) -> bool {
-        matches!(verdict, Verdict::Free { .. })
-    }
-
-    /// Every admission ever made, counted anew each time.
+    /// A model that keeps every admission and counts them all each time.
     #[derive(Default)]
     struct Naive(Vec<u64>);
 
@@ -297,8 +220,8 @@ mod tests {
                     Step::Ask => {
                         let verdict = window.check(rate, at(now));
                         prop_assert_eq!(verdict, naive.check(rate, now));
-                        if is_free(verdict) {
-                            window.take(rate, at(now));
+                        if verdict.is_free() {
+                            window.take(at(now));
                             naive.0.push(now);
                         }
                     }
@@ -321,8 +244,8 @@ mod tests {
             let (mut window, mut now, mut admitted) = (SlidingWindow::empty(), 0, Vec::new());
             for gap in gaps {
                 now += gap;
-                if is_free(window.check(rate, at(now))) {
-                    window.take(rate, at(now));
+                if window.check(rate, at(now)).is_free() {
+                    window.take(at(now));
                     admitted.push(now);
                 }
             }
@@ -341,12 +264,12 @@ mod tests {
             for gap in gaps {
                 now += gap;
                 match window.check(rate, at(now)) {
-                    Verdict::Free { .. } => window.take(rate, at(now)),
+                    Verdict::Free { .. } => window.take(at(now)),
                     Verdict::Full { wait } => {
                         let then = at(now).plus(wait);
                         let early = at(then.as_nanos() - 1);
-                        prop_assert!(!is_free(window.clone().check(rate, early)));
-                        prop_assert!(is_free(window.clone().check(rate, then)));
+                        prop_assert!(!window.clone().check(rate, early).is_free());
+                        prop_assert!(window.clone().check(rate, then).is_free());
                     }
                 }
             }
@@ -357,12 +280,12 @@ mod tests {
     fn a_place_is_free_again_exactly_when_the_window_has_passed() {
         let rate = rate(1, 100);
         let mut window = SlidingWindow::empty();
-        assert!(is_free(window.check(rate, at(5))));
-        window.take(rate, at(5));
+        assert!(window.check(rate, at(5)).is_free());
+        window.take(at(5));
         assert_eq!(window.check(rate, at(104)), wait(1));
         assert!(!window.is_over(rate.window, at(104)));
         assert!(window.is_over(rate.window, at(105)));
-        assert!(is_free(window.check(rate, at(105))));
+        assert!(window.check(rate, at(105)).is_free());
     }
 
     #[test]
@@ -370,14 +293,14 @@ mod tests {
         let rate = rate(1_000_000, 100);
         let mut window = SlidingWindow::empty();
         for now in 0..10 {
-            window.take(rate, at(now));
+            window.take(at(now));
         }
-        let SlidingWindow::Many(ring) = &window else {
+        let SlidingWindow::Many(stamps) = &window else {
             panic!("ten admissions need memory");
         };
-        assert_eq!(ring.stamps.len(), 16);
+        assert!(stamps.capacity() <= 16, "{}", stamps.capacity());
         window.shrink(rate.window, at(108));
         assert!(matches!(window, SlidingWindow::Few([last, NEVER]) if last == at(9)));
-        assert_eq!(size_of::<(u64, SlidingWindow)>(), 32);
+        assert_eq!(size_of::<(u64, SlidingWindow)>(), 40);
     }
 }

@@ -34,7 +34,7 @@ pub enum Code {
     RateLimited,
     /// A quota or the budget of everybody is used up; `limit` says which, `Retry-After` when there is a new one.
     QuotaExceeded,
-    /// This address is blocked for a while; see `Retry-After`.
+    /// This address or account is blocked for a while; see `Retry-After`.
     Blocked,
     /// The session was refreshed too recently; see `Retry-After`.
     RefreshTooSoon,
@@ -139,17 +139,17 @@ impl Code {
             Self::RateLimited => row(
                 "rate_limited",
                 StatusCode::TOO_MANY_REQUESTS,
-                "Too many requests: limit says under which limit. Wait for as long as Retry-After says.",
+                "Too many requests. limit names the limit. Wait for as long as Retry-After says.",
             ),
             Self::QuotaExceeded => row(
                 "quota_exceeded",
                 StatusCode::TOO_MANY_REQUESTS,
-                "The allowance is used up: limit says which. There is a new one after as long as Retry-After says.",
+                "The allowance that limit names is used up. There is a new one after as long as Retry-After says.",
             ),
             Self::Blocked => row(
                 "blocked",
                 StatusCode::TOO_MANY_REQUESTS,
-                "This address is blocked for a while. Wait for as long as Retry-After says.",
+                "This address or account is blocked for a while. Wait for as long as Retry-After says.",
             ),
             Self::RefreshTooSoon => row(
                 "refresh_too_soon",

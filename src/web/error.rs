@@ -1,4 +1,4 @@
-//! Owns failures on their way to the caller: which code a cause becomes, and the layout it leaves in.
+//! Turns failures into answers: which code a cause becomes, and the layout it leaves in.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -15,39 +15,23 @@ use super::code::Code;
 use crate::broker::BrokerError;
 use crate::clock::seconds_up;
 use crate::domain::RequestId;
-use crate::limit::Offence;
 use crate::upstream::{Kind, UpstreamError};
 
-/// A failure on its way to the caller. Its body is written by the failure-shape layer, which knows the request.
+/// A failure on its way to the caller. The failure-shape layer, which knows the request, writes its body.
 #[derive(Clone, Debug)]
 pub struct ApiError {
-    /// Which one.
+    /// The code.
     pub code: Code,
     /// The field at fault.
     pub param: Option<String>,
     /// How long to wait.
     pub retry_after: Option<Duration>,
-    /// What the address did wrong, if anything.
-    pub offence: Option<Offence>,
-    /// The limit that has no place, or the quota that is used up.
+    /// The setting of the limit or quota that has no place left.
     pub limit: Option<&'static str>,
-    /// What the request has used up all the same.
-    pub used: Used,
     /// How long the upstream took, if it was asked.
     pub upstream_took: Option<Duration>,
-    /// Why, for the log.
+    /// The cause, for the log.
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
-}
-
-/// What a request that failed has used up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Used {
-    /// Nothing: it failed through no fault of its caller's.
-    Nothing,
-    /// A place of its address, for asking; nothing was minted.
-    Attempt,
-    /// All that a mint takes: there may have been one.
-    Mint,
 }
 
 impl From<Code> for ApiError {
@@ -56,9 +40,7 @@ impl From<Code> for ApiError {
             code,
             param: None,
             retry_after: None,
-            offence: None,
             limit: None,
-            used: Used::Attempt,
             upstream_took: None,
             cause: None,
         }
@@ -66,16 +48,15 @@ impl From<Code> for ApiError {
 }
 
 impl ApiError {
-    /// A request that cannot be understood, at `param`.
+    /// Returns the failure of a request that is not valid at `param`.
     pub fn malformed(code: Code, param: Option<String>) -> Self {
         Self {
             param,
-            offence: Some(Offence::Malformed),
             ..code.into()
         }
     }
 
-    /// The same, to be tried again after `wait`.
+    /// Returns the failure with a time to wait.
     #[must_use]
     pub fn after(self, wait: Duration) -> Self {
         Self {
@@ -84,16 +65,7 @@ impl ApiError {
         }
     }
 
-    /// The same, through no fault of the caller's.
-    #[must_use]
-    pub fn using_nothing(self) -> Self {
-        Self {
-            used: Used::Nothing,
-            ..self
-        }
-    }
-
-    /// The same, under the limit called so.
+    /// Returns the failure with the setting of the limit that caused it.
     #[must_use]
     pub fn under(self, limit: &'static str) -> Self {
         Self {
@@ -102,12 +74,12 @@ impl ApiError {
         }
     }
 
-    /// Whole seconds for `Retry-After`: rounded up, so that they suffice.
+    /// Returns whole seconds for `Retry-After`: rounded up, so that they suffice, and one at least.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         self.retry_after.map(|wait| seconds_up(wait).max(1))
     }
 
-    /// The body of the answer to the request called `request_id`.
+    /// Returns the body of the answer to the request called `request_id`.
     pub fn body<'a>(&'a self, request_id: &'a RequestId) -> Failure<'a> {
         let error = FailureBody {
             kind: self.code.kind(),
@@ -135,11 +107,11 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// How long to wait when nobody says.
+/// The wait for a failure that passes soon.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
-/// How long to wait for a ledger that cannot be written.
+/// The wait for a ledger that cannot be written.
 const LEDGER_WAIT: Duration = Duration::from_secs(2);
-/// How long to wait for an upstream that failed without saying for how long.
+/// The wait for an upstream that failed without naming a time.
 const UPSTREAM_WAIT: Duration = Duration::from_secs(2);
 
 impl From<BrokerError> for ApiError {
@@ -154,37 +126,22 @@ impl From<BrokerError> for ApiError {
                 param: Some("persona".to_owned()),
                 ..Code::Forbidden.into()
             },
-            BrokerError::UnknownSession { foreign } => Self {
-                offence: foreign.then_some(Offence::ForeignSession),
-                ..Code::UnknownSession.into()
-            },
+            BrokerError::UnknownSession => plain(Code::UnknownSession),
             BrokerError::TooSoon { wait } => plain(Code::RefreshTooSoon).after(*wait),
             BrokerError::Exhausted => plain(Code::RefreshLimitReached).after(SHORT_WAIT),
-            BrokerError::ShuttingDown => {
-                plain(Code::ShuttingDown).after(SHORT_WAIT).using_nothing()
-            }
+            BrokerError::ShuttingDown => plain(Code::ShuttingDown).after(SHORT_WAIT),
             BrokerError::QuotaExceeded { wait } => plain(Code::QuotaExceeded)
                 .after(*wait)
-                .under("sessions_per_month")
-                .using_nothing(),
-            BrokerError::NotRecorded(_) | BrokerError::NotRead(_) => plain(Code::LedgerUnavailable)
-                .after(LEDGER_WAIT)
-                .using_nothing(),
-            BrokerError::NotSettled(_) => Self {
-                used: Used::Mint,
-                ..plain(Code::LedgerUnavailable).after(LEDGER_WAIT)
-            },
+                .under("sessions_per_month"),
+            BrokerError::NotRecorded(_) | BrokerError::NotRead(_) | BrokerError::NotSettled(_) => {
+                plain(Code::LedgerUnavailable).after(LEDGER_WAIT)
+            }
             BrokerError::Upstream { error, took } => Self {
                 upstream_took: Some(*took),
                 ..upstream(error)
             },
-            BrokerError::NotLookedUp(_) => plain(Code::SessionsUnreachable)
-                .after(SHORT_WAIT)
-                .using_nothing(),
-            BrokerError::Store(_) | BrokerError::Lost => Self {
-                used: Used::Mint,
-                ..Code::Internal.into()
-            },
+            BrokerError::NotLookedUp(_) => plain(Code::SessionsUnreachable).after(SHORT_WAIT),
+            BrokerError::Store(_) | BrokerError::Lost => Code::Internal.into(),
         };
         failure.cause = Some(Arc::new(error));
         failure
@@ -200,16 +157,8 @@ fn upstream(error: &UpstreamError) -> ApiError {
         Kind::Overloaded => Code::Overloaded,
     };
     let waits = code.status() == StatusCode::SERVICE_UNAVAILABLE;
-    let retry_after = waits.then(|| facts.wait.unwrap_or(UPSTREAM_WAIT));
-    let used = match facts.kind {
-        _ if !facts.is_definite => Used::Mint,
-        // What is refused for what it is will be refused again: the window must hold who keeps asking.
-        Kind::Invalid => Used::Attempt,
-        Kind::Unavailable | Kind::TimedOut | Kind::Overloaded => Used::Nothing,
-    };
     ApiError {
-        retry_after,
-        used,
+        retry_after: waits.then(|| facts.wait.unwrap_or(UPSTREAM_WAIT)),
         ..code.into()
     }
 }
@@ -226,12 +175,12 @@ pub struct Failure<'a> {
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FailureBody<'a> {
-    /// The kind of failure, as the provider names kinds.
+    /// The kind of failure, in the provider's words.
     #[serde(rename = "type")]
     pub kind: &'a str,
-    /// Which failure.
+    /// The code of the failure.
     pub code: Code,
-    /// What to do about it, for a person. The same for every failure of this code.
+    /// What to do about the failure, for a person. The same for every failure of this code.
     pub message: &'a str,
     /// The field at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -242,7 +191,7 @@ pub struct FailureBody<'a> {
     /// Seconds to wait; the same as in `Retry-After`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
-    /// The name of the request, to tell the operator.
+    /// The id of the request, for the operator.
     pub request_id: &'a str,
 }
 

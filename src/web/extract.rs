@@ -8,11 +8,15 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use super::code::Code;
 use super::error::ApiError;
+use super::layers::origin::is_of_forms;
+use super::layers::paid::Admitted;
 use super::state::AppState;
 use crate::clock::Clock;
+use crate::limit::Offence;
 
 /// Largest body that is read.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -40,10 +44,23 @@ where
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
+        let note_offence = || {
+            if let Some(admitted) = parts.extensions.get::<Admitted>() {
+                admitted.pass.note_offence(Offence::Malformed);
+            }
+        };
         if !is_json(&parts.headers) {
+            if !is_of_forms(&parts.headers) {
+                note_offence();
+            }
             return Err(ApiError::malformed(Code::UnsupportedMediaType, None));
         }
-        parse(&bytes).map(Self)
+        parse(&bytes).map(Self).map_err(|(error, is_json)| {
+            if !is_json {
+                note_offence();
+            }
+            error
+        })
     }
 }
 
@@ -89,18 +106,19 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+/// Parses a body. An error says beside it whether the body is JSON at all: a body that is not is an
+/// offence, while a JSON document with a mistake is what honest clients send.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, (ApiError, bool)> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let unknown = unknown_field(&error.inner().to_string());
-        ApiError::malformed(
-            Code::BadRequest,
-            name(&error.path().to_string(), unknown.as_deref()),
-        )
+        let param = name(&error.path().to_string(), unknown.as_deref());
+        let is_json = error.inner().classify() == Category::Data;
+        (ApiError::malformed(Code::BadRequest, param), is_json)
     })?;
     reader
         .end()
-        .map_err(|_| ApiError::malformed(Code::BadRequest, None))?;
+        .map_err(|_| (ApiError::malformed(Code::BadRequest, None), false))?;
     Ok(value)
 }
 

@@ -18,53 +18,14 @@ use axum::routing::get;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-use crate::limit::PolicyId;
+use crate::gate::Purpose;
 use layers::Onion;
-use layers::paid::Guards;
-use layers::rate_limit::{Budget, Windows};
+use layers::paid::Admission;
 use routes::{compat, demo, health, refresh, token};
 use state::AppState;
 
 /// Header fields that an answer ends up with: room for them all at once spares growing again and again.
 const USUAL_HEADERS: usize = 20;
-
-/// Which policies guard which paid routes.
-#[derive(Clone, Copy, Debug)]
-pub struct Policies {
-    /// For requests that open a session.
-    pub token: Windows,
-    /// For requests that refresh one.
-    pub refresh: Windows,
-}
-
-impl Policies {
-    /// The window of identities, by its place in the list that the limits were made with.
-    pub const IDENTITY: PolicyId = PolicyId::at(4);
-    /// The windows of mints.
-    pub const BUDGET: Budget = Budget {
-        mints: PolicyId::at(5),
-        daily: PolicyId::at(6),
-        identity: PolicyId::at(7),
-        anonymous: PolicyId::at(8),
-    };
-
-    /// The policies, by their place in that list: token, its wide network, refresh, its wide network, identity, and the
-    /// mints of everybody in a minute and in a day, of an identity, and of all without one.
-    pub const IN_ORDER: Self = Self {
-        token: Windows {
-            narrow: PolicyId::at(0),
-            wide: PolicyId::at(1),
-            identity: Some(Self::IDENTITY),
-            budget: Some(Self::BUDGET),
-        },
-        refresh: Windows {
-            narrow: PolicyId::at(2),
-            wide: PolicyId::at(3),
-            identity: None,
-            budget: Some(Self::BUDGET),
-        },
-    };
-}
 
 /// Every path, and the layers around them.
 pub fn onion(state: &AppState) -> Onion {
@@ -91,8 +52,8 @@ pub fn onion(state: &AppState) -> Onion {
 
 /// The routes with their descriptions.
 fn described(state: &AppState) -> OpenApiRouter<AppState> {
-    let opens = |route| guarded(route, Policies::IN_ORDER.token, state);
-    let refreshes = |route| guarded(route, Policies::IN_ORDER.refresh, state);
+    let opens = |route| paid(route, Purpose::Open, state);
+    let refreshes = |route| paid(route, Purpose::Refresh, state);
     let mut router = OpenApiRouter::with_openapi(openapi::introduction())
         .routes(opens(routes!(token::open)))
         .routes(refreshes(routes!(refresh::refresh)))
@@ -110,12 +71,12 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
     router
 }
 
-/// The guards around one paid route and its method only, so that probes, preflights, unknown paths and wrong methods
-/// are free.
-fn guarded(
+/// Puts admission around one paid route and its method only, so that probes, preflights, unknown paths and
+/// wrong methods are free.
+fn paid(
     route: UtoipaMethodRouter<AppState>,
-    windows: Windows,
+    purpose: Purpose,
     state: &AppState,
 ) -> UtoipaMethodRouter<AppState> {
-    route.map(|methods| methods.route_layer(Guards::new(state.clone(), windows)))
+    route.map(|methods| methods.route_layer(Admission::new(state.clone(), purpose)))
 }

@@ -11,7 +11,7 @@ use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{AuthMode, Demo, HealthDetails, Server};
 use crate::domain::Origins;
-use crate::limit::LimitStore;
+use crate::gate::Gate;
 use crate::vitals::Vitals;
 
 /// What every request can reach.
@@ -19,8 +19,8 @@ use crate::vitals::Vitals;
 pub struct AppState {
     /// Decides.
     pub broker: Broker,
-    /// Counts requests and offences by address.
-    pub limits: Arc<dyn LimitStore>,
+    /// Admits paid requests.
+    pub gate: Gate,
     /// Says whom credentials stand for.
     pub auth: Arc<Authenticator>,
     /// Writes down what happened.

@@ -48,11 +48,14 @@ async fn every_event_of_the_inventory_happens_and_has_every_field() {
     app.minter.fail(UpstreamError::KeyRejected(401.into()));
     agent(app.post("/token")).send().await;
     agent(app.post("/token"))
-        .body("text/plain", "x")
+        .body("application/json", "{")
         .send()
         .await;
     app.advance(50);
-    for _ in 0..10 {
+    for _ in 0..50 {
+        agent(app.post("/token")).send().await;
+    }
+    for _ in 0..3 {
         agent(app.post("/token")).send().await;
         app.advance(1);
     }

@@ -210,6 +210,7 @@ async fn a_program_that_keeps_trying_origins_is_blocked() {
     for _ in 0..12 {
         app.post("/token")
             .origin(STRANGER)
+            .body("application/json", "{}")
             .send()
             .await
             .is(403, "origin_not_allowed");

@@ -12,6 +12,7 @@ mod compat;
 mod cors;
 mod demo;
 mod failures;
+mod gate;
 mod guards;
 mod hang_up;
 mod harness;

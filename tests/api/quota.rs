@@ -198,8 +198,9 @@ async fn the_budget_of_everybody_holds_strangers_too() {
     let settings = [
         WIDE[0],
         WIDE[1],
-        ("limits.mints", "5/60s"),
-        ("limits.mints_daily", "8/24h"),
+        // Strangers may take half of each.
+        ("limits.mints", "10/60s"),
+        ("limits.mints_daily", "16/24h"),
     ];
     let test = TestApp::of(&optional(), &settings);
     let call = async |host: u32| {
@@ -293,6 +294,7 @@ async fn neither_one_identity_nor_all_strangers_use_up_everybodys_day() {
         WIDE[1],
         ("limits.identity_mints", "2/24h"),
         ("limits.anonymous_mints", "2/24h"),
+        ("limits.anonymous_network", "100"),
     ];
     let test = TestApp::of(&optional(), &settings);
     let ana = student("ana");

@@ -27,21 +27,21 @@ fn the_defaults_are_the_promised_ones() {
     assert!(config.redis.url.is_none() && config.redis.replicas.get() == 2);
     assert_eq!(config.redis.timeout, Duration::from_millis(50));
     assert_eq!(config.limits.token.to_string(), "10/60s");
-    assert_eq!(config.limits.refresh.to_string(), "30/60s");
+    assert_eq!(config.limits.refresh.to_string(), "120/60s");
     assert_eq!(config.limits.token_network.to_string(), "200/60s");
     assert_eq!(config.limits.refresh_network.to_string(), "600/60s");
     assert_eq!(
-        (config.limits.capacity, config.guard.capacity),
+        (config.limits.capacity, config.guard.rules.capacity),
         (262_144, 65_536)
     );
-    assert!((config.guard.threshold - 3.0).abs() < f64::EPSILON);
-    assert_eq!(config.guard.decay, seconds(600));
+    assert!((config.guard.rules.threshold - 3.0).abs() < f64::EPSILON);
+    assert_eq!(config.guard.rules.decay, seconds(600));
     assert_eq!(
-        (config.guard.block, config.guard.block_max),
+        (config.guard.rules.block, config.guard.rules.block_max),
         (seconds(900), seconds(86_400))
     );
-    assert!((config.guard.weights.rate_limited - 1.0).abs() < f64::EPSILON);
-    assert!((config.guard.weights.wrong_origin - 0.25).abs() < f64::EPSILON);
+    assert!((config.guard.rules.weights.rate_limited - 1.0).abs() < f64::EPSILON);
+    assert!((config.guard.rules.weights.wrong_origin - 0.25).abs() < f64::EPSILON);
 }
 
 #[test]

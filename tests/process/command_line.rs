@@ -58,7 +58,7 @@ async fn config_lists_every_setting_with_its_source_and_masks_the_key() {
     assert!(line("upstream.api_key").contains("OPENAI_API_KEY"));
     assert!(line("limits.token").contains("7/60s") && line("limits.token").contains("flag"));
     assert!(
-        line("limits.refresh").contains("30/60s") && line("limits.refresh").contains("default")
+        line("limits.refresh").contains("120/60s") && line("limits.refresh").contains("default")
     );
     assert!(line("server.drain_delay").contains("5s"));
     assert!(!format!("{ended:?}").contains(KEY), "{ended:?}");

@@ -113,7 +113,10 @@ async fn of_a_thousand_over_four_replicas_exactly_ten_are_served() {
 async fn of_a_thousand_over_four_replicas_as_many_are_served_as_the_quota_of_the_month_has() {
     let _turn = turn().await;
     let shared = Shared::new(&[]).await;
-    let quota = [("quota.student.sessions_per_month", "10")];
+    let quota = [
+        ("quota.student.sessions_per_month", "10"),
+        ("limits.verified_address", "10000/60s"),
+    ];
     let replicas = shared.four(&quota).await;
     let answers = thousand(&replicas, &student("ana")).await;
     // Whether Redis answers or not: the ledger decides this alone.

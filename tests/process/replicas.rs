@@ -77,15 +77,15 @@ fn said(broker: &Broker, words: &str) -> usize {
 
 /// How often it has lost Redis so far.
 pub fn losses(broker: &Broker) -> usize {
-    said(broker, "Redis is gone")
+    said(broker, "Redis is unreachable: this replica")
 }
 
 /// What makes it say when it found Redis slow.
-pub const TALKATIVE: (&str, &str) = ("log.filter", "info,token_broker::store=debug");
+pub const TALKATIVE: (&str, &str) = ("log.filter", "info,token_broker::gate=debug");
 
 /// How often it did without Redis for a moment, because that had let a request wait.
 pub fn doubts(broker: &Broker) -> usize {
-    said(broker, "Redis is slow")
+    said(broker, "Redis answered late")
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn replicas_share_limits_and_sessions_and_one_that_is_alone_goes_on_with_w
         assert_eq!(health(broker).await, ["degraded", "degraded", "degraded"]);
         refresh(broker, &session).await.secret();
         // A line for each change, and no more.
-        assert_eq!(losses(broker), said(broker, "Redis is there"));
+        assert_eq!(losses(broker), said(broker, "Redis is reachable"));
     }
     refresh(&one, &other).await.is(404, "unknown_session");
     let opened = one.token().await.json["sessionId"].clone();
@@ -119,7 +119,7 @@ async fn replicas_share_limits_and_sessions_and_one_that_is_alone_goes_on_with_w
     redis.run();
     for broker in [&one, &two] {
         assert!(becomes(broker, "healthy").await < Duration::from_secs(5));
-        assert_eq!(losses(broker) + 1, said(broker, "Redis is there"));
+        assert_eq!(losses(broker) + 1, said(broker, "Redis is reachable"));
     }
     let back = Instant::now();
     while refresh(&two, &opened).await.status != 200 {
@@ -220,6 +220,6 @@ async fn under_load_an_outage_fails_no_request_and_opens_no_gate() {
     for broker in &replicas {
         becomes(broker, "healthy").await;
         assert!(losses(broker) >= 1);
-        assert_eq!(losses(broker) + 1, said(broker, "Redis is there"));
+        assert_eq!(losses(broker) + 1, said(broker, "Redis is reachable"));
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use token_broker::gate::windows::redis::Link;
 use token_broker::store::SessionStore;
-use token_broker::store::redis::Link;
 
 use crate::outage::Replica;
 use crate::server::Server;

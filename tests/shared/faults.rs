@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use token_broker::limit::LimitStore;
-use token_broker::store::redis::Link;
-use token_broker::store::shared::OnFailure;
+use token_broker::config::OnFailure;
+use token_broker::gate::windows::Windows;
+use token_broker::gate::windows::redis::Link;
 
 use crate::outage::limits_of;
 use crate::server::{REDIS, Server, VALKEY};
-use crate::stage::{address, all, is_admitted, link};
+use crate::stage::{address, all, is_admitted, link, party};
 
 /// Waits until the link is up or not; how long that took.
 async fn becomes(link: &Link, up: bool) -> Duration {
@@ -40,7 +40,10 @@ async fn absent_at_the_start_it_is_joined_within_five_seconds_of_its_coming() {
     let keeper = keep(&link);
     let caller = address("203.0.113.7");
     for _ in 0..5 {
-        let decision = limits.decide(caller, &all(caller)).await.unwrap();
+        let decision = limits
+            .decide(Some(party(caller)), &all(caller))
+            .await
+            .unwrap();
         assert!(is_admitted(&decision));
     }
     server.run();
@@ -71,7 +74,10 @@ async fn paused_it_costs_a_request_no_more_than_sixty_milliseconds_and_the_next_
     let ask = async || {
         let start = Instant::now();
         let caller = address("203.0.113.7");
-        limits.decide(caller, &all(caller)).await.unwrap();
+        limits
+            .decide(Some(party(caller)), &all(caller))
+            .await
+            .unwrap();
         start.elapsed()
     };
     let (mut first, mut later) = (Duration::MAX, Duration::MAX);
@@ -106,7 +112,10 @@ async fn forgotten_scripts_are_given_to_it_again_unnoticed() {
         let mut admitted = 0;
         for _ in 0..20 {
             assert_eq!(server.ask::<String>(&["SCRIPT", "FLUSH"]).unwrap(), "OK");
-            let decision = limits.decide(caller, &all(caller)).await.unwrap();
+            let decision = limits
+                .decide(Some(party(caller)), &all(caller))
+                .await
+                .unwrap();
             admitted += u32::from(is_admitted(&decision));
         }
         assert_eq!(admitted, 10);
@@ -123,7 +132,10 @@ async fn refuses_writes(server: &Server, (refuse, take): (&[&str], &[&str])) {
     let mut admitted = 0;
     assert_eq!(server.ask::<String>(refuse).unwrap(), "OK");
     for _ in 0..20 {
-        let decision = limits.decide(caller, &all(caller)).await.unwrap();
+        let decision = limits
+            .decide(Some(party(caller)), &all(caller))
+            .await
+            .unwrap();
         admitted += u32::from(is_admitted(&decision));
     }
     assert_eq!(admitted, 5, "its share");

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use token_broker::config::OnFailure;
 use token_broker::domain::{Naming, Party};
-use token_broker::limit::LimitStore;
+use token_broker::gate::windows::Windows;
+use token_broker::gate::windows::redis::{Link, LinkError};
 use token_broker::store::SessionStore;
 use token_broker::store::memory::Bounds;
-use token_broker::store::redis::{Link, LinkError};
-use token_broker::store::shared::OnFailure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::outage::{BOUNDS, Replica, limits_of};
 use crate::server::Server;
 use crate::session_store::ALWAYS;
-use crate::stage::{address, all, is_admitted, link, on};
+use crate::stage::{address, all, is_admitted, link, on, party};
 
 /// A link as the service has it, and something in the background that keeps it.
 async fn kept(server: &Server) -> (Arc<Link>, tokio::task::AbortHandle) {
@@ -212,7 +212,10 @@ async fn of_a_cluster_the_node_that_has_the_keys_is_asked() {
     let opened = replica.open().await;
     assert!(replica.refresh(opened).await);
     let (limits, caller) = (on(&has_not, "10/60s").await, address("203.0.113.7"));
-    let decision = limits.decide(caller, &all(caller)).await.unwrap();
+    let decision = limits
+        .decide(Some(party(caller)), &all(caller))
+        .await
+        .unwrap();
     assert!(is_admitted(&decision));
     assert_eq!(has_not.ask(&["DBSIZE"]), Some(0_u64));
     assert!(has_them.ask::<u64>(&["DBSIZE"]).unwrap() > 5);

@@ -157,13 +157,8 @@ pub fn key() -> SessionKey {
 }
 
 pub fn session(clock: &dyn Clock, host: u8) -> Session {
-    let caller = Caller {
-        address: [203, 0, 113, host].into(),
-        origin: Some(Origin::parse("https://app.example.com").unwrap()),
-        identity: None,
-        user_agent: None,
-        request_id: RequestId::random(),
-    };
+    let mut caller = Caller::at([203, 0, 113, host].into(), RequestId::random());
+    caller.origin = Some(Origin::parse("https://app.example.com").unwrap());
     let persona = PersonaName::parse("teacher").unwrap();
     Session::open(&caller, persona, clock.tick())
 }

@@ -12,6 +12,7 @@
 mod emptied;
 mod ends;
 mod faults;
+mod flood;
 mod hesitation;
 mod kept;
 mod limits;

@@ -1,22 +1,24 @@
-//! The contract of limits over every kind: what earns a block, and how long it lasts.
+//! The contract of windows over every kind: what earns a block, and how long it lasts.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use token_broker::domain::Network;
-use token_broker::limit::{Block, LimitStore, Offence};
+use token_broker::domain::{Naming, Party};
+use token_broker::gate::Claims;
+use token_broker::gate::windows::{Decision, Windows};
+use token_broker::limit::{Block, Offence, Tolerance};
 
 use crate::server::Server;
-use crate::stage::{Stage, address, admitted, near, on, stages};
+use crate::stage::{Stage, address, admitted, near, on, party, stages};
 
 const SITE: &str = "203.0.113.7";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Earns a block with three offences of weight 1.
 async fn earn(stage: &Stage, who: IpAddr) -> Block {
-    assert_eq!(stage.offend(who, Offence::ForeignSession).await, None);
-    assert_eq!(stage.offend(who, Offence::ForeignSession).await, None);
-    let block = stage.offend(who, Offence::ForeignSession).await;
+    assert_eq!(stage.offend(who, Offence::ForgedCredential).await, None);
+    assert_eq!(stage.offend(who, Offence::ForgedCredential).await, None);
+    let block = stage.offend(who, Offence::ForgedCredential).await;
     block.unwrap_or_else(|| panic!("{}: no block", stage.name))
 }
 
@@ -25,7 +27,7 @@ async fn three_offences_or_twelve_malformed_requests_earn_a_block() {
     for stage in stages("10/60s").await {
         let (three, twelve) = (address(SITE), address("198.51.100.1"));
         let block = earn(&stage, three).await;
-        assert_eq!(block.network, Network::of(three));
+        assert_eq!(block.party, party(three));
         assert_eq!((block.lasts.as_secs(), block.repetition), (900, 0));
         for _ in 0..11 {
             assert_eq!(stage.offend(twelve, Offence::Malformed).await, None);
@@ -57,13 +59,18 @@ async fn a_score_drains_in_twelve_equal_steps() {
         let (early, late) = (address(SITE), address("198.51.100.1"));
         for who in [early, late] {
             for _ in 0..2 {
-                stage.offend(who, Offence::ForeignSession).await;
+                stage.offend(who, Offence::ForgedCredential).await;
             }
         }
         stage.pass(SECOND * 45);
-        assert!(stage.offend(early, Offence::ForeignSession).await.is_some());
+        assert!(
+            stage
+                .offend(early, Offence::ForgedCredential)
+                .await
+                .is_some()
+        );
         stage.pass(SECOND * 10);
-        let block = stage.offend(late, Offence::ForeignSession).await;
+        let block = stage.offend(late, Offence::ForgedCredential).await;
         assert_eq!(block, None, "{}", stage.name);
         assert!(stage.offend(late, Offence::Malformed).await.is_some());
     }
@@ -73,7 +80,7 @@ async fn a_score_drains_in_twelve_equal_steps() {
 async fn offences_that_are_far_apart_never_earn_a_block() {
     for stage in stages("10/60s").await {
         for _ in 0..30 {
-            let block = stage.offend(address(SITE), Offence::ForeignSession).await;
+            let block = stage.offend(address(SITE), Offence::ForgedCredential).await;
             assert_eq!(block, None, "{}", stage.name);
             stage.pass(SECOND * 201);
         }
@@ -105,7 +112,7 @@ async fn knocking_neither_prolongs_a_block_nor_prepares_the_next() {
         earn(&stage, caller).await;
         for minute in 0..15 {
             near(stage.blocked(caller).await.unwrap(), 900 - minute * 60);
-            for offence in [Offence::RateLimited, Offence::ForeignSession] {
+            for offence in [Offence::RateLimited, Offence::ForgedCredential] {
                 assert_eq!(stage.offend(caller, offence).await, None);
             }
             stage.pass(SECOND * 60);
@@ -133,17 +140,80 @@ async fn refusals_count_once_a_second() {
 }
 
 #[tokio::test]
-async fn the_allow_list_and_weights_of_nothing_are_spared() {
+async fn an_offence_that_weighs_nothing_never_earns_a_block() {
     for stage in stages("10/60s").await {
         for _ in 0..20 {
-            for spared in ["192.0.2.3", "::ffff:192.0.2.3", "64:ff9b::192.0.2.3"] {
-                let block = stage.offend(address(spared), Offence::ForeignSession).await;
-                assert_eq!(block, None);
-            }
             let block = stage.offend(address(SITE), Offence::WrongOrigin).await;
-            assert_eq!(block, None);
+            assert_eq!(block, None, "{}", stage.name);
         }
-        earn(&stage, address("192.0.2.16")).await;
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_an_offence_only_beyond_their_tolerance_in_one_window() {
+    let tolerance = Some(Tolerance::of("token", 2, SECOND * 60));
+    let beyond = Some(Tolerance::of("token", 0, SECOND * 60));
+    for stage in stages("10/60s").await {
+        let caller = party(address(SITE));
+        let refuse = async || {
+            let offence = Offence::RateLimited;
+            stage.offend_as(caller, offence, tolerance).await
+        };
+        for _ in 0..2 {
+            for _ in 0..20 {
+                assert_eq!(refuse().await, None, "{}", stage.name);
+            }
+            stage.pass(SECOND * 60);
+        }
+        for _ in 0..20 {
+            refuse().await;
+        }
+        let mut seconds = 0;
+        while refuse().await.is_none() {
+            seconds += 1;
+            assert!(seconds < 3, "{}", stage.name);
+            stage.pass(SECOND);
+        }
+        assert_eq!(seconds, 2, "one offence a second, of three: {}", stage.name);
+        let other = party(address("198.51.100.1"));
+        assert_eq!(
+            stage.offend_as(other, Offence::RateLimited, beyond).await,
+            None
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_blocked_identity_is_blocked_on_every_replica_and_its_address_is_not() {
+    for stage in stages("10/60s").await {
+        let account = Naming::Plain.account(&"https://id.example.com/".into(), "ana");
+        let ana = Party::Identity(account.key());
+        for _ in 0..3 {
+            stage.offend_as(ana, Offence::ForgedCredential, None).await;
+        }
+        near(stage.blocked_as(ana).await.unwrap(), 900);
+        assert_eq!(stage.blocked(address(SITE)).await, None, "{}", stage.name);
+    }
+}
+
+#[tokio::test]
+async fn blocks_are_listed_longest_first_and_can_be_lifted() {
+    for stage in stages("10/60s").await {
+        let (early, late) = (address(SITE), address("2001:db8::1"));
+        earn(&stage, early).await;
+        stage.pass(SECOND * 60);
+        earn(&stage, late).await;
+        let listed = stage.windows.blocks(10).await.unwrap();
+        let parties: Vec<_> = listed.iter().map(|block| block.party).collect();
+        assert_eq!(parties, [party(late), party(early)], "{}", stage.name);
+        near(listed[1].lasts, 840);
+        assert_eq!(stage.windows.blocks(1).await.unwrap().len(), 1);
+        assert!(stage.windows.lift(party(early)).await.unwrap());
+        assert!(!stage.windows.lift(party(early)).await.unwrap());
+        assert_eq!(stage.blocked(early).await, None, "{}", stage.name);
+        assert!(stage.blocked(late).await.is_some());
+        // A lifted block is no repetition.
+        assert_eq!(earn(&stage, early).await.repetition, 0, "{}", stage.name);
     }
 }
 
@@ -154,16 +224,15 @@ async fn a_score_and_a_block_are_those_of_all_replicas() {
     let mut blocks = 0;
     for _ in 0..3 {
         let replica = on(&server, "10/60s").await;
-        let block = replica.offend(caller, Offence::ForgedCredential).await;
+        let block = replica
+            .offend(party(caller), (Offence::ForgedCredential, None))
+            .await;
         blocks += u32::from(block.unwrap().is_some());
     }
     assert_eq!(blocks, 1);
     let replica = on(&server, "10/60s").await;
-    let decision = replica.decide(caller, &[]).await.unwrap();
-    assert!(matches!(
-        decision,
-        token_broker::limit::Decision::Blocked { .. }
-    ));
+    let decision = replica.decide(Some(party(caller)), &Claims::new()).await;
+    assert!(matches!(decision.unwrap(), Decision::Blocked { .. }));
 }
 
 #[tokio::test]
@@ -175,12 +244,12 @@ async fn a_flood_of_offenders_fills_no_memory_and_frees_nobody() {
             earn(&stage, host(number)).await;
         }
         for _ in 0..3 {
-            let newcomer = stage.offend(host(1000), Offence::ForeignSession).await;
+            let newcomer = stage.offend(host(1000), Offence::ForgedCredential).await;
             assert_eq!(newcomer, None, "{}", stage.name);
         }
         assert!(stage.blocked(host(0)).await.is_some(), "{}", stage.name);
         for number in 1001..3000 {
-            stage.offend(host(number), Offence::ForeignSession).await;
+            stage.offend(host(number), Offence::ForgedCredential).await;
         }
         if let Some(held) = stage.keys() {
             // A block or a score each, and their orders.

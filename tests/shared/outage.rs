@@ -6,18 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::clock::{Clock, ManualClock, SystemClock, Timestamp};
+use token_broker::config::OnFailure;
 use token_broker::domain::{
     Caller, PersonaName, RequestId, Session, SessionId, SessionKey, SessionSeal,
 };
-use token_broker::limit::{Decision, LimitStore, MemoryLimits, Offence};
+use token_broker::gate::Claims;
+use token_broker::gate::windows::redis::{Link, RedisWindows};
+use token_broker::gate::windows::share::SharedWindows;
+use token_broker::gate::windows::{Decision, MemoryWindows, Windows};
+use token_broker::limit::Offence;
 use token_broker::store::SessionStore;
 use token_broker::store::memory::{Bounds, MemoryStore};
-use token_broker::store::redis::{Link, RedisLimits, RedisStore};
-use token_broker::store::shared::{OnFailure, SharedLimits, SharedStore};
+use token_broker::store::redis::RedisStore;
+use token_broker::store::shared::SharedStore;
 
 use crate::server::Server;
 use crate::session_store::{ALWAYS, look};
-use crate::stage::{address, admitted, all, is_admitted, link, policies, rules};
+use crate::stage::{address, admitted, all, is_admitted, link, party, rates, rules};
+
+const FORGED: (Offence, Option<token_broker::limit::Tolerance>) = (Offence::ForgedCredential, None);
 
 pub const BOUNDS: Bounds = Bounds {
     per_party: 20,
@@ -26,20 +33,23 @@ pub const BOUNDS: Bounds = Bounds {
 };
 
 /// The limits of one of so many replicas: ten in a minute.
-pub fn limits_of(replicas: u32, link: &Arc<Link>, on_failure: OnFailure) -> SharedLimits {
+pub fn limits_of(replicas: u32, link: &Arc<Link>, on_failure: OnFailure) -> SharedWindows {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let replicas = NonZeroU32::new(replicas).unwrap();
-    let share = SharedLimits::share(policies("10/60s"), replicas);
-    let local = Arc::new(MemoryLimits::new(share, rules(), clock));
-    let shared = RedisLimits::new(policies("10/60s"), rules(), Arc::clone(link));
-    SharedLimits::new(shared, local, on_failure)
+    let share = rates("10/60s").share(replicas);
+    let local = Arc::new(MemoryWindows::new(&share, rules(), clock));
+    let shared = RedisWindows::new(rates("10/60s"), rules(), Arc::clone(link));
+    SharedWindows::new(shared, local, on_failure)
 }
 
-async fn asked(limits: &SharedLimits, times: u32) -> u32 {
+async fn asked(limits: &SharedWindows, times: u32) -> u32 {
     let caller = address("203.0.113.7");
     let mut count = 0;
     for _ in 0..times {
-        let decision = limits.decide(caller, &all(caller)).await.unwrap();
+        let decision = limits
+            .decide(Some(party(caller)), &all(caller))
+            .await
+            .unwrap();
         count += u32::from(is_admitted(&decision));
     }
     count
@@ -62,8 +72,8 @@ async fn with_deny_nobody_is_let_through() {
     let link = Arc::new(Link::new(&server.url()).unwrap());
     let limits = limits_of(2, &link, OnFailure::Deny);
     let caller = address("203.0.113.7");
-    let error = limits.decide(caller, &all(caller)).await.unwrap_err();
-    assert!(error.is_unreachable());
+    let refused = limits.decide(Some(party(caller)), &all(caller)).await;
+    assert!(refused.is_err());
 }
 
 #[tokio::test]
@@ -86,11 +96,21 @@ async fn a_release_gives_the_place_back_on_the_server_and_here() {
     let limits = limits_of(2, &link, OnFailure::Local);
     let caller = address("203.0.113.7");
     for _ in 0..50 {
-        let (standing, receipt) = admitted(limits.decide(caller, &all(caller)).await.unwrap());
+        let (standing, receipt) = admitted(
+            limits
+                .decide(Some(party(caller)), &all(caller))
+                .await
+                .unwrap(),
+        );
         assert_eq!(standing.remaining, 9);
         limits.release(receipt).await.unwrap();
     }
-    let (_, receipt) = admitted(limits.decide(caller, &all(caller)).await.unwrap());
+    let (_, receipt) = admitted(
+        limits
+            .decide(Some(party(caller)), &all(caller))
+            .await
+            .unwrap(),
+    );
     server.kill();
     limits.release(receipt).await.unwrap();
     assert_eq!(
@@ -108,21 +128,21 @@ async fn a_block_outlives_the_server() {
     let caller = address("203.0.113.7");
     let mut blocks = 0;
     for _ in 0..3 {
-        let block = limits
-            .offend(caller, Offence::ForeignSession)
-            .await
-            .unwrap();
+        let block = limits.offend(party(caller), FORGED).await.unwrap();
         blocks += u32::from(block.is_some());
     }
     assert_eq!(blocks, 1);
     server.kill();
     assert_eq!(asked(&limits, 1).await, 0);
-    let decision = limits.decide(caller, &[]).await.unwrap();
+    let decision = limits
+        .decide(Some(party(caller)), &Claims::new())
+        .await
+        .unwrap();
     assert!(matches!(decision, Decision::Blocked { .. }));
 }
 
-async fn is_blocked(limits: &SharedLimits, who: IpAddr) -> bool {
-    let decision = limits.decide(who, &all(who)).await.unwrap();
+async fn is_blocked(limits: &SharedWindows, who: IpAddr) -> bool {
+    let decision = limits.decide(Some(party(who)), &all(who)).await.unwrap();
     matches!(decision, Decision::Blocked { .. })
 }
 
@@ -133,10 +153,7 @@ async fn a_block_that_was_earned_alone_lasts_when_the_server_is_back() {
     let limits = limits_of(2, &link, OnFailure::Local);
     let caller = address("203.0.113.7");
     for _ in 0..3 {
-        limits
-            .offend(caller, Offence::ForeignSession)
-            .await
-            .unwrap();
+        limits.offend(party(caller), FORGED).await.unwrap();
     }
     assert!(is_blocked(&limits, caller).await);
     link.join().await.unwrap();
@@ -151,7 +168,7 @@ async fn a_block_that_a_replica_has_seen_lasts_there_when_the_server_is_gone_and
     let (one, other) = [1, 2].map(|_| limits_of(2, &link, OnFailure::Local)).into();
     let caller = address("203.0.113.7");
     for _ in 0..3 {
-        one.offend(caller, Offence::ForeignSession).await.unwrap();
+        one.offend(party(caller), FORGED).await.unwrap();
     }
     assert!(is_blocked(&other, caller).await);
     let scripts = || {
@@ -163,7 +180,7 @@ async fn a_block_that_a_replica_has_seen_lasts_there_when_the_server_is_gone_and
     let before = scripts();
     for limits in [&one, &other] {
         assert!(is_blocked(limits, caller).await);
-        let again = limits.offend(caller, Offence::ForeignSession).await;
+        let again = limits.offend(party(caller), FORGED).await;
         assert_eq!(again.unwrap(), None);
     }
     assert_eq!(scripts(), before, "the server was asked");
@@ -191,13 +208,7 @@ impl Replica {
     }
 
     pub fn session(&self) -> Session {
-        let caller = Caller {
-            address: address("203.0.113.7"),
-            origin: None,
-            identity: None,
-            user_agent: None,
-            request_id: RequestId::random(),
-        };
+        let caller = Caller::at(address("203.0.113.7"), RequestId::random());
         let persona = PersonaName::parse("default").unwrap();
         Session::open(&caller, persona, self.clock.tick())
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use redis::{Client, Script};
 
-/// Makes all that is on the server older: as if so many microseconds had passed.
+/// Makes everything on the server older, as if ARGV[1] microseconds had passed. ARGV[2] is 1 to let nothing
+/// expire meanwhile.
 const AGE: &str = r"
 local by = tonumber(ARGV[1])
 local function text(number) return string.format('%.0f', number) end
 for _, key in ipairs(redis.call('KEYS', '*')) do
   local kind, left = redis.call('TYPE', key).ok, redis.call('PTTL', key)
+  if ARGV[2] == '1' then left = 0 end
   if left > 0 and left * 1000 <= by then
     redis.call('DEL', key)
     kind = 'none'
@@ -185,13 +187,27 @@ impl Server {
         asked.query(&mut connection).ok()
     }
 
-    /// Lets time pass for all that is on it.
+    /// Lets time pass for everything on the server.
     pub fn pass(&self, time: Duration) {
+        self.age(i64::try_from(time.as_micros()).unwrap(), "0");
+    }
+
+    /// Lets time pass, but keeps what would have expired: as if it was used a moment ago.
+    pub fn pass_but_keep(&self, time: Duration) {
+        self.age(i64::try_from(time.as_micros()).unwrap(), "1");
+    }
+
+    /// Sets the server's clock back: everything on it is so far in the future.
+    pub fn turn_back(&self, time: Duration) {
+        self.age(-i64::try_from(time.as_micros()).unwrap(), "0");
+    }
+
+    fn age(&self, micros: i64, keeps: &str) {
         let client = Client::open(self.url()).unwrap();
         let mut connection = client.get_connection().unwrap();
-        let micros = u64::try_from(time.as_micros()).unwrap();
         let script = Script::new(AGE);
-        let _: u8 = script.arg(micros).invoke(&mut connection).unwrap();
+        let mut script = script.arg(micros);
+        let _: u8 = script.arg(keeps).invoke(&mut connection).unwrap();
     }
 }
 

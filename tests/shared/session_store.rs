@@ -100,13 +100,7 @@ impl Kind {
     }
 
     fn session(&self, host: u8) -> Session {
-        let caller = Caller {
-            address: [203, 0, 113, host].into(),
-            origin: None,
-            identity: None,
-            user_agent: None,
-            request_id: RequestId::random(),
-        };
+        let caller = Caller::at([203, 0, 113, host].into(), RequestId::random());
         Session::open(
             &caller,
             PersonaName::parse("default").unwrap(),

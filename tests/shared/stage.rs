@@ -1,41 +1,43 @@
-//! Limits of every kind, on a stage where time is turned by hand.
+//! Windows of every kind, on a stage where time is turned by hand.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::clock::{ManualClock, Timestamp};
-use token_broker::domain::{Network, Rate};
-use token_broker::limit::{
-    Block, Claim, Decision, GuardRules, Key, LimitStore, MemoryLimits, Offence, Policy, PolicyId,
-    Receipt, Standing, Weights,
-};
-use token_broker::store::redis::{Link, RedisLimits};
+use token_broker::config::{Config, Mode};
+use token_broker::domain::{Network, Party};
+use token_broker::gate::windows::redis::{Link, RedisWindows};
+use token_broker::gate::windows::{Decision, MemoryWindows, Receipt, Standing, Windows};
+use token_broker::gate::{Claims, Limit, Rates};
+use token_broker::limit::{Block, GuardRules, Key, Offence, Tolerance};
 
 use crate::server::{REDIS, Server, VALKEY};
 
-pub const NARROW: PolicyId = PolicyId::at(0);
-pub const WIDE: PolicyId = PolicyId::at(1);
-pub const EVERYBODY: PolicyId = PolicyId::at(2);
+/// The limit of an address, of its neighbourhood, and of everybody.
+pub const NARROW: Limit = Limit::Token;
+pub const WIDE: Limit = Limit::TokenNetwork;
+pub const EVERYBODY: Limit = Limit::Mints;
 
-/// What a real server's time may be off, on a busy machine.
+/// How far the time of a real server may be off on a busy machine.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// Limits of one kind, and how their time is turned.
+/// Windows of one kind, and how their time is turned.
 pub struct Stage {
     pub name: &'static str,
-    pub limits: Box<dyn LimitStore>,
+    pub windows: Box<dyn Windows>,
     clock: Arc<ManualClock>,
     server: Option<Server>,
 }
 
-/// One stage for each kind: a narrow policy of `narrow`, a wide one of 100 and one of everybody's of 1000 in 60 s.
+/// Returns one stage for each kind: `narrow` for an address, 100 in 60 s for its neighbourhood, and 1000
+/// in 60 s for everybody.
 pub async fn stages(narrow: &str) -> Vec<Stage> {
     let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_800_000_000)));
-    let memory = MemoryLimits::new(policies(narrow), rules(), clock.clone());
+    let memory = MemoryWindows::new(&rates(narrow), rules(), clock.clone());
     let mut stages = vec![Stage {
         name: "memory",
-        limits: Box::new(memory),
+        windows: Box::new(memory),
         clock: clock.clone(),
         server: None,
     }];
@@ -43,7 +45,7 @@ pub async fn stages(narrow: &str) -> Vec<Stage> {
         let server = Server::start_of(program);
         stages.push(Stage {
             name,
-            limits: Box::new(on(&server, narrow).await),
+            windows: Box::new(on(&server, narrow).await),
             clock: clock.clone(),
             server: Some(server),
         });
@@ -51,12 +53,12 @@ pub async fn stages(narrow: &str) -> Vec<Stage> {
     stages
 }
 
-/// One more replica's limits on `server`.
-pub async fn on(server: &Server, narrow: &str) -> RedisLimits {
-    RedisLimits::new(policies(narrow), rules(), link(server).await)
+/// Returns the windows of one more replica on `server`.
+pub async fn on(server: &Server, narrow: &str) -> RedisWindows {
+    RedisWindows::new(rates(narrow), rules(), link(server).await)
 }
 
-/// A link that is up, and patient: how long an answer takes is not the question.
+/// Returns a link that is up, and patient: how long an answer takes is not the question.
 pub async fn link(server: &Server) -> Arc<Link> {
     let link = Link::new(&server.url()).unwrap();
     let link = link.waiting(Duration::from_secs(30));
@@ -64,37 +66,27 @@ pub async fn link(server: &Server) -> Arc<Link> {
     Arc::new(link)
 }
 
-pub fn policies(narrow: &str) -> Vec<Policy> {
-    let policy = |name, rate, is_shared| Policy {
-        name,
-        rate: Rate::parse(rate).unwrap(),
-        capacity: 1_000,
-        is_shared,
-    };
-    vec![
-        policy("narrow", narrow, false),
-        policy("wide", "100/60s", false),
-        policy("everybody", "1000/60s", true),
-    ]
+pub fn rates(narrow: &str) -> Rates {
+    let settings = [
+        ("limits.token", narrow),
+        ("limits.token_network", "100/60s"),
+        ("limits.mints", "1000/60s"),
+        ("limits.capacity", "1000"),
+    ];
+    Rates::of(&Config::from_pairs(Mode::Dev, &settings).unwrap().limits)
 }
 
-/// The rules of the product.
+/// Returns the rules of the product, for a thousand parties.
 pub fn rules() -> GuardRules {
-    GuardRules {
-        threshold: 3.0,
-        decay: Duration::from_mins(10),
-        block: Duration::from_mins(15),
-        block_max: Duration::from_hours(24),
-        never_block: vec!["192.0.2.0/28".parse().unwrap()],
-        capacity: 1_000,
-        weights: Weights {
-            rate_limited: 1.0,
-            foreign_session: 1.0,
-            forged_credential: 1.0,
-            malformed: 0.25,
-            wrong_origin: 0.0,
-        },
-    }
+    let settings = [
+        ("guard.capacity", "1000"),
+        ("guard.block", "15m"),
+        ("guard.weights.wrong_origin", "0"),
+    ];
+    Config::from_pairs(Mode::Dev, &settings)
+        .unwrap()
+        .guard
+        .rules
 }
 
 impl Stage {
@@ -105,50 +97,71 @@ impl Stage {
         }
     }
 
-    /// Keys on the server, if there is one.
+    /// Returns the number of keys on the server, if there is one.
     pub fn keys(&self) -> Option<u64> {
         self.server.as_ref()?.ask(&["DBSIZE"])
     }
 
-    /// Asks as everybody, the narrow and the wide network of `address`.
+    /// Asks as everybody, the neighbourhood and the network of `address`.
     pub async fn ask(&self, address: IpAddr) -> Decision {
         self.ask_as(address, &all(address)).await
     }
 
-    pub async fn ask_as(&self, address: IpAddr, claims: &[Claim]) -> Decision {
-        self.limits.decide(address, claims).await.unwrap()
+    pub async fn ask_as(&self, address: IpAddr, claims: &Claims) -> Decision {
+        let party = Some(party(address));
+        self.windows.decide(party, claims).await.unwrap()
     }
 
     pub async fn release(&self, receipt: Receipt) {
-        self.limits.release(receipt).await.unwrap();
+        self.windows.release(receipt).await.unwrap();
     }
 
     pub async fn offend(&self, address: IpAddr, offence: Offence) -> Option<Block> {
-        self.limits.offend(address, offence).await.unwrap()
+        self.offend_as(party(address), offence, None).await
+    }
+
+    pub async fn offend_as(
+        &self,
+        party: Party,
+        offence: Offence,
+        tolerance: Option<Tolerance>,
+    ) -> Option<Block> {
+        let offended = self.windows.offend(party, (offence, tolerance)).await;
+        offended.unwrap()
     }
 
     pub async fn blocked(&self, address: IpAddr) -> Option<Duration> {
-        match self.ask_as(address, &[]).await {
+        self.blocked_as(party(address)).await
+    }
+
+    pub async fn blocked_as(&self, party: Party) -> Option<Duration> {
+        let decision = self.windows.decide(Some(party), &Claims::new()).await;
+        match decision.unwrap() {
             Decision::Blocked { wait } => Some(wait),
             _ => None,
         }
     }
 }
 
-pub fn all(address: IpAddr) -> [Claim; 3] {
-    [
-        claim(WIDE, Network::around(address).into()),
-        claim(EVERYBODY, Key::EVERYBODY),
-        narrow(address),
-    ]
+pub fn party(address: IpAddr) -> Party {
+    Party::Network(Network::of(address))
 }
 
-pub fn narrow(address: IpAddr) -> Claim {
+pub fn all(address: IpAddr) -> Claims {
+    [
+        (NARROW, Network::of(address).into()),
+        (WIDE, Network::around(address).into()),
+        (EVERYBODY, Key::EVERYBODY),
+    ]
+    .into()
+}
+
+pub fn narrow(address: IpAddr) -> Claims {
     claim(NARROW, Network::of(address).into())
 }
 
-pub const fn claim(policy: PolicyId, key: Key) -> Claim {
-    Claim { policy, key }
+pub fn claim(limit: Limit, key: Key) -> Claims {
+    [(limit, key)].into()
 }
 
 pub fn address(text: &str) -> IpAddr {
@@ -165,11 +178,12 @@ pub fn admitted(decision: Decision) -> (Standing, Receipt) {
     }
 }
 
-pub fn refused(decision: Decision) -> (&'static str, Duration) {
+pub fn refused(decision: Decision) -> (Limit, Duration) {
     match decision {
-        Decision::Refused { standing, wait, .. } => {
-            assert_eq!((standing.remaining, standing.resets_in), (0, wait));
-            (standing.policy, wait)
+        Decision::Refused(refused) => {
+            assert_eq!(refused.standing.remaining, 0);
+            assert!(refused.full.contains(&refused.standing.limit));
+            (refused.standing.limit, refused.standing.resets_in)
         }
         other => panic!("not refused: {other:?}"),
     }
@@ -179,7 +193,7 @@ pub const fn is_admitted(decision: &Decision) -> bool {
     matches!(decision, Decision::Admitted { .. })
 }
 
-/// The same, but for what a real server's time may be off.
+/// Asserts that `told` is `expected` seconds, but for what the time of a real server may be off.
 pub fn near(told: Duration, expected: u64) {
     let expected = Duration::from_secs(expected);
     let is_near = told.abs_diff(expected) <= SLACK;

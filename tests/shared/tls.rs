@@ -5,7 +5,7 @@ use std::process::Command;
 
 use token_broker::app::App;
 use token_broker::config::{Config, Mode};
-use token_broker::store::redis::Link;
+use token_broker::gate::windows::redis::Link;
 
 use crate::server::{Server, free_port};
 
@@ -133,7 +133,7 @@ async fn the_service_goes_by_the_setting() {
         ];
         let config = Config::from_pairs(Mode::Dev, &settings).unwrap();
         let app = App::build(&config).await.unwrap();
-        shares.push(app.state().limits.is_exact());
+        shares.push(app.state().gate.is_whole());
     }
     assert_eq!(shares, [true, false], "only who knows the authority joins");
 }

@@ -7,7 +7,7 @@ use token_broker::clock::{Clock, SystemClock};
 use token_broker::domain::{
     Caller, Naming, Network, Origin, Party, PersonaName, RequestId, Session, SessionId, SessionSeal,
 };
-use token_broker::limit::LimitStore;
+use token_broker::gate::windows::Windows;
 use token_broker::store::SessionStore;
 use token_broker::store::memory::Bounds;
 use token_broker::store::redis::RedisStore;
@@ -48,13 +48,8 @@ async fn a_hundred_thousand_sessions_and_windows_weigh_what_the_docs_say() {
     let seal = SessionSeal::random();
     let before = held(&server);
     for number in 0..MANY {
-        let caller = Caller {
-            address: address(number),
-            origin: Some(Origin::parse("https://app.example.com").unwrap()),
-            identity: None,
-            user_agent: None,
-            request_id: RequestId::random(),
-        };
+        let mut caller = Caller::at(address(number), RequestId::random());
+        caller.origin = Some(Origin::parse("https://app.example.com").unwrap());
         let account =
             Naming::Plain.account(&"https://id.example.com/".into(), &format!("user-{number}"));
         let session = Session {
@@ -74,8 +69,8 @@ async fn a_hundred_thousand_sessions_and_windows_weigh_what_the_docs_say() {
     let limits = on(&server, "10/24h").await;
     let ask = async |number: u32| {
         let address = address(number);
-        let claims = [claim(NARROW, Network::of(address).into())];
-        assert!(is_admitted(&limits.decide(address, &claims).await.unwrap()));
+        let claims = claim(NARROW, Network::of(address).into());
+        assert!(is_admitted(&limits.decide(None, &claims).await.unwrap()));
     };
     let before = held(&server);
     for number in 0..MANY {
@@ -88,7 +83,7 @@ async fn a_hundred_thousand_sessions_and_windows_weigh_what_the_docs_say() {
     // The tables of the server's own keys are being moved meanwhile, so one key is asked, not the whole.
     let [busy, idle] = [0, 1].map(|number| {
         let bits = Network::of(address(number)).to_bits();
-        let key = format!("{{broker}}:w:narrow:{bits:x}");
+        let key = format!("{{broker}}:w:token:{bits:x}");
         server.ask::<u64>(&["MEMORY", "USAGE", &key]).unwrap()
     });
     let full = window + busy - idle;

@@ -4,14 +4,10 @@
 //! is the server's: replicas' clocks may differ. Memory is bounded by times to live and by the server's own `maxmemory`,
 //! whose policy must be `noeviction`: an evicted window would be a second allowance.
 
-mod limits;
-mod link;
 mod sessions;
 
 use std::time::Duration;
 
-pub use limits::RedisLimits;
-pub use link::{Absence, Link, LinkError};
 pub(super) use sessions::Over;
 pub use sessions::RedisStore;
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Script, ScriptInvocation};
 
-use super::link::{Link, LinkError};
 use super::{PREFIX, micros, millis};
 use crate::clock::{Clock, Tick};
 use crate::domain::{Party, Ripeness, Session, SessionKey};
+use crate::gate::windows::redis::{Link, LinkError};
 use crate::store::memory::Bounds;
 use crate::store::record::{self, Course};
 use crate::store::{Advance, SessionStore, StoreError, Stored};

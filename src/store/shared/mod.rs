@@ -2,8 +2,6 @@
 //! share of the limits and by the sessions it knows.
 
 mod backlog;
-mod limits;
 mod sessions;
 
-pub use limits::{OnFailure, SharedLimits};
 pub use sessions::SharedStore;

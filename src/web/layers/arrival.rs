@@ -9,7 +9,7 @@ use axum::response::Response;
 use ipnet::IpNet;
 
 use crate::clock::Tick;
-use crate::domain::{Caller, RequestId, canonical};
+use crate::domain::{Caller, Forwards, RequestId, canonical, is_private};
 use crate::web::state::Face;
 
 /// The id of a request, in both directions.
@@ -38,6 +38,8 @@ pub struct Arrival {
     pub address: IpAddr,
     /// True when it says that it was forwarded, but not by a proxy we trust: then nobody knows where it came from.
     pub forwarded_by_stranger: bool,
+    /// Whether the address forwards the requests of others.
+    pub forwards: Forwards,
     /// When it arrived.
     pub at: Tick,
 }
@@ -54,16 +56,26 @@ pub(super) fn arrive(face: &Face, request: &mut Request) -> Arrival {
         .headers()
         .get(X_REQUEST_ID)
         .and_then(|value| value.to_str().ok());
+    let forwarded_by_stranger = !peer_trusted
+        && FORWARDED
+            .iter()
+            .any(|name| request.headers().contains_key(name));
+    let address = client_address(peer, request.headers(), trusted);
+    let forwards = if is_trusted(address, trusted) {
+        Forwards::Trusted
+    } else if forwarded_by_stranger && is_private(address) {
+        Forwards::Untrusted
+    } else {
+        Forwards::No
+    };
     let arrival = Arrival {
         request_id: inbound
             .filter(|_| peer_trusted)
             .and_then(RequestId::parse)
             .unwrap_or_else(RequestId::random),
-        address: client_address(peer, request.headers(), trusted),
-        forwarded_by_stranger: !peer_trusted
-            && FORWARDED
-                .iter()
-                .any(|name| request.headers().contains_key(name)),
+        address,
+        forwarded_by_stranger,
+        forwards,
         at: face.clock.tick(),
     };
     request.extensions_mut().insert(arrival.clone());
@@ -87,13 +99,10 @@ pub(crate) fn caller(request: &Request) -> Option<Caller> {
         .headers()
         .get(USER_AGENT)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into());
-    Some(Caller {
-        address: arrival.address,
-        origin: None,
-        identity: None,
-        user_agent,
-        request_id: arrival.request_id.clone(),
-    })
+    let mut caller = Caller::at(arrival.address, arrival.request_id.clone());
+    caller.forwards = arrival.forwards;
+    caller.user_agent = user_agent;
+    Some(caller)
 }
 
 /// The address a request came from: the peer, unless it is a trusted proxy; then the right-most address of all

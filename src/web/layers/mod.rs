@@ -2,12 +2,12 @@
 
 pub mod arrival;
 mod cors;
+mod denied;
 pub(super) mod failure_shape;
 pub(super) mod host;
 mod identity;
-mod origin;
-pub(super) mod paid;
-pub mod rate_limit;
+pub(super) mod origin;
+pub mod paid;
 mod security_headers;
 pub(super) mod trace;
 

@@ -1,12 +1,15 @@
-//! Owns the origin guard: pages outside the list are refused before anything is spent.
+//! Refuses requests of pages whose origin is not allowed, before anything is spent.
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::http::header::{ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use axum::http::header::{
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE,
+    ORIGIN,
+};
 use axum::http::{HeaderName, HeaderValue, Method};
 use serde_json::json;
 
-use super::rate_limit::offend;
+use super::denied::offend;
 use crate::audit::Event;
 use crate::domain::{Caller, Origin, Origins};
 use crate::limit::Offence;
@@ -17,24 +20,23 @@ use crate::web::state::{AppState, Face};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The origin of a request that may go on, if it has one. tower-http's CORS layer alone refuses nobody: it leaves away
-/// its headers, and the handler still runs.
+/// Returns the origin of a request that may go on, if it has one. The CORS layer of tower-http alone refuses
+/// nobody: it omits its headers, and the handler still runs.
 pub(super) fn guard(face: &Face, request: &Request) -> Result<Option<Origin>, ApiError> {
     admit(request.headers(), &face.origins, face.server.require_origin)
 }
 
-/// Writes down that `request` was refused, and scores it unless its caller may be innocent.
+/// Records that a request was refused. Scores it, unless a page may have made an innocent browser send it.
 pub(super) async fn note_refusal(state: &AppState, caller: &Caller, headers: &HeaderMap) {
     let from_page = sent_by_foreign_page(headers);
     let details = || json!({ "origin": shown(headers), "crossSite": from_page });
     state.audit.record(Event::OriginRefused, caller, details);
-    // A page can make an innocent browser send this, so it must not get its owner blocked.
-    if !from_page {
+    if !from_page && is_beyond_pages(headers) {
         offend(state, caller, Offence::WrongOrigin).await;
     }
 }
 
-/// Refuses preflights that would lead nowhere, before the CORS layer answers them all alike.
+/// Refuses preflights whose request would be refused, before the CORS layer answers them all alike.
 pub(super) fn preflight(face: &Face, request: &Request) -> Result<(), ApiError> {
     let headers = request.headers();
     if request.method() != Method::OPTIONS || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
@@ -65,7 +67,31 @@ fn admit(
     }
 }
 
-/// True when a browser says that a page elsewhere made it send this: a link, an image, a form.
+/// Returns whether the request carries what a page can make a browser send only after a preflight, which
+/// is refused for a wrong origin: a credential, or a content type that no form has. Old browsers send no
+/// fetch metadata, so nothing else tells their requests from those of a program.
+fn is_beyond_pages(headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || !is_of_forms(headers)
+}
+
+/// Returns whether a form of any page may have made a browser send the request, judged by its content type
+/// (Fetch standard, CORS-safelisted request headers). Such a request says nothing about its caller.
+pub(in crate::web) fn is_of_forms(headers: &HeaderMap) -> bool {
+    const OF_FORMS: [&str; 3] = [
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "text/plain",
+    ];
+    headers.get_all(CONTENT_TYPE).iter().all(|value| {
+        let text = value.to_str().unwrap_or_default();
+        let essence = text.split(';').next().unwrap_or_default().trim();
+        OF_FORMS
+            .iter()
+            .any(|known| essence.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Returns whether a browser says that a page elsewhere made it send the request: a link, an image, a form.
 fn sent_by_foreign_page(headers: &HeaderMap) -> bool {
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
     site.is_some_and(|site| site != b"same-origin" && site != b"none")
@@ -85,7 +111,7 @@ fn asks_for_what_pages_may(headers: &HeaderMap) -> bool {
     known && method.is_some_and(|method| cors::METHODS.contains(&method))
 }
 
-/// The origin as sent, cut short, for the record.
+/// Returns the origin as sent, cut short, for the record.
 fn shown(headers: &HeaderMap) -> Option<String> {
     headers.get(ORIGIN).map(|value| {
         String::from_utf8_lossy(value.as_bytes())

@@ -1,4 +1,4 @@
-//! Owns the order of the guards around one paid route.
+//! Puts the checks of admission around one paid route, in order.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -6,40 +6,48 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::extract::Request;
-use axum::http::header::AUTHORIZATION;
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use tower::{Layer, Service};
 
-use super::rate_limit::{self, Windows};
-use super::{arrival, identity, origin};
+use super::{arrival, denied, identity, origin};
 use crate::domain::Caller;
+use crate::gate::{Pass, Purpose};
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 use crate::web::state::AppState;
 
-/// The guards around a paid route, whose requests are counted under `windows`.
+/// What the handler of a paid route learns about its request.
 #[derive(Clone)]
-pub(crate) struct Guards {
-    state: AppState,
-    windows: Windows,
+pub struct Admitted {
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// What the request may use up.
+    pub pass: Pass,
 }
 
-/// A paid route behind its guards.
+/// The checks around a paid route.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    state: AppState,
+    purpose: Purpose,
+}
+
+/// A paid route behind its checks.
 #[derive(Clone)]
 pub(crate) struct Paid {
-    guards: Guards,
+    admission: Admission,
     route: Route,
 }
 
-impl Guards {
-    /// Guards that ask `state`.
-    pub(crate) const fn new(state: AppState, windows: Windows) -> Self {
-        Self { state, windows }
+impl Admission {
+    /// Returns checks that admit requests for `purpose`.
+    pub(crate) const fn new(state: AppState, purpose: Purpose) -> Self {
+        Self { state, purpose }
     }
 
-    /// Origin first: pages that may not call use up nobody's allowance. Then who it is, because the address' windows and the
-    /// identity's are decided together.
+    /// Checks the origin first: pages that may not call use up nobody's allowance. Then the identity,
+    /// because the gate decides over all limits of address and identity at once.
     async fn let_through(&self, mut request: Request, mut route: Route) -> Response {
         let Some(mut caller) = arrival::caller(&request) else {
             return ApiError::from(Code::Internal).into_response();
@@ -51,38 +59,31 @@ impl Guards {
                 return error.into_response();
             }
         }
-        // Credentials are costly to verify: who is blocked is not heard so far.
-        if request.headers().contains_key(AUTHORIZATION)
-            && let Some(refusal) = rate_limit::blocked(&self.state, &caller).await
-        {
-            return refusal;
-        }
-        match identity::of(&self.state, request.headers()).await {
+        match identity::of(&self.state, &caller, request.headers()).await {
             Ok(known) => caller.identity = known,
-            Err(unknown) => {
-                let refuse = async { identity::refuse(&self.state, &caller, &unknown) };
-                return rate_limit::limit(&self.state, self.windows.asking(), &caller, refuse)
-                    .await;
-            }
+            Err(unknown) => return identity::refuse(&self.state, &caller, &unknown).await,
         }
-        let caller = Arc::new(caller);
-        request
-            .extensions_mut()
-            .insert::<Arc<Caller>>(Arc::clone(&caller));
-        let next = async {
-            let Ok(response) = route.call(request).await;
-            response
+        let pass = match self.state.gate.admit(&caller, self.purpose).await {
+            Ok(pass) => pass,
+            Err(denied) => return denied::answer(&self.state, &caller, &denied),
         };
-        rate_limit::limit(&self.state, self.windows, &caller, next).await
+        let caller = Arc::new(caller);
+        request.extensions_mut().insert(Admitted {
+            caller: Arc::clone(&caller),
+            pass: pass.clone(),
+        });
+        let Ok(mut response) = route.call(request).await;
+        denied::settle(&self.state, &caller, &pass, &mut response).await;
+        response
     }
 }
 
-impl Layer<Route> for Guards {
+impl Layer<Route> for Admission {
     type Service = Paid;
 
     fn layer(&self, route: Route) -> Paid {
         Paid {
-            guards: self.clone(),
+            admission: self.clone(),
             route,
         }
     }
@@ -94,12 +95,12 @@ impl Service<Request> for Paid {
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // axum's routes are always ready.
+        // Routes of axum are always ready.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Self { guards, route } = self.clone();
-        Box::pin(async move { Ok(guards.let_through(request, route).await) })
+        let Self { admission, route } = self.clone();
+        Box::pin(async move { Ok(admission.let_through(request, route).await) })
     }
 }

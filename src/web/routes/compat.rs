@@ -13,11 +13,11 @@ use utoipa::ToSchema;
 
 use super::granted::{ClientSecretAnswer, Granted, OldSession, Shape, answer};
 use super::token::TokenRequest;
-use crate::broker::{Broker, Choice, MintRequest};
-use crate::domain::Caller;
+use crate::broker::{Broker, BrokerError, Choice, MintRequest};
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Body;
+use crate::web::layers::paid::Admitted;
 use crate::web::openapi::Refusals;
 use crate::web::state::Face;
 
@@ -82,20 +82,16 @@ impl ClientSecretRequest {
 pub async fn client_secrets(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
-    Extension(caller): Extension<Arc<Caller>>,
+    Extension(Admitted { caller, pass }): Extension<Admitted>,
     Body(asked): Body<ClientSecretRequest>,
 ) -> Result<Response, ApiError> {
-    let grant = broker
-        .mint(
-            caller,
-            MintRequest {
-                choice: Choice::Fitting { role: None },
-                language: None,
-                lifetime: asked.lifetime()?,
-                refreshable: false,
-            },
-        )
-        .await?;
+    let request = MintRequest {
+        choice: Choice::Fitting { role: None },
+        language: None,
+        lifetime: asked.lifetime()?,
+        refreshable: false,
+    };
+    let grant = pass.spend(broker.mint(caller, request).await, BrokerError::used)?;
     Ok(answer(&grant, Shape::OpenAi, face.clock.tick()))
 }
 
@@ -114,10 +110,11 @@ pub async fn client_secrets(
 pub async fn old_session(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
-    Extension(caller): Extension<Arc<Caller>>,
+    Extension(Admitted { caller, pass }): Extension<Admitted>,
     Body(asked): Body<TokenRequest>,
 ) -> Result<Response, ApiError> {
-    let grant = broker.mint(caller, asked.try_into()?).await?;
+    let minted = broker.mint(caller, asked.try_into()?).await;
+    let grant = pass.spend(minted, BrokerError::used)?;
     Ok(answer(&grant, Shape::Old, face.clock.tick()))
 }
 
@@ -134,11 +131,10 @@ pub async fn old_session(
 pub async fn get_token(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
-    Extension(caller): Extension<Arc<Caller>>,
+    Extension(Admitted { caller, pass }): Extension<Admitted>,
 ) -> Result<Response, ApiError> {
-    let grant = broker
-        .mint(caller, TokenRequest::default().try_into()?)
-        .await?;
+    let request = TokenRequest::default().try_into()?;
+    let grant = pass.spend(broker.mint(caller, request).await, BrokerError::used)?;
     Ok(answer(&grant, Shape::Ours, face.clock.tick()))
 }
 

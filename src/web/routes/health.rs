@@ -105,7 +105,7 @@ pub async fn health(
     Extension(arrival): Extension<Arrival>,
 ) -> Response {
     let face = &state.face;
-    let counting = if state.limits.is_exact() {
+    let counting = if state.gate.is_whole() {
         Condition::Operational
     } else {
         Condition::Degraded

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
-use crate::broker::Broker;
-use crate::domain::{Caller, SessionId};
+use crate::broker::{Broker, BrokerError};
+use crate::domain::SessionId;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Body;
+use crate::web::layers::paid::Admitted;
 use crate::web::openapi::Refusals;
 use crate::web::state::Face;
 
@@ -41,7 +42,7 @@ pub struct RefreshRequest {
 pub async fn refresh(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
-    Extension(caller): Extension<Arc<Caller>>,
+    Extension(Admitted { caller, pass }): Extension<Admitted>,
     Body(asked): Body<RefreshRequest>,
 ) -> Result<Response, ApiError> {
     let named = asked
@@ -49,6 +50,7 @@ pub async fn refresh(
         .ok_or_else(|| ApiError::malformed(Code::BadRequest, Some("sessionId".to_owned())))?;
     // What cannot be an id of ours is as unknown as an id that is nobody's.
     let id = SessionId::parse(&named).ok_or(Code::UnknownSession)?;
-    let grant = broker.refresh(caller, id).await?;
+    let refreshed = broker.refresh(caller, id).await;
+    let grant = pass.spend(refreshed, BrokerError::used)?;
     Ok(answer(&grant, Shape::Ours, face.clock.tick()))
 }

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
-use crate::broker::{Broker, Choice, MintRequest};
-use crate::domain::{Caller, Language};
+use crate::broker::{Broker, BrokerError, Choice, MintRequest};
+use crate::domain::Language;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Body;
+use crate::web::layers::paid::Admitted;
 use crate::web::openapi::Refusals;
 use crate::web::state::Face;
 
@@ -65,9 +66,10 @@ impl TryFrom<TokenRequest> for MintRequest {
 pub async fn open(
     State(broker): State<Broker>,
     State(face): State<Arc<Face>>,
-    Extension(caller): Extension<Arc<Caller>>,
+    Extension(Admitted { caller, pass }): Extension<Admitted>,
     Body(asked): Body<TokenRequest>,
 ) -> Result<Response, ApiError> {
-    let grant = broker.mint(caller, asked.try_into()?).await?;
+    let minted = broker.mint(caller, asked.try_into()?).await;
+    let grant = pass.spend(minted, BrokerError::used)?;
     Ok(answer(&grant, Shape::Ours, face.clock.tick()))
 }

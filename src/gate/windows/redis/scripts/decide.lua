@@ -1,9 +1,10 @@
--- One decision over all claims of a request: blocked? has every window a place? then take them all.
+-- Decides over all claims of a request in one step: is the party blocked, has every window a free place, then take them all.
 --
--- KEYS: the address' block, then the window of each claim: a list of stamps in microseconds, oldest first.
--- ARGV: 1 when a block counts, else 0; then limit, window and time to live of each claim, in microseconds and milliseconds.
--- Answers {2, wait} when blocked; else {0 admitted or 1 refused, now, and for each claim how many it holds, the stamp
--- whose leaving makes a place, and the stamp that was or would be taken}.
+-- KEYS: the party's block, then the window of each claim: a list of stamps in microseconds, oldest first.
+-- ARGV: 1 when the block counts, else 0; then limit, window and time to live of each claim, the window in microseconds and
+-- the time to live in milliseconds.
+-- Answers {2, wait} when blocked; else {0 admitted or 1 refused, now, and for each claim the number of stamps in its window,
+-- the stamp whose leaving frees a place, and the stamp that was or would be taken}.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 if ARGV[1] == '1' then
@@ -13,10 +14,10 @@ end
 local told, verdict, stamps = {0, now}, 0, {}
 for place = 2, #KEYS do
   local key, limit, window = KEYS[place], tonumber(ARGV[3 * place - 4]), tonumber(ARGV[3 * place - 3])
-  -- A clock that was set back must not disorder a window, nor may one window that has been ahead disorder others.
+  -- A clock that was set back must not disorder a window, and a window that is ahead must not disorder other windows.
   local stamp = math.max(now, tonumber(redis.call('LINDEX', key, -1) or 0))
   local oldest = tonumber(redis.call('LINDEX', key, 0))
-  -- Others wait meanwhile, so a long list is emptied by many decisions: what is still in it counts.
+  -- Other requests wait meanwhile, so a long list is emptied by many decisions. Stamps still in the list count.
   local turns = 0
   while oldest and oldest + window <= stamp and turns < 32 do
     local head, gone = redis.call('LRANGE', key, 0, 127), 0
@@ -26,7 +27,7 @@ for place = 2, #KEYS do
   end
   local held = oldest and redis.call('LLEN', key) or 0
   if held >= limit then verdict = 1 end
-  -- More than may be, because the limit was lowered: a place is free when as many have left.
+  -- A limit that was lowered leaves too many stamps in the list: a place is free when the surplus has left.
   if held > limit then oldest = tonumber(redis.call('LINDEX', key, held - limit)) end
   stamps[place] = string.format('%.0f', stamp)
   told[#told + 1] = held

@@ -1,5 +1,5 @@
--- Counts admissions of before this server began, latest first. What is not older than the oldest that is counted already was
--- counted here, by this script or by a decision: so nothing is counted twice, whoever runs this how often.
+-- Counts admissions from before this server began, latest first. A stamp that is not older than the oldest stamp in its
+-- window was counted already, by this script or by a decision: so nothing is counted twice, however often this runs.
 --
 -- KEYS: windows, one for each admission. ARGV: limit, window, time to live and stamp of each, as in decide.lua.
 local time = redis.call('TIME')

@@ -1,4 +1,4 @@
-//! Owns the connection to the Redis server: made and made again off the path of requests, asked with a deadline.
+//! Keeps the connection to the Redis server: connects off the path of requests, asks with a deadline.
 #![expect(
     clippy::disallowed_methods,
     reason = "waits for another machine on the real clock until its room takes a Clock"
@@ -20,49 +20,50 @@ use tokio::time::{Instant, sleep, timeout};
 use super::PREFIX;
 use crate::tls::{self, TlsError};
 
-/// Longest time a request waits for an answer, where nobody says otherwise (`redis.timeout` does).
+/// Longest time that a request waits for an answer, unless `redis.timeout` says otherwise.
 const ANSWER: Duration = Duration::from_millis(50);
 /// Longest time to connect. No request waits for it.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long the server is left alone after it was lost, and after it could not be reached.
+/// Reconnect delay after the connection was lost or could not be made.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The same, for a server that comes and goes: it would be told of at every turn.
+/// Reconnect delay for a flapping server. Keeps the log quiet.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
-/// How long it must have been there not to be one that comes and goes.
+/// How long a connection must have lasted for the server not to count as flapping.
 const STEADY: Duration = Duration::from_secs(10);
-/// How often it is asked how it is while all is well.
+/// Interval of probes while the server answers.
 const PROBE: Duration = Duration::from_secs(2);
-/// How often it is asked at once: one answer as quick as a request wants it is enough.
+/// Probe attempts before a slow server counts as down. One answer within `redis.timeout` is enough.
 const TRIES: u32 = 10;
-/// How often a slow server is told of.
+/// Shortest time between two log lines about a slow server.
 const TOLD: Duration = Duration::from_mins(1);
 
-/// Why there is no answer.
+/// Why Redis gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// It is not asked: there is no connection, or it is in doubt.
-    #[error("Redis is not asked: it is gone, or was slow a moment ago")]
+    /// Redis was not asked: there is no connection, or the last answer came too late.
+    #[error("Redis was not asked: it is unreachable, or was slow a moment ago")]
     Gone,
-    /// It took too long.
+    /// The answer took too long.
     #[error("Redis did not answer in time")]
     Slow,
-    /// The server, or the way to it, failed.
+    /// The server or the network failed.
     #[error("Redis failed")]
     Failed(#[from] RedisError),
-    /// The server answered what it never should.
-    #[error("Redis answered nonsense")]
+    /// The answer has a form that no script returns.
+    #[error("Redis sent an answer of an unexpected form")]
     Nonsense,
-    /// The server may forget what must not be forgotten.
+    /// The server may evict windows, which would be a second allowance.
     #[error("Redis evicts keys when it is full ({0}): set its maxmemory-policy to noeviction")]
     Evicts(String),
-    /// The certificates that are to vouch for it cannot be used.
+    /// The configured certificates cannot be used.
     #[error(transparent)]
     Roots(#[from] TlsError),
 }
 
 impl LinkError {
-    /// True when it says nothing of the server, only of what it was asked: of a session that another version wrote.
-    pub(super) fn is_about_the_call(&self) -> bool {
+    /// Returns whether the error concerns one call only, such as a key that another version wrote, and
+    /// says nothing about the server.
+    pub(crate) fn is_about_the_call(&self) -> bool {
         match self {
             Self::Nonsense => true,
             Self::Failed(error) => match error.code() {
@@ -74,7 +75,7 @@ impl LinkError {
     }
 }
 
-/// A connection that comes and goes.
+/// A connection to the server, which is made again when it is lost.
 pub struct Link {
     client: Client,
     probe: Script,
@@ -86,23 +87,23 @@ pub struct Link {
 #[derive(Default)]
 struct State {
     connection: Option<MultiplexedConnection>,
-    /// Counts connections, so that a failure of one says nothing of the next.
+    /// The number of connections so far, so that a failure of one does not count against the next.
     generation: u64,
-    /// It was slow once: requests do without it until it has been asked how it is.
+    /// Whether the last answer was late. Requests do without the server until a probe succeeds.
     doubted: bool,
-    /// How often it was slow since that was last told of, and when that was.
+    /// Late answers since the last log line about them, and the moment of that line.
     doubts: u32,
     told: Option<Instant>,
-    /// Calls that it refused since that was last told of, and why it refused the first.
+    /// Calls that the server rejected since the last log line about them, and the first reason.
     refused: Option<(u32, String)>,
 }
 
-/// From what the server has come back.
+/// What the server has come back from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
-    /// From a moment's slowness.
+    /// A late answer.
     Moment,
-    /// There was no connection.
+    /// A lost connection.
     Outage,
 }
 
@@ -113,12 +114,12 @@ enum Standing {
 }
 
 impl Link {
-    /// A link to the server at `url`, not connected yet. Fails when `url` cannot be understood.
+    /// Returns a link to the server at `url`, not connected yet. Fails when `url` is not valid.
     pub fn new(url: &str) -> Result<Self, LinkError> {
         Ok(Self::of(Client::open(url)?))
     }
 
-    /// The same, to a server with TLS whose certificate one of those in `ca_file` vouches for, and no public one.
+    /// Returns a link to a TLS server whose certificate must be signed by one of those in `ca_file`.
     pub fn trusting(url: &str, ca_file: &Path) -> Result<Self, LinkError> {
         let certificates = TlsCertificates {
             client_tls: None,
@@ -137,19 +138,19 @@ impl Link {
         }
     }
 
-    /// The same, with requests that wait as long as this instead of 50 ms.
+    /// Returns the link with requests that wait for `patience` instead of 50 ms.
     #[must_use]
     pub const fn waiting(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// True while the server is believed to answer.
+    /// Returns whether the server is believed to answer.
     pub fn is_up(&self) -> bool {
         matches!(self.standing(), Standing::Up)
     }
 
-    /// True while there is no connection; not while it is merely in doubt.
+    /// Returns whether there is no connection; false while the server is merely slow.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.standing(), Standing::Gone)
     }
@@ -162,9 +163,9 @@ impl Link {
         })
     }
 
-    /// Runs a script, for a request: never connects, never waits longer than it may.
-    /// When the server fails, it is left alone until it is well again.
-    pub(super) async fn run<T: FromRedisValue>(
+    /// Runs a script for a request. Never connects and never waits longer than `redis.timeout`. After a
+    /// failure the server is not asked until a probe succeeds.
+    pub(crate) async fn run<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, LinkError> {
@@ -181,16 +182,16 @@ impl Link {
         answer
     }
 
-    /// Says that an answer was nonsense.
-    pub(super) fn nonsense(&self) -> LinkError {
+    /// Notes an answer of an unexpected form.
+    pub(crate) fn nonsense(&self) -> LinkError {
         self.note(&LinkError::Nonsense);
         LinkError::Nonsense
     }
 
-    /// Connects, if the server is there and takes what is written.
+    /// Connects, if the server is reachable and accepts writes.
     pub async fn join(&self) -> Result<(), LinkError> {
         let connection = match self.connect(&self.client).await {
-            // Of a cluster, the node that has our keys.
+            // In a cluster, connect to the node that holds the keys.
             Err(LinkError::Failed(error)) if error.redirect_node().is_some() => {
                 self.connect(&self.elsewhere(&error)?).await?
             }
@@ -201,7 +202,7 @@ impl Link {
         state.doubted = false;
         state.generation += 1;
         drop(state);
-        tracing::info!("Redis is there: limits and sessions are shared");
+        tracing::info!("Redis is reachable: limits are shared with all replicas");
         Ok(())
     }
 
@@ -217,7 +218,7 @@ impl Link {
         Ok(connection)
     }
 
-    /// The node that `error` points to, asked as this one is.
+    /// Returns a client for the node that `error` points to, with the same credentials.
     fn elsewhere(&self, error: &RedisError) -> Result<Client, LinkError> {
         let (node, _) = error.redirect_node().ok_or(LinkError::Nonsense)?;
         let (host, port) = node.rsplit_once(':').ok_or(LinkError::Nonsense)?;
@@ -231,7 +232,7 @@ impl Link {
                 port: known_port,
                 ..
             } => {
-                // A node that does not know its own name means the one that was asked.
+                // A node that does not know its own name means the host that was asked.
                 if !host.is_empty() {
                     host.clone_into(known);
                 }
@@ -242,7 +243,7 @@ impl Link {
         Ok(Client::open(info.set_addr(address))?)
     }
 
-    /// Keeps the link alive; never returns. Calls `joined` whenever it has come back, and from what.
+    /// Keeps the link alive; never returns. Calls `joined` whenever the server has come back.
     pub async fn keep(&self, joined: impl AsyncFn(Absence)) {
         let (mut pause, mut since) = (PAUSE, Instant::now());
         let mut trusted: Option<Instant> = None;
@@ -253,7 +254,7 @@ impl Link {
                     () = self.stirred.notified() => {}
                 },
                 Standing::Doubted => {
-                    // What is told at each return may itself be what is slow.
+                    // The work that `joined` does may itself be slow.
                     if trusted.is_some_and(|last| last.elapsed() < PAUSE) {
                         sleep(PAUSE).await;
                     }
@@ -272,14 +273,14 @@ impl Link {
                             since = Instant::now();
                             joined(Absence::Outage).await;
                         }
-                        Err(error) => tracing::debug!(%error, "Redis is still gone"),
+                        Err(error) => tracing::debug!(%error, "Redis is still unreachable"),
                     }
                 }
             }
         }
     }
 
-    /// Asks how the server is, and believes it or lets go of it.
+    /// Probes the server, and trusts or drops the connection.
     async fn look(&self) {
         let (connection, generation) =
             self.read(|state| (state.connection.clone(), state.generation));
@@ -297,7 +298,7 @@ impl Link {
         let (most, policy): (String, String) = loop {
             tries += 1;
             match ask(connection.clone(), &script, self.patience.min(CONNECT)).await {
-                // A server that is always slower than requests may wait for is of no use to them.
+                // A server that is always slower than redis.timeout is of no use to requests.
                 Err(LinkError::Slow) if tries < TRIES => {}
                 answer => break answer?,
             }
@@ -316,11 +317,11 @@ impl Link {
             state.doubted = true;
             drop(state);
             self.stirred.notify_one();
-            tracing::debug!("Redis is slow: requests do without it until it answers");
+            tracing::debug!("Redis answered late: requests do without it until a probe succeeds");
         }
     }
 
-    /// The server is well; what it refused is told of.
+    /// Trusts the server again, and logs what it was late for and what it rejected.
     fn trust(&self, generation: u64) {
         let mut state = self.write();
         if state.generation == generation {
@@ -337,15 +338,16 @@ impl Link {
         if doubts > 0 {
             tracing::warn!(
                 times = doubts,
-                "Redis took longer than redis.timeout: for that moment this replica went by what it knows itself (redis.on_failure). \
-                 If the machine or the way is slow, raise redis.timeout"
+                "Redis took longer than redis.timeout: this replica applied redis.on_failure for that moment. \
+                 If the server or the network is slow, raise redis.timeout"
             );
         }
         if let Some((times, cause)) = refused {
             tracing::warn!(
                 times,
                 cause,
-                "Redis refused something: those requests went by what this replica knows itself. Do all replicas run one version, on a server of their own?"
+                "Redis rejected script calls: this replica applied redis.on_failure to those requests. Check that all \
+                 replicas run the same version and that no other program uses this database"
             );
         }
     }
@@ -356,7 +358,7 @@ impl Link {
         refused.0 = refused.0.saturating_add(1);
     }
 
-    /// Lets go of the connection that failed, unless that has happened already.
+    /// Drops the connection that failed, unless that has happened already.
     fn lose(&self, generation: u64, error: &LinkError) {
         let mut state = self.write();
         if state.generation != generation || state.connection.take().is_none() {
@@ -367,7 +369,7 @@ impl Link {
         let cause = chain(error);
         tracing::warn!(
             cause,
-            "Redis is gone: this replica goes by what it knows itself (redis.on_failure)"
+            "Redis is unreachable: this replica applies redis.on_failure until it is back"
         );
     }
 
@@ -385,12 +387,12 @@ async fn ask<T: FromRedisValue>(
     script: &ScriptInvocation<'_>,
     patience: Duration,
 ) -> Result<T, LinkError> {
-    // EVALSHA; a server that has forgotten the script is given it again.
+    // EVALSHA; a server that has forgotten the script receives it again.
     let answer = timeout(patience, script.invoke_async(&mut connection)).await;
     Ok(answer.map_err(|_| LinkError::Slow)??)
 }
 
-/// A failure and what caused it, in one line.
+/// Returns an error and its cause in one line.
 fn chain(error: &LinkError) -> String {
     match error {
         LinkError::Failed(source) => format!("{error}: {source}"),

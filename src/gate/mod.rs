@@ -1,0 +1,255 @@
+//! Decides whether a caller may do something now: blocks and limits, in one decision.
+//!
+//! [`Gate::admit`] checks all windows that apply and takes a place in each, or refuses and takes
+//! nothing. The [`Pass`] it returns is told what the request used up, and gives the rest back.
+
+mod claims;
+mod limits;
+mod pass;
+pub mod windows;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use parking_lot::Mutex;
+
+use crate::clock::{Clock, Tick};
+use crate::config;
+use crate::domain::{Caller, Forwards, Party, Rate, canonical};
+use crate::limit::{Block, Key, Offence, Table};
+use windows::{Decision, Refused, Standing, Windows, WindowsError};
+
+pub use claims::{Claims, Purpose, Subject};
+pub use limits::{Applies, Counts, Limit, Rates, Row, Scope};
+pub use pass::{Pass, Settled, Used};
+
+/// Shortest time between two log lines about one budget that is used up.
+const TOLD: Duration = Duration::from_mins(10);
+
+/// The one place where requests are admitted. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    windows: Arc<dyn Windows>,
+    rates: Rates,
+    /// Addresses that are never blocked. IPv4 in its plain form.
+    never_block: Vec<IpNet>,
+    /// Verifications of each address that failed in the last second.
+    failed: Table,
+    used_up: Mutex<BTreeMap<Limit, UsedUp>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A budget of everybody that had no place left.
+#[derive(Clone, Copy)]
+struct UsedUp {
+    until: Tick,
+    told: Tick,
+}
+
+/// Why a caller was not admitted.
+#[derive(Debug)]
+pub struct Denied {
+    /// The reason.
+    pub reason: Reason,
+    /// The block that the refusal has just earned.
+    pub earned: Option<Box<Block>>,
+}
+
+/// Why a caller was not admitted.
+#[derive(Debug)]
+pub enum Reason {
+    /// A limit has no place left.
+    Limited(Standing),
+    /// The caller's address or identity is blocked.
+    Blocked {
+        /// The time that the block has left.
+        wait: Duration,
+    },
+    /// Too many verifications of the caller's address have just failed.
+    Unverified,
+    /// The windows could not be asked.
+    Unavailable(WindowsError),
+}
+
+impl From<Reason> for Denied {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            earned: None,
+        }
+    }
+}
+
+impl Gate {
+    /// Returns a gate over `windows`, which count by the rates of `limits`.
+    pub fn new(
+        windows: Arc<dyn Windows>,
+        limits: &config::Limits,
+        guard: &config::Guard,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let failed = Rate {
+            limit: guard.failed_verifications,
+            window: Duration::from_secs(1),
+        };
+        Self(Arc::new(Inner {
+            windows,
+            rates: Rates::of(limits),
+            never_block: guard.never_block.clone(),
+            failed: Table::new(failed, limits.capacity),
+            used_up: Mutex::default(),
+            clock,
+        }))
+    }
+
+    /// Admits `caller` for `purpose`, and takes a place in every window that applies.
+    pub async fn admit(&self, caller: &Caller, purpose: Purpose) -> Result<Pass, Denied> {
+        let claims = purpose.claims(&caller.into());
+        let (tightest, receipt) = self.decide(caller, &claims).await?;
+        Ok(Pass::new(self.clone(), tightest, receipt))
+    }
+
+    /// Counts a request of `caller` whose credential was refused. Fails when the address is blocked or
+    /// has had too many refusals. A good credential never meets this window.
+    pub async fn refuse_credential(&self, caller: &Caller) -> Result<(), Denied> {
+        let claims = claims::of_a_refused_credential(caller);
+        self.decide(caller, &claims).await.map(drop)
+    }
+
+    /// Returns whether a credential of `caller` may be verified: at its address, few enough
+    /// verifications have just failed.
+    pub fn may_verify(&self, caller: &Caller) -> Result<(), Denied> {
+        let mut held = self.0.failed.hold(Key::from(caller.network()));
+        let verdict = held.check(self.0.clock.tick());
+        verdict
+            .is_free()
+            .then_some(())
+            .ok_or_else(|| Reason::Unverified.into())
+    }
+
+    /// Notes that the verification of a credential of `caller` failed.
+    pub fn note_failed_verification(&self, caller: &Caller) {
+        let mut held = self.0.failed.hold(Key::from(caller.network()));
+        let now = self.0.clock.tick();
+        if held.check(now).is_free() {
+            held.take(now);
+        }
+    }
+
+    /// Adds an offence to the score of `caller`: of its identity, or else of its address. Returns the
+    /// block if exactly this offence earned one.
+    pub async fn offend(
+        &self,
+        caller: &Caller,
+        offence: Offence,
+    ) -> Result<Option<Block>, WindowsError> {
+        match self.blockable(caller) {
+            None => Ok(None),
+            Some(party) => self.0.windows.offend(party, (offence, None)).await,
+        }
+    }
+
+    /// Returns at most `most` blocks in force, the longest first.
+    pub async fn blocks(&self, most: usize) -> Result<Vec<Block>, WindowsError> {
+        self.0.windows.blocks(most).await
+    }
+
+    /// Ends the block of `party`, and forgets its score and earlier blocks. Returns whether it was
+    /// blocked.
+    pub async fn lift(&self, party: Party) -> Result<bool, WindowsError> {
+        self.0.windows.lift(party).await
+    }
+
+    /// Returns false while limits are not enforced exactly, or a budget of everybody is used up.
+    pub fn is_whole(&self) -> bool {
+        let now = self.0.clock.tick();
+        let is_used_up = |budget: &UsedUp| budget.until > now;
+        self.0.windows.is_exact() && !self.0.used_up.lock().values().any(is_used_up)
+    }
+
+    /// Drops what has expired in the gate itself.
+    pub fn sweep(&self) {
+        self.0.failed.sweep(self.0.clock.tick());
+    }
+
+    async fn decide(
+        &self,
+        caller: &Caller,
+        claims: &Claims,
+    ) -> Result<(Option<Standing>, windows::Receipt), Denied> {
+        let party = self.blockable(caller);
+        match self.0.windows.decide(party, claims).await {
+            Ok(Decision::Admitted { tightest, receipt }) => Ok((tightest, receipt)),
+            Ok(Decision::Refused(refused)) => Err(self.deny(party, &refused).await),
+            Ok(Decision::Blocked { wait }) => Err(Reason::Blocked { wait }.into()),
+            Err(error) => Err(Reason::Unavailable(error).into()),
+        }
+    }
+
+    /// Notes what a refusal says of the caller and of the budgets.
+    async fn deny(&self, party: Option<Party>, refused: &Refused) -> Denied {
+        let reason = Reason::Limited(refused.standing);
+        if refused.is_share {
+            return reason.into();
+        }
+        self.note_used_up(refused.standing);
+        let offended = refused.full.iter().find(|limit| limit.row().can_offend);
+        let earned = match (party, offended) {
+            (Some(party), Some(limit)) => {
+                let offence = (Offence::RateLimited, Some(self.0.rates.tolerance(*limit)));
+                // The request is refused in any case, and an outage is logged where it is noticed.
+                let offended = self.0.windows.offend(party, offence).await;
+                offended.unwrap_or_default().map(Box::new)
+            }
+            _ => None,
+        };
+        Denied { reason, earned }
+    }
+
+    fn note_used_up(&self, standing: Standing) {
+        let Standing {
+            limit,
+            rate,
+            resets_in,
+            ..
+        } = standing;
+        let row = limit.row();
+        if row.scope != Scope::Everybody {
+            return;
+        }
+        let now = self.0.clock.tick();
+        let until = now.plus(resets_in);
+        let known = self.0.used_up.lock().get(&limit).copied();
+        let told = known.map(|known| known.told);
+        let is_news = told.is_none_or(|told| now.since(told) >= TOLD);
+        let told = told.filter(|_| !is_news).unwrap_or(now);
+        self.0.used_up.lock().insert(limit, UsedUp { until, told });
+        if is_news {
+            tracing::warn!(
+                limit = row.setting,
+                rate = %rate,
+                anonymous_only = row.applies == Applies::Anonymous,
+                retry_after_s = resets_in.as_secs(),
+                "budget of mints is used up: callers are refused until mints leave its window. \
+                 If the load is honest, raise the limit of this name in [limits]"
+            );
+        }
+    }
+
+    /// Returns whose offences and blocks count for `caller`; `None` when it is never blocked.
+    fn blockable(&self, caller: &Caller) -> Option<Party> {
+        let is_spared = || {
+            let address = canonical(caller.address());
+            let mut spared = self.0.never_block.iter();
+            caller.forwards != Forwards::No || spared.any(|network| network.contains(&address))
+        };
+        match caller.party() {
+            Party::Network(_) if is_spared() => None,
+            party => Some(party),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Windows, scores and blocks in the memory of one process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Decision, Receipt, Tally, Windows, WindowsError};
+use crate::clock::{Clock, Tick};
+use crate::domain::Party;
+use crate::gate::claims::Claims;
+use crate::gate::limits::{Limit, Rates};
+use crate::limit::{Block, Guard, GuardRules, Held, Key, Offence, Table, Taken, Tolerance};
+
+/// Windows in memory. They do not outlive the process, and other replicas count on their own.
+pub struct MemoryWindows {
+    tables: BTreeMap<Limit, Table>,
+    guard: Guard,
+    clock: Arc<dyn Clock>,
+}
+
+impl MemoryWindows {
+    /// Returns empty windows.
+    pub fn new(rates: &Rates, guard: GuardRules, clock: Arc<dyn Clock>) -> Self {
+        let table = |limit| (limit, Table::new(rates.rate(limit), rates.capacity(limit)));
+        Self {
+            tables: Limit::ALL.map(table).into(),
+            guard: Guard::new(guard),
+            clock,
+        }
+    }
+
+    /// Drops what has expired and gives its memory back, a small part at a time. To be called every
+    /// few seconds, off the path of requests.
+    pub fn sweep(&self) {
+        for table in self.tables.values() {
+            table.sweep(self.clock.tick());
+        }
+        self.guard.sweep(self.clock.tick());
+    }
+
+    /// Returns the time that these windows go by.
+    pub(super) fn tick(&self) -> Tick {
+        self.clock.tick()
+    }
+
+    /// Returns the number of keys that are remembered exactly, over all limits.
+    pub fn keys(&self) -> usize {
+        self.tables.values().map(Table::keys).sum()
+    }
+
+    /// Returns the number of parties that have a score.
+    pub fn scores(&self) -> usize {
+        self.guard.scores()
+    }
+
+    /// Returns how long `party` is still blocked.
+    pub(super) fn blocked(&self, party: Option<Party>) -> Option<Duration> {
+        self.guard.blocked(party?, &*self.clock)
+    }
+
+    /// Blocks `party` for `lasts`, as another replica has decided.
+    pub(super) fn adopt(&self, party: Party, lasts: Duration) {
+        self.guard.adopt(party, lasts, self.clock.tick());
+    }
+
+    /// Counts a mint that was admitted `ago`, before these windows were made. Only before the first
+    /// decision, and the oldest mint first. What a limit would not have admitted then is not counted.
+    pub fn remember(&self, claims: &Claims, ago: Duration) {
+        let now = self.clock.tick();
+        let then = Tick::from_duration(now.since(Tick::default()).saturating_sub(ago));
+        for (_, mut held) in self.hold(claims) {
+            if held.check(then).is_free() {
+                held.take(then);
+            }
+        }
+    }
+
+    /// Locks the window of every claim. `Claims` are in the order of the limits, so that two requests
+    /// never wait for each other.
+    fn hold(&self, claims: &Claims) -> Vec<(Limit, Held<'_>)> {
+        let held = |(limit, key): (&Limit, &Key)| (*limit, self.tables[limit].hold(*key));
+        claims.iter().map(held).collect()
+    }
+
+    /// Decides as [`Windows::decide`] does.
+    pub fn decide_now(&self, party: Option<Party>, claims: &Claims) -> Decision {
+        if let Some(wait) = self.blocked(party) {
+            return Decision::Blocked { wait };
+        }
+        let mut held = self.hold(claims);
+        // Asked under the locks, so that time never goes back for a window.
+        let now = self.clock.tick();
+        let mut tally = Tally::default();
+        for (limit, held) in &mut held {
+            tally.add(*limit, self.tables[limit].rate(), held.check(now));
+        }
+        match tally.outcome() {
+            Ok(tightest) => {
+                let taken = held
+                    .iter_mut()
+                    .map(|(limit, held)| (*limit, held.take(now)));
+                let local: BTreeMap<Limit, Taken> = taken.collect();
+                let receipt = Receipt {
+                    claims: claims.clone(),
+                    local,
+                    shared: BTreeMap::new(),
+                };
+                Decision::Admitted { tightest, receipt }
+            }
+            Err(refused) => Decision::Refused(refused),
+        }
+    }
+
+    /// Gives back the places that `receipt` has in memory.
+    pub(super) fn release_now(&self, receipt: &Receipt) {
+        let now = self.clock.tick();
+        for (limit, key) in &receipt.claims {
+            if let Some(taken) = receipt.local.get(limit) {
+                self.tables[limit].hold(*key).give_back(*taken, now);
+            }
+        }
+    }
+
+    /// Adds an offence as [`Windows::offend`] does.
+    pub fn offend_now(&self, party: Party, offence: (Offence, Option<Tolerance>)) -> Option<Block> {
+        self.guard.offend(party, offence, self.clock.tick())
+    }
+
+    /// Ends a block as [`Windows::lift`] does.
+    pub(super) fn lift_now(&self, party: Party) -> bool {
+        self.guard.lift(party, self.clock.tick())
+    }
+
+    /// Returns the blocks as [`Windows::blocks`] does.
+    pub(super) fn blocks_now(&self, most: usize) -> Vec<Block> {
+        self.guard.in_force(most, self.clock.tick())
+    }
+}
+
+#[async_trait]
+impl Windows for MemoryWindows {
+    async fn decide(
+        &self,
+        party: Option<Party>,
+        claims: &Claims,
+    ) -> Result<Decision, WindowsError> {
+        Ok(self.decide_now(party, claims))
+    }
+
+    async fn release(&self, receipt: Receipt) -> Result<(), WindowsError> {
+        self.release_now(&receipt);
+        Ok(())
+    }
+
+    async fn offend(
+        &self,
+        party: Party,
+        offence: (Offence, Option<Tolerance>),
+    ) -> Result<Option<Block>, WindowsError> {
+        Ok(self.offend_now(party, offence))
+    }
+
+    async fn blocks(&self, most: usize) -> Result<Vec<Block>, WindowsError> {
+        Ok(self.blocks_now(most))
+    }
+
+    async fn lift(&self, party: Party) -> Result<bool, WindowsError> {
+        Ok(self.lift_now(party))
+    }
+
+    fn is_exact(&self) -> bool {
+        !self.tables.values().any(Table::is_estimating)
+    }
+}

@@ -1,0 +1,177 @@
+//! The contract of the windows behind the gate: counted in memory, on Redis, or both.
+
+pub mod memory;
+pub mod redis;
+pub mod share;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::claims::Claims;
+use super::limits::Limit;
+use crate::domain::{Party, Rate};
+use crate::limit::{Block, Offence, Taken, Tolerance, Verdict};
+
+pub use memory::MemoryWindows;
+
+/// How much of a limit is left after a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The limit.
+    pub limit: Limit,
+    /// What it allows.
+    pub rate: Rate,
+    /// Places that are left.
+    pub remaining: u32,
+    /// Time until at least one more place is free. After a refusal this is the wait.
+    pub resets_in: Duration,
+}
+
+/// The answer to one request.
+#[derive(Debug)]
+pub enum Decision {
+    /// The request was counted under every claim.
+    Admitted {
+        /// The claim with the fewest places left, of those that callers are told about.
+        tightest: Option<Standing>,
+        /// Gives exactly these places back.
+        receipt: Receipt,
+    },
+    /// At least one window is full. Nothing was counted.
+    Refused(Refused),
+    /// The party is blocked. Nothing was counted.
+    Blocked {
+        /// The time that the block has left.
+        wait: Duration,
+    },
+}
+
+/// Why windows refused a request.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The full window with the longest wait. After that wait it has a free place, unless another
+    /// request of the same key took it.
+    pub standing: Standing,
+    /// All limits whose windows are full.
+    pub full: Vec<Limit>,
+    /// Whether the refusal comes from this replica's share while Redis is, or lately was, unreachable.
+    /// The limit itself may have room, so the refusal is no offence.
+    pub is_share: bool,
+}
+
+/// The places that one admitted request took. They stay taken when the receipt is dropped.
+#[derive(Clone, Debug, Default)]
+pub struct Receipt {
+    /// The windows that counted the request.
+    claims: Claims,
+    /// The places in this process' memory.
+    local: BTreeMap<Limit, Taken>,
+    /// The stamps on Redis, in microseconds of its clock.
+    shared: BTreeMap<Limit, u64>,
+}
+
+impl Receipt {
+    /// Returns the part of the receipt for the limits that `chosen` accepts. The other places stay
+    /// taken.
+    #[must_use]
+    pub fn only(mut self, chosen: impl Fn(Limit) -> bool) -> Self {
+        self.claims.retain(|limit, _| chosen(*limit));
+        self
+    }
+}
+
+/// Redis could not be asked, and the settings say that requests are refused then.
+#[derive(Debug, thiserror::Error)]
+#[error("the windows of the limits could not be asked")]
+pub struct WindowsError(#[from] redis::LinkError);
+
+/// Counts requests in windows, and offences of parties.
+///
+/// * Never more than a limit's rate is admitted under one key in any half-open stretch as long as its
+///   window: an admission at `t` gives its place back exactly at `t + window`.
+/// * Memory is bounded. Nobody's flood makes the windows forget a key that is limited or a party that
+///   is blocked.
+/// * Every method is cancel-safe: it happens entirely or not at all. Where Redis is asked and memory
+///   counts along, one of them may have counted and the other not: too much then, never too little.
+#[async_trait]
+pub trait Windows: Send + Sync {
+    /// Decides about a request in one atomic step: is `party` blocked, has every claim's window a free
+    /// place, then take all of them. `None` stands for a caller who is never blocked.
+    async fn decide(&self, party: Option<Party>, claims: &Claims)
+    -> Result<Decision, WindowsError>;
+
+    /// Gives back what an admitted request took.
+    async fn release(&self, receipt: Receipt) -> Result<(), WindowsError>;
+
+    /// Adds an offence to the score of `party`, unless it is within the tolerance. Returns the block
+    /// if exactly this offence earned one. While blocked, a party has no score, and no offence
+    /// prolongs the block.
+    async fn offend(
+        &self,
+        party: Party,
+        offence: (Offence, Option<Tolerance>),
+    ) -> Result<Option<Block>, WindowsError>;
+
+    /// Returns at most `most` blocks in force, the longest first.
+    async fn blocks(&self, most: usize) -> Result<Vec<Block>, WindowsError>;
+
+    /// Ends the block of `party`, and forgets its score and earlier blocks. Returns whether it was
+    /// blocked.
+    async fn lift(&self, party: Party) -> Result<bool, WindowsError>;
+
+    /// Returns false while some callers are only estimated, or while Redis is unreachable.
+    fn is_exact(&self) -> bool;
+}
+
+/// Puts the verdicts over the claims of one request together.
+#[derive(Default)]
+struct Tally {
+    tightest: Option<Standing>,
+    refusal: Option<Standing>,
+    full: Vec<Limit>,
+}
+
+impl Tally {
+    /// Adds the verdict of the window of `limit`.
+    fn add(&mut self, limit: Limit, rate: Rate, verdict: Verdict) {
+        let standing = |remaining, resets_in| Standing {
+            limit,
+            rate,
+            remaining,
+            resets_in,
+        };
+        match verdict {
+            Verdict::Free {
+                remaining,
+                resets_in,
+            } => {
+                let is_tighter = self
+                    .tightest
+                    .is_none_or(|tightest| remaining < tightest.remaining);
+                if limit.row().is_told && is_tighter {
+                    self.tightest = Some(standing(remaining, resets_in));
+                }
+            }
+            Verdict::Full { wait } => {
+                self.full.push(limit);
+                if self.refusal.is_none_or(|refusal| wait > refusal.resets_in) {
+                    self.refusal = Some(standing(0, wait));
+                }
+            }
+        }
+    }
+
+    /// Returns the tightest standing when every window has a free place, else the refusal.
+    fn outcome(self) -> Result<Option<Standing>, Refused> {
+        match self.refusal {
+            None => Ok(self.tightest),
+            Some(standing) => Err(Refused {
+                standing,
+                full: self.full,
+                is_share: false,
+            }),
+        }
+    }
+}

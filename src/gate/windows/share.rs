@@ -1,0 +1,203 @@
+//! Windows of one replica among several: counted on Redis, and its own share while Redis is away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::redis::RedisWindows;
+use super::{Decision, MemoryWindows, Receipt, Refused, Standing, Windows, WindowsError};
+use crate::clock::{Tick, Timestamp};
+use crate::config::OnFailure;
+use crate::domain::Party;
+use crate::gate::claims::Claims;
+use crate::limit::{Block, Offence, Tolerance};
+
+/// The longest window that is kept to locally after an outage. Longer ones learn from the ledger what
+/// replicas admitted meanwhile, when Redis has come back empty.
+const SHORT: Duration = Duration::from_mins(10);
+
+/// Windows on Redis, and this replica's share of them in memory, which counts along for the day that
+/// Redis is gone.
+pub struct SharedWindows {
+    shared: RedisWindows,
+    local: Arc<MemoryWindows>,
+    on_failure: OnFailure,
+    /// When replicas last enforced their shares, on the local windows' clock; 0: not in this run.
+    alone: AtomicU64,
+}
+
+impl SharedWindows {
+    /// Returns windows on `shared`. `local` enforces this replica's share of the same rates.
+    pub const fn new(
+        shared: RedisWindows,
+        local: Arc<MemoryWindows>,
+        on_failure: OnFailure,
+    ) -> Self {
+        Self {
+            shared,
+            local,
+            on_failure,
+            alone: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that Redis was unreachable until now: replicas admitted requests that Redis did not count.
+    /// This replica keeps enforcing its share until every short window that may contain such requests
+    /// has passed. To be called when Redis is back.
+    pub fn note_alone(&self) {
+        if self.on_failure == OnFailure::Local {
+            self.alone
+                .store(self.local.tick().as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether the server's windows know the mints from before it began.
+    pub async fn is_counted(&self) -> Result<bool, WindowsError> {
+        self.shared.is_counted().await
+    }
+
+    /// Tells the server's windows the mints from before it began, latest first. Several replicas may do
+    /// so at once, and again: nothing is counted twice.
+    pub async fn count_back(
+        &self,
+        used: impl Iterator<Item = (Timestamp, Claims)> + Send,
+    ) -> Result<(), WindowsError> {
+        self.shared.count_back(used).await
+    }
+
+    /// Decides by this replica's share.
+    fn decide_alone(&self, party: Option<Party>, claims: &Claims) -> Decision {
+        // Noted here too: requests may be quicker than the task that notices the return of Redis.
+        if self.shared.is_gone() {
+            self.note_alone();
+        }
+        match self.local.decide_now(party, claims) {
+            Decision::Refused(refused) => by_share(refused),
+            other => other,
+        }
+    }
+
+    /// Returns the claims for which this replica's share is still enforced.
+    fn still_alone(&self, claims: &Claims) -> Claims {
+        let alone = match self.alone.load(Ordering::Relaxed) {
+            0 => return Claims::new(),
+            nanos => self.local.tick().since(Tick::from_nanos(nanos)),
+        };
+        let mut kept = claims.clone();
+        kept.retain(|limit, _| {
+            let window = self.shared.window_of(*limit);
+            window <= SHORT && window > alone
+        });
+        kept
+    }
+
+    /// Counts locally what Redis has admitted, or refuses it by this replica's share.
+    async fn count_along(
+        &self,
+        party: Option<Party>,
+        claims: &Claims,
+        (tightest, mut receipt): (Option<Standing>, Receipt),
+    ) -> Result<Decision, WindowsError> {
+        if let Decision::Admitted { receipt: local, .. } = self.local.decide_now(party, claims) {
+            receipt.local = local.local;
+            return Ok(Decision::Admitted { tightest, receipt });
+        }
+        // This replica's share of a limit is used up. That is allowed, unless the share is enforced.
+        let enforced = self.still_alone(claims);
+        if !enforced.is_empty()
+            && let Decision::Refused(refused) = self.local.decide_now(party, &enforced)
+        {
+            self.release(receipt).await?;
+            return Ok(by_share(refused));
+        }
+        Ok(Decision::Admitted { tightest, receipt })
+    }
+}
+
+fn by_share(refused: Refused) -> Decision {
+    Decision::Refused(Refused {
+        is_share: true,
+        ..refused
+    })
+}
+
+#[async_trait]
+impl Windows for SharedWindows {
+    /// Decides on Redis. For a party that is known to be blocked, Redis is not asked.
+    async fn decide(
+        &self,
+        party: Option<Party>,
+        claims: &Claims,
+    ) -> Result<Decision, WindowsError> {
+        if let Some(wait) = self.local.blocked(party) {
+            return Ok(Decision::Blocked { wait });
+        }
+        match self.shared.decide(party, claims).await {
+            Ok(Decision::Admitted { tightest, receipt }) => {
+                self.count_along(party, claims, (tightest, receipt)).await
+            }
+            Ok(Decision::Blocked { wait }) => {
+                if let Some(party) = party {
+                    self.local.adopt(party, wait);
+                }
+                Ok(Decision::Blocked { wait })
+            }
+            Err(_) if self.on_failure == OnFailure::Local => Ok(self.decide_alone(party, claims)),
+            other => other,
+        }
+    }
+
+    /// Gives places back here and on Redis. While Redis is away, its places stay taken.
+    async fn release(&self, receipt: Receipt) -> Result<(), WindowsError> {
+        self.local.release_now(&receipt);
+        let receipt = Receipt {
+            local: BTreeMap::new(),
+            ..receipt
+        };
+        // An error says that Redis is away, which is logged where it was noticed.
+        let _ = self.shared.release(receipt).await;
+        Ok(())
+    }
+
+    async fn offend(
+        &self,
+        party: Party,
+        offence: (Offence, Option<Tolerance>),
+    ) -> Result<Option<Block>, WindowsError> {
+        if self.local.blocked(Some(party)).is_some() {
+            return Ok(None);
+        }
+        let local = self.local.offend_now(party, offence);
+        match self.shared.offend(party, offence).await {
+            Ok(Some(block)) => {
+                self.local.adopt(party, block.lasts);
+                Ok(Some(block))
+            }
+            Ok(None) | Err(_) => Ok(local),
+        }
+    }
+
+    async fn blocks(&self, most: usize) -> Result<Vec<Block>, WindowsError> {
+        let mut all: BTreeMap<Party, Block> = BTreeMap::new();
+        let local = self.local.blocks_now(most);
+        for block in self.shared.blocks(most).await?.into_iter().chain(local) {
+            all.entry(block.party).or_insert(block);
+        }
+        let mut all: Vec<Block> = all.into_values().collect();
+        all.sort_by_key(|block| std::cmp::Reverse(block.lasts));
+        all.truncate(most);
+        Ok(all)
+    }
+
+    async fn lift(&self, party: Party) -> Result<bool, WindowsError> {
+        let here = self.local.lift_now(party);
+        Ok(self.shared.lift(party).await? || here)
+    }
+
+    fn is_exact(&self) -> bool {
+        self.shared.is_exact()
+    }
+}

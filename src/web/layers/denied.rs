@@ -1,0 +1,193 @@
+//! Renders what the gate decides: the answers of denied requests, rate-limit headers, audit events.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::audit::{Event, Who};
+use crate::clock::{millis, seconds_up};
+use crate::domain::{Caller, Forwards, Party};
+use crate::gate::windows::Standing;
+use crate::gate::{Denied, Pass, Reason};
+use crate::limit::{Block, Offence};
+use crate::web::code::Code;
+use crate::web::error::ApiError;
+use crate::web::state::AppState;
+
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const IETF_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const IETF_FIELD: HeaderName = HeaderName::from_static("ratelimit");
+
+/// How long callers wait while the windows cannot be asked.
+const OUTAGE_WAIT: Duration = Duration::from_secs(5);
+/// How long callers wait after too many failed verifications at their address.
+const UNVERIFIED_WAIT: Duration = Duration::from_secs(1);
+
+/// Returns the answer to a denied request, and records it.
+pub(super) fn answer(state: &AppState, caller: &Caller, denied: &Denied) -> Response {
+    let response = match &denied.reason {
+        Reason::Limited(standing) => limited(state, caller, standing),
+        Reason::Blocked { wait } => {
+            let details = || json!({ "blocked": true });
+            state
+                .audit
+                .record(Event::RateLimitExceeded, caller, details);
+            ApiError::from(Code::Blocked).after(*wait).into_response()
+        }
+        Reason::Unverified => {
+            let limit = "failed_verifications";
+            let details = || json!({ "policy": limit });
+            state
+                .audit
+                .record(Event::RateLimitExceeded, caller, details);
+            let error = ApiError::from(Code::RateLimited).under(limit);
+            error.after(UNVERIFIED_WAIT).into_response()
+        }
+        // Logged once, where the outage is noticed.
+        Reason::Unavailable(_) => ApiError::from(Code::Overloaded)
+            .after(OUTAGE_WAIT)
+            .into_response(),
+    };
+    if let Some(block) = &denied.earned {
+        note_block(state, caller, Offence::RateLimited, block);
+    }
+    response
+}
+
+fn limited(state: &AppState, caller: &Caller, standing: &Standing) -> Response {
+    let row = standing.limit.row();
+    note_untrusted_proxy(state, caller);
+    let (event, code) = if row.is_budget {
+        (Event::QuotaExceeded, Code::QuotaExceeded)
+    } else {
+        (Event::RateLimitExceeded, Code::RateLimited)
+    };
+    state.audit.record(event, caller, || RefusalDetails {
+        policy: row.setting,
+        limit: standing.rate.limit,
+        window_ms: millis(standing.rate.window),
+        who: caller.into(),
+    });
+    let error = ApiError::from(code).under(row.setting);
+    let mut response = error.after(standing.resets_in).into_response();
+    if row.is_told {
+        tell(response.headers_mut(), standing, state.face.ietf_fields);
+    }
+    response
+}
+
+/// Details of a refusal, for the record.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefusalDetails<'a> {
+    policy: &'static str,
+    limit: u32,
+    window_ms: f64,
+    #[serde(flatten)]
+    who: Who<'a>,
+}
+
+/// Names a proxy that is not trusted: all callers behind it share one allowance.
+fn note_untrusted_proxy(state: &AppState, caller: &Caller) {
+    if caller.forwards == Forwards::Untrusted && caller.identity.is_none() {
+        let details = || {
+            json!({
+                "setting": "server.trusted_proxies",
+                "address": caller.address(),
+                "warning": "this address forwards requests but is not trusted, so all callers behind it share \
+                            one allowance. If it is your proxy, add it to server.trusted_proxies",
+            })
+        };
+        state.audit.record(Event::ConfigWarning, caller, details);
+    }
+}
+
+/// Settles the pass of a request that was answered: gives back what was not used up, scores an offence,
+/// and tells the caller how much allowance is left.
+pub(super) async fn settle(
+    state: &AppState,
+    caller: &Caller,
+    pass: &Pass,
+    response: &mut Response,
+) {
+    let settled = pass.settle().await;
+    if let Some(offence) = settled.offence {
+        offend(state, caller, offence).await;
+    }
+    // On an exhausted quota the headers would describe the wrong limit.
+    let error = response.extensions().get::<ApiError>();
+    let is_quota = error.is_some_and(|error| error.code == Code::QuotaExceeded);
+    if let Some(standing) = settled.standing.filter(|_| !is_quota) {
+        tell(response.headers_mut(), &standing, state.face.ietf_fields);
+    }
+}
+
+/// Adds an offence to the caller's score, and records the offence or the block that it earned.
+pub(super) async fn offend(state: &AppState, caller: &Caller, offence: Offence) {
+    match state.gate.offend(caller, offence).await {
+        Ok(Some(block)) => note_block(state, caller, offence, &block),
+        // A wrong origin has an event of its own.
+        Ok(None) if offence == Offence::WrongOrigin => {}
+        Ok(None) => {
+            let details = || json!({ "offence": offence.as_str() });
+            state
+                .audit
+                .record(Event::SuspiciousActivity, caller, details);
+        }
+        // Logged once, where the outage is noticed.
+        Err(_) => {}
+    }
+}
+
+fn note_block(state: &AppState, caller: &Caller, offence: Offence, block: &Block) {
+    let network = match block.party {
+        Party::Network(network) => Some(network.to_string()),
+        Party::Identity(_) => None,
+    };
+    let details = || BlockDetails {
+        offence: offence.as_str(),
+        network,
+        seconds: block.lasts.as_secs(),
+        repetition: block.repetition,
+        who: caller.into(),
+    };
+    state.audit.record(Event::ClientBlocked, caller, details);
+}
+
+/// Details of a block, for the record.
+#[derive(Serialize)]
+struct BlockDetails<'a> {
+    offence: &'static str,
+    /// The blocked network; `None` when an identity is blocked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<String>,
+    seconds: u64,
+    repetition: u32,
+    #[serde(flatten)]
+    who: Who<'a>,
+}
+
+/// Writes how much allowance is left, and in how many seconds there is more.
+fn tell(headers: &mut HeaderMap, standing: &Standing, ietf: bool) {
+    let reset = seconds_up(standing.resets_in);
+    headers.insert(LIMIT, standing.rate.limit.into());
+    headers.insert(REMAINING, standing.remaining.into());
+    headers.insert(RESET, reset.into());
+    if ietf {
+        // draft-ietf-httpapi-ratelimit-headers-10: structured fields (RFC 9651).
+        let name = standing.limit.row().setting;
+        let (limit, window) = (standing.rate.limit, standing.rate.window.as_secs());
+        let policy = HeaderValue::try_from(format!("\"{name}\";q={limit};w={window}"));
+        let field = HeaderValue::try_from(format!("\"{name}\";r={};t={reset}", standing.remaining));
+        for (name, value) in [(IETF_POLICY, policy), (IETF_FIELD, field)] {
+            if let Ok(value) = value {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
