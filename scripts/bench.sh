@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# The load comparison: the broker, nginx, a bare forwarder and Express in front of the same fast fake upstream, in one go.
+# Compares the load of the broker, nginx, a bare forwarder and Express in front of the same fast fake upstream, in one run.
 # The subject has one core, everything else another. Prints tables and leaves them in target/bench/run/report.md.
 #
-#   scripts/bench.sh           three rounds and two million callers: some ten minutes, once all is built
+#   scripts/bench.sh           five rounds and two million callers: some fifteen minutes, once all is built
 #   scripts/bench.sh --quick   one short round: two minutes
-#   scripts/bench.sh --governed [--quick]
+#   scripts/bench.sh --baseline PATH [--quick]
+#                              the same, and an earlier executable of the broker in every round, with ratios
+#   scripts/bench.sh --governed [--baseline PATH] [--quick]
 #                              what identity, a durable ledger and Redis cost; broker and load share all cores
 #   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
-# BROKER=…  another executable of the broker than the release build of this tree
-# NODE=…    another Node than the one installed for this
+# BROKER=…   another executable of the broker than the build of this tree
+# PROFILE=…  the cargo profile of that build: release, or dist, which the container ships
+# NODE=…     another Node than the one that this script installs
 #
 # Needs two cores, Rust, nginx, npm. Packages of npm go below target/. Loopback only; ends what it started.
 
@@ -25,12 +28,21 @@ node_version=24
 say() { printf 'bench: %s\n' "$*" >&2; }
 need() { command -v "$1" >/dev/null || { say "$1 is missing: apt-get install $2"; exit 1; }; }
 
-case ${1:-} in '' | --quick | --governed | --only=*) ;; *) say "usage: scripts/bench.sh [--quick | --governed | --only=SUBJECT …]"; exit 2 ;; esac
+arguments=() baseline='' governed='' profile=${PROFILE:-release}
+while [ $# -gt 0 ]; do
+    case $1 in
+        --baseline) baseline=$(realpath -e "${2:?--baseline needs a path}"); shift ;;
+        --governed) governed=1; arguments+=("$1") ;;
+        --quick | --only=* | --livez | --refused | --blocked | --few) arguments+=("$1") ;;
+        *) say "usage: scripts/bench.sh [--governed] [--baseline PATH] [--quick] | --only=SUBJECT …"; exit 2 ;;
+    esac
+    shift
+done
 need taskset util-linux
 need setpriv util-linux
 need nginx nginx
 need npm npm
-[ "${1:-}" != --governed ] || need redis-server redis-server
+[ -z "$governed" ] || need redis-server redis-server
 [ "$(nproc)" -ge 2 ] || { say "two cores are needed: one for the subject, one for the load"; exit 1; }
 
 mkdir -p "$bench/express" "$bench/run"
@@ -46,12 +58,12 @@ fi
 say "building; this takes some minutes the first time"
 cargo build --release --locked --manifest-path benches/load/Cargo.toml --target-dir "$bench/cargo" >&2
 if [ -z "${BROKER:-}" ]; then
-    cargo build --release --locked >&2
-    BROKER=$here/target/release/token-broker
+    cargo build --profile "$profile" --locked >&2
+    BROKER=$here/target/$profile/token-broker
 fi
 say "nginx $(nginx -v 2>&1 | cut -d/ -f2), Node $("$NODE" --version)"
 
-if [ "${1:-}" = --governed ]; then core=0-$(($(nproc) - 1)) other_core=$core; fi
+if [ -n "$governed" ]; then core=0-$(($(nproc) - 1)) other_core=$core; fi
 exec env RUST_BACKTRACE=0 BENCH_DIRECTORY="$bench/run" BENCH_BROKER="$BROKER" BENCH_EXPRESS="$bench/express" BENCH_NODE="$NODE" \
-    BENCH_CORE="$core" \
-    taskset -c "$other_core" "$bench/cargo/release/compare" "$@"
+    BENCH_CORE="$core" ${baseline:+BENCH_BASELINE="$baseline"} \
+    taskset -c "$other_core" "$bench/cargo/release/compare" ${arguments[@]+"${arguments[@]}"}

@@ -1,7 +1,7 @@
 //! Reads `[log]`: what is written to the log.
 
 use serde::{Deserialize, Deserializer};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::section::Section;
 use crate::domain::written::text;
@@ -12,9 +12,9 @@ use crate::domain::written::text;
 pub struct Log {
     /// How a line looks.
     pub format: LogFormat,
-    /// Which events are written, in the words of `tracing-subscriber`: `info`, `info,token_broker=debug`.
+    /// The levels that are written, in general and by module: `info`, `info,token_broker=debug`.
     #[serde(deserialize_with = "filter")]
-    pub filter: String,
+    pub filter: Targets,
 }
 
 /// How a line of the log looks.
@@ -33,9 +33,10 @@ impl Section for Log {
     const NAME: &'static str = "log";
 }
 
-fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    text(from, |text| match EnvFilter::try_new(text) {
-        Ok(_) if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err("must be a level like info, or levels by module like info,token_broker=debug"),
+fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<Targets, D::Error> {
+    let wrong = "must be a level like info, or levels by module like info,token_broker=debug";
+    text(from, |text| match text.parse() {
+        Ok(filter) if !text.is_empty() => Ok(filter),
+        _ => Err(wrong),
     })
 }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::fmt as lines;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt as lines};
 
 use crate::config::{Log, LogFormat};
 use json::{JsonFields, JsonLine};
@@ -58,7 +58,6 @@ pub fn start(settings: &Log) -> anyhow::Result<Running> {
 fn subscribe(settings: &Log, text: bool, queue: &Queue) -> anyhow::Result<()> {
     // `log.filter` applies to system and access lines. Audit events are always written. Request spans are always open,
     // because a line of any level names its request.
-    let asked = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let ordinary = filter_fn(|metadata| metadata.target() != AUDIT);
     let spans = filter_fn(|metadata| metadata.is_span() && metadata.target() == REQUEST)
         .with_max_level_hint(LevelFilter::ERROR);
@@ -71,7 +70,7 @@ fn subscribe(settings: &Log, text: bool, queue: &Queue) -> anyhow::Result<()> {
         layer.event_format(JsonLine).fmt_fields(JsonFields).boxed()
     };
     tracing_subscriber::registry()
-        .with(layer.with_filter(asked.and(ordinary).or(spans)))
+        .with(layer.with_filter(settings.filter.clone().and(ordinary).or(spans)))
         .with(AuditLines(queue.clone()).with_filter(audit))
         .try_init()?;
     Ok(())

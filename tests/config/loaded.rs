@@ -81,7 +81,7 @@ fn the_defaults_of_sessions_and_the_upstream_are_the_promised_ones() {
         (config.health.details, config.log.format),
         (HealthDetails::Auto, LogFormat::Auto)
     );
-    assert_eq!(config.log.filter, "info");
+    assert_eq!(config.log.filter, "info".parse().unwrap());
 }
 
 #[test]

@@ -69,7 +69,10 @@ fn the_names_that_users_already_have_are_known() {
     assert_eq!(config.limits.token.to_string(), "5/60s");
     assert_eq!(config.session.token_seconds, 120);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:9000");
-    assert_eq!(config.log.filter, "info,token_broker=debug");
+    assert_eq!(
+        config.log.filter,
+        "info,token_broker=debug".parse().unwrap()
+    );
     let redis = config.redis.url.unwrap();
     assert_eq!(redis.expose_secret(), "redis://elsewhere");
     let key = config.upstream.api_key.unwrap();

@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use crate::callers;
 use crate::load;
 use crate::machine;
-use crate::subject::{ADMITTING, Running, Workshop, free_address};
+use crate::subject::{ADMITTING, Kind, Running, Workshop, free_address};
 
 /// People who ask.
 const PEOPLE: usize = 1000;
@@ -25,38 +25,24 @@ const RATE: u64 = 500;
 /// Syncs that are timed.
 const SYNCS: usize = 200;
 
-/// Sessions that survive a restart. The secret guards nothing here.
-const KEPT: &[(&str, &str)] = &[
-    ("session.persist", "true"),
-    ("session.secret", "of a broker that lasts some seconds"),
-];
-
 /// One step of governing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Anonymous,
     Identity,
     Sqlite,
-    Kept,
     Redis,
 }
 
 impl Step {
-    const ALL: [Self; 5] = [
-        Self::Anonymous,
-        Self::Identity,
-        Self::Sqlite,
-        Self::Kept,
-        Self::Redis,
-    ];
+    const ALL: [Self; 4] = [Self::Anonymous, Self::Identity, Self::Sqlite, Self::Redis];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Anonymous => "no identity, ledger in memory",
             Self::Identity => "+ ES256 required, personas, quotas",
             Self::Sqlite => "+ SQLite ledger, synchronous=FULL",
-            Self::Kept => "+ sessions written down in it",
-            Self::Redis => "instead of that: limits and sessions on Redis",
+            Self::Redis => "+ limits on Redis",
         }
     }
 }
@@ -80,6 +66,7 @@ pub async fn run(
 ) -> anyhow::Result<String> {
     let (bearers, public) = people(workshop)?;
     let sync = one_sync(&workshop.directory)?;
+    let kinds = [Kind::Broker, Kind::Baseline].map(|kind| workshop.has(kind).then_some(kind));
     let mut text = format!(
         "one sync of 4 KiB on the ledger's disk: p50 {:.2} ms, p99 {:.2} ms\n\n\
          | step | mints/s, {CONNECTIONS} connections | CPU µs per mint | p50 ms at saturation | p50 ms at {RATE}/s | p99 ms | added p50 ms | CPU ÷ that before |\n\
@@ -88,36 +75,50 @@ pub async fn run(
         millis(sync.1)
     );
     let mut before: Option<Seen> = None;
-    // Sessions are in memory, in the database or on Redis: the last two are held against the first.
     for step in Step::ALL {
-        let seen = measure(workshop, upstream, (step, &bearers, &public), lasts).await?;
-        let base = before.as_ref().unwrap_or(&seen);
-        text += &format!(
-            "| {} | {:.0} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |\n",
-            step.name(),
-            seen.per_second,
-            seen.cpu_micros,
-            millis(seen.p50),
-            seen.calm_p50,
-            seen.calm_p99,
-            seen.calm_p50 - base.calm_p50,
-            seen.cpu_micros / base.cpu_micros,
-        );
-        if let Some(micros) = seen.server_micros {
-            text += &format!("\nthe Redis server itself: {micros:.1} µs of CPU per mint\n");
+        let mut of_step = Vec::new();
+        for kind in kinds.into_iter().flatten() {
+            let subject = (kind, step, bearers.as_slice(), public.as_path());
+            of_step.push((kind, measure(workshop, upstream, subject, lasts).await?));
         }
-        eprintln!("  {}: {:.0} mints/s", step.name(), seen.per_second);
-        if step != Step::Kept {
-            before = Some(seen);
+        for (kind, seen) in &of_step {
+            let base = match kind {
+                Kind::Broker => before.as_ref().unwrap_or(seen),
+                _ => seen,
+            };
+            text += &row(&format!("{}: {}", kind.name(), step.name()), seen, base);
         }
+        if let [(_, new), (_, old)] = of_step.as_slice() {
+            let (cpu, calm) = (new.cpu_micros / old.cpu_micros, new.calm_p50 / old.calm_p50);
+            text += &format!("| broker ÷ baseline | | {cpu:.2} | | {calm:.2} | | | |\n");
+        }
+        before = of_step.into_iter().next().map(|(_, seen)| seen);
     }
     Ok(text)
+}
+
+/// One line of the table: what was seen, held against the step before.
+fn row(name: &str, seen: &Seen, base: &Seen) -> String {
+    eprintln!("  {name}: {:.0} mints/s", seen.per_second);
+    let server = seen.server_micros.map_or(String::new(), |micros| {
+        format!("; Redis itself: {micros:.1} µs")
+    });
+    format!(
+        "| {name}{server} | {:.0} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |\n",
+        seen.per_second,
+        seen.cpu_micros,
+        millis(seen.p50),
+        seen.calm_p50,
+        seen.calm_p99,
+        seen.calm_p50 - base.calm_p50,
+        seen.cpu_micros / base.cpu_micros,
+    )
 }
 
 async fn measure(
     workshop: &Workshop,
     upstream: SocketAddr,
-    (step, bearers, public): (Step, &[String], &Path),
+    (kind, step, bearers, public): (Kind, Step, &[String], &Path),
     lasts: Duration,
 ) -> anyhow::Result<Seen> {
     let address = free_address()?;
@@ -127,9 +128,8 @@ async fn measure(
     let settings = match step {
         Step::Anonymous | Step::Identity => ADMITTING.to_vec(),
         Step::Sqlite | Step::Redis => [ADMITTING, &ledger].concat(),
-        Step::Kept => [ADMITTING, &ledger, KEPT].concat(),
     };
-    let mut program = workshop.broker(address, upstream, &settings);
+    let mut program = workshop.broker(kind, address, upstream, &settings);
     program.arg("--config").arg(&file);
     let server = (step == Step::Redis)
         .then(|| redis(workshop, &mut program))
@@ -178,10 +178,6 @@ fn redis(workshop: &Workshop, program: &mut Command) -> anyhow::Result<Running> 
     program.args(["--set", &format!("redis.url=redis://{address}/")]);
     // The ledger is its own: it is the only one.
     program.args(["--set", "redis.replicas=1"]);
-    program.env(
-        "BROKER_SESSION__SECRET",
-        "the secret of the load comparison",
-    );
     workshop.start_until(&server, address, |address| {
         TcpStream::connect(address).is_ok()
     })

@@ -42,7 +42,7 @@ struct Plan {
 
 impl Plan {
     const FULL: Self = Self {
-        rounds: 3,
+        rounds: 5,
         warm_up: Duration::from_secs(1),
         measure: Duration::from_secs(5),
         strangers: 1_000_000,
@@ -89,12 +89,16 @@ async fn main() -> anyhow::Result<()> {
             figures: &mut figures,
         };
         run.direct().await?;
-        for kind in Kind::ALL {
+        for kind in Kind::ALL.into_iter().filter(|kind| workshop.has(*kind)) {
             run.mints(kind).await?;
         }
-        run.refusals(CPU_REFUSED, REFUSING).await?;
-        run.refusals(CPU_BLOCKED, BLOCKING).await?;
-        run.sessions().await?;
+        for kind in [Kind::Broker, Kind::Baseline] {
+            if workshop.has(kind) {
+                run.refusals(kind, CPU_REFUSED, REFUSING).await?;
+                run.refusals(kind, CPU_BLOCKED, BLOCKING).await?;
+                run.sessions(kind).await?;
+            }
+        }
         if round == plan.rounds {
             // Longest, so last: what is known by now is kept even if nobody waits for the rest.
             fs::write(
@@ -160,6 +164,7 @@ fn workshop() -> anyhow::Result<Workshop> {
     Ok(Workshop {
         directory: place("BENCH_DIRECTORY")?,
         broker: place("BENCH_BROKER")?,
+        baseline: std::env::var_os("BENCH_BASELINE").map(PathBuf::from),
         programs: myself.parent().context("no directory")?.to_owned(),
         express: place("BENCH_EXPRESS")?,
         node: place("BENCH_NODE")?,
@@ -233,36 +238,31 @@ impl Run<'_> {
     /// A few callers who have used up what they had.
     async fn refusals(
         &mut self,
+        kind: Kind,
         figure: &'static str,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<()> {
-        let subject = self.start(Kind::Broker, settings)?;
+        let subject = self.start(kind, settings)?;
         let callers = callers::page(subject.address, callers::of(64));
         let load = Load { callers, from: 0 };
         load.run(&subject, Until::After(self.plan.warm_up)).await?;
         let cost = load.run(&subject, Until::After(self.plan.measure)).await?;
         anyhow::ensure!(cost.served == 0, "some were not refused");
-        self.figures.note(
-            Kind::Broker.name(),
-            figure,
-            each(cost.cpu_seconds, cost.refused),
-        );
+        self.figures
+            .note(kind.name(), figure, each(cost.cpu_seconds, cost.refused));
         Ok(())
     }
 
     /// Memory while 10,000 sessions live and new ones take their place as fast as they can.
-    async fn sessions(&mut self) -> anyhow::Result<()> {
+    async fn sessions(&mut self, kind: Kind) -> anyhow::Result<()> {
         let settings = [ADMITTING, &[("session.max_total", "10000")]].concat();
-        let subject = self.start(Kind::Broker, &settings)?;
+        let subject = self.start(kind, &settings)?;
         let callers = callers::page(subject.address, callers::of(10_000));
         let load = Load { callers, from: 0 };
         load.run(&subject, Until::Requests(10_000)).await?;
         load.run(&subject, Until::After(self.plan.measure)).await?;
-        self.figures.note(
-            Kind::Broker.name(),
-            LOADED_10K,
-            machine::peak_mib(subject.pid()),
-        );
+        self.figures
+            .note(kind.name(), LOADED_10K, machine::peak_mib(subject.pid()));
         Ok(())
     }
 

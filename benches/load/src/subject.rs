@@ -16,6 +16,8 @@ pub struct Workshop {
     pub directory: PathBuf,
     /// The broker's executable.
     pub broker: PathBuf,
+    /// An earlier executable of the broker to compare with, when one is given.
+    pub baseline: Option<PathBuf>,
     /// Our own executables.
     pub programs: PathBuf,
     /// The Express program, with its packages beside it.
@@ -33,15 +35,18 @@ pub enum Kind {
     Forwarder,
     Express,
     Broker,
+    /// An earlier version of the broker.
+    Baseline,
     /// The broker without access log and audit lines.
     BrokerQuiet,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Nginx,
         Self::Forwarder,
         Self::Broker,
+        Self::Baseline,
         Self::BrokerQuiet,
         Self::Express,
     ];
@@ -56,6 +61,7 @@ impl Kind {
             Self::Forwarder => "forwarder",
             Self::Express => "express",
             Self::Broker => "broker",
+            Self::Baseline => "baseline",
             Self::BrokerQuiet => "broker, log.filter=warn",
         }
     }
@@ -131,9 +137,9 @@ impl Workshop {
                 program.env("NODE_ENV", "production");
                 program
             }
-            Kind::Broker => self.broker(address, upstream, settings),
+            Kind::Broker | Kind::Baseline => self.broker(kind, address, upstream, settings),
             Kind::BrokerQuiet => {
-                let mut program = self.broker(address, upstream, settings);
+                let mut program = self.broker(kind, address, upstream, settings);
                 program.args(["--set", "log.filter=warn"]);
                 program
             }
@@ -142,13 +148,20 @@ impl Workshop {
             .with_context(|| format!("{} does not start", kind.name()))
     }
 
+    /// True when this kind can be measured.
+    pub fn has(&self, kind: Kind) -> bool {
+        kind != Kind::Baseline || self.baseline.is_some()
+    }
+
     pub fn broker(
         &self,
+        kind: Kind,
         address: SocketAddr,
         upstream: SocketAddr,
         settings: &[(&str, &str)],
     ) -> Command {
-        let mut program = Command::new(&self.broker);
+        let earlier = self.baseline.as_ref().filter(|_| kind == Kind::Baseline);
+        let mut program = Command::new(earlier.unwrap_or(&self.broker));
         program.args(["serve", "--listen", &address.to_string()]);
         let base_url = format!("http://{upstream}/v1");
         let always = [
