@@ -243,19 +243,22 @@ fn no_type_is_named_with_an_empty_word() {
 }
 
 #[test]
-fn settings_example_readme_and_changelog_know_each_other() {
+fn settings_example_reference_and_changelog_know_each_other() {
     let defaults: toml::Table = fs::read_to_string("config/default.toml")
         .unwrap()
         .parse()
         .unwrap();
-    let (example, readme) = (
+    let (example, reference) = (
         fs::read_to_string(".env.example").unwrap(),
-        fs::read_to_string("README.md").unwrap(),
+        fs::read_to_string("docs/operating.md").unwrap(),
     );
     let changelog = fs::read_to_string("CHANGELOG.md").unwrap();
     let mut missing = BTreeMap::new();
     for (section, settings) in &defaults {
-        for file in [("README.md", &readme), ("CHANGELOG.md", &changelog)] {
+        for file in [
+            ("docs/operating.md", &reference),
+            ("CHANGELOG.md", &changelog),
+        ] {
             if !file.1.contains(&format!("`{section}."))
                 && !file.1.contains(&format!("[{section}]"))
             {
@@ -273,4 +276,31 @@ fn settings_example_readme_and_changelog_know_each_other() {
         }
     }
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_readme_stays_short_and_every_relative_link_of_a_document_leads_to_a_file() {
+    let readme = fs::read_to_string("README.md").unwrap();
+    assert!(
+        readme.lines().count() <= 150,
+        "the README is longer than 150 lines"
+    );
+    let mut documents = files("docs", "md");
+    for name in ["README.md", "CHANGELOG.md", "SECURITY.md"] {
+        documents.push(name.into());
+    }
+    let mut links = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for rest in text.split("](").skip(1) {
+            let target = rest.split([')', '#']).next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let place = document.parent().unwrap().join(target);
+            assert!(place.exists(), "{}: {target}", document.display());
+            links += 1;
+        }
+    }
+    assert!(links > 30, "only {links} links were found");
 }
