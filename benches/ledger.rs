@@ -1,4 +1,4 @@
-//! Owns what the ledger costs: group commit with many callers, one sync beside it, and a million entries.
+//! The cost of the records: group commit with many callers, one sync beside it, and a million entries.
 //!
 //! ```text
 //! cargo bench --bench ledger                 # all of it, a few minutes
@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 use sqlx::Connection;
 use token_broker::clock::{Clock, SystemClock, Timestamp};
 use token_broker::domain::{
-    Account, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, RequestId, Settlement,
+    Account, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, RequestId, SessionChange,
+    SessionId, SessionKey, Settlement,
 };
 use token_broker::records::{By, Records, UsageQuery, postgres, sqlite};
 
@@ -108,7 +109,7 @@ fn intent(at: Timestamp, subject: u64) -> Intent {
         persona: PersonaName::parse("student-es").unwrap(),
         network: Network::around([203, 0, 113, 7].into()),
         origin: None,
-        session: "yQ0p7cVw3LkX2mZt".into(),
+        session: SessionKey::of(&SessionId::random()),
         request_id: RequestId::random(),
         quota: Quota {
             sessions_per_month: Some(1_000_000),
@@ -126,6 +127,7 @@ fn settlement(id: EntryId, at: Timestamp) -> Settlement {
             model: Some("gpt-realtime".into()),
             upstream_request: Some("req_0123456789abcdef0123456789abcdef".into()),
         },
+        session: SessionChange::Keep,
     }
 }
 

@@ -4,7 +4,7 @@
 //! The modules stand on floors and import only downwards; `docs/architecture.md` is the map. A request's way:
 //!
 //! ```text
-//! browser ─▶ layers ─▶ guards (paid routes) ─▶ handler ─▶ Broker ─▶ upstream, store, audit
+//! browser ─▶ layers ─▶ guards (paid routes) ─▶ handler ─▶ Broker ─▶ records, upstream, audit
 //! ```
 
 pub mod clock;
@@ -21,7 +21,6 @@ pub mod audit;
 pub mod auth;
 pub mod gate;
 pub mod records;
-pub mod store;
 pub mod telemetry;
 pub mod upstream;
 

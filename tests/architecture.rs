@@ -10,15 +10,7 @@ const FLOORS: [&[&str]; 8] = [
     &["clock", "domain"],
     &["http_client", "limit", "tls", "vitals"],
     &["config"],
-    &[
-        "audit",
-        "auth",
-        "gate",
-        "records",
-        "store",
-        "telemetry",
-        "upstream",
-    ],
+    &["audit", "auth", "gate", "records", "telemetry", "upstream"],
     &["broker"],
     &["web"],
     &["app", "simulator"],
@@ -26,11 +18,7 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Neighbours that may nevertheless see each other, or rooms that may see less than their floor allows.
-const NEIGHBOURS: [(&str, &str); 3] = [
-    ("domain", "clock"),
-    ("http_client", "tls"),
-    ("store", "gate"),
-];
+const NEIGHBOURS: [(&str, &str); 2] = [("domain", "clock"), ("http_client", "tls")];
 const SIMULATOR_SEES: [&str; 2] = ["clock", "domain"];
 
 /// The files that may speak HTTP to others.
@@ -159,8 +147,8 @@ fn imports_point_down_only() {
 fn a_planted_import_is_found() {
     let planted = |path: &str, text: &str| vec![(PathBuf::from(path), text.to_owned())];
     for (path, text) in [
-        ("src/store/memory.rs", "use crate::web::error;"),
-        ("src/store/memory.rs", "use crate::upstream::Minter;"),
+        ("src/records/memory.rs", "use crate::web::error;"),
+        ("src/records/memory.rs", "use crate::upstream::Minter;"),
         ("src/limit/mod.rs", "use crate::{clock, config::Limits};"),
         (
             "src/simulator/mod.rs",
@@ -193,10 +181,7 @@ fn only_the_web_knows_axum_and_only_the_edges_know_reqwest_and_redis() {
         );
         // The settings have a section of that name.
         assert!(
-            !knows("redis")
-                || path.starts_with("src/store/redis")
-                || path.starts_with("src/gate/windows")
-                || here == "config",
+            !knows("redis") || path.starts_with("src/gate/windows") || here == "config",
             "{} knows redis",
             path.display()
         );

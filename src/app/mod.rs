@@ -3,7 +3,6 @@
 mod listeners;
 pub mod records;
 pub mod sharing;
-mod shelf;
 mod upkeep;
 
 use std::sync::Arc;
@@ -13,14 +12,12 @@ use tokio::sync::watch;
 
 use crate::audit::{Audit, Sink};
 use crate::auth::Authenticator;
-use crate::broker::{Broker, Parts, Rules};
+use crate::broker::{Broker, Parts, Rules, SessionBounds};
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{Config, IpBinding, SessionSettings};
 use crate::domain::{Binding, Bindings, Naming, RefreshRules};
 use crate::limit::{Guard, GuardRules, Weights};
 use crate::records::Records;
-use crate::store::Shelf;
-use crate::store::memory::Bounds;
 use crate::telemetry;
 use crate::upstream::openai::OpenAi;
 use crate::upstream::{Minter, Upstream};
@@ -28,11 +25,10 @@ use crate::vitals::Vitals;
 use crate::web;
 use crate::web::layers::Onion;
 use crate::web::listener::{Ending, Listener};
-use crate::web::ops::{self, OpsState};
+use crate::web::ops::{self, OpsRecords, OpsState};
 use crate::web::state::{AppState, Face};
 pub use listeners::Listeners;
-use sharing::{Keeping, Terms};
-pub use shelf::LedgerShelf;
+use sharing::Keeping;
 use upkeep::Upkeep;
 
 /// How urgently the service is to end.
@@ -61,10 +57,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Where client secrets come from.
     pub minter: Arc<dyn Minter>,
-    /// Where use is recorded.
-    pub ledger: Arc<dyn Records>,
-    /// Where sessions can be written down to survive a restart.
-    pub shelf: Option<Arc<dyn Shelf>>,
+    /// The record of use and of sessions.
+    pub records: Arc<dyn Records>,
     /// Where audit lines go.
     pub audit: Sink,
 }
@@ -78,8 +72,7 @@ impl App {
         let world = World {
             clock,
             minter: Arc::new(openai),
-            ledger: records.ledger,
-            shelf: records.shelf,
+            records,
             audit: Box::new(telemetry::audit_line),
         };
         let app = Self::assemble(config, world)?;
@@ -93,27 +86,25 @@ impl App {
         let World {
             clock,
             minter,
-            ledger,
-            shelf,
+            records,
             audit,
         } = world;
         let vitals = Arc::new(Vitals::new(Arc::clone(&clock)));
         let audit = Arc::new(Audit::new(Arc::clone(&clock), audit));
-        let keeping = Keeping::choose(config, terms(config, shelf), &clock)?;
+        let keeping = Keeping::choose(config, &clock)?;
         let naming = records::naming(&config.ledger);
         let ca_file = config.upstream.ca_file.as_deref();
         let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), ca_file)?;
         let upstream = Upstream::new(minter, &config.upstream, Arc::clone(&clock));
         let parts = Parts {
             upstream: Arc::new(upstream),
-            store: keeping.store,
-            ledger: Arc::clone(&ledger),
+            records: Arc::clone(&records),
             audit: Arc::clone(&audit),
             vitals: Arc::clone(&vitals),
             clock: Arc::clone(&clock),
         };
         let face = face(config, vitals, Arc::clone(&clock));
-        let broker = Broker::new(parts, rules(config, &naming), sharing::seal(config));
+        let broker = Broker::new(parts, rules(config, &naming));
         let state = AppState {
             broker,
             gate: keeping.gate.clone(),
@@ -126,17 +117,16 @@ impl App {
             local: keeping.local,
             sharing: keeping.sharing,
             shares: records::shares(config),
-            kept: keeping.kept,
-            ledger,
+            records: Arc::clone(&records),
             clock,
             retention: config.ledger.retention,
             probe_interval: config.upstream.probe_interval,
         };
-        let ops = config
-            .ops
-            .token
-            .as_ref()
-            .map(|token| OpsState::new(&state, naming, token, guesses()));
+        let ops = config.ops.token.as_ref().map(|token| {
+            let (records, clock) = (Arc::clone(&records), Arc::clone(&upkeep.clock));
+            let reports = OpsRecords { records, clock };
+            OpsState::new(&state, (naming, reports), token, guesses())
+        });
         Ok(Self { state, upkeep, ops })
     }
 
@@ -294,18 +284,11 @@ fn guesses() -> Guard {
     })
 }
 
-fn terms(config: &Config, shelf: Option<Arc<dyn Shelf>>) -> Terms {
-    Terms {
-        shelf: shelf.filter(|_| config.session.persist),
-        bounds: bounds(&config.session),
-    }
-}
-
-const fn bounds(settings: &SessionSettings) -> Bounds {
-    Bounds {
-        per_party: settings.max_live,
+const fn session_bounds(settings: &SessionSettings) -> SessionBounds {
+    SessionBounds {
+        per_identity: settings.max_live,
+        per_network: settings.max_live_network,
         total: settings.max_total,
-        max_age: settings.max_age,
     }
 }
 
@@ -317,10 +300,10 @@ fn rules(config: &Config, naming: &Naming) -> Rules {
     };
     let binding = match session.ip_binding {
         IpBinding::Auto => Bindings {
-            anonymous: Binding::Strict,
+            anonymous: Binding::AtMost(session.max_networks),
             identified: Binding::Soft,
         },
-        IpBinding::Strict => both(Binding::Strict),
+        IpBinding::Strict => both(Binding::AtMost(1)),
         IpBinding::Soft => both(Binding::Soft),
         IpBinding::Off => both(Binding::Off),
     };
@@ -336,5 +319,6 @@ fn rules(config: &Config, naming: &Naming) -> Rules {
         quotas: records::quotas(&config.quota, naming),
         lifetime,
         refresh,
+        sessions: session_bounds(session),
     }
 }

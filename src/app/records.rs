@@ -1,4 +1,4 @@
-//! Owns the choice of a ledger, and what identities are called in it.
+//! The choice of the records' database, and the names of identities in it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,26 +7,24 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 
-use super::LedgerShelf;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::config::{Config, LedgerPlace, LedgerSettings, QuotaSettings};
 use crate::domain::{Naming, Quotas};
-use crate::records::{MemoryRecords, Records, SqlRecords, postgres, sqlite};
-use crate::store::Shelf;
+use crate::records::{MemoryRecords, Records, postgres, sqlite};
 
-/// Entries that a ledger in memory holds at most.
+/// Most entries of a ledger in memory.
 const MEMORY: usize = 10_000;
 const OF_A_RUN: &str = "the ledger is memory (ledger.url), and ends with the run of its broker";
 const FILE: &str = "the ledger's file cannot be used; see ledger.url";
 const SERVER: &str = "the ledger's server cannot be used; see ledger.url or DATABASE_URL";
 
-/// What identities are called in records from now on.
+/// Returns how identities are named in records from now on.
 pub fn naming(settings: &LedgerSettings) -> Naming {
     let pseudonyms = pseudonyms(settings).filter(|_| settings.pseudonymous);
     pseudonyms.unwrap_or(Naming::Plain)
 }
 
-/// All that they may have been called, whatever the settings were before.
+/// Returns all ways in which they may have been named under earlier settings.
 pub fn namings(settings: &LedgerSettings) -> Vec<Naming> {
     [Naming::Plain]
         .into_iter()
@@ -39,7 +37,7 @@ fn pseudonyms(settings: &LedgerSettings) -> Option<Naming> {
     Some(Naming::keyed(key.expose_secret().as_bytes()))
 }
 
-/// The kind of ledger, for the log.
+/// Returns the kind of database, for the log.
 pub const fn kind(settings: &LedgerSettings) -> &'static str {
     match settings.place {
         LedgerPlace::Memory => "memory",
@@ -48,14 +46,14 @@ pub const fn kind(settings: &LedgerSettings) -> &'static str {
     }
 }
 
-/// How many replicas write into one ledger.
+/// Returns the number of replicas that write into one ledger.
 pub(super) fn shares(config: &Config) -> usize {
     let is_shared = matches!(config.ledger.place, LedgerPlace::Postgres(_));
     let replicas = config.redis.url.as_ref().filter(|_| is_shared);
     replicas.map_or(1, |_| config.redis.replicas.get() as usize)
 }
 
-/// The quotas, with exceptions under the names that records have for them.
+/// Returns the quotas, with exceptions under the names that the records use.
 pub(super) fn quotas(settings: &QuotaSettings, naming: &Naming) -> Quotas {
     let accounts = settings.exceptions.iter().map(|exception| {
         let issuer = exception.issuer.as_str().into();
@@ -68,76 +66,57 @@ pub(super) fn quotas(settings: &QuotaSettings, naming: &Naming) -> Quotas {
     }
 }
 
-/// No session lives so long: what is left of one that old has no broker any more that would remove it.
-const LONGEST_SESSION: Duration = Duration::from_hours(48);
-
-/// A ledger, and what else its database has room for.
-pub struct Opened {
-    /// The record of use.
-    pub ledger: Arc<dyn Records>,
-    /// Where sessions can be written down; not in memory.
-    pub shelf: Option<Arc<dyn Shelf>>,
-}
-
-async fn ready(ledger: SqlRecords, now: Timestamp) -> anyhow::Result<Opened> {
-    // Also when none are written down any longer: they tell from where somebody called.
-    ledger.forget_sessions(now.minus(LONGEST_SESSION)).await?;
-    let ledger = Arc::new(ledger);
-    let shelf = Arc::new(LedgerShelf(Arc::clone(&ledger)));
-    Ok(Opened {
-        ledger,
-        shelf: Some(shelf),
-    })
-}
-
-/// The ledger that the settings want, ready to serve. An SQLite file is made, or brought up to date, when it has to be.
-/// What was begun before a crash and never ended counts as uncertain from now on.
-pub async fn open(settings: &LedgerSettings, clock: Arc<dyn Clock>) -> anyhow::Result<Opened> {
+/// Opens the records that the settings want, ready to serve. A SQLite file is made, or brought up to date, when it has to
+/// be. Intents that were left without outcome before a crash count as uncertain from now on.
+pub async fn open(
+    settings: &LedgerSettings,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Records>> {
     let (now, timeout) = (clock.now(), settings.timeout);
     match &settings.place {
-        LedgerPlace::Memory => Ok(Opened {
-            ledger: Arc::new(MemoryRecords::new(MEMORY)),
-            shelf: None,
-        }),
+        LedgerPlace::Memory => Ok(Arc::new(MemoryRecords::new(MEMORY, clock))),
         LedgerPlace::Sqlite(path) => {
             let opened = sqlite::open(path, clock, timeout).await;
-            let ledger = opened.with_context(|| writable(path))?;
-            // Nobody else writes this file: whoever made these intents is gone.
-            let given_up = ledger.give_up(now.plus(Duration::from_secs(1))).await?;
+            let records = opened.with_context(|| writable(path))?;
+            // No other broker writes this file: the makers of these intents are gone.
+            let given_up = records.give_up(now.plus(Duration::from_secs(1))).await?;
             if given_up > 0 {
                 tracing::warn!(
                     intents = given_up,
-                    "the last run ended without saying what became of these: they count as uncertain"
+                    "the last run ended without recording an outcome: these intents count as uncertain"
                 );
             }
-            ready(ledger, now).await
+            Ok(Arc::new(records))
         }
         LedgerPlace::Postgres(url) => {
             let opened = postgres::open(url.expose_secret(), clock, timeout).await;
-            ready(opened.context(SERVER)?, now).await
+            Ok(Arc::new(opened.context(SERVER)?))
         }
     }
 }
 
-/// The same ledger for reports, beside a broker that may be running.
-pub async fn open_for_reading(settings: &LedgerSettings) -> anyhow::Result<Arc<dyn Records>> {
+/// Opens the same records for reports, beside a broker that may be running.
+pub async fn open_for_reading(
+    settings: &LedgerSettings,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Records>> {
     let timeout = settings.timeout;
     let opened = match &settings.place {
         LedgerPlace::Memory => {
             bail!("{OF_A_RUN}: ask the running broker for /usage (see ops.token)")
         }
-        LedgerPlace::Sqlite(path) => sqlite::open_for_reading(path, timeout)
+        LedgerPlace::Sqlite(path) => sqlite::open_for_reading(path, clock, timeout)
             .await
             .context(FILE)?,
         LedgerPlace::Postgres(url) => {
-            let opened = postgres::open_for_reading(url.expose_secret(), timeout).await;
+            let opened = postgres::open_for_reading(url.expose_secret(), clock, timeout).await;
             opened.context(SERVER)?
         }
     };
     Ok(Arc::new(opened))
 }
 
-/// The same ledger for erasing, beside a broker that may be running.
+/// Opens the same records for erasing, beside a broker that may be running.
 pub async fn open_for_maintenance(
     settings: &LedgerSettings,
     clock: Arc<dyn Clock>,
@@ -157,7 +136,7 @@ pub async fn open_for_maintenance(
     Ok(Arc::new(opened))
 }
 
-/// Makes the ledger's schema, or brings it up to date; says what was done.
+/// Makes the schema, or brings it up to date. Returns a sentence about what was done.
 pub async fn migrate(settings: &LedgerSettings) -> anyhow::Result<String> {
     let (before, now) = match &settings.place {
         LedgerPlace::Memory => bail!("{OF_A_RUN}: there is nothing to migrate"),

@@ -12,7 +12,6 @@ use crate::domain::{Account, Kind};
 use crate::gate::windows::MemoryWindows;
 use crate::gate::{Claims, Gate, Purpose, Subject};
 use crate::records::{Recent, Records, RecordsError};
-use crate::store::kept::KeptStore;
 use crate::telemetry;
 use crate::web::state::AppState;
 
@@ -40,26 +39,21 @@ pub(super) struct Upkeep {
     pub(super) sharing: Option<Sharing>,
     /// Replicas whose use the ledger has.
     pub(super) shares: usize,
-    pub(super) kept: Option<Arc<KeptStore>>,
-    pub(super) ledger: Arc<dyn Records>,
+    pub(super) records: Arc<dyn Records>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) retention: Duration,
     pub(super) probe_interval: Duration,
 }
 
 impl Upkeep {
-    /// Counts what the ledger says was used within the windows, and takes up sessions of the last run.
+    /// Counts the recorded use of the last day in the windows, so that a restart gives nobody a new allowance.
     pub(super) async fn remember(&self) -> anyhow::Result<()> {
-        if let Some(kept) = &self.kept {
-            let help = "sessions cannot be read from the ledger at the start (see session.persist)";
-            kept.load().await.context(help)?;
-        }
         let now = self.clock.now();
         let since = now.minus(LONGEST_WINDOW);
         let help = "the ledger cannot be read at the start (see ledger.url)";
         // These limits are this replica's share, and the ledger has what all of them have used: of each key one in so many.
         let mut seen: HashMap<_, usize> = HashMap::new();
-        for used in self.ledger.recent(since).await.context(help)? {
+        for used in self.records.recent(since).await.context(help)? {
             let mut claims = claims(&used);
             claims.retain(|limit, key| {
                 let number = seen.entry((*limit, *key)).or_default();
@@ -87,7 +81,7 @@ impl Upkeep {
         if !matches!(sharing.windows.is_counted().await, Ok(false)) {
             return;
         }
-        let recent = self.ledger.recent(self.clock.now().minus(LONGEST_WINDOW));
+        let recent = self.records.recent(self.clock.now().minus(LONGEST_WINDOW));
         let recent = match recent.await {
             Ok(recent) => recent,
             Err(error) => {
@@ -161,19 +155,13 @@ impl Upkeep {
                     .await;
             }
         };
-        let writing = async {
-            if let Some(kept) = &self.kept {
-                kept.keep().await;
-            }
-        };
         tokio::join!(
             sweeping,
             looking,
             fetching,
             tidying,
             self.watch_the_clock(),
-            keeping,
-            writing
+            keeping
         );
     }
 
@@ -199,9 +187,9 @@ impl Upkeep {
     /// Forgets what is older than the retention, and gives up what nobody works on any more.
     async fn tidy_ledger(&self) -> Result<(), RecordsError> {
         let now = self.clock.now();
-        self.ledger.give_up(now.minus(LONGEST_INTENT)).await?;
+        self.records.give_up(now.minus(LONGEST_INTENT)).await?;
         for _ in 0..MOST_CHUNKS {
-            if self.ledger.forget(now.minus(self.retention)).await? == 0 {
+            if self.records.forget(now.minus(self.retention)).await? == 0 {
                 break;
             }
         }
@@ -210,10 +198,7 @@ impl Upkeep {
 
     /// Writes what is waiting.
     pub(super) async fn close(&self) {
-        if let Some(kept) = &self.kept {
-            kept.close().await;
-        }
-        self.ledger.close().await;
+        self.records.close().await;
     }
 }
 

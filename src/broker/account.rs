@@ -1,43 +1,60 @@
-//! Owns how every use is accounted for: reserved before the mint, settled after it.
+//! Accounting: every use is reserved before the mint and settled after it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::spent::SpentQuota;
-use super::{BrokerError, Inner};
+use super::{BrokerError, Grant, IfLeft, Inner};
 use crate::audit::{Event, Who};
 use crate::domain::{
-    Caller, ClientSecret, EntryId, Intent, Kind, Outcome, PersonaName, Quota, SessionKey,
-    Settlement,
+    Caller, ClientSecret, EntryId, Intent, Kind, Outcome, PersonaName, Quota, Session,
+    SessionChange, SessionKey, Settlement,
 };
-use crate::records::{RecordsError, ReserveError};
+use crate::records::{Advance, AdvanceError, Dated, Exceeded, RecordsError, ReserveError};
 use crate::telemetry;
 use crate::upstream::MintOrder;
 
 /// One use that is to be accounted for.
 pub(super) struct Use<'a> {
-    pub(super) kind: Kind,
-    pub(super) caller: &'a Caller,
+    pub(super) caller: &'a Arc<Caller>,
     pub(super) persona: &'a PersonaName,
     pub(super) session: SessionKey,
+    pub(super) act: Act,
+}
+
+/// What the use does to its session.
+pub(super) enum Act {
+    /// Mints a client secret, and opens the session if there is one to be refreshed later.
+    Mint(Option<Box<Session>>),
+    /// Refreshes the session.
+    Refresh,
+}
+
+impl Act {
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Mint(_) => Kind::Mint,
+            Self::Refresh => Kind::Refresh,
+        }
+    }
 }
 
 impl Inner {
-    /// Mints what `order` says, between two lines of the ledger: nothing is minted that was not written down before, and
-    /// nothing is handed out whose outcome was not.
+    /// Mints what `order` says, between two changes of the records: nothing is minted that was not recorded before, and
+    /// nothing is delivered whose outcome was not. The session opens with the outcome of its mint.
     pub(super) async fn mint_on_record(
         &self,
-        used: &Use<'_>,
+        used: Use<'_>,
         order: &MintOrder,
     ) -> Result<(EntryId, ClientSecret, Duration), BrokerError> {
-        if let Some(quota) = self.spent_quota(used) {
+        if let Some(quota) = self.spent_quota(&used) {
             return Err(self.refuse_spent(used.caller, quota));
         }
-        // Our own refusals write nothing: there may be very many of them.
+        // Refusals of our own write nothing: there may be very many of them.
         let turn = self.turn().await?;
-        let id = self.reserve(used).await?;
+        let id = self.reserve(&used).await?;
         match self.obtain(order, turn).await {
             Ok((secret, took)) => {
                 let outcome = Outcome::Minted {
@@ -45,35 +62,59 @@ impl Inner {
                     model: secret.upstream_session.model.as_deref().map(Into::into),
                     upstream_request: secret.upstream_request.clone(),
                 };
-                self.settle(id, took, outcome).await.map_err(|error| {
-                    self.note_ledger(&error);
-                    BrokerError::NotSettled(error)
-                })?;
+                self.settle_minted(id, took, (outcome, used)).await?;
                 Ok((id, secret, took))
             }
             Err(BrokerError::Upstream { error, took }) => {
                 let facts = error.facts();
                 let code = facts.code;
-                let outcome = if facts.is_definite {
-                    Outcome::Failed { code }
+                let (outcome, session) = if facts.is_definite {
+                    (Outcome::Failed { code }, given_back(&used))
                 } else {
-                    Outcome::Uncertain { code }
+                    (Outcome::Uncertain { code }, SessionChange::Keep)
                 };
-                self.settle_if_possible(id, took, outcome).await;
+                self.settle_if_possible(id, took, (outcome, session)).await;
                 Err(BrokerError::Upstream { error, took })
             }
             Err(other) => Err(other),
         }
     }
 
-    /// The identity's quota, if it was found used up a moment ago.
-    fn spent_quota(&self, used: &Use<'_>) -> Option<SpentQuota> {
-        let identity = used.caller.identity.as_deref()?;
-        let spent = self.spent.of(identity.key, &*self.parts.clock);
-        spent.filter(|_| used.kind == Kind::Mint)
+    /// Records a mint that succeeded, and opens its session in the same transaction.
+    async fn settle_minted(
+        &self,
+        id: EntryId,
+        took: Duration,
+        (outcome, used): (Outcome, Use<'_>),
+    ) -> Result<(), BrokerError> {
+        let key = used.session;
+        let change = match used.act {
+            Act::Mint(Some(session)) => SessionChange::Open {
+                key,
+                most: self.rules.sessions.of(session.owner),
+                session,
+            },
+            Act::Mint(None) | Act::Refresh => SessionChange::Keep,
+        };
+        let settled = self.settle(id, took, (outcome, change)).await;
+        let opened = settled.map_err(|error| {
+            self.note_records(&error);
+            BrokerError::NotSettled(error)
+        })?;
+        if let Some(opened) = opened {
+            self.sessions.opened(key, opened);
+        }
+        Ok(())
     }
 
-    fn refuse_spent(&self, caller: &Caller, quota: SpentQuota) -> BrokerError {
+    /// Returns the identity's quota, if it was found used up a moment ago.
+    fn spent_quota(&self, used: &Use<'_>) -> Option<Exceeded> {
+        let identity = used.caller.identity.as_deref()?;
+        let spent = self.spent.of(identity.key, &*self.parts.clock);
+        spent.filter(|_| used.act.kind() == Kind::Mint)
+    }
+
+    fn refuse_spent(&self, caller: &Caller, quota: Exceeded) -> BrokerError {
         let details = || QuotaDetails {
             policy: "sessions_per_month",
             limit: quota.limit,
@@ -88,41 +129,76 @@ impl Inner {
         }
     }
 
+    /// Records a use that is about to happen. A refresh moves its session on in the same transaction.
     async fn reserve(&self, used: &Use<'_>) -> Result<EntryId, BrokerError> {
-        let (now, caller) = (self.parts.clock.now(), used.caller);
+        let intent = self.intent(used);
+        let id = intent.id;
+        let reserved = match used.act {
+            Act::Mint(_) => self.parts.records.reserve(intent).await,
+            Act::Refresh => return self.advance(used, intent).await,
+        };
+        match reserved {
+            Ok(()) => Ok(id),
+            Err(ReserveError::QuotaExceeded(quota)) => {
+                if let Some(identity) = used.caller.identity.as_deref() {
+                    let now = self.parts.clock.tick();
+                    self.spent.note(identity.key, quota, now);
+                }
+                Err(self.refuse_spent(used.caller, quota))
+            }
+            Err(ReserveError::Unavailable(error)) => {
+                self.note_records(&error);
+                Err(BrokerError::NotRecorded(error))
+            }
+        }
+    }
+
+    async fn advance(&self, used: &Use<'_>, intent: Intent) -> Result<EntryId, BrokerError> {
+        let (id, key) = (intent.id, intent.session);
+        let asked = Advance {
+            caller: Arc::clone(used.caller),
+            rules: self.rules.refresh,
+        };
+        match self.parts.records.advance(intent, asked).await {
+            Ok(moved) => {
+                self.sessions.learn(key, moved);
+                Ok(id)
+            }
+            Err(AdvanceError::Unknown) => {
+                self.sessions.forget(key);
+                Err(BrokerError::UnknownSession)
+            }
+            Err(AdvanceError::Refused(refusal)) => {
+                // What the cache knows of the session is out of date.
+                self.sessions.forget(key);
+                Err(BrokerError::Refused(refusal))
+            }
+            Err(AdvanceError::Unavailable(error)) => {
+                self.note_records(&error);
+                Err(BrokerError::NotRecorded(error))
+            }
+        }
+    }
+
+    fn intent(&self, used: &Use<'_>) -> Intent {
+        let (now, caller, kind) = (self.parts.clock.now(), used.caller, used.act.kind());
         let identity = caller.identity.as_deref();
-        let id = EntryId::new(now);
-        let quota = match used.kind {
+        let quota = match kind {
             Kind::Mint => identity.map_or_else(Quota::default, |known| self.rules.quotas.of(known)),
             Kind::Refresh => Quota::default(),
         };
-        let intent = Intent {
-            id,
+        Intent {
+            id: EntryId::new(now),
             at: now,
-            kind: used.kind,
+            kind,
             account: identity.map(|known| known.account.clone()),
             role: identity.and_then(|known| known.role.clone()),
             persona: used.persona.clone(),
             network: caller.neighbourhood(),
             origin: caller.origin.clone(),
-            session: used.session.label(),
+            session: used.session,
             request_id: caller.request_id.clone(),
             quota,
-        };
-        match self.parts.ledger.reserve(intent).await {
-            Ok(()) => Ok(id),
-            Err(ReserveError::QuotaExceeded { limit, resets_at }) => {
-                let quota = SpentQuota { limit, resets_at };
-                if let Some(identity) = identity {
-                    let now = self.parts.clock.tick();
-                    self.spent.note(identity.key, quota, now);
-                }
-                Err(self.refuse_spent(caller, quota))
-            }
-            Err(ReserveError::Unavailable(error)) => {
-                self.note_ledger(&error);
-                Err(BrokerError::NotRecorded(error))
-            }
         }
     }
 
@@ -130,32 +206,43 @@ impl Inner {
         &self,
         id: EntryId,
         took: Duration,
-        outcome: Outcome,
-    ) -> Result<(), RecordsError> {
-        let at = self.parts.clock.now();
+        (outcome, session): (Outcome, SessionChange),
+    ) -> Result<Option<Dated>, RecordsError> {
         let settlement = Settlement {
             id,
-            at,
+            at: self.parts.clock.now(),
             took,
             outcome,
+            session,
         };
-        self.parts.ledger.settle(settlement).await
+        self.parts.records.settle(settlement).await
     }
 
-    /// For what changes nothing for the caller: an intent that stays without outcome counts as uncertain.
-    async fn settle_if_possible(&self, id: EntryId, took: Duration, outcome: Outcome) {
-        if let Err(error) = self.settle(id, took, outcome).await {
-            self.note_ledger(&error);
+    /// Settles a use whose caller gets the same answer either way. An intent that stays without outcome counts as
+    /// uncertain.
+    async fn settle_if_possible(
+        &self,
+        id: EntryId,
+        took: Duration,
+        change: (Outcome, SessionChange),
+    ) {
+        if let Err(error) = self.settle(id, took, change).await {
+            self.note_records(&error);
         }
     }
 
-    /// A client secret was minted that nobody gets.
-    pub(super) async fn note_undelivered(&self, id: EntryId, took: Duration) {
-        self.settle_if_possible(id, took, Outcome::Undelivered)
+    /// Records that nobody got the client secret.
+    pub(super) async fn note_undelivered(&self, grant: &Grant, if_left: IfLeft) {
+        let session = match if_left {
+            IfLeft::Close => SessionChange::Close(SessionKey::of(&grant.session_id)),
+            IfLeft::Keep => SessionChange::Keep,
+        };
+        let change = (Outcome::Undelivered, session);
+        self.settle_if_possible(grant.entry, grant.upstream_took, change)
             .await;
     }
 
-    fn note_ledger(&self, error: &RecordsError) {
+    pub(super) fn note_records(&self, error: &RecordsError) {
         let cause = telemetry::chain(error);
         self.parts
             .audit
@@ -163,7 +250,15 @@ impl Inner {
     }
 }
 
-/// What is written down of a quota that is used up.
+/// Returns the change that gives a refresh back which minted nothing.
+const fn given_back(used: &Use<'_>) -> SessionChange {
+    match used.act {
+        Act::Mint(_) => SessionChange::Keep,
+        Act::Refresh => SessionChange::GiveBack(used.session),
+    }
+}
+
+/// The details of a refusal by quota, for the audit log.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct QuotaDetails<'a> {

@@ -37,7 +37,7 @@ pub struct Health {
     /// Who vouches for identities; `None` when nobody is asked.
     pub identity: Option<Condition>,
     /// How many sessions are live.
-    pub live: usize,
+    pub live: u64,
     /// What the counts say.
     pub reading: Reading,
 }
@@ -45,18 +45,10 @@ pub struct Health {
 impl Broker {
     /// How the service is doing, when its limits and its issuers are doing as `limits` and `identity` say. Never asks the
     /// upstream.
-    pub async fn health(&self, limits: Condition, identity: Option<Condition>) -> Health {
+    pub fn health(&self, limits: Condition, identity: Option<Condition>) -> Health {
         let parts = &self.0.parts;
-        let live = parts.store.live().await;
-        let (upstream, sessions) = (
-            parts.upstream.condition(),
-            match &live {
-                Err(_) => Condition::Down,
-                Ok(_) if parts.store.is_whole() => Condition::Operational,
-                Ok(_) => Condition::Degraded,
-            },
-        );
-        let ledger = parts.ledger.condition();
+        let (upstream, sessions) = (parts.upstream.condition(), parts.records.condition());
+        let ledger = sessions;
         Health {
             status: self.overall(
                 [upstream, limits, sessions, identity.unwrap_or_default()],
@@ -68,7 +60,7 @@ impl Broker {
             limits,
             ledger,
             identity,
-            live: live.unwrap_or_default(),
+            live: self.0.sessions.live(),
             reading: parts.vitals.read(),
         }
     }
@@ -107,10 +99,12 @@ impl Broker {
         let now = self.0.parts.clock.tick();
         self.0.undelivered.sweep(now);
         self.0.spent.sweep(now);
-        if let Err(error) = self.0.parts.store.sweep().await {
+        let rules = &self.0.rules;
+        let (age, most) = (rules.refresh.max_age, rules.sessions.total.into());
+        if let Err(error) = self.0.sessions.sweep(age, most).await {
             tracing::warn!(
                 cause = telemetry::chain(&error),
-                "ended sessions could not be forgotten"
+                "ended sessions could not be removed from the database: tried again in ten seconds"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Owns how a session is opened: its persona, its first client secret, its place in the store.
+//! Mints: a session is opened with its persona and its first client secret.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,37 +6,37 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use super::account::Use;
+use super::account::{Act, Use};
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::{Event, Who};
 use crate::clock::{Tick, millis};
 use crate::domain::{
-    Asked, Caller, ClientSecret, Kind, Language, Origin, Persona, Session, SessionId,
+    Asked, Caller, ClientSecret, Language, Origin, Persona, Session, SessionId, SessionKey,
 };
 use crate::upstream::{Complaint, MintOrder, Turn, UpstreamError};
 
-/// Which persona a caller would like.
+/// A caller's choice of persona.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// The one of that name.
+    /// The persona of that name.
     Named(String),
-    /// The public one that fits a role and a language best.
+    /// The public persona that fits a role and a language best.
     Fitting {
-        /// The role it says it has.
+        /// The role that the caller claims.
         role: Option<String>,
     },
 }
 
-/// What a caller asks for.
+/// A caller's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MintRequest {
-    /// The persona it would like.
+    /// The choice of persona.
     pub choice: Choice,
-    /// The language it would like.
+    /// The preferred language.
     pub language: Option<Language>,
-    /// How long the secret should live; only ever shortens what the operator allows.
+    /// The lifetime of the client secret. It can only shorten what the operator allows.
     pub lifetime: Option<Duration>,
-    /// True when the session id goes along with the answer; otherwise nobody could refresh, and no session is kept.
+    /// True when the answer holds the session id. Otherwise nobody could refresh, and no session is kept.
     pub refreshable: bool,
 }
 
@@ -49,12 +49,12 @@ impl Broker {
     ) -> Result<Grant, BrokerError> {
         let inner = Arc::clone(&self.0);
         let work = async move { inner.open(&caller, &asked).await };
-        self.carry_through(work, IfLeft::Forget).await
+        self.carry_through(work, IfLeft::Close).await
     }
 }
 
 impl Inner {
-    async fn open(&self, caller: &Caller, asked: &MintRequest) -> Result<Grant, BrokerError> {
+    async fn open(&self, caller: &Arc<Caller>, asked: &MintRequest) -> Result<Grant, BrokerError> {
         let persona = self.persona(caller, asked)?;
         let language = asked.language.as_ref();
         let allowed = self.rules.lifetime;
@@ -67,25 +67,21 @@ impl Inner {
         };
         let persona = persona.name.clone();
         let session_id = SessionId::random();
-        let session = self.seal.key(&session_id);
+        let opened = asked.refreshable.then(|| {
+            let now = self.parts.clock.now();
+            let session = Session::open(caller, persona.clone(), now);
+            Box::new(Session {
+                language: asked.language.clone(),
+                ..session
+            })
+        });
         let used = Use {
-            kind: Kind::Mint,
             caller,
             persona: &persona,
-            session,
+            session: SessionKey::of(&session_id),
+            act: Act::Mint(opened),
         };
-        let (entry, secret, upstream_took) = self.mint_on_record(&used, &order).await?;
-
-        if asked.refreshable {
-            let opened = Session {
-                language: asked.language.clone(),
-                ..Session::open(caller, persona.clone(), self.parts.clock.tick())
-            };
-            if let Err(error) = self.parts.store.open(session, opened).await {
-                self.note_undelivered(entry, upstream_took).await;
-                return Err(error.into());
-            }
-        }
+        let (entry, secret, upstream_took) = self.mint_on_record(used, &order).await?;
 
         let grant = Grant {
             session_id,
@@ -98,7 +94,7 @@ impl Inner {
         Ok(grant)
     }
 
-    /// The persona asked for, or the one that fits best, if it admits the caller.
+    /// Returns the chosen persona, or the one that fits best, if it admits the caller.
     fn persona(&self, caller: &Caller, asked: &MintRequest) -> Result<Arc<Persona>, BrokerError> {
         let personas = &self.rules.personas;
         let verified_role = caller.role();
@@ -126,7 +122,7 @@ impl Inner {
         })
     }
 
-    /// Obtains one client secret from the upstream, and says how long that took.
+    /// Mints one client secret. Returns it and the time that it took.
     pub(super) async fn obtain(
         &self,
         order: &MintOrder,
@@ -160,7 +156,7 @@ impl Inner {
     }
 }
 
-/// What is written down of a mint.
+/// The details of a mint, for the audit log.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MintDetails<'a> {

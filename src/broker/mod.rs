@@ -1,4 +1,4 @@
-//! Owns the decisions: who gets a client secret, in what order of effects, and what is kept of it.
+//! The decisions: who gets a client secret, in which order the effects happen, and what is recorded.
 
 mod account;
 mod health;
@@ -20,61 +20,80 @@ pub use health::{Health, Status};
 pub use mint::{Choice, MintRequest};
 
 use crate::audit::{Audit, Event};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::domain::{
-    Account, ClientSecret, EntryId, Party, PersonaName, Personas, Quotas, RefreshRules, SessionId,
-    SessionSeal,
+    Account, ClientSecret, EntryId, Party, PersonaName, Personas, Quotas, RefreshRules, Refusal,
+    SessionId,
 };
 use crate::gate::Used;
-use crate::records::{Records, RecordsError, UsageQuery, UsageRow};
-use crate::store::{SessionStore, StoreError};
+use crate::records::{Records, RecordsError, Sessions};
 use crate::upstream::{Kind, Upstream, UpstreamError};
 use crate::vitals::Vitals;
 use spent::Spent;
 use undelivered::Undelivered;
 
-/// The doors a broker goes through.
+/// The rooms that a broker uses.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where client secrets come from.
+    /// The source of client secrets.
     pub upstream: Arc<Upstream>,
-    /// Where sessions rest.
-    pub store: Arc<dyn SessionStore>,
-    /// Where use is recorded and counted.
-    pub ledger: Arc<dyn Records>,
-    /// Where what happened is written down.
+    /// The record of use and of sessions.
+    pub records: Arc<dyn Records>,
+    /// The log of security events.
     pub audit: Arc<Audit>,
-    /// What was done is counted here.
+    /// The counts of requests and refreshes.
     pub vitals: Arc<Vitals>,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// What the operator decided.
+/// The operator's rules.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// The presets callers may choose from.
+    /// The presets that callers may choose from.
     pub personas: Arc<Personas>,
-    /// What identities may use in a month.
+    /// The quotas of identities.
     pub quotas: Quotas,
-    /// How long a client secret may open upstream sessions.
+    /// The lifetime of a client secret.
     pub lifetime: Duration,
-    /// What bounds the refreshes of a session.
+    /// The bounds on the refreshes of a session.
     pub refresh: RefreshRules,
+    /// The bounds on the number of sessions.
+    pub sessions: SessionBounds,
 }
 
-/// What the broker gives back: a session, and a client secret minted under it.
+/// The bounds on the number of sessions. The session that is idle longest gives way.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionBounds {
+    /// Most sessions of one identity.
+    pub per_identity: u32,
+    /// Most sessions of callers without identity from one network.
+    pub per_network: u32,
+    /// Most sessions of all.
+    pub total: u32,
+}
+
+impl SessionBounds {
+    const fn of(&self, owner: Party) -> u32 {
+        match owner {
+            Party::Identity(_) => self.per_identity,
+            Party::Network(_) => self.per_network,
+        }
+    }
+}
+
+/// A session, and a client secret that was minted under it.
 #[derive(Clone, Debug)]
 pub struct Grant {
     /// The handle to refresh with.
     pub session_id: SessionId,
-    /// What the ledger calls this use.
+    /// The entry of this use.
     pub entry: EntryId,
     /// The client secret.
     pub secret: ClientSecret,
-    /// The persona it was minted for.
+    /// The persona that it was minted for.
     pub persona: PersonaName,
-    /// How long the upstream took.
+    /// The time that the upstream took.
     pub upstream_took: Duration,
 }
 
@@ -87,52 +106,40 @@ pub enum BrokerError {
     /// The persona is not for the caller's role.
     #[error("the persona is not for this caller")]
     PersonaNotAllowed,
-    /// No live session of this caller has that id.
+    /// No live session has that id, or it is not this caller's.
     #[error("there is no such session")]
     UnknownSession,
-    /// The session minted too short a time ago.
-    #[error("the session was refreshed too recently")]
-    TooSoon {
-        /// How long until it may be refreshed.
-        wait: Duration,
-    },
-    /// The session has used up its refreshes.
-    #[error("the session has used up its refreshes")]
-    Exhausted,
+    /// The session may not be refreshed by this caller now.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too many sessions are being looked up.
+    #[error("too many sessions are being looked up")]
+    Crowded,
     /// The service is about to stop.
     #[error("the service is shutting down")]
     ShuttingDown,
     /// The identity has used up its quota.
     #[error("the identity has used up its quota")]
     QuotaExceeded {
-        /// How long until there is a new one.
+        /// The time until the quota begins anew.
         wait: Duration,
     },
-    /// It could not be written down, so nothing was minted.
-    #[error("use could not be recorded before it happened")]
+    /// The records could not be read or written, so nothing was minted.
+    #[error("the records could not be read or written before the mint")]
     NotRecorded(#[source] RecordsError),
-    /// A client secret was minted, but that could not be written down, so nobody gets it.
+    /// A client secret was minted, but that could not be recorded, so nobody gets it.
     #[error("use could not be recorded after it happened")]
     NotSettled(#[source] RecordsError),
-    /// The record of use could not be read.
-    #[error("the record of use could not be read")]
-    NotRead(#[source] RecordsError),
-    /// The upstream gave none.
+    /// The upstream gave no client secret.
     #[error("no client secret was minted")]
     Upstream {
-        /// Why.
+        /// The reason.
         #[source]
         error: UpstreamError,
-        /// How long that took.
+        /// The time that this took.
         took: Duration,
     },
-    /// The session could not be looked up, so nothing was minted.
-    #[error("the session could not be looked up")]
-    NotLookedUp(#[source] StoreError),
-    /// The session could not be kept.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The work ended without an outcome: it panicked.
+    /// The work panicked.
     #[error("the work ended without an outcome")]
     Lost,
 }
@@ -144,14 +151,12 @@ impl BrokerError {
             Self::UnknownPersona
             | Self::PersonaNotAllowed
             | Self::UnknownSession
-            | Self::TooSoon { .. }
-            | Self::Exhausted => Used::Request,
+            | Self::Refused(_) => Used::Request,
             Self::ShuttingDown
             | Self::QuotaExceeded { .. }
-            | Self::NotRecorded(_)
-            | Self::NotRead(_)
-            | Self::NotLookedUp(_) => Used::Nothing,
-            Self::NotSettled(_) | Self::Store(_) | Self::Lost => Used::Mint,
+            | Self::Crowded
+            | Self::NotRecorded(_) => Used::Nothing,
+            Self::NotSettled(_) | Self::Lost => Used::Mint,
             Self::Upstream { error, .. } => {
                 let facts = error.facts();
                 match facts.kind {
@@ -165,23 +170,23 @@ impl BrokerError {
     }
 }
 
-/// What becomes of a grant whose caller has left.
+/// The fate of a grant whose caller has left.
 #[derive(Clone, Copy)]
 enum IfLeft {
-    /// Nobody else can ask for it.
-    Forget,
-    /// Its caller may come back for it.
+    /// The session is closed: nobody knows its id.
+    Close,
+    /// The grant is kept for a short while: its caller may repeat the request.
     Keep,
 }
 
-/// Decides. Cheap to clone.
+/// The broker. Cheap to clone.
 #[derive(Clone)]
 pub struct Broker(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
     rules: Rules,
-    seal: SessionSeal,
+    sessions: Sessions,
     undelivered: Undelivered,
     spent: Spent,
     work: TaskTracker,
@@ -190,13 +195,15 @@ struct Inner {
 }
 
 impl Broker {
-    /// A broker that goes through `parts` by `rules`, and stores sessions under `seal`.
-    pub fn new(parts: Parts, rules: Rules, seal: SessionSeal) -> Self {
+    /// Returns a broker that uses `parts` by `rules`.
+    pub fn new(parts: Parts, rules: Rules) -> Self {
         let undelivered = Undelivered::new(rules.refresh.min_interval);
+        let (records, clock) = (Arc::clone(&parts.records), Arc::clone(&parts.clock));
+        let capacity = usize::try_from(rules.sessions.total).unwrap_or(usize::MAX);
         Self(Arc::new(Inner {
+            sessions: Sessions::new(records, clock, capacity),
             parts,
             rules,
-            seal,
             undelivered,
             spent: Spent::default(),
             work: TaskTracker::new(),
@@ -205,7 +212,7 @@ impl Broker {
         }))
     }
 
-    /// Says on `/readyz` and `/health` that the service is about to stop. Work is still taken in.
+    /// Makes `/readyz` and `/health` say that the service is about to stop. Work is still accepted.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::SeqCst);
     }
@@ -215,32 +222,19 @@ impl Broker {
         self.0.draining.load(Ordering::SeqCst)
     }
 
-    /// Ends all sessions of `account`: none of them can be refreshed any more. How many there were. When it fails, those that are
-    /// out of reach live on for a while.
-    pub async fn end_sessions(&self, account: &Account) -> Result<usize, BrokerError> {
+    /// Ends all sessions of `account`, on every replica. Returns their number.
+    pub async fn end_sessions(&self, account: &Account) -> Result<u64, BrokerError> {
         let parts = &self.0.parts;
-        let ended = parts.store.end(Party::Identity(account.key())).await;
-        let identity = &*account.subject;
-        let details = match &ended {
-            Ok(ended) => json!({ "identity": identity, "ended": ended }),
-            Err(_) => json!({ "identity": identity, "everywhere": false }),
-        };
+        let owner = Party::Identity(account.key());
+        let ended = parts.records.end_sessions(owner).await;
+        let ended = ended.map_err(BrokerError::NotRecorded)?;
+        self.0.sessions.ended(owner, ended);
+        let details = json!({ "identity": &*account.subject, "ended": ended });
         parts.audit.note(Event::SessionsEnded, details);
-        Ok(ended?)
+        Ok(ended)
     }
 
-    /// Sums up use.
-    pub async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, BrokerError> {
-        let rows = self.0.parts.ledger.usage(query).await;
-        rows.map_err(BrokerError::NotRead)
-    }
-
-    /// What time it is.
-    pub fn now(&self) -> Timestamp {
-        self.0.parts.clock.now()
-    }
-
-    /// Takes no more work in, and waits for what is under way.
+    /// Accepts no more work, and waits for the work in progress.
     pub async fn finish(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
         self.0.work.close();
@@ -260,9 +254,7 @@ impl Broker {
         let inner = Arc::clone(&self.0);
         let carried = async move {
             if let Err(Ok(grant)) = hand_over.send(work.await) {
-                inner
-                    .note_undelivered(grant.entry, grant.upstream_took)
-                    .await;
+                inner.note_undelivered(&grant, if_left).await;
                 if let IfLeft::Keep = if_left {
                     inner.keep(grant);
                 }

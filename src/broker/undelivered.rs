@@ -1,4 +1,4 @@
-//! Owns grants whose caller left before they could be handed over, for a caller who comes back at once.
+//! Grants whose caller left before the answer, kept for a short while in case the caller repeats the request.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,20 +8,20 @@ use super::Grant;
 use crate::clock::Tick;
 use crate::domain::SessionKey;
 
-/// Most grants that are kept; the oldest gives way.
+/// Most grants that are kept. The oldest is dropped first.
 const CAPACITY: usize = 1024;
 
-/// Grants that were minted but not handed over. Kept in memory only, and only as long as the session may not be
-/// refreshed again anyway.
+/// Grants that were minted but not delivered. Memory holds them, for the least interval between two refreshes: until
+/// then the session cannot be refreshed again anyway.
 pub(super) struct Undelivered {
-    patience: Duration,
+    lifetime: Duration,
     kept: Mutex<VecDeque<(SessionKey, Grant, Tick)>>,
 }
 
 impl Undelivered {
-    pub(super) const fn new(patience: Duration) -> Self {
+    pub(super) const fn new(lifetime: Duration) -> Self {
         Self {
-            patience,
+            lifetime,
             kept: Mutex::new(VecDeque::new()),
         }
     }
@@ -35,19 +35,19 @@ impl Undelivered {
         kept.push_back((key, grant, now));
     }
 
-    /// The grant of that session, if one was kept a short while ago. Handed over once.
+    /// Takes out the grant of that session, if one is kept.
     pub(super) fn take(&self, key: SessionKey, now: Tick) -> Option<Grant> {
         let mut kept = self.kept();
         let place = kept
             .iter()
-            .rposition(|(owner, _, since)| *owner == key && now.since(*since) < self.patience)?;
+            .rposition(|(owner, _, since)| *owner == key && now.since(*since) < self.lifetime)?;
         kept.remove(place).map(|(_, grant, _)| grant)
     }
 
-    /// Forgets what nobody came back for in time.
+    /// Drops grants that nobody came back for in time.
     pub(super) fn sweep(&self, now: Tick) {
         self.kept()
-            .retain(|(_, _, since)| now.since(*since) < self.patience);
+            .retain(|(_, _, since)| now.since(*since) < self.lifetime);
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<(SessionKey, Grant, Tick)>> {

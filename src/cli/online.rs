@@ -70,11 +70,12 @@ async fn issuers(config: &Config) -> Vec<Finding> {
 
 /// Opens the ledger for reading.
 async fn ledger(config: &Config) -> Finding {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let kind = records::kind(&config.ledger);
     if matches!(config.ledger.place, LedgerPlace::Memory) {
         return finding("ledger", State::Warning, "memory: it ends with the process");
     }
-    match records::open_for_reading(&config.ledger).await {
+    match records::open_for_reading(&config.ledger, clock).await {
         Ok(ledger) => {
             ledger.close().await;
             finding(

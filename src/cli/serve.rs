@@ -80,9 +80,8 @@ fn announce(config: &Config, listeners: &Listeners) -> anyhow::Result<()> {
         upstream = %config.upstream.base_url,
         trusted_proxies = %if proxies.is_empty() { "none".to_owned() } else { proxies.join(",") },
         allowed_origins = %origins.join(","),
-        sessions = sharing::sessions_kind(config),
         limits = sharing::limits_kind(config),
-        ledger = records::kind(&config.ledger),
+        records = records::kind(&config.ledger),
         identity = config.auth.mode.as_str(),
         operators = %operators,
         "ready"

@@ -1,10 +1,13 @@
-//! Owns `usage`: what was used, as tables for people, as JSON or CSV for programs.
+//! `usage`: reports of use, as tables for people and as JSON or CSV for programs.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
+use time::UtcDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::serve::block_on;
 use super::{SettingsFlags, load, say};
@@ -12,7 +15,7 @@ use crate::app::records;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::Mode;
 use crate::domain::{day_of, parse_duration};
-use crate::records::{By, Records, UsageQuery, UsageRow};
+use crate::records::{By, Records, UsageQuery, UsageRow, measures};
 
 #[derive(Debug, Args)]
 pub(super) struct UsageFlags {
@@ -56,7 +59,7 @@ impl From<Column> for By {
     }
 }
 
-/// One report, and what it is summed up by.
+/// One report, and the columns that it is summed up by.
 struct Report {
     by: By,
     rows: Vec<UsageRow>,
@@ -64,7 +67,7 @@ struct Report {
     is_cut: bool,
 }
 
-/// Reads the ledger, beside a broker that may be running, and prints.
+/// Reads the records, beside a broker that may be running, and prints the reports.
 pub(super) fn usage(
     flags: &SettingsFlags,
     environment: Vec<(String, String)>,
@@ -74,12 +77,10 @@ pub(super) fn usage(
     ensure!(ago.is_ok(), "--since must be a duration, like 24h or 7d");
     // Neither an API key nor origins are needed to read what was used.
     let config = load(Mode::Dev, flags, environment)?.config;
-    let since = SystemClock::new()
-        .now()
-        .minus(ago.unwrap_or_default())
-        .start_of_day();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let since = clock.now().minus(ago.unwrap_or_default()).start_of_day();
     let reports = block_on(async {
-        let ledger = records::open_for_reading(&config.ledger).await?;
+        let ledger = records::open_for_reading(&config.ledger, clock).await?;
         let reports = read(&*ledger, since, asked).await;
         ledger.close().await;
         reports
@@ -129,7 +130,7 @@ fn in_json(since: Timestamp, reports: &[Report]) -> Value {
     Value::Object(answer)
 }
 
-/// The columns of a report: their names, and a row's values under them.
+/// Returns the names of a report's own columns.
 fn columns(by: By) -> &'static [&'static str] {
     match by {
         By::Day => &["day", "role"],
@@ -139,7 +140,10 @@ fn columns(by: By) -> &'static [&'static str] {
     }
 }
 
-const COUNTS: [&str; 5] = ["sessions", "refreshes", "uncertain", "failed", "last_at"];
+/// The columns of every report after its own: all measures, and the time of the last use.
+fn counts() -> Vec<&'static str> {
+    measures().chain(["last_at"]).collect()
+}
 
 fn cells(report: &Report, row: &UsageRow) -> Vec<String> {
     let text = |name: &&str| {
@@ -152,27 +156,26 @@ fn cells(report: &Report, row: &UsageRow) -> Vec<String> {
         };
         value.clone().unwrap_or_default()
     };
-    let counts = [row.sessions, row.refreshes, row.uncertain, row.failed];
     let mut cells: Vec<_> = columns(report.by).iter().map(text).collect();
-    cells.extend(counts.iter().map(ToString::to_string));
-    cells.push(moment(row.last_at));
+    cells.extend(row.sums.values().map(|sum| sum.to_string()));
+    cells.push(moment(row.sums.last_at));
     cells
 }
 
-/// `2026-11-22T05:06:07Z`.
+/// Formats a moment as `2026-11-22T05:06:07Z`.
 fn moment(millis: u64) -> String {
-    let at = Timestamp::from_millis(millis);
-    let seconds = at.as_seconds() % 86_400;
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{}T{hour:02}:{minute:02}:{second:02}Z", day_of(at))
+    let seconds = i64::try_from(millis / 1000).unwrap_or(i64::MAX);
+    // Beyond the year 9999 it stays that year.
+    let at = UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::MAX);
+    at.format(&Rfc3339).unwrap_or_default()
 }
 
 fn header(report: &Report) -> Vec<String> {
-    let names = columns(report.by).iter().chain(&COUNTS);
-    names.map(|name| (*name).to_owned()).collect()
+    let names = columns(report.by).iter().copied().chain(counts());
+    names.map(ToOwned::to_owned).collect()
 }
 
-/// RFC 4180; a cell that a spreadsheet would take for a formula is written as text.
+/// Formats a report as CSV (RFC 4180). A cell that a spreadsheet would read as a formula is written as text.
 fn in_csv(report: &Report) -> String {
     let quoted = |cell: String| {
         let cell = if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
@@ -245,10 +248,10 @@ fn in_table(report: &Report) -> String {
             .max()
             .unwrap_or_default()
     };
-    let widths: Vec<_> = (0..named + COUNTS.len()).map(width).collect();
+    let widths: Vec<_> = (0..named + counts().len()).map(width).collect();
     let padded = |(column, (cell, &width)): (usize, (&String, &usize))| {
-        // Names stand left, numbers right.
-        let is_number = column >= named && column < named + 4;
+        // Names are aligned left, numbers right.
+        let is_number = column >= named && column < widths.len() - 1;
         if is_number {
             format!("{cell:>width$}")
         } else {
@@ -262,7 +265,7 @@ fn in_table(report: &Report) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// What issuers call people is theirs to choose: nothing of it may move the cursor.
+/// Replaces control characters. Issuers choose names freely, and no name may move the cursor of a terminal.
 fn printable(cell: &str) -> String {
     cell.chars()
         .map(|letter| {
@@ -278,13 +281,15 @@ fn printable(cell: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::Sums;
 
     fn report(subject: &str) -> Report {
+        let sums = serde_json::json!({ "sessions": 12, "last_at": 1_640_995_201_000_u64 });
+        let sums: Sums = serde_json::from_value(sums).unwrap();
         let row = UsageRow {
             issuer: Some("https://id.example.com/".into()),
             subject: Some(subject.into()),
-            sessions: 12,
-            last_at: 1_640_995_201_000,
+            sums,
             ..UsageRow::default()
         };
         Report {

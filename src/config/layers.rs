@@ -24,9 +24,16 @@ const FREE: &str = "quota";
 
 const MEASURED: &str =
     "needs measured use, which direct mode does not have; sessions_per_month can be limited";
+const REMOVED_PERSIST: &str = "was removed: sessions always survive a restart, in the ledger's database (ledger.url); remove this setting";
+const REMOVED_SECRET: &str = "was removed: sessions are stored under a hash of their id and need no secret; remove this setting";
 /// Names that are no settings, whole or by their last parts, and what to tell whoever writes one.
-const NO_SETTINGS: [(&str, &str); 2] =
-    [("tokens_per_month", MEASURED), ("cost_per_month", MEASURED)];
+const NO_SETTINGS: [(&str, &str); 5] = [
+    ("session.persist", REMOVED_PERSIST),
+    ("session.secret", REMOVED_SECRET),
+    ("session.secret_file", REMOVED_SECRET),
+    ("tokens_per_month", MEASURED),
+    ("cost_per_month", MEASURED),
+];
 
 /// Quotes that shells and word processors leave around a value.
 const QUOTES: [char; 6] = ['"', '\'', '“', '”', '‘', '’'];

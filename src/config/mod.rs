@@ -202,33 +202,23 @@ impl Config {
         })
     }
 
-    /// What replicas share on Redis, they are to record in one place, too.
+    /// Replicas that share limits on Redis have to share one record of use and of sessions, too.
     fn check_sharing(&self, settings: &mut Settings) {
         let is_shared = self.redis.url.is_some() && self.redis.replicas.get() > 1;
         if !is_shared || matches!(self.ledger.place, LedgerPlace::Postgres(_)) {
             return;
         }
-        let message = "must be a postgres:// database that all replicas have, when they share redis.url and there are quotas: \
-                       each would count its own (or redis.replicas = 1, if this is the only one)";
-        settings.require(
-            &["ledger.url", "quota"],
-            !self.quota.limits_somebody(),
-            message,
-        );
-        let message = "is this replica's own while redis.url is set: what others mint is written elsewhere. postgres:// is \
-                       for all of them; redis.replicas = 1 says that there are no others";
-        settings.warn("ledger.url", message);
+        let message = "must be a postgres:// database that all replicas have, when they share redis.url: sessions and quotas \
+                       of one replica would be unknown to the others (or redis.replicas = 1, if this is the only one)";
+        if settings.mode == Mode::Dev {
+            settings.warn("ledger.url", message);
+        } else {
+            settings.require(&["ledger.url", "redis.url"], false, message);
+        }
     }
 
     /// The rules between sections; those within one stand beside its fields.
     fn check(&self, settings: &mut Settings) {
-        settings.require(
-            &["session.secret", "redis.url"],
-            self.redis.url.is_none() || self.session.secret.is_some(),
-            "is needed for redis.url, the same in every replica, like `openssl rand -hex 32` gives",
-        );
-        self.session
-            .check_persistence(settings, &self.ledger.place, self.redis.url.is_some());
         self.check_sharing(settings);
         let records = self.ledger.timeout * 2;
         if records + self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {

@@ -1,21 +1,18 @@
-//! Reads `[session]`: what bounds a session.
+//! Reads `[session]`: the bounds of sessions.
 
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::LedgerPlace;
-use super::fields::secret;
 use super::section::Section;
 use super::settings::Settings;
 use crate::domain::written::{lasting, whole};
 
-/// What bounds a session.
+/// The bounds of sessions.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionSettings {
-    /// How long a client secret can open upstream sessions, in seconds: the provider's own range.
+    /// The lifetime of a client secret in seconds, within the provider's own range.
     #[serde(deserialize_with = "whole::<10, 7_200, _, _>")]
     pub token_seconds: u32,
     /// Least time between two mints of one session.
@@ -27,37 +24,36 @@ pub struct SessionSettings {
     /// Longest life of one session.
     #[serde(deserialize_with = "lasting::<1_000, DAY, _>")]
     pub max_age: Duration,
-    /// How firmly a session is tied to the address that opened it.
+    /// How firmly a session is tied to the networks that it is used from.
     pub ip_binding: IpBinding,
-    /// Most live sessions of one identity or address.
+    /// Most networks from which a session of a caller without identity may be refreshed over its life.
+    #[serde(deserialize_with = "whole::<1, 100, _, _>")]
+    pub max_networks: usize,
+    /// Most live sessions of one identity.
     #[serde(deserialize_with = "whole::<1, 1_000_000, _, _>")]
-    pub max_live: usize,
+    pub max_live: u32,
+    /// Most live sessions of callers without identity from one network.
+    #[serde(deserialize_with = "whole::<1, 1_000_000, _, _>")]
+    pub max_live_network: u32,
     /// Most sessions in total.
     #[serde(deserialize_with = "whole::<1, 10_000_000, _, _>")]
-    pub max_total: usize,
-    /// Whether sessions survive a restart, in the ledger's database.
-    pub persist: bool,
-    /// What the names of stored sessions are made with. `None`: something that ends with the process.
-    #[serde(deserialize_with = "secret")]
-    pub secret: Option<SecretString>,
+    pub max_total: u32,
 }
 
-/// How firmly a session is tied to the address that opened it.
+/// How firmly a session is tied to the networks that it is used from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IpBinding {
-    /// Strict for callers without an identity, soft for those with one.
+    /// `max_networks` networks for callers without identity, any number for identities.
     Auto,
-    /// Another network is a stranger.
+    /// Only the network that opened the session.
     Strict,
-    /// Another network is recorded and allowed.
+    /// Every network is allowed, and a new one is recorded.
     Soft,
-    /// Addresses do not matter.
+    /// Networks are ignored.
     Off,
 }
 
-/// Shorter secrets could be guessed.
-const LEAST_SECRET: usize = 32;
 /// In milliseconds.
 const DAY: u64 = 86_400_000;
 
@@ -65,12 +61,6 @@ impl Section for SessionSettings {
     const NAME: &'static str = "session";
 
     fn check(&mut self, settings: &mut Settings) {
-        let long_enough = |secret: &SecretString| secret.expose_secret().len() >= LEAST_SECRET;
-        settings.require(
-            &["session.secret"],
-            self.secret.as_ref().is_none_or(long_enough),
-            "must be at least 32 characters, like `openssl rand -hex 32` gives",
-        );
         settings.require(
             &["session.min_refresh_interval", "session.max_age"],
             self.min_refresh_interval <= self.max_age,
@@ -85,34 +75,6 @@ impl Section for SessionSettings {
             let message =
                 "is longer than session.token_seconds: secrets end before they can be refreshed";
             settings.warn("session.min_refresh_interval", message);
-        }
-    }
-}
-
-impl SessionSettings {
-    /// What it takes that sessions survive a restart.
-    pub(super) fn check_persistence(
-        &self,
-        settings: &mut Settings,
-        ledger: &LedgerPlace,
-        is_shared: bool,
-    ) {
-        if !self.persist {
-            return;
-        }
-        settings.require(
-            &["session.secret", "session.persist"],
-            self.secret.is_some(),
-            "is needed for session.persist, the same after every restart, like `openssl rand -hex 32` gives",
-        );
-        settings.require(
-            &["session.persist", "ledger.url"],
-            !matches!(ledger, LedgerPlace::Memory),
-            "writes sessions into the ledger's database, and the ledger is memory: choose sqlite://FILE or postgres://…",
-        );
-        if is_shared {
-            let message = "does nothing while redis.url is set: sessions are on that server, and survive there";
-            settings.warn("session.persist", message);
         }
     }
 }

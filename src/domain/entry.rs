@@ -1,17 +1,19 @@
-//! Owns what is written down of every use: the entries of the ledger.
+//! Entries of the ledger: one for every use, written before it happens and settled after it.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::{Account, Network, Origin, PersonaName, Quota, RequestId, random_bytes};
+use super::{
+    Account, Network, Origin, PersonaName, Quota, RequestId, Session, SessionKey, random_bytes,
+};
 use crate::clock::Timestamp;
 
-/// An entry's name: when it was made and 80 random bits, as 32 hexadecimal digits. Later ones sort later.
+/// The name of an entry: its time and 80 random bits, as 32 hexadecimal digits. Later entries sort later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(u128);
 
 impl EntryId {
-    /// A new one, made at `now`.
+    /// Returns a new name for an entry made at `now`.
     pub fn new(now: Timestamp) -> Self {
         let mut random = [0; 16];
         random[6..].copy_from_slice(&random_bytes::<10>());
@@ -31,17 +33,17 @@ impl fmt::Debug for EntryId {
     }
 }
 
-/// What a caller used.
+/// The kind of a use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// It opened a session, with its first client secret.
+    /// A session was opened, with its first client secret.
     Mint,
-    /// It was given another client secret under a session.
+    /// Another client secret was minted under a session.
     Refresh,
 }
 
 impl Kind {
-    /// As records call it.
+    /// Returns the word for it in the records.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Mint => "mint",
@@ -50,74 +52,96 @@ impl Kind {
     }
 }
 
-/// A use that is about to happen. Written down before it does.
+/// A use that is about to happen. It is recorded before it happens.
 #[derive(Clone, Debug)]
 pub struct Intent {
-    /// Its name.
+    /// The entry's name.
     pub id: EntryId,
-    /// When.
+    /// The time of the use.
     pub at: Timestamp,
-    /// What.
+    /// The kind of the use.
     pub kind: Kind,
-    /// By whom; `None` for a caller without identity.
+    /// The caller's account; `None` for a caller without identity.
     pub account: Option<Account>,
-    /// In which role.
+    /// The caller's verified role.
     pub role: Option<Box<str>>,
-    /// For which persona.
+    /// The persona.
     pub persona: PersonaName,
-    /// The wide network around the caller's address: enough to see a pattern, too little to find a person.
+    /// The wide network around the caller's address: it shows a pattern, but does not identify a person.
     pub network: Network,
-    /// From which page.
+    /// The page's origin.
     pub origin: Option<Origin>,
-    /// What the session is called in records: not its handle, which it cannot be computed back to.
-    pub session: Box<str>,
-    /// The request that asked for it.
+    /// The session's key. Entries show only its label, from which no id can be computed.
+    pub session: SessionKey,
+    /// The request that asked for the use.
     pub request_id: RequestId,
-    /// What the account may use; looked at only when [`Kind::Mint`] is asked for.
+    /// The account's quota. It applies to [`Kind::Mint`] only.
     pub quota: Quota,
 }
 
-/// What became of an intent.
+/// The outcome of an intent, and its effect on the session.
 #[derive(Clone, Debug)]
 pub struct Settlement {
-    /// Which intent.
+    /// The intent's name.
     pub id: EntryId,
-    /// When that was known.
+    /// The time at which the outcome was known.
     pub at: Timestamp,
-    /// How long the upstream took.
+    /// The time that the upstream took.
     pub took: Duration,
-    /// What.
+    /// The outcome.
     pub outcome: Outcome,
+    /// The change to the session, made in the same transaction if the outcome is accepted.
+    pub session: SessionChange,
 }
 
-/// How a use ended. All but [`Outcome::Failed`] count.
+/// A change to a session that goes along with the outcome of a use.
+#[derive(Clone, Debug)]
+pub enum SessionChange {
+    /// No change.
+    Keep,
+    /// Opens the session. When its owner then has more than `most`, those idle longest are ended.
+    Open {
+        /// The session's key.
+        key: SessionKey,
+        /// The session. The database sets its times.
+        session: Box<Session>,
+        /// Most live sessions of its owner.
+        most: u32,
+    },
+    /// Takes back the refresh that the entry made, unless the session has been refreshed since.
+    GiveBack(SessionKey),
+    /// Ends the session that the entry opened: its id never reached anybody.
+    Close(SessionKey),
+}
+
+/// The outcome of a use. Every outcome but [`Outcome::Failed`] counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// A client secret was minted.
     Minted {
-        /// When it stops opening upstream sessions.
+        /// The time at which the client secret stops opening upstream sessions.
         expires_at: Timestamp,
-        /// The model it is for, in the upstream's words.
+        /// The model, in the upstream's words.
         model: Option<Box<str>>,
         /// The upstream's name for our request.
         upstream_request: Option<Box<str>>,
     },
-    /// A client secret was minted, and its caller had left by then.
+    /// A client secret was minted after its caller had left.
     Undelivered,
-    /// Certainly none was minted: what was reserved is given back.
+    /// Certainly no client secret was minted. The reservation is given back.
     Failed {
-        /// The code that the caller was answered.
+        /// The code of the answer to the caller.
         code: &'static str,
     },
-    /// Nobody knows: it may have been minted.
+    /// A client secret may have been minted.
     Uncertain {
-        /// The code that the caller was answered.
+        /// The code of the answer to the caller.
         code: &'static str,
     },
 }
 
 impl Outcome {
-    /// As records call it. An intent without outcome is `pending`.
+    /// Returns the word for it in the records. An intent without outcome is `pending`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Minted { .. } => "minted",
@@ -133,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entry_ids_are_all_different_and_sort_by_time() {
+    fn entry_ids_are_unique_and_sort_by_time() {
         let at = |millis| EntryId::new(Timestamp::from_millis(millis)).to_string();
         let (early, late) = (at(1_700_000_000_000), at(1_700_000_000_001));
         assert!(early < late);

@@ -1,70 +1,28 @@
-//! Owns what a session is: whom it belongs to, and the only moves it can make.
+//! Sessions: whom a session belongs to, and the only move it can make.
 
 use std::time::Duration;
 
 use super::{Caller, Language, Network, Origin, Party, PersonaName};
-use crate::clock::Tick;
+use crate::clock::Timestamp;
 
-/// How firmly a session is tied to the address that opened it.
+/// How firmly a session is tied to the networks that it is used from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
-    /// Another network is a stranger.
-    Strict,
-    /// Another network is recorded and allowed.
+    /// At most so many networks over the session's life.
+    AtMost(usize),
+    /// Every network is allowed, and a new one is recorded.
     Soft,
-    /// Addresses do not matter.
+    /// Networks are ignored.
     Off,
 }
 
-/// What bounds the refreshes of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct RefreshRules {
-    /// Least time between two mints of one session.
-    pub min_interval: Duration,
-    /// Most refreshes of one session.
-    pub max_refreshes: u32,
-    /// Longest life of one session.
-    pub max_age: Duration,
-    /// How firmly the address is bound.
-    pub binding: Bindings,
-}
-
-/// What a store can see for itself of whether a session may be refreshed. The whole answer is [`Session::refresh`]'s: what
-/// it allows is ripe.
-#[derive(Clone, Copy, Debug)]
-pub struct Ripeness {
-    /// Whose it must be; `None` when its owner's network may have changed.
-    pub owner: Option<Party>,
-    /// Least time since it last minted.
-    pub min_interval: Duration,
-    /// Most refreshes it may have had, and one less.
-    pub max_refreshes: u32,
-    /// Age at which it has ended.
-    pub max_age: Duration,
-}
-
-/// How firmly sessions are tied to addresses, by whom they belong to.
+/// The binding of each kind of session.
 #[derive(Clone, Copy, Debug)]
 pub struct Bindings {
-    /// Sessions of callers without identity: nothing but the address tells them from strangers.
+    /// Sessions of callers without identity: only the network tells their owner from a stranger.
     pub anonymous: Binding,
     /// Sessions of identities, whose phones change networks.
     pub identified: Binding,
-}
-
-impl RefreshRules {
-    /// What a session must be like that `caller` may refresh, as far as a store can see.
-    pub fn ripe_for(&self, caller: &Caller) -> Ripeness {
-        let owner = caller.party();
-        let may_have_moved =
-            matches!(owner, Party::Network(_)) && self.binding.anonymous != Binding::Strict;
-        Ripeness {
-            owner: (!may_have_moved).then_some(owner),
-            min_interval: self.min_interval,
-            max_refreshes: self.max_refreshes,
-            max_age: self.max_age,
-        }
-    }
 }
 
 impl Bindings {
@@ -76,33 +34,46 @@ impl Bindings {
     }
 }
 
-/// Our record of one caller's permission to mint again.
+/// The bounds on the refreshes of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshRules {
+    /// Least time between two mints of one session.
+    pub min_interval: Duration,
+    /// Most refreshes of one session.
+    pub max_refreshes: u32,
+    /// Longest life of one session.
+    pub max_age: Duration,
+    /// How firmly sessions are tied to networks.
+    pub binding: Bindings,
+}
+
+/// The record of one caller's permission to mint again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The persona it was opened with.
+    /// The persona that it was opened with.
     pub persona: PersonaName,
-    /// The language its caller would like.
+    /// The language that its caller asked for.
     pub language: Option<Language>,
-    /// Whom it belongs to, and under whom it is counted.
+    /// Its owner, under whom it is counted.
     pub owner: Party,
-    /// The network that opened it.
-    pub network: Network,
+    /// The networks that it was used from, the one that opened it first.
+    pub networks: Vec<Network>,
     /// The origin that opened it.
     pub origin: Option<Origin>,
-    /// When it was opened.
-    pub opened: Tick,
-    /// When it last minted.
-    pub minted: Tick,
-    /// How often it was refreshed.
+    /// The time at which it was opened, on the database's clock.
+    pub opened: Timestamp,
+    /// The time of its last mint, on the database's clock.
+    pub minted: Timestamp,
+    /// The number of its refreshes.
     pub refreshes: u32,
 }
 
-/// A session that may mint again, as it will be once it has.
+/// A refresh that the rules allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
     /// The session after the refresh.
     pub session: Session,
-    /// True when the caller came from another network and soft binding let it pass.
+    /// True when the caller's network is new to the session, and was allowed.
     pub address_changed: bool,
 }
 
@@ -112,13 +83,16 @@ pub enum Refusal {
     /// Its time is over.
     #[error("the session has ended")]
     Ended,
-    /// It belongs to somebody else: another origin, or another network under strict binding.
+    /// It belongs to another identity or another origin.
     #[error("the session belongs to somebody else")]
     Foreign,
-    /// The last mint was too short a time ago.
+    /// It was used from as many other networks as it may be.
+    #[error("the session is tied to other networks")]
+    Network,
+    /// Its last mint is too recent.
     #[error("the session was refreshed too recently")]
     TooSoon {
-        /// How long until it may be refreshed.
+        /// The time until it may be refreshed.
         wait: Duration,
     },
     /// It has used up its refreshes.
@@ -126,14 +100,25 @@ pub enum Refusal {
     Exhausted,
 }
 
+impl Refusal {
+    /// True when the refusal can never become untrue. The other refusals depend on what may have changed elsewhere: a
+    /// refresh was given back, or a clock differs.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Ended | Self::Foreign => true,
+            Self::Network | Self::TooSoon { .. } | Self::Exhausted => false,
+        }
+    }
+}
+
 impl Session {
-    /// A session that `caller` opens at `now`.
-    pub fn open(caller: &Caller, persona: PersonaName, now: Tick) -> Self {
+    /// Returns a session that `caller` opens at `now`.
+    pub fn open(caller: &Caller, persona: PersonaName, now: Timestamp) -> Self {
         Self {
             persona,
             language: None,
             owner: caller.party(),
-            network: caller.network(),
+            networks: vec![caller.network()],
             origin: caller.origin.clone(),
             opened: now,
             minted: now,
@@ -141,39 +126,32 @@ impl Session {
         }
     }
 
-    /// True once its time is over.
-    pub fn has_ended(&self, now: Tick, max_age: Duration) -> bool {
-        now.since(self.opened) >= max_age
-    }
-
-    /// True when its time has come, whoever asks.
-    pub fn is_ripe(&self, now: Tick, ripeness: &Ripeness) -> bool {
-        ripeness.owner.is_none_or(|owner| owner == self.owner)
-            && !self.has_ended(now, ripeness.max_age)
-            && self.refreshes < ripeness.max_refreshes
-            && now.since(self.minted) >= ripeness.min_interval
-    }
-
-    /// The session once it has been refreshed at `now`.
+    /// Returns the same session, opened at `now`.
     #[must_use]
-    pub fn refreshed(&self, now: Tick) -> Self {
+    pub fn opened_at(&self, now: Timestamp) -> Self {
         Self {
+            opened: now,
             minted: now,
-            refreshes: self.refreshes + 1,
             ..self.clone()
         }
     }
 
-    /// The only move a session makes: one refresh by `caller` at `now`, if `rules` let it.
+    /// True once its time is over.
+    pub fn has_ended(&self, now: Timestamp, max_age: Duration) -> bool {
+        now.since(self.opened) >= max_age
+    }
+
+    /// Makes the only move of a session: one refresh by `caller` at `now`, if `rules` allow it. A session from the
+    /// future has the age zero, so a clock that was set back refuses for a while and never allows too much.
     ///
-    /// Whose it is comes before how it stands, so that a stranger learns nothing.
+    /// The owner is checked before the state, so that a stranger learns nothing.
     pub fn refresh(
         &self,
         caller: &Caller,
-        now: Tick,
+        now: Timestamp,
         rules: &RefreshRules,
     ) -> Result<Opening, Refusal> {
-        let address_changed = self.admit(caller, rules.binding.of(self.owner))?;
+        let moved = self.admit(caller, rules.binding.of(self.owner))?;
         if self.has_ended(now, rules.max_age) {
             return Err(Refusal::Ended);
         }
@@ -184,29 +162,53 @@ impl Session {
         if !wait.is_zero() {
             return Err(Refusal::TooSoon { wait });
         }
+        let mut session = Self {
+            minted: now,
+            refreshes: self.refreshes + 1,
+            ..self.clone()
+        };
+        if moved == Moved::Recorded {
+            session.networks.push(caller.network());
+        }
         Ok(Opening {
-            session: self.refreshed(now),
-            address_changed,
+            session,
+            address_changed: moved != Moved::No,
         })
     }
 
-    /// Whether it is `caller`'s; true when only its network is another one.
-    fn admit(&self, caller: &Caller, binding: Binding) -> Result<bool, Refusal> {
+    /// Checks that the session is `caller`'s. Returns whether the caller's network is new to it.
+    fn admit(&self, caller: &Caller, binding: Binding) -> Result<Moved, Refusal> {
         match (self.owner, caller.party()) {
-            // Somebody has signed in since it was opened: an honest page, which is to open another one.
+            // The caller has signed in since: an honest page, which is to open another session.
             (Party::Network(_), Party::Identity(_)) => return Err(Refusal::Ended),
             (Party::Identity(ours), theirs) if theirs != Party::Identity(ours) => {
                 return Err(Refusal::Foreign);
             }
             _ => {}
         }
-        let address_changed = binding != Binding::Off && caller.network() != self.network;
-        let is_foreign = address_changed && binding == Binding::Strict;
-        if caller.origin != self.origin || is_foreign {
+        if caller.origin != self.origin {
             return Err(Refusal::Foreign);
         }
-        Ok(address_changed)
+        if self.networks.contains(&caller.network()) {
+            return Ok(Moved::No);
+        }
+        match binding {
+            Binding::Off => Ok(Moved::No),
+            Binding::Soft => Ok(Moved::Noted),
+            Binding::AtMost(most) if self.networks.len() < most => Ok(Moved::Recorded),
+            Binding::AtMost(_) => Err(Refusal::Network),
+        }
     }
+}
+
+/// Whether a caller comes from a network that is new to the session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    No,
+    /// Yes, and only the audit log says so.
+    Noted,
+    /// Yes, and it is one of the networks that the session may have.
+    Recorded,
 }
 
 #[cfg(test)]
@@ -221,7 +223,7 @@ mod tests {
         max_refreshes: 2,
         max_age: Duration::from_hours(1),
         binding: Bindings {
-            anonymous: Binding::Strict,
+            anonymous: Binding::AtMost(1),
             identified: Binding::Soft,
         },
     };
@@ -259,8 +261,8 @@ mod tests {
         }
     }
 
-    fn at(seconds: u64) -> Tick {
-        Tick::from_duration(Duration::from_secs(seconds))
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
     }
 
     fn opened() -> (Session, Caller) {
@@ -285,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn refreshes_are_counted_and_end() {
+    fn a_session_has_no_more_than_its_refreshes() {
         let (session, caller) = opened();
         let once = session.refresh(&caller, at(110), &RULES).unwrap().session;
         let twice = once.refresh(&caller, at(120), &RULES).unwrap().session;
@@ -307,55 +309,60 @@ mod tests {
     }
 
     #[test]
-    fn another_origin_or_network_is_a_stranger_before_anything_else_is_said() {
+    fn another_origin_or_network_is_rejected_before_the_state_of_the_session_is_judged() {
         let (session, _) = opened();
-        for stranger in [
-            caller("203.0.113.7", Some("https://other.example.com")),
-            caller("203.0.113.7", None),
-            caller("203.0.113.8", Some("https://app.example.com")),
+        let page = Some("https://app.example.com");
+        for (stranger, refusal) in [
+            (
+                caller("203.0.113.7", Some("https://other.example.com")),
+                Refusal::Foreign,
+            ),
+            (caller("203.0.113.7", None), Refusal::Foreign),
+            (caller("203.0.113.8", page), Refusal::Network),
         ] {
-            assert_eq!(
-                session.refresh(&stranger, at(101), &RULES),
-                Err(Refusal::Foreign)
-            );
-            assert_eq!(
-                session.refresh(&stranger, at(9999), &RULES),
-                Err(Refusal::Foreign)
-            );
+            for second in [101, 9999] {
+                let refused = session.refresh(&stranger, at(second), &RULES);
+                assert_eq!(refused, Err(refusal));
+            }
         }
     }
 
     #[test]
-    fn what_may_be_refreshed_is_ripe_and_only_its_owner_finds_it_so() {
-        let (session, owner) = opened();
-        let (stranger, page) = (caller("203.0.113.8", None), owner.origin.clone());
-        let moved = Caller {
-            origin: page,
-            ..stranger.clone()
+    fn a_session_of_a_caller_without_identity_follows_it_through_four_networks_and_no_fifth() {
+        let page = Some("https://app.example.com");
+        let (mut session, _) = opened();
+        let rules = RefreshRules {
+            max_refreshes: 100,
+            ..bound(Binding::AtMost(4))
         };
-        let ana = signed_in(owner.clone(), "ana");
-        let bindings = [Binding::Strict, Binding::Soft, Binding::Off];
-        for (rules, who, second) in bindings.into_iter().map(bound).flat_map(|rules| {
-            let everybody = [&owner, &stranger, &moved, &ana];
-            everybody.into_iter().flat_map(move |who| {
-                let seconds = [100, 109, 110, 3699, 3700, 9999];
-                seconds.map(move |second| (rules, who, second))
-            })
-        }) {
-            let ripe = session.is_ripe(at(second), &rules.ripe_for(who));
-            let allowed = session.refresh(who, at(second), &rules).is_ok();
-            assert!(ripe || !allowed, "{who:?} at {second}");
-            let is_time = (110..3700).contains(&second);
-            assert!(is_time || !ripe, "at {second}");
-            let may_be_theirs = rules.binding.anonymous != Binding::Strict;
-            assert!(
-                !ripe || who.identity.is_none() && (may_be_theirs || who.address == owner.address)
-            );
+        let dual_stack = ["203.0.113.7", "2001:db8:5:6::9"];
+        let egress = ["198.51.100.1", "198.51.100.2"];
+        for (second, address) in (110..).step_by(10).zip(dual_stack.iter().chain(&egress)) {
+            let moved = session.refresh(&caller(address, page), at(second), &rules);
+            let moved = moved.unwrap();
+            assert_eq!(moved.address_changed, *address != "203.0.113.7");
+            session = moved.session;
+        }
+        let fifth = session.refresh(&caller("192.0.2.1", page), at(200), &rules);
+        assert_eq!(fifth, Err(Refusal::Network));
+        for (second, address) in (200..).step_by(10).zip(dual_stack.repeat(5)) {
+            let again = session.refresh(&caller(address, page), at(second), &rules);
+            let again = again.unwrap();
+            assert!(!again.address_changed, "{address}");
+            session = again.session;
         }
     }
 
     #[test]
-    fn soft_binding_notes_the_new_network_and_allows_it() {
+    fn a_clock_that_was_set_back_makes_a_session_young_and_never_allows_too_much() {
+        let (session, caller) = opened();
+        let early = session.refresh(&caller, at(1), &RULES);
+        let wait = RULES.min_interval;
+        assert_eq!(early, Err(Refusal::TooSoon { wait }));
+    }
+
+    #[test]
+    fn soft_binding_reports_a_new_network_and_allows_it() {
         let (session, _) = opened();
         let moved = caller("198.51.100.1", Some("https://app.example.com"));
         let soft = session
@@ -383,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn who_signs_in_leaves_the_session_from_before_behind_without_being_a_stranger() {
+    fn a_caller_who_signs_in_finds_the_earlier_session_ended_and_is_no_stranger() {
         let (session, caller) = opened();
         let refused = session.refresh(&signed_in(caller, "ana"), at(110), &RULES);
         assert_eq!(refused, Err(Refusal::Ended));

@@ -1,27 +1,28 @@
-//! Owns the handles of sessions, and what they are called where they are stored and recorded.
+//! Session ids, and the keys under which sessions are stored.
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::random_bytes;
 
-/// Tells ours from the provider's, which begin `sess_`.
+/// Prefix of session ids. The provider's ids begin with `sess_`.
 const PREFIX: &str = "rts_";
 /// Random bytes in a session id: 256 bits.
 const ID_BYTES: usize = 32;
 /// Length of a session id as text: the prefix and 32 bytes in base64url.
 const ID_LENGTH: usize = PREFIX.len() + 43;
 
-/// The handle a caller refreshes with. Whoever holds it (and passes the binding checks) can mint: it hides itself.
+/// The handle that a caller refreshes a session with. Whoever holds it, and passes the binding checks, can mint: its
+/// `Debug` form shows nothing of it.
 #[derive(Clone, Debug)]
 pub struct SessionId(SecretString);
 
 impl SessionId {
-    /// A new, unguessable one.
+    /// Returns a new, unguessable id.
     pub fn random() -> Self {
         let mut text = String::with_capacity(ID_LENGTH);
         text.push_str(PREFIX);
@@ -29,7 +30,7 @@ impl SessionId {
         Self(text.into())
     }
 
-    /// Reads one as a caller sends it; `None` when it cannot be one of ours.
+    /// Parses an id as a caller sends it. Returns `None` for text that cannot be a session id.
     pub fn parse(text: &str) -> Option<Self> {
         let body = text
             .strip_prefix(PREFIX)
@@ -38,13 +39,14 @@ impl SessionId {
         Some(Self(text.into()))
     }
 
-    /// The handle itself. For the answer to the caller, and nothing else.
+    /// Returns the id itself, for the answer to the caller and nothing else.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
 
-/// A session's place in a store: a keyed hash of its id, so that a stolen store opens nothing.
+/// The name under which a session is stored: the SHA-256 of its id. An id has 256 random bits, so a stolen database
+/// opens no session, and no key is needed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey([u8; 32]);
 
@@ -55,52 +57,27 @@ impl fmt::Debug for SessionKey {
 }
 
 impl SessionKey {
-    /// All of it.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+    /// Returns the key of the session that `id` opens.
+    pub fn of(id: &SessionId) -> Self {
+        let mut key = [0; 32];
+        key.copy_from_slice(digest(&SHA256, id.expose().as_bytes()).as_ref());
+        Self(key)
     }
 
-    /// All of it, as text.
+    /// Returns the whole key as text.
     pub fn to_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// Reads what `to_text` wrote; `None` when it is something else.
+    /// Decodes a key that [`SessionKey::to_text`] encoded. Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         bytes.try_into().ok().map(Self)
     }
 
-    /// What records call the session: half of the key, as text.
+    /// Returns the session's name in entries: half of the key, as text.
     pub fn label(&self) -> Box<str> {
         URL_SAFE_NO_PAD.encode(&self.0[..16]).into()
-    }
-}
-
-/// Turns session ids into session keys.
-#[derive(Debug)]
-pub struct SessionSeal(hmac::Key);
-
-impl SessionSeal {
-    /// A seal that only this process has: its sessions live as long as it does.
-    pub fn random() -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, &random_bytes::<32>()))
-    }
-
-    /// The seal of all who know `secret`: their sessions are each other's.
-    pub fn keyed(secret: &[u8]) -> Self {
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        // A key of its own for this purpose, so that the secret may have another one some day.
-        let key = hmac::sign(&secret, b"session seal 1");
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()))
-    }
-
-    /// The key under which the session of `id` is stored.
-    pub fn key(&self, id: &SessionId) -> SessionKey {
-        let tag = hmac::sign(&self.0, id.expose().as_bytes());
-        let mut key = [0; 32];
-        key.copy_from_slice(tag.as_ref());
-        SessionKey(key)
     }
 }
 
@@ -121,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_session_id_is_not_looked_up() {
+    fn text_that_cannot_be_a_session_id_is_rejected_without_a_look_up() {
         let real = SessionId::random();
         for wrong in [
             "",
@@ -136,20 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn a_key_says_nothing_without_the_seal() {
-        let (seal, id) = (SessionSeal::random(), SessionId::random());
-        assert_eq!(seal.key(&id), seal.key(&id));
-        assert_ne!(seal.key(&id), SessionSeal::random().key(&id));
-        assert_eq!(format!("{:?}", seal.key(&id)), "SessionKey(…)");
-        let text = seal.key(&id).to_text();
-        assert_eq!(SessionKey::parse(&text), Some(seal.key(&id)));
-        assert_eq!(SessionKey::parse(&text[1..]), None);
-    }
-
-    #[test]
-    fn who_knows_the_secret_has_the_same_seal_and_nobody_else() {
-        let (seal, id) = (SessionSeal::keyed(b"one"), SessionId::random());
-        assert_eq!(seal.key(&id), SessionSeal::keyed(b"one").key(&id));
-        assert_ne!(seal.key(&id), SessionSeal::keyed(b"two").key(&id));
+    fn a_session_key_is_the_sha_256_of_the_id_and_shows_nothing_of_it() {
+        let id = SessionId::parse(&format!("{PREFIX}{}", "A".repeat(43))).unwrap();
+        let key = SessionKey::of(&id);
+        // printf 'rts_%s' AAAA… | openssl dgst -sha256 -binary | base64url
+        assert_eq!(key.to_text(), "XKxCv2w5HP37QIav5HxMcsK-VbR4Rvsk8h3Rv69VhVA");
+        assert_ne!(key, SessionKey::of(&SessionId::random()));
+        assert_eq!(format!("{key:?}"), "SessionKey(…)");
+        assert_eq!(SessionKey::parse(&key.to_text()), Some(key));
+        assert_eq!(SessionKey::parse(&key.to_text()[1..]), None);
+        assert!(key.to_text().starts_with(&key.label()[..20]));
     }
 }

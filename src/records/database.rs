@@ -1,28 +1,31 @@
-//! Owns what the ledger wants of a database, whichever it is.
+//! The contract of databases: one connection that writes, some that only read, and how bad an error is.
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
+use serde::Serialize;
 
 use super::RecordsError;
-use super::statements::Statement;
+use super::rows::{encode, millis};
+use super::statement::{Statement, insert, number};
+use crate::clock::Timestamp;
 
-/// How bad an error is.
+/// The severity of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
-    /// Something in one of the commands cannot be written; the connection is fine.
+    /// One of the commands cannot be written. The connection is fine.
     Command,
-    /// Another writer was in the way; once more will do.
+    /// Another writer was in the way. The transaction is worth a retry.
     Conflict,
-    /// The server is out of reach. Whether it did what it was asked last is unknown; asking again is safe.
+    /// The server is out of reach. The last transaction may have been committed; a retry is safe.
     Lost,
-    /// The connection cannot be trusted any longer.
+    /// The connection cannot be used any longer.
     Broken,
 }
 
-/// What went wrong in the database; cheap to hand to everybody who waits.
+/// An error of the database. Cheap to clone for everybody who waits.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
     pub(super) severity: Severity,
@@ -56,39 +59,59 @@ impl From<Fault> for RecordsError {
     }
 }
 
-/// A database that can be written to.
+/// A database, as the writer opens it.
 #[async_trait]
 pub(super) trait Base: Send {
-    /// A fresh connection that has just proved that it can write.
+    /// Opens a connection, and proves that it can write.
     async fn connect(&self) -> Result<Box<dyn Connection>, Fault>;
 }
 
-/// The one connection that writes. Rows go in and come out as one JSON array of arrays: one statement for many rows.
+/// The one connection that writes. Rows go in and come out as one JSON array: one statement for many rows.
 #[async_trait]
 pub(super) trait Connection: Send {
-    /// Begins a transaction that may write.
-    async fn begin(&mut self) -> Result<(), Fault>;
+    /// Begins a transaction that may write. Returns the time on the database's clock.
+    async fn begin(&mut self) -> Result<Timestamp, Fault>;
 
-    /// Ends it; when this returns, it is on disk.
+    /// Ends the transaction. When this returns, its changes are on disk.
     async fn commit(&mut self) -> Result<(), Fault>;
 
-    /// Undoes it.
+    /// Undoes the transaction.
     async fn rollback(&mut self) -> Result<(), Fault>;
 
-    /// Changes rows, and says how many.
-    async fn change(&mut self, statement: &Statement, rows: &str) -> Result<u64, Fault>;
+    /// Changes rows. Returns their number.
+    async fn change(&mut self, statement: &'static Statement, rows: &str) -> Result<u64, Fault>;
 
-    /// Reads rows.
-    async fn list(&mut self, statement: &Statement, rows: &str) -> Result<String, Fault>;
+    /// Lists rows.
+    async fn list(&mut self, statement: &'static Statement, rows: &str) -> Result<String, Fault>;
 
-    /// What has to be done from time to time, after `rows` more were written.
+    /// Does periodic work, after `rows` more rows were written.
     async fn tidy(&mut self, rows: usize) -> Result<(), Fault>;
 
-    /// Leaves everything in order.
+    /// Closes the connection in good order.
     async fn close(self: Box<Self>);
 }
 
-/// A parameter of a reading statement.
+/// The row that is written to prove that a connection can write.
+#[derive(Serialize)]
+struct ProbeRow {
+    id: u8,
+    at: i64,
+}
+
+static PROBE: LazyLock<Statement> = LazyLock::new(|| {
+    let conflict = "ON CONFLICT (id) DO UPDATE SET at = excluded.at";
+    insert("probe", &[number("id"), number("at")], conflict)
+});
+
+/// Proves that a connection can write.
+pub(super) async fn probe(connection: &mut dyn Connection) -> Result<(), Fault> {
+    let at = millis(connection.begin().await?);
+    let page = encode(&[ProbeRow { id: 1, at }])?;
+    connection.change(&PROBE, &page).await?;
+    connection.commit().await
+}
+
+/// A parameter of a statement that only reads.
 #[derive(Clone, Debug)]
 pub(super) enum Bind {
     Text(String),
@@ -98,9 +121,9 @@ pub(super) enum Bind {
 /// Connections that only read.
 #[async_trait]
 pub(super) trait Reader: Send + Sync {
-    /// Reads rows, as one JSON array.
-    async fn read(&self, statement: &Statement, binds: &[Bind]) -> Result<String, Fault>;
+    /// Lists rows.
+    async fn read(&self, statement: &'static Statement, binds: &[Bind]) -> Result<String, Fault>;
 
-    /// Closes all of them.
+    /// Closes all connections.
     async fn close(&self);
 }

@@ -1,76 +1,133 @@
-//! The contract of records: the append-only ledger of use, and the quotas that are counted with it.
+//! The records: the append-only ledger of use, the quotas that are counted with it, and the sessions, in one writer's
+//! transactions.
 
+mod command;
 mod database;
+mod entries;
+pub mod look_up;
+mod maintenance;
+mod measures;
 pub mod memory;
 mod opening;
-mod page;
 mod plan;
 pub mod postgres;
 mod queue;
 mod reports;
+mod rows;
 mod sessions;
 mod sql;
 pub mod sqlite;
 mod state;
-mod statements;
-mod transaction;
+mod statement;
 mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::domain::{Account, Intent, Kind, Settlement};
+use crate::domain::{
+    Account, Caller, Intent, Kind, Party, RefreshRules, Refusal, SafetyKey, Session, SessionKey,
+    Settlement,
+};
 
+pub use look_up::{LookUpError, Sessions};
+pub use measures::{Sums, measures};
 pub use memory::MemoryRecords;
 pub use opening::OpenError;
 pub use sql::SqlRecords;
+
+/// A quota that has no place left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// The quota.
+    pub limit: u32,
+    /// The time at which the next month begins.
+    pub resets_at: Timestamp,
+}
 
 /// Why a place was not reserved.
 #[derive(Debug, thiserror::Error)]
 pub enum ReserveError {
     /// The account has used up its quota of the month. Nothing was written.
-    #[error("the account has used up its {limit} sessions of the month")]
-    QuotaExceeded {
-        /// What it may use.
-        limit: u32,
-        /// When the next month begins.
-        resets_at: Timestamp,
-    },
-    /// It could not be written down. If it was written all the same, it was taken back or stays counted.
+    #[error("the account has used up its {} sessions of the month", .0.limit)]
+    QuotaExceeded(Exceeded),
+    /// The intent could not be written. If it was written all the same, it is taken back or stays counted.
     #[error(transparent)]
     Unavailable(#[from] RecordsError),
 }
 
-/// The ledger could not be read or written.
+/// Why a session was not moved on.
+#[derive(Debug, thiserror::Error)]
+pub enum AdvanceError {
+    /// There is no such session. Nothing was written.
+    #[error("there is no such session")]
+    Unknown,
+    /// The session's row does not allow the refresh. Nothing was written.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The refresh could not be written. If it was written all the same, it is taken back or stays counted.
+    #[error(transparent)]
+    Unavailable(#[from] RecordsError),
+}
+
+/// The records could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
-    /// More is waiting to be written than may wait.
+    /// The queue to the writer is full.
     #[error("too many entries are waiting to be written")]
     Full,
-    /// It was not written in time.
-    #[error("the ledger did not answer in time")]
+    /// The change was not written in time.
+    #[error("the database did not answer in time")]
     TimedOut,
-    /// It is being closed.
-    #[error("the ledger is closed")]
+    /// The records are being closed.
+    #[error("the records are closed")]
     Closed,
     /// The database failed.
-    #[error("the ledger's database failed")]
+    #[error("the database of the records failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A counted entry, as the windows want to know it after a restart.
+/// A session, and the time on the database's clock when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dated {
+    /// The session.
+    pub session: Session,
+    /// The database's time.
+    pub now: Timestamp,
+}
+
+/// A refresh that a caller asks for.
+#[derive(Clone, Debug)]
+pub struct Advance {
+    /// The caller.
+    pub caller: Arc<Caller>,
+    /// The bounds on refreshes.
+    pub rules: RefreshRules,
+}
+
+impl Advance {
+    /// Returns the session after the refresh, if [`Session::refresh`] allows it at `now`.
+    fn judge(&self, session: &Session, now: Timestamp) -> Result<Session, Refusal> {
+        let opening = session.refresh(&self.caller, now, &self.rules)?;
+        Ok(opening.session)
+    }
+}
+
+/// A counted entry, from which windows are filled after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recent {
-    /// When.
+    /// The time of the use.
     pub at: Timestamp,
-    /// What.
+    /// The kind of the use.
     pub kind: Kind,
-    /// By whom.
+    /// The caller's account.
     pub account: Option<Account>,
 }
 
-/// What a report is summed up by.
+/// The columns that a report is summed up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// UTC days and roles, latest first.
@@ -84,10 +141,10 @@ pub enum By {
 }
 
 impl By {
-    /// All there are.
+    /// All of them.
     pub const ALL: [Self; 4] = [Self::Day, Self::Role, Self::Persona, Self::User];
 
-    /// As people write it.
+    /// Returns the word that people write for it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Day => "day",
@@ -97,18 +154,18 @@ impl By {
         }
     }
 
-    /// Reads what people write.
+    /// Parses the word that people write for it.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|by| by.as_str() == text)
     }
 }
 
-/// What is asked of the ledger.
+/// A question about use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsageQuery {
-    /// Summed up by what.
+    /// The columns that the report is summed up by.
     pub by: By,
-    /// Entries of this UTC day and later: the day that this moment is in.
+    /// The first UTC day of the report is the day of this moment.
     pub since: Timestamp,
     /// Most rows.
     pub most: u32,
@@ -132,55 +189,69 @@ pub struct UsageRow {
     /// The account's subject; empty for callers without identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// Sessions opened: mints that count, whatever is known of their outcome.
-    pub sessions: u64,
-    /// Refreshes that count.
-    pub refreshes: u64,
-    /// Of both, those whose outcome nobody knows.
-    pub uncertain: u64,
-    /// Mints and refreshes that failed and do not count.
-    pub failed: u64,
-    /// When it was last used: milliseconds since the Unix epoch.
-    pub last_at: u64,
+    /// The sums of all measures.
+    #[serde(flatten)]
+    pub sums: Sums,
 }
 
 pub use crate::domain::Condition as RecordsCondition;
 
-/// The record of use.
+/// The record of use, and of the sessions that it belongs to.
 ///
-/// * What a method has said is done is durable: it survives the process and, for kinds on disk, the loss of power.
-/// * `reserve` is atomic with its count: of many at once for one account exactly as many succeed as its quota has left.
-///   For an id that is there already it changes nothing and succeeds.
+/// * A change that a method has confirmed is durable: it survives the process and, on disk, the loss of power.
+/// * `reserve` is atomic with its count: of many at once for one account, exactly as many succeed as its quota has
+///   left. For an id that is recorded already it changes nothing and succeeds.
+/// * `advance` is `reserve` for a refresh, atomic with the move of its session: of many at once for one session, one
+///   moves it. [`Session::refresh`] judges the session's row at the database's time.
 /// * `settle` is idempotent. The first outcome stays, with two exceptions: `Undelivered` may follow `Minted`, and any
-///   outcome may follow `Uncertain`. An outcome for an intent that is not there changes nothing.
+///   outcome may follow `Uncertain`. The change to the session is made if, and only if, the outcome is accepted. An
+///   outcome for an intent that is not recorded changes nothing.
 /// * `Failed` gives back what was reserved, once.
-/// * All writes go through one writer that commits many at once; its queue is bounded, and what a caller no longer waits
-///   for is not begun. Every method is safe to cancel: it has happened or it has not.
+/// * An ended session is gone for every broker at once.
+/// * One writer commits many changes at once. Its queue is bounded, and a change whose caller has left is not begun.
+///   Every method is safe to cancel: it has happened, or it has not.
 #[async_trait]
 pub trait Records: Send + Sync {
-    /// Writes down what is about to happen, and counts it, if the quota has a place.
+    /// Records and counts a use that is about to happen, if the quota has a place.
     async fn reserve(&self, intent: Intent) -> Result<(), ReserveError>;
 
-    /// Writes down what became of it.
-    async fn settle(&self, settlement: Settlement) -> Result<(), RecordsError>;
+    /// Records a refresh that is about to happen, and moves its session on, if the session's row allows it. Returns the
+    /// session after the refresh.
+    async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, AdvanceError>;
 
-    /// Intents from before `before` without outcome become uncertain: whoever made them is gone. Gives their number.
+    /// Records an outcome, and changes the session along with it. Returns a session that was opened.
+    async fn settle(&self, settlement: Settlement) -> Result<Option<Dated>, RecordsError>;
+
+    /// Looks a session up.
+    async fn session(&self, key: SessionKey) -> Result<Option<Dated>, RecordsError>;
+
+    /// Ends all sessions of `owner`. Returns their number.
+    async fn end_sessions(&self, owner: Party) -> Result<u64, RecordsError>;
+
+    /// Removes sessions of `max_age` and older, and those idle longest beyond `most`. Returns the number of sessions that
+    /// are left.
+    async fn sweep_sessions(&self, max_age: Duration, most: u64) -> Result<u64, RecordsError>;
+
+    /// Returns the key behind safety identifiers. Makes and keeps it when there is none.
+    async fn safety_key(&self) -> Result<SafetyKey, RecordsError>;
+
+    /// Settles intents from before `before` without outcome as uncertain: their makers are gone. Returns their number.
     async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError>;
 
-    /// Entries that count, from `since` on, oldest first.
+    /// Returns the entries that count, from `since` on, oldest first.
     async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError>;
 
     /// Sums up use.
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError>;
 
-    /// Removes everything that names the account, its count included. Gives the number of entries.
+    /// Removes everything that names the account, its count and its sessions included. Returns the number of entries.
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError>;
 
-    /// Removes entries from before `before`, at most a thousand. Gives their number: when it is a thousand, there may
+    /// Removes entries from before `before`, at most a thousand. Returns their number: a thousand means that there may
     /// be more.
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError>;
 
-    /// Whether it can be written.
+    /// Returns whether the records can be written.
     fn condition(&self) -> RecordsCondition;
 
     /// Writes what is waiting, and closes.

@@ -1,40 +1,34 @@
-//! Owns what a batch of commands changes: decided here, over what was read, and then written all at once.
+//! The changes of one batch of commands: decided here over the rows that were read, and then written all at once.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::page::OutcomeRow;
-use super::state::{Known, State, Sums};
+use super::Exceeded;
+use super::measures::Sums;
+use super::rows::OutcomeRow;
+use super::state::{Known, State};
 use crate::clock::Timestamp;
 use crate::domain::{Account, EntryId, Intent, Kind, Month, Settlement, day_of};
 
-/// A counter's name: month, issuer and subject.
+/// The name of a counter: the month and the account.
 pub(super) type CounterKey = (Month, Account);
 
-/// The name of a sum: the day and what it is summed up by.
+/// The name of a sum: the day, and the two columns that it is summed up by.
 pub(super) type SumKey = (String, Box<str>, Box<str>);
 
-/// The quota has no place left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Exceeded {
-    pub(super) limit: u32,
-    pub(super) resets_at: Timestamp,
-}
-
-/// What was read, as the commands so far have changed it, and the changes.
+/// The rows that were read, as the commands so far have changed them, and the changes.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
     known: HashMap<Box<str>, Known>,
     counters: HashMap<CounterKey, u64>,
-    /// New entries: the place of their command in the batch, by id.
-    pub(super) added: BTreeMap<Box<str>, usize>,
+    pub(super) added: BTreeMap<Box<str>, &'a Intent>,
     pub(super) settled: BTreeMap<Box<str>, OutcomeRow>,
     pub(super) counted: BTreeMap<CounterKey, u64>,
     pub(super) daily: BTreeMap<SumKey, Sums>,
     pub(super) daily_accounts: BTreeMap<SumKey, Sums>,
 }
 
-impl Plan {
-    /// Over these entries.
+impl<'a> Plan<'a> {
+    /// Returns a plan over these entries.
     pub(super) fn over(known: Vec<(Box<str>, Known)>) -> Self {
         Self {
             known: known.into_iter().collect(),
@@ -42,26 +36,30 @@ impl Plan {
         }
     }
 
-    /// Over these counters too.
+    /// Takes in a counter that was read.
     pub(super) fn read_counter(&mut self, key: CounterKey, sessions: u64) {
         self.counters.insert(key, sessions);
     }
 
-    /// The counter in which the entry has a place.
+    /// Returns the counter in which the entry has a place.
     pub(super) fn counter_of(&self, id: EntryId) -> Option<CounterKey> {
         let (month, account) = self.known.get(&*id.to_string())?.counter()?;
         Some((month, account.clone()))
     }
 
-    /// The entries that were read.
+    /// True when the entry is recorded.
+    pub(super) fn knows(&self, id: EntryId) -> bool {
+        self.known.contains_key(&*id.to_string())
+    }
+
+    /// Returns the ids of the entries that were read.
     pub(super) fn ids(&self) -> Vec<Box<str>> {
         self.known.keys().cloned().collect()
     }
 
-    /// The command at `place` reserves.
-    pub(super) fn reserve(&mut self, place: usize, intent: &Intent) -> Result<(), Exceeded> {
-        let id = intent.id.to_string().into_boxed_str();
-        if self.known.contains_key(&id) {
+    /// Adds an entry, and counts it if the quota has a place. An entry that is recorded already changes nothing.
+    pub(super) fn reserve(&mut self, intent: &'a Intent) -> Result<(), Exceeded> {
+        if self.knows(intent.id) {
             return Ok(());
         }
         if let Some(account) = &intent.account
@@ -78,32 +76,33 @@ impl Plan {
             *counter += 1;
             self.counted.insert((month, account.clone()), *counter);
         }
+        let id = intent.id.to_string().into_boxed_str();
         let known = Known::pending(intent);
-        self.add_sums(&known, known.sums());
-        self.added.insert(id.clone(), place);
+        self.add_sums(&known, Sums::of(&known));
+        self.added.insert(id.clone(), intent);
         self.known.insert(id, known);
         Ok(())
     }
 
-    /// An outcome has become known.
-    pub(super) fn settle(&mut self, settlement: &Settlement) {
+    /// Records an outcome. Returns whether it was accepted.
+    pub(super) fn settle(&mut self, settlement: &Settlement) -> bool {
         let id = settlement.id.to_string().into_boxed_str();
         let row = OutcomeRow::new(id.clone(), settlement);
-        self.settle_row(id, row, State::of(&settlement.outcome));
+        self.settle_row(id, row, State::of(&settlement.outcome))
     }
 
-    /// Whoever made the entry is gone.
+    /// Records that the maker of the entry is gone.
     pub(super) fn give_up(&mut self, id: Box<str>, now: Timestamp) {
         let row = OutcomeRow::given_up(id.clone(), now);
         self.settle_row(id, row, State::Uncertain);
     }
 
-    fn settle_row(&mut self, id: Box<str>, row: OutcomeRow, next: State) {
+    fn settle_row(&mut self, id: Box<str>, row: OutcomeRow, next: State) -> bool {
         let Some(known) = self.known.get_mut(&id) else {
-            return;
+            return false;
         };
         if !known.state.yields_to(next) {
-            return;
+            return false;
         }
         let before = known.clone();
         known.state = next;
@@ -116,19 +115,20 @@ impl Plan {
             *counter = counter.saturating_sub(1);
             self.counted.insert(key, *counter);
         }
-        let mut change = after.sums();
-        change.add(before.sums().taken_back());
+        let mut change = Sums::of(&after);
+        change.add(Sums::of(&before).taken_back());
         self.add_sums(&after, change);
         let row = match self.settled.remove(&id) {
             Some(earlier) => row.after(earlier),
             None => row,
         };
         self.settled.insert(id, row);
+        true
     }
 
-    /// The entry goes; its place in a counter stays.
+    /// Takes an entry out of the sums. Its place in a counter stays.
     pub(super) fn remove(&mut self, known: &Known) {
-        self.add_sums(known, known.sums().taken_back());
+        self.add_sums(known, Sums::of(known).taken_back());
     }
 
     fn add_sums(&mut self, known: &Known, change: Sums) {

@@ -1,7 +1,7 @@
-//! Owns the way to the writer: bounded, and left by whoever has waited long enough.
+//! The bounded queue to the writer. A caller who has waited long enough leaves it.
 #![expect(
     clippy::disallowed_methods,
-    reason = "waits for another machine on the real clock until its room takes a Clock"
+    reason = "waits for a database on the real clock, whatever clock the records are dated by"
 )]
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,14 +13,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::command::{Batched, Command};
 use super::database::Fault;
-use super::transaction::{Answer, Command};
+use super::maintenance::Single;
 use super::{RecordsCondition, RecordsError};
 
-/// Most commands that wait for the writer.
+/// Bound of the queue, in commands.
 pub(super) const LONGEST: usize = 1024;
 
-/// Why nothing can be written, while that is so.
+/// The reason why nothing can be written at present, if nothing can.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Status(Arc<Mutex<Option<Fault>>>);
 
@@ -36,22 +37,30 @@ impl Status {
 }
 
 /// A command on its way to the writer.
-pub(super) struct Job {
-    pub(super) command: Command,
-    /// Who waits for it; nobody does when the writer puts right what it did for somebody who has left.
-    pub(super) reply: Option<oneshot::Sender<Result<Answer, Fault>>>,
-    /// True when it may have been written by an attempt that failed.
+pub(super) struct Task<C: Command> {
+    pub(super) command: C,
+    /// The caller who waits. Nobody waits when the writer takes back what it did for a caller who has left.
+    pub(super) reply: Option<oneshot::Sender<Result<C::Answer, Fault>>>,
+    /// True when an attempt that failed may have written it.
     pub(super) begun: bool,
 }
 
-impl Job {
-    /// True when nobody waits for it any longer.
+/// A task of either kind.
+pub(super) enum Job {
+    /// Written with others in one transaction.
+    Batched(Task<Batched>),
+    /// Written alone.
+    Single(Task<Single>),
+}
+
+impl<C: Command> Task<C> {
+    /// True when the caller has left.
     pub(super) fn is_left(&self) -> bool {
         self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 }
 
-/// The way to the writer.
+/// The queue to the writer.
 pub(super) struct Queue {
     pub(super) sender: mpsc::Sender<Job>,
     pub(super) status: Status,
@@ -61,7 +70,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// A way to nowhere: everything that is asked for is refused.
+    /// Returns a queue that refuses every command.
     pub(super) fn closed() -> Self {
         Self {
             sender: mpsc::channel(1).0,
@@ -72,18 +81,17 @@ impl Queue {
         }
     }
 
-    /// Has the command carried out. When it does not succeed, or the caller leaves, it has not happened, or it is
-    /// taken back.
-    pub(super) async fn submit(&self, command: Command) -> Result<Answer, RecordsError> {
+    /// Carries the command out. When this fails, or the caller leaves, the command has not happened or is taken back.
+    pub(super) async fn submit<C: Command>(&self, command: C) -> Result<C::Answer, RecordsError> {
         if let Some(fault) = self.status.fault() {
             return Err(fault.into());
         }
         let (reply, mut answer) = oneshot::channel();
-        let job = Job {
+        let job = C::job(Task {
             command,
             reply: Some(reply),
             begun: false,
-        };
+        });
         self.sender.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => RecordsError::Full,
             TrySendError::Closed(_) => RecordsError::Closed,
@@ -92,13 +100,14 @@ impl Queue {
             let answered = answered.map_err(|_| RecordsError::Closed)?;
             return answered.map_err(RecordsError::from);
         }
-        // Either it is there by now, or the writer learns that nobody waits.
+        // Either the answer is there by now, or the writer learns that nobody waits for it.
         answer.close();
         let answered = answer.try_recv().map_err(|_| RecordsError::TimedOut)?;
         answered.map_err(RecordsError::from)
     }
 
-    /// A writer that is gone although nobody let it finish is as bad as a database that is.
+    /// Returns whether anything can be written. A writer that is gone before it was closed is as bad as a database
+    /// that is gone.
     pub(super) fn condition(&self) -> RecordsCondition {
         let is_dead = self.sender.is_closed() && !self.closing.is_cancelled();
         match self.status.fault() {
@@ -107,7 +116,7 @@ impl Queue {
         }
     }
 
-    /// Lets the writer finish.
+    /// Lets the writer finish, and waits for it.
     pub(super) async fn close(&self) {
         self.closing.cancel();
         self.tracker.close();
@@ -120,7 +129,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_dead_writer_is_down_and_one_that_was_let_finish_is_not() {
+    async fn a_writer_that_died_is_down_and_a_writer_that_was_closed_is_not() {
         let (sender, receiver) = mpsc::channel(1);
         let queue = Queue {
             sender,

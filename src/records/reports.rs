@@ -1,16 +1,20 @@
-//! Owns how use is summed up and listed.
+//! Reports: how use is summed up, and how recent entries are listed.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
 
 use super::database::{Bind, Fault};
-use super::page::{account, decode};
-use super::state::{Known, Sums, parse_kind};
-use super::statements::{self as say, Statement};
+use super::measures::{self, Sums};
+use super::rows::{account, decode};
+use super::state::{Known, parse_kind};
+use super::statement::{Statement, list, number, text};
 use super::{By, Recent, UsageQuery, UsageRow};
 use crate::clock::Timestamp;
 use crate::domain::day_of;
 
-/// What an entry is summed up by, and what it adds.
+/// The day of an entry, and the entry.
 pub(super) struct Line {
     day: String,
     known: Known,
@@ -44,20 +48,19 @@ impl Line {
     }
 }
 
-/// Sums up entries without any database.
+/// Sums up entries in memory.
 pub(super) fn sum_up(lines: impl Iterator<Item = Line>, query: UsageQuery) -> Vec<UsageRow> {
     let since = day_of(query.since);
     let mut groups: HashMap<_, Sums> = HashMap::new();
     for line in lines.filter(|line| line.day >= since) {
-        let sums = line.known.sums();
+        let sums = Sums::of(&line.known);
         groups.entry(line.group(query.by)).or_default().add(sums);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
+    let use_of = |sums: &Sums| (sums.get("sessions"), sums.get("refreshes"));
     groups.sort_unstable_by(|(one, a), (two, b)| match query.by {
         By::Day => two.0.cmp(&one.0).then_with(|| one.1.cmp(&two.1)),
-        By::Role | By::Persona | By::User => (b.sessions, b.refreshes)
-            .cmp(&(a.sessions, a.refreshes))
-            .then_with(|| one.cmp(two)),
+        By::Role | By::Persona | By::User => use_of(b).cmp(&use_of(a)).then_with(|| one.cmp(two)),
     });
     groups.truncate(usize::try_from(query.most).unwrap_or(usize::MAX));
     groups
@@ -67,13 +70,8 @@ pub(super) fn sum_up(lines: impl Iterator<Item = Line>, query: UsageQuery) -> Ve
 }
 
 fn row(by: By, (one, two): (String, String), sums: Sums) -> UsageRow {
-    let number = |sum: i64| u64::try_from(sum).unwrap_or_default();
     let row = UsageRow {
-        sessions: number(sums.sessions),
-        refreshes: number(sums.refreshes),
-        uncertain: number(sums.uncertain),
-        failed: number(sums.failed),
-        last_at: sums.last_at,
+        sums,
         ..UsageRow::default()
     };
     match by {
@@ -98,13 +96,91 @@ fn row(by: By, (one, two): (String, String), sums: Sums) -> UsageRow {
     }
 }
 
-/// How a database is asked for it.
+/// Returns the expressions that sum up all measures.
+fn summed() -> String {
+    let mut summed: Vec<_> = measures::measures()
+        .map(|name| format!("CAST(SUM({name}) AS BIGINT) AS {name}"))
+        .collect();
+    summed.push("MAX(last_at) AS last_at".to_owned());
+    summed.join(", ")
+}
+
+/// Returns a statement that lists a report.
+fn report(rows: &str) -> Statement {
+    let mut columns = vec![text("one"), text("two")];
+    columns.extend(measures::columns());
+    columns.push(number("last_at"));
+    list(&columns, rows)
+}
+
+/// Returns a report over `daily` since the day `$1`, at most `$2` rows.
+fn daily(one: &str, two: &str, (groups, order): (&str, &str)) -> Statement {
+    report(&format!(
+        "SELECT {one} AS one, {two} AS two, {} FROM daily WHERE day >= $1 GROUP BY {groups} ORDER BY {order} LIMIT $2",
+        summed()
+    ))
+}
+
+static BY_DAY: LazyLock<Statement> =
+    LazyLock::new(|| daily("day", "role", ("day, role", "day DESC, role")));
+
+static BY_ROLE: LazyLock<Statement> = LazyLock::new(|| {
+    daily(
+        "role",
+        "''",
+        ("role", "sessions DESC, refreshes DESC, role"),
+    )
+});
+
+static BY_PERSONA: LazyLock<Statement> = LazyLock::new(|| {
+    let order = "sessions DESC, refreshes DESC, persona";
+    daily("persona", "''", ("persona", order))
+});
+
+static BY_USER: LazyLock<Statement> = LazyLock::new(|| {
+    let (names, summed) = (
+        measures::measures().collect::<Vec<_>>().join(", "),
+        summed(),
+    );
+    report(&format!(
+        "SELECT issuer AS one, subject AS two, {names}, last_at FROM \
+         (SELECT account, {summed} FROM daily_accounts WHERE day >= $1 GROUP BY account) AS summed \
+         JOIN accounts ON accounts.account = summed.account \
+         ORDER BY sessions DESC, refreshes DESC, issuer, subject LIMIT $2"
+    ))
+});
+
+/// Since `$1` the latest `$3` before the entry (`$2`, `$4`) that count, latest first.
+pub(super) static RECENT: LazyLock<Statement> = LazyLock::new(|| {
+    list(
+        &[
+            text("id"),
+            number("at"),
+            text("kind"),
+            text("issuer"),
+            text("subject"),
+        ],
+        "SELECT id, at, kind, issuer, subject FROM entries \
+         WHERE at >= $1 AND (at < $2 OR (at = $2 AND id < $4)) AND outcome <> 'failed' \
+         ORDER BY at DESC, id DESC LIMIT $3",
+    )
+});
+
+/// The ids of the account `$1`, `$2` after the id `$3`, at most `$4`.
+pub(super) static OF_ACCOUNT: LazyLock<Statement> = LazyLock::new(|| {
+    list(
+        &[text("id")],
+        "SELECT id FROM entries WHERE issuer = $1 AND subject = $2 AND id > $3 ORDER BY id LIMIT $4",
+    )
+});
+
+/// Returns the statement of a report, and its parameters.
 pub(super) fn usage_question(query: UsageQuery) -> (&'static Statement, [Bind; 2]) {
     let statement = match query.by {
-        By::Day => &say::BY_DAY,
-        By::Role => &say::BY_ROLE,
-        By::Persona => &say::BY_PERSONA,
-        By::User => &say::BY_USER,
+        By::Day => &BY_DAY,
+        By::Role => &BY_ROLE,
+        By::Persona => &BY_PERSONA,
+        By::User => &BY_USER,
     };
     let binds = [
         Bind::Text(day_of(query.since)),
@@ -113,34 +189,38 @@ pub(super) fn usage_question(query: UsageQuery) -> (&'static Statement, [Bind; 2
     (statement, binds)
 }
 
-/// What it answers.
+/// Decodes a report.
 pub(super) fn usage_rows(by: By, text: &str) -> Result<Vec<UsageRow>, Fault> {
-    let rows: Vec<(String, String, i64, i64, i64, i64, u64)> = decode(text)?;
-    Ok(rows
-        .into_iter()
-        .map(
-            |(one, two, sessions, refreshes, uncertain, failed, last_at)| {
-                let sums = Sums {
-                    sessions,
-                    refreshes,
-                    uncertain,
-                    failed,
-                    last_at,
-                };
-                row(by, (one, two), sums)
-            },
-        )
-        .collect())
+    #[derive(Deserialize)]
+    struct Row {
+        one: String,
+        two: String,
+        #[serde(flatten)]
+        sums: Sums,
+    }
+    let rows: Vec<Row> = decode(text)?;
+    let read = |Row { one, two, sums }| row(by, (one, two), sums);
+    Ok(rows.into_iter().map(read).collect())
 }
 
-/// Where a list of recent entries, read backwards, has come to.
+/// The place that a list of recent entries, read backwards, has come to.
 pub(super) struct Place {
     at: i64,
     id: String,
 }
 
+/// A recent entry as it is read.
+#[derive(Deserialize)]
+struct RecentRow {
+    id: String,
+    at: i64,
+    kind: String,
+    issuer: Option<Box<str>>,
+    subject: Option<Box<str>>,
+}
+
 impl Place {
-    /// After the last one.
+    /// Returns the place after the last entry.
     pub(super) const fn end() -> Self {
         Self {
             at: i64::MAX,
@@ -148,7 +228,7 @@ impl Place {
         }
     }
 
-    /// How a database is asked for at most `most` before here.
+    /// Returns the parameters that list at most `most` entries before this place.
     pub(super) fn question(&self, since: i64, most: i64) -> [Bind; 4] {
         [
             Bind::Number(since),
@@ -158,21 +238,20 @@ impl Place {
         ]
     }
 
-    /// What it answers, latest first. Goes on to there.
-    pub(super) fn rows(&mut self, text: &str) -> Result<Vec<Recent>, Fault> {
-        type Row = (String, i64, String, Option<Box<str>>, Option<Box<str>>);
-        let rows: Vec<Row> = decode(text)?;
-        if let Some((id, at, ..)) = rows.last() {
-            (self.id, self.at) = (id.clone(), *at);
+    /// Decodes a list, and moves on to its end. Returns the number of rows, and the entries, latest first.
+    pub(super) fn rows(&mut self, text: &str) -> Result<(usize, Vec<Recent>), Fault> {
+        let rows: Vec<RecentRow> = decode(text)?;
+        if let Some(last) = rows.last() {
+            (self.id, self.at) = (last.id.clone(), last.at);
         }
-        let read = |(_, at, kind, issuer, subject): Row| {
+        let read = |row: RecentRow| {
             Some(Recent {
-                at: Timestamp::from_millis(u64::try_from(at).unwrap_or_default()),
-                kind: parse_kind(&kind)?,
-                account: account(issuer, subject),
+                at: Timestamp::from_millis(u64::try_from(row.at).unwrap_or_default()),
+                kind: parse_kind(&row.kind)?,
+                account: account(row.issuer, row.subject),
             })
         };
-        // Kinds that this version does not know do not concern its windows.
-        Ok(rows.into_iter().filter_map(read).collect())
+        // The windows of this version do not count kinds that it does not know.
+        Ok((rows.len(), rows.into_iter().filter_map(read).collect()))
     }
 }

@@ -1,123 +1,508 @@
-//! Owns the sessions that are written down beside the entries, in the same transactions, so that they survive a restart.
+//! The rows of sessions: how a session is stored, advanced, given back and bounded.
 
-use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
-use super::RecordsError;
-use super::database::{Bind, Connection, Fault, Severity};
-use super::page::{decode, encode, millis};
-use super::sql::SqlRecords;
-use super::statements as say;
-use super::transaction::Command;
+use serde::{Deserialize, Serialize};
+
+use super::Dated;
+use super::database::{Connection, Fault};
+use super::rows::{decode, encode};
+use super::statement::{
+    Column, Statement, each, group_over_page, in_dialects, insert_words, list, list_over_page,
+    number, over_page, text,
+};
 use crate::clock::Timestamp;
-use crate::domain::{Party, SessionKey, Shelved};
+use crate::domain::{
+    EntryId, Language, Network, Origin, Party, PersonaName, Refusal, Session, SessionKey,
+};
 
-/// Sessions are read so many at once.
-const PAGE: u16 = 10_000;
+/// The columns of a session.
+const COLUMNS: [Column; 11] = [
+    text("session"),
+    text("party"),
+    text("networks"),
+    text("persona"),
+    text("language"),
+    text("origin"),
+    text("entry"),
+    number("refreshes"),
+    number("opened_at"),
+    number("minted_at"),
+    number("minted_before"),
+];
 
-/// Changes of sessions on their way to the writer: rows as they travel.
-#[derive(Clone, Debug)]
-pub(super) struct Shelving {
-    kept: Option<String>,
-    gone: Option<String>,
-    rows: usize,
+/// A session as it is stored.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct SessionRow {
+    session: Box<str>,
+    pub(super) party: Box<str>,
+    /// Separated by spaces.
+    networks: String,
+    persona: Box<str>,
+    language: Option<Box<str>>,
+    origin: Option<Box<str>>,
+    /// The entry of the last mint. Empty once that refresh was given back.
+    entry: Box<str>,
+    refreshes: u32,
+    opened_at: u64,
+    minted_at: u64,
+    /// The time of the mint before the last one, for a refresh that is given back.
+    minted_before: u64,
 }
 
-impl Shelving {
-    fn new(kept: &[Shelved], gone: &[SessionKey]) -> Result<Self, Fault> {
-        let row = |shelved: &Shelved| {
-            (
-                shelved.key.to_text(),
-                shelved.owner.to_text(),
-                shelved.what.clone(),
-                shelved.revision,
-                shelved.refreshes,
-                millis(shelved.opened),
-                millis(shelved.minted),
-            )
-        };
-        let rows: Vec<_> = kept.iter().map(row).collect();
-        let names: Vec<_> = gone.iter().map(|key| [key.to_text()]).collect();
-        Ok(Self {
-            kept: (!rows.is_empty()).then(|| encode(&rows)).transpose()?,
-            gone: (!names.is_empty()).then(|| encode(&names)).transpose()?,
-            rows: rows.len() + names.len(),
+impl SessionRow {
+    /// Returns the row of a session that `entry` opens.
+    pub(super) fn open(key: SessionKey, session: &Session, entry: EntryId) -> Self {
+        let now = session.opened.as_millis();
+        Self {
+            session: key.to_text().into(),
+            party: session.owner.to_text().into(),
+            networks: networks_text(&session.networks),
+            persona: session.persona.as_str().into(),
+            language: session.language.as_ref().map(|tag| tag.as_str().into()),
+            origin: session.origin.as_ref().map(|origin| origin.as_str().into()),
+            entry: entry.to_string().into(),
+            refreshes: 0,
+            opened_at: now,
+            minted_at: now,
+            minted_before: now,
+        }
+    }
+
+    /// Returns the session, or `None` when a later version of this program has written the row.
+    pub(super) fn read(&self) -> Option<Session> {
+        let language = self.language.as_deref().map(Language::parse);
+        let origin = self.origin.as_deref().map(Origin::parse);
+        let networks = self.networks.split(' ').map(Network::parse);
+        Some(Session {
+            persona: PersonaName::parse(&self.persona).ok()?,
+            language: language.transpose().ok()?,
+            owner: Party::parse(&self.party)?,
+            networks: networks.collect::<Option<_>>()?,
+            origin: origin.transpose().ok()?,
+            opened: Timestamp::from_millis(self.opened_at),
+            minted: Timestamp::from_millis(self.minted_at),
+            refreshes: self.refreshes,
         })
     }
 
-    /// How many rows that are.
-    pub(super) async fn write(&self, connection: &mut dyn Connection) -> Result<usize, Fault> {
-        if let Some(rows) = &self.kept {
-            connection.change(&say::SHELVE_SESSIONS, rows).await?;
+    /// Refreshes the session for `entry`, if `judge` allows it at `now`.
+    pub(super) fn advance(
+        &mut self,
+        entry: EntryId,
+        judge: impl FnOnce(&Session) -> Result<Session, Refusal>,
+    ) -> Result<Session, Refusal> {
+        let after = judge(&self.read().ok_or(Refusal::Ended)?)?;
+        self.networks = networks_text(&after.networks);
+        self.entry = entry.to_string().into();
+        self.refreshes = after.refreshes;
+        self.minted_before = self.minted_at;
+        self.minted_at = after.minted.as_millis();
+        Ok(after)
+    }
+
+    /// Takes back the refresh that `entry` made. Returns false when another entry has refreshed the session since.
+    pub(super) fn give_back(&mut self, entry: EntryId) -> bool {
+        let is_last = self.is_of(entry);
+        if is_last {
+            self.entry = Box::default();
+            self.refreshes = self.refreshes.saturating_sub(1);
+            self.minted_at = self.minted_before;
         }
-        if let Some(names) = &self.gone {
-            connection.change(&say::REMOVE_SESSIONS, names).await?;
-        }
-        Ok(self.rows)
+        is_last
+    }
+
+    /// True when `entry` made the last mint of the session.
+    pub(super) fn is_of(&self, entry: EntryId) -> bool {
+        *self.entry == *entry.to_string()
+    }
+
+    pub(super) const fn minted_at(&self) -> u64 {
+        self.minted_at
+    }
+
+    pub(super) const fn opened_at(&self) -> u64 {
+        self.opened_at
     }
 }
 
-impl SqlRecords {
-    /// Writes these sessions down, each over what is not later, and removes others: as a whole or not at all. They go
-    /// along with entries that are written at the same moment.
-    pub async fn shelve(&self, kept: &[Shelved], gone: &[SessionKey]) -> Result<(), RecordsError> {
-        let shelving = Shelving::new(kept, gone)?;
-        self.queue.submit(Command::Shelve(shelving)).await?;
-        Ok(())
+fn networks_text(networks: &[Network]) -> String {
+    let texts: Vec<_> = networks.iter().map(|network| network.to_text()).collect();
+    texts.join(" ")
+}
+
+/// Names a session.
+#[derive(Serialize)]
+struct KeyRow<'a> {
+    session: &'a str,
+}
+
+/// Names the owner of sessions.
+#[derive(Serialize)]
+pub(super) struct PartyRow {
+    pub(super) party: String,
+}
+
+/// A session that may have to go because it is idle.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct IdleRow {
+    session: Box<str>,
+    minted_at: u64,
+}
+
+/// A new session of an owner who has `excess` sessions too many.
+#[derive(Serialize)]
+struct ExcessRow<'a> {
+    party: &'a str,
+    session: &'a str,
+    excess: u64,
+}
+
+/// The number of sessions of one owner.
+#[derive(Deserialize)]
+struct Count {
+    party: Box<str>,
+    sessions: u64,
+}
+
+/// A session as it is looked up, and the database's time.
+#[derive(Deserialize)]
+struct FoundRow {
+    #[serde(flatten)]
+    row: SessionRow,
+    now: u64,
+}
+
+/// The database's time in milliseconds. SQLite has none of its own: its one broker says what time it is.
+pub(super) const POSTGRES_NOW: &str =
+    "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+
+static READ: LazyLock<Statement> = LazyLock::new(|| {
+    let from =
+        "FROM sessions WHERE session IN (SELECT value->>'session' FROM page) ORDER BY session";
+    list_over_page(&COLUMNS, from)
+});
+
+/// The session `$1`; `$2` is the time for SQLite.
+pub(super) static FIND: LazyLock<Statement> = LazyLock::new(|| {
+    let mut columns = COLUMNS.to_vec();
+    columns.push(number("now"));
+    let found = |now: &str| {
+        let columns = super::statement::names(&COLUMNS);
+        format!("SELECT {columns}, {now} AS now FROM sessions WHERE session = $1")
+    };
+    Statement {
+        sqlite: list(&columns, &found("CAST($2 AS BIGINT)")).sqlite,
+        postgres: list(
+            &columns,
+            &found(&format!("COALESCE({POSTGRES_NOW}, CAST($2 AS BIGINT))")),
+        )
+        .postgres,
+    }
+});
+
+/// Adds sessions. In PostgreSQL it also locks their owners, in one order for all brokers, so that two brokers cannot
+/// both find room for the last session of an owner.
+static OPEN: LazyLock<Statement> = LazyLock::new(|| {
+    let conflict = "ON CONFLICT (session) DO NOTHING";
+    let words = insert_words("sessions", &COLUMNS, conflict);
+    let locked = words.replace(
+        "WHERE true",
+        "WHERE (SELECT COUNT(*) FROM locked) IS NOT NULL",
+    );
+    let lock = "locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended(party, 5)) \
+                FROM (SELECT DISTINCT value->>'party' AS party FROM page ORDER BY 1) AS parties)";
+    let mut statement = in_dialects(&words, &locked);
+    statement.postgres = statement
+        .postgres
+        .replacen(") INSERT", &format!("), {lock} INSERT"), 1);
+    statement
+});
+
+static WRITE: LazyLock<Statement> = LazyLock::new(|| {
+    let changed = COLUMNS.into_iter().filter(|column| {
+        let names = [
+            "networks",
+            "entry",
+            "refreshes",
+            "minted_at",
+            "minted_before",
+        ];
+        names.contains(&column.name)
+    });
+    let changed: Vec<_> = changed.collect();
+    let set = each(&changed, |column| format!("{0} = new.{0}", column.name));
+    let new = each(&changed, |column| {
+        format!("{} AS {}", column.of_page(), column.name)
+    });
+    over_page(&format!(
+        "UPDATE sessions SET {set} FROM (SELECT value->>'session' AS session, {new} FROM page) AS new \
+         WHERE sessions.session = new.session"
+    ))
+});
+
+static REMOVE: LazyLock<Statement> = LazyLock::new(|| {
+    over_page("DELETE FROM sessions WHERE session IN (SELECT value->>'session' FROM page)")
+});
+
+static COUNT: LazyLock<Statement> = LazyLock::new(|| {
+    group_over_page(
+        &[text("party"), number("sessions")],
+        "SELECT party, COUNT(*) AS sessions FROM sessions \
+         WHERE party IN (SELECT value->>'party' FROM page) GROUP BY party",
+    )
+});
+
+/// Ends the sessions of one owner that are idle longest, but none of the page.
+static EVICT: LazyLock<Statement> = LazyLock::new(|| {
+    over_page(
+        "DELETE FROM sessions WHERE session IN (SELECT session FROM sessions \
+         WHERE party = (SELECT MAX(value->>'party') FROM page) \
+         AND session NOT IN (SELECT value->>'session' FROM page) ORDER BY minted_at, session \
+         LIMIT (SELECT MAX(CAST(value->>'excess' AS BIGINT)) FROM page))",
+    )
+});
+
+/// Ends all sessions of the owners on the page.
+pub(super) static END: LazyLock<Statement> = LazyLock::new(|| {
+    over_page("DELETE FROM sessions WHERE party IN (SELECT value->>'party' FROM page)")
+});
+
+/// Removes sessions that were opened before a moment, some at a time.
+pub(super) static EXPIRE: LazyLock<Statement> = LazyLock::new(|| {
+    over_page(
+        "DELETE FROM sessions WHERE session IN (SELECT session FROM sessions \
+         WHERE opened_at < (SELECT CAST(value->>'before' AS BIGINT) FROM page) ORDER BY opened_at \
+         LIMIT (SELECT CAST(value->>'most' AS BIGINT) FROM page))",
+    )
+});
+
+/// Removes these sessions, unless they were refreshed since.
+pub(super) static DROP_IDLE: LazyLock<Statement> = LazyLock::new(|| {
+    over_page(
+        "DELETE FROM sessions WHERE (session, minted_at) IN \
+         (SELECT value->>'session', CAST(value->>'minted_at' AS BIGINT) FROM page)",
+    )
+});
+
+/// The number of all sessions.
+pub(super) static TOTAL: LazyLock<Statement> = LazyLock::new(|| {
+    list(
+        &[number("sessions")],
+        "SELECT COUNT(*) AS sessions FROM sessions",
+    )
+});
+
+/// The `$1` sessions that are idle longest.
+pub(super) static IDLEST: LazyLock<Statement> = LazyLock::new(|| {
+    list(
+        &[text("session"), number("minted_at")],
+        "SELECT session, minted_at FROM sessions ORDER BY minted_at, session LIMIT $1",
+    )
+});
+
+/// Decodes the answer to [`FIND`].
+pub(super) fn found(text: &str) -> Result<Option<Dated>, Fault> {
+    let rows: Vec<FoundRow> = decode(text)?;
+    let dated = |found: FoundRow| {
+        let session = found.row.read()?;
+        let now = Timestamp::from_millis(found.now);
+        Some(Dated { session, now })
+    };
+    Ok(rows.into_iter().next().and_then(dated))
+}
+
+/// Decodes the answer to [`TOTAL`].
+pub(super) fn total(text: &str) -> Result<u64, Fault> {
+    #[derive(Deserialize)]
+    struct Total {
+        sessions: u64,
+    }
+    let rows: Vec<Total> = decode(text)?;
+    Ok(rows.first().map_or(0, |row| row.sessions))
+}
+
+/// The sessions that a batch of commands is about, as the commands so far have changed them.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    known: HashMap<SessionKey, SessionRow>,
+    changed: BTreeSet<SessionKey>,
+    removed: BTreeSet<SessionKey>,
+    /// New sessions, and the most that their owner may have.
+    opened: Vec<(SessionRow, u32)>,
+}
+
+impl Rows {
+    /// Reads the sessions, and locks them until the transaction ends.
+    pub(super) async fn read(
+        connection: &mut dyn Connection,
+        mut keys: Vec<SessionKey>,
+    ) -> Result<Self, Fault> {
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Ok(Self::default());
+        }
+        let names: Vec<_> = keys.iter().map(SessionKey::to_text).collect();
+        let page: Vec<_> = names.iter().map(|session| KeyRow { session }).collect();
+        let rows: Vec<SessionRow> = decode(&connection.list(&READ, &encode(&page)?).await?)?;
+        let keyed = |row: SessionRow| Some((SessionKey::parse(&row.session)?, row));
+        Ok(Self {
+            known: rows.into_iter().filter_map(keyed).collect(),
+            ..Self::default()
+        })
     }
 
-    /// True when no other broker writes sessions into this database, as far as can be seen; from then on this one does,
-    /// until it or its connection ends.
-    pub async fn claim_sessions(&self) -> Result<bool, RecordsError> {
-        Ok(self.number(Command::ClaimSessions).await? == 1)
+    /// Returns the session's row.
+    pub(super) fn get(&self, key: SessionKey) -> Option<&SessionRow> {
+        self.known.get(&key)
     }
 
-    /// Removes what is written down of sessions that were opened before `before`. How many that were.
-    pub async fn forget_sessions(&self, before: Timestamp) -> Result<u64, RecordsError> {
-        self.number(Command::ForgetSessions(before)).await
+    /// Refreshes a session: see [`SessionRow::advance`]. Returns `None` when there is no such session.
+    pub(super) fn advance(
+        &mut self,
+        key: SessionKey,
+        entry: EntryId,
+        judge: impl FnOnce(&Session) -> Result<Session, Refusal>,
+    ) -> Option<Result<Session, Refusal>> {
+        let advanced = self.known.get_mut(&key)?.advance(entry, judge);
+        if advanced.is_ok() {
+            self.changed.insert(key);
+        }
+        Some(advanced)
     }
 
-    /// Gives all sessions that are written down to `take`, many at once, in no order of time. How many rows could not be
-    /// read.
-    pub async fn shelved(
-        &self,
-        take: &mut (dyn FnMut(Vec<Shelved>) + Send),
-    ) -> Result<u64, RecordsError> {
-        let (mut last, mut unreadable) = (String::new(), 0);
-        loop {
-            let binds = [Bind::Text(last), Bind::Number(PAGE.into())];
-            let rows: Vec<Value> = decode(&self.reader.read(&say::SESSIONS, &binds).await?)?;
-            let end = rows.last().map(name).transpose()?;
-            let is_full = rows.len() >= usize::from(PAGE);
-            let number = rows.len();
-            let page: Vec<_> = rows.into_iter().filter_map(read).collect();
-            unreadable += (number - page.len()) as u64;
-            take(page);
-            match end {
-                Some(end) if is_full => last = end,
-                _ => return Ok(unreadable),
+    /// Takes back a refresh: see [`SessionRow::give_back`].
+    pub(super) fn give_back(&mut self, key: SessionKey, entry: EntryId) {
+        if let Some(row) = self.known.get_mut(&key)
+            && row.give_back(entry)
+        {
+            self.changed.insert(key);
+        }
+    }
+
+    /// Ends the session that `entry` opened, unless it has been refreshed since.
+    pub(super) fn close(&mut self, key: SessionKey, entry: EntryId) {
+        if self.known.get(&key).is_some_and(|row| row.is_of(entry)) {
+            self.known.remove(&key);
+            self.changed.remove(&key);
+            self.removed.insert(key);
+        }
+    }
+
+    /// Opens a session.
+    pub(super) fn open(&mut self, row: SessionRow, most: u32) {
+        self.opened.push((row, most));
+    }
+
+    /// Writes the changes. Returns the number of rows written.
+    pub(super) async fn write(self, connection: &mut dyn Connection) -> Result<usize, Fault> {
+        let changed: Vec<_> = self
+            .changed
+            .iter()
+            .filter_map(|key| self.known.get(key))
+            .collect();
+        if !changed.is_empty() {
+            connection.change(&WRITE, &encode(&changed)?).await?;
+        }
+        if !self.removed.is_empty() {
+            let names: Vec<_> = self.removed.iter().map(SessionKey::to_text).collect();
+            let page: Vec<_> = names.iter().map(|session| KeyRow { session }).collect();
+            connection.change(&REMOVE, &encode(&page)?).await?;
+        }
+        let rows = changed.len() + self.removed.len() + self.opened.len();
+        write_opened(connection, self.opened).await?;
+        Ok(rows)
+    }
+}
+
+/// Adds new sessions, and ends the sessions of their owners that are too many.
+async fn write_opened(
+    connection: &mut dyn Connection,
+    opened: Vec<(SessionRow, u32)>,
+) -> Result<(), Fault> {
+    let mut by_party: BTreeMap<&str, (u32, Vec<&SessionRow>)> = BTreeMap::new();
+    for (row, most) in &opened {
+        let (bound, rows) = by_party.entry(&row.party).or_default();
+        *bound = *most;
+        rows.push(row);
+    }
+    if by_party.is_empty() {
+        return Ok(());
+    }
+    // Of more new sessions than the owner may have, the latest stay.
+    for (most, rows) in by_party.values_mut() {
+        let excess = rows.len().saturating_sub(*most as usize);
+        rows.drain(..excess);
+    }
+    let rows: Vec<_> = by_party.values().flat_map(|(_, rows)| rows).collect();
+    connection.change(&OPEN, &encode(&rows)?).await?;
+    let parties = by_party.keys().map(|party| PartyRow {
+        party: (*party).to_owned(),
+    });
+    let parties: Vec<_> = parties.collect();
+    let counts: Vec<Count> = decode(&connection.list(&COUNT, &encode(&parties)?).await?)?;
+    for Count { party, sessions } in counts {
+        let Some((most, rows)) = by_party.get(&*party) else {
+            continue;
+        };
+        let excess = sessions.saturating_sub(u64::from(*most));
+        if excess > 0 {
+            let page = rows.iter().map(|row| ExcessRow {
+                party: &party,
+                session: &row.session,
+                excess,
+            });
+            let page: Vec<_> = page.collect();
+            connection.change(&EVICT, &encode(&page)?).await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Naming, SessionId};
+
+    #[test]
+    fn a_session_is_read_as_it_was_written_and_other_text_is_not_read() {
+        let networks = ["2001:db8::1", "203.0.113.7"];
+        let networks = networks.map(|text| Network::of(text.parse().unwrap()));
+        let account = Naming::Plain.account(&"https://id.example.com/".into(), "ana");
+        for owner in [Party::Network(networks[0]), Party::Identity(account.key())] {
+            let now = Timestamp::from_seconds(7);
+            let session = Session {
+                persona: PersonaName::parse("teacher").unwrap(),
+                language: Some(Language::parse("es-MX").unwrap()),
+                owner,
+                networks: networks.to_vec(),
+                origin: Some(Origin::parse("https://app.example.com").unwrap()),
+                opened: now,
+                minted: now,
+                refreshes: 0,
+            };
+            let key = SessionKey::of(&SessionId::random());
+            let row = SessionRow::open(key, &session, EntryId::new(now));
+            assert_eq!(row.read(), Some(session));
+            let wrong = [
+                SessionRow {
+                    party: "x".into(),
+                    ..row.clone()
+                },
+                SessionRow {
+                    networks: "zz".into(),
+                    ..row.clone()
+                },
+                SessionRow {
+                    persona: "".into(),
+                    ..row
+                },
+            ];
+            for row in wrong {
+                assert_eq!(row.read(), None, "{row:?}");
             }
         }
     }
-}
-
-fn name(row: &Value) -> Result<String, Fault> {
-    let name = row.get(0).and_then(Value::as_str);
-    let nameless = || Fault::new(Severity::Broken, "a session has no name");
-    name.map(str::to_owned).ok_or_else(nameless)
-}
-
-/// `None` when somebody else has written it.
-fn read(row: Value) -> Option<Shelved> {
-    type Row = (Box<str>, Box<str>, Box<str>, u64, u32, u64, u64);
-    let row: Row = serde_json::from_value(row).ok()?;
-    let (session, party, what, revision, refreshes, opened, minted) = row;
-    Some(Shelved {
-        key: SessionKey::parse(&session)?,
-        owner: Party::parse(&party)?,
-        what,
-        revision,
-        refreshes,
-        opened: Timestamp::from_millis(opened),
-        minted: Timestamp::from_millis(minted),
-    })
 }

@@ -1,4 +1,4 @@
-//! Owns what may become of an entry, and what it adds to the sums.
+//! The states of an entry, and which outcome may replace which.
 
 use crate::clock::Timestamp;
 use crate::domain::{Account, Intent, Kind, Month, Outcome};
@@ -14,6 +14,7 @@ pub(super) enum State {
 }
 
 impl State {
+    /// Returns the state of an entry with that outcome.
     pub(super) const fn of(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Minted { .. } => Self::Minted,
@@ -23,7 +24,7 @@ impl State {
         }
     }
 
-    /// What records call it.
+    /// Parses the word that the records use for a state.
     pub(super) fn parse(text: &str) -> Option<Self> {
         match text {
             "pending" => Some(Self::Pending),
@@ -35,7 +36,7 @@ impl State {
         }
     }
 
-    /// True when `next` may take its place.
+    /// True when `next` may replace this state.
     pub(super) const fn yields_to(self, next: Self) -> bool {
         match self {
             Self::Pending | Self::Uncertain => true,
@@ -44,20 +45,20 @@ impl State {
         }
     }
 
-    /// True when it uses the quota.
+    /// True when an entry in this state uses the quota.
     pub(super) const fn counts(self) -> bool {
         !matches!(self, Self::Failed)
     }
 }
 
-/// As records call it.
+/// Parses the word that the records use for a kind.
 pub(super) fn parse_kind(text: &str) -> Option<Kind> {
     [Kind::Mint, Kind::Refresh]
         .into_iter()
         .find(|kind| kind.as_str() == text)
 }
 
-/// An entry, as far as sums and quotas care.
+/// The part of an entry that sums and quotas depend on.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) at: Timestamp,
@@ -69,7 +70,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What was just written down.
+    /// Returns the entry that was just made of `intent`.
     pub(super) fn pending(intent: &Intent) -> Self {
         Self {
             at: intent.at,
@@ -81,54 +82,15 @@ impl Known {
         }
     }
 
-    /// The counter that it has a place in.
+    /// Returns 1 for an entry of that kind that counts, and else 0.
+    pub(super) fn counts_as(&self, kind: Kind) -> i64 {
+        i64::from(self.state.counts() && self.kind == kind)
+    }
+
+    /// Returns the counter that the entry has a place in.
     pub(super) fn counter(&self) -> Option<(Month, &Account)> {
         let account = self.account.as_ref()?;
         (self.kind == Kind::Mint && self.state.counts()).then(|| (Month::of(self.at), account))
-    }
-
-    /// What it adds to the sums.
-    pub(super) fn sums(&self) -> Sums {
-        let counted = |kind| i64::from(self.state.counts() && self.kind == kind);
-        Sums {
-            sessions: counted(Kind::Mint),
-            refreshes: counted(Kind::Refresh),
-            uncertain: i64::from(self.state == State::Uncertain),
-            failed: i64::from(self.state == State::Failed),
-            last_at: self.at.as_millis(),
-        }
-    }
-}
-
-/// What a report says of a number of entries, or a change of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sums {
-    pub(super) sessions: i64,
-    pub(super) refreshes: i64,
-    pub(super) uncertain: i64,
-    pub(super) failed: i64,
-    pub(super) last_at: u64,
-}
-
-impl Sums {
-    /// Together with `other`.
-    pub(super) fn add(&mut self, other: Self) {
-        self.sessions += other.sessions;
-        self.refreshes += other.refreshes;
-        self.uncertain += other.uncertain;
-        self.failed += other.failed;
-        self.last_at = self.last_at.max(other.last_at);
-    }
-
-    /// What takes these away again; the time of the last one stays.
-    pub(super) fn taken_back(self) -> Self {
-        Self {
-            sessions: -self.sessions,
-            refreshes: -self.refreshes,
-            uncertain: -self.uncertain,
-            failed: -self.failed,
-            last_at: 0,
-        }
     }
 }
 
@@ -137,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_outcome_stays_but_for_two_exceptions() {
+    fn the_first_outcome_stays_with_two_exceptions() {
         let all = [
             State::Pending,
             State::Minted,

@@ -1,7 +1,7 @@
-//! Owns the one writer: what waits is written at once, in one transaction, and then everybody is answered.
+//! The one writer: commits the commands that wait in one transaction (group commit), and then answers their callers.
 #![expect(
     clippy::disallowed_methods,
-    reason = "waits for another machine on the real clock until its room takes a Clock"
+    reason = "waits for a database on the real clock, whatever clock the records are dated by"
 )]
 
 use std::collections::VecDeque;
@@ -13,34 +13,33 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::command::{Applied, Batched, Command};
 use super::database::{Base, Connection, Fault, Severity};
-use super::queue::{Job, LONGEST, Queue, Status};
-use super::transaction::{Answer, Applied, Command, apply};
+use super::maintenance::Single;
+use super::queue::{Job, LONGEST, Queue, Status, Task};
 use crate::clock::Clock;
-use crate::domain::{EntryId, Outcome, Settlement};
+use crate::domain::Settlement;
 
 /// Most commands of one transaction.
 const BATCH: usize = 200;
 
-/// How often a database that failed is tried again.
+/// Interval between attempts to reach a database that failed.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// How often a transaction is tried that others were in the way of.
+/// Most retries of a transaction that other writers were in the way of.
 const CONFLICTS: usize = 5;
 
-/// Most reservations that are remembered for being given back; beyond them the oldest stay counted.
+/// Most settlements that wait for a database that is down. Beyond them the oldest reservations stay counted.
 const OWED: usize = 10_000;
 
-/// The code of reservations that nobody waited for any longer.
-const ABANDONED: &str = "abandoned";
-
-/// Writes until the queue is closed or forgotten.
+/// The writer. It runs until the queue is closed or dropped.
 pub(super) struct Writer {
     base: Box<dyn Base>,
     connection: Option<Box<dyn Connection>>,
     queue: mpsc::Receiver<Job>,
     status: Status,
-    /// What was reserved, or may have been, for somebody who was told otherwise.
+    /// Settlements of reservations whose caller already received an error. They are written when the database is
+    /// reachable again.
     owed: VecDeque<Settlement>,
     try_again: Interval,
     closing: CancellationToken,
@@ -48,7 +47,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts writing to `base`, where `connection` leads; callers wait at most `timeout`.
+    /// Starts a writer to `base` over `connection`. Callers wait at most `timeout`.
     pub(super) fn start(
         base: Box<dyn Base>,
         connection: Box<dyn Connection>,
@@ -82,13 +81,18 @@ impl Writer {
 
     async fn run(mut self) {
         while let Some(jobs) = self.next().await {
-            let (frequent, others): (Vec<_>, Vec<_>) =
-                jobs.into_iter().partition(|job| job.command.is_frequent());
-            if !frequent.is_empty() {
-                self.write(frequent).await;
+            let (mut batch, mut others) = (Vec::new(), Vec::new());
+            for job in jobs {
+                match job {
+                    Job::Batched(task) => batch.push(task),
+                    Job::Single(task) => others.push(task),
+                }
             }
-            for job in others {
-                self.write(vec![job]).await;
+            if !batch.is_empty() {
+                self.write(batch).await;
+            }
+            for task in others {
+                self.write::<Single>(vec![task]).await;
             }
         }
         if let Some(connection) = self.connection.take() {
@@ -96,7 +100,7 @@ impl Writer {
         }
     }
 
-    /// What is to be written next: what waits now, or else what comes first.
+    /// Waits for the next jobs. Settlements that are owed come first, and then the jobs that wait.
     async fn next(&mut self) -> Option<Vec<Job>> {
         let mut jobs = Vec::new();
         loop {
@@ -119,62 +123,65 @@ impl Writer {
         }
     }
 
-    /// Writes the jobs and answers them.
-    async fn write(&mut self, mut jobs: Vec<Job>) {
+    /// Writes the tasks and answers their callers.
+    async fn write<C: Command>(&mut self, mut tasks: Vec<Task<C>>) {
         let mut conflicts = 0;
         let mut reopened = false;
         loop {
-            let fault = match self.attempt(&mut jobs).await {
-                Ok(applied) => return self.complete(jobs, applied).await,
+            let fault = match self.attempt(&mut tasks).await {
+                Ok(applied) => return self.complete(tasks, applied).await,
                 Err(fault) => fault,
             };
             match fault.severity {
                 Severity::Conflict if conflicts < CONFLICTS => conflicts += 1,
-                Severity::Command if jobs.len() > 1 => return self.write_singly(jobs).await,
-                Severity::Command => return refuse(jobs, &fault),
+                Severity::Command if tasks.len() > 1 => return self.write_singly(tasks).await,
+                Severity::Command => return refuse(tasks, &fault),
                 Severity::Lost if !reopened => {
                     reopened = true;
                     self.connection = None;
                     self.reopen().await;
                 }
                 Severity::Lost | Severity::Conflict | Severity::Broken => {
-                    return self.go_down(jobs, &fault);
+                    return self.go_down(tasks, &fault);
                 }
             }
         }
     }
 
-    /// One by one, so that only those fail that cannot be written.
-    async fn write_singly(&mut self, jobs: Vec<Job>) {
-        for job in jobs {
-            Box::pin(self.write(vec![job])).await;
+    /// Writes the tasks one by one, so that only those fail that cannot be written.
+    async fn write_singly<C: Command>(&mut self, tasks: Vec<Task<C>>) {
+        for task in tasks {
+            Box::pin(self.write(vec![task])).await;
         }
     }
 
-    /// One transaction. Nobody is answered yet.
-    async fn attempt(&mut self, jobs: &mut Vec<Job>) -> Result<Applied, Fault> {
+    /// Runs one transaction. Answers nobody yet.
+    async fn attempt<C: Command>(
+        &mut self,
+        tasks: &mut Vec<Task<C>>,
+    ) -> Result<Applied<C::Answer>, Fault> {
         let Some(connection) = self.connection.as_deref_mut() else {
             let down = || Fault::new(Severity::Broken, "the database is out of reach");
             return Err(self.status.fault().unwrap_or_else(down));
         };
-        connection.begin().await?;
-        // Only now: this may have waited for somebody else's transaction.
-        jobs.retain(|job| {
-            let left = job.is_left();
-            if left && job.begun {
-                self.owed.extend(withdrawal(job, &*self.clock));
+        let now = connection.begin().await?;
+        // Only now: `begin` may have waited for another process' transaction.
+        tasks.retain(|task| {
+            let left = task.is_left();
+            if left && task.begun {
+                self.owed.extend(task.command.withdrawal(self.clock.now()));
             }
             !left
         });
-        let commands: Vec<_> = jobs.iter().map(|job| &job.command).collect();
+        let commands: Vec<_> = tasks.iter().map(|task| &task.command).collect();
         if commands.is_empty() {
             connection.rollback().await?;
             let (answers, rows) = (Vec::new(), 0);
             return Ok(Applied { answers, rows });
         }
-        let applied = apply(connection, &commands, self.clock.now()).await;
-        for job in jobs.iter_mut() {
-            job.begun = true;
+        let applied = C::apply(connection, &commands, now).await;
+        for task in tasks.iter_mut() {
+            task.begun = true;
         }
         match applied {
             Ok(applied) => connection.commit().await.map(|()| applied),
@@ -185,84 +192,71 @@ impl Writer {
         }
     }
 
-    async fn complete(&mut self, jobs: Vec<Job>, applied: Applied) {
-        for (job, answer) in jobs.into_iter().zip(applied.answers) {
-            let withdrawal = withdrawal(&job, &*self.clock);
-            let Some(reply) = job.reply else { continue };
-            if reply.send(Ok(answer)).is_err() && answer == Answer::Done {
-                self.owed.extend(withdrawal);
+    async fn complete<C: Command>(&mut self, tasks: Vec<Task<C>>, applied: Applied<C::Answer>) {
+        for (task, answer) in tasks.into_iter().zip(applied.answers) {
+            let Some(reply) = task.reply else { continue };
+            if let Err(Ok(answer)) = reply.send(Ok(answer))
+                && C::is_written(&answer)
+            {
+                self.owed.extend(task.command.withdrawal(self.clock.now()));
             }
         }
         if let Some(connection) = self.connection.as_deref_mut()
             && let Err(fault) = connection.tidy(applied.rows).await
         {
-            self.go_down(Vec::new(), &fault);
+            self.go_down::<Batched>(Vec::new(), &fault);
         }
     }
 
-    /// Nothing is written any longer until the database has been opened afresh.
-    fn go_down(&mut self, jobs: Vec<Job>, fault: &Fault) {
+    /// Stops writing until the database has been opened again.
+    fn go_down<C: Command>(&mut self, tasks: Vec<Task<C>>, fault: &Fault) {
         if self.status.fault().is_none() {
-            tracing::error!(cause = %fault, "the ledger cannot be written");
+            tracing::error!(
+                cause = %fault,
+                "the database cannot be written: no client secret is minted until it can be (see ledger.url)"
+            );
         }
         self.connection = None;
         self.status.set(Some(fault.clone()));
-        for job in &jobs {
-            if let (Command::Settle(settlement), None) = (&job.command, &job.reply) {
+        for task in &tasks {
+            if let (Some(settlement), None) = (task.command.owed(), &task.reply) {
                 self.owed.push_back(settlement.clone());
-            } else if job.begun {
-                self.owed.extend(withdrawal(job, &*self.clock));
+            } else if task.begun {
+                self.owed.extend(task.command.withdrawal(self.clock.now()));
             }
         }
         let too_many = self.owed.len().saturating_sub(OWED);
         self.owed.drain(..too_many);
-        refuse(jobs, fault);
+        refuse(tasks, fault);
     }
 
     async fn reopen(&mut self) {
         match self.base.connect().await {
             Ok(connection) => {
                 if self.status.fault().is_some() {
-                    tracing::info!("the ledger can be written again");
+                    tracing::info!("the database can be written again");
                 }
                 self.connection = Some(connection);
                 self.status.set(None);
             }
-            Err(fault) => self.go_down(Vec::new(), &fault),
+            Err(fault) => self.go_down::<Batched>(Vec::new(), &fault),
         }
     }
 }
 
-/// Everybody learns what went wrong.
-fn refuse(jobs: Vec<Job>, fault: &Fault) {
-    for reply in jobs.into_iter().filter_map(|job| job.reply) {
-        // Whoever has left need not know.
+/// Answers all callers with the error.
+fn refuse<C: Command>(tasks: Vec<Task<C>>, fault: &Fault) {
+    for reply in tasks.into_iter().filter_map(|task| task.reply) {
+        // A caller who has left needs no answer.
         let _ = reply.send(Err(fault.clone()));
     }
 }
 
-/// A settlement that nobody waits for.
+/// Returns the job of a settlement that nobody waits for.
 fn unasked(settlement: Settlement) -> Job {
-    Job {
-        command: Command::Settle(settlement),
+    Job::Batched(Task {
+        command: Batched::Settle(Box::new(settlement)),
         reply: None,
         begun: false,
-    }
-}
-
-/// What takes a reservation back.
-fn withdrawal(job: &Job, clock: &dyn Clock) -> Option<Settlement> {
-    let Command::Reserve(intent) = &job.command else {
-        return None;
-    };
-    Some(given_back(intent.id, clock))
-}
-
-fn given_back(id: EntryId, clock: &dyn Clock) -> Settlement {
-    Settlement {
-        id,
-        at: clock.now(),
-        took: Duration::ZERO,
-        outcome: Outcome::Failed { code: ABANDONED },
-    }
+    })
 }

@@ -50,8 +50,6 @@ pub enum Code {
     Overloaded,
     /// Use cannot be recorded right now, so nothing is minted; see `Retry-After`.
     LedgerUnavailable,
-    /// Some sessions are out of reach: nothing was minted for them, and an end holds for others only; see `Retry-After`.
-    SessionsUnreachable,
     /// Credentials cannot be verified right now; see `Retry-After`.
     AuthUnavailable,
     /// The service is about to stop; see `Retry-After`.
@@ -186,11 +184,6 @@ impl Code {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Use cannot be recorded right now, so nothing was minted. Wait for as long as Retry-After says.",
             ),
-            Self::SessionsUnreachable => row(
-                "sessions_unreachable",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Sessions are out of reach for now. A refresh has minted nothing; an end holds here, and elsewhere or after a restart not yet. Repeat the request.",
-            ),
             Self::AuthUnavailable => row(
                 "auth_unavailable",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -261,7 +254,6 @@ mod tests {
             Code::Unauthorized,
             Code::QuotaExceeded,
             Code::LedgerUnavailable,
-            Code::SessionsUnreachable,
             Code::AuthUnavailable,
             Code::OriginNotAllowed,
             Code::Forbidden,

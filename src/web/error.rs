@@ -14,7 +14,7 @@ use super::USUAL_HEADERS;
 use super::code::Code;
 use crate::broker::BrokerError;
 use crate::clock::seconds_up;
-use crate::domain::RequestId;
+use crate::domain::{Refusal, RequestId};
 use crate::upstream::{Kind, UpstreamError};
 
 /// A failure on its way to the caller. The failure-shape layer, which knows the request, writes its body.
@@ -127,24 +127,32 @@ impl From<BrokerError> for ApiError {
                 ..Code::Forbidden.into()
             },
             BrokerError::UnknownSession => plain(Code::UnknownSession),
-            BrokerError::TooSoon { wait } => plain(Code::RefreshTooSoon).after(*wait),
-            BrokerError::Exhausted => plain(Code::RefreshLimitReached).after(SHORT_WAIT),
+            BrokerError::Refused(refusal) => refused(*refusal),
+            BrokerError::Crowded => plain(Code::Overloaded).after(SHORT_WAIT),
             BrokerError::ShuttingDown => plain(Code::ShuttingDown).after(SHORT_WAIT),
             BrokerError::QuotaExceeded { wait } => plain(Code::QuotaExceeded)
                 .after(*wait)
                 .under("sessions_per_month"),
-            BrokerError::NotRecorded(_) | BrokerError::NotRead(_) | BrokerError::NotSettled(_) => {
+            BrokerError::NotRecorded(_) | BrokerError::NotSettled(_) => {
                 plain(Code::LedgerUnavailable).after(LEDGER_WAIT)
             }
             BrokerError::Upstream { error, took } => Self {
                 upstream_took: Some(*took),
                 ..upstream(error)
             },
-            BrokerError::NotLookedUp(_) => plain(Code::SessionsUnreachable).after(SHORT_WAIT),
-            BrokerError::Store(_) | BrokerError::Lost => Code::Internal.into(),
+            BrokerError::Lost => Code::Internal.into(),
         };
         failure.cause = Some(Arc::new(error));
         failure
+    }
+}
+
+/// A session that has ended, and one that is somebody else's, answer alike: a stranger learns nothing.
+fn refused(refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::TooSoon { wait } => ApiError::from(Code::RefreshTooSoon).after(wait),
+        Refusal::Exhausted => ApiError::from(Code::RefreshLimitReached).after(SHORT_WAIT),
+        Refusal::Ended | Refusal::Foreign | Refusal::Network => Code::UnknownSession.into(),
     }
 }
 

@@ -30,7 +30,11 @@ const OF_IDENTITY: [&str; 4] = [
 
 #[tokio::test]
 async fn every_event_of_the_inventory_happens_and_has_every_field() {
-    let app = TestApp::with(&[("limits.token", "4/60s"), ("limits.refresh", "100/60s")]);
+    let app = TestApp::with(&[
+        ("limits.token", "4/60s"),
+        ("limits.refresh", "100/60s"),
+        ("session.ip_binding", "strict"),
+    ]);
     let agent = |call: crate::harness::Call| call.header("user-agent", "test/1");
     let session = agent(app.post("/token")).send().await.json["sessionId"].clone();
     let body = json!({ "sessionId": session });

@@ -63,7 +63,7 @@ async fn who_lost_the_answer_to_a_refresh_gets_the_same_one_on_coming_back_at_on
 
 #[tokio::test]
 async fn a_lost_answer_is_for_its_owner_only_and_not_for_long() {
-    let app = TestApp::new();
+    let app = TestApp::with(&[("session.ip_binding", "strict")]);
     let session = app.open().await;
     app.advance(10);
     hang_up(

@@ -46,7 +46,7 @@ impl TestApp {
     /// With this settings file, and these settings over it.
     pub fn of(file: &str, settings: &[(&str, &str)]) -> Self {
         let clock = Arc::new(ManualClock::at(START));
-        let ledger = MemoryRecords::new(100_000);
+        let ledger = MemoryRecords::new(100_000, Arc::<ManualClock>::clone(&clock));
         Self::over(Arc::new(ledger), clock, (file, settings))
     }
 
@@ -87,8 +87,7 @@ impl TestApp {
         let world = World {
             clock: Arc::<ManualClock>::clone(&clock),
             minter: Arc::<ScriptedMinter>::clone(&minter),
-            ledger: Arc::clone(&ledger),
-            shelf: None,
+            records: Arc::clone(&ledger),
             audit: Box::new(sink),
         };
         let app = App::assemble(&config, world).unwrap();

@@ -4,6 +4,7 @@ use serde_json::json;
 use token_broker::upstream::UpstreamError;
 
 use crate::harness::{PAGE, TestApp};
+use crate::people::{REQUIRED, student};
 
 #[tokio::test]
 async fn a_refresh_mints_again_under_the_same_session() {
@@ -55,7 +56,7 @@ async fn refreshes_are_counted_and_end() {
 
 #[tokio::test]
 async fn unknown_malformed_ended_and_somebody_elses_answer_alike() {
-    let app = TestApp::new();
+    let app = TestApp::with(&[("session.ip_binding", "strict")]);
     let session = app.post("/token").origin(PAGE).send().await.json["sessionId"]
         .as_str()
         .unwrap()
@@ -168,8 +169,11 @@ async fn of_two_hundred_refreshes_at_once_exactly_one_mints() {
 }
 
 #[tokio::test]
-async fn what_is_refused_leaves_the_session_as_it_was() {
-    let app = TestApp::with(&[("session.max_refreshes", "1")]);
+async fn a_refusal_leaves_the_session_as_it_was() {
+    let app = TestApp::with(&[
+        ("session.max_refreshes", "1"),
+        ("session.ip_binding", "strict"),
+    ]);
     let session = app.open().await;
     app.advance(10);
     let body = json!({ "sessionId": session });
@@ -207,8 +211,11 @@ async fn a_refresh_that_may_have_minted_stays_counted() {
 }
 
 #[tokio::test]
-async fn one_caller_has_at_most_so_many_sessions_and_the_oldest_idle_gives_way() {
-    let app = TestApp::with(&[("session.max_live", "2"), ("limits.token", "100/60s")]);
+async fn one_network_has_at_most_so_many_sessions_and_the_one_idle_longest_gives_way() {
+    let app = TestApp::with(&[
+        ("session.max_live_network", "2"),
+        ("limits.token", "100/60s"),
+    ]);
     let first = app.open().await;
     app.advance(1);
     let second = app.open().await;
@@ -222,4 +229,109 @@ async fn one_caller_has_at_most_so_many_sessions_and_the_oldest_idle_gives_way()
     app.advance(10);
     app.refresh(&second).await.is(404, "unknown_session");
     assert_eq!(app.refresh(&first).await.status, 200);
+}
+
+#[tokio::test]
+async fn one_identity_has_at_most_max_live_sessions_whatever_its_network_may_have() {
+    let settings = [
+        ("session.max_live", "2"),
+        ("limits.identity", "100/1h"),
+        ("limits.token", "100/60s"),
+    ];
+    let app = TestApp::of(REQUIRED, &settings);
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        let opened = app.post("/token").bearer(&student("ana")).send().await;
+        sessions.push(opened.json["sessionId"].clone());
+        app.advance(1);
+    }
+    let other = app.post("/token").bearer(&student("ben")).send().await;
+    sessions.push(other.json["sessionId"].clone());
+    app.advance(10);
+    for (session, (subject, status)) in
+        sessions
+            .iter()
+            .zip([("ana", 404), ("ana", 200), ("ana", 200), ("ben", 200)])
+    {
+        let call = app.post("/refresh-token").bearer(&student(subject));
+        let answer = call.json(&json!({ "sessionId": session })).send().await;
+        assert_eq!(answer.status, status, "{subject}: {}", answer.text);
+    }
+}
+
+/// F07: dual-stacked visitors alternate between IPv4 and IPv6.
+#[tokio::test]
+async fn f07_a_dual_stacked_visitor_keeps_the_session_for_its_whole_life() {
+    let app = TestApp::new();
+    let session = app.open().await;
+    let from = ["2001:db8:5:6::9", "203.0.113.7"];
+    let body = json!({ "sessionId": session });
+    for address in from.into_iter().cycle().take(119) {
+        app.advance(30);
+        let call = app.post("/refresh-token").from(address).json(&body);
+        let answer = call.send().await;
+        assert_eq!(answer.status, 200, "{address}: {}", answer.text);
+    }
+    assert_eq!(app.events("session_mismatch").len(), 1, "one new network");
+    assert!(app.events("client_blocked").is_empty());
+}
+
+/// F07: an egress pool sends one visitor's requests from several addresses.
+#[tokio::test]
+async fn f07_an_egress_pool_keeps_its_session_and_a_fifth_network_does_not_get_it() {
+    let app = TestApp::new();
+    let body = json!({ "sessionId": app.open().await });
+    let pool = [
+        "203.0.113.7",
+        "198.51.100.1",
+        "198.51.100.2",
+        "198.51.100.3",
+    ];
+    for address in pool.into_iter().cycle().take(40) {
+        app.advance(10);
+        let call = app.post("/refresh-token").from(address).json(&body);
+        assert_eq!(call.send().await.status, 200, "{address}");
+    }
+    app.advance(10);
+    let fifth = app.post("/refresh-token").from("192.0.2.1").json(&body);
+    fifth.send().await.is(404, "unknown_session");
+    let first = app.post("/refresh-token").json(&body);
+    assert_eq!(first.send().await.status, 200);
+}
+
+#[tokio::test]
+async fn with_strict_binding_a_session_stays_in_the_network_that_opened_it() {
+    let app = TestApp::with(&[("session.ip_binding", "strict")]);
+    let body = json!({ "sessionId": app.open().await });
+    app.advance(10);
+    let moved = app.post("/refresh-token").from("198.51.100.1").json(&body);
+    moved.send().await.is(404, "unknown_session");
+    assert_eq!(
+        app.post("/refresh-token").json(&body).send().await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_mint_whose_caller_left_leaves_no_session_that_counts() {
+    let app = TestApp::with(&[("session.max_live_network", "1")]);
+    let session = app.open().await;
+    app.minter.hold();
+    let caller = tokio::spawn(app.post("/token").send());
+    while app.minter.asked() < 2 {
+        tokio::task::yield_now().await;
+    }
+    caller.abort();
+    assert!(caller.await.is_err(), "the caller has gone");
+    app.minter.let_through(10);
+    app.app.state().broker.finish().await;
+    // The session of nobody has displaced the only one of this network, and is closed itself.
+    let owner = token_broker::domain::Party::Network(token_broker::domain::Network::of(
+        [203, 0, 113, 7].into(),
+    ));
+    assert_eq!(
+        app.ledger.end_sessions(owner).await.unwrap(),
+        0,
+        "{session}"
+    );
 }

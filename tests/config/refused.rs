@@ -107,12 +107,12 @@ BROKER_QUOTA__STUDENT__SESSIONS_PER_MONTH=canary7f3a | must be a whole number
 BROKER_QUOTA__STUDENT__SESSION_PER_MONTH=1 | the nearest is quota.student.sessions_per_month
 BROKER_QUOTA__STUDENT__TOKENS_PER_MONTH=1 | needs measured use, which direct mode does not have
 BROKER_QUOTA__STUDENT=1 | is a section, not a setting; it holds quota.student.sessions_per_month
-BROKER_SESSION__SECRET=canary7f3a | at least 32 characters
-BROKER_SESSION__SECRET_FILE=nowhere | session.secret_file
+BROKER_SESSION__SECRET=canary7f3a | was removed
+BROKER_SESSION__SECRET_FILE=nowhere | was removed
 REDIS_URL=canary7f3a | must be redis://HOST:PORT or rediss://
 REDIS_URL=http://canary7f3a | redis.url (environment REDIS_URL)
 REDIS_URL=rediss://canary7f3a/#insecure | redis.url
-REDIS_URL=redis://canary7f3a | session.secret (default): is needed for redis.url
+REDIS_URL=redis://canary7f3a | ledger.url (default): must be a postgres:// database that all replicas have
 BROKER_REDIS__URL_FILE=nowhere | redis.url_file
 BROKER_REDIS__CA_FILE=nowhere | redis.ca_file
 BROKER_REDIS__CA_FILE=no-certificate | without a certificate
@@ -228,57 +228,49 @@ fn every_bad_file_is_refused_by_line_and_without_repeating_it() {
 }
 
 #[test]
-fn sessions_that_are_to_survive_need_a_secret_and_a_database() {
-    let (persist, secret) = (
-        ("BROKER_SESSION__PERSIST", "true"),
-        (
-            "BROKER_SESSION__SECRET",
-            "canary7f3a-canary7f3a-canary7f3a-",
-        ),
-    );
-    let secretless = refusal(Mode::Serve, &good_and(&[persist]));
-    let says = "session.secret (default): is needed for session.persist";
-    assert!(secretless.contains(says), "{secretless}");
-    let memory = ("DATABASE_URL", "memory");
-    for mode in [Mode::Serve, Mode::Dev] {
-        let said = refusal(mode, &good_and(&[persist, secret, memory]));
-        let says = "session.persist (environment BROKER_SESSION__PERSIST): writes sessions into the ledger's database";
+fn a_removed_setting_is_refused_with_a_line_that_says_what_replaced_it() {
+    for (name, says) in [
+        ("BROKER_SESSION__PERSIST", "always survive a restart"),
+        ("BROKER_SESSION__SECRET", "need no secret"),
+        ("BROKER_SESSION__SECRET_FILE", "need no secret"),
+    ] {
+        let said = refusal(Mode::Serve, &good_and(&[(name, "canary7f3a")]));
+        assert!(
+            said.contains(name) && said.contains("was removed"),
+            "{said}"
+        );
         assert!(said.contains(says), "{said}");
     }
-    let loaded = serve(&good_and(&[persist, secret]));
-    assert!(loaded.config.session.persist && loaded.warnings.is_empty());
-    let redis = [("REDIS_URL", "redis://h"), ("BROKER_REDIS__REPLICAS", "1")];
-    let both = serve(&good_and(&[persist, secret, redis[0], redis[1]]));
-    let says = "session.persist: does nothing while redis.url is set";
+    let file = Sources {
+        file: Some(file("[session]\npersist = true")),
+        ..good_and(&[])
+    };
+    let said = refusal(Mode::Serve, &file);
     assert!(
-        both.warnings.len() == 1 && both.warnings[0].starts_with(says),
-        "{:?}",
-        both.warnings
+        said.contains("session.persist (config/broker.toml:2): was removed"),
+        "{said}"
     );
 }
 
 #[test]
-fn replicas_that_share_redis_count_quotas_in_one_place() {
-    let secret = ("BROKER_SESSION__SECRET", "0123456789abcdef0123456789abcdef");
+fn replicas_that_share_redis_do_not_start_without_a_ledger_that_all_of_them_use() {
     let redis = ("REDIS_URL", "redis://h");
-    let quota = ("BROKER_QUOTA__STUDENT__SESSIONS_PER_MONTH", "8");
-    let said = refusal(Mode::Serve, &good_and(&[secret, redis, quota]));
-    assert!(
-        said.contains("ledger.url (default): must be a postgres:// database"),
-        "{said}"
-    );
-    let own = serve(&good_and(&[secret, redis]));
-    let says = "ledger.url: is this replica's own while redis.url is set";
-    assert!(
-        own.warnings.iter().any(|warning| warning.starts_with(says)),
-        "{:?}",
-        own.warnings
-    );
+    let says = "must be a postgres:// database that all replicas have";
+    for more in [&[][..], &[("DATABASE_URL", "memory")]] {
+        let said = refusal(Mode::Serve, &good_and(&[&[redis], more].concat()));
+        assert!(said.contains("ledger.url") && said.contains(says), "{said}");
+        let dev = Config::from_sources(Mode::Dev, &good_and(&[&[redis], more].concat()));
+        let warnings = dev.unwrap().warnings;
+        assert!(
+            warnings.iter().any(|warning| warning.contains(says)),
+            "{warnings:?}"
+        );
+    }
     let alone = ("BROKER_REDIS__REPLICAS", "1");
     let shared = ("DATABASE_URL", "postgres://broker:pw@db/broker");
     for fine in [alone, shared] {
-        let loaded = serve(&good_and(&[secret, redis, quota, fine]));
-        let about = |warning: &String| warning.starts_with(says);
+        let loaded = serve(&good_and(&[redis, fine]));
+        let about = |warning: &String| warning.contains(says);
         assert!(!loaded.warnings.iter().any(about), "{:?}", loaded.warnings);
     }
 }

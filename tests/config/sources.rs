@@ -58,7 +58,7 @@ fn the_names_that_users_already_have_are_known() {
         ("PORT", "9000"),
         ("RUST_LOG", "info,token_broker=debug"),
         ("REDIS_URL", "redis://elsewhere"),
-        ("BROKER_SESSION__SECRET", "0123456789abcdef0123456789abcdef"),
+        ("BROKER_REDIS__REPLICAS", "1"),
         ("PATH", "/bin"),
         ("BROKER_SERVICE_HOST", "10.0.0.1"),
     ]));

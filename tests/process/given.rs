@@ -6,9 +6,8 @@ use std::path::Path;
 use super::harness::{Launch, PAGE, Scratch};
 
 /// What stands in the files that are secret.
-const SECRETS: [(&str, &str); 4] = [
+const SECRETS: [(&str, &str); 3] = [
     ("openai_api_key", "sk-given-5e"),
-    ("session_secret", "canary-session-secret-of-32-characters"),
     ("redis_url", "redis://:password@redis:6379"),
     ("database_url", "postgres://broker:password@postgres/broker"),
 ];
@@ -44,8 +43,8 @@ fn adapted(value: &str, scratch: &Scratch) -> String {
 async fn every_setting_in_the_files_for_containers_and_kubernetes_can_be_used() {
     for (file, least) in [
         ("compose.yaml", 3),
-        ("compose.scale.yaml", 7),
-        ("config/kubernetes/config.yaml", 10),
+        ("compose.scale.yaml", 6),
+        ("config/kubernetes/config.yaml", 9),
     ] {
         let (scratch, settings) = (Scratch::new(), given(file));
         assert!(settings.len() >= least, "{file}: {settings:?}");

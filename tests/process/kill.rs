@@ -1,11 +1,14 @@
-//! Killed at any moment, the broker has recorded every client secret that anybody got.
+//! Killed at any moment, the broker has recorded every client secret that anybody got, and keeps every session.
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::Client;
+use serde_json::{Value, json};
+use token_broker::domain::{SessionId, SessionKey};
 use token_broker::simulator::Simulator;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -20,8 +23,19 @@ const CALLERS: usize = 64;
 /// Longest time until the kill, in milliseconds after the first answer.
 const LONGEST: u64 = 250;
 
-/// The names of all requests that were answered with 200, as their callers saw them.
-type Journal = Arc<Mutex<Vec<String>>>;
+/// What callers saw.
+#[derive(Default)]
+struct Seen {
+    /// The names of all requests that were answered with 200.
+    requests: Vec<String>,
+    /// For each session id, the refreshes that were answered with 200.
+    sessions: HashMap<String, u32>,
+}
+
+type Journal = Arc<Mutex<Seen>>;
+
+/// Refreshes of each session between two mints.
+const REFRESHES: usize = 3;
 
 /// What became of some rounds.
 #[derive(Debug, Default)]
@@ -33,18 +47,30 @@ struct Tally {
     most_left_pending: usize,
 }
 
-/// Mints until the broker is gone. An answer counts from its first line: the client secret may have been in it.
-async fn call(client: Client, (url, bearer): (String, String), journal: Journal) {
-    loop {
-        let request = client.post(&url).bearer_auth(&bearer);
-        let Ok(response) = request.send().await else {
-            return;
-        };
+/// Mints and refreshes until the broker is gone.
+async fn call(client: Client, (base, bearer): (String, String), journal: Journal) {
+    let ask = async |path: &str, body: String| {
+        let request = client.post(format!("{base}{path}")).bearer_auth(&bearer);
+        let request = request.header("content-type", "application/json");
+        let response = request.body(body).send().await.ok()?;
         assert_eq!(response.status(), 200);
+        // An answer counts from its first line: the client secret may have been in it.
         let name = response.headers()["x-request-id"].to_str().unwrap();
-        journal.lock().unwrap().push(name.to_owned());
-        if response.bytes().await.is_err() {
-            return;
+        journal.lock().unwrap().requests.push(name.to_owned());
+        let text = response.text().await.ok()?;
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let session = answer["sessionId"].as_str().unwrap().to_owned();
+        let mut journal = journal.lock().unwrap();
+        let refreshes = journal.sessions.entry(session.clone()).or_default();
+        *refreshes += u32::from(path != "/token");
+        Some(session)
+    };
+    while let Some(session) = ask("/token", String::new()).await {
+        let body = json!({ "sessionId": session }).to_string();
+        for _ in 0..REFRESHES {
+            if ask("/refresh-token", body.clone()).await.is_none() {
+                return;
+            }
         }
     }
 }
@@ -58,10 +84,16 @@ fn any(bound: u64) -> u64 {
 async fn overrun(mut broker: Broker, journal: &Journal) {
     let mut callers = JoinSet::new();
     let client = client();
+    let before = journal.lock().unwrap().requests.len();
     for number in 0..CALLERS {
-        let target = (broker.url("/token"), student(&format!("caller-{number}")));
+        let target = (broker.url(""), student(&format!("caller-{number}")));
         callers.spawn(call(client.clone(), target, Arc::clone(journal)));
     }
+    until("an answer", || {
+        journal.lock().unwrap().requests.len() > before
+    })
+    .await;
+    // At any moment of the work.
     sleep(Duration::from_millis(any(LONGEST))).await;
     broker.running.signal("KILL");
     assert_eq!(broker.running.end(PATIENCE).await.code, None);
@@ -71,9 +103,17 @@ async fn overrun(mut broker: Broker, journal: &Journal) {
 async fn kill_again_and_again(rounds: usize) -> Tally {
     let (simulator, books, journal) = (simulator(&[]).await, Books::new(), Journal::default());
     let mut tally = Tally::default();
-    let mut broker = books.launch(&simulator).start().await;
+    let serve = || {
+        books
+            .launch(&simulator)
+            .set("session.min_refresh_interval", "0s")
+            .set("session.max_live", "100000")
+            .set("limits.refresh", "1000000/60s")
+            .set("limits.refresh_network", "1000000/60s")
+    };
+    let mut broker = serve().start().await;
     for _ in 0..rounds {
-        let (before, seen_before) = (tally, journal.lock().unwrap().len());
+        let (before, seen_before) = (tally, journal.lock().unwrap().requests.len());
         overrun(broker, &journal).await;
         tally = look(&books, &journal, &simulator).await;
         tally.rounds = before.rounds + 1;
@@ -85,7 +125,8 @@ async fn kill_again_and_again(rounds: usize) -> Tally {
             "{rows} new rows for {seen} answers and {CALLERS} callers"
         );
         let left = tally.left_pending;
-        broker = books.launch(&simulator).start().await;
+        assert_sessions(&books, &journal).await;
+        broker = serve().start().await;
         assert_given_up(&broker, &books, left).await;
         tally.left_pending += before.left_pending;
     }
@@ -96,7 +137,7 @@ async fn kill_again_and_again(rounds: usize) -> Tally {
 /// Between the kill and the restart: every answer has its row.
 async fn look(books: &Books, journal: &Journal, simulator: &Simulator) -> Tally {
     let entries = books.entries().await;
-    let outcomes: std::collections::HashMap<&str, &str> = entries
+    let outcomes: HashMap<&str, &str> = entries
         .iter()
         .map(|entry| (&*entry.request_id, &*entry.outcome))
         .collect();
@@ -106,7 +147,7 @@ async fn look(books: &Books, journal: &Journal, simulator: &Simulator) -> Tally 
         "a request stands there twice"
     );
     let journal = journal.lock().unwrap();
-    for name in journal.iter() {
+    for name in &journal.requests {
         let outcome = outcomes.get(name.as_str());
         assert_eq!(
             outcome,
@@ -123,10 +164,28 @@ async fn look(books: &Books, journal: &Journal, simulator: &Simulator) -> Tally 
         "more was asked for upstream than was recorded"
     );
     Tally {
-        seen: journal.len(),
+        seen: journal.requests.len(),
         rows: entries.len(),
         left_pending,
         ..Tally::default()
+    }
+}
+
+/// Between the kill and the restart: every session that anybody got is there, with every refresh that anybody got.
+async fn assert_sessions(books: &Books, journal: &Journal) {
+    let rows: Vec<(String, u32)> = sqlx::query_as("SELECT session, refreshes FROM sessions")
+        .fetch_all(&mut books.open().await)
+        .await
+        .unwrap();
+    let rows: HashMap<_, _> = rows.into_iter().collect();
+    for (id, seen) in &journal.lock().unwrap().sessions {
+        let key = SessionKey::of(&SessionId::parse(id).unwrap());
+        let kept = rows.get(&key.to_text());
+        // One more may have been recorded whose answer the kill cut off.
+        assert!(
+            kept.is_some_and(|kept| (*seen..=seen + 1).contains(kept)),
+            "{kept:?} of {seen} refreshes"
+        );
     }
 }
 
@@ -143,7 +202,7 @@ async fn assert_given_up(broker: &Broker, books: &Books, left: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_moment_it_has_recorded_every_client_secret_that_anybody_got() {
+async fn a_kill_at_any_moment_loses_no_entry_and_no_session() {
     let tally = kill_again_and_again(20).await;
     println!("{tally:?}");
     assert!(tally.seen > 100, "hardly anybody was served: {tally:?}");
@@ -155,7 +214,7 @@ async fn killed_at_any_moment_it_has_recorded_every_client_secret_that_anybody_g
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes: cargo test --release --test process kill -- --ignored --nocapture"]
-async fn killed_two_hundred_times_it_has_lost_nothing() {
+async fn two_hundred_kills_lose_no_entry_and_no_session() {
     let tally = kill_again_and_again(200).await;
     println!("{tally:?}");
     assert!(tally.seen > 1000, "hardly anybody was served: {tally:?}");

@@ -11,7 +11,7 @@ use super::harness::{Broker, Launch, PATIENCE, simulator};
 use super::http::{Answer, client};
 use super::people::{REQUIRED, student};
 use super::redis_server::Server;
-use super::replicas::{TALKATIVE, doubts, losses, turn};
+use super::replicas::{Shared, TALKATIVE, doubts, losses, turn};
 
 /// Of each identity, in each window.
 const LIMIT: usize = 20;
@@ -27,13 +27,12 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// A machine with other work makes requests slow that Redis has nothing to do with: the best of so many rounds counts.
 const ROUNDS: usize = 6;
 
-fn replica(simulator: &Simulator, redis: &Server) -> Launch {
+fn replica(simulator: &Simulator, (redis, shared): (&Server, &Shared)) -> Launch {
     Launch::of(&["serve", "--config", "settings.toml"])
         .file("settings.toml", REQUIRED)
         .towards(&simulator.base_url())
-        .env("DATABASE_URL", "memory")
+        .env("DATABASE_URL", &shared.url)
         .env("REDIS_URL", &redis.url())
-        .env("BROKER_SESSION__SECRET", "canary-session-secret-of-outages")
         .set("redis.replicas", &REPLICAS.to_string())
         .set(TALKATIVE.0, TALKATIVE.1)
         .set("limits.identity", &format!("{LIMIT}/{}s", WINDOW.as_secs()))
@@ -184,7 +183,8 @@ async fn warm_up(replicas: &[Broker; REPLICAS]) {
 /// before; all else is asserted.
 async fn outage(fault: Fault, lasts: Duration) -> bool {
     let (simulator, mut redis) = (simulator(&[]).await, Server::start());
-    let serve = || replica(&simulator, &redis);
+    let shared = Shared::new().await;
+    let serve = || replica(&simulator, (&redis, &shared));
     let replicas = [serve().start().await, serve().start().await];
     warm_up(&replicas).await;
 

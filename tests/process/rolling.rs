@@ -49,12 +49,10 @@ impl House {
     }
 
     fn launch(&self, arguments: &[&str]) -> Launch {
-        let secret = "canary-session-secret-that-all-replicas-have";
         Launch::of(arguments)
             .towards(&self.simulator.base_url())
             .env("REDIS_URL", &self.redis.url())
             .env("DATABASE_URL", &self.database)
-            .env("BROKER_SESSION__SECRET", secret)
             .env("BROKER_SERVER__TRUSTED_PROXIES", "127.0.0.1")
             // A busy machine is not an outage, which other tests are about.
             .env("BROKER_REDIS__TIMEOUT", "5s")

@@ -14,7 +14,6 @@ use super::people::{ISSUER, SECRET, claims, now, sign};
 
 const OPERATORS: &str = "canary-operators-token-55c0e1";
 const PSEUDONYMS: &str = "canary-pseudonym-key-that-is-long-enough";
-const SESSIONS: &str = "canary-session-secret-that-is-long-enough";
 const PASSWORD: &str = "canary-database-password-7d";
 /// The name that a persona may greet somebody by.
 const NAME: &str = "Canary Fullname";
@@ -59,8 +58,6 @@ impl Watch {
             .env("RUST_LOG", "trace")
             .env("BROKER_OPS__TOKEN", OPERATORS)
             .env("BROKER_LEDGER__PSEUDONYM_KEY", PSEUDONYMS)
-            .env("BROKER_SESSION__SECRET", SESSIONS)
-            .set("session.persist", "true")
             .set("ledger.pseudonymous", "true")
             .set("ledger.timeout", "1s")
             .set("ops.listen", "127.0.0.1:0")
@@ -73,7 +70,7 @@ impl Watch {
             .await;
         let ready = broker.running.logged(|line| line["message"] == "ready");
         let operators = ready.await["operators"].as_str().unwrap().to_owned();
-        let fixed = [KEY, SECRET, OPERATORS, PSEUDONYMS, SESSIONS, NAME, SUBJECT];
+        let fixed = [KEY, SECRET, OPERATORS, PSEUDONYMS, NAME, SUBJECT];
         Self {
             broker,
             operators,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use token_broker::clock::{Clock, ManualClock, Timestamp};
 use token_broker::domain::{
-    Account, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, RequestId, Settlement,
+    Account, EntryId, Intent, Kind, Network, Outcome, PersonaName, Quota, RequestId, SessionChange,
+    SessionId, SessionKey, Settlement,
 };
 use token_broker::records::{MemoryRecords, Records, postgres, sqlite};
 
@@ -20,6 +21,20 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Subject {
     pub name: &'static str,
     pub ledger: Arc<dyn Records>,
+    /// Turned by hand; a server has a clock of its own.
+    clock: Arc<ManualClock>,
+}
+
+impl Subject {
+    /// Lets two milliseconds pass on the database's clock.
+    pub async fn tick(&self) {
+        let passes = Duration::from_millis(2);
+        self.clock.advance(passes);
+        if self.name == "postgres" {
+            // The server's clock is real.
+            tokio::time::sleep(passes).await;
+        }
+    }
 }
 
 pub fn clock() -> Arc<dyn Clock> {
@@ -57,26 +72,25 @@ pub async fn sqlite_at(folder: &Folder) -> Arc<dyn Records> {
 
 /// One of each kind, given to `test` one after the other.
 pub async fn each(test: impl AsyncFn(Subject)) {
-    let memory = Subject {
-        name: "memory",
-        ledger: Arc::new(MemoryRecords::default()),
-    };
-    test(memory).await;
+    let clock = Arc::new(ManualClock::at(START));
+    let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+    let memory = MemoryRecords::new(100_000, Arc::clone(&shared));
     let folder = Folder::new();
-    let ledger = sqlite_at(&folder).await;
-    let subject = Subject {
-        name: "sqlite",
-        ledger: Arc::clone(&ledger),
-    };
-    test(subject).await;
-    ledger.close().await;
-    let ledger = postgres_at(&empty_database().await).await;
-    let subject = Subject {
-        name: "postgres",
-        ledger: Arc::clone(&ledger),
-    };
-    test(subject).await;
-    ledger.close().await;
+    let sqlite = sqlite::open(&folder.file(), shared, TIMEOUT).await;
+    let kinds: [(_, Arc<dyn Records>); 3] = [
+        ("memory", Arc::new(memory)),
+        ("sqlite", Arc::new(sqlite.unwrap())),
+        ("postgres", postgres_at(&empty_database().await).await),
+    ];
+    for (name, ledger) in kinds {
+        let subject = Subject {
+            name,
+            ledger: Arc::clone(&ledger),
+            clock: Arc::clone(&clock),
+        };
+        test(subject).await;
+        ledger.close().await;
+    }
 }
 
 pub fn account(subject: &str) -> Account {
@@ -97,7 +111,7 @@ pub fn mint(subject: &str, at: Timestamp) -> Intent {
         persona: PersonaName::parse("student-es").unwrap(),
         network: Network::around([203, 0, 113, 7].into()),
         origin: None,
-        session: "s-1".into(),
+        session: SessionKey::of(&SessionId::random()),
         request_id: RequestId::random(),
         quota: Quota::default(),
     }
@@ -129,5 +143,6 @@ pub fn settled(id: EntryId, outcome: Outcome) -> Settlement {
         at: START.plus(Duration::from_secs(1)),
         took: Duration::from_millis(321),
         outcome,
+        session: SessionChange::Keep,
     }
 }

@@ -103,7 +103,7 @@ async fn who_no_longer_waits_is_not_written_when_the_lock_is_gone() {
         most: 10,
     };
     let rows = ledger.usage(query).await.unwrap();
-    let written = (rows[0].sessions, rows[0].failed);
+    let written = (rows[0].sums.get("sessions"), rows[0].sums.get("failed"));
     assert_eq!(written, (1, 0), "nothing was written, nor given back");
     ledger.close().await;
 }

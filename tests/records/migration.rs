@@ -51,10 +51,10 @@ async fn holds_the_rows(ledger: &dyn Records) {
         let sum =
             |pick: fn(&token_broker::records::UsageRow) -> u64| rows.iter().map(pick).sum::<u64>();
         let sums = (
-            sum(|row| row.sessions),
-            sum(|row| row.refreshes),
-            sum(|row| row.uncertain),
-            sum(|row| row.failed),
+            sum(|row| row.sums.get("sessions")),
+            sum(|row| row.sums.get("refreshes")),
+            sum(|row| row.sums.get("uncertain")),
+            sum(|row| row.sums.get("failed")),
         );
         // Of 100: 25 refreshes, of which 5 failed; 75 mints, of which 5 failed; 9 multiples of 11, none of 10.
         assert_eq!(sums, (70, 20, 9, 10), "{by:?}");
@@ -67,10 +67,10 @@ async fn holds_the_rows(ledger: &dyn Records) {
 async fn a_file_of_the_version_before_is_copied_and_brought_up_to_date() {
     let folder = Folder::new();
     version_1(&folder.file(), 100).await;
-    let reading = sqlite::open_for_reading(&folder.file(), TIMEOUT).await;
+    let reading = sqlite::open_for_reading(&folder.file(), clock(), TIMEOUT).await;
     assert!(matches!(
         reading,
-        Err(OpenError::Older { found: 1, known: 3 })
+        Err(OpenError::Older { found: 1, known: 4 })
     ));
     let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT)
         .await
@@ -106,7 +106,7 @@ async fn a_file_in_use_is_not_migrated_under_its_broker() {
     let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT)
         .await
         .unwrap();
-    assert_eq!(sqlite::migrate(&folder.file()).await.unwrap(), (3, 3));
+    assert_eq!(sqlite::migrate(&folder.file()).await.unwrap(), (4, 4));
     ledger.close().await;
     let older = Folder::new();
     version_1(&older.file(), 10).await;
@@ -117,7 +117,7 @@ async fn a_file_in_use_is_not_migrated_under_its_broker() {
         Err(OpenError::InUse(_))
     ));
     drop(lock);
-    assert_eq!(sqlite::migrate(&older.file()).await.unwrap(), (1, 3));
+    assert_eq!(sqlite::migrate(&older.file()).await.unwrap(), (1, 4));
 }
 
 #[tokio::test]
@@ -184,7 +184,9 @@ async fn a_migration_that_is_killed_completes_at_the_next_start() {
         let rows = ledger.usage(query).await.unwrap();
         let entries: u64 = rows
             .iter()
-            .map(|row| row.sessions + row.refreshes + row.failed)
+            .map(|row| {
+                row.sums.get("sessions") + row.sums.get("refreshes") + row.sums.get("failed")
+            })
             .sum();
         assert_eq!(entries, 30_000, "round {round}");
         ledger.reserve(mint("ana", START)).await.unwrap();
@@ -200,7 +202,7 @@ async fn a_migration_that_is_killed_completes_at_the_next_start() {
 async fn a_server_is_served_with_only_after_its_schema_was_made() {
     let url = empty_database().await;
     let none = postgres::open(&url, clock(), TIMEOUT).await;
-    let Err(none @ OpenError::Older { found: 0, known: 3 }) = none else {
+    let Err(none @ OpenError::Older { found: 0, known: 4 }) = none else {
         panic!("an empty database was opened");
     };
     assert!(none.to_string().contains("token-broker migrate"), "{none}");
@@ -217,7 +219,7 @@ async fn a_server_is_served_with_only_after_its_schema_was_made() {
         .unwrap();
     let older = postgres::open(&url, clock(), TIMEOUT).await;
     assert!(matches!(older, Err(OpenError::Older { found: 1, .. })));
-    assert_eq!(postgres::migrate(&url).await.unwrap(), (1, 3));
+    assert_eq!(postgres::migrate(&url).await.unwrap(), (1, 4));
     let ledger = postgres::open(&url, clock(), TIMEOUT).await.unwrap();
     holds_the_rows(&ledger).await;
     let newer = "INSERT INTO ledger_schema VALUES (99)";
@@ -238,12 +240,12 @@ async fn many_that_migrate_a_server_at_once_do_it_once_and_never_under_a_broker(
         }));
     }
     for task in tasks {
-        assert_eq!(task.await.unwrap().1, 3);
+        assert_eq!(task.await.unwrap().1, 4);
     }
     let broker = postgres_at(&url).await;
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let mut connection = options.connect().await.unwrap();
-    let older = "DELETE FROM token_broker.ledger_schema WHERE version = 3";
+    let older = "DELETE FROM token_broker.ledger_schema WHERE version = 4";
     sqlx::query(older).execute(&mut connection).await.unwrap();
     assert!(matches!(
         postgres::migrate(&url).await,

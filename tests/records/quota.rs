@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::domain::{Intent, Kind};
-use token_broker::records::{Records, ReserveError};
+use token_broker::records::{Exceeded, Records, ReserveError};
 
 use crate::kinds::{
     FAILED, START, TIMEOUT, account, clock, each, limited, mint, minted, postgres_at, settled,
@@ -65,7 +65,7 @@ async fn a_month_ends_at_midnight_utc_and_a_failure_is_given_back_to_its_own_mon
         let id = intent.id;
         ledger.reserve(intent).await.unwrap();
         match ledger.reserve(limited("ana", last, 1)).await {
-            Err(ReserveError::QuotaExceeded { limit, resets_at }) => {
+            Err(ReserveError::QuotaExceeded(Exceeded { limit, resets_at })) => {
                 assert_eq!((limit, resets_at), (1, end), "{}", subject.name);
             }
             other => panic!("{}: {other:?}", subject.name),

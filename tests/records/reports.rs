@@ -131,7 +131,7 @@ impl Naive {
     fn report(&self, by: By, since: Timestamp) -> Vec<UsageRow> {
         let day = |moment: Timestamp| moment.as_seconds() / 86_400;
         let name = |day: u64| format!("2026-11-{:02}", 22 + day - START.as_seconds() / 86_400);
-        let mut rows: BTreeMap<(String, String), UsageRow> = BTreeMap::new();
+        let mut rows: BTreeMap<(String, String), BTreeMap<&str, u64>> = BTreeMap::new();
         for (intent, outcome) in &self.0 {
             if day(intent.at) < day(since) {
                 continue;
@@ -147,18 +147,26 @@ impl Naive {
                 By::Persona => (intent.persona.to_string(), String::new()),
                 By::User => (issuer, subject),
             };
-            let row = rows.entry(key).or_default();
-            match (outcome, intent.kind) {
-                (Some(Outcome::Failed { .. }), _) => row.failed += 1,
-                (_, Kind::Mint) => row.sessions += 1,
-                (_, Kind::Refresh) => row.refreshes += 1,
-            }
-            row.uncertain += u64::from(matches!(outcome, Some(Outcome::Uncertain { .. })));
-            row.last_at = row.last_at.max(intent.at.as_millis());
+            let sums = rows.entry(key).or_default();
+            let counted = match (outcome, intent.kind) {
+                (Some(Outcome::Failed { .. }), _) => "failed",
+                (_, Kind::Mint) => "sessions",
+                (_, Kind::Refresh) => "refreshes",
+            };
+            *sums.entry(counted).or_default() += 1;
+            let is_uncertain = matches!(outcome, Some(Outcome::Uncertain { .. }));
+            *sums.entry("uncertain").or_default() += u64::from(is_uncertain);
+            let last = sums.entry("last_at").or_default();
+            *last = intent.at.as_millis().max(*last);
         }
         let mut rows: Vec<_> = rows
             .into_iter()
-            .map(|((one, two), mut row)| {
+            .map(|((one, two), sums)| {
+                let sums = serde_json::from_value(serde_json::json!(sums)).unwrap();
+                let mut row = UsageRow {
+                    sums,
+                    ..UsageRow::default()
+                };
                 match by {
                     By::Day => (row.day, row.role) = (Some(one), Some(two)),
                     By::Role => row.role = Some(one),
@@ -170,7 +178,9 @@ impl Naive {
             .collect();
         match by {
             By::Day => rows.sort_by(|one, two| two.day.cmp(&one.day)),
-            _ => rows.sort_by_key(|row| std::cmp::Reverse((row.sessions, row.refreshes))),
+            _ => rows.sort_by_key(|row| {
+                std::cmp::Reverse((row.sums.get("sessions"), row.sums.get("refreshes")))
+            }),
         }
         rows
     }
@@ -195,7 +205,7 @@ async fn agrees(steps: &[Step]) {
                 let mut expected = naive.report(by, since);
                 if erased && by != By::User {
                     for row in seen.iter_mut().chain(&mut expected) {
-                        row.last_at = 0;
+                        row.sums.last_at = 0;
                     }
                 }
                 assert_eq!(seen, expected, "{} {by:?}", subject.name);

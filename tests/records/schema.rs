@@ -4,7 +4,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use token_broker::records::{By, Records, UsageQuery, postgres};
 
-use crate::kinds::{START, TIMEOUT, mint, postgres_at};
+use crate::kinds::{START, TIMEOUT, clock, mint, postgres_at};
 use crate::server::empty_database;
 
 /// A database as generous as those are whose tables an API serves, with a table that is called like one of ours.
@@ -33,7 +33,7 @@ async fn nothing_of_ours_is_in_public_and_nobody_without_a_grant_can_read_it() {
     let ours = "SELECT COUNT(*) FROM token_broker.entries";
     assert_eq!(number(&mut owner, ours).await, 1);
     let tables = "SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'token_broker'";
-    assert_eq!(number(&mut owner, tables).await, 8);
+    assert_eq!(number(&mut owner, tables).await, 9);
 
     let mut stranger = options
         .clone()
@@ -61,7 +61,9 @@ async fn nothing_of_ours_is_in_public_and_nobody_without_a_grant_can_read_it() {
         since: START,
         most: 10,
     };
-    let reader = postgres::open_for_reading(&url, TIMEOUT).await.unwrap();
+    let reader = postgres::open_for_reading(&url, clock(), TIMEOUT)
+        .await
+        .unwrap();
     assert_eq!(reader.usage(query).await.unwrap().len(), 1);
     reader.close().await;
     stranger.close().await.unwrap();

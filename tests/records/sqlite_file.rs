@@ -85,7 +85,7 @@ async fn reports_and_erasures_work_beside_a_broker() {
     let broker = open(&folder.file()).await.unwrap();
     broker.reserve(mint("ana", START)).await.unwrap();
     broker.reserve(mint("ben", START)).await.unwrap();
-    let reader = sqlite::open_for_reading(&folder.file(), TIMEOUT)
+    let reader = sqlite::open_for_reading(&folder.file(), clock(), TIMEOUT)
         .await
         .unwrap();
     let query = UsageQuery {
@@ -139,7 +139,7 @@ async fn what_was_erased_beside_a_broker_is_neither_in_the_file_nor_in_its_log()
 #[tokio::test]
 async fn what_is_not_there_is_neither_read_nor_made() {
     let folder = Folder::new();
-    let reading = sqlite::open_for_reading(&folder.file(), TIMEOUT).await;
+    let reading = sqlite::open_for_reading(&folder.file(), clock(), TIMEOUT).await;
     assert!(matches!(reading, Err(OpenError::Missing(_))));
     let writing = sqlite::open_for_maintenance(&folder.file(), clock(), TIMEOUT).await;
     assert!(matches!(writing, Err(OpenError::Missing(_))));
@@ -194,7 +194,7 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
             fs::read(&path).unwrap() == bytes,
             "{name}: the file was changed"
         );
-        let reading = sqlite::open_for_reading(&path, TIMEOUT).await;
+        let reading = sqlite::open_for_reading(&path, clock(), TIMEOUT).await;
         assert!(reading.is_err() || name == "damaged", "{name}");
     }
 }

@@ -2,7 +2,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::print_stderr,
     unreachable_pub,
@@ -10,18 +9,13 @@
 )]
 
 mod emptied;
-mod ends;
 mod faults;
 mod flood;
 mod hesitation;
-mod kept;
 mod limits;
 mod offences;
 mod outage;
 mod server;
-mod session_store;
-mod shaky_shelf;
 mod stage;
 mod tls;
-mod unheard_ends;
 mod weight;

@@ -1,36 +1,21 @@
-//! What a replica does while the server is gone: its share of the limits, the sessions it knows, and no more.
+//! What a replica does while the server is gone: its share of the limits, and no more.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
-use token_broker::clock::{Clock, ManualClock, SystemClock, Timestamp};
+use token_broker::clock::{Clock, SystemClock};
 use token_broker::config::OnFailure;
-use token_broker::domain::{
-    Caller, PersonaName, RequestId, Session, SessionId, SessionKey, SessionSeal,
-};
 use token_broker::gate::Claims;
 use token_broker::gate::windows::redis::{Link, RedisWindows};
 use token_broker::gate::windows::share::SharedWindows;
 use token_broker::gate::windows::{Decision, MemoryWindows, Windows};
 use token_broker::limit::Offence;
-use token_broker::store::SessionStore;
-use token_broker::store::memory::{Bounds, MemoryStore};
-use token_broker::store::redis::RedisStore;
-use token_broker::store::shared::SharedStore;
 
 use crate::server::Server;
-use crate::session_store::{ALWAYS, look};
 use crate::stage::{address, admitted, all, is_admitted, link, party, rates, rules};
 
 const FORGED: (Offence, Option<token_broker::limit::Tolerance>) = (Offence::ForgedCredential, None);
-
-pub const BOUNDS: Bounds = Bounds {
-    per_party: 20,
-    total: 100,
-    max_age: Duration::from_hours(1),
-};
 
 /// The limits of one of so many replicas: ten in a minute.
 pub fn limits_of(replicas: u32, link: &Arc<Link>, on_failure: OnFailure) -> SharedWindows {
@@ -186,122 +171,4 @@ async fn a_block_that_a_replica_has_seen_lasts_there_when_the_server_is_gone_and
     assert_eq!(scripts(), before, "the server was asked");
     server.kill();
     assert!(is_blocked(&one, caller).await && is_blocked(&other, caller).await);
-}
-
-/// A replica's sessions.
-pub struct Replica {
-    pub store: SharedStore,
-    pub clock: Arc<ManualClock>,
-}
-
-impl Replica {
-    pub fn new(link: &Arc<Link>) -> Self {
-        Self::within(link, BOUNDS)
-    }
-
-    pub fn within(link: &Arc<Link>, bounds: Bounds) -> Self {
-        let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_640_995_200)));
-        let local = MemoryStore::new(bounds, Arc::<ManualClock>::clone(&clock));
-        let shared = RedisStore::new(bounds, Arc::<ManualClock>::clone(&clock), Arc::clone(link));
-        let store = SharedStore::new(shared, local);
-        Self { store, clock }
-    }
-
-    pub fn session(&self) -> Session {
-        let caller = Caller::at(address("203.0.113.7"), RequestId::random());
-        let persona = PersonaName::parse("default").unwrap();
-        Session::open(&caller, persona, self.clock.tick())
-    }
-
-    pub async fn open(&self) -> SessionKey {
-        let key = SessionSeal::random().key(&SessionId::random());
-        self.store.open(key, self.session()).await.unwrap();
-        key
-    }
-
-    /// Counts one more refresh; false when that cannot be.
-    pub async fn refresh(&self, key: SessionKey) -> bool {
-        let found = self.store.advance(key, ALWAYS).await.unwrap();
-        found.is_some_and(|advance| advance.moved)
-    }
-
-    pub async fn refreshes(&self, key: SessionKey) -> Option<u32> {
-        let found = look(&self.store, key).await;
-        found.map(|stored| stored.session.refreshes)
-    }
-}
-
-#[tokio::test]
-async fn a_session_of_one_replica_is_refreshed_on_another_and_ends_on_all() {
-    let server = Server::start();
-    let link = link(&server).await;
-    let (one, other) = (Replica::new(&link), Replica::new(&link));
-    let key = one.open().await;
-    assert!(other.refresh(key).await && one.refresh(key).await);
-    assert_eq!(other.refreshes(key).await, Some(2));
-    let owner = one.session().owner;
-    assert_eq!(other.store.end(owner).await.unwrap(), 1);
-    assert!(!one.refresh(key).await);
-}
-
-#[tokio::test]
-async fn known_sessions_go_on_while_the_server_is_gone_and_the_others_learn_of_it() {
-    let mut server = Server::start();
-    let link = link(&server).await;
-    let (one, other) = (Replica::new(&link), Replica::new(&link));
-    let (known, unknown) = (one.open().await, other.open().await);
-    assert!(other.refresh(known).await);
-    server.signal("STOP");
-    // A short wait, and no more questions.
-    let hasty = Arc::new(Link::new(&server.url()).unwrap());
-    assert!(hasty.join().await.is_err());
-    server.signal("CONT");
-
-    let alone = Replica::new(&hasty);
-    let opened = alone.open().await;
-    assert!(alone.refresh(opened).await && !alone.refresh(unknown).await);
-    assert!(!alone.store.is_whole());
-    assert_eq!(alone.store.live().await.unwrap(), 1);
-    assert!(
-        alone.store.end(alone.session().owner).await.is_err(),
-        "not everywhere"
-    );
-    let opened = alone.open().await;
-    assert!(alone.refresh(opened).await);
-    assert_eq!(one.refreshes(opened).await, None);
-    hasty.join().await.unwrap();
-    alone.store.send().await;
-    assert_eq!(one.refreshes(opened).await, Some(1));
-    server.kill();
-}
-
-#[tokio::test]
-async fn a_refresh_that_only_one_replica_knew_of_counts_and_revives_nothing() {
-    let server = Server::start();
-    let ours = link(&server).await;
-    let theirs = Arc::new(
-        Link::new(&server.url())
-            .unwrap()
-            .waiting(Duration::from_secs(30)),
-    );
-    theirs.join().await.unwrap();
-    let (one, other) = (Replica::new(&ours), Replica::new(&theirs));
-    let (goes_on, ended) = (other.open().await, other.open().await);
-    // Its connection is cut, and it does not come back at once.
-    server.ask::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]);
-    let cut = other.refresh(goes_on).await && other.refresh(ended).await;
-    assert!(cut && !theirs.is_up());
-    ours.join().await.unwrap();
-    assert_eq!(one.refreshes(goes_on).await, Some(0), "it cannot know");
-    let mut key = b"{broker}:s:".to_vec();
-    key.extend_from_slice(ended.as_bytes());
-    let client = redis::Client::open(server.url()).unwrap();
-    let mut connection = client.get_connection().unwrap();
-    let gone: u64 = redis::cmd("DEL").arg(key).query(&mut connection).unwrap();
-    assert_eq!(gone, 1);
-    theirs.join().await.unwrap();
-    other.store.send().await;
-    assert_eq!(one.refreshes(goes_on).await, Some(1));
-    assert_eq!(one.refreshes(ended).await, None);
-    assert_eq!(other.refreshes(ended).await, None);
 }

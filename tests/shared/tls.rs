@@ -123,12 +123,10 @@ async fn the_service_goes_by_the_setting() {
     let ca_file = ca_file.to_str().unwrap();
     let mut shares = Vec::new();
     for setting in [("redis.ca_file", ca_file), ("redis.replicas", "2")] {
-        let secret = ("session.secret", "a secret of more than 32 characters");
         let settings = [
             ("redis.url", &*url),
             ("upstream.api_key", "sk-none"),
             ("ledger.url", "memory"),
-            secret,
             setting,
         ];
         let config = Config::from_pairs(Mode::Dev, &settings).unwrap();

@@ -41,7 +41,7 @@ impl Step {
         match self {
             Self::Anonymous => "no identity, ledger in memory",
             Self::Identity => "+ ES256 required, personas, quotas",
-            Self::Sqlite => "+ SQLite ledger, synchronous=FULL",
+            Self::Sqlite => "+ SQLite ledger with its sessions, synchronous=FULL",
             Self::Redis => "+ limits on Redis",
         }
     }

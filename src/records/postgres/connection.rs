@@ -1,40 +1,42 @@
-//! Owns the talk with PostgreSQL.
+//! Connections to a PostgreSQL server.
 #![expect(
     clippy::disallowed_methods,
     reason = "waits for another machine on the real clock until its room takes a Clock"
 )]
 
-use std::sync::Arc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
-use sqlx::{ConnectOptions, Connection as _, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, Row};
 
 use super::schema;
-use crate::clock::Clock;
-use crate::records::database::{Base, Bind, Connection, Fault, Reader, Severity};
-use crate::records::page::{encode, millis};
-use crate::records::statements::{PROBE, Statement};
+use crate::clock::Timestamp;
+use crate::records::database::{self, Base, Bind, Connection, Fault, Reader, Severity};
+use crate::records::sessions::POSTGRES_NOW;
+use crate::records::statement::Statement;
 
-/// How the connection that writes behaves. A commit is on the server's disk when it returns.
+/// The settings of the connection that writes. A commit is on the server's disk when it returns.
 const WRITING: &str = "SET synchronous_commit = on; SET statement_timeout = '2s'; \
     SET idle_in_transaction_session_timeout = '10s'";
 
-/// How connections that read behave.
+/// Begins a transaction, and asks what time it is.
+static BEGIN: LazyLock<String> = LazyLock::new(|| format!("BEGIN; SELECT {POSTGRES_NOW}"));
+
+/// The settings of connections that read.
 pub(super) const READING: &str =
     "SET default_transaction_read_only = on; SET statement_timeout = '30s'";
 
 /// A database, as the writer opens it.
 pub(super) struct Postgres {
     pub(super) options: PgConnectOptions,
-    pub(super) clock: Arc<dyn Clock>,
-    /// How long the server may be silent.
+    /// Longest silence of the server.
     pub(super) timeout: Duration,
 }
 
-/// The connection that writes. It is never given back to a pool: whatever is cut short in it goes with it.
+/// The connection that writes. It is never given back to a pool: a transaction that was cut short ends with it.
 struct Pen {
     connection: PgConnection,
     timeout: Duration,
@@ -48,7 +50,7 @@ fn fault(error: sqlx::Error) -> Fault {
     let severity = match (&error, code.as_deref()) {
         // Deadlock, serialization.
         (_, Some("40001" | "40P01")) => Severity::Conflict,
-        // Data that cannot be stored, a constraint: what was written, not where.
+        // Data that cannot be stored, a constraint: the value is at fault, not the database.
         (_, Some(code)) if code.starts_with("22") || code.starts_with("23") => Severity::Command,
         // The server is going down or coming up, or has ended this connection.
         (_, Some(code)) if code.starts_with("57") || code.starts_with("08") => Severity::Lost,
@@ -59,7 +61,7 @@ fn fault(error: sqlx::Error) -> Fault {
     Fault::new(severity, error)
 }
 
-/// What comes of `asked` in time.
+/// Waits for the server's answer, for at most `timeout`.
 async fn in_time<T>(
     timeout: Duration,
     asked: impl Future<Output = Result<T, sqlx::Error>>,
@@ -81,10 +83,7 @@ impl Base for Postgres {
             connection,
             timeout,
         };
-        let now = encode(&[[millis(self.clock.now())]])?;
-        pen.begin().await?;
-        pen.change(&PROBE, &now).await?;
-        pen.commit().await?;
+        database::probe(&mut pen).await?;
         Ok(Box::new(pen))
     }
 }
@@ -98,8 +97,14 @@ impl Pen {
 
 #[async_trait]
 impl Connection for Pen {
-    async fn begin(&mut self) -> Result<(), Fault> {
-        self.say("BEGIN").await
+    async fn begin(&mut self) -> Result<Timestamp, Fault> {
+        // One round trip for both.
+        let begun = sqlx::raw_sql(AssertSqlSafe(BEGIN.as_str())).fetch_one(&mut self.connection);
+        let row = in_time(self.timeout, begun).await?;
+        let now: i64 = row.try_get(0).map_err(fault)?;
+        Ok(Timestamp::from_millis(
+            u64::try_from(now).unwrap_or_default(),
+        ))
     }
 
     async fn commit(&mut self) -> Result<(), Fault> {
@@ -110,14 +115,14 @@ impl Connection for Pen {
         self.say("ROLLBACK").await
     }
 
-    async fn change(&mut self, statement: &Statement, rows: &str) -> Result<u64, Fault> {
-        let query = sqlx::query(statement.postgres).bind(rows);
+    async fn change(&mut self, statement: &'static Statement, rows: &str) -> Result<u64, Fault> {
+        let query = sqlx::query(statement.postgres.as_str()).bind(rows);
         let changed = in_time(self.timeout, query.execute(&mut self.connection)).await?;
         Ok(changed.rows_affected())
     }
 
-    async fn list(&mut self, statement: &Statement, rows: &str) -> Result<String, Fault> {
-        let query = sqlx::query_scalar(statement.postgres).bind(rows);
+    async fn list(&mut self, statement: &'static Statement, rows: &str) -> Result<String, Fault> {
+        let query = sqlx::query_scalar(statement.postgres.as_str()).bind(rows);
         in_time(self.timeout, query.fetch_one(&mut self.connection)).await
     }
 
@@ -126,7 +131,7 @@ impl Connection for Pen {
     }
 
     async fn close(mut self: Box<Self>) {
-        // Not left to the end of the connection: the server may get round to that when the next broker is here already.
+        // The end of the connection would free the locks, too, but perhaps only after the next broker has started.
         let freed = self.say("SELECT pg_advisory_unlock_all()").await;
         let closed = in_time(self.timeout, self.connection.close()).await;
         if let Err(fault) = freed.and(closed) {
@@ -137,8 +142,8 @@ impl Connection for Pen {
 
 #[async_trait]
 impl Reader for Pool {
-    async fn read(&self, statement: &Statement, binds: &[Bind]) -> Result<String, Fault> {
-        let mut query = sqlx::query_scalar(statement.postgres);
+    async fn read(&self, statement: &'static Statement, binds: &[Bind]) -> Result<String, Fault> {
+        let mut query = sqlx::query_scalar(statement.postgres.as_str());
         for bind in binds {
             query = match bind {
                 Bind::Text(text) => query.bind(text.clone()),

@@ -39,21 +39,28 @@ pub async fn open(
     schema::check(&options, timeout).await?;
     let base = Postgres {
         options: options.clone(),
-        clock: Arc::clone(&clock),
         timeout,
     };
     let connection = base.connect().await;
     let connection = connection
         .map_err(|fault| OpenError::Database(sqlx::Error::Configuration(fault.into())))?;
-    let queue = Writer::start(Box::new(base), connection, clock, timeout);
-    Ok(SqlRecords::new(queue, readers(options, timeout)))
+    let queue = Writer::start(Box::new(base), connection, Arc::clone(&clock), timeout);
+    Ok(SqlRecords::new(queue, readers(options, timeout), clock))
 }
 
 /// Opens the ledger for reading alone. Whatever writes is refused as closed.
-pub async fn open_for_reading(url: &str, timeout: Duration) -> Result<SqlRecords, OpenError> {
+pub async fn open_for_reading(
+    url: &str,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+) -> Result<SqlRecords, OpenError> {
     let options = options(url)?;
     schema::check(&options, timeout).await?;
-    Ok(SqlRecords::new(Queue::closed(), readers(options, timeout)))
+    Ok(SqlRecords::new(
+        Queue::closed(),
+        readers(options, timeout),
+        clock,
+    ))
 }
 
 /// Makes the schema, or brings it up to date, if it is not. Gives the one it had (0: none), and the one it has. No

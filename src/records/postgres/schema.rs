@@ -22,10 +22,11 @@ const CLOSE: &str =
     "REVOKE ALL ON SCHEMA token_broker FROM PUBLIC; SET LOCAL search_path = token_broker";
 
 /// One script for each version; each begins where the one before it ended.
-const SCRIPTS: [&str; 3] = [
+const SCRIPTS: [&str; 4] = [
     include_str!("../migrations/postgres/1_entries.sql"),
     include_str!("../migrations/postgres/2_sums.sql"),
     include_str!("../migrations/postgres/3_sessions.sql"),
+    include_str!("../migrations/postgres/4_sessions.sql"),
 ];
 
 /// The schema that this program reads and writes.

@@ -1,4 +1,4 @@
-//! Owns the talk with SQLite.
+//! Connections to a SQLite file.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -8,30 +8,30 @@ use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool};
 use sqlx::{ConnectOptions, Connection as _};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::records::OpenError;
-use crate::records::database::{Base, Bind, Connection, Fault, Reader, Severity};
-use crate::records::page::{encode, millis};
-use crate::records::statements::{PROBE, Statement};
+use crate::records::database::{self, Base, Bind, Connection, Fault, Reader, Severity};
+use crate::records::statement::Statement;
 
 /// The first version without the race that damages a log which two connections write or move at the same moment.
 const SAFE: [u32; 3] = [3, 51, 3];
 
-/// After so many rows what is in the log is moved to where it belongs.
+/// After so many rows the write-ahead log is moved into the database file.
 const CHECKPOINT: usize = 4000;
 
-/// A file, as the writer opens it.
+/// A database file, as the writer opens it.
 pub(super) struct Sqlite {
     pub(super) options: SqliteConnectOptions,
     pub(super) clock: Arc<dyn Clock>,
-    /// Held as long as the writer lives, by a ledger that serves.
+    /// The lock of a broker that serves, held as long as the writer lives.
     pub(super) _lock: Option<File>,
 }
 
 /// The connection that writes.
 struct Pen {
     connection: SqliteConnection,
-    /// Rows written since the log was moved.
+    clock: Arc<dyn Clock>,
+    /// The rows written since the log was moved.
     rows: usize,
 }
 
@@ -42,14 +42,14 @@ fn fault(error: sqlx::Error) -> Fault {
     let code = error.as_database_error().and_then(DatabaseError::code);
     let code = code.and_then(|code| code.parse::<i32>().ok());
     let severity = match (&error, code.map(|code| code & 0xff)) {
-        // Too big, a constraint, a wrong type: what was written, not where.
+        // Too big, a constraint, a wrong type: the value is at fault, not the database.
         (_, Some(18..=20)) | (sqlx::Error::Encode(_), _) => Severity::Command,
         _ => Severity::Broken,
     };
     Fault::new(severity, error)
 }
 
-/// Refuses a SQLite that loses or damages what it was given.
+/// Rejects a SQLite library or setting that can lose or damage data.
 pub(super) async fn assert_fit(options: &SqliteConnectOptions) -> Result<(), OpenError> {
     let mut connection = options.connect().await?;
     let version: String = sqlx::query_scalar("SELECT sqlite_version()")
@@ -77,7 +77,7 @@ pub(super) async fn assert_fit(options: &SqliteConnectOptions) -> Result<(), Ope
         let found: Option<i64> = sqlx::query_scalar(question)
             .fetch_optional(&mut connection)
             .await?;
-        // A library built without memory maps says nothing.
+        // A library without memory maps does not answer.
         let found = found.unwrap_or_default();
         if found != needed.0 {
             return Err(unfit(name, found.to_string(), needed.1));
@@ -93,12 +93,10 @@ impl Base for Sqlite {
         let connection = self.options.connect().await.map_err(fault)?;
         let mut pen = Pen {
             connection,
+            clock: Arc::clone(&self.clock),
             rows: 0,
         };
-        let now = encode(&[[millis(self.clock.now())]])?;
-        pen.begin().await?;
-        pen.change(&PROBE, &now).await?;
-        pen.commit().await?;
+        database::probe(&mut pen).await?;
         Ok(Box::new(pen))
     }
 }
@@ -112,8 +110,9 @@ impl Pen {
 
 #[async_trait]
 impl Connection for Pen {
-    async fn begin(&mut self) -> Result<(), Fault> {
-        self.say("BEGIN IMMEDIATE").await
+    async fn begin(&mut self) -> Result<Timestamp, Fault> {
+        self.say("BEGIN IMMEDIATE").await?;
+        Ok(self.clock.now())
     }
 
     async fn commit(&mut self) -> Result<(), Fault> {
@@ -124,16 +123,16 @@ impl Connection for Pen {
         self.say("ROLLBACK").await
     }
 
-    async fn change(&mut self, statement: &Statement, rows: &str) -> Result<u64, Fault> {
-        let changed = sqlx::query(statement.sqlite)
+    async fn change(&mut self, statement: &'static Statement, rows: &str) -> Result<u64, Fault> {
+        let changed = sqlx::query(statement.sqlite.as_str())
             .bind(rows)
             .execute(&mut self.connection)
             .await;
         changed.map(|done| done.rows_affected()).map_err(fault)
     }
 
-    async fn list(&mut self, statement: &Statement, rows: &str) -> Result<String, Fault> {
-        let listed = sqlx::query_scalar(statement.sqlite).bind(rows);
+    async fn list(&mut self, statement: &'static Statement, rows: &str) -> Result<String, Fault> {
+        let listed = sqlx::query_scalar(statement.sqlite.as_str()).bind(rows);
         listed.fetch_one(&mut self.connection).await.map_err(fault)
     }
 
@@ -147,10 +146,10 @@ impl Connection for Pen {
     }
 
     async fn close(mut self: Box<Self>) {
-        // After an erasure too: until then what was erased is in the file, and in the log.
+        // Until then erased rows are still in the file and in the log.
         if let Err(fault) = self.say("PRAGMA wal_checkpoint(TRUNCATE)").await {
-            // The log stays beside the database, and belongs to it.
-            tracing::warn!(cause = %fault, "the ledger's log was not moved into its file");
+            // The log stays beside the database file and belongs to it.
+            tracing::warn!(cause = %fault, "the write-ahead log was not moved into the ledger's file: keep both files together");
         }
         if let Err(error) = self.connection.close().await {
             tracing::warn!(cause = %error, "the ledger's file was not closed properly");
@@ -160,8 +159,8 @@ impl Connection for Pen {
 
 #[async_trait]
 impl Reader for Pool {
-    async fn read(&self, statement: &Statement, binds: &[Bind]) -> Result<String, Fault> {
-        let mut query = sqlx::query_scalar(statement.sqlite);
+    async fn read(&self, statement: &'static Statement, binds: &[Bind]) -> Result<String, Fault> {
+        let mut query = sqlx::query_scalar(statement.sqlite.as_str());
         for bind in binds {
             query = match bind {
                 Bind::Text(text) => query.bind(text.clone()),

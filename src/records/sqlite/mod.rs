@@ -58,9 +58,17 @@ pub async fn open_for_maintenance(
 
 /// Opens the ledger at `path` for reading, whether or not a broker serves with it. There must be one, of this schema.
 /// Whatever writes is refused as closed.
-pub async fn open_for_reading(path: &Path, timeout: Duration) -> Result<SqlRecords, OpenError> {
+pub async fn open_for_reading(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+) -> Result<SqlRecords, OpenError> {
     match version_at(path).await? {
-        schema::LATEST => Ok(SqlRecords::new(Queue::closed(), readers(path, timeout))),
+        schema::LATEST => Ok(SqlRecords::new(
+            Queue::closed(),
+            readers(path, timeout),
+            clock,
+        )),
         found => Err(OpenError::Older {
             found,
             known: schema::LATEST,
@@ -121,8 +129,8 @@ async fn start(
     let connection = base.connect().await;
     let connection = connection
         .map_err(|fault| OpenError::Database(sqlx::Error::Configuration(fault.into())))?;
-    let queue = Writer::start(Box::new(base), connection, clock, timeout);
-    Ok(SqlRecords::new(queue, readers(path, timeout)))
+    let queue = Writer::start(Box::new(base), connection, Arc::clone(&clock), timeout);
+    Ok(SqlRecords::new(queue, readers(path, timeout), clock))
 }
 
 fn readers(path: &Path, timeout: Duration) -> Pool {

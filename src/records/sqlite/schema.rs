@@ -13,10 +13,11 @@ use crate::records::OpenError;
 const OURS: i64 = 0x5254_424c;
 
 /// One script for each version; each begins where the one before it ended.
-const SCRIPTS: [&str; 3] = [
+const SCRIPTS: [&str; 4] = [
     include_str!("../migrations/sqlite/1_entries.sql"),
     include_str!("../migrations/sqlite/2_sums.sql"),
     include_str!("../migrations/sqlite/3_sessions.sql"),
+    include_str!("../migrations/sqlite/4_sessions.sql"),
 ];
 
 /// The schema that this program reads and writes.

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::{AuthMode, Server};
 use crate::domain::{Caller, Naming, Origins};
 use crate::limit::{Guard, Offence};
+use crate::records::Records;
 
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"operators\"");
 
@@ -35,7 +36,17 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"operator
 pub struct OpsState {
     app: AppState,
     naming: Naming,
+    records: OpsRecords,
     entrance: Arc<Entrance>,
+}
+
+/// The records, and the clock that reports are dated by.
+#[derive(Clone)]
+pub struct OpsRecords {
+    /// The records.
+    pub records: Arc<dyn Records>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl FromRef<OpsState> for Broker {
@@ -55,7 +66,12 @@ struct Entrance {
 
 impl OpsState {
     /// Returns the state for operators who show `token`. `guesses` blocks addresses that guess.
-    pub fn new(app: &AppState, naming: Naming, token: &SecretString, guesses: Guard) -> Self {
+    pub fn new(
+        app: &AppState,
+        (naming, records): (Naming, OpsRecords),
+        token: &SecretString,
+        guesses: Guard,
+    ) -> Self {
         let entrance = Entrance {
             token: hashed(token.expose_secret().as_bytes()),
             guesses,
@@ -67,6 +83,7 @@ impl OpsState {
                 ..app.clone()
             },
             naming,
+            records,
             entrance: Arc::new(entrance),
         }
     }

@@ -1,46 +1,34 @@
-//! Owns `POST /sessions/end`: ends all sessions of one identity.
-
-use std::time::Duration;
+//! `POST /sessions/end`: ends all sessions of one identity.
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::broker::{Broker, BrokerError};
+use crate::broker::Broker;
 use crate::domain::Naming;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 use crate::web::extract::Body;
 
-/// Whose sessions.
+/// The identity whose sessions are to end.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EndRequest {
-    /// Who vouches for the identity: `iss` of its credential.
+    /// The identity's issuer: `iss` of its credential.
     issuer: Option<String>,
-    /// Who it is there: `sub` of its credential.
+    /// The identity's subject: `sub` of its credential.
     subject: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Ended {
-    /// How many there were.
-    ended: usize,
+    /// The number of sessions that were ended.
+    ended: u64,
 }
 
-/// How long to wait for what shares sessions.
-const OUTAGE_WAIT: Duration = Duration::from_secs(5);
-
-/// Ended here, and not everywhere. Why was logged where it was noticed.
-fn unended(error: BrokerError) -> ApiError {
-    match error {
-        BrokerError::Store(_) => ApiError::from(Code::SessionsUnreachable).after(OUTAGE_WAIT),
-        other => other.into(),
-    }
-}
-
-/// Ends them: none can be refreshed any more. Client secrets that are out live on until they expire.
+/// Ends all sessions of one identity: none can be refreshed any more. Client secrets that were delivered stay valid until
+/// they expire.
 pub(super) async fn end(
     State(broker): State<Broker>,
     State(naming): State<Naming>,
@@ -52,6 +40,6 @@ pub(super) async fn end(
     let issuer = given(asked.issuer, "issuer")?;
     let subject = given(asked.subject, "subject")?;
     let account = naming.account(&issuer.into(), &subject);
-    let ended = broker.end_sessions(&account).await.map_err(unended)?;
+    let ended = broker.end_sessions(&account).await?;
     Ok(Json(Ended { ended }).into_response())
 }

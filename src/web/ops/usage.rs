@@ -1,4 +1,4 @@
-//! Owns `GET /usage`: what was used, summed up.
+//! `GET /usage`: reports of use.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,13 +7,14 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use url::form_urlencoded;
 
-use crate::broker::Broker;
+use super::OpsRecords;
+use crate::broker::BrokerError;
 use crate::domain::parse_duration;
 use crate::records::{By, UsageQuery, UsageRow};
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 
-/// What is asked when nothing is said.
+/// The period of a report when the request names none.
 const SINCE: &str = "7d";
 /// Most rows of one report.
 const MOST: u32 = 10_000;
@@ -22,15 +23,15 @@ const MOST: u32 = 10_000;
 struct Usage {
     /// The report: `day`, `role`, `persona` or `user`.
     by: &'static str,
-    /// From when on, the beginning of a UTC day: milliseconds since the Unix epoch.
+    /// The beginning of the first UTC day: milliseconds since the Unix epoch.
     since: u64,
     rows: Vec<UsageRow>,
-    /// True when there are more than these.
+    /// True when there are more rows than these.
     truncated: bool,
 }
 
-/// One report: `by` (day unless said otherwise) and `since` (7d unless said otherwise).
-pub(super) async fn usage(State(broker): State<Broker>, uri: Uri) -> Result<Response, ApiError> {
+/// Answers one report: `by` (default `day`) and `since` (default `7d`).
+pub(super) async fn usage(State(ops): State<OpsRecords>, uri: Uri) -> Result<Response, ApiError> {
     let (mut by, mut since) = (By::Day, SINCE.to_owned());
     for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         match &*name {
@@ -40,13 +41,14 @@ pub(super) async fn usage(State(broker): State<Broker>, uri: Uri) -> Result<Resp
         }
     }
     let ago = parse_duration(&since).map_err(|_| wrong("since"))?;
-    let since = broker.now().minus(ago).start_of_day();
+    let since = ops.clock.now().minus(ago).start_of_day();
     let query = UsageQuery {
         by,
         since,
         most: MOST,
     };
-    let rows = broker.usage(query).await?;
+    let rows = ops.records.usage(query).await;
+    let rows = rows.map_err(BrokerError::NotRecorded)?;
     let answer = Usage {
         by: by.as_str(),
         since: since.as_millis(),

@@ -81,7 +81,7 @@ struct Metrics {
     /// Requests since the start, probes not counted.
     total_requests: u64,
     /// Sessions that can be refreshed.
-    active_sessions: usize,
+    active_sessions: u64,
     /// Refreshes since the start.
     total_refreshes: u64,
     /// Share of the last five minutes' requests that failed through us or the upstream.
@@ -112,7 +112,7 @@ pub async fn health(
     };
     let asks = face.auth_mode != AuthMode::Off;
     let identity = asks.then(|| state.auth.condition());
-    let health = state.broker.health(counting, identity).await;
+    let health = state.broker.health(counting, identity);
     let full = match face.health_details {
         HealthDetails::Full => true,
         HealthDetails::Summary => false,

@@ -1,0 +1,204 @@
+//! Live sessions in front of the database: a cache that judges a refresh before the database is asked, and bounded
+//! look-ups of sessions that it does not hold.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::sync::Semaphore;
+
+use super::{Dated, Records, RecordsError};
+use crate::clock::{Clock, Tick, Timestamp};
+use crate::domain::{Caller, Network, Opening, Party, RefreshRules, Refusal, Session, SessionKey};
+
+/// Most look-ups at once. Unknown session ids cost no more than these.
+const LOOK_UPS: usize = 64;
+/// Most look-ups at once for one network, so that nobody waits for a stranger's unknown ids.
+const LOOK_UPS_OF_ONE: usize = 4;
+/// Longest wait for a turn to look up.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Why a session was not found.
+#[derive(Debug, thiserror::Error)]
+pub enum LookUpError {
+    /// There is no such session.
+    #[error("there is no such session")]
+    Unknown,
+    /// The session may not be refreshed.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// Too many look-ups are waiting.
+    #[error("too many sessions are being looked up")]
+    Crowded,
+    /// The database did not answer.
+    #[error(transparent)]
+    Unavailable(#[from] RecordsError),
+}
+
+/// A session as it was when it was last read or written, and the database's time then.
+struct Known {
+    session: Session,
+    now: Timestamp,
+    tick: Tick,
+}
+
+/// Live sessions, by key. The cache refuses only what can never become untrue; the database decides everything else.
+pub struct Sessions {
+    records: Arc<dyn Records>,
+    clock: Arc<dyn Clock>,
+    known: DashMap<SessionKey, Known>,
+    capacity: usize,
+    turns: Semaphore,
+    by_network: Mutex<HashMap<Network, Arc<Semaphore>>>,
+    /// The number of live sessions when the database was last swept, and of those opened here since.
+    live: AtomicU64,
+}
+
+impl Sessions {
+    /// Returns an empty cache in front of `records` for at most `capacity` sessions.
+    pub fn new(records: Arc<dyn Records>, clock: Arc<dyn Clock>, capacity: usize) -> Self {
+        Self {
+            records,
+            clock,
+            known: DashMap::new(),
+            capacity,
+            turns: Semaphore::new(LOOK_UPS),
+            by_network: Mutex::default(),
+            live: AtomicU64::new(0),
+        }
+    }
+
+    /// Judges whether `caller` may refresh the session of `key`. A refusal that may have become untrue elsewhere is
+    /// confirmed by the session's row.
+    pub async fn judge(
+        &self,
+        key: SessionKey,
+        caller: &Caller,
+        rules: &RefreshRules,
+    ) -> Result<Opening, LookUpError> {
+        let known = self.known.get(&key).map(|known| {
+            let now = known.now.plus(self.clock.tick().since(known.tick));
+            known.session.refresh(caller, now, rules)
+        });
+        match known {
+            Some(Ok(opening)) => return Ok(opening),
+            Some(Err(refusal)) if refusal.is_final() => return Err(LookUpError::Refused(refusal)),
+            Some(Err(_)) | None => {}
+        }
+        let Some(found) = self.look_up(key, caller.network()).await? else {
+            self.forget(key);
+            return Err(LookUpError::Unknown);
+        };
+        let judged = found.session.refresh(caller, found.now, rules);
+        self.learn(key, found);
+        judged.map_err(LookUpError::Refused)
+    }
+
+    /// Takes in a session as the database has it.
+    pub fn learn(&self, key: SessionKey, found: Dated) {
+        let is_full = self.known.len() >= self.capacity;
+        if is_full && !self.known.contains_key(&key) {
+            return;
+        }
+        let known = Known {
+            session: found.session,
+            now: found.now,
+            tick: self.clock.tick(),
+        };
+        self.known.insert(key, known);
+    }
+
+    /// Takes in a session that was opened.
+    pub fn opened(&self, key: SessionKey, found: Dated) {
+        self.live.fetch_add(1, Ordering::Relaxed);
+        self.learn(key, found);
+    }
+
+    /// Drops a session that is gone from the database.
+    pub fn forget(&self, key: SessionKey) {
+        self.known.remove(&key);
+    }
+
+    /// Drops the sessions of `owner`, of which the database has ended so many.
+    pub fn ended(&self, owner: Party, number: u64) {
+        self.known.retain(|_, known| known.session.owner != owner);
+        let left = |live: u64| Some(live.saturating_sub(number));
+        let order = Ordering::Relaxed;
+        // The closure always gives a value.
+        let _ = self.live.fetch_update(order, order, left);
+    }
+
+    /// Returns the number of live sessions: as of the last sweep, plus those that were opened here since.
+    pub fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Removes ended sessions from the database, those idle longest beyond `most`, and ended ones from the cache.
+    pub async fn sweep(&self, max_age: Duration, most: u64) -> Result<(), RecordsError> {
+        let tick = self.clock.tick();
+        self.known.retain(|_, known| {
+            let now = known.now.plus(tick.since(known.tick));
+            !known.session.has_ended(now, max_age)
+        });
+        // Not every time: all live sessions would move, and soon move back.
+        if self.known.len() < self.known.capacity() / 4 {
+            self.known.shrink_to_fit();
+        }
+        let live = self.records.sweep_sessions(max_age, most).await?;
+        self.live.store(live, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads a session's row, once it is this network's turn.
+    async fn look_up(
+        &self,
+        key: SessionKey,
+        network: Network,
+    ) -> Result<Option<Dated>, LookUpError> {
+        let theirs = Theirs::of(self, network);
+        let turn = async {
+            let theirs = theirs.turns.acquire().await;
+            (theirs, self.turns.acquire().await)
+        };
+        let turn = self.clock.timeout(WAIT, turn).await;
+        let _turn = turn.map_err(|_| LookUpError::Crowded)?;
+        Ok(self.records.session(key).await?)
+    }
+
+    fn by_network(&self) -> MutexGuard<'_, HashMap<Network, Arc<Semaphore>>> {
+        self.by_network
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The turns of one network, kept as long as somebody from there looks something up.
+struct Theirs<'a> {
+    sessions: &'a Sessions,
+    network: Network,
+    turns: Arc<Semaphore>,
+}
+
+impl<'a> Theirs<'a> {
+    fn of(sessions: &'a Sessions, network: Network) -> Self {
+        let turns = || Arc::new(Semaphore::new(LOOK_UPS_OF_ONE));
+        let turns = Arc::clone(sessions.by_network().entry(network).or_insert_with(turns));
+        Self {
+            sessions,
+            network,
+            turns,
+        }
+    }
+}
+
+impl Drop for Theirs<'_> {
+    fn drop(&mut self) {
+        let mut by_network = self.sessions.by_network();
+        // The map's own reference, and this one.
+        if Arc::strong_count(&self.turns) <= 2 {
+            by_network.remove(&self.network);
+        }
+    }
+}
