@@ -1,5 +1,6 @@
 //! Owns the command line: what can be asked for, and with which exit code it ends.
 
+mod blocks;
 mod check;
 mod dev;
 mod dev_issuer;
@@ -65,6 +66,8 @@ enum Command {
     Config,
     /// Print what was used: by day and role, by role, by persona, by user
     Usage(usage::UsageFlags),
+    /// List the blocks of a running broker, or lift one
+    Blocks(blocks::BlocksFlags),
     /// Remove everything the ledger holds of one identity
     Erase(erase::EraseFlags),
     /// Bring the ledger's database to the schema of this version (PostgreSQL; SQLite does it by itself)
@@ -91,6 +94,7 @@ pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode
         Command::Check(asked) => check::check(&flags, environment, &asked),
         Command::Config => listing::print(&flags, environment),
         Command::Usage(asked) => usage::usage(&flags, environment, &asked),
+        Command::Blocks(asked) => blocks::blocks(&flags, environment, &asked),
         Command::Erase(asked) => erase::erase(&flags, environment, &asked),
         Command::Migrate => migrate::migrate(&flags, environment),
         Command::Healthcheck(asked) => healthcheck::ask(&flags, environment, &asked),

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use crate::harness::{Answer, PAGE, TestApp};
-use crate::people::{ISSUER, REQUIRED, student, teacher};
+use crate::people::{ISSUER, REQUIRED, optional, student, teacher};
 
 const TOKEN: &str = "operators-token-that-is-long-enough";
 
@@ -25,7 +25,7 @@ async fn without_a_token_in_the_settings_there_is_no_such_listener() {
 #[tokio::test]
 async fn the_public_listener_knows_none_of_its_paths() {
     let test = app();
-    for path in ["/usage", "/sessions/end"] {
+    for path in ["/usage", "/sessions/end", "/blocks", "/blocks/lift"] {
         test.get(path)
             .bearer(TOKEN)
             .send()
@@ -39,7 +39,13 @@ async fn without_the_token_every_path_answers_alike() {
     let test = app();
     let onion = test.app.ops_onion().unwrap();
     let mut texts = Vec::new();
-    for path in ["/usage", "/sessions/end", "/nothing"] {
+    for path in [
+        "/usage",
+        "/sessions/end",
+        "/blocks",
+        "/blocks/lift",
+        "/nothing",
+    ] {
         let call = test.get(path).through(onion.clone());
         let answer = call.send().await;
         texts.push((answer.status, answer.anonymised()));
@@ -70,6 +76,61 @@ async fn a09_ten_guesses_earn_a_block_that_never_locks_the_right_token_out() {
     let later = ask(&test, "/usage", "guess-11").await;
     later.is(401, "unauthorized");
     assert!(!test.events("auth_failed").is_empty());
+}
+
+async fn lift(test: &TestApp, body: &serde_json::Value) -> Answer {
+    let onion = test.app.ops_onion().unwrap();
+    let call = test.post("/blocks/lift").through(onion).bearer(TOKEN);
+    call.json(body).send().await
+}
+
+#[tokio::test]
+async fn operators_list_blocks_and_lift_them_by_address_identity_or_party() {
+    let settings = [("ops.token", TOKEN), ("limits.token", "100/60s")];
+    let test = TestApp::of(&optional(), &settings);
+    let offend = async |bearer: Option<&str>, from: &str| {
+        for _ in 0..12 {
+            let call = test.post("/token").from(from);
+            let call = call.body("application/json", "{");
+            match bearer {
+                None => call.send().await,
+                Some(bearer) => call.bearer(bearer).send().await,
+            };
+        }
+    };
+    let [ana, ben] = ["ana", "ben"].map(student);
+    let listed = async || ask(&test, "/blocks", TOKEN).await.json["blocks"].clone();
+    assert_eq!(listed().await, json!([]));
+    offend(None, "203.0.113.9").await;
+    offend(Some(&ana), "203.0.113.9").await;
+    offend(Some(&ben), "203.0.113.9").await;
+    let blocks = listed().await;
+    assert_eq!(blocks.as_array().unwrap().len(), 3);
+    let address = blocks.as_array().unwrap().iter();
+    let address = address.filter(|block| block["who"] == "203.0.113.9/32");
+    assert_eq!(address.count(), 1);
+
+    let by_address = json!({ "address": "::ffff:203.0.113.9" });
+    assert_eq!(lift(&test, &by_address).await.json["lifted"], true);
+    assert_eq!(lift(&test, &by_address).await.json["lifted"], false);
+    let opened = test.post("/token").from("203.0.113.9").send().await;
+    assert_eq!(opened.status, StatusCode::OK, "{}", opened.text);
+
+    let by_identity = json!({ "issuer": ISSUER, "subject": "ana" });
+    assert_eq!(lift(&test, &by_identity).await.json["lifted"], true);
+    let opened = test.post("/token").bearer(&ana).send().await;
+    assert_eq!(opened.status, StatusCode::OK, "{}", opened.text);
+
+    let by_party = json!({ "party": listed().await[0]["party"] });
+    assert_eq!(lift(&test, &by_party).await.json["lifted"], true);
+    assert_eq!(listed().await, json!([]));
+    for wrong in [
+        json!({}),
+        json!({ "party": "x" }),
+        json!({ "issuer": ISSUER }),
+    ] {
+        lift(&test, &wrong).await.is(400, "bad_request");
+    }
 }
 
 #[tokio::test]

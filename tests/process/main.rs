@@ -22,6 +22,7 @@ mod dawdlers;
 mod disk;
 mod drain;
 mod fleet;
+mod gate;
 mod given;
 mod harness;
 mod heavy;

@@ -1,5 +1,6 @@
-//! Owns the paths for operators, on a listener of their own: who may come in, and what there is.
+//! Serves operators on a listener of their own: checks their token and routes their requests.
 
+mod blocks;
 mod sessions;
 mod usage;
 
@@ -26,6 +27,7 @@ use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{AuthMode, Server};
 use crate::domain::{Caller, Naming, Origins};
+use crate::gate::Gate;
 use crate::limit::{Guard, Offence};
 use crate::records::Records;
 
@@ -55,7 +57,13 @@ impl FromRef<OpsState> for Broker {
     }
 }
 
-/// Who may come in.
+impl FromRef<OpsState> for Gate {
+    fn from_ref(state: &OpsState) -> Self {
+        state.app.gate.clone()
+    }
+}
+
+/// The check of the operators' token.
 struct Entrance {
     /// A hash of the operators' token: compared in constant time, and equally long for every guess.
     token: [u8; 32],
@@ -89,17 +97,19 @@ impl OpsState {
     }
 }
 
-/// Every path for operators, and the layers around them.
+/// Returns every path for operators, and the layers around them.
 pub fn onion(state: &OpsState) -> Onion {
     let routes = Router::new()
         .route("/usage", get(usage::usage))
         .route("/sessions/end", post(sessions::end))
+        .route("/blocks", get(blocks::list))
+        .route("/blocks/lift", post(blocks::lift))
         .layer(from_fn_with_state(state.clone(), let_in))
         .with_state(state.clone());
     Onion::around(routes, &state.app)
 }
 
-/// The public face without what is the public's: no page may call, and no proxy stands in front.
+/// Returns the public face without what only the public needs: no page may call, and no proxy is trusted.
 fn inward(face: &Face) -> Face {
     let server = Server {
         base_path: String::new(),

@@ -6,9 +6,9 @@
 
 use std::mem::take;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, RedisError, Script,
@@ -156,11 +156,12 @@ impl Link {
     }
 
     fn standing(&self) -> Standing {
-        self.read(|state| match (&state.connection, state.doubted) {
+        let state = self.state.read();
+        match (&state.connection, state.doubted) {
             (None, _) => Standing::Gone,
             (Some(_), true) => Standing::Doubted,
             (Some(_), false) => Standing::Up,
-        })
+        }
     }
 
     /// Runs a script for a request. Never connects and never waits longer than `redis.timeout`. After a
@@ -169,9 +170,11 @@ impl Link {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, LinkError> {
-        let believed = |state: &State| state.connection.clone().filter(|_| !state.doubted);
-        let (connection, generation) = self.read(|state| (believed(state), state.generation));
-        let connection = connection.ok_or(LinkError::Gone)?;
+        let (connection, generation) = {
+            let state = self.state.read();
+            let trusted = state.connection.clone().filter(|_| !state.doubted);
+            (trusted.ok_or(LinkError::Gone)?, state.generation)
+        };
         let answer = ask(connection, script, self.patience).await;
         match &answer {
             Ok(_) => {}
@@ -197,7 +200,7 @@ impl Link {
             }
             other => other?,
         };
-        let mut state = self.write();
+        let mut state = self.state.write();
         state.connection = Some(connection);
         state.doubted = false;
         state.generation += 1;
@@ -282,8 +285,10 @@ impl Link {
 
     /// Probes the server, and trusts or drops the connection.
     async fn look(&self) {
-        let (connection, generation) =
-            self.read(|state| (state.connection.clone(), state.generation));
+        let (connection, generation) = {
+            let state = self.state.read();
+            (state.connection.clone(), state.generation)
+        };
         let Some(connection) = connection else { return };
         match self.probe(connection).await {
             Ok(()) => self.trust(generation),
@@ -312,7 +317,7 @@ impl Link {
     }
 
     fn doubt(&self, generation: u64) {
-        let mut state = self.write();
+        let mut state = self.state.write();
         if state.generation == generation && !state.doubted {
             state.doubted = true;
             drop(state);
@@ -323,7 +328,7 @@ impl Link {
 
     /// Trusts the server again, and logs what it was late for and what it rejected.
     fn trust(&self, generation: u64) {
-        let mut state = self.write();
+        let mut state = self.state.write();
         if state.generation == generation {
             state.doubts += u32::from(state.doubted);
             state.doubted = false;
@@ -353,14 +358,14 @@ impl Link {
     }
 
     fn note(&self, error: &LinkError) {
-        let mut state = self.write();
+        let mut state = self.state.write();
         let refused = state.refused.get_or_insert_with(|| (0, chain(error)));
         refused.0 = refused.0.saturating_add(1);
     }
 
     /// Drops the connection that failed, unless that has happened already.
     fn lose(&self, generation: u64, error: &LinkError) {
-        let mut state = self.write();
+        let mut state = self.state.write();
         if state.generation != generation || state.connection.take().is_none() {
             return;
         }
@@ -371,14 +376,6 @@ impl Link {
             cause,
             "Redis is unreachable: this replica applies redis.on_failure until it is back"
         );
-    }
-
-    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
