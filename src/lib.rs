@@ -9,6 +9,7 @@
 
 pub mod clock;
 pub mod domain;
+pub mod provider;
 
 pub mod http_client;
 pub mod limit;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms by floor, lowest first. Imports point down only, and never sideways.
 const FLOORS: [&[&str]; 8] = [
-    &["clock", "domain"],
+    &["clock", "domain", "provider"],
     &["http_client", "limit", "tls", "vitals"],
     &["config"],
     &["audit", "auth", "gate", "records", "telemetry", "upstream"],
@@ -18,8 +18,12 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Neighbours that may nevertheless see each other, or rooms that may see less than their floor allows.
-const NEIGHBOURS: [(&str, &str); 2] = [("domain", "clock"), ("http_client", "tls")];
-const SIMULATOR_SEES: [&str; 2] = ["clock", "domain"];
+const NEIGHBOURS: [(&str, &str); 3] = [
+    ("domain", "clock"),
+    ("domain", "provider"),
+    ("http_client", "tls"),
+];
+const SIMULATOR_SEES: [&str; 3] = ["clock", "domain", "provider"];
 
 /// The files that may speak HTTP to others.
 const KNOW_REQWEST: [&str; 4] = [

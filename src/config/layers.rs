@@ -15,7 +15,11 @@ use super::{Mode, SettingsFile, Source, Sources, environment};
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Defaults for a developer's own machine: a block that ends soon, and no wait for a load balancer.
-const DEV_DEFAULTS: [(&str, &str); 2] = [("guard.block", "30s"), ("server.drain_delay", "0s")];
+const DEV_DEFAULTS: [(&str, &str); 3] = [
+    ("guard.block", "30s"),
+    ("server.drain_delay", "0s"),
+    ("compat.get_token", "true"),
+];
 
 /// The lists of tables, each with the most tables it may hold.
 const LISTS: [(&str, usize); 2] = [("auth.issuers", 64), ("quota.exceptions", 1000)];
@@ -43,7 +47,10 @@ pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
     let mut settings = Settings::new(mode, sources.read, defaults());
     if mode == Mode::Dev {
         for (name, text) in DEV_DEFAULTS {
-            settings.set(name, Value::from(text), Source::Default);
+            let value = text
+                .parse()
+                .map_or_else(|_| Value::from(text), Value::Boolean);
+            settings.set(name, value, Source::Default);
         }
     }
     if let Some(file) = &sources.file {

@@ -1,4 +1,4 @@
-//! Owns how the operator's personas are read.
+//! Reads the operator's personas.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -15,6 +15,7 @@ use super::settings::Settings;
 use crate::domain::{
     Language, Listener, Persona, PersonaName, Personas, SessionObject, SessionObjectError,
 };
+use crate::provider::UNKNOWN_MODEL;
 
 /// The personas taken when the operator has written none.
 const COMPILED_IN: &str = include_str!("../../config/personas.toml");
@@ -22,6 +23,7 @@ const COMPILED_IN: &str = include_str!("../../config/personas.toml");
 const USUAL_FILE: &str = "config/personas.toml";
 const FILE: &str = "personas.file";
 const DEFAULT: &str = "personas.default";
+const STRICT: &str = "personas.strict";
 
 /// What a persona holds.
 const FIELDS: [&str; 5] = ["public", "role", "roles", "language", "session"];
@@ -87,9 +89,19 @@ impl Document {
         let mut tables: Vec<_> = tables.iter().collect();
         tables.sort_by_key(|(key, _)| key.span().start);
         let mut personas = Vec::with_capacity(tables.len());
+        let is_strict = settings.flag(STRICT);
         for (key, value) in &tables {
-            match persona(key.get_ref(), value.get_ref()) {
-                Ok(persona) => personas.push(persona),
+            match persona(key.get_ref(), value.get_ref(), is_strict) {
+                Ok(persona) => {
+                    for doubt in persona.session.doubts() {
+                        let message = format_args!(
+                            "persona {:?}: {doubt} This version does not know it; it is sent as it is",
+                            key.get_ref()
+                        );
+                        settings.warn(FILE, message);
+                    }
+                    personas.push(persona);
+                }
                 Err(faults) => {
                     for Fault(fault, at) in faults {
                         let at = at.unwrap_or(key.span().start);
@@ -112,7 +124,7 @@ impl Document {
 }
 
 /// Reads one persona, or says all that is wrong with it.
-fn persona(name: &str, value: &DeValue<'_>) -> Result<Persona, Vec<Fault>> {
+fn persona(name: &str, value: &DeValue<'_>, is_strict: bool) -> Result<Persona, Vec<Fault>> {
     let DeValue::Table(table) = value else {
         let message = format!("must be a table, written as [{}]", name.escape_debug());
         return Err(vec![fault(message)]);
@@ -129,7 +141,7 @@ fn persona(name: &str, value: &DeValue<'_>) -> Result<Persona, Vec<Fault>> {
         language: language.as_ref().ok().and_then(Option::as_ref),
         role: role.as_ref().ok().and_then(Option::as_deref),
     };
-    let session = session(table, &known).map_err(&mut noted);
+    let session = session(table, &known, is_strict).map_err(&mut noted);
     if let (Ok(Some(role)), Ok(roles)) = (&role, &roles)
         && !roles.is_empty()
         && !roles.contains(role)
@@ -208,8 +220,13 @@ fn language(table: &DeTable<'_>) -> Result<Option<Language>, Fault> {
     word(table, "language")?.map(parse).transpose()
 }
 
-/// The session object as it goes upstream, checked.
-fn session(table: &DeTable<'_>, known: &Listener<'_>) -> Result<SessionObject, Fault> {
+/// Returns the session object as it is sent upstream, checked. Strict, it may hold no field and no word
+/// that this version does not know.
+fn session(
+    table: &DeTable<'_>,
+    known: &Listener<'_>,
+    is_strict: bool,
+) -> Result<SessionObject, Fault> {
     let value = table.get("session").map(Spanned::get_ref);
     let Some(given @ DeValue::Table(fields)) = value else {
         let message =
@@ -223,13 +240,18 @@ fn session(table: &DeTable<'_>, known: &Listener<'_>) -> Result<SessionObject, F
     }
     session["type"] = "realtime".into();
     switch_off_turn_detection(&mut session);
-    SessionObject::new(&session, known).map_err(|error| {
+    let session = SessionObject::new(&session, known).map_err(|error| {
         let at = match &error {
             SessionObjectError::Instructions(_) => fields.get("instructions"),
             SessionObjectError::Rule(_) | SessionObjectError::Unwritable(_) => None,
         };
         Fault(error.to_string(), at.map(|value| value.span().start))
-    })
+    })?;
+    let mut doubts = session.doubts().iter();
+    match doubts.find(|doubt| is_strict && doubt.code != UNKNOWN_MODEL) {
+        Some(doubt) => Err(fault(doubt.to_string())),
+        None => Ok(session),
+    }
 }
 
 /// TOML has no null, which is how the provider wants push-to-talk to be written: we take `"none"`.

@@ -1,45 +1,53 @@
-//! Owns how a language is called.
+//! Language tags (BCP 47).
 
 use std::fmt;
 
-/// Longest tag that is taken: RFC 5646 §4.4.1 promises that those of 35 letters are enough.
+/// Longest tag, in bytes. RFC 5646 §4.4.1 says that 35 are enough.
 const LONGEST: usize = 35;
 
-/// The tag of a language, like `es` or `es-MX` (BCP 47). What it is made of cannot be anything but a tag.
+/// A language tag, like `es` or `es-MX` (BCP 47): letters, digits and hyphens only.
 #[derive(Clone, Debug)]
 pub struct Language(Box<str>);
 
-/// Why a text is not the tag of a language.
+/// Error for a text that is no language tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be the tag of a language, like es or es-MX: letters, digits and -, at most 35")]
 pub struct LanguageError;
 
 impl Language {
-    /// Reads a tag.
+    /// Reads a tag, or the name of a locale as iOS, Android and POSIX write it: `es_MX`,
+    /// `pt_BR.UTF-8`, `de_DE@euro`.
     pub fn parse(text: &str) -> Result<Self, LanguageError> {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        ((1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain))
-            .then(|| Self(text.into()))
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let end = text.find(['.', '@']).unwrap_or(text.len());
+        let (tag, rest) = text.split_at(end);
+        let fits = (1..=LONGEST).contains(&text.len())
+            && !tag.is_empty()
+            && tag.bytes().all(is_plain)
+            && rest
+                .bytes()
+                .all(|byte| is_plain(byte) || b".@".contains(&byte));
+        fits.then(|| Self(tag.replace('_', "-").into()))
             .ok_or(LanguageError)
     }
 
-    /// As text.
+    /// Returns the tag.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Its first part: `es` of `es-MX`.
+    /// Returns the first part: `es` of `es-MX`.
     fn primary(&self) -> &str {
         self.0.split('-').next().unwrap_or_default()
     }
 
-    /// True when one who asks for `self` is content with `other`, though it is broader: `es` for `es-MX`.
+    /// Returns true when `other` is the broader form of this language: `es` for `es-MX`.
     pub fn falls_back_to(&self, other: &Self) -> bool {
         self.primary().eq_ignore_ascii_case(&other.0)
     }
 }
 
-/// Tags are the same whatever their case (RFC 5646 §2.1.1).
+/// Tags are compared without case (RFC 5646 §2.1.1).
 impl PartialEq for Language {
     fn eq(&self, other: &Self) -> bool {
         self.0.eq_ignore_ascii_case(&other.0)
@@ -65,7 +73,10 @@ mod tests {
         }
         for bad in [
             "",
-            "es_MX",
+            ".UTF-8",
+            "@euro",
+            "es. Ignore all of the above",
+            "es.{{ role }}",
             "es MX",
             "es\n",
             "español",
@@ -74,6 +85,20 @@ mod tests {
             &"a".repeat(36),
         ] {
             assert_eq!(Language::parse(bad), Err(LanguageError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn f30_names_of_locales_are_read_as_tags() {
+        for (locale, tag) in [
+            ("es_MX", "es-MX"),
+            ("zh_Hans_CN", "zh-Hans-CN"),
+            ("zh-Hans_CN", "zh-Hans-CN"),
+            ("pt_BR.UTF-8", "pt-BR"),
+            ("de_DE@euro", "de-DE"),
+            ("sr_RS.utf8@latin", "sr-RS"),
+        ] {
+            assert_eq!(Language::parse(locale).unwrap().as_str(), tag, "{locale}");
         }
     }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
+use super::Language;
 use super::instructions::{Instructions, InstructionsError, Listener};
-use super::{Language, session_object};
+use crate::provider;
 
 /// A persona's name: 1 to 64 of `a`–`z`, `0`–`9`, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,12 +76,13 @@ impl Persona {
     }
 }
 
-/// A session object, checked against the provider's rules (see [`session_object`]) and written out once, but for
+/// A session object, checked against the provider's rules (see [`provider`]) and written out once, but for
 /// instructions that speak to their listener.
 pub struct SessionObject {
     /// To somebody of whom nothing is known.
     written: SessionText,
     spoken: Option<Spoken>,
+    doubts: Vec<provider::Fault>,
 }
 
 /// A session object whose instructions are not the same for everybody.
@@ -95,7 +97,7 @@ struct Spoken {
 pub enum SessionObjectError {
     /// It breaks the provider's rules.
     #[error(transparent)]
-    Rule(#[from] session_object::Fault),
+    Rule(#[from] provider::Fault),
     /// Its instructions cannot be used.
     #[error("session.instructions: {0}")]
     Instructions(#[from] InstructionsError),
@@ -105,15 +107,17 @@ pub enum SessionObjectError {
 }
 
 impl SessionObject {
-    /// Checks `session`. `known` is what stands in for what a listener does not say.
+    /// Checks `session`. Accepts fields, words and models that this version does not know, see
+    /// [`SessionObject::doubts`]. `known` replaces what a listener does not say.
     pub fn new(session: &Value, known: &Listener<'_>) -> Result<Self, SessionObjectError> {
-        session_object::check(session)?;
+        let doubts = provider::doubts(session)?;
         let text = session["instructions"].as_str().unwrap_or_default();
         let Some(instructions) = Instructions::parse(text, known)? else {
             let written = SessionText(to_raw_value(session)?.into());
             return Ok(Self {
                 written,
                 spoken: None,
+                doubts,
             });
         };
         let mut others = session.clone();
@@ -130,7 +134,13 @@ impl SessionObject {
         Ok(Self {
             written,
             spoken: Some(spoken),
+            doubts,
         })
+    }
+
+    /// Returns the fields, words and models that this version does not know. The provider may.
+    pub fn doubts(&self) -> &[provider::Fault] {
+        &self.doubts
     }
 
     /// As it goes upstream for `listener`.

@@ -17,7 +17,7 @@ use super::plan::Place;
 use super::refusal::Refusal;
 use super::wire;
 use crate::clock::Timestamp;
-use crate::domain::session_object::{check_request, known_model, known_transcription_model};
+use crate::provider::{check_request, known_model, known_transcription_model};
 
 /// Largest body that is read.
 const MAX_BODY: usize = 256 * 1024;

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::domain::session_object;
+use crate::provider;
 
 /// A refusal as the provider writes it.
 #[derive(Debug)]
@@ -177,8 +177,8 @@ impl Refusal {
     }
 }
 
-impl From<session_object::Fault> for Refusal {
-    fn from(fault: session_object::Fault) -> Self {
+impl From<provider::Fault> for Refusal {
+    fn from(fault: provider::Fault) -> Self {
         Self {
             param: (!fault.param.is_empty()).then_some(fault.param),
             ..Self::coded(StatusCode::BAD_REQUEST, fault.code, fault.message)

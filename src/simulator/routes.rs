@@ -15,7 +15,7 @@ use super::plan::Place;
 use super::refusal::Refusal;
 use super::{control, mint};
 use crate::domain::RequestId;
-use crate::domain::session_object::KNOWN_MODELS;
+use crate::provider::KNOWN_MODELS;
 
 /// All that the simulated provider answers.
 pub(super) fn router(edge: Arc<Edge>) -> Router {

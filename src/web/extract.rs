@@ -1,4 +1,4 @@
-//! Owns what handlers take in: a JSON body, within its bounds.
+//! Reads JSON bodies within bounds.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use super::state::AppState;
 use crate::clock::Clock;
 use crate::limit::Offence;
 
-/// Largest body that is read.
+/// Largest accepted body.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-/// Longest field name that is quoted back.
+/// Longest field name that an answer quotes.
 const MAX_PARAM_LENGTH: usize = 64;
 
-/// A JSON body, read within its bounds. No body at all means the default.
+/// A JSON object as body. An empty body and `null` are the default.
 pub struct Body<T>(pub T);
 
 impl<T, S> FromRequest<S> for Body<T>
@@ -69,7 +69,7 @@ async fn read(
     clock: &dyn Clock,
     limit: Duration,
 ) -> Result<bytes::Bytes, ApiError> {
-    // What is announced as too large need not come first.
+    // An announced length is judged before the body arrives.
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(ApiError::malformed(Code::PayloadTooLarge, None));
     }
@@ -85,7 +85,7 @@ async fn read(
     }
 }
 
-/// True when the body would have to be decoded first. Chunks are undone already; every other transfer coding is not.
+/// Returns true for a body that would have to be decoded first. Chunked bodies are decoded already.
 fn is_coded(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     headers.contains_key(CONTENT_ENCODING)
@@ -97,18 +97,28 @@ fn is_json(headers: &HeaderMap) -> bool {
     let (Some(only), None) = (types.next(), types.next()) else {
         return false;
     };
-    let essence = only
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
+    let mut parts = only.to_str().unwrap_or_default().split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    // JSON is UTF-8 (RFC 8259 §8.1). Whoever declares another charset may mean it.
+    let mut charsets = parts
+        .filter_map(|part| part.split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
+        .map(|(_, value)| value.trim().trim_matches('"'));
+    essence.eq_ignore_ascii_case("application/json")
+        && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
 }
 
 /// Parses a body. An error says beside it whether the body is JSON at all: a body that is not is an
 /// offence, while a JSON document with a mistake is what honest clients send.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, (ApiError, bool)> {
+fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, (ApiError, bool)> {
+    let text = bytes.trim_ascii();
+    if text == b"null" {
+        return Ok(T::default());
+    }
+    // serde reads an array as a struct, field by field.
+    if text.first() == Some(&b'[') {
+        return Err((ApiError::malformed(Code::BadRequest, None), true));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let unknown = unknown_field(&error.inner().to_string());
@@ -122,7 +132,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, (ApiError, bool)> {
     Ok(value)
 }
 
-/// The field that serde did not expect, or met twice: its path ends at the object around it.
+/// Returns the unknown, repeated or missing field, which serde's path does not include.
 fn unknown_field(message: &str) -> Option<String> {
     let rest = ["unknown field `", "duplicate field `", "missing field `"]
         .iter()
@@ -130,7 +140,7 @@ fn unknown_field(message: &str) -> Option<String> {
     rest.split('`').next().map(str::to_owned)
 }
 
-/// The dotted path of the field at fault, if it is fit to be quoted.
+/// Returns the dotted path of the field at fault, if it can be quoted.
 fn name(path: &str, field: Option<&str>) -> Option<String> {
     let around = if path == "." { "" } else { path };
     let full = match field {

@@ -1,4 +1,4 @@
-//! Owns the words around the contract that is generated from the routes.
+//! Completes the `OpenAPI` document that is generated from the routes.
 
 use std::collections::BTreeMap;
 
@@ -19,19 +19,19 @@ use super::error::Failure;
         license(name = "MIT OR Apache-2.0")
     ),
     tags(
-        (name = "mint", description = "Open a session, and mint under it."),
+        (name = "mint", description = "Open a session and mint client secrets under it."),
         (name = "compatibility", description = "The same mint in other wire shapes."),
-        (name = "health", description = "How the service is.")
+        (name = "health", description = "Status of the service.")
     )
 )]
 struct Introduction;
 
-/// The document before any route is in it.
+/// Returns the document without routes.
 pub(super) fn introduction() -> Document {
     Introduction::openapi()
 }
 
-/// The document as it is served under `base_path`.
+/// Returns the document as it is served under `base_path`.
 pub(super) fn complete(mut document: Document, base_path: &str) -> Document {
     let url = if base_path.is_empty() { "/" } else { base_path };
     document.servers = Some(vec![Server::new(url)]);
@@ -39,46 +39,43 @@ pub(super) fn complete(mut document: Document, base_path: &str) -> Document {
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
         .description(Some(
-            "A credential of an issuer that the operator believes; see auth.mode.",
+            "A token of an issuer that the operator trusts; see auth.mode.",
         ))
         .build();
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-    // With or without: what an operator asks for stands in no contract.
+    // Optional here: whether a token is required is the operator's setting.
     let with = SecurityRequirement::new("bearer", Vec::<String>::new());
     document.security = Some(vec![SecurityRequirement::default(), with]);
     document
 }
 
-/// How a paid request can fail, for the description of its route.
+/// The failures of a paid request, for the description of its route.
 pub(super) struct Refusals;
 
 impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let table = [
-            (
-                400,
-                "The request cannot be understood; `param` names the field.",
-            ),
+            (400, "The request is malformed; `param` names the field."),
             (
                 401,
-                "There is no credential, or it is not good; see `WWW-Authenticate`.",
+                "The bearer token is missing or not valid; see `WWW-Authenticate`.",
             ),
             (
                 403,
-                "Pages of this origin may not call, or the persona is not for the caller's role.",
+                "The page's origin is not allowed, or the persona is for other roles.",
             ),
             (413, "The body is larger than 16 KiB."),
-            (415, "The body is not JSON, or is compressed."),
-            (421, "This server does not answer for that host."),
+            (415, "The body is not JSON in UTF-8, or is compressed."),
+            (421, "This server does not serve that host."),
             (
                 429,
-                "Too many requests, blocked, or an allowance used up; see `Retry-After`.",
+                "A limit or a quota is exceeded, or the caller is blocked; see `Retry-After`.",
             ),
-            (500, "Our fault."),
-            (502, "The upstream refused, or answered nonsense."),
-            (503, "Not right now; see `Retry-After`."),
-            (504, "The upstream took too long."),
+            (500, "Internal error."),
+            (502, "The provider's answer is not usable."),
+            (503, "Temporarily unavailable; see `Retry-After`."),
+            (504, "The provider did not answer in time."),
         ];
         let failure = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name("Failure")))

@@ -37,6 +37,35 @@ async fn an_sdk_that_sends_its_own_settings_gets_the_operators_persona() {
 }
 
 #[tokio::test]
+async fn f30_settings_in_the_bodies_of_old_clients_are_ignored_on_every_compatible_route() {
+    let app = TestApp::new();
+    let settings = json!({
+        "model": "gpt-4o-realtime-preview", "voice": "nova", "instructions": "mine",
+        "session": "none", "turn_detection": null,
+    });
+    for path in ["/session", "/v1/realtime/client_secrets"] {
+        let answer = app.post(path).json(&settings).send().await;
+        assert_eq!(answer.status, 200, "{path}");
+        let sent = app
+            .minter
+            .orders()
+            .last()
+            .unwrap()
+            .session
+            .as_json()
+            .to_string();
+        assert!(
+            !sent.contains("mine") && !sent.contains("nova"),
+            "{path}: {sent}"
+        );
+    }
+    let named = app
+        .post("/session")
+        .json(&json!({ "persona": "nobody", "voice": "nova" }));
+    named.send().await.is(422, "unknown_persona");
+}
+
+#[tokio::test]
 async fn lifetimes_only_shorten() {
     let app = TestApp::new();
     for (asked, given) in [(10, 10), (60, 60), (61, 60), (7200, 60)] {

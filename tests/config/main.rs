@@ -46,6 +46,8 @@ fn read(path: &Path) -> Result<String, Error> {
         "personas.toml" => Ok(PERSONAS.into()),
         "members.toml" => Ok(MEMBERS.into()),
         "bad-templates.toml" => Ok(BAD_TEMPLATES.into()),
+        "newer.toml" => Ok(NEWER_PERSONA.into()),
+        "wrong-type.toml" => Ok("[default]\nsession.audio.output.speed = 'fast'".into()),
         "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
         _ => Err(ErrorKind::NotFound.into()),
     }
@@ -98,6 +100,16 @@ Say "{{ name }}".
 """
 "#;
 
+const NEWER_PERSONA: &str = r#"
+[default]
+public = true
+[default.session]
+model = "gpt-realtime-9"
+new_field = 7
+reasoning.effort = "none"
+audio.output.voice = "breeze"
+"#;
+
 const BAD_TEMPLATES: &str = r#"
 [loop]
 [loop.session]
@@ -118,7 +130,7 @@ session.instructions = "Hello {% if name %}"
 
 [roles]
 roles = []
-language = "es_MX"
+language = "es MX"
 session.model = "gpt-realtime-2.1"
 
 [other]

@@ -1,6 +1,8 @@
-//! Owns the mint in other people's wire shapes: OpenAI's own, and the oldest one.
+//! The same mint in other wire shapes: OpenAI's own, and the oldest one.
+//!
+//! Clients of these shapes send session settings, like a model or a voice. All are ignored: the
+//! operator's persona decides.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -8,42 +10,62 @@ use axum::extract::State;
 use axum::http::header::ALLOW;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::granted::{ClientSecretAnswer, Granted, OldSession, Shape, answer};
-use super::token::TokenRequest;
-use crate::broker::{Broker, BrokerError, Choice, MintRequest};
+use super::granted::{ClientSecretAnswer, Granted, OldSession, Shape};
+use super::token::{TokenRequest, mint};
+use crate::broker::{Choice, MintRequest};
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Body;
 use crate::web::layers::paid::Admitted;
 use crate::web::openapi::Refusals;
-use crate::web::state::Face;
+use crate::web::state::AppState;
 
-/// What OpenAI's own SDKs send.
+/// The request of OpenAI's SDKs. Other fields, like `session`, are ignored.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ClientSecretRequest {
-    /// How long the secret should live. Only ever shortens what the operator allows.
+    /// Requested lifetime. It can shorten the configured lifetime, never extend it.
     expires_after: Option<ExpiresAfter>,
-    /// The session settings an SDK sends along. Accepted and not used: the operator's persona decides.
-    #[expect(dead_code, reason = "read only so that an SDK may send it")]
-    session: Option<Map<String, Value>>,
 }
 
-/// How long a client secret should live.
+/// The request of the oldest clients. Other fields, like `model` and `voice`, are ignored.
+#[derive(Default, Deserialize, ToSchema)]
+pub struct OldRequest {
+    /// Name of a persona. Omit this field to use the default persona.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[a-z0-9_-]+$")]
+    persona: Option<String>,
+    /// Role by which a public persona is chosen. Ignored for callers with a verified role.
+    #[serde(rename = "userRole")]
+    user_role: Option<String>,
+    /// Language, as in `POST /token`.
+    #[schema(
+        min_length = 1,
+        max_length = 35,
+        pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$"
+    )]
+    language: Option<String>,
+}
+
+impl From<OldRequest> for TokenRequest {
+    fn from(asked: OldRequest) -> Self {
+        Self {
+            persona: asked.persona,
+            user_role: asked.user_role,
+            language: asked.language,
+        }
+    }
+}
+
+/// A requested lifetime of a client secret.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ExpiresAfter {
-    /// Counted from when the secret is created.
+    /// Start of the lifetime: the creation of the secret.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "there is only one anchor; reading it refuses any other"
-    )]
+    #[expect(dead_code, reason = "reading the only anchor refuses any other")]
     anchor: Anchor,
-    /// 10 to 7200.
+    /// Seconds, 10 to 7200.
     #[schema(minimum = 10, maximum = 7200)]
     seconds: Option<u64>,
 }
@@ -68,21 +90,20 @@ impl ClientSecretRequest {
     }
 }
 
-/// Mint in OpenAI's own wire shape, so that an OpenAI SDK works with nothing but its base URL changed.
+/// Mint in OpenAI's wire shape. An OpenAI SDK works when its base URL is set to the broker.
 #[utoipa::path(
     post,
     path = "/v1/realtime/client_secrets",
     tag = "compatibility",
-    request_body(content = Option<ClientSecretRequest>, description = "May be left away."),
+    request_body(content = Option<ClientSecretRequest>, description = "Optional."),
     responses(
         (status = 200, description = "A client secret.", body = ClientSecretAnswer),
         Refusals,
     )
 )]
 pub async fn client_secrets(
-    State(broker): State<Broker>,
-    State(face): State<Arc<Face>>,
-    Extension(Admitted { caller, pass }): Extension<Admitted>,
+    State(state): State<AppState>,
+    Extension(admitted): Extension<Admitted>,
     Body(asked): Body<ClientSecretRequest>,
 ) -> Result<Response, ApiError> {
     let request = MintRequest {
@@ -91,8 +112,7 @@ pub async fn client_secrets(
         lifetime: asked.lifetime()?,
         refreshable: false,
     };
-    let grant = pass.spend(broker.mint(caller, request).await, BrokerError::used)?;
-    Ok(answer(&grant, Shape::OpenAi, face.clock.tick()))
+    mint(&state, admitted, (request, Shape::OpenAi)).await
 }
 
 /// Mint in the oldest shape that pages still read.
@@ -100,7 +120,7 @@ pub async fn client_secrets(
     post,
     path = "/session",
     tag = "compatibility",
-    request_body(content = Option<TokenRequest>, description = "May be left away."),
+    request_body(content = Option<OldRequest>, description = "Optional."),
     responses(
         (status = 200, description = "A client secret.", body = OldSession),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
@@ -108,14 +128,12 @@ pub async fn client_secrets(
     )
 )]
 pub async fn old_session(
-    State(broker): State<Broker>,
-    State(face): State<Arc<Face>>,
-    Extension(Admitted { caller, pass }): Extension<Admitted>,
-    Body(asked): Body<TokenRequest>,
+    State(state): State<AppState>,
+    Extension(admitted): Extension<Admitted>,
+    Body(asked): Body<OldRequest>,
 ) -> Result<Response, ApiError> {
-    let minted = broker.mint(caller, asked.try_into()?).await;
-    let grant = pass.spend(minted, BrokerError::used)?;
-    Ok(answer(&grant, Shape::Old, face.clock.tick()))
+    let request = TokenRequest::from(asked).try_into()?;
+    mint(&state, admitted, (request, Shape::Old)).await
 }
 
 /// Mint for samples that can only GET. Served when `compat.get_token` is set.
@@ -124,18 +142,16 @@ pub async fn old_session(
     path = "/token",
     tag = "compatibility",
     responses(
-        (status = 200, description = "A client secret, and the session to refresh it under.", body = Granted),
+        (status = 200, description = "A client secret, and the session under which it can be refreshed.", body = Granted),
         Refusals,
     )
 )]
 pub async fn get_token(
-    State(broker): State<Broker>,
-    State(face): State<Arc<Face>>,
-    Extension(Admitted { caller, pass }): Extension<Admitted>,
+    State(state): State<AppState>,
+    Extension(admitted): Extension<Admitted>,
 ) -> Result<Response, ApiError> {
     let request = TokenRequest::default().try_into()?;
-    let grant = pass.spend(broker.mint(caller, request).await, BrokerError::used)?;
-    Ok(answer(&grant, Shape::Ours, face.clock.tick()))
+    mint(&state, admitted, (request, Shape::Ours)).await
 }
 
 /// Refuses `HEAD /token`.

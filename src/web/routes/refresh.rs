@@ -1,4 +1,4 @@
-//! Owns `POST /refresh-token`: mints again under a live session.
+//! `POST /refresh-token`: mints again under a live session.
 
 use std::sync::Arc;
 
@@ -18,11 +18,12 @@ use crate::web::layers::paid::Admitted;
 use crate::web::openapi::Refusals;
 use crate::web::state::Face;
 
-/// Which session to mint under.
+/// The session to mint under. One of the two names is required.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshRequest {
-    /// The `sessionId` of the last answer. May also be written `session_id`.
+    /// The `sessionId` of the last answer. The name `session_id` is accepted, too.
+    #[schema(required = true)]
     #[serde(rename = "sessionId", alias = "session_id")]
     session_id: Option<String>,
 }
@@ -48,7 +49,7 @@ pub async fn refresh(
     let named = asked
         .session_id
         .ok_or_else(|| ApiError::malformed(Code::BadRequest, Some("sessionId".to_owned())))?;
-    // What cannot be an id of ours is as unknown as an id that is nobody's.
+    // A text that cannot be a session id is answered like an unknown id.
     let id = SessionId::parse(&named).ok_or(Code::UnknownSession)?;
     let refreshed = broker.refresh(caller, id).await;
     let grant = pass.spend(refreshed, BrokerError::used)?;

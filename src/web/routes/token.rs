@@ -1,6 +1,4 @@
-//! Owns `POST /token`: opens a session and mints its first client secret.
-
-use std::sync::Arc;
+//! `POST /token`: opens a session and mints its first client secret.
 
 use axum::Extension;
 use axum::extract::State;
@@ -9,27 +7,33 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
-use crate::broker::{Broker, BrokerError, Choice, MintRequest};
+use crate::broker::{BrokerError, Choice, MintRequest};
 use crate::domain::Language;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Body;
 use crate::web::layers::paid::Admitted;
 use crate::web::openapi::Refusals;
-use crate::web::state::Face;
+use crate::web::state::AppState;
 
-/// What a page may ask for. All of it may be left away.
+/// Options of a new session. All are optional.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
-    /// The name of a persona.
-    persona: Option<String>,
-    /// A role to pick a public persona by.
+    /// Name of a persona. Omit this field to use the default persona.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[a-z0-9_-]+$")]
+    pub(super) persona: Option<String>,
+    /// Role by which a public persona is chosen. Ignored for callers with a verified role.
     #[serde(rename = "userRole")]
-    user_role: Option<String>,
-    /// A language to pick a persona by, and to be spoken to in: a tag like `es` or `es-MX` (BCP 47).
-    #[schema(max_length = 35, pattern = "^[A-Za-z0-9-]+$")]
-    language: Option<String>,
+    pub(super) user_role: Option<String>,
+    /// Language by which a persona is chosen, and in which it speaks: a tag like `es-MX` (BCP 47), or
+    /// the name of a locale like `es_MX` or `pt_BR.UTF-8`.
+    #[schema(
+        min_length = 1,
+        max_length = 35,
+        pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$"
+    )]
+    pub(super) language: Option<String>,
 }
 
 impl TryFrom<TokenRequest> for MintRequest {
@@ -55,21 +59,29 @@ impl TryFrom<TokenRequest> for MintRequest {
     post,
     path = "/token",
     tag = "mint",
-    request_body(content = Option<TokenRequest>, description = "May be left away."),
+    request_body(content = Option<TokenRequest>, description = "Optional."),
     responses(
-        (status = 200, description = "A client secret, and the session to refresh it under.", body = Granted),
+        (status = 200, description = "A client secret, and the session under which it can be refreshed.", body = Granted),
         (status = 403, description = "The persona is for other roles.", body = Failure<'static>),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,
     )
 )]
 pub async fn open(
-    State(broker): State<Broker>,
-    State(face): State<Arc<Face>>,
-    Extension(Admitted { caller, pass }): Extension<Admitted>,
+    State(state): State<AppState>,
+    Extension(admitted): Extension<Admitted>,
     Body(asked): Body<TokenRequest>,
 ) -> Result<Response, ApiError> {
-    let minted = broker.mint(caller, asked.try_into()?).await;
+    mint(&state, admitted, (asked.try_into()?, Shape::Ours)).await
+}
+
+/// Mints as `request` asks, and answers in this shape.
+pub(super) async fn mint(
+    state: &AppState,
+    Admitted { caller, pass }: Admitted,
+    (request, shape): (MintRequest, Shape),
+) -> Result<Response, ApiError> {
+    let minted = state.broker.mint(caller, request).await;
     let grant = pass.spend(minted, BrokerError::used)?;
-    Ok(answer(&grant, Shape::Ours, face.clock.tick()))
+    Ok(answer(&grant, shape, state.face.clock.tick()))
 }

@@ -1,4 +1,4 @@
-//! Owns the kinds of rule a JSON value can be held to.
+//! Checks JSON values against rules.
 
 use std::fmt;
 
@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use super::{Fault, say};
 
-/// What a value may be.
+/// A rule about a JSON value.
 pub(super) enum Rule {
-    /// Whatever it likes.
+    /// Any value.
     Anything,
     /// Null.
     Null,
@@ -16,7 +16,7 @@ pub(super) enum Rule {
     Bool,
     /// Any string.
     Text,
-    /// A string that fits; the pattern is for the message.
+    /// A string that the function accepts. The pattern is for the message.
     Shaped(fn(&str) -> bool, &'static str),
     /// One of these strings.
     Word(&'static [&'static str]),
@@ -28,11 +28,11 @@ pub(super) enum Rule {
     Object(&'static [Field]),
     /// An object whose `type` is one of these, with the fields that go with it and no others.
     ByType(&'static [(&'static str, &'static [Field])]),
-    /// An object with any names, whose values all keep the rule.
+    /// An object with any names, whose values all obey the rule.
     Map(&'static Rule),
-    /// An array of between so many and so many items, which all keep the rule.
+    /// An array whose length lies between the two numbers, and whose items all obey the rule.
     List(&'static Rule, usize, usize),
-    /// The first of these whose JSON type fits the value decides.
+    /// The first of these rules that is for the value's JSON type.
     Either(&'static [Rule]),
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Field {
     required: bool,
 }
 
-/// A field that may be left out.
+/// Returns an optional field.
 pub(super) const fn may(name: &'static str, rule: Rule) -> Field {
     Field {
         name,
@@ -52,7 +52,7 @@ pub(super) const fn may(name: &'static str, rule: Rule) -> Field {
     }
 }
 
-/// A field that must be there.
+/// Returns a required field.
 pub(super) const fn must(name: &'static str, rule: Rule) -> Field {
     Field {
         name,
@@ -61,7 +61,7 @@ pub(super) const fn must(name: &'static str, rule: Rule) -> Field {
     }
 }
 
-/// Where in the object a value stands. Written out only when there is something to complain about.
+/// The place of a value in the object. Formatted only for a fault.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'a> {
     Root(&'a str),
@@ -85,46 +85,127 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Holds `value`, which stands at `path`, to `rule`.
-pub(super) fn obey(rule: &Rule, value: &Value, path: &Path<'_>) -> Result<(), Fault> {
-    match (rule, value) {
-        (Rule::Anything, _)
-        | (Rule::Null, Value::Null)
-        | (Rule::Bool, Value::Bool(_))
-        | (Rule::Text, Value::String(_)) => Ok(()),
-        (Rule::Shaped(fits, pattern), Value::String(text)) => fits(text)
-            .then_some(())
-            .ok_or_else(|| say::misshapen(path, pattern)),
-        (Rule::Word(words), Value::String(text)) => words
-            .contains(&text.as_str())
-            .then_some(())
-            .ok_or_else(|| say::unsupported(path, text, words)),
-        (Rule::Integer(least, most), Value::Number(number)) if !number.is_f64() => {
-            integer(number.as_i64().unwrap_or(i64::MAX), (*least, *most), path)
+/// One check of a value. Strict, it fails at the first fault; open, it collects unknown fields and
+/// words, and fails at everything else.
+pub(super) struct Check {
+    is_strict: bool,
+    doubts: Vec<Fault>,
+}
+
+impl Check {
+    pub(super) const fn strict() -> Self {
+        Self {
+            is_strict: true,
+            doubts: Vec::new(),
         }
-        (Rule::Number(least, most), Value::Number(number)) => {
-            decimal(number.as_f64().unwrap_or(f64::MAX), (*least, *most), path)
+    }
+
+    pub(super) const fn open() -> Self {
+        Self {
+            is_strict: false,
+            doubts: Vec::new(),
         }
-        (Rule::Object(fields), Value::Object(object)) => all_fields(fields, object, path),
-        (Rule::ByType(kinds), Value::Object(object)) => by_type(kinds, object, path),
-        (Rule::Map(rule), Value::Object(object)) => object
-            .iter()
-            .try_for_each(|(name, value)| obey(rule, value, &path.field(name))),
-        (Rule::List(rule, least, most), Value::Array(items)) => {
-            length(items.len(), (*least, *most), path)?;
-            let mut items = items.iter().enumerate();
-            items.try_for_each(|(index, item)| obey(rule, item, &Path::Item(path, index)))
+    }
+
+    pub(super) fn into_doubts(self) -> Vec<Fault> {
+        self.doubts
+    }
+
+    /// Notes something unknown, or fails with it.
+    fn doubt(&mut self, fault: Fault) -> Result<(), Fault> {
+        if self.is_strict {
+            return Err(fault);
         }
-        (Rule::Either(rules), _) => match rules.iter().find(|rule| rule.is_for(value)) {
-            Some(rule) => obey(rule, value, path),
-            None => Err(say::wrong_type(path, &rule.names(), value)),
-        },
-        _ => Err(say::wrong_type(path, &rule.names(), value)),
+        self.doubts.push(fault);
+        Ok(())
+    }
+
+    /// Checks `value`, found at `path`, against `rule`.
+    pub(super) fn obey(
+        &mut self,
+        rule: &Rule,
+        value: &Value,
+        path: &Path<'_>,
+    ) -> Result<(), Fault> {
+        match (rule, value) {
+            (Rule::Anything, _)
+            | (Rule::Null, Value::Null)
+            | (Rule::Bool, Value::Bool(_))
+            | (Rule::Text, Value::String(_)) => Ok(()),
+            (Rule::Shaped(fits, pattern), Value::String(text)) => fits(text)
+                .then_some(())
+                .ok_or_else(|| say::misshapen(path, pattern)),
+            (Rule::Word(words), Value::String(text)) if words.contains(&text.as_str()) => Ok(()),
+            (Rule::Word(words), Value::String(text)) => {
+                self.doubt(say::unsupported(path, text, words))
+            }
+            (Rule::Integer(least, most), Value::Number(number)) if !number.is_f64() => {
+                integer(number.as_i64().unwrap_or(i64::MAX), (*least, *most), path)
+            }
+            (Rule::Number(least, most), Value::Number(number)) => {
+                decimal(number.as_f64().unwrap_or(f64::MAX), (*least, *most), path)
+            }
+            (Rule::Object(fields), Value::Object(object)) => self.all_fields(fields, object, path),
+            (Rule::ByType(kinds), Value::Object(object)) => self.by_type(kinds, object, path),
+            (Rule::Map(rule), Value::Object(object)) => object
+                .iter()
+                .try_for_each(|(name, value)| self.obey(rule, value, &path.field(name))),
+            (Rule::List(rule, least, most), Value::Array(items)) => {
+                length(items.len(), (*least, *most), path)?;
+                let mut items = items.iter().enumerate();
+                items.try_for_each(|(index, item)| self.obey(rule, item, &Path::Item(path, index)))
+            }
+            (Rule::Either(rules), _) => match rules.iter().find(|rule| rule.is_for(value)) {
+                Some(rule) => self.obey(rule, value, path),
+                None => Err(say::wrong_type(path, &rule.names(), value)),
+            },
+            _ => Err(say::wrong_type(path, &rule.names(), value)),
+        }
+    }
+
+    fn all_fields(
+        &mut self,
+        fields: &[Field],
+        object: &Object,
+        path: &Path<'_>,
+    ) -> Result<(), Fault> {
+        let is_known = |name: &str| fields.iter().any(|field| field.name == name);
+        for name in object.keys().filter(|name| !is_known(name)) {
+            self.doubt(say::unknown(&path.field(name)))?;
+        }
+        for field in fields {
+            let place = path.field(field.name);
+            match object.get(field.name) {
+                Some(value) => self.obey(&field.rule, value, &place)?,
+                None if field.required => return Err(say::missing(&place)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn by_type(
+        &mut self,
+        kinds: &[(&'static str, &[Field])],
+        object: &Object,
+        path: &Path<'_>,
+    ) -> Result<(), Fault> {
+        let place = path.field("type");
+        let found = match object.get("type") {
+            None => return Err(say::missing(&place)),
+            Some(Value::String(found)) => found,
+            Some(other) => return Err(say::wrong_type(&place, "a string", other)),
+        };
+        if let Some((_, fields)) = kinds.iter().find(|(name, _)| name == found) {
+            return self.all_fields(fields, object, path);
+        }
+        let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
+        self.doubt(say::unsupported(&place, found, &names))
     }
 }
 
 impl Rule {
-    /// True when the value has the JSON type that the rule speaks about.
+    /// Returns true when the rule is for values of this JSON type.
     fn is_for(&self, value: &Value) -> bool {
         match self {
             Rule::Anything => true,
@@ -158,40 +239,6 @@ impl Rule {
 }
 
 type Object = Map<String, Value>;
-
-fn all_fields(fields: &[Field], object: &Object, path: &Path<'_>) -> Result<(), Fault> {
-    let is_known = |name: &str| fields.iter().any(|field| field.name == name);
-    if let Some(name) = object.keys().find(|name| !is_known(name)) {
-        return Err(say::unknown(&path.field(name)));
-    }
-    for field in fields {
-        let place = path.field(field.name);
-        match object.get(field.name) {
-            Some(value) => obey(&field.rule, value, &place)?,
-            None if field.required => return Err(say::missing(&place)),
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-fn by_type(
-    kinds: &[(&'static str, &[Field])],
-    object: &Object,
-    path: &Path<'_>,
-) -> Result<(), Fault> {
-    let place = path.field("type");
-    let found = match object.get("type") {
-        None => return Err(say::missing(&place)),
-        Some(Value::String(found)) => found,
-        Some(other) => return Err(say::wrong_type(&place, "a string", other)),
-    };
-    if let Some((_, fields)) = kinds.iter().find(|(name, _)| name == found) {
-        return all_fields(fields, object, path);
-    }
-    let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
-    Err(say::unsupported(&place, found, &names))
-}
 
 fn integer(got: i64, (least, most): (i64, i64), path: &Path<'_>) -> Result<(), Fault> {
     let (code, what, expected) = if got < least {

@@ -1,11 +1,11 @@
-//! Owns the provider's words for what is wrong with a value.
+//! Words faults as the provider does.
 
 use serde_json::Value;
 
 use super::Fault;
 use super::rule::Path;
 
-/// Longest piece of a wrong value that a message quotes: it may be a secret in the wrong place.
+/// Longest quoted part of a wrong value, in characters. The value may be a misplaced secret.
 const QUOTED: usize = 64;
 
 pub(super) fn unknown(path: &Path<'_>) -> Fault {
@@ -49,7 +49,7 @@ pub(super) fn unfit(path: &Path<'_>, field: &str, model: &str) -> Fault {
     fault(path.to_string(), "invalid_value", message)
 }
 
-/// What is out of its bounds, in which direction, and where the bound is.
+/// A value beyond its bounds: the direction, the bound, and the value.
 pub(super) struct Excess<'a> {
     pub(super) code: &'static str,
     pub(super) what: &'static str,
@@ -99,7 +99,7 @@ fn list(words: &[&str]) -> String {
     }
 }
 
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     match text.char_indices().nth(QUOTED) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

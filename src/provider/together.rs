@@ -1,4 +1,4 @@
-//! Owns the published rules that bind one field to another.
+//! Checks the published rules that bind one field to another.
 
 use serde_json::Value;
 
@@ -6,14 +6,14 @@ use super::models::{known_transcription_model, undated};
 use super::rule::Path;
 use super::{Fault, say};
 
-/// Checks what a rule about one field alone cannot see. The session has passed those rules already.
+/// Checks the rules between fields of a session that passed the rules of each field.
 pub(super) fn check(session: &Value) -> Result<(), Fault> {
     let root = Path::Root("session");
     tools(session, &root.field("tools"))?;
     transcription(session, &root)
 }
 
-/// An MCP server has to be found somewhere.
+/// Requires an address of every MCP server.
 fn tools(session: &Value, path: &Path<'_>) -> Result<(), Fault> {
     const PLACES: [&str; 3] = ["server_url", "connector_id", "tunnel_id"];
     let tools = session["tools"].as_array().into_iter().flatten();
@@ -27,7 +27,7 @@ fn tools(session: &Value, path: &Path<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Which options a transcription model has. Of a model that we do not know, nothing is said.
+/// Refuses options that a known transcription model does not have.
 fn transcription(session: &Value, root: &Path<'_>) -> Result<(), Fault> {
     let input = &session["audio"]["input"];
     let Some(model) = input["transcription"]["model"].as_str() else {
@@ -44,7 +44,7 @@ fn transcription(session: &Value, root: &Path<'_>) -> Result<(), Fault> {
             return Err(say::unfit(&place.field(option), option, model));
         }
     }
-    // The model commits turns only when it is told to, and the provider's default is to detect them.
+    // This model commits turns only on request, and the provider's default is to detect them.
     let detects = input.get("turn_detection") != Some(&Value::Null);
     if base == "gpt-realtime-whisper" && session["type"] == "transcription" && detects {
         let place = at.field("turn_detection");

@@ -1,4 +1,4 @@
-//! Owns the published rules themselves, field by field.
+//! The published rules, field by field.
 //!
 //! Source: `RealtimeCreateClientSecretRequest` and all it refers to in github.com/openai/openai-openapi at f85dbe2,
 //! with the limits that its prose adds. Null is admitted where the prose says so.
@@ -49,7 +49,7 @@ const TRANSCRIPTION: &[Field] = &[
     may("include", INCLUDE),
 ];
 
-/// Already looked at by [`ByType`].
+/// Already checked by [`ByType`].
 const TYPE: Field = must("type", Text);
 
 const FILLED: Rule = Shaped(|text| !text.is_empty(), "^.+$");
@@ -90,7 +90,7 @@ const FORMAT: Rule = ByType(&[
     ("audio/pcma", &[TYPE]),
 ]);
 
-/// The voices that speak in a session; the provider has others that only read texts aloud.
+/// Voices of sessions. The provider has others for speech synthesis only.
 const VOICES: &[&str] = &[
     "alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar",
 ];
@@ -112,7 +112,7 @@ const TRANSCRIBER: &[Field] = &[
     may("delay", Word(EFFORTS)),
 ];
 
-/// How much the provider thinks, and how long it listens before it writes: one scale for both.
+/// Levels of reasoning effort and of transcription delay.
 const EFFORTS: &[&str] = &["minimal", "low", "medium", "high", "xhigh"];
 
 const TURN_DETECTION: Rule = ByType(&[

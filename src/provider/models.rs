@@ -1,6 +1,6 @@
-//! Owns the names of the provider's models.
+//! Lists the provider's models.
 
-/// Realtime models that exist, oldest last. `gpt-realtime` and `gpt-realtime-mini` end on 2027-01-20.
+/// Realtime models that exist, the oldest last. `gpt-realtime` and `gpt-realtime-mini` end on 2027-01-20.
 pub const KNOWN_MODELS: &[&str] = &[
     "gpt-realtime-2.1",
     "gpt-realtime-2.1-mini",
@@ -14,10 +14,10 @@ pub const KNOWN_MODELS: &[&str] = &[
     "gpt-audio-mini",
 ];
 
-/// Shut down, though it looks like a snapshot of one that exists.
+/// Models that were shut down, although their names look like snapshots of existing ones.
 const GONE: &[&str] = &["gpt-realtime-mini-2025-10-06"];
 
-/// Models that write down what they hear.
+/// Transcription models.
 const TRANSCRIPTION: &[&str] = &[
     "whisper-1",
     "gpt-transcribe",
@@ -28,17 +28,17 @@ const TRANSCRIPTION: &[&str] = &[
     "gpt-realtime-whisper",
 ];
 
-/// True when a session can be opened with the model, or with the model that it is a dated snapshot of.
+/// Returns true for a model that can open a session, and for dated snapshots of one.
 pub fn known_model(name: &str) -> bool {
     !GONE.contains(&name) && KNOWN_MODELS.contains(&undated(name))
 }
 
-/// True when it can transcribe a session's input.
+/// Returns true for a model that can transcribe a session's input.
 pub fn known_transcription_model(name: &str) -> bool {
     TRANSCRIPTION.contains(&undated(name))
 }
 
-/// The name without the date at its end: `gpt-realtime-2026-01-31` is `gpt-realtime`.
+/// Returns the name without the date at its end: `gpt-realtime-2026-01-31` is `gpt-realtime`.
 pub(super) fn undated(name: &str) -> &str {
     const DATE: &[u8] = b"-0000-00-00";
     let Some((base, date)) = name

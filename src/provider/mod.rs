@@ -1,0 +1,58 @@
+//! Checks Realtime session objects against the rules that the provider published.
+
+mod models;
+mod rule;
+mod say;
+mod table;
+#[cfg(test)]
+mod tests;
+mod together;
+
+use serde_json::Value;
+
+pub use models::{KNOWN_MODELS, known_model, known_transcription_model};
+use rule::{Check, Path};
+
+/// A violation of the provider's rules by a session object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{param}: {message}")]
+pub struct Fault {
+    /// Dotted path of the field in the provider's notation: `session.audio.output.voice`, `session.tools[0].name`.
+    pub param: String,
+    /// The provider's code: `unknown_parameter`, `invalid_value`, `invalid_type`, `missing_required_parameter`, or
+    /// one that names the limit, like `integer_below_min_value` and `array_above_max_length`.
+    pub code: &'static str,
+    /// What is wrong, for a person, in the provider's own words. Quotes at most the beginning of a wrong value.
+    pub message: String,
+}
+
+/// Code of a [`Fault`] about a model that is not known.
+pub const UNKNOWN_MODEL: &str = "unknown_model";
+
+/// Checks a session object against the published rules. Accepts any model name, see [`known_model`].
+pub fn check(session: &Value) -> Result<(), Fault> {
+    Check::strict().obey(&table::SESSION, session, &Path::Root("session"))?;
+    together::check(session)
+}
+
+/// Checks a session object as [`check`] does, and returns the fields, words and models that are not
+/// known instead of refusing them. The provider may have published them after this version.
+pub fn doubts(session: &Value) -> Result<Vec<Fault>, Fault> {
+    let mut check = Check::open();
+    check.obey(&table::SESSION, session, &Path::Root("session"))?;
+    together::check(session)?;
+    let unknown = session["model"].as_str().filter(|name| !known_model(name));
+    let unknown = unknown.map(|name| Fault {
+        param: "session.model".to_owned(),
+        code: UNKNOWN_MODEL,
+        message: format!("The model '{}' is not known.", say::shorten(name)),
+    });
+    Ok(check.into_doubts().into_iter().chain(unknown).collect())
+}
+
+/// Checks the whole body of a request for a client secret: `expires_after`, and `session` as [`check`]
+/// does.
+pub fn check_request(body: &Value) -> Result<(), Fault> {
+    Check::strict().obey(&table::REQUEST, body, &Path::Root(""))?;
+    body.get("session").map_or(Ok(()), together::check)
+}
