@@ -1,12 +1,12 @@
-# The broker as one static file in an empty image. Builds for the machine it is built on; for several architectures,
-# `docker buildx build --platform linux/amd64,linux/arm64` runs it once on each.
+# The broker as one static file in an empty image. The image is for the architecture of the building machine. For several
+# architectures, use `docker buildx build --platform linux/amd64,linux/arm64`.
 #
-# Kept inside what buildah 1.28 understands too (no heredoc, no COPY --link, no HEALTHCHECK --start-interval), because
-# scripts/image.sh builds every stage of it where no Docker engine runs.
+# This file uses only what buildah 1.28 understands (no heredoc, no COPY --link, no HEALTHCHECK --start-interval), because
+# scripts/image.sh builds each stage where no Docker engine runs.
 
 FROM rust:1.95-slim-trixie AS build
 
-# Empty: musl for this machine. `x86_64-unknown-linux-gnu` needs no further target and is static as well, by crt-static.
+# Empty means musl for this architecture. `x86_64-unknown-linux-gnu` needs no further target and is static, too, by crt-static.
 ARG RUST_TARGET=""
 ARG PROFILE=dist
 
@@ -21,12 +21,12 @@ RUN dpkg -s musl-tools ca-certificates >/dev/null 2>&1 || { \
 WORKDIR /src
 COPY . .
 
-# musl-gcc for the C parts (aws-lc, mimalloc) on musl; everywhere else the variables are not looked at.
+# musl-gcc compiles the C parts (aws-lc, mimalloc) for musl. Other targets ignore these variables.
 ENV CC_x86_64_unknown_linux_musl=musl-gcc \
     CC_aarch64_unknown_linux_musl=musl-gcc \
     RUSTFLAGS="-C target-feature=+crt-static"
 
-# The caches outlive the build but not this step, so the binary leaves them here.
+# The cache mounts exist in this step only, so the step copies the binary out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     target="${RUST_TARGET:-$(uname -m)-unknown-linux-musl}" \
@@ -52,13 +52,13 @@ LABEL org.opencontainers.image.title="realtime-token-broker" \
 
 # Mozilla's roots are compiled in; the bundle is for what reads the usual place. A private root: upstream.ca_file.
 COPY --from=build /out/ /
-# The usual place of the ledger, sqlite://broker.db. A volume, so that it outlives the container and its root may be
-# read-only; give it a name to find it again.
+# The default place of the ledger, sqlite://broker.db. It is a volume, so that the ledger outlives the container and the root can
+# be read-only. Give the volume a name to find it again.
 COPY --from=build --chown=65532:65532 /data /data
 VOLUME /data
 WORKDIR /data
 
-# A number, because Kubernetes' runAsNonRoot cannot judge a name.
+# A number, because runAsNonRoot of Kubernetes does not accept a name.
 USER 65532:65532
 ENV BROKER_SERVER__LISTEN=0.0.0.0
 EXPOSE 8080

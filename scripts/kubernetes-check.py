@@ -1,9 +1,9 @@
-"""Validates manifests: by schema, unknown fields refused, and what no schema knows, how the facts in them belong together.
+"""Validates manifests: each by its schema, without unknown fields, and all of them against each other.
 
     kubernetes-check.py DIRECTORY SCHEMAS
 
-DIRECTORY holds the manifests; SCHEMAS the unpacked npm package @kubernetes-models/gateway-api, whose schemas are those of
-the Gateway API's CRDs. What the API server judges beyond schemas (CEL, admission) is not judged here.
+DIRECTORY holds the manifests. SCHEMAS holds the unpacked npm package @kubernetes-models/gateway-api, whose schemas are those of
+the Gateway API's CRDs. Rules of the API server beyond schemas (CEL, admission) are not checked.
 """
 
 import json
@@ -21,7 +21,7 @@ NOT_APPLIED = {"kustomization.yaml", "secret.example.yaml"}
 
 
 def strict(schema):
-    """The schema, with fields that it does not name refused, as the API server does with `--validate=strict`."""
+    """Returns the schema without unknown fields, as the API server applies it with `--validate=strict`."""
     if isinstance(schema, list):
         return [strict(part) for part in schema]
     if not isinstance(schema, dict):
@@ -35,13 +35,13 @@ def strict(schema):
 def gateway_schema(schemas, kind):
     text = (schemas / "gateway.networking.k8s.io" / "v1" / f"{kind}.mjs").read_text()
     schema = json.loads(re.search(r"^const schema = (\{.*?^\});$", text, re.M | re.S)[1])
-    # Metadata are Kubernetes' own, whose schema has a name that only that package knows.
+    # The schema refers to Kubernetes' own metadata by a name that only that package resolves.
     schema["properties"]["metadata"] = {"type": "object", "required": ["name"]}
     return strict(schema)
 
 
 def complaints(document, schemas):
-    """What the schema of its kind has against a document."""
+    """Yields the violations of the schema of the document's kind."""
     try:
         if document["apiVersion"] == GATEWAY:
             jsonschema.Draft202012Validator(gateway_schema(schemas, document["kind"])).validate(document)
@@ -58,7 +58,7 @@ def seconds(text):
 
 
 def contradictions(found, secret, listed, files):
-    """What is wrong between the files. `found` holds the documents by kind."""
+    """Yields the contradictions between the files. `found` holds the documents by kind."""
     deployment, service = found["Deployment"]["spec"], found["Service"]["spec"]
     pod, scaling = deployment["template"]["spec"], found["HorizontalPodAutoscaler"]["spec"]
     settings, route = found["ConfigMap"]["data"], found["HTTPRoute"]["spec"]

