@@ -36,6 +36,7 @@ mod moments;
 mod nginx;
 mod nginx_errors;
 mod nginx_front;
+mod nginx_slow;
 mod outages;
 mod people;
 mod persist;

@@ -118,7 +118,7 @@ async fn a_preflight_passes_and_spends_nothing() {
                 .header("access-control-request-headers", "content-type"),
         )
     };
-    // More than the outer ring's burst.
+    // As many as two classes send at once from one address.
     let mut all = JoinSet::new();
     for _ in 0..60 {
         all.spawn(preflight(PAGE));

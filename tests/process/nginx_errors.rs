@@ -75,7 +75,12 @@ async fn a_body_of_70_kilobytes_is_413() {
 
 #[tokio::test]
 async fn the_outer_ring_refuses_floods_with_429_and_probes_are_not_counted() {
-    let front = Front::new().await;
+    // A smaller ring, so that a small flood fills it.
+    let ring = [
+        ("burst=200 nodelay", "burst=50 nodelay"),
+        ("rate=20r/s", "rate=5r/s"),
+    ];
+    let front = Front::with(&[], &ring).await;
     let flood = |last: u8, path: &'static str, origin: &'static str| {
         let mut all = JoinSet::new();
         for _ in 0..80 {
@@ -101,6 +106,9 @@ async fn the_outer_ring_refuses_floods_with_429_and_probes_are_not_counted() {
     }
     let probes = flood(5, "/readyz", PAGE).await;
     assert!(probes.iter().all(|answer| answer.status == 200));
+    // Only the probes' own paths are free.
+    let lookalikes = flood(7, "/x/health", PAGE).await;
+    assert!(lookalikes.iter().any(|answer| answer.status == 429));
     // Somebody else's flood is nobody else's.
     assert_eq!(
         Answer::to(front.request(6, "POST", "/token")).await.status,
