@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use token_broker::cli::{self, Arguments};
 
 #[cfg(target_env = "musl")]
@@ -10,6 +11,8 @@ use token_broker::cli::{self, Arguments};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // A core dump would hold the API key. On failure there is one only where core dumps are on, which they are not by default.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let arguments = Arguments::parse();
     cli::run(arguments, environment())
 }

@@ -258,6 +258,12 @@ impl Running {
         }
     }
 
+    /// Waits for its end.
+    pub async fn status(&mut self) -> ExitStatus {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        ended.unwrap().unwrap()
+    }
+
     pub async fn end(&mut self, within: Duration) -> Ended {
         let ended = timeout(within, self.child.wait()).await;
         let status: ExitStatus = ended

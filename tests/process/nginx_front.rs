@@ -45,7 +45,10 @@ impl Nginx {
     /// The lines of its access log so far.
     pub fn log(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.scratch.path().join("access.log")).unwrap();
-        text.lines()
+        // A line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole
+            .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }

@@ -87,3 +87,22 @@ async fn a_mint_whose_caller_hung_up_is_written_down_before_the_end() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.out.contains("token_minted"), "{ended:?}");
 }
+
+#[tokio::test]
+async fn a13_a_crash_leaves_no_core_dump() {
+    use std::os::unix::process::ExitStatusExt;
+    let simulator = simulator(&[]).await;
+    let mut command = super::tools::program("prlimit");
+    command
+        .arg("--core=unlimited")
+        .arg(env!("CARGO_BIN_EXE_token-broker"))
+        .arg("serve");
+    let mut broker = Launch::from(command)
+        .towards(&simulator.base_url())
+        .start()
+        .await;
+    broker.running.signal("ABRT");
+    let status = broker.running.status().await;
+    assert_eq!(status.signal(), Some(6), "{status:?}");
+    assert!(!status.core_dumped(), "{status:?}");
+}
