@@ -8,6 +8,7 @@ mod upkeep;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::sync::watch;
 
 use crate::audit::{Audit, Sink};
@@ -67,8 +68,10 @@ impl App {
     /// The service as `config` describes it, with the machine's clock, the real upstream and a ledger that is open.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let openai = OpenAi::new(&config.upstream, Arc::clone(&clock))?;
         let records = records::open(&config.ledger, Arc::clone(&clock)).await?;
+        let help = "the database of the records cannot be read at the start (see ledger.url)";
+        let safety_key = records.safety_key().await.context(help)?;
+        let openai = OpenAi::new(&config.upstream, &safety_key, Arc::clone(&clock))?;
         let world = World {
             clock,
             minter: Arc::new(openai),

@@ -11,6 +11,7 @@ use super::serve::block_on;
 use super::{BAD_SETTINGS, SettingsFlags, UNREAD_DOT_ENV, has_dot_env, load, online, say};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigErrors, Mode};
+use crate::domain::SafetyKey;
 use crate::telemetry;
 use crate::upstream::openai::OpenAi;
 
@@ -70,7 +71,7 @@ pub(super) fn check(
             findings.push(finding("personas", State::Fine, &personas(&loaded.config)));
             places = roster::roster(&loaded.config);
             let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-            if let Err(error) = OpenAi::new(&loaded.config.upstream, clock) {
+            if let Err(error) = OpenAi::new(&loaded.config.upstream, &SafetyKey::random(), clock) {
                 findings.push(finding(
                     "upstream",
                     State::Broken,

@@ -11,6 +11,7 @@ use crate::app::records;
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config, LedgerPlace};
+use crate::domain::SafetyKey;
 use crate::records::OpenError;
 use crate::telemetry;
 use crate::upstream::openai::OpenAi;
@@ -123,7 +124,7 @@ async fn upstream(config: &Config) -> Vec<Finding> {
         &format!("{host} has an address"),
     )];
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    match OpenAi::new(&config.upstream, Arc::clone(&clock)) {
+    match OpenAi::new(&config.upstream, &SafetyKey::random(), Arc::clone(&clock)) {
         Err(error) => findings.push(finding("upstream", State::Broken, &error.to_string())),
         Ok(openai) => match openai.probe().await {
             Ok(probe) => {

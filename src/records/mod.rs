@@ -1,6 +1,7 @@
 //! The records: the append-only ledger of use, the quotas that are counted with it, and the sessions, in one writer's
 //! transactions.
 
+mod book;
 mod command;
 mod database;
 mod entries;
@@ -14,6 +15,7 @@ pub mod postgres;
 mod queue;
 mod reports;
 mod rows;
+mod session_row;
 mod sessions;
 mod sql;
 pub mod sqlite;

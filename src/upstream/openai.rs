@@ -18,7 +18,7 @@ use super::wire::{self, Timing};
 use super::{Complaint, MintOrder, Minter, Probe, UpstreamError};
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::Upstream;
-use crate::domain::{ClientSecret, Party};
+use crate::domain::{ClientSecret, Party, SafetyKey};
 use crate::http_client::{ClientBuilder, ClientError, ReadError, read_body};
 
 /// The largest answer that is read.
@@ -33,8 +33,8 @@ pub struct OpenAi {
     connections: Connections,
     mint_url: reqwest::Url,
     models_url: reqwest::Url,
-    /// Turns the party an order is on behalf of into a safety identifier. Derived from the API key: stable across restarts
-    /// and machines, and of no use to anybody who does not have the key already.
+    /// Turns the party an order is on behalf of into a safety identifier. The records keep its key, so that an identifier
+    /// is stable over restarts, over a new API key, and the same in every replica.
     pseudonyms: hmac::Key,
     clock: Arc<dyn Clock>,
 }
@@ -57,22 +57,23 @@ pub enum SetupError {
 }
 
 impl OpenAi {
-    /// Returns a client for the upstream of `settings`.
-    pub fn new(settings: &Upstream, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+    /// Returns a client for the upstream of `settings`, whose safety identifiers are made with `safety_key`.
+    pub fn new(
+        settings: &Upstream,
+        safety_key: &SafetyKey,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SetupError> {
         let api_key = settings.api_key.as_ref().ok_or(SetupError::Key)?;
         let builder = ClientBuilder::new(
             settings.ca_file.as_deref(),
             settings.connect_timeout,
             default_headers(settings, api_key)?,
         )?;
-        let secret = api_key.expose_secret().as_bytes();
-        let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let derived = hmac::sign(&root, b"realtime-token-broker safety identifier v1");
         Ok(Self {
             connections: Connections::new(builder)?,
             mint_url: endpoint(settings, &["realtime", "client_secrets"])?,
             models_url: endpoint(settings, &["models"])?,
-            pseudonyms: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
+            pseudonyms: hmac::Key::new(hmac::HMAC_SHA256, safety_key.expose()),
             clock,
         })
     }

@@ -22,6 +22,7 @@ mod honest;
 mod identity;
 mod input;
 mod listener;
+mod look_up;
 mod minter;
 mod ops;
 mod people;

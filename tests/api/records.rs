@@ -14,6 +14,7 @@ use token_broker::records::{
     RecordsError, ReserveError, UsageQuery, UsageRow,
 };
 use token_broker::upstream::UpstreamError;
+use tokio::sync::Semaphore;
 
 use crate::harness::{START, TestApp};
 use crate::people::{REQUIRED, student, teacher};
@@ -24,9 +25,26 @@ pub struct Fragile {
     reserves: AtomicBool,
     settles: AtomicBool,
     asked: AtomicUsize,
+    /// Look-ups wait here while there is no permit.
+    look_ups: Semaphore,
+    /// Look-ups that have begun.
+    looked_up: AtomicUsize,
 }
 
 impl Fragile {
+    /// Holds all look-ups until they are let go on.
+    pub fn hold_look_ups(&self) {
+        self.look_ups.forget_permits(1000);
+    }
+
+    pub fn let_look_up(&self, count: usize) {
+        self.look_ups.add_permits(count);
+    }
+
+    pub fn looked_up(&self) -> usize {
+        self.looked_up.load(Ordering::SeqCst)
+    }
+
     pub fn fail(&self, reserves: bool, settles: bool) {
         self.reserves.store(reserves, Ordering::SeqCst);
         self.settles.store(settles, Ordering::SeqCst);
@@ -56,6 +74,8 @@ impl Records for Fragile {
     }
 
     async fn session(&self, key: SessionKey) -> Result<Option<Dated>, RecordsError> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
+        let _permit = self.look_ups.acquire().await;
         self.inner.session(key).await
     }
 
@@ -116,6 +136,8 @@ pub fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
         reserves: AtomicBool::new(false),
         settles: AtomicBool::new(false),
         asked: AtomicUsize::new(0),
+        look_ups: Semaphore::new(1000),
+        looked_up: AtomicUsize::new(0),
     });
     let test = TestApp::over(Arc::<Fragile>::clone(&ledger), clock, (file, &[]));
     (test, ledger)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use token_broker::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use token_broker::config::{self, Config, Mode};
-use token_broker::domain::{ClientSecret, Listener, Network, Party, Persona};
+use token_broker::domain::{ClientSecret, Listener, Network, Party, Persona, SafetyKey};
 use token_broker::simulator::{Settings, Simulator};
 use token_broker::upstream::openai::OpenAi;
 use token_broker::upstream::{MintOrder, Upstream, UpstreamError};
@@ -120,7 +120,7 @@ pub fn settings_for(base_url: &str, settings: &[(&str, &str)]) -> (config::Upstr
 }
 
 pub fn upstream(settings: &config::Upstream, clock: Arc<dyn Clock>) -> Upstream {
-    let openai = OpenAi::new(settings, Arc::clone(&clock)).unwrap();
+    let openai = OpenAi::new(settings, &SafetyKey::random(), Arc::clone(&clock)).unwrap();
     Upstream::new(Arc::new(openai), settings, clock)
 }
 

@@ -188,6 +188,28 @@ async fn a_row_that_cannot_be_read_is_an_unknown_session_and_nobody_elses_troubl
 }
 
 #[tokio::test]
+async fn the_safety_identifier_of_an_identity_is_the_same_after_a_restart_and_with_a_new_api_key() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    for key in ["sk-first", "sk-second"] {
+        let serve = persistent(&books, &simulator).env("OPENAI_API_KEY", key);
+        let broker = serve.start().await;
+        open(&broker, "ana").await;
+        open(&broker, "ben").await;
+        end(broker).await;
+    }
+    let requests = simulator.requests();
+    let sent = requests
+        .iter()
+        .filter_map(|request| request.headers.get("openai-safety-identifier"));
+    let sent: Vec<_> = sent.collect();
+    assert_eq!(sent.len(), 4);
+    assert_eq!((sent[0], sent[1]), (sent[2], sent[3]));
+    assert_ne!(sent[0], sent[1]);
+    let secrets = "SELECT COUNT(*) FROM secrets";
+    assert_eq!(books.number(secrets).await, 1);
+}
+
+#[tokio::test]
 async fn a_session_that_was_erased_or_ended_by_an_operator_does_not_come_back() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
     let serve = || {
