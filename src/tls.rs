@@ -1,4 +1,4 @@
-//! Owns whom we believe on the other end of TLS: the public roots, compiled in, and the operator's own.
+//! Configures TLS for clients: the public roots, compiled in, and the operator's own certificates.
 
 use std::io;
 use std::path::Path;
@@ -8,15 +8,15 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// Why no TLS can be spoken.
+/// Error of the TLS configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The operator's file of certificates cannot be used.
     #[error("{path} cannot be used: it must hold PEM certificates")]
     Roots {
-        /// Its path.
+        /// Path of the file.
         path: String,
-        /// Why.
+        /// Reason.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -25,7 +25,7 @@ pub enum TlsError {
     Library(#[from] rustls::Error),
 }
 
-/// The text of a file that holds at least one certificate that can be used.
+/// Reads a file that holds at least one usable certificate.
 pub fn pem(path: &Path) -> Result<Vec<u8>, TlsError> {
     let unusable = |source| TlsError::Roots {
         path: path.display().to_string(),
@@ -44,8 +44,8 @@ pub fn pem(path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(pem)
 }
 
-/// TLS for an HTTP client that believes the public roots (a container from scratch has none of its own) and those of
-/// `ca_file`.
+/// Returns TLS settings for a client that trusts the public roots (an empty container has none) and
+/// the certificates in `ca_file`.
 pub fn client_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig, TlsError> {
     let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
     if let Some(path) = ca_file {

@@ -1,4 +1,4 @@
-//! Owns how an address is counted: which neighbours share one allowance.
+//! Networks by which addresses are counted.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,14 +9,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Network {
     /// The upper 64 bits of an IPv6 address, or an IPv4 address.
     bits: u64,
-    /// Bits that count; above 64 for IPv4, so that the two families never meet.
+    /// Length of the prefix; above 64 for IPv4, so that the families never collide.
     width: u8,
 }
 
 const V4: u8 = 128;
 
 impl Network {
-    /// The narrow network of `address`: IPv4 /32 (mapped and NAT64 forms included) or IPv6 /64.
+    /// Returns the narrow network of `address`: IPv4 /32 (mapped and NAT64 forms included) or IPv6 /64.
     pub fn of(address: IpAddr) -> Self {
         match canonical(address) {
             IpAddr::V4(v4) => Self {
@@ -30,7 +30,7 @@ impl Network {
         }
     }
 
-    /// The wide network around `address`: IPv4 /24 or IPv6 /48.
+    /// Returns the wide network around `address`: IPv4 /24 or IPv6 /48.
     pub fn around(address: IpAddr) -> Self {
         let narrow = Self::of(address);
         if narrow.width > V4 {
@@ -48,12 +48,12 @@ impl Network {
 }
 
 impl Network {
-    /// The network as 72 bits: no two are alike.
+    /// Returns the network as 72 unique bits.
     pub fn to_bits(self) -> u128 {
         u128::from(self.width) << 64 | u128::from(self.bits)
     }
 
-    /// The network that `to_bits` gave; `None` when there is none.
+    /// Reads the result of `to_bits`; `None` for other bits.
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub fn from_bits(bits: u128) -> Option<Self> {
         let width = u8::try_from(bits >> 64).ok()?;
@@ -64,12 +64,12 @@ impl Network {
         })
     }
 
-    /// All its bits, as text.
+    /// Returns the network as text.
     pub fn to_text(self) -> String {
         format!("{:x}", self.to_bits())
     }
 
-    /// Reads what `to_text` wrote.
+    /// Reads the result of `to_text`.
     pub fn parse(text: &str) -> Option<Self> {
         Self::from_bits(u128::from_str_radix(text, 16).ok()?)
     }
@@ -96,7 +96,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// The address itself, with IPv4 freed of its IPv6 wrappings: mapped (`::ffff:0:0/96`, RFC 4291) and NAT64
+/// Returns the address, with IPv4 unwrapped from its IPv6 forms: mapped (`::ffff:0:0/96`, RFC 4291) and NAT64
 /// (`64:ff9b::/96`, RFC 6052).
 pub fn canonical(address: IpAddr) -> IpAddr {
     const NAT64: u128 = 0x0064_ff9b << 96;
@@ -114,7 +114,7 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     address
 }
 
-/// True for loopback, link-local and private addresses (RFC 1918, RFC 4193).
+/// Returns true for loopback, link-local and private addresses (RFC 1918, RFC 4193).
 pub fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),

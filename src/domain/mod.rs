@@ -1,4 +1,4 @@
-//! Owns the words everything else is written in.
+//! The types that all other rooms share.
 
 mod address;
 mod algorithm;

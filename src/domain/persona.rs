@@ -1,4 +1,4 @@
-//! Owns a persona: the operator's named preset of provider settings.
+//! Personas: named presets of provider settings.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::provider;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PersonaName(Arc<str>);
 
-/// Why a text is not a persona's name.
+/// Error for a text that is no persona's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a persona's name is 1 to 64 of a-z, 0-9, - and _")]
 pub struct PersonaNameError;
@@ -30,7 +30,7 @@ impl PersonaName {
             .ok_or(PersonaNameError)
     }
 
-    /// As text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -42,31 +42,31 @@ impl fmt::Display for PersonaName {
     }
 }
 
-/// A named preset of provider settings. In direct mode a default, not a lock: whoever holds the client secret can
-/// change what it sets.
+/// A named preset of provider settings. In direct mode it is a default, not a lock: the holder of the
+/// client secret can change its settings.
 #[derive(Debug)]
 pub struct Persona {
-    /// What it is called.
+    /// Its name.
     pub name: PersonaName,
-    /// True when any caller may pick it by role or language alone.
+    /// True when any caller may choose it by role or language alone.
     pub public: bool,
-    /// The role it is for.
+    /// Role by which it is chosen.
     pub role: Option<Box<str>>,
-    /// The roles that may use it at all, which must be verified; empty when everybody may.
+    /// Verified roles that may use it; empty when everybody may.
     pub roles: Vec<Box<str>>,
-    /// The language it speaks.
+    /// Language that it speaks.
     pub language: Option<Language>,
-    /// What goes upstream.
+    /// Session object that is sent upstream.
     pub session: SessionObject,
 }
 
 impl Persona {
-    /// True when an identity of this verified role, or a caller without one, may use it.
+    /// Returns true when callers of this verified role (or without a role) may use it.
     pub fn admits(&self, role: Option<&str>) -> bool {
         self.roles.is_empty() || self.roles.iter().any(|known| role == Some(&**known))
     }
 
-    /// The session object for `listener`. What the listener does not say, the persona does: its language, its role.
+    /// Returns the session object for `listener`. The persona's language and role replace missing ones.
     pub fn session_for(&self, listener: &Listener<'_>) -> SessionText {
         self.session.written_for(&Listener {
             name: listener.name,
@@ -76,23 +76,23 @@ impl Persona {
     }
 }
 
-/// A session object, checked against the provider's rules (see [`provider`]) and written out once, but for
-/// instructions that speak to their listener.
+/// A session object, checked against the provider's rules (see [`provider`]) and serialised once, except
+/// for instructions that are templates.
 pub struct SessionObject {
-    /// To somebody of whom nothing is known.
+    /// For a listener of whom nothing is known.
     written: SessionText,
     spoken: Option<Spoken>,
     doubts: Vec<provider::Fault>,
 }
 
-/// A session object whose instructions are not the same for everybody.
+/// A session object whose instructions are a template.
 struct Spoken {
     instructions: Instructions,
-    /// All but the instructions and the brace at the beginning: `"model":…}`.
+    /// JSON of all other fields without the opening brace: `"model":…}`.
     rest: Box<str>,
 }
 
-/// Why a session object cannot serve.
+/// Error for a session object that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionObjectError {
     /// It breaks the provider's rules.
@@ -143,7 +143,7 @@ impl SessionObject {
         &self.doubts
     }
 
-    /// As it goes upstream for `listener`.
+    /// Returns the session object for `listener`.
     fn written_for(&self, listener: &Listener<'_>) -> SessionText {
         let spoken = self.spoken.as_ref().map(|spoken| spoken.write(listener));
         match spoken {
@@ -164,12 +164,12 @@ impl Spoken {
     }
 }
 
-/// A session object as it goes upstream. Cheap to clone. Hides itself: its tools may carry credentials.
+/// A serialised session object. Cheap to clone. Hides itself: its tools may carry credentials.
 #[derive(Clone)]
 pub struct SessionText(Arc<RawValue>);
 
 impl SessionText {
-    /// The JSON.
+    /// Returns the JSON.
     pub fn as_json(&self) -> &RawValue {
         &self.0
     }
@@ -181,7 +181,7 @@ impl fmt::Debug for SessionText {
     }
 }
 
-/// Without what it holds: its tools may carry credentials.
+/// Hides the content: its tools may carry credentials.
 impl fmt::Debug for SessionObject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("SessionObject(…)")

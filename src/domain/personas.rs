@@ -1,4 +1,4 @@
-//! Owns the set of personas, and how one is picked.
+//! Chooses personas.
 
 use std::sync::Arc;
 
@@ -11,26 +11,26 @@ pub struct Personas {
     default: usize,
 }
 
-/// Why a set of personas cannot serve.
+/// Error for a set of personas that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PersonasError {
-    /// The default is not among them.
+    /// The default persona is missing.
     #[error("there is no persona {0}, which the settings name as the default")]
     NoDefault(PersonaName),
 }
 
-/// What a persona is picked by when none is named.
+/// Criteria by which a persona is chosen when none is named.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked<'a> {
     /// The role of the verified identity.
     pub verified_role: Option<&'a str>,
-    /// The role that the caller says it has. Counts only without a verified one, and only for public personas.
+    /// The role that the request claims. Used only without a verified role, and for public personas.
     pub claimed_role: Option<&'a str>,
-    /// The language it would like.
+    /// The requested language.
     pub language: Option<&'a Language>,
 }
 
-/// How well a persona fits; more is better, and the role comes before the language.
+/// How well a persona fits. The role counts before the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
     role: bool,
@@ -39,17 +39,17 @@ struct Fit {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum LanguageFit {
-    /// It speaks what the default persona speaks, for want of better.
+    /// The language of the default persona, as a fallback.
     Usual,
-    /// It does not say what it speaks.
+    /// The persona has no language.
     Any,
-    /// It speaks the broader language: `es` for `es-MX`.
+    /// The broader language: `es` for `es-MX`.
     Broader,
     Exact,
 }
 
 impl Personas {
-    /// These, of which `default` is taken when a caller names none.
+    /// Returns a set of personas with `default` as fallback.
     pub fn new(
         all: impl IntoIterator<Item = Persona>,
         default: &PersonaName,
@@ -60,20 +60,20 @@ impl Personas {
         Ok(Self { all, default })
     }
 
-    /// The one taken when nothing else is asked for.
+    /// Returns the default persona.
     pub fn default_persona(&self) -> &Arc<Persona> {
         &self.all[self.default]
     }
 
-    /// The one called `name`.
+    /// Returns the persona with this name.
     pub fn named(&self, name: &str) -> Option<&Arc<Persona>> {
         self.all
             .iter()
             .find(|persona| persona.name.as_str() == name)
     }
 
-    /// The persona that fits best: role and language, then the role, then the language, then the default. Only those that
-    /// admit the verified role; `None` when not even the default does.
+    /// Returns the persona that fits best: by role and language, then role, then language, then the
+    /// default. Skips personas that do not admit the verified role; `None` when none is left.
     pub fn fitting(&self, asked: &Asked<'_>) -> Option<&Arc<Persona>> {
         let admits = |persona: &&Arc<Persona>| persona.admits(asked.verified_role);
         let fits = self.all.iter().filter(admits);
@@ -86,7 +86,7 @@ impl Personas {
             .or_else(|| Some(self.default_persona()).filter(admits))
     }
 
-    /// How well a persona fits; `None` when it is for others, or not for the asking.
+    /// Returns how well a persona fits; `None` when it is for other roles or not public.
     fn fit(&self, persona: &Persona, asked: &Asked<'_>) -> Option<Fit> {
         let role = asked.verified_role.or(asked.claimed_role);
         let is_role = role.is_some() && persona.role.as_deref() == role;
@@ -119,7 +119,7 @@ impl Personas {
         }
     }
 
-    /// All of them, in the order of the operator's file.
+    /// Returns all personas in the order of the operator's file.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Persona>> {
         self.all.iter()
     }

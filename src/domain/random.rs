@@ -1,9 +1,9 @@
-//! Owns randomness: every unguessable byte in the program comes from here.
+//! Random bytes for all ids and secrets of the program.
 
-/// `N` bytes from the cryptographic generator.
+/// Returns `N` bytes of the cryptographic generator.
 ///
 /// # Panics
-/// When the operating system has no randomness to give; nothing safe can be done without it.
+/// When the operating system has no randomness. Nothing safe can be done without it.
 #[expect(clippy::disallowed_methods, reason = "this is the owner of randomness")]
 #[expect(
     clippy::expect_used,

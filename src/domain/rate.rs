@@ -1,35 +1,35 @@
-//! Owns rates and durations as people write them: `10/60s`, `15m`.
+//! Parses rates and durations: `10/60s`, `15m`.
 
 use std::fmt;
 use std::time::Duration;
 
-/// At most so many in any stretch as long as the window.
+/// A number of admissions in any stretch as long as the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// Number of admissions.
     pub limit: u32,
-    /// In any stretch as long as this.
+    /// Length of the window.
     pub window: Duration,
 }
 
-/// Why a text is not a rate or a duration.
+/// Error for a text that is no rate or duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RateError {
     /// No `/` between number and window.
     #[error("must be written as a number, a slash and a duration, like 10/60s")]
     Shape,
-    /// The number is not one that can be enforced.
+    /// The number is out of range.
     #[error("must allow between 1 and {MAX_LIMIT}")]
     Limit,
-    /// The window is not a duration, or not one that can be watched.
+    /// The window is no duration, or out of range.
     #[error("must have a window between 1s and 24h, like 60s, 15m or 1h")]
     Window,
-    /// Not a number with a unit.
+    /// The text is no number with a unit.
     #[error("must be a whole number and a unit, like 250ms, 60s, 15m or 1h")]
     Duration,
 }
 
-/// Every admission in a window is remembered, so the number has a ceiling.
+/// Largest number. Every admission in a window is remembered.
 const MAX_LIMIT: u32 = 10_000_000;
 const MAX_WINDOW: Duration = Duration::from_hours(24);
 

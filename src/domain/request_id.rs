@@ -1,4 +1,4 @@
-//! Owns the name of one request, which every answer and every log line quotes.
+//! Request ids, which every answer and every log line quotes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::random_bytes;
 
-/// Longest inbound request id that is believed.
+/// Longest accepted inbound request id.
 const MAX_LENGTH: usize = 64;
 
-/// Names one request. Printable, short, safe in a log line.
+/// The id of one request: printable, short, safe in a log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// A new one: `req_` and 96 random bits.
+    /// Returns a new id: `req_` and 96 random bits.
     pub fn random() -> Self {
         let mut text = String::with_capacity(20);
         text.push_str("req_");
@@ -24,7 +24,7 @@ impl RequestId {
         Self(text.into())
     }
 
-    /// The id that a trusted proxy gave, when it is short and made of letters, digits, `-`, `_` and `.` only.
+    /// Accepts the id that a trusted proxy gave, when it is short and plain: letters, digits, `-`, `_`, `.`.
     pub fn parse(given: &str) -> Option<Self> {
         let fits = (1..=MAX_LENGTH).contains(&given.len());
         let clean = given

@@ -1,4 +1,4 @@
-//! Owns the client secret, which hides itself.
+//! Client secrets, which hide themselves.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -9,13 +9,13 @@ use crate::clock::{Tick, Timestamp};
 #[derive(Clone, Debug)]
 pub struct ClientSecret {
     value: SecretString,
-    /// When it stops opening sessions, on the provider's clock.
+    /// Expiry on the provider's clock.
     pub expires_at: Timestamp,
-    /// When it stops opening sessions, on our own monotonic clock.
+    /// Expiry on the monotonic clock of this process.
     pub expires_tick: Tick,
-    /// What the provider said it is for.
+    /// The provider's summary of the session that it opens.
     pub upstream_session: UpstreamSession,
-    /// The provider's name for our request, to ask its support about.
+    /// The provider's request id, for its support.
     pub upstream_request: Option<Box<str>>,
 }
 
@@ -31,7 +31,7 @@ pub struct UpstreamSession {
 }
 
 impl ClientSecret {
-    /// Wraps what the provider gave.
+    /// Wraps a secret of the provider.
     pub fn new(
         value: SecretString,
         expires_at: Timestamp,
@@ -47,12 +47,12 @@ impl ClientSecret {
         }
     }
 
-    /// The secret itself. Called in one place only: where the answer to the caller is written.
+    /// Returns the secret itself. Called only where the answer to the caller is written.
     pub fn expose(&self) -> &str {
         self.value.expose_secret()
     }
 
-    /// Whole seconds left at `now`, rounded down.
+    /// Returns the whole seconds left at `now`, rounded down.
     pub fn seconds_left(&self, now: Tick) -> u64 {
         self.expires_tick.since(now).as_secs()
     }

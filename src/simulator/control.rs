@@ -1,4 +1,4 @@
-//! Owns how the plan of failure is seen and set over HTTP, for programs outside this process.
+//! Shows and sets the plan of failures over HTTP, for programs outside this process.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use super::edge::Edge;
 use super::plan::{MAX_PLANNED, Planned, Times};
 use super::refusal::Refusal;
 
-/// One entry of the plan, as it is asked for.
+/// One entry of the plan in a request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     fault: String,
-    /// Missing: until cleared.
+    /// Number of failures. Absent: until the plan is cleared.
     times: Option<u32>,
     #[serde(default)]
     models: bool,
 }
 
-/// An entry alone, or several in their order.
+/// One entry, or a list of entries.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Entries {
@@ -41,7 +41,7 @@ pub(super) async fn show(
     Ok(Json(written(&edge)))
 }
 
-/// `PUT /_simulator/faults`: a new plan in place of the old one.
+/// `PUT /_simulator/faults`: replaces the plan.
 pub(super) async fn set(
     State(edge): State<Arc<Edge>>,
     headers: HeaderMap,
@@ -59,7 +59,7 @@ pub(super) async fn set(
     Ok(Json(written(&edge)))
 }
 
-/// `DELETE /_simulator/faults`: nothing fails any more.
+/// `DELETE /_simulator/faults`: clears the plan.
 pub(super) async fn clear(
     State(edge): State<Arc<Edge>>,
     headers: HeaderMap,
@@ -69,7 +69,7 @@ pub(super) async fn clear(
     Ok(Json(written(&edge)))
 }
 
-/// Why a plan was not understood.
+/// Error for a plan that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 enum Misread {
     #[error(

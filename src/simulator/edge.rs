@@ -1,11 +1,12 @@
-//! Owns what the simulated provider knows while it runs: its key, its plan, and what it has seen.
+//! Holds the state of the simulated provider: its key, its plan, and the requests it received.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::fault::Fault;
@@ -14,19 +15,19 @@ use super::refusal::Refusal;
 use super::secrets::Secrets;
 use crate::clock::Clock;
 
-/// Most mint requests that are remembered; beyond, the oldest is forgotten.
+/// Most mint requests that are remembered. The oldest is evicted.
 const MAX_REQUESTS: usize = 64;
 
-/// A request for a client secret, as it came in.
+/// A received request for a client secret.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its headers; of `Authorization` only that it was there.
+    /// Its headers. The value of `Authorization` is masked.
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
 }
 
-/// The state behind every answer.
+/// The state of the simulated provider.
 pub(super) struct Edge {
     api_key: SecretString,
     pub(super) clock: Arc<dyn Clock>,
@@ -66,7 +67,7 @@ impl Edge {
         }
     }
 
-    /// Lets the request pass when it carries the API key.
+    /// Admits a request that carries the API key.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let given = headers
             .get(header::AUTHORIZATION)
@@ -88,18 +89,18 @@ impl Edge {
     }
 
     pub(super) fn plan(&self) -> MutexGuard<'_, Plan> {
-        lock(&self.plan)
+        self.plan.lock()
     }
 
     pub(super) fn secrets(&self) -> MutexGuard<'_, Secrets> {
-        lock(&self.secrets)
+        self.secrets.lock()
     }
 
     pub(super) fn requests(&self) -> MutexGuard<'_, VecDeque<Request>> {
-        lock(&self.requests)
+        self.requests.lock()
     }
 
-    /// Remembers a mint request, without the key that it carries.
+    /// Remembers a mint request without its key.
     pub(super) fn remember(&self, mut headers: HeaderMap, body: Bytes) {
         if let Some(given) = headers.get_mut(header::AUTHORIZATION) {
             *given = HeaderValue::from_static("***");
@@ -111,9 +112,4 @@ impl Edge {
         }
         requests.push_back(Request { headers, body });
     }
-}
-
-/// What is behind these locks is whole after every single step, so a panic elsewhere has broken nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

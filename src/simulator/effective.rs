@@ -1,4 +1,4 @@
-//! Owns the session that the provider answers with: what was asked, with its defaults filled in.
+//! Builds the session of an answer: the requested one with the provider's defaults.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::domain::random_bytes;
 
-/// The model of a session that names none.
+/// Model of a session that names none.
 const DEFAULT_MODEL: &str = "gpt-realtime-2.1";
 
-/// The session as it will be. `asked` has passed the published rules.
+/// Returns the effective session for `asked`, which passed the published rules.
 pub(super) fn effective(asked: Option<&Value>) -> Value {
     let is_transcription = asked.is_some_and(|asked| asked["type"] == "transcription");
     let mut session = if is_transcription {
@@ -104,8 +104,8 @@ fn session_id() -> String {
     format!("sess_sim_{}", URL_SAFE_NO_PAD.encode(random_bytes::<12>()))
 }
 
-/// Puts `asked` over the defaults in `base`, field by field. An object of another `type` has other defaults, so it
-/// takes the whole place. As deep as the rules let `asked` be where the defaults have objects too.
+/// Lays `asked` over the defaults in `base`, field by field. An object of another `type` has other
+/// defaults and replaces the whole object. The depth is bounded by the rules that `asked` passed.
 fn lay_over(base: &mut Value, asked: &Value) {
     let is_same_kind = asked.get("type").is_none_or(|kind| base["type"] == *kind);
     match (base, asked) {

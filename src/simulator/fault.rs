@@ -1,4 +1,4 @@
-//! Owns the ways in which the simulated provider can fail, as people write them.
+//! Names the failures of the simulated provider, and parses their names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,12 +8,12 @@ use axum::http::HeaderValue;
 
 use crate::domain::parse_duration;
 
-/// One way to fail.
+/// A failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// `429`, `429:7`: too many requests; come back after so many seconds.
+    /// `429`, `429:7`: too many requests, with seconds in `Retry-After`.
     RateLimited {
-        /// Seconds in `Retry-After`, which may be missing.
+        /// Seconds in `Retry-After`, if it is sent.
         retry_after: Option<u64>,
     },
     /// `quota`: 429 because the account has no credit.
@@ -24,30 +24,30 @@ pub enum Fault {
     Forbidden,
     /// `400`: the request was refused.
     BadRequest,
-    /// `500` … `599`, `503:1`: the provider is broken or overloaded; come back after so many seconds.
+    /// `500` … `599`, `503:1`: the provider fails or is overloaded, with seconds in `Retry-After`.
     ServerError {
         /// The status.
         status: u16,
-        /// Seconds in `Retry-After`, which may be missing.
+        /// Seconds in `Retry-After`, if it is sent.
         retry_after: Option<u64>,
     },
-    /// `slow:2s`: the ordinary answer, late.
+    /// `slow:2s`: the ordinary answer after a delay.
     Slow(Duration),
-    /// `hang`: no answer, ever; the connection stays open.
+    /// `hang`: no answer; the connection stays open.
     Hang,
     /// `hang-mid-body`: the beginning of an answer, then nothing.
     HangMidBody,
-    /// `garbage`: 200 with a body that is not JSON but says that it is.
+    /// `garbage`: 200 with a body that is declared as JSON and is not.
     Garbage,
     /// `html`: 200 with a web page, as a captive portal answers.
     Html,
     /// `huge`: 200 with 10 MB of JSON.
     Huge,
-    /// `expired`: a client secret that is over when it arrives.
+    /// `expired`: a client secret that has expired already.
     ExpiredSecret,
     /// `missing-value`: the ordinary answer without its client secret.
     MissingValue,
-    /// `redirect:URL`: 307 to somewhere else.
+    /// `redirect:URL`: 307 to that address.
     Redirect(String),
     /// `disconnect`: the connection is closed without an answer.
     Disconnect,
@@ -55,7 +55,7 @@ pub enum Fault {
     Truncated,
 }
 
-/// Why a text is not a fault.
+/// Error for a text that names no fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a fault is one of 400, 401, 403, 429, 429:SECONDS, 500 to 599, 503:SECONDS, quota, slow:DURATION, hang, hang-mid-body, \
@@ -63,7 +63,7 @@ pub enum Fault {
 )]
 pub struct FaultError;
 
-/// The faults that are a single word.
+/// Faults that are named by a single word.
 const WORDS: [(&str, Fault); 14] = [
     ("400", Fault::BadRequest),
     ("401", Fault::KeyRejected),

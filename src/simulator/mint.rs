@@ -1,4 +1,4 @@
-//! Owns the answer to a request for a client secret.
+//! Answers requests for client secrets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +19,9 @@ use super::wire;
 use crate::clock::Timestamp;
 use crate::provider::{check_request, known_model, known_transcription_model};
 
-/// Largest body that is read.
+/// Largest accepted body, in bytes.
 const MAX_BODY: usize = 256 * 1024;
-/// How long a client secret lives when the request does not say.
+/// Lifetime of a client secret without `expires_after`.
 const DEFAULT_SECONDS: u64 = 600;
 
 /// `POST /v1/realtime/client_secrets`.
@@ -39,18 +39,18 @@ pub(super) async fn mint(
     Ok(Json(answer(&edge, &asked, twist)))
 }
 
-/// What is left of a fault once the request has been read.
+/// The part of a fault that changes the ordinary answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Twist {
-    /// Nothing: the answer is an ordinary one.
+    /// No change.
     None,
-    /// The client secret is over already.
+    /// The client secret has expired already.
     Expired,
-    /// The client secret is left out.
+    /// The client secret is missing.
     MissingValue,
 }
 
-/// Fails as it was told to, or says how the ordinary answer is to be changed.
+/// Fails as planned, or returns the change to the ordinary answer.
 pub(super) async fn suffer(edge: &Edge, place: Place) -> Result<Twist, Response> {
     let response = match edge.next_fault(place) {
         None => return Ok(Twist::None),
@@ -81,12 +81,12 @@ pub(super) async fn suffer(edge: &Edge, place: Place) -> Result<Twist, Response>
     Err(response)
 }
 
-/// A refusal as an answer.
+/// Turns a refusal into an answer.
 pub(super) fn refuse(refusal: Refusal) -> Response {
     refusal.into_response()
 }
 
-/// The request, when it keeps all the rules.
+/// Returns the request when it obeys all rules.
 fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
     let content_type = headers.get(header::CONTENT_TYPE);
     let content_type = content_type.map_or(&b""[..], HeaderValue::as_bytes);
@@ -104,7 +104,7 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
     Ok(asked)
 }
 
-/// The published rules leave the names of models open; the provider does not.
+/// Refuses unknown models. The published rules accept any name, the provider does not.
 fn models_exist(session: &Value) -> Result<(), Refusal> {
     if let Some(name) = session["model"].as_str().filter(|name| !known_model(name)) {
         return Err(Refusal::no_model(name));

@@ -1,7 +1,7 @@
-//! Owns the simulated provider: its edge, imitated strictly, on loopback, for tests, demonstrations, and front-ends without a key.
+//! Simulates the provider's edge on loopback, strictly, for tests, demonstrations, and front ends without a key.
 //!
-//! Its client secrets begin with `ek_sim_`, its answers carry `x-simulated: true`, and it listens on loopback only: it
-//! cannot be mistaken for the real one.
+//! It cannot be mistaken for the real provider: its client secrets begin with `ek_sim_`, its answers
+//! carry `x-simulated: true`, and it listens on loopback only.
 
 mod control;
 mod edge;
@@ -34,19 +34,19 @@ pub use self::fault::{Fault, FaultError};
 pub use self::plan::{Planned, Times};
 pub use self::secrets::SecretState;
 
-/// How a simulated provider starts.
+/// Settings of a simulated provider.
 pub struct Settings {
-    /// Where it listens; loopback only. Port 0 takes a free one.
+    /// Address to listen on, loopback only. Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The API key that it wants to see.
+    /// The accepted API key.
     pub api_key: SecretString,
-    /// Its idea of time: when secrets expire, and the `Date` of its answers.
+    /// Clock for the expiry of secrets and the `Date` of answers.
     pub clock: Arc<dyn Clock>,
-    /// What fails from the beginning; at most 64 entries.
+    /// Plan of failures at the start, at most 64 entries.
     pub faults: Vec<Planned>,
 }
 
-/// A simulated provider that runs. It stops when this is dropped.
+/// A running simulated provider. Stops when dropped.
 pub struct Simulator {
     address: SocketAddr,
     edge: Arc<Edge>,
@@ -55,11 +55,11 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts one.
+    /// Starts a simulated provider.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] when it is told to listen where others could reach it or the plan is too long;
-    /// what the system says when the address cannot be had.
+    /// [`io::ErrorKind::InvalidInput`] for an address that is not loopback or a plan that is too long;
+    /// the system's error when the address cannot be bound.
     pub async fn start(settings: Settings) -> io::Result<Self> {
         if !canonical(settings.listen.ip()).is_loopback() {
             return Err(invalid("the simulator listens on loopback addresses only"));
@@ -85,19 +85,19 @@ impl Simulator {
         Ok(simulator)
     }
 
-    /// Where it listens.
+    /// Returns the address it listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What a client sets as the provider's base address, `/v1` included.
+    /// Returns the base URL for clients, `/v1` included.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    /// Adds to the end of the plan: `fault` fails so many mints. A number, or [`Times::UntilCleared`].
+    /// Appends to the plan: `fault` fails so many mints. A number, or [`Times::UntilCleared`].
     ///
-    /// What does not fit into the plan of 64 entries is left out.
+    /// Ignored when the plan has 64 entries.
     pub fn fail(&self, fault: Fault, times: impl Into<Times>) {
         self.plan(Planned {
             fault,
@@ -106,43 +106,43 @@ impl Simulator {
         });
     }
 
-    /// Adds an entry to the end of the plan, as [`Self::fail`] does. It may fail the list of models too.
+    /// Appends an entry to the plan, as [`Self::fail`] does. It may fail the list of models too.
     pub fn plan(&self, planned: Planned) {
         self.edge.plan().add(planned);
     }
 
-    /// Nothing fails any more. What hangs already goes on hanging.
+    /// Clears the plan. Requests that hang already go on hanging.
     pub fn clear(&self) {
         self.edge.plan().clear();
     }
 
-    /// How a client secret stands now; `None` when it was never given, or more than 10,000 mints ago.
+    /// Returns the state of a client secret; `None` when it was never minted, or more than 10,000 mints ago.
     pub fn secret_state(&self, value: &str) -> Option<SecretState> {
         let now = self.edge.clock.now();
         self.edge.secrets().state(value, now)
     }
 
-    /// The last 64 requests for a client secret, oldest first, whatever became of them.
+    /// Returns the last 64 requests for a client secret, oldest first, failed ones included.
     pub fn requests(&self) -> Vec<Request> {
         self.edge.requests().iter().cloned().collect()
     }
 
-    /// How many requests for a client secret have arrived.
+    /// Returns the number of requests for a client secret.
     pub fn seen(&self) -> u64 {
         self.edge.seen.get()
     }
 
-    /// How many client secrets it has given, those that were over already included.
+    /// Returns the number of minted client secrets, expired ones included.
     pub fn minted(&self) -> u64 {
         self.edge.minted.get()
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of accepted connections.
     pub fn connections(&self) -> u64 {
         self.edge.connections.get()
     }
 
-    /// Closes its sockets, in the middle of an answer too, and waits until that is done.
+    /// Closes all sockets, even in the middle of an answer, and waits until they are closed.
     pub async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();

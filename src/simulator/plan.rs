@@ -1,4 +1,4 @@
-//! Owns the plan of failure: which fault comes next, and how often.
+//! Keeps the plan of failures: which fault comes next, and how often.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,10 +9,10 @@ use super::fault::{Fault, FaultError};
 /// Most entries of one plan.
 pub(super) const MAX_PLANNED: usize = 64;
 
-/// How often a fault happens.
+/// Number of occurrences of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// So often, then never again.
+    /// This many times.
     Exactly(u32),
     /// Every time, until the plan is cleared.
     UntilCleared,
@@ -27,9 +27,9 @@ impl From<u32> for Times {
 /// One entry of the plan. Written `FAULT` (until cleared), `3xFAULT`, `models+FAULT` or `models+3xFAULT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// What happens.
+    /// The fault.
     pub fault: Fault,
-    /// How often.
+    /// Number of occurrences.
     pub times: Times,
     /// True when the list of models fails too, and not only the mint.
     pub models: bool,
@@ -72,19 +72,19 @@ impl fmt::Display for Planned {
     }
 }
 
-/// Which of the simulator's answers is about to be given.
+/// The operation of the simulator that a fault may hit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Mint,
     Models,
 }
 
-/// The faults to come, in order.
+/// Planned faults, in order.
 #[derive(Default)]
 pub(super) struct Plan(VecDeque<Planned>);
 
 impl Plan {
-    /// Puts an entry last. Of a plan that is full already, nothing changes and the answer is false.
+    /// Appends an entry. Returns false when the plan is full.
     pub(super) fn add(&mut self, planned: Planned) -> bool {
         let fits = self.0.len() < MAX_PLANNED;
         if fits && planned.times != Times::Exactly(0) {
@@ -97,7 +97,7 @@ impl Plan {
         self.0.clear();
     }
 
-    /// The fault that happens here and now, which counts as having happened.
+    /// Takes the next fault for this operation.
     pub(super) fn take(&mut self, place: Place) -> Option<Fault> {
         let next = self.0.front_mut()?;
         if place == Place::Models && !next.models {

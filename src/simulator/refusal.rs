@@ -1,4 +1,4 @@
-//! Owns the envelope in which the provider refuses, with its words for each reason.
+//! Words refusals as the provider does, in its error envelope.
 
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::provider;
 
-/// A refusal as the provider writes it.
+/// A refusal in the provider's form.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -19,7 +19,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal of the request as it is, without code or place.
+    /// Returns a refusal of the request without code or field.
     pub(super) fn invalid(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -46,7 +46,7 @@ impl Refusal {
         )
     }
 
-    /// The provider shows the ends of the key that it refuses; whoever passes its words on must take them out.
+    /// Refuses a wrong key. The provider quotes the ends of the key, so its message must not be passed on.
     pub(super) fn wrong_key(given: &str) -> Self {
         let shown = ends_of(given);
         Self::coded(
@@ -203,7 +203,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The first eight and the last four letters, as the provider shows them.
+/// Returns the first eight and the last four characters, as the provider quotes them.
 fn ends_of(key: &str) -> String {
     let letters: Vec<char> = key.chars().take(200).collect();
     let hidden = letters.len().saturating_sub(12);

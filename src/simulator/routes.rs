@@ -1,4 +1,4 @@
-//! Owns which path is answered by what, with the headers that every answer carries.
+//! Routes of the simulated provider, and the headers of all its answers.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{control, mint};
 use crate::domain::RequestId;
 use crate::provider::KNOWN_MODELS;
 
-/// All that the simulated provider answers.
+/// Returns all routes.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
     let faults = get(control::show).put(control::set).delete(control::clear);
     Router::new()
@@ -50,7 +50,7 @@ async fn no_method(method: Method, uri: Uri) -> Refusal {
     Refusal::no_method(&method, &uri)
 }
 
-/// The provider's headers, and the one that tells this one from the real one.
+/// Adds the provider's headers, and `x-simulated`.
 async fn stamp(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
     let began = edge.clock.tick();
     let mut response = next.run(request).await;

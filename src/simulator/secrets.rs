@@ -1,4 +1,4 @@
-//! Owns the client secrets that the simulated provider has given out.
+//! Remembers the client secrets that the simulated provider minted.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::clock::Timestamp;
 use crate::domain::random_bytes;
 
-/// Most secrets that are remembered; beyond, the oldest is forgotten.
+/// Most secrets that are remembered. The oldest is evicted.
 const MAX_SECRETS: usize = 10_000;
 
-/// How a client secret stands.
+/// State of a client secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretState {
-    /// It would open a session.
+    /// Can open a session.
     Live,
-    /// Its time is over.
+    /// Expired.
     Expired,
 }
 
-/// The secrets by value, and by age.
+/// Secrets by value and by age.
 #[derive(Default)]
 pub(super) struct Secrets {
     ends: HashMap<Arc<str>, Timestamp>,
@@ -29,7 +29,7 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    /// Mints a new one, of 192 random bits, that ends at `end`.
+    /// Mints a secret with 192 random bits that expires at `end`.
     pub(super) fn mint(&mut self, end: Timestamp) -> Arc<str> {
         if self.by_age.len() >= MAX_SECRETS
             && let Some(oldest) = self.by_age.pop_front()
@@ -43,7 +43,7 @@ impl Secrets {
         value
     }
 
-    /// How the secret stands at `now`; `None` when it was never given, or long ago.
+    /// Returns the state of a secret at `now`; `None` for one that is not remembered.
     pub(super) fn state(&self, value: &str, now: Timestamp) -> Option<SecretState> {
         self.ends.get(value).map(|end| {
             if now < *end {

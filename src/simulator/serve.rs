@@ -1,4 +1,4 @@
-//! Owns the sockets of the simulated provider.
+//! Serves the connections of the simulated provider.
 
 use std::io;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use tower::ServiceExt;
 use super::edge::Edge;
 use super::wire::Disconnect;
 
-/// Most connections at once; the next one waits.
+/// Most connections at once. Further ones wait.
 const MAX_CONNECTIONS: usize = 1024;
-/// How long a connection may wait for the head of its next request.
+/// Longest wait for the head of a request.
 const IDLE: Duration = Duration::from_mins(1);
-/// How long to leave the machine alone when it has no more sockets to give.
+/// Pause after a failed accept, for example without free file descriptors.
 const BREATH: Duration = Duration::from_millis(50);
 
-/// Answers connections, each in a task of its own.
+/// Serves each connection in a task of its own.
 pub(super) struct Server {
     pub(super) router: Router,
     pub(super) edge: Arc<Edge>,
@@ -36,7 +36,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Serves until it is told to stop.
+    /// Serves until told to stop.
     pub(super) async fn run(self, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let accepting = async {
@@ -69,7 +69,7 @@ async fn converse(stream: TcpStream, router: Router) {
     let _ = connection.await;
 }
 
-/// An error here makes hyper close the connection without writing anything.
+/// Error that makes hyper close the connection without an answer.
 async fn respond(router: Router, request: hyper::Request<Incoming>) -> io::Result<Response> {
     let response = router
         .oneshot(request.map(Body::new))

@@ -1,4 +1,4 @@
-//! Owns the answers that no healthy server gives.
+//! Builds broken answers.
 
 use std::convert::Infallible;
 use std::iter;
@@ -12,12 +12,12 @@ use bytes::Bytes;
 use hyper::body::Frame;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// How every broken answer that looks like a whole one begins.
+/// Start of every broken answer that looks complete.
 const BEGIN: &[u8] =
     br#"{"value":"ek_sim_broken","expires_at":4102444800,"session":{"type":"realtime","padding":""#;
 const END: &[u8] = br#""}}"#;
 
-/// Marks an answer that must not be written: the connection closes instead.
+/// Marks an answer that is not written: the connection closes instead.
 #[derive(Clone, Copy)]
 pub(super) struct Disconnect;
 
@@ -28,7 +28,7 @@ pub(super) fn disconnect() -> Response {
     response
 }
 
-/// Begins, and never goes on.
+/// Returns an answer that begins and never ends.
 pub(super) fn hang_mid_body() -> Response {
     answer(Broken {
         chunks: Box::new(iter::once(Bytes::from_static(BEGIN))),
@@ -36,7 +36,7 @@ pub(super) fn hang_mid_body() -> Response {
     })
 }
 
-/// Ends before the length that it announced.
+/// Returns an answer that ends before its announced length.
 pub(super) fn truncated() -> Response {
     let mut response = answer(Broken {
         chunks: Box::new(iter::once(Bytes::from_static(BEGIN))),
@@ -48,7 +48,7 @@ pub(super) fn truncated() -> Response {
     response
 }
 
-/// A little more than 10 MB of well-formed JSON, that looks like an answer.
+/// Returns a little more than 10 MB of valid JSON that looks like an answer.
 pub(super) fn huge() -> Response {
     const CHUNK: &[u8] = &[b'a'; 65_536];
     let padding = iter::repeat_n(Bytes::from_static(CHUNK), 160);
@@ -63,19 +63,19 @@ pub(super) fn huge() -> Response {
     })
 }
 
-/// Says that it is JSON, and is not.
+/// Returns an answer that is declared as JSON and is not.
 pub(super) fn garbage() -> Response {
     let body = Bytes::from_static(b"\x00\xff}{ not json \xc3\x28");
     ([(header::CONTENT_TYPE, JSON)], body).into_response()
 }
 
-/// A web page, as a captive portal or a proxy gives.
+/// Returns a web page, as a captive portal or a proxy sends.
 pub(super) fn html() -> Response {
     const PAGE: &str = "<!DOCTYPE html><title>Welcome</title><p>Please sign in to this network.";
     axum::response::Html(PAGE).into_response()
 }
 
-/// Sends the caller, and the key it carries, elsewhere.
+/// Redirects the caller, with its key, elsewhere.
 pub(super) fn redirect(target: &str) -> Response {
     let target = HeaderValue::from_str(target).unwrap_or(HeaderValue::from_static("/"));
     let headers = [(header::LOCATION, target)];
@@ -86,7 +86,7 @@ fn answer(body: Broken) -> Response {
     ([(header::CONTENT_TYPE, JSON)], Body::new(body)).into_response()
 }
 
-/// A body in pieces, with a bad or an ordinary end.
+/// A body in pieces, with a regular or a broken end.
 struct Broken {
     chunks: Box<dyn Iterator<Item = Bytes> + Send>,
     ending: Ending,
@@ -94,11 +94,11 @@ struct Broken {
 
 #[derive(Clone, Copy)]
 enum Ending {
-    /// As it should be.
+    /// Regular.
     Whole,
-    /// After what came before has been sent: hyper sends nothing of an answer that it finds broken at once.
+    /// Broken after a pause: hyper sends nothing of an answer that breaks at once.
     Cut,
-    /// Never.
+    /// Never ends.
     Hang,
 }
 

@@ -1,15 +1,15 @@
-//! Owns what may be written in a template: variables, conditions and notes, and nothing that could loop, call or grow.
+//! Restricts templates to variables, conditions and comments: nothing that loops, calls or grows.
 
 use super::InstructionsError;
 
 /// Longest condition between `{% if` and `%}`.
 const LONGEST_CONDITION: usize = 200;
-/// What may stand between `{{` and `}}`.
+/// Variables.
 const VARIABLES: [&str; 3] = ["name", "language", "role"];
-/// What else may stand in a condition.
+/// Operators of conditions.
 const OPERATORS: [&str; 7] = ["and", "or", "not", "==", "!=", "(", ")"];
 
-/// Looks at every tag, and lets only those through that cannot loop, call or grow. Gives the words that conditions ask for.
+/// Checks every tag. Returns the quoted words of all conditions.
 pub(super) fn read(text: &str) -> Result<Vec<String>, InstructionsError> {
     let mut words = Vec::new();
     let mut rest = text;
@@ -45,7 +45,7 @@ pub(super) fn read(text: &str) -> Result<Vec<String>, InstructionsError> {
     Ok(words)
 }
 
-/// The words that a statement asks for.
+/// Returns the quoted words of a statement.
 fn statement(inside: &str) -> Result<Vec<String>, &'static str> {
     let (verb, condition) = inside
         .split_once(char::is_whitespace)
@@ -59,7 +59,7 @@ fn statement(inside: &str) -> Result<Vec<String>, &'static str> {
     }
 }
 
-/// The quoted words of a condition; `None` when it holds anything unknown.
+/// Returns the quoted words of a condition; `None` when it holds anything unknown.
 fn words(condition: &str) -> Option<Vec<String>> {
     if condition.len() > LONGEST_CONDITION {
         return None;

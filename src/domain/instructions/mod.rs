@@ -1,5 +1,5 @@
-//! Owns instructions that speak to whom they are for: a very small part of a template language, and nothing that could
-//! run long or grow large.
+//! Instructions with placeholders for the listener's name, language and role, in a small part of a
+//! template language.
 
 mod grammar;
 
@@ -12,38 +12,38 @@ use minijinja::{AutoEscape, Environment, ErrorKind, Value};
 
 use super::{DisplayName, Language};
 
-/// Instructions go upstream with every mint, and the provider ends at some 16,000 tokens.
+/// Longest instructions, in bytes. They are sent with every mint; the provider accepts some 16,000 tokens.
 pub const LONGEST_INSTRUCTIONS: usize = 32 * 1024;
-/// Longest role that is told to a model.
+/// Longest role that is passed to a model.
 const LONGEST_ROLE: usize = 64;
-/// Most words of a condition that are tried when the instructions are checked.
+/// Most words of conditions that are tried when the instructions are checked.
 const MOST_TRIED: usize = 16;
-/// The only template there is.
+/// Name of the only template.
 const TEMPLATE: &str = "instructions";
 
-/// What a persona may know of whom it speaks to.
+/// The person that a persona speaks to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Listener<'a> {
-    /// How it likes to be called.
+    /// Display name.
     pub name: Option<&'a DisplayName>,
-    /// The language it would like.
+    /// Requested language.
     pub language: Option<&'a Language>,
-    /// The role it was verified to have.
+    /// Verified role.
     pub role: Option<&'a str>,
 }
 
-/// Why instructions cannot be used.
+/// Error for instructions that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InstructionsError {
-    /// They do not mean anything.
+    /// A tag or a condition is not understood.
     #[error("line {line} of the text: {why}")]
     Unclear {
         /// The line of the text, from 1.
         line: usize,
-        /// What is wrong, and what would be right.
+        /// The mistake, and what is accepted.
         why: &'static str,
     },
-    /// They hold something that only some listeners have.
+    /// A variable that some listeners lack is used without a condition.
     #[error(
         "line {line} of the text: holds something that is not always known; \
          write {{% if name %}}…{{% endif %}} around it, or the same for language or role"
@@ -52,7 +52,7 @@ pub enum InstructionsError {
         /// The line of the text, from 1.
         line: usize,
     },
-    /// They are too long, at least with a long name in them.
+    /// They are too long with the longest name filled in.
     #[error("must be at most 32 KiB, with the longest name in it")]
     TooLong,
 }
@@ -63,7 +63,7 @@ pub enum InstructionsError {
 pub struct Instructions(Environment<'static>);
 
 impl Instructions {
-    /// Reads `text`; `None` when there is nothing to fill in. `known` is what stands in for what a listener does not say.
+    /// Reads `text`; `None` when it has no placeholders. `known` replaces what a listener lacks.
     pub fn parse(text: &str, known: &Listener<'_>) -> Result<Option<Self>, InstructionsError> {
         if !["{{", "{%", "{#"].iter().any(|begin| text.contains(begin)) {
             let fits = text.len() <= LONGEST_INSTRUCTIONS;
@@ -75,9 +75,9 @@ impl Instructions {
         Ok(Some(instructions))
     }
 
-    /// What they say to `listener`. The name is put in as it is: what it holds is never read as part of the template.
+    /// Fills the placeholders for `listener`. The name is never parsed as part of the template.
     ///
-    /// `None` is not to be expected of instructions that were checked.
+    /// Never returns `None` for instructions that were checked.
     pub fn speak_to(&self, listener: &Listener<'_>) -> Option<String> {
         let name = listener.name.map(DisplayName::as_str);
         let spoken = self.fill(listener, name, &Value::UNDEFINED);
@@ -103,7 +103,7 @@ impl Instructions {
         self.0.get_template(TEMPLATE)?.render(values)
     }
 
-    /// Tries them on all kinds of listener: with and without a name, and with each word that a condition asks for.
+    /// Fills them for all kinds of listener: with and without a name, and with each word of a condition.
     fn check(&self, words: &[String], known: &Listener<'_>) -> Result<(), InstructionsError> {
         let longest = DisplayName::clean(&"\u{20000}".repeat(256));
         let long_tag = Language::parse(&"x".repeat(35)).ok();
@@ -140,7 +140,7 @@ impl Instructions {
     }
 }
 
-/// Stands for what is not known while instructions are checked: it is not there, and cannot be said.
+/// Placeholder value for a missing variable during the check: false in conditions, an error when printed.
 #[derive(Debug)]
 struct Unknown;
 
@@ -154,13 +154,13 @@ impl Object for Unknown {
     }
 }
 
-/// A role that is one word: others are not told to a model.
+/// Returns true for a role that is one word. Other roles are not passed to a model.
 fn is_word(role: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
     (1..=LONGEST_ROLE).contains(&role.len()) && role.bytes().all(is_plain)
 }
 
-/// Without functions, filters or tests: there is nothing to call.
+/// Returns an environment without functions, filters and tests.
 fn environment(text: &str) -> Result<Environment<'static>, InstructionsError> {
     let mut environment = Environment::empty();
     environment.set_auto_escape_callback(|_| AutoEscape::None);

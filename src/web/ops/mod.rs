@@ -23,6 +23,7 @@ use super::error::ApiError;
 use super::layers::{Onion, arrival};
 use super::state::{AppState, Face};
 use crate::audit::Event;
+use crate::auth::bearer;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{AuthMode, Server};
@@ -182,11 +183,8 @@ impl Entrance {
         let (Some(only), None) = (lines.next(), lines.next()) else {
             return false;
         };
-        let shown = only.as_bytes();
-        let is_bearer = shown
-            .get(..7)
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-        let guess = hashed(shown.get(7..).unwrap_or_default());
-        verify_slices_are_equal(&guess, &self.token).is_ok() && is_bearer
+        bearer(only.as_bytes()).is_some_and(|guess| {
+            verify_slices_are_equal(&hashed(guess.as_bytes()), &self.token).is_ok()
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Owns the answers that carry a client secret: the one place where it leaves memory.
+//! Writes answers that carry a client secret. The secret leaves memory here only.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -10,7 +10,7 @@ use crate::clock::Tick;
 use crate::web::USUAL_HEADERS;
 use crate::web::layers::trace::UpstreamTook;
 
-/// A client secret and the session it was minted under.
+/// A client secret and its session.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Granted {
@@ -18,22 +18,22 @@ pub struct Granted {
     success: bool,
     /// The client secret, `ek_…`.
     token: String,
-    /// When it stops opening upstream sessions: milliseconds since the Unix epoch.
+    /// Expiry in milliseconds since the Unix epoch. An expired secret opens no session.
     expires_at: u64,
-    /// Seconds left when this answer was written; for callers whose clock is wrong.
+    /// Seconds left when this answer was written, for clients whose clock is wrong.
     expires_in: u64,
-    /// The handle to refresh with.
+    /// Session id for `POST /refresh-token`.
     session_id: String,
-    /// The client secret again, under OpenAI's own name.
+    /// The client secret under OpenAI's name.
     value: String,
-    /// The expiry again, under OpenAI's own name and unit: seconds since the Unix epoch.
+    /// The expiry under OpenAI's name, in seconds since the Unix epoch.
     #[serde(rename = "expires_at")]
     expires_at_seconds: u64,
-    /// What the secret will open.
+    /// Summary of the session that the secret opens.
     session: SessionSummary,
 }
 
-/// What a client secret will open, in OpenAI's words. Never instructions or tools.
+/// Summary of an upstream session. Never instructions or tools.
 #[derive(Clone, Serialize, ToSchema)]
 pub struct SessionSummary {
     /// The upstream session's id, `sess_…`.
@@ -46,14 +46,14 @@ pub struct SessionSummary {
     voice: Option<String>,
 }
 
-/// A client secret in OpenAI's own wire shape.
+/// A client secret in OpenAI's wire shape.
 #[derive(Serialize, ToSchema)]
 pub struct ClientSecretAnswer {
     /// The client secret, `ek_…`.
     value: String,
-    /// When it stops opening upstream sessions: seconds since the Unix epoch.
+    /// Expiry in seconds since the Unix epoch. An expired secret opens no session.
     expires_at: u64,
-    /// What the secret will open.
+    /// Summary of the session that the secret opens.
     session: SessionSummary,
 }
 
@@ -61,7 +61,7 @@ pub struct ClientSecretAnswer {
 #[derive(Serialize, ToSchema)]
 pub struct OldSession {
     client_secret: OldClientSecret,
-    /// The handle to refresh with.
+    /// Session id for `POST /refresh-token`.
     session_id: String,
     /// Seconds since the Unix epoch.
     expires_at: u64,
@@ -75,18 +75,18 @@ struct OldClientSecret {
     expires_at: u64,
 }
 
-/// The three shapes a grant can leave in.
+/// Wire shapes of a grant.
 #[derive(Clone, Copy, Debug)]
 pub enum Shape {
-    /// Ours, which reads well for OpenAI's clients too.
+    /// The shape of `POST /token`, which OpenAI's clients can read, too.
     Ours,
-    /// OpenAI's.
+    /// OpenAI's shape.
     OpenAi,
-    /// The oldest.
+    /// The oldest shape.
     Old,
 }
 
-/// Writes `grant` out at `now`. The one place where the client secret and the session id leave memory.
+/// Writes `grant` at `now`. The client secret and the session id leave memory here only.
 pub fn answer(grant: &Grant, shape: Shape, now: Tick) -> Response {
     let took = UpstreamTook(grant.upstream_took);
     let secret = &grant.secret;
