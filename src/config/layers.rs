@@ -29,9 +29,12 @@ const FREE: &str = "quota";
 const MEASURED: &str =
     "needs measured use, which direct mode does not have; sessions_per_month can be limited";
 const REMOVED_PERSIST: &str = "was removed: sessions always survive a restart, in the ledger's database (ledger.url); remove this setting";
+const REMOVED_FOREIGN: &str =
+    "was removed: no session id is an offence, because ids cannot be guessed; remove this setting";
 const REMOVED_SECRET: &str = "was removed: sessions are stored under a hash of their id and need no secret; remove this setting";
 /// Names that are no settings, whole or by their last parts, and what to tell whoever writes one.
-const NO_SETTINGS: [(&str, &str); 5] = [
+const NO_SETTINGS: [(&str, &str); 6] = [
+    ("guard.weights.foreign_session", REMOVED_FOREIGN),
     ("session.persist", REMOVED_PERSIST),
     ("session.secret", REMOVED_SECRET),
     ("session.secret_file", REMOVED_SECRET),

@@ -233,6 +233,7 @@ fn a_removed_setting_is_refused_with_a_line_that_says_what_replaced_it() {
         ("BROKER_SESSION__PERSIST", "always survive a restart"),
         ("BROKER_SESSION__SECRET", "need no secret"),
         ("BROKER_SESSION__SECRET_FILE", "need no secret"),
+        ("BROKER_GUARD__WEIGHTS__FOREIGN_SESSION", "no session id is"),
     ] {
         let said = refusal(Mode::Serve, &good_and(&[(name, "canary7f3a")]));
         assert!(

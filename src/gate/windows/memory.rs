@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Decision, Receipt, Tally, Windows, WindowsError};
+use super::{Decision, Place, Receipt, Tally, Windows, WindowsError};
 use crate::clock::{Clock, Tick};
 use crate::domain::Party;
 use crate::gate::claims::Claims;
 use crate::gate::limits::{Limit, Rates};
-use crate::limit::{Block, Guard, GuardRules, Held, Key, Offence, Table, Taken, Tolerance};
+use crate::limit::{Block, Guard, GuardRules, Held, Key, Offence, Table, Tolerance};
 
 /// Windows in memory. They do not outlive the process, and other replicas count on their own.
 pub struct MemoryWindows {
@@ -98,15 +98,18 @@ impl MemoryWindows {
         }
         match tally.outcome() {
             Ok(tightest) => {
-                let taken = held
-                    .iter_mut()
-                    .map(|(limit, held)| (*limit, held.take(now)));
-                let local: BTreeMap<Limit, Taken> = taken.collect();
-                let receipt = Receipt {
-                    claims: claims.clone(),
-                    local,
-                    shared: BTreeMap::new(),
-                };
+                let places = claims
+                    .iter()
+                    .zip(&mut held)
+                    .map(|((limit, key), (_, held))| {
+                        let place = Place {
+                            key: *key,
+                            local: Some(held.take(now)),
+                            shared: None,
+                        };
+                        (*limit, place)
+                    });
+                let receipt = Receipt(places.collect());
                 Decision::Admitted { tightest, receipt }
             }
             Err(refused) => Decision::Refused(refused),
@@ -116,9 +119,9 @@ impl MemoryWindows {
     /// Gives back the places that `receipt` has in memory.
     pub(super) fn release_now(&self, receipt: &Receipt) {
         let now = self.clock.tick();
-        for (limit, key) in &receipt.claims {
-            if let Some(taken) = receipt.local.get(limit) {
-                self.tables[limit].hold(*key).give_back(*taken, now);
+        for (limit, place) in &receipt.0 {
+            if let Some(taken) = place.local {
+                self.tables[limit].hold(place.key).give_back(taken, now);
             }
         }
     }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::claims::Claims;
 use super::limits::Limit;
 use crate::domain::{Party, Rate};
-use crate::limit::{Block, Offence, Taken, Tolerance, Verdict};
+use crate::limit::{Block, Key, Offence, Taken, Tolerance, Verdict};
 
 pub use memory::MemoryWindows;
 
@@ -63,13 +63,16 @@ pub struct Refused {
 
 /// The places that one admitted request took. They stay taken when the receipt is dropped.
 #[derive(Clone, Debug, Default)]
-pub struct Receipt {
-    /// The windows that counted the request.
-    claims: Claims,
-    /// The places in this process' memory.
-    local: BTreeMap<Limit, Taken>,
-    /// The stamps on Redis, in microseconds of its clock.
-    shared: BTreeMap<Limit, u64>,
+pub struct Receipt(BTreeMap<Limit, Place>);
+
+/// A place in one window.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    key: Key,
+    /// The place in this process' memory, if it was taken there.
+    local: Option<Taken>,
+    /// The stamp on Redis in microseconds of its clock, if the place was taken there.
+    shared: Option<u64>,
 }
 
 impl Receipt {
@@ -77,7 +80,7 @@ impl Receipt {
     /// taken.
     #[must_use]
     pub fn only(mut self, chosen: impl Fn(Limit) -> bool) -> Self {
-        self.claims.retain(|limit, _| chosen(*limit));
+        self.0.retain(|limit, _| chosen(*limit));
         self
     }
 }

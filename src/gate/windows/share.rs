@@ -102,7 +102,9 @@ impl SharedWindows {
         (tightest, mut receipt): (Option<Standing>, Receipt),
     ) -> Result<Decision, WindowsError> {
         if let Decision::Admitted { receipt: local, .. } = self.local.decide_now(party, claims) {
-            receipt.local = local.local;
+            for (limit, place) in &mut receipt.0 {
+                place.local = local.0.get(limit).and_then(|local| local.local);
+            }
             return Ok(Decision::Admitted { tightest, receipt });
         }
         // This replica's share of a limit is used up. That is allowed, unless the share is enforced.
@@ -153,10 +155,6 @@ impl Windows for SharedWindows {
     /// Gives places back here and on Redis. While Redis is away, its places stay taken.
     async fn release(&self, receipt: Receipt) -> Result<(), WindowsError> {
         self.local.release_now(&receipt);
-        let receipt = Receipt {
-            local: BTreeMap::new(),
-            ..receipt
-        };
         // An error says that Redis is away, which is logged where it was noticed.
         let _ = self.shared.release(receipt).await;
         Ok(())

@@ -63,7 +63,7 @@ pub enum LinkError {
 impl LinkError {
     /// Returns whether the error concerns one call only, such as a key that another version wrote, and
     /// says nothing about the server.
-    pub(crate) fn is_about_the_call(&self) -> bool {
+    fn is_about_the_call(&self) -> bool {
         match self {
             Self::Nonsense => true,
             Self::Failed(error) => match error.code() {
@@ -151,7 +151,7 @@ impl Link {
     }
 
     /// Returns whether there is no connection; false while the server is merely slow.
-    pub(crate) fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         matches!(self.standing(), Standing::Gone)
     }
 
@@ -166,7 +166,7 @@ impl Link {
 
     /// Runs a script for a request. Never connects and never waits longer than `redis.timeout`. After a
     /// failure the server is not asked until a probe succeeds.
-    pub(crate) async fn run<T: FromRedisValue>(
+    pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, LinkError> {
@@ -186,7 +186,7 @@ impl Link {
     }
 
     /// Notes an answer of an unexpected form.
-    pub(crate) fn nonsense(&self) -> LinkError {
+    pub(super) fn nonsense(&self) -> LinkError {
         self.note(&LinkError::Nonsense);
         LinkError::Nonsense
     }

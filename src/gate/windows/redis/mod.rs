@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::Script;
 
-use super::{Decision, Receipt, Tally, Windows, WindowsError};
+use super::{Decision, Place, Receipt, Tally, Windows, WindowsError};
 use crate::clock::Timestamp;
 use crate::domain::Party;
 use crate::gate::claims::Claims;
@@ -156,22 +156,23 @@ impl RedisWindows {
             _ => return Err(self.link.nonsense().into()),
         };
         let mut tally = Tally::default();
-        let mut shared = BTreeMap::new();
-        for (limit, told) in claims.keys().zip(told.chunks_exact(3)) {
+        let mut places = BTreeMap::new();
+        for ((limit, key), told) in claims.iter().zip(told.chunks_exact(3)) {
             let rate = self.rates.rate(*limit);
             let leaves = told[1].saturating_add(micros(rate.window));
             let resets_in = Duration::from_micros(leaves.saturating_sub(now));
             let held = u32::try_from(told[0]).unwrap_or(u32::MAX);
             tally.add(*limit, rate, Verdict::over(rate, held, resets_in));
-            shared.insert(*limit, told[2]);
+            let place = Place {
+                key: *key,
+                local: None,
+                shared: Some(told[2]),
+            };
+            places.insert(*limit, place);
         }
         match (verdict, tally.outcome()) {
             (0, Ok(tightest)) => {
-                let receipt = Receipt {
-                    claims: claims.clone(),
-                    local: BTreeMap::new(),
-                    shared,
-                };
+                let receipt = Receipt(places);
                 Ok(Decision::Admitted { tightest, receipt })
             }
             (1, Err(refused)) => Ok(Decision::Refused(refused)),
@@ -226,9 +227,9 @@ impl Windows for RedisWindows {
     async fn release(&self, receipt: Receipt) -> Result<(), WindowsError> {
         let mut script = self.scripts.release.prepare_invoke();
         let mut is_empty = true;
-        for (limit, key) in &receipt.claims {
-            if let Some(stamp) = receipt.shared.get(limit) {
-                script.key(window(*limit, *key)).arg(*stamp);
+        for (limit, place) in &receipt.0 {
+            if let Some(stamp) = place.shared {
+                script.key(window(*limit, place.key)).arg(stamp);
                 is_empty = false;
             }
         }
