@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Broker, Launch, SOON, simulator, until};
+use super::harness::{Broker, Launch, PAGE, SOON, simulator, until};
 use super::http::Answer;
+use super::people::{REQUIRED, student};
 use super::wire::Wire;
 
 /// The first line so far of this request that `fits`.
@@ -55,6 +56,36 @@ async fn a_failing_upstreams_log_line_names_the_request_of_the_refresh() {
     let answer = Answer::to(request).await;
     assert_eq!(answer.status, 503);
     assert_the_retry_names(&broker, &answer, "/refresh-token").await;
+}
+
+#[tokio::test]
+async fn access_lines_name_the_caller_by_address_origin_and_hashed_identity() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::of(&["serve", "--config", "settings.toml"])
+        .towards(&simulator.base_url())
+        .file("settings.toml", REQUIRED)
+        .start()
+        .await;
+    for who in ["ana", "ana", "bob"] {
+        let request = broker.post("/token").bearer_auth(student(who));
+        Answer::to(request.header("origin", PAGE)).await.secret();
+    }
+    let ended = broker.stop().await;
+    let lines = ended
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let access: Vec<Value> = lines
+        .filter(|line: &Value| line["target"] == "access")
+        .collect();
+    let identity = |nth: usize| access[nth]["identity"].as_str().unwrap();
+    assert_eq!(identity(0), identity(1));
+    assert_ne!(identity(0), identity(2));
+    assert!(!identity(0).contains("ana") && identity(0).len() == 16);
+    assert_eq!(
+        (&access[0]["client_ip"], &access[0]["origin"]),
+        (&json!("127.0.0.1"), &json!(PAGE))
+    );
 }
 
 #[tokio::test]

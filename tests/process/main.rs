@@ -24,6 +24,7 @@ mod drain;
 mod fleet;
 mod gate;
 mod given;
+mod haproxy;
 mod harness;
 mod heavy;
 mod hosts;

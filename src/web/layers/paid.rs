@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use tower::{Layer, Service};
 
-use super::{arrival, denied, identity, origin};
+use super::{arrival, denied, identity, origin, trace};
 use crate::domain::Caller;
 use crate::gate::{Pass, Purpose};
 use crate::web::code::Code;
@@ -60,7 +60,12 @@ impl Admission {
             }
         }
         match identity::of(&self.state, &caller, request.headers()).await {
-            Ok(known) => caller.identity = known,
+            Ok(known) => {
+                if let Some(known) = &known {
+                    trace::note_identity(&known.account);
+                }
+                caller.identity = known;
+            }
             Err(unknown) => return identity::refuse(&self.state, &caller, &unknown).await,
         }
         let pass = match self.state.gate.admit(&caller, self.purpose).await {

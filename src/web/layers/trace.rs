@@ -15,6 +15,7 @@ use tracing::field::Empty;
 
 use super::arrival::Arrival;
 use crate::clock::{Tick, millis};
+use crate::domain::Account;
 use crate::telemetry;
 use crate::web::error::ApiError;
 use crate::web::state::Face;
@@ -42,6 +43,13 @@ pub(super) fn span(arrival: &Arrival) -> Span {
         route = Empty,
         identity = Empty,
     )
+}
+
+/// Adds the hashed identity of the caller to the request's span.
+pub(super) fn note_identity(account: &Account) {
+    let [a, b, c, d, e, f, g, h, ..] = *account.key().as_bytes();
+    let hash = format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    Span::current().record("identity", hash);
 }
 
 /// Adds the pattern of the matched route to the request's span. Unknown paths are made up by strangers and never logged.

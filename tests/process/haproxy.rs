@@ -1,0 +1,47 @@
+//! A real HAProxy in front: its health checks and the connections that it keeps.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::harness::{Launch, Scratch, simulator, until};
+use super::http::{Answer, client};
+use super::nginx_front::free_address;
+use super::tools::program;
+
+#[tokio::test]
+async fn f09_f10_haproxy_finds_the_broker_healthy_and_loses_no_request_on_kept_connections() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator)
+        .set("server.header_timeout", "500ms")
+        .set("server.trusted_proxies", "127.0.0.1")
+        .set("limits.token", "100/60s")
+        .start()
+        .await;
+    let (scratch, front) = (Scratch::new(), free_address());
+    // Plain `option httpchk` sends HTTP/1.0 without a Host. One failed check takes the broker out.
+    let path = scratch.file(
+        "haproxy.cfg",
+        &format!(
+            "defaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n  timeout server 30s\n  retries 0\n\
+             frontend public\n  bind {front}\n  default_backend brokers\n\
+             backend brokers\n  option httpchk GET /health\n  http-reuse always\n  option forwardfor\n\
+             \x20 server one {} check inter 50ms fall 1\n",
+            broker.address
+        ),
+    );
+    let mut command = program("haproxy");
+    command.args(["-f", &path]);
+    let mut haproxy = Launch::from(command).spawn();
+    until("HAProxy answers", || {
+        std::net::TcpStream::connect(front).is_ok()
+    })
+    .await;
+    for pause in [0, 480, 490, 495, 500, 505, 510, 1200] {
+        // Around the time after which the broker used to close idle connections.
+        sleep(Duration::from_millis(pause)).await;
+        let answer = Answer::to(client().post(format!("http://{front}/token"))).await;
+        assert_eq!(answer.status, 200, "after {pause} ms: {answer:?}");
+    }
+    haproxy.end_now("TERM", Duration::from_secs(2));
+}
