@@ -1,13 +1,13 @@
-//! Owns how mistakes in the settings are told: all at once, by name, without repeating a value.
+//! Mistakes in the settings: reported all at once, by name, without repeating a value.
 
 use std::fmt;
 
 use super::Source;
 
-/// Names longer than this are cut in messages: what stands where a name belongs may be anything.
+/// Bounds the length of names in messages, because an unknown name may be any text.
 const LONGEST_NAME: usize = 80;
 
-/// One mistake: which setting, who said it, and what would be right. Never the value, which may be a secret.
+/// One mistake: the setting, its source, and what would be right. Never holds the value, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
     setting: String,
@@ -16,7 +16,7 @@ pub struct Complaint {
 }
 
 impl Complaint {
-    /// A mistake in `setting` as `source` gives it. The message continues "the setting …": `must be …`, `is …`.
+    /// Makes a complaint of `setting` as `source` gives it. The message continues "the setting …": `must be …`, `is …`.
     pub(super) fn new(setting: &str, source: &Source, message: impl fmt::Display) -> Self {
         Self {
             setting: plain(setting),
@@ -25,17 +25,17 @@ impl Complaint {
         }
     }
 
-    /// The dotted name of the setting, or the unknown name as it was given.
+    /// Returns the dotted name of the setting, or the unknown name as it was given.
     pub fn setting(&self) -> &str {
         &self.setting
     }
 
-    /// Where the setting got the value complained of.
+    /// Returns where the value complained of came from.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// What is wrong and what would be right.
+    /// Returns what is wrong and what would be right.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -60,7 +60,7 @@ impl ConfigErrors {
         Self(complaints)
     }
 
-    /// The complaints, in the order of the settings in `config/default.toml`.
+    /// Returns the complaints, in the order of the settings in `config/default.toml`.
     pub fn complaints(&self) -> &[Complaint] {
         &self.0
     }
@@ -81,7 +81,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// A name that may have been anything, fit for one line of a terminal.
+/// Makes a name fit for one line of a terminal: cut and escaped.
 fn plain(name: &str) -> String {
     let mut plain: String = name.chars().take(LONGEST_NAME).collect();
     if plain.len() < name.len() {
@@ -90,28 +90,9 @@ fn plain(name: &str) -> String {
     plain.escape_debug().to_string().replace("\\\"", "\"")
 }
 
-/// The name among `known` that `name` most likely meant.
+/// Returns the name among `known` that is most like `name`.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
     let likeness = |candidate: &&str| strsim::jaro_winkler(name, candidate);
     let ordered = |left: &&str, right: &&str| likeness(left).total_cmp(&likeness(right));
     known.into_iter().max_by(ordered).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_cannot_break_the_line_or_fill_the_screen() {
-        assert_eq!(plain("a\nb\u{1b}"), "a\\nb\\u{1b}");
-        assert_eq!(plain(&"x".repeat(500)).chars().count(), LONGEST_NAME + 1);
-    }
-
-    #[test]
-    fn the_nearest_name_is_the_one_that_was_meant() {
-        let known = ["limits.token", "limits.refresh", "session.token_seconds"];
-        assert_eq!(nearest("limit.token", known), "limits.token");
-        assert_eq!(nearest("limits.refesh", known), "limits.refresh");
-        assert_eq!(nearest("anything", []), "");
-    }
 }

@@ -1,4 +1,4 @@
-//! Owns reading TOML text, whose lines may hold secrets and are therefore never repeated.
+//! Reads TOML text. Lines may hold secrets and are never repeated.
 
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -32,20 +32,20 @@ impl Leaf<'_> {
     }
 }
 
-/// Where a document is not TOML, and why.
+/// A place where a document is not TOML, and the reason.
 pub(super) struct Flaw {
     pub(super) line: usize,
     pub(super) message: String,
 }
 
-/// The values of a document in the order they are written; tables are walked into, unless they are empty.
+/// Returns the values of a document in the order they are written. Only empty tables are values.
 pub(super) fn leaves(text: &str) -> Result<Vec<Leaf<'_>>, Vec<Flaw>> {
     let mut found = Vec::new();
     walk(text, &[], &table(text)?, &mut found);
     Ok(found)
 }
 
-/// A document's outermost table.
+/// Parses a document into its outermost table.
 pub(super) fn table(text: &str) -> Result<DeTable<'_>, Vec<Flaw>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -66,7 +66,7 @@ pub(super) fn table(text: &str) -> Result<DeTable<'_>, Vec<Flaw>> {
     Err(flaws.collect())
 }
 
-/// The line, from 1, on which the byte at `offset` stands.
+/// Returns the line, from 1, of the byte at `offset`.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     let before = &text.as_bytes()[..offset.min(text.len())];
     before.split(|&byte| byte == b'\n').count()

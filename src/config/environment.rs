@@ -1,4 +1,4 @@
-//! Owns the names that settings have in the environment.
+//! Reads settings from environment variables.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,7 +6,7 @@ use super::complaint::nearest;
 use super::settings::Settings;
 use super::{Source, layers};
 
-/// What our own variables begin with.
+/// The beginning of the names of our own variables.
 const PREFIX: &str = "BROKER_";
 /// Sets the port of `server.listen` alone.
 const PORT: &str = "PORT";
@@ -95,7 +95,7 @@ fn set_by_short_name(settings: &mut Settings, setting: &str, name: &str, text: &
     }
 }
 
-/// A bare number of requests is meant per minute: so the original clients' documents say it.
+/// Turns a bare number of requests into a rate per minute, as the documents of the original clients mean it.
 fn translated(setting: &str, text: &str) -> String {
     let is_bare = !text.trim().is_empty() && text.trim().bytes().all(|byte| byte.is_ascii_digit());
     if setting == "limits.token" && is_bare {
@@ -143,8 +143,8 @@ pub(super) fn bare_address(text: &str) -> Option<IpAddr> {
     inner.unwrap_or(text).parse().ok()
 }
 
-/// Kubernetes tells every container of every Service: one called `broker` arrives as `BROKER_SERVICE_HOST` and
-/// `BROKER_PORT=tcp://…`. None of them has the double underscore that our settings have.
+/// True for a variable that Kubernetes sets in every container for a Service called `broker`, like
+/// `BROKER_SERVICE_HOST` and `BROKER_PORT=tcp://…`. Those names lack the double underscore of our settings.
 fn is_injected_by_kubernetes(name: &str, text: &str) -> bool {
     let is_address = ["tcp://", "udp://", "sctp://"]
         .iter()
@@ -154,27 +154,4 @@ fn is_injected_by_kubernetes(name: &str, text: &str) -> bool {
         .any(|part| name.contains(part));
     let is_service = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
     !name.contains("__") && (is_service || (name.contains("_PORT") && (is_address || is_part)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_kubernetes_says_of_a_service_called_broker_is_not_a_mistake() {
-        for (name, text) in [
-            ("BROKER_SERVICE_HOST", "10.0.0.1"),
-            ("BROKER_SERVICE_PORT", "8080"),
-            ("BROKER_SERVICE_PORT_HTTP", "8080"),
-            ("BROKER_PORT", "tcp://10.0.0.1:8080"),
-            ("BROKER_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
-            ("BROKER_PORT_8080_TCP_PROTO", "tcp"),
-            ("BROKER_PORT_8080_TCP_ADDR", "10.0.0.1"),
-        ] {
-            assert!(is_injected_by_kubernetes(name, text), "{name}");
-        }
-        for (name, text) in [("BROKER_PORT", "8080"), ("BROKER_LISTEN", "tcp://x")] {
-            assert!(!is_injected_by_kubernetes(name, text), "{name}");
-        }
-    }
 }

@@ -317,19 +317,3 @@ fn overlay_list(settings: &mut Settings, file: &SettingsFile, list: &Leaf<'_>, s
     }
     settings.add(entries);
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::environment_name;
-    use super::*;
-
-    #[test]
-    fn every_default_can_be_a_setting_and_says_what_it_is_called_in_the_environment() {
-        assert!(defaults().len() > 50);
-        for entry in defaults() {
-            assert!(!entry.value.is_table(), "{}", entry.name);
-            let name = environment_name(&entry.name);
-            assert!(DEFAULTS.contains(&format!("{name}\n")), "{name}");
-        }
-    }
-}

@@ -1,7 +1,7 @@
-//! Owns what the operator wants: settings by section, from four sources of which the later win (the compiled-in
-//! `config/default.toml`, a file, the environment, flags), read into types that cannot be wrong.
+//! Reads the settings of the operator into types that cannot be wrong, section by section.
 //!
-//! Every mistake is told, not the first. No value is ever repeated in a message: it may be a secret.
+//! There are four sources, of which the later win: the compiled-in `config/default.toml`, a file, the environment, flags.
+//! All mistakes are reported at once. No message repeats a value, which may be a secret.
 
 mod auth;
 mod compat;
@@ -61,16 +61,16 @@ use settings::Settings;
 const OPEN_HOUSE: &str = "is off, and the broker is reachable from a network: whoever reaches it can mint secrets at your expense, \
      as often as the limits allow; set auth.mode=required and an issuer";
 
-/// What the settings are read for.
+/// The purpose that settings are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Strangers may come: what is missing or unsafe refuses to start.
+    /// For callers from anywhere: a missing or unsafe setting refuses to start.
     Serve,
-    /// A developer's own machine: localhost may call, no API key is needed, what is unsafe is only said.
+    /// For a developer's own machine: localhost may call, no API key is needed, unsafe settings are only warned of.
     Dev,
 }
 
-/// All settings. Nothing below `app` sees them whole.
+/// All settings. Nothing below `app` sees the whole.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// How the service listens.
@@ -107,19 +107,18 @@ pub struct Config {
     pub log: Log,
 }
 
-/// Settings that may serve, and where they came from.
+/// Settings without a mistake, and their sources.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The settings.
     pub config: Config,
-    /// What is allowed but probably not meant, one sentence each.
+    /// Warnings of settings that are allowed and probably not meant, one sentence each.
     pub warnings: Vec<String>,
     shown: Vec<(String, String, Source)>,
 }
 
 impl Loaded {
-    /// Each setting's dotted name, its value (secrets as `***`) and who gave it, in the order of
-    /// `config/default.toml`.
+    /// Returns each setting's dotted name, value (secrets as `***`) and source, in the order of `config/default.toml`.
     pub fn listing(&self) -> impl Iterator<Item = (&str, &str, &Source)> {
         let shown = self.shown.iter();
         shown.map(|(name, value, source)| (name.as_str(), value.as_str(), source))
@@ -127,7 +126,7 @@ impl Loaded {
 }
 
 impl Config {
-    /// Reads all sources, for `mode`; fails with everything that is wrong.
+    /// Reads all sources for `mode`. Fails with all mistakes.
     pub fn from_sources(mode: Mode, sources: &Sources) -> Result<Loaded, ConfigErrors> {
         let mut settings = layers::gather(mode, sources);
         let config = Self::read(&mut settings);
@@ -146,7 +145,7 @@ impl Config {
             .ok_or_else(|| ConfigErrors::new(Vec::new()))
     }
 
-    /// Reads settings given as dotted names and texts, as flags give them, and nothing else. For dev mode and tests:
+    /// Reads settings given as dotted names and texts alone, as flags give them. For dev mode and tests:
     /// `Config::from_pairs(Mode::Dev, &[("limits.token", "2/60s")])`.
     pub fn from_pairs(mode: Mode, pairs: &[(&str, &str)]) -> Result<Self, ConfigErrors> {
         let flags = pairs
@@ -165,7 +164,7 @@ impl Config {
         let server = settings.section();
         let cors: Option<Cors> = settings.section();
         let auth = Auth::read(settings, cors.as_ref().map(|cors| &cors.allowed_origins));
-        let limits = Limits::read(settings);
+        let limits = settings.section();
         let guard = Guard::read(settings);
         let session = settings.section();
         let quota = QuotaSettings::read(settings);
@@ -186,8 +185,8 @@ impl Config {
             server: server?,
             cors: cors?,
             auth: auth?,
-            limits,
-            guard,
+            limits: limits?,
+            guard: guard?,
             session: session?,
             quota,
             upstream: upstream?,
@@ -202,7 +201,7 @@ impl Config {
         })
     }
 
-    /// Replicas that share limits on Redis have to share one record of use and of sessions, too.
+    /// Requires one ledger for replicas that share limits.
     fn check_sharing(&self, settings: &mut Settings) {
         let is_shared = self.redis.url.is_some() && self.redis.replicas.get() > 1;
         if !is_shared || matches!(self.ledger.place, LedgerPlace::Postgres(_)) {
@@ -217,7 +216,7 @@ impl Config {
         }
     }
 
-    /// The rules between sections; those within one stand beside its fields.
+    /// Checks the rules between sections. Rules within a section are checked there.
     fn check(&self, settings: &mut Settings) {
         self.check_sharing(settings);
         let records = self.ledger.timeout * 2;

@@ -1,9 +1,10 @@
-//! Reads the operator's personas.
+//! Reads the file of personas.
 
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -13,7 +14,7 @@ use super::complaint::nearest;
 use super::document::{line_of, table};
 use super::settings::Settings;
 use crate::domain::{
-    Language, Listener, Persona, PersonaName, Personas, SessionObject, SessionObjectError,
+    Language, Listener, Persona, PersonaName, Personas, SessionObject, SessionObjectError, written,
 };
 use crate::provider::UNKNOWN_MODEL;
 
@@ -23,18 +24,34 @@ const COMPILED_IN: &str = include_str!("../../config/personas.toml");
 const USUAL_FILE: &str = "config/personas.toml";
 const FILE: &str = "personas.file";
 const DEFAULT: &str = "personas.default";
-const STRICT: &str = "personas.strict";
 
 /// What a persona holds.
 const FIELDS: [&str; 5] = ["public", "role", "roles", "language", "session"];
 
+/// `[personas]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Section {
+    file: String,
+    #[serde(deserialize_with = "name")]
+    default: PersonaName,
+    strict: bool,
+}
+
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<PersonaName, D::Error> {
+    written::text(from, PersonaName::parse)
+}
+
 /// Reads the personas that the settings name; `None` when some are wrong.
 pub(super) fn read(settings: &mut Settings) -> Option<Arc<Personas>> {
-    let default = settings.parsed(DEFAULT, PersonaName::parse);
-    let (path, text) = text(settings)?;
-    let document = Document { path, text };
+    let Section {
+        file,
+        default,
+        strict,
+    } = settings.table("personas")?;
+    let (path, text) = text(settings, &file)?;
+    let document = Document { path, text, strict };
     let all = document.personas(settings)?;
-    let default = default?;
     let names: Vec<_> = all.iter().map(|persona| persona.name.clone()).collect();
     let personas = Personas::new(all, &default);
     if personas.is_err() {
@@ -46,9 +63,8 @@ pub(super) fn read(settings: &mut Settings) -> Option<Arc<Personas>> {
 }
 
 /// The file that is to be read, by name, and its text.
-fn text(settings: &mut Settings) -> Option<(String, String)> {
-    let named = settings.text(FILE);
-    let path = if named.is_empty() { USUAL_FILE } else { &named };
+fn text(settings: &mut Settings, named: &str) -> Option<(String, String)> {
+    let path = if named.is_empty() { USUAL_FILE } else { named };
     match (settings.read)(Path::new(path)) {
         Ok(text) => Some((path.into(), text)),
         Err(error) if named.is_empty() && error.kind() == ErrorKind::NotFound => {
@@ -66,6 +82,8 @@ fn text(settings: &mut Settings) -> Option<(String, String)> {
 struct Document {
     path: String,
     text: String,
+    /// True when what the provider may not know is refused.
+    strict: bool,
 }
 
 /// Why a persona cannot serve, and where that stands if not at its name.
@@ -89,9 +107,8 @@ impl Document {
         let mut tables: Vec<_> = tables.iter().collect();
         tables.sort_by_key(|(key, _)| key.span().start);
         let mut personas = Vec::with_capacity(tables.len());
-        let is_strict = settings.flag(STRICT);
         for (key, value) in &tables {
-            match persona(key.get_ref(), value.get_ref(), is_strict) {
+            match persona(key.get_ref(), value.get_ref(), self.strict) {
                 Ok(persona) => {
                     for doubt in persona.session.doubts() {
                         let message = format_args!(

@@ -76,28 +76,3 @@ fn is_redis(text: &str) -> bool {
         ["redis", "rediss"].contains(&url.scheme()) && url.has_host() && url.fragment().is_none()
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_is_reached_plainly_or_with_tls_that_is_checked() {
-        for url in [
-            "redis://localhost",
-            "redis://10.0.0.1:6379/2",
-            "rediss://user:password@redis.example.com:6380",
-        ] {
-            assert!(is_redis(url), "{url}");
-        }
-        for wrong in [
-            "",
-            "localhost:6379",
-            "http://localhost",
-            "redis:",
-            "rediss://h:6380/#insecure",
-        ] {
-            assert!(!is_redis(wrong), "{wrong}");
-        }
-    }
-}

@@ -1,9 +1,7 @@
-//! Owns the settings while they are read: each value, who gave it, and what is wrong so far.
+//! Holds the settings while they are read: each value, its source, and the mistakes so far.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::path::Path;
-use std::time::Duration;
 
 use toml::Value;
 
@@ -11,14 +9,11 @@ use super::complaint::nearest;
 use super::entry::Entry;
 use super::source::ReadFile;
 use super::{Complaint, Mode, Source, layers};
-use crate::domain::written::spelled;
-use crate::domain::{Rate, parse_duration};
 
 /// How a certificate in PEM form begins.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
-/// All settings, while they are read. A mistake is noted and replaced by something harmless, so that reading goes on
-/// and finds the next one.
+/// All settings, while they are read. A mistake is noted, and reading goes on to find the next one.
 pub(super) struct Settings {
     pub(super) mode: Mode,
     pub(super) read: ReadFile,
@@ -237,101 +232,5 @@ impl Settings {
             Some(Value::String(text)) => text.clone(),
             _ => String::new(),
         }
-    }
-
-    /// What `parse` makes of a text; its error continues "the setting …".
-    pub(super) fn parsed<T, E: Display>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        if self.entry(name).is_some_and(|entry| !entry.value.is_str()) {
-            self.complain(name, "must be text, in quotes");
-            return None;
-        }
-        let parsed = parse(&self.text(name));
-        parsed.map_err(|error| self.complain(name, error)).ok()
-    }
-
-    pub(super) fn list<T, E: Display>(
-        &mut self,
-        name: &str,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Vec<T> {
-        let items = match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::Array(items)) => items
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
-            _ => Vec::<String>::new(),
-        };
-        let mut parsed = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            match parse(item) {
-                Ok(item) => parsed.push(item),
-                Err(error) => {
-                    let place = format_args!("entry {} of {}", index + 1, items.len());
-                    self.complain(name, format_args!("{place} {error}"));
-                }
-            }
-        }
-        parsed
-    }
-
-    pub(super) fn flag(&self, name: &str) -> bool {
-        let value = self.entry(name).map(|entry| &entry.value);
-        matches!(value, Some(Value::Boolean(true)))
-    }
-
-    pub(super) fn whole(&self, name: &str) -> Option<i64> {
-        match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::Integer(number)) => Some(*number),
-            _ => None,
-        }
-    }
-
-    pub(super) fn number<T>(&mut self, name: &str, range: RangeInclusive<i64>) -> T
-    where
-        T: TryFrom<i64> + Default,
-    {
-        let fits = self.whole(name).filter(|number| range.contains(number));
-        let given = fits.and_then(|number| T::try_from(number).ok());
-        given.unwrap_or_else(|| {
-            let (least, most) = range.into_inner();
-            self.complain(name, format_args!("must be between {least} and {most}"));
-            T::default()
-        })
-    }
-
-    pub(super) fn fraction(&mut self, name: &str, range: RangeInclusive<f64>) -> f64 {
-        match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::Float(number)) if range.contains(number) => *number,
-            _ => {
-                let (least, most) = range.into_inner();
-                self.complain(name, format_args!("must be between {least} and {most}"));
-                most
-            }
-        }
-    }
-
-    pub(super) fn duration(&mut self, name: &str, range: RangeInclusive<Duration>) -> Duration {
-        let parse = |text: &str| {
-            let duration = parse_duration(text).map_err(|error| error.to_string())?;
-            let spelled =
-                |end: &Duration| spelled(u64::try_from(end.as_millis()).unwrap_or_default());
-            let (least, most) = (spelled(range.start()), spelled(range.end()));
-            let fits = range.contains(&duration).then_some(duration);
-            fits.ok_or_else(|| format!("must be between {least} and {most}"))
-        };
-        self.parsed(name, parse).unwrap_or_default()
-    }
-
-    pub(super) fn rate(&mut self, name: &str) -> Rate {
-        const PLACEHOLDER: Rate = Rate {
-            limit: 1,
-            window: Duration::from_mins(1),
-        };
-        self.parsed(name, Rate::parse).unwrap_or(PLACEHOLDER)
     }
 }

@@ -1,4 +1,4 @@
-//! Owns where settings come from.
+//! Sources of settings.
 
 use std::fmt;
 use std::io;
@@ -6,22 +6,22 @@ use std::path::Path;
 
 use super::{Complaint, ConfigErrors};
 
-/// Read when no other file is named, and then only if it is there.
+/// The file that is read when no other is named, if it exists.
 const USUAL_FILE: &str = "config/broker.toml";
 
-/// Reads a file that a setting names.
+/// A function that reads a file named by a setting.
 pub type ReadFile = fn(&Path) -> io::Result<String>;
 
-/// All that the operator said, beside the defaults. Later fields win. Holds secrets, so it has no `Debug`.
+/// Everything the operator gave beside the defaults. Later fields win. Holds secrets, so it has no `Debug`.
 #[derive(Clone)]
 pub struct Sources {
     /// The settings file, if there is one.
     pub file: Option<SettingsFile>,
-    /// The environment, whole: what is not ours is ignored. A variable that is empty counts as not given.
+    /// The whole environment. Variables of other programs are ignored; an empty variable counts as not given.
     pub environment: Vec<(String, String)>,
     /// Settings from the command line: dotted name and text.
     pub flags: Vec<(String, String)>,
-    /// How files are read that settings name: secrets, personas, certificates.
+    /// Reads the files that settings name: secrets, personas, certificates.
     pub read: ReadFile,
 }
 
@@ -36,17 +36,17 @@ impl Default for Sources {
     }
 }
 
-/// A settings file that has been read but not understood yet. May hold secrets, so it has no `Debug`.
+/// The text of a settings file. May hold secrets, so it has no `Debug`.
 #[derive(Clone)]
 pub struct SettingsFile {
-    /// How messages call it.
+    /// The name of the file in messages.
     pub path: String,
-    /// What it holds.
+    /// The text of the file.
     pub text: String,
 }
 
 impl SettingsFile {
-    /// A line of it, from 1.
+    /// Returns a line of the file, from 1, as a source.
     pub(super) fn line(&self, line: usize) -> Source {
         Source::File {
             path: self.path.clone(),
@@ -55,9 +55,9 @@ impl SettingsFile {
     }
 }
 
-/// Reads the settings file that was `given`, or else the usual one when it is there.
+/// Reads the settings file that was `given`, or else the usual file if it exists.
 ///
-/// Fails when a given file cannot be read, or the usual one is there and cannot.
+/// Fails when the given file cannot be read, or when the usual file exists and cannot be read.
 pub fn read_file(given: Option<&Path>) -> Result<Option<SettingsFile>, ConfigErrors> {
     let path = given.unwrap_or(Path::new(USUAL_FILE));
     let name = path.display().to_string();
@@ -76,7 +76,7 @@ pub fn read_file(given: Option<&Path>) -> Result<Option<SettingsFile>, ConfigErr
     }
 }
 
-/// Who gave a setting its value.
+/// The source of a setting's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The compiled-in `config/default.toml`.

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::Deserialize;
+
 /// A number of admissions in any stretch as long as the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Rate {
     /// Number of admissions.
     pub limit: u32,
@@ -48,6 +51,14 @@ impl Rate {
         watchable
             .then_some(Self { limit, window })
             .ok_or(RateError::Window)
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = RateError;
+
+    fn try_from(text: String) -> Result<Self, RateError> {
+        Self::parse(&text)
     }
 }
 

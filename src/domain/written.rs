@@ -121,7 +121,7 @@ pub fn lasting<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
 }
 
 /// Spells milliseconds in the largest unit that divides them.
-pub fn spelled(millis: u64) -> String {
+fn spelled(millis: u64) -> String {
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
     let mut units = units.iter();
     let whole = units.find(|(_, each)| millis > 0 && millis.is_multiple_of(*each));

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use serde::Deserialize;
 
 use super::blocks::Blocks;
 use super::refusals::Refusals;
@@ -11,19 +12,29 @@ use super::scores::{self, Points, Scores};
 use super::{Block, Offence, Tolerance, Weights};
 use crate::clock::{Clock, Tick};
 use crate::domain::Party;
+use crate::domain::written::{fraction, lasting, whole};
+
+/// In milliseconds.
+const DAY: u64 = 86_400_000;
+const WEEK: u64 = 7 * DAY;
 
 /// When offences become a block, and for how long.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct GuardRules {
     /// The score that earns a block. Scores count in thousandths of a point.
+    #[serde(deserialize_with = "fraction::<100, 1_000_000, _>")]
     pub threshold: f64,
     /// How long a score of `threshold` takes to drain, in twelve equal steps.
+    #[serde(deserialize_with = "lasting::<1_000, DAY, _>")]
     pub decay: Duration,
     /// How long the first block lasts; each repetition doubles it.
+    #[serde(deserialize_with = "lasting::<1_000, WEEK, _>")]
     pub block: Duration,
     /// The longest block, and how long after its end a repetition is still remembered.
+    #[serde(deserialize_with = "lasting::<1_000, WEEK, _>")]
     pub block_max: Duration,
     /// Upper bound on the scores and on the blocks that are remembered.
+    #[serde(deserialize_with = "whole::<1, 16_777_216, _, _>")]
     pub capacity: usize,
     /// Points per offence.
     pub weights: Weights,

@@ -16,6 +16,9 @@ mod window;
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
+use crate::domain::written::fraction;
 use crate::domain::{IdentityKey, Network, Party};
 
 pub use guard::{Guard, GuardRules};
@@ -82,15 +85,20 @@ impl Offence {
 }
 
 /// Points per offence. 0 forgives the offence.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Weights {
     /// Points of [`Offence::RateLimited`].
+    #[serde(deserialize_with = "fraction::<0, 1_000_000, _>")]
     pub rate_limited: f64,
     /// Points of [`Offence::ForgedCredential`].
+    #[serde(deserialize_with = "fraction::<0, 1_000_000, _>")]
     pub forged_credential: f64,
     /// Points of [`Offence::Malformed`].
+    #[serde(deserialize_with = "fraction::<0, 1_000_000, _>")]
     pub malformed: f64,
     /// Points of [`Offence::WrongOrigin`].
+    #[serde(deserialize_with = "fraction::<0, 1_000_000, _>")]
     pub wrong_origin: f64,
 }
 

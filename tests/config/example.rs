@@ -73,25 +73,3 @@ fn every_setting_stands_in_the_example_once_and_nothing_else_does() {
     written.sort();
     assert_eq!(written, expected);
 }
-
-#[test]
-fn every_setting_is_read_by_its_section() {
-    let rooms = std::fs::read_dir("src/config").unwrap();
-    let code: String = rooms
-        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
-        .collect();
-    for (setting, ..) in serve(&good_and(&[])).listing() {
-        // A section that is read whole refuses what it does not know.
-        let old = ["limits.", "guard.", "personas."];
-        if !old.iter().any(|section| setting.starts_with(section)) {
-            continue;
-        }
-        // Whoever reads a secret reads the file that may hold it.
-        let secret = setting.strip_suffix("_file");
-        let by_twin = secret.is_some_and(|secret| code.contains(&format!(".secret(\"{secret}\")")));
-        assert!(
-            by_twin || code.contains(&format!("\"{setting}\"")),
-            "{setting} is read by nobody"
-        );
-    }
-}

@@ -12,6 +12,7 @@ use token_broker::config::{Config, Loaded, Mode, SettingsFile, Sources};
 
 mod cautions;
 mod example;
+mod forms;
 mod issuers;
 mod loaded;
 mod personas;

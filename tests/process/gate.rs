@@ -66,8 +66,8 @@ async fn operators_list_and_lift_blocks_with_a_command_beside_the_running_broker
     }
     let refused = Answer::to(broker.post("/token")).await;
     refused.is(429, "blocked");
-    let listed = blocks(&[]).await;
-    assert!(listed.contains("127.0.0.1/32"), "{listed}");
+    let found = blocks(&[]).await;
+    assert!(found.contains("127.0.0.1/32"), "{found}");
     let json: Value = serde_json::from_str(&blocks(&["--json"]).await).unwrap();
     assert_eq!(json["blocks"][0]["who"], "127.0.0.1/32");
     assert!(blocks(&["--lift", "127.0.0.1"]).await.contains("lifted"));
