@@ -1,4 +1,4 @@
-//! Owns `erase`: removes everything that the ledger holds of one identity.
+//! `erase`: removes everything that the records hold of one identity.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::config::{Config, Mode};
 
 #[derive(Debug, Args)]
 pub(super) struct EraseFlags {
-    /// Who the identity is at its issuer: the `sub` of its credentials
+    /// The identity's subject: the `sub` of its credentials
     #[arg(long)]
     subject: String,
-    /// Who vouches for it: the `iss` of its credentials. Not needed when there is only one issuer
+    /// The identity's issuer: the `iss` of its credentials. Not needed when there is only one issuer
     #[arg(long)]
     issuer: Option<String>,
 }
 
-/// Removes it, beside a broker that may be running, under every name that it may have. Its quota of the month begins
-/// anew, which a running broker may learn ten seconds later.
+/// Removes the identity's entries, counts and sessions under every name that it may have, beside a broker that may be
+/// running. Its quota of the month begins anew; a running broker may learn that ten seconds later.
 pub(super) fn erase(
     flags: &SettingsFlags,
     environment: Vec<(String, String)>,
@@ -65,7 +65,7 @@ pub(super) fn erase(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The issuers in the settings, each once.
+/// Returns the issuers of the settings, each once.
 fn known(config: &Config) -> Vec<Arc<str>> {
     let mut known: Vec<Arc<str>> = Vec::new();
     for entry in &config.auth.issuers {

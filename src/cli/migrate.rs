@@ -1,4 +1,4 @@
-//! Owns `migrate`: brings the ledger's database to the schema of this version.
+//! `migrate`: brings the ledger's database to the schema of this version.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use super::{SettingsFlags, load, say};
 use crate::app::records;
 use crate::config::Mode;
 
-/// Migrates.
+/// Migrates, and prints what was done.
 pub(super) fn migrate(
     flags: &SettingsFlags,
     environment: Vec<(String, String)>,

@@ -1,4 +1,4 @@
-//! Owns quotas: what an identity may use in a calendar month.
+//! Quotas: what an identity may use in a calendar month.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +18,7 @@ pub struct Month {
 }
 
 impl Month {
-    /// The month that `moment` is in.
+    /// Returns the month of `moment`.
     pub fn of(moment: Timestamp) -> Self {
         let moment = utc(moment);
         Self {
@@ -27,7 +27,7 @@ impl Month {
         }
     }
 
-    /// When the next one begins.
+    /// Returns the beginning of the next month.
     pub fn end(self) -> Timestamp {
         let (year, month) = match self.month {
             12 => (self.year + 1, 1),
@@ -50,7 +50,7 @@ impl fmt::Display for Month {
     }
 }
 
-/// The UTC day that `moment` is in, as `2026-11-22`.
+/// Returns the UTC day of `moment`, as `2026-11-22`.
 pub fn day_of(moment: Timestamp) -> String {
     let moment = utc(moment);
     let month: u8 = moment.month().into();
@@ -59,7 +59,7 @@ pub fn day_of(moment: Timestamp) -> String {
 
 fn utc(moment: Timestamp) -> UtcDateTime {
     let seconds = i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
-    // Beyond the year 9999 it stays that year.
+    // A moment beyond the year 9999 counts as that year.
     UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::MAX)
 }
 
@@ -71,7 +71,7 @@ fn utc(moment: Timestamp) -> UtcDateTime {
     expecting = "a table with sessions_per_month"
 )]
 pub struct Quota {
-    /// Sessions it may open; `None` when there is no limit.
+    /// Most sessions; `None` for no limit.
     #[serde(deserialize_with = "written::some_whole::<1, 1_000_000_000, _, _>")]
     pub sessions_per_month: Option<u32>,
 }
@@ -79,16 +79,16 @@ pub struct Quota {
 /// The quota of every identity: its own, that of its role, or that of everybody else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quotas {
-    /// For identities whose role has none.
+    /// The quota of identities whose role has none.
     pub everybody: Quota,
-    /// By role.
+    /// The quotas of roles.
     pub roles: HashMap<Box<str>, Quota>,
-    /// Exceptions, by account.
+    /// The exceptions of accounts.
     pub accounts: HashMap<Account, Quota>,
 }
 
 impl Quotas {
-    /// The quota of `identity`.
+    /// Returns the quota of `identity`.
     pub fn of(&self, identity: &Identity) -> Quota {
         let own = self.accounts.get(&identity.account);
         let role = || identity.role.as_ref().and_then(|role| self.roles.get(role));

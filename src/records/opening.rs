@@ -1,14 +1,14 @@
-//! Owns the reasons why a ledger cannot be opened.
+//! The reasons why a database cannot be opened.
 
 use std::path::PathBuf;
 
-/// Why a ledger cannot be opened. Nothing was changed.
+/// Why a database cannot be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another broker serves with this file.
+    /// Another broker uses the file.
     #[error("another broker is using {}: one file serves one broker", .0.display())]
     InUse(PathBuf),
-    /// The file holds something else.
+    /// The file is no SQLite database.
     #[error("{} is not a SQLite database", .0.display())]
     NotADatabase(PathBuf),
     /// The database belongs to another program.
@@ -19,55 +19,55 @@ pub enum OpenError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong first.
+        /// The first damage that was found.
         found: String,
     },
     /// There is no such file.
     #[error("there is no ledger at {}", .0.display())]
     Missing(PathBuf),
-    /// A later version of this program has been here.
+    /// A later version of this program has changed the schema.
     #[error(
         "the ledger has schema {found}, and this program knows {known}: it was made by a later version"
     )]
     Newer {
-        /// What it has.
+        /// The schema of the database.
         found: i64,
-        /// What is known.
+        /// The latest schema that this program knows.
         known: i64,
     },
-    /// The schema has to be made or brought up to date first.
+    /// The schema has to be made, or brought up to date, first.
     #[error(
         "the ledger has schema {found}, and this program needs {known}: run `token-broker migrate`"
     )]
     Older {
-        /// What it has; 0 when there is none.
+        /// The schema of the database; 0 when it has none.
         found: i64,
-        /// What is needed.
+        /// The schema that this program needs.
         known: i64,
     },
-    /// Brokers are writing, or somebody else is migrating.
+    /// Brokers are running, or another migration is.
     #[error("the schema cannot be changed while brokers are running: stop them first")]
     Busy,
-    /// The database does not do what durability needs.
+    /// A property of the database does not give durability.
     #[error("the database says {name} = {found}; the ledger needs {needed}")]
     Unfit {
-        /// Which setting.
+        /// The property.
         name: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
-        /// What it must be.
+        /// The value that it must have.
         needed: &'static str,
     },
     /// The file cannot be read or written.
     #[error("{}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },
-    /// The database refused.
+    /// The database returned an error.
     #[error("the ledger's database failed")]
     Database(#[from] sqlx::Error),
 }

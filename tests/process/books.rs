@@ -1,4 +1,4 @@
-//! Owns a ledger in a file that outlives the brokers that serve with it, and what stands in it.
+//! A ledger in a file that outlives the brokers that serve with it, and its contents.
 
 use std::path::{Path, PathBuf};
 

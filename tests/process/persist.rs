@@ -188,11 +188,10 @@ async fn a_row_that_cannot_be_read_is_an_unknown_session_and_nobody_elses_troubl
 }
 
 #[tokio::test]
-async fn the_safety_identifier_of_an_identity_is_the_same_after_a_restart_and_with_a_new_api_key() {
+async fn the_safety_identifier_of_an_identity_is_the_same_after_a_restart() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
-    for key in ["sk-first", "sk-second"] {
-        let serve = persistent(&books, &simulator).env("OPENAI_API_KEY", key);
-        let broker = serve.start().await;
+    for _ in 0..2 {
+        let broker = persistent(&books, &simulator).start().await;
         open(&broker, "ana").await;
         open(&broker, "ben").await;
         end(broker).await;

@@ -20,6 +20,7 @@ mod quota;
 mod reports;
 mod schema;
 mod server;
+mod session_bounds;
 mod sessions;
 mod sqlite_file;
 mod tls;

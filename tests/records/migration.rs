@@ -11,6 +11,7 @@ use token_broker::records::{By, OpenError, Records, UsageQuery, postgres, sqlite
 use crate::child;
 use crate::kinds::{Folder, START, TIMEOUT, clock, limited, mint, postgres_at};
 use crate::server::empty_database;
+use crate::sessions::{open, somebody};
 
 /// Rows of schema 1, the same words for both engines but for the numbers.
 const ROWS: &str = "INSERT INTO entries (id, at, kind, outcome, issuer, subject, role, persona, network, session, request_id) \
@@ -252,4 +253,70 @@ async fn many_that_migrate_a_server_at_once_do_it_once_and_never_under_a_broker(
         Err(OpenError::Busy)
     ));
     broker.close().await;
+}
+
+/// The scripts up to schema 3, and a session of that schema.
+const OF_3: &str =
+    "INSERT INTO sessions VALUES ('old', 'n1', '{}', 0, 0, 1795341600000, 1795341600000)";
+
+#[tokio::test]
+async fn schema_3_loses_no_entry_and_its_sessions_end() {
+    let folder = Folder::new();
+    version_1(&folder.file(), 100).await;
+    let options = SqliteConnectOptions::new().filename(folder.file());
+    let mut connection = options.connect().await.unwrap();
+    for script in [
+        include_str!("../../src/records/migrations/sqlite/2_sums.sql"),
+        include_str!("../../src/records/migrations/sqlite/3_sessions.sql"),
+        OF_3,
+    ] {
+        sqlx::raw_sql(script)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    connection.close().await.unwrap();
+    let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT)
+        .await
+        .unwrap();
+    holds_and_opens(&ledger).await;
+    ledger.close().await;
+    let copy = folder.file().with_file_name("ledger.db.before-4");
+    assert_eq!(version_of(&copy).await, (3, 100));
+}
+
+#[tokio::test]
+async fn schema_3_of_a_server_loses_no_entry_and_its_sessions_end() {
+    let url = empty_database().await;
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let mut connection = options.connect().await.unwrap();
+    let [first, second, third] = [
+        include_str!("../../src/records/migrations/postgres/1_entries.sql"),
+        include_str!("../../src/records/migrations/postgres/2_sums.sql"),
+        include_str!("../../src/records/migrations/postgres/3_sessions.sql"),
+    ];
+    let script = format!(
+        "CREATE SCHEMA token_broker; SET search_path = token_broker; \
+         CREATE TABLE ledger_schema (version BIGINT PRIMARY KEY); INSERT INTO ledger_schema VALUES (1), (2), (3); {first} \
+         CREATE TEMP TABLE numbers AS SELECT generate_series AS n FROM generate_series(1, 100); {ROWS}; {second} {third} {OF_3}"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(script))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(postgres::migrate(&url).await.unwrap(), (3, 4));
+    let ledger = postgres::open(&url, clock(), TIMEOUT).await.unwrap();
+    holds_and_opens(&ledger).await;
+    ledger.close().await;
+    connection.close().await.unwrap();
+}
+
+/// Every entry is there, no session is, and a new one can be opened and refreshed.
+async fn holds_and_opens(records: &dyn Records) {
+    holds_the_rows(records).await;
+    let hour = Duration::from_hours(1);
+    assert_eq!(records.sweep_sessions(hour, 10).await.unwrap(), 0);
+    let caller = somebody();
+    let key = open(records, &caller).await;
+    assert!(records.session(key).await.unwrap().is_some());
 }

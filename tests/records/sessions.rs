@@ -1,7 +1,6 @@
 //! What every kind promises of sessions: opened, moved on and given back with the use that they belong to, bounded,
 //! ended everywhere.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +8,12 @@ use std::time::Duration;
 use token_broker::clock::Timestamp;
 use token_broker::domain::{
     Account, Binding, Bindings, Caller, EntryId, Identity, Intent, Kind, Language, Network, Origin,
-    Outcome, Party, PersonaName, RefreshRules, Refusal, RequestId, Session, SessionChange,
-    SessionId, SessionKey, Settlement, random_bytes,
+    Outcome, PersonaName, RefreshRules, Refusal, RequestId, Session, SessionChange, SessionId,
+    SessionKey, Settlement, random_bytes,
 };
-use token_broker::records::{Advance, AdvanceError, Dated, Records, postgres};
+use token_broker::records::{Advance, AdvanceError, Dated, Records};
 
-use crate::kinds::{
-    FAILED, START, Subject, TIMEOUT, UNCERTAIN, account, clock, each, mint, minted, postgres_at,
-    settled,
-};
-use crate::server::empty_database;
+use crate::kinds::{FAILED, START, Subject, UNCERTAIN, account, each, mint, minted, settled};
 
 /// Rules that allow a refresh at any time.
 pub const RULES: RefreshRules = RefreshRules {
@@ -32,7 +27,7 @@ pub const RULES: RefreshRules = RefreshRules {
 };
 
 /// Rules that allow no second mint within an hour.
-const SELDOM: RefreshRules = RefreshRules {
+pub const SELDOM: RefreshRules = RefreshRules {
     min_interval: Duration::from_hours(1),
     ..RULES
 };
@@ -50,7 +45,7 @@ fn from(address: IpAddr) -> Caller {
 }
 
 /// Somebody who is verified.
-fn verified(account: Account) -> Arc<Caller> {
+pub fn verified(account: Account) -> Arc<Caller> {
     let identity = Identity {
         key: account.key(),
         account,
@@ -76,7 +71,7 @@ fn session(caller: &Caller) -> Session {
 }
 
 /// The settlement of the mint `id` that opens a session, where its owner may have `most`.
-fn opening(id: EntryId, key: SessionKey, (caller, most): (&Caller, u32)) -> Settlement {
+pub fn opening(id: EntryId, key: SessionKey, (caller, most): (&Caller, u32)) -> Settlement {
     Settlement {
         session: SessionChange::Open {
             key,
@@ -88,7 +83,7 @@ fn opening(id: EntryId, key: SessionKey, (caller, most): (&Caller, u32)) -> Sett
 }
 
 /// Opens a session of `caller`, who may have `most`.
-async fn open_of(records: &dyn Records, caller: &Caller, most: u32) -> (SessionKey, Dated) {
+pub async fn open_of(records: &dyn Records, caller: &Caller, most: u32) -> (SessionKey, Dated) {
     let (intent, key) = (mint("ana", START), key());
     let id = intent.id;
     records.reserve(intent).await.unwrap();
@@ -101,7 +96,7 @@ pub async fn open(records: &dyn Records, caller: &Caller) -> SessionKey {
 }
 
 /// A refresh that is about to happen.
-fn intent(key: SessionKey) -> Intent {
+pub fn intent(key: SessionKey) -> Intent {
     Intent {
         kind: Kind::Refresh,
         session: key,
@@ -109,12 +104,12 @@ fn intent(key: SessionKey) -> Intent {
     }
 }
 
-fn asked(caller: &Arc<Caller>, rules: RefreshRules) -> Advance {
+pub fn asked(caller: &Arc<Caller>, rules: RefreshRules) -> Advance {
     let caller = Arc::clone(caller);
     Advance { caller, rules }
 }
 
-async fn refresh(
+pub async fn refresh(
     records: &dyn Records,
     key: SessionKey,
     caller: &Arc<Caller>,
@@ -125,7 +120,7 @@ async fn refresh(
     moved.map(|_| id)
 }
 
-async fn refreshes(records: &dyn Records, key: SessionKey) -> Option<u32> {
+pub async fn refreshes(records: &dyn Records, key: SessionKey) -> Option<u32> {
     let found = records.session(key).await.unwrap();
     found.map(|found| found.session.refreshes)
 }
@@ -292,151 +287,6 @@ async fn a_session_that_nobody_got_is_closed_and_a_used_one_is_not() {
 }
 
 #[tokio::test]
-async fn an_outcome_that_is_not_accepted_opens_no_session() {
-    each(async |Subject { name, ledger, .. }| {
-        let (stranger, key) = (mint("ana", START).id, key());
-        let open = opening(stranger, key, (&somebody(), 20));
-        assert_eq!(ledger.settle(open).await.unwrap(), None, "{name}");
-        assert_eq!(refreshes(&*ledger, key).await, None, "{name}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn of_an_owners_sessions_the_one_idle_longest_gives_way() {
-    each(async |subject| {
-        let (name, ledger) = (subject.name, &*subject.ledger);
-        let (caller, other) = (somebody(), somebody());
-        let theirs = open_of(ledger, &other, 3).await.0;
-        let mut ours = Vec::new();
-        for _ in 0..5 {
-            ours.push(open_of(ledger, &caller, 3).await.0);
-            subject.tick().await;
-        }
-        for (place, key) in ours.iter().enumerate() {
-            let left = (place >= 2).then_some(0);
-            assert_eq!(refreshes(ledger, *key).await, left, "{name} {place}");
-        }
-        // The third was opened first and is used last.
-        refresh(ledger, ours[2], &caller).await.unwrap();
-        subject.tick().await;
-        open_of(ledger, &caller, 3).await;
-        assert_eq!(refreshes(ledger, ours[2]).await, Some(1), "{name}");
-        assert_eq!(refreshes(ledger, ours[3]).await, None, "{name}");
-        assert_eq!(refreshes(ledger, theirs).await, Some(0), "{name}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn many_that_open_at_once_for_one_owner_leave_as_many_as_it_may_have() {
-    each(async |Subject { name, ledger, .. }| {
-        let caller = somebody();
-        let mut callers = tokio::task::JoinSet::new();
-        for _ in 0..60 {
-            let (ledger, caller) = (Arc::clone(&ledger), Arc::clone(&caller));
-            callers.spawn(async move { open_of(&*ledger, &caller, 7).await.0 });
-        }
-        let keys = callers.join_all().await;
-        let mut left = 0;
-        for key in keys {
-            left += u32::from(refreshes(&*ledger, key).await.is_some());
-        }
-        assert_eq!(left, 7, "{name}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn two_brokers_on_one_server_share_sessions_and_never_exceed_a_bound_together() {
-    let url = empty_database().await;
-    let one = postgres_at(&url).await;
-    let two: Arc<dyn Records> = Arc::new(postgres::open(&url, clock(), TIMEOUT).await.unwrap());
-    let caller = somebody();
-    let mut callers = tokio::task::JoinSet::new();
-    for number in 0..200 {
-        let records = Arc::clone(if number % 2 == 0 { &one } else { &two });
-        let caller = Arc::clone(&caller);
-        callers.spawn(async move { open_of(&*records, &caller, 5).await.0 });
-    }
-    let keys = callers.join_all().await;
-    let mut left = BTreeSet::new();
-    for key in keys {
-        if refreshes(&*two, key).await.is_some() {
-            left.insert(key);
-        }
-    }
-    assert_eq!(left.len(), 5);
-    let key = *left.first().unwrap();
-    let mut callers = tokio::task::JoinSet::new();
-    for number in 0..200 {
-        let records = Arc::clone(if number % 2 == 0 { &one } else { &two });
-        let asked = asked(&caller, SELDOM);
-        callers.spawn(async move { records.advance(intent(key), asked).await.is_ok() });
-    }
-    assert!(!callers.join_all().await.contains(&true), "it is too soon");
-    let mut callers = tokio::task::JoinSet::new();
-    let single = RefreshRules {
-        max_refreshes: 1,
-        ..RULES
-    };
-    for number in 0..200 {
-        let records = Arc::clone(if number % 2 == 0 { &one } else { &two });
-        let asked = asked(&caller, single);
-        callers.spawn(async move { records.advance(intent(key), asked).await.is_ok() });
-    }
-    let moved = callers.join_all().await;
-    assert_eq!(moved.into_iter().filter(|moved| *moved).count(), 1);
-    assert_eq!(one.end_sessions(caller.party()).await.unwrap(), 5);
-    let ended = refresh(&*two, key, &caller).await;
-    assert!(matches!(ended, Err(AdvanceError::Unknown)));
-    one.close().await;
-    two.close().await;
-}
-
-#[tokio::test]
-async fn ending_and_erasing_end_all_sessions_of_one_owner_and_no_others() {
-    each(async |Subject { name, ledger, .. }| {
-        let (ledger, ana, ben) = (&*ledger, verified(account("ana")), verified(account("ben")));
-        let (first, second) = (open(ledger, &ana).await, open(ledger, &ana).await);
-        let (others, networks) = (open(ledger, &ben).await, open(ledger, &somebody()).await);
-        let owner = Party::Identity(account("ana").key());
-        assert_eq!(ledger.end_sessions(owner).await.unwrap(), 2, "{name}");
-        assert_eq!(ledger.end_sessions(owner).await.unwrap(), 0, "{name}");
-        let ended = refresh(ledger, first, &ana).await;
-        assert!(matches!(ended, Err(AdvanceError::Unknown)), "{name}");
-        assert_eq!(refreshes(ledger, second).await, None, "{name}");
-        ledger.erase(&account("ben")).await.unwrap();
-        assert_eq!(refreshes(ledger, others).await, None, "{name}");
-        assert_eq!(refreshes(ledger, networks).await, Some(0), "{name}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_sweep_removes_what_has_ended_and_then_those_idle_longest() {
-    each(async |subject| {
-        let (name, ledger, hour) = (subject.name, &*subject.ledger, RULES.max_age);
-        let mut keys = Vec::new();
-        for _ in 0..300 {
-            keys.push(open(ledger, &somebody()).await);
-        }
-        assert_eq!(ledger.sweep_sessions(hour, 1000).await.unwrap(), 300);
-        subject.tick().await;
-        let last = open(ledger, &somebody()).await;
-        assert_eq!(ledger.sweep_sessions(hour, 10).await.unwrap(), 10, "{name}");
-        assert_eq!(refreshes(ledger, last).await, Some(0), "{name}");
-        subject.tick().await;
-        let left = ledger.sweep_sessions(Duration::ZERO, 1000).await.unwrap();
-        assert_eq!(left, 0, "{name}");
-        for key in keys {
-            assert_eq!(refreshes(ledger, key).await, None, "{name}");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_session_remembers_the_networks_that_it_was_used_from() {
     each(async |Subject { name, ledger, .. }| {
         let (ledger, caller) = (&*ledger, somebody());
@@ -474,28 +324,4 @@ async fn a_repeated_intent_moves_the_session_once() {
         assert_eq!(sums(&*ledger).await, (1, 1), "{name}");
     })
     .await;
-}
-
-#[tokio::test]
-async fn the_safety_key_is_made_once_and_shared_by_all_who_use_the_database() {
-    each(async |Subject { name, ledger, .. }| {
-        let mut callers = tokio::task::JoinSet::new();
-        for _ in 0..20 {
-            let ledger = Arc::clone(&ledger);
-            callers.spawn(async move { ledger.safety_key().await.unwrap().expose().to_vec() });
-        }
-        let keys: BTreeSet<_> = callers.join_all().await.into_iter().collect();
-        assert_eq!(keys.len(), 1, "{name}");
-        assert_eq!(keys.first().unwrap().len(), 32);
-    })
-    .await;
-    let (one, other) = (empty_database().await, empty_database().await);
-    let key = async |url: &str| {
-        let records = postgres_at(url).await;
-        let key = records.safety_key().await.unwrap().expose().to_vec();
-        records.close().await;
-        key
-    };
-    assert_eq!(key(&one).await, key(&one).await);
-    assert_ne!(key(&one).await, key(&other).await);
 }

@@ -1,4 +1,4 @@
-//! Owns ledgers in a database of a PostgreSQL server.
+//! Records in a database of a PostgreSQL server.
 
 mod connection;
 mod schema;
@@ -18,18 +18,17 @@ use super::sql::SqlRecords;
 use super::writer::Writer;
 use crate::clock::Clock;
 
-/// Most connections that read at the same time.
+/// Most connections that read at once.
 const READERS: u32 = 4;
 
-/// How the ledger in the database of `url` is reached: whatever the URL says, its tables are found in their own schema,
-/// and nobody else's are taken for them.
+/// Returns how the database of `url` is reached. Whatever the URL says, the tables are those of the program's own schema,
+/// and never somebody else's.
 fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     Ok(PgConnectOptions::from_str(url)?.options([("search_path", schema::NAME)]))
 }
 
-/// Opens the ledger in the database of `url` for serving; any number of brokers may share it. The schema must be there:
-/// see [`migrate`]. Callers wait at most `timeout` for an entry to be written. TLS is as the URL says: `sslmode`,
-/// `sslrootcert`.
+/// Opens the database of `url` for serving. Any number of brokers may share it. It must have the latest schema: see
+/// [`migrate`]. Callers wait at most `timeout` for a change to be written. The URL decides on TLS: `sslmode`, `sslrootcert`.
 pub async fn open(
     url: &str,
     clock: Arc<dyn Clock>,
@@ -48,7 +47,7 @@ pub async fn open(
     Ok(SqlRecords::new(queue, readers(options, timeout), clock))
 }
 
-/// Opens the ledger for reading alone. Whatever writes is refused as closed.
+/// Opens the database for reading. Changes are refused as closed.
 pub async fn open_for_reading(
     url: &str,
     clock: Arc<dyn Clock>,
@@ -63,8 +62,8 @@ pub async fn open_for_reading(
     ))
 }
 
-/// Makes the schema, or brings it up to date, if it is not. Gives the one it had (0: none), and the one it has. No
-/// broker may be running then.
+/// Makes the schema, or brings it up to date. Returns the schema that the database had (0: none), and the one that it has.
+/// No broker may be running then.
 pub async fn migrate(url: &str) -> Result<(i64, i64), OpenError> {
     schema::migrate(&options(url)?).await
 }

@@ -1,4 +1,4 @@
-//! Owns the schema of a PostgreSQL ledger: which one a database has, and how it gets the latest.
+//! The schema of a PostgreSQL database: its version, and the migrations.
 #![expect(
     clippy::disallowed_methods,
     reason = "waits for another machine on the real clock until its room takes a Clock"
@@ -12,16 +12,16 @@ use sqlx::{ConnectOptions, Connection, Executor};
 
 use crate::records::OpenError;
 
-/// What PostgreSQL calls a schema: a place for tables, which nobody but its owner may enter. In `public` they would have
-/// neighbours, and a Supabase database lets its web API read whatever is there.
+/// The name of the schema in PostgreSQL's sense: a namespace of tables that only its owner may use. In `public` the
+/// tables would have neighbours, and the web API of a Supabase database can read everything there.
 pub(super) const NAME: &str = "token_broker";
 
 const MAKE: &str = "CREATE SCHEMA token_broker";
-/// Also for connections whose options were lost on the way, as some poolers lose them: nothing may be made elsewhere.
+/// The search path is set again for connections whose options a pooler has dropped: no table may be made elsewhere.
 const CLOSE: &str =
     "REVOKE ALL ON SCHEMA token_broker FROM PUBLIC; SET LOCAL search_path = token_broker";
 
-/// One script for each version; each begins where the one before it ended.
+/// One script for each version. Each one starts from the schema of the one before.
 const SCRIPTS: [&str; 4] = [
     include_str!("../migrations/postgres/1_entries.sql"),
     include_str!("../migrations/postgres/2_sums.sql"),
@@ -30,16 +30,16 @@ const SCRIPTS: [&str; 4] = [
 ];
 
 /// The schema that this program reads and writes.
-#[expect(clippy::cast_possible_wrap, reason = "there will never be that many")]
+#[expect(clippy::cast_possible_wrap, reason = "a handful of scripts")]
 const LATEST: i64 = SCRIPTS.len() as i64;
 
 /// The advisory lock that writers share and a migration has alone: "RTBL".
 const LOCK: i64 = 0x5254_424c;
 
-/// How long a migration waits for writers to leave.
-const PATIENCE: &str = "SET lock_timeout = '5s'; SET statement_timeout = 0";
+/// Limits the wait of a migration for running brokers to five seconds.
+const WAITING: &str = "SET lock_timeout = '5s'; SET statement_timeout = 0";
 
-/// Refuses a database whose schema is not the one that is known.
+/// Rejects a database whose schema is not the latest.
 pub(super) async fn check(options: &PgConnectOptions, timeout: Duration) -> Result<(), OpenError> {
     let connecting = tokio::time::timeout(timeout, options.connect());
     let silent = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
@@ -54,7 +54,7 @@ pub(super) async fn check(options: &PgConnectOptions, timeout: Duration) -> Resu
     }
 }
 
-/// Keeps migrations away as long as the connection lasts, and makes sure that none has been here since.
+/// Keeps migrations away as long as the connection lasts, and checks that none has run since.
 pub(super) async fn stay(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let stays: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock_shared($1)")
         .bind(LOCK)
@@ -85,7 +85,7 @@ async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
         .await
 }
 
-/// Makes the place for the tables, unless somebody who may has done that, and closes it to everybody else.
+/// Creates the namespace, unless there is one, and closes it to everybody else.
 async fn make_room(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let there: bool = sqlx::query_scalar("SELECT to_regnamespace('token_broker') IS NOT NULL")
         .fetch_one(&mut *connection)
@@ -96,7 +96,7 @@ async fn make_room(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     connection.execute(sqlx::raw_sql(CLOSE)).await.map(drop)
 }
 
-/// Brings the database to the latest schema, version by version, each as a whole or not at all.
+/// Brings the database to the latest schema, version by version, each in one transaction.
 pub(super) async fn migrate(options: &PgConnectOptions) -> Result<(i64, i64), OpenError> {
     let mut connection = options.connect().await?;
     let migrated = run_scripts(&mut connection).await;
@@ -110,7 +110,7 @@ async fn run_scripts(connection: &mut PgConnection) -> Result<(i64, i64), OpenEr
     if first == known {
         return Ok((first, known));
     }
-    sqlx::raw_sql(PATIENCE).execute(&mut *connection).await?;
+    sqlx::raw_sql(WAITING).execute(&mut *connection).await?;
     let locked = sqlx::query("SELECT pg_advisory_lock($1)")
         .bind(LOCK)
         .execute(&mut *connection)
@@ -124,7 +124,7 @@ async fn run_scripts(connection: &mut PgConnection) -> Result<(i64, i64), OpenEr
             error.into()
         });
     }
-    // Somebody else may have done it in the meantime.
+    // Another migration may have run in the meantime.
     let found = version(connection).await?;
     if found > known {
         return Err(OpenError::Newer { found, known });
@@ -142,7 +142,7 @@ async fn run_scripts(connection: &mut PgConnection) -> Result<(i64, i64), OpenEr
             .await?;
         transaction.commit().await?;
     }
-    // Not left to the end of the connection: the server gets round to that when the next broker may be here already.
+    // The end of the connection would free the lock, too, but perhaps only after the next broker has started.
     sqlx::query("SELECT pg_advisory_unlock($1)")
         .bind(LOCK)
         .execute(connection)

@@ -1,4 +1,4 @@
-//! Owns the file of a SQLite ledger: whose it is, what is in it, who may read it.
+//! The file of a SQLite database: its lock, its kind and its permissions.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 
 use crate::records::OpenError;
 
-/// How every SQLite database begins.
+/// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Only its owner may read it: it says who used what.
+/// The permissions of the file. Only its owner may read it, because it says who used what.
 const MODE: u32 = 0o600;
 
-/// What is at a path.
+/// The content at a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Nothing,
     Database,
 }
 
-/// The path with `ending` after it.
+/// Returns the path with `ending` appended.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
@@ -32,8 +32,8 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::File { path, source }
 }
 
-/// Makes sure that nobody else serves with this file, as long as what it gives is kept. The lock is a file of its own:
-/// closing any handle of the database would drop SQLite's own locks.
+/// Locks the file for one broker, as long as the returned handle is kept. The lock is a file of its own: closing any
+/// handle of the database would drop SQLite's own locks.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     let place = beside(path, ".lock");
     let mut options = OpenOptions::new();
@@ -46,7 +46,7 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Looks without touching.
+/// Returns what is at the path. Changes nothing.
 pub(super) fn look(path: &Path) -> Result<Found, OpenError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -63,27 +63,27 @@ pub(super) fn look(path: &Path) -> Result<Found, OpenError> {
     }
 }
 
-/// Says so when others may read what is there: a file that we made is ours alone, but somebody may have made it, or
-/// restored it.
+/// Warns when others may read the file. A file of this program is private, but somebody may have created or restored
+/// it otherwise.
 pub(super) fn warn_if_open(path: &Path) {
     let mode = std::fs::metadata(path).map_or(MODE, |found| found.permissions().mode());
     if mode & 0o077 != 0 {
         tracing::warn!(
             file = %path.display(),
             mode = format_args!("{:03o}", mode & 0o777),
-            "the ledger's file can be opened by others than its owner, and says who used what: chmod 600"
+            "the ledger's file can be read by others than its owner, and says who used what: chmod it to 600"
         );
     }
 }
 
-/// Makes an empty file, unless there is one. What SQLite puts beside it gets the same rights.
+/// Creates an empty file, unless there is one. SQLite gives the files beside it the same permissions.
 pub(super) fn create(path: &Path) -> Result<(), OpenError> {
     let mut options = OpenOptions::new();
     let made = options.create(true).append(true).mode(MODE).open(path);
     made.map(drop).map_err(failed(path))
 }
 
-/// Puts a finished copy in its place, for good.
+/// Moves a finished copy to its place, durably.
 pub(super) fn put_in_place(copy: &Path, place: &Path) -> Result<(), OpenError> {
     let moved = File::open(copy)
         .and_then(|file| file.sync_all())

@@ -1,4 +1,4 @@
-//! Owns ledgers in one SQLite file.
+//! Records in one SQLite file.
 
 mod connection;
 mod file;
@@ -20,20 +20,20 @@ use super::sql::SqlRecords;
 use super::writer::Writer;
 use crate::clock::Clock;
 
-/// Most connections that read at the same time.
+/// Most connections that read at once.
 const READERS: u32 = 2;
 
-/// How long SQLite waits for somebody else's transaction, at most.
+/// Longest wait for the transaction of another process.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// The same, for callers who wait so long: a little less, so that they learn what it was.
+/// Returns that wait for callers who wait `timeout`: a little less, so that they learn the reason.
 fn busy(timeout: Duration) -> Duration {
     timeout.saturating_sub(timeout / 10).min(BUSY)
 }
 
-/// Opens the ledger at `path` for serving; makes it when there is none, and brings an older one up to date after a copy
-/// was put beside it. Nobody else can serve with the file until this ledger is closed or dropped. Callers wait at most
-/// `timeout` for an entry to be written.
+/// Opens the database at `path` for serving. Creates it when there is none, and brings an older one up to date after it
+/// has put a copy beside it. No other broker can serve with the file until the records are closed or dropped. Callers
+/// wait at most `timeout` for a change to be written.
 pub async fn open(
     path: &Path,
     clock: Arc<dyn Clock>,
@@ -45,8 +45,7 @@ pub async fn open(
     start(path, clock, timeout, Some(lock)).await
 }
 
-/// Opens the ledger at `path` for writing beside a broker that serves with it: for erasing, and for migrating while
-/// nobody serves. There must be one.
+/// Opens the database at `path` for writing beside a broker that serves with it: for an erasure. It must exist.
 pub async fn open_for_maintenance(
     path: &Path,
     clock: Arc<dyn Clock>,
@@ -56,8 +55,8 @@ pub async fn open_for_maintenance(
     start(path, clock, timeout, None).await
 }
 
-/// Opens the ledger at `path` for reading, whether or not a broker serves with it. There must be one, of this schema.
-/// Whatever writes is refused as closed.
+/// Opens the database at `path` for reading, whether or not a broker serves with it. It must exist, with the latest
+/// schema. Changes are refused as closed.
 pub async fn open_for_reading(
     path: &Path,
     clock: Arc<dyn Clock>,
@@ -76,7 +75,7 @@ pub async fn open_for_reading(
     }
 }
 
-/// Brings the ledger at `path` up to date, if it is not. There must be one. Gives the schema it had, and the one it has.
+/// Brings the database at `path` up to date. It must exist. Returns the schema that it had, and the schema that it has.
 pub async fn migrate(path: &Path) -> Result<(i64, i64), OpenError> {
     let found = version_at(path).await?;
     if found < schema::LATEST {
@@ -145,7 +144,7 @@ fn readers(path: &Path, timeout: Duration) -> Pool {
     Pool(pool)
 }
 
-/// How connections that write are opened. Everything that durability rests on is said, not left to defaults.
+/// Returns how connections that write are opened. Everything that durability rests on is set, not left to defaults.
 fn options(path: &Path) -> SqliteConnectOptions {
     use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 
@@ -156,9 +155,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
         .pragma("mmap_size", "0")
-        // What was erased does not stay behind in pages that nobody uses any longer.
+        // Erased rows do not stay behind in unused pages.
         .pragma("secure_delete", "ON")
         .pragma("journal_size_limit", "67108864")
-        // The writer does it when everybody has been answered; this is for when it could not for long.
+        // The writer checkpoints when it has answered its callers. This is for when it could not for long.
         .pragma("wal_autocheckpoint", "16000")
 }

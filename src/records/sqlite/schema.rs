@@ -1,4 +1,4 @@
-//! Owns the schema of a SQLite ledger: which one a file has, and how it gets the latest.
+//! The schema of a SQLite database: its version, and the migrations.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::records::OpenError;
 /// `application_id` of our files: "RTBL".
 const OURS: i64 = 0x5254_424c;
 
-/// One script for each version; each begins where the one before it ended.
+/// One script for each version. Each one starts from the schema of the one before.
 const SCRIPTS: [&str; 4] = [
     include_str!("../migrations/sqlite/1_entries.sql"),
     include_str!("../migrations/sqlite/2_sums.sql"),
@@ -21,14 +21,14 @@ const SCRIPTS: [&str; 4] = [
 ];
 
 /// The schema that this program reads and writes.
-#[expect(clippy::cast_possible_wrap, reason = "there will never be that many")]
+#[expect(clippy::cast_possible_wrap, reason = "a handful of scripts")]
 pub(super) const LATEST: i64 = SCRIPTS.len() as i64;
 
-/// Files up to this size are read in full before they are served with; larger ones would hold up the start.
+/// Files up to this size are checked in full at the start. Larger ones would delay it.
 const CHECKED: u64 = 256 * 1024 * 1024;
 
-/// A connection that changes nothing, unless a process was killed in the middle of a change: what it left half done
-/// has to be undone before anybody can read.
+/// Opens a connection that changes nothing, unless a process was killed in the middle of a change: that change has to be
+/// undone before anybody can read.
 async fn reading(path: &Path) -> Result<SqliteConnection, OpenError> {
     let options = SqliteConnectOptions::new().filename(path);
     let options = options.create_if_missing(false);
@@ -49,13 +49,13 @@ async fn reading(path: &Path) -> Result<SqliteConnection, OpenError> {
 const READONLY_RECOVERY: i32 = 264;
 const READONLY_ROLLBACK: i32 = 776;
 
-/// SQLite's own word for what went wrong.
+/// Returns SQLite's own error code.
 fn code(error: &sqlx::Error) -> Option<i32> {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.and_then(|code| code.parse().ok())
 }
 
-/// The schema of a database, 0 when it is empty. Changes nothing.
+/// Returns the schema of a database, 0 when it is empty. Changes nothing.
 pub(super) async fn inspect(path: &Path) -> Result<i64, OpenError> {
     let mut connection = reading(path).await?;
     let inspected = inspect_through(&mut connection, path).await;
@@ -84,7 +84,7 @@ async fn inspect_through(connection: &mut SqliteConnection, path: &Path) -> Resu
     }
 }
 
-/// Refuses a damaged file, as far as that can be seen in a moment. Changes nothing.
+/// Rejects a damaged file, as far as a quick check shows. Changes nothing.
 pub(super) async fn check(path: &Path) -> Result<(), OpenError> {
     let size = std::fs::metadata(path).map_err(file::failed(path))?.len();
     if size > CHECKED {
@@ -118,7 +118,7 @@ fn damaged(path: &Path) -> impl FnOnce(sqlx::Error) -> OpenError {
     }
 }
 
-/// Puts a copy of the database beside it before its schema changes.
+/// Copies the database to a file beside it, before its schema changes.
 pub(super) async fn copy(path: &Path, version: i64) -> Result<(), OpenError> {
     let place = beside(path, &format!(".before-{}", version + 1));
     let partial = beside(&place, ".partial");
@@ -137,7 +137,7 @@ pub(super) async fn copy(path: &Path, version: i64) -> Result<(), OpenError> {
     file::put_in_place(&partial, &place)
 }
 
-/// Brings the database to the latest schema, version by version, each as a whole or not at all.
+/// Brings the database to the latest schema, version by version, each in one transaction.
 pub(super) async fn migrate(path: &Path) -> Result<(), OpenError> {
     let mut connection = super::options(path).connect().await?;
     let migrated = run_scripts(&mut connection).await;
