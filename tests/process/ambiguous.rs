@@ -95,6 +95,7 @@ async fn a_request_that_comes_byte_by_byte_is_the_same_request() {
     wire.0.set_nodelay(true).unwrap();
     for byte in super::wire::MINT.bytes() {
         wire.send([byte]).await;
+        // Each byte in a packet of its own.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(wire.answer().await.status, 200);

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use tokio::task::{JoinSet, block_in_place};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, sleep};
 
-use super::harness::{Broker, Launch, PATIENCE, simulator};
+use super::harness::{Broker, Launch, PATIENCE, eventually, simulator};
 use super::http::{Answer, client};
 use super::people::{REQUIRED, student};
 use super::postgres_cut::Wire;
@@ -77,11 +77,8 @@ impl Far {
 
     /// Waits until mints succeed again.
     async fn recovers(&self) {
-        let began = Instant::now();
-        while self.broker.token_as(&student("last")).await.status != 200 {
-            assert!(began.elapsed() < PATIENCE, "it did not recover");
-            sleep(Duration::from_millis(50)).await;
-        }
+        let mints = async || self.broker.token_as(&student("last")).await.status == 200;
+        eventually("it mints again", PATIENCE, mints).await;
     }
 }
 
@@ -151,6 +148,7 @@ async fn commits_whose_answers_are_lost_give_nobody_two_entries_and_everybody_on
     let mut cuts = 0;
     for _ in 0..20 {
         far.wire.armed.store(true, Ordering::SeqCst);
+        // Time for the load to commit, and for the wire to cut that.
         sleep(Duration::from_millis(100)).await;
         cuts += u32::from(!far.wire.armed.swap(false, Ordering::SeqCst));
     }
@@ -166,6 +164,7 @@ async fn a_server_that_is_restarted_under_load_loses_nobodys_entry() {
     let mut far = Far::new().await;
     let load = Load::on(&far.broker);
     for end in [Server::stop, Server::crash] {
+        // Under load before the end, and for a while without a server.
         sleep(Duration::from_millis(700)).await;
         block_in_place(|| end(&mut far.server));
         sleep(Duration::from_millis(300)).await;

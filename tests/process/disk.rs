@@ -1,13 +1,12 @@
 //! A disk that is full, that refuses to write, that cannot sync: nothing is minted then, and afterwards all is well.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use tokio::time::{Duration, Instant, sleep};
-
 use super::books::Books;
-use super::harness::{Broker, Launch, SOON, simulator};
+use super::harness::{Broker, Launch, SOON, eventually, simulator};
 use super::http::Answer;
 use super::people::student;
 use super::tools::{program, run};
@@ -56,16 +55,16 @@ async fn assert_mints_nothing(broker: &Broker, seen: impl Fn() -> u64) {
 
 /// It mints again soon, without a restart. Gives the answer.
 async fn assert_recovers(broker: &Broker) -> Answer {
-    let began = Instant::now();
-    loop {
+    let recovered = Cell::new(None);
+    let recovers = async || {
         let answer = broker.token_as(&student("first-again")).await;
-        if answer.status == 200 {
-            assert_eq!(condition(broker).await, (200, "operational".to_owned()));
-            return answer;
-        }
-        assert!(began.elapsed() < SOON, "it did not recover: {answer:?}");
-        sleep(Duration::from_millis(50)).await;
-    }
+        let mints = answer.status == 200;
+        recovered.set(mints.then_some(answer));
+        mints
+    };
+    eventually("it mints again", SOON, recovers).await;
+    assert_eq!(condition(broker).await, (200, "operational".to_owned()));
+    recovered.take().unwrap()
 }
 
 /// A file that takes all the room there is.

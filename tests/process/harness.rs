@@ -14,7 +14,7 @@ use token_broker::simulator::{Planned, Settings, Simulator};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 /// The key that the simulator wants and the broker under test has.
@@ -311,15 +311,18 @@ impl Broker {
     }
 }
 
-/// Looks again and again until it is so.
+/// Waits until `is_so`, at most [`PATIENCE`] long.
 pub async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let looking = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(
-        timeout(PATIENCE, looking).await.is_ok(),
-        "never happened: {what}"
-    );
+    eventually(what, PATIENCE, async || is_so()).await;
+}
+
+/// Waits until `is_so`, at most `within`. Returns how long that took.
+pub async fn eventually(what: &str, within: Duration, is_so: impl AsyncFn() -> bool) -> Duration {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < within, "never happened: {what}");
+        // Another process, which tells nobody what it does.
+        sleep(Duration::from_millis(10)).await;
+    }
+    began.elapsed()
 }

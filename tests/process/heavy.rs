@@ -157,6 +157,7 @@ async fn at_ten_times_the_load_as_much_is_served_as_can_be_and_afterwards_all_is
         "queue and answer: {p99:?}"
     );
 
+    // The overload is over; each mint that follows has the broker for itself.
     sleep(Duration::from_secs(2)).await;
     for _ in 0..20 {
         broker.token().await.secret();

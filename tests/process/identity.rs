@@ -11,10 +11,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::books::Books;
-use super::harness::{Broker, HELP, KEY, Launch, Running, Scratch, simulator, until};
+use super::harness::{Broker, HELP, KEY, Launch, Running, Scratch, eventually, simulator, until};
 use super::http::Answer;
 use super::nginx_front::{Front, free_address};
 use super::people::{REQUIRED, SECRET, claims, now, sign, student};
@@ -119,16 +119,10 @@ async fn without_its_issuers_keys_it_starts_lets_nobody_in_and_heals_by_itself()
     assert_eq!(simulator.seen(), 0);
 
     let _published = signer.publish(place).await;
-    let began = Instant::now();
-    // Nobody calls who is told that it is not ready: it has to look by itself.
-    while Answer::to(broker.get("/readyz")).await.status != 200 {
-        assert!(
-            began.elapsed() < Duration::from_secs(32),
-            "it does not heal"
-        );
-        sleep(Duration::from_millis(100)).await;
-    }
-    println!("healed {:?} after the keys were there", began.elapsed());
+    // A broker that is not ready gets no requests, so it has to fetch the keys by itself.
+    let is_ready = async || Answer::to(broker.get("/readyz")).await.status == 200;
+    let healed = eventually("it is ready", Duration::from_secs(32), is_ready).await;
+    println!("healed {healed:?} after the keys were there");
     broker.token_as(&bearer).await.secret();
     let other = Signer::new().sign(&claims("ana", "student"));
     broker.token_as(&other).await.is(401, "unauthorized");
@@ -243,6 +237,7 @@ async fn when_the_wall_clock_jumps_windows_and_sessions_stay_and_credentials_fol
             1.. => broker.token_as(&ana).await.is(401, "unauthorized"),
             _ => broker.token_as(&dia).await.is(401, "unauthorized"),
         }
+        // The interval between two refreshes of a session is a second.
         sleep(Duration::from_millis(1100)).await;
         let refresh = broker
             .post("/refresh-token")

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::books::Books;
-use super::harness::{Broker, Ended, Launch, PATIENCE, SOON, simulator, until};
+use super::harness::{Broker, Ended, Launch, PATIENCE, SOON, eventually, simulator, until};
 use super::http::{Answer, client};
 use super::people::student;
 use super::tools::program;
@@ -63,6 +63,7 @@ async fn while_somebody_else_locks_the_file_callers_are_told_in_time_and_nothing
         1,
         "something was minted that was not recorded"
     );
+    // Longer than any timeout of a write that is under way.
     sleep(Duration::from_secs(6).saturating_sub(locked.elapsed())).await;
     other.execute("ROLLBACK").await.unwrap();
     other.close().await.unwrap();
@@ -112,11 +113,8 @@ async fn while_the_ledger_stands_still_only_so_many_wait_and_the_others_are_told
 
 /// Asks until it mints again, and until it says that it is well.
 async fn assert_recovers(broker: &Broker) {
-    let began = Instant::now();
-    while broker.token_as(&student("dia")).await.status != 200 {
-        assert!(began.elapsed() < SOON, "it did not recover");
-        sleep(Duration::from_millis(50)).await;
-    }
+    let mints = async || broker.token_as(&student("dia")).await.status == 200;
+    eventually("it mints again", SOON, mints).await;
     assert_eq!(ledger_health(broker).await, (200, "operational".to_owned()));
     broker.token_as(&student("eva")).await.secret();
 }
@@ -248,16 +246,12 @@ async fn a_mint_whose_caller_hung_up_is_recorded_as_undelivered() {
     until("a mint under way", || simulator.seen() == 1).await;
     drop(asking);
     until("a mint", || simulator.minted() == 1).await;
-    let began = Instant::now();
-    loop {
+    let is_written = async || {
         let entries = books.entries().await;
         assert_eq!(entries.len(), 1);
-        if entries[0].outcome == "undelivered" {
-            break;
-        }
-        assert!(began.elapsed() < SOON, "{entries:?}");
-        sleep(Duration::from_millis(20)).await;
-    }
+        entries[0].outcome == "undelivered"
+    };
+    eventually("the entry says undelivered", SOON, is_written).await;
     books.assert_counted().await;
     assert_eq!(broker.stop().await.code, Some(0));
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::harness::{Broker, Launch, simulator};
+use super::harness::{Broker, Launch, PATIENCE, eventually, simulator};
 use super::http::{Answer, browser_of};
 use super::nginx_front::{HOST, Nginx, in_front_of, replaced};
 use super::replicas::turn;
@@ -85,9 +85,8 @@ impl House {
         assert!(!ended.out.contains("\"WARN\""), "{ended:?}");
         println!("ended after {:?}", began.elapsed());
         let new = self.replica(port).await;
-        while Answer::to(new.get("/readyz")).await.status != 200 {
-            sleep(Duration::from_millis(20)).await;
-        }
+        let is_ready = async || Answer::to(new.get("/readyz")).await.status == 200;
+        eventually("it is ready", PATIENCE, is_ready).await;
         new
     }
 }
@@ -205,6 +204,7 @@ async fn a_rolling_restart_under_load_loses_no_request_and_no_session() {
 
     let (began, enough) = (Instant::now(), CancellationToken::new());
     let callers = load(&nginx, https, &enough);
+    // Both replicas serve for a while.
     sleep(Duration::from_secs(2)).await;
     one = house.restart(one).await;
     for session in &sessions {

@@ -156,6 +156,7 @@ async fn nothing_secret_is_said_when_all_goes_well() {
             .status,
         429
     );
+    // The interval between two refreshes of a session is a second.
     tokio::time::sleep(std::time::Duration::from_millis(1050)).await;
     assert_eq!(
         talkative.ask("/refresh-token", Some(refresh)).await.status,

@@ -168,6 +168,7 @@ async fn nothing_secret_is_said_or_stored_when_all_goes_well() {
     let bearer = watch.credential(&json!({}));
     let opened = watch.mint(&bearer).await;
     opened.secret();
+    // The interval between two refreshes of a session is a second.
     tokio::time::sleep(std::time::Duration::from_millis(1050)).await;
     let refreshed = watch.refresh(&bearer, &opened.json["sessionId"]).await;
     refreshed.secret();

@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::books::Books;
-use super::harness::{KEY, PAGE, PATIENCE, SOON, signal, simulator};
+use super::harness::{KEY, PAGE, PATIENCE, SOON, eventually, signal, simulator};
 use super::http::{Answer, client};
 use super::nginx_front::free_address;
 use super::people::{REQUIRED, student};
@@ -90,12 +89,8 @@ impl Mute {
 
 /// Until it answers: there is no log to tell.
 async fn answers(address: SocketAddr) {
-    let trying = async {
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, trying).await.unwrap();
+    let connects = async || tokio::net::TcpStream::connect(address).await.is_ok();
+    eventually("it listens", PATIENCE, connects).await;
 }
 
 fn full() -> Stdio {

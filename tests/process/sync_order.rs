@@ -210,6 +210,7 @@ async fn mint_at_once(broker: &Broker) {
         tokio::time::timeout(PATIENCE, mints.join_all())
             .await
             .unwrap();
+        // Rounds begin at different moments of a commit.
         sleep(Duration::from_millis(1)).await;
     }
 }

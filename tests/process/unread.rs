@@ -45,6 +45,7 @@ async fn a_body_that_comes_a_little_later_costs_nobody_the_connection() {
         ] {
             let (length, body) = body.split_once('|').unwrap();
             wire.send(format!("{HEAD}{length}")).await;
+            // The body comes a moment after the head, as many clients send it.
             sleep(Duration::from_millis(later)).await;
             wire.send(body).await;
             let refusal = wire.answer().await;

@@ -1,14 +1,12 @@
 //! What was used: read by commands beside a running broker, over the operators' listener, and erased.
 
 use std::net::TcpStream;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use token_broker::simulator::Simulator;
-use tokio::time::{Instant, sleep};
 
 use super::books::Books;
-use super::harness::{Broker, Ended, Launch, PATIENCE, simulator};
+use super::harness::{Broker, Ended, Launch, PATIENCE, eventually, simulator};
 use super::http::{Answer, client};
 use super::nginx_front::free_address;
 use super::people::{ISSUER, student, teacher};
@@ -138,11 +136,8 @@ async fn erase_removes_one_identity_beside_a_running_broker_and_nobody_else() {
         );
     }
     // The running broker learns that the quota begins anew: it believes what it found used up for ten seconds.
-    let began = Instant::now();
-    while broker.token_as(&student("ana")).await.status != 200 {
-        assert!(began.elapsed() < PATIENCE, "it still is used up");
-        sleep(Duration::from_millis(200)).await;
-    }
+    let mints = async || broker.token_as(&student("ana")).await.status == 200;
+    eventually("the quota begins anew", PATIENCE, mints).await;
     broker.stop().await;
     // Nothing of it is left in the file.
     let erased = done(beside(&books, &["erase", "--subject", "tom"])).await;
