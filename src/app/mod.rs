@@ -15,7 +15,7 @@ use crate::audit::{Audit, Sink};
 use crate::auth::Authenticator;
 use crate::broker::{Broker, Parts, Rules, SessionBounds};
 use crate::clock::{Clock, SystemClock, millis};
-use crate::config::{Config, IpBinding, SessionSettings};
+use crate::config::{AuthMode, Config, IpBinding, SessionSettings};
 use crate::domain::{Binding, Bindings, Naming, RefreshRules};
 use crate::limit::{Guard, GuardRules, Weights};
 use crate::records::Records;
@@ -98,9 +98,13 @@ impl App {
         let naming = records::naming(&config.ledger);
         let ca_file = config.upstream.ca_file.as_deref();
         let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), ca_file)?;
+        let auth = Arc::new(auth);
+        let asks = config.auth.mode != AuthMode::Off;
         let upstream = Upstream::new(minter, &config.upstream, Arc::clone(&clock));
         let parts = Parts {
             upstream: Arc::new(upstream),
+            gate: keeping.gate.clone(),
+            auth: asks.then(|| Arc::clone(&auth)),
             records: Arc::clone(&records),
             audit: Arc::clone(&audit),
             vitals: Arc::clone(&vitals),
@@ -111,7 +115,7 @@ impl App {
         let state = AppState {
             broker,
             gate: keeping.gate.clone(),
-            auth: Arc::new(auth),
+            auth,
             audit,
             face: Arc::new(face),
         };

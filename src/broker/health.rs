@@ -1,6 +1,8 @@
-//! Owns the answer to "how are you?": what the doors and the counts say, put together without waiting for the network.
+//! Judges how the service is, from what its parts already know: nobody is asked and nothing is waited for.
 
 use std::time::Duration;
+
+use serde::Serialize;
 
 use super::Broker;
 use crate::domain::Condition;
@@ -8,47 +10,64 @@ use crate::telemetry;
 use crate::upstream::UpstreamError;
 use crate::vitals::Reading;
 
-/// How the service is doing, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the service is, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// All is well.
+    /// Everything works.
     Healthy,
     /// Something is wrong, but requests are worth sending.
     Degraded,
-    /// Send no requests.
+    /// Requests would fail.
     Unhealthy,
 }
 
-/// How the service is doing.
+/// Whether a load balancer should send requests to this replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Requests are served.
+    Ready,
+    /// The service is about to stop.
+    Draining,
+    /// No issuer's keys are there yet, so no credential can be verified.
+    WaitingForIssuers,
+}
+
+/// How the service and its parts are.
 #[derive(Clone, Debug)]
 pub struct Health {
-    /// In one word.
+    /// The service as a whole.
     pub status: Status,
     /// The upstream.
     pub upstream: Condition,
-    /// How long the upstream's last good answer took.
+    /// The duration of the upstream's last good answer.
     pub upstream_latency: Option<Duration>,
-    /// Where sessions rest.
+    /// The store of sessions.
     pub sessions: Condition,
-    /// Where requests are counted.
+    /// The limits: degraded while they are not exact, or a budget of everybody is used up.
     pub limits: Condition,
-    /// Where use is recorded.
+    /// The record of use.
     pub ledger: Condition,
-    /// Who vouches for identities; `None` when nobody is asked.
+    /// The issuers of credentials; `None` when callers are not asked for credentials.
     pub identity: Option<Condition>,
-    /// How many sessions are live.
+    /// The number of live sessions.
     pub live: u64,
-    /// What the counts say.
+    /// The counts of requests.
     pub reading: Reading,
 }
 
 impl Broker {
-    /// How the service is doing, when its limits and its issuers are doing as `limits` and `identity` say. Never asks the
-    /// upstream.
-    pub fn health(&self, limits: Condition, identity: Option<Condition>) -> Health {
+    /// Returns how the service and its parts are.
+    pub fn health(&self) -> Health {
         let parts = &self.0.parts;
-        let (upstream, sessions) = (parts.upstream.condition(), parts.records.condition());
-        let ledger = sessions;
+        let limits = if parts.gate.is_whole() {
+            Condition::Operational
+        } else {
+            Condition::Degraded
+        };
+        let identity = parts.auth.as_ref().map(|auth| auth.condition());
+        let (upstream, ledger) = (parts.upstream.condition(), parts.records.condition());
+        let sessions = ledger;
         Health {
             status: self.overall(
                 [upstream, limits, sessions, identity.unwrap_or_default()],
@@ -65,12 +84,25 @@ impl Broker {
         }
     }
 
-    /// Trouble of `others`, the upstream's above all, is everybody's: it is no reason to leave the load balancer. Without
-    /// `ours` nothing can be minted here.
-    fn overall(&self, others: [Condition; 4], ours: [Condition; 2]) -> Status {
-        if self.is_draining() || ours.contains(&Condition::Down) {
+    /// Returns whether a load balancer should send requests here. Trouble of the upstream is no reason not to: every
+    /// other replica has it, too.
+    pub fn readiness(&self) -> Readiness {
+        let auth = self.0.parts.auth.as_ref();
+        if self.is_draining() {
+            Readiness::Draining
+        } else if auth.is_some_and(|auth| !auth.is_ready()) {
+            Readiness::WaitingForIssuers
+        } else {
+            Readiness::Ready
+        }
+    }
+
+    /// Judges the whole. Trouble of `shared` parts, the upstream above all, meets every replica and is no reason to leave
+    /// the load balancer. Without its `own` parts this replica can mint nothing.
+    fn overall(&self, shared: [Condition; 4], own: [Condition; 2]) -> Status {
+        if self.is_draining() || own.contains(&Condition::Down) {
             Status::Unhealthy
-        } else if others.iter().any(|part| *part != Condition::Operational) {
+        } else if shared.iter().any(|part| *part != Condition::Operational) {
             Status::Degraded
         } else {
             Status::Healthy
@@ -94,7 +126,7 @@ impl Broker {
         }
     }
 
-    /// Forgets what has ended: sessions, and grants that nobody came back for.
+    /// Removes ended sessions, and grants that nobody came back for.
     pub async fn sweep(&self) {
         let now = self.0.parts.clock.tick();
         self.0.undelivered.sweep(now);

@@ -16,16 +16,17 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-pub use health::{Health, Status};
+pub use health::{Health, Readiness, Status};
 pub use mint::{Choice, MintRequest};
 
 use crate::audit::{Audit, Event};
+use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::domain::{
     Account, ClientSecret, EntryId, Party, PersonaName, Personas, Quotas, RefreshRules, Refusal,
     SessionId,
 };
-use crate::gate::Used;
+use crate::gate::{Gate, Used};
 use crate::records::{Records, RecordsError, Sessions};
 use crate::upstream::{Kind, Upstream, UpstreamError};
 use crate::vitals::Vitals;
@@ -37,6 +38,10 @@ use undelivered::Undelivered;
 pub struct Parts {
     /// The source of client secrets.
     pub upstream: Arc<Upstream>,
+    /// The gate, where limits are decided.
+    pub gate: Gate,
+    /// The issuers' keys; `None` when callers are not asked for credentials.
+    pub auth: Option<Arc<Authenticator>>,
     /// The record of use and of sessions.
     pub records: Arc<dyn Records>,
     /// The log of security events.

@@ -1,6 +1,5 @@
-//! Owns the answers to "how are you?": for people, for monitors, for orchestrators.
+//! Answers `/health`, `/livez` and `/readyz`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -10,47 +9,36 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::Authenticator;
-use crate::broker::{Broker, Health, Status};
+use crate::broker::{Broker, Health, Readiness, Status};
 use crate::clock::millis;
-use crate::config::{AuthMode, HealthDetails};
+use crate::config::HealthDetails;
 use crate::domain::{Condition, is_private};
 use crate::web::layers::arrival::Arrival;
 use crate::web::layers::failure_shape::OwnBody;
 use crate::web::layers::trace::Quiet;
-use crate::web::state::{AppState, Face};
+use crate::web::state::AppState;
 
-/// How the service is.
+/// How the service and its parts are.
 #[derive(Serialize, ToSchema)]
 pub struct HealthAnswer {
     /// True unless unhealthy.
     ok: bool,
-    /// In one word.
-    status: Word,
+    /// healthy, degraded or unhealthy.
+    #[schema(value_type = String)]
+    status: Status,
     /// Milliseconds since the Unix epoch.
     timestamp: u64,
     /// Milliseconds since the service started.
     uptime: u64,
-    /// The running version. For the operator's own network only, as is all that follows.
+    /// The running version. Shown to the operator's own network only, like all that follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
     /// How each part is.
     #[serde(skip_serializing_if = "Option::is_none")]
     services: Option<Services>,
-    /// What was done.
+    /// Counts of requests and sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<Metrics>,
-}
-
-#[derive(Clone, Copy, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Word {
-    /// All is well.
-    Healthy,
-    /// Something is wrong, but requests are worth sending.
-    Degraded,
-    /// Send no requests.
-    Unhealthy,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -70,7 +58,7 @@ struct Part {
     /// operational, degraded or down.
     #[schema(value_type = String)]
     status: Condition,
-    /// Milliseconds that the last good answer took.
+    /// Duration of the last good answer in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency: Option<f64>,
 }
@@ -78,19 +66,19 @@ struct Part {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Metrics {
-    /// Requests since the start, probes not counted.
+    /// Requests since the start, without probes.
     total_requests: u64,
     /// Sessions that can be refreshed.
     active_sessions: u64,
     /// Refreshes since the start.
     total_refreshes: u64,
-    /// Share of the last five minutes' requests that failed through us or the upstream.
+    /// Share of the last five minutes' requests that failed through this service or the upstream.
     error_rate: f64,
-    /// Mean of the last five minutes, in milliseconds.
+    /// Mean duration of the last five minutes' requests in milliseconds.
     average_response_time: f64,
 }
 
-/// How the service is, for people and monitors.
+/// Answers how the service is, for people and monitors.
 #[utoipa::path(
     get,
     path = "/health",
@@ -105,14 +93,7 @@ pub async fn health(
     Extension(arrival): Extension<Arrival>,
 ) -> Response {
     let face = &state.face;
-    let counting = if state.gate.is_whole() {
-        Condition::Operational
-    } else {
-        Condition::Degraded
-    };
-    let asks = face.auth_mode != AuthMode::Off;
-    let identity = asks.then(|| state.auth.condition());
-    let health = state.broker.health(counting, identity);
+    let health = state.broker.health();
     let full = match face.health_details {
         HealthDetails::Full => true,
         HealthDetails::Summary => false,
@@ -120,7 +101,7 @@ pub async fn health(
     };
     let answer = HealthAnswer {
         ok: health.status != Status::Unhealthy,
-        status: health.status.into(),
+        status: health.status,
         timestamp: face.clock.now().as_millis(),
         uptime: whole_millis(health.reading.uptime),
         version: full.then_some(env!("CARGO_PKG_VERSION")),
@@ -135,13 +116,13 @@ pub async fn health(
     quietly((code, Json(answer)))
 }
 
-/// Whether the process is alive. Nothing else is asked, so that trouble elsewhere never restarts it.
+/// Answers that the process is alive. Asks nothing else, so that trouble elsewhere never restarts it.
 #[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, description = "Alive.", body = String)))]
 pub async fn livez() -> Response {
     quietly("alive")
 }
 
-/// Whether to send requests here.
+/// Answers whether to send requests here.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -151,17 +132,13 @@ pub async fn livez() -> Response {
         (status = 503, description = "About to stop, or without the keys to verify credentials with.", body = String),
     )
 )]
-pub async fn readyz(
-    State(broker): State<Broker>,
-    State(face): State<Arc<Face>>,
-    State(auth): State<Arc<Authenticator>>,
-) -> Response {
-    if broker.is_draining() {
-        quietly((StatusCode::SERVICE_UNAVAILABLE, "draining"))
-    } else if face.auth_mode != AuthMode::Off && !auth.is_ready() {
-        quietly((StatusCode::SERVICE_UNAVAILABLE, "waiting for issuers"))
-    } else {
-        quietly("ready")
+pub async fn readyz(State(broker): State<Broker>) -> Response {
+    match broker.readiness() {
+        Readiness::Ready => quietly("ready"),
+        Readiness::Draining => quietly((StatusCode::SERVICE_UNAVAILABLE, "draining")),
+        Readiness::WaitingForIssuers => {
+            quietly((StatusCode::SERVICE_UNAVAILABLE, "waiting for issuers"))
+        }
     }
 }
 
@@ -196,16 +173,6 @@ fn metrics(health: &Health) -> Metrics {
         total_refreshes: health.reading.refreshes,
         error_rate: health.reading.error_rate,
         average_response_time: health.reading.mean_millis,
-    }
-}
-
-impl From<Status> for Word {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Healthy => Self::Healthy,
-            Status::Degraded => Self::Degraded,
-            Status::Unhealthy => Self::Unhealthy,
-        }
     }
 }
 
