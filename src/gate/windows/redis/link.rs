@@ -1,8 +1,4 @@
 //! Keeps the connection to the Redis server: connects off the path of requests, asks with a deadline.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "waits for another machine on the real clock until its room takes a Clock"
-)]
 
 use std::mem::take;
 use std::path::Path;
@@ -11,14 +7,15 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, FromRedisValue, RedisError, Script,
+    AsyncConnectionConfig, Client, ConnectionAddr, FromRedisValue, RedisError, Script,
     ScriptInvocation, TlsCertificates,
 };
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
 
 use super::PREFIX;
-use crate::tls::{self, TlsError};
+use super::error::{LinkError, chain};
+use crate::clock::{Clock, SystemClock, Tick};
+use crate::tls;
 
 /// Longest time that a request waits for an answer, unless `redis.timeout` says otherwise.
 const ANSWER: Duration = Duration::from_millis(50);
@@ -37,49 +34,12 @@ const TRIES: u32 = 10;
 /// Shortest time between two log lines about a slow server.
 const TOLD: Duration = Duration::from_mins(1);
 
-/// Why Redis gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// Redis was not asked: there is no connection, or the last answer came too late.
-    #[error("Redis was not asked: it is unreachable, or was slow a moment ago")]
-    Gone,
-    /// The answer took too long.
-    #[error("Redis did not answer in time")]
-    Slow,
-    /// The server or the network failed.
-    #[error("Redis failed")]
-    Failed(#[from] RedisError),
-    /// The answer has a form that no script returns.
-    #[error("Redis sent an answer of an unexpected form")]
-    Nonsense,
-    /// The server may evict windows, which would be a second allowance.
-    #[error("Redis evicts keys when it is full ({0}): set its maxmemory-policy to noeviction")]
-    Evicts(String),
-    /// The configured certificates cannot be used.
-    #[error(transparent)]
-    Roots(#[from] TlsError),
-}
-
-impl LinkError {
-    /// Returns whether the error concerns one call only, such as a key that another version wrote, and
-    /// says nothing about the server.
-    fn is_about_the_call(&self) -> bool {
-        match self {
-            Self::Nonsense => true,
-            Self::Failed(error) => match error.code() {
-                Some(code) => ["ERR", "WRONGTYPE"].contains(&code),
-                None => error.kind() == ErrorKind::UnexpectedReturnType,
-            },
-            Self::Gone | Self::Slow | Self::Evicts(_) | Self::Roots(_) => false,
-        }
-    }
-}
-
 /// A connection to the server, which is made again when it is lost.
 pub struct Link {
     client: Client,
     probe: Script,
     patience: Duration,
+    clock: Box<dyn Clock>,
     state: RwLock<State>,
     stirred: Notify,
 }
@@ -93,7 +53,7 @@ struct State {
     doubted: bool,
     /// Late answers since the last log line about them, and the moment of that line.
     doubts: u32,
-    told: Option<Instant>,
+    told: Option<Tick>,
     /// Calls that the server rejected since the last log line about them, and the first reason.
     refused: Option<(u32, String)>,
 }
@@ -133,6 +93,7 @@ impl Link {
             client,
             probe: Script::new(include_str!("scripts/probe.lua")),
             patience: ANSWER,
+            clock: Box::new(SystemClock::new()),
             state: RwLock::default(),
             stirred: Notify::new(),
         }
@@ -140,7 +101,7 @@ impl Link {
 
     /// Returns the link with requests that wait for `patience` instead of 50 ms.
     #[must_use]
-    pub const fn waiting(mut self, patience: Duration) -> Self {
+    pub fn waiting(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
@@ -175,7 +136,7 @@ impl Link {
             let trusted = state.connection.clone().filter(|_| !state.doubted);
             (trusted.ok_or(LinkError::Gone)?, state.generation)
         };
-        let answer = ask(connection, script, self.patience).await;
+        let answer = self.ask(connection, script, self.patience).await;
         match &answer {
             Ok(_) => {}
             Err(LinkError::Slow) => self.doubt(generation),
@@ -214,7 +175,9 @@ impl Link {
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(CONNECT));
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let connection = timeout(CONNECT, connecting)
+        let connection = self
+            .clock
+            .timeout(CONNECT, connecting)
             .await
             .map_err(|_| LinkError::Slow)??;
         self.probe(connection.clone()).await?;
@@ -248,32 +211,32 @@ impl Link {
 
     /// Keeps the link alive; never returns. Calls `joined` whenever the server has come back.
     pub async fn keep(&self, joined: impl AsyncFn(Absence)) {
-        let (mut pause, mut since) = (PAUSE, Instant::now());
-        let mut trusted: Option<Instant> = None;
+        let (mut pause, mut since) = (PAUSE, self.clock.tick());
+        let mut trusted: Option<Tick> = None;
         loop {
             match self.standing() {
                 Standing::Up => tokio::select! {
-                    () = sleep(PROBE) => self.look().await,
+                    () = self.clock.sleep(PROBE) => self.look().await,
                     () = self.stirred.notified() => {}
                 },
                 Standing::Doubted => {
                     // The work that `joined` does may itself be slow.
-                    if trusted.is_some_and(|last| last.elapsed() < PAUSE) {
-                        sleep(PAUSE).await;
+                    if trusted.is_some_and(|last| self.since(last) < PAUSE) {
+                        self.clock.sleep(PAUSE).await;
                     }
                     self.look().await;
-                    trusted = Some(Instant::now());
+                    trusted = Some(self.clock.tick());
                     if self.is_up() {
                         joined(Absence::Moment).await;
                     }
                 }
                 Standing::Gone => {
-                    sleep(pause).await;
+                    self.clock.sleep(pause).await;
                     match self.join().await {
                         Ok(()) => {
-                            let is_steady = since.elapsed() >= STEADY;
+                            let is_steady = self.since(since) >= STEADY;
                             pause = if is_steady { PAUSE } else { LONGEST_PAUSE };
-                            since = Instant::now();
+                            since = self.clock.tick();
                             joined(Absence::Outage).await;
                         }
                         Err(error) => tracing::debug!(%error, "Redis is still unreachable"),
@@ -302,7 +265,8 @@ impl Link {
         let mut tries = 0;
         let (most, policy): (String, String) = loop {
             tries += 1;
-            match ask(connection.clone(), &script, self.patience.min(CONNECT)).await {
+            let patience = self.patience.min(CONNECT);
+            match self.ask(connection.clone(), &script, patience).await {
                 // A server that is always slower than redis.timeout is of no use to requests.
                 Err(LinkError::Slow) if tries < TRIES => {}
                 answer => break answer?,
@@ -333,10 +297,10 @@ impl Link {
             state.doubts += u32::from(state.doubted);
             state.doubted = false;
         }
-        let is_due = state.told.is_none_or(|told| told.elapsed() >= TOLD);
+        let is_due = state.told.is_none_or(|told| self.since(told) >= TOLD);
         let doubts = if is_due { take(&mut state.doubts) } else { 0 };
         if doubts > 0 {
-            state.told = Some(Instant::now());
+            state.told = Some(self.clock.tick());
         }
         let refused = state.refused.take();
         drop(state);
@@ -377,22 +341,20 @@ impl Link {
             "Redis is unreachable: this replica applies redis.on_failure until it is back"
         );
     }
-}
 
-async fn ask<T: FromRedisValue>(
-    mut connection: MultiplexedConnection,
-    script: &ScriptInvocation<'_>,
-    patience: Duration,
-) -> Result<T, LinkError> {
-    // EVALSHA; a server that has forgotten the script receives it again.
-    let answer = timeout(patience, script.invoke_async(&mut connection)).await;
-    Ok(answer.map_err(|_| LinkError::Slow)??)
-}
+    async fn ask<T: FromRedisValue>(
+        &self,
+        mut connection: MultiplexedConnection,
+        script: &ScriptInvocation<'_>,
+        patience: Duration,
+    ) -> Result<T, LinkError> {
+        // EVALSHA; a server that has forgotten the script receives it again.
+        let asked = script.invoke_async(&mut connection);
+        let answer = self.clock.timeout(patience, asked).await;
+        Ok(answer.map_err(|_| LinkError::Slow)??)
+    }
 
-/// Returns an error and its cause in one line.
-fn chain(error: &LinkError) -> String {
-    match error {
-        LinkError::Failed(source) => format!("{error}: {source}"),
-        other => other.to_string(),
+    fn since(&self, moment: Tick) -> Duration {
+        self.clock.tick().since(moment)
     }
 }

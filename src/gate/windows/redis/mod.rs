@@ -5,6 +5,7 @@
 //! clocks of replicas may differ. Memory is bounded by times to live and by the server's own
 //! `maxmemory`, whose policy must be `noeviction`: an evicted window would be a second allowance.
 
+mod error;
 mod link;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,7 +22,8 @@ use crate::gate::claims::Claims;
 use crate::gate::limits::{Limit, Rates};
 use crate::limit::{Block, GuardRules, Key, Offence, RARELY, Tolerance, Verdict};
 
-pub use link::{Absence, Link, LinkError};
+pub use error::LinkError;
+pub use link::{Absence, Link};
 
 /// The beginning of all keys.
 const PREFIX: &str = "{broker}:";
