@@ -2,10 +2,9 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::too_many_lines,
     clippy::disallowed_methods,
     unreachable_pub,
-    reason = "tests fail by panicking, spawn callers that nothing waits for, and hold tables of cases"
+    reason = "tests fail by panicking, spawn callers that nothing waits for"
 )]
 
 mod audit;

@@ -83,7 +83,11 @@ async fn while_somebody_else_locks_the_file_callers_are_told_in_time_and_nothing
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_ledger_stands_still_only_so_many_wait_and_the_others_are_told_at_once() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
-    let launch = books.launch(&simulator).set("ledger.timeout", "4s");
+    let launch = books
+        .launch(&simulator)
+        .set("ledger.timeout", "4s")
+        .set("limits.verified_address", "2000/60s")
+        .set("server.max_connections_per_address", "2000");
     let broker = launch.start().await;
     let mut other = books.open().await;
     other.execute("BEGIN EXCLUSIVE").await.unwrap();

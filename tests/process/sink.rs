@@ -35,6 +35,7 @@ impl Mute {
             .env("ALLOWED_ORIGINS", PAGE)
             .env("OPENAI_BASE_URL", base_url)
             .env("BROKER_LEDGER__URL", books.url())
+            .env("BROKER_LIMITS__VERIFIED_ADDRESS", "10000/60s")
             .env("RUST_LOG", "debug")
             .current_dir(books.folder())
             .stdin(Stdio::null())
