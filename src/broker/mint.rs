@@ -13,6 +13,7 @@ use crate::clock::{Tick, millis};
 use crate::domain::{
     Asked, Caller, ClientSecret, Language, Origin, Persona, Session, SessionId, SessionKey,
 };
+use crate::gate::Pass;
 use crate::upstream::{Complaint, MintOrder, Turn, UpstreamError};
 
 /// A caller's choice of persona.
@@ -46,10 +47,11 @@ impl Broker {
         &self,
         caller: Arc<Caller>,
         asked: MintRequest,
+        pass: Pass,
     ) -> Result<Grant, BrokerError> {
         let inner = Arc::clone(&self.0);
         let work = async move { inner.open(&caller, &asked).await };
-        self.carry_through(work, IfLeft::Close).await
+        self.carry_through(work, pass, IfLeft::Close).await
     }
 }
 

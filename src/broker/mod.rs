@@ -26,7 +26,7 @@ use crate::domain::{
     Account, ClientSecret, EntryId, Party, PersonaName, Personas, Quotas, RefreshRules, Refusal,
     SessionId,
 };
-use crate::gate::{Gate, Used};
+use crate::gate::{Gate, Pass, Used};
 use crate::records::{Records, RecordsError, Sessions};
 use crate::upstream::{Kind, Upstream, UpstreamError};
 use crate::vitals::Vitals;
@@ -247,18 +247,26 @@ impl Broker {
     }
 
     /// Runs paid work to its end even if the caller leaves: hyper drops the handler when the connection closes, and a
-    /// mint half-way would be a live secret that nobody accounts for.
-    async fn carry_through<F>(&self, work: F, if_left: IfLeft) -> Result<Grant, BrokerError>
+    /// mint half-way would be a live secret that nobody accounts for. The pass goes along, so that what the work did
+    /// not use up is given back even then.
+    async fn carry_through<F>(
+        &self,
+        work: F,
+        pass: Pass,
+        if_left: IfLeft,
+    ) -> Result<Grant, BrokerError>
     where
         F: Future<Output = Result<Grant, BrokerError>> + Send + 'static,
     {
         if self.0.closed.load(Ordering::SeqCst) {
-            return Err(BrokerError::ShuttingDown);
+            return pass.spend(Err(BrokerError::ShuttingDown), BrokerError::used);
         }
         let (hand_over, outcome) = oneshot::channel();
         let inner = Arc::clone(&self.0);
+        pass.begin();
         let carried = async move {
-            if let Err(Ok(grant)) = hand_over.send(work.await) {
+            let granted = pass.spend(work.await, BrokerError::used);
+            if let Err(Ok(grant)) = hand_over.send(granted) {
                 inner.note_undelivered(&grant, if_left).await;
                 if let IfLeft::Keep = if_left {
                     inner.keep(grant);

@@ -8,15 +8,21 @@ use super::account::{Act, Use};
 use super::{Broker, BrokerError, Grant, IfLeft, Inner};
 use crate::audit::Event;
 use crate::domain::{Caller, Opening, Origin, Persona, Refusal, Session, SessionId, SessionKey};
+use crate::gate::Pass;
 use crate::records::LookUpError;
 use crate::upstream::MintOrder;
 
 impl Broker {
     /// Mints again under the session of `id`.
-    pub async fn refresh(&self, caller: Arc<Caller>, id: SessionId) -> Result<Grant, BrokerError> {
+    pub async fn refresh(
+        &self,
+        caller: Arc<Caller>,
+        id: SessionId,
+        pass: Pass,
+    ) -> Result<Grant, BrokerError> {
         let inner = Arc::clone(&self.0);
         let work = async move { inner.refresh(&caller, id).await };
-        self.carry_through(work, IfLeft::Keep).await
+        self.carry_through(work, pass, IfLeft::Keep).await
     }
 }
 

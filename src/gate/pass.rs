@@ -4,6 +4,7 @@ use std::mem::take;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::windows::{Receipt, Standing};
 use super::{Gate, Limit};
@@ -22,7 +23,8 @@ pub enum Used {
 }
 
 /// The places that an admitted request holds. Until something else is noted, it has used up a place for
-/// the request itself. Cheap to clone.
+/// the request itself. The last clone gives back what was not used up when nobody settled the pass:
+/// the caller has left. Cheap to clone.
 #[derive(Clone)]
 pub struct Pass(Arc<Inner>);
 
@@ -61,6 +63,11 @@ impl Pass {
         }))
     }
 
+    /// Notes that a mint begins. Until its outcome is noted, everything that a mint takes is used up.
+    pub fn begin(&self) {
+        self.0.state.lock().used = Used::Mint;
+    }
+
     /// Notes what the broker's decision says was used up: a mint when it succeeded, else what `used`
     /// says of the error. Returns the outcome.
     pub fn spend<T, E>(
@@ -79,23 +86,52 @@ impl Pass {
 
     /// Gives back what was not used up. A second call gives back nothing more.
     pub async fn settle(&self) -> Settled {
-        let (receipt, used, offence) = {
+        let (unused, used, offence) = {
             let mut state = self.0.state.lock();
-            (take(&mut state.receipt), state.used, state.offence.take())
+            (state.take_unused(), state.used, state.offence.take())
         };
-        let is_unused = |limit: Limit| match used {
-            Used::Nothing => true,
-            Used::Request => !limit.counts_requests(),
-            Used::Mint => false,
-        };
-        if used != Used::Mint {
+        if let Some(unused) = unused {
             // Places that Redis cannot be told about stay taken there.
-            let _ = self.0.gate.0.windows.release(receipt.only(is_unused)).await;
+            let _ = self.0.gate.0.windows.release(unused).await;
         }
         let standing = self.0.tightest.map(|standing| Standing {
-            remaining: standing.remaining + u32::from(is_unused(standing.limit)),
+            remaining: standing.remaining + u32::from(used.leaves(standing.limit)),
             ..standing
         });
         Settled { standing, offence }
+    }
+}
+
+impl Used {
+    /// Returns whether the place under `limit` was not used up.
+    fn leaves(self, limit: Limit) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Request => !limit.counts_requests(),
+            Self::Mint => false,
+        }
+    }
+}
+
+impl State {
+    /// Takes the places that were not used up. The second time there are none.
+    fn take_unused(&mut self) -> Option<Receipt> {
+        let receipt = take(&mut self.receipt);
+        let used = self.used;
+        let unused = receipt.only(|limit| used.leaves(limit));
+        (!unused.is_empty()).then_some(unused)
+    }
+}
+
+impl Drop for Inner {
+    /// Gives back what was not used up, when the caller left before its answer: nobody settled.
+    fn drop(&mut self) {
+        if let (Some(unused), Ok(runtime)) =
+            (self.state.get_mut().take_unused(), Handle::try_current())
+        {
+            let gate = self.gate.clone();
+            // At the end of the process a place in memory is lost anyway.
+            runtime.spawn(async move { gate.0.windows.release(unused).await });
+        }
     }
 }

@@ -150,8 +150,13 @@ impl From<BrokerError> for ApiError {
 /// A session that has ended, and one that is somebody else's, answer alike: a stranger learns nothing.
 fn refused(refusal: Refusal) -> ApiError {
     match refusal {
-        Refusal::TooSoon { wait } => ApiError::from(Code::RefreshTooSoon).after(wait),
-        Refusal::Exhausted => ApiError::from(Code::RefreshLimitReached).after(SHORT_WAIT),
+        Refusal::TooSoon { wait } => ApiError::from(Code::RefreshTooSoon)
+            .after(wait)
+            .under("min_refresh_interval"),
+        // Waiting brings nothing back: a new session can be opened at once.
+        Refusal::Exhausted => ApiError::from(Code::RefreshLimitReached)
+            .after(SHORT_WAIT)
+            .under("max_refreshes"),
         Refusal::Ended | Refusal::Foreign | Refusal::Network => Code::UnknownSession.into(),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use token_broker::upstream::UpstreamError;
 
 use crate::harness::{Call, TestApp};
 
@@ -112,4 +113,36 @@ async fn a_first_grant_that_nobody_waited_for_is_not_kept() {
     assert_eq!(app.minter.asked(), 1);
     let metrics = app.get("/health").from("127.0.0.1").send().await.json["metrics"].clone();
     assert_eq!(metrics["totalRequests"], 1, "who leaves is counted too");
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_before_a_mint_that_plainly_fails_uses_up_no_session() {
+    // Callers without identity may take half of it: two mints.
+    let app = TestApp::with(&[("limits.mints", "4/60s")]);
+    for _ in 0..3 {
+        app.minter.fail_once(UpstreamError::Refused(400.into()));
+        hang_up(&app, app.post("/token")).await;
+        given_back().await;
+    }
+    assert_eq!(app.post("/token").send().await.status, 200);
+    assert_eq!(app.post("/token").send().await.status, 200);
+    app.post("/token").send().await.is(429, "quota_exceeded");
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_before_its_mint_ends_well_has_used_it_up() {
+    let app = TestApp::with(&[("limits.mints", "4/60s")]);
+    for minted in 1..=2 {
+        hang_up(&app, app.post("/token")).await;
+        settled(&app, "token_minted", minted).await;
+        given_back().await;
+    }
+    app.post("/token").send().await.is(429, "quota_exceeded");
+}
+
+/// Lets the tasks go on that end a mint and give back its places.
+async fn given_back() {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
 }

@@ -172,3 +172,23 @@ async fn a_block_that_a_replica_has_seen_lasts_there_when_the_server_is_gone_and
     server.kill();
     assert!(is_blocked(&one, caller).await && is_blocked(&other, caller).await);
 }
+
+#[tokio::test]
+async fn a_block_that_is_lifted_on_one_replica_ends_on_all_of_them() {
+    let server = Server::start();
+    let link = link(&server).await;
+    let replicas = [1, 2].map(|_| limits_of(2, &link, OnFailure::Local));
+    let caller = address("203.0.113.7");
+    for _ in 0..3 {
+        replicas[1].offend(party(caller), FORGED).await.unwrap();
+    }
+    assert!(is_blocked(&replicas[0], caller).await);
+    assert!(is_blocked(&replicas[1], caller).await);
+    assert!(replicas[0].lift(party(caller)).await.unwrap());
+    let asked = std::time::Instant::now();
+    while is_blocked(&replicas[1], caller).await {
+        let waited = asked.elapsed();
+        assert!(waited.as_secs() < 10, "the second replica never asks again");
+        tokio::task::yield_now().await;
+    }
+}

@@ -76,6 +76,11 @@ struct Place {
 }
 
 impl Receipt {
+    /// Returns whether the receipt is for no place at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the part of the receipt for the limits that `chosen` accepts. The other places stay
     /// taken.
     #[must_use]

@@ -1,6 +1,7 @@
 //! Windows of one replica among several: counted on Redis, and its own share while Redis is away.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,6 +20,15 @@ use crate::limit::{Block, Offence, Tolerance};
 /// replicas admitted meanwhile, when Redis has come back empty.
 const SHORT: Duration = Duration::from_mins(10);
 
+/// The time after which Redis is asked again about a party that this replica knows to be blocked: an
+/// operator may have lifted the block on another replica.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Blocked parties share so many turns to be asked about. Bounds what blocked callers cost.
+const TURNS: usize = 64;
+/// How long after an outage this replica keeps to its own blocks: Redis does not know those it earned
+/// alone. The longest block by default.
+const OWN_BLOCKS: Duration = Duration::from_hours(24);
+
 /// Windows on Redis, and this replica's share of them in memory, which counts along for the day that
 /// Redis is gone.
 pub struct SharedWindows {
@@ -27,6 +37,8 @@ pub struct SharedWindows {
     on_failure: OnFailure,
     /// When replicas last enforced their shares, on the local windows' clock; 0: not in this run.
     alone: AtomicU64,
+    /// When Redis was last asked about blocked parties of each turn; on the same clock.
+    asked: [AtomicU64; TURNS],
 }
 
 impl SharedWindows {
@@ -41,6 +53,7 @@ impl SharedWindows {
             local,
             on_failure,
             alone: AtomicU64::new(0),
+            asked: [const { AtomicU64::new(0) }; TURNS],
         }
     }
 
@@ -52,6 +65,36 @@ impl SharedWindows {
             self.alone
                 .store(self.local.tick().as_nanos(), Ordering::Relaxed);
         }
+    }
+
+    /// Returns whether Redis is to be asked again about `party`, which this replica knows to be blocked.
+    fn asks_again(&self, party: Party) -> bool {
+        let now = self.local.tick();
+        let is_past = |nanos: u64, least| nanos == 0 || now.since(Tick::from_nanos(nanos)) >= least;
+        let turn = self.turn(party);
+        let last = turn.load(Ordering::Relaxed);
+        is_past(self.alone.load(Ordering::Relaxed), OWN_BLOCKS)
+            && is_past(last, ASK_AGAIN)
+            && turn
+                .compare_exchange(last, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    /// Remembers a block that Redis has just told of.
+    fn adopt(&self, party: Party, wait: Duration) {
+        let now = self.local.tick().as_nanos();
+        self.turn(party).store(now, Ordering::Relaxed);
+        self.local.adopt(party, wait);
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "any part of the hash will do"
+    )]
+    fn turn(&self, party: Party) -> &AtomicU64 {
+        let mut hasher = DefaultHasher::new();
+        party.hash(&mut hasher);
+        &self.asked[hasher.finish() as usize % TURNS]
     }
 
     /// Returns whether the server's windows know the mints from before it began.
@@ -128,22 +171,31 @@ fn by_share(refused: Refused) -> Decision {
 
 #[async_trait]
 impl Windows for SharedWindows {
-    /// Decides on Redis. For a party that is known to be blocked, Redis is not asked.
+    /// Decides on Redis. For parties that are known to be blocked, Redis is asked only now and then.
     async fn decide(
         &self,
         party: Option<Party>,
         claims: &Claims,
     ) -> Result<Decision, WindowsError> {
-        if let Some(wait) = self.local.blocked(party) {
+        let known = party.zip(self.local.blocked(party));
+        if let Some((party, wait)) = known
+            && !self.asks_again(party)
+        {
             return Ok(Decision::Blocked { wait });
         }
-        match self.shared.decide(party, claims).await {
+        let decided = self.shared.decide(party, claims).await;
+        if let (Some((party, _)), Ok(Decision::Admitted { .. } | Decision::Refused(_))) =
+            (known, &decided)
+        {
+            self.local.lift_now(party);
+        }
+        match decided {
             Ok(Decision::Admitted { tightest, receipt }) => {
                 self.count_along(party, claims, (tightest, receipt)).await
             }
             Ok(Decision::Blocked { wait }) => {
                 if let Some(party) = party {
-                    self.local.adopt(party, wait);
+                    self.adopt(party, wait);
                 }
                 Ok(Decision::Blocked { wait })
             }
@@ -171,7 +223,7 @@ impl Windows for SharedWindows {
         let local = self.local.offend_now(party, offence);
         match self.shared.offend(party, offence).await {
             Ok(Some(block)) => {
-                self.local.adopt(party, block.lasts);
+                self.adopt(party, block.lasts);
                 Ok(Some(block))
             }
             Ok(None) | Err(_) => Ok(local),

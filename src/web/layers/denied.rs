@@ -37,7 +37,8 @@ pub(super) fn answer(state: &AppState, caller: &Caller, denied: &Denied) -> Resp
             state
                 .audit
                 .record(Event::RateLimitExceeded, caller, details);
-            ApiError::from(Code::Blocked).after(*wait).into_response()
+            let error = ApiError::from(Code::Blocked).after(*wait).under("block");
+            error.into_response()
         }
         Reason::Unverified => {
             let limit = "failed_verifications";

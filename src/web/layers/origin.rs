@@ -31,7 +31,8 @@ pub(super) async fn note_refusal(state: &AppState, caller: &Caller, headers: &He
     let from_page = sent_by_foreign_page(headers);
     let details = || json!({ "origin": shown(headers), "crossSite": from_page });
     state.audit.record(Event::OriginRefused, caller, details);
-    if !from_page && is_beyond_pages(headers) {
+    let from_browser = headers.contains_key(SEC_FETCH_SITE);
+    if !from_browser && is_beyond_pages(headers) {
         offend(state, caller, Offence::WrongOrigin).await;
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
-use crate::broker::{Broker, BrokerError};
+use crate::broker::Broker;
 use crate::domain::SessionId;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
@@ -51,7 +51,6 @@ pub async fn refresh(
         .ok_or_else(|| ApiError::malformed(Code::BadRequest, Some("sessionId".to_owned())))?;
     // A text that cannot be a session id is answered like an unknown id.
     let id = SessionId::parse(&named).ok_or(Code::UnknownSession)?;
-    let refreshed = broker.refresh(caller, id).await;
-    let grant = pass.spend(refreshed, BrokerError::used)?;
+    let grant = broker.refresh(caller, id, pass).await?;
     Ok(answer(&grant, Shape::Ours, face.clock.tick()))
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
-use crate::broker::{BrokerError, Choice, MintRequest};
+use crate::broker::{Choice, MintRequest};
 use crate::domain::Language;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
@@ -81,7 +81,6 @@ pub(super) async fn mint(
     Admitted { caller, pass }: Admitted,
     (request, shape): (MintRequest, Shape),
 ) -> Result<Response, ApiError> {
-    let minted = state.broker.mint(caller, request).await;
-    let grant = pass.spend(minted, BrokerError::used)?;
+    let grant = state.broker.mint(caller, request, pass).await?;
     Ok(answer(&grant, shape, state.face.clock.tick()))
 }
