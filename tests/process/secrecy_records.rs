@@ -193,7 +193,7 @@ async fn nothing_secret_is_said_or_stored_however_it_goes_wrong() {
         json!({ "exp": now() - 3600 }),
         json!({ "aud": "somebody-else" }),
         json!({ "iss": "https://evil.example.com/" }),
-        json!({ "sub": 7 }),
+        json!({ "sub": [7] }),
         json!({ "nbf": now() + 3600 }),
     ] {
         let bad = watch.credential(&changes);
@@ -258,6 +258,7 @@ async fn a_copy_of_the_ledger_holds_no_secret_either() {
     // As the first version left it, so that the next start puts a copy beside it.
     let mut connection = books.open().await;
     for change in [
+        "DROP TABLE secrets",
         "DROP TABLE daily",
         "DROP TABLE daily_accounts",
         "DROP TABLE accounts",
