@@ -45,7 +45,9 @@ impl Far {
         };
         let migrated = command("migrate").finish().await;
         assert_eq!(migrated.code, Some(0), "{migrated:?}");
-        let launch = command("serve").set("quota.student.sessions_per_month", "100000");
+        let launch = command("serve")
+            .set("quota.student.sessions_per_month", "100000")
+            .set("limits.verified_address", "100000/60s");
         let broker = launch.start().await;
         Self {
             server,

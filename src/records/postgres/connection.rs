@@ -1,7 +1,7 @@
 //! Connections to a PostgreSQL server.
 #![expect(
     clippy::disallowed_methods,
-    reason = "waits for another machine on the real clock until its room takes a Clock"
+    reason = "waits for a database on the real clock, whatever clock the records are dated by"
 )]
 
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
 //! The schema of a PostgreSQL database: its version, and the migrations.
 #![expect(
     clippy::disallowed_methods,
-    reason = "waits for another machine on the real clock until its room takes a Clock"
+    reason = "waits for a database on the real clock, whatever clock the records are dated by"
 )]
 
 use std::time::Duration;
