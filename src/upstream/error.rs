@@ -78,7 +78,7 @@ const CURES: [(&str, &str); 12] = [
     ),
     (
         "invalid_api_key",
-        "the API key is wrong or was revoked: replace upstream.api_key",
+        "the API key is wrong or was revoked: replace OPENAI_API_KEY (upstream.api_key)",
     ),
     (
         "account_deactivated",

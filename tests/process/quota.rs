@@ -113,6 +113,7 @@ async fn of_a_thousand_requests_of_one_identity_at_once_exactly_as_many_succeed_
     let broker = books
         .launch(&simulator)
         .set("limits.identity", "10/1h")
+        .set("server.max_connections_per_address", "2000")
         .start()
         .await;
     let (client, bearer) = (client(), student("ana"));
