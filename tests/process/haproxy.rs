@@ -1,4 +1,4 @@
-//! A real HAProxy in front: its health checks and the connections that it keeps.
+//! A real `HAProxy` in front: its health checks and the connections that it keeps.
 
 use std::time::Duration;
 

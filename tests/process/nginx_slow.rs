@@ -103,11 +103,11 @@ async fn a18_the_log_stays_json_whatever_bytes_a_request_holds() {
     );
     request.extend(b"Content-Length: 0\r\nConnection: close\r\n\r\n");
     front.raw(2, request).await;
-    let long = format!(
+    let request = format!(
         "GET /{} HTTP/1.1\r\nHost: broker.example.com\r\nConnection: close\r\n\r\n",
         "a".repeat(5000)
     );
-    front.raw(2, long.into_bytes()).await;
+    front.raw(2, request.into_bytes()).await;
     let log = front.nginx.log();
     let paths: Vec<_> = log
         .iter()

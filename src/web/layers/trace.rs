@@ -47,8 +47,7 @@ pub(super) fn span(arrival: &Arrival) -> Span {
 
 /// Adds the hashed identity of the caller to the request's span.
 pub(super) fn note_identity(account: &Account) {
-    let [a, b, c, d, e, f, g, h, ..] = *account.key().as_bytes();
-    let hash = format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    let hash = format!("{:016x}", account.key().to_bits() >> 64);
     Span::current().record("identity", hash);
 }
 
