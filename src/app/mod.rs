@@ -263,11 +263,15 @@ fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
 /// How long an issuer's keys and a look-up may take together: see `auth`.
 const LONGEST_AUTH: Duration = Duration::from_secs(7);
 
-/// Longer than body, identity, two lines in the ledger, queue and upstream may take together.
+/// How long two looks at the API key may take, one of another request before the own one: see `upstream`.
+const LONGEST_LOOKS: Duration = Duration::from_secs(10);
+
+/// Returns a bound that is longer than everything together may take: the body, the identity, the look-up and
+/// two transactions of the records, the queue, the upstream with a look at the key, and Redis.
 fn last_resort(config: &Config) -> Duration {
     let slack = Duration::from_secs(5);
-    let records = config.ledger.timeout * 2;
-    let upstream = config.upstream.max_wait + config.upstream.timeout;
+    let records = config.ledger.timeout * 4;
+    let upstream = config.upstream.max_wait + config.upstream.timeout + LONGEST_LOOKS;
     // Windows and session, and both once more when they are given back.
     let shared = config.redis.timeout * 4;
     config.server.body_timeout + LONGEST_AUTH + records + upstream + shared + slack

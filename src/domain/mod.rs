@@ -2,6 +2,7 @@
 
 mod address;
 mod algorithm;
+mod binding;
 mod caller;
 mod condition;
 mod display_name;
@@ -25,6 +26,7 @@ pub mod written;
 
 pub use address::{Network, canonical, is_private};
 pub use algorithm::{Algorithm, AlgorithmError, Family, algorithm};
+pub use binding::{Binding, Bindings};
 pub use caller::{Caller, Forwards};
 pub use condition::Condition;
 pub use display_name::DisplayName;
@@ -44,5 +46,5 @@ pub use rate::{Rate, RateError, parse_duration};
 pub use request_id::RequestId;
 pub use safety_key::SafetyKey;
 pub use secret::{ClientSecret, UpstreamSession};
-pub use session::{Binding, Bindings, Opening, RefreshRules, Refusal, Session};
+pub use session::{Opening, RefreshRules, Refusal, Session};
 pub use session_id::{SessionId, SessionKey};

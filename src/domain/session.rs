@@ -2,41 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Caller, Language, Network, Origin, Party, PersonaName};
+use super::{Binding, Bindings, Caller, Language, Network, Origin, Party, PersonaName};
 use crate::clock::Timestamp;
 
 /// How far ahead of the clock a mint may lie. Transactions that wait for each other read times that are
 /// seconds apart; a minute means that the clock was set back.
 const SET_BACK: Duration = Duration::from_mins(1);
-
-/// How firmly a session is tied to the networks that it is used from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Binding {
-    /// At most so many networks over the session's life.
-    AtMost(usize),
-    /// Every network is allowed, and a new one is recorded.
-    Soft,
-    /// Networks are ignored.
-    Off,
-}
-
-/// The binding of each kind of session.
-#[derive(Clone, Copy, Debug)]
-pub struct Bindings {
-    /// Sessions of callers without identity: only the network tells their owner from a stranger.
-    pub anonymous: Binding,
-    /// Sessions of identities, whose phones change networks.
-    pub identified: Binding,
-}
-
-impl Bindings {
-    const fn of(self, owner: Party) -> Binding {
-        match owner {
-            Party::Network(_) => self.anonymous,
-            Party::Identity(_) => self.identified,
-        }
-    }
-}
 
 /// The bounds on the refreshes of a session.
 #[derive(Clone, Copy, Debug)]

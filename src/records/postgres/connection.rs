@@ -42,8 +42,11 @@ struct Pen {
     timeout: Duration,
 }
 
-/// Connections that read.
-pub(super) struct Pool(pub(super) PgPool);
+/// Connections that read, and how long an answer may take.
+pub(super) struct Pool {
+    pub(super) connections: PgPool,
+    pub(super) timeout: Duration,
+}
 
 fn fault(error: sqlx::Error) -> Fault {
     let code = error.as_database_error().and_then(DatabaseError::code);
@@ -142,6 +145,8 @@ impl Connection for Pen {
 
 #[async_trait]
 impl Reader for Pool {
+    /// Reads in time: requests wait for look-ups of sessions, and a machine that died answers nothing for
+    /// minutes. A connection that failed is closed, not returned: the pool would wait for its answer.
     async fn read(&self, statement: &'static Statement, binds: &[Bind]) -> Result<String, Fault> {
         let mut query = sqlx::query_scalar(statement.postgres.as_str());
         for bind in binds {
@@ -150,10 +155,15 @@ impl Reader for Pool {
                 Bind::Number(number) => query.bind(*number),
             };
         }
-        query.fetch_one(&self.0).await.map_err(fault)
+        let mut connection = in_time(self.timeout, self.connections.acquire()).await?;
+        let read = in_time(self.timeout, query.fetch_one(&mut *connection)).await;
+        if read.is_err() {
+            drop(connection.detach());
+        }
+        read
     }
 
     async fn close(&self) {
-        self.0.close().await;
+        self.connections.close().await;
     }
 }

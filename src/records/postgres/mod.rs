@@ -79,5 +79,8 @@ fn readers(options: PgConnectOptions, timeout: Duration) -> Pool {
             })
         })
         .connect_lazy_with(options);
-    Pool(pool)
+    Pool {
+        connections: pool,
+        timeout,
+    }
 }
