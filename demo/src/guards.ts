@@ -7,10 +7,12 @@ import type { Outcome } from './outcome.js';
 import { wait } from './words.js';
 import type { Reading, Wire } from './wire.js';
 
-/** Upper bound for the requests of one press: enough for a window and a block. */
+/** Upper bound for the requests that use up a window. */
 const MOST = 40;
-/** Pause after a refusal: the broker counts at most one offence a second. */
-const KNOCK_MS = 1050;
+/** Upper bound for the requests that earn a block: the broker tolerates ten times a limit, and then counts one offence a second. */
+const MOST_KNOCKS = 600;
+/** Pause after a refusal. */
+const KNOCK_MS = 25;
 
 type Guard = 'token' | 'refresh' | 'block' | 'quota';
 
@@ -107,7 +109,7 @@ export class Guards {
     for (const id of ['spend', 'knock']) enable(need(id), false);
     let last: Reading | null = null;
     const off = this.#wire.heard.on((reading) => (last = reading));
-    for (let n = 0; n < MOST; n++) {
+    for (let n = 0; n < (pauseMs ? MOST_KNOCKS : MOST); n++) {
       await this.#wire.fetch(new URL('token', BASE), { method: 'POST', headers: this.#desk.credential() }).catch(() => null);
       const told = last as Reading | null;
       const refused = told !== null && told.status >= 400;
