@@ -50,7 +50,7 @@ pub(super) struct Policy {
     breaker: Breaker,
     pace: RateLimiter<NotKeyed, InMemoryState, PaceClock, NoOpMiddleware<Duration>>,
     room: Arc<Semaphore>,
-    /// Places for callers who wait for their turn. More of them would only wait in vain.
+    /// Places for callers who wait for their turn. Further callers would wait longer than `max_wait`.
     queue: Semaphore,
     max_wait: Duration,
     deadline: Duration,

@@ -91,7 +91,7 @@ pub async fn until(is_so: impl Fn() -> bool) {
         // The simulator has tasks and sockets of its own, which tell nobody.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("waited ten seconds in vain");
+    panic!("the condition did not hold within ten seconds");
 }
 
 pub async fn simulate(listen: SocketAddr) -> Simulator {

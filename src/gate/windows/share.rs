@@ -80,7 +80,7 @@ impl SharedWindows {
                 .is_ok()
     }
 
-    /// Remembers a block that Redis has just told of.
+    /// Remembers a block that Redis has just reported.
     fn adopt(&self, party: Party, wait: Duration) {
         let now = self.local.tick().as_nanos();
         self.turn(party).store(now, Ordering::Relaxed);
