@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::redis::RedisWindows;
+use super::redis::{APART, RedisWindows};
 use super::{Decision, MemoryWindows, Receipt, Refused, Standing, Windows, WindowsError};
 use crate::clock::{Tick, Timestamp};
 use crate::config::OnFailure;
@@ -59,7 +59,7 @@ impl SharedWindows {
 
     /// Notes that Redis was unreachable until now: replicas admitted requests that Redis did not count.
     /// This replica keeps enforcing its share until every short window that may contain such requests
-    /// has passed. To be called when Redis is back.
+    /// has passed, on the replicas that find Redis later too. To be called when Redis is back.
     pub fn note_alone(&self) {
         if self.on_failure == OnFailure::Local {
             self.alone
@@ -132,7 +132,7 @@ impl SharedWindows {
         let mut kept = claims.clone();
         kept.retain(|limit, _| {
             let window = self.shared.window_of(*limit);
-            window <= SHORT && window > alone
+            window <= SHORT && window + APART > alone
         });
         kept
     }

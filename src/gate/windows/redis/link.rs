@@ -25,6 +25,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Reconnect delay for a flapping server. Keeps the log quiet.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// How far apart two replicas may find the same server again.
+pub(in crate::gate) const APART: Duration = LONGEST_PAUSE.saturating_add(CONNECT);
 /// How long a connection must have lasted for the server not to count as flapping.
 const STEADY: Duration = Duration::from_secs(10);
 /// Interval of probes while the server answers.

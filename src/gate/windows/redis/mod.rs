@@ -23,6 +23,7 @@ use crate::gate::limits::{Limit, Rates};
 use crate::limit::{Block, GuardRules, Key, Offence, RARELY, Tolerance, Verdict};
 
 pub use error::LinkError;
+pub(super) use link::APART;
 pub use link::{Absence, Link};
 
 /// The beginning of all keys.
