@@ -79,11 +79,12 @@ async fn killed_and_back_empty_within_one_window_it_gives_one_more_allowance_and
     assert!(counts.iter().sum::<u32>() <= 2 * LIMIT, "{counts:?}");
     assert!(one.link.is_up() && two.link.is_up());
 
-    // A window later all is as it was, and whoever comes first gets it.
+    // Once no replica can be alone any more and a window has passed, whoever comes first gets it all.
+    let later = WINDOW + Duration::from_secs(5);
     for replica in [&one, &two] {
-        replica.clock.advance(WINDOW);
+        replica.clock.advance(later);
     }
-    server.pass(WINDOW);
+    server.pass(later);
     assert_eq!([one.ask().await, two.ask().await], [LIMIT, 0]);
 }
 
@@ -115,6 +116,33 @@ async fn what_replicas_let_through_alone_is_not_let_through_again_once_it_is_bac
     // The server gave back what was refused here: a replica that was not alone finds all places free.
     let third = Replica::new(&server).await;
     assert_eq!(third.ask().await, LIMIT);
+}
+
+#[tokio::test]
+async fn a_replica_that_finds_the_server_two_seconds_after_another_adds_nothing_to_the_limit() {
+    const LATER: Duration = Duration::from_secs(2);
+    let mut server = Server::start();
+    let [first, second] = [Replica::new(&server).await, Replica::new(&server).await];
+    let pass = |server: &Server, time| {
+        first.clock.advance(time);
+        second.clock.advance(time);
+        server.pass(time);
+    };
+    server.kill();
+    server.run();
+    first.rejoin().await;
+    pass(&server, LATER);
+    // The second one is still alone, and the server never learns of these.
+    let alone = second.ask().await;
+    assert_eq!(alone, LIMIT / 2, "its share");
+    second.rejoin().await;
+    pass(&server, Duration::from_secs(59));
+    // A window after the first one's return. What the second one admitted alone still counts.
+    let together = alone + first.ask().await + second.ask().await;
+    assert!(together <= LIMIT, "{together}");
+    // In the end both enforce the limit of the server alone.
+    pass(&server, WINDOW * 2);
+    assert_eq!([first.ask().await, second.ask().await], [LIMIT, 0]);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use token_broker::clock::{Clock, SystemClock};
 use token_broker::config::OnFailure;
+use token_broker::domain::Network;
 use token_broker::gate::Claims;
 use token_broker::gate::windows::redis::{Link, RedisWindows};
 use token_broker::gate::windows::share::SharedWindows;
@@ -13,7 +14,9 @@ use token_broker::gate::windows::{Decision, MemoryWindows, Windows};
 use token_broker::limit::Offence;
 
 use crate::server::Server;
-use crate::stage::{address, admitted, all, is_admitted, link, party, rates, rules};
+use crate::stage::{
+    WIDE, address, admitted, all, claim, is_admitted, link, narrow, party, rates, rules,
+};
 
 const FORGED: (Offence, Option<token_broker::limit::Tolerance>) = (Offence::ForgedCredential, None);
 
@@ -72,6 +75,23 @@ async fn when_the_server_dies_two_replicas_let_no_more_than_twice_the_limit_thro
     let after = [asked(&replicas[0], 20).await, asked(&replicas[1], 20).await];
     assert_eq!(after, [0, 5], "the first has let its share through already");
     assert!(!link.is_up());
+}
+
+#[tokio::test]
+async fn a_limit_whose_share_is_used_up_does_not_keep_other_limits_from_counting_along() {
+    let mut server = Server::start();
+    let link = link(&server).await;
+    let limits = limits_of(2, &link, OnFailure::Local);
+    let (caller, neighbour) = (address("203.0.113.7"), address("203.0.113.8"));
+    let wide = claim(WIDE, Network::around(neighbour).into());
+    for _ in 0..50 {
+        let decision = limits.decide(None, &wide).await;
+        assert!(is_admitted(&decision.unwrap()), "half of the limit");
+    }
+    assert_eq!(asked(&limits, 5).await, 5);
+    server.kill();
+    let alone = limits.decide(Some(party(caller)), &narrow(caller)).await;
+    assert!(!is_admitted(&alone.unwrap()), "the share was used before");
 }
 
 #[tokio::test]

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Decision, Place, Receipt, Tally, Windows, WindowsError};
+use super::{Decision, Place, Receipt, Refused, Standing, Tally, Windows, WindowsError};
 use crate::clock::{Clock, Tick};
 use crate::domain::Party;
 use crate::gate::claims::Claims;
 use crate::gate::limits::{Limit, Rates};
-use crate::limit::{Block, Guard, GuardRules, Held, Key, Offence, Table, Tolerance};
+use crate::limit::{Block, Guard, GuardRules, Key, Offence, Table, Tolerance};
 
 /// Windows in memory. They do not outlive the process, and other replicas count on their own.
 pub struct MemoryWindows {
@@ -68,52 +68,49 @@ impl MemoryWindows {
     /// Counts a mint that was admitted `ago`, before these windows were made. Only before the first
     /// decision, and the oldest mint first. What a limit would not have admitted then is not counted.
     pub fn remember(&self, claims: &Claims, ago: Duration) {
-        let now = self.clock.tick();
-        let then = Tick::from_duration(now.since(Tick::default()).saturating_sub(ago));
-        for (_, mut held) in self.hold(claims) {
-            if held.check(then).is_free() {
-                held.take(then);
-            }
-        }
-    }
-
-    /// Locks the window of every claim. `Claims` are in the order of the limits, so that two requests
-    /// never wait for each other.
-    fn hold(&self, claims: &Claims) -> Vec<(Limit, Held<'_>)> {
-        let held = |(limit, key): (&Limit, &Key)| (*limit, self.tables[limit].hold(*key));
-        claims.iter().map(held).collect()
+        // Cannot be refused: no limit binds.
+        let _ = self.take(claims, ago, |_| false);
     }
 
     /// Decides as [`Windows::decide`] does.
     pub fn decide_now(&self, party: Option<Party>, claims: &Claims) -> Decision {
-        if let Some(wait) = self.blocked(party) {
-            return Decision::Blocked { wait };
+        match self.blocked(party) {
+            Some(wait) => Decision::Blocked { wait },
+            None => match self.take(claims, Duration::ZERO, |_| true) {
+                Ok((tightest, receipt)) => Decision::Admitted { tightest, receipt },
+                Err(refused) => Decision::Refused(refused),
+            },
         }
-        let mut held = self.hold(claims);
+    }
+
+    /// Takes a place in each window that has one, as of `ago`; nothing if a window of a limit that
+    /// `binds` is full.
+    pub(super) fn take(
+        &self,
+        claims: &Claims,
+        ago: Duration,
+        binds: impl Fn(Limit) -> bool,
+    ) -> Result<(Option<Standing>, Receipt), Refused> {
+        // `Claims` are in the order of the limits, so that two requests never wait for each other.
+        let held = |(limit, key): (&Limit, &Key)| (*limit, *key, self.tables[limit].hold(*key));
+        let mut held: Vec<_> = claims.iter().map(held).collect();
         // Asked under the locks, so that time never goes back for a window.
-        let now = self.clock.tick();
+        let now = self.clock.tick().minus(ago);
         let mut tally = Tally::default();
-        for (limit, held) in &mut held {
-            tally.add(*limit, self.tables[limit].rate(), held.check(now));
-        }
-        match tally.outcome() {
-            Ok(tightest) => {
-                let places = claims
-                    .iter()
-                    .zip(&mut held)
-                    .map(|((limit, key), (_, held))| {
-                        let place = Place {
-                            key: *key,
-                            local: Some(held.take(now)),
-                            shared: None,
-                        };
-                        (*limit, place)
-                    });
-                let receipt = Receipt(places.collect());
-                Decision::Admitted { tightest, receipt }
+        held.retain_mut(|(limit, _, held)| {
+            let verdict = held.check(now);
+            if binds(*limit) {
+                tally.add(*limit, self.tables[limit].rate(), verdict);
             }
-            Err(refused) => Decision::Refused(refused),
-        }
+            verdict.is_free()
+        });
+        let tightest = tally.outcome()?;
+        let places = held.into_iter().map(|(limit, key, mut held)| {
+            let local = Some(held.take(now));
+            let shared = None;
+            (limit, Place { key, local, shared })
+        });
+        Ok((tightest, Receipt(places.collect())))
     }
 
     /// Gives back the places that `receipt` has in memory.

@@ -14,6 +14,7 @@ use crate::clock::{Tick, Timestamp};
 use crate::config::OnFailure;
 use crate::domain::Party;
 use crate::gate::claims::Claims;
+use crate::gate::limits::Limit;
 use crate::limit::{Block, Offence, Tolerance};
 
 /// The longest window that is kept to locally after an outage. Longer ones learn from the ledger what
@@ -123,42 +124,38 @@ impl SharedWindows {
         }
     }
 
-    /// Returns the claims for which this replica's share is still enforced.
-    fn still_alone(&self, claims: &Claims) -> Claims {
+    /// Returns whether this replica's share of `limit` is still enforced.
+    fn is_enforced(&self, limit: Limit) -> bool {
+        let window = self.shared.window_of(limit);
         let alone = match self.alone.load(Ordering::Relaxed) {
-            0 => return Claims::new(),
+            0 => return false,
             nanos => self.local.tick().since(Tick::from_nanos(nanos)),
         };
-        let mut kept = claims.clone();
-        kept.retain(|limit, _| {
-            let window = self.shared.window_of(*limit);
-            window <= SHORT && window + APART > alone
-        });
-        kept
+        window <= SHORT && window + APART > alone
     }
 
-    /// Counts locally what Redis has admitted, or refuses it by this replica's share.
+    /// Counts locally what Redis has admitted, wherever this replica's share has room. Refuses it when
+    /// an enforced share has none.
     async fn count_along(
         &self,
-        party: Option<Party>,
         claims: &Claims,
         (tightest, mut receipt): (Option<Standing>, Receipt),
     ) -> Result<Decision, WindowsError> {
-        if let Decision::Admitted { receipt: local, .. } = self.local.decide_now(party, claims) {
-            for (limit, place) in &mut receipt.0 {
-                place.local = local.0.get(limit).and_then(|local| local.local);
+        let counted = self
+            .local
+            .take(claims, Duration::ZERO, |limit| self.is_enforced(limit));
+        match counted {
+            Ok((_, local)) => {
+                for (limit, place) in &mut receipt.0 {
+                    place.local = local.0.get(limit).and_then(|local| local.local);
+                }
+                Ok(Decision::Admitted { tightest, receipt })
             }
-            return Ok(Decision::Admitted { tightest, receipt });
+            Err(refused) => {
+                self.release(receipt).await?;
+                Ok(by_share(refused))
+            }
         }
-        // This replica's share of a limit is used up. That is allowed, unless the share is enforced.
-        let enforced = self.still_alone(claims);
-        if !enforced.is_empty()
-            && let Decision::Refused(refused) = self.local.decide_now(party, &enforced)
-        {
-            self.release(receipt).await?;
-            return Ok(by_share(refused));
-        }
-        Ok(Decision::Admitted { tightest, receipt })
     }
 }
 
@@ -191,7 +188,7 @@ impl Windows for SharedWindows {
         }
         match decided {
             Ok(Decision::Admitted { tightest, receipt }) => {
-                self.count_along(party, claims, (tightest, receipt)).await
+                self.count_along(claims, (tightest, receipt)).await
             }
             Ok(Decision::Blocked { wait }) => {
                 if let Some(party) = party {

@@ -19,14 +19,17 @@ use crate::tls;
 
 /// Longest time that a request waits for an answer, unless `redis.timeout` says otherwise.
 const ANSWER: Duration = Duration::from_millis(50);
-/// Longest time to connect. No request waits for it.
+/// Upper bound on an attempt to connect, probes included. No request waits for it.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// Upper bound on the wait for one answer while connecting.
 const CONNECT: Duration = Duration::from_secs(1);
 /// Reconnect delay after the connection was lost or could not be made.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Reconnect delay for a flapping server. Keeps the log quiet.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
-/// How far apart two replicas may find the same server again.
-pub(in crate::gate) const APART: Duration = LONGEST_PAUSE.saturating_add(CONNECT);
+/// Upper bound on the time between two replicas' return to the same server: the later one was pausing
+/// when the server came back.
+pub(in crate::gate) const APART: Duration = LONGEST_PAUSE.saturating_add(ATTEMPT);
 /// How long a connection must have lasted for the server not to count as flapping.
 const STEADY: Duration = Duration::from_secs(10);
 /// Interval of probes while the server answers.
@@ -156,13 +159,8 @@ impl Link {
 
     /// Connects, if the server is reachable and accepts writes.
     pub async fn join(&self) -> Result<(), LinkError> {
-        let connection = match self.connect(&self.client).await {
-            // In a cluster, connect to the node that holds the keys.
-            Err(LinkError::Failed(error)) if error.redirect_node().is_some() => {
-                self.connect(&self.elsewhere(&error)?).await?
-            }
-            other => other?,
-        };
+        let attempt = self.clock.timeout(ATTEMPT, self.attempt()).await;
+        let connection = attempt.map_err(|_| LinkError::Slow)??;
         let mut state = self.state.write();
         state.connection = Some(connection);
         state.doubted = false;
@@ -170,6 +168,16 @@ impl Link {
         drop(state);
         tracing::info!("Redis is reachable: limits are shared with all replicas");
         Ok(())
+    }
+
+    async fn attempt(&self) -> Result<MultiplexedConnection, LinkError> {
+        match self.connect(&self.client).await {
+            // In a cluster, connect to the node that holds the keys.
+            Err(LinkError::Failed(error)) if error.redirect_node().is_some() => {
+                self.connect(&self.elsewhere(&error)?).await
+            }
+            other => other,
+        }
     }
 
     async fn connect(&self, client: &Client) -> Result<MultiplexedConnection, LinkError> {
