@@ -206,6 +206,7 @@ impl Upkeep {
 fn claims(used: &Recent) -> Claims {
     let subject = Subject {
         identity: used.account.as_ref().map(Account::key),
+        neighbourhood: used.neighbourhood,
         ..Subject::default()
     };
     let purpose = match used.kind {

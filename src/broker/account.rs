@@ -12,7 +12,7 @@ use crate::domain::{
     Caller, ClientSecret, EntryId, Intent, Kind, Outcome, PersonaName, Quota, Session,
     SessionChange, SessionKey, Settlement,
 };
-use crate::records::{Advance, AdvanceError, Dated, Exceeded, RecordsError, ReserveError};
+use crate::records::{Advance, Dated, Exceeded, RecordsError, ReserveError};
 use crate::telemetry;
 use crate::upstream::MintOrder;
 
@@ -131,53 +131,41 @@ impl Inner {
 
     /// Records a use that is about to happen. A refresh moves its session on in the same transaction.
     async fn reserve(&self, used: &Use<'_>) -> Result<EntryId, BrokerError> {
-        let intent = self.intent(used);
+        let (intent, key) = (self.intent(used), used.session);
         let id = intent.id;
         let reserved = match used.act {
             Act::Mint(_) => self.parts.records.reserve(intent).await,
-            Act::Refresh => return self.advance(used, intent).await,
+            Act::Refresh => {
+                let asked = Advance {
+                    caller: Arc::clone(used.caller),
+                    rules: self.rules.refresh,
+                };
+                let moved = self.parts.records.advance(intent, asked).await;
+                moved.map(|moved| self.sessions.learn(key, moved))
+            }
         };
-        match reserved {
-            Ok(()) => Ok(id),
-            Err(ReserveError::QuotaExceeded(quota)) => {
+        reserved.map(|()| id).map_err(|error| match error {
+            ReserveError::QuotaExceeded(quota) => {
                 if let Some(identity) = used.caller.identity.as_deref() {
                     let now = self.parts.clock.tick();
                     self.spent.note(identity.key, quota, now);
                 }
-                Err(self.refuse_spent(used.caller, quota))
+                self.refuse_spent(used.caller, quota)
             }
-            Err(ReserveError::Unavailable(error)) => {
-                self.note_records(&error);
-                Err(BrokerError::NotRecorded(error))
-            }
-        }
-    }
-
-    async fn advance(&self, used: &Use<'_>, intent: Intent) -> Result<EntryId, BrokerError> {
-        let (id, key) = (intent.id, intent.session);
-        let asked = Advance {
-            caller: Arc::clone(used.caller),
-            rules: self.rules.refresh,
-        };
-        match self.parts.records.advance(intent, asked).await {
-            Ok(moved) => {
-                self.sessions.learn(key, moved);
-                Ok(id)
-            }
-            Err(AdvanceError::Unknown) => {
+            ReserveError::Unknown => {
                 self.sessions.forget(key);
-                Err(BrokerError::UnknownSession)
+                BrokerError::UnknownSession
             }
-            Err(AdvanceError::Refused(refusal)) => {
+            ReserveError::Refused(refusal) => {
                 // What the cache knows of the session is out of date.
                 self.sessions.forget(key);
-                Err(BrokerError::Refused(refusal))
+                BrokerError::Refused(refusal)
             }
-            Err(AdvanceError::Unavailable(error)) => {
+            ReserveError::Unavailable(error) => {
                 self.note_records(&error);
-                Err(BrokerError::NotRecorded(error))
+                BrokerError::NotRecorded(error)
             }
-        }
+        })
     }
 
     fn intent(&self, used: &Use<'_>) -> Intent {

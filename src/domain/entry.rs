@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Account, Network, Origin, PersonaName, Quota, RequestId, Session, SessionKey, random_bytes,
 };
@@ -19,6 +21,11 @@ impl EntryId {
         random[6..].copy_from_slice(&random_bytes::<10>());
         Self(u128::from(now.as_millis()) << 80 | u128::from_be_bytes(random))
     }
+
+    /// Parses the text form of an entry's name.
+    pub fn parse(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
 }
 
 impl fmt::Display for EntryId {
@@ -34,22 +41,13 @@ impl fmt::Debug for EntryId {
 }
 
 /// The kind of a use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A session was opened, with its first client secret.
     Mint,
     /// Another client secret was minted under a session.
     Refresh,
-}
-
-impl Kind {
-    /// Returns the word for it in the records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mint => "mint",
-            Self::Refresh => "refresh",
-        }
-    }
 }
 
 /// A use that is about to happen. It is recorded before it happens.

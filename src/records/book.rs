@@ -1,143 +1,184 @@
-//! Entries, counters and sessions in memory, and the changes to them.
+//! Entries, counters and sessions, and what the commands of the paid path do to them. A book in memory holds all of them.
+//! A book on its way to a database holds those that one transaction is about.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::session_row::SessionRow;
-use super::state::{Known, State};
-use super::{Advance, AdvanceError, Dated, Exceeded, RecordsError, ReserveError};
+use super::entry::{CounterKey, Entry, State};
+use super::kept::Kept;
+use super::{Advance, Dated, Exceeded, ReserveError};
 use crate::clock::Timestamp;
-use crate::domain::{
-    Account, EntryId, Intent, Kind, Month, Refusal, SessionChange, SessionKey, Settlement,
-};
+use crate::domain::{EntryId, Intent, Month, Party, SessionChange, SessionKey, Settlement};
 
-/// Everything that is remembered.
-#[derive(Default)]
+/// The effect of a command.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// The number of entries or other rows that were changed.
+    pub(super) rows: u64,
+    /// The session that was opened or refreshed.
+    pub(super) session: Option<Dated>,
+}
+
+/// Entries, counters and sessions.
+#[derive(Clone, Default)]
 pub(super) struct Book {
     /// In the order in which they were made.
-    pub(super) entries: BTreeMap<EntryId, Known>,
-    pub(super) counters: HashMap<(Month, Account), u32>,
-    pub(super) sessions: HashMap<SessionKey, SessionRow>,
+    pub(super) entries: BTreeMap<EntryId, Entry>,
+    pub(super) counters: HashMap<CounterKey, u64>,
+    pub(super) sessions: HashMap<SessionKey, Kept>,
     /// The time of the last mint of every session, by owner.
-    idle: HashMap<Box<str>, BTreeSet<(u64, SessionKey)>>,
-    /// The latest month of a reservation, and the one before it. Counters of earlier months are forgotten.
-    month: Option<Month>,
-    before: Option<Month>,
+    idle: HashMap<Party, BTreeSet<(Timestamp, SessionKey)>>,
 }
 
 impl Book {
-    pub(super) fn reserve(&mut self, intent: &Intent, capacity: usize) -> Result<(), ReserveError> {
+    /// Records and counts a use, if the quota has a place. An entry that is recorded already changes nothing.
+    pub(super) fn reserve(&mut self, intent: &Intent) -> Result<Done, ReserveError> {
         if self.entries.contains_key(&intent.id) {
-            return Ok(());
+            return Ok(Done::default());
         }
-        self.make_room(capacity)?;
-        if let Some(account) = &intent.account
-            && intent.kind == Kind::Mint
-        {
-            let month = Month::of(intent.at);
-            self.turn_to(month);
-            let counter = self.counters.entry((month, account.clone())).or_default();
-            match intent.quota.sessions_per_month {
-                Some(limit) if *counter >= limit => {
-                    let resets_at = month.end();
-                    return Err(ReserveError::QuotaExceeded(Exceeded { limit, resets_at }));
-                }
-                _ => *counter += 1,
+        let entry = Entry::pending(intent);
+        if let Some(key) = entry.counter() {
+            let resets_at = Month::of(intent.at).end();
+            let counter = self.counters.entry(key).or_default();
+            if let Some(limit) = intent.quota.sessions_per_month
+                && *counter >= u64::from(limit)
+            {
+                return Err(ReserveError::QuotaExceeded(Exceeded { limit, resets_at }));
             }
+            *counter += 1;
         }
-        self.entries.insert(intent.id, Known::pending(intent));
-        Ok(())
+        self.entries.insert(intent.id, entry);
+        let (rows, session) = (1, None);
+        Ok(Done { rows, session })
     }
 
+    /// Records a refresh, and moves its session on, if the session allows it.
     pub(super) fn advance(
         &mut self,
         intent: &Intent,
         asked: &Advance,
-        (now, capacity): (Timestamp, usize),
-    ) -> Result<Dated, AdvanceError> {
+        now: Timestamp,
+    ) -> Result<Done, ReserveError> {
         let key = intent.session;
-        let row = self.sessions.get(&key).ok_or(AdvanceError::Unknown)?;
+        let kept = self.sessions.get(&key).ok_or(ReserveError::Unknown)?;
+        // An earlier attempt was committed although its answer was lost.
         if self.entries.contains_key(&intent.id) {
-            let session = row.read().ok_or(AdvanceError::Unknown)?;
-            return Ok(Dated { session, now });
+            let (rows, session) = (0, kept.session.clone());
+            let session = Some(Dated { session, now });
+            return Ok(Done { rows, session });
         }
-        let mut row = row.clone();
-        let judge = |session: &_| asked.judge(session, now);
-        let session = row
-            .advance(intent.id, judge)
-            .map_err(AdvanceError::Refused)?;
-        self.reserve(intent, capacity)
-            .map_err(|error| match error {
-                ReserveError::Unavailable(error) => AdvanceError::Unavailable(error),
-                ReserveError::QuotaExceeded(_) => AdvanceError::Refused(Refusal::Exhausted),
-            })?;
-        self.put(key, row);
-        Ok(Dated { session, now })
+        let kept = Kept {
+            minted_before: kept.session.minted,
+            entry: Some(intent.id),
+            session: asked
+                .judge(&kept.session, now)
+                .map_err(ReserveError::Refused)?,
+        };
+        let (rows, session) = (self.reserve(intent)?.rows, kept.session.clone());
+        self.put(key, kept);
+        let session = Some(Dated { session, now });
+        Ok(Done { rows, session })
+    }
+
+    /// Records an outcome, if it may replace what is known, and changes the session along with it.
+    pub(super) fn settle(&mut self, settlement: &Settlement, now: Timestamp) -> Done {
+        let next = State::of(&settlement.outcome);
+        let known = self.entries.get_mut(&settlement.id);
+        let Some(entry) = known.filter(|entry| entry.state.yields_to(next)) else {
+            return Done::default();
+        };
+        let counter = entry.counter();
+        entry.state = next;
+        if !entry.counts()
+            && let Some(counter) = counter.and_then(|key| self.counters.get_mut(&key))
+        {
+            *counter = counter.saturating_sub(1);
+        }
+        let (rows, session) = (1, self.change(settlement, now));
+        Done { rows, session }
+    }
+
+    /// Changes the session along with an outcome that was accepted. Returns a session that was opened.
+    fn change(&mut self, settlement: &Settlement, now: Timestamp) -> Option<Dated> {
+        match &settlement.session {
+            SessionChange::Keep => {}
+            SessionChange::Open { key, session, most } => {
+                let session = session.opened_at(now);
+                self.evict(session.owner, *most);
+                let kept = Kept {
+                    session: session.clone(),
+                    entry: Some(settlement.id),
+                    minted_before: now,
+                };
+                self.put(*key, kept);
+                return Some(Dated { session, now });
+            }
+            SessionChange::GiveBack(key) => {
+                if let Some(mut kept) = self.minted_by(settlement.id, key).cloned() {
+                    kept.entry = None;
+                    kept.session.refreshes = kept.session.refreshes.saturating_sub(1);
+                    kept.session.minted = kept.minted_before;
+                    self.put(*key, kept);
+                }
+            }
+            SessionChange::Close(key) => {
+                if self.minted_by(settlement.id, key).is_some() {
+                    self.drop_session(*key);
+                }
+            }
+        }
+        None
+    }
+
+    /// Returns the session, if `entry` made its last mint.
+    fn minted_by(&self, entry: EntryId, key: &SessionKey) -> Option<&Kept> {
+        let kept = self.sessions.get(key)?;
+        (kept.entry == Some(entry)).then_some(kept)
+    }
+
+    /// Ends the sessions of `owner` that are idle longest, until it has room for one more among `most`.
+    fn evict(&mut self, owner: Party, most: u32) {
+        while let Some(theirs) = self.idle.get(&owner)
+            && theirs.len() >= most.max(1) as usize
+            && let Some((_, idlest)) = theirs.first().copied()
+        {
+            self.drop_session(idlest);
+        }
     }
 
     /// Stores a session, in place of what is stored of it.
-    fn put(&mut self, key: SessionKey, row: SessionRow) {
+    pub(super) fn put(&mut self, key: SessionKey, kept: Kept) {
         self.drop_session(key);
-        let place = (row.minted_at(), key);
-        self.idle
-            .entry(row.party.clone())
-            .or_default()
-            .insert(place);
-        self.sessions.insert(key, row);
+        let (owner, minted) = (kept.session.owner, kept.session.minted);
+        self.idle.entry(owner).or_default().insert((minted, key));
+        self.sessions.insert(key, kept);
     }
 
     fn drop_session(&mut self, key: SessionKey) {
-        let Some(row) = self.sessions.remove(&key) else {
+        let Some(Kept { session, .. }) = self.sessions.remove(&key) else {
             return;
         };
-        if let Some(theirs) = self.idle.get_mut(&row.party) {
-            theirs.remove(&(row.minted_at(), key));
+        if let Some(theirs) = self.idle.get_mut(&session.owner) {
+            theirs.remove(&(session.minted, key));
             if theirs.is_empty() {
-                self.idle.remove(&row.party);
+                self.idle.remove(&session.owner);
             }
         }
     }
 
-    /// Changes the session along with an outcome that was accepted.
-    pub(super) fn change(&mut self, settlement: &Settlement, now: Timestamp) -> Option<Dated> {
-        match &settlement.session {
-            SessionChange::Keep => None,
-            SessionChange::Open { key, session, most } => {
-                let session = session.opened_at(now);
-                let row = SessionRow::open(*key, &session, settlement.id);
-                // The session that is idle longest gives way.
-                while let Some(theirs) = self.idle.get(&row.party)
-                    && theirs.len() >= (*most).max(1) as usize
-                    && let Some((_, idlest)) = theirs.first().copied()
-                {
-                    self.drop_session(idlest);
-                }
-                self.put(*key, row);
-                Some(Dated { session, now })
-            }
-            SessionChange::GiveBack(key) => {
-                let mut row = self.sessions.get(key)?.clone();
-                row.give_back(settlement.id).then(|| self.put(*key, row));
-                None
-            }
-            SessionChange::Close(key) => {
-                let is_theirs = self.sessions.get(key)?.is_of(settlement.id);
-                is_theirs.then(|| self.drop_session(*key));
-                None
-            }
-        }
-    }
-
-    pub(super) fn end(&mut self, owner: &str) -> u64 {
-        let theirs = self.idle.get(owner).cloned().unwrap_or_default();
+    /// Ends all sessions of `owner`. Returns their number.
+    pub(super) fn end(&mut self, owner: Party) -> u64 {
+        let theirs = self.idle.get(&owner).cloned().unwrap_or_default();
         for (_, key) in &theirs {
             self.drop_session(*key);
         }
         theirs.len() as u64
     }
 
+    /// Removes sessions that were opened before a moment, and those idle longest beyond `most`. Returns the number of
+    /// sessions that are left.
     pub(super) fn sweep(&mut self, opened_before: Timestamp, most: usize) -> u64 {
-        let ended = |row: &SessionRow| row.opened_at() < opened_before.as_millis();
-        let gone = self.sessions.iter().filter(|(_, row)| ended(row));
+        let ended = |kept: &Kept| kept.session.opened < opened_before;
+        let gone = self.sessions.iter().filter(|(_, kept)| ended(kept));
         let gone: Vec<_> = gone.map(|(key, _)| *key).collect();
         for key in gone {
             self.drop_session(key);
@@ -156,54 +197,5 @@ impl Book {
             self.idle.shrink_to_fit();
         }
         self.sessions.len() as u64
-    }
-
-    fn make_room(&mut self, capacity: usize) -> Result<(), RecordsError> {
-        if self.entries.len() < capacity {
-            return Ok(());
-        }
-        let mut old = self.entries.iter();
-        let settled = old.find(|(_, known)| known.state != State::Pending);
-        let id = settled.map(|(id, _)| *id).ok_or(RecordsError::Full)?;
-        self.entries.remove(&id);
-        Ok(())
-    }
-
-    /// Forgets the counters of months that no reservation needs any more. The map would grow month by month.
-    fn turn_to(&mut self, month: Month) {
-        if self.month.is_none_or(|latest| latest < month) {
-            self.before = self.month.replace(month);
-            let kept = self.before.unwrap_or(month);
-            self.counters.retain(|(month, _), _| *month >= kept);
-        }
-    }
-
-    /// Records an outcome. Returns whether it was accepted.
-    pub(super) fn settle(&mut self, id: EntryId, next: State) -> bool {
-        let Some(known) = self.entries.get_mut(&id) else {
-            return false;
-        };
-        if !known.state.yields_to(next) {
-            return false;
-        }
-        if let Some((month, account)) = known.counter()
-            && !next.counts()
-            && let Some(counter) = self.counters.get_mut(&(month, account.clone()))
-        {
-            *counter = counter.saturating_sub(1);
-        }
-        known.state = next;
-        true
-    }
-
-    pub(super) fn remove(&mut self, most: usize, is_meant: impl Fn(&Known) -> bool) -> u64 {
-        let meant = self.entries.iter().filter(|(_, known)| is_meant(known));
-        let mut meant: Vec<_> = meant.map(|(id, known)| (known.at, *id)).collect();
-        meant.sort_unstable();
-        meant.truncate(most);
-        for (_, id) in &meant {
-            self.entries.remove(id);
-        }
-        meant.len() as u64
     }
 }

@@ -1,58 +1,29 @@
-//! The commands of the writer: which of them are written many at once, and what each one does in its transaction.
+//! The commands of the writer, and what each one does in its transaction.
 
-use async_trait::async_trait;
+use std::time::Duration;
 
-use super::database::{Connection, Fault};
-use super::entries;
-use super::plan::Plan;
-use super::queue::{Job, Task};
-use super::session_row::SessionRow;
-use super::sessions::Rows;
-use super::{Advance, Dated, Exceeded};
+use super::book::Done;
+use super::database::{Bind, Connection, Fault};
+use super::statement::Statement;
+use super::{Advance, ReserveError, entries, sessions};
 use crate::clock::Timestamp;
-use crate::domain::{EntryId, Intent, Outcome, Refusal, SessionChange, SessionKey, Settlement};
-
-/// A command of the writer.
-#[async_trait]
-pub(super) trait Command: Clone + Send + Sync + Sized + 'static {
-    /// The result of one command.
-    type Answer: Send;
-
-    /// Returns the job that carries the command to the writer.
-    fn job(task: Task<Self>) -> Job;
-
-    /// Carries the commands out in an open transaction that began at `now`, on the database's clock.
-    async fn apply(
-        connection: &mut dyn Connection,
-        commands: &[&Self],
-        now: Timestamp,
-    ) -> Result<Applied<Self::Answer>, Fault>;
-
-    /// Returns the settlement that takes the command back when its caller has left.
-    fn withdrawal(&self, at: Timestamp) -> Option<Settlement>;
-
-    /// True when `answer` says that something was written which a withdrawal takes back.
-    fn is_written(answer: &Self::Answer) -> bool;
-
-    /// Returns the settlement that has to be written even if nobody waits for it.
-    fn owed(&self) -> Option<&Settlement>;
-}
-
-/// The results of a transaction.
-#[derive(Debug)]
-pub(super) struct Applied<A> {
-    /// One for each command.
-    pub(super) answers: Vec<A>,
-    /// The number of rows written.
-    pub(super) rows: usize,
-}
+use crate::domain::{EntryId, Intent, Outcome, SessionChange, SessionKey, Settlement};
 
 /// The code of reservations whose caller has left.
 const ABANDONED: &str = "abandoned";
 
-/// A command of the paid path. Many are written in one transaction.
-#[derive(Clone, Debug)]
-pub(super) enum Batched {
+/// A command of the writer.
+#[derive(Clone)]
+pub(super) enum Command {
+    /// Written with others in one transaction.
+    Paid(Paid),
+    /// Written alone.
+    Upkeep(Upkeep),
+}
+
+/// A command of the paid path.
+#[derive(Clone)]
+pub(super) enum Paid {
     /// Records an intent.
     Reserve(Box<Intent>),
     /// Records the intent of a refresh, and moves its session on.
@@ -61,83 +32,41 @@ pub(super) enum Batched {
     Settle(Box<Settlement>),
 }
 
-/// The result of a [`Batched`] command.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// Done. A session that was opened or moved on comes with it.
-    Done(Option<Dated>),
-    /// The quota has no place left.
-    Exceeded(Exceeded),
-    /// The session may not be refreshed.
-    Refused(Refusal),
-    /// There is no such session.
-    Unknown,
+/// A command off the paid path.
+#[derive(Clone)]
+pub(super) enum Upkeep {
+    /// Runs one statement.
+    Run(&'static Statement, Vec<Bind>),
+    /// Removes the entries that a statement lists.
+    Remove(&'static Statement, Vec<Bind>),
+    /// Settles as uncertain some entries that were left pending since before a moment.
+    GiveUp(Timestamp),
 }
 
-/// The settlement of a reservation whose caller was told that it failed, or has left.
-fn abandoned(id: EntryId, at: Timestamp, session: SessionChange) -> Settlement {
-    Settlement {
-        id,
-        at,
-        took: std::time::Duration::ZERO,
-        outcome: Outcome::Failed { code: ABANDONED },
-        session,
-    }
-}
+/// The result of a command.
+pub(super) type Answer = Result<Done, ReserveError>;
 
-#[async_trait]
-impl Command for Batched {
-    type Answer = Answer;
-
-    fn job(task: Task<Self>) -> Job {
-        Job::Batched(task)
-    }
-
-    async fn apply(
-        connection: &mut dyn Connection,
-        commands: &[&Self],
-        now: Timestamp,
-    ) -> Result<Applied<Answer>, Fault> {
-        let ids = commands.iter().map(|command| command.entry().to_string());
-        let known = entries::read(connection, ids.collect()).await?;
-        let mut plan = Plan::over(known);
-        entries::read_counters(connection, &mut plan, commands).await?;
-        let keys = commands.iter().filter_map(|command| command.session());
-        let mut sessions = Rows::read(connection, keys.collect()).await?;
-        let answers = commands
-            .iter()
-            .map(|command| command.decide(&mut plan, &mut sessions, now))
-            .collect();
-        let rows = plan.added.len() + plan.settled.len();
-        entries::write(connection, &plan).await?;
-        let rows = rows + sessions.write(connection).await?;
-        Ok(Applied { answers, rows })
-    }
-
-    fn withdrawal(&self, at: Timestamp) -> Option<Settlement> {
-        match self {
-            Self::Reserve(intent) => Some(abandoned(intent.id, at, SessionChange::Keep)),
-            Self::Advance(intent, _) => {
-                let given_back = SessionChange::GiveBack(intent.session);
-                Some(abandoned(intent.id, at, given_back))
+impl Command {
+    /// Returns the settlement that takes the command back when its caller was told that it failed, or has left.
+    pub(super) fn withdrawal(&self, at: Timestamp) -> Option<Settlement> {
+        let (id, session) = match self {
+            Self::Paid(Paid::Reserve(intent)) => (intent.id, SessionChange::Keep),
+            Self::Paid(Paid::Advance(intent, _)) => {
+                (intent.id, SessionChange::GiveBack(intent.session))
             }
-            Self::Settle(_) => None,
-        }
-    }
-
-    fn is_written(answer: &Answer) -> bool {
-        matches!(answer, Answer::Done(_))
-    }
-
-    fn owed(&self) -> Option<&Settlement> {
-        match self {
-            Self::Settle(settlement) => Some(settlement),
-            Self::Reserve(_) | Self::Advance(..) => None,
-        }
+            Self::Paid(Paid::Settle(_)) | Self::Upkeep(_) => return None,
+        };
+        Some(Settlement {
+            id,
+            at,
+            took: Duration::ZERO,
+            outcome: Outcome::Failed { code: ABANDONED },
+            session,
+        })
     }
 }
 
-impl Batched {
+impl Paid {
     pub(super) const fn entry(&self) -> EntryId {
         match self {
             Self::Reserve(intent) | Self::Advance(intent, _) => intent.id,
@@ -146,7 +75,7 @@ impl Batched {
     }
 
     /// Returns the session whose row has to be read.
-    fn session(&self) -> Option<SessionKey> {
+    pub(super) fn session(&self) -> Option<SessionKey> {
         match self {
             Self::Reserve(_) => None,
             Self::Advance(intent, _) => Some(intent.session),
@@ -156,64 +85,68 @@ impl Batched {
             },
         }
     }
+}
 
-    fn decide<'a>(&'a self, plan: &mut Plan<'a>, sessions: &mut Rows, now: Timestamp) -> Answer {
-        match self {
-            Self::Reserve(intent) => reserve(plan, intent, None),
-            Self::Advance(intent, asked) => advance(plan, sessions, (intent, asked, now)),
-            Self::Settle(settlement) => {
-                let is_accepted = plan.settle(settlement);
-                let opened = is_accepted.then(|| change(sessions, settlement, now));
-                Answer::Done(opened.flatten())
+/// Carries out commands in an open transaction that began at `now`, on the database's clock: many of the paid path, or
+/// one other.
+pub(super) async fn carry_out(
+    connection: &mut dyn Connection,
+    commands: &[&Command],
+    now: Timestamp,
+) -> Result<Vec<Answer>, Fault> {
+    let mut paid = Vec::with_capacity(commands.len());
+    for command in commands {
+        match command {
+            Command::Paid(command) => paid.push(command),
+            Command::Upkeep(command) => {
+                let rows = command.carry_out(connection, now).await?;
+                let session = None;
+                return Ok(vec![Ok(Done { rows, session })]);
             }
         }
     }
+    decide(connection, &paid, now).await
 }
 
-fn reserve<'a>(plan: &mut Plan<'a>, intent: &'a Intent, session: Option<Dated>) -> Answer {
-    match plan.reserve(intent) {
-        Ok(()) => Answer::Done(session),
-        Err(exceeded) => Answer::Exceeded(exceeded),
-    }
+/// Reads what the commands are about, decides on a copy, and writes the difference.
+async fn decide(
+    connection: &mut dyn Connection,
+    commands: &[&Paid],
+    now: Timestamp,
+) -> Result<Vec<Answer>, Fault> {
+    let mut before = entries::read(connection, commands).await?;
+    sessions::read(connection, &mut before, commands).await?;
+    let mut after = before.clone();
+    let decided = commands.iter().map(|command| match command {
+        Paid::Reserve(intent) => after.reserve(intent),
+        Paid::Advance(intent, asked) => after.advance(intent, asked, now),
+        Paid::Settle(settlement) => Ok(after.settle(settlement, now)),
+    });
+    let answers: Vec<Answer> = decided.collect();
+    let accepted = commands.iter().zip(&answers);
+    let accepted = accepted.filter(|(_, answer)| rows(answer) > 0);
+    let accepted: Vec<_> = accepted.map(|(command, _)| *command).collect();
+    let books = (&before, &after);
+    entries::write(connection, books, &accepted).await?;
+    sessions::write(connection, books, &accepted).await?;
+    Ok(answers)
 }
 
-/// The session moves on in the transaction that records its refresh, if its row allows it.
-fn advance<'a>(
-    plan: &mut Plan<'a>,
-    sessions: &mut Rows,
-    (intent, asked, now): (&'a Intent, &Advance, Timestamp),
-) -> Answer {
-    let key = intent.session;
-    // An earlier attempt was committed although its answer was lost.
-    if plan.knows(intent.id) {
-        let session = sessions.get(key).and_then(SessionRow::read);
-        return Answer::Done(session.map(|session| Dated { session, now }));
-    }
-    let judge = |session: &_| asked.judge(session, now);
-    match sessions.advance(key, intent.id, judge) {
-        None => Answer::Unknown,
-        Some(Err(refusal)) => Answer::Refused(refusal),
-        Some(Ok(session)) => reserve(plan, intent, Some(Dated { session, now })),
-    }
+/// Returns the number of rows that a command has changed.
+pub(super) fn rows(answer: &Answer) -> u64 {
+    answer.as_ref().map_or(0, |done| done.rows)
 }
 
-/// Changes the session along with an outcome that was accepted. Returns a session that was opened.
-fn change(sessions: &mut Rows, settlement: &Settlement, now: Timestamp) -> Option<Dated> {
-    match &settlement.session {
-        SessionChange::Keep => None,
-        SessionChange::Open { key, session, most } => {
-            let session = session.opened_at(now);
-            let row = SessionRow::open(*key, &session, settlement.id);
-            sessions.open(row, *most);
-            Some(Dated { session, now })
-        }
-        SessionChange::GiveBack(key) => {
-            sessions.give_back(*key, settlement.id);
-            None
-        }
-        SessionChange::Close(key) => {
-            sessions.close(*key, settlement.id);
-            None
+impl Upkeep {
+    async fn carry_out(
+        &self,
+        connection: &mut dyn Connection,
+        now: Timestamp,
+    ) -> Result<u64, Fault> {
+        match self {
+            Self::Run(statement, binds) => connection.change(statement, binds).await,
+            Self::Remove(listed, binds) => entries::remove(connection, listed, binds).await,
+            Self::GiveUp(before) => entries::give_up(connection, *before, now).await,
         }
     }
 }

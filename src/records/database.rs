@@ -1,15 +1,14 @@
 //! The contract of databases: one connection that writes, some that only read, and how bad an error is.
 
-use std::error::Error;
-use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::RecordsError;
-use super::rows::{encode, millis};
-use super::statement::{Statement, insert, number};
+use super::statement::{NO_PAGE, Statement};
 use crate::clock::Timestamp;
 
 /// The severity of an error.
@@ -26,30 +25,20 @@ pub(super) enum Severity {
 }
 
 /// An error of the database. Cheap to clone for everybody who waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{cause}")]
 pub(super) struct Fault {
     pub(super) severity: Severity,
-    source: Arc<dyn Error + Send + Sync>,
+    cause: Arc<dyn std::error::Error + Send + Sync>,
 }
 
 impl Fault {
-    pub(super) fn new(severity: Severity, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            severity,
-            source: source.into().into(),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.fmt(formatter)
-    }
-}
-
-impl Error for Fault {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.source()
+    pub(super) fn new(
+        severity: Severity,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let cause = cause.into().into();
+        Self { severity, cause }
     }
 }
 
@@ -59,14 +48,62 @@ impl From<Fault> for RecordsError {
     }
 }
 
+/// Returns the database's own error code.
+pub(super) fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error()?.code()
+}
+
+/// A parameter of a statement.
+#[derive(Clone, Debug)]
+pub(super) enum Bind {
+    Text(String),
+    Number(i64),
+}
+
+impl From<&str> for Bind {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<u64> for Bind {
+    fn from(number: u64) -> Self {
+        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<usize> for Bind {
+    fn from(number: usize) -> Self {
+        (number as u64).into()
+    }
+}
+
+impl From<Timestamp> for Bind {
+    fn from(moment: Timestamp) -> Self {
+        moment.as_millis().into()
+    }
+}
+
+/// Returns rows as the parameter of a statement over a page.
+pub(super) fn page<R: Serialize>(rows: &[R]) -> Result<Bind, Fault> {
+    let encoded = serde_json::to_string(rows);
+    encoded
+        .map(Bind::Text)
+        .map_err(|error| Fault::new(Severity::Command, error))
+}
+
+fn decode<R: DeserializeOwned>(text: &str) -> Result<Vec<R>, Fault> {
+    serde_json::from_str(text).map_err(|error| Fault::new(Severity::Broken, error))
+}
+
 /// A database, as the writer opens it.
 #[async_trait]
 pub(super) trait Base: Send {
-    /// Opens a connection, and proves that it can write.
+    /// Opens a connection that can write.
     async fn connect(&self) -> Result<Box<dyn Connection>, Fault>;
 }
 
-/// The one connection that writes. Rows go in and come out as one JSON array: one statement for many rows.
+/// The one connection that writes.
 #[async_trait]
 pub(super) trait Connection: Send {
     /// Begins a transaction that may write. Returns the time on the database's clock.
@@ -79,51 +116,63 @@ pub(super) trait Connection: Send {
     async fn rollback(&mut self) -> Result<(), Fault>;
 
     /// Changes rows. Returns their number.
-    async fn change(&mut self, statement: &'static Statement, rows: &str) -> Result<u64, Fault>;
+    async fn change(&mut self, statement: &'static Statement, binds: &[Bind])
+    -> Result<u64, Fault>;
 
-    /// Lists rows.
-    async fn list(&mut self, statement: &'static Statement, rows: &str) -> Result<String, Fault>;
+    /// Lists rows as a JSON array.
+    async fn list(
+        &mut self,
+        statement: &'static Statement,
+        binds: &[Bind],
+    ) -> Result<String, Fault>;
 
     /// Does periodic work, after `rows` more rows were written.
-    async fn tidy(&mut self, rows: usize) -> Result<(), Fault>;
+    async fn tidy(&mut self, rows: u64) -> Result<(), Fault>;
 
     /// Closes the connection in good order.
     async fn close(self: Box<Self>);
 }
 
-/// The row that is written to prove that a connection can write.
-#[derive(Serialize)]
-struct ProbeRow {
-    id: u8,
-    at: i64,
-}
+static PROBE: Statement = Statement::change(
+    NO_PAGE,
+    "INSERT INTO probe (id, at) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET at = excluded.at",
+);
 
-static PROBE: LazyLock<Statement> = LazyLock::new(|| {
-    let conflict = "ON CONFLICT (id) DO UPDATE SET at = excluded.at";
-    insert("probe", &[number("id"), number("at")], conflict)
-});
+impl dyn Connection + '_ {
+    /// Lists rows.
+    pub(super) async fn rows<R: DeserializeOwned>(
+        &mut self,
+        statement: &'static Statement,
+        binds: &[Bind],
+    ) -> Result<Vec<R>, Fault> {
+        decode(&self.list(statement, binds).await?)
+    }
 
-/// Proves that a connection can write.
-pub(super) async fn probe(connection: &mut dyn Connection) -> Result<(), Fault> {
-    let at = millis(connection.begin().await?);
-    let page = encode(&[ProbeRow { id: 1, at }])?;
-    connection.change(&PROBE, &page).await?;
-    connection.commit().await
-}
-
-/// A parameter of a statement that only reads.
-#[derive(Clone, Debug)]
-pub(super) enum Bind {
-    Text(String),
-    Number(i64),
+    /// Proves that the connection can write.
+    pub(super) async fn probe(&mut self) -> Result<(), Fault> {
+        let now = self.begin().await?;
+        self.change(&PROBE, &[now.into()]).await?;
+        self.commit().await
+    }
 }
 
 /// Connections that only read.
 #[async_trait]
 pub(super) trait Reader: Send + Sync {
-    /// Lists rows.
-    async fn read(&self, statement: &'static Statement, binds: &[Bind]) -> Result<String, Fault>;
+    /// Lists rows as a JSON array.
+    async fn list(&self, statement: &'static Statement, binds: &[Bind]) -> Result<String, Fault>;
 
     /// Closes all connections.
     async fn close(&self);
+}
+
+impl dyn Reader + '_ {
+    /// Lists rows.
+    pub(super) async fn rows<R: DeserializeOwned>(
+        &self,
+        statement: &'static Statement,
+        binds: &[Bind],
+    ) -> Result<Vec<R>, Fault> {
+        decode(&self.list(statement, binds).await?)
+    }
 }

@@ -1,398 +1,317 @@
-//! The rows of entries, counters and sums: how they are read, written and removed in a transaction.
+//! The rows of entries and counters: how they are read, written and removed in a transaction.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::command::Batched;
-use super::database::{Connection, Fault, Severity};
-use super::measures::{self, Sums};
-use super::plan::{CounterKey, Plan, SumKey};
-use super::rows::{BeforeRow, IdRow, IntentRow, decode, decode_known, encode, millis};
-use super::state::Known;
-use super::statement::{
-    Column, Statement, each, insert, insert_words, list_over_page, names, number, over_page, text,
-};
+use super::book::Book;
+use super::command::Paid;
+use super::database::{Bind, Connection, Fault, Severity, page};
+use super::entry::{CounterKey, Entry, State};
+use super::statement::{NO_PAGE, Statement};
+use super::sums::Changes;
 use crate::clock::Timestamp;
-use crate::domain::{Kind, Month, Outcome, Settlement};
+use crate::domain::{Account, EntryId, Intent, Origin, Outcome, Settlement};
 
-/// Entries with their ids.
-pub(super) type Entries = Vec<(Box<str>, Known)>;
-
-/// The columns of [`Known`].
-const KNOWN: [Column; 8] = [
-    text("id"),
-    number("at"),
-    text("kind"),
-    text("outcome"),
-    text("issuer"),
-    text("subject"),
-    text("role"),
-    text("persona"),
-];
+/// The columns of [`Entry`].
+pub(super) const ENTRY: &str = "id text, at bigint, kind text, outcome text, issuer text, subject text, role text, \
+     persona text, network text";
 
 /// The columns of a new entry.
-const NEW: [Column; 12] = [
-    text("id"),
-    number("at"),
-    text("kind"),
-    text("outcome"),
-    text("issuer"),
-    text("subject"),
-    text("role"),
-    text("persona"),
-    text("network"),
-    text("origin"),
-    text("session"),
-    text("request_id"),
-];
+const NEW: &str = "id text, at bigint, kind text, outcome text, issuer text, subject text, role text, persona text, \
+     network text, origin text, session text, request_id text";
 
-/// The columns of an outcome that a later outcome replaces only with a value.
-const LASTING: [Column; 4] = [
-    number("latency_ms"),
-    text("model"),
-    text("upstream_request"),
-    number("expires_at"),
-];
+/// The columns of an outcome.
+const OUTCOME: &str = "id text, outcome text, code text, settled_at bigint, latency_ms bigint, model text, \
+     upstream_request text, expires_at bigint";
 
-const COUNTER: [Column; 4] = [
-    text("month"),
-    text("issuer"),
-    text("subject"),
-    number("sessions"),
-];
+const COUNTER: &str = "month text, issuer text, subject text, sessions bigint";
 
-static READ: LazyLock<Statement> = LazyLock::new(|| {
-    let from = "FROM entries WHERE id IN (SELECT value->>'id' FROM page) ORDER BY id";
-    list_over_page(&KNOWN, from)
-});
+const ID: &str = "id text";
 
-/// The oldest entries from before a moment.
-pub(super) static OLDEST: LazyLock<Statement> = LazyLock::new(|| oldest(""));
+/// Most rows that are removed or given up in one transaction: mints wait for it.
+pub(super) const CHUNK: usize = 125;
 
-/// The oldest entries from before a moment that have no outcome.
-pub(super) static LEFT_PENDING: LazyLock<Statement> =
-    LazyLock::new(|| oldest("outcome = 'pending' AND"));
+/// Lists the entries on the page.
+pub(super) static READ: Statement = Statement::list(
+    ID,
+    ENTRY,
+    "SELECT {columns} FROM entries WHERE id IN (SELECT id FROM page) ORDER BY id FOR UPDATE",
+);
 
-fn oldest(condition: &str) -> Statement {
-    let from = format!(
-        "FROM entries WHERE {condition} at < (SELECT CAST(value->>'before' AS BIGINT) FROM page) \
-         ORDER BY at LIMIT (SELECT CAST(value->>'most' AS BIGINT) FROM page)"
-    );
-    list_over_page(&KNOWN, &from)
+/// Lists the `$2` oldest entries from before `$1`.
+pub(super) static OLDEST: Statement = Statement::list(
+    NO_PAGE,
+    ENTRY,
+    "SELECT {columns} FROM entries WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE",
+);
+
+/// Lists the `$2` oldest entries from before `$1` that have no outcome.
+static LEFT_PENDING: Statement = Statement::list(
+    NO_PAGE,
+    ENTRY,
+    "SELECT {columns} FROM entries WHERE outcome = 'pending' AND at < $1 ORDER BY at LIMIT $2 FOR UPDATE",
+);
+
+static ADD: Statement = Statement::change(
+    NEW,
+    "INSERT INTO entries ({page}) SELECT {page} FROM page WHERE true ORDER BY 1 ON CONFLICT (id) DO NOTHING",
+);
+
+/// Writes outcomes. A later outcome replaces the last four columns only with a value.
+static SETTLE: Statement = Statement::change(
+    OUTCOME,
+    "UPDATE entries SET outcome = page.outcome, code = page.code, settled_at = page.settled_at, \
+     latency_ms = COALESCE(page.latency_ms, entries.latency_ms), model = COALESCE(page.model, entries.model), \
+     upstream_request = COALESCE(page.upstream_request, entries.upstream_request), \
+     expires_at = COALESCE(page.expires_at, entries.expires_at) FROM page WHERE entries.id = page.id",
+);
+
+/// Settles the entries on the page, whose makers are gone, at `$2`.
+static GIVE_UP: Statement = Statement::change(
+    ID,
+    "UPDATE entries SET outcome = 'uncertain', code = 'left_pending', settled_at = $2 WHERE id IN (SELECT id FROM page)",
+);
+
+static REMOVE: Statement =
+    Statement::change(ID, "DELETE FROM entries WHERE id IN (SELECT id FROM page)");
+
+/// Makes sure that the counters exist, so that PostgreSQL can lock them.
+static OPEN_COUNTERS: Statement = Statement::change(
+    COUNTER,
+    "INSERT INTO counters ({page}) SELECT {page} FROM page WHERE true ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING",
+);
+
+static COUNTERS: Statement = Statement::list(
+    COUNTER,
+    COUNTER,
+    "SELECT {columns} FROM counters WHERE (month, issuer, subject) IN (SELECT month, issuer, subject FROM page) \
+     ORDER BY 1, 2, 3 FOR UPDATE",
+);
+
+static SET_COUNTERS: Statement = Statement::change(
+    COUNTER,
+    "INSERT INTO counters ({page}) SELECT {page} FROM page WHERE true ORDER BY 1, 2, 3 \
+     ON CONFLICT (month, issuer, subject) DO UPDATE SET sessions = excluded.sessions",
+);
+
+/// Removes the counters of months before `$1`.
+pub(super) static FORGET_COUNTERS: Statement =
+    Statement::change(NO_PAGE, "DELETE FROM counters WHERE month < $1");
+
+/// Removes the counters of the account `$1`, `$2`.
+pub(super) static ERASE_COUNTERS: Statement = Statement::change(
+    NO_PAGE,
+    "DELETE FROM counters WHERE issuer = $1 AND subject = $2",
+);
+
+/// Names one entry.
+#[derive(Deserialize, Serialize)]
+pub(super) struct IdRow {
+    pub(super) id: Box<str>,
 }
 
-static ADD: LazyLock<Statement> =
-    LazyLock::new(|| insert("entries", &NEW, "ON CONFLICT (id) DO NOTHING"));
-
-static SETTLE: LazyLock<Statement> = LazyLock::new(|| {
-    let columns = [text("outcome"), text("code"), number("settled_at")];
-    let set = each(&columns, |column| format!("{0} = new.{0}", column.name));
-    let lasting = each(&LASTING, |column| {
-        format!("{0} = COALESCE(new.{0}, entries.{0})", column.name)
-    });
-    let of_page = |column: Column| format!("{} AS {}", column.of_page(), column.name);
-    let (new, more) = (each(&columns, of_page), each(&LASTING, of_page));
-    over_page(&format!(
-        "UPDATE entries SET {set}, {lasting} FROM (SELECT value->>'id' AS id, {new}, {more} FROM page) AS new \
-         WHERE entries.id = new.id"
-    ))
-});
-
-static REMOVE: LazyLock<Statement> =
-    LazyLock::new(|| over_page("DELETE FROM entries WHERE id IN (SELECT value->>'id' FROM page)"));
-
-/// Makes sure that the counters exist, so that PostgreSQL can lock them. SQLite's writer is alone anyway.
-static OPEN_COUNTERS: LazyLock<Statement> =
-    LazyLock::new(|| insert("counters", &COUNTER, "ON CONFLICT DO NOTHING"));
-
-static COUNTERS: LazyLock<Statement> = LazyLock::new(|| {
-    list_over_page(
-        &COUNTER,
-        "FROM counters WHERE (month, issuer, subject) IN \
-         (SELECT value->>'month', value->>'issuer', value->>'subject' FROM page) ORDER BY month, issuer, subject",
-    )
-});
-
-static SET_COUNTERS: LazyLock<Statement> = LazyLock::new(|| {
-    let conflict =
-        "ON CONFLICT (month, issuer, subject) DO UPDATE SET sessions = excluded.sessions";
-    insert("counters", &COUNTER, conflict)
-});
-
-/// Removes the counters of months before the page's.
-pub(super) static FORGET_COUNTERS: LazyLock<Statement> = LazyLock::new(|| {
-    over_page("DELETE FROM counters WHERE month < (SELECT value->>'month' FROM page)")
-});
-
-/// Removes the counters of the accounts on the page.
-pub(super) static ERASE_COUNTERS: LazyLock<Statement> = LazyLock::new(|| {
-    over_page(
-        "DELETE FROM counters WHERE (issuer, subject) IN (SELECT value->>'issuer', value->>'subject' FROM page)",
-    )
-});
-
-/// The columns of sums, without what they are summed up by.
-fn sums() -> Vec<Column> {
-    let mut columns = measures::columns();
-    columns.push(number("last_at"));
-    columns
+impl IdRow {
+    pub(super) fn page(ids: impl Iterator<Item = impl Into<Box<str>>>) -> Result<Bind, Fault> {
+        page(&ids.map(|id| Self { id: id.into() }).collect::<Vec<_>>())
+    }
 }
 
-/// Returns the clause that adds the values of a row to those that are there.
-fn added_to(table: &str) -> String {
-    let sums = each(&measures::columns(), |column| {
-        format!("{0} = {table}.{0} + excluded.{0}", column.name)
-    });
-    format!(
-        "DO UPDATE SET {sums}, last_at = CASE WHEN excluded.last_at > {table}.last_at \
-         THEN excluded.last_at ELSE {table}.last_at END"
-    )
+/// A new entry.
+#[derive(Serialize)]
+struct NewRow<'a> {
+    #[serde(flatten)]
+    entry: Entry,
+    origin: Option<&'a str>,
+    session: Box<str>,
+    request_id: String,
 }
 
-/// Returns the condition that nothing is left of a row of sums.
-fn is_empty() -> String {
-    let all: Vec<_> = measures::measures().collect();
-    format!("{} = 0", all.join(" + "))
+impl<'a> NewRow<'a> {
+    fn new(intent: &'a Intent) -> Self {
+        Self {
+            entry: Entry::pending(intent),
+            origin: intent.origin.as_ref().map(Origin::as_str),
+            session: intent.session.label(),
+            request_id: intent.request_id.to_string(),
+        }
+    }
 }
 
-static ADD_DAILY: LazyLock<Statement> = LazyLock::new(|| {
-    let mut columns = vec![text("day"), text("role"), text("persona")];
-    columns.extend(sums());
-    let conflict = format!("ON CONFLICT (day, role, persona) {}", added_to("daily"));
-    let words = insert_words("daily", &columns, &conflict);
-    let words = words.replace("value->>'role'", "value->>'one'");
-    over_page(&words.replace("value->>'persona'", "value->>'two'"))
-});
+/// An outcome.
+#[derive(Default, Serialize)]
+struct OutcomeRow<'a> {
+    id: String,
+    outcome: &'static str,
+    code: Option<&'static str>,
+    settled_at: u64,
+    latency_ms: Option<u64>,
+    model: Option<&'a str>,
+    upstream_request: Option<&'a str>,
+    expires_at: Option<u64>,
+}
 
-static DROP_DAILY: LazyLock<Statement> = LazyLock::new(|| {
-    let is_empty = is_empty();
-    over_page(&format!(
-        "DELETE FROM daily WHERE {is_empty} \
-         AND (day, role, persona) IN (SELECT value->>'day', value->>'one', value->>'two' FROM page)"
-    ))
-});
-
-/// Makes sure that the accounts on the page have numbers.
-static OPEN_ACCOUNTS: LazyLock<Statement> = LazyLock::new(|| {
-    over_page(
-        "INSERT INTO accounts (issuer, subject) SELECT DISTINCT value->>'one', value->>'two' FROM page \
-         WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.issuer = value->>'one' \
-         AND accounts.subject = value->>'two') ORDER BY 1, 2 ON CONFLICT DO NOTHING",
-    )
-});
-
-const PAGE_AND_ACCOUNTS: &str = "FROM page JOIN accounts ON accounts.issuer = value->>'one' AND accounts.subject = value->>'two'";
-
-static ADD_DAILY_ACCOUNTS: LazyLock<Statement> = LazyLock::new(|| {
-    let sums = sums();
-    over_page(&format!(
-        "INSERT INTO daily_accounts (account, day, {}) SELECT account, value->>'day', {} {PAGE_AND_ACCOUNTS} \
-         WHERE true ORDER BY 1, 2 ON CONFLICT (account, day) {}",
-        names(&sums),
-        each(&sums, Column::of_page),
-        added_to("daily_accounts")
-    ))
-});
-
-static DROP_DAILY_ACCOUNTS: LazyLock<Statement> = LazyLock::new(|| {
-    let is_empty = is_empty();
-    over_page(&format!(
-        "DELETE FROM daily_accounts WHERE {is_empty} \
-         AND (account, day) IN (SELECT account, value->>'day' {PAGE_AND_ACCOUNTS})"
-    ))
-});
-
-static DROP_ACCOUNTS: LazyLock<Statement> = LazyLock::new(|| {
-    over_page(
-        "DELETE FROM accounts WHERE (issuer, subject) IN (SELECT value->>'one', value->>'two' FROM page) \
-         AND NOT EXISTS (SELECT 1 FROM daily_accounts WHERE daily_accounts.account = accounts.account)",
-    )
-});
+impl<'a> OutcomeRow<'a> {
+    /// Takes in an outcome. Values that it does not have stay.
+    fn replace(&mut self, settlement: &'a Settlement) {
+        self.id = settlement.id.to_string();
+        self.outcome = settlement.outcome.as_str();
+        self.code = None;
+        self.settled_at = settlement.at.as_millis();
+        self.latency_ms = u64::try_from(settlement.took.as_millis()).ok();
+        match &settlement.outcome {
+            Outcome::Minted {
+                expires_at,
+                model,
+                upstream_request,
+            } => {
+                self.model = model.as_deref().or(self.model);
+                self.upstream_request = upstream_request.as_deref().or(self.upstream_request);
+                self.expires_at = Some(expires_at.as_millis());
+            }
+            Outcome::Undelivered => {}
+            Outcome::Failed { code } | Outcome::Uncertain { code } => self.code = Some(code),
+        }
+    }
+}
 
 /// A counter.
-#[derive(Debug, Deserialize, Serialize)]
-struct CounterRow<T = Box<str>> {
+#[derive(Deserialize, Serialize)]
+struct CounterRow {
     month: String,
-    issuer: T,
-    subject: T,
+    issuer: String,
+    subject: String,
     sessions: u64,
 }
 
-/// Names a month.
-#[derive(Serialize)]
-pub(super) struct MonthRow {
-    pub(super) month: String,
+impl CounterRow {
+    fn new((month, account): &CounterKey, sessions: u64) -> Self {
+        Self {
+            month: month.clone(),
+            issuer: account.issuer.to_string(),
+            subject: account.subject.to_string(),
+            sessions,
+        }
+    }
+
+    fn read(self) -> (CounterKey, u64) {
+        let (issuer, subject) = (self.issuer.into(), self.subject.into());
+        ((self.month, Account { issuer, subject }), self.sessions)
+    }
 }
 
-/// Names an account.
-#[derive(Serialize)]
-pub(super) struct AccountRow<'a> {
-    pub(super) issuer: &'a str,
-    pub(super) subject: &'a str,
-}
-
-/// Sums that are added.
-#[derive(Serialize)]
-struct SumRow<'a> {
-    day: &'a str,
-    one: &'a str,
-    two: &'a str,
-    #[serde(flatten)]
-    sums: &'a Sums,
-}
-
-/// Reads entries. PostgreSQL locks them until the transaction ends.
+/// Reads the entries and counters that the commands are about. PostgreSQL locks them, in one order for all brokers.
 pub(super) async fn read(
     connection: &mut dyn Connection,
-    ids: Vec<String>,
-) -> Result<Entries, Fault> {
-    let page: Vec<_> = ids.into_iter().map(|id| IdRow { id }).collect();
-    decode_known(&connection.list(&READ, &encode(&page)?).await?)
-}
-
-/// Reads the oldest entries from before a moment, at most so many.
-pub(super) async fn read_before(
-    connection: &mut dyn Connection,
-    statement: &'static Statement,
-    (before, most): (Timestamp, u32),
-) -> Result<Entries, Fault> {
-    let before = millis(before);
-    let page = encode(&[BeforeRow { before, most }])?;
-    decode_known(&connection.list(statement, &page).await?)
-}
-
-/// Reads the counters that the commands may change. PostgreSQL locks them, in one order for all brokers.
-pub(super) async fn read_counters(
-    connection: &mut dyn Connection,
-    plan: &mut Plan<'_>,
-    commands: &[&Batched],
-) -> Result<(), Fault> {
-    let counter = |command: &&Batched| match command {
-        Batched::Reserve(intent) if intent.kind == Kind::Mint => {
-            let account = intent.account.clone();
-            account.map(|account| (Month::of(intent.at), account))
-        }
-        Batched::Settle(settlement) if is_given_back(settlement) => plan.counter_of(settlement.id),
-        Batched::Reserve(_) | Batched::Advance(..) | Batched::Settle(_) => None,
-    };
-    let mut keys: Vec<CounterKey> = commands.iter().filter_map(counter).collect();
-    if keys.is_empty() {
-        return Ok(());
-    }
-    keys.sort_unstable();
-    keys.dedup();
-    let page = encode(&counter_rows(keys.iter().map(|key| (key, &0))))?;
-    connection.change(&OPEN_COUNTERS, &page).await?;
-    let rows: Vec<CounterRow> = decode(&connection.list(&COUNTERS, &page).await?)?;
-    let stands: HashMap<_, _> = rows
-        .into_iter()
-        .map(|row| ((row.month, row.issuer, row.subject), row.sessions))
+    commands: &[&Paid],
+) -> Result<Book, Fault> {
+    let ids = commands.iter().map(|command| command.entry().to_string());
+    let entries: Vec<Entry> = connection.rows(&READ, &[IdRow::page(ids)?]).await?;
+    let keyed = |entry: Entry| Some((EntryId::parse(&entry.id)?, entry));
+    let mut book = Book::default();
+    book.entries.extend(entries.into_iter().filter_map(keyed));
+    let keys: BTreeSet<_> = commands
+        .iter()
+        .filter_map(|command| counter(command, &book))
         .collect();
-    for key in keys {
-        let (month, account) = &key;
-        let name = (
-            month.to_string(),
-            Box::from(&*account.issuer),
-            Box::from(&*account.subject),
-        );
-        let sessions = stands.get(&name).copied().unwrap_or_default();
-        plan.read_counter(key, sessions);
+    if !keys.is_empty() {
+        let rows: Vec<_> = keys.iter().map(|key| CounterRow::new(key, 0)).collect();
+        let counters = [page(&rows)?];
+        connection.change(&OPEN_COUNTERS, &counters).await?;
+        let rows: Vec<CounterRow> = connection.rows(&COUNTERS, &counters).await?;
+        book.counters = rows.into_iter().map(CounterRow::read).collect();
     }
-    Ok(())
+    Ok(book)
 }
 
-fn counter_rows<'a>(
-    counters: impl Iterator<Item = (&'a CounterKey, &'a u64)>,
-) -> Vec<CounterRow<&'a str>> {
-    let row = |((month, account), sessions): (&'a CounterKey, &u64)| CounterRow {
-        month: month.to_string(),
-        issuer: &*account.issuer,
-        subject: &*account.subject,
-        sessions: *sessions,
-    };
-    counters.map(row).collect()
+/// Returns the counter that a command may change.
+fn counter(command: &Paid, book: &Book) -> Option<CounterKey> {
+    match command {
+        Paid::Reserve(intent) => Entry::pending(intent).counter(),
+        Paid::Settle(settlement) if matches!(settlement.outcome, Outcome::Failed { .. }) => {
+            book.entries.get(&settlement.id)?.counter()
+        }
+        Paid::Advance(..) | Paid::Settle(_) => None,
+    }
 }
 
-const fn is_given_back(settlement: &Settlement) -> bool {
-    matches!(settlement.outcome, Outcome::Failed { .. })
-}
-
-/// Writes what was decided.
-pub(super) async fn write(connection: &mut dyn Connection, plan: &Plan<'_>) -> Result<(), Fault> {
-    if !plan.added.is_empty() {
-        let added = plan.added.iter();
-        let rows: Vec<_> = added
-            .map(|(id, intent)| IntentRow::new(id, intent))
-            .collect();
-        let added = connection.change(&ADD, &encode(&rows)?).await?;
-        if added != rows.len() as u64 {
+/// Writes what `accepted` commands changed of the entries and counters `before`.
+pub(super) async fn write(
+    connection: &mut dyn Connection,
+    (before, after): (&Book, &Book),
+    accepted: &[&Paid],
+) -> Result<(), Fault> {
+    let (mut added, mut settled) = (Vec::new(), BTreeMap::new());
+    for command in accepted {
+        match command {
+            Paid::Reserve(intent) | Paid::Advance(intent, _) => added.push(NewRow::new(intent)),
+            Paid::Settle(settlement) => {
+                let row: &mut OutcomeRow<'_> = settled.entry(settlement.id).or_default();
+                row.replace(settlement);
+            }
+        }
+    }
+    if !added.is_empty() {
+        let written = connection.change(&ADD, &[page(&added)?]).await?;
+        if written != added.len() as u64 {
             // Another broker has written one of them after it was looked for. The next attempt finds it.
             return Err(Fault::new(Severity::Conflict, "an entry has just appeared"));
         }
     }
-    if !plan.settled.is_empty() {
-        let rows: Vec<_> = plan.settled.values().collect();
-        connection.change(&SETTLE, &encode(&rows)?).await?;
+    if !settled.is_empty() {
+        let rows: Vec<_> = settled.into_values().collect();
+        connection.change(&SETTLE, &[page(&rows)?]).await?;
     }
-    if !plan.counted.is_empty() {
-        let rows = counter_rows(plan.counted.iter());
-        connection.change(&SET_COUNTERS, &encode(&rows)?).await?;
+    let counted = after
+        .counters
+        .iter()
+        .filter(|(key, sessions)| before.counters.get(*key) != Some(*sessions));
+    let counted: Vec<_> = counted
+        .map(|(key, sessions)| CounterRow::new(key, *sessions))
+        .collect();
+    if !counted.is_empty() {
+        connection.change(&SET_COUNTERS, &[page(&counted)?]).await?;
     }
-    write_sums(connection, plan).await.map(drop)
+    let mut changes = Changes::default();
+    for (id, entry) in &after.entries {
+        changes.note(before.entries.get(id), Some(entry));
+    }
+    changes.write(connection).await.map(drop)
 }
 
-/// Adds to the sums. Returns the rows by role and by account, as they were written.
-async fn write_sums(
+/// Settles as uncertain the oldest entries from before a moment that have no outcome. Returns their number.
+pub(super) async fn give_up(
     connection: &mut dyn Connection,
-    plan: &Plan<'_>,
-) -> Result<[String; 2], Fault> {
-    let daily = sum_rows(plan.daily.iter());
-    let accounts = sum_rows(plan.daily_accounts.iter());
-    let number = accounts.len() as u64;
-    let pages = [encode(&daily)?, encode(&accounts)?];
-    if !daily.is_empty() {
-        connection.change(&ADD_DAILY, &pages[0]).await?;
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<u64, Fault> {
+    let entries: Vec<Entry> = connection
+        .rows(&LEFT_PENDING, &[before.into(), CHUNK.into()])
+        .await?;
+    let mut changes = Changes::default();
+    for entry in &entries {
+        let mut given_up = entry.clone();
+        given_up.state = State::Uncertain;
+        changes.note(Some(entry), Some(&given_up));
     }
-    if number > 0 {
-        connection.change(&OPEN_ACCOUNTS, &pages[1]).await?;
-        let added = connection.change(&ADD_DAILY_ACCOUNTS, &pages[1]);
-        if added.await? != number {
-            // Another broker has dropped one of the accounts after it was looked for.
-            return Err(Fault::new(Severity::Conflict, "an account has just gone"));
-        }
-    }
-    Ok(pages)
+    let ids = IdRow::page(entries.iter().map(|entry| entry.id.clone()))?;
+    let number = connection.change(&GIVE_UP, &[ids, now.into()]).await?;
+    changes.write(connection).await.map(|_| number)
 }
 
-fn sum_rows<'a>(sums: impl Iterator<Item = (&'a SumKey, &'a Sums)>) -> Vec<SumRow<'a>> {
-    let row = |((day, one, two), sums): (&'a SumKey, &'a Sums)| SumRow {
-        day,
-        one,
-        two,
-        sums,
-    };
-    sums.filter(|(_, sums)| !sums.is_zero()).map(row).collect()
-}
-
-/// Removes entries, and takes them out of the sums. Returns their number.
+/// Removes the entries that `listed` lists, and takes them out of the sums. Their places in counters stay. Returns
+/// their number.
 pub(super) async fn remove(
     connection: &mut dyn Connection,
-    known: Entries,
-) -> Result<usize, Fault> {
-    if known.is_empty() {
-        return Ok(0);
+    listed: &'static Statement,
+    binds: &[Bind],
+) -> Result<u64, Fault> {
+    let entries: Vec<Entry> = connection.rows(listed, binds).await?;
+    let mut changes = Changes::default();
+    for entry in &entries {
+        changes.note(Some(entry), None);
     }
-    let mut plan = Plan::default();
-    for (_, known) in &known {
-        plan.remove(known);
-    }
-    let ids: Vec<_> = known.iter().map(|(id, _)| IdRow { id }).collect();
-    connection.change(&REMOVE, &encode(&ids)?).await?;
-    let [daily, accounts] = write_sums(connection, &plan).await?;
-    connection.change(&DROP_DAILY, &daily).await?;
-    connection.change(&DROP_DAILY_ACCOUNTS, &accounts).await?;
-    connection.change(&DROP_ACCOUNTS, &accounts).await?;
-    Ok(known.len())
+    let ids = IdRow::page(entries.iter().map(|entry| entry.id.clone()))?;
+    let number = connection.change(&REMOVE, &[ids]).await?;
+    changes.write_and_drop(connection).await.map(|()| number)
 }

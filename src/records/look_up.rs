@@ -2,11 +2,12 @@
 //! look-ups of sessions that it does not hold.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::{Dated, Records, RecordsError};
@@ -157,9 +158,9 @@ impl Sessions {
         key: SessionKey,
         network: Network,
     ) -> Result<Option<Dated>, LookUpError> {
-        let theirs = Theirs::of(self, network);
+        let theirs = self.turns_of(network);
         let turn = async {
-            let theirs = theirs.turns.acquire().await;
+            let theirs = theirs.acquire().await;
             (theirs, self.turns.acquire().await)
         };
         let turn = self.clock.timeout(WAIT, turn).await;
@@ -167,38 +168,11 @@ impl Sessions {
         Ok(self.records.session(key).await?)
     }
 
-    fn by_network(&self) -> MutexGuard<'_, HashMap<Network, Arc<Semaphore>>> {
-        self.by_network
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The turns of one network, kept as long as somebody from there looks something up.
-struct Theirs<'a> {
-    sessions: &'a Sessions,
-    network: Network,
-    turns: Arc<Semaphore>,
-}
-
-impl<'a> Theirs<'a> {
-    fn of(sessions: &'a Sessions, network: Network) -> Self {
-        let turns = || Arc::new(Semaphore::new(LOOK_UPS_OF_ONE));
-        let turns = Arc::clone(sessions.by_network().entry(network).or_insert_with(turns));
-        Self {
-            sessions,
-            network,
-            turns,
-        }
-    }
-}
-
-impl Drop for Theirs<'_> {
-    fn drop(&mut self) {
-        let mut by_network = self.sessions.by_network();
-        // The map's own reference, and this one.
-        if Arc::strong_count(&self.turns) <= 2 {
-            by_network.remove(&self.network);
-        }
+    /// Returns the turns of one network. They are kept as long as somebody from there looks something up.
+    fn turns_of(&self, network: Network) -> Arc<Semaphore> {
+        let mut by_network = self.by_network.lock();
+        by_network.retain(|_, turns| Arc::strong_count(turns) > 1);
+        let turns = by_network.entry(network);
+        Arc::clone(turns.or_insert_with(|| Arc::new(Semaphore::new(LOOK_UPS_OF_ONE))))
     }
 }

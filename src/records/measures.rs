@@ -2,41 +2,36 @@
 
 use std::collections::HashMap;
 
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::state::{Known, State};
-use super::statement::{Column, number};
+use super::entry::{Entry, State};
 use crate::domain::Kind;
 
-/// One measure: its name, in reports and as a column of the tables of sums, and its value for one entry.
+/// One measure: its name, in reports and as a column of the tables of sums, and whether it counts an entry.
 struct Measure {
     name: &'static str,
-    of: fn(&Known) -> i64,
+    counts: fn(&Entry) -> bool,
 }
 
 /// All measures, in the order of reports. A new one needs a line here, and a migration that adds its column.
 const MEASURES: [Measure; 4] = [
-    measure("sessions", |known| known.counts_as(Kind::Mint)),
-    measure("refreshes", |known| known.counts_as(Kind::Refresh)),
-    measure("uncertain", |known| {
-        i64::from(known.state == State::Uncertain)
+    measure("sessions", |entry| {
+        entry.kind == Kind::Mint && entry.counts()
     }),
-    measure("failed", |known| i64::from(known.state == State::Failed)),
+    measure("refreshes", |entry| {
+        entry.kind == Kind::Refresh && entry.counts()
+    }),
+    measure("uncertain", |entry| entry.state == State::Uncertain),
+    measure("failed", |entry| entry.state == State::Failed),
 ];
 
-const fn measure(name: &'static str, of: fn(&Known) -> i64) -> Measure {
-    Measure { name, of }
+const fn measure(name: &'static str, counts: fn(&Entry) -> bool) -> Measure {
+    Measure { name, counts }
 }
 
 /// Returns the names of all measures, in the order of reports.
 pub fn measures() -> impl Iterator<Item = &'static str> {
     MEASURES.iter().map(|measure| measure.name)
-}
-
-/// Returns the columns of all measures.
-pub(super) fn columns() -> Vec<Column> {
-    measures().map(number).collect()
 }
 
 /// The sums of all measures over some entries, or a change of such sums, and the time of the latest entry.
@@ -49,25 +44,26 @@ pub struct Sums {
 
 impl Sums {
     /// Returns the measures of one entry.
-    pub(super) fn of(known: &Known) -> Self {
+    pub(super) fn of(entry: &Entry) -> Self {
         Self {
-            values: MEASURES.each_ref().map(|measure| (measure.of)(known)),
-            last_at: known.at.as_millis(),
+            values: MEASURES
+                .each_ref()
+                .map(|measure| i64::from((measure.counts)(entry))),
+            last_at: entry.at().as_millis(),
         }
     }
 
     /// Returns the sum of the measure of that name; zero when there is no such measure.
     pub fn get(&self, name: &str) -> u64 {
-        let mut named = measures().zip(self.values);
+        let mut named = measures().zip(self.values());
         let value = named.find(|(measure, _)| *measure == name);
-        value.map_or(0, |(_, value)| u64::try_from(value).unwrap_or_default())
+        value.map_or(0, |(_, value)| value)
     }
 
     /// Returns all sums, in the order of reports.
     pub fn values(&self) -> impl Iterator<Item = u64> {
-        self.values
-            .into_iter()
-            .map(|value| u64::try_from(value).unwrap_or_default())
+        let values = self.values.into_iter();
+        values.map(|value| u64::try_from(value).unwrap_or_default())
     }
 
     /// True when no measure changes.
@@ -83,11 +79,10 @@ impl Sums {
         self.last_at = self.last_at.max(other.last_at);
     }
 
-    /// Returns the change that takes these sums away again. The time of the latest entry stays.
-    pub(super) fn taken_back(self) -> Self {
-        Self {
-            values: self.values.map(|value| -value),
-            last_at: 0,
+    /// Takes the measures of one entry away. The time of the latest entry stays.
+    pub(super) fn take(&mut self, entry: &Entry) {
+        for (value, less) in self.values.iter_mut().zip(Self::of(entry).values) {
+            *value -= less;
         }
     }
 }
@@ -95,12 +90,9 @@ impl Sums {
 /// As a map, so that rows and reports name each measure.
 impl Serialize for Sums {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(MEASURES.len() + 1))?;
-        for (name, value) in measures().zip(self.values) {
-            map.serialize_entry(name, &value)?;
-        }
-        map.serialize_entry("last_at", &self.last_at)?;
-        map.end()
+        let last_at = i64::try_from(self.last_at).unwrap_or(i64::MAX);
+        let values = measures().zip(self.values);
+        serializer.collect_map(values.chain([("last_at", last_at)]))
     }
 }
 

@@ -1,23 +1,19 @@
 //! Records that live and die with the process.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::book::Book;
-use super::reports::{self, Line};
-use super::session_row::SessionRow;
-use super::state::State;
+use super::entry::{Entry, State};
 use super::{
-    Advance, AdvanceError, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError,
-    UsageQuery, UsageRow,
+    Advance, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError, UsageQuery,
+    UsageRow, reports,
 };
 use crate::clock::{Clock, Timestamp};
-use crate::domain::{Account, Intent, Party, SafetyKey, SessionKey, Settlement};
-
-/// Most entries that are remembered unless told otherwise.
-pub const CAPACITY: usize = 100_000;
+use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement};
 
 /// The shortest time between two moments of a timestamp.
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -42,45 +38,63 @@ impl MemoryRecords {
         }
     }
 
-    /// A panic elsewhere leaves the book usable: nothing between two changes of one command can panic.
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the book with room for the entry of `intent`: the oldest entry with an outcome makes room for it.
+    fn room_for(&self, intent: &Intent) -> Result<MutexGuard<'_, Book>, RecordsError> {
+        let mut book = self.book.lock();
+        if book.entries.len() >= self.capacity && !book.entries.contains_key(&intent.id) {
+            let mut old = book.entries.iter();
+            let settled = old.find(|(_, entry)| entry.state != State::Pending);
+            let id = settled.map(|(id, _)| *id).ok_or(RecordsError::Full)?;
+            book.entries.remove(&id);
+        }
+        Ok(book)
     }
+}
+
+/// Removes the oldest entries that are meant, at most so many. Returns their number.
+fn remove(book: &mut Book, most: usize, is_meant: impl Fn(&Entry) -> bool) -> u64 {
+    let meant = book.entries.iter().filter(|(_, entry)| is_meant(entry));
+    let mut meant: Vec<_> = meant.map(|(id, entry)| (entry.at(), *id)).collect();
+    meant.sort_unstable();
+    meant.truncate(most);
+    for (_, id) in &meant {
+        book.entries.remove(id);
+    }
+    meant.len() as u64
 }
 
 #[async_trait]
 impl Records for MemoryRecords {
     async fn reserve(&self, intent: Intent) -> Result<(), ReserveError> {
-        self.book().reserve(&intent, self.capacity)
+        self.room_for(&intent)?.reserve(&intent).map(drop)
     }
 
-    async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, AdvanceError> {
-        let bounds = (self.clock.now(), self.capacity);
-        self.book().advance(&intent, &asked, bounds)
+    async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError> {
+        let now = self.clock.now();
+        let done = self.room_for(&intent)?.advance(&intent, &asked, now)?;
+        done.session.ok_or(ReserveError::Unknown)
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Option<Dated>, RecordsError> {
-        let (now, mut book) = (self.clock.now(), self.book());
-        let is_accepted = book.settle(settlement.id, State::of(&settlement.outcome));
-        let opened = is_accepted.then(|| book.change(&settlement, now));
-        Ok(opened.flatten())
+        let now = self.clock.now();
+        Ok(self.book.lock().settle(&settlement, now).session)
     }
 
     async fn session(&self, key: SessionKey) -> Result<Option<Dated>, RecordsError> {
-        let (now, book) = (self.clock.now(), self.book());
-        let session = book.sessions.get(&key).and_then(SessionRow::read);
+        let (now, book) = (self.clock.now(), self.book.lock());
+        let session = book.sessions.get(&key).map(|kept| kept.session.clone());
         Ok(session.map(|session| Dated { session, now }))
     }
 
     async fn end_sessions(&self, owner: Party) -> Result<u64, RecordsError> {
-        Ok(self.book().end(&owner.to_text()))
+        Ok(self.book.lock().end(owner))
     }
 
     async fn sweep_sessions(&self, max_age: Duration, most: u64) -> Result<u64, RecordsError> {
         // A session has ended at its age, not after it.
         let opened_before = self.clock.now().minus(max_age).plus(MILLISECOND);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Ok(self.book().sweep(opened_before, most))
+        Ok(self.book.lock().sweep(opened_before, most))
     }
 
     async fn safety_key(&self) -> Result<SafetyKey, RecordsError> {
@@ -89,9 +103,9 @@ impl Records for MemoryRecords {
 
     async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError> {
         let mut number = 0;
-        for known in self.book().entries.values_mut() {
-            if known.state == State::Pending && known.at < before {
-                known.state = State::Uncertain;
+        for entry in self.book.lock().entries.values_mut() {
+            if entry.state == State::Pending && entry.at() < before {
+                entry.state = State::Uncertain;
                 number += 1;
             }
         }
@@ -99,36 +113,30 @@ impl Records for MemoryRecords {
     }
 
     async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError> {
-        let book = self.book();
-        let counted = book.entries.iter();
-        let counted = counted.filter(|(_, known)| known.at >= since && known.state.counts());
-        let mut counted: Vec<_> = counted.collect();
-        counted.sort_unstable_by_key(|(id, known)| (known.at, **id));
-        Ok(counted
-            .into_iter()
-            .map(|(_, known)| Recent {
-                at: known.at,
-                kind: known.kind,
-                account: known.account.clone(),
-            })
-            .collect())
+        let book = self.book.lock();
+        let entries = book.entries.values();
+        let counted = entries.filter(|entry| entry.at() >= since && entry.counts());
+        let mut recent: Vec<_> = counted.map(Entry::recent).collect();
+        recent.sort_by_key(|recent| recent.at);
+        Ok(recent)
     }
 
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError> {
-        let book = self.book();
-        let lines = book.entries.values().map(Line::of);
-        Ok(reports::sum_up(lines, query))
+        Ok(reports::sum_up(self.book.lock().entries.values(), query))
     }
 
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
-        let mut book = self.book();
-        book.end(&Party::Identity(account.key()).to_text());
+        let mut book = self.book.lock();
+        book.end(Party::Identity(account.key()));
         book.counters.retain(|(_, other), _| other != account);
-        Ok(book.remove(usize::MAX, |known| known.account.as_ref() == Some(account)))
+        let is_meant = |entry: &Entry| entry.account().as_ref() == Some(account);
+        Ok(remove(&mut book, usize::MAX, is_meant))
     }
 
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
-        Ok(self.book().remove(1000, |known| known.at < before))
+        let (mut book, month) = (self.book.lock(), Month::of(before).to_string());
+        book.counters.retain(|(counted, _), _| *counted >= month);
+        Ok(remove(&mut book, 1000, |entry| entry.at() < before))
     }
 
     fn condition(&self) -> RecordsCondition {

@@ -5,22 +5,20 @@ mod book;
 mod command;
 mod database;
 mod entries;
+mod entry;
+mod kept;
 pub mod look_up;
-mod maintenance;
 mod measures;
 pub mod memory;
 mod opening;
-mod plan;
 pub mod postgres;
 mod queue;
 mod reports;
-mod rows;
-mod session_row;
 mod sessions;
 mod sql;
 pub mod sqlite;
-mod state;
 mod statement;
+mod sums;
 mod writer;
 
 use std::sync::Arc;
@@ -31,8 +29,8 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    Account, Caller, Intent, Kind, Party, RefreshRules, Refusal, SafetyKey, Session, SessionKey,
-    Settlement,
+    Account, Caller, Intent, Kind, Network, Party, RefreshRules, Refusal, SafetyKey, Session,
+    SessionKey, Settlement,
 };
 
 pub use look_up::{LookUpError, Sessions};
@@ -50,27 +48,19 @@ pub struct Exceeded {
     pub resets_at: Timestamp,
 }
 
-/// Why a place was not reserved.
+/// Why a use was not recorded. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReserveError {
-    /// The account has used up its quota of the month. Nothing was written.
+    /// The account has used up its quota of the month.
     #[error("the account has used up its {} sessions of the month", .0.limit)]
     QuotaExceeded(Exceeded),
-    /// The intent could not be written. If it was written all the same, it is taken back or stays counted.
-    #[error(transparent)]
-    Unavailable(#[from] RecordsError),
-}
-
-/// Why a session was not moved on.
-#[derive(Debug, thiserror::Error)]
-pub enum AdvanceError {
-    /// There is no such session. Nothing was written.
+    /// There is no session to refresh.
     #[error("there is no such session")]
     Unknown,
-    /// The session's row does not allow the refresh. Nothing was written.
+    /// The session does not allow the refresh.
     #[error(transparent)]
     Refused(Refusal),
-    /// The refresh could not be written. If it was written all the same, it is taken back or stays counted.
+    /// The intent could not be written. If it was written all the same, it is taken back or stays counted.
     #[error(transparent)]
     Unavailable(#[from] RecordsError),
 }
@@ -113,8 +103,8 @@ pub struct Advance {
 impl Advance {
     /// Returns the session after the refresh, if [`Session::refresh`] allows it at `now`.
     fn judge(&self, session: &Session, now: Timestamp) -> Result<Session, Refusal> {
-        let opening = session.refresh(&self.caller, now, &self.rules)?;
-        Ok(opening.session)
+        let opening = session.refresh(&self.caller, now, &self.rules);
+        opening.map(|opening| opening.session)
     }
 }
 
@@ -127,6 +117,8 @@ pub struct Recent {
     pub kind: Kind,
     /// The caller's account.
     pub account: Option<Account>,
+    /// The wide network around the caller's address, if the entry names one.
+    pub neighbourhood: Option<Network>,
 }
 
 /// The columns that a report is summed up by.
@@ -219,7 +211,7 @@ pub trait Records: Send + Sync {
 
     /// Records a refresh that is about to happen, and moves its session on, if the session's row allows it. Returns the
     /// session after the refresh.
-    async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, AdvanceError>;
+    async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError>;
 
     /// Records an outcome, and changes the session along with it. Returns a session that was opened.
     async fn settle(&self, settlement: Settlement) -> Result<Option<Dated>, RecordsError>;

@@ -4,56 +4,33 @@
     reason = "waits for a database on the real clock, whatever clock the records are dated by"
 )]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::command::{Batched, Command};
+use super::command::{Answer, Command};
 use super::database::Fault;
-use super::maintenance::Single;
 use super::{RecordsCondition, RecordsError};
 
-/// Bound of the queue, in commands.
-pub(super) const LONGEST: usize = 1024;
-
 /// The reason why nothing can be written at present, if nothing can.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Status(Arc<Mutex<Option<Fault>>>);
-
-impl Status {
-    pub(super) fn set(&self, fault: Option<Fault>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
-
-    pub(super) fn fault(&self) -> Option<Fault> {
-        let fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        fault.clone()
-    }
-}
+pub(super) type Status = Arc<Mutex<Option<Fault>>>;
 
 /// A command on its way to the writer.
-pub(super) struct Task<C: Command> {
-    pub(super) command: C,
+pub(super) struct Task {
+    pub(super) command: Command,
     /// The caller who waits. Nobody waits when the writer takes back what it did for a caller who has left.
-    pub(super) reply: Option<oneshot::Sender<Result<C::Answer, Fault>>>,
+    pub(super) reply: Option<oneshot::Sender<Result<Answer, Fault>>>,
     /// True when an attempt that failed may have written it.
     pub(super) begun: bool,
 }
 
-/// A task of either kind.
-pub(super) enum Job {
-    /// Written with others in one transaction.
-    Batched(Task<Batched>),
-    /// Written alone.
-    Single(Task<Single>),
-}
-
-impl<C: Command> Task<C> {
+impl Task {
     /// True when the caller has left.
     pub(super) fn is_left(&self) -> bool {
         self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
@@ -62,7 +39,7 @@ impl<C: Command> Task<C> {
 
 /// The queue to the writer.
 pub(super) struct Queue {
-    pub(super) sender: mpsc::Sender<Job>,
+    pub(super) sender: mpsc::Sender<Task>,
     pub(super) status: Status,
     pub(super) timeout: Duration,
     pub(super) closing: CancellationToken,
@@ -72,27 +49,33 @@ pub(super) struct Queue {
 impl Queue {
     /// Returns a queue that refuses every command.
     pub(super) fn closed() -> Self {
+        Self::new(mpsc::channel(1).0, Duration::ZERO)
+    }
+
+    /// Returns a queue whose callers wait at most `timeout`.
+    pub(super) fn new(sender: mpsc::Sender<Task>, timeout: Duration) -> Self {
         Self {
-            sender: mpsc::channel(1).0,
+            sender,
             status: Status::default(),
-            timeout: Duration::ZERO,
+            timeout,
             closing: CancellationToken::new(),
             tracker: TaskTracker::new(),
         }
     }
 
     /// Carries the command out. When this fails, or the caller leaves, the command has not happened or is taken back.
-    pub(super) async fn submit<C: Command>(&self, command: C) -> Result<C::Answer, RecordsError> {
-        if let Some(fault) = self.status.fault() {
+    pub(super) async fn submit(&self, command: Command) -> Result<Answer, RecordsError> {
+        if let Some(fault) = self.status.lock().clone() {
             return Err(fault.into());
         }
         let (reply, mut answer) = oneshot::channel();
-        let job = C::job(Task {
+        let (reply, begun) = (Some(reply), false);
+        let task = Task {
             command,
-            reply: Some(reply),
-            begun: false,
-        });
-        self.sender.try_send(job).map_err(|error| match error {
+            reply,
+            begun,
+        };
+        self.sender.try_send(task).map_err(|error| match error {
             TrySendError::Full(_) => RecordsError::Full,
             TrySendError::Closed(_) => RecordsError::Closed,
         })?;
@@ -110,9 +93,10 @@ impl Queue {
     /// that is gone.
     pub(super) fn condition(&self) -> RecordsCondition {
         let is_dead = self.sender.is_closed() && !self.closing.is_cancelled();
-        match self.status.fault() {
-            None if !is_dead => RecordsCondition::Operational,
-            None | Some(_) => RecordsCondition::Down,
+        if is_dead || self.status.lock().is_some() {
+            RecordsCondition::Down
+        } else {
+            RecordsCondition::Operational
         }
     }
 
@@ -131,10 +115,7 @@ mod tests {
     #[tokio::test]
     async fn a_writer_that_died_is_down_and_a_writer_that_was_closed_is_not() {
         let (sender, receiver) = mpsc::channel(1);
-        let queue = Queue {
-            sender,
-            ..Queue::closed()
-        };
+        let queue = Queue::new(sender, Duration::ZERO);
         assert_eq!(queue.condition(), RecordsCondition::Operational);
         drop(receiver);
         assert_eq!(queue.condition(), RecordsCondition::Down);

@@ -4,38 +4,81 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
 
-use super::command::{Answer, Batched};
-use super::database::{Bind, Reader};
-use super::maintenance::{self, Single};
+use super::book::Done;
+use super::command::{Command, Paid, Upkeep};
+use super::database::{Bind, Reader, page};
+use super::entries::{self, CHUNK, ENTRY, IdRow};
+use super::entry::Entry;
 use super::queue::Queue;
-use super::reports::{self, Place};
-use super::rows::{IdRow, decode, millis};
-use super::sessions::{self, IdleRow};
+use super::reports::ReportRow;
+use super::sessions::{self, FoundRow, IdleRow};
+use super::statement::{NO_PAGE, Statement};
 use super::{
-    Advance, AdvanceError, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError,
-    UsageQuery, UsageRow,
+    Advance, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError, UsageQuery,
+    UsageRow,
 };
 use crate::clock::{Clock, Timestamp};
-use crate::domain::{Account, Intent, Party, SafetyKey, SessionKey, Settlement};
+use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement, day_of};
 
 /// Most entries that one call of `forget` removes.
 const FORGET: u64 = 1000;
 
-/// Most rows that are removed or given up in one transaction: mints wait for it.
-const CHUNK: u32 = 125;
-
 /// Recent entries are read so many at once, and at most so many.
-const PAGE: u32 = 10_000;
+const PAGE: usize = 10_000;
 const RECENT: usize = 1_000_000;
 
 /// The name of the key behind safety identifiers.
 const SAFETY_KEY: &str = "safety_identifier";
 
+/// Lists the `$4` latest entries that count since `$1`, and before the entry `$3` at `$2`, latest first.
+static LATEST: Statement = Statement::list(
+    NO_PAGE,
+    ENTRY,
+    "SELECT {columns} FROM entries WHERE at >= $1 AND (at < $2 OR (at = $2 AND id < $3)) AND outcome <> 'failed' \
+     ORDER BY at DESC, id DESC LIMIT $4",
+);
+
+/// Lists `$4` ids of the account `$1`, `$2` after the id `$3`.
+static OF_ACCOUNT: Statement = Statement::list(
+    NO_PAGE,
+    "id",
+    "SELECT id FROM entries WHERE issuer = $1 AND subject = $2 AND id > $3 ORDER BY id LIMIT $4",
+);
+
+/// Keeps the secret `$2` under the name `$1`, unless there is one.
+static KEEP_KEY: Statement = Statement::change(
+    NO_PAGE,
+    "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+);
+
+/// Lists the secret of the name `$1`. No report shows it.
+static KEY: Statement = Statement::list(
+    NO_PAGE,
+    "value",
+    "SELECT value FROM secrets WHERE name = $1",
+);
+
+/// A secret that the records keep.
+#[derive(Deserialize)]
+struct KeyRow {
+    value: String,
+}
+
+/// The number of all sessions.
+#[derive(Deserialize)]
+struct TotalRow {
+    total: u64,
+}
+
 /// Records in a database.
 pub struct SqlRecords {
     queue: Queue,
     reader: Box<dyn Reader>,
+    /// Reports wait for each other, so that connections are left for look-ups of sessions.
+    reports: Semaphore,
     clock: Arc<dyn Clock>,
 }
 
@@ -45,125 +88,125 @@ impl SqlRecords {
         Self {
             queue,
             reader: Box::new(reader),
+            reports: Semaphore::new(1),
             clock,
         }
     }
 
+    async fn paid(&self, command: Paid) -> Result<Done, ReserveError> {
+        self.queue.submit(Command::Paid(command)).await?
+    }
+
+    /// Carries out a command off the paid path. Returns the number of rows that were changed.
+    async fn upkeep(&self, command: Upkeep) -> Result<u64, RecordsError> {
+        let answer = self.queue.submit(Command::Upkeep(command)).await?;
+        Ok(answer.map_or(0, |done| done.rows))
+    }
+
+    /// Runs one statement. Returns the number of rows that were changed.
+    async fn run(
+        &self,
+        statement: &'static Statement,
+        binds: &[Bind],
+    ) -> Result<u64, RecordsError> {
+        self.upkeep(Upkeep::Run(statement, binds.to_vec())).await
+    }
+
     /// Repeats `command` until it changes less than a chunk, or `most` rows were changed. Returns the number of rows.
-    async fn in_chunks(&self, command: Single, most: u64) -> Result<u64, RecordsError> {
+    async fn in_chunks(&self, command: Upkeep, most: u64) -> Result<u64, RecordsError> {
         let mut total = 0;
         while total < most {
-            let number = self.queue.submit(command.clone()).await?;
+            let number = self.upkeep(command.clone()).await?;
             total += number;
-            if number < u64::from(CHUNK) {
+            if number < CHUNK as u64 {
                 break;
             }
         }
         Ok(total)
     }
 
-    /// Returns the next ids of the account's entries after `last`.
-    async fn ids_of(&self, account: &Account, last: &str) -> Result<Vec<Box<str>>, RecordsError> {
-        let binds = [
-            Bind::Text(String::from(&*account.issuer)),
-            Bind::Text(String::from(&*account.subject)),
-            Bind::Text(last.into()),
-            Bind::Number(10_000),
-        ];
-        let text = self.reader.read(&reports::OF_ACCOUNT, &binds).await?;
-        let rows: Vec<IdRow> = decode(&text)?;
-        Ok(rows.into_iter().map(|row| row.id).collect())
-    }
-
-    async fn key(&self, name: &'static str) -> Result<Option<SafetyKey>, RecordsError> {
-        let binds = [Bind::Text(name.to_owned())];
-        let text = self.reader.read(&maintenance::KEY, &binds).await?;
-        Ok(maintenance::key(&text)?)
+    async fn key(&self) -> Result<Option<SafetyKey>, RecordsError> {
+        let rows: Vec<KeyRow> = self.reader.rows(&KEY, &[SAFETY_KEY.into()]).await?;
+        Ok(rows.first().and_then(|row| SafetyKey::parse(&row.value)))
     }
 }
 
 #[async_trait]
 impl Records for SqlRecords {
     async fn reserve(&self, intent: Intent) -> Result<(), ReserveError> {
-        let command = Batched::Reserve(Box::new(intent));
-        match self.queue.submit(command).await? {
-            Answer::Exceeded(exceeded) => Err(ReserveError::QuotaExceeded(exceeded)),
-            Answer::Done(_) | Answer::Refused(_) | Answer::Unknown => Ok(()),
-        }
+        self.paid(Paid::Reserve(Box::new(intent))).await.map(drop)
     }
 
-    async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, AdvanceError> {
-        let command = Batched::Advance(Box::new(intent), asked);
-        match self.queue.submit(command).await? {
-            Answer::Done(Some(session)) => Ok(session),
-            Answer::Refused(refusal) => Err(AdvanceError::Refused(refusal)),
-            Answer::Done(None) | Answer::Unknown | Answer::Exceeded(_) => {
-                Err(AdvanceError::Unknown)
-            }
-        }
+    async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError> {
+        let done = self.paid(Paid::Advance(Box::new(intent), asked)).await?;
+        done.session.ok_or(ReserveError::Unknown)
     }
 
     async fn settle(&self, settlement: Settlement) -> Result<Option<Dated>, RecordsError> {
-        let command = Batched::Settle(Box::new(settlement));
-        match self.queue.submit(command).await? {
-            Answer::Done(session) => Ok(session),
-            Answer::Exceeded(_) | Answer::Refused(_) | Answer::Unknown => Ok(None),
-        }
+        let command = Command::Paid(Paid::Settle(Box::new(settlement)));
+        let answer = self.queue.submit(command).await?;
+        Ok(answer.ok().and_then(|done| done.session))
     }
 
     async fn session(&self, key: SessionKey) -> Result<Option<Dated>, RecordsError> {
-        let now = millis(self.clock.now());
-        let binds = [Bind::Text(key.to_text()), Bind::Number(now)];
-        let text = self.reader.read(&sessions::FIND, &binds).await?;
-        Ok(sessions::found(&text)?)
+        let binds = [Bind::Text(key.to_text()), self.clock.now().into()];
+        let rows: Vec<FoundRow> = self.reader.rows(&sessions::FIND, &binds).await?;
+        Ok(rows.into_iter().find_map(FoundRow::read))
     }
 
     async fn end_sessions(&self, owner: Party) -> Result<u64, RecordsError> {
-        self.queue.submit(Single::End(owner)).await
+        self.run(&sessions::END, &[Bind::Text(owner.to_text())])
+            .await
     }
 
     async fn sweep_sessions(&self, max_age: Duration, most: u64) -> Result<u64, RecordsError> {
-        self.in_chunks(Single::Expire(max_age, CHUNK), u64::MAX)
-            .await?;
-        let total = self.reader.read(&sessions::TOTAL, &[]).await?;
-        let total = sessions::total(&total)?;
+        let age = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+        let binds = vec![age.into(), self.clock.now().into(), CHUNK.into()];
+        let expire = Upkeep::Run(&sessions::EXPIRE, binds);
+        self.in_chunks(expire, u64::MAX).await?;
+        let total: Vec<TotalRow> = self.reader.rows(&sessions::TOTAL, &[]).await?;
+        let total = total.first().map_or(0, |row| row.total);
         let excess = total.saturating_sub(most);
         if excess == 0 {
             return Ok(total);
         }
-        let binds = [Bind::Number(i64::try_from(excess).unwrap_or(i64::MAX))];
-        let idlest: Vec<IdleRow> = decode(&self.reader.read(&sessions::IDLEST, &binds).await?)?;
+        let idlest: Vec<IdleRow> = self
+            .reader
+            .rows(&sessions::IDLEST, &[excess.into()])
+            .await?;
         let mut dropped = 0;
-        for idle in idlest.chunks(CHUNK as usize) {
-            dropped += self.queue.submit(Single::DropIdle(idle.to_vec())).await?;
+        for idle in idlest.chunks(CHUNK) {
+            dropped += self.run(&sessions::DROP_IDLE, &[page(idle)?]).await?;
         }
         Ok(total.saturating_sub(dropped))
     }
 
     async fn safety_key(&self) -> Result<SafetyKey, RecordsError> {
-        if let Some(key) = self.key(SAFETY_KEY).await? {
+        if let Some(key) = self.key().await? {
             return Ok(key);
         }
-        let made = Single::KeepKey(SAFETY_KEY, SafetyKey::random());
-        self.queue.submit(made).await?;
+        let made = Bind::Text(SafetyKey::random().expose_text());
+        self.run(&KEEP_KEY, &[SAFETY_KEY.into(), made]).await?;
         let unreadable = || RecordsError::Failed("the safety key cannot be read".into());
-        self.key(SAFETY_KEY).await?.ok_or_else(unreadable)
+        self.key().await?.ok_or_else(unreadable)
     }
 
     async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError> {
-        self.in_chunks(Single::GiveUp(before, CHUNK), u64::MAX)
-            .await
+        self.in_chunks(Upkeep::GiveUp(before), u64::MAX).await
     }
 
     async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError> {
-        let (mut place, mut recent) = (Place::end(), Vec::new());
+        let (mut recent, mut end) = (Vec::new(), [u64::MAX.into(), "".into()]);
         while recent.len() < RECENT {
-            let binds = place.question(millis(since), PAGE.into());
-            let text = self.reader.read(&reports::RECENT, &binds).await?;
-            let (number, mut rows) = place.rows(&text)?;
-            recent.append(&mut rows);
-            if number < PAGE as usize {
-                break;
+            let [at, id] = end;
+            let entries: Vec<Entry> = self
+                .reader
+                .rows(&LATEST, &[since.into(), at, id, PAGE.into()])
+                .await?;
+            recent.extend(entries.iter().map(Entry::recent));
+            match entries.last() {
+                Some(last) if entries.len() == PAGE => end = [last.at().into(), (*last.id).into()],
+                _ => break,
             }
         }
         recent.reverse();
@@ -171,28 +214,42 @@ impl Records for SqlRecords {
     }
 
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError> {
-        let (statement, binds) = reports::usage_question(query);
-        let text = self.reader.read(statement, &binds).await?;
-        Ok(reports::usage_rows(query.by, &text)?)
+        let _turn = self.reports.acquire().await;
+        let binds = [
+            Bind::Text(day_of(query.since)),
+            u64::from(query.most).into(),
+        ];
+        let rows: Vec<ReportRow> = self.reader.rows(query.by.statement(), &binds).await?;
+        Ok(rows.into_iter().map(|row| row.read(query.by)).collect())
     }
 
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
-        let (mut total, mut last) = (0, Box::default());
+        let named: [Bind; 2] = [(*account.issuer).into(), (*account.subject).into()];
+        let (mut total, mut last) = (0, Bind::from(""));
         loop {
-            let ids = self.ids_of(account, &last).await?;
+            let [issuer, subject] = named.clone();
+            let ids: Vec<IdRow> = self
+                .reader
+                .rows(&OF_ACCOUNT, &[issuer, subject, last, PAGE.into()])
+                .await?;
             let Some(end) = ids.last() else { break };
-            last.clone_from(end);
-            for some in ids.chunks(CHUNK as usize) {
-                total += self.queue.submit(Single::Remove(some.to_vec())).await?;
+            last = (*end.id).into();
+            for some in ids.chunks(CHUNK) {
+                let remove = Upkeep::Remove(&entries::READ, vec![page(some)?]);
+                total += self.upkeep(remove).await?;
             }
         }
-        let rest = Single::EraseRest(account.clone());
-        self.queue.submit(rest).await?;
+        self.run(&entries::ERASE_COUNTERS, &named).await?;
+        self.end_sessions(Party::Identity(account.key())).await?;
         Ok(total)
     }
 
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
-        self.in_chunks(Single::Forget(before, CHUNK), FORGET).await
+        let oldest = Upkeep::Remove(&entries::OLDEST, vec![before.into(), CHUNK.into()]);
+        let number = self.in_chunks(oldest, FORGET).await?;
+        let month = Bind::Text(Month::of(before).to_string());
+        self.run(&entries::FORGET_COUNTERS, &[month]).await?;
+        Ok(number)
     }
 
     fn condition(&self) -> RecordsCondition {

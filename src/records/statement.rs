@@ -1,131 +1,128 @@
-//! SQL in both dialects, assembled from lists of columns. Rows go in as one JSON array of objects, and come out as one.
+//! SQL in both dialects. Many rows travel as one JSON array of objects, in and out: one statement for many rows.
 
-/// One statement, as SQLite and as PostgreSQL understand it.
-#[derive(Debug)]
+use std::sync::OnceLock;
+
+use super::measures::measures;
+
+/// The server's time in milliseconds.
+pub(super) const SERVER_TIME: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+
+/// What PostgreSQL reads for words in braces. `$2` is the time for SQLite, whose one broker says what time it is.
+const POSTGRES: [(&str, &str); 3] = [
+    ("{now}", "COALESCE({server time}, CAST($2 AS BIGINT))"),
+    ("{server time}", SERVER_TIME),
+    // Locks the owners on the page, in one order for all brokers, until the transaction ends.
+    (
+        "{parties are locked}",
+        "(SELECT COUNT(pg_advisory_xact_lock(hashtextextended(party, 5))) > 0 \
+         FROM (SELECT DISTINCT party FROM page ORDER BY 1) AS parties)",
+    ),
+];
+
+/// What SQLite reads for them. It needs no locks: its writer is alone.
+const SQLITE: [(&str, &str); 4] = [
+    ("{now}", "CAST($2 AS BIGINT)"),
+    ("{parties are locked}", "true"),
+    (" FOR UPDATE SKIP LOCKED", ""),
+    (" FOR UPDATE", ""),
+];
+
+/// The columns of a statement that is not about many rows.
+pub(super) const NO_PAGE: &str = "";
+
+/// One statement, written once for both databases. In its words `{page}` and `{columns}` stand for the names of those
+/// columns, and `{each …}` stands for a list with one item for each measure, whose name is `#`.
 pub(super) struct Statement {
+    /// The columns of `page`, with types: the rows of the parameter `$1`, a JSON array of objects.
+    page: &'static str,
+    /// The columns that are listed of the rows that the words select. Empty for a statement that changes rows.
+    columns: &'static str,
+    words: &'static str,
+    dialects: OnceLock<Dialects>,
+}
+
+/// A statement as SQLite and as PostgreSQL understand it.
+pub(super) struct Dialects {
     pub(super) sqlite: String,
     pub(super) postgres: String,
 }
 
-/// A column of a table, and a member of the objects that rows travel as.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Column {
-    pub(super) name: &'static str,
-    is_number: bool,
-}
+impl Statement {
+    /// Returns a statement that changes rows.
+    pub(super) const fn change(page: &'static str, words: &'static str) -> Self {
+        Self::list(page, "", words)
+    }
 
-/// Returns a column that holds text.
-pub(super) const fn text(name: &'static str) -> Column {
-    let is_number = false;
-    Column { name, is_number }
-}
-
-/// Returns a column that holds a number.
-pub(super) const fn number(name: &'static str) -> Column {
-    let is_number = true;
-    Column { name, is_number }
-}
-
-impl Column {
-    /// Returns the expression that reads the column out of `page.value`.
-    pub(super) fn of_page(self) -> String {
-        let name = self.name;
-        if self.is_number {
-            format!("CAST(value->>'{name}' AS BIGINT)")
-        } else {
-            format!("value->>'{name}'")
+    /// Returns a statement that lists rows.
+    pub(super) const fn list(
+        page: &'static str,
+        columns: &'static str,
+        words: &'static str,
+    ) -> Self {
+        Self {
+            page,
+            columns,
+            words,
+            dialects: OnceLock::new(),
         }
     }
-}
 
-/// Joins `say(column)` of all columns with commas.
-pub(super) fn each(columns: &[Column], say: impl Fn(Column) -> String) -> String {
-    let said: Vec<_> = columns.iter().map(|column| say(*column)).collect();
-    said.join(", ")
-}
+    pub(super) fn sqlite(&'static self) -> &'static str {
+        &self.dialects.get_or_init(|| self.translate()).sqlite
+    }
 
-/// Returns the names of the columns, separated by commas.
-pub(super) fn names(columns: &[Column]) -> String {
-    each(columns, |column| column.name.to_owned())
-}
+    pub(super) fn postgres(&'static self) -> &'static str {
+        &self.dialects.get_or_init(|| self.translate()).postgres
+    }
 
-/// Returns a statement over `page`: the rows of its one parameter, a JSON array of objects.
-pub(super) fn over_page(words: &str) -> Statement {
-    in_dialects(words, words)
-}
-
-/// Like [`over_page`], with words of its own for each dialect.
-pub(super) fn in_dialects(sqlite: &str, postgres: &str) -> Statement {
-    Statement {
-        sqlite: format!("WITH page AS (SELECT value FROM json_each($1)) {sqlite}"),
-        postgres: format!(
-            "WITH page AS (SELECT value FROM json_array_elements(CAST($1 AS json))) {postgres}"
-        ),
+    fn translate(&self) -> Dialects {
+        let (page, columns) = (with_measures(self.page), with_measures(self.columns));
+        let names = |columns| each(columns, str::to_owned);
+        let words = with_measures(self.words)
+            .replace("{page}", &names(&page))
+            .replace("{columns}", &names(&columns));
+        let (mut sqlite, mut postgres) = (replaced(&words, &SQLITE), replaced(&words, &POSTGRES));
+        if !columns.is_empty() {
+            let members = each(&columns, |name| format!("'{name}', {name}"));
+            sqlite = format!(
+                "SELECT json_group_array(json_object({members})) FROM ({sqlite}) AS listed"
+            );
+            postgres = format!(
+                "SELECT CAST(COALESCE(json_agg(json_build_object({members})), '[]') AS text) FROM ({postgres}) AS listed"
+            );
+        }
+        if !page.is_empty() {
+            let members = each(&page, |name| format!("value->>'{name}' AS {name}"));
+            sqlite = format!("WITH page AS (SELECT {members} FROM json_each($1)) {sqlite}");
+            postgres = format!(
+                "WITH page AS (SELECT * FROM json_to_recordset(CAST($1 AS json)) AS given ({page})) {postgres}"
+            );
+        }
+        Dialects { sqlite, postgres }
     }
 }
 
-/// Returns a statement that inserts the rows of the page into `table`. `conflict` says what happens to a row that is
-/// there already.
-pub(super) fn insert(table: &str, columns: &[Column], conflict: &str) -> Statement {
-    over_page(&insert_words(table, columns, conflict))
+/// Joins `say(name)` of all columns with commas.
+fn each(columns: &str, say: impl Fn(&str) -> String) -> String {
+    let columns = columns.split(", ");
+    let names = columns.map(|column| column.split(' ').next().unwrap_or_default());
+    names.map(say).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the words of [`insert`].
-pub(super) fn insert_words(table: &str, columns: &[Column], conflict: &str) -> String {
-    // In one order for all brokers, so that they do not wait for each other in a circle.
-    let order = if columns.len() > 2 { "1, 2, 3" } else { "1" };
-    format!(
-        "INSERT INTO {table} ({}) SELECT {} FROM page WHERE true ORDER BY {order} {conflict}",
-        names(columns),
-        each(columns, Column::of_page)
-    )
+fn replaced(words: &str, pairs: &[(&str, &str)]) -> String {
+    let replace = |words: String, (word, instead): &(&str, &str)| words.replace(word, instead);
+    pairs.iter().fold(words.to_owned(), replace)
 }
 
-/// Returns a statement that lists `columns` of the rows that `rows` selects with binds as parameters.
-pub(super) fn list(columns: &[Column], rows: &str) -> Statement {
-    let objects = Objects::of(columns);
-    Statement {
-        sqlite: objects.sqlite(rows),
-        postgres: objects.postgres(rows),
+/// Writes out `{each …}`.
+fn with_measures(words: &str) -> String {
+    let mut parts = words.split("{each ");
+    let mut written = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (item, rest) = part.split_once('}').unwrap_or_default();
+        let items: Vec<_> = measures().map(|name| item.replace('#', name)).collect();
+        written.push_str(&items.join(", "));
+        written.push_str(rest);
     }
-}
-
-/// Returns a statement that lists `columns` of the rows that `from` selects over the page. PostgreSQL locks those rows until
-/// the transaction ends; SQLite's writer is alone anyway.
-pub(super) fn list_over_page(columns: &[Column], from: &str) -> Statement {
-    let (objects, rows) = (
-        Objects::of(columns),
-        format!("SELECT {} {from}", names(columns)),
-    );
-    in_dialects(
-        &objects.sqlite(&rows),
-        &objects.postgres(&format!("{rows} FOR UPDATE")),
-    )
-}
-
-/// Returns a statement that lists groups over the page, which no database can lock.
-pub(super) fn group_over_page(columns: &[Column], rows: &str) -> Statement {
-    let objects = Objects::of(columns);
-    in_dialects(&objects.sqlite(rows), &objects.postgres(rows))
-}
-
-/// The members of one JSON object for each row: `'id', id, …`.
-struct Objects(String);
-
-impl Objects {
-    fn of(columns: &[Column]) -> Self {
-        Self(each(columns, |column| format!("'{0}', {0}", column.name)))
-    }
-
-    fn sqlite(&self, rows: &str) -> String {
-        let members = &self.0;
-        format!("SELECT json_group_array(json_object({members})) FROM ({rows}) AS listed")
-    }
-
-    fn postgres(&self, rows: &str) -> String {
-        let members = &self.0;
-        format!(
-            "SELECT CAST(COALESCE(json_agg(json_build_object({members})), '[]') AS text) FROM ({rows}) AS listed"
-        )
-    }
+    written
 }

@@ -11,14 +11,16 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::command::{Applied, Batched, Command};
+use super::OpenError;
+use super::command::{self, Answer, Command, Paid};
 use super::database::{Base, Connection, Fault, Severity};
-use super::maintenance::Single;
-use super::queue::{Job, LONGEST, Queue, Status, Task};
+use super::queue::{Queue, Status, Task};
 use crate::clock::Clock;
 use crate::domain::Settlement;
+
+/// Bound of the queue, in commands.
+const LONGEST: usize = 1024;
 
 /// Most commands of one transaction.
 const BATCH: usize = 200;
@@ -36,7 +38,7 @@ const OWED: usize = 10_000;
 pub(super) struct Writer {
     base: Box<dyn Base>,
     connection: Option<Box<dyn Connection>>,
-    queue: mpsc::Receiver<Job>,
+    queue: mpsc::Receiver<Task>,
     status: Status,
     /// Settlements of reservations whose caller already received an error. They are written when the database is
     /// reachable again.
@@ -47,76 +49,63 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts a writer to `base` over `connection`. Callers wait at most `timeout`.
-    pub(super) fn start(
-        base: Box<dyn Base>,
-        connection: Box<dyn Connection>,
+    /// Starts a writer to `base`. Callers wait at most `timeout`.
+    pub(super) async fn start(
+        base: impl Base + 'static,
         clock: Arc<dyn Clock>,
         timeout: Duration,
-    ) -> Queue {
-        let (sender, queue) = mpsc::channel(LONGEST);
-        let (status, closing) = (Status::default(), CancellationToken::new());
+    ) -> Result<Queue, OpenError> {
+        let unusable = |fault: Fault| sqlx::Error::Configuration(fault.into());
+        let connection = base.connect().await.map_err(unusable)?;
+        let (sender, receiver) = mpsc::channel(LONGEST);
+        let queue = Queue::new(sender, timeout);
         let mut try_again = interval(TRY_AGAIN);
         try_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let writer = Self {
-            base,
+            base: Box::new(base),
             connection: Some(connection),
-            queue,
-            status: status.clone(),
+            queue: receiver,
+            status: Arc::clone(&queue.status),
             owed: VecDeque::new(),
             try_again,
-            closing: closing.clone(),
+            closing: queue.closing.clone(),
             clock,
         };
-        let tracker = TaskTracker::new();
-        tracker.spawn(writer.run());
-        Queue {
-            sender,
-            status,
-            timeout,
-            closing,
-            tracker,
-        }
+        queue.tracker.spawn(writer.run());
+        Ok(queue)
     }
 
     async fn run(mut self) {
-        while let Some(jobs) = self.next().await {
-            let (mut batch, mut others) = (Vec::new(), Vec::new());
-            for job in jobs {
-                match job {
-                    Job::Batched(task) => batch.push(task),
-                    Job::Single(task) => others.push(task),
-                }
-            }
+        while let Some(tasks) = self.next().await {
+            let is_paid = |task: &Task| matches!(task.command, Command::Paid(_));
+            let (batch, alone): (Vec<_>, Vec<_>) = tasks.into_iter().partition(is_paid);
             if !batch.is_empty() {
                 self.write(batch).await;
             }
-            for task in others {
-                self.write::<Single>(vec![task]).await;
-            }
+            self.write_singly(alone).await;
         }
         if let Some(connection) = self.connection.take() {
             connection.close().await;
         }
     }
 
-    /// Waits for the next jobs. Settlements that are owed come first, and then the jobs that wait.
-    async fn next(&mut self) -> Option<Vec<Job>> {
-        let mut jobs = Vec::new();
+    /// Waits for the next tasks. Settlements that are owed come first, and then the tasks that wait.
+    async fn next(&mut self) -> Option<Vec<Task>> {
+        let mut tasks = Vec::new();
         loop {
             if self.connection.is_some() && !self.owed.is_empty() {
                 let owed = self.owed.drain(..self.owed.len().min(BATCH));
-                jobs.extend(owed.map(unasked));
-                while jobs.len() < BATCH
-                    && let Ok(job) = self.queue.try_recv()
+                tasks.extend(owed.map(unasked));
+                while tasks.len() < BATCH
+                    && let Ok(task) = self.queue.try_recv()
                 {
-                    jobs.push(job);
+                    tasks.push(task);
                 }
-                return Some(jobs);
+                return Some(tasks);
             }
             tokio::select! {
                 biased;
-                number = self.queue.recv_many(&mut jobs, BATCH) => return (number > 0).then_some(jobs),
+                number = self.queue.recv_many(&mut tasks, BATCH) => return (number > 0).then_some(tasks),
                 () = self.closing.cancelled(), if !self.queue.is_closed() => self.queue.close(),
                 _ = self.try_again.tick(), if self.connection.is_none() => self.reopen().await,
             }
@@ -124,12 +113,12 @@ impl Writer {
     }
 
     /// Writes the tasks and answers their callers.
-    async fn write<C: Command>(&mut self, mut tasks: Vec<Task<C>>) {
+    async fn write(&mut self, mut tasks: Vec<Task>) {
         let mut conflicts = 0;
         let mut reopened = false;
         loop {
             let fault = match self.attempt(&mut tasks).await {
-                Ok(applied) => return self.complete(tasks, applied).await,
+                Ok(answers) => return self.complete(tasks, answers).await,
                 Err(fault) => fault,
             };
             match fault.severity {
@@ -149,20 +138,17 @@ impl Writer {
     }
 
     /// Writes the tasks one by one, so that only those fail that cannot be written.
-    async fn write_singly<C: Command>(&mut self, tasks: Vec<Task<C>>) {
+    async fn write_singly(&mut self, tasks: Vec<Task>) {
         for task in tasks {
             Box::pin(self.write(vec![task])).await;
         }
     }
 
     /// Runs one transaction. Answers nobody yet.
-    async fn attempt<C: Command>(
-        &mut self,
-        tasks: &mut Vec<Task<C>>,
-    ) -> Result<Applied<C::Answer>, Fault> {
+    async fn attempt(&mut self, tasks: &mut Vec<Task>) -> Result<Vec<Answer>, Fault> {
         let Some(connection) = self.connection.as_deref_mut() else {
             let down = || Fault::new(Severity::Broken, "the database is out of reach");
-            return Err(self.status.fault().unwrap_or_else(down));
+            return Err(self.status.lock().clone().unwrap_or_else(down));
         };
         let now = connection.begin().await?;
         // Only now: `begin` may have waited for another process' transaction.
@@ -173,18 +159,17 @@ impl Writer {
             }
             !left
         });
-        let commands: Vec<_> = tasks.iter().map(|task| &task.command).collect();
-        if commands.is_empty() {
+        if tasks.is_empty() {
             connection.rollback().await?;
-            let (answers, rows) = (Vec::new(), 0);
-            return Ok(Applied { answers, rows });
+            return Ok(Vec::new());
         }
-        let applied = C::apply(connection, &commands, now).await;
+        let commands: Vec<_> = tasks.iter().map(|task| &task.command).collect();
+        let carried_out = command::carry_out(connection, &commands, now).await;
         for task in tasks.iter_mut() {
             task.begun = true;
         }
-        match applied {
-            Ok(applied) => connection.commit().await.map(|()| applied),
+        match carried_out {
+            Ok(answers) => connection.commit().await.map(|()| answers),
             Err(fault) if matches!(fault.severity, Severity::Command | Severity::Conflict) => {
                 connection.rollback().await.and(Err(fault))
             }
@@ -192,37 +177,39 @@ impl Writer {
         }
     }
 
-    async fn complete<C: Command>(&mut self, tasks: Vec<Task<C>>, applied: Applied<C::Answer>) {
-        for (task, answer) in tasks.into_iter().zip(applied.answers) {
+    async fn complete(&mut self, tasks: Vec<Task>, answers: Vec<Answer>) {
+        let rows = answers.iter().map(command::rows).sum();
+        for (task, answer) in tasks.into_iter().zip(answers) {
             let Some(reply) = task.reply else { continue };
-            if let Err(Ok(answer)) = reply.send(Ok(answer))
-                && C::is_written(&answer)
-            {
+            if let Err(Ok(Ok(_))) = reply.send(Ok(answer)) {
                 self.owed.extend(task.command.withdrawal(self.clock.now()));
             }
         }
         if let Some(connection) = self.connection.as_deref_mut()
-            && let Err(fault) = connection.tidy(applied.rows).await
+            && let Err(fault) = connection.tidy(rows).await
         {
-            self.go_down::<Batched>(Vec::new(), &fault);
+            self.go_down(Vec::new(), &fault);
         }
     }
 
     /// Stops writing until the database has been opened again.
-    fn go_down<C: Command>(&mut self, tasks: Vec<Task<C>>, fault: &Fault) {
-        if self.status.fault().is_none() {
+    fn go_down(&mut self, tasks: Vec<Task>, fault: &Fault) {
+        self.connection = None;
+        if self.status.lock().replace(fault.clone()).is_none() {
             tracing::error!(
                 cause = %fault,
                 "the database cannot be written: no client secret is minted until it can be (see ledger.url)"
             );
         }
-        self.connection = None;
-        self.status.set(Some(fault.clone()));
         for task in &tasks {
-            if let (Some(settlement), None) = (task.command.owed(), &task.reply) {
-                self.owed.push_back(settlement.clone());
-            } else if task.begun {
-                self.owed.extend(task.command.withdrawal(self.clock.now()));
+            match (&task.command, &task.reply) {
+                (Command::Paid(Paid::Settle(settlement)), None) => {
+                    self.owed.push_back((**settlement).clone());
+                }
+                (command, _) if task.begun => {
+                    self.owed.extend(command.withdrawal(self.clock.now()));
+                }
+                _ => {}
             }
         }
         let too_many = self.owed.len().saturating_sub(OWED);
@@ -233,30 +220,31 @@ impl Writer {
     async fn reopen(&mut self) {
         match self.base.connect().await {
             Ok(connection) => {
-                if self.status.fault().is_some() {
+                self.connection = Some(connection);
+                if self.status.lock().take().is_some() {
                     tracing::info!("the database can be written again");
                 }
-                self.connection = Some(connection);
-                self.status.set(None);
             }
-            Err(fault) => self.go_down::<Batched>(Vec::new(), &fault),
+            Err(fault) => self.go_down(Vec::new(), &fault),
         }
     }
 }
 
 /// Answers all callers with the error.
-fn refuse<C: Command>(tasks: Vec<Task<C>>, fault: &Fault) {
+fn refuse(tasks: Vec<Task>, fault: &Fault) {
     for reply in tasks.into_iter().filter_map(|task| task.reply) {
         // A caller who has left needs no answer.
         let _ = reply.send(Err(fault.clone()));
     }
 }
 
-/// Returns the job of a settlement that nobody waits for.
-fn unasked(settlement: Settlement) -> Job {
-    Job::Batched(Task {
-        command: Batched::Settle(Box::new(settlement)),
-        reply: None,
-        begun: false,
-    })
+/// Returns the task of a settlement that nobody waits for.
+fn unasked(settlement: Settlement) -> Task {
+    let command = Command::Paid(Paid::Settle(Box::new(settlement)));
+    let (reply, begun) = (None, false);
+    Task {
+        command,
+        reply,
+        begun,
+    }
 }

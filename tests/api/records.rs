@@ -10,8 +10,8 @@ use serde_json::json;
 use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::domain::{Account, Intent, Party, SafetyKey, SessionKey, Settlement};
 use token_broker::records::{
-    Advance, AdvanceError, By, Dated, MemoryRecords, Recent, Records, RecordsCondition,
-    RecordsError, ReserveError, UsageQuery, UsageRow,
+    Advance, By, Dated, MemoryRecords, Recent, Records, RecordsCondition, RecordsError,
+    ReserveError, UsageQuery, UsageRow,
 };
 use token_broker::upstream::UpstreamError;
 use tokio::sync::Semaphore;
@@ -67,7 +67,7 @@ impl Records for Fragile {
         self.inner.reserve(intent).await
     }
 
-    async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, AdvanceError> {
+    async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         broken(&self.reserves)?;
         self.inner.advance(intent, asked).await

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::domain::{Party, RefreshRules};
-use token_broker::records::{AdvanceError, Records, postgres};
+use token_broker::records::{Records, ReserveError, postgres};
 
 use crate::kinds::{START, Subject, TIMEOUT, account, clock, each, mint, postgres_at};
 use crate::server::empty_database;
@@ -112,7 +112,7 @@ async fn two_brokers_on_one_server_share_sessions_and_never_exceed_a_bound_toget
     assert_eq!(moved.into_iter().filter(|moved| *moved).count(), 1);
     assert_eq!(one.end_sessions(caller.party()).await.unwrap(), 5);
     let ended = refresh(&*two, key, &caller).await;
-    assert!(matches!(ended, Err(AdvanceError::Unknown)));
+    assert!(matches!(ended, Err(ReserveError::Unknown)));
     one.close().await;
     two.close().await;
 }
@@ -127,7 +127,7 @@ async fn ending_and_erasing_end_all_sessions_of_one_owner_and_no_others() {
         assert_eq!(ledger.end_sessions(owner).await.unwrap(), 2, "{name}");
         assert_eq!(ledger.end_sessions(owner).await.unwrap(), 0, "{name}");
         let ended = refresh(ledger, first, &ana).await;
-        assert!(matches!(ended, Err(AdvanceError::Unknown)), "{name}");
+        assert!(matches!(ended, Err(ReserveError::Unknown)), "{name}");
         assert_eq!(refreshes(ledger, second).await, None, "{name}");
         ledger.erase(&account("ben")).await.unwrap();
         assert_eq!(refreshes(ledger, others).await, None, "{name}");

@@ -11,7 +11,7 @@ use token_broker::domain::{
     Outcome, PersonaName, RefreshRules, Refusal, RequestId, Session, SessionChange, SessionId,
     SessionKey, Settlement, random_bytes,
 };
-use token_broker::records::{Advance, AdvanceError, Dated, Records};
+use token_broker::records::{Advance, Dated, Records, ReserveError};
 
 use crate::kinds::{FAILED, START, Subject, UNCERTAIN, account, each, mint, minted, settled};
 
@@ -113,7 +113,7 @@ pub async fn refresh(
     records: &dyn Records,
     key: SessionKey,
     caller: &Arc<Caller>,
-) -> Result<EntryId, AdvanceError> {
+) -> Result<EntryId, ReserveError> {
     let intent = intent(key);
     let id = intent.id;
     let moved = records.advance(intent, asked(caller, RULES)).await;
@@ -183,22 +183,22 @@ async fn a_refusal_records_nothing_and_says_why() {
         assert_eq!(theirs.map_err(refusal).map(drop), foreign, "{name}");
         let key = open(&*ledger, &caller).await;
         let early = ledger.advance(intent(key), asked(&caller, SELDOM)).await;
-        let Err(AdvanceError::Refused(Refusal::TooSoon { wait })) = early else {
+        let Err(ReserveError::Refused(Refusal::TooSoon { wait })) = early else {
             panic!("{name}: {early:?}");
         };
         let hour = SELDOM.min_interval;
         assert!(wait <= hour && wait > hour / 2);
         let unknown = ledger.advance(intent(self::key()), asked(&caller, RULES));
-        assert!(matches!(unknown.await, Err(AdvanceError::Unknown)));
+        assert!(matches!(unknown.await, Err(ReserveError::Unknown)));
         assert_eq!(refreshes(&*ledger, key).await, Some(0), "{name}");
         assert_eq!(sums(&*ledger).await, (2, 0), "{name}");
     })
     .await;
 }
 
-fn refusal(error: AdvanceError) -> Refusal {
+fn refusal(error: ReserveError) -> Refusal {
     match error {
-        AdvanceError::Refused(refusal) => refusal,
+        ReserveError::Refused(refusal) => refusal,
         error => panic!("{error}"),
     }
 }
@@ -221,7 +221,7 @@ async fn of_many_refreshes_at_once_one_moves_the_session() {
         let moved = answers.iter().filter(|answer| answer.is_ok()).count();
         assert_eq!(moved, 1, "{name}");
         let refused = |answer: &Result<_, _>| {
-            matches!(answer, Err(AdvanceError::Refused(Refusal::Exhausted)))
+            matches!(answer, Err(ReserveError::Refused(Refusal::Exhausted)))
         };
         assert_eq!(answers.iter().filter(|answer| refused(answer)).count(), 99);
         assert_eq!(refreshes(&*ledger, key).await, Some(1), "{name}");

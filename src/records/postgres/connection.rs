@@ -8,29 +8,28 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, Row};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, Postgres, Row};
 
 use super::schema;
 use crate::clock::Timestamp;
-use crate::records::database::{self, Base, Bind, Connection, Fault, Reader, Severity};
-use crate::records::sessions::POSTGRES_NOW;
-use crate::records::statement::Statement;
+use crate::records::database::{Base, Bind, Connection, Fault, Reader, Severity, code};
+use crate::records::statement::{SERVER_TIME, Statement};
 
 /// The settings of the connection that writes. A commit is on the server's disk when it returns.
 const WRITING: &str = "SET synchronous_commit = on; SET statement_timeout = '2s'; \
     SET idle_in_transaction_session_timeout = '10s'";
 
 /// Begins a transaction, and asks what time it is.
-static BEGIN: LazyLock<String> = LazyLock::new(|| format!("BEGIN; SELECT {POSTGRES_NOW}"));
+static BEGIN: LazyLock<String> = LazyLock::new(|| format!("BEGIN; SELECT {SERVER_TIME}"));
 
 /// The settings of connections that read.
 pub(super) const READING: &str =
     "SET default_transaction_read_only = on; SET statement_timeout = '30s'";
 
 /// A database, as the writer opens it.
-pub(super) struct Postgres {
+pub(super) struct Server {
     pub(super) options: PgConnectOptions,
     /// Longest silence of the server.
     pub(super) timeout: Duration,
@@ -49,8 +48,7 @@ pub(super) struct Pool {
 }
 
 fn fault(error: sqlx::Error) -> Fault {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    let severity = match (&error, code.as_deref()) {
+    let severity = match (&error, code(&error).as_deref()) {
         // Deadlock, serialization.
         (_, Some("40001" | "40P01")) => Severity::Conflict,
         // Data that cannot be stored, a constraint: the value is at fault, not the database.
@@ -62,6 +60,14 @@ fn fault(error: sqlx::Error) -> Fault {
         _ => Severity::Broken,
     };
     Fault::new(severity, error)
+}
+
+fn bound(statement: &'static Statement, binds: &[Bind]) -> Query<'static, Postgres, PgArguments> {
+    let query = sqlx::query(statement.postgres());
+    binds.iter().fold(query, |query, bind| match bind {
+        Bind::Text(text) => query.bind(text.clone()),
+        Bind::Number(number) => query.bind(*number),
+    })
 }
 
 /// Waits for the server's answer, for at most `timeout`.
@@ -76,18 +82,18 @@ async fn in_time<T>(
 }
 
 #[async_trait]
-impl Base for Postgres {
+impl Base for Server {
     async fn connect(&self) -> Result<Box<dyn Connection>, Fault> {
         let timeout = self.timeout;
         let mut connection = in_time(timeout, self.options.connect()).await?;
         in_time(timeout, connection.execute(sqlx::raw_sql(WRITING))).await?;
         in_time(timeout, schema::stay(&mut connection)).await?;
-        let mut pen = Pen {
+        let mut pen: Box<dyn Connection> = Box::new(Pen {
             connection,
             timeout,
-        };
-        database::probe(&mut pen).await?;
-        Ok(Box::new(pen))
+        });
+        pen.probe().await?;
+        Ok(pen)
     }
 }
 
@@ -118,18 +124,26 @@ impl Connection for Pen {
         self.say("ROLLBACK").await
     }
 
-    async fn change(&mut self, statement: &'static Statement, rows: &str) -> Result<u64, Fault> {
-        let query = sqlx::query(statement.postgres.as_str()).bind(rows);
-        let changed = in_time(self.timeout, query.execute(&mut self.connection)).await?;
-        Ok(changed.rows_affected())
+    async fn change(
+        &mut self,
+        statement: &'static Statement,
+        binds: &[Bind],
+    ) -> Result<u64, Fault> {
+        let changed = bound(statement, binds).execute(&mut self.connection);
+        Ok(in_time(self.timeout, changed).await?.rows_affected())
     }
 
-    async fn list(&mut self, statement: &'static Statement, rows: &str) -> Result<String, Fault> {
-        let query = sqlx::query_scalar(statement.postgres.as_str()).bind(rows);
-        in_time(self.timeout, query.fetch_one(&mut self.connection)).await
+    async fn list(
+        &mut self,
+        statement: &'static Statement,
+        binds: &[Bind],
+    ) -> Result<String, Fault> {
+        let listed = bound(statement, binds).fetch_one(&mut self.connection);
+        let row = in_time(self.timeout, listed).await?;
+        row.try_get(0).map_err(fault)
     }
 
-    async fn tidy(&mut self, _rows: usize) -> Result<(), Fault> {
+    async fn tidy(&mut self, _rows: u64) -> Result<(), Fault> {
         Ok(())
     }
 
@@ -147,20 +161,14 @@ impl Connection for Pen {
 impl Reader for Pool {
     /// Reads in time: requests wait for look-ups of sessions, and a machine that died answers nothing for
     /// minutes. A connection that failed is closed, not returned: the pool would wait for its answer.
-    async fn read(&self, statement: &'static Statement, binds: &[Bind]) -> Result<String, Fault> {
-        let mut query = sqlx::query_scalar(statement.postgres.as_str());
-        for bind in binds {
-            query = match bind {
-                Bind::Text(text) => query.bind(text.clone()),
-                Bind::Number(number) => query.bind(*number),
-            };
-        }
+    async fn list(&self, statement: &'static Statement, binds: &[Bind]) -> Result<String, Fault> {
         let mut connection = in_time(self.timeout, self.connections.acquire()).await?;
-        let read = in_time(self.timeout, query.fetch_one(&mut *connection)).await;
-        if read.is_err() {
+        let listed = bound(statement, binds).fetch_one(&mut *connection);
+        let listed = in_time(self.timeout, listed).await;
+        if listed.is_err() {
             drop(connection.detach());
         }
-        read
+        listed?.try_get(0).map_err(fault)
     }
 
     async fn close(&self) {

@@ -10,9 +10,8 @@ use std::time::Duration;
 use sqlx::Executor;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use self::connection::{Pool, Postgres};
+use self::connection::{Pool, Server};
 use super::OpenError;
-use super::database::Base;
 use super::queue::Queue;
 use super::sql::SqlRecords;
 use super::writer::Writer;
@@ -36,14 +35,11 @@ pub async fn open(
 ) -> Result<SqlRecords, OpenError> {
     let options = options(url)?;
     schema::check(&options, timeout).await?;
-    let base = Postgres {
+    let server = Server {
         options: options.clone(),
         timeout,
     };
-    let connection = base.connect().await;
-    let connection = connection
-        .map_err(|fault| OpenError::Database(sqlx::Error::Configuration(fault.into())))?;
-    let queue = Writer::start(Box::new(base), connection, Arc::clone(&clock), timeout);
+    let queue = Writer::start(server, Arc::clone(&clock), timeout).await?;
     Ok(SqlRecords::new(queue, readers(options, timeout), clock))
 }
 
@@ -55,11 +51,8 @@ pub async fn open_for_reading(
 ) -> Result<SqlRecords, OpenError> {
     let options = options(url)?;
     schema::check(&options, timeout).await?;
-    Ok(SqlRecords::new(
-        Queue::closed(),
-        readers(options, timeout),
-        clock,
-    ))
+    let readers = readers(options, timeout);
+    Ok(SqlRecords::new(Queue::closed(), readers, clock))
 }
 
 /// Makes the schema, or brings it up to date. Returns the schema that the database had (0: none), and the one that it has.

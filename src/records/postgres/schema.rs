@@ -4,22 +4,24 @@
     reason = "waits for a database on the real clock, whatever clock the records are dated by"
 )]
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 
 use crate::records::OpenError;
+use crate::records::database::code;
 
 /// The name of the schema in PostgreSQL's sense: a namespace of tables that only its owner may use. In `public` the
 /// tables would have neighbours, and the web API of a Supabase database can read everything there.
 pub(super) const NAME: &str = "token_broker";
 
-const MAKE: &str = "CREATE SCHEMA token_broker";
-/// The search path is set again for connections whose options a pooler has dropped: no table may be made elsewhere.
-const CLOSE: &str =
-    "REVOKE ALL ON SCHEMA token_broker FROM PUBLIC; SET LOCAL search_path = token_broker";
+/// Creates the namespace, unless there is one, closes it to everybody else, and creates the table of versions. The search
+/// path is set again for connections whose options a pooler has dropped: no table may be made elsewhere.
+const MAKE_ROOM: &str = "DO $$ BEGIN IF to_regnamespace('token_broker') IS NULL THEN CREATE SCHEMA token_broker; END IF; END $$; \
+     REVOKE ALL ON SCHEMA token_broker FROM PUBLIC; SET LOCAL search_path = token_broker; \
+     CREATE TABLE IF NOT EXISTS ledger_schema (version BIGINT PRIMARY KEY)";
 
 /// One script for each version. Each one starts from the schema of the one before.
 const SCRIPTS: [&str; 4] = [
@@ -46,11 +48,11 @@ pub(super) async fn check(options: &PgConnectOptions, timeout: Duration) -> Resu
     let mut connection = connecting.await.map_err(silent)??;
     let found = version(&mut connection).await;
     connection.close().await?;
-    let known = LATEST;
-    match found? {
-        found if found > known => Err(OpenError::Newer { found, known }),
-        found if found < known => Err(OpenError::Older { found, known }),
-        _ => Ok(()),
+    let (found, known) = (found?, LATEST);
+    match found.cmp(&known) {
+        Ordering::Greater => Err(OpenError::Newer { found, known }),
+        Ordering::Less => Err(OpenError::Older { found, known }),
+        Ordering::Equal => Ok(()),
     }
 }
 
@@ -72,28 +74,15 @@ pub(super) async fn stay(connection: &mut PgConnection) -> Result<(), sqlx::Erro
     Ok(())
 }
 
+/// Returns the schema of the database; 0 when it has none.
 async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let there: bool =
-        sqlx::query_scalar("SELECT to_regclass('token_broker.ledger_schema') IS NOT NULL")
-            .fetch_one(&mut *connection)
-            .await?;
-    if !there {
-        return Ok(0);
+    let asked =
+        sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM token_broker.ledger_schema");
+    match asked.fetch_one(connection).await {
+        // Undefined table.
+        Err(error) if code(&error).is_some_and(|code| code == "42P01") => Ok(0),
+        found => found,
     }
-    sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM token_broker.ledger_schema")
-        .fetch_one(connection)
-        .await
-}
-
-/// Creates the namespace, unless there is one, and closes it to everybody else.
-async fn make_room(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let there: bool = sqlx::query_scalar("SELECT to_regnamespace('token_broker') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
-    if !there {
-        connection.execute(MAKE).await?;
-    }
-    connection.execute(sqlx::raw_sql(CLOSE)).await.map(drop)
 }
 
 /// Brings the database to the latest schema, version by version, each in one transaction.
@@ -115,15 +104,11 @@ async fn run_scripts(connection: &mut PgConnection) -> Result<(i64, i64), OpenEr
         .bind(LOCK)
         .execute(&mut *connection)
         .await;
-    if let Err(error) = locked {
-        let code = error.as_database_error().and_then(DatabaseError::code);
-        let waited = code.is_some_and(|code| code == "55P03");
-        return Err(if waited {
-            OpenError::Busy
-        } else {
-            error.into()
-        });
-    }
+    locked.map_err(|error| match code(&error).as_deref() {
+        // Lock not available.
+        Some("55P03") => OpenError::Busy,
+        _ => error.into(),
+    })?;
     // Another migration may have run in the meantime.
     let found = version(connection).await?;
     if found > known {
@@ -131,10 +116,7 @@ async fn run_scripts(connection: &mut PgConnection) -> Result<(i64, i64), OpenEr
     }
     for (place, script) in (1_i64..).zip(SCRIPTS).filter(|(place, _)| *place > found) {
         let mut transaction = connection.begin().await?;
-        make_room(&mut transaction).await?;
-        sqlx::query("CREATE TABLE IF NOT EXISTS ledger_schema (version BIGINT PRIMARY KEY)")
-            .execute(&mut *transaction)
-            .await?;
+        transaction.execute(sqlx::raw_sql(MAKE_ROOM)).await?;
         sqlx::raw_sql(script).execute(&mut *transaction).await?;
         sqlx::query("INSERT INTO ledger_schema (version) VALUES ($1)")
             .bind(place)

@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
-use self::connection::{Pool, Sqlite};
-use self::file::Found;
+use self::connection::{Pool, SqliteFile};
 use super::OpenError;
-use super::database::Base;
 use super::queue::Queue;
 use super::sql::SqlRecords;
 use super::writer::Writer;
@@ -86,24 +84,21 @@ pub async fn migrate(path: &Path) -> Result<(i64, i64), OpenError> {
 }
 
 async fn version_at(path: &Path) -> Result<i64, OpenError> {
-    match file::look(path)? {
-        Found::Nothing => Err(OpenError::Missing(path.into())),
-        Found::Database => schema::inspect(path).await,
+    if file::is_database(path)? {
+        schema::inspect(path).await
+    } else {
+        Err(OpenError::Missing(path.into()))
     }
 }
 
 async fn bring_up_to_date(path: &Path) -> Result<(), OpenError> {
-    let found = match file::look(path)? {
-        Found::Nothing => {
-            file::create(path)?;
-            0
-        }
-        Found::Database => {
-            let found = schema::inspect(path).await?;
-            schema::check(path).await?;
-            found
-        }
-    };
+    let mut found = 0;
+    if file::is_database(path)? {
+        found = schema::inspect(path).await?;
+        schema::check(path).await?;
+    } else {
+        file::create(path)?;
+    }
     if found < schema::LATEST {
         if found > 0 {
             schema::copy(path, found).await?;
@@ -119,16 +114,13 @@ async fn start(
     timeout: Duration,
     lock: Option<File>,
 ) -> Result<SqlRecords, OpenError> {
-    let base = Sqlite {
+    let file = SqliteFile {
         options: options(path).busy_timeout(busy(timeout)),
         clock: Arc::clone(&clock),
         _lock: lock,
     };
-    connection::assert_fit(&base.options).await?;
-    let connection = base.connect().await;
-    let connection = connection
-        .map_err(|fault| OpenError::Database(sqlx::Error::Configuration(fault.into())))?;
-    let queue = Writer::start(Box::new(base), connection, Arc::clone(&clock), timeout);
+    connection::assert_fit(&file.options).await?;
+    let queue = Writer::start(file, Arc::clone(&clock), timeout).await?;
     Ok(SqlRecords::new(queue, readers(path, timeout), clock))
 }
 

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use super::file::{self, beside};
-use crate::records::OpenError;
+use super::file;
+use crate::records::{OpenError, database};
 
 /// `application_id` of our files: "RTBL".
 const OURS: i64 = 0x5254_424c;
@@ -27,8 +26,11 @@ pub(super) const LATEST: i64 = SCRIPTS.len() as i64;
 /// Files up to this size are checked in full at the start. Larger ones would delay it.
 const CHECKED: u64 = 256 * 1024 * 1024;
 
-/// Opens a connection that changes nothing, unless a process was killed in the middle of a change: that change has to be
-/// undone before anybody can read.
+/// SQLite's codes for a database whose last change has to be undone before anybody can read.
+const READONLY_RECOVERY: i32 = 264;
+const READONLY_ROLLBACK: i32 = 776;
+
+/// Opens a connection that changes nothing, unless a process was killed in the middle of a change.
 async fn reading(path: &Path) -> Result<SqliteConnection, OpenError> {
     let options = SqliteConnectOptions::new().filename(path);
     let options = options.create_if_missing(false);
@@ -36,8 +38,7 @@ async fn reading(path: &Path) -> Result<SqliteConnection, OpenError> {
     let looked = sqlx::query("SELECT COUNT(*) FROM sqlite_schema")
         .execute(&mut connection)
         .await;
-    let code = looked.as_ref().err().and_then(code);
-    match code {
+    match looked.as_ref().err().and_then(code) {
         Some(READONLY_ROLLBACK | READONLY_RECOVERY) => {
             connection.close().await?;
             Ok(options.connect().await?)
@@ -46,41 +47,26 @@ async fn reading(path: &Path) -> Result<SqliteConnection, OpenError> {
     }
 }
 
-const READONLY_RECOVERY: i32 = 264;
-const READONLY_ROLLBACK: i32 = 776;
-
 /// Returns SQLite's own error code.
-fn code(error: &sqlx::Error) -> Option<i32> {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.and_then(|code| code.parse().ok())
+pub(super) fn code(error: &sqlx::Error) -> Option<i32> {
+    database::code(error)?.parse().ok()
 }
 
 /// Returns the schema of a database, 0 when it is empty. Changes nothing.
 pub(super) async fn inspect(path: &Path) -> Result<i64, OpenError> {
     let mut connection = reading(path).await?;
-    let inspected = inspect_through(&mut connection, path).await;
+    let question = "SELECT (SELECT application_id FROM pragma_application_id), \
+         (SELECT user_version FROM pragma_user_version), (SELECT COUNT(*) FROM sqlite_schema)";
+    let inspected = sqlx::query_as(question).fetch_one(&mut connection).await;
     connection.close().await?;
-    inspected
-}
-
-async fn inspect_through(connection: &mut SqliteConnection, path: &Path) -> Result<i64, OpenError> {
-    let mut numbers = [0_i64; 3];
-    for (number, question) in numbers.iter_mut().zip([
-        "PRAGMA application_id",
-        "PRAGMA user_version",
-        "SELECT COUNT(*) FROM sqlite_schema",
-    ]) {
-        let asked = sqlx::query_scalar(question).fetch_one(&mut *connection);
-        *number = asked.await.map_err(damaged(path))?;
-    }
-    match numbers {
-        [0, 0, 0] => Ok(0),
-        [OURS, found, _] if found <= LATEST => Ok(found),
-        [OURS, found, _] => Err(OpenError::Newer {
+    match inspected.map_err(damaged(path))? {
+        (0, 0, 0) => Ok(0),
+        (OURS, found, _) if found <= LATEST => Ok(found),
+        (OURS, found, _) => Err(OpenError::Newer {
             found,
             known: LATEST,
         }),
-        _ => Err(OpenError::NotALedger(path.display().to_string())),
+        (_, _, _) => Err(OpenError::NotALedger(path.display().to_string())),
     }
 }
 
@@ -91,9 +77,8 @@ pub(super) async fn check(path: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let mut connection = reading(path).await?;
-    let found: Result<String, _> = sqlx::query_scalar("PRAGMA quick_check(1)")
-        .fetch_one(&mut connection)
-        .await;
+    let found = sqlx::query_scalar("PRAGMA quick_check(1)");
+    let found: Result<String, _> = found.fetch_one(&mut connection).await;
     connection.close().await?;
     match found.map_err(damaged(path))? {
         fine if fine == "ok" => Ok(()),
@@ -105,29 +90,26 @@ pub(super) async fn check(path: &Path) -> Result<(), OpenError> {
 }
 
 fn damaged(path: &Path) -> impl FnOnce(sqlx::Error) -> OpenError {
-    let path = path.to_owned();
-    move |error| {
-        match code(&error).map(|code| code & 0xff) {
-            // SQLITE_CORRUPT and SQLITE_NOTADB
-            Some(11 | 26) => OpenError::Damaged {
-                path,
-                found: error.to_string(),
-            },
-            _ => error.into(),
-        }
+    move |error| match code(&error).map(|code| code & 0xff) {
+        // SQLITE_CORRUPT and SQLITE_NOTADB
+        Some(11 | 26) => OpenError::Damaged {
+            path: path.into(),
+            found: error.to_string(),
+        },
+        _ => error.into(),
     }
 }
 
 /// Copies the database to a file beside it, before its schema changes.
 pub(super) async fn copy(path: &Path, version: i64) -> Result<(), OpenError> {
-    let place = beside(path, &format!(".before-{}", version + 1));
-    let partial = beside(&place, ".partial");
+    let place = file::beside(path, &format!(".before-{}", version + 1));
+    let partial = file::beside(&place, ".partial");
     match std::fs::remove_file(&partial) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(file::failed(&partial)(error));
         }
         _ => file::create(&partial)?,
-    }
+    };
     let mut connection = super::options(path).connect().await?;
     sqlx::query("VACUUM INTO $1")
         .bind(partial.to_string_lossy().into_owned())
@@ -146,15 +128,18 @@ pub(super) async fn migrate(path: &Path) -> Result<(), OpenError> {
 }
 
 async fn run_scripts(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    for (place, script) in (1..).zip(SCRIPTS) {
+    for (version, script) in (1_i64..).zip(SCRIPTS) {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let found: i64 = sqlx::query_scalar("PRAGMA user_version")
             .fetch_one(&mut *transaction)
             .await?;
-        if found < place {
+        if found < version {
             sqlx::raw_sql(script).execute(&mut *transaction).await?;
             transaction.commit().await?;
-            tracing::info!(schema = place, "the ledger's schema was brought up to date");
+            tracing::info!(
+                schema = version,
+                "the ledger's schema was brought up to date"
+            );
         }
     }
     Ok(())
