@@ -1,4 +1,4 @@
-//! Owns the whole: chooses between kinds, puts the rooms together, runs them until told to end.
+//! The composition root: chooses between kinds, connects the rooms, and runs the service until it is told to end.
 
 mod listeners;
 pub mod records;
@@ -15,7 +15,7 @@ use crate::audit::{Audit, Sink};
 use crate::auth::Authenticator;
 use crate::broker::{Broker, Parts, Rules, SessionBounds};
 use crate::clock::{Clock, SystemClock, millis};
-use crate::config::{AuthMode, Config, IpBinding, SessionSettings};
+use crate::config::{AuthMode, Config, IpBinding};
 use crate::domain::{Binding, Bindings, Naming, RefreshRules};
 use crate::limit::{Guard, GuardRules, Weights};
 use crate::records::Records;
@@ -29,6 +29,7 @@ use crate::web::listener::{Ending, Listener};
 use crate::web::ops::{self, OpsRecords, OpsState};
 use crate::web::state::{AppState, Face};
 pub use listeners::Listeners;
+use records::Use;
 use sharing::Keeping;
 use upkeep::Upkeep;
 
@@ -68,7 +69,7 @@ impl App {
     /// The service as `config` describes it, with the machine's clock, the real upstream and a ledger that is open.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let records = records::open(&config.ledger, Arc::clone(&clock)).await?;
+        let records = records::open(&config.ledger, Use::Serving, Arc::clone(&clock)).await?;
         let help = "the database of the records cannot be read at the start (see ledger.url)";
         let safety_key = records.safety_key().await.context(help)?;
         let openai = OpenAi::new(&config.upstream, &safety_key, Arc::clone(&clock))?;
@@ -173,12 +174,12 @@ impl App {
             .ops_onion()
             .zip(ops)
             .map(|(onion, tcp)| (Listener::new(onion, server, ending.clone()), tcp));
+        let serve_operators = async {
+            if let Some((listener, tcp)) = operators {
+                listener.serve(tcp).await;
+            }
+        };
         let all_work = async {
-            let serve_operators = async {
-                if let Some((listener, tcp)) = operators {
-                    listener.serve(tcp).await;
-                }
-            };
             tokio::join!(listener.serve(public), serve_operators);
             self.state.broker.finish().await;
             self.upkeep.close().await;
@@ -200,6 +201,7 @@ impl App {
 
     /// Begins the end when told to. Returns when there is no more time for work to end.
     async fn end(&self, mut urgency: watch::Receiver<Urgency>, ending: Ending) {
+        let clock = &self.upkeep.clock;
         let mut told = heard(&mut urgency, Urgency::Drain).await;
         self.state.broker.drain();
         ending.part.cancel();
@@ -209,25 +211,16 @@ impl App {
                 wait_ms = millis(wait),
                 "draining: /readyz says so, requests are still served"
             );
-            // The delay is over, or somebody has grown impatient.
-            told = self
-                .upkeep
-                .clock
-                .timeout(wait, heard(&mut urgency, Urgency::Finish))
-                .await
-                .unwrap_or(told);
+            // The delay may be cut short.
+            let sooner = clock.timeout(wait, heard(&mut urgency, Urgency::Finish));
+            told = sooner.await.unwrap_or(told);
         }
         ending.close.cancel();
         if told < Urgency::Now {
             tracing::info!("no more connections are taken; waiting for work under way");
-            let patience = self.state.face.server.drain_timeout;
-            if self
-                .upkeep
-                .clock
-                .timeout(patience, heard(&mut urgency, Urgency::Now))
-                .await
-                .is_err()
-            {
+            let wait = self.state.face.server.drain_timeout;
+            let now = clock.timeout(wait, heard(&mut urgency, Urgency::Now));
+            if now.await.is_err() {
                 tracing::warn!("some work did not end in time and is cut off");
             }
         }
@@ -295,41 +288,31 @@ fn guesses() -> Guard {
     })
 }
 
-const fn session_bounds(settings: &SessionSettings) -> SessionBounds {
-    SessionBounds {
-        per_identity: settings.max_live,
-        per_network: settings.max_live_network,
-        total: settings.max_total,
-    }
-}
-
 fn rules(config: &Config, naming: &Naming) -> Rules {
     let session = &config.session;
-    let both = |binding| Bindings {
-        anonymous: binding,
-        identified: binding,
+    let (anonymous, identified) = match session.ip_binding {
+        IpBinding::Auto => (Binding::AtMost(session.max_networks), Binding::Soft),
+        IpBinding::Strict => (Binding::AtMost(1), Binding::AtMost(1)),
+        IpBinding::Soft => (Binding::Soft, Binding::Soft),
+        IpBinding::Off => (Binding::Off, Binding::Off),
     };
-    let binding = match session.ip_binding {
-        IpBinding::Auto => Bindings {
-            anonymous: Binding::AtMost(session.max_networks),
-            identified: Binding::Soft,
-        },
-        IpBinding::Strict => both(Binding::AtMost(1)),
-        IpBinding::Soft => both(Binding::Soft),
-        IpBinding::Off => both(Binding::Off),
-    };
-    let refresh = RefreshRules {
-        min_interval: session.min_refresh_interval,
-        max_refreshes: session.max_refreshes,
-        max_age: session.max_age,
-        binding,
-    };
-    let lifetime = Duration::from_secs(session.token_seconds.into());
     Rules {
         personas: Arc::clone(&config.personas),
         quotas: records::quotas(&config.quota, naming),
-        lifetime,
-        refresh,
-        sessions: session_bounds(session),
+        lifetime: Duration::from_secs(session.token_seconds.into()),
+        refresh: RefreshRules {
+            min_interval: session.min_refresh_interval,
+            max_refreshes: session.max_refreshes,
+            max_age: session.max_age,
+            binding: Bindings {
+                anonymous,
+                identified,
+            },
+        },
+        sessions: SessionBounds {
+            per_identity: session.max_live,
+            per_network: session.max_live_network,
+            total: session.max_total,
+        },
     }
 }

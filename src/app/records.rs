@@ -12,7 +12,7 @@ use crate::config::{Config, LedgerPlace, LedgerSettings, QuotaSettings};
 use crate::domain::{Naming, Quotas};
 use crate::records::{MemoryRecords, Records, postgres, sqlite};
 
-/// Most entries of a ledger in memory.
+/// Bounds the entries of a ledger in memory.
 const MEMORY: usize = 10_000;
 const OF_A_RUN: &str = "the ledger is memory (ledger.url), and ends with the run of its broker";
 const FILE: &str = "the ledger's file cannot be used; see ledger.url";
@@ -24,7 +24,7 @@ pub fn naming(settings: &LedgerSettings) -> Naming {
     pseudonyms.unwrap_or(Naming::Plain)
 }
 
-/// Returns all ways in which they may have been named under earlier settings.
+/// Returns all ways in which identities may have been named under earlier settings.
 pub fn namings(settings: &LedgerSettings) -> Vec<Naming> {
     [Naming::Plain]
         .into_iter()
@@ -66,19 +66,39 @@ pub(super) fn quotas(settings: &QuotaSettings, naming: &Naming) -> Quotas {
     }
 }
 
-/// Opens the records that the settings want, ready to serve. A SQLite file is made, or brought up to date, when it has to
-/// be. Intents that were left without outcome before a crash count as uncertain from now on.
+/// What records are opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// To serve. A SQLite file is made, or its schema is migrated, when necessary. Intents without outcome of an
+    /// earlier run count as uncertain from now on.
+    Serving,
+    /// For reports, beside a broker that may be running.
+    Reading,
+    /// For erasing, beside a broker that may be running.
+    Erasing,
+}
+
+/// Opens the records that the settings name.
 pub async fn open(
     settings: &LedgerSettings,
+    purpose: Use,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<dyn Records>> {
     let (now, timeout) = (clock.now(), settings.timeout);
-    match &settings.place {
-        LedgerPlace::Memory => Ok(Arc::new(MemoryRecords::new(MEMORY, clock))),
-        LedgerPlace::Sqlite(path) => {
+    let opened = match (&settings.place, purpose) {
+        (LedgerPlace::Memory, Use::Serving) => {
+            return Ok(Arc::new(MemoryRecords::new(MEMORY, clock)));
+        }
+        (LedgerPlace::Memory, Use::Reading) => {
+            bail!("{OF_A_RUN}: ask the running broker for /usage (see ops.token)")
+        }
+        (LedgerPlace::Memory, Use::Erasing) => {
+            bail!("{OF_A_RUN}: there is nothing to change in it")
+        }
+        (LedgerPlace::Sqlite(path), Use::Serving) => {
             let opened = sqlite::open(path, clock, timeout).await;
             let records = opened.with_context(|| writable(path))?;
-            // No other broker writes this file: the makers of these intents are gone.
+            // No other broker writes this file, so that nobody works on these intents any more.
             let given_up = records.give_up(now.plus(Duration::from_secs(1))).await?;
             if given_up > 0 {
                 tracing::warn!(
@@ -86,49 +106,21 @@ pub async fn open(
                     "the last run ended without recording an outcome: these intents count as uncertain"
                 );
             }
-            Ok(Arc::new(records))
+            records
         }
-        LedgerPlace::Postgres(url) => {
-            let opened = postgres::open(url.expose_secret(), clock, timeout).await;
-            Ok(Arc::new(opened.context(SERVER)?))
+        (LedgerPlace::Sqlite(path), Use::Reading) => {
+            let opened = sqlite::open_for_reading(path, clock, timeout).await;
+            opened.context(FILE)?
         }
-    }
-}
-
-/// Opens the same records for reports, beside a broker that may be running.
-pub async fn open_for_reading(
-    settings: &LedgerSettings,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<Arc<dyn Records>> {
-    let timeout = settings.timeout;
-    let opened = match &settings.place {
-        LedgerPlace::Memory => {
-            bail!("{OF_A_RUN}: ask the running broker for /usage (see ops.token)")
-        }
-        LedgerPlace::Sqlite(path) => sqlite::open_for_reading(path, clock, timeout)
-            .await
-            .context(FILE)?,
-        LedgerPlace::Postgres(url) => {
-            let opened = postgres::open_for_reading(url.expose_secret(), clock, timeout).await;
-            opened.context(SERVER)?
-        }
-    };
-    Ok(Arc::new(opened))
-}
-
-/// Opens the same records for erasing, beside a broker that may be running.
-pub async fn open_for_maintenance(
-    settings: &LedgerSettings,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<Arc<dyn Records>> {
-    let timeout = settings.timeout;
-    let opened = match &settings.place {
-        LedgerPlace::Memory => bail!("{OF_A_RUN}: there is nothing to change in it"),
-        LedgerPlace::Sqlite(path) => {
+        (LedgerPlace::Sqlite(path), Use::Erasing) => {
             let opened = sqlite::open_for_maintenance(path, clock, timeout).await;
             opened.context(FILE)?
         }
-        LedgerPlace::Postgres(url) => {
+        (LedgerPlace::Postgres(url), Use::Reading) => {
+            let opened = postgres::open_for_reading(url.expose_secret(), clock, timeout).await;
+            opened.context(SERVER)?
+        }
+        (LedgerPlace::Postgres(url), Use::Serving | Use::Erasing) => {
             let opened = postgres::open(url.expose_secret(), clock, timeout).await;
             opened.context(SERVER)?
         }
@@ -136,7 +128,7 @@ pub async fn open_for_maintenance(
     Ok(Arc::new(opened))
 }
 
-/// Makes the schema, or brings it up to date. Returns a sentence about what was done.
+/// Creates or migrates the schema. Returns a sentence about what was done.
 pub async fn migrate(settings: &LedgerSettings) -> anyhow::Result<String> {
     let (before, now) = match &settings.place {
         LedgerPlace::Memory => bail!("{OF_A_RUN}: there is nothing to migrate"),

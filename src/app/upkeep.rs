@@ -1,4 +1,4 @@
-//! Owns what is done off the path of any request: remembering at the start, sweeping, looking, closing.
+//! The work outside of requests: counting earlier use at the start, periodic sweeps and probes, closing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,27 +17,27 @@ use crate::web::state::AppState;
 
 /// How often expired entries are swept out.
 const SWEEP: Duration = Duration::from_secs(10);
-/// How often it is looked whether issuers' keys are due. They have a pace of their own, and looking seldom adds to it.
+/// Poll interval for refreshing issuers' signing keys. It only adds to the keys' own refresh interval.
 const KEYS: Duration = Duration::from_secs(1);
-/// How often it is looked whether somebody has set the wall clock.
+/// Poll interval for changes of the wall clock.
 const CLOCK: Duration = Duration::from_secs(1);
-/// A jump that is worth a line. Smaller ones are how clocks are kept right.
+/// A jump of the wall clock that is logged. Time synchronization makes smaller ones.
 const JUMP: Duration = Duration::from_secs(10);
-/// How often old entries of the ledger are forgotten, and how often the intents of replicas that are gone are given up.
+/// How often old entries of the ledger are deleted, and how often intents of replicas that have ended are given up.
 const LEDGER: Duration = Duration::from_mins(1);
-/// An intent without outcome for so long has no broker any more that works on it.
+/// Age at which an intent without outcome is given up: no broker works on it so long.
 const LONGEST_INTENT: Duration = Duration::from_mins(2);
-/// The longest window that the ledger is asked about.
+/// Longest window that is counted again from the ledger.
 const LONGEST_WINDOW: Duration = Duration::from_hours(24);
-/// What one turn removes from the ledger at most, so that nobody waits for it.
+/// Bounds the chunks that one turn deletes from the ledger, so that other transactions do not wait.
 const MOST_CHUNKS: usize = 60;
 
-/// What is done once in a while.
+/// The periodic work, and the rooms that it needs.
 pub(super) struct Upkeep {
     pub(super) gate: Gate,
     pub(super) local: Arc<MemoryWindows>,
     pub(super) sharing: Option<Sharing>,
-    /// Replicas whose use the ledger has.
+    /// The number of replicas that record into the ledger.
     pub(super) shares: usize,
     pub(super) records: Arc<dyn Records>,
     pub(super) clock: Arc<dyn Clock>,
@@ -51,7 +51,8 @@ impl Upkeep {
         let now = self.clock.now();
         let since = now.minus(LONGEST_WINDOW);
         let help = "the ledger cannot be read at the start (see ledger.url)";
-        // These limits are this replica's share, and the ledger has what all of them have used: of each key one in so many.
+        // These limits are this replica's share of the limits, and the ledger holds the use of all replicas: of each key,
+        // one use in `shares` counts.
         let mut seen: HashMap<_, usize> = HashMap::new();
         for used in self.records.recent(since).await.context(help)? {
             let mut claims = claims(&used);
@@ -73,11 +74,10 @@ impl Upkeep {
         }
     }
 
-    /// Counts what the ledger says was used within the windows on the server that replicas share, if that has come (back)
-    /// empty: it gives nobody a new allowance of the hour or the day.
+    /// Counts the recorded use in the windows on Redis when Redis has started empty, so that nobody gets a new allowance.
     async fn count_back(&self) {
         let Some(sharing) = &self.sharing else { return };
-        // While it is gone there is nothing to count on.
+        // An unreachable server is asked again later.
         if !matches!(sharing.windows.is_counted().await, Ok(false)) {
             return;
         }
@@ -102,70 +102,58 @@ impl Upkeep {
         }
     }
 
-    /// Drops what has expired from the gate and its windows.
-    fn sweep(&self) {
-        self.local.sweep();
-        self.gate.sweep();
-    }
-
-    /// Never returns.
+    /// Does the periodic work. Never returns.
     pub(super) async fn run(&self, state: &AppState) {
         let broker = &state.broker;
-        let sweeping = async {
-            let mut turns = self.clock.every(SWEEP);
-            loop {
-                turns.turn().await;
-                self.sweep();
-                broker.sweep().await;
-                self.count_back().await;
-                state.audit.sum_up(false);
-            }
+        let sweep = async || {
+            self.local.sweep();
+            self.gate.sweep();
+            broker.sweep().await;
+            self.count_back().await;
+            state.audit.sum_up(false);
         };
-        let looking = async {
-            let mut turns = self.clock.every(self.probe_interval);
-            loop {
-                turns.turn().await;
-                broker.look_upstream(self.probe_interval).await;
-            }
-        };
-        let fetching = async {
-            let mut turns = self.clock.every(KEYS);
-            loop {
-                turns.turn().await;
-                state.auth.keep_fresh().await;
+        let tidy = async || {
+            if let Err(error) = self.tidy_ledger().await {
+                let cause = telemetry::chain(&error);
+                tracing::warn!(
+                    cause,
+                    "the ledger could not be tidied; tried again in a minute"
+                );
             }
         };
         let tidying = async {
-            loop {
-                // First a wait: at the start there is other work.
-                self.clock.sleep(LEDGER).await;
-                if let Err(error) = self.tidy_ledger().await {
-                    let cause = telemetry::chain(&error);
-                    tracing::warn!(
-                        cause,
-                        "the ledger could not be tidied; tried again in a minute"
-                    );
-                }
-            }
+            // At the start there is other work.
+            self.clock.sleep(LEDGER).await;
+            self.every(LEDGER, tidy).await;
         };
         let keeping = async {
             if let Some(sharing) = &self.sharing {
-                sharing
-                    .keep(&*self.clock, async || self.count_back().await)
-                    .await;
+                let joined = async || self.count_back().await;
+                sharing.keep(&*self.clock, joined).await;
             }
         };
         tokio::join!(
-            sweeping,
-            looking,
-            fetching,
+            self.every(SWEEP, sweep),
+            self.every(self.probe_interval, async || {
+                broker.look_upstream(self.probe_interval).await;
+            }),
+            self.every(KEYS, async || state.auth.keep_fresh().await),
             tidying,
             self.watch_the_clock(),
             keeping
         );
     }
 
-    /// Tells when the wall clock has jumped: credentials are judged by it. Never returns.
+    /// Does `work` once in each period. Never returns.
+    async fn every(&self, period: Duration, work: impl AsyncFn()) {
+        let mut turns = self.clock.every(period);
+        loop {
+            turns.turn().await;
+            work().await;
+        }
+    }
+
+    /// Logs jumps of the wall clock, by which credentials are judged. Never returns.
     async fn watch_the_clock(&self) {
         let mut turns = self.clock.every(CLOCK);
         let (mut wall, mut tick) = (self.clock.now(), self.clock.tick());
@@ -184,7 +172,7 @@ impl Upkeep {
         }
     }
 
-    /// Forgets what is older than the retention, and gives up what nobody works on any more.
+    /// Deletes entries that are older than the retention, and gives up intents that no broker works on any more.
     async fn tidy_ledger(&self) -> Result<(), RecordsError> {
         let now = self.clock.now();
         self.records.give_up(now.minus(LONGEST_INTENT)).await?;
@@ -196,7 +184,7 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Writes what is waiting.
+    /// Writes the entries that wait in the queue.
     pub(super) async fn close(&self) {
         self.records.close().await;
     }

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::serve::block_on;
 use super::{SettingsFlags, load, say};
-use crate::app::records;
+use crate::app::records::{self, Use};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Mode};
 
@@ -41,7 +41,7 @@ pub(super) fn erase(
     let issuer = issuer.context("there is no issuer")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let erased = block_on(async {
-        let ledger = records::open_for_maintenance(&config.ledger, clock).await?;
+        let ledger = records::open(&config.ledger, Use::Erasing, clock).await?;
         let mut erased = Ok(0);
         for naming in records::namings(&config.ledger) {
             let account = naming.account(&issuer, &asked.subject);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{Finding, State, finding};
-use crate::app::records;
+use crate::app::records::{self, Use};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config, LedgerPlace};
@@ -76,7 +76,7 @@ async fn ledger(config: &Config) -> Finding {
     if matches!(config.ledger.place, LedgerPlace::Memory) {
         return finding("ledger", State::Warning, "memory: it ends with the process");
     }
-    match records::open_for_reading(&config.ledger, clock).await {
+    match records::open(&config.ledger, Use::Reading, clock).await {
         Ok(ledger) => {
             ledger.close().await;
             finding(

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::serve::block_on;
 use super::{SettingsFlags, load, say};
-use crate::app::records;
+use crate::app::records::{self, Use};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::Mode;
 use crate::domain::{day_of, parse_duration};
@@ -80,7 +80,7 @@ pub(super) fn usage(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let since = clock.now().minus(ago.unwrap_or_default()).start_of_day();
     let reports = block_on(async {
-        let ledger = records::open_for_reading(&config.ledger, clock).await?;
+        let ledger = records::open(&config.ledger, Use::Reading, clock).await?;
         let reports = read(&*ledger, since, asked).await;
         ledger.close().await;
         reports

@@ -6,26 +6,26 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use super::Mode;
-use super::fields::secret;
-use super::issuers::{self, IssuerTable, names_us};
-use super::presets::{self, bare_url, domain, guid, pool, project, realm};
 use super::settings::Settings;
+use super::{Mode, issuers, presets};
 use crate::domain::written::optional_word;
 use crate::domain::{Algorithm, Origins};
 
 const MODE: &str = "auth.mode";
 
 /// The issuers of callers' tokens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Auth {
     /// Whether callers must send a token.
     pub mode: AuthMode,
     /// Trusted issuers. An issuer with several kinds of key has several entries.
+    #[serde(skip)]
     pub issuers: Vec<Issuer>,
     /// Role of identities whose token names none.
+    #[serde(deserialize_with = "optional_word")]
     pub default_role: Option<Box<str>>,
     /// Roles that a persona or a quota names, the personas' first, in the order of their file.
+    #[serde(skip)]
     pub known_roles: Vec<Box<str>>,
 }
 
@@ -102,12 +102,12 @@ impl Issuer {
     }
 
     /// Returns true when the issuer's tokens must be addressed to us.
+    ///
+    /// They are addressed by `aud`, by `azp` or, as Amazon Cognito's access tokens are, by `client_id`.
     pub fn names_us(&self) -> bool {
-        names_us(
-            &self.audience,
-            &self.authorized_parties,
-            &self.required_claims,
-        )
+        let mut required = self.required_claims.iter();
+        let in_client_id = required.any(|(pointer, _)| pointer == "/client_id");
+        !self.audience.is_empty() || !self.authorized_parties.is_empty() || in_client_id
     }
 }
 
@@ -135,69 +135,36 @@ pub struct Lookup {
     pub name_pointer: Option<String>,
 }
 
-/// `[auth]` as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Section {
-    mode: AuthMode,
-    #[serde(deserialize_with = "optional_word")]
-    default_role: Option<String>,
-    #[serde(deserialize_with = "bare_url")]
-    pub(super) supabase_url: Option<String>,
-    #[serde(deserialize_with = "secret")]
-    pub(super) supabase_jwt_secret: Option<SecretString>,
-    #[serde(deserialize_with = "domain")]
-    pub(super) auth0_domain: Option<String>,
-    pub(super) auth0_audience: String,
-    #[serde(deserialize_with = "project")]
-    pub(super) firebase_project: Option<String>,
-    #[serde(deserialize_with = "domain")]
-    pub(super) clerk_domain: Option<String>,
-    #[serde(deserialize_with = "realm")]
-    pub(super) keycloak_realm: Option<String>,
-    pub(super) keycloak_client: String,
-    #[serde(deserialize_with = "guid")]
-    pub(super) entra_tenant: Option<String>,
-    #[serde(deserialize_with = "guid")]
-    pub(super) entra_audience: Option<String>,
-    #[serde(deserialize_with = "pool")]
-    pub(super) cognito_pool: Option<String>,
-    pub(super) cognito_client: String,
-}
-
 impl Auth {
-    /// Reads the section. Some presets accept credentials from the pages of `origins` only.
-    pub(super) fn read(settings: &mut Settings, origins: Option<&Origins>) -> Option<Self> {
-        let section: Section = settings.table("auth")?;
-        let mut issuers = presets::read(settings, &section, origins?);
-        let tables: Vec<IssuerTable> = settings.list_of(issuers::LIST);
-        let has_tables = !tables.is_empty();
-        for (index, table) in tables.into_iter().enumerate() {
-            issuers.extend(issuers::read(settings, index + 1, table));
-        }
-        let is_off = section.mode == AuthMode::Off;
-        if is_off && !issuers.is_empty() {
-            settings.warn(
-                MODE,
-                "is off: issuers are configured, but no credential is verified; set required or optional",
-            );
-        }
-        // An issuer that is written and wrong is complained of already.
-        let has_issuer = !issuers.is_empty() || has_tables || presets::are_given(settings);
+    /// Reads the section, the presets and the tables of issuers. Some presets accept tokens of the pages of `origins` only.
+    pub(super) fn read(settings: &mut Settings, origins: &Origins) -> Option<Self> {
+        let mut auth: Self = settings.section("auth")?;
+        let presets = presets::read(settings, origins);
+        let presets = presets.into_iter().map(|table| ("auth".to_owned(), table));
+        let tables = settings.list_of("auth", "issuers").into_iter().zip(1..);
+        let tables = tables.map(|(table, number)| (format!("auth.issuers[{number}]"), table));
+        let issuers = presets.chain(tables);
+        auth.issuers = issuers
+            .map(|(name, table)| issuers::read(settings, name, table))
+            .collect();
+        let is_off = auth.mode == AuthMode::Off;
+        settings.warn_if(
+            is_off && !auth.issuers.is_empty(),
+            MODE,
+            "is off: issuers are configured, but no credential is verified; set required or optional",
+        );
+        // A preset with a mistake gives no issuer, and is complained of already.
+        let is_given = |name: &String| !settings.text(name).is_empty();
+        let has_issuer = !auth.issuers.is_empty() || presets::names().iter().any(is_given);
         settings.require(
-            &[MODE, issuers::LIST],
+            &[MODE, "auth.issuers"],
             is_off || has_issuer || settings.mode == Mode::Dev,
             format_args!(
                 "needs an issuer of tokens: set {}, or write [[auth.issuers]] with issuer, audience, \
                  jwks_url and algorithms",
-                presets::NAMES.join(", ")
+                presets::names().join(", ")
             ),
         );
-        Some(Self {
-            mode: section.mode,
-            issuers,
-            default_role: section.default_role.map(Into::into),
-            known_roles: Vec::new(),
-        })
+        Some(auth)
     }
 }

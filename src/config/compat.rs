@@ -2,16 +2,10 @@
 
 use serde::Deserialize;
 
-use super::section::Section;
-
 /// What is only there for older clients.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compat {
     /// True when `GET /token` mints too.
     pub get_token: bool,
-}
-
-impl Section for Compat {
-    const NAME: &'static str = "compat";
 }

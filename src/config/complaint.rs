@@ -29,16 +29,6 @@ impl Complaint {
     pub fn setting(&self) -> &str {
         &self.setting
     }
-
-    /// Returns where the value complained of came from.
-    pub fn source(&self) -> &Source {
-        &self.source
-    }
-
-    /// Returns what is wrong and what would be right.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
 }
 
 impl fmt::Display for Complaint {

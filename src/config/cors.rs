@@ -3,7 +3,6 @@
 use serde::{Deserialize, Deserializer};
 
 use super::Mode;
-use super::section::Section;
 use super::settings::Settings;
 use crate::domain::written::list;
 use crate::domain::{Origin, Origins};
@@ -19,11 +18,10 @@ pub struct Cors {
 
 const ALLOWED: &str = "cors.allowed_origins";
 
-impl Section for Cors {
-    const NAME: &'static str = "cors";
-
-    fn check(&mut self, settings: &mut Settings) {
-        let origins = &mut self.allowed_origins;
+impl Cors {
+    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
+        let mut cors: Self = settings.section("cors")?;
+        let origins = &mut cors.allowed_origins;
         if settings.mode == Mode::Dev {
             *origins = std::mem::take(origins).and_localhost();
         }
@@ -43,6 +41,7 @@ impl Section for Cors {
             origins.listed().all(Origin::is_trustworthy),
             "must be https (only localhost may be http): whoever is on the way could become that page",
         );
+        Some(cors)
     }
 }
 

@@ -2,8 +2,6 @@
 
 use serde::Deserialize;
 
-use super::section::Section;
-
 /// The try-it page.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,10 +14,6 @@ pub struct Demo {
     /// Whom a visitor may act for; nobody outside dev mode.
     #[serde(skip)]
     pub people: Vec<DemoPerson>,
-}
-
-impl Section for Demo {
-    const NAME: &'static str = "demo";
 }
 
 /// A made-up person that visitors of the try-it page may act for.

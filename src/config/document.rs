@@ -1,101 +1,84 @@
-//! Reads TOML text. Lines may hold secrets and are never repeated.
+//! Parses TOML documents. No message repeats a line of a document, because the line may hold a secret.
 
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
-use toml::{Spanned, Value};
+use toml::{Spanned, Table, Value};
 
-use super::entry::joined;
+use super::SettingsFile;
+use super::settings::Settings;
 
-/// One value in a document.
-pub(super) struct Leaf<'text> {
-    /// The parts of its name.
+/// Bounds the tables of one list.
+pub(super) const MOST_TABLES: usize = 1000;
+
+/// One value of a document.
+pub(super) struct Leaf {
+    /// The keys that lead to the value. The tables of a list have the keys `[1]`, `[2]` and so on.
     pub(super) path: Vec<String>,
-    pub(super) line: usize,
-    pub(super) value: Spanned<DeValue<'text>>,
+    /// The byte of the document at which the key begins.
+    pub(super) start: usize,
+    pub(super) value: Value,
 }
 
-impl Leaf<'_> {
-    /// The parts of the name, joined.
-    pub(super) fn name(&self) -> String {
-        joined(self.path.iter().map(String::as_str))
-    }
-
-    /// The value, with text freed from white space around it. What TOML cannot hold becomes an empty table, which no
-    /// setting is.
-    pub(super) fn plain(self) -> Value {
-        let value = Value::deserialize(ValueDeserializer::from(self.value));
-        match value {
-            Ok(Value::String(text)) => Value::String(text.trim().into()),
-            Ok(value) => value,
-            Err(_) => Value::Table(toml::Table::new()),
+impl Settings {
+    /// Parses a file. Complains of `name` for each place that is not TOML, and then returns `None`.
+    pub(super) fn parsed<'text>(
+        &mut self,
+        name: &str,
+        file: &'text SettingsFile,
+    ) -> Option<DeTable<'text>> {
+        let (table, errors) = DeTable::parse_recoverable(&file.text);
+        for error in &errors {
+            // The `Display` of an error quotes the line.
+            let message = error.message();
+            let (source, column) = file.position(error.span().map_or(0, |span| span.start));
+            let message = format!("is not TOML at column {column}: {message}");
+            self.complain_of(name, &source, message);
         }
+        errors.is_empty().then(|| table.into_inner())
     }
 }
 
-/// A place where a document is not TOML, and the reason.
-pub(super) struct Flaw {
-    pub(super) line: usize,
-    pub(super) message: String,
-}
-
-/// Returns the values of a document in the order they are written. Only empty tables are values.
-pub(super) fn leaves(text: &str) -> Result<Vec<Leaf<'_>>, Vec<Flaw>> {
+/// Returns the values of a table and of the tables in it, in the order of the document. An empty table is a value.
+pub(super) fn leaves(table: &DeTable<'_>) -> Vec<Leaf> {
     let mut found = Vec::new();
-    walk(text, &[], &table(text)?, &mut found);
-    Ok(found)
+    walk(&[], table, &mut found);
+    found
 }
 
-/// Parses a document into its outermost table.
-pub(super) fn table(text: &str) -> Result<DeTable<'_>, Vec<Flaw>> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if errors.is_empty() {
-        return Ok(table.into_inner());
-    }
-    // Only the kind of mistake and its place: the error's own `Display` quotes the line.
-    let flaws = errors.iter().map(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        Flaw {
-            line: line_of(text, at),
-            message: format!(
-                "is not TOML at column {}: {}",
-                column_of(text, at),
-                error.message()
-            ),
-        }
-    });
-    Err(flaws.collect())
-}
-
-/// Returns the line, from 1, of the byte at `offset`.
-pub(super) fn line_of(text: &str, offset: usize) -> usize {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    before.split(|&byte| byte == b'\n').count()
-}
-
-fn column_of(text: &str, offset: usize) -> usize {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    let line = before.iter().rev().take_while(|&&byte| byte != b'\n');
-    line.count() + 1
-}
-
-/// Adds the values of a table, in the order they are written.
-pub(super) fn walk<'text>(
-    text: &str,
-    path: &[String],
-    table: &DeTable<'text>,
-    found: &mut Vec<Leaf<'text>>,
-) {
-    let mut pairs: Vec<_> = table.iter().collect();
-    pairs.sort_by_key(|(key, _)| key.span().start);
-    for (key, value) in pairs {
-        let path = [path, &[key.get_ref().to_string()]].concat();
+fn walk(above: &[String], table: &DeTable<'_>, found: &mut Vec<Leaf>) {
+    for (key, value) in table {
+        let path = [above, &[key.get_ref().to_string()]].concat();
         match value.get_ref() {
-            DeValue::Table(inner) if !inner.is_empty() => walk(text, &path, inner, found),
-            _ => found.push(Leaf {
-                path,
-                line: line_of(text, key.span().start),
-                value: value.clone(),
-            }),
+            DeValue::Array(items) if is_list_of_tables(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let path = [&path[..], &[format!("[{}]", index + 1)]].concat();
+                    visit(path, item.span().start, item, found);
+                }
+            }
+            _ => visit(path, key.span().start, value, found),
         }
     }
+}
+
+fn visit(path: Vec<String>, start: usize, value: &Spanned<DeValue<'_>>, found: &mut Vec<Leaf>) {
+    match value.get_ref() {
+        DeValue::Table(table) if !table.is_empty() => walk(&path, table, found),
+        _ => found.push(Leaf {
+            path,
+            start,
+            // No setting is an empty table.
+            value: plain(value.clone()).unwrap_or_else(|_| Table::new().into()),
+        }),
+    }
+}
+
+fn is_list_of_tables(items: &[Spanned<DeValue<'_>>]) -> bool {
+    let is_list = items.iter().all(|item| item.get_ref().is_table());
+    is_list && (1..=MOST_TABLES).contains(&items.len())
+}
+
+/// Returns the value without its place. Fails with a message for a whole number that is too large.
+pub(super) fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
+    let read = Value::deserialize(ValueDeserializer::from(value));
+    read.map_err(|error| error.message().to_owned())
 }

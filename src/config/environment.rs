@@ -1,22 +1,24 @@
-//! Reads settings from environment variables.
+//! Names of environment variables, and the settings that they stand for.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::complaint::nearest;
-use super::settings::Settings;
-use super::{Source, layers};
+use toml::Value;
+
+use super::Source;
+use super::settings::{Entry, Settings};
 
 /// The beginning of the names of our own variables.
 const PREFIX: &str = "BROKER_";
 /// Sets the port of `server.listen` alone.
 const PORT: &str = "PORT";
-
+/// May be a bare number of requests per minute, as the documents of the original clients have it.
+const RATE_LIMIT: &str = "VOICE_AGENT_RATE_LIMIT";
 const LISTEN: &str = "server.listen";
 
 /// Names that users and platforms already have, and the settings they stand for.
 const SHORT_NAMES: &[(&str, &str)] = &[
     ("ALLOWED_ORIGINS", "cors.allowed_origins"),
-    ("VOICE_AGENT_RATE_LIMIT", "limits.token"),
+    (RATE_LIMIT, "limits.token"),
     ("VOICE_AGENT_TOKEN_DURATION", "session.token_seconds"),
     ("OPENAI_API_KEY", "upstream.api_key"),
     ("OPENAI_API_KEY_FILE", "upstream.api_key_file"),
@@ -28,130 +30,96 @@ const SHORT_NAMES: &[(&str, &str)] = &[
     ("RUST_LOG", "log.filter"),
 ];
 
-/// The variable that sets `setting`: `BROKER_LIMITS__TOKEN` for `limits.token`.
+/// Returns the variable of a setting: `BROKER_LIMITS__TOKEN` for `limits.token`.
 pub fn environment_name(setting: &str) -> String {
     format!("{PREFIX}{}", setting.replace('.', "__").to_uppercase())
 }
 
-/// The variable that users and platforms already have for `setting`, if there is one.
+/// Returns the variable that users and platforms already have for `setting`, if there is one.
 pub fn short_name(setting: &str) -> Option<&'static str> {
     let mut names = SHORT_NAMES.iter();
-    names
-        .find(|(_, known)| *known == setting)
-        .map(|(short, _)| *short)
+    let (short, _) = names.find(|(_, known)| *known == setting)?;
+    Some(short)
 }
 
-/// Lays the environment over what is there. Both names of one setting may be given if they agree.
-pub(super) fn overlay(settings: &mut Settings, pairs: &[(String, String)]) {
-    let given = || pairs.iter().filter(|(_, text)| !text.is_empty());
-    for (name, text) in given().filter(|(name, _)| name.starts_with(PREFIX)) {
-        set_by_own_name(settings, name, text);
-    }
-    for (name, text) in given() {
-        let short = SHORT_NAMES.iter().find(|(short, _)| short == name);
-        if let Some((_, setting)) = short {
-            set_by_short_name(settings, setting, name, text);
-        } else if name == PORT {
-            set_port(settings, text);
+/// Layers the environment over the settings. Both names of one setting may be given if they agree.
+pub(super) fn overlay(settings: &mut Settings, variables: &[(String, String)]) {
+    for (variable, text) in variables.iter().filter(|(_, text)| !text.is_empty()) {
+        let short = SHORT_NAMES.iter().find(|(short, _)| short == variable);
+        let Some(name) = short
+            .map(|(_, name)| (*name).to_owned())
+            .or_else(|| setting_of(settings, variable, text))
+        else {
+            continue;
+        };
+        let is_bare = text.trim().bytes().all(|byte| byte.is_ascii_digit());
+        let source = Source::Environment(variable.clone());
+        if variable == RATE_LIMIT && is_bare {
+            settings.overlay_text(&name, &format!("{}/60s", text.trim()), source);
+        } else {
+            settings.overlay_text(&name, text, source);
         }
     }
 }
 
-fn set_by_own_name(settings: &mut Settings, name: &str, text: &str) {
-    let source = Source::Environment(name.into());
-    let mut entries = settings.entries().iter();
-    let known = entries.find(|entry| environment_name(&entry.name) == name);
-    let dotted = name[PREFIX.len()..].to_lowercase().replace("__", ".");
-    let dotted = known.map_or(dotted, |entry| entry.name.clone());
-    if layers::overlay_text(settings, &dotted, text, source.clone())
-        || is_injected_by_kubernetes(name, text)
-    {
-        return;
-    }
-    let message = layers::help(&dotted).unwrap_or_else(|| {
-        let known = settings
-            .entries()
-            .iter()
-            .filter(|entry| entry.default.is_some());
-        let names: Vec<_> = known.map(|entry| environment_name(&entry.name)).collect();
-        let close = nearest(name, names.iter().map(String::as_str));
-        format!("is not a setting; the nearest is {close}")
-    });
-    settings.complain_of(name, &source, message);
+/// Returns the setting that one of our own variables stands for.
+fn setting_of(settings: &Settings, variable: &str, text: &str) -> Option<String> {
+    let rest = variable.strip_prefix(PREFIX)?;
+    let mut names = settings.entries.iter().map(|entry| &entry.name);
+    let known = names.find(|name| environment_name(name) == variable);
+    let name = known.map_or_else(|| rest.to_lowercase().replace("__", "."), Clone::clone);
+    (!is_injected_by_kubernetes(variable, text)).then_some(name)
 }
 
-fn set_by_short_name(settings: &mut Settings, setting: &str, name: &str, text: &str) {
-    let Some(entry) = settings.entry(setting) else {
+/// Gives `server.listen` the port of `PORT`, or the port of its default when it has none.
+pub(super) fn complete_listen(settings: &mut Settings, variables: &[(String, String)]) {
+    let Some(listen) = settings.entry(LISTEN) else {
         return;
     };
-    let value = layers::like(entry.default.as_ref(), &translated(setting, text));
-    let source = Source::Environment(name.into());
-    match &entry.source {
-        Source::Environment(other) if value != entry.value => {
-            let message = format!("{name} and {other} say different things; keep one");
-            settings.complain_of(setting, &source, message);
+    let (given, source) = (listen.text().to_owned(), listen.source.clone());
+    let default = listen.default.as_ref().and_then(Value::as_str);
+    let default: Option<SocketAddr> = default.and_then(|text| text.parse().ok());
+    let whole: Option<SocketAddr> = given.parse().ok();
+    let mut variables = variables.iter();
+    let by_variable = variables.find(|(name, text)| name == PORT && !text.is_empty());
+    let by_variable = by_variable.map(|(_, text)| text.trim().parse::<u16>());
+    let port_source = Source::Environment(PORT.into());
+    let (port, source) = match (whole.map(|whole| whole.port()), by_variable, source) {
+        (_, Some(Err(_)), _) => {
+            let message = "PORT must be a number from 0 to 65535";
+            return settings.complain_of(LISTEN, &port_source, message);
         }
-        _ => settings.set(setting, value, source),
-    }
-}
-
-/// Turns a bare number of requests into a rate per minute, as the documents of the original clients mean it.
-fn translated(setting: &str, text: &str) -> String {
-    let is_bare = !text.trim().is_empty() && text.trim().bytes().all(|byte| byte.is_ascii_digit());
-    if setting == "limits.token" && is_bare {
-        return format!("{}/60s", text.trim());
-    }
-    text.into()
-}
-
-fn set_port(settings: &mut Settings, text: &str) {
-    let source = Source::Environment(PORT.into());
-    let Ok(port) = text.trim().parse::<u16>() else {
-        return settings.complain_of(LISTEN, &source, "PORT must be a number from 0 to 65535");
+        (Some(own), Some(Ok(port)), Source::Environment(name)) if own != port => {
+            let message = format!("PORT and the port of {name} say different things; keep one");
+            return settings.complain_of(LISTEN, &port_source, message);
+        }
+        (Some(_), _, Source::Flag(_)) | (Some(_), None, _) => return,
+        (_, Some(Ok(port)), _) => (port, port_source),
+        (None, None, source) => (default.map_or(0, |default| default.port()), source),
     };
-    let listen = settings.text(LISTEN);
-    let other = settings.source(LISTEN);
-    if let Ok(mut address) = listen.parse::<SocketAddr>() {
-        if matches!(other, Source::Environment(_)) && address.port() != port {
-            let message = format!("PORT and the port of {other} say different things; keep one");
-            return settings.complain_of(LISTEN, &source, message);
-        }
-        address.set_port(port);
-        settings.set(LISTEN, address.to_string().into(), source);
-    } else if let Some(address) = bare_address(&listen) {
-        let address = SocketAddr::new(address, port);
-        settings.set(LISTEN, address.to_string().into(), source);
+    let address = whole.map(|whole| whole.ip());
+    if let Some(address) = address.or_else(|| bare_address(&given)) {
+        let path = LISTEN.split('.').map(str::to_owned).collect();
+        let text = SocketAddr::new(address, port).to_string();
+        settings.set(Entry::new(path, text.into(), source));
     }
 }
 
-/// Gives `server.listen` the port of its default when it has none.
-pub(super) fn complete_listen(settings: &mut Settings) {
-    let default = settings.default_text(LISTEN).parse::<SocketAddr>();
-    let bare = bare_address(&settings.text(LISTEN));
-    if let (Some(address), Ok(default)) = (bare, default) {
-        let whole = SocketAddr::new(address, default.port()).to_string();
-        let source = settings.source(LISTEN);
-        settings.set(LISTEN, whole.into(), source);
-    }
-}
-
-/// An address without a port, in brackets or not.
+/// Reads an address without a port, in brackets or not.
 pub(super) fn bare_address(text: &str) -> Option<IpAddr> {
-    let inner = text
+    let inside = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
-    inner.unwrap_or(text).parse().ok()
+    inside.unwrap_or(text).parse().ok()
 }
 
-/// True for a variable that Kubernetes sets in every container for a Service called `broker`, like
-/// `BROKER_SERVICE_HOST` and `BROKER_PORT=tcp://…`. Those names lack the double underscore of our settings.
+/// Returns true for a variable that Kubernetes sets in every container for a Service called `broker`, like
+/// `BROKER_SERVICE_HOST` and `BROKER_PORT=tcp://…`. The names of our own variables have a double underscore.
 fn is_injected_by_kubernetes(name: &str, text: &str) -> bool {
-    let is_address = ["tcp://", "udp://", "sctp://"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme));
-    let is_part = ["_TCP_", "_UDP_", "_SCTP_"]
-        .iter()
-        .any(|part| name.contains(part));
+    let is_protocol = ["TCP", "UDP", "SCTP"].iter().any(|protocol| {
+        name.contains(&format!("_{protocol}_"))
+            || text.starts_with(&format!("{}://", protocol.to_lowercase()))
+    });
     let is_service = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
-    !name.contains("__") && (is_service || (name.contains("_PORT") && (is_address || is_part)))
+    !name.contains("__") && (is_service || (name.contains("_PORT") && is_protocol))
 }

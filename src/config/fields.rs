@@ -12,6 +12,21 @@ pub(super) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret
     optional(from, |text| Ok::<_, Infallible>(text.into()))
 }
 
+/// Reads a secret of at least `LEAST` bytes; an empty text is `None`.
+pub(super) fn long_secret<'de, const LEAST: usize, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<SecretString>, D::Error> {
+    optional(from, |text| strong::<LEAST>(text).map(Into::into))
+}
+
+/// Returns a secret that cannot be guessed, because it has `LEAST` bytes.
+pub(super) fn strong<const LEAST: usize>(text: &str) -> Result<String, String> {
+    let is_strong = text.len() >= LEAST;
+    is_strong.then(|| text.to_owned()).ok_or_else(|| {
+        format!("must be at least {LEAST} bytes long, like `openssl rand -hex 32` gives")
+    })
+}
+
 /// Reads a table of texts in the order in which it is written.
 pub(super) fn pairs<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
     let wrong =

@@ -6,55 +6,46 @@ use serde::Deserialize;
 use super::networks;
 use super::settings::Settings;
 use crate::domain::written::whole;
-use crate::limit::{GuardRules, Weights};
+use crate::limit::GuardRules;
 
 /// When a caller is blocked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct Guard {
     /// When offences become a block, and for how long.
+    #[serde(skip)]
     pub rules: GuardRules,
     /// Networks that are never blocked.
+    #[serde(deserialize_with = "networks::read")]
     pub never_block: Vec<IpNet>,
     /// Verifications of credentials that may fail in a second, for each address.
-    pub failed_verifications: u32,
-}
-
-/// The settings of the section that are not rules of blocks.
-#[derive(Deserialize)]
-struct Beside {
-    #[serde(deserialize_with = "networks::read")]
-    never_block: Vec<IpNet>,
     #[serde(deserialize_with = "whole::<1, 1_000_000, _, _>")]
-    failed_verifications: u32,
+    pub failed_verifications: u32,
 }
 
 impl Guard {
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
-        let rules: GuardRules = settings.table("guard")?;
-        let beside: Beside = settings.table("guard")?;
+        let guard = Self {
+            rules: settings.section("guard")?,
+            ..settings.section("guard")?
+        };
         settings.require(
             &["guard.block", "guard.block_max"],
-            rules.block <= rules.block_max,
+            guard.rules.block <= guard.rules.block_max,
             "must not be longer than guard.block_max",
         );
-        if beside.never_block.iter().any(networks::is_everything) {
-            let message = "holds every address of a family: the guard is off for all of them";
-            settings.warn("guard.never_block", message);
-        }
-        let Weights {
-            rate_limited,
-            forged_credential,
-            malformed,
-            wrong_origin,
-        } = rules.weights;
-        let all = [rate_limited, forged_credential, malformed, wrong_origin];
-        if all.iter().all(|&weight| weight <= 0.0) {
-            settings.warn("guard.weights", "are all zero: the guard is off");
-        }
-        Some(Self {
-            rules,
-            never_block: beside.never_block,
-            failed_verifications: beside.failed_verifications,
-        })
+        settings.warn_if(
+            guard.never_block.iter().any(networks::is_everything),
+            "guard.never_block",
+            "holds every address of a family: the guard is off for all of them",
+        );
+        let weights = &guard.rules.weights;
+        let strong = weights.rate_limited + weights.forged_credential;
+        let weak = weights.malformed + weights.wrong_origin;
+        settings.warn_if(
+            strong + weak <= 0.0,
+            "guard.weights",
+            "are all zero: the guard is off",
+        );
+        Some(guard)
     }
 }

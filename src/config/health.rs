@@ -2,18 +2,12 @@
 
 use serde::Deserialize;
 
-use super::section::Section;
-
 /// What the health answers tell.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
     /// Who sees services and metrics.
     pub details: HealthDetails,
-}
-
-impl Section for Health {
-    const NAME: &'static str = "health";
 }
 
 /// Who sees services and metrics in `GET /health`.

@@ -9,8 +9,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::fields::secret;
-use super::section::Section;
+use super::fields::{long_secret, secret};
 use super::settings::Settings;
 use super::{Mode, Source};
 use crate::domain::written::lasting;
@@ -28,7 +27,7 @@ pub struct LedgerSettings {
     /// Whether identities are recorded by keyed hash from now on. Then there is a key.
     pub pseudonymous: bool,
     /// The key of pseudonyms: also of those that were recorded before.
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "long_secret::<32, _>")]
     pub pseudonym_key: Option<SecretString>,
     /// How long entries are kept.
     #[serde(deserialize_with = "lasting::<LEAST_RETENTION, MOST_RETENTION, _>")]
@@ -58,38 +57,28 @@ const DAY: u64 = 86_400_000;
 /// The retention covers two whole months, because quotas count the current month.
 const LEAST_RETENTION: u64 = 62 * DAY;
 const MOST_RETENTION: u64 = 3660 * DAY;
-/// Shorter keys could be guessed.
-const LEAST_KEY: usize = 32;
 
-impl Section for LedgerSettings {
-    const NAME: &'static str = "ledger";
-
-    fn check(&mut self, settings: &mut Settings) {
-        self.is_usual = settings.source("ledger.url") == Source::Default;
-        let key = self.pseudonym_key.as_ref();
-        let long_enough = |key: &SecretString| key.expose_secret().len() >= LEAST_KEY;
-        settings.require(
-            &["ledger.pseudonym_key"],
-            key.is_none_or(long_enough),
-            "must be at least 32 characters, like `openssl rand -hex 32` gives",
-        );
+impl LedgerSettings {
+    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
+        let mut ledger: Self = settings.section("ledger")?;
+        ledger.is_usual = settings.source("ledger.url") == Source::Default;
         settings.require(
             &["ledger.pseudonym_key", "ledger.pseudonymous"],
-            !self.pseudonymous || key.is_some(),
+            !ledger.pseudonymous || ledger.pseudonym_key.is_some(),
             "is needed for ledger.pseudonymous, like `openssl rand -hex 32` gives",
         );
-        match &self.place {
-            LedgerPlace::Memory if settings.mode == Mode::Serve => settings.warn(
-                "ledger.url",
-                "is memory: quotas and the record of use end with the process",
-            ),
-            LedgerPlace::Postgres(url) if !is_private(url.expose_secret()) => settings.warn(
-                "ledger.url",
-                "goes over a network without insisting on TLS: whoever is on the way can read and change the ledger; \
-                 add ?sslmode=verify-full and, for a certificate of your own, &sslrootcert=FILE",
-            ),
-            _ => {}
-        }
+        settings.warn_if(
+            matches!(ledger.place, LedgerPlace::Memory) && settings.mode == Mode::Serve,
+            "ledger.url",
+            "is memory: quotas and the record of use end with the process",
+        );
+        settings.warn_if(
+            matches!(&ledger.place, LedgerPlace::Postgres(url) if !is_private(url.expose_secret())),
+            "ledger.url",
+            "goes over a network without insisting on TLS: whoever is on the way can read and change the ledger; \
+             add ?sslmode=verify-full and, for a certificate of your own, &sslrootcert=FILE",
+        );
+        Some(ledger)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 
-use super::section::Section;
 use crate::domain::Rate;
 use crate::domain::written::whole;
 
@@ -40,8 +39,4 @@ pub struct Limits {
     pub capacity: usize,
     /// Whether answers also carry the `RateLimit` fields of the IETF draft.
     pub ietf_fields: bool,
-}
-
-impl Section for Limits {
-    const NAME: &'static str = "limits";
 }

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::filter::Targets;
 
-use super::section::Section;
 use crate::domain::written::text;
 
 /// What is written to the log.
@@ -27,10 +26,6 @@ pub enum LogFormat {
     Text,
     /// For machines.
     Json,
-}
-
-impl Section for Log {
-    const NAME: &'static str = "log";
 }
 
 fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<Targets, D::Error> {

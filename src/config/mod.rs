@@ -9,7 +9,6 @@ mod complaint;
 mod cors;
 mod demo;
 mod document;
-mod entry;
 mod environment;
 mod fields;
 mod guard;
@@ -24,14 +23,15 @@ mod ops;
 mod personas;
 mod presets;
 mod quota;
+mod reader;
 mod redis;
-mod section;
 mod server;
 mod session;
 mod settings;
 mod source;
 mod upstream;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use auth::{Auth, AuthMode, Issuer, KeySource, Lookup};
@@ -56,10 +56,6 @@ pub use upstream::Upstream;
 pub use crate::domain::Algorithm;
 use crate::domain::Personas;
 use settings::Settings;
-
-/// Warns of a broker on a network that verifies nobody.
-const OPEN_HOUSE: &str = "is off, and the broker is reachable from a network: whoever reaches it can mint secrets at your expense, \
-     as often as the limits allow; set auth.mode=required and an issuer";
 
 /// The purpose that settings are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,19 +126,15 @@ impl Config {
     pub fn from_sources(mode: Mode, sources: &Sources) -> Result<Loaded, ConfigErrors> {
         let mut settings = layers::gather(mode, sources);
         let config = Self::read(&mut settings);
-        if let Some(config) = &config {
-            config.check(&mut settings);
-        }
         let shown = settings.shown();
-        let warnings = settings.verdict().map_err(ConfigErrors::new)?;
-        // Without a complaint there is a configuration: only a complaint makes `read` give none.
-        config
-            .map(|config| Loaded {
-                config,
-                warnings,
-                shown,
-            })
-            .ok_or_else(|| ConfigErrors::new(Vec::new()))
+        let warnings = settings.verdict()?;
+        // Without a complaint there is a configuration.
+        let config = config.ok_or_else(|| ConfigErrors::new(Vec::new()))?;
+        Ok(Loaded {
+            config,
+            warnings,
+            shown,
+        })
     }
 
     /// Reads settings given as dotted names and texts alone, as flags give them. For dev mode and tests:
@@ -159,97 +151,66 @@ impl Config {
         Self::from_sources(mode, &sources).map(|loaded| loaded.config)
     }
 
-    /// Reads every section before giving up on any, so that all mistakes are found.
+    /// Reads every section. In the place of a wrong value is its default, so that all mistakes are found. Returns `None`
+    /// after a complaint of the personas, which have no default.
     fn read(settings: &mut Settings) -> Option<Self> {
-        let server = settings.section();
-        let cors: Option<Cors> = settings.section();
-        let auth = Auth::read(settings, cors.as_ref().map(|cors| &cors.allowed_origins));
-        let limits = settings.section();
-        let guard = Guard::read(settings);
-        let session = settings.section();
-        let quota = QuotaSettings::read(settings);
-        let upstream: Option<Upstream> = settings.section();
-        let personas = personas::read(settings);
-        let ledger = settings.section();
-        let redis = settings.section();
-        let ops: Option<Ops> = settings.section();
-        let health = settings.section();
-        let demo = settings.section();
-        let compat = settings.section();
-        let log = settings.section();
-        let auth = auth.map(|auth| Auth {
-            known_roles: known_roles(personas.as_deref(), &quota),
-            ..auth
-        });
-        Some(Self {
-            server: server?,
-            cors: cors?,
-            auth: auth?,
-            limits: limits?,
-            guard: guard?,
-            session: session?,
-            quota,
-            upstream: upstream?,
-            personas: personas?,
-            ledger: ledger?,
-            redis: redis?,
-            ops: ops?,
-            health: health?,
-            demo: demo?,
-            compat: compat?,
-            log: log?,
-        })
+        let cors = Cors::read(settings)?;
+        let ledger = LedgerSettings::read(settings)?;
+        let mut config = Self {
+            server: Server::read(settings)?,
+            auth: Auth::read(settings, &cors.allowed_origins)?,
+            cors,
+            limits: settings.section("limits")?,
+            guard: Guard::read(settings)?,
+            session: SessionSettings::read(settings)?,
+            quota: QuotaSettings::read(settings),
+            upstream: Upstream::read(settings)?,
+            redis: RedisSettings::read(settings, &ledger)?,
+            ledger,
+            ops: Ops::read(settings)?,
+            health: settings.section("health")?,
+            demo: settings.section("demo")?,
+            compat: settings.section("compat")?,
+            log: settings.section("log")?,
+            personas: personas::read(settings)?,
+        };
+        config.auth.known_roles = known_roles(&config.personas, &config.quota);
+        config.quota.warn(settings, &config.auth);
+        config.warn(settings);
+        Some(config)
     }
 
-    /// Requires one ledger for replicas that share limits.
-    fn check_sharing(&self, settings: &mut Settings) {
-        let is_shared = self.redis.url.is_some() && self.redis.replicas.get() > 1;
-        if !is_shared || matches!(self.ledger.place, LedgerPlace::Postgres(_)) {
-            return;
-        }
-        let message = "must be a postgres:// database that all replicas have, when they share redis.url: sessions and quotas \
-                       of one replica would be unknown to the others (or redis.replicas = 1, if this is the only one)";
-        if settings.mode == Mode::Dev {
-            settings.warn("ledger.url", message);
-        } else {
-            settings.require(&["ledger.url", "redis.url"], false, message);
-        }
-    }
-
-    /// Checks the rules between sections. Rules within a section are checked there.
-    fn check(&self, settings: &mut Settings) {
-        self.check_sharing(settings);
-        let records = self.ledger.timeout * 2;
-        if records + self.upstream.max_wait + self.upstream.timeout > self.server.drain_timeout {
-            settings.warn(
-                "server.drain_timeout",
-                "is shorter than one mint may take (upstream.max_wait, upstream.timeout, twice ledger.timeout): \
-                 a drain may cut callers off",
-            );
-        }
-        self.quota.warn(settings, &self.auth);
-        let default = self.personas.default_persona();
-        if self.auth.mode != AuthMode::Required && !default.admits(None) {
-            settings.warn(
-                "personas.default",
-                "names a persona that is for some roles only: callers without a credential are refused",
-            );
-        }
-        let is_public =
-            !self.server.listen.ip().is_loopback() || !self.server.trusted_proxies.is_empty();
-        if settings.mode == Mode::Serve && is_public && self.auth.mode == AuthMode::Off {
-            settings.warn("auth.mode", OPEN_HOUSE);
-        }
+    /// Warns of settings of several sections that are allowed and probably not meant.
+    fn warn(&self, settings: &mut Settings) {
+        let mint = self.upstream.max_wait + self.upstream.timeout + self.ledger.timeout * 2;
+        settings.warn_if(
+            mint > self.server.drain_timeout,
+            "server.drain_timeout",
+            "is shorter than one mint may take (upstream.max_wait, upstream.timeout, twice ledger.timeout): \
+             a drain may cut callers off",
+        );
+        settings.warn_if(
+            self.auth.mode != AuthMode::Required && !self.personas.default_persona().admits(None),
+            "personas.default",
+            "names a persona that is for some roles only: callers without a credential are refused",
+        );
+        let is_local =
+            self.server.listen.ip().is_loopback() && self.server.trusted_proxies.is_empty();
+        settings.warn_if(
+            settings.mode == Mode::Serve && !is_local && self.auth.mode == AuthMode::Off,
+            "auth.mode",
+            "is off, and the broker is reachable from a network: whoever reaches it can mint secrets at your expense, \
+             as often as the limits allow; set auth.mode=required and an issuer",
+        );
     }
 }
 
-/// Returns the roles that personas or quotas name: the personas' in the order of their file, then the
-/// quotas' by name.
-fn known_roles(personas: Option<&Personas>, quota: &QuotaSettings) -> Vec<Box<str>> {
-    let personas = personas.into_iter().flat_map(Personas::iter);
-    let named = personas.flat_map(|persona| persona.role.iter().chain(&persona.roles));
-    let mut quotas: Vec<_> = quota.roles.keys().collect();
-    quotas.sort_unstable();
+/// Returns the roles that personas name, in the order of their file, and then those that quotas name, in alphabetical order.
+fn known_roles(personas: &Personas, quota: &QuotaSettings) -> Vec<Box<str>> {
+    let named = personas
+        .iter()
+        .flat_map(|persona| persona.role.iter().chain(&persona.roles));
+    let quotas: BTreeSet<_> = quota.roles.keys().collect();
     let mut roles: Vec<Box<str>> = Vec::new();
     for role in named.chain(quotas) {
         if !roles.contains(role) {

@@ -2,11 +2,10 @@
 
 use std::net::SocketAddr;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use super::fields::secret;
-use super::section::Section;
+use super::fields::long_secret;
 use super::settings::Settings;
 use crate::domain::written::text;
 
@@ -18,29 +17,19 @@ pub struct Ops {
     #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// The bearer token of operators. Without one nothing listens.
-    #[serde(deserialize_with = "secret")]
+    #[serde(deserialize_with = "long_secret::<24, _>")]
     pub token: Option<SecretString>,
 }
 
-/// Shorter tokens could be guessed.
-const LEAST_TOKEN: usize = 24;
-
-impl Section for Ops {
-    const NAME: &'static str = "ops";
-
-    fn check(&mut self, settings: &mut Settings) {
-        let long_enough = |token: &SecretString| token.expose_secret().len() >= LEAST_TOKEN;
-        settings.require(
-            &["ops.token"],
-            self.token.as_ref().is_none_or(long_enough),
-            "must be at least 24 characters, like `openssl rand -hex 32` gives",
+impl Ops {
+    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
+        let ops: Self = settings.section("ops")?;
+        settings.warn_if(
+            ops.token.is_some() && !ops.listen.ip().is_loopback(),
+            "ops.listen",
+            "is not loopback: its token travels in plain HTTP, so only a private network may reach it",
         );
-        if self.token.is_some() && !self.listen.ip().is_loopback() {
-            settings.warn(
-                "ops.listen",
-                "is not loopback: its token travels in plain HTTP, so only a private network may reach it",
-            );
-        }
+        Some(ops)
     }
 }
 

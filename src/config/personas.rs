@@ -4,29 +4,25 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::Source;
+use super::SettingsFile;
 use super::complaint::nearest;
-use super::document::{line_of, table};
+use super::document::plain;
+use super::reader::{explained, read as read_value};
 use super::settings::Settings;
-use crate::domain::{
-    Language, Listener, Persona, PersonaName, Personas, SessionObject, SessionObjectError, written,
-};
+use crate::domain::{Language, Listener, Persona, PersonaName, Personas, SessionObject, written};
 use crate::provider::UNKNOWN_MODEL;
 
-/// The personas taken when the operator has written none.
+/// Used when the operator has written no personas.
 const COMPILED_IN: &str = include_str!("../../config/personas.toml");
-/// Read when no other file is named, and then only if it is there.
+/// Read when no other file is named, if it exists.
 const USUAL_FILE: &str = "config/personas.toml";
 const FILE: &str = "personas.file";
-const DEFAULT: &str = "personas.default";
-
-/// What a persona holds.
-const FIELDS: [&str; 5] = ["public", "role", "roles", "language", "session"];
 
 /// `[personas]` as it is written.
 #[derive(Deserialize)]
@@ -38,270 +34,181 @@ struct Section {
     strict: bool,
 }
 
-fn name<'de, D: Deserializer<'de>>(from: D) -> Result<PersonaName, D::Error> {
-    written::text(from, PersonaName::parse)
+/// A persona as it is written.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table, written as [name]")]
+struct Written {
+    public: bool,
+    #[serde(deserialize_with = "role")]
+    role: Option<Box<str>>,
+    #[serde(deserialize_with = "roles")]
+    roles: Vec<Box<str>>,
+    #[serde(deserialize_with = "language")]
+    language: Option<Language>,
+    session: Option<toml::Value>,
 }
 
-/// Reads the personas that the settings name; `None` when some are wrong.
+/// Reads the personas that the settings name; `None` after a complaint.
 pub(super) fn read(settings: &mut Settings) -> Option<Arc<Personas>> {
-    let Section {
-        file,
-        default,
-        strict,
-    } = settings.table("personas")?;
-    let (path, text) = text(settings, &file)?;
-    let document = Document { path, text, strict };
-    let all = document.personas(settings)?;
+    let section: Section = settings.section("personas")?;
+    let file = file(settings, &section.file)?;
+    let all = personas(settings, &file, section.strict)?;
     let names: Vec<_> = all.iter().map(|persona| persona.name.clone()).collect();
-    let personas = Personas::new(all, &default);
+    let personas = Personas::new(all, &section.default);
     if personas.is_err() {
-        let close = nearest(default.as_str(), names.iter().map(PersonaName::as_str));
-        let message = format!("names a persona that {} does not hold", document.path);
-        settings.complain(DEFAULT, format_args!("{message}; the nearest is {close:?}"));
+        let names = names.iter().map(PersonaName::as_str);
+        let close = nearest(section.default.as_str(), names);
+        let path = &file.path;
+        settings.complain(
+            "personas.default",
+            format_args!("names a persona that {path} does not hold; the nearest is {close:?}"),
+        );
     }
     personas.map(Arc::new).ok()
 }
 
-/// The file that is to be read, by name, and its text.
-fn text(settings: &mut Settings, named: &str) -> Option<(String, String)> {
+fn file(settings: &mut Settings, named: &str) -> Option<SettingsFile> {
     let path = if named.is_empty() { USUAL_FILE } else { named };
-    match (settings.read)(Path::new(path)) {
-        Ok(text) => Some((path.into(), text)),
+    let (path, text) = match (settings.read)(Path::new(path)) {
+        Ok(text) => (path.into(), text),
         Err(error) if named.is_empty() && error.kind() == ErrorKind::NotFound => {
-            Some(("compiled-in personas.toml".into(), COMPILED_IN.into()))
+            ("compiled-in personas.toml".into(), COMPILED_IN.into())
         }
         Err(error) => {
-            let message = format!("{path} cannot be read: {}", error.kind());
-            settings.complain(FILE, message);
-            None
+            settings.complain(FILE, format!("{path} cannot be read: {}", error.kind()));
+            return None;
         }
-    }
+    };
+    Some(SettingsFile { path, text })
 }
 
-/// A file of personas, one in each table.
-struct Document {
-    path: String,
-    text: String,
-    /// True when what the provider may not know is refused.
-    strict: bool,
-}
-
-/// Why a persona cannot serve, and where that stands if not at its name.
-struct Fault(String, Option<usize>);
-
-fn fault(message: impl Into<String>) -> Fault {
-    Fault(message.into(), None)
-}
-
-impl Document {
-    fn personas(&self, settings: &mut Settings) -> Option<Vec<Persona>> {
-        let tables = match table(&self.text) {
-            Ok(tables) => tables,
-            Err(flaws) => {
-                for flaw in flaws {
-                    settings.complain_of(FILE, &self.line(flaw.line), flaw.message);
+/// Returns the personas in the order of the file; `None` after a complaint.
+fn personas(settings: &mut Settings, file: &SettingsFile, is_strict: bool) -> Option<Vec<Persona>> {
+    let tables = settings.parsed(FILE, file)?;
+    let mut personas = Vec::with_capacity(tables.len());
+    for (key, value) in &tables {
+        let name = key.get_ref();
+        match persona(name, value, is_strict) {
+            Ok(persona) => {
+                for doubt in persona.session.doubts() {
+                    let message = format_args!(
+                        "persona {name:?}: {doubt} This version does not know it; it is sent as it is"
+                    );
+                    settings.warn(FILE, message);
                 }
-                return None;
+                personas.push(persona);
             }
-        };
-        let mut tables: Vec<_> = tables.iter().collect();
-        tables.sort_by_key(|(key, _)| key.span().start);
-        let mut personas = Vec::with_capacity(tables.len());
-        for (key, value) in &tables {
-            match persona(key.get_ref(), value.get_ref(), self.strict) {
-                Ok(persona) => {
-                    for doubt in persona.session.doubts() {
-                        let message = format_args!(
-                            "persona {:?}: {doubt} This version does not know it; it is sent as it is",
-                            key.get_ref()
-                        );
-                        settings.warn(FILE, message);
-                    }
-                    personas.push(persona);
-                }
-                Err(faults) => {
-                    for Fault(fault, at) in faults {
-                        let at = at.unwrap_or(key.span().start);
-                        let source = self.line(line_of(&self.text, at));
-                        let message = format!("persona {:?}: {fault}", key.get_ref());
-                        settings.complain_of(FILE, &source, message);
-                    }
+            Err(faults) => {
+                for fault in faults {
+                    let place = place(value, &fault).unwrap_or(key.span().start);
+                    let message = format_args!("persona {name:?}: {fault}");
+                    settings.complain_of(FILE, &file.position(place).0, message);
                 }
             }
         }
-        (personas.len() == tables.len()).then_some(personas)
     }
-
-    fn line(&self, line: usize) -> Source {
-        Source::File {
-            path: self.path.clone(),
-            line,
-        }
-    }
+    (personas.len() == tables.len()).then_some(personas)
 }
 
-/// Reads one persona, or says all that is wrong with it.
-fn persona(name: &str, value: &DeValue<'_>, is_strict: bool) -> Result<Persona, Vec<Fault>> {
-    let DeValue::Table(table) = value else {
-        let message = format!("must be a table, written as [{}]", name.escape_debug());
-        return Err(vec![fault(message)]);
+/// Returns the place of the instructions when the fault is in them.
+fn place(persona: &Spanned<DeValue<'_>>, fault: &str) -> Option<usize> {
+    let is_there = fault.starts_with("session.instructions");
+    let table = persona.get_ref().as_table().filter(|_| is_there)?;
+    let session = table.get("session")?.get_ref().as_table()?;
+    Some(session.get("instructions")?.span().start)
+}
+
+/// Reads one persona, or returns everything that is wrong with it.
+fn persona(
+    name: &str,
+    value: &Spanned<DeValue<'_>>,
+    is_strict: bool,
+) -> Result<Persona, Vec<String>> {
+    let mut faults = Vec::new();
+    let tree = plain(value.clone()).map_err(|message| vec![message])?;
+    let written = read_value(tree, |mut tree, keys, message| {
+        let field = keys.join(".");
+        let message = explained(&field, Some("a persona"), message);
+        faults.push(format!("{field} {message}").trim().to_owned());
+        tree.as_table_mut()?.remove(keys.first()?)?;
+        Some(tree)
+    });
+    let Some(written): Option<Written> = written else {
+        return Err(faults);
     };
-    let mut faults = unknown_fields(table);
-    let mut noted = |fault| faults.push(fault);
-    let name = PersonaName::parse(name).map_err(|error| noted(fault(error.to_string())));
-    let public = flag(table, "public").map_err(&mut noted);
-    let role = word(table, "role").map_err(&mut noted);
-    let roles = words(table, "roles").map_err(&mut noted);
-    let language = language(table).map_err(&mut noted);
-    let known = Listener {
-        name: None,
-        language: language.as_ref().ok().and_then(Option::as_ref),
-        role: role.as_ref().ok().and_then(Option::as_deref),
-    };
-    let session = session(table, &known, is_strict).map_err(&mut noted);
-    if let (Ok(Some(role)), Ok(roles)) = (&role, &roles)
-        && !roles.is_empty()
-        && !roles.contains(role)
-    {
-        noted(fault(
-            "role is not one of roles: nobody could ever have it by role",
-        ));
+    let name = PersonaName::parse(name).map_err(|error| faults.push(error.to_string()));
+    let session = session(&written, is_strict).map_err(|fault| faults.push(fault));
+    let (role, roles) = (written.role, written.roles);
+    let mut excluded = role.iter().filter(|role| !roles.contains(role));
+    if !roles.is_empty() && excluded.next().is_some() {
+        faults.push("role is not one of roles: nobody could ever have it by role".into());
     }
-    match (name, public, role, roles, language, session) {
-        (Ok(name), Ok(public), Ok(role), Ok(roles), Ok(language), Ok(session))
-            if faults.is_empty() =>
-        {
-            Ok(Persona {
-                name,
-                public,
-                role,
-                roles,
-                language,
-                session,
-            })
-        }
+    match (name, session) {
+        (Ok(name), Ok(session)) if faults.is_empty() => Ok(Persona {
+            name,
+            public: written.public,
+            role,
+            roles,
+            language: written.language,
+            session,
+        }),
         _ => Err(faults),
     }
 }
 
-fn unknown_fields(table: &DeTable<'_>) -> Vec<Fault> {
-    let names = table.keys().map(|key| key.get_ref().as_ref());
-    names
-        .filter(|name| !FIELDS.contains(name))
-        .map(|name| {
-            let close = nearest(name, FIELDS);
-            let name = name.escape_debug();
-            fault(format!(
-                "{name} is not a field of a persona; the nearest is {close} \
-                 (what goes to the provider stands under session)"
-            ))
-        })
-        .collect()
-}
-
-fn flag(table: &DeTable<'_>, name: &str) -> Result<bool, Fault> {
-    let wrong = || fault(format!("{name} must be true or false, without quotes"));
-    let value = table.get(name).map(Spanned::get_ref);
-    value.map_or(Ok(false), |value| value.as_bool().ok_or_else(wrong))
-}
-
-fn word(table: &DeTable<'_>, name: &str) -> Result<Option<Box<str>>, Fault> {
-    let wrong = || fault(format!("{name} must be text, in quotes, and not empty"));
-    let Some(value) = table.get(name) else {
-        return Ok(None);
-    };
-    let text = value.get_ref().as_str().filter(|text| !text.is_empty());
-    text.map(|text| Some(text.into())).ok_or_else(wrong)
-}
-
-fn words(table: &DeTable<'_>, name: &str) -> Result<Vec<Box<str>>, Fault> {
-    let wrong = || {
-        fault(format!(
-            "{name} must be a list of texts, like [\"teacher\"], and not empty"
-        ))
-    };
-    let Some(value) = table.get(name) else {
-        return Ok(Vec::new());
-    };
-    let items = value.get_ref().as_array().filter(|items| !items.is_empty());
-    let items = items.ok_or_else(wrong)?.iter();
-    let texts = items.map(|item| item.get_ref().as_str().filter(|text| !text.is_empty()));
-    texts
-        .map(|text| text.map(Into::into).ok_or_else(wrong))
-        .collect()
-}
-
-fn language(table: &DeTable<'_>) -> Result<Option<Language>, Fault> {
-    let parse =
-        |tag: Box<str>| Language::parse(&tag).map_err(|error| fault(format!("language {error}")));
-    word(table, "language")?.map(parse).transpose()
-}
-
-/// Returns the session object as it is sent upstream, checked. Strict, it may hold no field and no word
-/// that this version does not know.
-fn session(
-    table: &DeTable<'_>,
-    known: &Listener<'_>,
-    is_strict: bool,
-) -> Result<SessionObject, Fault> {
-    let value = table.get("session").map(Spanned::get_ref);
-    let Some(given @ DeValue::Table(fields)) = value else {
-        let message =
-            "session is missing: write a table [name.session] with what the provider is to be told";
-        return Err(fault(message));
-    };
-    let mut session =
-        json(given).ok_or_else(|| fault("session holds a number that JSON cannot hold"))?;
+/// Returns the session object as it is sent upstream. When strict, refuses what this version does not know, except models.
+fn session(written: &Written, is_strict: bool) -> Result<SessionObject, String> {
+    let fields = written.session.as_ref().and_then(toml::Value::as_table);
+    let fields = fields.ok_or(
+        "session is missing: write a table [name.session] with what the provider is to be told",
+    )?;
+    let mut session = serde_json::to_value(fields).map_err(|error| error.to_string())?;
     if session.get("type").is_some() {
-        return Err(fault("session.type is set by the broker; remove it"));
+        return Err("session.type is set by the broker; remove it".into());
     }
     session["type"] = "realtime".into();
-    switch_off_turn_detection(&mut session);
-    let session = SessionObject::new(&session, known).map_err(|error| {
-        let at = match &error {
-            SessionObjectError::Instructions(_) => fields.get("instructions"),
-            SessionObjectError::Rule(_) | SessionObjectError::Unwritable(_) => None,
-        };
-        Fault(error.to_string(), at.map(|value| value.span().start))
-    })?;
-    let mut doubts = session.doubts().iter();
-    match doubts.find(|doubt| is_strict && doubt.code != UNKNOWN_MODEL) {
-        Some(doubt) => Err(fault(doubt.to_string())),
-        None => Ok(session),
-    }
-}
-
-/// TOML has no null, which is how the provider wants push-to-talk to be written: we take `"none"`.
-fn switch_off_turn_detection(session: &mut Value) {
+    // TOML has no null, by which the provider switches turn detection off.
     if let Some(turn) = session.pointer_mut("/audio/input/turn_detection")
         && turn == "none"
     {
         *turn = Value::Null;
     }
+    let known = Listener {
+        name: None,
+        language: written.language.as_ref(),
+        role: written.role.as_deref(),
+    };
+    let session = SessionObject::new(&session, &known).map_err(|error| error.to_string())?;
+    let mut doubts = session.doubts().iter();
+    match doubts.find(|doubt| is_strict && doubt.code != UNKNOWN_MODEL) {
+        Some(doubt) => Err(doubt.to_string()),
+        None => Ok(session),
+    }
 }
 
-/// The same value in JSON; `None` when a number does not fit.
-fn json(value: &DeValue<'_>) -> Option<Value> {
-    Some(match value {
-        DeValue::String(text) => text.as_ref().into(),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .ok()?
-            .into(),
-        DeValue::Float(number) => {
-            let number = number.as_str().parse().ok()?;
-            serde_json::Number::from_f64(number)?.into()
-        }
-        DeValue::Boolean(flag) => (*flag).into(),
-        DeValue::Datetime(moment) => moment.to_string().into(),
-        DeValue::Array(items) => {
-            let items = items.iter().map(|item| json(item.get_ref()));
-            Value::Array(items.collect::<Option<_>>()?)
-        }
-        DeValue::Table(table) => {
-            let fields = table
-                .iter()
-                .map(|(key, value)| Some((key.get_ref().to_string(), json(value.get_ref())?)));
-            Value::Object(fields.collect::<Option<_>>()?)
-        }
+// --- how fields are written
+
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<PersonaName, D::Error> {
+    written::text(from, PersonaName::parse)
+}
+
+fn role<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<str>>, D::Error> {
+    written::text(from, |text| match text {
+        "" => Err("must be text, in quotes, and not empty"),
+        text => Ok(Some(text.into())),
     })
+}
+
+fn roles<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<str>>, D::Error> {
+    let roles = written::list(from, |text| match text {
+        "" => Err("must not be empty"),
+        text => Ok(text.into()),
+    })?;
+    let wrong = "must be a list of texts, like [\"teacher\"], and not empty";
+    let some = Some(roles).filter(|roles: &Vec<_>| !roles.is_empty());
+    some.ok_or_else(|| Error::custom(wrong))
+}
+
+fn language<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Language>, D::Error> {
+    written::text(from, |text| Language::parse(text).map(Some))
 }

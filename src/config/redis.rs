@@ -10,8 +10,8 @@ use url::Url;
 
 use super::fields::secret;
 use super::ledger::{RAW_PASSWORD, has_raw_password};
-use super::section::Section;
 use super::settings::Settings;
+use super::{LedgerPlace, LedgerSettings, Mode};
 use crate::domain::written::{lasting, optional_path, whole};
 
 /// What replicas share.
@@ -44,11 +44,15 @@ pub enum OnFailure {
     Deny,
 }
 
-impl Section for RedisSettings {
-    const NAME: &'static str = "redis";
+/// Says that replicas which share Redis have no common ledger.
+const SPLIT_LEDGER: &str = "must be a postgres:// database that all replicas have, when they share redis.url: sessions and \
+     quotas of one replica would be unknown to the others (or redis.replicas = 1, if this is the only one)";
 
-    fn check(&mut self, settings: &mut Settings) {
-        let url = self.url.as_ref().map(ExposeSecret::expose_secret);
+impl RedisSettings {
+    /// Reads the section. Replicas that share a server need one `ledger`, too.
+    pub(super) fn read(settings: &mut Settings, ledger: &LedgerSettings) -> Option<Self> {
+        let redis: Self = settings.section("redis")?;
+        let url = redis.url.as_ref().map(ExposeSecret::expose_secret);
         let is_raw = url.is_some_and(has_raw_password);
         settings.require(&["redis.url"], !is_raw, RAW_PASSWORD);
         settings.require(
@@ -56,12 +60,20 @@ impl Section for RedisSettings {
             url.is_none_or(is_redis),
             "must be redis://HOST:PORT or rediss://USER:PASSWORD@HOST:PORT, with TLS",
         );
-        settings.require_certificates("redis.ca_file", self.ca_file.as_deref());
+        settings.require_certificates("redis.ca_file", redis.ca_file.as_deref());
         settings.require(
             &["redis.ca_file", "redis.url"],
-            self.ca_file.is_none() || url.is_some_and(|url| url.starts_with("rediss:")),
+            redis.ca_file.is_none() || url.is_some_and(|url| url.starts_with("rediss:")),
             "is of no use unless redis.url begins with rediss://",
         );
+        let is_split = url.is_some()
+            && redis.replicas.get() > 1
+            && !matches!(ledger.place, LedgerPlace::Postgres(_));
+        let is_dev = settings.mode == Mode::Dev;
+        settings.warn_if(is_dev && is_split, "ledger.url", SPLIT_LEDGER);
+        let names = ["ledger.url", "redis.url"];
+        settings.require(&names, is_dev || !is_split, SPLIT_LEDGER);
+        Some(redis)
     }
 }
 

@@ -7,7 +7,6 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use super::environment::bare_address;
-use super::section::Section;
 use super::settings::Settings;
 use super::{Mode, Source, networks};
 use crate::domain::written::{lasting, list, text, whole};
@@ -65,39 +64,37 @@ const TWO_HOURS: u64 = 7_200_000;
 /// The names of a developer's own machine.
 const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-impl Section for Server {
-    const NAME: &'static str = "server";
-
-    fn check(&mut self, settings: &mut Settings) {
-        if settings.mode == Mode::Dev && self.hosts.is_empty() {
-            self.hosts = LOCALHOST.map(Into::into).to_vec();
+impl Server {
+    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
+        let mut server: Self = settings.section("server")?;
+        if settings.mode == Mode::Dev && server.hosts.is_empty() {
+            server.hosts = LOCALHOST.map(Into::into).to_vec();
         }
         settings.require(
             &["server.drain_timeout", "server.drain_delay"],
-            self.drain_delay + self.drain_timeout <= LONGEST_DRAIN,
-            "must be at most 30s together with server.drain_delay, before orchestrators lose patience",
+            server.drain_delay + server.drain_timeout <= LONGEST_DRAIN,
+            "must be at most 30s together with server.drain_delay: orchestrators kill after that",
         );
         settings.require_unless_dev(
             "server.trusted_proxies",
-            !self.trusted_proxies.iter().any(networks::is_half_the_world),
+            !server.trusted_proxies.iter().any(networks::is_half_the_world),
             "must name the proxies you run, not half the internet: whoever is trusted can claim any client address",
         );
-        let is_by_port = settings.source("server.listen") == Source::Environment("PORT".into())
-            && self.listen.port() != 0;
-        if settings.mode == Mode::Serve && is_by_port && self.listen.ip().is_loopback() {
-            settings.warn(
-                "server.listen",
-                "has the port of PORT and a loopback address: platforms that set PORT look for it on all addresses; \
-                 set BROKER_SERVER__LISTEN=0.0.0.0",
-            );
-        }
-        let is_public = !self.listen.ip().is_loopback();
-        if settings.mode == Mode::Serve && is_public && self.trusted_proxies.is_empty() {
-            settings.warn(
-                "server.trusted_proxies",
-                "is empty; if a proxy stands in front, every caller shares one address and one allowance",
-            );
-        }
+        let listen = server.listen;
+        let is_by_port = settings.source("server.listen") == Source::Environment("PORT".into());
+        let (is_serving, is_local) = (settings.mode == Mode::Serve, listen.ip().is_loopback());
+        settings.warn_if(
+            is_serving && is_by_port && is_local && listen.port() != 0,
+            "server.listen",
+            "has the port of PORT and a loopback address: platforms that set PORT look for it on all addresses; \
+             set BROKER_SERVER__LISTEN=0.0.0.0",
+        );
+        settings.warn_if(
+            is_serving && !is_local && server.trusted_proxies.is_empty(),
+            "server.trusted_proxies",
+            "is empty; if a proxy stands in front, every caller shares one address and one allowance",
+        );
+        Some(server)
     }
 }
 

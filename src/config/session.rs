@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::section::Section;
 use super::settings::Settings;
 use crate::domain::written::{lasting, whole};
 
@@ -57,24 +56,25 @@ pub enum IpBinding {
 /// In milliseconds.
 const DAY: u64 = 86_400_000;
 
-impl Section for SessionSettings {
-    const NAME: &'static str = "session";
-
-    fn check(&mut self, settings: &mut Settings) {
+impl SessionSettings {
+    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
+        let session: Self = settings.section("session")?;
         settings.require(
             &["session.min_refresh_interval", "session.max_age"],
-            self.min_refresh_interval <= self.max_age,
+            session.min_refresh_interval <= session.max_age,
             "must not be longer than session.max_age: no session could ever be refreshed",
         );
         settings.require(
             &["session.max_live", "session.max_total"],
-            self.max_live <= self.max_total,
+            session.max_live <= session.max_total,
             "must not be more than session.max_total",
         );
-        if self.min_refresh_interval > Duration::from_secs(self.token_seconds.into()) {
-            let message =
-                "is longer than session.token_seconds: secrets end before they can be refreshed";
-            settings.warn("session.min_refresh_interval", message);
-        }
+        let lifetime = Duration::from_secs(session.token_seconds.into());
+        settings.warn_if(
+            session.min_refresh_interval > lifetime,
+            "session.min_refresh_interval",
+            "is longer than session.token_seconds: secrets end before they can be refreshed",
+        );
+        Some(session)
     }
 }

@@ -1,23 +1,115 @@
-//! Holds the settings while they are read: each value, its source, and the mistakes so far.
+//! Holds the settings while they are read: each value with its source, and the mistakes so far.
 
 use std::fmt::Display;
 use std::path::Path;
 
 use toml::Value;
 
-use super::complaint::nearest;
-use super::entry::Entry;
 use super::source::ReadFile;
-use super::{Complaint, Mode, Source, layers};
+use super::{Complaint, ConfigErrors, Mode, Source};
 
+/// Settings and fields of tables that are never shown. Each can also come from a file: `…_file` holds its path.
+const SECRETS: [&str; 7] = [
+    "auth.supabase_jwt_secret",
+    "upstream.api_key",
+    "ledger.url",
+    "ledger.pseudonym_key",
+    "redis.url",
+    "ops.token",
+    "hmac_secret",
+];
+/// A table of secrets.
+const SECRET_TABLE: &str = "lookup_headers";
+/// Shown in place of a secret.
+const MASK: &str = "***";
 /// How a certificate in PEM form begins.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
-/// All settings, while they are read. A mistake is noted, and reading goes on to find the next one.
+/// One setting.
+pub(super) struct Entry {
+    /// The parts of the name. The tables of a list have the parts `[1]`, `[2]` and so on.
+    pub(super) path: Vec<String>,
+    pub(super) name: String,
+    /// The value in `config/default.toml`; `None` for names that only the operator knows.
+    pub(super) default: Option<Value>,
+    /// `None` for a mistake in a setting without default.
+    pub(super) value: Option<Value>,
+    pub(super) source: Source,
+}
+
+impl Entry {
+    pub(super) fn new(path: Vec<String>, value: Value, source: Source) -> Self {
+        Self {
+            name: joined(&path),
+            path,
+            default: (source == Source::Default).then(|| value.clone()),
+            value: Some(value),
+            source,
+        }
+    }
+
+    /// Returns the text of the value, or an empty text.
+    pub(super) fn text(&self) -> &str {
+        self.value
+            .as_ref()
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    pub(super) fn is_secret(&self) -> bool {
+        let field = self.path.last().map_or("", String::as_str);
+        SECRETS.contains(&self.name.as_str())
+            || SECRETS.contains(&field)
+            || self.path.iter().any(|part| part == SECRET_TABLE)
+    }
+
+    /// Returns the name of the secret whose file this setting names, if it names one.
+    pub(super) fn secret_in_file(&self) -> Option<Self> {
+        let mut path = self.path.clone();
+        let field = path.pop()?.strip_suffix("_file")?.to_owned();
+        path.push(field);
+        let secret = Self::new(path, Value::from(""), self.source.clone());
+        secret.is_secret().then_some(secret)
+    }
+
+    /// Returns the value as the environment would give it, or a mask for a secret.
+    fn shown(&self) -> String {
+        let text = self.value.as_ref().map(shown).unwrap_or_default();
+        let needs_no_password = text == "memory" || text.starts_with("sqlite:");
+        let is_harmless = text.is_empty() || (self.name == "ledger.url" && needs_no_password);
+        if self.is_secret() && !is_harmless {
+            return MASK.into();
+        }
+        text
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Float(number) => number.to_string(),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+/// Returns the full name of a setting or a table, like `auth.issuers[1].issuer`.
+pub(super) fn joined(path: &[impl AsRef<str>]) -> String {
+    let mut name = String::new();
+    for part in path.iter().map(AsRef::as_ref) {
+        if !name.is_empty() && !part.starts_with('[') {
+            name.push('.');
+        }
+        name.push_str(part);
+    }
+    name
+}
+
+/// All settings while they are read. A mistake is noted, and reading continues with the default in its place.
 pub(super) struct Settings {
     pub(super) mode: Mode,
     pub(super) read: ReadFile,
-    /// True when the file could not be understood: what seems to be missing may stand in it.
+    /// True when the settings file is not TOML. Settings that seem to be missing may be in the file.
     pub(super) file_is_broken: bool,
     pub(super) entries: Vec<Entry>,
     complaints: Vec<Complaint>,
@@ -25,7 +117,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(mode: Mode, read: ReadFile, entries: Vec<Entry>) -> Self {
+    pub(super) const fn new(mode: Mode, read: ReadFile, entries: Vec<Entry>) -> Self {
         Self {
             mode,
             read,
@@ -36,92 +128,47 @@ impl Settings {
         }
     }
 
-    // --- what stands where
-
-    pub(super) fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
     pub(super) fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// Adds settings of one table or list that `config/default.toml` cannot know, behind those whose names begin alike.
-    pub(super) fn add(&mut self, entries: Vec<Entry>) {
-        let Some(first) = entries.first() else { return };
-        let likeness = |known: &Entry| {
-            let pairs = known.path.iter().zip(&first.path);
-            pairs.take_while(|(known, new)| known == new).count()
-        };
-        let alike = self.entries.iter().map(likeness).enumerate();
-        // The last of several that are equally alike.
-        let best = alike
-            .max_by_key(|(_, likeness)| *likeness)
-            .filter(|(_, likeness)| *likeness > 0);
-        let place = best.map_or(self.entries.len(), |(index, _)| index + 1);
-        self.entries.splice(place..place, entries);
+    pub(super) fn text(&self, name: &str) -> String {
+        self.entry(name).map(Entry::text).unwrap_or_default().into()
     }
 
-    /// Adds the secret `name`, empty, beside the setting `twin`, unless it is there or no secret.
-    pub(super) fn add_beside(&mut self, twin: &str, name: &str) {
-        let place = self.entries.iter().position(|entry| entry.name == twin);
-        if let (Some(place), None) = (place, self.entry(name)) {
-            let twin = &self.entries[place];
-            let mut path = twin.path.clone();
-            path.pop();
-            path.extend(name.rsplit('.').next().map(str::to_owned));
-            let entry = Entry::new(path, Value::from(""), twin.source.clone());
-            let entry = Some(entry).filter(|entry| entry.is_secret);
-            self.entries.splice(place..place, entry);
+    /// Sets a value. A new name is added behind the names that begin alike.
+    pub(super) fn set(&mut self, mut entry: Entry) {
+        let known = |known: &&mut Entry| known.name == entry.name;
+        if let Some(known) = self.entries.iter_mut().find(known) {
+            entry.default = known.default.take();
+            *known = entry;
+            return;
         }
+        let mut depths = (1..entry.path.len()).rev();
+        let place = depths.find_map(|depth| {
+            let begin = &entry.path[..depth];
+            self.entries
+                .iter()
+                .rposition(|known| known.path.starts_with(begin))
+        });
+        let place = place.map_or(self.entries.len(), |last| last + 1);
+        self.entries.insert(place, entry);
     }
 
-    /// True when settings are below `name`.
-    pub(super) fn is_section(&self, name: &str) -> bool {
-        let begin = format!("{name}.");
-        self.entries
-            .iter()
-            .any(|entry| entry.name.starts_with(&begin))
-    }
-
-    /// True for a setting that names the file of a secret, and is read in the secret's place.
-    pub(super) fn is_read_as_file(&self, entry: &Entry) -> bool {
-        let secret = entry.name.strip_suffix("_file");
-        let secret = secret.and_then(|secret| self.entry(secret));
-        secret.is_some_and(|secret| secret.is_secret)
-    }
-
-    /// Puts `value` in place of what `name` stood at.
-    pub(super) fn set(&mut self, name: &str, value: Value, source: Source) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == name) {
-            entry.value = value;
-            entry.source = source;
-        }
-    }
-
-    /// Puts the default back, or an empty text. The source stays: complaints name it.
-    pub(super) fn reset(&mut self, name: &str) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.name == name) {
-            entry.value = entry.default.clone().unwrap_or_else(|| Value::from(""));
-        }
-    }
-
-    /// Refuses a name that no setting has.
-    pub(super) fn refuse_unknown(&mut self, name: &str, source: &Source) {
-        if let Some(help) = layers::help(name) {
-            return self.complain_of(name, source, help);
-        }
-        let known = self.entries.iter().map(|entry| entry.name.as_str());
-        let message = match nearest(name, known) {
-            close if close.starts_with(&format!("{name}.")) => {
-                format!("is a section, not a setting; it holds {close}")
+    /// Puts the defaults back at and below `path`. Returns false when they were there already.
+    pub(super) fn reset(&mut self, path: &[String]) -> bool {
+        let mut has_changed = false;
+        for entry in &mut self.entries {
+            let concerns = entry.path.starts_with(path) || path.starts_with(&entry.path);
+            if concerns && entry.value != entry.default {
+                entry.value = entry.default.clone();
+                has_changed = true;
             }
-            close => format!("is not a setting; the nearest is {close}"),
-        };
-        self.complain_of(name, source, message);
+        }
+        has_changed
     }
 
-    /// Each setting's name, value fit to be shown, and source, in the order of `config/default.toml`.
+    /// Returns each setting's name, shown value and source, in the order of `config/default.toml`.
     pub(super) fn shown(&self) -> Vec<(String, String, Source)> {
         let entries = self.entries.iter();
         entries
@@ -129,7 +176,25 @@ impl Settings {
             .collect()
     }
 
-    // --- mistakes
+    /// Returns the source of the setting `name`. A field that is missing in a table has the source of the table's first field.
+    pub(super) fn source(&self, name: &str) -> Source {
+        let entry = self.place(name).and_then(|place| self.entries.get(place));
+        entry.map_or(Source::Default, |entry| entry.source.clone())
+    }
+
+    /// Returns the place of a setting, of the first setting below a section, or of the table of a missing field.
+    fn place(&self, name: &str) -> Option<usize> {
+        let find = |is_it: &dyn Fn(&str) -> bool| {
+            let mut entries = self.entries.iter();
+            entries.position(|entry| is_it(&entry.name))
+        };
+        find(&|known| known == name)
+            .or_else(|| find(&|known| is_below(known, name)))
+            .or_else(|| {
+                let table = &name[..=name.rfind(']')?];
+                find(&|known| known.starts_with(table))
+            })
+    }
 
     pub(super) fn complain(&mut self, name: &str, message: impl Display) {
         let source = self.source(name);
@@ -144,27 +209,30 @@ impl Settings {
         self.warnings.push(format!("{name}: {message}"));
     }
 
-    /// Complains of the first of `names` unless the rule `holds`, or one of them, or something below one of them, is known
-    /// to be wrong already.
-    pub(super) fn require(&mut self, names: &[&str], holds: bool, message: impl Display) {
-        let is_wrong = |name: &str| {
-            let rest = |known: &Complaint| known.setting().strip_prefix(name).map(str::to_owned);
-            let mut rests = self.complaints.iter().filter_map(rest);
-            rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let may_stand_in_file = self.file_is_broken
-            && names
-                .iter()
-                .all(|name| self.source(name) == Source::Default);
-        if let (false, false, Some(first)) = (holds, may_stand_in_file, names.first())
-            && !names.iter().any(|&name| is_wrong(name))
-        {
-            self.complain(first, message);
+    pub(super) fn warn_if(&mut self, is_doubtful: bool, name: &str, message: &str) {
+        if is_doubtful {
+            self.warn(name, message);
         }
     }
 
-    /// As [`Self::require`], for what is only unwise on a developer's own machine.
-    pub(super) fn require_unless_dev(&mut self, name: &str, holds: bool, message: impl Display) {
+    /// Complains of the first of `names` unless the rule `holds`, or a mistake in one of them is known already.
+    pub(super) fn require(&mut self, names: &[&str], holds: bool, message: impl Display) {
+        if holds {
+            return;
+        }
+        let is_wrong = |name: &&str| {
+            let mut known = self.complaints.iter().map(Complaint::setting);
+            known.any(|known| known == *name || is_below(known, name))
+        };
+        let is_missing = |name: &&str| self.source(name) == Source::Default;
+        let may_be_in_file = self.file_is_broken && names.iter().all(is_missing);
+        if !may_be_in_file && !names.iter().any(is_wrong) {
+            self.complain(names[0], message);
+        }
+    }
+
+    /// Does the same as [`Self::require`], but only warns in dev mode.
+    pub(super) fn require_unless_dev(&mut self, name: &str, holds: bool, message: &str) {
         match self.mode {
             Mode::Serve => self.require(&[name], holds, message),
             Mode::Dev if holds => {}
@@ -172,65 +240,37 @@ impl Settings {
         }
     }
 
-    /// Complains of `name` when the file at `path` holds no certificates.
+    /// Complains when the file at `path` holds no certificate.
     pub(super) fn require_certificates(&mut self, name: &str, path: Option<&Path>) {
-        let held = path.map_or_else(|| Ok(CERTIFICATE.into()), self.read);
-        match held {
-            Ok(held) => self.require(
+        match path.map_or_else(|| Ok(CERTIFICATE.into()), self.read) {
+            Ok(text) => self.require(
                 &[name],
-                held.contains(CERTIFICATE),
+                text.contains(CERTIFICATE),
                 "names a file without a certificate in PEM form",
             ),
-            Err(error) => self.complain(
-                name,
-                format_args!("names a file that cannot be read: {}", error.kind()),
-            ),
+            Err(error) => self.complain(name, unreadable(&error)),
         }
     }
 
-    /// The warnings, or else everything that is wrong, in the order of the settings.
-    pub(super) fn verdict(mut self) -> Result<Vec<String>, Vec<Complaint>> {
+    /// Returns the warnings, or else all complaints in the order of the settings. Unknown names are first,
+    /// because they often explain what is missing.
+    pub(super) fn verdict(mut self) -> Result<Vec<String>, ConfigErrors> {
         if self.complaints.is_empty() {
             return Ok(self.warnings);
         }
         let mut complaints = std::mem::take(&mut self.complaints);
-        // Unknown names first: they often explain what is missing below.
         complaints.sort_by_cached_key(|complaint| self.place(complaint.setting()));
-        Err(complaints)
+        Err(ConfigErrors::new(complaints))
     }
+}
 
-    /// Who gave the setting `name`. What was not given in a table stands where the table begins.
-    pub(super) fn source(&self, name: &str) -> Source {
-        let entry = self.place(name).and_then(|place| self.entries.get(place));
-        entry.map_or(Source::Default, |entry| entry.source.clone())
-    }
+/// Returns true when `name` is a setting in the section `section`.
+pub(super) fn is_below(name: &str, section: &str) -> bool {
+    let rest = name.strip_prefix(section);
+    rest.is_some_and(|rest| rest.starts_with('.'))
+}
 
-    /// Where `name` stands among all settings: itself, what is below it, or the table that it belongs to.
-    fn place(&self, name: &str) -> Option<usize> {
-        let begins_with = |begin: &str| {
-            self.entries
-                .iter()
-                .position(|entry| entry.name.starts_with(begin))
-        };
-        let exact = self.entries.iter().position(|entry| entry.name == name);
-        exact
-            .or_else(|| begins_with(&format!("{name}.")))
-            .or_else(|| begins_with(&name[..=name.rfind(']')?]))
-    }
-
-    // --- reading
-
-    pub(super) fn text(&self, name: &str) -> String {
-        match self.entry(name).map(|entry| &entry.value) {
-            Some(Value::String(text)) => text.trim().into(),
-            _ => String::new(),
-        }
-    }
-
-    pub(super) fn default_text(&self, name: &str) -> String {
-        match self.entry(name).and_then(|entry| entry.default.as_ref()) {
-            Some(Value::String(text)) => text.clone(),
-            _ => String::new(),
-        }
-    }
+/// Returns the complaint about a setting that names a file which cannot be read.
+pub(super) fn unreadable(error: &std::io::Error) -> String {
+    format!("names a file that cannot be read: {}", error.kind())
 }

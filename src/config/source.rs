@@ -46,12 +46,15 @@ pub struct SettingsFile {
 }
 
 impl SettingsFile {
-    /// Returns a line of the file, from 1, as a source.
-    pub(super) fn line(&self, line: usize) -> Source {
-        Source::File {
+    /// Returns the line of the byte at `offset` as a source, and the column, from 1.
+    pub(super) fn position(&self, offset: usize) -> (Source, usize) {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let column = before.rsplit('\n').next().map_or(0, str::len) + 1;
+        let source = Source::File {
             path: self.path.clone(),
-            line,
-        }
+            line: before.matches('\n').count() + 1,
+        };
+        (source, column)
     }
 }
 

@@ -9,7 +9,6 @@ use url::Url;
 
 use super::Mode;
 use super::fields::secret;
-use super::section::Section;
 use super::settings::Settings;
 use crate::domain::is_loopback;
 use crate::domain::written::{lasting, optional_path, optional_word, text, whole};
@@ -53,33 +52,29 @@ pub struct Upstream {
     pub probe_interval: Duration,
 }
 
-/// What `.env.example` says in place of a key.
+const BASE_URL: &str = "upstream.base_url";
+const KEY: &str = "upstream.api_key";
+/// The key in `.env.example`.
 const EXAMPLE_KEY: &str = "sk-replace-me";
 
-impl Section for Upstream {
-    const NAME: &'static str = "upstream";
-
-    fn check(&mut self, settings: &mut Settings) {
-        const BASE_URL: &str = "upstream.base_url";
-        const KEY: &str = "upstream.api_key";
-        let key = self.api_key.as_ref().map(ExposeSecret::expose_secret);
+impl Upstream {
+    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
+        let upstream: Self = settings.section("upstream")?;
+        let key = upstream.api_key.as_ref().map(ExposeSecret::expose_secret);
+        let host = upstream.base_url.host_str().unwrap_or_default();
         settings.require(
             &[KEY],
             key.is_none_or(|text| text.bytes().all(|byte| byte.is_ascii_graphic())),
             "holds a space or another character that no key has; paste the key again, without quotes",
         );
-        let is_openai = self
-            .base_url
-            .host_str()
-            .is_some_and(|host| host.ends_with(".openai.com"));
-        if key == Some(EXAMPLE_KEY) {
-            settings.warn(KEY, "is still the key of the example");
-        } else if is_openai && key.is_some_and(|key| !key.starts_with("sk-")) {
-            settings.warn(
-                KEY,
-                "does not begin with sk-, as OpenAI's keys do; paste the key alone",
-            );
-        }
+        let is_example = key == Some(EXAMPLE_KEY);
+        settings.warn_if(is_example, KEY, "is still the key of the example");
+        let is_other = key.is_some_and(|key| !key.starts_with("sk-"));
+        settings.warn_if(
+            is_other && host.ends_with(".openai.com"),
+            KEY,
+            "does not begin with sk-, as OpenAI's keys do; paste the key alone",
+        );
         settings.require(
             &[KEY, "upstream.api_key_file"],
             key.is_some() || settings.mode == Mode::Dev,
@@ -87,18 +82,21 @@ impl Section for Upstream {
         );
         settings.require(
             &["upstream.connect_timeout", "upstream.timeout"],
-            self.connect_timeout <= self.timeout,
+            upstream.connect_timeout <= upstream.timeout,
             "must not be longer than upstream.timeout",
         );
         settings.require_unless_dev(
             BASE_URL,
-            self.base_url.scheme() == "https" || is_loopback(&self.base_url),
+            upstream.base_url.scheme() == "https" || is_loopback(&upstream.base_url),
             "must be https unless it is on this machine: the API key would cross the network in the clear",
         );
-        if self.base_url.host_str() == Some("api.openai.com") && self.base_url.path() == "/" {
-            settings.warn(BASE_URL, "has no path; OpenAI's ends with /v1");
-        }
-        settings.require_certificates("upstream.ca_file", self.ca_file.as_deref());
+        settings.warn_if(
+            host == "api.openai.com" && upstream.base_url.path() == "/",
+            BASE_URL,
+            "has no path; OpenAI's ends with /v1",
+        );
+        settings.require_certificates("upstream.ca_file", upstream.ca_file.as_deref());
+        Some(upstream)
     }
 }
 

@@ -31,11 +31,15 @@ pub fn optional<'de, T, E: Display, D: Deserializer<'de>>(
 }
 
 /// Reads one word that can stand in a header; an empty text is `None`.
-pub fn optional_word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+pub fn optional_word<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+where
+    T: for<'text> From<&'text str>,
+    D: Deserializer<'de>,
+{
     optional(from, |text| {
         let is_word = text.bytes().all(|byte| byte.is_ascii_graphic());
         is_word
-            .then(|| text.to_owned())
+            .then(|| text.into())
             .ok_or("must be one word of plain letters, digits and signs")
     })
 }

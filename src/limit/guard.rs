@@ -19,7 +19,7 @@ const DAY: u64 = 86_400_000;
 const WEEK: u64 = 7 * DAY;
 
 /// When offences become a block, and for how long.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct GuardRules {
     /// The score that earns a block. Scores count in thousandths of a point.
     #[serde(deserialize_with = "fraction::<100, 1_000_000, _>")]

@@ -85,7 +85,7 @@ impl Offence {
 }
 
 /// Points per offence. 0 forgives the offence.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weights {
     /// Points of [`Offence::RateLimited`].
