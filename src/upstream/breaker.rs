@@ -1,7 +1,8 @@
-//! Breaks the circuit to a failing upstream, and lets one request find out whether it works again.
+//! Circuit breaker: stops requests to a failing upstream, and lets one request find out whether it works again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clock::Tick;
 
@@ -10,7 +11,7 @@ const FAILURES_TO_OPEN: u32 = 5;
 /// How long an open circuit breaker refuses requests before one may find out whether the upstream works again.
 const REST: Duration = Duration::from_secs(2);
 
-/// A circuit breaker. After a rest, one request at a time finds out whether the upstream works again.
+/// A circuit breaker. After a rest, one request at a time probes whether the upstream works again.
 pub(super) struct Breaker(Mutex<State>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,15 +20,15 @@ enum State {
     Closed { failures: u32 },
     /// Requests are refused until then.
     Open { until: Tick },
-    /// One request was let in at that moment; the others are refused until its outcome.
-    HalfOpen { since: Tick },
+    /// One request probes the upstream; the others are refused until its outcome.
+    HalfOpen,
 }
 
 impl State {
     fn rest(self, now: Tick) -> Option<Duration> {
         match self {
             Self::Open { until } if now < until => Some(until.since(now)),
-            Self::HalfOpen { .. } => Some(REST),
+            Self::HalfOpen => Some(REST),
             Self::Closed { .. } | Self::Open { .. } => None,
         }
     }
@@ -37,7 +38,7 @@ impl State {
 /// keep everybody else out.
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
-    probing: Option<Tick>,
+    is_probe: bool,
 }
 
 impl Breaker {
@@ -45,75 +46,58 @@ impl Breaker {
         Self(Mutex::new(State::Closed { failures: 0 }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// True when requests pass.
-    pub(super) fn is_closed(&self) -> bool {
-        matches!(*self.state(), State::Closed { .. })
-    }
-
     /// Returns how long requests are still refused, if they are. Takes no place.
     pub(super) fn rest(&self, now: Tick) -> Option<Duration> {
-        self.state().rest(now)
+        self.0.lock().rest(now)
     }
 
     /// Returns a permit, or how long until it is worth asking for one again.
     pub(super) fn enter(&self, now: Tick) -> Result<Permit<'_>, Duration> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if let Some(rest) = state.rest(now) {
             return Err(rest);
         }
-        let looks = matches!(*state, State::Open { .. });
-        if looks {
-            *state = State::HalfOpen { since: now };
+        let is_probe = matches!(*state, State::Open { .. });
+        if is_probe {
+            *state = State::HalfOpen;
         }
         Ok(Permit {
             breaker: self,
-            probing: looks.then_some(now),
+            is_probe,
         })
     }
 }
 
 impl Permit<'_> {
     /// Reports that the upstream works. Closes the circuit breaker, unless this permit is from before it opened.
-    pub(super) fn succeeded(mut self) {
-        let looked = self.probing.take().is_some();
-        let mut state = self.breaker.state();
-        if looked || matches!(*state, State::Closed { .. }) {
+    pub(super) fn succeeded(self) {
+        let mut state = self.breaker.0.lock();
+        if self.is_probe || matches!(*state, State::Closed { .. }) {
             *state = State::Closed { failures: 0 };
         }
     }
 
     /// Reports that the upstream failed. Opens the circuit breaker for `rest`, or when there were too many failures.
-    pub(super) fn failed(mut self, now: Tick, rest: Option<Duration>) {
-        let probing = self.probing.take().is_some();
-        let mut state = self.breaker.state();
-        let failures = match *state {
-            State::Closed { failures } => failures + 1,
-            // Another permit has opened it for longer: that stands.
-            State::Open { until } if rest.is_none_or(|rest| until >= now.plus(rest)) => return,
-            State::Open { .. } | State::HalfOpen { .. } => FAILURES_TO_OPEN,
-        };
-        *state = match rest {
-            Some(rest) => State::Open {
-                until: now.plus(rest.max(REST)),
-            },
-            None if probing || failures >= FAILURES_TO_OPEN => State::Open {
-                until: now.plus(REST),
-            },
-            None => State::Closed { failures },
+    pub(super) fn failed(self, now: Tick, rest: Option<Duration>) {
+        let mut state = self.breaker.0.lock();
+        let until = now.plus(rest.unwrap_or_default().max(REST));
+        *state = match *state {
+            State::Closed { failures: few } if rest.is_none() && few + 1 < FAILURES_TO_OPEN => {
+                State::Closed { failures: few + 1 }
+            }
+            // Another permit has opened it, for long enough.
+            State::Open { until: set } if rest.is_none() || set >= until => return,
+            _ => State::Open { until },
         };
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let Some(since) = self.probing else { return };
-        let mut state = self.breaker.state();
-        if *state == (State::HalfOpen { since }) {
-            *state = State::Open { until: since };
+        let mut state = self.breaker.0.lock();
+        if self.is_probe && *state == State::HalfOpen {
+            let until = Tick::default();
+            *state = State::Open { until };
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Says why an operation at the upstream failed, and what that means for everybody who asks.
+//! Reasons why an operation at the upstream failed, and what each reason means to everybody who asks.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,13 +7,12 @@ use std::time::Duration;
 const LONG_REST: Duration = Duration::from_secs(30);
 /// The rest after the upstream rejected the API key. Short, because the next request looks whether the key is good again.
 const KEY_REST: Duration = Duration::from_secs(5);
-/// The rest after the upstream asked for a slower pace without saying how long.
-const PACE_REST: Duration = Duration::from_secs(2);
+/// The wait after a failure for which the upstream named no time.
+const USUAL_WAIT: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that a second attempt waits for within one request.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
 
-/// An error that the upstream answered with: everything that a log line needs. Never its message, which may quote part of
-/// the key.
+/// An error answer of the upstream: everything that a log line needs. Never its message, which may quote part of the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Complaint {
     /// The HTTP status.
@@ -45,66 +44,38 @@ impl Complaint {
         }
     }
 
+    fn wait(&self) -> Duration {
+        self.retry_after.unwrap_or(USUAL_WAIT)
+    }
+
     /// Returns the likely cause and its cure, for codes that point to the operator's settings or account.
     pub fn cure(&self) -> Option<&'static str> {
-        let word = self.code.split(' ').next().unwrap_or_default();
-        CURES
-            .iter()
-            .find_map(|(code, cure)| (*code == word).then_some(*cure))
+        let cure = match self.code.split(' ').next()? {
+            "incorrect_hostname" => "the key's region has its own host: set upstream.base_url",
+            "mismatched_project" => "the key is of another project: correct upstream.project",
+            "mismatched_organization" => {
+                "the key is of another organization: correct upstream.organization, or leave it empty"
+            }
+            "unsupported_country_region_territory" => {
+                "the provider does not serve the country this machine connects from: run it elsewhere"
+            }
+            "missing_scope" => "the key is restricted: grant it write access to the Realtime API",
+            "invalid_api_key" => "the key is wrong or was revoked: replace OPENAI_API_KEY",
+            "account_deactivated" => "the provider has deactivated the account: ask it why",
+            "ip_not_authorized" => "the project's IP allowlist lacks this machine: add it",
+            "insufficient_quota" => {
+                "the account has no credit left: add credit or raise its budget"
+            }
+            "billing_hard_limit_reached" => "the account has reached its spending limit: raise it",
+            "billing_not_active" => "billing is not active: complete the account's billing details",
+            "model_not_found" => {
+                "the project may not use the persona's model, or its name is wrong: correct the persona or the project's limits"
+            }
+            _ => return None,
+        };
+        Some(cure)
     }
 }
-
-/// The codes whose cause is known, and what to do.
-const CURES: [(&str, &str); 12] = [
-    (
-        "incorrect_hostname",
-        "the API key belongs to a region with a host of its own: set upstream.base_url to that host",
-    ),
-    (
-        "mismatched_project",
-        "the API key belongs to another project: correct upstream.project, or leave it empty",
-    ),
-    (
-        "mismatched_organization",
-        "the API key belongs to another organization: correct upstream.organization, or leave it empty",
-    ),
-    (
-        "unsupported_country_region_territory",
-        "the provider does not serve the country this machine connects from: run it elsewhere",
-    ),
-    (
-        "missing_scope",
-        "the API key is restricted: grant it write access to the Realtime API",
-    ),
-    (
-        "invalid_api_key",
-        "the API key is wrong or was revoked: replace OPENAI_API_KEY (upstream.api_key)",
-    ),
-    (
-        "account_deactivated",
-        "the provider has deactivated the account: contact the provider",
-    ),
-    (
-        "ip_not_authorized",
-        "the project allows other addresses only: add this machine's to its IP allowlist",
-    ),
-    (
-        "insufficient_quota",
-        "the account has no credit left: add credit or raise the project's budget",
-    ),
-    (
-        "billing_hard_limit_reached",
-        "the account has reached its spending limit: raise it",
-    ),
-    (
-        "billing_not_active",
-        "billing is not active: complete the account's billing details",
-    ),
-    (
-        "model_not_found",
-        "the project may not use the persona's model, or its name is wrong: correct the persona or the project's limits",
-    ),
-];
 
 impl fmt::Display for Complaint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,10 +144,10 @@ pub struct Facts {
     pub retry: Option<Duration>,
     /// What the failure tells the circuit breaker.
     pub verdict: Verdict,
-    /// What the failure says of the upstream's health; `None` when it says nothing.
-    pub trouble: Option<Trouble>,
-    /// How long callers should wait, when that is known.
-    pub wait: Option<Duration>,
+    /// What the failure says of the upstream's health.
+    pub trouble: Trouble,
+    /// How long callers should wait.
+    pub wait: Duration,
 }
 
 /// What kind of failure the caller is told.
@@ -199,13 +170,16 @@ pub enum Verdict {
     Works,
     /// The upstream failed.
     Failed,
-    /// The upstream is to be left alone for this long.
-    Rest(Duration),
+    /// The upstream is to be left alone for [`Facts::rest`].
+    Rests,
 }
 
 /// What is wrong with the upstream, and what ends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trouble {
+    /// Nothing that is known.
+    #[default]
+    Nothing,
     /// The upstream does not answer: any answer ends that.
     Silent,
     /// The circuit breaker is open: any answer ends that.
@@ -217,74 +191,51 @@ pub enum Trouble {
 }
 
 impl Facts {
-    /// The facts of a definite failure of the upstream itself.
-    const fn unavailable(code: &'static str, verdict: Verdict, trouble: Trouble) -> Self {
-        Self {
-            code,
-            kind: Kind::Unavailable,
-            is_definite: true,
-            retry: None,
-            verdict,
-            trouble: Some(trouble),
-            wait: None,
-        }
+    /// Returns how long the upstream is to be left alone, if it is.
+    pub fn rest(&self) -> Option<Duration> {
+        (self.verdict == Verdict::Rests).then(|| self.wait.min(LONG_REST))
     }
 }
 
 impl UpstreamError {
     /// Returns what this failure means: the only place that judges it.
     pub fn facts(&self) -> Facts {
-        let down = Facts::unavailable;
-        match self {
-            Self::Unreachable(_) => Facts {
-                retry: Some(Duration::ZERO),
-                ..down("unreachable", Verdict::Failed, Trouble::Silent)
-            },
-            Self::TimedOut => Facts {
-                kind: Kind::TimedOut,
-                is_definite: false,
-                ..down("timed_out", Verdict::Failed, Trouble::Silent)
-            },
-            Self::Broken(complaint) => broken(complaint.retry_after),
-            Self::RateLimited(Complaint { retry_after, .. }) => Facts {
-                wait: *retry_after,
-                ..down(
-                    "rate_limited",
-                    rest(retry_after.unwrap_or(PACE_REST)),
-                    Trouble::Refusing,
-                )
-            },
-            Self::QuotaExhausted(_) => Facts {
-                wait: Some(LONG_REST),
-                ..down("quota_exhausted", rest(LONG_REST), Trouble::Refusing)
-            },
-            Self::KeyRejected(_) => Facts {
-                wait: Some(KEY_REST),
-                ..down("key_rejected", rest(KEY_REST), Trouble::KeyRejected)
-            },
-            // The persona's model: nothing that the caller could send differently.
-            Self::Refused(complaint) if complaint.code.starts_with("model_not_found") => {
-                down("refused", Verdict::Works, Trouble::Refusing)
+        use Kind::{Invalid, Overloaded, TimedOut, Unavailable};
+        use Trouble::{KeyRejected, Nothing, Refusing, Resting, Silent};
+        use Verdict::{Failed, Rests, Works};
+        let (code, kind, verdict, trouble, wait) = match self {
+            Self::Unreachable(_) => ("unreachable", Unavailable, Failed, Silent, USUAL_WAIT),
+            Self::TimedOut => ("timed_out", TimedOut, Failed, Silent, USUAL_WAIT),
+            // A short wait is waited for within the request; a longer one is a rest.
+            Self::Broken(told) if told.retry_after.is_some_and(|wait| wait > MAX_RETRY_WAIT) => {
+                ("broken", Unavailable, Rests, Silent, told.wait())
             }
-            Self::Refused(_) => Facts {
-                kind: Kind::Invalid,
-                ..down("refused", Verdict::Works, Trouble::Refusing)
-            },
-            Self::Invalid(_) => Facts {
-                kind: Kind::Invalid,
-                is_definite: false,
-                ..down("invalid", Verdict::Failed, Trouble::Refusing)
-            },
-            Self::Overloaded { retry_after } => Facts {
-                kind: Kind::Overloaded,
-                trouble: None,
-                wait: Some(*retry_after),
-                ..down("overloaded", Verdict::Works, Trouble::Silent)
-            },
-            Self::Resting { retry_after } => Facts {
-                wait: Some(*retry_after),
-                ..down("resting", Verdict::Works, Trouble::Resting)
-            },
+            Self::Broken(told) => ("broken", Unavailable, Failed, Silent, told.wait()),
+            Self::RateLimited(told) => ("rate_limited", Unavailable, Rests, Refusing, told.wait()),
+            Self::QuotaExhausted(_) => ("quota_exhausted", Unavailable, Rests, Refusing, LONG_REST),
+            Self::KeyRejected(_) => ("key_rejected", Unavailable, Rests, KeyRejected, KEY_REST),
+            // The persona's model: nothing that the caller could send differently.
+            Self::Refused(told) if told.code.starts_with("model_not_found") => {
+                ("refused", Unavailable, Works, Refusing, USUAL_WAIT)
+            }
+            Self::Refused(_) => ("refused", Invalid, Works, Refusing, USUAL_WAIT),
+            Self::Invalid(_) => ("invalid", Invalid, Failed, Refusing, USUAL_WAIT),
+            Self::Overloaded { retry_after } => {
+                ("overloaded", Overloaded, Works, Nothing, *retry_after)
+            }
+            Self::Resting { retry_after } => ("resting", Unavailable, Works, Resting, *retry_after),
+        };
+        // The upstream has said, or cannot have said, that it is worth another attempt.
+        let may_pass = verdict == Failed && matches!(self, Self::Unreachable(_) | Self::Broken(_));
+        let asked = self.complaint().and_then(|told| told.retry_after);
+        Facts {
+            code,
+            kind,
+            is_definite: !matches!(self, Self::TimedOut | Self::Invalid(_)),
+            retry: may_pass.then(|| asked.unwrap_or_default()),
+            verdict,
+            trouble,
+            wait,
         }
     }
 
@@ -305,28 +256,6 @@ impl UpstreamError {
     }
 }
 
-/// A short wait is waited for within the request; a longer one is a rest.
-fn broken(retry_after: Option<Duration>) -> Facts {
-    let facts = Facts {
-        wait: retry_after,
-        ..Facts::unavailable("broken", Verdict::Failed, Trouble::Silent)
-    };
-    match retry_after {
-        Some(wait) if wait > MAX_RETRY_WAIT => Facts {
-            verdict: rest(wait),
-            ..facts
-        },
-        short => Facts {
-            retry: Some(short.unwrap_or_default()),
-            ..facts
-        },
-    }
-}
-
-fn rest(wait: Duration) -> Verdict {
-    Verdict::Rest(wait.min(LONG_REST))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,10 +270,10 @@ mod tests {
             (Some(Duration::from_secs(1)), Verdict::Failed)
         );
         assert_eq!(
-            (broken(7).retry, broken(7).verdict),
-            (None, Verdict::Rest(Duration::from_secs(7)))
+            (broken(7).retry, broken(7).rest()),
+            (None, Some(Duration::from_secs(7)))
         );
-        assert_eq!(broken(600).verdict, Verdict::Rest(LONG_REST));
+        assert_eq!(broken(600).rest(), Some(LONG_REST));
     }
 
     #[test]

@@ -1,35 +1,43 @@
-//! Finds out whether a rejection of the API key concerns one request or every request.
+//! Free looks at the upstream, and whether a rejection of the API key concerns one request or every request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
 use super::lane::Lane;
-use super::{Complaint, Minter, UpstreamError};
+use super::{Complaint, Minter, Probe, UpstreamError};
 use crate::clock::{Clock, Tick};
 
-/// Looks with the free probe when a request is answered with 401 or 403. Such an answer may be about one request, or a
-/// slip of the provider: it must not keep everybody out.
-pub(super) struct KeyCheck {
+/// The longest time that a look may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Looks at the upstream with the free probe, in a lane of its own.
+pub(super) struct Looks {
     minter: Arc<dyn Minter>,
-    lane: Arc<Lane>,
-    /// The start and the result of the last look: true when the key was bad.
+    lane: Lane,
+    /// The start and the result of the last look at the key: true when the key was bad.
     last: Mutex<Option<(Tick, bool)>>,
     clock: Arc<dyn Clock>,
 }
 
-impl KeyCheck {
-    pub(super) fn new(minter: Arc<dyn Minter>, lane: Arc<Lane>, clock: Arc<dyn Clock>) -> Self {
+impl Looks {
+    pub(super) fn new(minter: Arc<dyn Minter>, clock: Arc<dyn Clock>) -> Self {
         Self {
             minter,
-            lane,
+            lane: Lane::new(DEADLINE, Arc::clone(&clock)),
             last: Mutex::new(None),
             clock,
         }
     }
 
-    /// Judges a rejection of a request that was sent at `sent`. Requests that are rejected at the same time share one
-    /// look.
+    /// Looks whether the upstream answers and accepts the API key.
+    pub(super) async fn look(&self) -> Result<Probe, UpstreamError> {
+        self.lane.run(self.minter.probe()).await
+    }
+
+    /// Judges a 401 or 403 that answered a request of `sent`. It may be about that request only, or a slip of the provider:
+    /// it must not keep everybody out. Requests that are rejected at the same time share one look.
     pub(super) async fn judge(&self, complaint: Complaint, sent: Tick) -> UpstreamError {
         let mut last = self.last.lock().await;
         let is_bad = match *last {
@@ -56,7 +64,7 @@ impl KeyCheck {
     /// True when the free probe is rejected as well. A restricted key may mint and not list models: its 403 counts only when
     /// it gives the same reason. A probe that fails in another way says nothing of the key.
     async fn is_bad(&self, complaint: &Complaint) -> bool {
-        match self.lane.run(self.minter.probe()).await {
+        match self.look().await {
             Ok(probe) => probe
                 .refusal
                 .is_some_and(|refusal| !refusal.code.is_empty() && refusal.code == complaint.code),

@@ -1,4 +1,4 @@
-//! Runs work that must never be refused: hang-ups, side channels and free looks.
+//! Lane for work that must never be refused: hang-ups, side channels and free looks.
 
 use std::sync::Arc;
 use std::time::Duration;

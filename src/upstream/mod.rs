@@ -1,4 +1,4 @@
-//! Asks the provider: one policy before every operation that starts something, one lane for all that must not be refused.
+//! The provider: one policy before every operation that starts something, one lane for all that must not be refused.
 
 mod breaker;
 mod connections;
@@ -14,19 +14,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::domain::{ClientSecret, Condition, Party, SessionText};
 pub use error::{Complaint, Facts, Kind, Trouble, UpstreamError, Verdict};
-use key::KeyCheck;
-use lane::Lane;
+use key::Looks;
+use policy::Policy;
 pub use policy::Turn;
-use policy::{Policy, Repeat};
-use watch::Watch;
 
-/// The longest time that a free look may take.
-const LOOK_DEADLINE: Duration = Duration::from_secs(5);
+use watch::Seen;
+
+/// Attempts at a mint. A second one is safe: a lost secret opens nothing for anybody.
+const MINT_ATTEMPTS: u32 = 2;
 
 /// What is to be minted.
 #[derive(Clone, Debug)]
@@ -66,8 +67,7 @@ pub trait Minter: Send + Sync {
 pub struct Upstream {
     minter: Arc<dyn Minter>,
     policy: Policy,
-    lane: Arc<Lane>,
-    watch: Watch,
+    seen: Mutex<Seen>,
     clock: Arc<dyn Clock>,
 }
 
@@ -78,13 +78,11 @@ impl Upstream {
         settings: &config::Upstream,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let lane = Arc::new(Lane::new(LOOK_DEADLINE, Arc::clone(&clock)));
-        let key = KeyCheck::new(Arc::clone(&minter), Arc::clone(&lane), Arc::clone(&clock));
+        let looks = Looks::new(Arc::clone(&minter), Arc::clone(&clock));
         Self {
             minter,
-            policy: Policy::new(settings, key, Arc::clone(&clock)),
-            lane,
-            watch: Watch::default(),
+            policy: Policy::new(settings, looks, Arc::clone(&clock)),
+            seen: Mutex::default(),
             clock,
         }
     }
@@ -92,45 +90,45 @@ impl Upstream {
     /// Waits briefly for a turn to start an operation. An error has left nothing behind.
     pub async fn turn(&self) -> Result<Turn, UpstreamError> {
         let turn = self.policy.turn().await;
-        turn.inspect_err(|error| self.watch.failed(error))
+        turn.inspect_err(|error| self.seen.lock().failed(error))
     }
 
-    /// Obtains one client secret. Repeated once: a lost secret opens nothing for anybody.
+    /// Obtains one client secret.
     pub async fn mint(&self, order: &MintOrder, turn: Turn) -> Result<ClientSecret, UpstreamError> {
         let started = self.clock.tick();
-        let operation = |_| self.minter.mint(order);
-        let minted = self.policy.run(turn, Repeat::Once, operation).await;
+        let operation = || self.minter.mint(order);
+        let minted = self.policy.run(turn, MINT_ATTEMPTS, operation).await;
         let now = self.clock.tick();
         match &minted {
-            Ok(_) => self.watch.succeeded(now.since(started), now),
-            Err(error) => self.watch.failed(error),
+            Ok(_) => self.seen.lock().succeeded(now.since(started), now),
+            Err(error) => self.seen.lock().failed(error),
         }
         minted
     }
 
     /// Looks whether the upstream answers and accepts the API key. Costs nothing and is never refused.
     pub async fn look(&self) -> Result<Probe, UpstreamError> {
-        let looked = self.lane.run(self.minter.probe()).await;
+        let looked = self.policy.looks.look().await;
         match &looked {
-            Ok(probe) => self.watch.looked(probe),
-            Err(error) => self.watch.failed(error),
+            Ok(probe) => self.seen.lock().looked(probe),
+            Err(error) => self.seen.lock().failed(error),
         }
         looked
     }
 
     /// True when an operation succeeded within the last `period`, which makes a look superfluous.
     pub fn has_served_within(&self, period: Duration) -> bool {
-        let last = self.watch.last_success();
+        let last = self.seen.lock().last_success;
         last.is_some_and(|last| self.clock.tick().since(last) < period)
     }
 
-    /// Returns how the upstream is, from what was last seen of it.
+    /// Returns the upstream's condition, from what was last seen of it.
     pub fn condition(&self) -> Condition {
-        self.watch.condition()
+        self.seen.lock().condition()
     }
 
     /// Returns how long the upstream's last good answer took.
     pub fn latency(&self) -> Option<Duration> {
-        self.watch.latency()
+        self.seen.lock().latency
     }
 }

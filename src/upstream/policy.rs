@@ -1,4 +1,4 @@
-//! Bounds every operation that starts something at the upstream: pace, room, circuit breaker, deadline, repetition.
+//! Bounds on every operation that starts something at the upstream: pace, room, circuit breaker, deadline, repetition.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter, clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::UpstreamError;
 use super::breaker::Breaker;
 use super::error::Verdict;
-use super::key::KeyCheck;
+use super::key::Looks;
+use super::{Complaint, UpstreamError};
 use crate::clock::{Clock, Tick};
 use crate::config;
 use crate::domain::random_bytes;
@@ -24,22 +24,6 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const BUSY: UpstreamError = UpstreamError::Overloaded {
     retry_after: Duration::from_secs(1),
 };
-
-/// Whether an operation is tried a second time after a failure that may pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// For operations that would take effect twice.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "minting, the only operation so far, is safe to repeat"
-        )
-    )]
-    Never,
-    /// For operations whose lost result is of no use to anybody.
-    Once,
-}
 
 /// The right to start one operation. Dropping it frees its room.
 #[derive(Debug)]
@@ -54,7 +38,7 @@ pub(super) struct Policy {
     queue: Semaphore,
     max_wait: Duration,
     deadline: Duration,
-    key: KeyCheck,
+    pub(super) looks: Looks,
     clock: Arc<dyn Clock>,
 }
 
@@ -71,7 +55,7 @@ impl clock::Clock for PaceClock {
 }
 
 impl Policy {
-    pub(super) fn new(settings: &config::Upstream, key: KeyCheck, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(settings: &config::Upstream, looks: Looks, clock: Arc<dyn Clock>) -> Self {
         let pace = NonZeroU32::new(settings.mints_per_second).unwrap_or(NonZeroU32::MIN);
         let pace_clock = PaceClock(Arc::clone(&clock));
         Self {
@@ -81,7 +65,7 @@ impl Policy {
             queue: Semaphore::new(waiters(pace, settings.max_wait)),
             max_wait: settings.max_wait,
             deadline: settings.timeout,
-            key,
+            looks,
             clock,
         }
     }
@@ -113,67 +97,65 @@ impl Policy {
         Ok(Turn(room))
     }
 
-    /// Runs `operation` in its turn, with one deadline for all attempts. `operation` is given that deadline.
+    /// Runs `operation` in its turn, at most `attempts` times within one deadline. More than one attempt is for operations
+    /// whose lost result is of no use to anybody.
     ///
     /// Cancelling it leaves the bounds as they were; what the operation has started at the upstream stays started.
     pub(super) async fn run<T, W>(
         &self,
         _turn: Turn,
-        repeat: Repeat,
-        operation: impl Fn(Tick) -> W,
+        attempts: u32,
+        operation: impl Fn() -> W,
     ) -> Result<T, UpstreamError>
     where
         W: Future<Output = Result<T, UpstreamError>>,
     {
         let deadline = self.clock.tick().plus(self.deadline);
-        let error = match self.attempt(deadline, &operation).await {
-            Err(error) if repeat == Repeat::Once => error,
-            outcome => return outcome,
-        };
-        let Some(pause) = self.pause_before_retry(&error, deadline) else {
-            return Err(error);
-        };
-        let complaint = error.complaint();
-        tracing::warn!(
-            %error,
-            upstream.status = complaint.map(|complaint| complaint.status),
-            pause_ms = pause.as_millis(),
-            "upstream operation failed, retrying once"
-        );
-        self.clock.sleep(pause).await;
-        self.attempt(deadline, &operation).await
+        let mut outcome = self.attempt(deadline, operation()).await;
+        for _ in 1..attempts {
+            let Err(error) = &outcome else { break };
+            let Some(pause) = self.pause_before_retry(error, deadline) else {
+                break;
+            };
+            tracing::warn!(
+                %error,
+                upstream.status = error.complaint().map(|complaint| complaint.status),
+                pause_ms = pause.as_millis(),
+                "upstream operation failed, retrying"
+            );
+            self.clock.sleep(pause).await;
+            outcome = self.attempt(deadline, operation()).await;
+        }
+        outcome
     }
 
     /// Runs one attempt and tells the circuit breaker its outcome.
-    async fn attempt<T, W>(
+    async fn attempt<T>(
         &self,
         deadline: Tick,
-        operation: &impl Fn(Tick) -> W,
-    ) -> Result<T, UpstreamError>
-    where
-        W: Future<Output = Result<T, UpstreamError>>,
-    {
+        operation: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
         let sent = self.clock.tick();
         let resting = |retry_after| UpstreamError::Resting { retry_after };
         let permit = self.breaker.enter(sent).map_err(resting)?;
-        let left = deadline.since(sent);
-        let outcome = self.clock.timeout(left, operation(deadline)).await;
-        let outcome = match outcome.unwrap_or(Err(UpstreamError::TimedOut)) {
-            Err(UpstreamError::KeyRejected(complaint)) => {
-                Err(self.key.judge(complaint, sent).await)
+        let outcome = self.clock.timeout(deadline.since(sent), operation).await;
+        let error = match outcome.unwrap_or(Err(UpstreamError::TimedOut)) {
+            Ok(done) => {
+                permit.succeeded();
+                return Ok(done);
             }
-            outcome => outcome,
+            Err(UpstreamError::KeyRejected(complaint)) => self.looks.judge(complaint, sent).await,
+            Err(error) => error,
         };
-        let error = outcome.as_ref().err();
-        match error.map_or(Verdict::Works, |error| error.facts().verdict) {
+        let facts = error.facts();
+        match facts.verdict {
             Verdict::Works => permit.succeeded(),
-            Verdict::Failed => permit.failed(self.clock.tick(), None),
-            Verdict::Rest(rest) => permit.failed(self.clock.tick(), Some(rest)),
+            Verdict::Failed | Verdict::Rests => permit.failed(self.clock.tick(), facts.rest()),
         }
-        if let Some(error) = error {
-            name_cure(error);
+        if let Some(complaint) = error.complaint() {
+            name_cure(complaint);
         }
-        outcome
+        Err(error)
     }
 
     /// Returns the wait before a second attempt, when that may succeed and ends in time. The second attempt takes a place
@@ -181,16 +163,15 @@ impl Policy {
     fn pause_before_retry(&self, error: &UpstreamError, deadline: Tick) -> Option<Duration> {
         let pause = error.facts().retry?.max(jittered(RETRY_PAUSE));
         let is_in_time = self.clock.tick().plus(pause) < deadline;
-        let may = is_in_time && self.breaker.is_closed() && self.pace.check().is_ok();
+        let may = is_in_time
+            && self.breaker.rest(self.clock.tick()).is_none()
+            && self.pace.check().is_ok();
         may.then_some(pause)
     }
 }
 
 /// Logs the cure for failures that last until an operator acts.
-fn name_cure(error: &UpstreamError) {
-    let Some(complaint) = error.complaint() else {
-        return;
-    };
+fn name_cure(complaint: &Complaint) {
     if let Some(cure) = complaint.cure() {
         tracing::error!(
             upstream.status = complaint.status,
@@ -210,14 +191,8 @@ fn jittered(pause: Duration) -> Duration {
 
 /// Returns how many callers can be served within the longest wait.
 fn waiters(pace: NonZeroU32, max_wait: Duration) -> usize {
-    let served = f64::from(pace.get()) * max_wait.as_secs_f64();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a positive count, far below the limits"
-    )]
-    let served = served.ceil() as usize;
-    served.clamp(1, 10_000)
+    let served = (u128::from(pace.get()) * max_wait.as_millis()).div_ceil(1000);
+    usize::try_from(served).map_or(10_000, |served| served.clamp(1, 10_000))
 }
 
 #[cfg(test)]
@@ -230,15 +205,14 @@ mod tests {
     use crate::clock::{ManualClock, Timestamp};
     use crate::config::{Config, Mode};
     use crate::domain::ClientSecret;
-    use crate::upstream::lane::Lane;
     use crate::upstream::{MintOrder, Minter, Probe};
 
     /// A provider whose free look never ends and is counted.
     #[derive(Default)]
-    struct Looks(AtomicU32);
+    struct Silent(AtomicU32);
 
     #[async_trait]
-    impl Minter for Looks {
+    impl Minter for Silent {
         async fn mint(&self, _: &MintOrder) -> Result<ClientSecret, UpstreamError> {
             Err(UpstreamError::TimedOut)
         }
@@ -251,7 +225,7 @@ mod tests {
 
     struct Bench {
         clock: Arc<ManualClock>,
-        looks: Arc<Looks>,
+        provider: Arc<Silent>,
         policy: Policy,
     }
 
@@ -259,29 +233,28 @@ mod tests {
         fn new() -> Self {
             let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(0)));
             let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-            let looks = Arc::new(Looks::default());
-            let minter: Arc<dyn Minter> = Arc::<Looks>::clone(&looks);
-            let lane = Arc::new(Lane::new(Duration::from_secs(5), Arc::clone(&shared)));
-            let key = KeyCheck::new(minter, lane, Arc::clone(&shared));
+            let provider = Arc::new(Silent::default());
+            let minter: Arc<dyn Minter> = Arc::<Silent>::clone(&provider);
+            let looks = Looks::new(minter, Arc::clone(&shared));
             let settings = Config::from_pairs(Mode::Dev, &[]).unwrap().upstream;
-            let policy = Policy::new(&settings, key, shared);
+            let policy = Policy::new(&settings, looks, shared);
             Self {
                 clock,
-                looks,
+                provider,
                 policy,
             }
         }
 
         /// Runs an operation that always fails so. Returns how often it was started.
-        async fn attempts(&self, repeat: Repeat, error: fn() -> UpstreamError) -> u32 {
+        async fn attempts(&self, most: u32, error: fn() -> UpstreamError) -> u32 {
             let started = AtomicU32::new(0);
-            let operation = |_| {
+            let operation = || {
                 started.fetch_add(1, Ordering::SeqCst);
                 std::future::ready(Err::<(), _>(error()))
             };
             let turn = self.policy.turn().await.unwrap();
             tokio::select! {
-                outcome = self.policy.run(turn, repeat, operation) => assert!(outcome.is_err()),
+                outcome = self.policy.run(turn, most, operation) => assert!(outcome.is_err()),
                 () = self.keep_turning() => {}
             }
             started.into_inner()
@@ -298,28 +271,29 @@ mod tests {
     #[tokio::test]
     async fn an_operation_that_must_not_be_repeated_is_started_once_whatever_happens() {
         let broken = || UpstreamError::Broken(500.into());
-        assert_eq!(Bench::new().attempts(Repeat::Never, broken).await, 1);
-        assert_eq!(Bench::new().attempts(Repeat::Once, broken).await, 2);
+        assert_eq!(Bench::new().attempts(1, broken).await, 1);
+        assert_eq!(Bench::new().attempts(2, broken).await, 2);
     }
 
     #[tokio::test]
     async fn an_outcome_that_is_not_known_is_not_repeated() {
         let silent = || UpstreamError::TimedOut;
-        assert_eq!(Bench::new().attempts(Repeat::Once, silent).await, 1);
+        assert_eq!(Bench::new().attempts(2, silent).await, 1);
     }
 
     #[tokio::test]
     async fn all_attempts_share_one_deadline_and_a_pause_beyond_it_is_not_begun() {
         let bench = Bench::new();
         let started = AtomicU32::new(0);
-        let operation = |deadline: Tick| {
+        let deadline = bench.clock.tick().plus(bench.policy.deadline);
+        let operation = || {
             started.fetch_add(1, Ordering::SeqCst);
             let last_moment = deadline.minus(Duration::from_millis(1));
             bench.clock.advance(last_moment.since(bench.clock.tick()));
             std::future::ready(Err::<(), _>(UpstreamError::Broken(500.into())))
         };
         let turn = bench.policy.turn().await.unwrap();
-        let outcome = bench.policy.run(turn, Repeat::Once, operation).await;
+        let outcome = bench.policy.run(turn, 2, operation).await;
         assert!(matches!(outcome, Err(UpstreamError::Broken(_))));
         assert_eq!(started.into_inner(), 1);
     }
@@ -327,14 +301,14 @@ mod tests {
     #[tokio::test]
     async fn requests_that_are_rejected_at_the_same_time_share_one_look() {
         let bench = Bench::new();
-        let rejected = async |_| {
+        let rejected = async || {
             tokio::task::yield_now().await;
             bench.clock.advance(Duration::from_millis(1));
             Err::<(), _>(UpstreamError::KeyRejected(401.into()))
         };
         let run = async || {
             let turn = bench.policy.turn().await.unwrap();
-            bench.policy.run(turn, Repeat::Once, rejected).await
+            bench.policy.run(turn, 2, rejected).await
         };
         // Both were sent before the look began.
         let turn = async {
@@ -345,6 +319,6 @@ mod tests {
         for outcome in [first, second] {
             assert!(matches!(outcome, Err(UpstreamError::Refused(_))));
         }
-        assert_eq!(bench.looks.0.load(Ordering::SeqCst), 1);
+        assert_eq!(bench.provider.0.load(Ordering::SeqCst), 1);
     }
 }

@@ -1,6 +1,5 @@
-//! Remembers how the upstream is, from the outcomes of operations and of free looks.
+//! Health of the upstream, from the outcomes of operations and of free looks.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::error::Trouble;
@@ -10,65 +9,51 @@ use crate::domain::Condition;
 
 /// What the last dealings with the upstream showed.
 #[derive(Default)]
-pub(super) struct Watch(Mutex<Seen>);
-
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    trouble: Option<Trouble>,
-    latency: Option<Duration>,
-    last_success: Option<Tick>,
+pub(super) struct Seen {
+    trouble: Trouble,
+    /// How long the last good answer took.
+    pub(super) latency: Option<Duration>,
+    /// When an operation last succeeded.
+    pub(super) last_success: Option<Tick>,
 }
 
-impl Watch {
+impl Seen {
     /// Notes an operation that succeeded at `now` after `took`.
-    pub(super) fn succeeded(&self, took: Duration, now: Tick) {
-        *self.seen() = Seen {
-            trouble: None,
+    pub(super) const fn succeeded(&mut self, took: Duration, now: Tick) {
+        *self = Self {
+            trouble: Trouble::Nothing,
             latency: Some(took),
             last_success: Some(now),
         };
     }
 
     /// Notes an operation or a look that failed. An open circuit breaker says less than the failure that opened it.
-    pub(super) fn failed(&self, error: &UpstreamError) {
-        let mut seen = self.seen();
-        match (error.facts().trouble, seen.trouble) {
-            (None, _)
-            | (Some(Trouble::Resting), Some(Trouble::Refusing | Trouble::KeyRejected)) => {}
-            (trouble, _) => seen.trouble = trouble,
+    pub(super) fn failed(&mut self, error: &UpstreamError) {
+        match (error.facts().trouble, self.trouble) {
+            (Trouble::Nothing, _)
+            | (Trouble::Resting, Trouble::Refusing | Trouble::KeyRejected) => {}
+            (trouble, _) => self.trouble = trouble,
         }
     }
 
     /// Notes a free look that was answered. An answer does not show that operations are accepted.
-    pub(super) fn looked(&self, probe: &Probe) {
-        let mut seen = self.seen();
-        seen.latency = Some(probe.latency);
-        seen.trouble = seen.trouble.filter(|trouble| match trouble {
-            Trouble::Silent | Trouble::Resting => false,
-            Trouble::KeyRejected => probe.refusal.is_some(),
-            Trouble::Refusing => true,
-        });
-    }
-
-    pub(super) fn condition(&self) -> Condition {
-        match self.seen().trouble {
-            None => Condition::Operational,
-            Some(Trouble::Silent | Trouble::Refusing) => Condition::Degraded,
-            Some(Trouble::Resting | Trouble::KeyRejected) => Condition::Down,
+    pub(super) fn looked(&mut self, probe: &Probe) {
+        self.latency = Some(probe.latency);
+        let is_over = match self.trouble {
+            Trouble::Nothing | Trouble::Silent | Trouble::Resting => true,
+            Trouble::KeyRejected => probe.refusal.is_none(),
+            Trouble::Refusing => false,
+        };
+        if is_over {
+            self.trouble = Trouble::Nothing;
         }
     }
 
-    /// Returns how long the upstream's last good answer took.
-    pub(super) fn latency(&self) -> Option<Duration> {
-        self.seen().latency
-    }
-
-    /// Returns when an operation last succeeded.
-    pub(super) fn last_success(&self) -> Option<Tick> {
-        self.seen().last_success
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) const fn condition(&self) -> Condition {
+        match self.trouble {
+            Trouble::Nothing => Condition::Operational,
+            Trouble::Silent | Trouble::Refusing => Condition::Degraded,
+            Trouble::Resting | Trouble::KeyRejected => Condition::Down,
+        }
     }
 }

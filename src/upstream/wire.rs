@@ -1,10 +1,10 @@
-//! Writes and reads the provider's JSON, and checks every answer before it is used.
+//! The provider's JSON: writes requests, and checks every answer before it is used.
 
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::{MintOrder, UpstreamError};
 use crate::clock::{Tick, Timestamp};
@@ -14,18 +14,6 @@ use crate::domain::{ClientSecret, UpstreamSession};
 const MAX_SECRET_LENGTH: usize = 1024;
 /// The longest life of a client secret (`expires_after.seconds` in the published schema), and a minute of skew.
 const MAX_LIFETIME: Duration = Duration::from_mins(121);
-
-#[derive(Serialize)]
-struct MintBody<'a> {
-    expires_after: ExpiresAfter,
-    session: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct ExpiresAfter {
-    anchor: &'static str,
-    seconds: u64,
-}
 
 #[derive(Deserialize)]
 struct MintAnswer {
@@ -48,54 +36,26 @@ struct AudioEcho {
 
 #[derive(Deserialize)]
 struct OutputEcho {
-    voice: Option<VoiceEcho>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum VoiceEcho {
-    BuiltIn(String),
-    Custom { id: String },
-}
-
-#[derive(Default, Deserialize)]
-struct ErrorAnswer {
-    #[serde(default)]
-    error: ErrorBody,
-}
-
-#[derive(Default, Deserialize)]
-struct ErrorBody {
-    code: Option<String>,
-    param: Option<String>,
-    r#type: Option<String>,
-}
-
-/// When a request was sent, and the upstream's time when it answered.
-#[derive(Clone, Copy)]
-pub(super) struct Timing {
-    pub(super) sent: Tick,
-    pub(super) answered: Timestamp,
+    /// The name of a built-in voice, or an object with the id of a custom one.
+    voice: Option<Value>,
 }
 
 /// Writes the body of `POST /realtime/client_secrets`.
-pub(super) fn mint_body(order: &MintOrder) -> Result<Vec<u8>, UpstreamError> {
-    let expires_after = ExpiresAfter {
-        anchor: "created_at",
-        seconds: order.lifetime.as_secs(),
-    };
-    serde_json::to_vec(&MintBody {
-        expires_after,
-        session: order.session.as_json(),
-    })
-    .map_err(|_| UpstreamError::Invalid("our own request could not be written"))
+pub(super) fn mint_body(order: &MintOrder) -> String {
+    format!(
+        r#"{{"expires_after":{{"anchor":"created_at","seconds":{}}},"session":{}}}"#,
+        order.lifetime.as_secs(),
+        order.session.as_json()
+    )
 }
 
-/// Reads the answer strictly: everything but a live client secret is an error.
+/// Reads the answer to a request of `sent` that was answered at `answered`, on the upstream's clock. Everything but a live
+/// client secret is an error.
 pub(super) fn read_secret(
     body: &[u8],
     order: &MintOrder,
-    timing: Timing,
+    sent: Tick,
+    answered: Timestamp,
 ) -> Result<ClientSecret, UpstreamError> {
     let answer: MintAnswer =
         serde_json::from_slice(body).map_err(|_| UpstreamError::Invalid("it cannot be read"))?;
@@ -107,63 +67,41 @@ pub(super) fn read_secret(
     }
     let expires_at = Timestamp::from_seconds(answer.expires_at);
     // Both times are the upstream's, so that our clock may be wrong.
-    let lifetime = expires_at.since(timing.answered);
+    let lifetime = expires_at.since(answered);
     if lifetime.is_zero() || lifetime > MAX_LIFETIME {
         return Err(UpstreamError::Invalid(
             "it has already expired, or lives too long",
         ));
     }
-    let expires_tick = timing.sent.plus(lifetime.min(order.lifetime));
-    let summary = answer.session.map(summarise).unwrap_or_default();
     Ok(ClientSecret::new(
         SecretString::from(answer.value),
         expires_at,
-        expires_tick,
-        summary,
+        sent.plus(lifetime.min(order.lifetime)),
+        answer.session.map(summarise).unwrap_or_default(),
     ))
 }
 
 fn summarise(session: SessionEcho) -> UpstreamSession {
-    let voice = session
-        .audio
-        .and_then(|audio| audio.output)
-        .and_then(|output| output.voice);
-    let voice = voice.map(|voice| match voice {
-        VoiceEcho::BuiltIn(name) => name,
-        VoiceEcho::Custom { id } => id,
-    });
+    let voice = session.audio.and_then(|audio| audio.output?.voice);
+    let name = |voice: Value| Some(voice.as_str().or(voice["id"].as_str())?.to_owned());
     UpstreamSession {
         id: session.id,
         model: session.model,
-        voice,
+        voice: voice.and_then(name),
     }
 }
 
-/// The parts of an error answer that decide something or are logged.
-pub(super) struct Complaint {
-    pub(super) out_of_quota: bool,
-    /// Code and field, cleaned for a log line. Never the message, which may quote part of the key.
-    pub(super) code: String,
-}
-
-/// Reads the provider's error envelope. An unreadable one gives an empty complaint.
-pub(super) fn read_complaint(body: &[u8]) -> Complaint {
-    let error = serde_json::from_slice::<ErrorAnswer>(body)
-        .unwrap_or_default()
-        .error;
-    let says = |word: &str| {
-        [&error.code, &error.r#type]
-            .into_iter()
-            .flatten()
-            .any(|text| text.contains(word))
-    };
-    let out_of_quota = says("insufficient_quota") || says("billing");
-    let parts =
-        [error.code.as_deref(), error.param.as_deref()].map(|part| clean(part.unwrap_or_default()));
-    Complaint {
-        out_of_quota,
-        code: parts.join(" ").trim().to_owned(),
-    }
+/// Reads the provider's error envelope: its code and the field it names, cleaned for a log line, and whether the account has
+/// no credit left. Never the message, which may quote part of the key.
+pub(super) fn read_complaint(body: &[u8]) -> (String, bool) {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let says = |field| answer["error"][field].as_str().unwrap_or_default();
+    let is_out_of_credit = ["code", "type"].into_iter().any(|field| {
+        let word = says(field);
+        word.contains("insufficient_quota") || word.contains("billing")
+    });
+    let code = format!("{} {}", clean(says("code")), clean(says("param")));
+    (code.trim().to_owned(), is_out_of_credit)
 }
 
 fn clean(text: &str) -> String {

@@ -111,8 +111,6 @@ impl IntoResponse for ApiError {
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 /// The wait for a ledger that cannot be written.
 const LEDGER_WAIT: Duration = Duration::from_secs(2);
-/// The wait for an upstream that failed without naming a time.
-const UPSTREAM_WAIT: Duration = Duration::from_secs(2);
 
 impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
@@ -171,7 +169,7 @@ fn upstream(error: &UpstreamError) -> ApiError {
     };
     let waits = code.status() == StatusCode::SERVICE_UNAVAILABLE;
     ApiError {
-        retry_after: waits.then(|| facts.wait.unwrap_or(UPSTREAM_WAIT)),
+        retry_after: waits.then_some(facts.wait),
         ..code.into()
     }
 }

@@ -77,12 +77,12 @@ async fn a_wait_the_upstream_asks_for_is_told_and_kept() {
     let door = Door::open().await;
     door.simulator.fail("429:7".parse::<Fault>().unwrap(), 1);
     let error = door.mint().await.unwrap_err();
-    assert_eq!(error.facts().wait, Some(Duration::from_secs(7)));
+    assert_eq!(error.facts().wait, Duration::from_secs(7));
     door.advance(3000);
     let resting = door.mint().await.unwrap_err();
     assert_eq!(
         (resting.facts().wait, called(&resting)),
-        (Some(Duration::from_secs(4)), "resting")
+        (Duration::from_secs(4), "resting")
     );
     assert_eq!(door.simulator.seen(), 1, "the upstream is left alone");
     door.advance(4000);
