@@ -1,4 +1,4 @@
-//! Judges how the service is, from what its parts already know: nobody is asked and nothing is waited for.
+//! Health of the service, from what its parts already know: nobody is asked and nothing is waited for.
 
 use std::time::Duration;
 
@@ -42,11 +42,9 @@ pub struct Health {
     pub upstream: Condition,
     /// The duration of the upstream's last good answer.
     pub upstream_latency: Option<Duration>,
-    /// The store of sessions.
-    pub sessions: Condition,
     /// The limits: degraded while they are not exact, or a budget of everybody is used up.
     pub limits: Condition,
-    /// The record of use.
+    /// The record of use and of sessions.
     pub ledger: Condition,
     /// The issuers of credentials; `None` when callers are not asked for credentials.
     pub identity: Option<Condition>,
@@ -67,15 +65,20 @@ impl Broker {
         };
         let identity = parts.auth.as_ref().map(|auth| auth.condition());
         let (upstream, ledger) = (parts.upstream.condition(), parts.records.condition());
-        let sessions = ledger;
+        let all = [upstream, limits, ledger, identity.unwrap_or_default()];
+        // Trouble of the upstream meets every replica and is no reason to leave the load balancer. Without its records
+        // this replica can mint nothing.
+        let status = if self.is_draining() || ledger == Condition::Down {
+            Status::Unhealthy
+        } else if all.into_iter().max() > Some(Condition::Operational) {
+            Status::Degraded
+        } else {
+            Status::Healthy
+        };
         Health {
-            status: self.overall(
-                [upstream, limits, sessions, identity.unwrap_or_default()],
-                [sessions, ledger],
-            ),
+            status,
             upstream,
             upstream_latency: parts.upstream.latency(),
-            sessions,
             limits,
             ledger,
             identity,
@@ -97,18 +100,6 @@ impl Broker {
         }
     }
 
-    /// Judges the whole. Trouble of `shared` parts, the upstream above all, meets every replica and is no reason to leave
-    /// the load balancer. Without its `own` parts this replica can mint nothing.
-    fn overall(&self, shared: [Condition; 4], own: [Condition; 2]) -> Status {
-        if self.is_draining() || own.contains(&Condition::Down) {
-            Status::Unhealthy
-        } else if shared.iter().any(|part| *part != Condition::Operational) {
-            Status::Degraded
-        } else {
-            Status::Healthy
-        }
-    }
-
     /// Looks whether the upstream answers, unless a mint has shown that within `unless_within`. Costs nothing; called
     /// periodically.
     pub async fn look_upstream(&self, unless_within: Duration) {
@@ -126,11 +117,11 @@ impl Broker {
         }
     }
 
-    /// Removes ended sessions, and grants that nobody came back for.
+    /// Removes ended sessions, and client secrets that are too old to be handed over again.
     pub async fn sweep(&self) {
-        let now = self.0.parts.clock.tick();
-        self.0.undelivered.sweep(now);
-        self.0.spent.sweep(now);
+        self.0
+            .latest
+            .retain(|_, (_, grant)| self.0.is_worth_it(grant));
         let rules = &self.0.rules;
         let (age, most) = (rules.refresh.max_age, rules.sessions.total.into());
         if let Err(error) = self.0.sessions.sweep(age, most).await {

@@ -1,37 +1,38 @@
 //! The decisions: who gets a client secret, in which order the effects happen, and what is recorded.
 
-mod account;
+mod audited;
+mod grant;
 mod health;
 mod mint;
 mod refresh;
-mod spent;
-mod undelivered;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use quick_cache::sync::Cache;
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub use health::{Health, Readiness, Status};
-pub use mint::{Choice, MintRequest};
+pub use mint::MintRequest;
 
 use crate::audit::{Audit, Event};
 use crate::auth::Authenticator;
-use crate::clock::Clock;
+use crate::clock::{Clock, Tick};
 use crate::domain::{
-    Account, ClientSecret, EntryId, Party, PersonaName, Personas, Quotas, RefreshRules, Refusal,
-    SessionId,
+    Account, Caller, ClientSecret, EntryId, IdentityKey, Kind, Party, PersonaName, Personas,
+    Quotas, RefreshRules, Refusal, SessionId, SessionKey,
 };
 use crate::gate::{Gate, Pass, Used};
-use crate::records::{Records, RecordsError, Sessions};
-use crate::upstream::{Kind, Upstream, UpstreamError};
+use crate::records::{AdvanceError, Exceeded, LookUpError, Records, RecordsError, Sessions};
+use crate::upstream::{self, Upstream, UpstreamError};
 use crate::vitals::Vitals;
-use spent::Spent;
-use undelivered::Undelivered;
+
+/// Most identities whose used-up quota is remembered.
+const SPENT_CAPACITY: usize = 10_000;
 
 /// The rooms that a broker uses.
 #[derive(Clone)]
@@ -90,6 +91,8 @@ impl SessionBounds {
 /// A session, and a client secret that was minted under it.
 #[derive(Clone, Debug)]
 pub struct Grant {
+    /// Whether the session was opened with it or refreshed.
+    pub kind: Kind,
     /// The handle to refresh with.
     pub session_id: SessionId,
     /// The entry of this use.
@@ -126,6 +129,8 @@ pub enum BrokerError {
     /// The identity has used up its quota.
     #[error("the identity has used up its quota")]
     QuotaExceeded {
+        /// The quota.
+        quota: Exceeded,
         /// The time until the quota begins anew.
         wait: Duration,
     },
@@ -167,21 +172,25 @@ impl BrokerError {
                 match facts.kind {
                     _ if !facts.is_definite => Used::Mint,
                     // The provider will refuse the same request again, so the window must hold the caller.
-                    Kind::Invalid => Used::Request,
-                    Kind::Unavailable | Kind::TimedOut | Kind::Overloaded => Used::Nothing,
+                    upstream::Kind::Invalid => Used::Request,
+                    upstream::Kind::Unavailable
+                    | upstream::Kind::TimedOut
+                    | upstream::Kind::Overloaded => Used::Nothing,
                 }
             }
         }
     }
 }
 
-/// The fate of a grant whose caller has left.
-#[derive(Clone, Copy)]
-enum IfLeft {
-    /// The session is closed: nobody knows its id.
-    Close,
-    /// The grant is kept for a short while: its caller may repeat the request.
-    Keep,
+impl From<LookUpError> for BrokerError {
+    fn from(error: LookUpError) -> Self {
+        match error {
+            LookUpError::Unknown => Self::UnknownSession,
+            LookUpError::Refused(refusal) => Self::Refused(refusal),
+            LookUpError::Crowded => Self::Crowded,
+            LookUpError::Unavailable(error) => Self::NotRecorded(error),
+        }
+    }
 }
 
 /// The broker. Cheap to clone.
@@ -192,28 +201,27 @@ struct Inner {
     parts: Parts,
     rules: Rules,
     sessions: Sessions,
-    undelivered: Undelivered,
-    spent: Spent,
+    /// The last grant of each session and its owner, while its client secret is worth handing over again. In memory only.
+    latest: Cache<SessionKey, (Party, Arc<Grant>)>,
+    /// Quotas that were found used up, and when, so that a repeated request costs the database nothing.
+    spent: Cache<IdentityKey, (Exceeded, Tick)>,
     work: TaskTracker,
     draining: AtomicBool,
-    closed: AtomicBool,
 }
 
 impl Broker {
     /// Returns a broker that uses `parts` by `rules`.
     pub fn new(parts: Parts, rules: Rules) -> Self {
-        let undelivered = Undelivered::new(rules.refresh.min_interval);
         let (records, clock) = (Arc::clone(&parts.records), Arc::clone(&parts.clock));
         let capacity = usize::try_from(rules.sessions.total).unwrap_or(usize::MAX);
         Self(Arc::new(Inner {
             sessions: Sessions::new(records, clock, capacity),
             parts,
             rules,
-            undelivered,
-            spent: Spent::default(),
+            latest: Cache::new(capacity),
+            spent: Cache::new(SPENT_CAPACITY),
             work: TaskTracker::new(),
             draining: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
         }))
     }
 
@@ -234,6 +242,7 @@ impl Broker {
         let ended = parts.records.end_sessions(owner).await;
         let ended = ended.map_err(BrokerError::NotRecorded)?;
         self.0.sessions.ended(owner, ended);
+        self.0.latest.retain(|_, (party, _)| *party != owner);
         let details = json!({ "identity": &*account.subject, "ended": ended });
         parts.audit.note(Event::SessionsEnded, details);
         Ok(ended)
@@ -241,24 +250,20 @@ impl Broker {
 
     /// Accepts no more work, and waits for the work in progress.
     pub async fn finish(&self) {
-        self.0.closed.store(true, Ordering::SeqCst);
         self.0.work.close();
         self.0.work.wait().await;
     }
 
-    /// Runs paid work to its end even if the caller leaves: hyper drops the handler when the connection closes, and a
-    /// mint half-way would be a live secret that nobody accounts for. The pass goes along, so that what the work did
+    /// Runs paid work for `caller` to its end even if the caller leaves: hyper drops the handler when the connection closes,
+    /// and a mint half-way would be a live secret that nobody accounts for. The pass goes along, so that what the work did
     /// not use up is given back even then.
-    async fn carry_through<F>(
+    async fn carry_through(
         &self,
-        work: F,
+        caller: Arc<Caller>,
+        work: impl Future<Output = Result<Arc<Grant>, BrokerError>> + Send + 'static,
         pass: Pass,
-        if_left: IfLeft,
-    ) -> Result<Grant, BrokerError>
-    where
-        F: Future<Output = Result<Grant, BrokerError>> + Send + 'static,
-    {
-        if self.0.closed.load(Ordering::SeqCst) {
+    ) -> Result<Arc<Grant>, BrokerError> {
+        if self.0.work.is_closed() {
             return pass.spend(Err(BrokerError::ShuttingDown), BrokerError::used);
         }
         let (hand_over, outcome) = oneshot::channel();
@@ -266,11 +271,9 @@ impl Broker {
         pass.begin();
         let carried = async move {
             let granted = pass.spend(work.await, BrokerError::used);
+            inner.audit(&caller, &granted);
             if let Err(Ok(grant)) = hand_over.send(granted) {
-                inner.note_undelivered(&grant, if_left).await;
-                if let IfLeft::Keep = if_left {
-                    inner.keep(grant);
-                }
+                inner.note_undelivered(&grant).await;
             }
         };
         // Its log lines name the request that it belongs to.

@@ -4,25 +4,36 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::account::{Act, Use};
-use super::{Broker, BrokerError, Grant, IfLeft, Inner};
+use super::grant::{Act, Use};
+use super::{Broker, BrokerError, Grant, Inner};
 use crate::audit::Event;
-use crate::domain::{Caller, Opening, Origin, Persona, Refusal, Session, SessionId, SessionKey};
+use crate::domain::{Caller, Refusal, SessionId, SessionKey};
 use crate::gate::Pass;
-use crate::records::LookUpError;
-use crate::upstream::MintOrder;
+
+/// The least life of a client secret that is handed over again, in seconds.
+const WORTH_IT: u64 = 10;
 
 impl Broker {
-    /// Mints again under the session of `id`.
+    /// Mints again under the session of `id`. Within the least interval since the last mint, hands over its client secret
+    /// again, if this replica minted it and it lives long enough: the caller may have lost it. That is no second mint.
     pub async fn refresh(
         &self,
         caller: Arc<Caller>,
         id: SessionId,
         pass: Pass,
-    ) -> Result<Grant, BrokerError> {
-        let inner = Arc::clone(&self.0);
-        let work = async move { inner.refresh(&caller, id).await };
-        self.carry_through(work, pass, IfLeft::Keep).await
+    ) -> Result<Arc<Grant>, BrokerError> {
+        let key = SessionKey::of(&id);
+        let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
+        let work = async move { inner.refresh(&owner, id, key).await };
+        let refreshed = self.carry_through(caller, work, pass).await;
+        match refreshed {
+            Err(BrokerError::Refused(Refusal::TooSoon { .. })) => {
+                let latest = self.0.latest.get(&key).map(|(_, grant)| grant);
+                let again = latest.filter(|grant| self.0.is_worth_it(grant));
+                again.map_or(refreshed, Ok)
+            }
+            refreshed => refreshed,
+        }
     }
 }
 
@@ -33,104 +44,42 @@ impl Inner {
         &self,
         caller: &Arc<Caller>,
         session_id: SessionId,
-    ) -> Result<Grant, BrokerError> {
-        let key = SessionKey::of(&session_id);
-        let judged = self.sessions.judge(key, caller, &self.rules.refresh).await;
-        let granted = match judged {
-            Ok(opening) => self.refresh_as(caller, (session_id, key), opening).await,
-            Err(LookUpError::Unknown) => Err(BrokerError::UnknownSession),
-            Err(LookUpError::Refused(refusal)) => Err(BrokerError::Refused(refusal)),
-            Err(LookUpError::Crowded) => Err(BrokerError::Crowded),
-            Err(LookUpError::Unavailable(error)) => {
-                self.note_records(&error);
-                Err(BrokerError::NotRecorded(error))
-            }
-        };
-        match granted {
-            Err(BrokerError::Refused(refusal)) => self.refused(caller, key, refusal),
-            granted => granted,
+        key: SessionKey,
+    ) -> Result<Arc<Grant>, BrokerError> {
+        let opening = self
+            .sessions
+            .judge(key, caller, &self.rules.refresh)
+            .await?;
+        let session = &opening.session;
+        // A session that has outlived its persona has ended. The caller's role may have changed since.
+        let persona = self.rules.personas.named(session.persona.as_str());
+        let persona = persona.ok_or(BrokerError::UnknownSession)?;
+        if !persona.admits(caller.role()) {
+            return Err(BrokerError::PersonaNotAllowed);
         }
-    }
-
-    async fn refresh_as(
-        &self,
-        caller: &Arc<Caller>,
-        (session_id, key): (SessionId, SessionKey),
-        opening: Opening,
-    ) -> Result<Grant, BrokerError> {
-        let persona = self.persona_of(caller, &opening.session)?;
-        let language = opening.session.language.as_ref();
-        let order = MintOrder {
-            session: persona.session_for(&caller.as_listener(language)),
-            lifetime: self.rules.lifetime,
-            behalf: caller.party(),
-        };
-        let used = Use {
-            caller,
-            persona: &opening.session.persona,
-            session: key,
-            act: Act::Refresh,
-        };
-        let (entry, secret, upstream_took) = self.mint_on_record(used, &order).await?;
-        let grant = Grant {
-            session_id,
-            entry,
-            secret,
-            persona: opening.session.persona.clone(),
-            upstream_took,
-        };
+        // Whoever comes second now gets the new client secret or a refusal.
+        self.latest.remove(&key);
+        let grant = self
+            .grant(Use {
+                caller,
+                persona,
+                language: session.language.as_ref(),
+                lifetime: self.rules.lifetime,
+                session_id,
+                act: Act::Refresh,
+            })
+            .await?;
         self.parts.vitals.count_refresh();
-        self.note_move(caller, &opening);
-        self.record(Event::TokenRefreshed, caller, &grant);
+        if opening.address_changed {
+            let opened_from = session.networks.first().map(ToString::to_string);
+            let what = json!({ "allowed": true, "openedFrom": opened_from });
+            self.record(Event::SessionMismatch, caller, what);
+        }
         Ok(grant)
     }
 
-    /// Returns the session's persona, if the caller may still use it: the caller's role may have changed since. A session
-    /// that has outlived its persona has ended.
-    fn persona_of(&self, caller: &Caller, session: &Session) -> Result<&Arc<Persona>, BrokerError> {
-        let persona = self.rules.personas.named(session.persona.as_str());
-        let persona = persona.ok_or(BrokerError::UnknownSession)?;
-        let admitted = persona.admits(caller.role());
-        admitted
-            .then_some(persona)
-            .ok_or(BrokerError::PersonaNotAllowed)
-    }
-
-    /// Keeps a grant for its caller, under the session's key: only the session's owner gets past its checks.
-    pub(super) fn keep(&self, grant: Grant) {
-        let key = SessionKey::of(&grant.session_id);
-        self.undelivered.keep(key, grant, self.parts.clock.tick());
-    }
-
-    /// Delivers a kept grant to a caller who repeats a request, and records a stranger's attempt.
-    fn refused(
-        &self,
-        caller: &Caller,
-        key: SessionKey,
-        refusal: Refusal,
-    ) -> Result<Grant, BrokerError> {
-        let kept = match refusal {
-            Refusal::TooSoon { .. } => self.undelivered.take(key, self.parts.clock.tick()),
-            Refusal::Foreign | Refusal::Network => {
-                let origin = caller.origin.as_ref().map(Origin::as_str);
-                let details = || json!({ "allowed": false, "origin": origin });
-                self.parts
-                    .audit
-                    .record(Event::SessionMismatch, caller, details);
-                None
-            }
-            Refusal::Exhausted | Refusal::Ended => None,
-        };
-        kept.ok_or(BrokerError::Refused(refusal))
-    }
-
-    fn note_move(&self, caller: &Caller, opening: &Opening) {
-        if opening.address_changed {
-            let opened_from = opening.session.networks.first().map(ToString::to_string);
-            let details = || json!({ "allowed": true, "openedFrom": opened_from });
-            self.parts
-                .audit
-                .record(Event::SessionMismatch, caller, details);
-        }
+    /// True when the client secret of `grant` lives long enough to be handed over again.
+    pub(super) fn is_worth_it(&self, grant: &Grant) -> bool {
+        grant.secret.seconds_left(self.parts.clock.tick()) >= WORTH_IT
     }
 }

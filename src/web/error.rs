@@ -128,7 +128,7 @@ impl From<BrokerError> for ApiError {
             BrokerError::Refused(refusal) => refused(*refusal),
             BrokerError::Crowded => plain(Code::Overloaded).after(SHORT_WAIT),
             BrokerError::ShuttingDown => plain(Code::ShuttingDown).after(SHORT_WAIT),
-            BrokerError::QuotaExceeded { wait } => plain(Code::QuotaExceeded)
+            BrokerError::QuotaExceeded { wait, .. } => plain(Code::QuotaExceeded)
                 .after(*wait)
                 .under("sessions_per_month"),
             BrokerError::NotRecorded(_) | BrokerError::NotSettled(_) => {

@@ -83,8 +83,9 @@ async fn a_session_that_was_opened_here_is_refreshed_without_a_look_up() {
 
 #[tokio::test]
 async fn the_cache_refuses_only_what_cannot_become_untrue_and_the_row_confirms_the_rest() {
-    let (app, records) = fragile("");
+    let (app, records) = fragile("[session]\ntoken_seconds = 10");
     let session = app.open().await;
+    app.advance(1);
     let body = json!({ "sessionId": session });
     let foreign = app.post("/refresh-token").origin(PAGE).json(&body);
     foreign.send().await.is(404, "unknown_session");

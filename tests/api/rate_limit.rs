@@ -44,8 +44,8 @@ async fn refreshing_has_an_allowance_of_its_own() {
     let app = TestApp::with(&[("limits.token", "1/60s"), ("limits.refresh", "2/60s")]);
     let session = app.open().await;
     app.post("/token").send().await.is(429, "rate_limited");
-    app.refresh(&session).await.is(429, "refresh_too_soon");
-    app.refresh(&session).await.is(429, "refresh_too_soon");
+    assert_eq!(app.refresh(&session).await.status, 200);
+    assert_eq!(app.refresh(&session).await.status, 200);
     app.refresh(&session).await.is(429, "rate_limited");
 }
 

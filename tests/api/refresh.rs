@@ -1,5 +1,7 @@
 //! `POST /refresh-token`: what bounds a session, and whom it belongs to.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use token_broker::upstream::UpstreamError;
 
@@ -28,7 +30,8 @@ async fn a_refresh_mints_again_under_the_same_session() {
 
 #[tokio::test]
 async fn too_soon_says_exactly_how_long_and_that_suffices() {
-    let app = TestApp::new();
+    // After three seconds the last client secret lives too short to be handed over again.
+    let app = TestApp::with(&[("session.token_seconds", "12")]);
     let session = app.open().await;
     app.advance(3);
     let early = app.refresh(&session).await;
@@ -37,6 +40,54 @@ async fn too_soon_says_exactly_how_long_and_that_suffices() {
     assert_eq!(early.json["error"]["retry_after"], 7);
     app.advance(early.retry_after());
     assert_eq!(app.refresh(&session).await.status, 200);
+}
+
+/// N F10: a page that is reloaded has lost its client secret and kept the handle of its session.
+#[tokio::test]
+async fn n_f10_within_the_interval_the_last_secret_is_handed_over_again_and_counts_in_the_window_only()
+ {
+    let app = TestApp::with(&[
+        ("session.max_refreshes", "1"),
+        ("limits.refresh", "4/60s"),
+        // Callers without identity may take half of it: two mints.
+        ("limits.mints", "4/60s"),
+    ]);
+    let session = app.open().await;
+    for _ in 0..3 {
+        app.advance(3);
+        let again = app.refresh(&session).await;
+        assert_eq!(
+            (again.status.as_u16(), &again.json["token"]),
+            (200, &json!("ek_test_1"))
+        );
+        assert_eq!(again.json["sessionId"], session);
+    }
+    assert_eq!(
+        (app.minter.asked(), app.events("token_refreshed").len()),
+        (1, 0)
+    );
+    app.advance(1);
+    assert_eq!(app.refresh(&session).await.json["token"], "ek_test_2");
+    app.refresh(&session).await.is(429, "rate_limited");
+    app.post("/token").send().await.is(429, "quota_exceeded");
+}
+
+#[tokio::test]
+async fn the_last_secret_is_handed_to_nobody_else_and_to_nobody_after_a_refresh_of_uncertain_outcome()
+ {
+    let app = TestApp::with(&[("session.ip_binding", "strict")]);
+    let session = app.open().await;
+    let body = json!({ "sessionId": session });
+    for call in [
+        app.post("/refresh-token").origin(PAGE),
+        app.post("/refresh-token").from("198.51.100.1"),
+    ] {
+        call.json(&body).send().await.is(404, "unknown_session");
+    }
+    app.advance(10);
+    app.minter.fail(UpstreamError::TimedOut);
+    app.refresh(&session).await.is(504, "upstream_timeout");
+    app.refresh(&session).await.is(429, "refresh_too_soon");
 }
 
 #[tokio::test]
@@ -159,8 +210,11 @@ async fn of_two_hundred_refreshes_at_once_exactly_one_mints() {
         }
         answers
     };
-    let granted = answers.iter().filter(|answer| answer.status == 200).count();
-    assert_eq!(granted, 1);
+    let granted = answers.iter().filter(|answer| answer.status == 200);
+    let secrets: BTreeSet<_> = granted
+        .map(|answer| answer.json["token"].to_string())
+        .collect();
+    assert_eq!(secrets, BTreeSet::from(["\"ek_test_2\"".to_owned()]));
     for refused in answers.iter().filter(|answer| answer.status != 200) {
         refused.is(429, "refresh_too_soon");
         assert!(refused.retry_after() >= 1);

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::granted::{ClientSecretAnswer, Granted, OldSession, Shape};
 use super::token::{TokenRequest, mint};
-use crate::broker::{Choice, MintRequest};
+use crate::broker::MintRequest;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Body;
@@ -107,7 +107,8 @@ pub async fn client_secrets(
     Body(asked): Body<ClientSecretRequest>,
 ) -> Result<Response, ApiError> {
     let request = MintRequest {
-        choice: Choice::Fitting { role: None },
+        persona: None,
+        role: None,
         language: None,
         lifetime: asked.lifetime()?,
         refreshable: false,

@@ -160,7 +160,7 @@ fn services(health: &Health) -> Services {
             latency: health.upstream_latency.map(millis),
         },
         rate_limit: part(health.limits),
-        session_tracking: part(health.sessions),
+        session_tracking: part(health.ledger),
         usage_ledger: part(health.ledger),
         identity: health.identity.map(part),
     }

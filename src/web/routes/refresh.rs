@@ -29,13 +29,16 @@ pub struct RefreshRequest {
 }
 
 /// Mint again under a live session.
+///
+/// Within the least interval since the last mint, the last client secret is handed over again while it lives for at least ten
+/// more seconds.
 #[utoipa::path(
     post,
     path = "/refresh-token",
     tag = "mint",
     request_body = RefreshRequest,
     responses(
-        (status = 200, description = "A new client secret under the same session.", body = Granted),
+        (status = 200, description = "A new client secret under the same session, or the last one once more.", body = Granted),
         (status = 404, description = "No live session of this caller has that id.", body = Failure<'static>),
         Refusals,
     )

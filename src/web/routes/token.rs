@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
-use crate::broker::{Choice, MintRequest};
+use crate::broker::MintRequest;
 use crate::domain::Language;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
@@ -40,13 +40,11 @@ impl TryFrom<TokenRequest> for MintRequest {
     type Error = ApiError;
 
     fn try_from(asked: TokenRequest) -> Result<Self, ApiError> {
-        let fitting = Choice::Fitting {
-            role: asked.user_role,
-        };
         let language = asked.language.as_deref().map(Language::parse).transpose();
         let malformed = |_| ApiError::malformed(Code::BadRequest, Some("language".to_owned()));
         Ok(Self {
-            choice: asked.persona.map_or(fitting, Choice::Named),
+            persona: asked.persona,
+            role: asked.user_role,
             language: language.map_err(malformed)?,
             lifetime: None,
             refreshable: true,

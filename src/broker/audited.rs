@@ -1,0 +1,88 @@
+//! What the audit log says of outcomes.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{BrokerError, Grant, Inner};
+use crate::audit::{Event, Who};
+use crate::clock::millis;
+use crate::domain::{Caller, Kind, Origin, Refusal};
+use crate::records::RecordsError;
+use crate::telemetry;
+use crate::upstream::{Complaint, UpstreamError};
+
+/// The details of an event, with the identity that it concerns.
+#[derive(Serialize)]
+struct Details<'a> {
+    #[serde(flatten)]
+    who: Who<'a>,
+    #[serde(flatten)]
+    what: Value,
+}
+
+impl Inner {
+    /// Writes what the audit log says of an outcome.
+    pub(super) fn audit(&self, caller: &Caller, outcome: &Result<Arc<Grant>, BrokerError>) {
+        let origin = caller.origin.as_ref().map(Origin::as_str);
+        let (event, what) = match outcome {
+            Ok(grant) => {
+                let event = match grant.kind {
+                    Kind::Mint => Event::TokenMinted,
+                    Kind::Refresh => Event::TokenRefreshed,
+                };
+                let what = json!({
+                    "persona": grant.persona.as_str(),
+                    "origin": origin,
+                    "expiresAt": grant.secret.expires_at.as_millis(),
+                    "upstreamMs": millis(grant.upstream_took),
+                });
+                (event, what)
+            }
+            Err(BrokerError::QuotaExceeded { quota, .. }) => {
+                let what = json!({
+                    "policy": "sessions_per_month",
+                    "limit": quota.limit,
+                    "resetsAt": quota.resets_at.as_millis(),
+                });
+                (Event::QuotaExceeded, what)
+            }
+            Err(BrokerError::Refused(Refusal::Foreign | Refusal::Network)) => {
+                let what = json!({ "allowed": false, "origin": origin });
+                (Event::SessionMismatch, what)
+            }
+            Err(BrokerError::NotRecorded(error) | BrokerError::NotSettled(error)) => {
+                return self.note_records(error);
+            }
+            Err(BrokerError::Upstream {
+                error: UpstreamError::KeyRejected(complaint),
+                ..
+            }) => {
+                return self.note_rejected_key(complaint);
+            }
+            Err(_) => return,
+        };
+        self.record(event, caller, what);
+    }
+
+    /// Records an event that concerns `caller`.
+    pub(super) fn record(&self, event: Event, caller: &Caller, what: Value) {
+        let who = caller.into();
+        self.parts
+            .audit
+            .record(event, caller, || Details { who, what });
+    }
+
+    /// Records that the upstream rejects the API key.
+    pub(super) fn note_rejected_key(&self, complaint: &Complaint) {
+        let details = json!({ "status": complaint.status, "code": complaint.code });
+        self.parts.audit.note(Event::UpstreamKeyRejected, details);
+    }
+
+    /// Records that the records could not be read or written.
+    pub(super) fn note_records(&self, error: &RecordsError) {
+        let details = json!({ "cause": telemetry::chain(error) });
+        self.parts.audit.note(Event::LedgerUnavailable, details);
+    }
+}

@@ -1,0 +1,240 @@
+//! Grants: every use is reserved before its mint and settled after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BrokerError, Grant, Inner};
+use crate::domain::{
+    Caller, ClientSecret, EntryId, Intent, Kind, Language, Outcome, Persona, Session,
+    SessionChange, SessionId, SessionKey, Settlement,
+};
+use crate::records::{Advance, Dated, Exceeded, RecordsError, ReserveError};
+use crate::upstream::{Facts, MintOrder, UpstreamError};
+
+/// How long a used-up quota is remembered. Short, because a failed mint may give a place back.
+const SPENT_FOR: Duration = Duration::from_secs(10);
+
+/// One use that is to be accounted for.
+pub(super) struct Use<'a> {
+    pub(super) caller: &'a Arc<Caller>,
+    pub(super) persona: &'a Persona,
+    pub(super) language: Option<&'a Language>,
+    pub(super) lifetime: Duration,
+    pub(super) session_id: SessionId,
+    pub(super) act: Act,
+}
+
+/// What the use does to its session.
+pub(super) enum Act {
+    /// Mints a client secret, and opens the session if there is one to be refreshed later.
+    Mint(Option<Box<Session>>),
+    /// Refreshes the session.
+    Refresh,
+}
+
+impl Act {
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Mint(_) => Kind::Mint,
+            Self::Refresh => Kind::Refresh,
+        }
+    }
+}
+
+impl Inner {
+    /// Mints between two changes of the records: nothing is minted that was not recorded before, and nothing is delivered
+    /// whose outcome was not.
+    pub(super) async fn grant(&self, used: Use<'_>) -> Result<Arc<Grant>, BrokerError> {
+        let (parts, kind) = (&self.parts, used.act.kind());
+        if let Some(quota) = self.spent_quota(&used) {
+            return Err(self.quota_exceeded(quota));
+        }
+        let started = parts.clock.tick();
+        let took = || parts.clock.tick().since(started);
+        // Refusals of our own write nothing: there may be very many of them.
+        let turn = parts.upstream.turn().await;
+        let turn = turn.map_err(|error| BrokerError::Upstream {
+            error,
+            took: took(),
+        })?;
+        let key = SessionKey::of(&used.session_id);
+        let entry = self.reserve(&used, key).await?;
+        let order = MintOrder {
+            session: used
+                .persona
+                .session_for(&used.caller.as_listener(used.language)),
+            lifetime: used.lifetime,
+            behalf: used.caller.party(),
+        };
+        let started = parts.clock.tick();
+        let minted = parts.upstream.mint(&order, turn).await;
+        let took = parts.clock.tick().since(started);
+        let is_kept = !matches!(used.act, Act::Mint(None));
+        let outcome = self.outcome(&minted, used.act, key);
+        let settled = self.settle(entry, took, outcome).await;
+        let secret = match minted {
+            Ok(secret) => secret,
+            Err(error) => {
+                // The caller is told the same either way. An intent that stays without outcome counts as uncertain.
+                settled.err().inspect(|error| self.note_records(error));
+                return Err(BrokerError::Upstream { error, took });
+            }
+        };
+        if let Some(opened) = settled.map_err(BrokerError::NotSettled)? {
+            self.sessions.opened(key, opened);
+        }
+        let grant = Arc::new(Grant {
+            kind,
+            session_id: used.session_id,
+            entry,
+            secret,
+            persona: used.persona.name.clone(),
+            upstream_took: took,
+        });
+        if is_kept {
+            let kept = (used.caller.party(), Arc::clone(&grant));
+            self.latest.insert(key, kept);
+        }
+        Ok(grant)
+    }
+
+    /// Returns the identity's quota, if this is a mint and the quota was found used up a moment ago.
+    fn spent_quota(&self, used: &Use<'_>) -> Option<Exceeded> {
+        let identity = used.caller.identity.as_deref()?;
+        let (quota, since) = self.spent.get(&identity.key)?;
+        let clock = &self.parts.clock;
+        let is_fresh = clock.tick().since(since) < SPENT_FOR && clock.now() < quota.resets_at;
+        (is_fresh && used.act.kind() == Kind::Mint).then_some(quota)
+    }
+
+    fn quota_exceeded(&self, quota: Exceeded) -> BrokerError {
+        let wait = quota.resets_at.since(self.parts.clock.now());
+        BrokerError::QuotaExceeded { quota, wait }
+    }
+
+    /// Records a use that is about to happen. A refresh moves its session on in the same transaction.
+    async fn reserve(&self, used: &Use<'_>, key: SessionKey) -> Result<EntryId, BrokerError> {
+        let records = &self.parts.records;
+        let intent = self.intent(used, key);
+        let entry = intent.id;
+        let reserved = match used.act {
+            Act::Mint(_) => records.reserve(intent).await,
+            Act::Refresh => {
+                let asked = Advance {
+                    caller: Arc::clone(used.caller),
+                    rules: self.rules.refresh,
+                };
+                let moved = records.advance(intent, asked).await;
+                moved.map(|moved| self.sessions.learn(key, moved))
+            }
+        };
+        reserved
+            .map_err(|error| match error {
+                ReserveError::QuotaExceeded(quota) => {
+                    if let Some(identity) = used.caller.identity.as_deref() {
+                        let now = self.parts.clock.tick();
+                        self.spent.insert(identity.key, (quota, now));
+                    }
+                    self.quota_exceeded(quota)
+                }
+                ReserveError::Unknown => BrokerError::UnknownSession,
+                ReserveError::Refused(refusal) => BrokerError::Refused(refusal),
+                ReserveError::Unavailable(error) => BrokerError::NotRecorded(error),
+            })
+            // What the cache knows of a session that was not moved on is out of date.
+            .inspect_err(|_| self.sessions.forget(key))?;
+        Ok(entry)
+    }
+
+    fn intent(&self, used: &Use<'_>, session: SessionKey) -> Intent {
+        let (now, caller, kind) = (self.parts.clock.now(), used.caller, used.act.kind());
+        let identity = caller.identity.as_deref();
+        Intent {
+            id: EntryId::new(now),
+            at: now,
+            kind,
+            account: identity.map(|known| known.account.clone()),
+            role: identity.and_then(|known| known.role.clone()),
+            persona: used.persona.name.clone(),
+            network: caller.neighbourhood(),
+            origin: caller.origin.clone(),
+            session,
+            request_id: caller.request_id.clone(),
+            quota: identity
+                .filter(|_| kind == Kind::Mint)
+                .map(|known| self.rules.quotas.of(known))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Returns what is recorded of a mint, and what becomes of its session. The session opens with the outcome of its mint;
+    /// a refresh that certainly minted nothing is given back.
+    fn outcome(
+        &self,
+        minted: &Result<ClientSecret, UpstreamError>,
+        act: Act,
+        key: SessionKey,
+    ) -> (Outcome, SessionChange) {
+        let outcome = match minted {
+            Ok(secret) => Outcome::Minted {
+                expires_at: secret.expires_at,
+                model: secret.upstream_session.model.as_deref().map(Into::into),
+                upstream_request: secret.upstream_request.clone(),
+            },
+            Err(error) => {
+                let Facts {
+                    code, is_definite, ..
+                } = error.facts();
+                if is_definite {
+                    Outcome::Failed { code }
+                } else {
+                    Outcome::Uncertain { code }
+                }
+            }
+        };
+        let change = match (act, &outcome) {
+            (Act::Mint(Some(session)), Outcome::Minted { .. }) => SessionChange::Open {
+                key,
+                most: self.rules.sessions.of(session.owner),
+                session,
+            },
+            (Act::Refresh, Outcome::Failed { .. }) => SessionChange::GiveBack(key),
+            (Act::Mint(_) | Act::Refresh, _) => SessionChange::Keep,
+        };
+        (outcome, change)
+    }
+
+    async fn settle(
+        &self,
+        id: EntryId,
+        took: Duration,
+        (outcome, session): (Outcome, SessionChange),
+    ) -> Result<Option<Dated>, RecordsError> {
+        let settlement = Settlement {
+            id,
+            at: self.parts.clock.now(),
+            took,
+            outcome,
+            session,
+        };
+        self.parts.records.settle(settlement).await
+    }
+
+    /// Records that nobody got the client secret. Nobody knows the id of a session that was opened with it, so that session
+    /// is closed.
+    pub(super) async fn note_undelivered(&self, grant: &Grant) {
+        let key = SessionKey::of(&grant.session_id);
+        let change = match grant.kind {
+            Kind::Mint => {
+                self.latest.remove(&key);
+                SessionChange::Close(key)
+            }
+            Kind::Refresh => SessionChange::Keep,
+        };
+        let outcome = (Outcome::Undelivered, change);
+        let settled = self.settle(grant.entry, grant.upstream_took, outcome).await;
+        if let Err(error) = settled {
+            self.note_records(&error);
+        }
+    }
+}
