@@ -102,7 +102,9 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
     const session_id = isSame ? previous.sessionId : keep && kept?.(keep);
     if (session_id) {
       try {
-        return await post(refreshPath, { session_id });
+        const answer = await post(refreshPath, { session_id });
+        // Within its interval the broker hands the last key over again: the one that was refused.
+        if (reason !== 'invalidated' || (answer.value ?? answer.token) !== previous?.value) return answer;
       } catch (error) {
         const { status, brokerCode } = error as TokenError;
         const over = brokerCode === 'refresh_limit_reached' || (brokerCode === 'refresh_too_soon' && reason === 'invalidated');

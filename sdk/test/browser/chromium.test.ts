@@ -13,12 +13,15 @@ afterEach(() => stage.clear());
 
 test('E27 across origins a page reads status, Retry-After and request id of a refusal', async () => {
   const page = await stage.page();
-  const told = await page.evaluate(async () => {
+  // A key of ten seconds is too old to be handed over again at once.
+  const brief = await startBroker('session.token_seconds=10', 'session.min_refresh_interval=1s');
+  const told = await page.evaluate(async (baseUrl) => {
+    window.tokens.updateOptions({ baseUrl, maxRetryAfterMs: 0 });
     await window.tokens.requestToken();
-    window.tokens.updateOptions({ maxRetryAfterMs: 0 });
     const error = await window.tokens.refreshToken().catch((error: unknown) => error as InstanceType<typeof window.lab.TokenError>);
     return 'code' in error && { code: error.code, broker: error.brokerCode, status: error.status, wait: error.retryAfterMs, id: error.requestId };
-  });
+  }, brief.url);
+  await brief.stop();
   assert.ok(told);
   assert.deepEqual([told.code, told.broker, told.status, told.wait], ['rate_limited', 'refresh_too_soon', 429, 1000]);
   assert.match(told.id ?? '', /^req_/);
@@ -131,7 +134,7 @@ test('E70 two tabs hold two tokens and do not hear each other', async () => {
   assert.deepEqual(await second.evaluate(() => window.told), ['tokenRefreshed']);
 });
 
-test('a reload refreshes the session of the page before, waits out refresh_too_soon, and a second tab gets a session of its own', async () => {
+test('a reload takes up the session of the page before at once, and a second tab gets a session of its own', async () => {
   const page = await stage.page();
   const told: [path: string, status: number][] = [];
   page.context().on('response', (response) => {
@@ -154,8 +157,7 @@ test('a reload refreshes the session of the page before, waits out refresh_too_s
   const [other] = await Promise.all([page.waitForEvent('popup'), page.evaluate(() => void window.open(location.href))]);
   await other.waitForLoadState();
   assert.deepEqual(await other.evaluate(() => Object.values(sessionStorage)), []);
-  assert.deepEqual([told[0], told.at(-1)], [['/token', 200], ['/refresh-token', 200]]);
-  assert.ok(told.slice(1, -1).every(([path, status]) => path === '/refresh-token' && status === 429), JSON.stringify(told));
+  assert.deepEqual(told, [['/token', 200], ['/refresh-token', 200]]);
 });
 
 test('E56 E57 E59 twenty components under StrictMode: one request, and a call outlives its key', async () => {

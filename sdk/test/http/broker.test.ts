@@ -52,7 +52,10 @@ test('E01 a refresh goes to the session of the first token', async (t) => {
 });
 
 test('E27 the broker says how long to wait, and the client waits', async (t) => {
-  const { tokens, errors, paths } = manager(t);
+  // A key of ten seconds is too old to be handed over again at once.
+  const brief = await startBroker('session.token_seconds=10', 'session.min_refresh_interval=1s');
+  t.after(() => brief.stop());
+  const { tokens, errors, paths } = manager(t, { baseUrl: brief.url });
   await tokens.requestToken();
   const started = performance.now();
   await tokens.refreshToken();
@@ -61,6 +64,14 @@ test('E27 the broker says how long to wait, and the client waits', async (t) => 
   assert.equal(errors[0]?.error.retryAfterMs, 1000);
   assert.match(errors[0]?.error.requestId ?? '', /^req_/);
   assert.ok(performance.now() - started >= 1000);
+});
+
+test('a refresh within the interval of the broker gets the same key again at once', async (t) => {
+  const { tokens, errors, paths } = manager(t);
+  const first = await tokens.requestToken();
+  const again = await tokens.refreshToken();
+  assert.deepEqual([again.value, again.sessionId], [first.value, first.sessionId]);
+  assert.deepEqual([paths, errors], [['/token', '/refresh-token'], []]);
 });
 
 test('E29 the window of an address is told with the time at which it opens', async (t) => {

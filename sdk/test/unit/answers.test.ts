@@ -151,6 +151,15 @@ test('E43 after invalidate() a refresh that comes too soon opens a new session',
   assert.deepEqual(told.map((event) => event.type), ['tokenRefreshed', 'tokenRefreshed']);
 });
 
+test('E43 after invalidate() a refresh that is answered with the same key opens a new session', async (t) => {
+  const { tokens, broker } = bench(t);
+  const { value, sessionId } = await tokens.requestToken();
+  tokens.invalidate();
+  broker.next(broker.token({ value, token: value, sessionId }));
+  assert.notEqual((await tokens.requestToken()).value, value);
+  assert.deepEqual(broker.paths, ['/token', '/refresh-token', '/token']);
+});
+
 test('forget() drops token, session and failure, and the next call opens a session with the new credential', async (t) => {
   let user = 'Sam';
   const { tokens, clock, broker, of } = bench(t, 600, { headers: () => ({ Authorization: `Bearer ${user}` }) });
