@@ -27,7 +27,7 @@ use crate::domain::{
     Quotas, RefreshRules, Refusal, SessionId, SessionKey,
 };
 use crate::gate::{Gate, Pass, Used};
-use crate::records::{AdvanceError, Exceeded, LookUpError, Records, RecordsError, Sessions};
+use crate::records::{Exceeded, LookUpError, Records, RecordsError, Sessions};
 use crate::upstream::{self, Upstream, UpstreamError};
 use crate::vitals::Vitals;
 
