@@ -124,17 +124,12 @@ async fn decide(
     });
     let answers: Vec<Answer> = decided.collect();
     let accepted = commands.iter().zip(&answers);
-    let accepted = accepted.filter(|(_, answer)| rows(answer) > 0);
+    let accepted = accepted.filter(|(_, answer)| matches!(answer, Ok(done) if done.rows > 0));
     let accepted: Vec<_> = accepted.map(|(command, _)| *command).collect();
     let books = (&before, &after);
     entries::write(connection, books, &accepted).await?;
     sessions::write(connection, books, &accepted).await?;
     Ok(answers)
-}
-
-/// Returns the number of rows that a command has changed.
-pub(super) fn rows(answer: &Answer) -> u64 {
-    answer.as_ref().map_or(0, |done| done.rows)
 }
 
 impl Upkeep {

@@ -126,9 +126,6 @@ pub(super) trait Connection: Send {
         binds: &[Bind],
     ) -> Result<String, Fault>;
 
-    /// Does periodic work, after `rows` more rows were written.
-    async fn tidy(&mut self, rows: u64) -> Result<(), Fault>;
-
     /// Closes the connection in good order.
     async fn close(self: Box<Self>);
 }

@@ -11,7 +11,7 @@ use super::entry::{CounterKey, Entry, State};
 use super::statement::{NO_PAGE, Statement};
 use super::sums::Changes;
 use crate::clock::Timestamp;
-use crate::domain::{Account, EntryId, Intent, Origin, Outcome, Settlement};
+use crate::domain::{EntryId, Intent, Origin, Outcome, Settlement};
 
 /// The columns of [`Entry`].
 pub(super) const ENTRY: &str = "id text, at bigint, kind text, outcome text, issuer text, subject text, role text, \
@@ -121,16 +121,16 @@ impl IdRow {
 #[derive(Serialize)]
 struct NewRow<'a> {
     #[serde(flatten)]
-    entry: Entry,
+    entry: &'a Entry,
     origin: Option<&'a str>,
     session: Box<str>,
     request_id: String,
 }
 
 impl<'a> NewRow<'a> {
-    fn new(intent: &'a Intent) -> Self {
+    fn new(intent: &'a Intent, entry: &'a Entry) -> Self {
         Self {
-            entry: Entry::pending(intent),
+            entry,
             origin: intent.origin.as_ref().map(Origin::as_str),
             session: intent.session.label(),
             request_id: intent.request_id.to_string(),
@@ -178,26 +178,9 @@ impl<'a> OutcomeRow<'a> {
 /// A counter.
 #[derive(Deserialize, Serialize)]
 struct CounterRow {
-    month: String,
-    issuer: String,
-    subject: String,
+    #[serde(flatten)]
+    key: CounterKey,
     sessions: u64,
-}
-
-impl CounterRow {
-    fn new((month, account): &CounterKey, sessions: u64) -> Self {
-        Self {
-            month: month.clone(),
-            issuer: account.issuer.to_string(),
-            subject: account.subject.to_string(),
-            sessions,
-        }
-    }
-
-    fn read(self) -> (CounterKey, u64) {
-        let (issuer, subject) = (self.issuer.into(), self.subject.into());
-        ((self.month, Account { issuer, subject }), self.sessions)
-    }
 }
 
 /// Reads the entries and counters that the commands are about. PostgreSQL locks them, in one order for all brokers.
@@ -215,11 +198,18 @@ pub(super) async fn read(
         .filter_map(|command| counter(command, &book))
         .collect();
     if !keys.is_empty() {
-        let rows: Vec<_> = keys.iter().map(|key| CounterRow::new(key, 0)).collect();
+        let sessions = 0;
+        let rows: Vec<_> = keys
+            .into_iter()
+            .map(|key| CounterRow { key, sessions })
+            .collect();
         let counters = [page(&rows)?];
         connection.change(&OPEN_COUNTERS, &counters).await?;
         let rows: Vec<CounterRow> = connection.rows(&COUNTERS, &counters).await?;
-        book.counters = rows.into_iter().map(CounterRow::read).collect();
+        book.counters = rows
+            .into_iter()
+            .map(|row| (row.key, row.sessions))
+            .collect();
     }
     Ok(book)
 }
@@ -244,7 +234,10 @@ pub(super) async fn write(
     let (mut added, mut settled) = (Vec::new(), BTreeMap::new());
     for command in accepted {
         match command {
-            Paid::Reserve(intent) | Paid::Advance(intent, _) => added.push(NewRow::new(intent)),
+            Paid::Reserve(intent) | Paid::Advance(intent, _) => {
+                let entry = after.entries.get(&intent.id);
+                added.extend(entry.map(|entry| NewRow::new(intent, entry)));
+            }
             Paid::Settle(settlement) => {
                 let row: &mut OutcomeRow<'_> = settled.entry(settlement.id).or_default();
                 row.replace(settlement);
@@ -262,13 +255,13 @@ pub(super) async fn write(
         let rows: Vec<_> = settled.into_values().collect();
         connection.change(&SETTLE, &[page(&rows)?]).await?;
     }
-    let counted = after
-        .counters
-        .iter()
-        .filter(|(key, sessions)| before.counters.get(*key) != Some(*sessions));
-    let counted: Vec<_> = counted
-        .map(|(key, sessions)| CounterRow::new(key, *sessions))
-        .collect();
+    let mut counted = Vec::new();
+    for (key, sessions) in &after.counters {
+        if before.counters.get(key) != Some(sessions) {
+            let (key, sessions) = (key.clone(), *sessions);
+            counted.push(CounterRow { key, sessions });
+        }
+    }
     if !counted.is_empty() {
         connection.change(&SET_COUNTERS, &[page(&counted)?]).await?;
     }

@@ -38,8 +38,20 @@ impl State {
     }
 }
 
-/// The name of a counter of sessions: the month, `2026-11`, and the account.
-pub(super) type CounterKey = (String, Account);
+/// The name of a counter of sessions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+pub(super) struct CounterKey {
+    /// `2026-11`.
+    pub(super) month: String,
+    issuer: Box<str>,
+    subject: Box<str>,
+}
+
+impl CounterKey {
+    pub(super) fn is_of(&self, account: &Account) -> bool {
+        *self.issuer == *account.issuer && *self.subject == *account.subject
+    }
+}
 
 /// The part of an entry that sums, quotas and windows depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -93,9 +105,14 @@ impl Entry {
 
     /// Returns the counter that the entry has a place in.
     pub(super) fn counter(&self) -> Option<CounterKey> {
+        let (issuer, subject) = (self.issuer.clone()?, self.subject.clone()?);
         let counts = self.kind == Kind::Mint && self.counts();
-        let account = self.account().filter(|_| counts)?;
-        Some((Month::of(self.at()).to_string(), account))
+        let month = Month::of(self.at()).to_string();
+        counts.then_some(CounterKey {
+            month,
+            issuer,
+            subject,
+        })
     }
 
     /// Returns what windows count of the entry after a restart.

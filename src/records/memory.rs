@@ -128,14 +128,14 @@ impl Records for MemoryRecords {
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
         let mut book = self.book.lock();
         book.end(Party::Identity(account.key()));
-        book.counters.retain(|(_, other), _| other != account);
+        book.counters.retain(|key, _| !key.is_of(account));
         let is_meant = |entry: &Entry| entry.account().as_ref() == Some(account);
         Ok(remove(&mut book, usize::MAX, is_meant))
     }
 
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
         let (mut book, month) = (self.book.lock(), Month::of(before).to_string());
-        book.counters.retain(|(counted, _), _| *counted >= month);
+        book.counters.retain(|key, _| key.month >= month);
         Ok(remove(&mut book, 1000, |entry| entry.at() < before))
     }
 

@@ -118,7 +118,7 @@ impl Writer {
         let mut reopened = false;
         loop {
             let fault = match self.attempt(&mut tasks).await {
-                Ok(answers) => return self.complete(tasks, answers).await,
+                Ok(answers) => return self.complete(tasks, answers),
                 Err(fault) => fault,
             };
             match fault.severity {
@@ -177,18 +177,13 @@ impl Writer {
         }
     }
 
-    async fn complete(&mut self, tasks: Vec<Task>, answers: Vec<Answer>) {
-        let rows = answers.iter().map(command::rows).sum();
+    /// Answers the callers. What was written for a caller who has left is taken back.
+    fn complete(&mut self, tasks: Vec<Task>, answers: Vec<Answer>) {
         for (task, answer) in tasks.into_iter().zip(answers) {
             let Some(reply) = task.reply else { continue };
             if let Err(Ok(Ok(_))) = reply.send(Ok(answer)) {
                 self.owed.extend(task.command.withdrawal(self.clock.now()));
             }
-        }
-        if let Some(connection) = self.connection.as_deref_mut()
-            && let Err(fault) = connection.tidy(rows).await
-        {
-            self.go_down(Vec::new(), &fault);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use token_broker::clock::Timestamp;
-use token_broker::domain::{Intent, Kind, Outcome};
+use token_broker::domain::{Intent, Kind, Network, Outcome};
 use token_broker::records::{By, Records, RecordsCondition, ReserveError, UsageQuery, UsageRow};
 
 use crate::kinds::{FAILED, START, UNCERTAIN, account, each, limited, mint, minted, settled};
@@ -184,6 +184,27 @@ async fn recent_entries_are_those_that_count_oldest_first() {
             (second(5), Kind::Mint, Some(account("eva"))),
         ];
         assert_eq!(seen, expected, "{}", subject.name);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_recent_entry_names_the_neighbourhood_of_its_caller() {
+    each(async |subject| {
+        let ledger = &*subject.ledger;
+        let around = |address: &str| Network::around(address.parse().unwrap());
+        let neighbourhoods = [around("203.0.113.7"), around("2001:db8:1:2::3")];
+        for (seconds, network) in (0..).zip(neighbourhoods) {
+            let at = START.plus(Duration::from_secs(seconds));
+            let intent = Intent {
+                network,
+                ..mint("ana", at)
+            };
+            ledger.reserve(intent).await.unwrap();
+        }
+        let recent = ledger.recent(START).await.unwrap();
+        let seen: Vec<_> = recent.iter().map(|recent| recent.neighbourhood).collect();
+        assert_eq!(seen, neighbourhoods.map(Some), "{}", subject.name);
     })
     .await;
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::{ConnectOptions, Connection};
 use token_broker::domain::{Party, RefreshRules};
 use token_broker::records::{Records, ReserveError, postgres};
 
@@ -115,6 +116,31 @@ async fn two_brokers_on_one_server_share_sessions_and_never_exceed_a_bound_toget
     assert!(matches!(ended, Err(ReserveError::Unknown)));
     one.close().await;
     two.close().await;
+}
+
+#[tokio::test]
+async fn opening_a_session_waits_for_no_refresh_of_an_idle_one_at_another_broker() {
+    let url = empty_database().await;
+    let records = postgres_at(&url).await;
+    let caller = somebody();
+    let (idle, _) = open_of(&*records, &caller, 1).await;
+    // Another broker is in the middle of a refresh. If this one waited for it, each could hold what the other needs.
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let mut other = options.connect().await.unwrap();
+    let hold = "BEGIN; SELECT session FROM token_broker.sessions FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    let opened = open_of(&*records, &caller, 1);
+    let (second, _) = tokio::time::timeout(Duration::from_secs(1), opened)
+        .await
+        .unwrap();
+    assert_eq!(refreshes(&*records, idle).await, Some(0), "it is in use");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    let (third, _) = open_of(&*records, &caller, 1).await;
+    for (key, left) in [(idle, None), (second, None), (third, Some(0))] {
+        assert_eq!(refreshes(&*records, key).await, left);
+    }
+    other.close().await.unwrap();
+    records.close().await;
 }
 
 #[tokio::test]

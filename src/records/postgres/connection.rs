@@ -143,10 +143,6 @@ impl Connection for Pen {
         row.try_get(0).map_err(fault)
     }
 
-    async fn tidy(&mut self, _rows: u64) -> Result<(), Fault> {
-        Ok(())
-    }
-
     async fn close(mut self: Box<Self>) {
         // The end of the connection would free the locks, too, but perhaps only after the next broker has started.
         let freed = self.say("SELECT pg_advisory_unlock_all()").await;

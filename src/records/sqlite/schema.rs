@@ -26,25 +26,11 @@ pub(super) const LATEST: i64 = SCRIPTS.len() as i64;
 /// Files up to this size are checked in full at the start. Larger ones would delay it.
 const CHECKED: u64 = 256 * 1024 * 1024;
 
-/// SQLite's codes for a database whose last change has to be undone before anybody can read.
-const READONLY_RECOVERY: i32 = 264;
-const READONLY_ROLLBACK: i32 = 776;
-
-/// Opens a connection that changes nothing, unless a process was killed in the middle of a change.
-async fn reading(path: &Path) -> Result<SqliteConnection, OpenError> {
+/// Opens a connection that only asks. It may write nevertheless: when a process was killed in the middle of a change, that
+/// change has to be undone before anybody can read.
+async fn asking(path: &Path) -> Result<SqliteConnection, OpenError> {
     let options = SqliteConnectOptions::new().filename(path);
-    let options = options.create_if_missing(false);
-    let mut connection = options.clone().read_only(true).connect().await?;
-    let looked = sqlx::query("SELECT COUNT(*) FROM sqlite_schema")
-        .execute(&mut connection)
-        .await;
-    match looked.as_ref().err().and_then(code) {
-        Some(READONLY_ROLLBACK | READONLY_RECOVERY) => {
-            connection.close().await?;
-            Ok(options.connect().await?)
-        }
-        _ => Ok(connection),
-    }
+    Ok(options.create_if_missing(false).connect().await?)
 }
 
 /// Returns SQLite's own error code.
@@ -54,7 +40,7 @@ pub(super) fn code(error: &sqlx::Error) -> Option<i32> {
 
 /// Returns the schema of a database, 0 when it is empty. Changes nothing.
 pub(super) async fn inspect(path: &Path) -> Result<i64, OpenError> {
-    let mut connection = reading(path).await?;
+    let mut connection = asking(path).await?;
     let question = "SELECT (SELECT application_id FROM pragma_application_id), \
          (SELECT user_version FROM pragma_user_version), (SELECT COUNT(*) FROM sqlite_schema)";
     let inspected = sqlx::query_as(question).fetch_one(&mut connection).await;
@@ -76,7 +62,7 @@ pub(super) async fn check(path: &Path) -> Result<(), OpenError> {
     if size > CHECKED {
         return Ok(());
     }
-    let mut connection = reading(path).await?;
+    let mut connection = asking(path).await?;
     let found = sqlx::query_scalar("PRAGMA quick_check(1)");
     let found: Result<String, _> = found.fetch_one(&mut connection).await;
     connection.close().await?;
