@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::fault::Fault;
+use super::fault::Twist;
 use super::plan::{Place, Plan};
 use super::refusal::Refusal;
 use super::secrets::Secrets;
@@ -27,44 +27,42 @@ pub struct Request {
     pub body: Bytes,
 }
 
-/// The state of the simulated provider.
+/// The simulated provider, as its routes see it.
 pub(super) struct Edge {
     api_key: SecretString,
     pub(super) clock: Arc<dyn Clock>,
-    plan: Mutex<Plan>,
-    secrets: Mutex<Secrets>,
-    requests: Mutex<VecDeque<Request>>,
-    pub(super) seen: Count,
-    pub(super) minted: Count,
-    pub(super) connections: Count,
+    state: Mutex<State>,
 }
 
-/// A number that only grows.
+/// What changes while the simulated provider runs.
 #[derive(Default)]
-pub(super) struct Count(AtomicU64);
-
-impl Count {
-    pub(super) fn add_one(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
+pub(super) struct State {
+    pub(super) plan: Plan,
+    pub(super) secrets: Secrets,
+    pub(super) requests: VecDeque<Request>,
+    /// Number of requests for a client secret.
+    pub(super) seen: u64,
+    /// Number of minted client secrets.
+    pub(super) minted: u64,
+    /// Number of accepted connections.
+    pub(super) connections: u64,
 }
 
 impl Edge {
     pub(super) fn new(api_key: SecretString, clock: Arc<dyn Clock>, plan: Plan) -> Self {
+        let state = State {
+            plan,
+            ..State::default()
+        };
         Self {
             api_key,
             clock,
-            plan: Mutex::new(plan),
-            secrets: Mutex::default(),
-            requests: Mutex::default(),
-            seen: Count::default(),
-            minted: Count::default(),
-            connections: Count::default(),
+            state: Mutex::new(state),
         }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 
     /// Admits a request that carries the API key.
@@ -76,7 +74,9 @@ impl Edge {
         let (scheme, key) = given.split_once(' ').unwrap_or_default();
         let key = key.trim();
         if !scheme.eq_ignore_ascii_case("bearer") || key.is_empty() {
-            return Err(Refusal::no_key());
+            let message = "You didn't provide an API key. You need to provide your API key in an Authorization header \
+                 using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).";
+            return Err(Refusal::new(401, None, message));
         }
         if key != self.api_key.expose_secret() {
             return Err(Refusal::wrong_key(key));
@@ -84,32 +84,25 @@ impl Edge {
         Ok(())
     }
 
-    pub(super) fn next_fault(&self, place: Place) -> Option<Fault> {
-        self.plan().take(place)
-    }
-
-    pub(super) fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock()
-    }
-
-    pub(super) fn secrets(&self) -> MutexGuard<'_, Secrets> {
-        self.secrets.lock()
-    }
-
-    pub(super) fn requests(&self) -> MutexGuard<'_, VecDeque<Request>> {
-        self.requests.lock()
-    }
-
     /// Remembers a mint request without its key.
     pub(super) fn remember(&self, mut headers: HeaderMap, body: Bytes) {
         if let Some(given) = headers.get_mut(header::AUTHORIZATION) {
             *given = HeaderValue::from_static("***");
         }
-        self.seen.add_one();
-        let mut requests = self.requests();
-        if requests.len() >= MAX_REQUESTS {
-            requests.pop_front();
+        let mut state = self.state();
+        state.seen += 1;
+        if state.requests.len() >= MAX_REQUESTS {
+            state.requests.pop_front();
         }
-        requests.push_back(Request { headers, body });
+        state.requests.push_back(Request { headers, body });
+    }
+
+    /// Fails as planned, or returns the change of the ordinary answer.
+    pub(super) async fn suffer(&self, place: Place) -> Result<Option<Twist>, Response> {
+        let fault = self.state().plan.take(place);
+        match fault {
+            Some(fault) => fault.happen(&*self.clock).await,
+            None => Ok(None),
+        }
     }
 }

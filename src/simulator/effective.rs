@@ -9,33 +9,31 @@ use crate::domain::random_bytes;
 /// Model of a session that names none.
 const DEFAULT_MODEL: &str = "gpt-realtime-2.1";
 
-/// Returns the effective session for `asked`, which passed the published rules.
-pub(super) fn effective(asked: Option<&Value>) -> Value {
-    let is_transcription = asked.is_some_and(|asked| asked["type"] == "transcription");
-    let mut session = if is_transcription {
-        transcription()
+/// Returns the effective session for `asked`, which passed the published rules; null asks for nothing.
+pub(super) fn effective(asked: &Value) -> Value {
+    let detection = &asked["audio"]["input"]["turn_detection"];
+    let input = json!({
+        "format": pcm(),
+        "transcription": null,
+        "noise_reduction": null,
+        "turn_detection": turn_detection(detection["type"] == "semantic_vad"),
+    });
+    let mut session = if asked["type"] == "transcription" {
+        transcription(input)
     } else {
-        realtime()
+        realtime(input)
     };
-    if let Some(asked) = asked {
+    if !asked.is_null() {
         lay_over(&mut session, asked);
     }
-    let detection = &mut session["audio"]["input"]["turn_detection"];
-    if detection["type"] == "semantic_vad" {
-        let asked = std::mem::replace(detection, semantic_vad());
-        lay_over(detection, &asked);
-    }
     // A custom voice is asked for as an object and answered as its id.
-    let voice = session.pointer_mut("/audio/output/voice");
-    if let Some(voice) = voice
-        && voice.is_object()
-    {
-        *voice = voice["id"].take();
+    if let Some(id) = session.pointer("/audio/output/voice/id").cloned() {
+        session["audio"]["output"]["voice"] = id;
     }
     session
 }
 
-fn realtime() -> Value {
+fn realtime(input: Value) -> Value {
     json!({
         "type": "realtime",
         "object": "realtime.session",
@@ -51,46 +49,40 @@ fn realtime() -> Value {
         "prompt": null,
         "expires_at": 0,
         "audio": {
-            "input": input(),
+            "input": input,
             "output": {"format": pcm(), "voice": "alloy", "speed": 1.0},
         },
         "include": null,
     })
 }
 
-fn transcription() -> Value {
+fn transcription(input: Value) -> Value {
     json!({
         "type": "transcription",
         "object": "realtime.transcription_session",
         "id": session_id(),
         "expires_at": 0,
-        "audio": {"input": input()},
+        "audio": {"input": input},
         "include": null,
     })
 }
 
-fn input() -> Value {
-    json!({
-        "format": pcm(),
-        "transcription": null,
-        "noise_reduction": null,
-        "turn_detection": {
-            "type": "server_vad",
-            "threshold": 0.5,
-            "prefix_padding_ms": 300,
-            // Documented as 500, recorded as 200.
-            "silence_duration_ms": 200,
-            "idle_timeout_ms": null,
+fn turn_detection(is_semantic: bool) -> Value {
+    if is_semantic {
+        return json!({
+            "type": "semantic_vad",
+            "eagerness": "auto",
             "create_response": true,
             "interrupt_response": true,
-        },
-    })
-}
-
-fn semantic_vad() -> Value {
+        });
+    }
     json!({
-        "type": "semantic_vad",
-        "eagerness": "auto",
+        "type": "server_vad",
+        "threshold": 0.5,
+        "prefix_padding_ms": 300,
+        // Documented as 500, recorded as 200.
+        "silence_duration_ms": 200,
+        "idle_timeout_ms": null,
         "create_response": true,
         "interrupt_response": true,
     })
@@ -124,11 +116,11 @@ mod tests {
 
     #[test]
     fn what_was_asked_stands_and_the_rest_is_filled_in() {
-        let session = effective(Some(&json!({
+        let session = effective(&json!({
             "type": "realtime",
             "instructions": "Be brief.",
             "audio": {"input": {"turn_detection": null}, "output": {"voice": {"id": "voice_1"}}},
-        })));
+        }));
         assert_eq!(session["instructions"], "Be brief.");
         assert_eq!(session["model"], DEFAULT_MODEL);
         assert_eq!(session["audio"]["input"]["turn_detection"], Value::Null);
@@ -138,22 +130,22 @@ mod tests {
 
     #[test]
     fn another_kind_brings_its_own_defaults() {
-        let session = effective(Some(&json!({"type": "realtime", "audio": {
+        let session = effective(&json!({"type": "realtime", "audio": {
             "input": {
                 "turn_detection": {"type": "semantic_vad", "eagerness": "low"},
                 "format": {"type": "audio/pcmu"},
             },
-        }})));
+        }}));
         let input = &session["audio"]["input"];
         assert_eq!(input["format"], json!({"type": "audio/pcmu"}));
-        let mut expected = semantic_vad();
+        let mut expected = turn_detection(true);
         expected["eagerness"] = json!("low");
         assert_eq!(input["turn_detection"], expected);
     }
 
     #[test]
     fn a_transcription_session_has_neither_model_nor_voice() {
-        let session = effective(Some(&json!({"type": "transcription"})));
+        let session = effective(&json!({"type": "transcription"}));
         assert_eq!(session["object"], "realtime.transcription_session");
         assert!(session.get("model").is_none());
         assert!(session["audio"].get("output").is_none());

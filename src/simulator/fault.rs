@@ -1,58 +1,49 @@
-//! Names the failures of the simulated provider, and parses their names.
+//! Parses the names of failures, and lets the failures happen.
 
-use std::fmt;
-use std::str::FromStr;
+use std::future::pending;
 use std::time::Duration;
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
 
+use super::refusal::Refusal;
+use super::wire;
+use crate::clock::Clock;
 use crate::domain::parse_duration;
 
-/// A failure.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// `429`, `429:7`: too many requests, with seconds in `Retry-After`.
-    RateLimited {
-        /// Seconds in `Retry-After`, if it is sent.
-        retry_after: Option<u64>,
-    },
-    /// `quota`: 429 because the account has no credit.
-    QuotaExhausted,
-    /// `401`: the API key was revoked.
-    KeyRejected,
-    /// `403`: the country is not served.
-    Forbidden,
-    /// `400`: the request was refused.
-    BadRequest,
-    /// `500` … `599`, `503:1`: the provider fails or is overloaded, with seconds in `Retry-After`.
-    ServerError {
-        /// The status.
-        status: u16,
-        /// Seconds in `Retry-After`, if it is sent.
-        retry_after: Option<u64>,
-    },
-    /// `slow:2s`: the ordinary answer after a delay.
-    Slow(Duration),
-    /// `hang`: no answer; the connection stays open.
+/// A failure and its name.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(super) struct Fault {
+    name: String,
+    failure: Failure,
+}
+
+/// What happens to a request.
+#[derive(Clone, Debug)]
+enum Failure {
+    /// The request is refused in the provider's envelope.
+    Refuse(Refusal),
+    /// The answer is broken.
+    Break(fn() -> Response),
+    /// The answer is 307 to this address.
+    Redirect(HeaderValue),
+    /// The ordinary answer comes after a delay.
+    Delay(Duration),
+    /// No answer comes, and the connection stays open.
     Hang,
-    /// `hang-mid-body`: the beginning of an answer, then nothing.
-    HangMidBody,
-    /// `garbage`: 200 with a body that is declared as JSON and is not.
-    Garbage,
-    /// `html`: 200 with a web page, as a captive portal answers.
-    Html,
-    /// `huge`: 200 with 10 MB of JSON.
-    Huge,
-    /// `expired`: a client secret that has expired already.
-    ExpiredSecret,
-    /// `missing-value`: the ordinary answer without its client secret.
+    /// The ordinary answer is changed.
+    Twist(Twist),
+}
+
+/// A change of the ordinary answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Twist {
+    /// The client secret has expired already.
+    Expired,
+    /// The client secret is missing.
     MissingValue,
-    /// `redirect:URL`: 307 to that address.
-    Redirect(String),
-    /// `disconnect`: the connection is closed without an answer.
-    Disconnect,
-    /// `truncated`: the body ends before its announced length.
-    Truncated,
 }
 
 /// Error for a text that names no fault.
@@ -63,108 +54,138 @@ pub enum Fault {
 )]
 pub struct FaultError;
 
-/// Faults that are named by a single word.
-const WORDS: [(&str, Fault); 14] = [
-    ("400", Fault::BadRequest),
-    ("401", Fault::KeyRejected),
-    ("403", Fault::Forbidden),
-    ("429", Fault::RateLimited { retry_after: None }),
-    ("quota", Fault::QuotaExhausted),
-    ("hang", Fault::Hang),
-    ("hang-mid-body", Fault::HangMidBody),
-    ("garbage", Fault::Garbage),
-    ("html", Fault::Html),
-    ("huge", Fault::Huge),
-    ("expired", Fault::ExpiredSecret),
-    ("missing-value", Fault::MissingValue),
-    ("disconnect", Fault::Disconnect),
-    ("truncated", Fault::Truncated),
-];
-
-impl FromStr for Fault {
-    type Err = FaultError;
-
-    fn from_str(text: &str) -> Result<Self, FaultError> {
-        if let Some((_, fault)) = WORDS.iter().find(|(word, _)| *word == text) {
-            return Ok(fault.clone());
-        }
-        let (word, rest) = text
-            .split_once(':')
-            .map_or((text, None), |(word, rest)| (word, Some(rest)));
-        let seconds = || {
-            rest.map(|rest| rest.parse().map_err(|_| FaultError))
-                .transpose()
-        };
-        match (word, rest) {
-            ("429", _) => Ok(Self::RateLimited {
-                retry_after: seconds()?,
-            }),
-            ("slow", Some(rest)) => parse_duration(rest).map(Self::Slow).map_err(|_| FaultError),
-            ("redirect", Some(rest)) if !rest.is_empty() && HeaderValue::from_str(rest).is_ok() => {
-                Ok(Self::Redirect(rest.to_owned()))
+impl Fault {
+    /// Fails, or returns the change of the ordinary answer.
+    pub(super) async fn happen(self, clock: &dyn Clock) -> Result<Option<Twist>, Response> {
+        match self.failure {
+            Failure::Refuse(refusal) => Err(refusal.into()),
+            Failure::Break(answer) => Err(answer()),
+            Failure::Redirect(target) => {
+                let location = [(header::LOCATION, target)];
+                Err((StatusCode::TEMPORARY_REDIRECT, location).into_response())
             }
-            _ => {
-                let status = word
-                    .parse()
-                    .ok()
-                    .filter(|status| (500..=599).contains(status));
-                Ok(Self::ServerError {
-                    status: status.ok_or(FaultError)?,
-                    retry_after: seconds()?,
-                })
+            Failure::Delay(delay) => {
+                clock.sleep(delay).await;
+                Ok(None)
             }
+            Failure::Hang => pending().await,
+            Failure::Twist(twist) => Ok(Some(twist)),
         }
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((word, _)) = WORDS.iter().find(|(_, fault)| fault == self) {
-            return formatter.write_str(word);
-        }
-        match self {
-            Self::RateLimited { retry_after } => {
-                write!(formatter, "429:{}", retry_after.unwrap_or_default())
-            }
-            Self::ServerError {
-                status,
-                retry_after: None,
-            } => write!(formatter, "{status}"),
-            Self::ServerError {
-                status,
-                retry_after: Some(seconds),
-            } => write!(formatter, "{status}:{seconds}"),
-            Self::Slow(delay) if delay.subsec_millis() == 0 => {
-                write!(formatter, "slow:{}s", delay.as_secs())
-            }
-            Self::Slow(delay) => write!(formatter, "slow:{}ms", delay.as_millis()),
-            Self::Redirect(target) => write!(formatter, "redirect:{target}"),
-            // Every other fault is a word, as the test below proves.
-            _ => Ok(()),
-        }
+impl TryFrom<String> for Fault {
+    type Error = FaultError;
+
+    fn try_from(name: String) -> Result<Self, FaultError> {
+        let failure = match name.split_once(':') {
+            None => failure(&name),
+            Some((word, argument)) => failure_with(word, argument),
+        };
+        let failure = failure.ok_or(FaultError)?;
+        Ok(Self { name, failure })
     }
+}
+
+impl From<Fault> for String {
+    fn from(fault: Fault) -> Self {
+        fault.name
+    }
+}
+
+fn failure(word: &str) -> Option<Failure> {
+    Some(match word {
+        "hang" => Failure::Hang,
+        "hang-mid-body" => Failure::Break(wire::hang_mid_body),
+        "garbage" => Failure::Break(wire::garbage),
+        "html" => Failure::Break(wire::html),
+        "huge" => Failure::Break(wire::huge),
+        "disconnect" => Failure::Break(wire::disconnect),
+        "truncated" => Failure::Break(wire::truncated),
+        "expired" => Failure::Twist(Twist::Expired),
+        "missing-value" => Failure::Twist(Twist::MissingValue),
+        _ => Failure::Refuse(refusal(word, None)?),
+    })
+}
+
+fn failure_with(word: &str, argument: &str) -> Option<Failure> {
+    Some(match word {
+        "slow" => Failure::Delay(parse_duration(argument).ok()?),
+        "redirect" if argument.is_empty() => return None,
+        "redirect" => Failure::Redirect(HeaderValue::from_str(argument).ok()?),
+        _ => Failure::Refuse(refusal(word, Some(argument.parse().ok()?))?),
+    })
+}
+
+/// Returns the refusal of this name. Only some come with seconds to wait.
+fn refusal(word: &str, retry_after: Option<u64>) -> Option<Refusal> {
+    const TOLD: &str = "The simulated provider was told to refuse this request.";
+    const LIMITED: &str = "Rate limit reached for requests. Please try again later.";
+    const NO_CREDIT: &str =
+        "You exceeded your current quota, please check your plan and billing details.";
+    const BROKEN: &str = "The server had an error while processing your request. Sorry about that!";
+    const COUNTRY: &str = "Country, region, or territory not supported";
+    let mut refusal = match (word, retry_after) {
+        ("400", None) => Refusal::new(400, "invalid_value", TOLD),
+        ("401", None) => Refusal::wrong_key("sk-simulated-and-revoked"),
+        ("403", None) => Refusal::new(403, "unsupported_country_region_territory", COUNTRY),
+        ("429", _) => Refusal::new(429, "rate_limit_exceeded", LIMITED),
+        ("quota", None) => Refusal::new(429, "insufficient_quota", NO_CREDIT),
+        ("503", _) => Refusal::new(503, "server_is_overloaded", BROKEN),
+        _ => {
+            let status = word.parse().ok();
+            let status = status.filter(|status| (500..=599).contains(status))?;
+            Refusal::new(status, None, BROKEN)
+        }
+    };
+    refusal.kind = match word {
+        "400" | "401" => refusal.kind,
+        "403" => "request_forbidden",
+        "429" => "requests",
+        "quota" => "insufficient_quota",
+        _ => "server_error",
+    };
+    refusal.retry_after = retry_after;
+    Some(refusal)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(name: &str) -> Result<Fault, FaultError> {
+        name.to_owned().try_into()
+    }
+
     #[test]
-    fn a_fault_is_written_as_it_is_read() {
-        let words = WORDS.iter().map(|(word, _)| *word);
-        let others = [
+    fn every_name_of_a_fault_is_accepted_and_kept() {
+        for name in [
+            "400",
+            "401",
+            "403",
+            "429",
+            "quota",
+            "hang",
+            "hang-mid-body",
+            "garbage",
+            "html",
+            "huge",
+            "expired",
+            "missing-value",
+            "disconnect",
+            "truncated",
             "429:7",
             "429:0",
             "500",
             "503",
+            "503:1",
             "599",
             "slow:2s",
             "slow:250ms",
             "redirect:http://127.0.0.1:1/x",
-        ];
-        for text in words.chain(others) {
-            let fault: Fault = text.parse().unwrap();
-            assert_eq!(fault.to_string(), text);
+        ] {
+            let fault = parse(name).unwrap();
+            assert_eq!(String::from(fault), name);
         }
     }
 
@@ -179,6 +200,7 @@ mod tests {
             "429:",
             "429:-1",
             "429:soon",
+            "401:7",
             "slow",
             "slow:2",
             "redirect:",
@@ -186,7 +208,7 @@ mod tests {
             "Hang",
             "hang:1s",
         ] {
-            assert_eq!(wrong.parse::<Fault>(), Err(FaultError), "{wrong:?}");
+            assert_eq!(parse(wrong).err(), Some(FaultError), "{wrong:?}");
         }
     }
 }

@@ -7,15 +7,14 @@ use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::edge::Edge;
 use super::effective::effective;
-use super::fault::Fault;
+use super::fault::Twist;
 use super::plan::Place;
 use super::refusal::Refusal;
-use super::wire;
 use crate::clock::Timestamp;
 use crate::provider::{check_request, known_model, known_transcription_model};
 
@@ -30,75 +29,35 @@ pub(super) async fn mint(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Response> {
-    let body = to_bytes(body, MAX_BODY).await;
-    let body = body.map_err(|_| refuse(Refusal::too_large()))?;
+    let too_large = |_| Refusal::new(413, None, "The request body is too large.");
+    let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
     edge.remember(headers.clone(), body.clone());
-    edge.admit(&headers).map_err(refuse)?;
-    let twist = suffer(&edge, Place::Mint).await?;
-    let asked = read(&headers, &body).map_err(refuse)?;
+    edge.admit(&headers)?;
+    let twist = edge.suffer(Place::Mint).await?;
+    let asked = read(&headers, &body)?;
     Ok(Json(answer(&edge, &asked, twist)))
-}
-
-/// The part of a fault that changes the ordinary answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Twist {
-    /// No change.
-    None,
-    /// The client secret has expired already.
-    Expired,
-    /// The client secret is missing.
-    MissingValue,
-}
-
-/// Fails as planned, or returns the change to the ordinary answer.
-pub(super) async fn suffer(edge: &Edge, place: Place) -> Result<Twist, Response> {
-    let response = match edge.next_fault(place) {
-        None => return Ok(Twist::None),
-        Some(Fault::ExpiredSecret) => return Ok(Twist::Expired),
-        Some(Fault::MissingValue) => return Ok(Twist::MissingValue),
-        Some(Fault::Slow(delay)) => {
-            edge.clock.sleep(delay).await;
-            return Ok(Twist::None);
-        }
-        Some(Fault::Hang) => std::future::pending().await,
-        Some(Fault::RateLimited { retry_after }) => refuse(Refusal::rate_limited(retry_after)),
-        Some(Fault::QuotaExhausted) => refuse(Refusal::no_credit()),
-        Some(Fault::KeyRejected) => refuse(Refusal::wrong_key("sk-simulated-and-revoked")),
-        Some(Fault::Forbidden) => refuse(Refusal::forbidden()),
-        Some(Fault::BadRequest) => refuse(Refusal::bad_request()),
-        Some(Fault::ServerError {
-            status,
-            retry_after,
-        }) => refuse(Refusal::broken(status, retry_after)),
-        Some(Fault::HangMidBody) => wire::hang_mid_body(),
-        Some(Fault::Garbage) => wire::garbage(),
-        Some(Fault::Html) => wire::html(),
-        Some(Fault::Huge) => wire::huge(),
-        Some(Fault::Redirect(target)) => wire::redirect(&target),
-        Some(Fault::Disconnect) => wire::disconnect(),
-        Some(Fault::Truncated) => wire::truncated(),
-    };
-    Err(response)
-}
-
-/// Turns a refusal into an answer.
-pub(super) fn refuse(refusal: Refusal) -> Response {
-    refusal.into_response()
 }
 
 /// Returns the request when it obeys all rules.
 fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let content_type = content_type.map_or(&b""[..], HeaderValue::as_bytes);
-    let content_type = String::from_utf8_lossy(content_type);
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let content_type = String::from_utf8_lossy(content_type.unwrap_or_default());
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        return Err(Refusal::content_type(essence));
+        let message = format!(
+            "Unsupported content type: '{essence}'. This API method only accepts 'application/json' requests."
+        );
+        return Err(Refusal::new(400, "unsupported_content_type", message));
     }
     if headers.contains_key("openai-beta") {
-        return Err(Refusal::beta_shape());
+        let message = "The Realtime Beta API is no longer supported. Remove the OpenAI-Beta header and use the GA shape.";
+        return Err(Refusal::new(400, "beta_api_shape_disabled", message));
     }
-    let asked: Value = serde_json::from_slice(body).map_err(|_| Refusal::not_json())?;
+    let asked: Value = serde_json::from_slice(body).map_err(|_| {
+        let message = "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload, but what \
+             was sent was not valid JSON.";
+        Refusal::new(400, None, message)
+    })?;
     check_request(&asked)?;
     models_exist(&asked["session"])?;
     Ok(asked)
@@ -107,35 +66,38 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
 /// Refuses unknown models. The published rules accept any name, the provider does not.
 fn models_exist(session: &Value) -> Result<(), Refusal> {
     if let Some(name) = session["model"].as_str().filter(|name| !known_model(name)) {
-        return Err(Refusal::no_model(name));
+        let message = format!("The model `{name}` does not exist or you do not have access to it.");
+        return Err(Refusal::new(404, "model_not_found", message).at("session.model"));
     }
     let heard = session["audio"]["input"]["transcription"]["model"].as_str();
-    match heard.filter(|name| !known_transcription_model(name)) {
-        Some(name) => Err(Refusal::no_transcription_model(name)),
-        None => Ok(()),
+    if let Some(name) = heard.filter(|name| !known_transcription_model(name)) {
+        let message = format!("Invalid value: '{name}'. This is not a transcription model.");
+        let refusal = Refusal::new(400, "invalid_value", message);
+        return Err(refusal.at("session.audio.input.transcription.model"));
     }
+    Ok(())
 }
 
-fn answer(edge: &Edge, asked: &Value, twist: Twist) -> Value {
-    let seconds = asked["expires_after"]["seconds"].as_u64();
-    let lifetime = Duration::from_secs(seconds.unwrap_or(DEFAULT_SECONDS));
+fn answer(edge: &Edge, asked: &Value, twist: Option<Twist>) -> Value {
+    let seconds = asked["expires_after"]["seconds"]
+        .as_u64()
+        .unwrap_or(DEFAULT_SECONDS);
     let now = edge.clock.now();
-    let end = if twist == Twist::Expired {
-        Timestamp::from_seconds(now.as_seconds().saturating_sub(60))
+    let end = if twist == Some(Twist::Expired) {
+        now.minus(Duration::from_mins(1))
     } else {
-        now.plus(lifetime)
+        now.plus(Duration::from_secs(seconds))
     };
+    // In whole seconds, as the caller is told.
+    let end = Timestamp::from_seconds(end.as_seconds());
     let mut answer = json!({
         "expires_at": end.as_seconds(),
-        "session": effective(asked.get("session")),
+        "session": effective(&asked["session"]),
     });
-    if twist != Twist::MissingValue {
-        // In whole seconds, as the caller is told.
-        let value = edge
-            .secrets()
-            .mint(Timestamp::from_seconds(end.as_seconds()));
-        answer["value"] = Value::from(&*value);
-        edge.minted.add_one();
+    if twist != Some(Twist::MissingValue) {
+        let mut state = edge.state();
+        state.minted += 1;
+        answer["value"] = state.secrets.mint(end).into();
     }
     answer
 }

@@ -25,13 +25,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::edge::Edge;
-use self::plan::Plan;
+use self::plan::{Plan, TOO_LONG};
 use crate::clock::Clock;
 use crate::domain::canonical;
 
 pub use self::edge::Request;
-pub use self::fault::{Fault, FaultError};
-pub use self::plan::{Planned, Times};
+pub use self::fault::FaultError;
+pub use self::plan::Planned;
 pub use self::secrets::SecretState;
 
 /// Settings of a simulated provider.
@@ -64,10 +64,7 @@ impl Simulator {
         if !canonical(settings.listen.ip()).is_loopback() {
             return Err(invalid("the simulator listens on loopback addresses only"));
         }
-        let mut plan = Plan::default();
-        if !settings.faults.into_iter().all(|planned| plan.add(planned)) {
-            return Err(invalid("a plan of faults has at most 64 entries"));
-        }
+        let plan = Plan::of(settings.faults).ok_or_else(|| invalid(TOO_LONG))?;
         let listener = TcpListener::bind(settings.listen).await?;
         let simulator = Self {
             address: listener.local_addr()?,
@@ -95,51 +92,40 @@ impl Simulator {
         format!("http://{}/v1", self.address)
     }
 
-    /// Appends to the plan: `fault` fails so many mints. A number, or [`Times::UntilCleared`].
-    ///
-    /// Ignored when the plan has 64 entries.
-    pub fn fail(&self, fault: Fault, times: impl Into<Times>) {
-        self.plan(Planned {
-            fault,
-            times: times.into(),
-            models: false,
-        });
-    }
-
-    /// Appends an entry to the plan, as [`Self::fail`] does. It may fail the list of models too.
+    /// Appends an entry to the plan. Ignored when the plan has 64 entries.
     pub fn plan(&self, planned: Planned) {
-        self.edge.plan().add(planned);
+        self.edge.state().plan.add(planned);
     }
 
     /// Clears the plan. Requests that hang already go on hanging.
     pub fn clear(&self) {
-        self.edge.plan().clear();
+        self.edge.state().plan = Plan::default();
     }
 
     /// Returns the state of a client secret; `None` when it was never minted, or more than 10,000 mints ago.
     pub fn secret_state(&self, value: &str) -> Option<SecretState> {
         let now = self.edge.clock.now();
-        self.edge.secrets().state(value, now)
+        self.edge.state().secrets.state(value, now)
     }
 
     /// Returns the last 64 requests for a client secret, oldest first, failed ones included.
     pub fn requests(&self) -> Vec<Request> {
-        self.edge.requests().iter().cloned().collect()
+        self.edge.state().requests.iter().cloned().collect()
     }
 
     /// Returns the number of requests for a client secret.
     pub fn seen(&self) -> u64 {
-        self.edge.seen.get()
+        self.edge.state().seen
     }
 
     /// Returns the number of minted client secrets, expired ones included.
     pub fn minted(&self) -> u64 {
-        self.edge.minted.get()
+        self.edge.state().minted
     }
 
     /// Returns the number of accepted connections.
     pub fn connections(&self) -> u64 {
-        self.edge.connections.get()
+        self.edge.state().connections
     }
 
     /// Closes all sockets, even in the middle of an answer, and waits until they are closed.

@@ -1,74 +1,46 @@
 //! Keeps the plan of failures: which fault comes next, and how often.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, FaultError};
 
 /// Most entries of one plan.
-pub(super) const MAX_PLANNED: usize = 64;
-
-/// Number of occurrences of a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Times {
-    /// This many times.
-    Exactly(u32),
-    /// Every time, until the plan is cleared.
-    UntilCleared,
-}
-
-impl From<u32> for Times {
-    fn from(times: u32) -> Self {
-        Self::Exactly(times)
-    }
-}
+const MAX_PLANNED: usize = 64;
+/// Message for a plan with more entries.
+pub(super) const TOO_LONG: &str = "a plan of faults has at most 64 entries";
 
 /// One entry of the plan. Written `FAULT` (until cleared), `3xFAULT`, `models+FAULT` or `models+3xFAULT`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Planned {
-    /// The fault.
-    pub fault: Fault,
-    /// Number of occurrences.
-    pub times: Times,
+    fault: Fault,
+    /// Number of failures. Absent: until the plan is cleared.
+    times: Option<NonZeroU32>,
     /// True when the list of models fails too, and not only the mint.
-    pub models: bool,
+    #[serde(default)]
+    models: bool,
 }
 
 impl FromStr for Planned {
     type Err = FaultError;
 
     fn from_str(text: &str) -> Result<Self, FaultError> {
-        let (models, text) = match text.strip_prefix("models+") {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
+        let of_models = text.strip_prefix("models+");
+        let text = of_models.unwrap_or(text);
         // No fault begins with a number and an `x`.
         let counted = text
             .split_once('x')
-            .and_then(|(times, fault)| Some((times.parse().ok()?, fault)));
-        let (times, fault) = match counted {
-            Some((0, _)) => return Err(FaultError),
-            Some((times, fault)) => (Times::Exactly(times), fault),
-            None => (Times::UntilCleared, text),
-        };
+            .and_then(|(times, fault)| Some((Some(times.parse().ok()?), fault)));
+        let (times, fault) = counted.unwrap_or((None, text));
         Ok(Self {
-            fault: fault.parse()?,
+            fault: fault.to_owned().try_into()?,
             times,
-            models,
+            models: of_models.is_some(),
         })
-    }
-}
-
-impl fmt::Display for Planned {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.models {
-            formatter.write_str("models+")?;
-        }
-        if let Times::Exactly(times) = self.times {
-            write!(formatter, "{times}x")?;
-        }
-        self.fault.fmt(formatter)
     }
 }
 
@@ -80,21 +52,20 @@ pub(super) enum Place {
 }
 
 /// Planned faults, in order.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 pub(super) struct Plan(VecDeque<Planned>);
 
 impl Plan {
-    /// Appends an entry. Returns false when the plan is full.
-    pub(super) fn add(&mut self, planned: Planned) -> bool {
-        let fits = self.0.len() < MAX_PLANNED;
-        if fits && planned.times != Times::Exactly(0) {
-            self.0.push_back(planned);
-        }
-        fits
+    /// Returns a plan of these entries; `None` when there are too many.
+    pub(super) fn of(entries: Vec<Planned>) -> Option<Self> {
+        (entries.len() <= MAX_PLANNED).then(|| Self(entries.into()))
     }
 
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    /// Appends an entry unless the plan is full.
+    pub(super) fn add(&mut self, planned: Planned) {
+        if self.0.len() < MAX_PLANNED {
+            self.0.push_back(planned);
+        }
     }
 
     /// Takes the next fault for this operation.
@@ -104,76 +75,72 @@ impl Plan {
             return None;
         }
         let fault = next.fault.clone();
-        if let Times::Exactly(left) = &mut next.times {
-            *left -= 1;
-            if *left == 0 {
+        if let Some(times) = next.times {
+            next.times = NonZeroU32::new(times.get() - 1);
+            if next.times.is_none() {
                 self.0.pop_front();
             }
         }
         Some(fault)
     }
-
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Planned> {
-        self.0.iter()
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn plan(entries: &[&str]) -> Plan {
-        let mut plan = Plan::default();
-        for entry in entries {
-            assert!(plan.add(entry.parse().unwrap()));
-        }
-        plan
+        let entries = entries.iter().map(|entry| entry.parse().unwrap());
+        Plan::of(entries.collect()).unwrap()
+    }
+
+    fn take(plan: &mut Plan, place: Place) -> Option<String> {
+        plan.take(place).map(String::from)
     }
 
     #[test]
     fn faults_happen_in_order_and_as_often_as_planned() {
         let mut plan = plan(&["2x500", "1xhang", "garbage"]);
         let happened: Vec<_> = (0..5)
-            .map(|_| plan.take(Place::Mint).unwrap().to_string())
+            .map(|_| take(&mut plan, Place::Mint).unwrap())
             .collect();
         assert_eq!(happened, ["500", "500", "hang", "garbage", "garbage"]);
-        plan.clear();
-        assert_eq!(plan.take(Place::Mint), None);
+        assert_eq!(take(&mut Plan::default(), Place::Mint), None);
     }
 
     #[test]
     fn the_list_of_models_fails_only_when_the_entry_says_so() {
         let mut plan = plan(&["1x500", "models+1xhang"]);
-        assert_eq!(plan.take(Place::Models), None);
-        assert_eq!(
-            plan.take(Place::Mint),
-            Some(Fault::ServerError {
-                status: 500,
-                retry_after: None
-            })
-        );
-        assert_eq!(plan.take(Place::Models), Some(Fault::Hang));
-        assert_eq!(plan.take(Place::Mint), None);
+        assert_eq!(take(&mut plan, Place::Models), None);
+        assert_eq!(take(&mut plan, Place::Mint).as_deref(), Some("500"));
+        assert_eq!(take(&mut plan, Place::Models).as_deref(), Some("hang"));
+        assert_eq!(take(&mut plan, Place::Mint), None);
     }
 
     #[test]
     fn a_plan_has_a_bound() {
         let mut plan = plan(&["hang"; MAX_PLANNED]);
-        assert!(!plan.add("hang".parse().unwrap()));
-        assert_eq!(plan.entries().count(), MAX_PLANNED);
+        plan.add("hang".parse().unwrap());
+        assert_eq!(plan.0.len(), MAX_PLANNED);
+        let too_many = vec!["hang".parse().unwrap(); MAX_PLANNED + 1];
+        assert!(Plan::of(too_many).is_none());
+        assert!(TOO_LONG.contains(&MAX_PLANNED.to_string()));
     }
 
     #[test]
-    fn an_entry_is_written_as_it_is_read() {
-        for text in [
-            "429:7",
-            "3x429:7",
-            "models+503",
-            "models+12xslow:2s",
-            "redirect:http://x/3x",
+    fn an_entry_says_the_fault_how_often_and_where() {
+        for (text, fault, times, models) in [
+            ("429:7", "429:7", None, false),
+            ("3x429:7", "429:7", Some(3), false),
+            ("models+503", "503", None, true),
+            ("models+12xslow:2s", "slow:2s", Some(12), true),
+            ("redirect:http://x/3x", "redirect:http://x/3x", None, false),
         ] {
             let planned: Planned = text.parse().unwrap();
-            assert_eq!(planned.to_string(), text);
+            let entry = json!({ "fault": fault, "times": times, "models": models });
+            assert_eq!(json!(planned), entry, "{text}");
         }
         for wrong in ["0x500", "x500", "-1x500", "models+", "5x"] {
             assert!(wrong.parse::<Planned>().is_err(), "{wrong}");

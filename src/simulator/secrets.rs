@@ -1,7 +1,6 @@
 //! Remembers the client secrets that the simulated provider minted.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -21,36 +20,29 @@ pub enum SecretState {
     Expired,
 }
 
-/// Secrets by value and by age.
+/// Secrets and their ends, oldest first.
 #[derive(Default)]
-pub(super) struct Secrets {
-    ends: HashMap<Arc<str>, Timestamp>,
-    by_age: VecDeque<Arc<str>>,
-}
+pub(super) struct Secrets(VecDeque<(String, Timestamp)>);
 
 impl Secrets {
     /// Mints a secret with 192 random bits that expires at `end`.
-    pub(super) fn mint(&mut self, end: Timestamp) -> Arc<str> {
-        if self.by_age.len() >= MAX_SECRETS
-            && let Some(oldest) = self.by_age.pop_front()
-        {
-            self.ends.remove(&oldest);
+    pub(super) fn mint(&mut self, end: Timestamp) -> String {
+        if self.0.len() >= MAX_SECRETS {
+            self.0.pop_front();
         }
-        let random = URL_SAFE_NO_PAD.encode(random_bytes::<24>());
-        let value: Arc<str> = format!("ek_sim_{random}").into();
-        self.ends.insert(value.clone(), end);
-        self.by_age.push_back(value.clone());
+        let value = format!("ek_sim_{}", URL_SAFE_NO_PAD.encode(random_bytes::<24>()));
+        self.0.push_back((value.clone(), end));
         value
     }
 
     /// Returns the state of a secret at `now`; `None` for one that is not remembered.
     pub(super) fn state(&self, value: &str, now: Timestamp) -> Option<SecretState> {
-        self.ends.get(value).map(|end| {
-            if now < *end {
-                SecretState::Live
-            } else {
-                SecretState::Expired
-            }
+        let (_, end) = self.0.iter().find(|(known, _)| known == value)?;
+        let is_live = now < *end;
+        Some(if is_live {
+            SecretState::Live
+        } else {
+            SecretState::Expired
         })
     }
 }
@@ -83,6 +75,6 @@ mod tests {
         }
         assert_eq!(secrets.state(&first, at(0)), None);
         assert_eq!(secrets.state(&second, at(0)), Some(SecretState::Live));
-        assert_eq!(secrets.ends.len(), MAX_SECRETS);
+        assert_eq!(secrets.0.len(), MAX_SECRETS);
     }
 }

@@ -1,24 +1,18 @@
 //! Serves the connections of the simulated provider.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::response::Response;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 use super::edge::Edge;
-use super::wire::Disconnect;
 
 /// Most connections at once. Further ones wait.
 const MAX_CONNECTIONS: usize = 1024;
@@ -45,7 +39,7 @@ impl Server {
                     self.edge.clock.sleep(BREATH).await;
                     continue;
                 };
-                self.edge.connections.add_one();
+                self.edge.state().connections += 1;
                 let (router, stop) = (self.router.clone(), self.stop.clone());
                 self.tasks.spawn(async move {
                     stop.run_until_cancelled(converse(stream, router)).await;
@@ -60,23 +54,10 @@ impl Server {
 async fn converse(stream: TcpStream, router: Router) {
     // Answers are small and come one by one.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| respond(router.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     // How a connection ended is the caller's business, and often the point of the test.
     let _ = connection.await;
-}
-
-/// Error that makes hyper close the connection without an answer.
-async fn respond(router: Router, request: hyper::Request<Incoming>) -> io::Result<Response> {
-    let response = router
-        .oneshot(request.map(Body::new))
-        .await
-        .unwrap_or_else(|never| match never {});
-    if response.extensions().get::<Disconnect>().is_some() {
-        return Err(io::ErrorKind::ConnectionAborted.into());
-    }
-    Ok(response)
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::clock::SystemClock;
-use token_broker::simulator::{Fault, Planned};
 use token_broker::upstream::UpstreamError;
 
 use crate::harness::{Door, KEY, order, settings_for, upstream};
@@ -39,7 +38,7 @@ async fn each_fault_is_recognised_and_only_what_may_pass_is_tried_again() {
     ];
     for (fault, recognised, attempts) in faults {
         let door = Door::open().await;
-        door.simulator.plan(fault.parse::<Planned>().unwrap());
+        door.simulator.plan(fault.parse().unwrap());
         let error = door.mint().await.unwrap_err();
         assert!(!format!("{error:?}").contains(KEY), "{fault}");
         assert_eq!(
@@ -62,7 +61,7 @@ async fn one_failure_in_between_is_not_noticed() {
         "truncated",
     ] {
         let door = Door::open().await;
-        door.simulator.fail(fault.parse::<Fault>().unwrap(), 1);
+        door.simulator.plan(format!("1x{fault}").parse().unwrap());
         door.mint().await.unwrap();
         assert_eq!(
             (door.simulator.seen(), door.simulator.minted()),
@@ -75,7 +74,7 @@ async fn one_failure_in_between_is_not_noticed() {
 #[tokio::test]
 async fn a_wait_the_upstream_asks_for_is_told_and_kept() {
     let door = Door::open().await;
-    door.simulator.fail("429:7".parse::<Fault>().unwrap(), 1);
+    door.simulator.plan("1x429:7".parse().unwrap());
     let error = door.mint().await.unwrap_err();
     assert_eq!(error.facts().wait, Duration::from_secs(7));
     door.advance(3000);
@@ -91,13 +90,9 @@ async fn a_wait_the_upstream_asks_for_is_told_and_kept() {
 
 #[tokio::test]
 async fn silence_ends_with_the_deadline_before_and_amid_the_answer() {
-    for fault in [
-        Fault::Hang,
-        Fault::HangMidBody,
-        Fault::Slow(Duration::from_secs(30)),
-    ] {
+    for fault in ["1xhang", "1xhang-mid-body", "1xslow:30s"] {
         let door = Door::open().await;
-        door.simulator.fail(fault, 1);
+        door.simulator.plan(fault.parse().unwrap());
         let error = door.mint_past_the_deadline().await.unwrap_err();
         assert_eq!(called(&error), "timed_out");
         assert_eq!(
@@ -111,13 +106,9 @@ async fn silence_ends_with_the_deadline_before_and_amid_the_answer() {
 #[tokio::test]
 async fn a_redirect_is_not_followed_and_the_key_goes_nowhere_else() {
     let (door, elsewhere) = (Door::open().await, Door::open().await);
-    door.simulator.fail(
-        Fault::Redirect(format!(
-            "{}/realtime/client_secrets",
-            elsewhere.simulator.base_url()
-        )),
-        1,
-    );
+    let url = elsewhere.simulator.base_url();
+    let redirect = format!("1xredirect:{url}/realtime/client_secrets");
+    door.simulator.plan(redirect.parse().unwrap());
     assert_eq!(called(&door.mint().await.unwrap_err()), "invalid");
     assert_eq!(elsewhere.simulator.connections(), 0);
 }

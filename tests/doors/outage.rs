@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::clock::Clock;
-use token_broker::simulator::{Fault, Times};
 use token_broker::upstream::UpstreamError;
 use tokio::task::JoinSet;
 
@@ -14,8 +13,7 @@ use crate::harness::{Door, until};
 async fn an_outage_is_noticed_after_five_failures_looked_at_once_every_two_seconds_and_over_at_the_first_success()
  {
     let door = Door::open().await;
-    door.simulator
-        .fail("503".parse::<Fault>().unwrap(), Times::UntilCleared);
+    door.simulator.plan("503".parse().unwrap());
     while !matches!(door.mint().await, Err(UpstreamError::Resting { .. })) {}
     assert!(
         door.simulator.seen() <= 6,
@@ -47,7 +45,7 @@ async fn an_outage_is_noticed_after_five_failures_looked_at_once_every_two_secon
 #[tokio::test]
 async fn an_upstream_that_hangs_is_left_alone_too() {
     let door = Door::open().await;
-    door.simulator.fail(Fault::Hang, Times::UntilCleared);
+    door.simulator.plan("hang".parse().unwrap());
     for _ in 0..5 {
         let error = door.mint_past_the_deadline().await.unwrap_err();
         assert!(matches!(error, UpstreamError::TimedOut));
@@ -104,7 +102,7 @@ async fn a_slow_upstream_is_asked_for_no_more_than_there_is_room_for() {
         ("upstream.max_wait", "50ms"),
     ];
     let door = Arc::new(Door::with(&settings).await);
-    door.simulator.fail(Fault::Hang, Times::UntilCleared);
+    door.simulator.plan("hang".parse().unwrap());
     let mut mints = crowd(&door, 40);
     until(|| door.simulator.seen() == 10).await;
     door.clock.awaited(Duration::from_millis(50)).await;

@@ -133,7 +133,7 @@ async fn a_broker_that_is_gone_is_503_upstream_unavailable_until_it_is_back() {
 async fn a_broker_that_is_stopped_in_its_tracks_is_504_upstream_timeout() {
     let patience = ("proxy_read_timeout    20s;", "proxy_read_timeout 1s;");
     let front = Front::with(&[], &[patience]).await;
-    front.simulator.fail("slow:4s".parse().unwrap(), 2);
+    front.simulator.plan("2xslow:4s".parse().unwrap());
     for origin in [PAGE, EVIL] {
         // Not refused for its origin before it waits.
         let path = if origin == PAGE { "/token" } else { "/nothing" };

@@ -256,7 +256,7 @@ async fn nothing_secret_is_said_over_tls_and_http_2() {
     for _ in 0..3 {
         assert_eq!(talkative.ask("/token", None).await.status, 200);
     }
-    simulator.fail("500".parse().unwrap(), 2);
+    simulator.plan("2x500".parse().unwrap());
     assert_eq!(talkative.ask("/token", None).await.status, 503);
     let mints = nginx.log();
     let mints: Vec<_> = mints

@@ -219,7 +219,7 @@ async fn nothing_secret_is_said_or_stored_however_it_goes_wrong() {
     lock.close().await.unwrap();
     // An upstream that fails.
     for fault in FAULTS {
-        simulator.fail(fault.parse().unwrap(), 1);
+        simulator.plan(format!("1x{fault}").parse().unwrap());
         let answer = watch.mint(&bearer).await;
         assert_ne!(answer.status, 200, "{fault}");
         simulator.clear();

@@ -180,7 +180,7 @@ async fn faults_are_planned_and_cleared_while_it_runs() {
 #[tokio::test]
 async fn a_plan_that_is_not_understood_changes_nothing() {
     let bench = Bench::new().await;
-    bench.simulator.fail(Fault::Forbidden, Times::UntilCleared);
+    bench.simulator.plan("403".parse().unwrap());
     for wrong in [
         json!({"fault": "404"}),
         json!({"fault": "500", "times": 0}),

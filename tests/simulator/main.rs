@@ -18,7 +18,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use token_broker::clock::{Clock, ManualClock, Timestamp};
-use token_broker::simulator::{Fault, Planned, SecretState, Settings, Simulator, Times};
+use token_broker::simulator::{Planned, SecretState, Settings, Simulator};
 
 const KEY: &str = "sk-simulated-0123456789";
 const NOW: u64 = 1_800_000_000;
