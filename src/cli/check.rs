@@ -1,4 +1,4 @@
-//! Owns `check`: whether the settings can be used, and with `--online` whether the world around can.
+//! `check`: finds out whether the settings can be used, and with `--online` whether the world around can.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::roster::{self, Place};
 use super::serve::block_on;
-use super::{BAD_SETTINGS, SettingsFlags, UNREAD_DOT_ENV, has_dot_env, load, online, say};
+use super::{BAD_SETTINGS, Given, UNREAD_DOT_ENV, has_dot_env, online, say};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, ConfigErrors, Mode};
+use crate::config::{ConfigErrors, Loaded, Mode};
 use crate::domain::SafetyKey;
 use crate::telemetry;
 use crate::upstream::openai::OpenAi;
@@ -25,9 +25,18 @@ pub(super) struct CheckFlags {
     json: bool,
 }
 
-/// One thing looked at.
+/// Everything that was looked at.
 #[derive(Serialize)]
-pub(super) struct Finding {
+pub(super) struct Report<'a> {
+    /// True while nothing is broken.
+    ok: bool,
+    findings: Vec<Finding>,
+    /// Who gets which persona.
+    personas: Vec<Place<'a>>,
+}
+
+#[derive(Serialize)]
+struct Finding {
     what: &'static str,
     state: State,
     text: String,
@@ -41,122 +50,93 @@ pub(super) enum State {
     Broken,
 }
 
-#[derive(Serialize)]
-struct Report {
-    ok: bool,
-    findings: Vec<Finding>,
-    /// Who gets which persona.
-    personas: Vec<Place>,
-}
-
-/// Looks, and tells.
-pub(super) fn check(
-    flags: &SettingsFlags,
-    environment: Vec<(String, String)>,
-    asked: &CheckFlags,
-) -> anyhow::Result<ExitCode> {
-    let mut places = Vec::new();
-    let (mut findings, code) = match load(Mode::Serve, flags, environment) {
-        Ok(loaded) => {
-            let mut findings: Vec<_> = loaded
-                .warnings
-                .iter()
-                .map(|text| finding("settings", State::Warning, text))
-                .collect();
-            findings.push(finding(
-                "settings",
-                State::Fine,
-                "every setting can be used",
-            ));
-            findings.push(finding("personas", State::Fine, &personas(&loaded.config)));
-            places = roster::roster(&loaded.config);
-            let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-            if let Err(error) = OpenAi::new(&loaded.config.upstream, &SafetyKey::random(), clock) {
-                findings.push(finding(
-                    "upstream",
-                    State::Broken,
-                    &telemetry::chain(&error),
-                ));
-            }
-            if asked.online {
-                findings.extend(block_on(async { Ok(online::look(&loaded.config).await) })?);
-            }
-            let broken = findings
-                .iter()
-                .any(|finding| finding.state == State::Broken);
-            (
-                findings,
-                if broken {
-                    ExitCode::FAILURE
-                } else {
-                    ExitCode::SUCCESS
-                },
-            )
-        }
-        Err(failure) => match failure.downcast::<ConfigErrors>() {
-            Ok(errors) => (complaints(&errors), ExitCode::from(BAD_SETTINGS)),
-            Err(failure) => return Err(failure),
-        },
+/// Looks at everything, and prints what was found.
+pub(super) fn check(given: &Given, asked: &CheckFlags) -> anyhow::Result<ExitCode> {
+    let mut report = Report {
+        ok: true,
+        findings: Vec::new(),
+        personas: Vec::new(),
     };
+    let loaded = match given.load(Mode::Serve) {
+        Ok(loaded) => Some(loaded),
+        Err(failure) => {
+            for complaint in failure.downcast::<ConfigErrors>()?.complaints() {
+                report.add("settings", State::Broken, complaint.to_string());
+            }
+            None
+        }
+    };
+    if let Some(loaded) = &loaded {
+        look(loaded, asked.online, &mut report)?;
+    }
     if has_dot_env() {
-        findings.push(finding("settings", State::Warning, UNREAD_DOT_ENV));
+        report.add("settings", State::Warning, UNREAD_DOT_ENV);
     }
-    tell(findings, places, asked.json)?;
-    Ok(code)
+    say(&if asked.json {
+        serde_json::to_string_pretty(&report)?
+    } else {
+        report.lines()
+    })?;
+    Ok(match loaded {
+        None => ExitCode::from(BAD_SETTINGS),
+        Some(_) if report.ok => ExitCode::SUCCESS,
+        Some(_) => ExitCode::FAILURE,
+    })
 }
 
-pub(super) fn finding(what: &'static str, state: State, text: &str) -> Finding {
-    Finding {
-        what,
-        state,
-        text: text.to_owned(),
+fn look<'a>(loaded: &'a Loaded, is_online: bool, report: &mut Report<'a>) -> anyhow::Result<()> {
+    let config = &loaded.config;
+    for warning in &loaded.warnings {
+        report.add("settings", State::Warning, warning);
     }
-}
-
-fn complaints(errors: &ConfigErrors) -> Vec<Finding> {
-    errors
-        .complaints()
-        .iter()
-        .map(|complaint| finding("settings", State::Broken, &complaint.to_string()))
-        .collect()
-}
-
-fn personas(config: &Config) -> String {
+    report.add("settings", State::Fine, "every setting can be used");
     let names: Vec<_> = config
         .personas
         .iter()
         .map(|persona| persona.name.as_str())
         .collect();
-    format!(
-        "{}; the default is {}",
-        names.join(", "),
-        config.personas.default_persona().name
-    )
-}
-
-fn tell(findings: Vec<Finding>, personas: Vec<Place>, json: bool) -> anyhow::Result<()> {
-    let ok = findings
-        .iter()
-        .all(|finding| finding.state != State::Broken);
-    if json {
-        let report = Report {
-            ok,
-            findings,
-            personas,
-        };
-        say(&serde_json::to_string_pretty(&report)?)?;
-        return Ok(());
+    let (names, default) = (names.join(", "), &config.personas.default_persona().name);
+    report.add(
+        "personas",
+        State::Fine,
+        format!("{names}; the default is {default}"),
+    );
+    report.personas = roster::roster(config);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let openai = OpenAi::new(&config.upstream, &SafetyKey::random(), clock.clone());
+    if let Err(error) = &openai {
+        report.add("upstream", State::Broken, telemetry::chain(error));
     }
-    for finding in findings {
-        let mark = match finding.state {
-            State::Fine => "ok     ",
-            State::Warning => "warning",
-            State::Broken => "broken ",
-        };
-        say(&format!("{mark}  {:9} {}", finding.what, finding.text))?;
-    }
-    for line in roster::lines(&personas) {
-        say(&format!("         {line}"))?;
+    if is_online {
+        block_on(async {
+            online::look(config, openai.ok().as_ref(), clock, report).await;
+            Ok(())
+        })?;
     }
     Ok(())
+}
+
+impl Report<'_> {
+    pub(super) fn add(&mut self, what: &'static str, state: State, text: impl Into<String>) {
+        let text = text.into();
+        self.ok &= state != State::Broken;
+        self.findings.push(Finding { what, state, text });
+    }
+
+    fn lines(&self) -> String {
+        let line = |Finding { what, state, text }: &Finding| {
+            let mark = match state {
+                State::Fine => "ok",
+                State::Warning => "warning",
+                State::Broken => "broken",
+            };
+            format!("{mark:7}  {what:9} {text}")
+        };
+        let mut lines: Vec<_> = self.findings.iter().map(line).collect();
+        if !self.personas.is_empty() {
+            let places = roster::lines(&self.personas);
+            lines.extend(places.lines().map(|line| format!("         {line}")));
+        }
+        lines.join("\n")
+    }
 }

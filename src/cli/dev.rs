@@ -1,25 +1,19 @@
-//! Owns `dev`: a broker and a simulated OpenAI on loopback, ready for a page to call.
+//! `dev`: runs a broker and a simulated OpenAI on loopback, ready for a page to call.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
-use secrecy::SecretString;
 
-use super::dev_issuer::{DevIssuer, Person, STUDENT, TEACHER};
-use super::serve::{block_on, signals};
-use super::{SettingsFlags, load, local_url, say, with_dot_env};
-use crate::app::{App, Listeners};
-use crate::clock::{Clock, SystemClock};
+use super::dev_issuer::{STUDENT, vouch};
+use super::serve::{block_on, open, signals};
+use super::simulate::{SIMULATED_KEY, start};
+use super::{Given, local_url, say};
 use crate::config::{AuthMode, Config, DemoPerson, LedgerPlace, Loaded, Mode};
 use crate::domain::Quota;
-use crate::simulator::{Planned, Settings, Simulator};
+use crate::simulator::{Planned, Simulator};
 use crate::telemetry;
-
-/// The simulated OpenAI's own key: worth nothing anywhere else.
-pub(super) const SIMULATED_KEY: &str = "sk-simulated";
 
 /// Sessions that the student may open in a month, unless the settings say otherwise.
 const DEV_QUOTA: u32 = 8;
@@ -34,45 +28,33 @@ pub(super) struct DevFlags {
     fault: Vec<Planned>,
 }
 
-/// Runs both.
-pub(super) fn dev(
-    flags: &SettingsFlags,
-    environment: Vec<(String, String)>,
-    asked: &DevFlags,
-) -> anyhow::Result<ExitCode> {
+/// Runs the broker, and the simulated OpenAI unless the real one is asked for.
+pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
     let Loaded {
         mut config,
         warnings,
         ..
-    } = load(Mode::Dev, flags, with_dot_env(environment)?)?;
+    } = given.with_dot_env()?.load(Mode::Dev)?;
     ensure!(
         !asked.live || config.upstream.api_key.is_some(),
-        "--live needs the real key: set OPENAI_API_KEY=sk-… (or leave --live away for the simulated OpenAI)"
+        "--live needs the real key: set OPENAI_API_KEY=sk-… (or omit --live for the simulated OpenAI)"
     );
     ensure!(
         !asked.live || asked.fault.is_empty(),
         "--fault is for the simulated OpenAI and does not go with --live"
     );
     let _log = telemetry::start(&config.log)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
     block_on(async {
         let urgency = signals()?;
-        let simulator = if asked.live {
-            None
-        } else {
-            Some(simulate(&mut config, asked).await?)
-        };
-        vouch(&mut config)?;
-        config.demo.enabled = true;
-        config.demo.simulated = simulator.is_some();
-        if config.ledger.is_usual {
-            // Trying out leaves nothing behind.
-            config.ledger.place = LedgerPlace::Memory;
+        let mut simulator = None;
+        if !asked.live {
+            let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let started = simulator.insert(start(free, SIMULATED_KEY, asked.fault).await?);
+            config.upstream.base_url = started.base_url().parse()?;
+            config.upstream.api_key = Some(SIMULATED_KEY.into());
         }
-        let app = App::build(&config).await?;
-        let listeners = Listeners::open(&config)?;
+        adapt(&mut config, simulator.is_some())?;
+        let (app, listeners) = open(&config, warnings).await?;
         let address = listeners.public.local_addr()?;
         say(&greeting(&config, address, simulator.as_ref()))?;
         app.run(listeners, urgency).await;
@@ -80,90 +62,65 @@ pub(super) fn dev(
     })
 }
 
-/// An issuer of our own, beside those that the settings name, and people whom it vouches for.
-fn vouch(config: &mut Config) -> anyhow::Result<()> {
-    let issuer = DevIssuer::new()?;
-    config.auth.issuers.push(issuer.settings());
+/// Sets what makes trying out easy: people to act for, the try-it page, and records that leave nothing behind.
+fn adapt(config: &mut Config, is_simulated: bool) -> anyhow::Result<()> {
+    vouch(config)?;
     if config.auth.mode == AuthMode::Off {
         config.auth.mode = AuthMode::Optional;
     }
-    // So that the page can show one that is used up.
+    // Small, so that the page can show a quota that is used up.
     let quota = Quota {
         sessions_per_month: Some(DEV_QUOTA),
     };
-    config
-        .quota
-        .roles
-        .entry(STUDENT.role.into())
-        .or_insert(quota);
-    let now = SystemClock::new().now();
-    for person in [STUDENT, TEACHER] {
-        let bearer = issuer.credential(person, now)?;
-        let Person { name, role, .. } = person;
-        config.demo.people.push(DemoPerson { name, role, bearer });
+    config.quota.roles.entry(STUDENT.into()).or_insert(quota);
+    config.demo.enabled = true;
+    config.demo.simulated = is_simulated;
+    if config.ledger.is_usual {
+        config.ledger.place = LedgerPlace::Memory;
     }
     Ok(())
 }
 
-/// How to call as somebody.
-fn people(config: &Config, url: &str) -> String {
-    let line = |person: &DemoPerson| {
-        let DemoPerson { name, role, bearer } = person;
-        format!(
-            "    # {name} ({role})\n    curl -X POST {url}/token -H 'Authorization: Bearer {bearer}'\n"
-        )
-    };
-    let lines: String = config.demo.people.iter().map(line).collect();
-    if lines.is_empty() {
-        return lines;
-    }
-    format!("\n  Or as somebody whom the issuer of this run vouches for, until it ends:\n{lines}")
-}
-
-async fn simulate(config: &mut Config, asked: &DevFlags) -> anyhow::Result<Simulator> {
-    let simulator = Simulator::start(Settings {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        api_key: SecretString::from(SIMULATED_KEY),
-        clock: Arc::new(SystemClock::new()),
-        faults: asked.fault.clone(),
-    })
-    .await
-    .context("the simulated OpenAI cannot be started")?;
-    config.upstream.base_url = simulator.base_url().parse()?;
-    config.upstream.api_key = Some(SecretString::from(SIMULATED_KEY));
-    Ok(simulator)
-}
-
 fn greeting(config: &Config, address: SocketAddr, simulator: Option<&Simulator>) -> String {
     let url = local_url(address, &config.server.base_path);
-    let upstream = simulator.map_or_else(
-        || {
-            format!(
-                "the real upstream at {} (secrets cost money once used)",
-                config.upstream.base_url
-            )
-        },
-        |simulator| {
-            format!(
-                "a simulated OpenAI at {} (no key needed; secrets begin with ek_sim_)",
-                simulator.base_url()
-            )
-        },
-    );
-    let faults = simulator.map_or_else(String::new, |simulator| {
-        let control = format!("http://{}/_simulator/faults", simulator.address());
-        format!(
-            "\n  Let the upstream fail three times:\n    curl -X PUT {control} -H 'Authorization: Bearer {SIMULATED_KEY}' -H 'Content-Type: application/json' -d '{{\"fault\":\"503\",\"times\":3}}'\n"
-        )
-    });
-    let people = people(config, &url);
-    let nobody = if config.auth.mode == AuthMode::Required {
-        String::new()
-    } else {
-        format!("\n  Get a client secret:\n    curl -X POST {url}/token\n")
+    let upstream = match simulator {
+        Some(simulator) => format!(
+            "a simulated OpenAI at {} (no key needed; secrets begin with ek_sim_)",
+            simulator.base_url()
+        ),
+        None => format!(
+            "the real upstream at {} (secrets cost money once used)",
+            config.upstream.base_url
+        ),
     };
-    format!(
-        "\n  The broker listens on {url}\n  and mints from {upstream}.\n\n  Try it in a browser:\n    {url}/demo\n{nobody}{people}{faults}\n  \
-         For development on this machine only: any page on localhost may call. Ctrl-C ends it.\n"
-    )
+    let mut parts = vec![
+        format!("\n  The broker listens on {url}\n  and mints from {upstream}."),
+        format!("  Try it in a browser:\n    {url}/demo"),
+    ];
+    if config.auth.mode != AuthMode::Required {
+        parts.push(format!(
+            "  Get a client secret:\n    curl -X POST {url}/token"
+        ));
+    }
+    let call = |DemoPerson { name, role, bearer }: &DemoPerson| {
+        format!(
+            "\n    # {name} ({role})\n    curl -X POST {url}/token -H 'Authorization: Bearer {bearer}'"
+        )
+    };
+    let calls: String = config.demo.people.iter().map(call).collect();
+    parts.push(format!(
+        "  Or as somebody whom the issuer of this run vouches for, until it ends:{calls}"
+    ));
+    if let Some(simulator) = simulator {
+        let control = format!("http://{}/_simulator/faults", simulator.address());
+        parts.push(format!(
+            "  Let the upstream fail three times:\n    curl -X PUT {control} -H 'Authorization: Bearer {SIMULATED_KEY}' \
+             -H 'Content-Type: application/json' -d '{{\"fault\":\"503\",\"times\":3}}'"
+        ));
+    }
+    parts.push(
+        "  For development on this machine only: any page on localhost may call. Ctrl-C ends it.\n"
+            .to_owned(),
+    );
+    parts.join("\n\n")
 }

@@ -1,29 +1,21 @@
-//! Owns `config`: every setting with its value and where it comes from.
+//! `config`: prints every setting with its value and where it comes from.
 
 use std::process::ExitCode;
 
-use super::{SettingsFlags, load, say};
+use super::{Given, say};
 use crate::config::Mode;
 
-/// Prints them, in the order of `config/default.toml`.
-pub(super) fn print(
-    flags: &SettingsFlags,
-    environment: Vec<(String, String)>,
-) -> anyhow::Result<ExitCode> {
-    let loaded = load(Mode::Serve, flags, environment)?;
-    let width = loaded
-        .listing()
-        .map(|(name, ..)| name.len())
-        .max()
-        .unwrap_or_default();
-    let values = loaded
-        .listing()
-        .map(|(_, value, _)| value.chars().count())
-        .max()
-        .unwrap_or_default()
-        .min(40);
-    for (name, value, source) in loaded.listing() {
-        say(&format!("{name:width$} = {value:values$}  # {source}"))?;
-    }
-    Ok(ExitCode::SUCCESS)
+/// Longest value that the column of sources makes room for.
+const WIDEST: usize = 40;
+
+/// Prints the settings, in the order of `config/default.toml`.
+pub(super) fn config(given: &Given) -> anyhow::Result<ExitCode> {
+    let loaded = given.load(Mode::Serve)?;
+    let names = loaded.listing().map(|(name, ..)| name.len());
+    let values = loaded.listing().map(|(_, value, _)| value.chars().count());
+    let name_width = names.max().unwrap_or_default();
+    let width = values.max().unwrap_or_default().min(WIDEST);
+    let line = |(name, value, source)| format!("{name:name_width$} = {value:width$}  # {source}");
+    let lines: Vec<_> = loaded.listing().map(line).collect();
+    say(&lines.join("\n"))
 }

@@ -3,17 +3,12 @@
 use std::process::ExitCode;
 
 use super::serve::block_on;
-use super::{SettingsFlags, load, say};
+use super::{Given, say};
 use crate::app::records;
 use crate::config::Mode;
 
 /// Migrates, and prints what was done.
-pub(super) fn migrate(
-    flags: &SettingsFlags,
-    environment: Vec<(String, String)>,
-) -> anyhow::Result<ExitCode> {
-    let config = load(Mode::Dev, flags, environment)?.config;
-    let said = block_on(records::migrate(&config.ledger))?;
-    say(&said)?;
-    Ok(ExitCode::SUCCESS)
+pub(super) fn migrate(given: &Given) -> anyhow::Result<ExitCode> {
+    let config = given.load(Mode::Dev)?.config;
+    say(&block_on(records::migrate(&config.ledger))?)
 }

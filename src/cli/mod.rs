@@ -1,5 +1,6 @@
-//! Owns the command line: what can be asked for, and with which exit code it ends.
+//! The command line: parses it, and runs the command that it names.
 
+mod ask;
 mod blocks;
 mod check;
 mod dev;
@@ -12,10 +13,11 @@ mod online;
 mod roster;
 mod serve;
 mod simulate;
+mod table;
 mod usage;
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -60,7 +62,7 @@ enum Command {
     Serve,
     /// Run the broker for a developer: simulated OpenAI, localhost origins, no key needed
     Dev(dev::DevFlags),
-    /// Look whether the settings can be used; with --online also whether the upstream can
+    /// Check whether the settings can be used; with --online also whether the upstream can
     Check(check::CheckFlags),
     /// Print every setting with its value and where it comes from; secrets masked
     Config,
@@ -78,32 +80,35 @@ enum Command {
     Simulate(simulate::SimulateFlags),
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    let split = text
-        .split_once('=')
-        .ok_or("write it as NAME=VALUE, like limits.token=10/60s")?;
-    Ok((split.0.trim().to_owned(), split.1.to_owned()))
+fn pair(text: &str) -> Result<(String, String), &'static str> {
+    let split = text.split_once('=');
+    let (name, value) = split.ok_or("write it as NAME=VALUE, like limits.token=10/60s")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
 }
 
-/// Does what `arguments` ask for.
+/// Runs the command that `arguments` name.
 pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode {
-    let flags = arguments.settings;
+    let given = Given {
+        flags: arguments.settings,
+        environment,
+    };
     let outcome = match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::serve(&flags, environment),
-        Command::Dev(asked) => dev::dev(&flags, environment, &asked),
-        Command::Check(asked) => check::check(&flags, environment, &asked),
-        Command::Config => listing::print(&flags, environment),
-        Command::Usage(asked) => usage::usage(&flags, environment, &asked),
-        Command::Blocks(asked) => blocks::blocks(&flags, environment, &asked),
-        Command::Erase(asked) => erase::erase(&flags, environment, &asked),
-        Command::Migrate => migrate::migrate(&flags, environment),
-        Command::Healthcheck(asked) => healthcheck::ask(&flags, environment, &asked),
-        Command::Simulate(asked) => simulate::simulate(&flags, asked),
+        Command::Serve => serve::serve(&given),
+        Command::Dev(asked) => dev::dev(given, asked),
+        Command::Check(asked) => check::check(&given, &asked),
+        Command::Config => listing::config(&given),
+        Command::Usage(asked) => usage::usage(&given, &asked),
+        Command::Blocks(asked) => blocks::blocks(&given, &asked),
+        Command::Erase(asked) => erase::erase(&given, &asked),
+        Command::Migrate => migrate::migrate(&given),
+        Command::Healthcheck(asked) => healthcheck::healthcheck(&given, &asked),
+        Command::Simulate(asked) => simulate::simulate(&given, asked),
     };
     outcome.unwrap_or_else(|failure| {
-        complain(&failure);
-        if failure.is::<ConfigErrors>() || failure.is::<SetupError>() || failure.is::<DotEnvError>()
-        {
+        // There is nowhere to report a failure of standard error.
+        let _ = writeln!(io::stderr().lock(), "token-broker: {failure:#}");
+        let is_setup = failure.is::<ConfigErrors>() || failure.is::<SetupError>();
+        if is_setup || failure.is::<DotEnvError>() {
             ExitCode::from(BAD_SETTINGS)
         } else {
             ExitCode::FAILURE
@@ -111,79 +116,69 @@ pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode
     })
 }
 
-/// Settings from everywhere they may come from.
-fn load(
-    mode: Mode,
-    flags: &SettingsFlags,
+/// Everything that settings may come from besides the settings file.
+struct Given {
+    flags: SettingsFlags,
     environment: Vec<(String, String)>,
-) -> anyhow::Result<Loaded> {
-    let listen = flags
-        .listen
-        .iter()
-        .map(|address| ("server.listen".to_owned(), address.clone()));
-    let sources = Sources {
-        file: read_file(flags.config.as_deref())?,
-        environment,
-        flags: flags.set.iter().cloned().chain(listen).collect(),
-        ..Sources::default()
-    };
-    Ok(Config::from_sources(mode, &sources)?)
+}
+
+impl Given {
+    /// Loads the settings from all sources.
+    fn load(&self, mode: Mode) -> anyhow::Result<Loaded> {
+        let mut flags = self.flags.set.clone();
+        if let Some(address) = &self.flags.listen {
+            flags.push(("server.listen".to_owned(), address.clone()));
+        }
+        let sources = Sources {
+            file: read_file(self.flags.config.as_deref())?,
+            environment: self.environment.clone(),
+            flags,
+            ..Sources::default()
+        };
+        Ok(Config::from_sources(mode, &sources)?)
+    }
+
+    /// Adds the `.env` of this directory below the real environment, which wins.
+    fn with_dot_env(mut self) -> anyhow::Result<Self> {
+        if !has_dot_env() {
+            return Ok(self);
+        }
+        let text = std::fs::read_to_string(DOT_ENV).map_err(|_| DotEnvError)?;
+        // Some editors begin a file with a byte order mark.
+        let text = text.trim_start_matches('\u{feff}');
+        let lines: Result<Vec<_>, _> = dotenvy::from_read_iter(text.as_bytes()).collect();
+        let mut lines = lines.map_err(|_| DotEnvError)?;
+        lines.retain(|(name, _)| !self.environment.iter().any(|(known, _)| known == name));
+        self.environment.extend(lines);
+        Ok(self)
+    }
 }
 
 /// The file that only dev mode reads.
 const DOT_ENV: &str = ".env";
-/// What to tell somebody who keeps the settings in a `.env` and runs another command than `dev`.
+/// Warning for commands other than `dev` that are run beside a `.env`.
 const UNREAD_DOT_ENV: &str = "a .env is in this directory and is not read: only `token-broker dev` reads it; \
      put its lines into the environment, with `set -a; . ./.env; set +a`, `docker run --env-file .env` or EnvironmentFile=";
 
-/// True when a `.env` is here.
+/// Returns true when this directory has a `.env`.
 fn has_dot_env() -> bool {
     Path::new(DOT_ENV).exists()
 }
 
-/// Never quotes the line: it may hold a secret.
+/// Error for a `.env` that cannot be parsed. Never quotes the line, which may hold a secret.
 #[derive(Debug, thiserror::Error)]
 #[error(".env cannot be read: each line must be NAME=value, or begin with #")]
 struct DotEnvError;
 
-/// `.env` of this directory below the real environment: what is set for real wins.
-fn with_dot_env(environment: Vec<(String, String)>) -> anyhow::Result<Vec<(String, String)>> {
-    if !has_dot_env() {
-        return Ok(environment);
-    }
-    let text = std::fs::read_to_string(DOT_ENV).map_err(|_| DotEnvError)?;
-    // Some editors begin a file with a byte order mark.
-    let text = text.trim_start_matches('\u{feff}');
-    let lines: Result<Vec<_>, _> = dotenvy::from_read_iter(text.as_bytes()).collect();
-    let lines = lines.map_err(|_| DotEnvError)?;
-    let given = |name: &str| environment.iter().any(|(known, _)| known == name);
-    let added: Vec<_> = lines.into_iter().filter(|(name, _)| !given(name)).collect();
-    Ok(added.into_iter().chain(environment).collect())
-}
-
 /// Prints to standard output, for people and pipes.
-fn say(text: &str) -> io::Result<()> {
+fn say(text: &str) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
-    out.flush()
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn complain(failure: &anyhow::Error) {
-    // There is nowhere left to complain to.
-    let _ = writeln!(io::stderr().lock(), "token-broker: {failure:#}");
-}
-
-/// `http://` and the address, as a person on this machine would type it.
+/// Returns `http://` and the address, as a person on this machine would type it.
 fn local_url(address: SocketAddr, base_path: &str) -> String {
-    format!("http://{}{base_path}", reachable(address))
-}
-
-/// Where a socket that listens on `address` can be reached from this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(any) if any.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(any) if any.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        one => one,
-    };
-    SocketAddr::new(ip, address.port())
+    format!("http://{}{base_path}", ask::reachable(address))
 }

@@ -1,17 +1,17 @@
-//! Owns `check --online`: what the world around says, door by door, without changing anything in it.
+//! `check --online`: asks the upstream, the issuers and the ledger, without changing anything in them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::check::{Finding, State, finding};
-use crate::app::records::{self, Use};
+use super::check::State::{Broken, Fine, Warning};
+use super::check::{Report, State};
+use crate::app::records;
 use crate::auth::Authenticator;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::config::{AuthMode, Config, LedgerPlace};
-use crate::domain::SafetyKey;
 use crate::records::OpenError;
 use crate::telemetry;
 use crate::upstream::openai::OpenAi;
@@ -20,131 +20,126 @@ use crate::upstream::{Complaint, Minter, Probe, UpstreamError};
 /// Clocks further apart than this make expiry times misleading.
 const MAX_SKEW: Duration = Duration::from_secs(5);
 
-/// Looks at every door.
-pub(super) async fn look(config: &Config) -> Vec<Finding> {
-    let mut findings = upstream(config).await;
-    findings.extend(issuers(config).await);
-    findings.push(ledger(config).await);
-    findings
+/// Asks all of them. `openai` is `None` when its settings cannot be used.
+pub(super) async fn look(
+    config: &Config,
+    openai: Option<&OpenAi>,
+    clock: Arc<dyn Clock>,
+    report: &mut Report<'_>,
+) {
+    if let Some(openai) = openai {
+        upstream(config, openai, &*clock, report).await;
+    }
+    issuers(config, clock.clone(), report).await;
+    let (state, text) = ledger(config, clock).await;
+    report.add("ledger", state, text);
 }
 
 /// Fetches every issuer's keys.
-async fn issuers(config: &Config) -> Vec<Finding> {
+async fn issuers(config: &Config, clock: Arc<dyn Clock>, report: &mut Report<'_>) {
+    const WHAT: &str = "identity";
     if config.auth.mode == AuthMode::Off {
-        let text = "nobody is asked for credentials (auth.mode is off)";
-        return vec![finding("identity", State::Fine, text)];
+        return report.add(
+            WHAT,
+            Fine,
+            "nobody is asked for credentials (auth.mode is off)",
+        );
     }
     let naming = records::naming(&config.ledger);
     let ca_file = config.upstream.ca_file.as_deref();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let auth = match Authenticator::new(&config.auth, naming, clock, ca_file) {
         Ok(auth) => auth,
-        Err(error) => {
-            return vec![finding(
-                "identity",
-                State::Broken,
-                &telemetry::chain(&error),
-            )];
-        }
+        Err(error) => return report.add(WHAT, Broken, telemetry::chain(&error)),
     };
-    let said = auth.check_issuers().await;
-    let lines = said.iter().map(|(issuer, keys)| match keys {
-        Ok(0) => {
-            let text = format!("{issuer} has no key that its algorithms can be verified with");
-            finding("identity", State::Broken, &text)
-        }
-        Ok(keys) => finding(
-            "identity",
-            State::Fine,
-            &format!("{issuer}: {keys} usable key(s)"),
-        ),
-        Err(error) => {
-            let why = telemetry::chain(error);
-            let text = format!(
-                "{issuer}: its keys cannot be fetched: {why}. Check jwks_url and the network"
-            );
-            finding("identity", State::Broken, &text)
-        }
-    });
-    lines.collect()
+    for (issuer, keys) in auth.check_issuers().await {
+        let (state, text) = match &keys {
+            Ok(0) => (
+                Broken,
+                "no key that its algorithms can be verified with".to_owned(),
+            ),
+            Ok(keys) => (Fine, format!("{keys} usable key(s)")),
+            Err(error) => {
+                let why = telemetry::chain(error);
+                let text =
+                    format!("the keys cannot be fetched: {why}. Check jwks_url and the network");
+                (Broken, text)
+            }
+        };
+        report.add(WHAT, state, format!("{issuer}: {text}"));
+    }
 }
 
 /// Opens the ledger for reading.
-async fn ledger(config: &Config) -> Finding {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+async fn ledger(config: &Config, clock: Arc<dyn Clock>) -> (State, String) {
     let kind = records::kind(&config.ledger);
     if matches!(config.ledger.place, LedgerPlace::Memory) {
-        return finding("ledger", State::Warning, "memory: it ends with the process");
+        return (Warning, "memory: it ends with the process".to_owned());
     }
-    match records::open(&config.ledger, Use::Reading, clock).await {
+    let error = match records::open_for_reading(&config.ledger, clock).await {
         Ok(ledger) => {
             ledger.close().await;
-            finding(
-                "ledger",
-                State::Fine,
-                &format!("{kind}: it can be read, and has the right schema"),
+            return (
+                Fine,
+                format!("{kind}: it can be read, and has the right schema"),
+            );
+        }
+        Err(error) => error,
+    };
+    match error.downcast_ref() {
+        Some(OpenError::Missing(path)) => absent(path),
+        Some(OpenError::Older { .. }) if kind == "sqlite" => {
+            let text = "it has an older schema; the next start brings it up to date, after a copy";
+            (Warning, text.to_owned())
+        }
+        _ => (Broken, format!("{error:#}")),
+    }
+}
+
+/// Returns whether the first start can make the ledger's file.
+fn absent(path: &Path) -> (State, String) {
+    let shown = path.display();
+    let probe = path.with_extension("check");
+    match File::create_new(&probe).and_then(|_| fs::remove_file(&probe)) {
+        Ok(()) => (
+            Warning,
+            format!("{shown} is not there yet; it is made at the first start"),
+        ),
+        Err(error) => {
+            let why = error.kind();
+            (
+                Broken,
+                format!("{shown} is not there, and cannot be made ({why}): see ledger.url"),
             )
         }
-        Err(error) => match error.downcast_ref::<OpenError>() {
-            Some(OpenError::Missing(path)) => absent(path),
-            Some(OpenError::Older { .. }) if kind == "sqlite" => {
-                let text =
-                    "it has an older schema; the next start brings it up to date, after a copy";
-                finding("ledger", State::Warning, text)
-            }
-            _ => finding("ledger", State::Broken, &format!("{error:#}")),
-        },
     }
 }
 
-/// Asks the upstream, step by step, so that the first thing that is broken is named.
-async fn upstream(config: &Config) -> Vec<Finding> {
+/// Asks the upstream step by step, so that the first broken step is named.
+async fn upstream(config: &Config, openai: &OpenAi, clock: &dyn Clock, report: &mut Report<'_>) {
     let url = &config.upstream.base_url;
-    let (host, port) = (
-        url.host_str().unwrap_or_default(),
-        url.port_or_known_default().unwrap_or_default(),
-    );
+    let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found = (bare, port)
-        .to_socket_addrs()
-        .map(|mut addresses| addresses.next().is_some());
-    if !found.as_ref().is_ok_and(|found| *found) {
-        let why = found
-            .err()
-            .map_or_else(String::new, |error| format!(": {error}"));
-        return vec![finding(
-            "dns",
-            State::Broken,
-            &format!("{host} has no address{why}"),
-        )];
+    let port = url.port_or_known_default().unwrap_or_default();
+    match (bare, port).to_socket_addrs().map(|mut found| found.next()) {
+        Ok(Some(_)) => report.add("dns", Fine, format!("{host} has an address")),
+        Ok(None) => return report.add("dns", Broken, format!("{host} has no address")),
+        Err(error) => return report.add("dns", Broken, format!("{host} has no address: {error}")),
     }
-    let mut findings = vec![finding(
-        "dns",
-        State::Fine,
-        &format!("{host} has an address"),
-    )];
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    match OpenAi::new(&config.upstream, &SafetyKey::random(), Arc::clone(&clock)) {
-        Err(error) => findings.push(finding("upstream", State::Broken, &error.to_string())),
-        Ok(openai) => match openai.probe().await {
-            Ok(probe) => {
-                findings.push(key(&probe));
-                findings.push(skew(&probe, clock.as_ref()));
-            }
-            Err(error) => findings.push(finding("upstream", State::Broken, &explain(&error))),
-        },
+    match openai.probe().await {
+        Ok(probe) => {
+            let (state, text) = key(&probe);
+            report.add("upstream", state, text);
+            let (state, text) = skew(&probe, clock);
+            report.add("clock", state, text);
+        }
+        Err(error) => report.add("upstream", Broken, explain(&error)),
     }
-    findings
 }
 
-fn key(probe: &Probe) -> Finding {
+fn key(probe: &Probe) -> (State, String) {
     let millis = probe.latency.as_millis();
     let Some(refusal) = &probe.refusal else {
-        return finding(
-            "upstream",
-            State::Fine,
-            &format!("answered in {millis} ms and takes the key"),
-        );
+        return (Fine, format!("answered in {millis} ms and takes the key"));
     };
     let text = refusal.cure().map_or_else(
         || format!(
@@ -153,28 +148,22 @@ fn key(probe: &Probe) -> Finding {
         ),
         |cure| format!("answered in {millis} ms, but with {refusal}: {cure}"),
     );
-    finding("upstream", State::Warning, &text)
+    (Warning, text)
 }
 
-fn skew(probe: &Probe, clock: &dyn Clock) -> Finding {
+fn skew(probe: &Probe, clock: &dyn Clock) -> (State, String) {
     let Some(theirs) = probe.upstream_time else {
-        return finding(
-            "clock",
-            State::Warning,
-            "the upstream does not say what time it is",
+        return (
+            Warning,
+            "the upstream does not say what time it is".to_owned(),
         );
     };
     let ours = clock.now();
     let apart = ours.since(theirs).max(theirs.since(ours));
-    let text = format!("within {} s of the upstream's", apart.as_secs() + 1);
-    finding(
-        "clock",
-        if apart > MAX_SKEW {
-            State::Warning
-        } else {
-            State::Fine
-        },
-        &text,
+    let state = if apart > MAX_SKEW { Warning } else { Fine };
+    (
+        state,
+        format!("within {} s of the upstream's", apart.as_secs() + 1),
     )
 }
 
@@ -191,26 +180,5 @@ fn explain(error: &UpstreamError) -> String {
             format!("{text}. Check OPENAI_BASE_URL, the network, and upstream.ca_file")
         }
         _ => text,
-    }
-}
-
-/// A ledger that the first start is to make, if it can.
-fn absent(path: &Path) -> Finding {
-    let shown = path.display();
-    let probe = path.with_extension("check");
-    let made = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&probe);
-    match made.and_then(|_| fs::remove_file(&probe)) {
-        Ok(()) => {
-            let text = format!("{shown} is not there yet; it is made at the first start");
-            finding("ledger", State::Warning, &text)
-        }
-        Err(error) => {
-            let why = error.kind();
-            let text = format!("{shown} is not there, and cannot be made ({why}): see ledger.url");
-            finding("ledger", State::Broken, &text)
-        }
     }
 }

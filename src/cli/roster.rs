@@ -1,127 +1,85 @@
-//! Owns the list of who gets which persona.
+//! Lists which callers get which persona.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::table::table;
 use crate::config::{AuthMode, Config};
-use crate::domain::{Asked, Language, Persona};
+use crate::domain::{Asked, Language};
 
-/// What one kind of caller gets.
+/// The persona of one kind of caller.
 #[derive(Serialize)]
-pub(super) struct Place {
-    /// Its role; `None` when it has none.
-    role: Option<Box<str>>,
+pub(super) struct Place<'a> {
+    /// The role; `None` for callers without one.
+    role: Option<&'a str>,
     /// True when the role was verified, false when it is only what the caller says.
     verified: bool,
-    /// The language it asks for; `None` when it asks for none.
-    language: Option<Box<str>>,
-    /// The persona it gets; `None` when it is refused.
-    persona: Option<Box<str>>,
+    /// The language that is asked for; `None` when none is.
+    language: Option<&'a str>,
+    /// The persona; `None` when the caller is refused.
+    persona: Option<&'a str>,
 }
 
-/// All kinds of caller that the personas and quotas tell apart, by role, each in all languages.
-pub(super) fn roster(config: &Config) -> Vec<Place> {
+/// Returns all kinds of caller that the personas and quotas tell apart, by role, each in all languages.
+pub(super) fn roster(config: &Config) -> Vec<Place<'_>> {
     let personas = || config.personas.iter();
     let named = personas().flat_map(|persona| persona.role.iter().chain(&persona.roles));
-    let roles: BTreeSet<&str> = named
+    let roles = named
         .chain(config.quota.roles.keys())
-        .chain(&config.auth.default_role)
-        .map(|role| &**role)
-        .collect();
-    let mut languages: Vec<&Language> = Vec::new();
-    for language in personas().filter_map(|persona| persona.language.as_ref()) {
-        if !languages.contains(&language) {
-            languages.push(language);
+        .chain(&config.auth.default_role);
+    let roles: BTreeSet<&str> = roles.map(|role| &**role).collect();
+    let mut languages: Vec<Option<&Language>> = vec![None];
+    for persona in personas() {
+        if !languages.contains(&persona.language.as_ref()) {
+            languages.push(persona.language.as_ref());
         }
     }
-    let claims_count = config.auth.mode != AuthMode::Required;
-    let verifies = config.auth.mode != AuthMode::Off;
     let mut kinds = vec![(None, false)];
     for role in roles {
-        kinds.extend(verifies.then_some((Some(role), true)));
-        kinds.extend(claims_count.then_some((Some(role), false)));
+        kinds.extend((config.auth.mode != AuthMode::Off).then_some((Some(role), true)));
+        kinds.extend((config.auth.mode != AuthMode::Required).then_some((Some(role), false)));
     }
-    let asked = [None].into_iter().chain(languages.into_iter().map(Some));
-    let kinds = kinds.into_iter();
-    kinds
-        .flat_map(|(role, verified)| {
-            asked
-                .clone()
-                .map(move |language| (role, verified, language))
-        })
-        .map(|(role, verified, language)| place(config, (role, verified), language))
-        .collect()
+    let mut places = Vec::new();
+    for (role, verified) in kinds {
+        for language in &languages {
+            let persona = config.personas.fitting(&Asked {
+                verified_role: role.filter(|_| verified),
+                claimed_role: role.filter(|_| !verified),
+                language: *language,
+            });
+            places.push(Place {
+                role,
+                verified,
+                language: language.map(Language::as_str),
+                persona: persona.map(|persona| persona.name.as_str()),
+            });
+        }
+    }
+    places
 }
 
-fn place(
-    config: &Config,
-    (role, verified): (Option<&str>, bool),
-    language: Option<&Language>,
-) -> Place {
-    let persona = config.personas.fitting(&Asked {
-        verified_role: role.filter(|_| verified),
-        claimed_role: role.filter(|_| !verified),
-        language,
-    });
-    let name = |persona: &Persona| persona.name.as_str().into();
-    Place {
-        role: role.map(Into::into),
-        verified,
-        language: language.map(|language| language.as_str().into()),
-        persona: persona.map(|persona| name(persona)),
-    }
-}
-
-/// The same as a table for people: a line for each role, a column for each language.
-pub(super) fn lines(places: &[Place]) -> Vec<String> {
-    if places.is_empty() {
-        return Vec::new();
-    }
-    let first = |place: &&Place| place.role.is_none();
-    let languages = places
-        .iter()
-        .filter(first)
-        .map(|place| place.language.as_deref());
-    let head = languages.map(|language| language.unwrap_or("any language").to_owned());
-    let head: Vec<_> = ["who gets".to_owned()].into_iter().chain(head).collect();
-    let mut rows = vec![head];
-    for line in
-        places.chunk_by(|one, next| (&one.role, one.verified) == (&next.role, next.verified))
-    {
-        let who = match line.first() {
-            Some(Place {
-                role: Some(role),
-                verified: true,
-                ..
-            }) => format!("{role}, verified"),
-            Some(Place {
-                role: Some(role), ..
-            }) => format!("{role}, claimed"),
-            _ => "no role".to_owned(),
-        };
+/// Returns the same as a table for people: a line for each role, a column for each language.
+pub(super) fn lines(places: &[Place<'_>]) -> String {
+    let kind = |place: &Place<'_>| match place.role {
+        None => "no role".to_owned(),
+        Some(role) if place.verified => format!("{role}, verified"),
+        Some(role) => format!("{role}, claimed"),
+    };
+    let languages = places.iter().take_while(|place| place.role.is_none());
+    let languages = languages.map(|place| place.language.unwrap_or("any language").to_owned());
+    let head = ["who gets".to_owned()]
+        .into_iter()
+        .chain(languages)
+        .collect();
+    let mut rows: Vec<Vec<_>> = vec![head];
+    for line in places.chunk_by(|one, next| kind(one) == kind(next)) {
         let got = line
             .iter()
-            .map(|place| place.persona.as_deref().unwrap_or("(refused)").to_owned());
-        rows.push([who].into_iter().chain(got).collect());
+            .map(|place| place.persona.unwrap_or("(refused)").to_owned());
+        rows.push(line.first().map(kind).into_iter().chain(got).collect());
     }
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    let padded = |row: &Vec<String>| {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(padded).collect()
+    table(&rows)
 }
 
 #[cfg(test)]
@@ -131,7 +89,7 @@ mod tests {
 
     fn table(settings: &[(&str, &str)]) -> String {
         let config = Config::from_pairs(Mode::Dev, settings).unwrap();
-        lines(&roster(&config)).join("\n")
+        lines(&roster(&config))
     }
 
     #[test]

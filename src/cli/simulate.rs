@@ -1,4 +1,4 @@
-//! Owns `simulate`: the simulated OpenAI on its own.
+//! `simulate`: runs the simulated OpenAI on its own.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use secrecy::SecretString;
 
-use super::dev::SIMULATED_KEY;
 use super::serve::{block_on, signals};
-use super::{SettingsFlags, say};
+use super::{Given, say};
 use crate::app::Urgency;
 use crate::clock::SystemClock;
 use crate::simulator::{Planned, Settings, Simulator};
 
-/// Where it listens unless `--listen` says otherwise.
+/// The address of the simulated OpenAI unless `--listen` says otherwise.
 const USUAL_ADDRESS: &str = "127.0.0.1:8081";
+/// The simulated OpenAI's own key: worth nothing anywhere else.
+pub(super) const SIMULATED_KEY: &str = "sk-simulated";
 
 #[derive(Debug, Args)]
 pub(super) struct SimulateFlags {
@@ -28,35 +28,44 @@ pub(super) struct SimulateFlags {
     fault: Vec<Planned>,
 }
 
-/// Runs it until it is interrupted.
-pub(super) fn simulate(flags: &SettingsFlags, asked: SimulateFlags) -> anyhow::Result<ExitCode> {
+/// Runs the simulated OpenAI until it is interrupted.
+pub(super) fn simulate(given: &Given, asked: SimulateFlags) -> anyhow::Result<ExitCode> {
+    let flags = &given.flags;
     ensure!(
         flags.config.is_none() && flags.set.is_empty(),
         "the simulated OpenAI has no settings: only --listen, --key and --fault go with simulate"
     );
     let listen = flags.listen.as_deref().unwrap_or(USUAL_ADDRESS);
-    let listen: SocketAddr = listen.parse().with_context(|| {
+    let listen = listen.parse().with_context(|| {
         format!("--listen {listen}: write address and port, like {USUAL_ADDRESS}")
     })?;
     block_on(async {
         let mut urgency = signals()?;
-        let key = asked.key.clone();
-        let settings = Settings {
-            listen,
-            api_key: SecretString::from(asked.key),
-            clock: Arc::new(SystemClock::new()),
-            faults: asked.fault,
-        };
-        let simulator = Simulator::start(settings)
-            .await
-            .with_context(|| format!("cannot simulate on {listen}"))?;
+        let SimulateFlags { key, fault } = asked;
+        let simulator = start(listen, &key, fault).await?;
+        let url = simulator.base_url();
         say(&format!(
-            "\n  A simulated OpenAI answers. For a broker on this machine:\n    OPENAI_BASE_URL={} OPENAI_API_KEY={key}\n",
-            simulator.base_url()
+            "\n  A simulated OpenAI answers. For a broker on this machine:\n    OPENAI_BASE_URL={url} OPENAI_API_KEY={key}\n"
         ))?;
         // The other end lives as long as the process.
         let _ = urgency.wait_for(|now| *now > Urgency::None).await;
         simulator.stop().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Starts a simulated OpenAI.
+pub(super) async fn start(
+    listen: SocketAddr,
+    key: &str,
+    faults: Vec<Planned>,
+) -> anyhow::Result<Simulator> {
+    let settings = Settings {
+        listen,
+        api_key: key.into(),
+        clock: Arc::new(SystemClock::new()),
+        faults,
+    };
+    let started = Simulator::start(settings).await;
+    started.with_context(|| format!("the simulated OpenAI cannot be started on {listen}"))
 }

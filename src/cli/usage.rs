@@ -3,25 +3,26 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::ensure;
-use clap::{Args, ValueEnum};
+use anyhow::Context;
+use clap::Args;
 use serde_json::{Map, Value, json};
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::serve::block_on;
-use super::{SettingsFlags, load, say};
-use crate::app::records::{self, Use};
+use super::table::{cells, table};
+use super::{Given, say};
+use crate::app::records;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::Mode;
 use crate::domain::{day_of, parse_duration};
-use crate::records::{By, Records, UsageQuery, UsageRow, measures};
+use crate::records::{By, UsageQuery, UsageRow, measures};
 
 #[derive(Debug, Args)]
 pub(super) struct UsageFlags {
     /// What to sum up by; all four without it
-    #[arg(long, value_enum)]
-    by: Option<Column>,
+    #[arg(long, value_parser = By::ALL.map(By::as_str))]
+    by: Option<String>,
     /// How far to look back, in whole UTC days: 24h, 7d, 30d
     #[arg(long, default_value = "7d", value_name = "DURATION")]
     since: String,
@@ -36,29 +37,6 @@ pub(super) struct UsageFlags {
     csv: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Column {
-    /// UTC days and roles, latest first
-    Day,
-    /// Roles
-    Role,
-    /// Personas
-    Persona,
-    /// Identities, busiest first
-    User,
-}
-
-impl From<Column> for By {
-    fn from(column: Column) -> Self {
-        match column {
-            Column::Day => Self::Day,
-            Column::Role => Self::Role,
-            Column::Persona => Self::Persona,
-            Column::User => Self::User,
-        }
-    }
-}
-
 /// One report, and the columns that it is summed up by.
 struct Report {
     by: By,
@@ -68,98 +46,70 @@ struct Report {
 }
 
 /// Reads the records, beside a broker that may be running, and prints the reports.
-pub(super) fn usage(
-    flags: &SettingsFlags,
-    environment: Vec<(String, String)>,
-    asked: &UsageFlags,
-) -> anyhow::Result<ExitCode> {
-    let ago = parse_duration(&asked.since);
-    ensure!(ago.is_ok(), "--since must be a duration, like 24h or 7d");
-    // Neither an API key nor origins are needed to read what was used.
-    let config = load(Mode::Dev, flags, environment)?.config;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let since = clock.now().minus(ago.unwrap_or_default()).start_of_day();
-    let reports = block_on(async {
-        let ledger = records::open(&config.ledger, Use::Reading, clock).await?;
-        let reports = read(&*ledger, since, asked).await;
-        ledger.close().await;
-        reports
-    })?;
-    if asked.json {
-        say(&serde_json::to_string_pretty(&in_json(since, &reports))?)?;
-    } else if asked.csv {
-        for report in &reports {
-            say(in_csv(report).trim_end())?;
-        }
-    } else {
-        say(&in_tables(since, &reports))?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn read(
-    ledger: &dyn Records,
-    since: Timestamp,
-    asked: &UsageFlags,
-) -> anyhow::Result<Vec<Report>> {
-    let wanted = match asked.by {
-        Some(column) => vec![column.into()],
+pub(super) fn usage(given: &Given, asked: &UsageFlags) -> anyhow::Result<ExitCode> {
+    let ago = parse_duration(&asked.since).ok();
+    let ago = ago.context("--since must be a duration, like 24h or 7d")?;
+    // Dev mode needs no API key and no origins: neither is needed to read what was used.
+    let config = given.load(Mode::Dev)?.config;
+    let clock = Arc::new(SystemClock::new());
+    let since = clock.now().minus(ago).start_of_day();
+    let wanted = match &asked.by {
+        Some(word) => By::parse(word).into_iter().collect(),
         None if asked.csv => vec![By::Day],
         None => By::ALL.to_vec(),
     };
-    let mut reports = Vec::with_capacity(wanted.len());
-    for by in wanted {
-        let query = UsageQuery {
-            by,
-            since,
-            most: asked.most,
-        };
-        let rows = ledger.usage(query).await?;
-        let is_cut = rows.len() >= asked.most as usize;
-        reports.push(Report { by, rows, is_cut });
+    let most = asked.most;
+    let reports = block_on(async {
+        let ledger = records::open_for_reading(&config.ledger, clock).await?;
+        let mut reports = Vec::new();
+        for by in wanted {
+            let rows = ledger.usage(UsageQuery { by, since, most }).await?;
+            let is_cut = rows.len() >= most as usize;
+            reports.push(Report { by, rows, is_cut });
+        }
+        ledger.close().await;
+        Ok(reports)
+    })?;
+    if asked.json {
+        say(&serde_json::to_string_pretty(&in_json(since, &reports))?)
+    } else if asked.csv {
+        say(reports.iter().map(in_csv).collect::<String>().trim_end())
+    } else {
+        say(&in_tables(since, &reports))
     }
-    Ok(reports)
 }
 
 fn in_json(since: Timestamp, reports: &[Report]) -> Value {
-    let named = reports
-        .iter()
-        .map(|report| (report.by.as_str().to_owned(), json!(report.rows)));
     let mut answer = Map::from_iter([("since".to_owned(), since.as_millis().into())]);
-    answer.extend(named);
+    answer.extend(
+        reports
+            .iter()
+            .map(|report| (report.by.as_str().to_owned(), json!(report.rows))),
+    );
     Value::Object(answer)
 }
 
-/// Returns the names of a report's own columns.
-fn columns(by: By) -> &'static [&'static str] {
-    match by {
+/// Returns the head of a report and its rows: the columns that it is summed up by, all measures, and the last use.
+fn lines(report: &Report) -> Vec<Vec<String>> {
+    let own: &[_] = match report.by {
         By::Day => &["day", "role"],
         By::Role => &["role"],
         By::Persona => &["persona"],
         By::User => &["issuer", "subject"],
-    }
-}
-
-/// The columns of every report after its own: all measures, and the time of the last use.
-fn counts() -> Vec<&'static str> {
-    measures().chain(["last_at"]).collect()
-}
-
-fn cells(report: &Report, row: &UsageRow) -> Vec<String> {
-    let text = |name: &&str| {
-        let value = match *name {
-            "day" => &row.day,
-            "role" => &row.role,
-            "persona" => &row.persona,
-            "issuer" => &row.issuer,
-            _ => &row.subject,
-        };
-        value.clone().unwrap_or_default()
     };
-    let mut cells: Vec<_> = columns(report.by).iter().map(text).collect();
-    cells.extend(row.sums.values().map(|sum| sum.to_string()));
-    cells.push(moment(row.sums.last_at));
-    cells
+    let names: Vec<_> = own
+        .iter()
+        .copied()
+        .chain(measures())
+        .chain(["last_at"])
+        .collect();
+    let mut lines = vec![names.iter().map(ToString::to_string).collect()];
+    for row in &report.rows {
+        let mut fields = json!(row);
+        fields["last_at"] = moment(row.sums.last_at).into();
+        lines.push(cells(&fields, &names));
+    }
+    lines
 }
 
 /// Formats a moment as `2026-11-22T05:06:07Z`.
@@ -170,19 +120,11 @@ fn moment(millis: u64) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }
 
-fn header(report: &Report) -> Vec<String> {
-    let names = columns(report.by).iter().copied().chain(counts());
-    names.map(ToOwned::to_owned).collect()
-}
-
 /// Formats a report as CSV (RFC 4180). A cell that a spreadsheet would read as a formula is written as text.
 fn in_csv(report: &Report) -> String {
-    let quoted = |cell: String| {
-        let cell = if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-            format!("'{cell}")
-        } else {
-            cell
-        };
+    let quoted = |cell: &String| {
+        let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+        let cell = format!("{}{cell}", if is_formula { "'" } else { "" });
         if cell.contains([',', '"', '\n', '\r']) {
             format!("\"{}\"", cell.replace('"', "\"\""))
         } else {
@@ -190,14 +132,10 @@ fn in_csv(report: &Report) -> String {
         }
     };
     let line = |cells: Vec<String>| {
-        let cells: Vec<_> = cells.into_iter().map(quoted).collect();
+        let cells: Vec<_> = cells.iter().map(quoted).collect();
         cells.join(",") + "\r\n"
     };
-    let rows = report.rows.iter().map(|row| cells(report, row));
-    std::iter::once(header(report))
-        .chain(rows)
-        .map(line)
-        .collect()
+    lines(report).into_iter().map(line).collect()
 }
 
 fn in_tables(since: Timestamp, reports: &[Report]) -> String {
@@ -213,69 +151,19 @@ fn in_tables(since: Timestamp, reports: &[Report]) -> String {
             By::User => "By user, busiest first",
         };
         let table = if report.rows.is_empty() {
-            "  nothing was used".to_owned()
+            "nothing was used".to_owned()
         } else {
-            in_table(report)
+            table(&lines(report))
         };
         let more = if report.is_cut {
-            "\n  … and more: raise --most"
+            "\n… and more: raise --most"
         } else {
             ""
         };
-        parts.push(format!("{title}\n{table}{more}"));
+        let table = format!("{table}{more}").replace('\n', "\n  ");
+        parts.push(format!("{title}\n  {table}"));
     }
     parts.join("\n\n")
-}
-
-fn in_table(report: &Report) -> String {
-    let shown = |cell: String| {
-        if cell.is_empty() {
-            "(none)".to_owned()
-        } else {
-            printable(&cell)
-        }
-    };
-    let rows = report
-        .rows
-        .iter()
-        .map(|row| cells(report, row).into_iter().map(shown).collect());
-    let lines: Vec<Vec<String>> = std::iter::once(header(report)).chain(rows).collect();
-    let named = columns(report.by).len();
-    let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
-    };
-    let widths: Vec<_> = (0..named + counts().len()).map(width).collect();
-    let padded = |(column, (cell, &width)): (usize, (&String, &usize))| {
-        // Names are aligned left, numbers right.
-        let is_number = column >= named && column < widths.len() - 1;
-        if is_number {
-            format!("{cell:>width$}")
-        } else {
-            format!("{cell:<width$}")
-        }
-    };
-    let lines = lines.iter().map(|line| {
-        let cells: Vec<_> = line.iter().zip(&widths).enumerate().map(padded).collect();
-        format!("  {}", cells.join("  ")).trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// Replaces control characters. Issuers choose names freely, and no name may move the cursor of a terminal.
-fn printable(cell: &str) -> String {
-    cell.chars()
-        .map(|letter| {
-            if letter.is_control() {
-                '\u{fffd}'
-            } else {
-                letter
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -305,12 +193,14 @@ mod tests {
         assert!(csv.contains(",'=cmd|' /C calc'!A0,"), "{csv}");
         let csv = in_csv(&report("a,\"b\"\r\nc"));
         assert!(csv.contains("\"a,\"\"b\"\"\r\nc\""), "{csv}");
-        assert!(!in_table(&report("\u{1b}[2Jana")).contains('\u{1b}'));
+        assert!(
+            !in_tables(Timestamp::from_seconds(0), &[report("\u{1b}[2Jana")]).contains('\u{1b}')
+        );
     }
 
     #[test]
     fn tables_say_when_in_utc() {
-        let table = in_table(&report("ana"));
+        let table = in_tables(Timestamp::from_seconds(0), &[report("ana")]);
         assert!(table.contains("ana"), "{table}");
         assert!(table.contains("2022-01-01T00:00:01Z"), "{table}");
         assert!(in_tables(Timestamp::from_seconds(0), &[]).contains("1970-01-01"));

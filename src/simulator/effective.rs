@@ -19,9 +19,9 @@ pub(super) fn effective(asked: &Value) -> Value {
         "turn_detection": turn_detection(detection["type"] == "semantic_vad"),
     });
     let mut session = if asked["type"] == "transcription" {
-        transcription(input)
+        transcription(&input)
     } else {
-        realtime(input)
+        realtime(&input)
     };
     if !asked.is_null() {
         lay_over(&mut session, asked);
@@ -33,7 +33,7 @@ pub(super) fn effective(asked: &Value) -> Value {
     session
 }
 
-fn realtime(input: Value) -> Value {
+fn realtime(input: &Value) -> Value {
     json!({
         "type": "realtime",
         "object": "realtime.session",
@@ -56,7 +56,7 @@ fn realtime(input: Value) -> Value {
     })
 }
 
-fn transcription(input: Value) -> Value {
+fn transcription(input: &Value) -> Value {
     json!({
         "type": "transcription",
         "object": "realtime.transcription_session",
