@@ -1,5 +1,6 @@
 //! `dev`: runs a broker and a simulated OpenAI on loopback, ready for a page to call.
 
+use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
@@ -10,9 +11,9 @@ use super::dev_issuer::{STUDENT, vouch};
 use super::serve::{block_on, open, signals};
 use super::simulate::{SIMULATED_KEY, start};
 use super::{Given, local_url, say};
-use crate::config::{AuthMode, Config, DemoPerson, LedgerPlace, Loaded, Mode};
+use crate::config::{AuthMode, Config, DemoPerson, LedgerPlace, Mode};
 use crate::domain::Quota;
-use crate::simulator::{Planned, Simulator};
+use crate::simulator::Planned;
 use crate::telemetry;
 
 /// Sessions that the student may open in a month, unless the settings say otherwise.
@@ -30,22 +31,19 @@ pub(super) struct DevFlags {
 
 /// Runs the broker, and the simulated OpenAI unless the real one is asked for.
 pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
-    let Loaded {
-        mut config,
-        warnings,
-        ..
-    } = given.with_dot_env()?.load(Mode::Dev)?;
+    let mut loaded = given.with_dot_env()?.load(Mode::Dev)?;
     ensure!(
-        !asked.live || config.upstream.api_key.is_some(),
+        !asked.live || loaded.config.upstream.api_key.is_some(),
         "--live needs the real key: set OPENAI_API_KEY=sk-… (or omit --live for the simulated OpenAI)"
     );
     ensure!(
         !asked.live || asked.fault.is_empty(),
         "--fault is for the simulated OpenAI and does not go with --live"
     );
-    let _log = telemetry::start(&config.log)?;
+    let _log = telemetry::start(&loaded.config.log)?;
     block_on(async {
         let urgency = signals()?;
+        let config = &mut loaded.config;
         let mut simulator = None;
         if !asked.live {
             let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -53,17 +51,17 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
             config.upstream.base_url = started.base_url().parse()?;
             config.upstream.api_key = Some(SIMULATED_KEY.into());
         }
-        adapt(&mut config, simulator.is_some())?;
-        let (app, listeners) = open(&config, warnings).await?;
-        let address = listeners.public.local_addr()?;
-        say(&greeting(&config, address, simulator.as_ref()))?;
+        config.demo.simulated = simulator.is_some();
+        adapt(config)?;
+        let (app, listeners) = open(&loaded).await?;
+        say(&greeting(&loaded.config, listeners.public.local_addr()?)?)?;
         app.run(listeners, urgency).await;
         Ok(ExitCode::SUCCESS)
     })
 }
 
 /// Sets what makes trying out easy: people to act for, the try-it page, and records that leave nothing behind.
-fn adapt(config: &mut Config, is_simulated: bool) -> anyhow::Result<()> {
+fn adapt(config: &mut Config) -> anyhow::Result<()> {
     vouch(config)?;
     if config.auth.mode == AuthMode::Off {
         config.auth.mode = AuthMode::Optional;
@@ -74,53 +72,47 @@ fn adapt(config: &mut Config, is_simulated: bool) -> anyhow::Result<()> {
     };
     config.quota.roles.entry(STUDENT.into()).or_insert(quota);
     config.demo.enabled = true;
-    config.demo.simulated = is_simulated;
     if config.ledger.is_usual {
         config.ledger.place = LedgerPlace::Memory;
     }
     Ok(())
 }
 
-fn greeting(config: &Config, address: SocketAddr, simulator: Option<&Simulator>) -> String {
+fn greeting(config: &Config, address: SocketAddr) -> anyhow::Result<String> {
     let url = local_url(address, &config.server.base_path);
-    let upstream = match simulator {
-        Some(simulator) => format!(
-            "a simulated OpenAI at {} (no key needed; secrets begin with ek_sim_)",
-            simulator.base_url()
-        ),
-        None => format!(
-            "the real upstream at {} (secrets cost money once used)",
-            config.upstream.base_url
-        ),
-    };
-    let mut parts = vec![
-        format!("\n  The broker listens on {url}\n  and mints from {upstream}."),
-        format!("  Try it in a browser:\n    {url}/demo"),
-    ];
-    if config.auth.mode != AuthMode::Required {
-        parts.push(format!(
-            "  Get a client secret:\n    curl -X POST {url}/token"
-        ));
-    }
-    let call = |DemoPerson { name, role, bearer }: &DemoPerson| {
-        format!(
-            "\n    # {name} ({role})\n    curl -X POST {url}/token -H 'Authorization: Bearer {bearer}'"
+    let upstream = &config.upstream.base_url;
+    let (kind, note) = if config.demo.simulated {
+        (
+            "a simulated OpenAI",
+            "no key needed; secrets begin with ek_sim_",
         )
+    } else {
+        ("the real upstream", "secrets cost money once used")
     };
-    let calls: String = config.demo.people.iter().map(call).collect();
-    parts.push(format!(
-        "  Or as somebody whom the issuer of this run vouches for, until it ends:{calls}"
-    ));
-    if let Some(simulator) = simulator {
-        let control = format!("http://{}/_simulator/faults", simulator.address());
-        parts.push(format!(
-            "  Let the upstream fail three times:\n    curl -X PUT {control} -H 'Authorization: Bearer {SIMULATED_KEY}' \
-             -H 'Content-Type: application/json' -d '{{\"fault\":\"503\",\"times\":3}}'"
-        ));
-    }
-    parts.push(
-        "  For development on this machine only: any page on localhost may call. Ctrl-C ends it.\n"
-            .to_owned(),
+    let mut text = format!(
+        "\n  The broker listens on {url}\n  and mints from {kind} at {upstream} ({note}).\n\n  Try it in a browser:\n    {url}/demo\n"
     );
-    parts.join("\n\n")
+    if config.auth.mode != AuthMode::Required {
+        writeln!(
+            text,
+            "\n  Get a client secret:\n    curl -X POST {url}/token"
+        )?;
+    }
+    text += "\n  Or as somebody whom the issuer of this run vouches for, until it ends:\n";
+    for DemoPerson { name, role, bearer } in &config.demo.people {
+        writeln!(
+            text,
+            "    # {name} ({role})\n    curl -X POST {url}/token -H 'Authorization: Bearer {bearer}'"
+        )?;
+    }
+    if config.demo.simulated {
+        let control = upstream.join("/_simulator/faults")?;
+        writeln!(
+            text,
+            "\n  Let the upstream fail three times:\n    curl -X PUT {control} -H 'Authorization: Bearer {SIMULATED_KEY}' \
+             -H 'Content-Type: application/json' -d '{{\"fault\":\"503\",\"times\":3}}'"
+        )?;
+    }
+    text += "\n  For development on this machine only: any page on localhost may call. Ctrl-C ends it.\n";
+    Ok(text)
 }

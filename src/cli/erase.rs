@@ -1,5 +1,6 @@
 //! `erase`: removes everything that the records hold of one identity.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -26,12 +27,13 @@ pub(super) struct EraseFlags {
 /// running. Its quota of the month begins anew; a running broker may learn that ten seconds later.
 pub(super) fn erase(given: &Given, asked: &EraseFlags) -> anyhow::Result<ExitCode> {
     let config = given.load(Mode::Dev)?.config;
-    let mut known: Vec<Arc<str>> = Vec::new();
-    for entry in config.auth.issuers {
-        if !known.contains(&entry.issuer) {
-            known.push(entry.issuer);
-        }
-    }
+    let known: BTreeSet<_> = config
+        .auth
+        .issuers
+        .into_iter()
+        .map(|entry| entry.issuer)
+        .collect();
+    let known = Vec::from_iter(known);
     let listed = if known.is_empty() {
         String::new()
     } else {
@@ -49,9 +51,8 @@ pub(super) fn erase(given: &Given, asked: &EraseFlags) -> anyhow::Result<ExitCod
         let ledger = records::open_for_maintenance(&config.ledger, clock).await?;
         let mut erased = 0;
         for naming in records::namings(&config.ledger) {
-            erased += ledger
-                .erase(&naming.account(&issuer, &asked.subject))
-                .await?;
+            let account = naming.account(&issuer, &asked.subject);
+            erased += ledger.erase(&account).await?;
         }
         ledger.close().await;
         Ok(erased)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::table::table;
+use super::table;
 use crate::config::{AuthMode, Config};
 use crate::domain::{Asked, Language};
 
@@ -60,7 +60,7 @@ pub(super) fn roster(config: &Config) -> Vec<Place<'_>> {
 }
 
 /// Returns the same as a table for people: a line for each role, a column for each language.
-pub(super) fn lines(places: &[Place<'_>]) -> String {
+pub(super) fn table(places: &[Place<'_>]) -> String {
     let kind = |place: &Place<'_>| match place.role {
         None => "no role".to_owned(),
         Some(role) if place.verified => format!("{role}, verified"),
@@ -79,7 +79,7 @@ pub(super) fn lines(places: &[Place<'_>]) -> String {
             .map(|place| place.persona.unwrap_or("(refused)").to_owned());
         rows.push(line.first().map(kind).into_iter().chain(got).collect());
     }
-    table(&rows)
+    table::table(&rows)
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
 
     fn table(settings: &[(&str, &str)]) -> String {
         let config = Config::from_pairs(Mode::Dev, settings).unwrap();
-        lines(&roster(&config))
+        super::table(&roster(&config))
     }
 
     #[test]

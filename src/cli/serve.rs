@@ -15,38 +15,32 @@ use crate::telemetry;
 
 /// Runs the broker against the real upstream.
 pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
-    let loaded = given.load(Mode::Serve);
-    let Loaded {
-        config, warnings, ..
-    } = match loaded {
+    let loaded = match given.load(Mode::Serve) {
         Err(failure) if has_dot_env() => return Err(failure.context(UNREAD_DOT_ENV)),
         loaded => loaded?,
     };
-    let _log = telemetry::start(&config.log)?;
+    let _log = telemetry::start(&loaded.config.log)?;
     if has_dot_env() {
         tracing::warn!("{UNREAD_DOT_ENV}");
     }
     block_on(async {
         // First, because process 1 does not even notice a signal that it has no handler for.
         let urgency = signals()?;
-        let (app, listeners) = open(&config, warnings).await?;
-        announce(&config, &listeners)?;
+        let (app, listeners) = open(&loaded).await?;
+        announce(&loaded.config, &listeners)?;
         app.run(listeners, urgency).await;
         Ok(ExitCode::SUCCESS)
     })
 }
 
 /// Builds the broker, records the warnings about its settings, and opens its listeners.
-pub(super) async fn open(
-    config: &Config,
-    warnings: Vec<String>,
-) -> anyhow::Result<(App, Listeners)> {
-    let app = App::build(config).await?;
-    let audit = &app.state().audit;
-    for warning in warnings {
-        audit.note(Event::ConfigWarning, json!({ "warning": warning }));
+pub(super) async fn open(loaded: &Loaded) -> anyhow::Result<(App, Listeners)> {
+    let app = App::build(&loaded.config).await?;
+    for warning in &loaded.warnings {
+        let details = json!({ "warning": warning });
+        app.state().audit.note(Event::ConfigWarning, details);
     }
-    Ok((app, Listeners::open(config)?))
+    Ok((app, Listeners::open(&loaded.config)?))
 }
 
 /// Runs `work` to its end. Does not wait for what `work` leaves behind, like the look-up of a name.

@@ -1,11 +1,12 @@
 //! `usage`: reports of use, as tables for people and as JSON or CSV for programs.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -47,8 +48,10 @@ struct Report {
 
 /// Reads the records, beside a broker that may be running, and prints the reports.
 pub(super) fn usage(given: &Given, asked: &UsageFlags) -> anyhow::Result<ExitCode> {
-    let ago = parse_duration(&asked.since).ok();
-    let ago = ago.context("--since must be a duration, like 24h or 7d")?;
+    let ago = parse_duration(&asked.since);
+    let ago = ago
+        .ok()
+        .context("--since must be a duration, like 24h or 7d")?;
     // Dev mode needs no API key and no origins: neither is needed to read what was used.
     let config = given.load(Mode::Dev)?.config;
     let clock = Arc::new(SystemClock::new());
@@ -71,7 +74,12 @@ pub(super) fn usage(given: &Given, asked: &UsageFlags) -> anyhow::Result<ExitCod
         Ok(reports)
     })?;
     if asked.json {
-        say(&serde_json::to_string_pretty(&in_json(since, &reports))?)
+        let rows = reports
+            .iter()
+            .map(|report| (report.by.as_str(), json!(report.rows)));
+        let since = [("since", json!(since.as_millis()))];
+        let answer: BTreeMap<_, _> = since.into_iter().chain(rows).collect();
+        say(&serde_json::to_string_pretty(&answer)?)
     } else if asked.csv {
         say(reports.iter().map(in_csv).collect::<String>().trim_end())
     } else {
@@ -79,30 +87,20 @@ pub(super) fn usage(given: &Given, asked: &UsageFlags) -> anyhow::Result<ExitCod
     }
 }
 
-fn in_json(since: Timestamp, reports: &[Report]) -> Value {
-    let mut answer = Map::from_iter([("since".to_owned(), since.as_millis().into())]);
-    answer.extend(
-        reports
-            .iter()
-            .map(|report| (report.by.as_str().to_owned(), json!(report.rows))),
-    );
-    Value::Object(answer)
+/// Returns the title of a report, and the columns that it is summed up by.
+fn shape(by: By) -> (&'static str, &'static [&'static str]) {
+    match by {
+        By::Day => ("By day and role", &["day", "role"]),
+        By::Role => ("By role", &["role"]),
+        By::Persona => ("By persona", &["persona"]),
+        By::User => ("By user, busiest first", &["issuer", "subject"]),
+    }
 }
 
 /// Returns the head of a report and its rows: the columns that it is summed up by, all measures, and the last use.
 fn lines(report: &Report) -> Vec<Vec<String>> {
-    let own: &[_] = match report.by {
-        By::Day => &["day", "role"],
-        By::Role => &["role"],
-        By::Persona => &["persona"],
-        By::User => &["issuer", "subject"],
-    };
-    let names: Vec<_> = own
-        .iter()
-        .copied()
-        .chain(measures())
-        .chain(["last_at"])
-        .collect();
+    let measures: Vec<_> = measures().collect();
+    let names = [shape(report.by).1, &measures, &["last_at"]].concat();
     let mut lines = vec![names.iter().map(ToString::to_string).collect()];
     for row in &report.rows {
         let mut fields = json!(row);
@@ -140,30 +138,20 @@ fn in_csv(report: &Report) -> String {
 
 fn in_tables(since: Timestamp, reports: &[Report]) -> String {
     let day = day_of(since);
-    let mut parts = vec![format!(
-        "Use since {day} (UTC days). Sessions and refreshes count uncertain ones."
-    )];
+    let mut text =
+        format!("Use since {day} (UTC days). Sessions and refreshes count uncertain ones.");
     for report in reports {
-        let title = match report.by {
-            By::Day => "By day and role",
-            By::Role => "By role",
-            By::Persona => "By persona",
-            By::User => "By user, busiest first",
+        let mut part = shape(report.by).0.to_owned() + "\n";
+        part += &match report.rows.as_slice() {
+            [] => "nothing was used".to_owned(),
+            _ => table(&lines(report)),
         };
-        let table = if report.rows.is_empty() {
-            "nothing was used".to_owned()
-        } else {
-            table(&lines(report))
-        };
-        let more = if report.is_cut {
-            "\n… and more: raise --most"
-        } else {
-            ""
-        };
-        let table = format!("{table}{more}").replace('\n', "\n  ");
-        parts.push(format!("{title}\n  {table}"));
+        if report.is_cut {
+            part += "\n… and more: raise --most";
+        }
+        text = text + "\n\n" + &part.replace('\n', "\n  ");
     }
-    parts.join("\n\n")
+    text
 }
 
 #[cfg(test)]

@@ -86,13 +86,10 @@ impl From<Refusal> for Response {
 /// Returns the first eight and the last four characters, as the provider quotes them.
 fn ends_of(key: &str) -> String {
     let letters: Vec<char> = key.chars().take(200).collect();
-    let hidden = letters.len().saturating_sub(12);
-    if hidden == 0 {
-        return "*".repeat(letters.len());
-    }
-    let (begin, end) = (&letters[..8], &letters[letters.len() - 4..]);
-    let (begin, end): (String, String) = (begin.iter().collect(), end.iter().collect());
-    format!("{begin}{}{end}", "*".repeat(hidden))
+    let is_shown = |at| letters.len() > 12 && (at < 8 || at + 4 >= letters.len());
+    let shown = letters.iter().enumerate();
+    let shown = shown.map(|(at, letter)| if is_shown(at) { *letter } else { '*' });
+    shown.collect()
 }
 
 #[cfg(test)]
