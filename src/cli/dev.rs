@@ -19,6 +19,13 @@ use crate::telemetry;
 /// Sessions that the student may open in a month, unless the settings say otherwise.
 const DEV_QUOTA: u32 = 8;
 
+/// The two kinds of upstream, and what to know about them.
+const SIMULATED: (&str, &str) = (
+    "a simulated OpenAI",
+    "no key needed; secrets begin with ek_sim_",
+);
+const REAL: (&str, &str) = ("the real upstream", "secrets cost money once used");
+
 #[derive(Debug, Args)]
 pub(super) struct DevFlags {
     /// Use the real upstream and your own API key instead of the simulated one
@@ -46,7 +53,7 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
         let config = &mut loaded.config;
         let mut simulator = None;
         if !asked.live {
-            let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let free = (Ipv4Addr::LOCALHOST, 0).into();
             let started = simulator.insert(start(free, SIMULATED_KEY, asked.fault).await?);
             config.upstream.base_url = started.base_url().parse()?;
             config.upstream.api_key = Some(SIMULATED_KEY.into());
@@ -82,28 +89,21 @@ fn greeting(config: &Config, address: SocketAddr) -> anyhow::Result<String> {
     let url = local_url(address, &config.server.base_path);
     let upstream = &config.upstream.base_url;
     let (kind, note) = if config.demo.simulated {
-        (
-            "a simulated OpenAI",
-            "no key needed; secrets begin with ek_sim_",
-        )
+        SIMULATED
     } else {
-        ("the real upstream", "secrets cost money once used")
+        REAL
     };
     let mut text = format!(
         "\n  The broker listens on {url}\n  and mints from {kind} at {upstream} ({note}).\n\n  Try it in a browser:\n    {url}/demo\n"
     );
+    let call = format!("curl -X POST {url}/token");
     if config.auth.mode != AuthMode::Required {
-        writeln!(
-            text,
-            "\n  Get a client secret:\n    curl -X POST {url}/token"
-        )?;
+        writeln!(text, "\n  Get a client secret:\n    {call}")?;
     }
     text += "\n  Or as somebody whom the issuer of this run vouches for, until it ends:\n";
     for DemoPerson { name, role, bearer } in &config.demo.people {
-        writeln!(
-            text,
-            "    # {name} ({role})\n    curl -X POST {url}/token -H 'Authorization: Bearer {bearer}'"
-        )?;
+        let header = format!("-H 'Authorization: Bearer {bearer}'");
+        writeln!(text, "    # {name} ({role})\n    {call} {header}")?;
     }
     if config.demo.simulated {
         let control = upstream.join("/_simulator/faults")?;

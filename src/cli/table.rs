@@ -4,30 +4,26 @@ use serde_json::Value;
 
 /// Aligns the columns of a table whose first row is the head: numbers right, everything else left.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<_>> = rows
-        .iter()
-        .map(|row| row.iter().map(|cell| printable(cell)).collect())
-        .collect();
-    let column = |at: usize| rows.iter().filter_map(move |row| row.get(at));
-    let count = rows.first().map_or(0, Vec::len);
-    let columns: Vec<_> = (0..count)
-        .map(|at| {
-            let width = column(at).map(|cell| cell.chars().count()).max();
-            let is_number = |cell: &String| cell.bytes().all(|byte| byte.is_ascii_digit());
-            (width.unwrap_or_default(), column(at).skip(1).all(is_number))
-        })
-        .collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&columns).map(|(cell, &(width, is_right))| {
-            if is_right {
-                format!("{cell:>width$}")
+    let is_number = |cell: &String| cell.bytes().all(|byte| byte.is_ascii_digit());
+    let mut lines = vec![String::new(); rows.len()];
+    for at in 0..rows.first().map_or(0, Vec::len) {
+        let cells = rows.iter().filter_map(|row| row.get(at));
+        let cells: Vec<_> = cells.map(|cell| printable(cell)).collect();
+        let widths = cells.iter().map(|cell| cell.chars().count());
+        let width = widths.max().unwrap_or_default();
+        let is_right = cells.iter().skip(1).all(is_number);
+        for (line, cell) in lines.iter_mut().zip(cells) {
+            let space = " ".repeat(width - cell.chars().count());
+            let (left, right) = if is_right {
+                (space, cell)
             } else {
-                format!("{cell:<width$}")
-            }
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+                (cell, space)
+            };
+            line.extend([&left, &right, "  "]);
+        }
+    }
+    let lines: Vec<_> = lines.iter().map(|line| line.trim_end()).collect();
+    lines.join("\n")
 }
 
 /// Replaces control characters: names that others chose must not move the cursor of a terminal.
