@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::serve::block_on;
 use super::{Given, say};
-use crate::app::records;
+use crate::app::records::{self, Use};
 use crate::clock::SystemClock;
 use crate::config::Mode;
 
@@ -48,7 +48,7 @@ pub(super) fn erase(given: &Given, asked: &EraseFlags) -> anyhow::Result<ExitCod
     };
     let erased = block_on(async {
         let clock = Arc::new(SystemClock::new());
-        let ledger = records::open_for_maintenance(&config.ledger, clock).await?;
+        let ledger = records::open(&config.ledger, Use::Erasing, clock).await?;
         let mut erased = 0;
         for naming in records::namings(&config.ledger) {
             let account = naming.account(&issuer, &asked.subject);

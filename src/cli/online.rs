@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::check::Verdict::{Broken, Fine, Warning};
 use super::check::{Finding, Verdict};
-use crate::app::records;
+use crate::app::records::{self, Use};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
@@ -131,7 +131,7 @@ async fn ledger(config: &Config, clock: Arc<dyn Clock>) -> Verdict {
     if kind == "memory" {
         return Warning("memory: it ends with the process".into());
     }
-    let error = match records::open_for_reading(&config.ledger, clock).await {
+    let error = match records::open(&config.ledger, Use::Reading, clock).await {
         Ok(ledger) => {
             ledger.close().await;
             return Fine(format!("{kind}: it can be read, and has the right schema"));

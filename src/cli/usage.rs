@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use super::serve::block_on;
 use super::table::{cells, table};
 use super::{Given, say};
-use crate::app::records;
+use crate::app::records::{self, Use};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::Mode;
 use crate::domain::{day_of, parse_duration};
@@ -63,7 +63,7 @@ pub(super) fn usage(given: &Given, asked: &UsageFlags) -> anyhow::Result<ExitCod
     };
     let most = asked.most;
     let reports = block_on(async {
-        let ledger = records::open_for_reading(&config.ledger, clock).await?;
+        let ledger = records::open(&config.ledger, Use::Reading, clock).await?;
         let mut reports = Vec::new();
         for by in wanted {
             let rows = ledger.usage(UsageQuery { by, since, most }).await?;
