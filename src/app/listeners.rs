@@ -1,4 +1,4 @@
-//! Owns the sockets that the service listens on.
+//! Opens the sockets that the service listens on.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::Config;
 
-/// Connections that may wait to be taken, so that a rush is not turned away by the kernel.
+/// Bounds the connections that wait to be accepted, so that the kernel refuses none in a rush.
 const BACKLOG: u32 = 4096;
 
 /// The sockets of one service.
@@ -20,7 +20,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Listens where `config` says.
+    /// Opens the sockets on the addresses of `config`.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         let help = "is another process using it? Choose another with --listen or PORT";
         let public = listen(config.server.listen, help)?;
@@ -38,7 +38,7 @@ fn listen(address: SocketAddr, help: &str) -> anyhow::Result<TcpListener> {
         } else {
             TcpSocket::new_v6()?
         };
-        // A restart must not wait for the last run's connections to be forgotten.
+        // A restart must not wait until the kernel has forgotten the connections of the last run.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)

@@ -53,20 +53,20 @@ pub struct App {
     ops: Option<OpsState>,
 }
 
-/// What the world around the service is made of.
+/// The neighbours of the service.
 pub struct World {
-    /// What time it is.
+    /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Where client secrets come from.
+    /// The source of client secrets.
     pub minter: Arc<dyn Minter>,
     /// The record of use and of sessions.
     pub records: Arc<dyn Records>,
-    /// Where audit lines go.
+    /// The sink of audit lines.
     pub audit: Sink,
 }
 
 impl App {
-    /// The service as `config` describes it, with the machine's clock, the real upstream and a ledger that is open.
+    /// Returns the service that `config` describes, with the system clock, the real upstream and open records.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let records = records::open(&config.ledger, Use::Serving, Arc::clone(&clock)).await?;
@@ -85,7 +85,7 @@ impl App {
         Ok(app)
     }
 
-    /// The service as `config` describes it, in this world.
+    /// Returns the service that `config` describes, with the neighbours in `world`.
     pub fn assemble(config: &Config, world: World) -> anyhow::Result<Self> {
         let World {
             clock,
@@ -121,9 +121,7 @@ impl App {
             face: Arc::new(face),
         };
         let upkeep = Upkeep {
-            gate: keeping.gate,
-            local: keeping.local,
-            sharing: keeping.sharing,
+            keeping,
             shares: records::shares(config),
             records: Arc::clone(&records),
             clock,
@@ -138,33 +136,32 @@ impl App {
         Ok(Self { state, upkeep, ops })
     }
 
-    /// Counts again what was used shortly before the start, so that a restart gives nobody a new allowance, and takes up
-    /// sessions that are to survive it.
+    /// Counts the recorded use of the last day in the windows, so that a restart gives nobody a new allowance.
     pub async fn remember(&self) -> anyhow::Result<()> {
         self.upkeep.remember().await
     }
 
-    /// Connects to what replicas share, if there is such a thing and it is there.
+    /// Connects to Redis, if replicas share a server and the server can be reached.
     pub async fn join(&self) {
         self.upkeep.join().await;
     }
 
-    /// Every path, and the layers around them.
+    /// Returns the public paths with their layers.
     pub fn onion(&self) -> Onion {
         web::onion(&self.state)
     }
 
-    /// Every path for operators, when there are any.
+    /// Returns the paths for operators with their layers; `None` without a token.
     pub fn ops_onion(&self) -> Option<Onion> {
         self.ops.as_ref().map(ops::onion)
     }
 
-    /// What requests can reach.
+    /// Returns the state that requests share.
     pub const fn state(&self) -> &AppState {
         &self.state
     }
 
-    /// Serves connections from `listeners` until `urgency` rises, and then ends as urgently as it says.
+    /// Serves connections from `listeners` until `urgency` rises. Then ends with that urgency.
     pub async fn run(&self, listeners: Listeners, urgency: watch::Receiver<Urgency>) {
         let ending = Ending::default();
         let Listeners { public, ops } = listeners;
@@ -199,7 +196,7 @@ impl App {
         );
     }
 
-    /// Begins the end when told to. Returns when there is no more time for work to end.
+    /// Waits for the end to be requested, and conducts it. Returns when the time for work to end is over.
     async fn end(&self, mut urgency: watch::Receiver<Urgency>, ending: Ending) {
         let clock = &self.upkeep.clock;
         let mut told = heard(&mut urgency, Urgency::Drain).await;
@@ -227,7 +224,7 @@ impl App {
     }
 }
 
-/// Waits until it is at least so urgent. Never returns once nobody is left to say so.
+/// Waits until the urgency is at least `least`. Never returns after the sender is gone.
 async fn heard(urgency: &mut watch::Receiver<Urgency>, least: Urgency) -> Urgency {
     let told = urgency.wait_for(|now| *now >= least).await.map(|now| *now);
     match told {
@@ -236,7 +233,7 @@ async fn heard(urgency: &mut watch::Receiver<Urgency>, least: Urgency) -> Urgenc
     }
 }
 
-/// How the service presents itself.
+/// Returns the settings and measures that only the web needs.
 fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
     Face {
         server: config.server.clone(),
@@ -253,19 +250,19 @@ fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
     }
 }
 
-/// How long an issuer's keys and a look-up may take together: see `auth`.
+/// Upper bound on the time for an issuer's keys and a look-up together, as in `auth`.
 const LONGEST_AUTH: Duration = Duration::from_secs(7);
 
-/// How long two looks at the API key may take, one of another request before the own one: see `upstream`.
+/// Upper bound on the time for two checks of the API key, as in `upstream`: one waits for another request's.
 const LONGEST_LOOKS: Duration = Duration::from_secs(10);
 
-/// Returns a bound that is longer than everything together may take: the body, the identity, the look-up and
-/// two transactions of the records, the queue, the upstream with a look at the key, and Redis.
+/// Returns a bound on the time of a request that exceeds all its parts together: the body, the identity, the look-up and
+/// two transactions of the records, the queue, the upstream with a check of the key, and Redis.
 fn last_resort(config: &Config) -> Duration {
     let slack = Duration::from_secs(5);
     let records = config.ledger.timeout * 4;
     let upstream = config.upstream.max_wait + config.upstream.timeout + LONGEST_LOOKS;
-    // Windows and session, and both once more when they are given back.
+    // The windows, and once more to give places back.
     let shared = config.redis.timeout * 4;
     config.server.body_timeout + LONGEST_AUTH + records + upstream + shared + slack
 }
@@ -281,9 +278,7 @@ fn guesses() -> Guard {
         capacity: 1024,
         weights: Weights {
             forged_credential: 1.0,
-            rate_limited: 0.0,
-            malformed: 0.0,
-            wrong_origin: 0.0,
+            ..Weights::default()
         },
     })
 }

@@ -1,4 +1,4 @@
-//! The choice of what replicas share: limits on a Redis server, or nothing.
+//! Chooses where limits are kept: in memory, or on a Redis server that replicas share.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,18 +15,18 @@ use crate::gate::windows::{MemoryWindows, Windows};
 use crate::gate::{Gate, Rates};
 use crate::telemetry;
 
-/// Moments without the server that are not further apart are as good as an outage.
+/// Short disconnections that are not further apart than this count as an outage.
 const OFTEN: Duration = Duration::from_mins(1);
 
-/// The kind of limits in use.
+/// The gate, and where its limits are kept.
 pub(super) struct Keeping {
     pub(super) gate: Gate,
-    /// The windows in this process' memory.
+    /// The windows in this process's memory.
     pub(super) local: Arc<MemoryWindows>,
     pub(super) sharing: Option<Sharing>,
 }
 
-/// The server that replicas share, and what is sent there when it is back.
+/// The Redis server that replicas share, and the windows on it.
 #[derive(Clone)]
 pub(super) struct Sharing {
     link: Arc<Link>,
@@ -34,7 +34,7 @@ pub(super) struct Sharing {
 }
 
 impl Keeping {
-    /// As `config` says. Connects to nothing.
+    /// Returns the kind that `config` names. Connects to nothing.
     pub(super) fn choose(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Self> {
         let rules = &config.guard.rules;
         let memory =
@@ -67,18 +67,18 @@ impl Keeping {
 }
 
 impl Sharing {
-    /// Connects before the first request, if the server is there.
+    /// Connects before the first request, if the server can be reached.
     pub(super) async fn join(&self) {
         if let Err(error) = self.link.join().await {
             let cause = telemetry::chain(&error);
             tracing::warn!(
                 cause,
-                "Redis cannot be reached: until it can, this replica goes by what it knows itself (redis.on_failure)"
+                "Redis cannot be reached: until it can, this replica does what redis.on_failure says"
             );
         }
     }
 
-    /// Keeps the connection alive; never returns. Calls `joined` whenever the server is back.
+    /// Keeps the connection alive, and calls `joined` after every reconnection. Never returns.
     pub(super) async fn keep(&self, clock: &dyn Clock, joined: impl AsyncFn()) {
         let last = Mutex::new(None);
         let back = async |from| {
@@ -86,7 +86,7 @@ impl Sharing {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .replace(clock.tick());
-            // What one moment lets through beside the server is as little as when an outage begins; many are an outage.
+            // One short disconnection admits as few uncounted requests as the beginning of an outage. Many are an outage.
             let is_often = before.is_some_and(|before| clock.tick().since(before) < OFTEN);
             if from == Absence::Outage || is_often {
                 self.windows.note_alone();
@@ -105,7 +105,7 @@ fn link(url: &SecretString, ca_file: Option<&Path>) -> anyhow::Result<Link> {
     }
 }
 
-/// Where limits are kept, for the log.
+/// Returns where limits are kept, for the log.
 pub const fn limits_kind(config: &Config) -> &'static str {
     if config.redis.url.is_some() {
         "redis"

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::sharing::Sharing;
+use super::sharing::Keeping;
 use crate::clock::Clock;
 use crate::domain::{Account, Kind};
-use crate::gate::windows::MemoryWindows;
-use crate::gate::{Claims, Gate, Purpose, Subject};
+use crate::gate::{Claims, Purpose, Subject};
 use crate::records::{Recent, Records, RecordsError};
 use crate::telemetry;
 use crate::web::state::AppState;
@@ -34,9 +33,7 @@ const MOST_CHUNKS: usize = 60;
 
 /// The periodic work, and the rooms that it needs.
 pub(super) struct Upkeep {
-    pub(super) gate: Gate,
-    pub(super) local: Arc<MemoryWindows>,
-    pub(super) sharing: Option<Sharing>,
+    pub(super) keeping: Keeping,
     /// The number of replicas that record into the ledger.
     pub(super) shares: usize,
     pub(super) records: Arc<dyn Records>,
@@ -61,14 +58,14 @@ impl Upkeep {
                 *number += 1;
                 (*number - 1).is_multiple_of(self.shares)
             });
-            self.local.remember(&claims, now.since(used.at));
+            self.keeping.local.remember(&claims, now.since(used.at));
         }
         Ok(())
     }
 
     /// Connects to what replicas share, before the first request.
     pub(super) async fn join(&self) {
-        if let Some(sharing) = &self.sharing {
+        if let Some(sharing) = &self.keeping.sharing {
             sharing.join().await;
             self.count_back().await;
         }
@@ -76,7 +73,9 @@ impl Upkeep {
 
     /// Counts the recorded use in the windows on Redis when Redis has started empty, so that nobody gets a new allowance.
     async fn count_back(&self) {
-        let Some(sharing) = &self.sharing else { return };
+        let Some(sharing) = &self.keeping.sharing else {
+            return;
+        };
         // An unreachable server is asked again later.
         if !matches!(sharing.windows.is_counted().await, Ok(false)) {
             return;
@@ -106,8 +105,8 @@ impl Upkeep {
     pub(super) async fn run(&self, state: &AppState) {
         let broker = &state.broker;
         let sweep = async || {
-            self.local.sweep();
-            self.gate.sweep();
+            self.keeping.local.sweep();
+            self.keeping.gate.sweep();
             broker.sweep().await;
             self.count_back().await;
             state.audit.sum_up(false);
@@ -127,7 +126,7 @@ impl Upkeep {
             self.every(LEDGER, tidy).await;
         };
         let keeping = async {
-            if let Some(sharing) = &self.sharing {
+            if let Some(sharing) = &self.keeping.sharing {
                 let joined = async || self.count_back().await;
                 sharing.keep(&*self.clock, joined).await;
             }

@@ -1,4 +1,4 @@
-//! Reads the settings of callers' identity: which issuers are trusted, and whether tokens are required.
+//! `[auth]`: which issuers are trusted, and whether callers must send a token.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! Reads `[compat]`: what is only there for older clients.
+//! `[compat]`: behaviour for older clients.
 
 use serde::Deserialize;
 
-/// What is only there for older clients.
+/// Behaviour for older clients.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compat {

@@ -1,4 +1,4 @@
-//! Reads `[cors]`: the web pages that may call.
+//! `[cors]`: the web pages that may call.
 
 use serde::{Deserialize, Deserializer};
 

@@ -1,8 +1,8 @@
-//! Reads `[demo]`: the try-it page.
+//! `[demo]`: the demo page.
 
 use serde::Deserialize;
 
-/// The try-it page.
+/// The demo page.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Demo {
@@ -11,23 +11,23 @@ pub struct Demo {
     /// True when the upstream is a simulated one, so that the page plays the model itself.
     #[serde(skip)]
     pub simulated: bool,
-    /// Whom a visitor may act for; nobody outside dev mode.
+    /// People whom a visitor may act for. Empty outside dev mode.
     #[serde(skip)]
     pub people: Vec<DemoPerson>,
 }
 
-/// A made-up person that visitors of the try-it page may act for.
+/// A made-up person whom visitors of the demo page may act for.
 #[derive(Clone)]
 pub struct DemoPerson {
     /// The name of the person.
     pub name: &'static str,
     /// The role of the person.
     pub role: &'static str,
-    /// A credential that the broker believes.
+    /// A credential that the broker accepts.
     pub bearer: String,
 }
 
-/// Leaves the credential out.
+/// Omits the credential.
 impl std::fmt::Debug for DemoPerson {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "DemoPerson({})", self.name)

@@ -1,13 +1,20 @@
-//! Reads settings whose kind only settings have: secrets, and tables whose keys are free.
+//! Deserializes socket addresses, secrets, and tables whose keys are free.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 
 use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, Error};
 
-use crate::domain::written::optional;
+use crate::domain::written::{optional, text};
 
-/// Reads a secret; an empty text is `None`. `layers` has put the content of a `…_file` in its place already.
+/// Reads an address and a port to listen on.
+pub(super) fn socket_address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let wrong = |_| "must be an address and a port, like 127.0.0.1:8080, [::1]:8080 or, for all addresses, 0.0.0.0:8080";
+    text(from, |text| text.parse().map_err(wrong))
+}
+
+/// Reads a secret; an empty text is `None`. The content of a `…_file` is in its place already.
 pub(super) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
     optional(from, |text| Ok::<_, Infallible>(text.into()))
 }

@@ -1,4 +1,4 @@
-//! Reads `[guard]`: when a caller is blocked.
+//! `[guard]`: offences and blocks.
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -8,16 +8,16 @@ use super::settings::Settings;
 use crate::domain::written::whole;
 use crate::limit::GuardRules;
 
-/// When a caller is blocked.
+/// Offences and blocks.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Guard {
-    /// When offences become a block, and for how long.
+    /// Score and length of blocks.
     #[serde(skip)]
     pub rules: GuardRules,
     /// Networks that are never blocked.
     #[serde(deserialize_with = "networks::read")]
     pub never_block: Vec<IpNet>,
-    /// Verifications of credentials that may fail in a second, for each address.
+    /// Upper bound on failed verifications of credentials in a second, for each address.
     #[serde(deserialize_with = "whole::<1, 1_000_000, _, _>")]
     pub failed_verifications: u32,
 }

@@ -1,8 +1,8 @@
-//! Reads `[health]`: what the health answers tell.
+//! `[health]`: the details of health answers.
 
 use serde::Deserialize;
 
-/// What the health answers tell.
+/// The details of health answers.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Health {

@@ -1,13 +1,11 @@
 //! Reads `[[auth.issuers]]`: an issuer of credentials, field by field.
 
-use std::path::Path;
-
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::fields::{long_secret, pairs};
-use super::settings::{Settings, unreadable};
+use super::settings::Settings;
 use super::{Issuer, KeySource, Lookup};
 use crate::domain::written::{list, optional};
 use crate::domain::{Algorithm, Family, algorithm, endpoint};
@@ -141,13 +139,9 @@ impl Rules<'_> {
 
     fn public_keys(&mut self, path: &str) -> Option<String> {
         let field = "public_key_file";
-        let text = match (self.settings.read)(Path::new(path)) {
-            Ok(text) => text,
-            Err(error) => {
-                self.require(&[field], false, &unreadable(&error));
-                return None;
-            }
-        };
+        let text = self
+            .settings
+            .file(&format!("{}.{field}", self.name), path)?;
         self.require(
             &[field],
             !text.contains("PRIVATE KEY-----"),

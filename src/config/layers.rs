@@ -1,14 +1,12 @@
 //! Layers the sources of settings: defaults, the settings file, the environment, flags.
 
-use std::path::Path;
-
 use toml::Value;
 use toml::de::DeTable;
 
 use super::complaint::nearest;
 use super::document::{MOST_TABLES, leaves};
 use super::reader::must_be;
-use super::settings::{Entry, Settings, is_below, joined, unreadable};
+use super::settings::{Entry, Settings, is_below, joined};
 use super::{Mode, SettingsFile, Source, Sources, environment};
 
 /// Every setting with its default and its reason.
@@ -26,32 +24,12 @@ const LISTS: [&str; 2] = ["auth.issuers", "quota.exceptions"];
 /// The section whose tables the operator names.
 const FREE: &str = "quota";
 
-const MEASURED: &str =
-    "needs measured use, which direct mode does not have; sessions_per_month can be limited";
-const REMOVED_PERSIST: &str = "was removed: sessions always survive a restart, in the ledger's database (ledger.url); remove this setting";
-const REMOVED_FOREIGN: &str =
-    "was removed: no session id is an offence, because ids cannot be guessed; remove this setting";
-const REMOVED_SECRET: &str = "was removed: sessions are stored under a hash of their id and need no secret; remove this setting";
-/// Names that are not settings, whole or by their last parts, and what to do about each.
-const NO_SETTINGS: [(&str, &str); 7] = [
-    (
-        FREE,
-        "is a section, not a setting; it holds quota.<role>.sessions_per_month",
-    ),
-    ("guard.weights.foreign_session", REMOVED_FOREIGN),
-    ("session.persist", REMOVED_PERSIST),
-    ("session.secret", REMOVED_SECRET),
-    ("session.secret_file", REMOVED_SECRET),
-    ("tokens_per_month", MEASURED),
-    ("cost_per_month", MEASURED),
-];
-
 /// Quotes that shells and word processors leave around a value.
 const QUOTES: [char; 6] = ['"', '\'', '“', '”', '‘', '’'];
 
 /// Layers the file, the environment and the flags over the defaults.
 pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
-    let mut settings = Settings::new(mode, sources.read, Vec::new());
+    let mut settings = Settings::new(mode, sources.read);
     let dev_defaults = Some(DEV_DEFAULTS).filter(|_| mode == Mode::Dev);
     for text in [DEFAULTS].into_iter().chain(dev_defaults) {
         // The tests prove that the compiled-in documents are TOML.
@@ -179,15 +157,15 @@ impl Settings {
                 self.complain(&secret.name, message);
                 continue;
             }
-            match (self.read)(Path::new(&path)) {
-                Ok(text) if bare(&text).is_empty() => {
+            match self.file(&file, path).as_deref().map(bare) {
+                None => {}
+                Some("") => {
                     self.complain(&file, "names a file that is empty; it must hold the secret");
                 }
-                Ok(text) => {
-                    secret.value = Some(bare(&text).into());
+                Some(text) => {
+                    secret.value = Some(text.into());
                     self.set(secret);
                 }
-                Err(error) => self.complain(&file, unreadable(&error)),
             }
         }
     }
@@ -257,8 +235,21 @@ pub(super) fn help(name: &str) -> Option<String> {
             "is a list of tables: write [[{list}]] in the settings file, with two brackets, once for each"
         ));
     }
-    let is_named = |known: &str| name == known || name.ends_with(&format!(".{known}"));
-    let mut known = NO_SETTINGS.iter();
-    let (_, help) = known.find(|(known, _)| is_named(known))?;
-    Some((*help).to_owned())
+    let help = match name {
+        FREE => "is a section, not a setting; it holds quota.<role>.sessions_per_month",
+        "guard.weights.foreign_session" => {
+            "was removed: no session id is an offence, because ids cannot be guessed; remove this setting"
+        }
+        "session.persist" => {
+            "was removed: sessions always survive a restart, in the ledger's database (ledger.url); remove this setting"
+        }
+        "session.secret" | "session.secret_file" => {
+            "was removed: sessions are stored under a hash of their id and need no secret; remove this setting"
+        }
+        _ if name.ends_with(".tokens_per_month") || name.ends_with(".cost_per_month") => {
+            "needs measured use, which direct mode does not have; sessions_per_month can be limited"
+        }
+        _ => return None,
+    };
+    Some(help.to_owned())
 }

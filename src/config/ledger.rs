@@ -1,4 +1,4 @@
-//! Reads `[ledger]`: how use is recorded.
+//! `[ledger]`: the database of the records.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,22 +14,22 @@ use super::settings::Settings;
 use super::{Mode, Source};
 use crate::domain::written::lasting;
 
-/// How use is recorded.
+/// The database of the records.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LedgerSettings {
-    /// Where use is recorded.
+    /// The database.
     #[serde(rename = "url", deserialize_with = "place")]
     pub place: LedgerPlace,
     /// True when `place` is the default.
     #[serde(skip)]
     pub is_usual: bool,
-    /// Whether identities are recorded by keyed hash from now on. Then there is a key.
+    /// True records identities as keyed hashes. Requires `pseudonym_key`.
     pub pseudonymous: bool,
-    /// The key of pseudonyms: also of those that were recorded before.
+    /// The key of the hashes, including those that were recorded before.
     #[serde(deserialize_with = "long_secret::<32, _>")]
     pub pseudonym_key: Option<SecretString>,
-    /// How long entries are kept.
+    /// Time after which entries are deleted.
     #[serde(deserialize_with = "lasting::<LEAST_RETENTION, MOST_RETENTION, _>")]
     pub retention: Duration,
     /// Longest time a caller waits for an entry to be written.
@@ -37,24 +37,24 @@ pub struct LedgerSettings {
     pub timeout: Duration,
 }
 
-/// Where use is recorded.
+/// The database of the records.
 #[derive(Clone, Debug)]
 pub enum LedgerPlace {
-    /// In memory: gone with the process. For trying out.
+    /// In memory; ends with the process.
     Memory,
-    /// In one file.
+    /// A file.
     Sqlite(PathBuf),
-    /// In a database of a `PostgreSQL` server; the URL may hold a password.
+    /// A database of a `PostgreSQL` server; the URL may hold a password.
     Postgres(SecretString),
 }
 
-/// What is wrong with a URL whose password ends too early.
+/// Complaint about a URL whose password ends the host or the path too early.
 pub(super) const RAW_PASSWORD: &str =
     "must have its user and password percent-encoded: # is %23, / is %2F, ? is %3F, @ is %40";
 
 /// In milliseconds.
 const DAY: u64 = 86_400_000;
-/// The retention covers two whole months, because quotas count the current month.
+/// Two whole months, because quotas count the current month.
 const LEAST_RETENTION: u64 = 62 * DAY;
 const MOST_RETENTION: u64 = 3660 * DAY;
 
@@ -88,36 +88,25 @@ fn place<'de, D: Deserializer<'de>>(from: D) -> Result<LedgerPlace, D::Error> {
 }
 
 fn read_place(url: &str) -> Result<LedgerPlace, &'static str> {
-    const WRONG: &str = "must be sqlite://FILE, postgres://USER@HOST/DATABASE or memory";
-    if url == "memory" {
-        return Ok(LedgerPlace::Memory);
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    match (scheme, rest.strip_prefix("//").unwrap_or(rest)) {
+        _ if url == "memory" => Ok(LedgerPlace::Memory),
+        ("sqlite", ":memory:") => {
+            Err("would be a file of that name: a ledger in memory is written memory")
+        }
+        ("sqlite", file) if file.contains('?') => Err(
+            "must be sqlite://FILE and no more: there is nothing to choose behind a ?, and the file is made when there is none",
+        ),
+        ("sqlite", file) if !file.is_empty() => Ok(LedgerPlace::Sqlite(file.into())),
+        ("postgres" | "postgresql", _) if has_raw_password(url) => Err(RAW_PASSWORD),
+        ("postgres" | "postgresql", _) if Url::parse(url).is_ok_and(|url| url.has_host()) => {
+            Ok(LedgerPlace::Postgres(url.into()))
+        }
+        _ => Err("must be sqlite://FILE, postgres://USER@HOST/DATABASE or memory"),
     }
-    let file = url
-        .strip_prefix("sqlite://")
-        .or_else(|| url.strip_prefix("sqlite:"));
-    if let Some(file) = file {
-        return match file {
-            "" => Err(WRONG),
-            ":memory:" => Err("would be a file of that name: a ledger in memory is written memory"),
-            file if file.contains('?') => Err(
-                "must be sqlite://FILE and no more: there is nothing to choose behind a ?, and the file is made when there is none",
-            ),
-            file => Ok(LedgerPlace::Sqlite(file.into())),
-        };
-    }
-    let is_postgres = ["postgres:", "postgresql:"]
-        .iter()
-        .any(|scheme| url.starts_with(scheme));
-    if is_postgres && has_raw_password(url) {
-        return Err(RAW_PASSWORD);
-    }
-    let parsed = Url::parse(url).map_err(|_| WRONG)?;
-    (is_postgres && parsed.has_host())
-        .then(|| LedgerPlace::Postgres(url.into()))
-        .ok_or(WRONG)
 }
 
-/// True when the user or the password in a URL holds a character that ends it too early.
+/// Returns true when the user or the password in a URL holds a character that ends it too early.
 pub(super) fn has_raw_password(url: &str) -> bool {
     let has_user = url.contains('@');
     let is_in_query = |query: &str| query.split('=').next().unwrap_or_default().contains('@');
@@ -127,8 +116,8 @@ pub(super) fn has_raw_password(url: &str) -> bool {
     has_user && Url::parse(url).map_or(true, is_cut)
 }
 
-/// Whether nobody is on the way to the server of `url`, or could do nothing there: it is on this machine, or the
-/// connection is not made without TLS. The last of several parameters wins, as it does with those who connect.
+/// Returns true when nobody on the network can read or change the connection: the server is on this machine, or TLS is
+/// required. The last of several parameters wins, as in the driver.
 fn is_private(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else {
         return false;

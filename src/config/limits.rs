@@ -1,11 +1,11 @@
-//! Reads `[limits]`: how often callers may ask.
+//! `[limits]`: the rates of all limits.
 
 use serde::Deserialize;
 
 use crate::domain::Rate;
 use crate::domain::written::whole;
 
-/// How often callers may ask. What each limit counts, and for whom, is in the gate's table.
+/// The rates of all limits. What each limit counts, and for whom, is in the gate's table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {

@@ -1,22 +1,22 @@
-//! Reads `[log]`: what is written to the log.
+//! `[log]`: format and levels of the log.
 
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::filter::Targets;
 
 use crate::domain::written::text;
 
-/// What is written to the log.
+/// Format and levels of the log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    /// How a line looks.
+    /// Format of a line.
     pub format: LogFormat,
-    /// The levels that are written, in general and by module: `info`, `info,token_broker=debug`.
+    /// Levels that are written, in general and by module: `info`, `info,token_broker=debug`.
     #[serde(deserialize_with = "filter")]
     pub filter: Targets,
 }
 
-/// How a line of the log looks.
+/// Format of a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {

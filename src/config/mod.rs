@@ -1,4 +1,4 @@
-//! Reads the settings of the operator into types that cannot be wrong, section by section.
+//! Reads the operator's settings into types that cannot be wrong, section by section.
 //!
 //! There are four sources, of which the later win: the compiled-in `config/default.toml`, a file, the environment, flags.
 //! All mistakes are reported at once. No message repeats a value, which may be a secret.
@@ -60,46 +60,46 @@ use settings::Settings;
 /// The purpose that settings are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// For callers from anywhere: a missing or unsafe setting refuses to start.
+    /// For callers from anywhere. A missing or unsafe setting is a mistake.
     Serve,
-    /// For a developer's own machine: localhost may call, no API key is needed, unsafe settings are only warned of.
+    /// For a developer's own machine. Localhost may call, no API key is needed, and unsafe settings are only warned of.
     Dev,
 }
 
-/// All settings. Nothing below `app` sees the whole.
+/// All settings. Rooms below `app` see only their sections.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How the service listens.
+    /// Listeners, proxies and timeouts.
     pub server: Server,
     /// Which web pages may call.
     pub cors: Cors,
-    /// Who is believed to say whom a caller acts for.
+    /// Which issuers are trusted.
     pub auth: Auth,
-    /// How often an address may ask.
+    /// The rates of all limits.
     pub limits: Limits,
-    /// When an address is blocked.
+    /// Offences and blocks.
     pub guard: Guard,
-    /// What bounds a session.
+    /// The bounds of sessions.
     pub session: SessionSettings,
     /// What identities may use in a month.
     pub quota: QuotaSettings,
-    /// How the provider is reached.
+    /// The provider, our API key, timeouts and pace.
     pub upstream: Upstream,
-    /// The presets callers pick from.
+    /// The personas that callers choose from.
     pub personas: Arc<Personas>,
-    /// How use is recorded.
+    /// The database of the records.
     pub ledger: LedgerSettings,
-    /// What replicas share.
+    /// The server on which replicas share limits.
     pub redis: RedisSettings,
     /// The listener for operators.
     pub ops: Ops,
-    /// What the health answers tell.
+    /// The details of health answers.
     pub health: Health,
-    /// The try-it page.
+    /// The demo page.
     pub demo: Demo,
-    /// What is only there for older clients.
+    /// Behaviour for older clients.
     pub compat: Compat,
-    /// What is written to the log.
+    /// Format and levels of the log.
     pub log: Log,
 }
 

@@ -2,13 +2,10 @@
 
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net};
 use serde::Deserializer;
 
 use crate::domain::written::list;
-
-/// IPv6 networks that may be trusted as a whole: private and link-local (RFC 4193, RFC 4291 §2.5.6).
-const OWN_V6: [(u128, u8); 2] = [(0xfc00 << 112, 7), (0xfe80 << 112, 10)];
 
 /// Reads a network, or a single address as a network of its own. Mapped IPv4 (`::ffff:0:0/96`) becomes
 /// IPv4, as everywhere else.
@@ -25,16 +22,12 @@ pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::
     list(from, parse)
 }
 
-/// Returns whether a network is so wide that no operator runs all of it.
+/// Returns whether a network is so wide that no operator runs all of it. The widest private networks are `10.0.0.0/8` and
+/// `fc00::/7` (RFC 4193).
 pub(super) fn is_half_the_world(network: &IpNet) -> bool {
     match network {
         IpNet::V4(v4) => v4.prefix_len() < 8,
-        IpNet::V6(v6) => {
-            let is_within = |&(bits, width): &(u128, u8)| {
-                Ipv6Net::new(bits.into(), width).is_ok_and(|own| own.contains(v6))
-            };
-            v6.prefix_len() < 16 && !OWN_V6.iter().any(is_within)
-        }
+        IpNet::V6(v6) => v6.prefix_len() < 7,
     }
 }
 

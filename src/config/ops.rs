@@ -1,22 +1,21 @@
-//! Reads `[ops]`: the listener for operators.
+//! `[ops]`: the listener for operators.
 
 use std::net::SocketAddr;
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use super::fields::long_secret;
+use super::fields::{long_secret, socket_address};
 use super::settings::Settings;
-use crate::domain::written::text;
 
 /// The listener for operators.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ops {
     /// The address and port of the listener.
-    #[serde(deserialize_with = "listen")]
+    #[serde(deserialize_with = "socket_address")]
     pub listen: SocketAddr,
-    /// The bearer token of operators. Without one nothing listens.
+    /// The bearer token of operators. Without a token there is no listener.
     #[serde(deserialize_with = "long_secret::<24, _>")]
     pub token: Option<SecretString>,
 }
@@ -31,9 +30,4 @@ impl Ops {
         );
         Some(ops)
     }
-}
-
-fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
-    let wrong = |_| "must be an address and a port, like 127.0.0.1:9090";
-    text(from, |text| text.parse().map_err(wrong))
 }

@@ -69,7 +69,7 @@ pub(super) fn read(settings: &mut Settings) -> Option<Arc<Personas>> {
 
 fn file(settings: &mut Settings, named: &str) -> Option<SettingsFile> {
     let path = if named.is_empty() { USUAL_FILE } else { named };
-    let (path, text) = match (settings.read)(Path::new(path)) {
+    let (path, text) = match (settings.read_file)(Path::new(path)) {
         Ok(text) => (path.into(), text),
         Err(error) if named.is_empty() && error.kind() == ErrorKind::NotFound => {
             ("compiled-in personas.toml".into(), COMPILED_IN.into())
@@ -128,8 +128,13 @@ fn persona(
     let tree = plain(value.clone()).map_err(|message| vec![message])?;
     let written = read_value(tree, |mut tree, keys, message| {
         let field = keys.join(".");
+        let hint = if message.starts_with("unknown field") {
+            " (what goes to the provider stands under session)"
+        } else {
+            ""
+        };
         let message = explained(&field, Some("a persona"), message);
-        faults.push(format!("{field} {message}").trim().to_owned());
+        faults.push(format!("{field} {message}{hint}").trim().to_owned());
         tree.as_table_mut()?.remove(keys.first()?)?;
         Some(tree)
     });

@@ -1,4 +1,4 @@
-//! Reads `[quota.<role>]` and `[[quota.exceptions]]`: what identities may use in a month.
+//! `[quota.<role>]` and `[[quota.exceptions]]`: what identities may use in a month.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,17 +10,17 @@ use crate::domain::Quota;
 use crate::domain::written::some_whole;
 
 const EXCEPTIONS: &str = "quota.exceptions";
-/// The name of the quota of everybody whose role has none.
+/// The name of the quota for roles without a quota.
 const EVERYBODY: &str = "default";
 
 /// What identities may use in a month.
 #[derive(Clone, Debug, Default)]
 pub struct QuotaSettings {
-    /// `[quota.default]`: of identities whose role has no quota of its own.
+    /// `[quota.default]`: for identities whose role has no quota.
     pub everybody: Quota,
     /// `[quota.<role>]`, by role.
     pub roles: HashMap<Box<str>, Quota>,
-    /// `[[quota.exceptions]]`: of single identities.
+    /// `[[quota.exceptions]]`: for single identities.
     pub exceptions: Vec<QuotaException>,
 }
 
@@ -28,9 +28,9 @@ pub struct QuotaSettings {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotaException {
-    /// The issuer that vouches for the identity.
+    /// `iss` of the identity.
     pub issuer: String,
-    /// The name of the identity there, in plain words.
+    /// `sub` of the identity, not hashed.
     pub subject: String,
     /// What the identity may use.
     #[serde(rename = "sessions_per_month", deserialize_with = "quota")]

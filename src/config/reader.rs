@@ -43,17 +43,12 @@ impl Settings {
         loop {
             let number = format!("[{}]", tables.len() + 1);
             let path = [section, list, &number];
-            if !self
-                .entries
-                .iter()
-                .any(|entry| starts_with(&entry.path, &path))
-            {
-                return tables;
+            let mut entries = self.entries.iter();
+            let is_given = entries.any(|entry| starts_with(&entry.path, &path));
+            match is_given.then(|| self.table(&path)).flatten() {
+                Some(table) => tables.push(table),
+                None => return tables,
             }
-            let Some(table) = self.table(&path) else {
-                return tables;
-            };
-            tables.push(table);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Reads `[redis]`: what replicas share.
+//! `[redis]`: the server on which replicas share limits.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -14,33 +14,33 @@ use super::settings::Settings;
 use super::{LedgerPlace, LedgerSettings, Mode};
 use crate::domain::written::{lasting, optional_path, whole};
 
-/// What replicas share.
+/// The server on which replicas share limits.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisSettings {
-    /// The server; it may hold a password. `None` when there is only one replica.
+    /// URL of the server; may hold a password. `None` when there is only one replica.
     #[serde(deserialize_with = "secret")]
     pub url: Option<SecretString>,
-    /// Certificates that vouch for the server instead of the public ones.
+    /// PEM file of the certificate authorities that are trusted instead of the public ones.
     #[serde(deserialize_with = "optional_path")]
     pub ca_file: Option<PathBuf>,
     /// Longest time that a request waits for one answer of the server.
     #[serde(deserialize_with = "lasting::<5, 10_000, _>")]
     pub timeout: Duration,
-    /// What a replica does while the server is gone.
+    /// What a replica does while the server is unreachable.
     pub on_failure: OnFailure,
-    /// How many replicas there are: each has this part of every limit while the server is gone.
+    /// Number of replicas: each enforces this share of every limit while the server is unreachable.
     #[serde(deserialize_with = "replicas")]
     pub replicas: NonZeroU32,
 }
 
-/// What a replica does while the server is gone. There is no third way.
+/// What a replica does while the server is unreachable. It never admits everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// Enforces its own part of every limit.
+    /// Enforces its share of every limit.
     Local,
-    /// Refuses.
+    /// Refuses all requests.
     Deny,
 }
 
@@ -82,7 +82,7 @@ fn replicas<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroU32, D::Error> 
     Ok(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
 }
 
-/// No fragment: the only one there is turns the check of certificates off.
+/// Refuses a fragment: the only one that the client knows, `#insecure`, turns the verification of certificates off.
 fn is_redis(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| {
         ["redis", "rediss"].contains(&url.scheme()) && url.has_host() && url.fragment().is_none()

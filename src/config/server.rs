@@ -1,4 +1,4 @@
-//! Reads `[server]`: how the service listens.
+//! `[server]`: listeners, proxies and timeouts.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -7,27 +7,28 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
 use super::environment::bare_address;
+use super::fields::socket_address;
 use super::settings::Settings;
 use super::{Mode, Source, networks};
 use crate::domain::written::{lasting, list, text, whole};
 
-/// How the service listens.
+/// Listeners, proxies and timeouts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// The address and port of the public listener.
-    #[serde(deserialize_with = "listen")]
+    #[serde(deserialize_with = "socket_address")]
     pub listen: SocketAddr,
-    /// What stands before every public path: empty, or `/like/this` without a slash at the end.
+    /// Prefix of every public path: empty, or `/like/this` without a slash at the end.
     #[serde(deserialize_with = "base_path")]
     pub base_path: String,
-    /// The names the service answers to, in lower case, with a port where one was given. Empty: to any.
+    /// Host names that the service answers to, in lower case, with a port where one was given. Empty: any name.
     #[serde(deserialize_with = "hosts")]
     pub hosts: Vec<String>,
-    /// The proxies whose word about the client address is taken.
+    /// Proxies whose `X-Forwarded-For` is trusted.
     #[serde(deserialize_with = "networks::read")]
     pub trusted_proxies: Vec<IpNet>,
-    /// True when a paid request without `Origin` is refused.
+    /// True refuses paid requests without `Origin`.
     pub require_origin: bool,
     /// Upper bound on connections.
     #[serde(deserialize_with = "whole::<1, 1_000_000, _, _>")]
@@ -35,7 +36,7 @@ pub struct Server {
     /// Upper bound on connections from one address that is neither private nor a trusted proxy.
     #[serde(deserialize_with = "whole::<1, 1_000_000, _, _>")]
     pub max_connections_per_address: usize,
-    /// How long a connection without a request is kept after an answer.
+    /// Longest time that an idle connection is kept open after an answer.
     #[serde(deserialize_with = "lasting::<10, TWO_HOURS, _>")]
     pub keep_alive: Duration,
     /// Upper bound on the time for the head of a request, and for the first byte on a new connection.
@@ -44,10 +45,10 @@ pub struct Server {
     /// Longest time for the body of a request.
     #[serde(deserialize_with = "lasting::<10, FIVE_MINUTES, _>")]
     pub body_timeout: Duration,
-    /// Longest time that a write may stand still.
+    /// Longest time that a write may wait for the caller to read.
     #[serde(deserialize_with = "lasting::<10, FIVE_MINUTES, _>")]
     pub write_timeout: Duration,
-    /// Time between saying "not ready" and closing the listener.
+    /// Time between answering "not ready" and closing the listener.
     #[serde(deserialize_with = "lasting::<0, 30_000, _>")]
     pub drain_delay: Duration,
     /// Longest time for requests in flight to end.
@@ -96,11 +97,6 @@ impl Server {
         );
         Some(server)
     }
-}
-
-fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
-    let wrong = |_| "must be an address and a port, like 127.0.0.1:8080, [::1]:8080 or, for all addresses, 0.0.0.0:8080";
-    text(from, |text| text.parse().map_err(wrong))
 }
 
 fn base_path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

@@ -1,4 +1,4 @@
-//! Reads `[session]`: the bounds of sessions.
+//! `[session]`: the bounds of sessions.
 
 use std::time::Duration;
 

@@ -22,8 +22,6 @@ const SECRETS: [&str; 7] = [
 const SECRET_TABLE: &str = "lookup_headers";
 /// Shown in place of a secret.
 const MASK: &str = "***";
-/// How a certificate in PEM form begins.
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 /// One setting.
 pub(super) struct Entry {
@@ -108,7 +106,7 @@ pub(super) fn joined(path: &[impl AsRef<str>]) -> String {
 /// All settings while they are read. A mistake is noted, and reading continues with the default in its place.
 pub(super) struct Settings {
     pub(super) mode: Mode,
-    pub(super) read: ReadFile,
+    pub(super) read_file: ReadFile,
     /// True when the settings file is not TOML. Settings that seem to be missing may be in the file.
     pub(super) file_is_broken: bool,
     pub(super) entries: Vec<Entry>,
@@ -117,12 +115,12 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) const fn new(mode: Mode, read: ReadFile, entries: Vec<Entry>) -> Self {
+    pub(super) const fn new(mode: Mode, read_file: ReadFile) -> Self {
         Self {
             mode,
-            read,
+            read_file,
             file_is_broken: false,
-            entries,
+            entries: Vec::new(),
             complaints: Vec::new(),
             warnings: Vec::new(),
         }
@@ -240,15 +238,24 @@ impl Settings {
         }
     }
 
+    /// Returns the text of a file. Complains of the setting that names the file when it cannot be read.
+    pub(super) fn file(&mut self, name: &str, path: impl AsRef<Path>) -> Option<String> {
+        let text = (self.read_file)(path.as_ref());
+        text.map_err(|error| {
+            let message = format!("names a file that cannot be read: {}", error.kind());
+            self.complain(name, message);
+        })
+        .ok()
+    }
+
     /// Complains when the file at `path` holds no certificate.
     pub(super) fn require_certificates(&mut self, name: &str, path: Option<&Path>) {
-        match path.map_or_else(|| Ok(CERTIFICATE.into()), self.read) {
-            Ok(text) => self.require(
+        if let Some(text) = path.and_then(|path| self.file(name, path)) {
+            self.require(
                 &[name],
-                text.contains(CERTIFICATE),
+                text.contains("-----BEGIN CERTIFICATE-----"),
                 "names a file without a certificate in PEM form",
-            ),
-            Err(error) => self.complain(name, unreadable(&error)),
+            );
         }
     }
 
@@ -268,9 +275,4 @@ impl Settings {
 pub(super) fn is_below(name: &str, section: &str) -> bool {
     let rest = name.strip_prefix(section);
     rest.is_some_and(|rest| rest.starts_with('.'))
-}
-
-/// Returns the complaint about a setting that names a file which cannot be read.
-pub(super) fn unreadable(error: &std::io::Error) -> String {
-    format!("names a file that cannot be read: {}", error.kind())
 }

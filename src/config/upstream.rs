@@ -1,4 +1,4 @@
-//! Reads `[upstream]`: how the provider is reached.
+//! `[upstream]`: the provider, our API key, timeouts and pace.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use super::settings::Settings;
 use crate::domain::is_loopback;
 use crate::domain::written::{lasting, optional_path, optional_word, text, whole};
 
-/// How the provider is reached.
+/// The provider, our API key, timeouts and pace.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// The provider's API, version included, without a slash at the end (but a URL without a path always shows one).
     #[serde(deserialize_with = "base_url")]
     pub base_url: Url,
-    /// Our API key. There is one outside dev mode.
+    /// Our API key. Required outside dev mode.
     #[serde(deserialize_with = "secret")]
     pub api_key: Option<SecretString>,
     /// The organization that is billed, when the key belongs to several.
@@ -35,10 +35,10 @@ pub struct Upstream {
     /// Longest time for a whole answer, connecting included.
     #[serde(deserialize_with = "lasting::<10, 120_000, _>")]
     pub timeout: Duration,
-    /// Most requests in flight.
+    /// Upper bound on requests in flight.
     #[serde(deserialize_with = "whole::<1, 100_000, _, _>")]
     pub max_in_flight: usize,
-    /// Most mints started in a second.
+    /// Upper bound on mints started in a second.
     #[serde(deserialize_with = "whole::<1, 100_000, _, _>")]
     pub mints_per_second: u32,
     /// Longest time a mint waits for its turn.
