@@ -123,7 +123,7 @@ mod tests {
                     ..row.clone()
                 },
                 SessionRow {
-                    persona: "".into(),
+                    persona: String::new(),
                     ..row
                 },
             ];
