@@ -99,7 +99,9 @@ pub async fn open(
             let opened = sqlite::open(path, clock, timeout).await;
             let records = opened.with_context(|| writable(path))?;
             // No other broker writes this file, so that nobody works on these intents any more.
-            let given_up = records.give_up(now.plus(Duration::from_secs(1))).await?;
+            let given_up = records
+                .give_up(now.plus(Duration::from_secs(1)), None)
+                .await?;
             if given_up > 0 {
                 tracing::warn!(
                     intents = given_up,

@@ -174,7 +174,9 @@ impl Upkeep {
     /// Deletes entries that are older than the retention, and gives up intents that no broker works on any more.
     async fn tidy_ledger(&self) -> Result<(), RecordsError> {
         let now = self.clock.now();
-        self.records.give_up(now.minus(LONGEST_INTENT)).await?;
+        self.records
+            .give_up(now.minus(LONGEST_INTENT), None)
+            .await?;
         for _ in 0..MOST_CHUNKS {
             if self.records.forget(now.minus(self.retention)).await? == 0 {
                 break;

@@ -69,6 +69,7 @@ impl Inner {
         let started = parts.clock.tick();
         let minted = parts.upstream.mint(&order, turn).await;
         let took = parts.clock.tick().since(started);
+        let opens = matches!(used.act, Act::Mint(Some(_)));
         let is_kept = !matches!(used.act, Act::Mint(None));
         let outcome = self.outcome(&minted, used.act, key);
         let settled = self.settle(entry, took, outcome).await;
@@ -80,8 +81,10 @@ impl Inner {
                 return Err(BrokerError::Upstream { error, took });
             }
         };
-        if let Some(opened) = settled.map_err(BrokerError::NotSettled)? {
-            self.sessions.opened(key, opened);
+        match settled.map_err(BrokerError::NotSettled)? {
+            Some(opened) => self.sessions.opened(key, opened),
+            None if opens => return Err(BrokerError::Ended),
+            None => {}
         }
         let grant = Arc::new(Grant {
             kind,

@@ -21,7 +21,7 @@ pub use mint::MintRequest;
 
 use crate::audit::{Audit, Event};
 use crate::auth::Authenticator;
-use crate::clock::{Clock, Tick};
+use crate::clock::{Clock, Tick, Timestamp};
 use crate::domain::{
     Account, Caller, ClientSecret, EntryId, IdentityKey, Kind, Party, PersonaName, Personas,
     Quotas, RefreshRules, Refusal, SessionId, SessionKey,
@@ -117,6 +117,9 @@ pub enum BrokerError {
     /// No live session has that id, or it is not this caller's.
     #[error("there is no such session")]
     UnknownSession,
+    /// The session was ended before its client secret could be handed over.
+    #[error("the session was ended meanwhile")]
+    Ended,
     /// The session may not be refreshed by this caller now.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -166,7 +169,7 @@ impl BrokerError {
             | Self::QuotaExceeded { .. }
             | Self::Crowded
             | Self::NotRecorded(_) => Used::Nothing,
-            Self::NotSettled(_) | Self::Lost => Used::Mint,
+            Self::Ended | Self::NotSettled(_) | Self::Lost => Used::Mint,
             Self::Upstream { error, .. } => {
                 let facts = error.facts();
                 match facts.kind {
@@ -239,8 +242,13 @@ impl Broker {
     pub async fn end_sessions(&self, account: &Account) -> Result<u64, BrokerError> {
         let parts = &self.0.parts;
         let owner = Party::Identity(account.key());
-        let ended = parts.records.end_sessions(owner).await;
-        let ended = ended.map_err(BrokerError::NotRecorded)?;
+        let end = async {
+            // Mints in flight open no session any more.
+            let always = Timestamp::from_millis(u64::MAX);
+            parts.records.give_up(always, Some(account)).await?;
+            parts.records.end_sessions(owner).await
+        };
+        let ended = end.await.map_err(BrokerError::NotRecorded)?;
         self.0.sessions.ended(owner, ended);
         self.0.latest.retain(|_, (party, _)| *party != owner);
         let details = json!({ "identity": &*account.subject, "ended": ended });

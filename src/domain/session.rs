@@ -72,7 +72,10 @@ pub enum Refusal {
     },
     /// It has used up its refreshes.
     #[error("the session has used up its refreshes")]
-    Exhausted,
+    Exhausted {
+        /// The time until the session ends.
+        wait: Duration,
+    },
 }
 
 impl Refusal {
@@ -81,7 +84,7 @@ impl Refusal {
     pub const fn is_final(self) -> bool {
         match self {
             Self::Ended | Self::Foreign => true,
-            Self::Network | Self::TooSoon { .. } | Self::Exhausted => false,
+            Self::Network | Self::TooSoon { .. } | Self::Exhausted { .. } => false,
         }
     }
 }
@@ -131,7 +134,8 @@ impl Session {
             return Err(Refusal::Ended);
         }
         if self.refreshes >= rules.max_refreshes {
-            return Err(Refusal::Exhausted);
+            let wait = rules.max_age.saturating_sub(now.since(self.opened));
+            return Err(Refusal::Exhausted { wait });
         }
         let wait = rules.min_interval.saturating_sub(now.since(self.minted));
         let was_set_back = self.minted.since(now) > SET_BACK;
@@ -268,9 +272,10 @@ mod tests {
         let once = session.refresh(&caller, at(110), &RULES).unwrap().session;
         let twice = once.refresh(&caller, at(120), &RULES).unwrap().session;
         assert_eq!(twice.refreshes, 2);
+        let wait = Duration::from_secs(3570);
         assert_eq!(
             twice.refresh(&caller, at(130), &RULES),
-            Err(Refusal::Exhausted)
+            Err(Refusal::Exhausted { wait })
         );
     }
 

@@ -87,14 +87,21 @@ impl Book {
             return Done::default();
         };
         let counter = entry.counter();
+        let was_given_up = entry.state == State::Uncertain;
         entry.state = next;
         if !entry.counts()
             && let Some(counter) = counter.and_then(|key| self.counters.get_mut(&key))
         {
             *counter = counter.saturating_sub(1);
         }
-        let (rows, session) = (1, self.change(settlement, now));
-        Done { rows, session }
+        // The sessions of its owner were ended meanwhile, or its maker is gone.
+        let is_refused = was_given_up && matches!(settlement.session, SessionChange::Open { .. });
+        let session = if is_refused {
+            None
+        } else {
+            self.change(settlement, now)
+        };
+        Done { rows: 1, session }
     }
 
     /// Changes the session along with an outcome that was accepted. Returns a session that was opened.

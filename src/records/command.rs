@@ -39,8 +39,8 @@ pub(super) enum Upkeep {
     Run(&'static Statement, Vec<Bind>),
     /// Removes the entries that a statement lists.
     Remove(&'static Statement, Vec<Bind>),
-    /// Settles as uncertain some entries that were left pending since before a moment.
-    GiveUp(Timestamp),
+    /// Settles as uncertain some entries that were left pending.
+    GiveUp(Vec<Bind>),
 }
 
 /// The result of a command.
@@ -141,7 +141,7 @@ impl Upkeep {
         match self {
             Self::Run(statement, binds) => connection.change(statement, binds).await,
             Self::Remove(listed, binds) => entries::remove(connection, listed, binds).await,
-            Self::GiveUp(before) => entries::give_up(connection, *before, now).await,
+            Self::GiveUp(binds) => entries::give_up(connection, binds, now).await,
         }
     }
 }

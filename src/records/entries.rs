@@ -46,11 +46,12 @@ pub(super) static OLDEST: Statement = Statement::list(
     "SELECT {columns} FROM entries WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE",
 );
 
-/// Lists the `$2` oldest entries from before `$1` that have no outcome.
+/// Lists the `$2` oldest entries from before `$1` that have no outcome, of the account of `$3` and `$4` or of everybody.
 static LEFT_PENDING: Statement = Statement::list(
     NO_PAGE,
     ENTRY,
-    "SELECT {columns} FROM entries WHERE outcome = 'pending' AND at < $1 ORDER BY at LIMIT $2 FOR UPDATE",
+    "SELECT {columns} FROM entries WHERE outcome = 'pending' AND at < $1 \
+     AND ($3 = '' OR issuer = $3 AND subject = $4) ORDER BY at LIMIT $2 FOR UPDATE",
 );
 
 static ADD: Statement = Statement::change(
@@ -272,15 +273,13 @@ pub(super) async fn write(
     changes.write(connection).await.map(drop)
 }
 
-/// Settles as uncertain the oldest entries from before a moment that have no outcome. Returns their number.
+/// Settles as uncertain the entries that [`LEFT_PENDING`] lists. Returns their number.
 pub(super) async fn give_up(
     connection: &mut dyn Connection,
-    before: Timestamp,
+    binds: &[Bind],
     now: Timestamp,
 ) -> Result<u64, Fault> {
-    let entries: Vec<Entry> = connection
-        .rows(&LEFT_PENDING, &[before.into(), CHUNK.into()])
-        .await?;
+    let entries: Vec<Entry> = connection.rows(&LEFT_PENDING, binds).await?;
     let mut changes = Changes::default();
     for entry in &entries {
         let mut given_up = entry.clone();

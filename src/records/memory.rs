@@ -101,10 +101,11 @@ impl Records for MemoryRecords {
         Ok(self.safety_key.clone())
     }
 
-    async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError> {
+    async fn give_up(&self, before: Timestamp, of: Option<&Account>) -> Result<u64, RecordsError> {
         let mut number = 0;
         for entry in self.book.lock().entries.values_mut() {
-            if entry.state == State::Pending && entry.at() < before {
+            let is_theirs = of.is_none_or(|account| entry.account().as_ref() == Some(account));
+            if is_theirs && entry.state == State::Pending && entry.at() < before {
                 entry.state = State::Uncertain;
                 number += 1;
             }

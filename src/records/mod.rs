@@ -213,7 +213,8 @@ pub trait Records: Send + Sync {
     /// session after the refresh.
     async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError>;
 
-    /// Records an outcome, and changes the session along with it. Returns a session that was opened.
+    /// Records an outcome, and changes the session along with it. Returns a session that was opened. None is opened for an
+    /// intent that was given up.
     async fn settle(&self, settlement: Settlement) -> Result<Option<Dated>, RecordsError>;
 
     /// Looks a session up.
@@ -229,8 +230,9 @@ pub trait Records: Send + Sync {
     /// Returns the key behind safety identifiers. Makes and keeps it when there is none.
     async fn safety_key(&self) -> Result<SafetyKey, RecordsError>;
 
-    /// Settles intents from before `before` without outcome as uncertain: their makers are gone. Returns their number.
-    async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError>;
+    /// Settles intents from before `before` without outcome as uncertain, those of one account or of everybody. None of
+    /// them opens a session any more. Returns their number.
+    async fn give_up(&self, before: Timestamp, of: Option<&Account>) -> Result<u64, RecordsError>;
 
     /// Returns the entries that count, from `since` on, oldest first.
     async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError>;

@@ -191,8 +191,11 @@ impl Records for SqlRecords {
         self.key().await?.ok_or_else(unreadable)
     }
 
-    async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError> {
-        self.in_chunks(Upkeep::GiveUp(before), u64::MAX).await
+    async fn give_up(&self, before: Timestamp, of: Option<&Account>) -> Result<u64, RecordsError> {
+        let issuer = of.map_or("", |account| &*account.issuer);
+        let subject = of.map_or("", |account| &*account.subject);
+        let binds = vec![before.into(), CHUNK.into(), issuer.into(), subject.into()];
+        self.in_chunks(Upkeep::GiveUp(binds), u64::MAX).await
     }
 
     async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError> {

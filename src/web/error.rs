@@ -124,7 +124,7 @@ impl From<BrokerError> for ApiError {
                 param: Some("persona".to_owned()),
                 ..Code::Forbidden.into()
             },
-            BrokerError::UnknownSession => plain(Code::UnknownSession),
+            BrokerError::UnknownSession | BrokerError::Ended => plain(Code::UnknownSession),
             BrokerError::Refused(refusal) => refused(*refusal),
             BrokerError::Crowded => plain(Code::Overloaded).after(SHORT_WAIT),
             BrokerError::ShuttingDown => plain(Code::ShuttingDown).after(SHORT_WAIT),
@@ -151,9 +151,9 @@ fn refused(refusal: Refusal) -> ApiError {
         Refusal::TooSoon { wait } => ApiError::from(Code::RefreshTooSoon)
             .after(wait)
             .under("min_refresh_interval"),
-        // Waiting brings nothing back: a new session can be opened at once.
-        Refusal::Exhausted => ApiError::from(Code::RefreshLimitReached)
-            .after(SHORT_WAIT)
+        // Until the session ends. A new session can be opened at once.
+        Refusal::Exhausted { wait } => ApiError::from(Code::RefreshLimitReached)
+            .after(wait)
             .under("max_refreshes"),
         Refusal::Ended | Refusal::Foreign | Refusal::Network => Code::UnknownSession.into(),
     }

@@ -208,6 +208,31 @@ async fn sessions_that_an_operator_has_ended_cannot_be_refreshed() {
 }
 
 #[tokio::test]
+async fn an_end_holds_for_a_mint_in_flight_and_for_a_client_secret_that_could_be_handed_over_again()
+{
+    let test = app();
+    let ana = student("ana");
+    let opened = test.post("/token").bearer(&ana).send().await;
+    test.minter.hold();
+    let in_flight = tokio::spawn(test.post("/token").bearer(&ana).send());
+    test.minter.asked_for(2).await;
+    let end = test
+        .post("/sessions/end")
+        .through(test.app.ops_onion().unwrap());
+    let whose = json!({ "issuer": ISSUER, "subject": "ana" });
+    assert_eq!(end.bearer(TOKEN).json(&whose).send().await.status, 200);
+    test.minter.let_through(2);
+    in_flight.await.unwrap().is(404, "unknown_session");
+    let body = json!({ "sessionId": opened.json["sessionId"] });
+    let refresh = test.post("/refresh-token").bearer(&ana).json(&body);
+    refresh.send().await.is(404, "unknown_session");
+    let health = test.get("/health").from("127.0.0.1").send().await;
+    assert_eq!(health.json["metrics"]["activeSessions"], 0);
+    let anew = test.post("/token").bearer(&ana).send().await;
+    assert_eq!(anew.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn whose_sessions_are_to_end_must_be_said() {
     let test = app();
     let onion = test.app.ops_onion().unwrap();

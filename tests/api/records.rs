@@ -97,8 +97,8 @@ impl Records for Fragile {
         self.inner.settle(settlement).await
     }
 
-    async fn give_up(&self, before: Timestamp) -> Result<u64, RecordsError> {
-        self.inner.give_up(before).await
+    async fn give_up(&self, before: Timestamp, of: Option<&Account>) -> Result<u64, RecordsError> {
+        self.inner.give_up(before, of).await
     }
 
     async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError> {
@@ -197,7 +197,7 @@ async fn what_was_minted_but_not_settled_is_handed_to_nobody_and_counts() {
     ledger.fail(false, false);
     assert_eq!(
         test.ledger
-            .give_up(Timestamp::from_millis(u64::MAX))
+            .give_up(Timestamp::from_millis(u64::MAX), None)
             .await
             .unwrap(),
         1

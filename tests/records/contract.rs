@@ -125,8 +125,8 @@ async fn what_was_left_pending_becomes_uncertain_and_counts() {
         }
         ledger.settle(settled(done_id, minted())).await.unwrap();
         let boundary = START.plus(Duration::from_millis(1));
-        assert_eq!(ledger.give_up(boundary).await.unwrap(), 1);
-        assert_eq!(ledger.give_up(boundary).await.unwrap(), 0);
+        assert_eq!(ledger.give_up(boundary, None).await.unwrap(), 1);
+        assert_eq!(ledger.give_up(boundary, None).await.unwrap(), 0);
         assert_eq!(sums(ledger).await, (3, 1, 0), "{}", subject.name);
         assert!(!is_full(ledger, "ana", 2).await);
         assert!(is_full(ledger, "ana", 2).await, "it is still counted");
@@ -142,7 +142,7 @@ async fn all_that_was_left_pending_is_given_up_however_much_it_is() {
             ledger.reserve(mint("ana", START)).await.unwrap();
         }
         let later = START.plus(Duration::from_secs(1));
-        assert_eq!(ledger.give_up(later).await.unwrap(), 600);
+        assert_eq!(ledger.give_up(later, None).await.unwrap(), 600);
         assert_eq!(sums(ledger).await, (600, 600, 0), "{}", subject.name);
     })
     .await;

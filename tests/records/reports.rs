@@ -92,7 +92,7 @@ impl Naive {
                     *outcome = Some(UNCERTAIN);
                     number += 1;
                 }
-                assert_eq!(ledger.give_up(hour(*hours)).await.unwrap(), number);
+                assert_eq!(ledger.give_up(hour(*hours), None).await.unwrap(), number);
             }
             Step::Forget(hours) => {
                 let before = self.0.len();

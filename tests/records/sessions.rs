@@ -221,7 +221,10 @@ async fn of_many_refreshes_at_once_one_moves_the_session() {
         let moved = answers.iter().filter(|answer| answer.is_ok()).count();
         assert_eq!(moved, 1, "{name}");
         let refused = |answer: &Result<_, _>| {
-            matches!(answer, Err(ReserveError::Refused(Refusal::Exhausted)))
+            matches!(
+                answer,
+                Err(ReserveError::Refused(Refusal::Exhausted { .. }))
+            )
         };
         assert_eq!(answers.iter().filter(|answer| refused(answer)).count(), 99);
         assert_eq!(refreshes(&*ledger, key).await, Some(1), "{name}");
