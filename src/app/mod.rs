@@ -13,10 +13,9 @@ use tokio::sync::watch;
 
 use crate::audit::{Audit, Sink};
 use crate::auth::Authenticator;
-use crate::broker::{Broker, Parts, Rules, SessionBounds};
+use crate::broker::{Broker, Parts, Rules};
 use crate::clock::{Clock, SystemClock, millis};
-use crate::config::{AuthMode, Config, IpBinding};
-use crate::domain::{Binding, Bindings, Naming, RefreshRules};
+use crate::config::{AuthMode, Config};
 use crate::limit::{Guard, GuardRules, Weights};
 use crate::records::Records;
 use crate::telemetry;
@@ -112,7 +111,12 @@ impl App {
             clock: Arc::clone(&clock),
         };
         let face = face(config, vitals, Arc::clone(&clock));
-        let broker = Broker::new(parts, rules(config, &naming));
+        let rules = Rules {
+            personas: Arc::clone(&config.personas),
+            quotas: records::quotas(&config.quota, &naming),
+            session: config.session.clone(),
+        };
+        let broker = Broker::new(parts, rules);
         let state = AppState {
             broker,
             gate: keeping.gate.clone(),
@@ -281,33 +285,4 @@ fn guesses() -> Guard {
             ..Weights::default()
         },
     })
-}
-
-fn rules(config: &Config, naming: &Naming) -> Rules {
-    let session = &config.session;
-    let (anonymous, identified) = match session.ip_binding {
-        IpBinding::Auto => (Binding::AtMost(session.max_networks), Binding::Soft),
-        IpBinding::Strict => (Binding::AtMost(1), Binding::AtMost(1)),
-        IpBinding::Soft => (Binding::Soft, Binding::Soft),
-        IpBinding::Off => (Binding::Off, Binding::Off),
-    };
-    Rules {
-        personas: Arc::clone(&config.personas),
-        quotas: records::quotas(&config.quota, naming),
-        lifetime: Duration::from_secs(session.token_seconds.into()),
-        refresh: RefreshRules {
-            min_interval: session.min_refresh_interval,
-            max_refreshes: session.max_refreshes,
-            max_age: session.max_age,
-            binding: Bindings {
-                anonymous,
-                identified,
-            },
-        },
-        sessions: SessionBounds {
-            per_identity: session.max_live,
-            per_network: session.max_live_network,
-            total: session.max_total,
-        },
-    }
 }

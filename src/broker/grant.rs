@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{BrokerError, Grant, Inner};
 use crate::domain::{
-    Caller, ClientSecret, EntryId, Intent, Kind, Language, Outcome, Persona, Session,
+    Caller, ClientSecret, EntryId, Intent, Kind, Language, Outcome, Party, Persona, Session,
     SessionChange, SessionId, SessionKey, Settlement,
 };
 use crate::records::{Advance, Dated, Exceeded, RecordsError, ReserveError};
@@ -19,7 +19,8 @@ pub(super) struct Use<'a> {
     pub(super) caller: &'a Arc<Caller>,
     pub(super) persona: &'a Persona,
     pub(super) language: Option<&'a Language>,
-    pub(super) lifetime: Duration,
+    /// The lifetime that the caller asks for. It can only shorten what the operator allows.
+    pub(super) lifetime: Option<Duration>,
     pub(super) session_id: SessionId,
     pub(super) act: Act,
 }
@@ -59,11 +60,12 @@ impl Inner {
         })?;
         let key = SessionKey::of(&used.session_id);
         let entry = self.reserve(&used, key).await?;
+        let allowed = Duration::from_secs(self.rules.session.token_seconds.into());
         let order = MintOrder {
             session: used
                 .persona
                 .session_for(&used.caller.as_listener(used.language)),
-            lifetime: used.lifetime,
+            lifetime: used.lifetime.map_or(allowed, |asked| asked.min(allowed)),
             behalf: used.caller.party(),
         };
         let started = parts.clock.tick();
@@ -125,7 +127,7 @@ impl Inner {
             Act::Refresh => {
                 let asked = Advance {
                     caller: Arc::clone(used.caller),
-                    rules: self.rules.refresh,
+                    rules: self.refresh_rules,
                 };
                 let moved = records.advance(intent, asked).await;
                 moved.map(|moved| self.sessions.learn(key, moved))
@@ -198,7 +200,10 @@ impl Inner {
         let change = match (act, &outcome) {
             (Act::Mint(Some(session)), Outcome::Minted { .. }) => SessionChange::Open {
                 key,
-                most: self.rules.sessions.of(session.owner),
+                most: match session.owner {
+                    Party::Identity(_) => self.rules.session.max_live,
+                    Party::Network(_) => self.rules.session.max_live_network,
+                },
                 session,
             },
             (Act::Refresh, Outcome::Failed { .. }) => SessionChange::GiveBack(key),

@@ -122,9 +122,12 @@ impl Broker {
         self.0
             .latest
             .retain(|_, (_, grant)| self.0.is_worth_it(grant));
-        let rules = &self.0.rules;
-        let (age, most) = (rules.refresh.max_age, rules.sessions.total.into());
-        if let Err(error) = self.0.sessions.sweep(age, most).await {
+        let bounds = &self.0.rules.session;
+        let swept = self
+            .0
+            .sessions
+            .sweep(bounds.max_age, bounds.max_total.into());
+        if let Err(error) = swept.await {
             tracing::warn!(
                 cause = telemetry::chain(&error),
                 "ended sessions could not be removed from the database: tried again in ten seconds"

@@ -44,7 +44,6 @@ impl Inner {
         asked: &MintRequest,
     ) -> Result<Arc<Grant>, BrokerError> {
         let persona = self.persona(caller, asked)?;
-        let allowed = self.rules.lifetime;
         let opened = asked.refreshable.then(|| {
             let session = Session::open(caller, persona.name.clone(), self.parts.clock.now());
             Box::new(Session {
@@ -56,7 +55,7 @@ impl Inner {
             caller,
             persona,
             language: asked.language.as_ref(),
-            lifetime: asked.lifetime.map_or(allowed, |asked| asked.min(allowed)),
+            lifetime: asked.lifetime,
             session_id: SessionId::random(),
             act: Act::Mint(opened),
         })

@@ -22,6 +22,7 @@ pub use mint::MintRequest;
 use crate::audit::{Audit, Event};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, Tick, Timestamp};
+use crate::config::SessionSettings;
 use crate::domain::{
     Account, Caller, ClientSecret, EntryId, IdentityKey, Kind, Party, PersonaName, Personas,
     Quotas, RefreshRules, Refusal, SessionId, SessionKey,
@@ -60,32 +61,8 @@ pub struct Rules {
     pub personas: Arc<Personas>,
     /// The quotas of identities.
     pub quotas: Quotas,
-    /// The lifetime of a client secret.
-    pub lifetime: Duration,
-    /// The bounds on the refreshes of a session.
-    pub refresh: RefreshRules,
-    /// The bounds on the number of sessions.
-    pub sessions: SessionBounds,
-}
-
-/// The bounds on the number of sessions. The session that is idle longest gives way.
-#[derive(Clone, Copy, Debug)]
-pub struct SessionBounds {
-    /// Most sessions of one identity.
-    pub per_identity: u32,
-    /// Most sessions of callers without identity from one network.
-    pub per_network: u32,
-    /// Most sessions of all.
-    pub total: u32,
-}
-
-impl SessionBounds {
-    const fn of(&self, owner: Party) -> u32 {
-        match owner {
-            Party::Identity(_) => self.per_identity,
-            Party::Network(_) => self.per_network,
-        }
-    }
+    /// The bounds of sessions and client secrets.
+    pub session: SessionSettings,
 }
 
 /// A session, and a client secret that was minted under it.
@@ -203,6 +180,7 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     parts: Parts,
     rules: Rules,
+    refresh_rules: RefreshRules,
     sessions: Sessions,
     /// The last grant of each session and its owner, while its client secret is worth handing over again. In memory only.
     latest: Cache<SessionKey, (Party, Arc<Grant>)>,
@@ -216,9 +194,10 @@ impl Broker {
     /// Returns a broker that uses `parts` by `rules`.
     pub fn new(parts: Parts, rules: Rules) -> Self {
         let (records, clock) = (Arc::clone(&parts.records), Arc::clone(&parts.clock));
-        let capacity = usize::try_from(rules.sessions.total).unwrap_or(usize::MAX);
+        let capacity = rules.session.max_total as usize;
         Self(Arc::new(Inner {
             sessions: Sessions::new(records, clock, capacity),
+            refresh_rules: rules.session.refresh(),
             parts,
             rules,
             latest: Cache::new(capacity),

@@ -48,7 +48,7 @@ impl Inner {
     ) -> Result<Arc<Grant>, BrokerError> {
         let opening = self
             .sessions
-            .judge(key, caller, &self.rules.refresh)
+            .judge(key, caller, &self.refresh_rules)
             .await?;
         let session = &opening.session;
         // A session that has outlived its persona has ended. The caller's role may have changed since.
@@ -64,7 +64,7 @@ impl Inner {
                 caller,
                 persona,
                 language: session.language.as_ref(),
-                lifetime: self.rules.lifetime,
+                lifetime: None,
                 session_id,
                 act: Act::Refresh,
             })

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::settings::Settings;
 use crate::domain::written::{lasting, whole};
+use crate::domain::{Binding, Bindings, RefreshRules};
 
 /// The bounds of sessions.
 #[derive(Clone, Debug, Deserialize)]
@@ -57,6 +58,25 @@ pub enum IpBinding {
 const DAY: u64 = 86_400_000;
 
 impl SessionSettings {
+    /// Returns the bounds on the refreshes of a session.
+    pub const fn refresh(&self) -> RefreshRules {
+        let (anonymous, identified) = match self.ip_binding {
+            IpBinding::Auto => (Binding::AtMost(self.max_networks), Binding::Soft),
+            IpBinding::Strict => (Binding::AtMost(1), Binding::AtMost(1)),
+            IpBinding::Soft => (Binding::Soft, Binding::Soft),
+            IpBinding::Off => (Binding::Off, Binding::Off),
+        };
+        RefreshRules {
+            min_interval: self.min_refresh_interval,
+            max_refreshes: self.max_refreshes,
+            max_age: self.max_age,
+            binding: Bindings {
+                anonymous,
+                identified,
+            },
+        }
+    }
+
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
         let session: Self = settings.section("session")?;
         settings.require(

@@ -35,15 +35,6 @@ impl From<u16> for Complaint {
 }
 
 impl Complaint {
-    /// Returns this complaint with a wait that the upstream asked for.
-    #[must_use]
-    pub fn after(self, retry_after: Duration) -> Self {
-        Self {
-            retry_after: Some(retry_after),
-            ..self
-        }
-    }
-
     fn wait(&self) -> Duration {
         self.retry_after.unwrap_or(USUAL_WAIT)
     }
@@ -263,7 +254,11 @@ mod tests {
     #[test]
     fn a_short_wait_of_a_broken_upstream_is_retried_and_a_long_one_is_a_rest() {
         let broken = |seconds| {
-            UpstreamError::Broken(Complaint::from(503).after(Duration::from_secs(seconds))).facts()
+            UpstreamError::Broken(Complaint {
+                retry_after: Some(Duration::from_secs(seconds)),
+                ..503.into()
+            })
+            .facts()
         };
         assert_eq!(
             (broken(1).retry, broken(1).verdict),

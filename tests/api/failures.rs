@@ -48,11 +48,11 @@ async fn every_upstream_failure_has_its_own_answer_and_none_surfaces_as_it_was()
             (503, "upstream_unavailable", Some(2)),
         ),
         (
-            UpstreamError::Broken(Complaint::from(503).after(wait)),
+            UpstreamError::Broken(asking(503, wait)),
             (503, "upstream_unavailable", Some(7)),
         ),
         (
-            UpstreamError::RateLimited(Complaint::from(429).after(wait)),
+            UpstreamError::RateLimited(asking(429, wait)),
             (503, "upstream_unavailable", Some(7)),
         ),
         (
@@ -85,6 +85,14 @@ async fn every_upstream_failure_has_its_own_answer_and_none_surfaces_as_it_was()
     }
 }
 
+/// An answer that asks to be left alone for a while.
+fn asking(status: u16, wait: Duration) -> Complaint {
+    Complaint {
+        retry_after: Some(wait),
+        ..status.into()
+    }
+}
+
 fn complaint(status: u16, code: &str) -> Complaint {
     Complaint {
         code: code.into(),
@@ -107,7 +115,7 @@ async fn while_the_circuit_breaker_is_open_callers_are_told_how_long() {
     let app = TestApp::new();
     let wait = Duration::from_secs(7);
     app.minter
-        .fail(UpstreamError::RateLimited(Complaint::from(429).after(wait)));
+        .fail(UpstreamError::RateLimited(asking(429, wait)));
     app.post("/token").send().await;
     app.advance(3);
     let answer = app.post("/token").send().await;
