@@ -3,7 +3,6 @@
 mod models;
 mod rule;
 mod say;
-mod table;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -11,7 +10,7 @@ mod together;
 use serde_json::Value;
 
 pub use models::{KNOWN_MODELS, known_model, known_transcription_model};
-use rule::{Check, Path};
+use rule::{Check, Path, published};
 
 /// A violation of the provider's rules by a session object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,28 +30,38 @@ pub const UNKNOWN_MODEL: &str = "unknown_model";
 
 /// Checks a session object against the published rules. Accepts any model name, see [`known_model`].
 pub fn check(session: &Value) -> Result<(), Fault> {
-    Check::strict().obey(&table::SESSION, session, &Path::Root("session"))?;
+    obey("Session", session, true)?;
     together::check(session)
 }
 
 /// Checks a session object as [`check`] does, and returns the fields, words and models that are not
 /// known instead of refusing them. The provider may have published them after this version.
 pub fn doubts(session: &Value) -> Result<Vec<Fault>, Fault> {
-    let mut check = Check::open();
-    check.obey(&table::SESSION, session, &Path::Root("session"))?;
+    let mut doubts = obey("Session", session, false)?;
     together::check(session)?;
     let unknown = session["model"].as_str().filter(|name| !known_model(name));
-    let unknown = unknown.map(|name| Fault {
+    doubts.extend(unknown.map(|name| Fault {
         param: "session.model".to_owned(),
         code: UNKNOWN_MODEL,
         message: format!("The model '{}' is not known.", say::shorten(name)),
-    });
-    Ok(check.into_doubts().into_iter().chain(unknown).collect())
+    }));
+    Ok(doubts)
 }
 
 /// Checks the whole body of a request for a client secret: `expires_after`, and `session` as [`check`]
 /// does.
 pub fn check_request(body: &Value) -> Result<(), Fault> {
-    Check::strict().obey(&table::REQUEST, body, &Path::Root(""))?;
+    obey("Request", body, true)?;
     body.get("session").map_or(Ok(()), together::check)
+}
+
+/// Checks `value` against a published rule. Returns what is unknown, or, when `is_strict`, fails with it.
+fn obey(rule: &str, value: &Value, is_strict: bool) -> Result<Vec<Fault>, Fault> {
+    let root = if rule == "Request" { "" } else { "session" };
+    let mut check = Check {
+        is_strict,
+        doubts: Vec::new(),
+    };
+    check.obey(published(rule), value, &Path::Root(root))?;
+    Ok(check.doubts)
 }

@@ -1,64 +1,24 @@
-//! Checks JSON values against rules.
+//! Checks JSON values against the published rules, which are a JSON Schema.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
 use super::{Fault, say};
 
-/// A rule about a JSON value.
-pub(super) enum Rule {
-    /// Any value.
-    Anything,
-    /// Null.
-    Null,
-    /// True or false.
-    Bool,
-    /// Any string.
-    Text,
-    /// A string that the function accepts. The pattern is for the message.
-    Shaped(fn(&str) -> bool, &'static str),
-    /// One of these strings.
-    Word(&'static [&'static str]),
-    /// A whole number from the first to the second.
-    Integer(i64, i64),
-    /// A number from the first to the second.
-    Number(f64, f64),
-    /// An object with these fields and no others.
-    Object(&'static [Field]),
-    /// An object whose `type` is one of these, with the fields that go with it and no others.
-    ByType(&'static [(&'static str, &'static [Field])]),
-    /// An object with any names, whose values all obey the rule.
-    Map(&'static Rule),
-    /// An array whose length lies between the two numbers, and whose items all obey the rule.
-    List(&'static Rule, usize, usize),
-    /// The first of these rules that is for the value's JSON type.
-    Either(&'static [Rule]),
-}
+/// The published rules. A text that were no JSON would leave no rule that accepts anything.
+pub(super) static RULES: LazyLock<Value> = LazyLock::new(|| {
+    let text = include_str!("session.schema.json");
+    serde_json::from_str(text).unwrap_or_default()
+});
 
-/// One field of an object.
-pub(super) struct Field {
-    name: &'static str,
-    rule: Rule,
-    required: bool,
-}
+/// A rule: one schema.
+type Rule = &'static Value;
 
-/// Returns an optional field.
-pub(super) const fn may(name: &'static str, rule: Rule) -> Field {
-    Field {
-        name,
-        rule,
-        required: false,
-    }
-}
-
-/// Returns a required field.
-pub(super) const fn must(name: &'static str, rule: Rule) -> Field {
-    Field {
-        name,
-        rule,
-        required: true,
-    }
+/// Returns the published rule with this name.
+pub(super) fn published(name: &str) -> Rule {
+    &RULES["$defs"][name]
 }
 
 /// The place of a value in the object. Formatted only for a fault.
@@ -87,30 +47,13 @@ impl fmt::Display for Path<'_> {
 
 /// One check of a value. Strict, it fails at the first fault; open, it collects unknown fields and
 /// words, and fails at everything else.
+#[derive(Default)]
 pub(super) struct Check {
-    is_strict: bool,
-    doubts: Vec<Fault>,
+    pub(super) is_strict: bool,
+    pub(super) doubts: Vec<Fault>,
 }
 
 impl Check {
-    pub(super) const fn strict() -> Self {
-        Self {
-            is_strict: true,
-            doubts: Vec::new(),
-        }
-    }
-
-    pub(super) const fn open() -> Self {
-        Self {
-            is_strict: false,
-            doubts: Vec::new(),
-        }
-    }
-
-    pub(super) fn into_doubts(self) -> Vec<Fault> {
-        self.doubts
-    }
-
     /// Notes something unknown, or fails with it.
     fn doubt(&mut self, fault: Fault) -> Result<(), Fault> {
         if self.is_strict {
@@ -121,193 +64,191 @@ impl Check {
     }
 
     /// Checks `value`, found at `path`, against `rule`.
-    pub(super) fn obey(
-        &mut self,
-        rule: &Rule,
-        value: &Value,
-        path: &Path<'_>,
-    ) -> Result<(), Fault> {
-        match (rule, value) {
-            (Rule::Anything, _)
-            | (Rule::Null, Value::Null)
-            | (Rule::Bool, Value::Bool(_))
-            | (Rule::Text, Value::String(_)) => Ok(()),
-            (Rule::Shaped(fits, pattern), Value::String(text)) => fits(text)
-                .then_some(())
-                .ok_or_else(|| say::misshapen(path, pattern)),
-            (Rule::Word(words), Value::String(text)) if words.contains(&text.as_str()) => Ok(()),
-            (Rule::Word(words), Value::String(text)) => {
-                self.doubt(say::unsupported(path, text, words))
-            }
-            (Rule::Integer(least, most), Value::Number(number)) if !number.is_f64() => {
-                integer(number.as_i64().unwrap_or(i64::MAX), (*least, *most), path)
-            }
-            (Rule::Number(least, most), Value::Number(number)) => {
-                decimal(number.as_f64().unwrap_or(f64::MAX), (*least, *most), path)
-            }
-            (Rule::Object(fields), Value::Object(object)) => self.all_fields(fields, object, path),
-            (Rule::ByType(kinds), Value::Object(object)) => self.by_type(kinds, object, path),
-            (Rule::Map(rule), Value::Object(object)) => object
-                .iter()
-                .try_for_each(|(name, value)| self.obey(rule, value, &path.field(name))),
-            (Rule::List(rule, least, most), Value::Array(items)) => {
-                length(items.len(), (*least, *most), path)?;
-                let mut items = items.iter().enumerate();
-                items.try_for_each(|(index, item)| self.obey(rule, item, &Path::Item(path, index)))
-            }
-            (Rule::Either(rules), _) => match rules.iter().find(|rule| rule.is_for(value)) {
-                Some(rule) => self.obey(rule, value, path),
-                None => Err(say::wrong_type(path, &rule.names(), value)),
-            },
-            _ => Err(say::wrong_type(path, &rule.names(), value)),
-        }
-    }
-
-    fn all_fields(
-        &mut self,
-        fields: &[Field],
-        object: &Object,
-        path: &Path<'_>,
-    ) -> Result<(), Fault> {
-        let is_known = |name: &str| fields.iter().any(|field| field.name == name);
-        for name in object.keys().filter(|name| !is_known(name)) {
-            self.doubt(say::unknown(&path.field(name)))?;
-        }
-        for field in fields {
-            let place = path.field(field.name);
-            match object.get(field.name) {
-                Some(value) => self.obey(&field.rule, value, &place)?,
-                None if field.required => return Err(say::missing(&place)),
-                None => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn by_type(
-        &mut self,
-        kinds: &[(&'static str, &[Field])],
-        object: &Object,
-        path: &Path<'_>,
-    ) -> Result<(), Fault> {
-        let place = path.field("type");
-        let found = match object.get("type") {
-            None => return Err(say::missing(&place)),
-            Some(Value::String(found)) => found,
-            Some(other) => return Err(say::wrong_type(&place, "a string", other)),
+    pub(super) fn obey(&mut self, rule: Rule, value: &Value, path: &Path<'_>) -> Result<(), Fault> {
+        let choices = choices(rule);
+        let fits = |rule: &Rule| types(rule).any(|name| is_of(value, name));
+        let fitting: Vec<_> = choices.iter().copied().filter(fits).collect();
+        let Some(rule) = fitting.first() else {
+            return Err(wrong_type(path, &choices, value));
         };
-        if let Some((_, fields)) = kinds.iter().find(|(name, _)| name == found) {
-            return self.all_fields(fields, object, path);
-        }
-        let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
-        self.doubt(say::unsupported(&place, found, &names))
-    }
-}
-
-impl Rule {
-    /// Returns true when the rule is for values of this JSON type.
-    fn is_for(&self, value: &Value) -> bool {
-        match self {
-            Rule::Anything => true,
-            Rule::Null => value.is_null(),
-            Rule::Bool => value.is_boolean(),
-            Rule::Text | Rule::Shaped(..) | Rule::Word(_) => value.is_string(),
-            Rule::Integer(..) => value.is_i64() || value.is_u64(),
-            Rule::Number(..) => value.is_number(),
-            Rule::Object(_) | Rule::ByType(_) | Rule::Map(_) => value.is_object(),
-            Rule::List(..) => value.is_array(),
-            Rule::Either(rules) => rules.iter().any(|rule| rule.is_for(value)),
-        }
-    }
-
-    fn names(&self) -> String {
-        match self {
-            Rule::Anything => "a value".to_owned(),
-            Rule::Null => "null".to_owned(),
-            Rule::Bool => "a boolean".to_owned(),
-            Rule::Text | Rule::Shaped(..) | Rule::Word(_) => "a string".to_owned(),
-            Rule::Integer(..) => "an integer".to_owned(),
-            Rule::Number(..) => "a number".to_owned(),
-            Rule::Object(_) | Rule::ByType(_) | Rule::Map(_) => "an object".to_owned(),
-            Rule::List(..) => "an array".to_owned(),
-            Rule::Either(rules) => {
-                let names: Vec<_> = rules.iter().map(Rule::names).collect();
-                format!("one of {}", names.join(" or "))
+        match value {
+            Value::Object(object) if kind(rule).is_some() => self.by_type(&fitting, object, path),
+            Value::Object(object) => self.fields(rule, object, path),
+            Value::Array(items) => {
+                within_bounds(rule, value, path)?;
+                let mut items = items.iter().enumerate();
+                items.try_for_each(|(index, item)| {
+                    self.obey(&rule["items"], item, &Path::Item(path, index))
+                })
             }
+            Value::String(text) => self.text(rule, text, path),
+            Value::Number(_) => within_bounds(rule, value, path),
+            Value::Null | Value::Bool(_) => Ok(()),
+        }
+    }
+
+    /// Checks an object against the one of `rules` that is for its `type`.
+    fn by_type(&mut self, rules: &[Rule], object: &Object, path: &Path<'_>) -> Result<(), Fault> {
+        let place = path.field("type");
+        let found = object.get("type").ok_or_else(|| say::missing(&place))?;
+        let wrong = || say::wrong_type(&place, "a string", &with_article(type_of(found)));
+        let found = found.as_str().ok_or_else(wrong)?;
+        match rules.iter().find(|rule| kind(rule) == Some(found)) {
+            Some(rule) => self.fields(rule, object, path),
+            None => {
+                let names: Vec<_> = rules.iter().copied().filter_map(kind).collect();
+                self.doubt(say::unsupported(&place, found, &names))
+            }
+        }
+    }
+
+    fn fields(&mut self, rule: Rule, object: &Object, path: &Path<'_>) -> Result<(), Fault> {
+        for (name, value) in object {
+            let place = path.field(name);
+            match (rule["properties"].get(name), &rule["additionalProperties"]) {
+                // Its rule was chosen by it.
+                (Some(known), _) if !known["const"].is_null() => {}
+                (Some(rule), _) | (None, rule @ Value::Object(_)) => {
+                    self.obey(rule, value, &place)?;
+                }
+                (None, Value::Bool(true)) => {}
+                (None, _) => self.doubt(say::unknown(&place))?,
+            }
+        }
+        let mut required = words(&rule["required"]);
+        let missing = required.find(|name| !object.contains_key(*name));
+        missing.map_or(Ok(()), |name| Err(say::missing(&path.field(name))))
+    }
+
+    fn text(&mut self, rule: Rule, text: &str, path: &Path<'_>) -> Result<(), Fault> {
+        let supported: Vec<_> = words(&rule["enum"]).collect();
+        if !supported.is_empty() && !supported.contains(&text) {
+            return self.doubt(say::unsupported(path, text, &supported));
+        }
+        match rule["pattern"].as_str() {
+            Some(pattern) if !matches(pattern, text) => Err(say::misshapen(path, pattern)),
+            _ => Ok(()),
         }
     }
 }
 
 type Object = Map<String, Value>;
 
-fn integer(got: i64, (least, most): (i64, i64), path: &Path<'_>) -> Result<(), Fault> {
-    let (code, what, expected) = if got < least {
-        let what = "integer below minimum value";
-        (
-            "integer_below_min_value",
-            what,
-            format!("a value >= {least}"),
-        )
-    } else if got > most {
-        let what = "integer above maximum value";
-        (
-            "integer_above_max_value",
-            what,
-            format!("a value <= {most}"),
-        )
-    } else {
-        return Ok(());
-    };
-    refuse(path, (code, what), (&expected, &got.to_string()))
+/// Returns the rules of which a value must obey one.
+fn choices(rule: Rule) -> Vec<Rule> {
+    if let Some(name) = rule["$ref"].as_str() {
+        return choices(published(name.trim_start_matches("#/$defs/")));
+    }
+    let all = rule["anyOf"].as_array();
+    all.map_or_else(|| vec![rule], |all| all.iter().flat_map(choices).collect())
 }
 
-fn decimal(got: f64, (least, most): (f64, f64), path: &Path<'_>) -> Result<(), Fault> {
-    let (code, what, expected) = if got < least {
-        let what = "decimal below minimum value";
-        (
-            "decimal_below_min_value",
-            what,
-            format!("a value >= {least}"),
-        )
-    } else if got > most {
-        let what = "decimal above maximum value";
-        (
-            "decimal_above_max_value",
-            what,
-            format!("a value <= {most}"),
-        )
-    } else {
-        return Ok(());
-    };
-    refuse(path, (code, what), (&expected, &got.to_string()))
+/// Returns the strings of a keyword that holds one or a list of them.
+fn words(keyword: Rule) -> impl Iterator<Item = &'static str> {
+    let many = keyword.as_array().into_iter().flatten();
+    keyword
+        .as_str()
+        .into_iter()
+        .chain(many.filter_map(Value::as_str))
 }
 
-fn length(got: usize, (least, most): (usize, usize), path: &Path<'_>) -> Result<(), Fault> {
-    let (code, what, expected) = if got < least {
-        let expected = format!("an array with minimum length {least}");
-        ("array_below_min_length", "array too short", expected)
-    } else if got > most {
-        let expected = format!("an array with maximum length {most}");
-        ("array_above_max_length", "array too long", expected)
-    } else {
-        return Ok(());
-    };
-    let got = format!("an array with length {got}");
-    refuse(path, (code, what), (&expected, &got))
+fn types(rule: Rule) -> impl Iterator<Item = &'static str> {
+    words(&rule["type"])
 }
 
-fn refuse(
-    path: &Path<'_>,
-    (code, what): (&'static str, &'static str),
-    (expected, got): (&str, &str),
-) -> Result<(), Fault> {
-    Err(say::out_of_bounds(
-        path,
-        &say::Excess {
-            code,
-            what,
-            expected,
-            got,
-        },
-    ))
+/// Returns the `type` of the objects that the rule is for, if it is for objects of one.
+fn kind(rule: Rule) -> Option<&'static str> {
+    rule["properties"]["type"]["const"].as_str()
+}
+
+fn is_of(value: &Value, name: &str) -> bool {
+    name == type_of(value) || (name == "number" && value.is_number())
+}
+
+/// Returns the JSON type of `value`, in the provider's words.
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "decimal number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn with_article(name: &str) -> String {
+    match name {
+        "null" => name.to_owned(),
+        "integer" | "array" | "object" => format!("an {name}"),
+        _ => format!("a {name}"),
+    }
+}
+
+/// Returns the fault of a value at `path` that is of none of the types that `rules` are for.
+fn wrong_type(path: &Path<'_>, rules: &[Rule], value: &Value) -> Fault {
+    let types = rules.iter().copied().flat_map(types);
+    let mut names: Vec<_> = types.map(with_article).collect();
+    names.dedup();
+    let expected = names.join(" or ");
+    let one_of = if names.len() > 1 { "one of " } else { "" };
+    let got = with_article(type_of(value));
+    say::wrong_type(path, &format!("{one_of}{expected}"), &got)
+}
+
+/// Returns whether `text` matches a pattern of the rules. A pattern that is not listed matches nothing.
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    let is_small = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let begins = |prefix| {
+        text.strip_prefix(prefix)
+            .is_some_and(|rest| !rest.is_empty())
+    };
+    match pattern {
+        "^.+$" => !text.is_empty(),
+        "^voice_.+$" => begins("voice_"),
+        "^https?://.+$" => begins("https://") || begins("http://"),
+        "^[a-zA-Z0-9_-]{1,64}$" => (1..=64).contains(&text.len()) && text.bytes().all(is_word),
+        "^tunnel_[a-z0-9]{32}$" => text
+            .strip_prefix("tunnel_")
+            .is_some_and(|id| id.len() == 32 && id.bytes().all(is_small)),
+        _ => false,
+    }
+}
+
+/// Checks a number, or the length of a list, against the bounds of `rule`.
+fn within_bounds(rule: Rule, value: &Value, path: &Path<'_>) -> Result<(), Fault> {
+    let length = value.as_array().map(|items| Value::from(items.len()));
+    let (lowest, highest, kind) = match &length {
+        Some(_) => ("minItems", "maxItems", "array"),
+        None if types(rule).any(|name| name == "integer") => ("minimum", "maximum", "integer"),
+        None => ("minimum", "maximum", "decimal"),
+    };
+    let got = length.as_ref().unwrap_or(value);
+    let is_below = got.as_f64() < rule[lowest].as_f64();
+    let most = rule[highest].as_f64();
+    let is_above = most.is_some() && got.as_f64() > most;
+    let (code, what) = match (kind, is_below) {
+        _ if !is_below && !is_above => return Ok(()),
+        ("array", true) => ("array_below_min_length", "array too short"),
+        ("array", false) => ("array_above_max_length", "array too long"),
+        ("integer", true) => ("integer_below_min_value", "integer below minimum value"),
+        ("integer", false) => ("integer_above_max_value", "integer above maximum value"),
+        (_, true) => ("decimal_below_min_value", "decimal below minimum value"),
+        (_, false) => ("decimal_above_max_value", "decimal above maximum value"),
+    };
+    let (bound, sign, word) = if is_below {
+        (&rule[lowest], ">=", "minimum")
+    } else {
+        (&rule[highest], "<=", "maximum")
+    };
+    let (expected, got) = match kind {
+        "array" => (
+            format!("an array with {word} length {bound}"),
+            format!("an array with length {got}"),
+        ),
+        _ => (format!("a value {sign} {bound}"), got.to_string()),
+    };
+    Err(say::out_of_bounds(path, (code, what), (&expected, &got)))
 }

@@ -1,7 +1,5 @@
 //! Words faults as the provider does.
 
-use serde_json::Value;
-
 use super::Fault;
 use super::rule::Path;
 
@@ -19,8 +17,7 @@ pub(super) fn missing(path: &Path<'_>) -> Fault {
     fault(path.to_string(), "missing_required_parameter", message)
 }
 
-pub(super) fn wrong_type(path: &Path<'_>, expected: &str, got: &Value) -> Fault {
-    let got = kind_of(got);
+pub(super) fn wrong_type(path: &Path<'_>, expected: &str, got: &str) -> Fault {
     let message = format!("Invalid type for '{path}': expected {expected}, but got {got} instead.");
     fault(path.to_string(), "invalid_type", message)
 }
@@ -49,23 +46,14 @@ pub(super) fn unfit(path: &Path<'_>, field: &str, model: &str) -> Fault {
     fault(path.to_string(), "invalid_value", message)
 }
 
-/// A value beyond its bounds: the direction, the bound, and the value.
-pub(super) struct Excess<'a> {
-    pub(super) code: &'static str,
-    pub(super) what: &'static str,
-    pub(super) expected: &'a str,
-    pub(super) got: &'a str,
-}
-
-pub(super) fn out_of_bounds(path: &Path<'_>, excess: &Excess<'_>) -> Fault {
-    let Excess {
-        what,
-        expected,
-        got,
-        ..
-    } = excess;
+/// Words a value beyond its bounds: the bound, and the value.
+pub(super) fn out_of_bounds(
+    path: &Path<'_>,
+    (code, what): (&'static str, &str),
+    (expected, got): (&str, &str),
+) -> Fault {
     let message = format!("Invalid '{path}': {what}. Expected {expected}, but got {got} instead.");
-    fault(path.to_string(), excess.code, message)
+    fault(path.to_string(), code, message)
 }
 
 fn fault(param: String, code: &'static str, message: String) -> Fault {
@@ -73,18 +61,6 @@ fn fault(param: String, code: &'static str, message: String) -> Fault {
         param,
         code,
         message,
-    }
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(number) if number.is_f64() => "a decimal number",
-        Value::Number(_) => "an integer",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }
 

@@ -50,9 +50,60 @@ fn refused(table: Vec<(Value, &str, &str)>) {
 }
 
 fn accepted(table: Vec<Value>) {
+    let mut schema = rule::RULES.clone();
+    schema["$ref"] = "#/$defs/Session".into();
+    let rules = jsonschema::validator_for(&schema).unwrap();
     for session in table {
         assert_eq!(check(&session), Ok(()), "{session}");
+        assert!(rules.is_valid(&session), "{session}");
     }
+}
+
+/// Fails when `schema` holds anything that the check does not read.
+fn understand(schema: &Value) {
+    const KEYWORDS: [&str; 15] = [
+        "$comment",
+        "$ref",
+        "additionalProperties",
+        "anyOf",
+        "const",
+        "enum",
+        "items",
+        "maxItems",
+        "maximum",
+        "minItems",
+        "minimum",
+        "pattern",
+        "properties",
+        "required",
+        "type",
+    ];
+    let tunnel = format!("tunnel_{}", "a".repeat(32));
+    for (keyword, value) in schema.as_object().into_iter().flatten() {
+        assert!(KEYWORDS.contains(&keyword.as_str()), "{keyword}");
+        match keyword.as_str() {
+            "items" | "additionalProperties" => understand(value),
+            "anyOf" => value.as_array().unwrap().iter().for_each(understand),
+            "properties" => value.as_object().unwrap().values().for_each(understand),
+            "$ref" => {
+                let name = value.as_str().unwrap().strip_prefix("#/$defs/");
+                assert!(published(name.unwrap()).is_object(), "{value}");
+            }
+            "pattern" => {
+                let pattern = value.as_str().unwrap();
+                let fits = |text: &str| rule::matches(pattern, text);
+                assert!(["voice_a", "http://a", &tunnel].into_iter().any(fits));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_keyword_pattern_and_reference_of_the_rules_is_understood() {
+    let rules = rule::RULES["$defs"].as_object().unwrap();
+    assert!(rules.len() > 20);
+    rules.values().for_each(understand);
 }
 
 #[test]
