@@ -6,7 +6,7 @@ use jsonwebtoken::DecodingKey;
 use serde_json::Value;
 
 use super::AuthError::{Forged, Rejected};
-use super::{AuthError, json};
+use super::{AuthError, json, require};
 use crate::domain::{self, Algorithm};
 
 /// Longest key id, in bytes.
@@ -34,38 +34,37 @@ impl<'a> Compact<'a> {
         let (header, claims, signature) = parts(text)?;
         let signed = &text[..header.len() + 1 + claims.len()];
         let header = object(header)?;
-        if header.get("crit").is_some() {
-            return Err(Rejected(
-                "the token requires extensions that are not supported (crit)",
-            ));
-        }
-        if header
+        let is_plain = header.get("crit").is_none();
+        require(
+            is_plain,
+            "the token requires extensions that are not supported (crit)",
+        )?;
+        let is_encoded = header
             .get("b64")
-            .is_some_and(|b64| *b64 != Value::Bool(true))
-        {
-            return Err(Rejected("the token's claims are not encoded (b64)"));
-        }
+            .is_none_or(|b64| *b64 == Value::Bool(true));
+        require(is_encoded, "the token's claims are not encoded (b64)")?;
         let name = text_of(&header, "alg")?.ok_or(MALFORMED)?;
         if name.eq_ignore_ascii_case("none") {
             return Err(Forged("the token has no signature (alg: none)"));
         }
-        let is_known = |typ| {
-            ["JWT", "at+jwt"]
-                .iter()
-                .any(|known| str::eq_ignore_ascii_case(typ, known))
-        };
+        let is_known =
+            |typ: &str| typ.eq_ignore_ascii_case("JWT") || typ.eq_ignore_ascii_case("at+jwt");
         // Identity and access tokens only (RFC 8725 §3.11, RFC 9068 §2.1): a logout token or a
         // security event identifies nobody.
-        if !text_of(&header, "typ")?.is_none_or(is_known) {
-            return Err(Rejected(
-                "the token is neither an identity token nor an access token (typ)",
-            ));
-        }
+        require(
+            text_of(&header, "typ")?.is_none_or(is_known),
+            "the token is neither an identity token nor an access token (typ)",
+        )?;
+        let kid = text_of(&header, "kid")?;
+        require(
+            kid.is_none_or(is_key_name),
+            "the token's key id (kid) holds unusual characters or is too long",
+        )?;
         Ok(Self {
             signed,
             signature,
             algorithm: domain::algorithm(name).ok(),
-            kid: text_of(&header, "kid")?.map(key_name).transpose()?,
+            kid: kid.map(Into::into),
             claims: object(claims)?,
         })
     }
@@ -107,14 +106,8 @@ fn text_of<'a>(header: &'a Value, name: &str) -> Result<Option<&'a str>, AuthErr
         .transpose()
 }
 
-/// Returns a key id as issuers write it: characters of base64, URLs, hexadecimal and names.
-fn key_name(kid: &str) -> Result<Box<str>, AuthError> {
-    is_key_name(kid).then(|| kid.into()).ok_or(Rejected(
-        "the token's key id (kid) holds unusual characters or is too long",
-    ))
-}
-
-/// Returns whether `kid` is accepted as a key id.
+/// Returns whether `kid` is a key id as issuers write it: characters of base64, URLs, hexadecimal and
+/// names.
 pub(super) fn is_key_name(kid: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/+=@".contains(&byte);
     (1..=MAX_KID_LENGTH).contains(&kid.len()) && kid.bytes().all(fits)

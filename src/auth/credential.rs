@@ -1,12 +1,10 @@
 //! Reads the bearer token that a caller shows.
 
-use std::fmt;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::AuthError;
-use super::AuthError::Rejected;
+use super::AuthError::{self, Rejected};
+use super::require;
 
 /// Longest token that is read, in bytes. Tokens with many roles or groups outgrow 8 KiB.
 const MAX_LENGTH: usize = 16 * 1024;
@@ -20,24 +18,21 @@ impl Credential {
     pub fn parse(line: &[u8]) -> Result<Self, AuthError> {
         let token =
             bearer(line).ok_or(Rejected("the Authorization header holds no bearer token"))?;
-        if ["undefined", "null", "false", "NaN", "[object Object]"].contains(&token) {
-            return Err(Rejected(
-                "the client sent a placeholder (undefined, null) instead of a token: nobody is signed in",
-            ));
-        }
-        if token.len() > MAX_LENGTH {
-            return Err(Rejected(
-                "the token is longer than 16 KiB: reduce the claims that the issuer puts into it",
-            ));
-        }
+        let placeholders = ["undefined", "null", "false", "NaN", "[object Object]"];
+        require(
+            !placeholders.contains(&token),
+            "the client sent a placeholder (undefined, null) instead of a token: nobody is signed in",
+        )?;
+        require(
+            token.len() <= MAX_LENGTH,
+            "the token is longer than 16 KiB: reduce the claims that the issuer puts into it",
+        )?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        token
-            .bytes()
-            .all(is_plain)
-            .then(|| Self(token.into()))
-            .ok_or(Rejected(
-                "the token holds characters that no JSON Web Token has",
-            ))
+        require(
+            token.bytes().all(is_plain),
+            "the token holds characters that no JSON Web Token has",
+        )?;
+        Ok(Self(token.into()))
     }
 
     /// Returns the token itself, for those who verify it.
@@ -47,21 +42,14 @@ impl Credential {
 
     /// Returns the hash under which the token is remembered.
     pub(super) fn fingerprint(&self) -> Fingerprint {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, self.expose().as_bytes()).as_ref());
-        Fingerprint(bytes)
+        let mut hash = Fingerprint::default();
+        hash.copy_from_slice(digest(&SHA256, self.expose().as_bytes()).as_ref());
+        hash
     }
 }
 
 /// The SHA-256 hash of a token. A copy of the memory holds no token that could be replayed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Fingerprint([u8; 32]);
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Fingerprint(…)")
-    }
-}
+pub(super) type Fingerprint = [u8; 32];
 
 /// Returns the token of an `Authorization` header (RFC 6750 §2.1): the scheme in any case, blanks,
 /// then the token. Returns `None` for another scheme and for an empty token.

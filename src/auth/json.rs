@@ -1,79 +1,38 @@
 //! Parses JSON objects without repeated members, which different parsers would read differently.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Parses an object. Returns `None` when a member is repeated at any depth (RFC 7515 §4 and RFC 7519
 /// §4 allow that) or the text is something else. The library bounds the depth at 128.
 pub(super) fn object(bytes: &[u8]) -> Option<Value> {
-    let Strict(value) = serde_json::from_slice(bytes).ok()?;
-    value.is_object().then_some(value)
+    let value = serde_json::from_slice(bytes).ok()?;
+    // Of a repeated member, the library keeps the last one only.
+    let is_whole = members_in(&value) == colons_in(bytes);
+    Some(value).filter(|value| value.is_object() && is_whole)
 }
 
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader).map(Self)
+/// Returns the number of members of all objects in `value`.
+fn members_in(value: &Value) -> usize {
+    match value {
+        Value::Object(members) => members.len() + members.values().map(members_in).sum::<usize>(),
+        Value::Array(items) => items.iter().map(members_in).sum(),
+        _ => 0,
     }
 }
 
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Value;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON without repeated members")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(Strict(value)) = access.next_element()? {
-            values.push(value);
+/// Returns the number of colons outside of strings: in a valid text, one for each member.
+fn colons_in(json: &[u8]) -> usize {
+    let (mut colons, mut is_in_string, mut is_escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = true,
+            b'"' => is_in_string = !is_in_string,
+            b':' if !is_in_string => colons += 1,
+            _ => {}
         }
-        Ok(values.into())
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut members = Map::new();
-        while let Some((name, Strict(value))) = access.next_entry::<String, _>()? {
-            if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member is repeated"));
-            }
-        }
-        Ok(members.into())
-    }
+    colons
 }
 
 #[cfg(test)]
@@ -82,7 +41,7 @@ mod tests {
 
     #[test]
     fn an_object_without_repeated_members_is_read_as_by_any_parser() {
-        let text = r#"{"a":null,"b":[true,-1,2,1.5,"é"],"c":{"a":{}}}"#;
+        let text = r#"{":\"::\\":"::","a":null,"b":[true,-1,2,1.5,"é"],"c":{"a":{}}}"#;
         let usual: Value = serde_json::from_str(text).unwrap();
         assert_eq!(object(text.as_bytes()), Some(usual));
     }
@@ -93,6 +52,7 @@ mod tests {
         for text in [
             r#"{"a":1,"a":1}"#,
             r#"{"a":1,"\u0061":2}"#,
+            r#"{":\\":":\"::","b":1,"b":2}"#,
             r#"{"b":[{"a":1,"c":2,"a":3}]}"#,
             "[]",
             "1",

@@ -2,82 +2,58 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::compact::is_key_name;
-use super::keys::{Key, KeySet, Material};
+use super::keys::Key;
 use crate::domain::{Algorithm, algorithm};
 
 /// Most keys of one document that are used. The first ones count.
 const MOST_KEYS: usize = 32;
 
-#[derive(Deserialize)]
-struct Document {
-    keys: Vec<Value>,
-}
-
-/// A key as it is published. Certificates and their addresses (`x5c`, `x5u`) are not read.
-#[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    kid: Option<Box<str>>,
-    #[serde(rename = "use")]
-    usage: Option<String>,
-    key_ops: Option<Vec<String>>,
-    alg: Option<String>,
-    crv: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
-    /// The private half, which no issuer should publish.
-    d: Option<Value>,
-}
-
 /// Returns the keys of `document` that may verify one of `allowed`; `None` when it is no JWKS.
 /// Skips unusable keys: issuers also publish keys for other purposes.
-pub(super) fn read(document: &[u8], allowed: &[Algorithm]) -> Option<KeySet> {
-    let document: Document = serde_json::from_slice(document).ok()?;
-    let usable = document.keys.into_iter().filter_map(|key| {
-        let key = serde_json::from_value(key).ok()?;
-        usable(&key, allowed)
-    });
-    Some(KeySet::of(usable.take(MOST_KEYS).collect()))
+pub(super) fn read(document: &[u8], allowed: &[Algorithm]) -> Option<Vec<Key>> {
+    let document: Value = serde_json::from_slice(document).ok()?;
+    let keys = document["keys"].as_array()?.iter();
+    let usable = keys.filter_map(|key| usable(key, allowed));
+    Some(usable.take(MOST_KEYS).collect())
 }
 
-fn usable(key: &Jwk, allowed: &[Algorithm]) -> Option<Key> {
-    let is_to_sign = key.usage.as_ref().is_none_or(|usage| usage == "sig");
-    let verifies = |operations: &Vec<String>| operations.iter().any(|one| one == "verify");
-    let is_to_verify = key.key_ops.as_ref().is_none_or(verifies);
-    let is_named = key.kid.as_ref().is_none_or(|kid| is_key_name(kid));
-    // Anybody could sign with a key whose private half is published.
-    if !is_to_sign || !is_to_verify || !is_named || key.d.is_some() {
+fn usable(jwk: &Value, allowed: &[Algorithm]) -> Option<Key> {
+    let member = |name| Some(&jwk[name]).filter(|value: &&Value| !value.is_null());
+    let is_to_sign = member("use").is_none_or(|usage| usage == "sig");
+    let verifies = |names: &Vec<Value>| names.iter().any(|name| name == "verify");
+    let is_to_verify = member("key_ops").is_none_or(|names| names.as_array().is_some_and(verifies));
+    // Anybody could sign with a key whose private half (`d`) is published.
+    if !is_to_sign || !is_to_verify || member("d").is_some() {
         return None;
     }
-    let material = material(key)?;
-    let kid = key.kid.clone();
-    let Some(own) = &key.alg else {
-        return material.key(kid, allowed);
+    let own = match member("alg") {
+        Some(name) => Some(algorithm(name.as_str()?).ok()?),
+        None => None,
     };
-    let own = algorithm(own).ok()?;
-    allowed.contains(&own).then(|| material.key(kid, &[own]))?
+    let kid = match member("kid") {
+        Some(kid) => Some(kid.as_str().filter(|kid| is_key_name(kid))?.into()),
+        None => None,
+    };
+    let may_use = |one: &Algorithm| allowed.contains(one) && own.is_none_or(|own| own == *one);
+    public(jwk)?.named(kid).limited(may_use)
 }
 
-/// Returns the public key of a JWK. Never a shared secret (`oct`): anybody can read the document.
-fn material(key: &Jwk) -> Option<Material> {
-    let number = |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_ref()?).ok();
-    match (key.kty.as_str(), key.crv.as_deref()) {
-        ("RSA", _) => Material::rsa(&number(&key.n)?, &number(&key.e)?),
+/// Returns the public key of a JWK. Never a shared secret (`oct`): anybody can read the document. Does
+/// not read certificates and their addresses (`x5c`, `x5u`).
+fn public(jwk: &Value) -> Option<Key> {
+    let number = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str()?).ok();
+    match (jwk["kty"].as_str()?, jwk["crv"].as_str()) {
+        ("RSA", _) => Key::rsa(&number("n")?, &number("e")?),
         ("EC", Some(curve @ ("P-256" | "P-384"))) => {
             let size = if curve == "P-256" { 32 } else { 48 };
-            let (x, y) = (number(&key.x)?, number(&key.y)?);
-            if x.len() != size || y.len() != size {
-                return None;
-            }
-            Material::point(&[&[4], x.as_slice(), &y].concat())
+            let (x, y) = (number("x")?, number("y")?);
+            let is_point = x.len() == size && y.len() == size;
+            is_point.then(|| Key::point(&[&[4], x.as_slice(), &y].concat()))?
         }
-        ("OKP", Some("Ed25519")) => Material::ed(&number(&key.x)?),
+        ("OKP", Some("Ed25519")) => Key::ed(&number("x")?),
         _ => None,
     }
 }

@@ -1,21 +1,19 @@
-//! Asks an issuer for the role or name that claims lack: once per token, briefly, and never so that a
-//! failure refuses the caller.
+//! Asks an issuer for the role or name that claims lack: briefly, and never so that a failure refuses
+//! the caller.
 
-use std::convert::Infallible;
+use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use quick_cache::sync::Cache;
+use reqwest::header::HeaderMap;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
 use super::Credential;
-use super::credential::Fingerprint;
-use super::http::{FetchError, Get, Headers, headers};
-use super::jwks::Fetcher;
+use super::http::{FetchError, Fetcher, send};
 use super::profile::{Pointers, Profile};
 use super::trust::is_private_enough;
 use crate::clock::Tick;
@@ -31,19 +29,15 @@ const KEPT: Duration = Duration::from_mins(5);
 const REST: Duration = Duration::from_secs(30);
 /// Shortest time between two log lines about failures: strangers' tokens must not fill the log.
 const QUIET: Duration = Duration::from_secs(30);
-/// Most answers that are remembered.
-const MAX_ANSWERS: usize = 16_384;
 /// Most look-ups at the same time.
 const MAX_AT_ONCE: usize = 64;
 /// Placeholder of the subject in an address.
 const SUBJECT: &str = "{subject}";
-
 /// Asks one issuer for profiles.
 pub(super) struct LookUp {
     url: String,
-    headers: Headers,
+    headers: HeaderMap,
     pointers: Pointers,
-    answers: Cache<Fingerprint, Answer>,
     places: Semaphore,
     failures: Mutex<Failures>,
     fetcher: Fetcher,
@@ -68,19 +62,6 @@ impl Failures {
     }
 }
 
-/// Whose profile is asked for.
-pub(super) struct About<'a> {
-    pub(super) subject: &'a str,
-    pub(super) credential: &'a Credential,
-    pub(super) fingerprint: Fingerprint,
-}
-
-#[derive(Clone, Debug)]
-struct Answer {
-    profile: Arc<Profile>,
-    until: Tick,
-}
-
 impl LookUp {
     /// Returns the look-up that `settings` describe. Asks nothing yet.
     pub(super) fn new(
@@ -91,12 +72,19 @@ impl LookUp {
         let address = settings.url.replace(SUBJECT, "subject");
         let address = Url::parse(&address).map_err(|_| "its lookup_url is no address")?;
         is_private_enough(&address)?;
-        let headers = headers(&settings.headers).ok_or("its lookup_headers cannot be sent")?;
+        let texts = settings.headers.iter();
+        let texts: HashMap<_, _> = texts
+            .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
+            .collect();
+        let headers: Result<HeaderMap, _> = HeaderMap::try_from(&texts);
+        let mut headers = headers.map_err(|_| "its lookup_headers cannot be sent")?;
+        for value in headers.values_mut() {
+            value.set_sensitive(true);
+        }
         Ok(Self {
             url: settings.url.clone(),
             headers,
             pointers,
-            answers: Cache::new(MAX_ANSWERS),
             places: Semaphore::new(MAX_AT_ONCE),
             failures: Mutex::default(),
             fetcher: fetcher.clone(),
@@ -109,32 +97,19 @@ impl LookUp {
             || (profile.name.is_none() && self.pointers.name.is_some())
     }
 
-    /// Returns the issuer's profile of the caller, or an empty one when the look-up fails. Callers
-    /// with the same token share one look-up; when the caller that started it leaves, the next one
-    /// repeats it.
-    pub(super) async fn profile(&self, about: About<'_>) -> Arc<Profile> {
-        let now = self.fetcher.clock.tick();
-        let is_stale = |answer: &Answer| now >= answer.until;
-        self.answers.remove_if(&about.fingerprint, is_stale);
-        let ask = async { Ok::<_, Infallible>(self.answer(&about).await) };
-        let Ok(answer) = self
-            .answers
-            .get_or_insert_async(&about.fingerprint, ask)
-            .await;
-        answer.profile
-    }
-
-    async fn answer(&self, about: &About<'_>) -> Answer {
-        let clock = &*self.fetcher.clock;
-        let asked = clock.timeout(TIMEOUT, self.ask(about)).await;
-        let now = clock.tick();
+    /// Returns the issuer's profile of the caller, or an empty one when the look-up fails, and how long
+    /// it may be used.
+    pub(super) async fn profile(
+        &self,
+        subject: &str,
+        credential: &Credential,
+    ) -> (Profile, Duration) {
+        let clock = &self.fetcher.clock;
+        let asked = clock.timeout(TIMEOUT, self.ask(subject, credential)).await;
         match asked.unwrap_or(Err(FetchError::TimedOut)) {
-            Ok(document) => Answer {
-                profile: Arc::new(self.pointers.read(&document)),
-                until: now.plus(KEPT),
-            },
+            Ok(document) => (self.pointers.read(&document), KEPT),
             Err(error) => {
-                let due = self.failures.lock().add(now);
+                let due = self.failures.lock().add(clock.tick());
                 if let Some(number) = due {
                     let issuer = &*self.pointers.issuer;
                     tracing::warn!(
@@ -144,26 +119,18 @@ impl LookUp {
                         "look-ups failed; their identities have the default role for 30 s"
                     );
                 }
-                Answer {
-                    profile: Arc::default(),
-                    until: now.plus(REST),
-                }
+                (Profile::default(), REST)
             }
         }
     }
 
-    async fn ask(&self, about: &About<'_>) -> Result<Value, FetchError> {
-        let url = address(&self.url, about.subject).ok_or(FetchError::NotUnderstood)?;
+    async fn ask(&self, subject: &str, credential: &Credential) -> Result<Value, FetchError> {
+        let url = address(&self.url, subject).ok_or(FetchError::NotUnderstood)?;
         let place = self.places.acquire().await;
         let _place = place.map_err(|_| FetchError::Unreachable)?;
-        let get = Get {
-            url,
-            credential: Some(about.credential),
-            headers: self.headers.clone(),
-            timeout: TIMEOUT,
-            max_bytes: MAX_BYTES,
-        };
-        let body = self.fetcher.http.get(get).await?;
+        let request = self.fetcher.get(url, TIMEOUT);
+        let request = request.headers(self.headers.clone());
+        let body = send(request.bearer_auth(credential.expose()), MAX_BYTES).await?;
         serde_json::from_slice(&body).map_err(|_| FetchError::NotUnderstood)
     }
 }

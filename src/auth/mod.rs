@@ -4,14 +4,14 @@ mod claims;
 mod compact;
 mod credential;
 mod http;
-mod issuers;
 mod json;
 mod jwk;
-mod jwks;
 mod keys;
 mod lookup;
 mod profile;
+mod source;
 mod trust;
+mod unverified;
 
 use std::fmt;
 use std::path::Path;
@@ -19,26 +19,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use serde_json::Value;
-use tokio_util::task::TaskTracker;
 
 pub use self::credential::{Credential, bearer};
 pub use self::http::FetchError;
 
-use self::compact::Compact;
 use self::credential::Fingerprint;
-use self::http::Http;
-use self::issuers::{Candidates, Issuers, Verified};
-use self::jwks::Fetcher;
-use self::lookup::About;
-use self::profile::Profile;
+use self::http::Fetcher;
+use self::keys::KeySet;
 use self::trust::Trust;
+use self::unverified::{Unverified, Verified};
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::Auth;
-use crate::domain::{Account, Identity, Naming};
+use crate::domain::{Identity, Naming};
+use crate::http_client::ClientError;
 
-/// How long a verified token is accepted without being verified again.
-const VERIFIED_FOR: Duration = Duration::from_mins(1);
 /// Most verified tokens that are remembered.
 const MAX_VERIFIED: usize = 16_384;
 
@@ -76,12 +70,18 @@ pub enum SetupError {
     },
     /// The HTTP client could not be built.
     #[error("the HTTP client for issuers could not be built")]
-    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Client(#[from] ClientError),
+}
+
+/// Returns an error with `reason` unless `is_met`.
+fn require(is_met: bool, reason: &'static str) -> Result<(), AuthError> {
+    is_met.then_some(()).ok_or(AuthError::Rejected(reason))
 }
 
 /// Verifies bearer tokens.
 pub struct Authenticator {
-    issuers: Issuers,
+    /// The entries of the settings, in their order. An issuer may have several, one for each key source.
+    trusted: Vec<Arc<Trust>>,
     default_role: Option<Box<str>>,
     naming: Naming,
     clock: Arc<dyn Clock>,
@@ -95,42 +95,35 @@ impl fmt::Debug for Authenticator {
 }
 
 /// A token that passed every check that needs no cryptography. See [`Authenticator::screen`].
-#[derive(Debug)]
 pub struct Screened<'a> {
     credential: &'a Credential,
     fingerprint: Fingerprint,
     step: Step<'a>,
 }
 
-#[derive(Debug)]
 enum Step<'a> {
-    /// Verified within the last minute.
+    /// Verified a short while ago.
     Known(Arc<Known>),
-    /// Its signature is not verified yet.
-    Unverified {
-        token: Box<Compact<'a>>,
-        candidates: Candidates,
-        ends: Timestamp,
-    },
+    Unverified(Box<Unverified<'a>>),
 }
 
 impl Screened<'_> {
-    /// Returns true when the token was verified within the last minute, so that
+    /// Returns true when the token was verified within the last minute (five with a look-up), so that
     /// [`Authenticator::verify`] computes no signature.
     pub const fn is_verified(&self) -> bool {
         matches!(self.step, Step::Known(_))
     }
 }
 
-/// A token that was verified within the last minute.
-#[derive(Debug)]
+/// A verified token.
 struct Known {
-    verified: Verified,
+    identity: Arc<Identity>,
+    trust: Arc<Trust>,
+    /// The keys by which it was verified.
+    keys: Arc<KeySet>,
+    /// When it is verified again.
     until: Tick,
     ends: Timestamp,
-    /// Identity by the claims alone. Lacks the default role while a look-up may find another.
-    identity: Arc<Identity>,
-    needs_lookup: bool,
 }
 
 impl Authenticator {
@@ -145,18 +138,14 @@ impl Authenticator {
         // The library panics at first use when two providers are compiled in and none is installed.
         // A second installation changes nothing.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let fetcher = Fetcher {
-            http: Http::new(ca_file)?,
-            clock: Arc::clone(&clock),
-            tasks: TaskTracker::new(),
-        };
+        let fetcher = Fetcher::new(ca_file, Arc::clone(&clock))?;
         let known_roles: Arc<[_]> = settings.known_roles.as_slice().into();
-        let entries = settings.issuers.iter();
-        let entries: Result<_, _> = entries
-            .map(|rules| Trust::new(rules, &known_roles, &fetcher))
+        let trusted = settings.issuers.iter();
+        let trusted: Result<_, _> = trusted
+            .map(|rules| Trust::new(rules, &known_roles, &fetcher).map(Arc::new))
             .collect();
         Ok(Self {
-            issuers: Issuers(entries?),
+            trusted: trusted?,
             default_role: settings.default_role.clone(),
             naming,
             clock,
@@ -165,14 +154,16 @@ impl Authenticator {
     }
 
     /// Checks everything about `credential` but its signature: form, issuer, algorithm, key id, times
-    /// and claims. Recognises tokens that were verified within the last minute. Needs neither
-    /// cryptography nor the network.
+    /// and claims. Recognises tokens that were verified a short while ago. Needs neither cryptography
+    /// nor the network.
     pub fn screen<'a>(&self, credential: &'a Credential) -> Result<Screened<'a>, AuthError> {
         let fingerprint = credential.fingerprint();
         let known = self.verified.get(&fingerprint);
-        let step = match known.filter(|known| self.is_current(known)) {
-            Some(known) => Step::Known(known),
-            None => self.read(credential)?,
+        let step = if let Some(known) = known.filter(|known| self.is_current(known)) {
+            Step::Known(known)
+        } else {
+            let unverified = Unverified::read(credential, &self.trusted, self.clock.now())?;
+            Step::Unverified(Box::new(unverified))
         };
         Ok(Screened {
             credential,
@@ -181,126 +172,107 @@ impl Authenticator {
         })
     }
 
-    /// Returns the identity that a screened token stands for. Verifies its signature, unless that
-    /// was done within the last minute. Cancel-safe.
+    /// Returns the identity that a screened token stands for. Verifies its signature and asks for what
+    /// its claims lack, unless that was done a short while ago. Cancel-safe. Callers with the same token
+    /// share that work; when the caller that started it leaves, the next one repeats it.
     pub async fn verify(&self, screened: Screened<'_>) -> Result<Arc<Identity>, AuthError> {
-        let Screened {
-            credential,
-            fingerprint,
-            step,
-        } = screened;
-        let known = match step {
-            Step::Known(known) => known,
-            Step::Unverified {
-                token,
-                candidates,
-                ends,
-            } => {
-                let verified = self.issuers.verify(&token, candidates).await?;
-                let known = Arc::new(self.known(&token.claims, verified, ends));
-                self.verified.insert(fingerprint, Arc::clone(&known));
-                known
-            }
+        let unverified = match screened.step {
+            Step::Known(known) => return Ok(Arc::clone(&known.identity)),
+            Step::Unverified(unverified) => unverified,
         };
-        let trust = &self.issuers.0[known.verified.entry];
-        let Some(lookup) = trust.lookup.as_ref().filter(|_| known.needs_lookup) else {
-            return Ok(Arc::clone(&known.identity));
+        let fingerprint = &screened.fingerprint;
+        let is_stale = |known: &Arc<Known>| !self.is_current(known);
+        self.verified.remove_if(fingerprint, is_stale);
+        let know = async {
+            let Verified {
+                trust,
+                keys,
+                subject,
+            } = unverified.verify().await?;
+            let profile = trust.profile(&unverified.token.claims, &subject, screened.credential);
+            let (profile, lasting) = profile.await;
+            let account = self.naming.account(&trust.rules.issuer, &subject);
+            let identity = Identity {
+                key: account.key(),
+                account,
+                role: profile.role.or_else(|| self.default_role.clone()),
+                name: profile.name,
+            };
+            Ok(Arc::new(Known {
+                identity: Arc::new(identity),
+                trust,
+                keys,
+                until: self.clock.tick().plus(lasting),
+                ends: unverified.ends,
+            }))
         };
-        let about = About {
-            subject: &known.verified.subject,
-            credential,
-            fingerprint,
-        };
-        let found = lookup.profile(about).await;
-        let claimed = Profile {
-            role: known.identity.role.clone(),
-            name: known.identity.name.clone(),
-        };
-        let account = known.identity.account.clone();
-        Ok(Arc::new(
-            self.identity(account, claimed.or((*found).clone())),
-        ))
-    }
-
-    /// Screens and verifies `credential`.
-    pub async fn authenticate(&self, credential: &Credential) -> Result<Arc<Identity>, AuthError> {
-        self.verify(self.screen(credential)?).await
+        let known = self.verified.get_or_insert_async(fingerprint, know).await?;
+        Ok(Arc::clone(&known.identity))
     }
 
     /// Returns true while a verified token is valid and its issuer's keys are the same.
     fn is_current(&self, known: &Known) -> bool {
-        let verified = &known.verified;
         self.clock.tick() < known.until
             && self.clock.now() < known.ends
-            && self.issuers.0[verified.entry].generation() == Some(verified.generation)
+            && known.trust.keys.is_current(&known.keys)
     }
 
-    /// Parses a token and checks its times, issuer, algorithm, key id and claims.
-    fn read<'a>(&self, credential: &'a Credential) -> Result<Step<'a>, AuthError> {
-        let token = Compact::read(credential.expose())?;
-        let ends = claims::end(&token.claims, self.clock.now())?;
-        let candidates = self.issuers.screen(&token)?;
-        Ok(Step::Unverified {
-            token: Box::new(token),
-            candidates,
-            ends,
-        })
-    }
-
-    fn known(&self, claims: &Value, verified: Verified, ends: Timestamp) -> Known {
-        let trust = &self.issuers.0[verified.entry];
-        let claimed = trust.pointers.read(claims);
-        let account = self.naming.account(&trust.rules.issuer, &verified.subject);
-        let lookup = trust.lookup.as_ref();
-        let needs_lookup = lookup.is_some_and(|lookup| lookup.completes(&claimed));
-        let identity = if needs_lookup {
-            unfinished(account, claimed)
-        } else {
-            self.identity(account, claimed)
-        };
-        Known {
-            verified,
-            until: self.clock.tick().plus(VERIFIED_FOR),
-            ends,
-            identity: Arc::new(identity),
-            needs_lookup,
-        }
-    }
-
-    fn identity(&self, account: Account, mut profile: Profile) -> Identity {
-        profile.role = profile.role.or_else(|| self.default_role.clone());
-        unfinished(account, profile)
-    }
-
-    /// Returns whether the keys of all issuers are available.
+    /// Returns the condition of the issuer whose keys are worst off.
     pub fn condition(&self) -> KeysCondition {
-        self.issuers.condition()
+        self.conditions().max().unwrap_or_default()
     }
 
     /// Returns true once at least one issuer's keys were fetched, or none need to be.
     pub fn is_ready(&self) -> bool {
-        self.issuers.is_ready()
+        let is_up = |condition| condition != KeysCondition::Down;
+        self.trusted.is_empty() || self.conditions().any(is_up)
+    }
+
+    /// Returns the condition of each issuer. An issuer with several entries (one per algorithm) is as
+    /// healthy as its healthiest entry: it publishes keys for one of them only.
+    fn conditions(&self) -> impl Iterator<Item = KeysCondition> {
+        self.trusted.iter().filter_map(|one| {
+            let is_theirs = |other: &&Arc<Trust>| one.rules.issuer == other.rules.issuer;
+            let theirs = self.trusted.iter().filter(is_theirs);
+            theirs.map(|trust| trust.keys.condition()).min()
+        })
     }
 
     /// Fetches keys that are missing or about to be stale. To be called about once a second, off the
     /// request path: nothing is fetched unless it is due, at most every 30 seconds. Cancel-safe: a
     /// fetch that was started goes on.
     pub async fn keep_fresh(&self) {
-        self.issuers.keep_fresh().await;
+        for trust in &self.trusted {
+            trust.keys.keep_fresh();
+        }
+        for trust in &self.trusted {
+            trust.keys.wait().await;
+        }
     }
 
     /// Fetches the keys of all issuers now, one after the other. Returns the number of usable keys
     /// of each, by all of its entries together.
     pub async fn check_issuers(&self) -> Vec<(Arc<str>, Result<usize, FetchError>)> {
-        self.issuers.check().await
+        let mut checked: Vec<(Arc<str>, _)> = Vec::with_capacity(self.trusted.len());
+        for trust in &self.trusted {
+            let (issuer, found) = (&trust.rules.issuer, trust.keys.fetch().await);
+            match checked.iter_mut().find(|(known, _)| known == issuer) {
+                Some((_, sum)) => *sum = together(*sum, found),
+                None => checked.push((Arc::clone(issuer), found)),
+            }
+        }
+        checked
     }
 }
 
-fn unfinished(account: Account, profile: Profile) -> Identity {
-    Identity {
-        key: account.key(),
-        account,
-        role: profile.role,
-        name: profile.name,
+/// Adds up what two entries of one issuer found. An error counts only where there are no keys.
+fn together(
+    one: Result<usize, FetchError>,
+    other: Result<usize, FetchError>,
+) -> Result<usize, FetchError> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok(one + other),
+        (Ok(0), Err(error)) | (Err(error), Ok(0) | Err(_)) => Err(error),
+        (Ok(keys), Err(_)) | (Err(_), Ok(keys)) => Ok(keys),
     }
 }

@@ -27,6 +27,12 @@ impl Profile {
     }
 }
 
+/// Warnings about a role pointer that leads nowhere.
+const NO_ROLE: &str = "the role pointer finds no role, the identity gets the default role; compare the \
+    pointer with a token's claims";
+const NO_KNOWN_ROLE: &str = "the role pointer finds several values, none of which a persona or a quota \
+    names; the identity gets the default role";
+
 /// Where role and display name are found in one issuer's documents.
 #[derive(Debug)]
 pub(super) struct Pointers {
@@ -39,74 +45,46 @@ pub(super) struct Pointers {
     pub(super) is_warned: AtomicBool,
 }
 
-/// What a role pointer finds.
-#[derive(Debug, PartialEq, Eq)]
-enum Found {
-    Role(Box<str>),
-    /// Nothing, or a value that is no role.
-    Nothing,
-    /// Several values, none of which is a known role.
-    Strangers,
-}
-
 impl Pointers {
     /// Reads what `document` says. Warns once when the role pointer finds no role although personas
     /// or quotas depend on roles.
     pub(super) fn read(&self, document: &Value) -> Profile {
         let name = |pointer| DisplayName::clean(document.pointer(pointer)?.as_str()?);
-        let role = self
-            .role
-            .as_deref()
-            .map(|pointer| self.role(document, pointer));
-        let warning = match role {
-            Some(Found::Nothing) => Some(
-                "the role pointer finds no role, the identity gets the default role; compare the \
-                 pointer with a token's claims",
-            ),
-            Some(Found::Strangers) => Some(
-                "the role pointer finds several values, none of which a persona or a quota names; \
-                 the identity gets the default role",
-            ),
-            Some(Found::Role(_)) | None => None,
-        };
-        if let Some(message) = warning
-            && !self.known_roles.is_empty()
-            && !self.is_warned.swap(true, Ordering::Relaxed)
-        {
-            let (issuer, role_pointer) = (&*self.issuer, &self.role);
-            tracing::warn!(issuer, ?role_pointer, "{message}");
-        }
+        let role = |pointer: &String| self.role(document.pointer(pointer));
+        let role = self.role.as_ref().map(role).transpose();
         Profile {
-            role: match role {
-                Some(Found::Role(role)) => Some(role),
-                _ => None,
-            },
+            role: role.unwrap_or_else(|warning| {
+                self.warn(warning);
+                None
+            }),
             name: self.name.as_deref().and_then(name),
         }
     }
 
-    /// Finds the role: a text, or the preferred known role among the members of a list or the keys
-    /// of an object, whose order says nothing.
-    fn role(&self, document: &Value, pointer: &str) -> Found {
-        let values: Vec<&str> = match document.pointer(pointer) {
+    /// Reads a role: a text, or the preferred known role among the members of a list or the keys of an
+    /// object, whose order says nothing. Returns a warning when there is none.
+    fn role(&self, value: Option<&Value>) -> Result<Box<str>, &'static str> {
+        let values: Vec<&str> = match value {
             Some(Value::String(text)) => {
                 let text = text.trim();
                 let fits = (1..=MAX_ROLE_LENGTH).contains(&text.chars().count());
-                return if fits && !text.contains(char::is_control) {
-                    Found::Role(text.into())
-                } else {
-                    Found::Nothing
-                };
+                let is_role = fits && !text.contains(char::is_control);
+                return is_role.then(|| text.into()).ok_or(NO_ROLE);
             }
             Some(Value::Array(members)) => members.iter().filter_map(Value::as_str).collect(),
             Some(Value::Object(members)) => members.keys().map(String::as_str).collect(),
-            _ => return Found::Nothing,
+            _ => return Err(NO_ROLE),
         };
-        let known = self
-            .known_roles
-            .iter()
-            .find(|known| values.contains(&&***known));
-        known.cloned().map_or(Found::Strangers, Found::Role)
+        let mut known = self.known_roles.iter();
+        let known = known.find(|known| values.contains(&&***known));
+        known.cloned().ok_or(NO_KNOWN_ROLE)
+    }
+
+    fn warn(&self, message: &str) {
+        if !self.known_roles.is_empty() && !self.is_warned.swap(true, Ordering::Relaxed) {
+            let (issuer, role_pointer) = (&*self.issuer, &self.role);
+            tracing::warn!(issuer, ?role_pointer, "{message}");
+        }
     }
 }
 

@@ -1,37 +1,33 @@
-//! Verifies tokens by one entry of the settings: an issuer's rules and keys.
+//! Trusts tokens by one entry of the settings: an issuer's rules and keys.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use jsonwebtoken::AlgorithmFamily;
-use secrecy::ExposeSecret;
+use serde_json::Value;
 use url::Url;
 
-use super::compact::Compact;
-use super::http::FetchError;
-use super::jwks::{Fetcher, Jwks};
-use super::keys::{KeySet, one_family};
+use super::http::Fetcher;
+use super::keys::one_family;
 use super::lookup::LookUp;
-use super::profile::Pointers;
-use super::{AuthError, KeysCondition, SetupError};
+use super::profile::{Pointers, Profile};
+use super::source::Source;
+use super::{Credential, SetupError};
 use crate::config::{Issuer, KeySource};
-use crate::domain::{Algorithm, is_loopback};
+use crate::domain::is_loopback;
+
+/// How long a verified token is accepted without being verified again.
+const VERIFIED_FOR: Duration = Duration::from_mins(1);
 
 /// One entry of the settings.
 pub(super) struct Trust {
     pub(super) rules: Issuer,
-    keys: Keys,
+    pub(super) keys: Arc<Source>,
     /// Where the claims hold role and name.
     pub(super) pointers: Pointers,
     /// The request for a role or name that the claims lack.
     pub(super) lookup: Option<LookUp>,
-}
-
-enum Keys {
-    /// Written in the settings.
-    Fixed(KeySet),
-    /// Published by the issuer.
-    Published(Arc<Jwks>),
 }
 
 impl Trust {
@@ -45,110 +41,60 @@ impl Trust {
             issuer: (*rules.issuer).to_owned(),
             why,
         };
-        let keys = keys(rules, fetcher).map_err(refused)?;
+        fit_together(rules).map_err(refused)?;
+        let pointers = |role: &Option<String>, name: &Option<String>, is_warned| Pointers {
+            issuer: Arc::clone(&rules.issuer),
+            role: role.clone(),
+            name: name.clone(),
+            known_roles: Arc::clone(known_roles),
+            is_warned: AtomicBool::new(is_warned),
+        };
         let lookup = rules.lookup.as_ref();
+        // A look-up finds the roles that claims lack.
         let finds_role = lookup.is_some_and(|lookup| lookup.role_pointer.is_some());
-        let lookup = lookup.map(|settings| {
-            let pointers = Pointers {
-                issuer: Arc::clone(&rules.issuer),
-                role: settings.role_pointer.clone(),
-                name: settings.name_pointer.clone(),
-                known_roles: Arc::clone(known_roles),
-                is_warned: AtomicBool::new(false),
-            };
-            LookUp::new(settings, pointers, fetcher)
+        let lookup = lookup.map(|lookup| {
+            let pointers = pointers(&lookup.role_pointer, &lookup.name_pointer, false);
+            LookUp::new(lookup, pointers, fetcher)
         });
         Ok(Self {
-            keys,
-            pointers: Pointers {
-                issuer: Arc::clone(&rules.issuer),
-                role: rules.role_pointer.clone(),
-                name: rules.name_pointer.clone(),
-                known_roles: Arc::clone(known_roles),
-                // A look-up finds the roles that claims lack.
-                is_warned: AtomicBool::new(finds_role),
-            },
+            keys: Source::new(rules, fetcher).map_err(refused)?,
+            pointers: pointers(&rules.role_pointer, &rules.name_pointer, finds_role),
             lookup: lookup.transpose().map_err(refused)?,
             rules: rules.clone(),
         })
     }
 
-    /// Rejects `token` when no key can verify it, not even one published since the last fetch.
-    pub(super) fn screen(&self, token: &Compact<'_>) -> Result<(), AuthError> {
-        self.published().map_or(Ok(()), |jwks| jwks.screen(token))
-    }
-
-    /// Verifies the signature of `token`. Returns the generation of the keys.
-    pub(super) async fn verify(
+    /// Returns the profile of a verified token, and how long the token may be accepted without being
+    /// verified again. Asks the issuer for what the claims lack.
+    pub(super) async fn profile(
         &self,
-        token: &Compact<'_>,
-        algorithm: Algorithm,
-    ) -> Result<u64, AuthError> {
-        match &self.keys {
-            Keys::Fixed(keys) => keys.verify_any(token, algorithm).map(|()| 0),
-            Keys::Published(jwks) => {
-                let keys = jwks.keys_for(token).await?;
-                if let Err(error) = keys.set.verify_named(token, algorithm) {
-                    if token.kid.is_none() {
-                        // Without a key id, a failure is the only sign of a new key.
-                        let _ = jwks.begin();
-                    }
-                    return Err(error);
-                }
-                Ok(keys.generation)
+        claims: &Value,
+        subject: &str,
+        credential: &Credential,
+    ) -> (Profile, Duration) {
+        let claimed = self.pointers.read(claims);
+        match &self.lookup {
+            Some(lookup) if lookup.completes(&claimed) => {
+                let (found, kept) = lookup.profile(subject, credential).await;
+                (claimed.or(found), kept)
             }
+            _ => (claimed, VERIFIED_FOR),
         }
-    }
-
-    /// Returns the generation of the keys in use.
-    pub(super) fn generation(&self) -> Option<u64> {
-        match &self.keys {
-            Keys::Fixed(_) => Some(0),
-            Keys::Published(jwks) => jwks.usable().map(|keys| keys.generation),
-        }
-    }
-
-    /// Returns the published keys, if the issuer publishes them.
-    pub(super) fn published(&self) -> Option<&Arc<Jwks>> {
-        match &self.keys {
-            Keys::Fixed(_) => None,
-            Keys::Published(jwks) => Some(jwks),
-        }
-    }
-
-    /// Fetches published keys now. Returns the number of usable keys.
-    pub(super) async fn check(&self) -> Result<usize, FetchError> {
-        match &self.keys {
-            Keys::Fixed(keys) => Ok(keys.len()),
-            Keys::Published(jwks) => jwks.fetch().await,
-        }
-    }
-
-    /// Returns whether the keys are available.
-    pub(super) fn condition(&self) -> KeysCondition {
-        self.published()
-            .map_or(KeysCondition::Operational, |jwks| jwks.condition())
     }
 }
 
-fn keys(rules: &Issuer, fetcher: &Fetcher) -> Result<Keys, &'static str> {
+/// Refuses keys that do not go with the algorithms, and rules that accept tokens for somebody else.
+fn fit_together(rules: &Issuer) -> Result<(), &'static str> {
     if !rules.names_us() {
         return Err("it names neither audience nor authorized parties");
     }
-    let is_secret = one_family(&rules.algorithms)? == AlgorithmFamily::Hmac;
-    match (&rules.keys, is_secret) {
-        (KeySource::Hmac(secret), true) => {
-            KeySet::from_secret(secret.expose_secret(), &rules.algorithms).map(Keys::Fixed)
-        }
-        (KeySource::Pem(text), false) => KeySet::from_pem(text, &rules.algorithms).map(Keys::Fixed),
-        (KeySource::Jwks(url), false) => {
-            is_private_enough(url)?;
-            Ok(Keys::Published(Jwks::new(rules, url, fetcher.clone())))
-        }
+    let is_hmac = one_family(&rules.algorithms)? == AlgorithmFamily::Hmac;
+    match (&rules.keys, is_hmac) {
         (KeySource::Hmac(_), false) => Err("a shared secret is only for HS algorithms"),
         (KeySource::Pem(_) | KeySource::Jwks(_), true) => {
             Err("public keys are not for HS algorithms")
         }
+        _ => Ok(()),
     }
 }
 

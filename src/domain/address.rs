@@ -18,36 +18,26 @@ const V4: u8 = 128;
 impl Network {
     /// Returns the narrow network of `address`: IPv4 /32 (mapped and NAT64 forms included) or IPv6 /64.
     pub fn of(address: IpAddr) -> Self {
-        match canonical(address) {
-            IpAddr::V4(v4) => Self {
-                bits: u64::from(v4.to_bits()),
-                width: V4 + 32,
-            },
-            IpAddr::V6(v6) => Self {
-                bits: (v6.to_bits() >> 64) as u64,
-                width: 64,
-            },
-        }
+        Self::cut(address, 32, 64)
     }
 
     /// Returns the wide network around `address`: IPv4 /24 or IPv6 /48.
     pub fn around(address: IpAddr) -> Self {
-        let narrow = Self::of(address);
-        if narrow.width > V4 {
-            Self {
-                bits: narrow.bits & !0xff,
-                width: V4 + 24,
-            }
-        } else {
-            Self {
-                bits: narrow.bits & !0xffff,
-                width: 48,
-            }
+        Self::cut(address, 24, 48)
+    }
+
+    /// Returns the first bits of `address`: `v4` of an IPv4 address, at most 64 `v6` of an IPv6 address.
+    fn cut(address: IpAddr, v4: u8, v6: u8) -> Self {
+        let (bits, rest, width) = match canonical(address) {
+            IpAddr::V4(address) => (u64::from(address.to_bits()), 32 - v4, V4 + v4),
+            IpAddr::V6(address) => ((address.to_bits() >> 64) as u64, 64 - v6, v6),
+        };
+        Self {
+            bits: bits >> rest << rest,
+            width,
         }
     }
-}
 
-impl Network {
     /// Returns the network as 72 unique bits.
     pub fn to_bits(self) -> u128 {
         u128::from(self.width) << 64 | u128::from(self.bits)
@@ -77,22 +67,14 @@ impl Network {
 
 impl fmt::Display for Network {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.width > V4 {
+        let (address, width): (IpAddr, u8) = if self.width > V4 {
             let bits = u32::try_from(self.bits).unwrap_or_default();
-            write!(
-                formatter,
-                "{}/{}",
-                Ipv4Addr::from_bits(bits),
-                self.width - V4
-            )
+            (Ipv4Addr::from_bits(bits).into(), self.width - V4)
         } else {
-            write!(
-                formatter,
-                "{}/{}",
-                Ipv6Addr::from_bits(u128::from(self.bits) << 64),
-                self.width
-            )
-        }
+            let bits = u128::from(self.bits) << 64;
+            (Ipv6Addr::from_bits(bits).into(), self.width)
+        };
+        write!(formatter, "{address}/{width}")
     }
 }
 

@@ -12,24 +12,20 @@ pub struct DisplayName(Box<str>);
 impl DisplayName {
     /// Returns what is left of `text` without everything that no name needs; `None` when nothing is.
     pub fn clean(text: &str) -> Option<Self> {
-        let letters: Vec<char> = text.chars().collect();
+        let kinds: Vec<_> = text.chars().map(kind).collect();
         let mut kept = String::with_capacity(text.len());
-        for (nth, &letter) in letters.iter().enumerate() {
-            let before = nth.checked_sub(1).map(|nth| letters[nth]);
-            let after = letters.get(nth + 1).copied();
-            match kind(letter) {
-                Kind::Letter | Kind::Sign => kept.push(letter),
-                Kind::Mark if before.is_some_and(is_written) => kept.push(letter),
+        for (nth, letter) in text.chars().enumerate() {
+            let before = nth.checked_sub(1).map(|nth| kinds[nth]);
+            let is_in_word = before.is_some_and(is_written);
+            let is_kept = match kinds[nth] {
+                Kind::Letter | Kind::Sign | Kind::Other => true,
+                Kind::Mark => is_in_word,
                 // One for each letter: more of them can hide a text.
-                Kind::Selector if before.is_some_and(|it| kind(it) == Kind::Letter) => {
-                    kept.push(letter);
-                }
-                Kind::Joiner if before.is_some_and(is_written) && after.is_some_and(is_written) => {
-                    kept.push(letter);
-                }
-                Kind::Mark | Kind::Selector | Kind::Joiner => {}
-                Kind::Other => kept.push(' '),
-            }
+                Kind::Selector => before == Some(Kind::Letter),
+                Kind::Joiner => is_in_word && kinds.get(nth + 1).copied().is_some_and(is_written),
+            };
+            let is_other = kinds[nth] == Kind::Other;
+            kept.extend(is_kept.then_some(if is_other { ' ' } else { letter }));
         }
         let words: Vec<_> = kept.split_whitespace().collect();
         let short: String = words.join(" ").chars().take(MAX_LENGTH).collect();
@@ -64,8 +60,8 @@ enum Kind {
 }
 
 /// Returns true for a character after which a mark or a joiner is part of a word.
-fn is_written(letter: char) -> bool {
-    matches!(kind(letter), Kind::Letter | Kind::Mark | Kind::Selector)
+fn is_written(kind: Kind) -> bool {
+    matches!(kind, Kind::Letter | Kind::Mark | Kind::Selector)
 }
 
 fn kind(letter: char) -> Kind {

@@ -1,6 +1,10 @@
 //! Addresses of other servers that may be asked over HTTP.
 
+use std::net::IpAddr;
+
 use url::{Host, Url};
+
+use super::canonical;
 
 /// Reads the address of a server that may be asked: https, or http on this machine.
 pub fn endpoint(text: &str) -> Result<Url, &'static str> {
@@ -19,30 +23,30 @@ pub fn endpoint(text: &str) -> Result<Url, &'static str> {
     if url.fragment().is_some() {
         return Err("must not hold a #");
     }
-    if is_link_local(&url) {
+    if address(&url).is_some_and(is_link_local) {
         return Err("must not be a link-local address: clouds serve their own secrets there");
     }
     Ok(url)
 }
 
-/// True when requests to `url` never leave this machine.
+/// Returns true when requests to `url` never leave this machine.
 pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
+    url.host_str() == Some("localhost") || address(url).is_some_and(|it| it.is_loopback())
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match canonical(address) {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }
 
-fn is_link_local(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_link_local(),
-        Some(Host::Ipv6(address)) => {
-            let mapped = address.to_ipv4_mapped();
-            address.is_unicast_link_local() || mapped.is_some_and(|v4| v4.is_link_local())
-        }
-        Some(Host::Domain(_)) | None => false,
+/// Returns the IP address in `url`, if it holds no name.
+fn address(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Domain(_) => None,
+        Host::Ipv4(v4) => Some(v4.into()),
+        Host::Ipv6(v6) => Some(v6.into()),
     }
 }
 

@@ -38,8 +38,7 @@ impl IdentityKey {
 
     /// Returns half of the bits, for counting.
     pub fn to_bits(self) -> u128 {
-        let mut half = [0; 16];
-        half.copy_from_slice(&self.0[..16]);
+        let half = self.0.first_chunk().copied().unwrap_or_default();
         u128::from_be_bytes(half)
     }
 }

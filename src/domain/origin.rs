@@ -1,8 +1,10 @@
-//! Owns what a web origin is and which of them may call.
+//! Web origins, and which of them may call.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+
+use url::Url;
 
 /// A serialised web origin (RFC 6454 §6.2): scheme, host and, unless default, port. Compared byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,85 +24,52 @@ pub enum OriginError {
     /// Browsers send hosts in lower case, so this would never match.
     #[error("must be in lower case, as browsers send it")]
     Case,
-    /// Browsers leave the default port away, so this would never match.
-    #[error("must leave the default port away, as browsers do")]
+    /// Browsers omit the default port, so this would never match.
+    #[error("must omit the default port, as browsers do")]
     DefaultPort,
 }
 
 impl Origin {
-    /// Reads an origin as an operator writes it into the allow-list.
+    /// Reads an origin as browsers send it. Every other spelling is an error, because it would never match.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
-        let (default_port, rest) = if let Some(rest) = text.strip_prefix("https://") {
-            ("443", rest)
-        } else if let Some(rest) = text.strip_prefix("http://") {
-            ("80", rest)
-        } else {
+        if !text.starts_with("https://") && !text.starts_with("http://") {
             return Err(OriginError::Scheme);
-        };
-        let (host, port) = split_port(rest).ok_or(OriginError::Shape)?;
-        if rest.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(OriginError::Case);
         }
-        if port == Some(default_port) {
-            return Err(OriginError::DefaultPort);
+        let url = Url::parse(text).map_err(|_| OriginError::Shape)?;
+        let host = url.host_str().unwrap_or_default();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        if !host.bytes().all(is_plain) || host.split('.').any(str::is_empty) {
+            return Err(OriginError::Shape);
         }
-        is_host(host)
-            .then(|| Self(text.into()))
-            .ok_or(OriginError::Shape)
+        let sent = url.origin().ascii_serialization();
+        match text {
+            _ if text == sent => Ok(Self(text.into())),
+            _ if text.bytes().any(|byte| byte.is_ascii_uppercase()) => Err(OriginError::Case),
+            _ if text.strip_prefix(&sent).is_some_and(is_port) => Err(OriginError::DefaultPort),
+            _ => Err(OriginError::Shape),
+        }
     }
 
-    /// As text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// True when the origin is reached over TLS or never leaves the machine.
+    /// Returns true when the origin is reached over TLS or never leaves the machine.
     pub fn is_trustworthy(&self) -> bool {
-        self.0.starts_with("https://") || is_localhost(&self.0)
+        self.0.starts_with("https://") || self.is_localhost()
+    }
+
+    /// Returns true for origins of the machine itself, whatever their port.
+    fn is_localhost(&self) -> bool {
+        let url = Url::parse(&self.0).ok();
+        let host = url.as_ref().and_then(Url::host_str);
+        matches!(host, Some("localhost" | "127.0.0.1" | "[::1]"))
     }
 }
 
-fn split_port(rest: &str) -> Option<(&str, Option<&str>)> {
-    let after_host = rest.rfind(']').map_or(0, |bracket| bracket + 1);
-    match rest[after_host..].find(':') {
-        None => Some((rest, None)),
-        Some(colon) => {
-            let (host, port) = rest.split_at(after_host + colon);
-            let port = &port[1..];
-            let canonical = port
-                .parse::<u16>()
-                .ok()
-                .filter(|&number| number > 0)?
-                .to_string()
-                == port;
-            canonical.then_some((host, Some(port)))
-        }
-    }
-}
-
-fn is_host(host: &str) -> bool {
-    if let Some(inner) = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        return inner.parse::<std::net::Ipv6Addr>().is_ok();
-    }
-    let clean = host
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    clean && !host.is_empty() && host.split('.').all(|label| !label.is_empty())
-}
-
-/// True for origins of the machine itself, whatever their port.
-fn is_localhost(origin: &str) -> bool {
-    let Some(rest) = origin
-        .strip_prefix("http://")
-        .or_else(|| origin.strip_prefix("https://"))
-    else {
-        return false;
-    };
-    let host = split_port(rest).map(|(host, _)| host);
-    matches!(host, Some("localhost" | "127.0.0.1" | "[::1]"))
+fn is_port(text: &str) -> bool {
+    matches!(text, ":443" | ":80")
 }
 
 impl fmt::Display for Origin {
@@ -118,7 +87,7 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// Exactly these.
+    /// Returns exactly these.
     pub fn exactly(origins: impl IntoIterator<Item = Origin>) -> Self {
         Self {
             exact: origins.into_iter().collect(),
@@ -126,7 +95,7 @@ impl Origins {
         }
     }
 
-    /// These, and every origin of the machine itself. For dev mode.
+    /// Returns these, and every origin of the machine itself. For dev mode.
     #[must_use]
     pub fn and_localhost(self) -> Self {
         Self {
@@ -135,35 +104,37 @@ impl Origins {
         }
     }
 
-    /// Every origin there is. For dev mode.
+    /// Returns every origin there is. For dev mode.
     #[must_use]
     pub fn and_any(self) -> Self {
         Self { any: true, ..self }
     }
 
-    /// True when nobody may call.
+    /// Returns true when nobody may call.
     pub fn is_empty(&self) -> bool {
         self.exact.is_empty() && !self.localhost && !self.any
     }
 
-    /// True when every origin may call.
+    /// Returns true when every origin may call.
     pub const fn allows_any(&self) -> bool {
         self.any
     }
 
-    /// The origins that were listed.
+    /// Returns the origins that were listed.
     pub fn listed(&self) -> impl Iterator<Item = &Origin> {
         self.exact.iter()
     }
 
-    /// The origin in a request's `Origin` header, when it may call. Exact and case-sensitive: `null`, suffixes, other
-    /// ports and other schemes are strangers.
+    /// Returns the origin in a request's `Origin` header, when it may call. Exact and case-sensitive: `null`, suffixes,
+    /// other ports and other schemes are strangers.
     pub fn admit(&self, header: &[u8]) -> Option<Origin> {
         let text = std::str::from_utf8(header).ok()?;
+        let listed = self.exact.iter().find(|known| known.as_str() == text);
+        if listed.is_some() || !(self.any || self.localhost) {
+            return listed.cloned();
+        }
         let origin = Origin::parse(text).ok()?;
-        let known =
-            self.any || self.exact.contains(&origin) || (self.localhost && is_localhost(text));
-        known.then_some(origin)
+        (self.any || origin.is_localhost()).then_some(origin)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
 
 use super::Language;
 use super::instructions::{Instructions, InstructionsError, Listener};
@@ -112,28 +112,17 @@ impl SessionObject {
     pub fn new(session: &Value, known: &Listener<'_>) -> Result<Self, SessionObjectError> {
         let doubts = provider::doubts(session)?;
         let text = session["instructions"].as_str().unwrap_or_default();
-        let Some(instructions) = Instructions::parse(text, known)? else {
-            let written = SessionText(to_raw_value(session)?.into());
-            return Ok(Self {
-                written,
-                spoken: None,
-                doubts,
-            });
-        };
-        let mut others = session.clone();
-        if let Some(fields) = others.as_object_mut() {
-            fields.remove("instructions");
-            // Whatever else there is: a type goes upstream always, so that something stands behind the comma.
-            fields.entry("type").or_insert_with(|| json!("realtime"));
-        }
-        let spoken = Spoken {
+        let spoken = Instructions::parse(text, known)?.map(|instructions| Spoken {
             instructions,
-            rest: others.to_string()[1..].into(),
+            rest: without_instructions(session),
+        });
+        let written = match &spoken {
+            Some(spoken) => spoken.write(known)?,
+            None => SessionText(to_raw_value(session)?.into()),
         };
-        let written = spoken.write(known)?;
         Ok(Self {
             written,
-            spoken: Some(spoken),
+            spoken,
             doubts,
         })
     }
@@ -145,14 +134,22 @@ impl SessionObject {
 
     /// Returns the session object for `listener`.
     fn written_for(&self, listener: &Listener<'_>) -> SessionText {
-        let spoken = self.spoken.as_ref().map(|spoken| spoken.write(listener));
-        match spoken {
-            Some(Ok(written)) => written,
-            // The second cannot be, for the instructions were checked; a person would rather be greeted without a name
-            // than not at all.
-            None | Some(Err(_)) => self.written.clone(),
-        }
+        let spoken = self.spoken.as_ref();
+        // The instructions were checked, so writing them does not fail. If it did, a greeting without a
+        // name would be better than none.
+        let written = spoken.and_then(|spoken| spoken.write(listener).ok());
+        written.unwrap_or_else(|| self.written.clone())
     }
+}
+
+/// Returns the JSON of `session` without its instructions and the opening brace. A session has a type, so
+/// that something follows the comma.
+fn without_instructions(session: &Value) -> Box<str> {
+    let mut others = session.clone();
+    if let Some(fields) = others.as_object_mut() {
+        fields.remove("instructions");
+    }
+    others.to_string()[1..].into()
 }
 
 impl Spoken {
@@ -190,6 +187,8 @@ impl fmt::Debug for SessionObject {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::DisplayName;
     use super::*;
 

@@ -30,12 +30,8 @@ pub struct Asked<'a> {
     pub language: Option<&'a Language>,
 }
 
-/// How well a persona fits. The role counts before the language.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Fit {
-    role: bool,
-    language: LanguageFit,
-}
+/// How well a persona fits: by its role, which counts first, and by its language.
+type Fit = (bool, LanguageFit);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum LanguageFit {
@@ -80,7 +76,8 @@ impl Personas {
         let fits = fits.filter_map(|persona| Some((self.fit(persona, asked)?, persona)));
         // In the order of the file: of two that fit alike, the first.
         let best = fits.rev().max_by_key(|(fit, _)| *fit);
-        let is_better = |(fit, _): &(Fit, _)| fit.role || fit.language > LanguageFit::Any;
+        let is_better =
+            |((has_role, language), _): &(Fit, _)| *has_role || *language > LanguageFit::Any;
         best.filter(is_better)
             .map(|(_, persona)| persona)
             .or_else(|| Some(self.default_persona()).filter(admits))
@@ -96,10 +93,7 @@ impl Personas {
             return None;
         }
         let language = self.language_fit(persona.language.as_ref(), asked.language)?;
-        Some(Fit {
-            role: is_role,
-            language,
-        })
+        Some((is_role, language))
     }
 
     fn language_fit(

@@ -4,41 +4,25 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
-use time::{OffsetDateTime, UtcDateTime};
+use time::{Date, UtcDateTime};
 
 use super::{Account, Identity, written};
 use crate::clock::Timestamp;
 
-/// A calendar month in UTC.
+/// A calendar month in UTC, as its first day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Month {
-    year: i32,
-    /// 1 to 12.
-    month: u8,
-}
+pub struct Month(Date);
 
 impl Month {
     /// Returns the month of `moment`.
     pub fn of(moment: Timestamp) -> Self {
-        let moment = utc(moment);
-        Self {
-            year: moment.year(),
-            month: moment.month().into(),
-        }
+        Self(first_of_month(date(moment)))
     }
 
     /// Returns the beginning of the next month.
     pub fn end(self) -> Timestamp {
-        let (year, month) = match self.month {
-            12 => (self.year + 1, 1),
-            month => (self.year, month + 1),
-        };
-        let first = time::Month::try_from(month)
-            .ok()
-            .and_then(|month| time::Date::from_calendar_date(year, month, 1).ok());
-        let seconds = first.map_or(i64::MAX, |date| {
-            OffsetDateTime::new_utc(date, time::Time::MIDNIGHT).unix_timestamp()
-        });
+        let next = first_of_month(self.0.saturating_add(time::Duration::days(31)));
+        let seconds = next.midnight().assume_utc().unix_timestamp();
         Timestamp::from_seconds(u64::try_from(seconds).unwrap_or_default())
     }
 }
@@ -46,21 +30,26 @@ impl Month {
 /// `2026-11`.
 impl fmt::Display for Month {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:04}-{:02}", self.year, self.month)
+        let month = u8::from(self.0.month());
+        write!(formatter, "{:04}-{month:02}", self.0.year())
     }
 }
 
 /// Returns the UTC day of `moment`, as `2026-11-22`.
 pub fn day_of(moment: Timestamp) -> String {
-    let moment = utc(moment);
-    let month: u8 = moment.month().into();
-    format!("{:04}-{month:02}-{:02}", moment.year(), moment.day())
+    date(moment).to_string()
 }
 
-fn utc(moment: Timestamp) -> UtcDateTime {
+fn first_of_month(date: Date) -> Date {
+    // Every month has a first day.
+    date.replace_day(1).unwrap_or(date)
+}
+
+fn date(moment: Timestamp) -> Date {
     let seconds = i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
     // A moment beyond the year 9999 counts as that year.
-    UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::MAX)
+    let moment = UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::MAX);
+    moment.date()
 }
 
 /// What one identity may use in a month.
@@ -98,6 +87,8 @@ impl Quotas {
 
 #[cfg(test)]
 mod tests {
+    use time::OffsetDateTime;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {

@@ -34,23 +34,22 @@ pub enum RateError {
 
 /// Largest number. Every admission in a window is remembered.
 const MAX_LIMIT: u32 = 10_000_000;
+const MIN_WINDOW: Duration = Duration::from_secs(1);
 const MAX_WINDOW: Duration = Duration::from_hours(24);
 
 impl Rate {
     /// Reads `10/60s`.
     pub fn parse(text: &str) -> Result<Self, RateError> {
         let (limit, window) = text.split_once('/').ok_or(RateError::Shape)?;
-        let limit = limit
-            .trim()
-            .parse()
-            .ok()
-            .filter(|limit| (1..=MAX_LIMIT).contains(limit));
-        let limit = limit.ok_or(RateError::Limit)?;
-        let window = parse_duration(window.trim()).map_err(|_| RateError::Window)?;
-        let watchable = (Duration::from_secs(1)..=MAX_WINDOW).contains(&window);
-        watchable
-            .then_some(Self { limit, window })
-            .ok_or(RateError::Window)
+        let limit = limit.trim().parse().ok();
+        let window = parse_duration(window.trim()).ok();
+        let is_watchable = |window: &_| (MIN_WINDOW..=MAX_WINDOW).contains(window);
+        Ok(Self {
+            limit: limit
+                .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                .ok_or(RateError::Limit)?,
+            window: window.filter(is_watchable).ok_or(RateError::Window)?,
+        })
     }
 }
 

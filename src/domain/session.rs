@@ -129,7 +129,8 @@ impl Session {
         now: Timestamp,
         rules: &RefreshRules,
     ) -> Result<Opening, Refusal> {
-        let moved = self.admit(caller, rules.binding.of(self.owner))?;
+        let binding = rules.binding.of(self.owner);
+        let address_changed = self.admit(caller, binding)?;
         if self.has_ended(now, rules.max_age) {
             return Err(Refusal::Ended);
         }
@@ -147,17 +148,18 @@ impl Session {
             refreshes: self.refreshes + 1,
             ..self.clone()
         };
-        if moved == Moved::Recorded {
+        // Where every network is allowed, only the audit log says so.
+        if address_changed && binding != Binding::Soft {
             session.networks.push(caller.network());
         }
         Ok(Opening {
             session,
-            address_changed: moved != Moved::No,
+            address_changed,
         })
     }
 
     /// Checks that the session is `caller`'s. Returns whether the caller's network is new to it.
-    fn admit(&self, caller: &Caller, binding: Binding) -> Result<Moved, Refusal> {
+    fn admit(&self, caller: &Caller, binding: Binding) -> Result<bool, Refusal> {
         match (self.owner, caller.party()) {
             // The caller has signed in since: an honest page, which is to open another session.
             (Party::Network(_), Party::Identity(_)) => return Err(Refusal::Ended),
@@ -169,26 +171,13 @@ impl Session {
         if caller.origin != self.origin {
             return Err(Refusal::Foreign);
         }
-        if self.networks.contains(&caller.network()) {
-            return Ok(Moved::No);
-        }
         match binding {
-            Binding::Off => Ok(Moved::No),
-            Binding::Soft => Ok(Moved::Noted),
-            Binding::AtMost(most) if self.networks.len() < most => Ok(Moved::Recorded),
-            Binding::AtMost(_) => Err(Refusal::Network),
+            _ if self.networks.contains(&caller.network()) => Ok(false),
+            Binding::Off => Ok(false),
+            Binding::AtMost(most) if self.networks.len() >= most => Err(Refusal::Network),
+            Binding::AtMost(_) | Binding::Soft => Ok(true),
         }
     }
-}
-
-/// Whether a caller comes from a network that is new to the session.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moved {
-    No,
-    /// Yes, and only the audit log says so.
-    Noted,
-    /// Yes, and it is one of the networks that the session may have.
-    Recorded,
 }
 
 #[cfg(test)]

@@ -93,13 +93,11 @@ impl Check {
         let found = object.get("type").ok_or_else(|| say::missing(&place))?;
         let wrong = || say::wrong_type(&place, "a string", &with_article(type_of(found)));
         let found = found.as_str().ok_or_else(wrong)?;
-        match rules.iter().find(|rule| kind(rule) == Some(found)) {
-            Some(rule) => self.fields(rule, object, path),
-            None => {
-                let names: Vec<_> = rules.iter().copied().filter_map(kind).collect();
-                self.doubt(say::unsupported(&place, found, &names))
-            }
+        if let Some(rule) = rules.iter().find(|rule| kind(rule) == Some(found)) {
+            return self.fields(rule, object, path);
         }
+        let names: Vec<_> = rules.iter().copied().filter_map(kind).collect();
+        self.doubt(say::unsupported(&place, found, &names))
     }
 
     fn fields(&mut self, rule: Rule, object: &Object, path: &Path<'_>) -> Result<(), Fault> {
