@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -71,6 +72,19 @@ impl Fetcher {
     pub(super) fn get(&self, url: Url, timeout: Duration) -> RequestBuilder {
         self.client.get(url).timeout(timeout)
     }
+}
+
+/// Headers of a request.
+pub(super) type Headers = HeaderMap;
+
+/// Returns `pairs` as headers that are hidden in logs; `None` when one of them cannot be sent.
+pub(super) fn headers(pairs: &[(String, SecretString)]) -> Option<Headers> {
+    let hidden = |(name, value): &(String, SecretString)| {
+        let mut value = HeaderValue::try_from(value.expose_secret()).ok()?;
+        value.set_sensitive(true);
+        Some((HeaderName::try_from(name).ok()?, value))
+    };
+    pairs.iter().map(hidden).collect()
 }
 
 /// Sends `request`. Returns the body of its answer, which may have `max_bytes`.

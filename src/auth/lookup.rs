@@ -1,19 +1,16 @@
 //! Asks an issuer for the role or name that claims lack: briefly, and never so that a failure refuses
 //! the caller.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqwest::header::HeaderMap;
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
 
 use super::Credential;
-use super::http::{FetchError, Fetcher, send};
+use super::http::{FetchError, Fetcher, Headers, headers, send};
 use super::profile::{Pointers, Profile};
 use super::trust::is_private_enough;
 use crate::clock::Tick;
@@ -36,7 +33,7 @@ const SUBJECT: &str = "{subject}";
 /// Asks one issuer for profiles.
 pub(super) struct LookUp {
     url: String,
-    headers: HeaderMap,
+    headers: Headers,
     pointers: Pointers,
     places: Semaphore,
     failures: Mutex<Failures>,
@@ -72,15 +69,7 @@ impl LookUp {
         let address = settings.url.replace(SUBJECT, "subject");
         let address = Url::parse(&address).map_err(|_| "its lookup_url is no address")?;
         is_private_enough(&address)?;
-        let texts = settings.headers.iter();
-        let texts: HashMap<_, _> = texts
-            .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
-            .collect();
-        let headers: Result<HeaderMap, _> = HeaderMap::try_from(&texts);
-        let mut headers = headers.map_err(|_| "its lookup_headers cannot be sent")?;
-        for value in headers.values_mut() {
-            value.set_sensitive(true);
-        }
+        let headers = headers(&settings.headers).ok_or("its lookup_headers cannot be sent")?;
         Ok(Self {
             url: settings.url.clone(),
             headers,
