@@ -4,8 +4,9 @@ use serde_json::json;
 use token_broker::audit::Event;
 use token_broker::upstream::UpstreamError;
 
-use crate::harness::{PAGE, TestApp};
-use crate::people::{ISSUER, REQUIRED, claims, sign, sign_with, student};
+use crate::kit::PAGE;
+use crate::kit::in_process::{TestApp, claims, student};
+use crate::kit::issuer::{ISSUER, REQUIRED, sign, sign_with};
 use crate::records::fragile;
 
 /// Events that the first test below brings about.
@@ -35,7 +36,7 @@ async fn every_event_of_the_inventory_happens_and_has_every_field() {
         ("limits.refresh", "100/60s"),
         ("session.ip_binding", "strict"),
     ]);
-    let agent = |call: crate::harness::Call| call.header("user-agent", "test/1");
+    let agent = |call: crate::kit::in_process::Call| call.header("user-agent", "test/1");
     let session = agent(app.post("/token")).send().await.json["sessionId"].clone();
     let body = json!({ "sessionId": session });
     app.advance(10);

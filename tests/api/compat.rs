@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::TestApp;
+use crate::kit::in_process::TestApp;
 
 #[tokio::test]
 async fn openais_own_shape_is_answered_exactly() {
@@ -14,7 +14,7 @@ async fn openais_own_shape_is_answered_exactly() {
         .await;
     let golden: Value =
         serde_json::from_str(include_str!("../contract/client-secret.json")).unwrap();
-    assert_eq!((answer.status.as_u16(), answer.json), (200, golden));
+    assert_eq!((answer.status, answer.json), (200, golden));
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ async fn asking_for_the_head_of_a_token_mints_nothing() {
     let app = TestApp::with(&[("compat.get_token", "true"), ("limits.token", "1/60s")]);
     let answer = app.call(axum::http::Method::HEAD, "/token").send().await;
     assert_eq!(
-        (answer.status.as_u16(), answer.header("allow")),
+        (answer.status, answer.header("allow")),
         (405, Some("GET,POST"))
     );
     assert_eq!(app.minter.asked(), 0);

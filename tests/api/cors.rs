@@ -2,7 +2,9 @@
 
 use axum::http::Method;
 
-use crate::harness::{Answer, PAGE, TestApp};
+use crate::kit::PAGE;
+use crate::kit::answer::Answer;
+use crate::kit::in_process::TestApp;
 
 const STRANGER: &str = "https://evil.test";
 
@@ -73,7 +75,7 @@ async fn a_preflight_is_answered_exactly_and_costs_nothing() {
             )
             .send()
             .await;
-        assert!(answer.status.is_success());
+        assert!((200..300).contains(&answer.status));
         assert!(readable(&answer));
         assert_eq!(
             answer.header("access-control-allow-methods"),
@@ -148,10 +150,7 @@ async fn a_page_can_read_every_refusal() {
     refusals.push(app.post("/token").origin(PAGE).send().await);
     app.post("/token").origin(PAGE).send().await;
     refusals.push(app.post("/token").origin(PAGE).send().await);
-    let statuses: Vec<_> = refusals
-        .iter()
-        .map(|answer| answer.status.as_u16())
-        .collect();
+    let statuses: Vec<_> = refusals.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses, [415, 404, 404, 405, 503, 429]);
     for answer in &refusals {
         assert!(readable(answer), "{}", answer.text);

@@ -2,7 +2,8 @@
 
 use axum::http::{Method, StatusCode};
 
-use crate::harness::{PAGE, TestApp};
+use crate::kit::PAGE;
+use crate::kit::in_process::TestApp;
 
 const PATHS: [&str; 4] = ["/demo", "/demo/style.css", "/demo/app.js", "/demo/sdk.js"];
 

@@ -7,8 +7,9 @@ use serde_json::Value;
 use token_broker::upstream::{Complaint, UpstreamError};
 use token_broker::web::layers::Onion;
 
-use crate::harness::{Answer, TestApp};
-use crate::people::{REQUIRED, claims, sign};
+use crate::kit::answer::Answer;
+use crate::kit::in_process::{TestApp, claims};
+use crate::kit::issuer::{REQUIRED, sign};
 
 /// `answer` is the golden one, but for the id of its request, which its header tells, too.
 fn is_golden(answer: &Answer, golden: &str) {

@@ -3,8 +3,9 @@
 use axum::body::Body;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, TestApp};
-use crate::people::{REQUIRED, claims, optional, sign_with, student};
+use crate::kit::answer::Answer;
+use crate::kit::in_process::{TestApp, claims, student};
+use crate::kit::issuer::{REQUIRED, optional, sign_with};
 
 const HERE: &str = "203.0.113.7";
 const NEXT_DOOR: &str = "203.0.113.8";

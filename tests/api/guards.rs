@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::TestApp;
+use crate::kit::in_process::TestApp;
 
 #[tokio::test]
 async fn knocking_on_a_full_window_earns_a_block_that_doubles() {

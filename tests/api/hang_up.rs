@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use token_broker::upstream::UpstreamError;
 
-use crate::harness::{Call, TestApp};
+use crate::kit::in_process::{Call, TestApp};
 
 /// Sends a call, waits until the upstream has been asked, and hangs up.
 async fn hang_up(app: &TestApp, call: Call) {
@@ -54,7 +54,7 @@ async fn who_lost_the_answer_to_a_refresh_gets_the_same_one_on_coming_back_at_on
     app.advance(2);
     let again = app.refresh(&session).await;
     assert_eq!(
-        (again.status.as_u16(), &again.json["token"]),
+        (again.status, &again.json["token"]),
         (200, &json!("ek_test_2"))
     );
     assert_eq!(again.json["expiresIn"], 58);

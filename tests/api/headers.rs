@@ -3,7 +3,8 @@
 use axum::http::Method;
 use token_broker::upstream::UpstreamError;
 
-use crate::harness::{PAGE, TestApp};
+use crate::kit::PAGE;
+use crate::kit::in_process::TestApp;
 
 const ALWAYS: [(&str, &str); 6] = [
     ("cache-control", "no-store"),
@@ -59,7 +60,7 @@ async fn every_answer_carries_the_security_headers_once_and_a_request_id() {
         }
         let id = answer.header("x-request-id").unwrap();
         assert!(id.starts_with("req_"));
-        if answer.status.as_u16() >= 400 {
+        if answer.status >= 400 {
             assert_eq!(answer.json["error"]["request_id"], id);
             assert_eq!(answer.json["success"], false);
             assert_eq!(answer.header("content-type"), Some("application/json"));

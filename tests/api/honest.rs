@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::TestApp;
-use crate::people::{REQUIRED, student};
+use crate::kit::in_process::{TestApp, student};
+use crate::kit::issuer::REQUIRED;
 
 #[tokio::test]
 async fn a12_a_page_without_fetch_metadata_never_gets_its_visitor_blocked() {

@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use crate::harness::{START, TestApp};
-use crate::people::{ISSUER, REQUIRED, claims, optional, sign, sign_with, student, teacher};
+use crate::kit::in_process::{START, TestApp, claims, student, teacher};
+use crate::kit::issuer::{ISSUER, REQUIRED, optional, sign, sign_with};
 
 #[tokio::test]
 async fn without_a_credential_where_one_is_required_there_is_a_challenge_and_no_mint() {

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::TestApp;
+use crate::kit::in_process::TestApp;
 
 fn roomy() -> TestApp {
     TestApp::with(&[
@@ -212,7 +212,7 @@ async fn a_wrong_method_says_which_is_right_and_an_unknown_path_is_unknown() {
 #[tokio::test]
 async fn a_request_id_is_believed_from_a_trusted_proxy_only_and_only_when_plain() {
     let app = TestApp::with(&[("server.trusted_proxies", "203.0.113.7")]);
-    let id = async |call: crate::harness::Call| {
+    let id = async |call: crate::kit::in_process::Call| {
         call.send().await.header("x-request-id").unwrap().to_owned()
     };
     assert_eq!(

@@ -6,7 +6,9 @@ use serde_json::json;
 use token_broker::domain::SessionId;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Answer, PAGE, TestApp};
+use crate::kit::PAGE;
+use crate::kit::answer::Answer;
+use crate::kit::in_process::TestApp;
 use crate::records::fragile;
 
 /// Asks for a session that nobody has, from `address`.
@@ -47,7 +49,7 @@ async fn one_network_looks_up_four_sessions_at_once_and_waits_a_second_at_most()
             answer.is(503, "overloaded");
             assert!(answer.retry_after() >= 1);
         }
-        statuses.push(answer.status.as_u16());
+        statuses.push(answer.status);
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [[404; 4].as_slice(), &[503; 6]].concat());

@@ -1,11 +1,16 @@
 //! The service as callers meet it: the router in-process, a scripted minter, a clock turned by hand.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
     unreachable_pub,
     reason = "tests fail by panicking, spawn callers that nothing waits for"
 )]
+
+#[expect(dead_code, reason = "other test crates use the rest of the kit")]
+#[path = "../kit/mod.rs"]
+mod kit;
 
 mod audit;
 mod compat;
@@ -15,7 +20,6 @@ mod failures;
 mod gate;
 mod guards;
 mod hang_up;
-mod harness;
 mod headers;
 mod health;
 mod honest;
@@ -23,9 +27,7 @@ mod identity;
 mod input;
 mod listener;
 mod look_up;
-mod minter;
 mod ops;
-mod people;
 mod persona;
 mod quota;
 mod rate_limit;

@@ -3,8 +3,10 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Answer, PAGE, TestApp};
-use crate::people::{ISSUER, REQUIRED, optional, student, teacher};
+use crate::kit::PAGE;
+use crate::kit::answer::Answer;
+use crate::kit::in_process::{TestApp, student, teacher};
+use crate::kit::issuer::{ISSUER, REQUIRED, optional};
 
 const TOKEN: &str = "operators-token-that-is-long-enough";
 

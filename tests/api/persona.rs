@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use crate::harness::TestApp;
-use crate::people::{REQUIRED, claims, sign, student, teacher};
+use crate::kit::in_process::{TestApp, claims, student, teacher};
+use crate::kit::issuer::{REQUIRED, sign};
 
 #[tokio::test]
 async fn the_verified_role_chooses_the_persona_whatever_is_claimed() {

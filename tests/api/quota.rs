@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use token_broker::clock::{Clock, ManualClock};
 use token_broker::upstream::UpstreamError;
 
-use crate::harness::{Answer, TestApp};
-use crate::people::{REQUIRED, claims, optional, sign, student, teacher};
+use crate::kit::answer::Answer;
+use crate::kit::in_process::{TestApp, claims, student, teacher};
+use crate::kit::issuer::{REQUIRED, optional, sign};
 
 /// A window for addresses that nobody reaches.
 const WIDE: [(&str, &str); 2] = [
@@ -64,7 +65,7 @@ async fn of_a_thousand_at_once_exactly_as_many_succeed_as_the_identity_may() {
     for call in calls {
         let answer = call.await.unwrap();
         match answer.status {
-            StatusCode::OK => served += 1,
+            200 => served += 1,
             _ => answer.is(429, "rate_limited"),
         }
     }

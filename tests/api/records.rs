@@ -16,8 +16,8 @@ use token_broker::records::{
 use token_broker::upstream::UpstreamError;
 use tokio::sync::Semaphore;
 
-use crate::harness::{START, TestApp};
-use crate::people::{REQUIRED, student, teacher};
+use crate::kit::in_process::{START, TestApp, student, teacher};
+use crate::kit::issuer::REQUIRED;
 
 /// A ledger that fails when told to.
 pub struct Fragile {
@@ -316,7 +316,7 @@ async fn a_quota_that_is_used_up_is_asked_about_once_in_ten_seconds() {
 }
 
 /// The waits that so many refusals in a row tell.
-async fn refusals(count: usize, ask: impl AsyncFn() -> crate::harness::Answer) -> Vec<u64> {
+async fn refusals(count: usize, ask: impl AsyncFn() -> crate::kit::answer::Answer) -> Vec<u64> {
     let mut waits = Vec::new();
     for _ in 0..count {
         let refused = ask().await;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use token_broker::upstream::UpstreamError;
 
-use crate::harness::{PAGE, TestApp};
-use crate::people::{REQUIRED, student};
+use crate::kit::PAGE;
+use crate::kit::in_process::{TestApp, student};
+use crate::kit::issuer::REQUIRED;
 
 #[tokio::test]
 async fn a_refresh_mints_again_under_the_same_session() {

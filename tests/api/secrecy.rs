@@ -3,7 +3,8 @@
 use serde_json::json;
 use token_broker::domain::SessionId;
 
-use crate::harness::{PAGE, TestApp};
+use crate::kit::PAGE;
+use crate::kit::in_process::TestApp;
 
 #[tokio::test]
 async fn an_answer_holds_the_secret_the_handle_and_a_summary_and_nothing_else_of_the_upstream() {

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::harness::{PAGE, TestApp};
+use crate::kit::PAGE;
+use crate::kit::in_process::TestApp;
 
 #[tokio::test]
 async fn a_token_answer_is_exactly_what_the_contract_promises() {

@@ -6,8 +6,9 @@ use token_broker::simulator::Simulator;
 use tokio::task::JoinSet;
 
 use super::ambiguous_table::{Case, table};
-use super::harness::{Broker, Launch, simulator};
-use super::wire::{Heard, Wire};
+use crate::kit::executable::{Broker, Launch};
+use crate::kit::provider::simulator;
+use crate::kit::wire::{Heard, Wire};
 
 /// A broker that refuses nothing for being too much.
 pub async fn broker(extra: &[(&str, &str)]) -> (Broker, Simulator) {
@@ -93,10 +94,10 @@ async fn a_request_that_comes_byte_by_byte_is_the_same_request() {
     let (broker, simulator) = broker(&[]).await;
     let mut wire = Wire::to(broker.address).await;
     wire.0.set_nodelay(true).unwrap();
-    for byte in super::wire::MINT.bytes() {
+    for byte in crate::kit::wire::MINT.bytes() {
         wire.send([byte]).await;
         // Each byte in a packet of its own.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        wire.pause(Duration::from_millis(1)).await;
     }
     assert_eq!(wire.answer().await.status, 200);
     assert_eq!(simulator.minted(), 1);

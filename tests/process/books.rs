@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use reqwest::RequestBuilder;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 use token_broker::simulator::Simulator;
 
-use super::harness::{Broker, Launch, Scratch};
-use super::http::Answer;
-use super::people::REQUIRED;
+use crate::kit::executable::Launch;
+use crate::kit::issuer::unlimited;
+use crate::kit::scratch::Scratch;
 
 /// A directory for one ledger.
 pub struct Books(Scratch);
@@ -66,7 +65,7 @@ impl Books {
     /// The same for what was started otherwise.
     pub fn with(&self, launch: Launch) -> Launch {
         launch
-            .file("settings.toml", REQUIRED)
+            .file("settings.toml", &unlimited())
             .env("BROKER_LEDGER__URL", &self.url())
     }
 
@@ -167,22 +166,3 @@ kept AS (SELECT day, role, persona, sessions, refreshes, uncertain, failed FROM 
 SELECT COUNT(*) FROM (
   SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM counted)
   UNION ALL SELECT * FROM (SELECT * FROM counted EXCEPT SELECT * FROM kept))";
-
-impl Broker {
-    /// `POST /token` as whoever shows this.
-    pub async fn token_as(&self, bearer: &str) -> Answer {
-        Answer::to(self.as_somebody(bearer)).await
-    }
-
-    pub fn as_somebody(&self, bearer: &str) -> RequestBuilder {
-        self.post("/token").bearer_auth(bearer)
-    }
-}
-
-impl Answer {
-    /// What the answer calls its request.
-    #[track_caller]
-    pub fn request_id(&self) -> String {
-        self.header("x-request-id").unwrap().to_owned()
-    }
-}

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::harness::{Broker, Launch, PATIENCE, SOON, simulator};
-use super::http::Answer;
-use super::wire::{ALIVE, MINT, Wire};
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch};
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{PATIENCE, SOON};
+use crate::kit::wire::{ALIVE, MINT, Wire};
 
 /// A connection that has been answered, so it certainly has a place.
 async fn seated(broker: &Broker) -> Wire {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::harness::{Ended, KEY, Launch, simulator};
+use crate::kit::executable::{Ended, Launch};
+use crate::kit::provider::{KEY, simulator};
 
 /// Whether all is well, and the state of each thing looked at.
 fn report(ended: &Ended) -> (bool, Vec<(String, String)>) {

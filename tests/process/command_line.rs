@@ -1,7 +1,8 @@
 //! The commands beside `serve`: help, settings, health.
 
-use super::harness::{KEY, Launch, simulator};
-use super::http::Answer;
+use crate::kit::answer::Answer;
+use crate::kit::executable::Launch;
+use crate::kit::provider::{KEY, simulator};
 
 #[tokio::test]
 async fn help_names_every_command_and_every_exit_code() {
@@ -155,7 +156,10 @@ async fn simulate_serves_a_broker_of_its_own_process_and_fails_as_told() {
     broker.token().await.secret();
     upstream.signal("TERM");
     let mut upstream = upstream;
-    assert_eq!(upstream.end(super::harness::PATIENCE).await.code, Some(0));
+    assert_eq!(
+        upstream.end(crate::kit::waiting::PATIENCE).await.code,
+        Some(0)
+    );
 }
 
 #[tokio::test]

@@ -1,45 +1,43 @@
-//! PostgreSQL behind a wire that is cut in the middle of commits, and a server that is restarted: who was given a client secret
+//! PostgreSQL behind a proxy that cuts connections in the middle of commits, and a server that is restarted: who was given a client secret
 //! has its entry, and nobody has two.
 //!
-//! That the ledger itself writes once what it commits twice is proved in `tests/ledger/outage.rs`.
+//! That the ledger itself writes once what it commits twice is proved in `tests/doors/records/outage.rs`.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
-use tokio::task::{JoinSet, block_in_place};
-use tokio::time::{Duration, sleep};
+use tokio::task::block_in_place;
 
-use super::harness::{Broker, Launch, PATIENCE, eventually, simulator};
-use super::http::{Answer, client};
-use super::people::{REQUIRED, student};
-use super::postgres_cut::Wire;
-use super::postgres_server::Server;
-use super::replicas::turn;
+use crate::kit::executable::{Broker, Launch, student};
+use crate::kit::issuer::unlimited;
+use crate::kit::load::{Asked, Load};
+use crate::kit::postgres::Postgres;
+use crate::kit::provider::simulator;
+use crate::kit::proxy::Proxy;
+use crate::kit::waiting::{PATIENCE, eventually, until};
 
 const CALLERS: usize = 8;
 
-/// A server, the wire to it, and a broker that knows only the wire.
+/// A server, the proxy before it, and a broker that knows only the proxy.
 struct Far {
-    server: Server,
+    server: Postgres,
     url: String,
-    wire: Wire,
+    proxy: Proxy,
     broker: Broker,
     simulator: token_broker::simulator::Simulator,
 }
 
 impl Far {
     async fn new() -> Self {
-        let server = Server::start();
+        let server = Postgres::start();
         let url = server.url(&server.database().await);
-        let wire = Wire::lay(server.port).await;
-        let through = wire.instead_of(server.port, &url);
+        let proxy = Proxy::to(server.port).await;
+        let through = proxy.instead_of(&url);
         let simulator = simulator(&[]).await;
         let command = |name: &str| {
             Launch::of(&[name, "--config", "settings.toml"])
-                .file("settings.toml", REQUIRED)
+                .file("settings.toml", &unlimited())
                 .env("DATABASE_URL", &through)
                 .towards(&simulator.base_url())
         };
@@ -52,7 +50,7 @@ impl Far {
         Self {
             server,
             url,
-            wire,
+            proxy,
             broker,
             simulator,
         }
@@ -85,49 +83,18 @@ impl Far {
 }
 
 /// Callers who mint until they are told to stop.
-struct Load {
-    callers: JoinSet<Vec<Answer>>,
-    over: Arc<AtomicBool>,
-}
-
-impl Load {
-    fn on(broker: &Broker) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let mut callers = JoinSet::new();
-        for number in 0..CALLERS {
-            let (client, url, over) = (client(), broker.url("/token"), Arc::clone(&over));
-            let bearer = student(&format!("student-{number}"));
-            callers.spawn(async move {
-                let mut answers = Vec::new();
-                while !over.load(Ordering::SeqCst) {
-                    let request = client.post(&url).bearer_auth(&bearer);
-                    answers.push(Answer::to(request).await);
-                }
-                answers
-            });
-        }
-        Self { callers, over }
-    }
-
-    async fn end(self) -> Vec<Answer> {
-        self.over.store(true, Ordering::SeqCst);
-        self.callers
-            .join_all()
-            .await
-            .into_iter()
-            .flatten()
-            .collect()
-    }
+fn load(broker: &Broker) -> Load {
+    Load::of((0..CALLERS).map(|number| broker.as_somebody(&student(&format!("student-{number}")))))
 }
 
 /// That the books agree with what callers were answered; how many were served and how many told to come back.
-async fn agree(far: &Far, answers: &[Answer]) -> (usize, usize) {
+async fn agree(far: &Far, asked: &[Asked]) -> (usize, usize) {
     far.recovers().await;
     let (entries, used) = far.entries().await;
     let twice = entries.values().filter(|outcomes| outcomes.len() > 1);
     assert_eq!(twice.count(), 0, "somebody has two entries");
-    let (served, refused): (Vec<_>, Vec<_>) =
-        answers.iter().partition(|answer| answer.status == 200);
+    let answers = asked.iter().map(|one| &one.answer);
+    let (served, refused): (Vec<_>, Vec<_>) = answers.partition(|answer| answer.status == 200);
     for answer in &served {
         assert_eq!(entries[&answer.request_id()], ["minted"]);
     }
@@ -144,38 +111,30 @@ async fn agree(far: &Far, answers: &[Answer]) -> (usize, usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_whose_answers_are_lost_give_nobody_two_entries_and_everybody_one() {
-    let _turn = turn().await;
     let far = Far::new().await;
-    let load = Load::on(&far.broker);
-    let mut cuts = 0;
+    let load = load(&far.broker);
     for _ in 0..20 {
-        far.wire.armed.store(true, Ordering::SeqCst);
-        // Time for the load to commit, and for the wire to cut that.
-        sleep(Duration::from_millis(100)).await;
-        cuts += u32::from(!far.wire.armed.swap(false, Ordering::SeqCst));
+        far.proxy.cut_at_next_commit();
+        until("the next commit is cut", || far.proxy.has_cut()).await;
     }
-    let answers = load.end().await;
-    let (served, refused) = agree(&far, &answers).await;
-    println!("{cuts} commits without an answer: {served} served, {refused} told to come back");
-    assert!(cuts >= 10 && served >= 20, "{cuts} cuts, {served} served");
+    load.goes_on_until(20, 200).await;
+    let (served, refused) = agree(&far, &load.end().await).await;
+    println!("20 commits without an answer: {served} served, {refused} told to come back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_restarted_under_load_loses_nobodys_entry() {
-    let _turn = turn().await;
     let mut far = Far::new().await;
-    let load = Load::on(&far.broker);
-    for end in [Server::stop, Server::crash] {
-        // Under load before the end, and for a while without a server.
-        sleep(Duration::from_millis(700)).await;
+    let load = load(&far.broker);
+    for end in [Postgres::stop, Postgres::crash] {
+        load.goes_on_until(20, 200).await;
         block_in_place(|| end(&mut far.server));
-        sleep(Duration::from_millis(300)).await;
+        load.goes_on_until(1, 503).await;
         far.server.run();
         far.server.database().await;
         far.recovers().await;
     }
-    let answers = load.end().await;
-    let (served, refused) = agree(&far, &answers).await;
+    let (served, refused) = agree(&far, &load.end().await).await;
     println!("restarted and crashed: {served} served, {refused} told to come back");
-    assert!(served >= 20 && refused > 0, "{served} and {refused}");
+    assert!(served >= 40 && refused >= 2, "{served} and {refused}");
 }

@@ -6,10 +6,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::books::Books;
-use super::harness::{Broker, Launch, SOON, eventually, simulator};
-use super::http::Answer;
-use super::people::student;
-use super::tools::{program, run};
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch, student};
+use crate::kit::programs::{program, run};
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{SOON, eventually};
 
 /// A command of the broker under another program, which is given what stands before it.
 fn under(books: &Books, name: &str, before: &[&str]) -> Launch {

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::harness::{Broker, Launch, PATIENCE, SOON, simulator, until};
-use super::http::{Answer, client};
-use super::wire::{ALIVE, Wire};
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch};
+use crate::kit::http::client;
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{PATIENCE, SOON, until};
+use crate::kit::wire::{ALIVE, Wire};
 
 async fn draining(launch: Launch) -> Broker {
     let broker = launch.start().await;
@@ -112,7 +115,7 @@ async fn a_request_that_was_on_its_way_when_the_listener_closed_is_answered() {
         .said(|line| line.contains("no more connections"))
         .await;
     for caller in [&mut new, &mut old] {
-        caller.send(super::wire::MINT).await;
+        caller.send(crate::kit::wire::MINT).await;
         let answer = caller.hear().await.parts().remove(0);
         let is_last = answer.header("connection") == Some("close");
         assert!(answer.status == 200 && is_last, "{answer:?}");
@@ -128,7 +131,7 @@ async fn once_the_delay_is_over_nobody_is_let_in() {
         .start()
         .await;
     let mut caller = Wire::to(broker.address).await;
-    caller.send(super::wire::MINT).await;
+    caller.send(crate::kit::wire::MINT).await;
     until("a mint under way", || simulator.seen() == 1).await;
     broker.running.signal("TERM");
     broker
@@ -147,7 +150,7 @@ async fn once_the_delay_is_over_nobody_is_let_in() {
 }
 
 #[tokio::test]
-async fn clients_that_dawdle_hold_up_the_end_no_longer_than_its_deadline() {
+async fn slow_clients_hold_up_the_end_no_longer_than_its_deadline() {
     let simulator = simulator(&[]).await;
     let mut broker = Launch::serve(&simulator)
         .set("server.drain_delay", "0s")
@@ -234,7 +237,7 @@ async fn a_second_sigterm_ends_it_at_once_with_code_0() {
     )
     .await;
     let mut caller = Wire::to(broker.address).await;
-    caller.send(super::wire::MINT).await;
+    caller.send(crate::kit::wire::MINT).await;
     until("a mint under way", || simulator.seen() == 1).await;
     broker.running.signal("TERM");
     let ended = broker.running.end(SOON).await;

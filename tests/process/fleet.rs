@@ -3,33 +3,30 @@
 use sqlx::{ConnectOptions, Connection};
 use token_broker::simulator::Simulator;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, sleep};
 
-use super::harness::{Broker, Launch, PATIENCE, simulator};
-use super::http::{Answer, client};
-use super::people::{ISSUER, REQUIRED, student};
-use super::postgres_server;
-use super::redis_server::Server;
-use super::replicas::turn;
+use super::replicas::becomes;
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch, student};
+use crate::kit::http::client;
+use crate::kit::issuer::{ISSUER, unlimited};
+use crate::kit::postgres::empty_database;
+use crate::kit::provider::simulator;
+use crate::kit::redis::Redis;
+use crate::kit::waiting::until;
 
 /// What replicas share.
 struct Shared {
     simulator: Simulator,
-    redis: Server,
-    /// Gone with it.
-    _postgres: postgres_server::Server,
+    redis: Redis,
     url: String,
 }
 
 impl Shared {
     async fn new(faults: &[&str]) -> Self {
-        let postgres = postgres_server::Server::start();
-        let url = postgres.url(&postgres.database().await);
         let shared = Self {
             simulator: simulator(faults).await,
-            redis: Server::start(),
-            _postgres: postgres,
-            url,
+            redis: Redis::start(),
+            url: empty_database().await,
         };
         let migrated = shared.command("migrate").finish().await;
         assert_eq!(migrated.code, Some(0), "{migrated:?}");
@@ -38,7 +35,7 @@ impl Shared {
 
     fn command(&self, name: &str) -> Launch {
         Launch::of(&[name, "--config", "settings.toml"])
-            .file("settings.toml", REQUIRED)
+            .file("settings.toml", &unlimited())
             .env("DATABASE_URL", &self.url)
             .env("REDIS_URL", &self.redis.url())
             .towards(&self.simulator.base_url())
@@ -46,7 +43,9 @@ impl Shared {
 
     async fn serve(&self, settings: &[(&str, &str)]) -> Broker {
         let set = |launch: Launch, (name, value): &(&str, &str)| launch.set(name, value);
-        let launch = settings.iter().fold(self.command("serve"), set);
+        // A busy machine is not an outage.
+        let command = self.command("serve").set("redis.timeout", "5s");
+        let launch = settings.iter().fold(command, set);
         launch.start().await
     }
 
@@ -93,12 +92,10 @@ fn served(answers: &[Answer], code: &str) -> usize {
     served.len()
 }
 
-/// Redis may take its time: a busy machine is not what is tried here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_over_four_replicas_exactly_ten_are_served() {
-    let _turn = turn().await;
     let shared = Shared::new(&["slow:100ms"]).await;
-    let settings = [("limits.identity", "10/1h"), ("redis.timeout", "5s")];
+    let settings = [("limits.identity", "10/1h")];
     let replicas = shared.four(&settings).await;
     let answers = thousand(&replicas, &student("ana")).await;
     assert_eq!(served(&answers, "rate_limited"), 10);
@@ -108,7 +105,6 @@ async fn of_a_thousand_over_four_replicas_exactly_ten_are_served() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_over_four_replicas_as_many_are_served_as_the_quota_of_the_month_has() {
-    let _turn = turn().await;
     let shared = Shared::new(&[]).await;
     let quota = [
         ("quota.student.sessions_per_month", "10"),
@@ -123,31 +119,18 @@ async fn of_a_thousand_over_four_replicas_as_many_are_served_as_the_quota_of_the
     assert_eq!(shared.entries().await, (10, 0));
 }
 
-/// Waits until it has joined the others again.
-async fn together(broker: &Broker) {
-    let began = Instant::now();
-    while Answer::to(broker.get("/health")).await.json["status"] != "healthy" {
-        assert!(began.elapsed() < PATIENCE, "it does not join");
-        sleep(Duration::from_millis(50)).await;
-    }
+/// Waits until the empty server knows what the ledger knows: the replicas look every other second.
+async fn counted_back(redis: &Redis) {
+    let is_told = || redis.ask::<u8>(&["EXISTS", "{broker}:begun"]) == Some(1);
+    until("the past is counted back", is_told).await;
 }
 
-/// Asks until it is so: the replicas look every other second.
-async fn counted_back(redis: &Server) {
-    let began = Instant::now();
-    while redis.ask::<u8>(&["EXISTS", "{broker}:begun"]) != Some(1) {
-        assert!(began.elapsed() < PATIENCE, "it is never counted back");
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
-fn windows(redis: &Server) -> Option<u64> {
+fn windows(redis: &Redis) -> Option<u64> {
     redis.ask(&["LLEN", "{broker}:w:mints_daily:0"])
 }
 
 #[tokio::test]
 async fn a_redis_that_is_empty_learns_the_day_from_the_ledger_once_however_many_replicas_start() {
-    let _turn = turn().await;
     let mut shared = Shared::new(&[]).await;
     let settings = [
         ("limits.mints_daily", "11/24h"),
@@ -194,7 +177,6 @@ async fn a_redis_that_is_empty_learns_the_day_from_the_ledger_once_however_many_
 
 #[tokio::test]
 async fn a_redis_that_lost_everything_changes_nothing_of_the_month_and_ends_no_session() {
-    let _turn = turn().await;
     let shared = Shared::new(&[]).await;
     let quota = [
         ("quota.student.sessions_per_month", "3"),
@@ -220,13 +202,14 @@ async fn a_redis_that_lost_everything_changes_nothing_of_the_month_and_ends_no_s
 
 #[tokio::test]
 async fn an_end_by_an_operator_holds_on_every_replica_at_once_even_while_redis_stands_still() {
-    let _turn = turn().await;
     let shared = Shared::new(&[]).await;
     let token = "operators-token-that-is-long-enough";
     let settings = [
         ("ops.token", token),
         ("ops.listen", "127.0.0.1:0"),
         ("session.min_refresh_interval", "0s"),
+        // So long each request waits that finds Redis standing still.
+        ("redis.timeout", "50ms"),
     ];
     let (one, two) = (shared.serve(&settings).await, shared.serve(&settings).await);
     let opened = async |broker: &Broker, who: &str| {
@@ -263,7 +246,7 @@ async fn an_end_by_an_operator_holds_on_every_replica_at_once_even_while_redis_s
     refresh(&two, "ana", &anas).await.is(404, "unknown_session");
     shared.redis.signal("CONT");
     for broker in [&one, &two] {
-        together(broker).await;
+        becomes(broker, "healthy").await;
     }
     refresh(&one, "ana", &anas).await.is(404, "unknown_session");
     refresh(&one, "ben", &bens).await.secret();

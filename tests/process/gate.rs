@@ -3,9 +3,11 @@
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::harness::{Broker, Launch, simulator};
-use super::http::{Answer, client};
-use super::people::{REQUIRED, student};
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch, student};
+use crate::kit::http::client;
+use crate::kit::issuer::REQUIRED;
+use crate::kit::provider::simulator;
 
 const TOKEN: &str = "operators-token-that-is-long-enough";
 

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::harness::{Launch, PAGE, Scratch};
+use crate::kit::PAGE;
+use crate::kit::executable::Launch;
+use crate::kit::scratch::Scratch;
 
 /// What stands in the files that are secret.
 const SECRETS: [(&str, &str); 3] = [

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
-use super::harness::{Launch, Scratch, simulator, until};
-use super::http::{Answer, client};
-use super::nginx_front::free_address;
-use super::tools::program;
+use crate::kit::answer::Answer;
+use crate::kit::executable::Launch;
+use crate::kit::http::client;
+use crate::kit::programs::{free_address, program};
+use crate::kit::provider::simulator;
+use crate::kit::scratch::Scratch;
+use crate::kit::waiting::until;
 
 #[tokio::test]
 async fn f09_f10_haproxy_finds_the_broker_healthy_and_loses_no_request_on_kept_connections() {
@@ -39,7 +40,7 @@ async fn f09_f10_haproxy_finds_the_broker_healthy_and_loses_no_request_on_kept_c
     .await;
     for pause in [0, 480, 490, 495, 500, 505, 510, 1200] {
         // Around the time after which the broker used to close idle connections.
-        sleep(Duration::from_millis(pause)).await;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
         let answer = Answer::to(client().post(format!("http://{front}/token"))).await;
         assert_eq!(answer.status, 200, "after {pause} ms: {answer:?}");
     }

@@ -1,7 +1,8 @@
 //! One `Host`, and one that this broker answers for.
 
-use super::harness::{Broker, Launch, simulator};
-use super::wire::{Part, Wire};
+use crate::kit::executable::{Broker, Launch};
+use crate::kit::provider::simulator;
+use crate::kit::wire::{Part, Wire};
 
 async fn post(broker: &Broker, hosts: &str) -> Part {
     let mut wire = Wire::to(broker.address).await;

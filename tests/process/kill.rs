@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use token_broker::domain::{SessionId, SessionKey};
 use token_broker::simulator::Simulator;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::books::Books;
-use super::harness::{Broker, PATIENCE, simulator, until};
-use super::http::client;
-use super::people::student;
+use crate::kit::executable::{Broker, student};
+use crate::kit::http::client;
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{PATIENCE, until};
 
 /// Callers at the same time, and most requests under way.
 const CALLERS: usize = 64;
@@ -94,7 +94,7 @@ async fn overrun(mut broker: Broker, journal: &Journal) {
     })
     .await;
     // At any moment of the work.
-    sleep(Duration::from_millis(any(LONGEST))).await;
+    tokio::time::sleep(Duration::from_millis(any(LONGEST))).await;
     broker.running.signal("KILL");
     assert_eq!(broker.running.end(PATIENCE).await.code, None);
     callers.join_all().await;

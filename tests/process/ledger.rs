@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use sqlx::{Connection, Executor};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::books::Books;
-use super::harness::{Broker, Ended, Launch, PATIENCE, SOON, eventually, simulator, until};
-use super::http::{Answer, client};
-use super::people::student;
-use super::tools::program;
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Ended, Launch, student};
+use crate::kit::http::client;
+use crate::kit::programs::program;
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{PATIENCE, SOON, eventually, until};
 
 /// Everything in a directory but locks and what SQLite keeps beside an open file.
 fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -63,8 +65,9 @@ async fn while_somebody_else_locks_the_file_callers_are_told_in_time_and_nothing
         1,
         "something was minted that was not recorded"
     );
-    // Longer than any timeout of a write that is under way.
-    sleep(Duration::from_secs(6).saturating_sub(locked.elapsed())).await;
+    // Until nothing is under way any more.
+    let is_down = async || ledger_health(&broker).await.1 == "down";
+    eventually("the ledger is down", SOON, is_down).await;
     other.execute("ROLLBACK").await.unwrap();
     other.close().await.unwrap();
 

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Broker, Launch, PAGE, SOON, simulator, until};
-use super::http::Answer;
-use super::people::{REQUIRED, student};
-use super::wire::Wire;
+use crate::kit::PAGE;
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch, student};
+use crate::kit::issuer::unlimited;
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{SOON, until};
+use crate::kit::wire::Wire;
 
 /// The first line so far of this request that `fits`.
 fn line_of(broker: &Broker, id: &str, fits: impl Fn(&Value) -> bool) -> Option<Value> {
@@ -63,7 +66,7 @@ async fn access_lines_name_the_caller_by_address_origin_and_hashed_identity() {
     let simulator = simulator(&[]).await;
     let broker = Launch::of(&["serve", "--config", "settings.toml"])
         .towards(&simulator.base_url())
-        .file("settings.toml", REQUIRED)
+        .file("settings.toml", &unlimited())
         .start()
         .await;
     for who in ["ana", "ana", "bob"] {

@@ -11,6 +11,10 @@
     reason = "tests fail by panicking, and other processes live in real time"
 )]
 
+#[expect(dead_code, reason = "other test crates use the rest of the kit")]
+#[path = "../kit/mod.rs"]
+mod kit;
+
 mod ambiguous;
 mod ambiguous_table;
 mod books;
@@ -18,17 +22,14 @@ mod caps;
 mod check;
 mod command_line;
 mod cuts;
-mod dawdlers;
 mod disk;
 mod drain;
 mod fleet;
 mod gate;
 mod given;
 mod haproxy;
-mod harness;
 mod heavy;
 mod hosts;
-mod http;
 mod identity;
 mod kill;
 mod ledger;
@@ -39,28 +40,10 @@ mod nginx_errors;
 mod nginx_front;
 mod nginx_slow;
 mod outages;
-mod people;
 mod persist;
 mod pid_one;
 mod postgres;
-#[expect(
-    dead_code,
-    clippy::disallowed_methods,
-    reason = "the ledger's own tests use more of it, and it serves in the background"
-)]
-#[path = "../records/cut.rs"]
-mod postgres_cut;
-#[expect(
-    dead_code,
-    clippy::disallowed_methods,
-    reason = "the ledger's own tests use more of it, and programs are looked for where PATH says"
-)]
-#[path = "../records/server.rs"]
-mod postgres_server;
 mod quota;
-#[expect(dead_code, reason = "the tests of what replicas share use more of it")]
-#[path = "../shared/server.rs"]
-mod redis_server;
 mod replicas;
 mod rolling;
 mod round_trips;
@@ -70,10 +53,9 @@ mod secrecy_records;
 mod signals;
 mod sink;
 mod sizes;
+mod slow_clients;
 mod start;
 mod sync_order;
 mod tls;
-mod tools;
 mod unread;
 mod usage;
-mod wire;

@@ -4,9 +4,11 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::ambiguous_table::table;
-use super::harness::{PAGE, SOON};
-use super::http::{Answer, client};
 use super::nginx_front::{Front, HOST};
+use crate::kit::PAGE;
+use crate::kit::answer::Answer;
+use crate::kit::http::client;
+use crate::kit::waiting::SOON;
 
 #[tokio::test]
 async fn a_json_post_over_tls_returns_a_client_secret() {
@@ -164,7 +166,7 @@ async fn the_request_id_of_nginx_is_the_one_in_answer_body_and_both_logs() {
         .await;
     assert_eq!(access["request_id"], id);
     let is_there = |line: &Value| line["request_id"] == id && line["path"] == "/nothing";
-    super::harness::until("nginx's log line", || {
+    crate::kit::waiting::until("nginx's log line", || {
         front.nginx.log().iter().any(is_there)
     })
     .await;

@@ -2,9 +2,10 @@
 
 use tokio::task::JoinSet;
 
-use super::harness::{PAGE, PATIENCE};
-use super::http::Answer;
 use super::nginx_front::{Front, HOST};
+use crate::kit::PAGE;
+use crate::kit::answer::Answer;
+use crate::kit::waiting::PATIENCE;
 
 const EVIL: &str = "https://evil.example";
 
@@ -155,7 +156,7 @@ async fn a_foreign_host_is_421_and_a_foreign_name_is_not_even_shaken_hands_with(
     assert!(heard.starts_with("HTTP/1.1 421 "), "{heard}");
     assert!(heard.contains(r#""code":"misdirected""#), "{heard}");
     let port = front.https.port();
-    let foreign = super::http::client()
+    let foreign = crate::kit::http::client()
         .get(format!("https://localhost:{port}/livez"))
         .send()
         .await;

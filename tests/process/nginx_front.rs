@@ -1,8 +1,8 @@
-//! Owns nginx as it stands in front: its own configuration file, with only the facts replaced that the file lists.
+//! nginx as it stands in front: its own configuration file, with only the facts replaced that the file lists.
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,12 @@ use serde_json::Value;
 use token_broker::simulator::Simulator;
 use tokio::net::TcpSocket;
 
-use super::harness::{Broker, Launch, Running, Scratch, simulator, until};
-use super::http::{client_of, trusting};
-use super::tools::{program, run};
+use crate::kit::executable::{Broker, Launch, Running};
+use crate::kit::http::{client_of, trusting};
+use crate::kit::programs::{free_address, program, self_signed};
+use crate::kit::provider::simulator;
+use crate::kit::scratch::Scratch;
+use crate::kit::waiting::until;
 
 pub const HOST: &str = "broker.example.com";
 
@@ -65,45 +68,16 @@ impl Drop for Nginx {
     }
 }
 
-/// A certificate for these names, and its key.
-pub async fn certificate(scratch: &Scratch, names: &str) {
-    let settings = format!(
-        "[req]\ndistinguished_name=dn\nx509_extensions=ext\nprompt=no\n[dn]\nCN={HOST}\n\
-         [ext]\nsubjectAltName={names}\nbasicConstraints=critical,CA:FALSE\n"
-    );
-    let settings = scratch.file("openssl.cnf", &settings);
-    let mut command = program("openssl");
-    command
-        .current_dir(scratch.path())
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args([
-            "-config",
-            &settings,
-            "-keyout",
-            "privkey.pem",
-            "-out",
-            "fullchain.pem",
-        ]);
-    let (succeeded, _, err) = run(&mut command).await;
-    assert!(succeeded, "{err}");
-}
-
-/// An address that was free a moment ago.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+/// Makes a certificate for these names, and its key, where nginx's configuration looks for them.
+fn certificate(scratch: &Scratch, names: &str) {
+    let folder = scratch.path();
+    self_signed(folder, names);
+    for (made, name) in [
+        ("key.pem", "privkey.pem"),
+        ("certificate.pem", "fullchain.pem"),
+    ] {
+        fs::rename(folder.join(made), folder.join(name)).unwrap();
+    }
 }
 
 /// The whole house: nginx, the broker, the simulated provider.
@@ -197,7 +171,7 @@ impl Front {
 /// nginx before these lines of its upstream, with these further changes to its file; where it answers with and without TLS.
 pub async fn in_front_of(upstream: &str, changes: &[(&str, &str)]) -> (Nginx, [SocketAddr; 2]) {
     let (https, http, scratch) = (free_address(), free_address(), Scratch::new());
-    certificate(&scratch, &format!("DNS:{HOST}")).await;
+    certificate(&scratch, &format!("DNS:{HOST}"));
     let configuration = adapted(scratch.path(), https, http);
     let configuration = changes
         .iter()
@@ -260,7 +234,7 @@ pub fn replaced(text: &str, from: &str, to: &str) -> String {
 /// The simulated provider behind TLS and HTTP/2, as the real one is: nginx, the base URL, the file of its certificate.
 pub async fn over_tls(simulator: &Simulator) -> (Nginx, String, String) {
     let (address, scratch) = (free_address(), Scratch::new());
-    certificate(&scratch, "DNS:localhost").await;
+    certificate(&scratch, "DNS:localhost");
     let place = scratch.path().to_str().unwrap().to_owned();
     let text = format!(
         "events {{}}\nhttp {{\n{}    log_format lines escape=json '{{\"protocol\":\"$server_protocol\",\"path\":\"$uri\"}}';\n\

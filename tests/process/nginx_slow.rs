@@ -9,9 +9,10 @@ use rustls::{ClientConnection, StreamOwned};
 use tokio::net::TcpSocket;
 use tokio::task::spawn_blocking;
 
-use super::harness::{SOON, until};
-use super::http::{Answer, trusting};
 use super::nginx_front::{Front, HOST};
+use crate::kit::answer::Answer;
+use crate::kit::http::trusting;
+use crate::kit::waiting::{SOON, until};
 
 type Tls = StreamOwned<ClientConnection, std::net::TcpStream>;
 

@@ -3,9 +3,11 @@
 use std::fs;
 use std::io::Write;
 
-use super::harness::{Launch, SOON, signal, simulator, until};
-use super::http::Answer;
-use super::tools::{program, run};
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Launch, signal};
+use crate::kit::programs::{program, run};
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{SOON, until};
 
 /// How to get a process namespace of one's own here, if there is a way.
 async fn way() -> Option<&'static [&'static str]> {

@@ -3,22 +3,24 @@
 use serde_json::Value;
 use token_broker::simulator::Simulator;
 
-use super::harness::{Broker, Launch, PATIENCE, eventually, simulator};
-use super::people::{REQUIRED, student};
-use super::postgres_server::Server;
+use crate::kit::executable::{Broker, Launch, student};
+use crate::kit::issuer::unlimited;
+use crate::kit::postgres::Postgres;
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{PATIENCE, eventually};
 
 /// Anything will do for this server, but it is a secret all the same.
 const PASSWORD: &str = "canary-database-password-7d";
 
 /// An empty database, and how commands get there.
 struct Database {
-    server: Server,
+    server: Postgres,
     url: String,
 }
 
 impl Database {
     async fn new() -> Self {
-        let server = Server::start();
+        let server = Postgres::start();
         let url = server.url(&server.database().await);
         let url = url.replace("broker@", &format!("broker:{PASSWORD}@"));
         Self { server, url }
@@ -26,7 +28,7 @@ impl Database {
 
     fn command(&self, arguments: &[&str]) -> Launch {
         Launch::of(&[arguments, &["--config", "settings.toml"]].concat())
-            .file("settings.toml", REQUIRED)
+            .file("settings.toml", &unlimited())
             .env("DATABASE_URL", &self.url)
             .env("RUST_LOG", "trace")
     }
@@ -86,7 +88,7 @@ async fn with_postgresql_it_serves_once_the_schema_is_there_and_several_share_it
 }
 
 /// The server dies and comes back: what cannot be recorded is not minted.
-async fn assert_survives_a_crash(server: &mut Server, broker: &Broker, simulator: &Simulator) {
+async fn assert_survives_a_crash(server: &mut Postgres, broker: &Broker, simulator: &Simulator) {
     let before = simulator.seen();
     server.crash();
     let refused = broker.token_as(&student("ben")).await;

@@ -7,9 +7,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::books::Books;
-use super::harness::{Broker, Launch, PATIENCE, simulator};
-use super::http::{Answer, client};
-use super::people::student;
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch, student};
+use crate::kit::http::client;
+use crate::kit::provider::simulator;
+use crate::kit::waiting::PATIENCE;
 
 /// Rows of a busy day, and the identities they belong to.
 const ROWS: i64 = 20_000;
@@ -30,7 +32,7 @@ FROM row";
 /// Fills a ledger that nobody serves with.
 async fn fill(books: &Books) {
     let mut connection = books.open().await;
-    let now = i64::try_from(super::people::now() * 1000).unwrap();
+    let now = i64::try_from(crate::kit::executable::now() * 1000).unwrap();
     let filled = sqlx::query(BUSY_DAY)
         .bind(ROWS)
         .bind(now)

@@ -5,47 +5,41 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use token_broker::simulator::Simulator;
-use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::harness::{Broker, Launch, simulator};
-use super::http::{Answer, client};
-use super::postgres_server;
-use super::redis_server::Server;
-
-/// One test at a time that keeps the machine busy, or that a busy one disturbs: replicas wait 50 ms for Redis.
-pub async fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::const_new(());
-    TURN.lock().await
-}
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch};
+use crate::kit::http::client;
+use crate::kit::load::Load;
+use crate::kit::postgres::empty_database;
+use crate::kit::provider::simulator;
+use crate::kit::redis::Redis;
+use crate::kit::waiting::{PATIENCE, eventually};
 
 /// A database that replicas share, with its schema.
 pub struct Shared {
-    /// Gone with it.
-    _postgres: postgres_server::Server,
     pub url: String,
 }
 
 impl Shared {
     pub async fn new() -> Self {
-        let postgres = postgres_server::Server::start();
-        let url = postgres.url(&postgres.database().await);
+        let url = empty_database().await;
         let migrated = Launch::of(&["migrate"]).env("DATABASE_URL", &url);
         let migrated = migrated.finish().await;
         assert_eq!(migrated.code, Some(0), "{migrated:?}");
-        Self {
-            _postgres: postgres,
-            url,
-        }
+        Self { url }
     }
 
-    fn replica(&self, simulator: &Simulator, redis: &Server) -> Launch {
+    fn replica(&self, simulator: &Simulator, redis: &Redis) -> Launch {
         Launch::serve(simulator)
             .env("DATABASE_URL", &self.url)
             .env("REDIS_URL", &redis.url())
+            // A busy machine is not an outage: a server that is killed is noticed at once all the same.
+            .set("redis.timeout", "5s")
             .set("limits.token", "40/60s")
             .set("limits.refresh", "1000/60s")
+            .set("limits.refresh_network", "1000/60s")
             .set("session.min_refresh_interval", "0s")
             .set("session.max_live_network", "1000")
             .set("upstream.mints_per_second", "10000")
@@ -77,13 +71,10 @@ async fn health(broker: &Broker) -> [String; 3] {
     words.map(|word| word.as_str().unwrap().to_owned())
 }
 
-async fn becomes(broker: &Broker, word: &str) -> Duration {
-    let start = Instant::now();
-    while health(broker).await[0] != word {
-        assert!(start.elapsed() < Duration::from_secs(20), "never {word}");
-        sleep(Duration::from_millis(50)).await;
-    }
-    start.elapsed()
+/// Waits until a replica says of itself that it is `word`. Returns how long that took.
+pub async fn becomes(broker: &Broker, word: &str) -> Duration {
+    let is_so = async || health(broker).await[0] == word;
+    eventually(word, PATIENCE, is_so).await
 }
 
 /// How often it said so.
@@ -111,8 +102,7 @@ pub fn doubts(broker: &Broker) -> usize {
 
 #[tokio::test]
 async fn without_redis_replicas_go_on_with_their_share_of_the_limits_and_with_every_session() {
-    let _turn = turn().await;
-    let (simulator, mut redis) = (simulator(&[]).await, Server::start());
+    let (simulator, mut redis) = (simulator(&[]).await, Redis::start());
     let shared = Shared::new().await;
     let serve = || shared.replica(&simulator, &redis);
     let (one, two) = (serve().start().await, serve().start().await);
@@ -154,22 +144,20 @@ async fn without_redis_replicas_go_on_with_their_share_of_the_limits_and_with_ev
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_hundred_refreshes_over_two_replicas_one_mints_in_each_interval() {
-    let _turn = turn().await;
-    let (simulator, redis) = (simulator(&["slow:50ms"]).await, Server::start());
+    let (simulator, redis) = (simulator(&["slow:50ms"]).await, Redis::start());
     let shared = Shared::new().await;
     let interval = Duration::from_secs(3);
     let serve = || {
         shared
             .replica(&simulator, &redis)
             .set("session.min_refresh_interval", "3s")
-            // A busy machine is not an outage.
-            .set("redis.timeout", "5s")
     };
     let replicas = [serve().start().await, serve().start().await];
     let session = replicas[0].token().await.json["sessionId"].clone();
     for round in 1..=3 {
-        // An interval of the session is what is tried.
-        sleep(interval).await;
+        let early = refresh(&replicas[0], &session).await;
+        early.is(429, "refresh_too_soon");
+        early.wait_as_told().await;
         let minted = simulator.minted();
         let began = Instant::now();
         let mut callers = JoinSet::new();
@@ -200,8 +188,7 @@ async fn of_two_hundred_refreshes_over_two_replicas_one_mints_in_each_interval()
 
 #[tokio::test]
 async fn absent_at_the_start_redis_is_waited_for_by_nobody() {
-    let _turn = turn().await;
-    let (simulator, mut redis) = (simulator(&[]).await, Server::absent());
+    let (simulator, mut redis) = (simulator(&[]).await, Redis::absent());
     let shared = Shared::new().await;
     let broker = shared.replica(&simulator, &redis).start().await;
     assert_eq!(said(&broker, "Redis cannot be reached"), 1);
@@ -225,8 +212,7 @@ async fn absent_at_the_start_redis_is_waited_for_by_nobody() {
 
 #[tokio::test]
 async fn with_deny_callers_are_told_to_come_back_while_redis_is_gone() {
-    let _turn = turn().await;
-    let (simulator, mut redis) = (simulator(&[]).await, Server::start());
+    let (simulator, mut redis) = (simulator(&[]).await, Redis::start());
     let shared = Shared::new().await;
     let launch = shared
         .replica(&simulator, &redis)
@@ -246,29 +232,21 @@ async fn with_deny_callers_are_told_to_come_back_while_redis_is_gone() {
     broker.token().await.secret();
 }
 
-/// Four callers that ask two replicas for three seconds; what they were answered.
-async fn load(replicas: &[Broker; 2]) -> JoinSet<Vec<u16>> {
-    let until = Instant::now() + Duration::from_secs(3);
-    let mut callers = JoinSet::new();
-    for broker in replicas.iter().cycle().take(4) {
-        let (client, url) = (client(), broker.url("/token"));
-        callers.spawn(async move {
-            let mut statuses = Vec::new();
-            while Instant::now() < until {
-                let answer = client.post(&url).send().await.unwrap();
-                statuses.push(answer.status().as_u16());
-                sleep(Duration::from_millis(5)).await;
-            }
-            statuses
-        });
-    }
-    sleep(Duration::from_secs(1)).await;
-    callers
+/// Four callers that ask two replicas.
+fn load(replicas: &[Broker; 2]) -> Load {
+    Load::of(
+        replicas
+            .iter()
+            .cycle()
+            .take(4)
+            .map(|broker| broker.post("/token")),
+    )
 }
 
 /// How many were let through, if all others were only told to wait.
-async fn let_through(callers: JoinSet<Vec<u16>>) -> usize {
-    let statuses = callers.join_all().await.concat();
+async fn let_through(load: Load) -> usize {
+    let asked = load.end().await;
+    let statuses: Vec<u16> = asked.iter().map(|one| one.answer.status).collect();
     let count = |status| statuses.iter().filter(|&&found| found == status).count();
     assert_eq!(count(200) + count(429), statuses.len(), "{statuses:?}");
     count(200)
@@ -276,22 +254,28 @@ async fn let_through(callers: JoinSet<Vec<u16>>) -> usize {
 
 #[tokio::test]
 async fn under_load_an_outage_fails_no_request_and_opens_no_gate() {
-    let _turn = turn().await;
-    let (simulator, mut redis) = (simulator(&[]).await, Server::start());
+    let (simulator, mut redis) = (simulator(&[]).await, Redis::start());
     let shared = Shared::new().await;
     let serve = || shared.replica(&simulator, &redis);
     let replicas = [serve().start().await, serve().start().await];
-    let callers = load(&replicas).await;
+    let callers = load(&replicas);
+    callers.goes_on_until(40, 200).await;
     redis.kill();
+    // Longer than either replica's share could last.
+    callers.goes_on_until(200, 429).await;
     let during = let_through(callers).await;
     assert!((40..=80).contains(&during), "{during}");
-    let callers = load(&replicas).await;
+    let callers = load(&replicas);
+    callers.goes_on_until(20, 429).await;
     redis.run();
+    for broker in &replicas {
+        becomes(broker, "healthy").await;
+    }
     // It has come back empty, within the same window: that is no third allowance.
+    callers.goes_on_until(200, 429).await;
     let after = let_through(callers).await;
     assert!(during + after <= 80, "{during} and {after}");
     for broker in &replicas {
-        becomes(broker, "healthy").await;
         assert!(losses(broker) >= 1);
         assert_eq!(losses(broker) + 1, said(broker, "Redis is reachable"));
     }

@@ -2,14 +2,15 @@
 
 use tokio::time::Instant;
 
-use super::harness::{Launch, simulator};
-use super::redis_server::Server;
-use super::replicas::{Shared, refresh, turn};
+use super::replicas::{Shared, refresh};
+use crate::kit::executable::Launch;
+use crate::kit::provider::simulator;
+use crate::kit::redis::Redis;
 
 const REQUESTS: u64 = 100;
 
 /// Scripts that the server has run. A broker asks it nothing else.
-fn scripts(redis: &Server) -> u64 {
+fn scripts(redis: &Redis) -> u64 {
     let stats: String = redis.ask(&["INFO", "commandstats"]).unwrap();
     let calls = |line: &str| {
         let (_, rest) = line.split_once("cmdstat_evalsha:calls=")?;
@@ -20,8 +21,7 @@ fn scripts(redis: &Server) -> u64 {
 
 #[tokio::test]
 async fn a_mint_and_a_refresh_cost_one_round_trip_and_sessions_cost_none() {
-    let _turn = turn().await;
-    let (simulator, redis) = (simulator(&[]).await, Server::start());
+    let (simulator, redis) = (simulator(&[]).await, Redis::start());
     let shared = Shared::new().await;
     let serve = || {
         Launch::serve(&simulator)

@@ -7,8 +7,9 @@ use token_broker::clock::{Clock, SystemClock};
 use token_broker::simulator::Simulator;
 use tokio::process::Command;
 
-use super::harness::{Broker, Launch, simulator};
-use super::tools::{installed, program, run};
+use crate::kit::executable::{Broker, Launch};
+use crate::kit::programs::{installed, program, run};
+use crate::kit::provider::simulator;
 
 /// The requests of a script, in order.
 const ASKED: usize = 6;

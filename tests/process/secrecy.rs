@@ -3,10 +3,12 @@
 use serde_json::json;
 use token_broker::simulator::Simulator;
 
-use super::harness::{Broker, Launch, PAGE, simulator};
-use super::http::Answer;
 use super::nginx_front::over_tls;
-use super::wire::Wire;
+use crate::kit::PAGE;
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch};
+use crate::kit::provider::simulator;
+use crate::kit::wire::Wire;
 
 const BEARER: &str = "canary-bearer-8c1f";
 const COOKIE: &str = "canary-cookie-77ab";
@@ -159,25 +161,17 @@ async fn nothing_secret_is_said_when_all_goes_well() {
         .unwrap()
         .to_owned();
     let refresh = json!({ "sessionId": session }).to_string();
-    assert_eq!(
-        talkative
-            .ask("/refresh-token", Some(refresh.clone()))
-            .await
-            .status,
-        429
-    );
-    // The interval between two refreshes of a session is a second.
-    tokio::time::sleep(std::time::Duration::from_millis(1050)).await;
-    assert_eq!(
-        talkative.ask("/refresh-token", Some(refresh)).await.status,
-        200
-    );
+    let early = talkative.ask("/refresh-token", Some(refresh.clone())).await;
+    assert_eq!(early.status, 429);
+    early.wait_as_told().await;
+    let refreshed = talkative.ask("/refresh-token", Some(refresh));
+    assert_eq!(refreshed.await.status, 200);
     let sent = simulator.requests().pop().unwrap();
     assert!(
         String::from_utf8_lossy(&sent.body).contains(INSTRUCTIONS),
         "the canary never flew"
     );
-    talkative.kept(super::harness::KEY).await;
+    talkative.kept(crate::kit::provider::KEY).await;
 }
 
 #[tokio::test]
@@ -223,7 +217,7 @@ async fn nothing_secret_is_said_when_callers_do_wrong() {
         wire.send(bytes).await;
         talkative.others += &wire.hear().await.text;
     }
-    talkative.kept(super::harness::KEY).await;
+    talkative.kept(crate::kit::provider::KEY).await;
 }
 
 #[tokio::test]
@@ -241,7 +235,7 @@ async fn nothing_secret_is_said_however_the_upstream_fails() {
                     "{fault}: {answer:?}"
                 );
                 assert!(simulator.seen() > 0, "{fault}");
-                talkative.kept(super::harness::KEY).await;
+                talkative.kept(crate::kit::provider::KEY).await;
             });
         }
         all.join_all().await;
@@ -267,7 +261,7 @@ async fn nothing_secret_is_said_over_tls_and_http_2() {
         mints.len() >= 3 && mints.iter().all(|line| line["protocol"] == "HTTP/2.0"),
         "{mints:?}"
     );
-    talkative.kept(super::harness::KEY).await;
+    talkative.kept(crate::kit::provider::KEY).await;
 }
 
 #[tokio::test]

@@ -8,9 +8,12 @@ use sqlx::{Connection, Executor};
 use token_broker::simulator::Simulator;
 
 use super::books::Books;
-use super::harness::{Broker, KEY, Launch, PAGE, simulator};
-use super::http::{Answer, client};
-use super::people::{ISSUER, SECRET, claims, now, sign};
+use crate::kit::PAGE;
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch, claims, now};
+use crate::kit::http::client;
+use crate::kit::issuer::{ISSUER, SECRET, sign};
+use crate::kit::provider::{KEY, simulator};
 
 const OPERATORS: &str = "canary-operators-token-55c0e1";
 const PSEUDONYMS: &str = "canary-pseudonym-key-that-is-long-enough";
@@ -168,10 +171,11 @@ async fn nothing_secret_is_said_or_stored_when_all_goes_well() {
     let bearer = watch.credential(&json!({}));
     let opened = watch.mint(&bearer).await;
     opened.secret();
-    // The interval between two refreshes of a session is a second.
-    tokio::time::sleep(std::time::Duration::from_millis(1050)).await;
-    let refreshed = watch.refresh(&bearer, &opened.json["sessionId"]).await;
-    refreshed.secret();
+    let session = &opened.json["sessionId"];
+    let early = watch.refresh(&bearer, session).await;
+    early.is(429, "refresh_too_soon");
+    early.wait_as_told().await;
+    watch.refresh(&bearer, session).await.secret();
     let report = watch.operate("/usage?by=user", OPERATORS).await;
     assert_eq!(report.json["rows"][0]["sessions"], 1, "{report:?}");
     let sent = simulator.requests().pop().unwrap();

@@ -2,8 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::harness::{Launch, SOON, simulator, until};
-use super::wire::{MINT, Wire};
+use crate::kit::executable::Launch;
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{SOON, until};
+use crate::kit::wire::{MINT, Wire};
 
 #[tokio::test]
 async fn sigint_ends_an_idle_broker_without_any_delay() {
@@ -92,7 +94,7 @@ async fn a_mint_whose_caller_hung_up_is_written_down_before_the_end() {
 async fn a13_a_crash_leaves_no_core_dump() {
     use std::os::unix::process::ExitStatusExt;
     let simulator = simulator(&[]).await;
-    let mut command = super::tools::program("prlimit");
+    let mut command = crate::kit::programs::program("prlimit");
     command
         .arg("--core=unlimited")
         .arg(env!("CARGO_BIN_EXE_token-broker"))

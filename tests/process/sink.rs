@@ -8,10 +8,14 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::books::Books;
-use super::harness::{KEY, PAGE, PATIENCE, SOON, eventually, signal, simulator};
-use super::http::{Answer, client};
-use super::nginx_front::free_address;
-use super::people::{REQUIRED, student};
+use crate::kit::PAGE;
+use crate::kit::answer::Answer;
+use crate::kit::executable::{signal, student};
+use crate::kit::http::client;
+use crate::kit::issuer::unlimited;
+use crate::kit::programs::free_address;
+use crate::kit::provider::{KEY, simulator};
+use crate::kit::waiting::{PATIENCE, SOON, eventually};
 
 /// A broker whose standard output is ours to mistreat.
 struct Mute {
@@ -25,7 +29,7 @@ impl Mute {
     fn new(base_url: &str, (out, err): (Stdio, Stdio)) -> Self {
         let (address, books) = (free_address(), Books::new());
         let settings = books.folder().join("settings.toml");
-        std::fs::write(&settings, REQUIRED).unwrap();
+        std::fs::write(&settings, unlimited()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
         command
             .env_clear()

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::harness::{Broker, Launch, simulator};
-use super::wire::{ALIVE, Heard, Wire};
+use crate::kit::executable::{Broker, Launch};
+use crate::kit::provider::simulator;
+use crate::kit::wire::{ALIVE, Heard, Wire};
 use token_broker::simulator::Simulator;
 
 const HEAD: &str = "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";

@@ -4,9 +4,13 @@ use std::net::TcpListener;
 
 use tokio::time::Instant;
 
-use super::harness::{KEY, Launch, PAGE, SOON, simulator};
-use super::http::{Answer, client};
-use super::tools::{program, run};
+use crate::kit::PAGE;
+use crate::kit::answer::Answer;
+use crate::kit::executable::Launch;
+use crate::kit::http::client;
+use crate::kit::programs::{program, run};
+use crate::kit::provider::{KEY, simulator};
+use crate::kit::waiting::SOON;
 
 #[tokio::test]
 async fn dev_prints_an_address_and_a_curl_line_that_returns_a_client_secret() {

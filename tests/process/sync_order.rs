@@ -2,16 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::books::Books;
-use super::harness::{Broker, Launch, PATIENCE, Scratch, simulator, until};
-use super::http::{Answer, client};
-use super::people::student;
-use super::tools::program;
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch, student};
+use crate::kit::http::client;
+use crate::kit::programs::program;
+use crate::kit::provider::simulator;
+use crate::kit::scratch::Scratch;
+use crate::kit::waiting::{PATIENCE, until};
 
 /// What writes, what syncs, and what leaves. Calls that are not here are not seen.
 const CALLS: &str = "trace=pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,sendmmsg,fdatasync,fsync,sync_file_range,msync,io_uring_enter";
@@ -210,8 +211,6 @@ async fn mint_at_once(broker: &Broker) {
         tokio::time::timeout(PATIENCE, mints.join_all())
             .await
             .unwrap();
-        // Rounds begin at different moments of a commit.
-        sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -238,7 +237,7 @@ async fn a_disk_that_only_says_that_it_has_written_is_noticed() {
         found.syncs,
         0,
         "{NO_SYNC} was not there: {}",
-        super::harness::HELP
+        crate::kit::programs::HELP
     );
     // Not one of them: neither the answers nor what went upstream.
     assert!(found.violations.len() >= 2 * (MINTS + 3), "{found:#?}");

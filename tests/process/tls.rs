@@ -1,7 +1,8 @@
 //! The upstream behind TLS: which protocol is spoken, and with whom.
 
-use super::harness::{Launch, simulator};
 use super::nginx_front::over_tls;
+use crate::kit::executable::Launch;
+use crate::kit::provider::simulator;
 
 #[tokio::test]
 async fn the_upstream_must_bear_the_name_it_is_called_by_and_is_spoken_to_in_http_2() {

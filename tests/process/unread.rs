@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
-use super::harness::{Broker, Launch, simulator};
-use super::wire::{ALIVE, MINT, Part, Wire};
+use crate::kit::executable::{Broker, Launch};
+use crate::kit::provider::simulator;
+use crate::kit::wire::{ALIVE, MINT, Part, Wire};
 
 const HEAD: &str = "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
 
@@ -46,7 +45,7 @@ async fn a_body_that_comes_a_little_later_costs_nobody_the_connection() {
             let (length, body) = body.split_once('|').unwrap();
             wire.send(format!("{HEAD}{length}")).await;
             // The body comes a moment after the head, as many clients send it.
-            sleep(Duration::from_millis(later)).await;
+            wire.pause(Duration::from_millis(later)).await;
             wire.send(body).await;
             let refusal = wire.answer().await;
             assert_eq!(refusal.status, 429, "{refusal:?}");

@@ -6,10 +6,13 @@ use serde_json::{Value, json};
 use token_broker::simulator::Simulator;
 
 use super::books::Books;
-use super::harness::{Broker, Ended, Launch, PATIENCE, eventually, simulator};
-use super::http::{Answer, client};
-use super::nginx_front::free_address;
-use super::people::{ISSUER, student, teacher};
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Ended, Launch, student, teacher};
+use crate::kit::http::client;
+use crate::kit::issuer::ISSUER;
+use crate::kit::programs::free_address;
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{PATIENCE, eventually};
 
 const TOKEN: &str = "operators-token-that-is-long-enough";
 

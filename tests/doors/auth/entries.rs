@@ -4,9 +4,9 @@ use serde_json::json;
 use token_broker::auth::{FetchError, KeysCondition};
 use token_broker::config::{Algorithm, Issuer, KeySource};
 
-use super::host::{Answer, Host};
 use super::keys::Signer;
 use super::{Door, ID, called, claims, issuer, publisher};
+use crate::kit::host::{Host, Reply};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -58,7 +58,7 @@ async fn one_issuer_does_not_answer_for_another() {
 
 #[tokio::test]
 async fn a_project_that_signs_with_a_secret_alone_needs_no_document_of_keys() {
-    let host = Host::that(Answer::Close).await;
+    let host = Host::that(Reply::Close).await;
     let mut issuers = either(&host);
     let door = Door::to(either(&host));
     let checked = door.authenticator.check_issuers().await;

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use token_broker::config::{Algorithm, KeySource};
 
-use super::host::{Answer, Host};
 use super::keys::Signer;
 use super::{Door, NOW, called, claims, forged_form, forged_words, issuer, publisher};
+use crate::kit::host::{Host, Reply};
 
 pub const SECRET: &str = "a secret of forty characters, or so it is";
 pub const SHARED: &str = "https://shared.example.com/";
@@ -49,7 +49,7 @@ impl World {
             shared: Signer::hs256(SECRET),
             keys,
             curves,
-            elsewhere: Host::that(Answer::Body("{}".into())).await,
+            elsewhere: Host::that(Reply::Body("{}".into())).await,
         }
     }
 

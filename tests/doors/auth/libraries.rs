@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use token_broker::config::{Algorithm, Issuer, KeySource};
 use tokio::process::Command;
 
-use super::host::{Answer, Host};
 use super::{Door, ID, NOW, called, issuer};
+use crate::kit::host::{Host, Reply};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const HELP: &str = "run scripts/test-tools.sh, which installs what the tests start";
@@ -63,7 +63,7 @@ async fn are_good(made: Vec<Value>) {
             is_good(issuer(KeySource::Hmac(SECRET.into()), &[algorithm]), token).await;
             continue;
         }
-        let host = Host::that(Answer::Body(line["jwks"].to_string())).await;
+        let host = Host::that(Reply::Body(line["jwks"].to_string())).await;
         is_good(super::publisher(&host, &[algorithm]), token).await;
         let pem = line["pem"].as_str().unwrap();
         is_good(issuer(KeySource::Pem(pem.to_owned()), &[algorithm]), token).await;

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use token_broker::config::{Algorithm, Issuer, KeySource, Lookup};
 use tokio::time::Instant;
 
-use super::host::{Answer, Host};
 use super::keys::Signer;
-use super::lines::Lines;
 use super::{Door, called, claims, issuer};
+use crate::kit::host::{Host, Reply};
+use crate::kit::log_lines::Lines;
+use crate::kit::waiting::until;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -25,8 +26,8 @@ fn rules(host: &Host, path: &str) -> Issuer {
     rules
 }
 
-fn answer() -> Answer {
-    Answer::Body(json!([{ "role": "teacher", "name": "Ana\n\u{7}Ruiz" }]).to_string())
+fn answer() -> Reply {
+    Reply::Body(json!([{ "role": "teacher", "name": "Ana\n\u{7}Ruiz" }]).to_string())
 }
 
 fn token(changes: &Value) -> String {
@@ -70,7 +71,7 @@ async fn what_claims_do_not_say_is_asked_once_with_the_callers_own_credential() 
     known(&door, &credential).await;
     assert_eq!(host.asked(), 1);
     door.advance(1);
-    host.now(Answer::Body(json!([{ "role": "family" }]).to_string()));
+    host.now(Reply::Body(json!([{ "role": "family" }]).to_string()));
     assert_eq!(
         known(&door, &credential).await,
         (Some("family".into()), None)
@@ -116,16 +117,16 @@ async fn a_failed_look_up_means_the_default_role_and_is_not_repeated_for_half_a_
     let elsewhere = Host::that(answer()).await;
     let document = json!([{ "role": "teacher" }]).to_string();
     let faults = [
-        Answer::Hang,
-        Answer::HangMidBody,
-        Answer::Large((64 << 10) + 1),
-        Answer::Large(10 << 20),
-        Answer::Redirect(elsewhere.url("/")),
-        Answer::Body("<html>".into()),
-        Answer::Body(String::new()),
-        Answer::Status(500, document.clone()),
-        Answer::Status(401, document),
-        Answer::Close,
+        Reply::Hang,
+        Reply::HangMidBody,
+        Reply::Large((64 << 10) + 1),
+        Reply::Large(10 << 20),
+        Reply::Redirect(elsewhere.url("/")),
+        Reply::Body("<html>".into()),
+        Reply::Body(String::new()),
+        Reply::Status(500, document.clone()),
+        Reply::Status(401, document),
+        Reply::Close,
     ];
     let runs = faults.map(|fault| {
         tokio::spawn(async move {
@@ -161,7 +162,7 @@ async fn a_failed_look_up_means_the_default_role_and_is_not_repeated_for_half_a_
 #[tokio::test]
 async fn failed_look_ups_are_told_once_in_half_a_minute_with_their_number() {
     let lines = Lines::listen();
-    let host = Host::that(Answer::Close).await;
+    let host = Host::that(Reply::Close).await;
     let door = Door::to(vec![rules(&host, "/userinfo")]);
     for (seconds, failing, told) in [(0, 1, 1), (0, 10, 0), (29, 5, 0), (1, 1, 16), (30, 1, 1)] {
         door.advance(seconds);
@@ -185,7 +186,7 @@ async fn answers_of_another_form_say_nothing() {
         json!([{ "role": null, "name": "" }]),
         json!([{ "role": "r".repeat(65), "name": "\u{202e}" }]),
     ] {
-        let host = Host::that(Answer::Body(body.to_string())).await;
+        let host = Host::that(Reply::Body(body.to_string())).await;
         let door = Door::to(vec![rules(&host, "/userinfo")]);
         let unknown = (Some("student".into()), None);
         let token = token(&json!({}));
@@ -198,8 +199,8 @@ async fn answers_of_another_form_say_nothing() {
 
 #[tokio::test]
 async fn a_hundred_requests_with_one_credential_ask_once_even_if_the_first_caller_leaves() {
-    let Answer::Body(body) = answer() else { return };
-    let host = Host::that(Answer::Late(Duration::from_millis(200), body)).await;
+    let Reply::Body(body) = answer() else { return };
+    let host = Host::that(Reply::Held(body)).await;
     let door = Arc::new(Door::to(vec![rules(&host, "/userinfo")]));
     let callers: Vec<_> = (0..100)
         .map(|_| {
@@ -207,16 +208,20 @@ async fn a_hundred_requests_with_one_credential_ask_once_even_if_the_first_calle
             tokio::spawn(async move { known(&door, &credential).await })
         })
         .collect();
+    until("the look-up", || host.asked() == 1).await;
+    host.release();
     for caller in callers {
         assert_eq!(caller.await.unwrap(), some("teacher", "Ana Ruiz"));
     }
     assert_eq!(host.asked(), 1);
 
+    host.hold();
     let other = token(&json!({ "sub": "ben" }));
     let (patient, leaves) = (Arc::clone(&door), Arc::clone(&door));
     let credential = other.clone();
     let leaving = tokio::spawn(async move { known(&leaves, &credential).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until("the second look-up", || host.asked() == 2).await;
     leaving.abort();
+    host.release();
     assert_eq!(known(&patient, &other).await, some("teacher", "Ana Ruiz"));
 }

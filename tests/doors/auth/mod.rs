@@ -4,12 +4,9 @@ mod entries;
 mod forged;
 mod forged_form;
 mod forged_words;
-mod host;
 mod jwks;
 mod keys;
 mod libraries;
-#[path = "../../records/lines.rs"]
-mod lines;
 mod lookup;
 mod outage;
 mod profiles;
@@ -86,7 +83,7 @@ pub fn issuer(keys: KeySource, algorithms: &[Algorithm]) -> Issuer {
 }
 
 /// The same, with its keys published at `host`.
-pub fn publisher(host: &host::Host, algorithms: &[Algorithm]) -> Issuer {
+pub fn publisher(host: &crate::kit::host::Host, algorithms: &[Algorithm]) -> Issuer {
     let url = host.url("/keys.json").parse().unwrap();
     issuer(KeySource::Jwks(url), algorithms)
 }

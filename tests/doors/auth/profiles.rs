@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use token_broker::config::{Algorithm, Issuer, KeySource};
 
-use super::host::Host;
 use super::keys::Signer;
 use super::{Door, NOW, called, issuer, publisher};
+use crate::kit::host::Host;
 
 /// Whether each of `cases`, changes to `good`, is taken.
 async fn expect(rules: Issuer, signer: &Signer, good: &Value, cases: &[(Value, bool)]) {

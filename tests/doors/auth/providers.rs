@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use token_broker::config::{Algorithm, Config, Issuer, KeySource, Mode};
 
-use super::host::Host;
 use super::keys::Signer;
-use super::lines::Lines;
 use super::{Door, NOW, called, claims, issuer, publisher};
+use crate::kit::host::Host;
+use crate::kit::log_lines::Lines;
 
 const TENANT: &str = "8b3f2c1e-0000-4000-8000-0123456789ab";
 const API: &str = "5d0c9f7a-1111-4222-8333-abcdef012345";

@@ -4,9 +4,9 @@ use serde_json::json;
 use token_broker::auth::{AuthError, Credential};
 use token_broker::config::{Algorithm, KeySource};
 
-use super::host::{Answer, Host};
 use super::keys::{Signer, encode};
 use super::{Door, NOW, called, claims, issuer, publisher};
+use crate::kit::host::{Host, Reply};
 
 const SUPABASE: &str = "https://abc.supabase.co/auth/v1";
 
@@ -93,7 +93,7 @@ async fn an_unknown_key_id_passes_the_screen_only_when_a_fetch_may_bring_it() {
     assert_eq!(screened(), "good");
     assert!(door.verifies(&credential).await.is_ok());
 
-    let dead = Host::that(Answer::Close).await;
+    let dead = Host::that(Reply::Close).await;
     let door = Door::to(vec![publisher(&dead, &[Algorithm::ES256])]);
     door.authenticator.keep_fresh().await;
     let outcome = door.authenticator.screen(&credential).map(|_| ());

@@ -1,7 +1,7 @@
 //! Issuers behind TLS: with a certificate that nobody knows, with one that the operator vouches for.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -10,45 +10,22 @@ use token_broker::clock::{Clock, SystemClock};
 use token_broker::config::{Algorithm, KeySource};
 use token_broker::domain::Naming;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use super::keys::{Signer, jwks};
 use super::{auth, issuer};
-
-/// A folder that goes when it is no longer needed.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn openssl(folder: &Path, arguments: &str) -> Command {
-    let mut command = Command::new("openssl");
-    command
-        .args(arguments.split_whitespace())
-        .current_dir(folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    command
-}
+use crate::kit::programs::{program, self_signed};
+use crate::kit::scratch::Scratch;
 
 /// A host on a free port that shows the files in `folder`.
 async fn host(folder: &Path) -> (Child, u16) {
-    let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
-                   -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE \
-                   -keyout key.pem -out certificate.pem";
-    let succeeded = openssl(folder, request).status().await;
-    let succeeded = succeeded.is_ok_and(|status| status.success());
-    assert!(
-        succeeded,
-        "openssl made no certificate: run scripts/test-tools.sh"
-    );
+    self_signed(folder, "DNS:localhost");
     let serve = "s_server -accept 127.0.0.1:0 -cert certificate.pem -key key.pem -HTTP";
-    let mut child = openssl(folder, serve).spawn().unwrap();
+    let mut command = program("openssl");
+    command.args(serve.split_whitespace()).current_dir(folder);
+    // The server ends with its input.
+    command.stdin(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     loop {
         let line = lines.next_line().await.unwrap().unwrap();
@@ -62,15 +39,13 @@ async fn host(folder: &Path) -> (Child, u16) {
 
 #[tokio::test]
 async fn an_issuer_must_bear_its_name_and_a_certificate_that_somebody_vouches_for() {
-    let name = format!("broker-auth-{}", std::process::id());
-    let folder = Scratch(std::env::temp_dir().join(name));
-    fs::create_dir_all(&folder.0).unwrap();
+    let folder = Scratch::new();
     let document = jwks(&[Signer::es256("key").jwk()]);
     // A whole answer: openssl adds nothing to it.
     let answer = format!("HTTP/1.0 200 OK\r\n\r\n{document}");
-    fs::write(folder.0.join("keys.json"), answer).unwrap();
-    let (_host, port) = host(&folder.0).await;
-    let vouched = folder.0.join("certificate.pem");
+    fs::write(folder.path().join("keys.json"), answer).unwrap();
+    let (_host, port) = host(folder.path()).await;
+    let vouched = folder.path().join("certificate.pem");
 
     let published = async |at: &str, ca_file: Option<&Path>| {
         let url = format!("https://{at}:{port}/keys.json").parse().unwrap();
@@ -96,7 +71,7 @@ async fn an_issuer_must_bear_its_name_and_a_certificate_that_somebody_vouches_fo
 
     let settings = auth(Vec::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let nothing = folder.0.join("keys.json");
+    let nothing = folder.path().join("keys.json");
     let door = Authenticator::new(&settings, Naming::Plain, clock, Some(&nothing));
     assert!(door.is_err(), "it holds no certificate");
 }

@@ -1,0 +1,16 @@
+//! The records: one contract over every kind, and what happens when disks, servers and processes fail under them.
+
+mod child;
+mod contract;
+mod disk;
+mod kinds;
+mod lock;
+mod migration;
+mod outage;
+mod quota;
+mod reports;
+mod schema;
+mod session_bounds;
+mod sessions;
+mod sqlite_file;
+mod tls;

@@ -1,0 +1,94 @@
+//! A rejected API key: one slip of the provider, a key that is bad, and a key that is good again.
+
+use std::sync::Arc;
+
+use token_broker::upstream::UpstreamError;
+use tokio::task::JoinSet;
+
+use super::Door;
+
+fn plan(door: &Door, planned: &str) {
+    door.simulator.plan(planned.parse().unwrap());
+}
+
+async fn code(door: &Door) -> &'static str {
+    door.mint().await.unwrap_err().facts().code
+}
+
+#[tokio::test]
+async fn one_rejection_of_a_good_key_fails_one_request_and_keeps_nobody_out() {
+    for status in ["401", "403"] {
+        let door = Door::open().await;
+        plan(&door, &format!("1x{status}"));
+        assert_eq!(code(&door).await, "refused");
+        door.mint().await.unwrap();
+        assert_eq!(door.simulator.seen(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_key_rests_for_five_seconds_and_serves_within_five_seconds_of_its_return() {
+    let door = Door::open().await;
+    plan(&door, "models+401");
+    assert_eq!(code(&door).await, "key_rejected");
+    for looks in 1..4 {
+        door.advance(4999);
+        assert_eq!(code(&door).await, "resting");
+        assert_eq!(door.simulator.seen(), looks);
+        door.advance(1);
+        assert_eq!(code(&door).await, "key_rejected");
+    }
+    door.simulator.clear();
+    door.advance(5000);
+    door.mint().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_list_models_is_not_bad_for_that() {
+    // The look is refused with another code than the mint.
+    let door = Door::open().await;
+    plan(&door, "1x401");
+    plan(&door, "models+1x403");
+    assert_eq!(code(&door).await, "refused");
+    door.mint().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_look_that_fails_in_another_way_says_nothing_of_the_key() {
+    for trouble in ["500", "disconnect", "429"] {
+        let door = Door::open().await;
+        plan(&door, "1x401");
+        plan(&door, &format!("models+1x{trouble}"));
+        assert_eq!(code(&door).await, "refused", "{trouble}");
+        door.mint().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_good_key_that_is_rejected_for_many_at_once_keeps_nobody_else_out() {
+    let door = Arc::new(Door::open().await);
+    plan(&door, "20x401");
+    let mut mints = JoinSet::new();
+    for _ in 0..20 {
+        let door = Arc::clone(&door);
+        mints.spawn(async move { door.mint_in_still_time().await });
+    }
+    for outcome in mints.join_all().await {
+        assert!(matches!(outcome, Err(UpstreamError::Refused(_))));
+    }
+    door.mint().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_providers_code_and_request_id_are_in_the_error_for_every_status() {
+    for fault in ["models+401", "models+403", "429", "quota", "400", "503"] {
+        let door = Door::open().await;
+        plan(&door, fault);
+        let error = door.mint().await.unwrap_err();
+        let complaint = error.complaint().unwrap();
+        assert!(complaint.request.is_some(), "{fault}");
+        assert!(!complaint.code.is_empty(), "{fault}");
+        let shown = error.to_string();
+        assert!(shown.contains(&complaint.code), "{shown}");
+    }
+}

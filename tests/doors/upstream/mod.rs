@@ -1,0 +1,118 @@
+//! The real client in front of the simulated provider.
+
+mod faults;
+mod key;
+mod openai;
+mod outage;
+mod streams;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use token_broker::clock::{Clock, ManualClock, Timestamp};
+use token_broker::config::{self, Config, Mode};
+use token_broker::domain::{ClientSecret, Listener, Network, Party, Persona, SafetyKey};
+use token_broker::simulator::Simulator;
+use token_broker::upstream::openai::OpenAi;
+use token_broker::upstream::{MintOrder, Upstream, UpstreamError};
+
+use crate::kit::provider::{KEY, simulator};
+use crate::kit::waiting::until;
+
+/// Every request's deadline, unless a test sets another.
+pub const DEADLINE: Duration = Duration::from_mins(1);
+/// The longest pause before a second attempt. No deadline is this short.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub struct Door {
+    pub simulator: Simulator,
+    pub upstream: Arc<Upstream>,
+    pub clock: Arc<ManualClock>,
+    pub order: MintOrder,
+}
+
+impl Door {
+    pub async fn open() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With these settings, and a clock that is turned by hand.
+    pub async fn with(settings: &[(&str, &str)]) -> Self {
+        let simulator = simulator(&[]).await;
+        let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_640_995_200)));
+        let (settings, persona) = settings_for(&simulator.base_url(), settings);
+        let upstream = Arc::new(upstream(&settings, Arc::<ManualClock>::clone(&clock)));
+        let order = order(&persona);
+        Self {
+            simulator,
+            upstream,
+            clock,
+            order,
+        }
+    }
+
+    /// Mints, and turns the clock through the pause before a second attempt.
+    pub async fn mint(&self) -> Result<ClientSecret, UpstreamError> {
+        tokio::select! {
+            minted = self.mint_in_still_time() => minted,
+            never = self.turn_through_pauses() => never,
+        }
+    }
+
+    /// Mints while somebody else turns the clock.
+    pub async fn mint_in_still_time(&self) -> Result<ClientSecret, UpstreamError> {
+        let turn = self.upstream.turn().await?;
+        self.upstream.mint(&self.order, turn).await
+    }
+
+    async fn turn_through_pauses<T>(&self) -> T {
+        loop {
+            self.clock.awaited(PAUSE).await;
+            self.clock.advance(PAUSE);
+        }
+    }
+
+    /// Mints, and lets the deadline pass once the upstream has seen the request.
+    pub async fn mint_past_the_deadline(&self) -> Result<ClientSecret, UpstreamError> {
+        let seen = self.simulator.seen();
+        let turn = async {
+            until("the provider sees the mint", || {
+                self.simulator.seen() > seen
+            })
+            .await;
+            self.clock.awaited(DEADLINE).await;
+            self.clock.advance(DEADLINE);
+        };
+        tokio::join!(self.mint_in_still_time(), turn).0
+    }
+
+    pub fn advance(&self, millis: u64) {
+        self.clock.advance(Duration::from_millis(millis));
+    }
+}
+
+pub fn settings_for(base_url: &str, settings: &[(&str, &str)]) -> (config::Upstream, Arc<Persona>) {
+    let usual = [
+        ("upstream.base_url", base_url),
+        ("upstream.api_key", KEY),
+        ("upstream.timeout", "60s"),
+        ("upstream.connect_timeout", "100ms"),
+    ];
+    let all: Vec<_> = usual.iter().chain(settings).copied().collect();
+    let config = Config::from_pairs(Mode::Dev, &all).unwrap();
+    let persona = Arc::clone(config.personas.default_persona());
+    (config.upstream, persona)
+}
+
+pub fn upstream(settings: &config::Upstream, clock: Arc<dyn Clock>) -> Upstream {
+    let openai = OpenAi::new(settings, &SafetyKey::random(), Arc::clone(&clock)).unwrap();
+    Upstream::new(Arc::new(openai), settings, clock)
+}
+
+pub fn order(persona: &Persona) -> MintOrder {
+    MintOrder {
+        session: persona.session_for(&Listener::default()),
+        lifetime: Duration::from_mins(1),
+        behalf: Party::Network(Network::of([203, 0, 113, 7].into())),
+    }
+}
