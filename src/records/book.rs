@@ -66,12 +66,11 @@ impl Book {
             let session = Some(Dated { session, now });
             return Ok(Done { rows, session });
         }
+        let opening = kept.session.refresh(&asked.caller, now, &asked.rules);
         let kept = Kept {
             minted_before: kept.session.minted,
             entry: Some(intent.id),
-            session: asked
-                .judge(&kept.session, now)
-                .map_err(ReserveError::Refused)?,
+            session: opening.map_err(ReserveError::Refused)?.session,
         };
         let (rows, session) = (self.reserve(intent)?.rows, kept.session.clone());
         self.put(key, kept);

@@ -24,10 +24,8 @@ pub(super) enum Command {
 /// A command of the paid path.
 #[derive(Clone)]
 pub(super) enum Paid {
-    /// Records an intent.
-    Reserve(Box<Intent>),
-    /// Records the intent of a refresh, and moves its session on.
-    Advance(Box<Intent>, Advance),
+    /// Records an intent. For a refresh, moves its session on.
+    Reserve(Box<Intent>, Option<Advance>),
     /// Records an outcome, and changes the session along with it.
     Settle(Box<Settlement>),
 }
@@ -50,8 +48,8 @@ impl Command {
     /// Returns the settlement that takes the command back when its caller was told that it failed, or has left.
     pub(super) fn withdrawal(&self, at: Timestamp) -> Option<Settlement> {
         let (id, session) = match self {
-            Self::Paid(Paid::Reserve(intent)) => (intent.id, SessionChange::Keep),
-            Self::Paid(Paid::Advance(intent, _)) => {
+            Self::Paid(Paid::Reserve(intent, None)) => (intent.id, SessionChange::Keep),
+            Self::Paid(Paid::Reserve(intent, Some(_))) => {
                 (intent.id, SessionChange::GiveBack(intent.session))
             }
             Self::Paid(Paid::Settle(_)) | Self::Upkeep(_) => return None,
@@ -69,7 +67,7 @@ impl Command {
 impl Paid {
     pub(super) const fn entry(&self) -> EntryId {
         match self {
-            Self::Reserve(intent) | Self::Advance(intent, _) => intent.id,
+            Self::Reserve(intent, _) => intent.id,
             Self::Settle(settlement) => settlement.id,
         }
     }
@@ -77,8 +75,7 @@ impl Paid {
     /// Returns the session whose row has to be read.
     pub(super) fn session(&self) -> Option<SessionKey> {
         match self {
-            Self::Reserve(_) => None,
-            Self::Advance(intent, _) => Some(intent.session),
+            Self::Reserve(intent, refresh) => refresh.as_ref().map(|_| intent.session),
             Self::Settle(settlement) => match &settlement.session {
                 SessionChange::GiveBack(key) | SessionChange::Close(key) => Some(*key),
                 SessionChange::Keep | SessionChange::Open { .. } => None,
@@ -118,8 +115,8 @@ async fn decide(
     sessions::read(connection, &mut before, commands).await?;
     let mut after = before.clone();
     let decided = commands.iter().map(|command| match command {
-        Paid::Reserve(intent) => after.reserve(intent),
-        Paid::Advance(intent, asked) => after.advance(intent, asked, now),
+        Paid::Reserve(intent, None) => after.reserve(intent),
+        Paid::Reserve(intent, Some(asked)) => after.advance(intent, asked, now),
         Paid::Settle(settlement) => Ok(after.settle(settlement, now)),
     });
     let answers: Vec<Answer> = decided.collect();

@@ -218,11 +218,11 @@ pub(super) async fn read(
 /// Returns the counter that a command may change.
 fn counter(command: &Paid, book: &Book) -> Option<CounterKey> {
     match command {
-        Paid::Reserve(intent) => Entry::pending(intent).counter(),
+        Paid::Reserve(intent, _) => Entry::pending(intent).counter(),
         Paid::Settle(settlement) if matches!(settlement.outcome, Outcome::Failed { .. }) => {
             book.entries.get(&settlement.id)?.counter()
         }
-        Paid::Advance(..) | Paid::Settle(_) => None,
+        Paid::Settle(_) => None,
     }
 }
 
@@ -235,7 +235,7 @@ pub(super) async fn write(
     let (mut added, mut settled) = (Vec::new(), BTreeMap::new());
     for command in accepted {
         match command {
-            Paid::Reserve(intent) | Paid::Advance(intent, _) => {
+            Paid::Reserve(intent, _) => {
                 let entry = after.entries.get(&intent.id);
                 added.extend(entry.map(|entry| NewRow::new(intent, entry)));
             }

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::{Dated, Records, RecordsError};
-use crate::clock::{Clock, Tick, Timestamp};
-use crate::domain::{Caller, Network, Opening, Party, RefreshRules, Refusal, Session, SessionKey};
+use crate::clock::{Clock, Tick};
+use crate::domain::{Caller, Network, Opening, Party, RefreshRules, Refusal, SessionKey};
 
 /// Most look-ups at once. Unknown session ids cost no more than these.
 const LOOK_UPS: usize = 64;
@@ -38,18 +38,12 @@ pub enum LookUpError {
     Unavailable(#[from] RecordsError),
 }
 
-/// A session as it was when it was last read or written, and the database's time then.
-struct Known {
-    session: Session,
-    now: Timestamp,
-    tick: Tick,
-}
-
 /// Live sessions, by key. The cache refuses only what can never become untrue; the database decides everything else.
 pub struct Sessions {
     records: Arc<dyn Records>,
     clock: Arc<dyn Clock>,
-    known: DashMap<SessionKey, Known>,
+    /// Sessions as they were last read or written, and when that was.
+    known: DashMap<SessionKey, (Dated, Tick)>,
     capacity: usize,
     turns: Semaphore,
     by_network: Mutex<HashMap<Network, Arc<Semaphore>>>,
@@ -80,8 +74,9 @@ impl Sessions {
         rules: &RefreshRules,
     ) -> Result<Opening, LookUpError> {
         let known = self.known.get(&key).map(|known| {
-            let now = known.now.plus(self.clock.tick().since(known.tick));
-            known.session.refresh(caller, now, rules)
+            let (Dated { session, now }, tick) = &*known;
+            let now = now.plus(self.clock.tick().since(*tick));
+            session.refresh(caller, now, rules)
         });
         match known {
             Some(Ok(opening)) => return Ok(opening),
@@ -103,12 +98,7 @@ impl Sessions {
         if is_full && !self.known.contains_key(&key) {
             return;
         }
-        let known = Known {
-            session: found.session,
-            now: found.now,
-            tick: self.clock.tick(),
-        };
-        self.known.insert(key, known);
+        self.known.insert(key, (found, self.clock.tick()));
     }
 
     /// Takes in a session that was opened.
@@ -124,7 +114,8 @@ impl Sessions {
 
     /// Drops the sessions of `owner`, of which the database has ended so many.
     pub fn ended(&self, owner: Party, number: u64) {
-        self.known.retain(|_, known| known.session.owner != owner);
+        self.known
+            .retain(|_, (known, _)| known.session.owner != owner);
         let left = |live: u64| Some(live.saturating_sub(number));
         let order = Ordering::Relaxed;
         // The closure always gives a value.
@@ -139,8 +130,8 @@ impl Sessions {
     /// Removes ended sessions from the database, those idle longest beyond `most`, and ended ones from the cache.
     pub async fn sweep(&self, max_age: Duration, most: u64) -> Result<(), RecordsError> {
         let tick = self.clock.tick();
-        self.known.retain(|_, known| {
-            let now = known.now.plus(tick.since(known.tick));
+        self.known.retain(|_, (known, read)| {
+            let now = known.now.plus(tick.since(*read));
             !known.session.has_ended(now, max_age)
         });
         // Not every time: all live sessions would move, and soon move back.

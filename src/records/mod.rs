@@ -100,14 +100,6 @@ pub struct Advance {
     pub rules: RefreshRules,
 }
 
-impl Advance {
-    /// Returns the session after the refresh, if [`Session::refresh`] allows it at `now`.
-    fn judge(&self, session: &Session, now: Timestamp) -> Result<Session, Refusal> {
-        let opening = session.refresh(&self.caller, now, &self.rules);
-        opening.map(|opening| opening.session)
-    }
-}
-
 /// A counted entry, from which windows are filled after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recent {

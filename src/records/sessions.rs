@@ -89,16 +89,15 @@ static OPEN: Statement = Statement::change(
      ON CONFLICT (session) DO NOTHING",
 );
 
-/// Ends the sessions that are idle longest of owners on the page who have too many. New sessions come last. A session that
-/// another broker refreshes meanwhile stays until its owner opens the next one: to wait for it could be a deadlock.
+/// Ends, of each owner on the page who has too many sessions, the one that is idle longest. New sessions stay, and so does
+/// one that another broker is refreshing: to wait for it could be a deadlock.
 static EVICT: Statement = Statement::change(
     "session text, party text, most bigint",
-    "DELETE FROM sessions WHERE session IN (SELECT session FROM sessions WHERE session IN \
-     (SELECT session FROM (SELECT sessions.session, bounds.most, ROW_NUMBER() OVER (PARTITION BY sessions.party \
-     ORDER BY CASE WHEN sessions.session IN (SELECT session FROM page) THEN 0 ELSE 1 END, \
-     minted_at DESC, sessions.session DESC) AS place FROM sessions \
-     JOIN (SELECT party, MAX(most) AS most FROM page GROUP BY party) AS bounds ON bounds.party = sessions.party) \
-     AS ranked WHERE place > most) FOR UPDATE SKIP LOCKED)",
+    "DELETE FROM sessions WHERE session IN (SELECT (SELECT idle.session FROM sessions AS idle \
+     WHERE idle.party = owners.party AND idle.session NOT IN (SELECT session FROM page) \
+     ORDER BY idle.minted_at, idle.session LIMIT 1 FOR UPDATE SKIP LOCKED) \
+     FROM (SELECT party, MAX(most) AS most FROM page GROUP BY party) AS owners \
+     WHERE (SELECT COUNT(*) FROM sessions AS theirs WHERE theirs.party = owners.party) > most)",
 );
 
 static WRITE: Statement = Statement::change(
@@ -187,7 +186,7 @@ pub(super) async fn write(
     if !opened.is_empty() {
         let opened = [page(&opened)?];
         connection.change(&OPEN, &opened).await?;
-        connection.change(&EVICT, &opened).await?;
+        while connection.change(&EVICT, &opened).await? > 0 {}
     }
     Ok(())
 }

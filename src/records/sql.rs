@@ -134,11 +134,15 @@ impl SqlRecords {
 #[async_trait]
 impl Records for SqlRecords {
     async fn reserve(&self, intent: Intent) -> Result<(), ReserveError> {
-        self.paid(Paid::Reserve(Box::new(intent))).await.map(drop)
+        self.paid(Paid::Reserve(Box::new(intent), None))
+            .await
+            .map(drop)
     }
 
     async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError> {
-        let done = self.paid(Paid::Advance(Box::new(intent), asked)).await?;
+        let done = self
+            .paid(Paid::Reserve(Box::new(intent), Some(asked)))
+            .await?;
         done.session.ok_or(ReserveError::Unknown)
     }
 

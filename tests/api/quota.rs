@@ -289,6 +289,25 @@ async fn a_restart_gives_nobody_a_new_allowance() {
 }
 
 #[tokio::test]
+async fn a_restart_gives_a_neighbourhood_of_strangers_no_new_allowance() {
+    // One percent is one mint.
+    let settings = [
+        ("limits.anonymous_mints", "100/24h"),
+        ("limits.anonymous_network", "1"),
+    ];
+    let before = TestApp::with(&settings);
+    assert_eq!(before.post("/token").send().await.status, StatusCode::OK);
+    let clock = Arc::new(ManualClock::at(before.clock.now()));
+    let after = TestApp::over(Arc::clone(&before.ledger), clock, ("", &settings));
+    after.app.remember().await.unwrap();
+    let refused = after.post("/token").send().await;
+    refused.is(429, "quota_exceeded");
+    assert_eq!(refused.json["error"]["limit"], "anonymous_network");
+    let elsewhere = after.post("/token").from("198.51.100.9").send().await;
+    assert_eq!(elsewhere.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn neither_one_identity_nor_all_strangers_use_up_everybodys_day() {
     let settings = [
         WIDE[0],
