@@ -32,7 +32,7 @@ pub(super) struct DevFlags {
     #[arg(long)]
     live: bool,
     /// Let the simulated OpenAI fail: 429:7, 503, slow:2s, hang, garbage … and how often, like 3x503
-    #[arg(long, value_name = "FAULT")]
+    #[arg(long, value_name = "FAULT", conflicts_with = "live")]
     fault: Vec<Planned>,
 }
 
@@ -42,10 +42,6 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
     ensure!(
         !asked.live || loaded.config.upstream.api_key.is_some(),
         "--live needs the real key: set OPENAI_API_KEY=sk-… (or omit --live for the simulated OpenAI)"
-    );
-    ensure!(
-        !asked.live || asked.fault.is_empty(),
-        "--fault is for the simulated OpenAI and does not go with --live"
     );
     let _log = telemetry::start(&loaded.config.log)?;
     block_on(async {

@@ -88,10 +88,8 @@ fn pair(text: &str) -> Result<(String, String), &'static str> {
 
 /// Runs the command that `arguments` name.
 pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode {
-    let given = Given {
-        flags: arguments.settings,
-        environment,
-    };
+    let flags = arguments.settings;
+    let given = Given { flags, environment };
     let outcome = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(&given),
         Command::Dev(asked) => dev::dev(given, asked),

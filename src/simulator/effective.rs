@@ -23,6 +23,8 @@ pub(super) fn effective(asked: &Value) -> Value {
     } else {
         realtime(&input)
     };
+    let id = URL_SAFE_NO_PAD.encode(random_bytes::<12>());
+    session["id"] = format!("sess_sim_{id}").into();
     if !asked.is_null() {
         lay_over(&mut session, asked);
     }
@@ -37,7 +39,6 @@ fn realtime(input: &Value) -> Value {
     json!({
         "type": "realtime",
         "object": "realtime.session",
-        "id": session_id(),
         "model": DEFAULT_MODEL,
         "output_modalities": ["audio"],
         "instructions": "You are a simulated assistant. Nobody listens, and nothing is said.",
@@ -60,7 +61,6 @@ fn transcription(input: &Value) -> Value {
     json!({
         "type": "transcription",
         "object": "realtime.transcription_session",
-        "id": session_id(),
         "expires_at": 0,
         "audio": {"input": input},
         "include": null,
@@ -90,10 +90,6 @@ fn turn_detection(is_semantic: bool) -> Value {
 
 fn pcm() -> Value {
     json!({"type": "audio/pcm", "rate": 24_000})
-}
-
-fn session_id() -> String {
-    format!("sess_sim_{}", URL_SAFE_NO_PAD.encode(random_bytes::<12>()))
 }
 
 /// Lays `asked` over the defaults in `base`, field by field. An object of another `type` has other

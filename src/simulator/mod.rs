@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use self::edge::Edge;
 use self::plan::{Plan, TOO_LONG};
+use self::serve::Server;
 use crate::clock::Clock;
 use crate::domain::canonical;
 
@@ -49,9 +50,7 @@ pub struct Settings {
 /// A running simulated provider. Stops when dropped.
 pub struct Simulator {
     address: SocketAddr,
-    edge: Arc<Edge>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    server: Server,
 }
 
 impl Simulator {
@@ -66,20 +65,14 @@ impl Simulator {
         }
         let plan = Plan::of(settings.faults).ok_or_else(|| invalid(TOO_LONG))?;
         let listener = TcpListener::bind(settings.listen).await?;
-        let simulator = Self {
-            address: listener.local_addr()?,
+        let server = Server {
             edge: Arc::new(Edge::new(settings.api_key, settings.clock, plan)),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let server = serve::Server {
-            router: routes::router(simulator.edge.clone()),
-            edge: simulator.edge.clone(),
-            stop: simulator.stop.clone(),
-            tasks: simulator.tasks.clone(),
-        };
-        simulator.tasks.spawn(server.run(listener));
-        Ok(simulator)
+        let address = listener.local_addr()?;
+        server.tasks.spawn(server.clone().run(listener));
+        Ok(Self { address, server })
     }
 
     /// Returns the address it listens on.
@@ -94,51 +87,51 @@ impl Simulator {
 
     /// Appends an entry to the plan. Ignored when the plan has 64 entries.
     pub fn plan(&self, planned: Planned) {
-        self.edge.state().plan.add(planned);
+        self.server.edge.state().plan.add(planned);
     }
 
     /// Clears the plan. Requests that hang already go on hanging.
     pub fn clear(&self) {
-        self.edge.state().plan = Plan::default();
+        self.server.edge.state().plan = Plan::default();
     }
 
     /// Returns the state of a client secret; `None` when it was never minted, or more than 10,000 mints ago.
     pub fn secret_state(&self, value: &str) -> Option<SecretState> {
-        let now = self.edge.clock.now();
-        self.edge.state().secrets.state(value, now)
+        let now = self.server.edge.clock.now();
+        self.server.edge.state().secrets.state(value, now)
     }
 
     /// Returns the last 64 requests for a client secret, oldest first, failed ones included.
     pub fn requests(&self) -> Vec<Request> {
-        self.edge.state().requests.iter().cloned().collect()
+        self.server.edge.state().requests.iter().cloned().collect()
     }
 
     /// Returns the number of requests for a client secret.
     pub fn seen(&self) -> u64 {
-        self.edge.state().seen
+        self.server.edge.state().seen
     }
 
     /// Returns the number of minted client secrets, expired ones included.
     pub fn minted(&self) -> u64 {
-        self.edge.state().minted
+        self.server.edge.state().minted
     }
 
     /// Returns the number of accepted connections.
     pub fn connections(&self) -> u64 {
-        self.edge.state().connections
+        self.server.edge.state().connections
     }
 
     /// Closes all sockets, even in the middle of an answer, and waits until they are closed.
     pub async fn stop(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.server.stop.cancel();
+        self.server.tasks.close();
+        self.server.tasks.wait().await;
     }
 }
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.server.stop.cancel();
     }
 }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::edge::Edge;
+use super::routes;
 
 /// Most connections at once. Further ones wait.
 const MAX_CONNECTIONS: usize = 1024;
@@ -22,8 +23,8 @@ const IDLE: Duration = Duration::from_mins(1);
 const BREATH: Duration = Duration::from_millis(50);
 
 /// Serves each connection in a task of its own.
+#[derive(Clone)]
 pub(super) struct Server {
-    pub(super) router: Router,
     pub(super) edge: Arc<Edge>,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -32,6 +33,7 @@ pub(super) struct Server {
 impl Server {
     /// Serves until told to stop.
     pub(super) async fn run(self, listener: TcpListener) {
+        let router = routes::router(self.edge.clone());
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let accepting = async {
             while let Ok(place) = places.clone().acquire_owned().await {
@@ -40,7 +42,7 @@ impl Server {
                     continue;
                 };
                 self.edge.state().connections += 1;
-                let (router, stop) = (self.router.clone(), self.stop.clone());
+                let (router, stop) = (router.clone(), self.stop.clone());
                 self.tasks.spawn(async move {
                     stop.run_until_cancelled(converse(stream, router)).await;
                     drop(place);
