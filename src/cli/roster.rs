@@ -1,6 +1,7 @@
 //! Lists which callers get which persona.
 
 use std::collections::BTreeSet;
+use std::iter::once;
 
 use serde::Serialize;
 
@@ -25,9 +26,8 @@ pub(super) struct Place<'a> {
 pub(super) fn roster(config: &Config) -> Vec<Place<'_>> {
     let personas = || config.personas.iter();
     let named = personas().flat_map(|persona| persona.role.iter().chain(&persona.roles));
-    let roles = named
-        .chain(config.quota.roles.keys())
-        .chain(&config.auth.default_role);
+    let roles = named.chain(config.quota.roles.keys());
+    let roles = roles.chain(&config.auth.default_role);
     let roles: BTreeSet<&str> = roles.map(|role| &**role).collect();
     let mut languages: Vec<Option<&Language>> = vec![None];
     for persona in personas() {
@@ -68,10 +68,7 @@ pub(super) fn table(places: &[Place<'_>]) -> String {
     };
     let languages = places.iter().take_while(|place| place.role.is_none());
     let languages = languages.map(|place| place.language.unwrap_or("any language").to_owned());
-    let head = ["who gets".to_owned()]
-        .into_iter()
-        .chain(languages)
-        .collect();
+    let head = once("who gets".to_owned()).chain(languages).collect();
     let mut rows: Vec<Vec<_>> = vec![head];
     for line in places.chunk_by(|one, next| kind(one) == kind(next)) {
         let got = line

@@ -85,17 +85,12 @@ pub(super) fn signals() -> anyhow::Result<watch::Receiver<Urgency>> {
     let (tell, urgency) = watch::channel(Urgency::None);
     let listening = async move {
         loop {
-            let first = tokio::select! {
+            let asked = tokio::select! {
                 _ = terminate.recv() => Urgency::Drain,
                 _ = interrupt.recv() => Urgency::Finish,
             };
-            tell.send_modify(|urgency| {
-                *urgency = if *urgency == Urgency::None {
-                    first
-                } else {
-                    Urgency::Now
-                };
-            });
+            let is_first = *tell.borrow() == Urgency::None;
+            tell.send_replace(if is_first { asked } else { Urgency::Now });
         }
     };
     #[expect(
