@@ -1,26 +1,27 @@
-//! Owns audit events: one JSON line each, floods folded, what was folded counted.
+//! Writes audit events: one JSON line each. Floods are folded into counts.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::clock::{Clock, Tick, Timestamp};
+use crate::clock::{Clock, Tick};
 use crate::domain::{Caller, Network};
 
-/// Lines of one kind from one network that are written out in full each minute; the rest is folded.
+/// Upper bound on the lines of one kind from one network that are written each minute.
 const LINES_PER_NETWORK: u32 = 5;
-/// Lines of one kind from everybody that are written out in full each minute.
+/// Upper bound on the lines of one kind that are written each minute.
 const LINES_PER_KIND: u32 = 500;
-/// How often what was folded is summed up.
+/// Time after which the folded events are summed up in one line of each kind.
 const FOLD: Duration = Duration::from_mins(1);
-/// Longest user agent that is kept.
+/// Longest part of a user agent that is written, in bytes.
 const MAX_USER_AGENT: usize = 256;
 
-/// What happened.
+/// The kind of an audit event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -30,44 +31,35 @@ pub enum Event {
     TokenRefreshed,
     /// A request was refused by a rate limit.
     RateLimitExceeded,
-    /// An address did what is counted as an offence, and what has no event of its own.
+    /// A caller committed an offence that has no event of its own.
     SuspiciousActivity,
-    /// An address earned a block.
+    /// A caller earned a block.
     ClientBlocked,
     /// A request came from an origin outside the list.
     OriginRefused,
-    /// A session was asked for by somebody it does not belong to, or from another network.
+    /// A session was presented by a caller that it does not belong to, or from another network.
     SessionMismatch,
-    /// A credential was not good.
+    /// A credential was refused.
     AuthFailed,
-    /// An identity has used up its quota, or everybody together the budget.
+    /// An identity has used up its quota, or all callers together have used up a budget.
     QuotaExceeded,
-    /// The record of use cannot be written: nothing is minted.
+    /// The record of use cannot be written, so nothing is minted.
     LedgerUnavailable,
-    /// All sessions of an identity were ended by an operator.
+    /// An operator ended all sessions of an identity.
     SessionsEnded,
-    /// The upstream does not take our API key.
+    /// The upstream rejects the API key.
     UpstreamKeyRejected,
     /// A setting is legal but risky.
     ConfigWarning,
 }
 
-/// How much it matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// In the ordinary course of things.
-    Low,
-    /// Worth a look when there are many.
-    Medium,
-    /// Worth a look.
-    High,
-}
-
 impl Event {
-    const fn severity(self) -> Severity {
+    /// Returns `low` for ordinary events, `medium` for events that matter when there are many, and `high` for events
+    /// that matter at once.
+    const fn severity(self) -> &'static str {
         match self {
-            Self::TokenMinted | Self::TokenRefreshed => Severity::Low,
+            Self::TokenMinted | Self::TokenRefreshed => "low",
+            Self::ClientBlocked | Self::UpstreamKeyRejected | Self::LedgerUnavailable => "high",
             Self::RateLimitExceeded
             | Self::SuspiciousActivity
             | Self::OriginRefused
@@ -75,14 +67,12 @@ impl Event {
             | Self::AuthFailed
             | Self::QuotaExceeded
             | Self::SessionsEnded
-            | Self::ConfigWarning => Severity::Medium,
-            Self::ClientBlocked | Self::UpstreamKeyRejected | Self::LedgerUnavailable => {
-                Severity::High
-            }
+            | Self::ConfigWarning => "medium",
         }
     }
 
-    /// Mints are bounded by their own pace and each is worth its line; refusals cost an attacker nothing.
+    /// Returns whether a flood of these events is folded. Mints are bounded by their own pace, and each is worth its
+    /// line. Refusals cost an attacker nothing.
     const fn folds(self) -> bool {
         !matches!(self, Self::TokenMinted | Self::TokenRefreshed)
     }
@@ -94,16 +84,18 @@ struct Line<'a, D> {
     timestamp: u64,
     event: Event,
     #[serde(rename = "clientIP")]
-    client_ip: Option<std::net::IpAddr>,
+    client_ip: Option<IpAddr>,
     user_agent: Option<&'a str>,
-    severity: Severity,
-    details: D,
+    severity: &'static str,
+    details: Details<'a, D>,
     request_id: Option<&'a str>,
 }
 
-/// Whom a caller acts for, as an event's details say it. Nothing for callers without identity.
+/// The details of an event, and the identity that the caller acts for.
 #[derive(Serialize)]
-pub struct Who<'a> {
+struct Details<'a, D> {
+    #[serde(flatten)]
+    given: D,
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,18 +104,7 @@ pub struct Who<'a> {
     role: Option<&'a str>,
 }
 
-impl<'a> From<&'a Caller> for Who<'a> {
-    fn from(caller: &'a Caller) -> Self {
-        let account = caller.identity.as_deref().map(|known| &known.account);
-        Self {
-            issuer: account.map(|account| &*account.issuer),
-            identity: account.map(|account| &*account.subject),
-            role: caller.role(),
-        }
-    }
-}
-
-/// Where audit lines go.
+/// The writer of audit lines.
 pub type Sink = Box<dyn Fn(&str) + Send + Sync>;
 
 /// Writes audit events.
@@ -133,13 +114,7 @@ pub struct Audit {
     folding: Mutex<Folding>,
 }
 
-impl fmt::Debug for Audit {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Audit")
-    }
-}
-
-/// What was written and folded in the running minute. Bounded: at most [`LINES_PER_KIND`] networks of each kind.
+/// The events of the current minute. Holds at most [`LINES_PER_KIND`] networks of each kind.
 #[derive(Default)]
 struct Folding {
     since: Option<Tick>,
@@ -154,7 +129,7 @@ struct Kind {
 }
 
 impl Kind {
-    /// True when one more line of this kind from `network` is to be written out.
+    /// Counts one more event of `network`. Returns whether it is written in full.
     fn admits(&mut self, network: Option<Network>) -> bool {
         let known = self.by_network.get(&network).copied().unwrap_or_default();
         let admitted = self.written < LINES_PER_KIND && known < LINES_PER_NETWORK;
@@ -169,7 +144,7 @@ impl Kind {
 }
 
 impl Audit {
-    /// Audit events written to `sink`, a line at a time.
+    /// Returns a log that writes each event as one line to `sink`.
     pub fn new(clock: Arc<dyn Clock>, sink: Sink) -> Self {
         Self {
             sink,
@@ -178,85 +153,77 @@ impl Audit {
         }
     }
 
-    /// Records what `caller` did or suffered. In a flood, details that would be folded are not even put together.
+    /// Records an event that `caller` caused. `details` runs only when the event is written.
     pub fn record<D: Serialize>(&self, event: Event, caller: &Caller, details: impl FnOnce() -> D) {
-        if event.folds() && !self.admits(event, Some(caller.network())) {
-            return;
+        if !event.folds() || self.admits(event, Some(caller.network())) {
+            self.write(event, Some(caller), details());
         }
-        let user_agent = caller
-            .user_agent
-            .as_deref()
-            .map(|text| &text[..text.floor_char_boundary(MAX_USER_AGENT)]);
-        self.write(&Line {
-            client_ip: Some(caller.address()),
-            user_agent,
-            request_id: Some(caller.request_id.as_str()),
-            ..Line::of(event, self.clock.now(), details())
-        });
     }
 
-    /// Records what concerns no caller.
+    /// Records an event that no caller caused.
     pub fn note(&self, event: Event, details: impl Serialize) {
         if self.admits(event, None) {
-            self.write(&Line::of(event, self.clock.now(), details));
+            self.write(event, None, details);
         }
     }
 
-    /// Sums up what was folded, if the minute is over. Called once in a while, and at the end with `even_early`.
+    /// Writes the counts of folded events when their minute is over, or at once when `even_early`.
     pub fn sum_up(&self, even_early: bool) {
-        let summary = {
-            let mut folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
-            let over = folding
-                .since
-                .is_some_and(|since| self.clock.tick().since(since) >= FOLD);
-            if !over && !even_early {
-                return;
-            }
-            std::mem::take(&mut *folding)
-        };
+        let now = self.clock.tick();
+        let mut folding = self.folding.lock();
+        let is_over = |since| now.since(since) >= FOLD;
+        if !even_early && !folding.since.is_some_and(is_over) {
+            return;
+        }
+        let summary = std::mem::take(&mut *folding);
+        drop(folding);
         for (event, kind) in summary.kinds {
             if kind.folded > 0 {
                 let details = json!({ "folded": kind.folded, "written": kind.written });
-                self.write(&Line::of(event, self.clock.now(), details));
+                self.write(event, None, details);
             }
         }
     }
 
     fn admits(&self, event: Event, network: Option<Network>) -> bool {
         self.sum_up(false);
-        let mut folding = self.folding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut folding = self.folding.lock();
         folding.since.get_or_insert_with(|| self.clock.tick());
         folding.kinds.entry(event).or_default().admits(network)
     }
 
-    fn write(&self, line: &Line<'_, impl Serialize>) {
-        match serde_json::to_string(line) {
-            Ok(text) => (self.sink)(&text),
-            Err(error) => tracing::error!(%error, "an audit event could not be written"),
-        }
-    }
-}
-
-impl<D> Line<'_, D> {
-    fn of(event: Event, now: Timestamp, details: D) -> Self {
-        Self {
-            timestamp: now.as_millis(),
+    fn write(&self, event: Event, caller: Option<&Caller>, given: impl Serialize) {
+        let account = caller.and_then(|caller| Some(&caller.identity.as_ref()?.account));
+        let user_agent = caller.and_then(|caller| caller.user_agent.as_deref());
+        let line = serde_json::to_string(&Line {
+            timestamp: self.clock.now().as_millis(),
             event,
-            client_ip: None,
-            user_agent: None,
+            client_ip: caller.map(Caller::address),
+            user_agent: user_agent.map(|text| &text[..text.floor_char_boundary(MAX_USER_AGENT)]),
             severity: event.severity(),
-            details,
-            request_id: None,
+            details: Details {
+                given,
+                issuer: account.map(|account| &*account.issuer),
+                identity: account.map(|account| &*account.subject),
+                role: caller.and_then(Caller::role),
+            },
+            request_id: caller.map(|caller| caller.request_id.as_str()),
+        });
+        match line {
+            Ok(line) => (self.sink)(&line),
+            Err(error) => tracing::error!(%error, ?event, "audit event could not be written"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use serde_json::Value;
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{ManualClock, Timestamp};
     use crate::domain::RequestId;
 
     fn audit() -> (Arc<ManualClock>, Arc<Mutex<Vec<Value>>>, Audit) {

@@ -1,8 +1,10 @@
 //! Counts requests, failures and durations for `/health`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clock::{Clock, Tick};
 
@@ -11,7 +13,7 @@ const STEPS: usize = 30;
 /// The length of a step: thirty of them are five minutes.
 const STEP: Duration = Duration::from_secs(10);
 
-/// Counts requests, their failures and how long they took.
+/// The counts of requests, failures and durations.
 pub struct Vitals {
     clock: Arc<dyn Clock>,
     started: Tick,
@@ -47,27 +49,24 @@ pub struct Reading {
 impl Vitals {
     /// Returns counts that start at zero now.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let started = clock.tick();
         Self {
+            started: clock.tick(),
             clock,
-            started,
-            requests: AtomicU64::new(0),
-            refreshes: AtomicU64::new(0),
-            recent: Mutex::new([Step::default(); STEPS]),
+            requests: AtomicU64::default(),
+            refreshes: AtomicU64::default(),
+            recent: Mutex::default(),
         }
     }
 
     /// Counts one request, its duration and whether it failed.
     pub fn count_request(&self, took: Duration, failed: bool) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Relaxed);
         let number = self.step_number();
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock();
         let step = &mut recent[usize::try_from(number % STEPS as u64).unwrap_or_default()];
         if step.number != number {
-            *step = Step {
-                number,
-                ..Step::default()
-            };
+            *step = Step::default();
+            step.number = number;
         }
         step.requests += 1;
         step.failures += u64::from(failed);
@@ -76,33 +75,25 @@ impl Vitals {
 
     /// Counts one refresh.
     pub fn count_refresh(&self) {
-        self.refreshes.fetch_add(1, Ordering::Relaxed);
+        self.refreshes.fetch_add(1, Relaxed);
     }
 
     /// Returns the counts of this moment.
     #[expect(clippy::cast_precision_loss, reason = "a share and a mean, for people")]
     pub fn read(&self) -> Reading {
         let newest = self.step_number();
-        let mut sum = Step::default();
-        for step in self
-            .recent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let recent = *self.recent.lock();
+        let recent = recent
             .iter()
-        {
-            if step.number + STEPS as u64 > newest {
-                sum.requests += step.requests;
-                sum.failures += step.failures;
-                sum.micros += step.micros;
-            }
-        }
-        let each = sum.requests.max(1) as f64;
+            .filter(|step| step.number + STEPS as u64 > newest);
+        let sum = |count: fn(&Step) -> u64| recent.clone().map(count).sum::<u64>() as f64;
+        let each = sum(|step| step.requests).max(1.0);
         Reading {
             uptime: self.clock.tick().since(self.started),
-            requests: self.requests.load(Ordering::Relaxed),
-            refreshes: self.refreshes.load(Ordering::Relaxed),
-            error_rate: sum.failures as f64 / each,
-            mean_millis: sum.micros as f64 / each / 1000.0,
+            requests: self.requests.load(Relaxed),
+            refreshes: self.refreshes.load(Relaxed),
+            error_rate: sum(|step| step.failures) / each,
+            mean_millis: sum(|step| step.micros) / each / 1000.0,
         }
     }
 

@@ -25,7 +25,7 @@ use crate::vitals::Vitals;
 use crate::web;
 use crate::web::layers::Onion;
 use crate::web::listener::{Ending, Listener};
-use crate::web::ops::{self, OpsRecords, OpsState};
+use crate::web::ops::{self, OpsState};
 use crate::web::state::{AppState, Face};
 pub use listeners::Listeners;
 use records::Use;
@@ -132,11 +132,10 @@ impl App {
             retention: config.ledger.retention,
             probe_interval: config.upstream.probe_interval,
         };
-        let ops = config.ops.token.as_ref().map(|token| {
-            let (records, clock) = (Arc::clone(&records), Arc::clone(&upkeep.clock));
-            let reports = OpsRecords { records, clock };
-            OpsState::new(&state, (naming, reports), token, guesses())
-        });
+        let ops =
+            config.ops.token.as_ref().map(|token| {
+                OpsState::new(&state, (naming, Arc::clone(&records)), token, guesses())
+            });
         Ok(Self { state, upkeep, ops })
     }
 

@@ -2,25 +2,15 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{BrokerError, Grant, Inner};
-use crate::audit::{Event, Who};
+use crate::audit::Event;
 use crate::clock::millis;
 use crate::domain::{Caller, Kind, Origin, Refusal};
 use crate::records::RecordsError;
 use crate::telemetry;
 use crate::upstream::{Complaint, UpstreamError};
-
-/// The details of an event, with the identity that it concerns.
-#[derive(Serialize)]
-struct Details<'a> {
-    #[serde(flatten)]
-    who: Who<'a>,
-    #[serde(flatten)]
-    what: Value,
-}
 
 impl Inner {
     /// Writes what the audit log says of an outcome.
@@ -68,10 +58,7 @@ impl Inner {
 
     /// Records an event that concerns `caller`.
     pub(super) fn record(&self, event: Event, caller: &Caller, what: Value) {
-        let who = caller.into();
-        self.parts
-            .audit
-            .record(event, caller, || Details { who, what });
+        self.parts.audit.record(event, caller, || what);
     }
 
     /// Records that the upstream rejects the API key.

@@ -1,223 +1,148 @@
-//! Owns the one table of failures: every code with its status and its words.
+//! Lists the codes of failures: the message, the status and the usual wait of each.
+
+use std::fmt;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Every failure there is, by the name callers know it under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+/// The code of a failure. It displays as the message to the caller, which is the same for every failure of the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// The request cannot be understood; `param` names the field.
+    /// The request is malformed; `param` names the field.
+    #[error("The request is malformed. Correct the field that param names, or send an empty body.")]
     BadRequest,
-    /// There is no credential, or it is not good; see `WWW-Authenticate`.
+    /// The credential is missing or not valid; see `WWW-Authenticate`.
+    #[error(
+        "Sign in, and send the credential as Authorization: Bearer. If you did, it has expired or is not for this service."
+    )]
     Unauthorized,
     /// Pages of this origin may not call.
+    #[error("Pages of this origin may not call. The operator can add it to ALLOWED_ORIGINS.")]
     OriginNotAllowed,
     /// The persona is for other roles (`param` says so), or pages may not send this method or header.
+    #[error(
+        "If param is persona, the persona is for other roles. Otherwise, pages may send only GET and POST with the headers Authorization, Content-Type, X-Request-Id and X-OpenAI-Agents-SDK."
+    )]
     Forbidden,
-    /// There is nothing here.
+    /// No such path.
+    #[error("This path does not exist. See openapi.json for the paths of this service.")]
     NotFound,
     /// No live session of this caller has that id.
+    #[error("No live session has this id. Open a new session with POST /token.")]
     UnknownSession,
-    /// The path exists, but not for this method; see `Allow`.
+    /// The path does not support this method; see `Allow`.
+    #[error("This path does not support this method. Use a method of the Allow header.")]
     MethodNotAllowed,
     /// The body is too large.
+    #[error("The body is too large. Send at most 16 KiB.")]
     PayloadTooLarge,
     /// The body is not `application/json`.
+    #[error("Send the body as application/json without a content encoding, or send no body.")]
     UnsupportedMediaType,
-    /// This server does not answer for that host.
+    /// This server does not serve that host.
+    #[error("This server does not serve this host. The operator can add it to server.hosts.")]
     Misdirected,
     /// No persona has that name.
+    #[error("No persona has this name. Omit the field to use the default persona.")]
     UnknownPersona,
-    /// Too many requests; `limit` says which limit, `Retry-After` how long to wait.
+    /// Too many requests; `limit` names the limit. See `Retry-After`.
+    #[error("Too many requests. Retry after the time in Retry-After; limit names the limit.")]
     RateLimited,
-    /// A quota or the budget of everybody is used up; `limit` says which, `Retry-After` when there is a new one.
+    /// A quota or a budget of all callers is used up; `limit` names it. See `Retry-After`.
+    #[error(
+        "The allowance that limit names is used up. There is a new one after as long as Retry-After says."
+    )]
     QuotaExceeded,
-    /// This address or account is blocked for a while; see `Retry-After`.
+    /// This address or identity is blocked for a while; see `Retry-After`.
+    #[error("This address or account is blocked. Retry after the time in Retry-After.")]
     Blocked,
     /// The session was refreshed too recently; see `Retry-After`.
+    #[error("The session was refreshed a moment ago. Retry after the time in Retry-After.")]
     RefreshTooSoon,
     /// The session has used up its refreshes.
+    #[error("The session has used up its refreshes. Open a new session with POST /token.")]
     RefreshLimitReached,
-    /// Our fault.
+    /// An error of this service.
+    #[error("An internal error occurred. Retry; if it persists, send the operator the request_id.")]
     Internal,
-    /// The upstream refused, or answered nonsense.
+    /// The upstream refused the request, or its answer is not usable.
+    #[error("The provider's answer is not usable. Send the operator the request_id.")]
     UpstreamInvalid,
-    /// The upstream cannot be used right now; see `Retry-After`.
+    /// The upstream is temporarily unavailable; see `Retry-After`.
+    #[error("The provider is temporarily unavailable. Retry after the time in Retry-After.")]
     UpstreamUnavailable,
-    /// There is more to do than can be done right now; see `Retry-After`.
+    /// The service has no capacity at the moment; see `Retry-After`.
+    #[error("The service is overloaded. Retry after the time in Retry-After.")]
     Overloaded,
-    /// Use cannot be recorded right now, so nothing is minted; see `Retry-After`.
+    /// Use cannot be recorded, so nothing is minted; see `Retry-After`.
+    #[error("Nothing was minted: use cannot be recorded. Retry after the time in Retry-After.")]
     LedgerUnavailable,
-    /// Credentials cannot be verified right now; see `Retry-After`.
+    /// Credentials cannot be verified at the moment; see `Retry-After`.
+    #[error("Credentials cannot be verified. Retry after the time in Retry-After.")]
     AuthUnavailable,
-    /// The service is about to stop; see `Retry-After`.
+    /// This replica is about to stop; see `Retry-After`.
+    #[error("This replica is about to stop. Retry: another replica answers.")]
     ShuttingDown,
-    /// The upstream took too long.
+    /// The upstream did not answer in time.
+    #[error("The provider did not answer in time. Retry.")]
     UpstreamTimeout,
 }
 
-/// What is to be known of one failure.
-struct Facts {
-    name: &'static str,
-    status: StatusCode,
-    /// Constant, helpful, and silent about our insides.
-    message: &'static str,
-}
-
-const fn row(name: &'static str, status: StatusCode, message: &'static str) -> Facts {
-    Facts {
-        name,
-        status,
-        message,
-    }
-}
-
 impl Code {
-    /// The table.
-    #[expect(clippy::too_many_lines, reason = "a table, a row for each code")]
-    const fn facts(self) -> Facts {
+    /// Returns the status of an answer with this code.
+    pub const fn status(self) -> StatusCode {
         match self {
-            Self::BadRequest => row(
-                "bad_request",
-                StatusCode::BAD_REQUEST,
-                "The request could not be understood. Check the field named in param, or send an empty body.",
-            ),
-            Self::Unauthorized => row(
-                "unauthorized",
-                StatusCode::UNAUTHORIZED,
-                "Sign in, and send the credential as Authorization: Bearer. If you did, it has expired or is not for this service.",
-            ),
-            Self::OriginNotAllowed => row(
-                "origin_not_allowed",
-                StatusCode::FORBIDDEN,
-                "Pages of this origin may not call. The operator can add it to ALLOWED_ORIGINS.",
-            ),
-            Self::Forbidden => row(
-                "forbidden",
-                StatusCode::FORBIDDEN,
-                "The persona is for other roles than this caller's, if param names it. Otherwise: pages may send GET and POST with Authorization, Content-Type, X-Request-Id and X-OpenAI-Agents-SDK only.",
-            ),
-            Self::NotFound => row(
-                "not_found",
-                StatusCode::NOT_FOUND,
-                "There is nothing at this path. See openapi.json for what there is.",
-            ),
-            Self::UnknownSession => row(
-                "unknown_session",
-                StatusCode::NOT_FOUND,
-                "There is no such session. Open a new one with POST /token.",
-            ),
-            Self::MethodNotAllowed => row(
-                "method_not_allowed",
-                StatusCode::METHOD_NOT_ALLOWED,
-                "This path does not take this method. See the Allow header.",
-            ),
-            Self::PayloadTooLarge => row(
-                "payload_too_large",
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "The body is too large. At most 16 KiB are read.",
-            ),
-            Self::UnsupportedMediaType => row(
-                "unsupported_media_type",
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Send the body as application/json without a content encoding, or send none.",
-            ),
-            Self::Misdirected => row(
-                "misdirected",
-                StatusCode::MISDIRECTED_REQUEST,
-                "This server does not answer for that host. The operator can add it to server.hosts.",
-            ),
-            Self::UnknownPersona => row(
-                "unknown_persona",
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "There is no persona of that name. Leave it away for the default.",
-            ),
-            Self::RateLimited => row(
-                "rate_limited",
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many requests. limit names the limit. Wait for as long as Retry-After says.",
-            ),
-            Self::QuotaExceeded => row(
-                "quota_exceeded",
-                StatusCode::TOO_MANY_REQUESTS,
-                "The allowance that limit names is used up. There is a new one after as long as Retry-After says.",
-            ),
-            Self::Blocked => row(
-                "blocked",
-                StatusCode::TOO_MANY_REQUESTS,
-                "This address or account is blocked for a while. Wait for as long as Retry-After says.",
-            ),
-            Self::RefreshTooSoon => row(
-                "refresh_too_soon",
-                StatusCode::TOO_MANY_REQUESTS,
-                "This session was refreshed too recently. Wait for as long as Retry-After says.",
-            ),
-            Self::RefreshLimitReached => row(
-                "refresh_limit_reached",
-                StatusCode::TOO_MANY_REQUESTS,
-                "This session has used up its refreshes. Open a new one with POST /token.",
-            ),
-            Self::Internal => row(
-                "internal",
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong here. Try again; if it stays so, tell the operator the request_id.",
-            ),
-            Self::UpstreamInvalid => row(
-                "upstream_invalid",
-                StatusCode::BAD_GATEWAY,
-                "The upstream refused the request or answered nonsense. Tell the operator the request_id.",
-            ),
-            Self::UpstreamUnavailable => row(
-                "upstream_unavailable",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The upstream cannot be used right now. Wait for as long as Retry-After says.",
-            ),
-            Self::Overloaded => row(
-                "overloaded",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "There is too much to do right now. Wait for as long as Retry-After says.",
-            ),
-            Self::LedgerUnavailable => row(
-                "ledger_unavailable",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Use cannot be recorded right now, so nothing was minted. Wait for as long as Retry-After says.",
-            ),
-            Self::AuthUnavailable => row(
-                "auth_unavailable",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Credentials cannot be verified right now. Wait for as long as Retry-After says.",
-            ),
-            Self::ShuttingDown => row(
-                "shutting_down",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "This instance is about to stop. Try again, and another one will answer.",
-            ),
-            Self::UpstreamTimeout => row(
-                "upstream_timeout",
-                StatusCode::GATEWAY_TIMEOUT,
-                "The upstream took too long. Try again.",
-            ),
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::OriginNotAllowed | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound | Self::UnknownSession => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::UnknownPersona => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::RateLimited
+            | Self::QuotaExceeded
+            | Self::Blocked
+            | Self::RefreshTooSoon
+            | Self::RefreshLimitReached => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::UpstreamInvalid => StatusCode::BAD_GATEWAY,
+            Self::UpstreamUnavailable
+            | Self::Overloaded
+            | Self::LedgerUnavailable
+            | Self::AuthUnavailable
+            | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
-    /// Its status.
-    pub const fn status(self) -> StatusCode {
-        self.facts().status
+    /// Returns the wait of a failure that names none: two seconds for the upstream and the records, one second for
+    /// other failures of 429 and 503. `None` for failures that waiting does not mend.
+    pub fn usual_wait(self) -> Option<Duration> {
+        let seconds = match self {
+            Self::UpstreamUnavailable | Self::LedgerUnavailable => 2,
+            _ => 1,
+        };
+        let status = self.status();
+        let waits = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ];
+        waits
+            .contains(&status)
+            .then_some(Duration::from_secs(seconds))
     }
 
-    /// As it stands in an answer and in a log line.
-    pub const fn as_str(self) -> &'static str {
-        self.facts().name
+    /// Returns the name of the code, as answers and log lines have it.
+    pub fn name(self) -> impl fmt::Display {
+        fmt::from_fn(move |formatter| self.serialize(formatter))
     }
 
-    /// What to do about it, for a person.
-    pub(super) const fn message(self) -> &'static str {
-        self.facts().message
-    }
-
-    /// The kind of failure, in the provider's words.
+    /// Returns the kind of failure, in the provider's words.
     pub(super) fn kind(self) -> &'static str {
         match self.status() {
             StatusCode::UNAUTHORIZED => "authentication_error",
@@ -228,7 +153,7 @@ impl Code {
         }
     }
 
-    /// The code for a bare status that a library answered with.
+    /// Returns the code for a bare status that a library answered with.
     pub fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound,
@@ -249,33 +174,8 @@ mod tests {
 
     #[test]
     fn a_code_is_written_alike_in_answers_and_in_logs() {
-        for code in [
-            Code::BadRequest,
-            Code::Unauthorized,
-            Code::QuotaExceeded,
-            Code::LedgerUnavailable,
-            Code::AuthUnavailable,
-            Code::OriginNotAllowed,
-            Code::Forbidden,
-            Code::NotFound,
-            Code::UnknownSession,
-            Code::MethodNotAllowed,
-            Code::PayloadTooLarge,
-            Code::UnsupportedMediaType,
-            Code::Misdirected,
-            Code::UnknownPersona,
-            Code::RateLimited,
-            Code::Blocked,
-            Code::RefreshTooSoon,
-            Code::RefreshLimitReached,
-            Code::Internal,
-            Code::UpstreamInvalid,
-            Code::UpstreamUnavailable,
-            Code::Overloaded,
-            Code::ShuttingDown,
-            Code::UpstreamTimeout,
-        ] {
-            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
-        }
+        let code = Code::RefreshLimitReached;
+        assert_eq!(serde_json::to_value(code).unwrap(), "refresh_limit_reached");
+        assert_eq!(code.name().to_string(), "refresh_limit_reached");
     }
 }

@@ -1,35 +1,36 @@
-//! Turns failures into answers: which code a cause becomes, and the layout it leaves in.
+//! Turns failures into answers: the code of each cause, and the layout of the body.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::USUAL_HEADERS;
 use super::code::Code;
+use super::layers::Probe;
+use super::layers::trace::UpstreamTook;
 use crate::broker::BrokerError;
 use crate::clock::seconds_up;
 use crate::domain::{Refusal, RequestId};
 use crate::upstream::{Kind, UpstreamError};
 
-/// A failure on its way to the caller. The failure-shape layer, which knows the request, writes its body.
+/// A failure on its way to the caller. [`shape`], which knows the request's id, writes its body.
 #[derive(Clone, Debug)]
 pub struct ApiError {
     /// The code.
     pub code: Code,
     /// The field at fault.
-    pub param: Option<String>,
-    /// How long to wait.
+    pub param: Option<Cow<'static, str>>,
+    /// The time to wait before the next attempt.
     pub retry_after: Option<Duration>,
     /// The setting of the limit or quota that has no place left.
     pub limit: Option<&'static str>,
-    /// How long the upstream took, if it was asked.
-    pub upstream_took: Option<Duration>,
     /// The cause, for the log.
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -39,39 +40,38 @@ impl From<Code> for ApiError {
         Self {
             code,
             param: None,
-            retry_after: None,
+            retry_after: code.usual_wait(),
             limit: None,
-            upstream_took: None,
             cause: None,
         }
     }
 }
 
 impl ApiError {
-    /// Returns the failure of a request that is not valid at `param`.
-    pub fn malformed(code: Code, param: Option<String>) -> Self {
-        Self {
-            param,
-            ..code.into()
-        }
+    /// Returns the failure of a request that is malformed at the field `param`.
+    pub fn at(param: impl Into<Cow<'static, str>>) -> Self {
+        Self::from(Code::BadRequest).naming(param)
+    }
+
+    /// Returns the failure with the field at fault.
+    #[must_use]
+    pub fn naming(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.param = Some(param.into());
+        self
     }
 
     /// Returns the failure with a time to wait.
     #[must_use]
-    pub fn after(self, wait: Duration) -> Self {
-        Self {
-            retry_after: Some(wait),
-            ..self
-        }
+    pub const fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
     }
 
     /// Returns the failure with the setting of the limit that caused it.
     #[must_use]
-    pub fn under(self, limit: &'static str) -> Self {
-        Self {
-            limit: Some(limit),
-            ..self
-        }
+    pub const fn under(mut self, limit: &'static str) -> Self {
+        self.limit = Some(limit);
+        self
     }
 
     /// Returns whole seconds for `Retry-After`: rounded up, so that they suffice, and one at least.
@@ -79,21 +79,18 @@ impl ApiError {
         self.retry_after.map(|wait| seconds_up(wait).max(1))
     }
 
-    /// Returns the body of the answer to the request called `request_id`.
-    pub fn body<'a>(&'a self, request_id: &'a RequestId) -> Failure<'a> {
+    fn body(&self, request_id: &RequestId) -> Vec<u8> {
         let error = FailureBody {
             kind: self.code.kind(),
             code: self.code,
-            message: self.code.message(),
+            message: self.code.to_string(),
             param: self.param.as_deref(),
             limit: self.limit,
             retry_after: self.retry_after_seconds(),
             request_id: request_id.as_str(),
         };
-        Failure {
-            success: false,
-            error,
-        }
+        let success = false;
+        serde_json::to_vec(&Failure { success, error }).unwrap_or_default()
     }
 }
 
@@ -102,42 +99,68 @@ impl IntoResponse for ApiError {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.code.status();
         response.headers_mut().reserve(USUAL_HEADERS);
+        let cause = self.cause.as_ref().and_then(|cause| cause.downcast_ref());
+        if let Some(BrokerError::Upstream { took, .. }) = cause {
+            response.extensions_mut().insert(UpstreamTook(*took));
+        }
         response.extensions_mut().insert(self);
         response
     }
 }
 
-/// The wait for a failure that passes soon.
-const SHORT_WAIT: Duration = Duration::from_secs(1);
-/// The wait for a ledger that cannot be written.
-const LEDGER_WAIT: Duration = Duration::from_secs(2);
+/// Gives failures the layout of [`Failure`], those of libraries included. Answers to probes keep their body.
+pub(super) fn shape(response: &mut Response, id: &RequestId) {
+    let status = response.status();
+    let is_failure = status.is_client_error() || status.is_server_error();
+    if !is_failure || response.extensions().get::<Probe>().is_some() {
+        return;
+    }
+    let known = response.extensions().get::<ApiError>().cloned();
+    let error = known.unwrap_or_else(|| Code::of_status(status).into());
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if error.code == Code::PayloadTooLarge {
+        // The rest of a body that is too large is not read.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    *response.status_mut() = error.code.status();
+    *response.body_mut() = error.body(id).into();
+    response.extensions_mut().insert(error);
+}
 
 impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
-        let plain = |code: Code| Self::from(code);
         let mut failure = match &error {
-            BrokerError::UnknownPersona => Self {
-                param: Some("persona".to_owned()),
-                ..Code::UnknownPersona.into()
-            },
-            BrokerError::PersonaNotAllowed => Self {
-                param: Some("persona".to_owned()),
-                ..Code::Forbidden.into()
-            },
-            BrokerError::UnknownSession | BrokerError::Ended => plain(Code::UnknownSession),
-            BrokerError::Refused(refusal) => refused(*refusal),
-            BrokerError::Crowded => plain(Code::Overloaded).after(SHORT_WAIT),
-            BrokerError::ShuttingDown => plain(Code::ShuttingDown).after(SHORT_WAIT),
-            BrokerError::QuotaExceeded { wait, .. } => plain(Code::QuotaExceeded)
+            BrokerError::UnknownPersona => Self::from(Code::UnknownPersona).naming("persona"),
+            BrokerError::PersonaNotAllowed => Self::from(Code::Forbidden).naming("persona"),
+            BrokerError::Refused(Refusal::TooSoon { wait }) => Self::from(Code::RefreshTooSoon)
+                .after(*wait)
+                .under("min_refresh_interval"),
+            // The wait lasts until the session ends. A new session can be opened at once.
+            BrokerError::Refused(Refusal::Exhausted { wait }) => {
+                Self::from(Code::RefreshLimitReached)
+                    .after(*wait)
+                    .under("max_refreshes")
+            }
+            // All alike, so that a stranger learns nothing of a session.
+            BrokerError::UnknownSession
+            | BrokerError::Ended
+            | BrokerError::Refused(Refusal::Ended | Refusal::Foreign | Refusal::Network) => {
+                Code::UnknownSession.into()
+            }
+            BrokerError::Crowded => Code::Overloaded.into(),
+            BrokerError::ShuttingDown => Code::ShuttingDown.into(),
+            BrokerError::QuotaExceeded { wait, .. } => Self::from(Code::QuotaExceeded)
                 .after(*wait)
                 .under("sessions_per_month"),
             BrokerError::NotRecorded(_) | BrokerError::NotSettled(_) => {
-                plain(Code::LedgerUnavailable).after(LEDGER_WAIT)
+                Code::LedgerUnavailable.into()
             }
-            BrokerError::Upstream { error, took } => Self {
-                upstream_took: Some(*took),
-                ..upstream(error)
-            },
+            BrokerError::Upstream { error, .. } => upstream(error),
             BrokerError::Lost => Code::Internal.into(),
         };
         failure.cause = Some(Arc::new(error));
@@ -145,33 +168,18 @@ impl From<BrokerError> for ApiError {
     }
 }
 
-/// A session that has ended, and one that is somebody else's, answer alike: a stranger learns nothing.
-fn refused(refusal: Refusal) -> ApiError {
-    match refusal {
-        Refusal::TooSoon { wait } => ApiError::from(Code::RefreshTooSoon)
-            .after(wait)
-            .under("min_refresh_interval"),
-        // Until the session ends. A new session can be opened at once.
-        Refusal::Exhausted { wait } => ApiError::from(Code::RefreshLimitReached)
-            .after(wait)
-            .under("max_refreshes"),
-        Refusal::Ended | Refusal::Foreign | Refusal::Network => Code::UnknownSession.into(),
-    }
-}
-
 fn upstream(error: &UpstreamError) -> ApiError {
     let facts = error.facts();
-    let code = match facts.kind {
+    let failure = ApiError::from(match facts.kind {
         Kind::Unavailable => Code::UpstreamUnavailable,
         Kind::TimedOut => Code::UpstreamTimeout,
         Kind::Invalid => Code::UpstreamInvalid,
         Kind::Overloaded => Code::Overloaded,
-    };
-    let waits = code.status() == StatusCode::SERVICE_UNAVAILABLE;
-    ApiError {
-        retry_after: waits.then_some(facts.wait),
-        ..code.into()
+    });
+    if failure.retry_after.is_none() {
+        return failure;
     }
+    failure.after(facts.wait)
 }
 
 /// A failure, in the provider's error layout.
@@ -192,7 +200,7 @@ pub struct FailureBody<'a> {
     /// The code of the failure.
     pub code: Code,
     /// What to do about the failure, for a person. The same for every failure of this code.
-    pub message: &'a str,
+    pub message: String,
     /// The field at fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub param: Option<&'a str>,

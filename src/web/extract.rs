@@ -18,17 +18,17 @@ use super::state::AppState;
 use crate::clock::Clock;
 use crate::limit::Offence;
 
-/// Largest accepted body.
+/// Upper bound on the bytes of a body.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-/// Longest field name that an answer quotes.
+/// Longest field name that an answer quotes, in bytes.
 const MAX_PARAM_LENGTH: usize = 64;
 
-/// A JSON object as body. An empty body and `null` are the default.
+/// A JSON object as body. An empty body and `null` count as an empty object.
 pub struct Body<T>(pub T);
 
 impl<T, S> FromRequest<S> for Body<T>
 where
-    T: DeserializeOwned + Default,
+    T: DeserializeOwned,
     S: Send + Sync,
     AppState: FromRef<S>,
 {
@@ -38,28 +38,49 @@ where
         let face = AppState::from_ref(state).face;
         let (parts, body) = request.into_parts();
         if is_coded(&parts.headers) {
-            return Err(ApiError::malformed(Code::UnsupportedMediaType, None));
+            return Err(Code::UnsupportedMediaType.into());
         }
         let bytes = read(body, &*face.clock, face.server.body_timeout).await?;
-        if bytes.is_empty() {
-            return Ok(Self(T::default()));
-        }
         let note_offence = || {
             if let Some(admitted) = parts.extensions.get::<Admitted>() {
                 admitted.pass.note_offence(Offence::Malformed);
             }
         };
-        if !is_json(&parts.headers) {
+        if !bytes.is_empty() && !is_json(&parts.headers) {
             if !is_of_forms(&parts.headers) {
                 note_offence();
             }
-            return Err(ApiError::malformed(Code::UnsupportedMediaType, None));
+            return Err(Code::UnsupportedMediaType.into());
         }
         parse(&bytes).map(Self).map_err(|(error, is_json)| {
             if !is_json {
                 note_offence();
             }
             error
+        })
+    }
+}
+
+/// An admitted request of a paid route, with its body.
+pub struct Paid<T> {
+    /// What every request can reach.
+    pub state: AppState,
+    /// The caller, and what the request may use up.
+    pub admitted: Admitted,
+    /// The body.
+    pub asked: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Paid<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let admitted = request.extensions().get::<Admitted>().cloned();
+        let Body(asked) = Body::from_request(request, state).await?;
+        Ok(Self {
+            state: state.clone(),
+            admitted: admitted.ok_or(Code::Internal)?,
+            asked,
         })
     }
 }
@@ -71,17 +92,15 @@ async fn read(
 ) -> Result<bytes::Bytes, ApiError> {
     // An announced length is judged before the body arrives.
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
-        return Err(ApiError::malformed(Code::PayloadTooLarge, None));
+        return Err(Code::PayloadTooLarge.into());
     }
     let whole = clock
         .timeout(limit, Limited::new(body, MAX_BODY_BYTES).collect())
         .await;
     match whole {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(ApiError::malformed(Code::PayloadTooLarge, None))
-        }
-        Ok(Err(_)) | Err(_) => Err(ApiError::malformed(Code::BadRequest, None)),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Code::PayloadTooLarge.into()),
+        Ok(Err(_)) | Err(_) => Err(Code::BadRequest.into()),
     }
 }
 
@@ -97,67 +116,46 @@ fn is_json(headers: &HeaderMap) -> bool {
     let (Some(only), None) = (types.next(), types.next()) else {
         return false;
     };
-    let mut parts = only.to_str().unwrap_or_default().split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
+    let text = only.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut parts = text.split(';').map(str::trim);
     // JSON is UTF-8 (RFC 8259 §8.1). Whoever declares another charset may mean it.
-    let mut charsets = parts
-        .filter_map(|part| part.split_once('='))
-        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))
-        .map(|(_, value)| value.trim().trim_matches('"'));
-    essence.eq_ignore_ascii_case("application/json")
-        && charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8"))
+    let utf8 = ["charset=utf-8", "charset=\"utf-8\""];
+    let is_fine = |part: &str| !part.starts_with("charset") || utf8.contains(&part);
+    parts.next() == Some("application/json") && parts.all(is_fine)
 }
 
 /// Parses a body. An error says beside it whether the body is JSON at all: a body that is not is an
 /// offence, while a JSON document with a mistake is what honest clients send.
-fn parse<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, (ApiError, bool)> {
-    let text = bytes.trim_ascii();
-    if text == b"null" {
-        return Ok(T::default());
-    }
-    // serde reads an array as a struct, field by field.
-    if text.first() == Some(&b'[') {
-        return Err((ApiError::malformed(Code::BadRequest, None), true));
-    }
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let unknown = unknown_field(&error.inner().to_string());
-        let param = name(&error.path().to_string(), unknown.as_deref());
-        let is_json = error.inner().classify() == Category::Data;
-        (ApiError::malformed(Code::BadRequest, param), is_json)
-    })?;
-    reader
-        .end()
-        .map_err(|_| (ApiError::malformed(Code::BadRequest, None), false))?;
-    Ok(value)
-}
-
-/// Returns the unknown, repeated or missing field, which serde's path does not include.
-fn unknown_field(message: &str) -> Option<String> {
-    let rest = ["unknown field `", "duplicate field `", "missing field `"]
-        .iter()
-        .find_map(|start| message.strip_prefix(start))?;
-    rest.split('`').next().map(str::to_owned)
-}
-
-/// Returns the dotted path of the field at fault, if it can be quoted.
-fn name(path: &str, field: Option<&str>) -> Option<String> {
-    let around = if path == "." { "" } else { path };
-    let full = match field {
-        Some(field)
-            if around.is_empty() || around == field || around.ends_with(&format!(".{field}")) =>
-        {
-            if around.is_empty() {
-                field.to_owned()
-            } else {
-                around.to_owned()
-            }
-        }
-        Some(field) => format!("{around}.{field}"),
-        None => around.to_owned(),
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, (ApiError, bool)> {
+    let text: &[u8] = match bytes.trim_ascii() {
+        b"" | b"null" => b"{}",
+        // serde reads an array as a struct, field by field.
+        [b'[', ..] => return Err((Code::BadRequest.into(), true)),
+        _ => bytes,
     };
-    let plain = full
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
-    (plain && (1..=MAX_PARAM_LENGTH).contains(&full.len())).then_some(full)
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let param = param(&error.path().to_string(), &error.inner().to_string());
+        let failure = ApiError::from(Code::BadRequest);
+        let is_json = error.inner().classify() == Category::Data;
+        (param.into_iter().fold(failure, ApiError::naming), is_json)
+    })?;
+    let not_json = |_| (Code::BadRequest.into(), false);
+    reader.end().map_err(not_json).map(|()| value)
+}
+
+/// Returns the dotted path of the field at fault, if it can be quoted. The path of serde lacks an unknown or a missing
+/// field, which only the message names.
+fn param(path: &str, message: &str) -> Option<String> {
+    let field = ["unknown field `", "duplicate field `", "missing field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start)?.split('`').next());
+    let full = match field {
+        Some(field) if path == "." => field.to_owned(),
+        Some(field) if path.rsplit('.').next() != Some(field) => format!("{path}.{field}"),
+        _ => path.to_owned(),
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte);
+    let is_quotable = full != "." && full.len() <= MAX_PARAM_LENGTH && full.bytes().all(is_plain);
+    (is_quotable && !full.is_empty()).then_some(full)
 }

@@ -23,7 +23,7 @@ use super::layers::Onion;
 use super::layers::arrival::Peer;
 use super::layers::host::ProbesOnly;
 use super::slots::Slots;
-use super::socket::{Activity, HeadTimer, Moment, Socket};
+use super::socket::{Activity, HeadTimer, Moment, Socket, socket};
 use super::unread::Shared;
 use crate::clock::Clock;
 use crate::config::Server;
@@ -125,22 +125,22 @@ impl Listener {
         Ok(())
     }
 
-    /// Closes a connection beyond the limits at once: the fastest answer of a full house is none.
+    /// Serves a connection in a task of its own. Closes it at once when a limit is reached: the fastest answer is none.
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(slot) = self.0.slots.take(peer.ip()) else {
-            return;
-        };
-        let tracker = &self.0.connections;
-        let probes_only = slot.probes_only;
-        let socket = Socket::new(stream, slot, tracker.token());
-        let attending = Arc::clone(&self.0).attend(socket, Peer(peer), probes_only);
-        tracker.spawn(attending);
+        let inner = &self.0;
+        if let Some(slot) = inner.slots.take(peer.ip()) {
+            let tracked = inner.connections.token();
+            let socket = socket(stream, inner.settings.write_timeout, (slot, tracked));
+            let attending = Arc::clone(inner).attend(socket, Peer(peer));
+            inner.connections.spawn(attending);
+        }
     }
 }
 
 impl Inner {
-    async fn attend(self: Arc<Self>, socket: Socket, peer: Peer, probes_only: bool) {
-        let serving = Arc::clone(&self).serve_all(socket, peer, probes_only);
+    async fn attend(self: Arc<Self>, socket: Socket, peer: Peer) {
+        let probes_only = socket.reader().slot.probes_only;
+        let serving = Arc::clone(&self).serve_all(socket, peer);
         if probes_only {
             let _ = self.clock.timeout(PROBE_TIMEOUT, serving).await;
         } else {
@@ -148,12 +148,11 @@ impl Inner {
         }
     }
 
-    async fn serve_all(self: Arc<Self>, mut socket: Socket, peer: Peer, probes_only: bool) {
-        socket.set_write_timeout(self.settings.write_timeout);
+    async fn serve_all(self: Arc<Self>, mut socket: Socket, peer: Peer) {
         let mut patience = self.settings.header_timeout;
         while self.is_readable(&socket, patience).await {
-            // Boxed, so that a connection without a request does not hold the room for one.
-            let serving = Box::pin(self.serve_busy(socket, peer, probes_only));
+            // Boxed, so that a connection without a request does not hold the memory of one.
+            let serving = Box::pin(self.serve_busy(socket, peer));
             let Some(idle) = serving.await else {
                 return;
             };
@@ -166,7 +165,7 @@ impl Inner {
     async fn is_readable(&self, socket: &Socket, patience: Duration) -> bool {
         tokio::select! {
             biased;
-            () = socket.readable() => true,
+            () = socket.reader().readable() => true,
             () = self.clock.sleep(patience) => false,
             () = self.is_closed() => false,
         }
@@ -179,13 +178,9 @@ impl Inner {
     }
 
     /// Serves requests. Returns the connection when it is idle, and nothing when it has ended or was upgraded.
-    async fn serve_busy(
-        self: &Arc<Self>,
-        socket: Socket,
-        peer: Peer,
-        probes_only: bool,
-    ) -> Option<Socket> {
-        let activity = socket.activity();
+    async fn serve_busy(self: &Arc<Self>, socket: Socket, peer: Peer) -> Option<Socket> {
+        let activity = Arc::clone(&socket.reader().activity);
+        let probes_only = socket.reader().slot.probes_only;
         let (inner, seen) = (Arc::clone(self), Arc::clone(&activity));
         // Boxed for the same reason as above.
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -203,24 +198,27 @@ impl Inner {
         let is_closed = self.is_closed();
         tokio::pin!(is_closed);
         let mut closing = false;
-        let (mut permit, mut incomplete) = (None, None);
+        let mut permit = None;
         loop {
             tokio::select! {
                 biased;
                 outcome = &mut connection => {
-                    log_end(outcome);
+                    // At debug level: callers hang up as they like.
+                    if let Err(error) = outcome {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
                     return None;
                 }
                 () = &mut is_closed, if !closing => {
                     closing = true;
                     std::pin::Pin::new(&mut connection).graceful_shutdown();
                 }
-                () = self.clock.sleep(LOOK) => match activity.moment() {
+                () = self.clock.sleep(LOOK) => match activity.look() {
                     Moment::Idle => break,
-                    Moment::Busy => (permit, incomplete) = (None, None),
-                    Moment::Incomplete(number) => {
+                    Moment::Busy => permit = None,
+                    Moment::Incomplete(is_known) => {
                         permit = permit.or_else(|| self.slots.hold_incomplete());
-                        if permit.is_none() && incomplete.replace(number) == Some(number) {
+                        if permit.is_none() && is_known {
                             return None;
                         }
                     }
@@ -229,7 +227,7 @@ impl Inner {
         }
         let parts = connection.into_parts()?;
         let mut socket = parts.io.into_inner();
-        socket.put_back(parts.read_buf);
+        socket.reader_mut().unread = parts.read_buf;
         Some(socket)
     }
 }
@@ -255,11 +253,4 @@ async fn answer(
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
-}
-
-/// Logs how a connection ended, at debug level: callers hang up as they like.
-fn log_end(outcome: hyper::Result<()>) {
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "a connection ended early");
-    }
 }

@@ -1,4 +1,4 @@
-//! Owns the face of the service: all that knows axum, status codes and headers.
+//! The HTTP interface of the service: routes and the layers around them, status codes, headers, connections.
 
 pub mod code;
 pub mod error;
@@ -14,30 +14,29 @@ pub mod state;
 mod unread;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::gate::Purpose;
 use layers::Onion;
-use layers::paid::Admission;
+use layers::paid::let_through;
 use routes::{compat, demo, health, refresh, token};
 use state::AppState;
 
-/// Header fields that an answer ends up with: room for them all at once spares growing again and again.
+/// Number of header fields of a usual answer. Reserving room for all of them at once spares reallocations.
 const USUAL_HEADERS: usize = 20;
 
 /// Every path, and the layers around them.
 pub fn onion(state: &AppState) -> Onion {
     let (api, document) = described(state).split_for_parts();
     let base = state.face.server.base_path.as_str();
-    let has_demo = state.face.demo.is_some();
-    let document = openapi::complete(document, base);
     let api = api.route(
         "/openapi.json",
         get(async move || axum::Json(document.clone())),
     );
-    let api = if has_demo {
+    let api = if state.face.demo.is_some() {
         api.merge(demo::routes())
     } else {
         api
@@ -54,14 +53,15 @@ pub fn onion(state: &AppState) -> Onion {
 fn described(state: &AppState) -> OpenApiRouter<AppState> {
     let opens = |route| paid(route, Purpose::Open, state);
     let refreshes = |route| paid(route, Purpose::Refresh, state);
-    let mut router = OpenApiRouter::with_openapi(openapi::introduction())
-        .routes(opens(routes!(token::open)))
-        .routes(refreshes(routes!(refresh::refresh)))
-        .routes(opens(routes!(compat::client_secrets)))
-        .routes(opens(routes!(compat::old_session)))
-        .routes(routes!(health::health))
-        .routes(routes!(health::livez))
-        .routes(routes!(health::readyz));
+    let mut router =
+        OpenApiRouter::with_openapi(openapi::introduction(&state.face.server.base_path))
+            .routes(opens(routes!(token::open)))
+            .routes(refreshes(routes!(refresh::refresh)))
+            .routes(opens(routes!(compat::client_secrets)))
+            .routes(opens(routes!(compat::old_session)))
+            .routes(routes!(health::health))
+            .routes(routes!(health::livez))
+            .routes(routes!(health::readyz));
     if state.face.get_token {
         // axum answers HEAD with what GET would: here that would mint for nobody.
         let get_only =
@@ -78,5 +78,6 @@ fn paid(
     purpose: Purpose,
     state: &AppState,
 ) -> UtoipaMethodRouter<AppState> {
-    route.map(|methods| methods.route_layer(Admission::new(state.clone(), purpose)))
+    let admission = from_fn_with_state((state.clone(), purpose), let_through);
+    route.map(|methods| methods.route_layer(admission))
 }

@@ -1,18 +1,16 @@
 //! Completes the `OpenAPI` document that is generated from the routes.
 
-use std::collections::BTreeMap;
-
-use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{OpenApi as Document, Ref, RefOr, Server};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OpenApi as Document, Server};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::error::Failure;
 
+// A token is optional here: whether it is required is the operator's setting.
 #[derive(OpenApi)]
 #[openapi(
     components(schemas(Failure<'static>)),
+    security((), ("bearer" = [])),
     info(
         title = "Realtime token broker",
         description = "Mints short-lived OpenAI Realtime client secrets for browsers, so that the API key never leaves the server.",
@@ -26,13 +24,9 @@ use super::error::Failure;
 )]
 struct Introduction;
 
-/// Returns the document without routes.
-pub(super) fn introduction() -> Document {
-    Introduction::openapi()
-}
-
-/// Returns the document as it is served under `base_path`.
-pub(super) fn complete(mut document: Document, base_path: &str) -> Document {
+/// Returns the document without routes, for a service under `base_path`.
+pub(super) fn introduction(base_path: &str) -> Document {
+    let mut document = Introduction::openapi();
     let url = if base_path.is_empty() { "/" } else { base_path };
     document.servers = Some(vec![Server::new(url)]);
     let bearer = HttpBuilder::new()
@@ -40,52 +34,47 @@ pub(super) fn complete(mut document: Document, base_path: &str) -> Document {
         .bearer_format("JWT")
         .description(Some(
             "A token of an issuer that the operator trusts; see auth.mode.",
-        ))
-        .build();
+        ));
     let components = document.components.get_or_insert_default();
-    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-    // Optional here: whether a token is required is the operator's setting.
-    let with = SecurityRequirement::new("bearer", Vec::<String>::new());
-    document.security = Some(vec![SecurityRequirement::default(), with]);
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
     document
 }
 
 /// The failures of a paid request, for the description of its route.
-pub(super) struct Refusals;
-
-impl IntoResponses for Refusals {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let table = [
-            (400, "The request is malformed; `param` names the field."),
-            (
-                401,
-                "The bearer token is missing or not valid; see `WWW-Authenticate`.",
-            ),
-            (
-                403,
-                "The page's origin is not allowed, or the persona is for other roles.",
-            ),
-            (413, "The body is larger than 16 KiB."),
-            (415, "The body is not JSON in UTF-8, or is compressed."),
-            (421, "This server does not serve that host."),
-            (
-                429,
-                "A limit or a quota is exceeded, or the caller is blocked; see `Retry-After`.",
-            ),
-            (500, "Internal error."),
-            (502, "The provider's answer is not usable."),
-            (503, "Temporarily unavailable; see `Retry-After`."),
-            (504, "The provider did not answer in time."),
-        ];
-        let failure = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name("Failure")))
-            .build();
-        let described = |(status, text): (u16, &str)| {
-            let response = ResponseBuilder::new()
-                .description(text)
-                .content("application/json", failure.clone());
-            (status.to_string(), response.build().into())
-        };
-        table.into_iter().map(described).collect()
-    }
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers that the layers write")]
+pub(super) enum Refusals {
+    /// The request is malformed; `param` names the field.
+    #[response(status = 400)]
+    Malformed(Failure<'static>),
+    /// The bearer token is missing or not valid; see `WWW-Authenticate`.
+    #[response(status = 401)]
+    Unauthorized(Failure<'static>),
+    /// The page's origin is not allowed, or the persona is for other roles.
+    #[response(status = 403)]
+    Forbidden(Failure<'static>),
+    /// The body is larger than 16 KiB.
+    #[response(status = 413)]
+    TooLarge(Failure<'static>),
+    /// The body is not JSON in UTF-8, or is compressed.
+    #[response(status = 415)]
+    NotJson(Failure<'static>),
+    /// This server does not serve that host.
+    #[response(status = 421)]
+    Misdirected(Failure<'static>),
+    /// A limit or a quota is exceeded, or the caller is blocked; see `Retry-After`.
+    #[response(status = 429)]
+    Limited(Failure<'static>),
+    /// Internal error.
+    #[response(status = 500)]
+    Internal(Failure<'static>),
+    /// The provider's answer is not usable.
+    #[response(status = 502)]
+    UpstreamInvalid(Failure<'static>),
+    /// Temporarily unavailable; see `Retry-After`.
+    #[response(status = 503)]
+    Unavailable(Failure<'static>),
+    /// The provider did not answer in time.
+    #[response(status = 504)]
+    UpstreamTimeout(Failure<'static>),
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
@@ -11,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock::{Clock, Tick};
 use crate::config::Server;
 use crate::domain::{Network, canonical, is_private};
-use std::time::Duration;
 
 /// Connections that are still accepted from private addresses when `server.max_connections` is reached, for probes only.
 /// Orchestrators and balancers probe from there, and they restart or drop a broker that does not answer.
@@ -31,10 +31,13 @@ pub(super) struct Slots {
     incomplete: Arc<Semaphore>,
     per_address: usize,
     trusted: Vec<IpNet>,
-    by_network: Arc<Mutex<HashMap<Network, usize>>>,
+    by_network: Arc<ByNetwork>,
     refused: Mutex<Refused>,
     clock: Arc<dyn Clock>,
 }
+
+/// The number of open connections of each network.
+type ByNetwork = Mutex<HashMap<Network, usize>>;
 
 /// Connections refused since the last log line.
 #[derive(Default)]
@@ -47,8 +50,10 @@ struct Refused {
 pub(super) struct Slot {
     /// True when only probes are answered on this connection.
     pub(super) probes_only: bool,
+    /// The network that the connection is counted for.
+    network: Option<Network>,
+    by_network: Arc<ByNetwork>,
     _permit: OwnedSemaphorePermit,
-    _counted: Option<Counted>,
 }
 
 impl Slots {
@@ -69,46 +74,49 @@ impl Slots {
     pub(super) fn take(&self, address: IpAddr) -> Option<Slot> {
         let address = canonical(address);
         let is_proxy = self.trusted.iter().any(|net| net.contains(&address));
+        let permit = acquire(&self.all);
+        let probes_only = permit.is_none();
+        if probes_only {
+            self.log_refusal(address, "server.max_connections");
+        }
+        let may_probe = is_proxy || is_private(address);
+        let permit = permit.or_else(|| acquire(&self.probes).filter(|_| may_probe))?;
         // A private address may be a gateway or a balancer, with all callers of the world behind it.
         let is_shared = is_proxy || (is_private(address) && !address.is_loopback());
-        let counted = if is_shared {
-            None
-        } else {
-            let counted = Counted::below(&self.by_network, Network::of(address), self.per_address);
-            if counted.is_none() {
-                self.log_refusal(address, "server.max_connections_per_address");
-                return None;
-            }
-            counted
-        };
-        let slot = |permit, probes_only| Slot {
-            probes_only,
-            _permit: permit,
-            _counted: counted,
-        };
-        if let Ok(permit) = Arc::clone(&self.all).try_acquire_owned() {
-            return Some(slot(permit, false));
+        let network = (!is_shared).then(|| Network::of(address));
+        if network.is_some_and(|network| !self.count(network)) {
+            self.log_refusal(address, "server.max_connections_per_address");
+            return None;
         }
-        self.log_refusal(address, "server.max_connections");
-        let may_probe = is_proxy || is_private(address);
-        let permit = may_probe.then(|| Arc::clone(&self.probes).try_acquire_owned().ok());
-        Some(slot(permit.flatten()?, true))
+        Some(Slot {
+            probes_only,
+            network,
+            by_network: Arc::clone(&self.by_network),
+            _permit: permit,
+        })
     }
 
     /// Permits a connection to hold an incomplete request for longer than a moment.
     pub(super) fn hold_incomplete(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.incomplete).try_acquire_owned().ok()
+        acquire(&self.incomplete)
+    }
+
+    /// Counts a connection of `network`. Returns false when the network has too many.
+    fn count(&self, network: Network) -> bool {
+        let mut counts = self.by_network.lock();
+        let count = counts.entry(network).or_default();
+        let fits = *count < self.per_address;
+        *count += usize::from(fits);
+        fits
     }
 
     /// Logs at most one line a minute, and how many connections were refused since the last one.
     fn log_refusal(&self, address: IpAddr, limit: &str) {
+        let now = self.clock.tick();
+        let is_recent = |at| now.since(at) < LOG_INTERVAL;
         let mut refused = self.refused.lock();
         refused.connections += 1;
-        let now = self.clock.tick();
-        if refused
-            .logged
-            .is_some_and(|at| now.since(at) < LOG_INTERVAL)
-        {
+        if refused.logged.is_some_and(is_recent) {
             return;
         }
         let connections = std::mem::take(&mut refused.connections);
@@ -118,40 +126,18 @@ impl Slots {
     }
 }
 
-/// One connection in the count of its network.
-struct Counted {
-    by_network: Arc<Mutex<HashMap<Network, usize>>>,
-    network: Network,
+fn acquire(permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(permits).try_acquire_owned().ok()
 }
 
-impl Counted {
-    /// Counts a connection of `network`, unless it has `most` of them.
-    fn below(
-        by_network: &Arc<Mutex<HashMap<Network, usize>>>,
-        network: Network,
-        most: usize,
-    ) -> Option<Self> {
-        let mut counts = by_network.lock();
-        let count = counts.entry(network).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        drop(counts);
-        Some(Self {
-            by_network: Arc::clone(by_network),
-            network,
-        })
-    }
-}
-
-impl Drop for Counted {
+impl Drop for Slot {
     fn drop(&mut self) {
+        let Some(network) = self.network else { return };
         let mut counts = self.by_network.lock();
-        if let Some(count) = counts.get_mut(&self.network) {
+        if let Some(count) = counts.get_mut(&network) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.network);
+                counts.remove(&network);
             }
         }
     }

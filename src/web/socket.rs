@@ -1,69 +1,69 @@
-//! Carries the bytes of one connection, which holds its slot and its place in the tracker until it is closed.
+//! Carries the bytes of one connection, which holds its slot and is tracked until it is closed.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Sleep, Timer};
 use hyper_util::rt::TokioTimer;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, Join, ReadBuf, join};
 use tokio::net::TcpStream;
-use tokio_io_timeout::TimeoutStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::slots::Slot;
 
 /// A connection. An upgrade hands this value to the route, so its slot lasts as long as the upgraded socket.
-pub(super) struct Socket {
-    stream: Pin<Box<TimeoutStream<TcpStream>>>,
-    /// Bytes that were received before the HTTP state was dropped.
-    unread: Bytes,
-    activity: Arc<Activity>,
-    _slot: Slot,
+pub(super) type Socket = Join<Reader, Pin<Box<TimeoutWriter<OwnedWriteHalf>>>>;
+
+/// The receiving half of a connection.
+pub(super) struct Reader {
+    stream: OwnedReadHalf,
+    /// Bytes that were received before the HTTP state was dropped. They are read first.
+    pub(super) unread: Bytes,
+    pub(super) activity: Arc<Activity>,
+    pub(super) slot: Slot,
     _tracked: TaskTrackerToken,
 }
 
-impl Socket {
-    pub(super) fn new(stream: TcpStream, slot: Slot, tracked: TaskTrackerToken) -> Self {
-        // A connection that cannot be set up is about to close.
-        let _ = stream.set_nodelay(true);
-        Self {
-            stream: Box::pin(TimeoutStream::new(stream)),
-            unread: Bytes::new(),
-            activity: Arc::default(),
-            _slot: slot,
-            _tracked: tracked,
-        }
-    }
+/// Returns a connection whose writes may stand still for `write_timeout`.
+pub(super) fn socket(
+    stream: TcpStream,
+    write_timeout: Duration,
+    (slot, tracked): (Slot, TaskTrackerToken),
+) -> Socket {
+    // A connection that cannot be set up is about to close.
+    let _ = stream.set_nodelay(true);
+    let (stream, writer) = stream.into_split();
+    let mut writer = TimeoutWriter::new(writer);
+    writer.set_timeout(Some(write_timeout));
+    let reader = Reader {
+        stream,
+        unread: Bytes::new(),
+        activity: Arc::default(),
+        slot,
+        _tracked: tracked,
+    };
+    join(reader, Box::pin(writer))
+}
 
-    /// Bounds the time that a write may stand still.
-    pub(super) fn set_write_timeout(&mut self, timeout: Duration) {
-        self.stream.as_mut().set_write_timeout_pinned(Some(timeout));
-    }
-
-    /// Puts bytes back in front of those that are received next.
-    pub(super) fn put_back(&mut self, unread: Bytes) {
-        self.unread = unread;
-    }
-
+impl Reader {
     /// Waits until there is something to read, the end included.
     pub(super) async fn readable(&self) {
         if self.unread.is_empty() {
             // Not `readable()`, which also returns for a new connection without data. A failure is left to the next read.
-            let _ = self.stream.get_ref().peek(&mut [0]).await;
+            let stream: &TcpStream = self.stream.as_ref();
+            let _ = stream.peek(&mut [0]).await;
         }
-    }
-
-    pub(super) fn activity(&self) -> Arc<Activity> {
-        Arc::clone(&self.activity)
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for Reader {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -71,7 +71,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = if self.unread.is_empty() {
-            self.stream.as_mut().poll_read(context, buffer)
+            Pin::new(&mut self.stream).poll_read(context, buffer)
         } else {
             let length = self.unread.len().min(buffer.remaining());
             buffer.put_slice(&self.unread[..length]);
@@ -79,79 +79,54 @@ impl AsyncRead for Socket {
             Poll::Ready(Ok(()))
         };
         if buffer.filled().len() > before {
-            self.activity.received.store(true, Relaxed);
+            self.activity.note_received();
         }
         polled
     }
 }
 
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_shutdown(context)
-    }
-}
-
-/// What a connection is doing, as hyper shows it: hyper keeps a timer exactly while it waits for a request's head.
+/// What a connection is doing. hyper shows it: hyper keeps a timer exactly while it waits for a request's head.
 #[derive(Default)]
-pub(super) struct Activity {
-    awaits_head: AtomicBool,
-    /// True when bytes came since the wait for the head began.
-    received: AtomicBool,
-    /// True when the body of the current request has not ended.
-    awaits_body: AtomicBool,
-    heads: AtomicU64,
-}
+pub(super) struct Activity(Mutex<Moment>);
 
 /// A moment of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Moment {
     /// No request has begun.
+    #[default]
     Idle,
-    /// The head or the body of this request, by its number, is incomplete.
-    Incomplete(u64),
+    /// The head or the body of a request is incomplete. True when an earlier look saw the same head or body.
+    Incomplete(bool),
     /// The request is complete and waits for its answer.
     Busy,
 }
 
 impl Activity {
-    pub(super) fn moment(&self) -> Moment {
-        let awaits_head = self.awaits_head.load(Relaxed);
-        let begun = self.received.load(Relaxed);
-        if awaits_head && !begun {
-            Moment::Idle
-        } else if awaits_head || self.awaits_body.load(Relaxed) {
-            Moment::Incomplete(self.heads.load(Relaxed))
-        } else {
-            Moment::Busy
+    /// Returns what the connection is doing, and remembers an incomplete request for the next look.
+    pub(super) fn look(&self) -> Moment {
+        let mut moment = self.0.lock();
+        let seen = *moment;
+        if let Moment::Incomplete(is_known) = &mut *moment {
+            *is_known = true;
+        }
+        seen
+    }
+
+    fn note_received(&self) {
+        let mut moment = self.0.lock();
+        if matches!(*moment, Moment::Idle) {
+            *moment = Moment::Incomplete(false);
         }
     }
 
+    /// Notes that the body of the current request is incomplete, or that it has ended.
     pub(super) fn set_awaits_body(&self, awaits: bool) {
-        self.awaits_body.store(awaits, Relaxed);
+        let mut moment = self.0.lock();
+        match (awaits, &*moment) {
+            (true, Moment::Busy) => *moment = Moment::Incomplete(false),
+            (false, Moment::Incomplete(_)) => *moment = Moment::Busy,
+            _ => {}
+        }
     }
 }
 
@@ -170,9 +145,7 @@ impl Timer for HeadTimer {
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
         let activity = Arc::clone(&self.0);
-        activity.received.store(false, Relaxed);
-        activity.awaits_body.store(false, Relaxed);
-        activity.awaits_head.store(true, Relaxed);
+        *activity.0.lock() = Moment::Idle;
         let deadline = TokioTimer::new().sleep_until(deadline);
         Box::pin(HeadDeadline { deadline, activity })
     }
@@ -194,7 +167,6 @@ impl Future for HeadDeadline {
 
 impl Drop for HeadDeadline {
     fn drop(&mut self) {
-        self.activity.awaits_head.store(false, Relaxed);
-        self.activity.heads.fetch_add(1, Relaxed);
+        *self.activity.0.lock() = Moment::Busy;
     }
 }

@@ -1,4 +1,4 @@
-//! Owns what every request can reach: cheap clones of the rooms behind the web.
+//! The state that every request can reach: cheap clones of the rooms behind the web.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,29 +17,30 @@ use crate::vitals::Vitals;
 /// What every request can reach.
 #[derive(Clone, FromRef)]
 pub struct AppState {
-    /// Decides.
+    /// The decisions.
     pub broker: Broker,
-    /// Admits paid requests.
+    /// The limits of paid requests.
     pub gate: Gate,
-    /// Says whom credentials stand for.
+    /// The check of credentials.
     pub auth: Arc<Authenticator>,
-    /// Writes down what happened.
+    /// The log of security events.
     pub audit: Arc<Audit>,
-    /// How the service presents itself.
+    /// The settings and measures that only the web needs.
     pub face: Arc<Face>,
 }
 
-/// How the service presents itself: the settings and measures that only the web needs.
+/// The settings and measures that only the web needs.
+#[derive(Clone)]
 pub struct Face {
-    /// Addresses, proxies and patience.
+    /// The settings of the listener.
     pub server: Server,
-    /// Which origins may call.
+    /// The origins that may call.
     pub origins: Origins,
-    /// Whether callers must show a credential.
+    /// Whether callers must send a credential.
     pub auth_mode: AuthMode,
-    /// How much `/health` tells to whom.
+    /// Who sees the details of `/health`.
     pub health_details: HealthDetails,
-    /// When an answer is given up that forgot its own deadline.
+    /// Upper bound on the time of a request whose work has no deadline.
     pub last_resort: Duration,
     /// True when `GET /token` is served.
     pub get_token: bool,
@@ -49,8 +50,8 @@ pub struct Face {
     pub refresh_interval: Duration,
     /// True when the draft `RateLimit` fields are sent as well.
     pub ietf_fields: bool,
-    /// What was done is counted here.
+    /// The counts of requests and refreshes.
     pub vitals: Arc<Vitals>,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }

@@ -1,22 +1,19 @@
-//! Owns what is learnt of a request when it arrives: its id, the address it came from, the moment.
+//! Finds out where a request comes from: the caller's address, and the id of the request.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::extract::Request;
 use axum::http::header::USER_AGENT;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::Response;
 use ipnet::IpNet;
 
-use crate::clock::Tick;
 use crate::domain::{Caller, Forwards, RequestId, canonical, is_private};
-use crate::web::state::Face;
 
 /// The id of a request, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What proxies add; whoever sends one of these may be speaking for somebody else.
+/// Headers that proxies add. A request with one of them may come from another address than its peer's.
 const FORWARDED: [HeaderName; 5] = [
     X_FORWARDED_FOR,
     HeaderName::from_static("forwarded"),
@@ -25,104 +22,45 @@ const FORWARDED: [HeaderName; 5] = [
     HeaderName::from_static("cf-connecting-ip"),
 ];
 
-/// The other end of the TCP connection. Put into every request by whoever accepts it.
+/// The other end of the TCP connection. The listener puts it into every request.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// What is learnt of a request when it arrives.
-#[derive(Clone, Debug)]
-pub struct Arrival {
-    /// Its name: a trusted proxy's, or one of our own.
-    pub request_id: RequestId,
-    /// The address it came from, found behind trusted proxies.
-    pub address: IpAddr,
-    /// True when it says that it was forwarded, but not by a proxy we trust: then nobody knows where it came from.
-    pub forwarded_by_stranger: bool,
-    /// Whether the address forwards the requests of others.
-    pub forwards: Forwards,
-    /// When it arrived.
-    pub at: Tick,
-}
-
-/// Learns all that, before anything else looks at the request.
-pub(super) fn arrive(face: &Face, request: &mut Request) -> Arrival {
-    let trusted = &face.server.trusted_proxies;
-    let peer = request
-        .extensions()
-        .get::<Peer>()
-        .map_or(IpAddr::from([0, 0, 0, 0]), |peer| canonical(peer.0.ip()));
-    let peer_trusted = is_trusted(peer, trusted);
-    let inbound = request
-        .headers()
-        .get(X_REQUEST_ID)
-        .and_then(|value| value.to_str().ok());
-    let forwarded_by_stranger = !peer_trusted
-        && FORWARDED
-            .iter()
-            .any(|name| request.headers().contains_key(name));
-    let address = client_address(peer, request.headers(), trusted);
-    let forwards = if is_trusted(address, trusted) {
+/// Returns the caller of `request`, without its origin and identity. Only a trusted proxy may name the request.
+pub(super) fn caller(request: &Request, trusted: &[IpNet]) -> Caller {
+    let headers = request.headers();
+    let peer = request.extensions().get::<Peer>();
+    let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| canonical(peer.0.ip()));
+    let comes_from_proxy = is_trusted(peer, trusted);
+    let address = client_address(peer, headers, trusted);
+    let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(name));
+    let given_id = headers.get(X_REQUEST_ID).filter(|_| comes_from_proxy);
+    let given_id = given_id.and_then(|id| RequestId::parse(id.to_str().ok()?));
+    let mut caller = Caller::at(address, given_id.unwrap_or_else(RequestId::random));
+    caller.forwards = if is_trusted(address, trusted) {
         Forwards::Trusted
-    } else if forwarded_by_stranger && is_private(address) {
+    } else if is_forwarded && !comes_from_proxy && is_private(address) {
         Forwards::Untrusted
     } else {
         Forwards::No
     };
-    let arrival = Arrival {
-        request_id: inbound
-            .filter(|_| peer_trusted)
-            .and_then(RequestId::parse)
-            .unwrap_or_else(RequestId::random),
-        address,
-        forwarded_by_stranger,
-        forwards,
-        at: face.clock.tick(),
-    };
-    request.extensions_mut().insert(arrival.clone());
-    arrival
+    let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+    caller.user_agent = user_agent.map(|text| String::from_utf8_lossy(text).into());
+    caller
 }
 
-impl Arrival {
-    /// Gives the id back with the answer.
-    pub(super) fn sign(&self, response: &mut Response) {
-        let id = HeaderValue::try_from(self.request_id.as_str()).ok();
-        response
-            .headers_mut()
-            .extend(id.map(|id| (X_REQUEST_ID, id)));
-    }
-}
-
-/// Who sent `request`; its origin is for the origin guard to say.
-pub(crate) fn caller(request: &Request) -> Option<Caller> {
-    let arrival = request.extensions().get::<Arrival>()?;
-    let user_agent = request
-        .headers()
-        .get(USER_AGENT)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into());
-    let mut caller = Caller::at(arrival.address, arrival.request_id.clone());
-    caller.forwards = arrival.forwards;
-    caller.user_agent = user_agent;
-    Some(caller)
-}
-
-/// The address a request came from: the peer, unless it is a trusted proxy; then the right-most address of all
-/// `X-Forwarded-For` lines that is not itself trusted. What stands left of it was written by strangers. An entry that
-/// cannot be read ends the walk at the last hop that can be trusted.
+/// Returns the address that a request comes from: the peer's, unless it is a trusted proxy. Behind a proxy it is the
+/// right-most address of all `X-Forwarded-For` lines that is not itself trusted. Strangers may have written the entries
+/// left of it. An entry that is not an address ends the walk at the last trusted hop.
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut nearest = canonical(peer);
-    if !is_trusted(nearest, trusted) {
-        return nearest;
-    }
     let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-    let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-    for hop in hops {
-        let Some(address) = read_hop(hop) else {
-            return nearest;
+    let mut hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    while is_trusted(nearest, trusted) {
+        let Some(hop) = hops.next().and_then(read_hop) else {
+            break;
         };
-        nearest = address;
-        if !is_trusted(nearest, trusted) {
-            return nearest;
-        }
+        nearest = hop;
     }
     nearest
 }
@@ -131,18 +69,15 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// One entry: an address, with or without a port, IPv6 with or without brackets.
+/// Reads one entry: an address, with or without a port, IPv6 with or without brackets.
 fn read_hop(hop: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(hop).ok()?.trim();
     let bare = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(text);
-    let address = bare
-        .parse()
-        .ok()
-        .or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
-    address.map(canonical)
+    let with_port = |_| text.parse::<SocketAddr>().map(|socket| socket.ip());
+    bare.parse().or_else(with_port).ok().map(canonical)
 }
 
 #[cfg(test)]

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::audit::{Event, Who};
+use crate::audit::Event;
 use crate::clock::{millis, seconds_up};
-use crate::domain::{Caller, Forwards, Party};
+use crate::domain::{Caller, Forwards, Party, Rate};
 use crate::gate::windows::Standing;
 use crate::gate::{Denied, Pass, Reason};
 use crate::limit::{Block, Offence};
@@ -23,36 +22,35 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const IETF_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const IETF_FIELD: HeaderName = HeaderName::from_static("ratelimit");
 
-/// How long callers wait while the windows cannot be asked.
+/// The setting that paces verifications, as refusals name it.
+const UNVERIFIED: &str = "failed_verifications";
+/// The wait of callers while the windows cannot be asked.
 const OUTAGE_WAIT: Duration = Duration::from_secs(5);
-/// How long callers wait after too many failed verifications at their address.
-const UNVERIFIED_WAIT: Duration = Duration::from_secs(1);
 
-/// Returns the answer to a denied request, and records it.
+/// Returns the answer to a denied request, and records the refusal.
 pub(super) fn answer(state: &AppState, caller: &Caller, denied: &Denied) -> Response {
+    let note = |details: fn() -> Value| {
+        state
+            .audit
+            .record(Event::RateLimitExceeded, caller, details);
+    };
     let response = match &denied.reason {
         Reason::Limited(standing) => limited(state, caller, standing),
         Reason::Blocked { wait } => {
-            let details = || json!({ "blocked": true });
-            state
-                .audit
-                .record(Event::RateLimitExceeded, caller, details);
-            let error = ApiError::from(Code::Blocked).after(*wait).under("block");
-            error.into_response()
+            note(|| json!({ "blocked": true }));
+            let error = ApiError::from(Code::Blocked).after(*wait);
+            error.under("block").into_response()
         }
         Reason::Unverified => {
-            let limit = "failed_verifications";
-            let details = || json!({ "policy": limit });
-            state
-                .audit
-                .record(Event::RateLimitExceeded, caller, details);
-            let error = ApiError::from(Code::RateLimited).under(limit);
-            error.after(UNVERIFIED_WAIT).into_response()
+            note(|| json!({ "policy": UNVERIFIED }));
+            let error = ApiError::from(Code::RateLimited);
+            error.under(UNVERIFIED).into_response()
         }
         // Logged once, where the outage is noticed.
-        Reason::Unavailable(_) => ApiError::from(Code::Overloaded)
-            .after(OUTAGE_WAIT)
-            .into_response(),
+        Reason::Unavailable(_) => {
+            let error = ApiError::from(Code::Overloaded);
+            error.after(OUTAGE_WAIT).into_response()
+        }
     };
     if let Some(block) = &denied.earned {
         note_block(state, caller, Offence::RateLimited, block);
@@ -68,29 +66,15 @@ fn limited(state: &AppState, caller: &Caller, standing: &Standing) -> Response {
     } else {
         (Event::RateLimitExceeded, Code::RateLimited)
     };
-    state.audit.record(event, caller, || RefusalDetails {
-        policy: row.setting,
-        limit: standing.rate.limit,
-        window_ms: millis(standing.rate.window),
-        who: caller.into(),
-    });
+    let Rate { limit, window } = standing.rate;
+    let details = || json!({ "policy": row.setting, "limit": limit, "windowMs": millis(window) });
+    state.audit.record(event, caller, details);
     let error = ApiError::from(code).under(row.setting);
     let mut response = error.after(standing.resets_in).into_response();
     if row.is_told {
         tell(response.headers_mut(), standing, state.face.ietf_fields);
     }
     response
-}
-
-/// Details of a refusal, for the record.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RefusalDetails<'a> {
-    policy: &'static str,
-    limit: u32,
-    window_ms: f64,
-    #[serde(flatten)]
-    who: Who<'a>,
 }
 
 /// Names a proxy that is not trusted: all callers behind it share one allowance.
@@ -136,9 +120,8 @@ pub(super) async fn offend(state: &AppState, caller: &Caller, offence: Offence) 
         Ok(None) if offence == Offence::WrongOrigin => {}
         Ok(None) => {
             let details = || json!({ "offence": offence.as_str() });
-            state
-                .audit
-                .record(Event::SuspiciousActivity, caller, details);
+            let event = Event::SuspiciousActivity;
+            state.audit.record(event, caller, details);
         }
         // Logged once, where the outage is noticed.
         Err(_) => {}
@@ -150,27 +133,15 @@ fn note_block(state: &AppState, caller: &Caller, offence: Offence, block: &Block
         Party::Network(network) => Some(network.to_string()),
         Party::Identity(_) => None,
     };
-    let details = || BlockDetails {
-        offence: offence.as_str(),
-        network,
-        seconds: block.lasts.as_secs(),
-        repetition: block.repetition,
-        who: caller.into(),
+    let details = || {
+        json!({
+            "offence": offence.as_str(),
+            "network": network,
+            "seconds": block.lasts.as_secs(),
+            "repetition": block.repetition,
+        })
     };
     state.audit.record(Event::ClientBlocked, caller, details);
-}
-
-/// Details of a block, for the record.
-#[derive(Serialize)]
-struct BlockDetails<'a> {
-    offence: &'static str,
-    /// The blocked network; `None` when an identity is blocked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    network: Option<String>,
-    seconds: u64,
-    repetition: u32,
-    #[serde(flatten)]
-    who: Who<'a>,
 }
 
 /// Writes how much allowance is left, and in how many seconds there is more.

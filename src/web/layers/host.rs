@@ -1,19 +1,13 @@
-//! Checks the `Host` of requests, and which requests are probes.
+//! Enters the routes: checks the `Host` of requests, and which requests are probes.
 
-use std::convert::Infallible;
-use std::future::ready;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, Version};
-use axum::response::{IntoResponse, Response};
-use tower::Service;
 
+use super::trace;
 use crate::config::Server;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
@@ -26,36 +20,14 @@ const PROBES: [&str; 3] = ["/livez", "/readyz", "/health"];
 #[derive(Clone, Copy)]
 pub(in crate::web) struct ProbesOnly;
 
-/// Routes that answer for the hosts of this service only.
-#[derive(Clone)]
-pub(super) struct Hosted {
-    face: Arc<Face>,
-    routes: Router,
-}
-
-impl Hosted {
-    /// Puts the check before `routes`.
-    pub(super) const fn new(face: Arc<Face>, routes: Router) -> Self {
-        Self { face, routes }
-    }
-}
-
-impl Service<Request> for Hosted {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // axum's routers are always ready.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        match check(&request, &self.face.server) {
-            Ok(()) => Box::pin(self.routes.call(request)),
-            Err(code) => Box::pin(ready(Ok(ApiError::from(code).into_response()))),
-        }
-    }
+/// Lets a request in whose host is right.
+pub(super) async fn enter(
+    State(face): State<Arc<Face>>,
+    request: Request,
+) -> Result<Request, ApiError> {
+    trace::note_route(&request);
+    check(&request, &face.server)?;
+    Ok(request)
 }
 
 /// Rejects requests without one well-formed host (RFC 9112 §3.2; hyper lets them pass), and requests for a foreign host,
@@ -74,12 +46,12 @@ fn check(request: &Request, settings: &Server) -> Result<(), Code> {
             .then_some(())
             .ok_or(Code::Misdirected);
     };
-    let (name, full) = (
-        host.host().to_ascii_lowercase(),
-        host.as_str().to_ascii_lowercase(),
-    );
-    let known = ours.iter().any(|ours| *ours == full || *ours == name);
-    known.then_some(()).ok_or(Code::Misdirected)
+    let names = [host.host(), host.as_str()];
+    let is_ours = |ours: &String| names.iter().any(|name| name.eq_ignore_ascii_case(ours));
+    ours.iter()
+        .any(is_ours)
+        .then_some(())
+        .ok_or(Code::Misdirected)
 }
 
 /// Returns the host that a request names. `None` in HTTP/1.0 without a `Host`.

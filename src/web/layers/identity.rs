@@ -24,8 +24,7 @@ const REFUSAL: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"token-broker\", error=\"invalid_token\"");
 
 /// Why the caller has no identity.
-#[derive(Debug)]
-pub(super) enum Unknown {
+enum Unknown {
     /// The request has no credential, and needs one.
     NoCredential,
     /// The credential is not good, or cannot be verified now.
@@ -34,66 +33,73 @@ pub(super) enum Unknown {
     Denied(Denied),
 }
 
-/// Returns the identity of a request with these headers; `None` for a request without a credential
-/// where that is allowed.
+impl From<AuthError> for Unknown {
+    fn from(error: AuthError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// Returns the identity of a request with these headers, or `None` for a request without a credential
+/// where that is allowed. Fails with the answer to a request that needs an identity and has none.
 pub(super) async fn of(
     state: &AppState,
     caller: &Caller,
     headers: &HeaderMap,
-) -> Result<Option<Arc<Identity>>, Unknown> {
-    let mode = state.face.auth_mode;
-    if mode == AuthMode::Off {
+) -> Result<Option<Arc<Identity>>, Response> {
+    if state.face.auth_mode == AuthMode::Off {
         return Ok(None);
     }
     let mut lines = headers.get_all(AUTHORIZATION).iter();
-    let line = match (lines.next(), lines.next()) {
-        (None, _) if mode == AuthMode::Optional => return Ok(None),
-        (None, _) => return Err(Unknown::NoCredential),
-        (Some(only), None) => only.as_bytes(),
+    let known = match (lines.next(), lines.next()) {
+        (None, _) if state.face.auth_mode == AuthMode::Optional => return Ok(None),
+        (None, _) => Err(Unknown::NoCredential),
+        (Some(only), None) => verified(state, caller, only).await,
         (Some(_), Some(_)) => {
-            let reason = "the request has two Authorization headers";
-            return Err(Unknown::Refused(AuthError::Rejected(reason)));
+            Err(AuthError::Rejected("the request has two Authorization headers").into())
         }
     };
-    let credential = Credential::parse(line).map_err(Unknown::Refused)?;
-    verified(state, caller, &credential).await.map(Some)
+    match known {
+        Ok(identity) => Ok(Some(identity)),
+        Err(unknown) => Err(refuse(state, caller, unknown).await),
+    }
 }
 
 /// Screens a credential, and verifies it unless too many verifications at the address of `caller` have
-/// just failed. Only failed verifications are paced: they are what forgers can make expensive.
+/// just failed. Only failed verifications are paced, because forgers can make them expensive.
 async fn verified(
     state: &AppState,
     caller: &Caller,
-    credential: &Credential,
+    header: &HeaderValue,
 ) -> Result<Arc<Identity>, Unknown> {
-    let screened = state.auth.screen(credential).map_err(Unknown::Refused)?;
+    let credential = Credential::parse(header.as_bytes())?;
+    let screened = state.auth.screen(&credential)?;
     if !screened.is_verified() {
         state.gate.may_verify(caller).map_err(Unknown::Denied)?;
     }
-    state.auth.verify(screened).await.map_err(|error| {
-        if !matches!(error, AuthError::Unavailable { .. }) {
-            state.gate.note_failed_verification(caller);
-        }
-        Unknown::Refused(error)
-    })
+    let verified = state.auth.verify(screened).await;
+    if matches!(verified, Err(AuthError::Rejected(_) | AuthError::Forged(_))) {
+        state.gate.note_failed_verification(caller);
+    }
+    Ok(verified?)
 }
 
-/// Returns the answer to a request without identity. All refused credentials get the same text: a
+/// Returns the answer to a request without identity. All refused credentials get the same text, so that a
 /// forger learns nothing from it.
-pub(super) async fn refuse(state: &AppState, caller: &Caller, unknown: &Unknown) -> Response {
-    if let Unknown::Refused(AuthError::Unavailable { retry_after }) = unknown {
-        let error = ApiError::from(Code::AuthUnavailable).after(*retry_after);
-        return error.into_response();
-    }
-    let denied = match unknown {
-        Unknown::Denied(denied) => return denied::answer(state, caller, denied),
-        Unknown::NoCredential | Unknown::Refused(_) => state.gate.refuse_credential(caller).await,
+async fn refuse(state: &AppState, caller: &Caller, unknown: Unknown) -> Response {
+    let error = match unknown {
+        Unknown::Refused(AuthError::Unavailable { retry_after }) => {
+            let error = ApiError::from(Code::AuthUnavailable);
+            return error.after(retry_after).into_response();
+        }
+        Unknown::Denied(denied) => return denied::answer(state, caller, &denied),
+        Unknown::Refused(error) => Some(error),
+        Unknown::NoCredential => None,
     };
-    if let Err(denied) = denied {
+    if let Err(denied) = state.gate.refuse_credential(caller).await {
         return denied::answer(state, caller, &denied);
     }
     let mut challenge = CHALLENGE;
-    if let Unknown::Refused(error) = unknown {
+    if let Some(error) = error {
         let details = || json!({ "reason": error.to_string() });
         state.audit.record(Event::AuthFailed, caller, details);
         if matches!(error, AuthError::Forged(_)) {
@@ -101,7 +107,6 @@ pub(super) async fn refuse(state: &AppState, caller: &Caller, unknown: &Unknown)
         }
         challenge = REFUSAL;
     }
-    let mut response = ApiError::from(Code::Unauthorized).into_response();
-    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    response
+    let error = ApiError::from(Code::Unauthorized);
+    ([(WWW_AUTHENTICATE, challenge)], error).into_response()
 }

@@ -3,7 +3,6 @@
 pub mod arrival;
 mod cors;
 mod denied;
-pub(super) mod failure_shape;
 pub(super) mod host;
 mod identity;
 pub(super) mod origin;
@@ -17,7 +16,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::map_request_with_state;
 use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceExt};
 use tower_http::catch_panic::{CatchPanic, CatchPanicLayer, ResponseForPanic};
@@ -26,34 +26,37 @@ use tower_http::timeout::{Timeout, TimeoutLayer};
 use tracing::Instrument;
 
 use super::code::Code;
-use super::error::ApiError;
+use super::error::{self, ApiError};
 use super::state::AppState;
 use crate::clock::Clock;
-use arrival::Arrival;
-use host::Hosted;
-use trace::{NoteRoute, Open};
+use crate::domain::Caller;
+use arrival::X_REQUEST_ID;
+use trace::Open;
 
-/// The routes with all layers around them. Our own layers are plain functions, because a layer of axum is cloned and
+/// An answer's extension that marks the answer to a probe. It keeps its own body, whatever the status, is not counted,
+/// and is logged at debug level only.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe;
+
+/// The routes with all layers around them. The outer layers are plain functions, because a layer of axum is cloned and
 /// boxed for every request.
 #[derive(Clone)]
 pub struct Onion {
     state: AppState,
-    inside: Cors<CatchPanic<Timeout<Hosted>, Panicked>>,
+    inside: Cors<CatchPanic<Timeout<Router>, Panicked>>,
 }
 
 impl Onion {
     /// Puts the layers around `routes`.
     pub fn around(routes: Router, state: &AppState) -> Self {
-        let timeout =
-            TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, state.face.last_resort);
+        let face = &state.face;
+        let routes = routes.layer(map_request_with_state(Arc::clone(face), host::enter));
         // Longer than all deadlines inside: it only ends work that has none.
-        let routes = routes.layer(NoteRoute);
-        let timed = timeout.layer(Hosted::new(Arc::clone(&state.face), routes));
-        // Inside of `failure_shape`, so that a panic is answered in our layout.
-        let caught = CatchPanicLayer::custom(Panicked).layer(timed);
+        let timeout = TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, face.last_resort);
+        let caught = CatchPanicLayer::custom(Panicked).layer(timeout.layer(routes));
         // Outside of everything that may refuse, so that pages can read refusals. Answers preflights before anything is
         // spent.
-        let inside = cors::layer(&state.face).layer(caught);
+        let inside = cors::layer(face).layer(caught);
         Self {
             state: state.clone(),
             inside,
@@ -66,27 +69,31 @@ impl Onion {
     }
 
     /// Answers `request`, whose extensions name its [`arrival::Peer`].
-    pub async fn answer(&self, mut request: Request) -> Response {
+    pub async fn answer(&self, request: Request) -> Response {
         // Everything below may quote the request's id and address.
-        let arrival = arrival::arrive(&self.state.face, &mut request);
-        let span = trace::span(&arrival);
-        self.answer_arrived(arrival, request).instrument(span).await
+        let caller = arrival::caller(&request, &self.state.face.server.trusted_proxies);
+        let span = trace::span(&caller);
+        self.answer_to(caller, request).instrument(span).await
     }
 
-    async fn answer_arrived(&self, arrival: Arrival, request: Request) -> Response {
+    async fn answer_to(&self, caller: Caller, mut request: Request) -> Response {
+        let face = &self.state.face;
         // Sees the final status of all that follows. Dropping it logs a caller who left before the answer.
-        let mut open = Open::new(&self.state.face, &arrival, &request);
+        let open = Open::new(face, &caller, &request);
+        let id = caller.request_id.clone();
+        request.extensions_mut().insert(caller);
         // In front of CORS, which would answer every preflight alike.
-        let mut response = match origin::preflight(&self.state.face, &request) {
+        let mut response = match origin::preflight(face, &request) {
             Err(error) => error.into_response(),
             Ok(()) => self.reach_routes(request).await,
         };
-        // Gives our layout to all failures.
-        failure_shape::shape(&mut response, &arrival.request_id);
+        error::shape(&mut response, &id);
         // Refusals and preflights carry them, too.
         security_headers::put_on(&mut response);
         open.answer(&mut response);
-        arrival.sign(&mut response);
+        let id = HeaderValue::try_from(id.as_str()).ok();
+        let id = id.map(|id| (X_REQUEST_ID, id));
+        response.headers_mut().extend(id);
         response
     }
 
@@ -106,10 +113,8 @@ impl ResponseForPanic for Panicked {
     fn response_for_panic(&mut self, payload: Box<dyn Any + Send>) -> Response {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        tracing::error!(
-            panic = text.unwrap_or("without a text"),
-            "a handler panicked, its request is answered 500"
-        );
+        let panic = text.unwrap_or("without a text");
+        tracing::error!(panic, "a handler panicked, its request is answered 500");
         ApiError::from(Code::Internal).into_response()
     }
 }

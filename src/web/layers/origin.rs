@@ -7,6 +7,7 @@ use axum::http::header::{
     ORIGIN,
 };
 use axum::http::{HeaderName, HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::denied::offend;
@@ -20,14 +21,25 @@ use crate::web::state::{AppState, Face};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Returns the origin of a request that may go on, if it has one. The CORS layer of tower-http alone refuses
-/// nobody: it omits its headers, and the handler still runs.
-pub(super) fn guard(face: &Face, request: &Request) -> Result<Option<Origin>, ApiError> {
-    admit(request.headers(), &face.origins, face.server.require_origin)
+/// Returns the origin of a request that may go on, if it has one. Fails with the answer to a request that a page may not
+/// send. The CORS layer of tower-http alone refuses no request: it only omits its headers.
+pub(super) async fn guard(
+    state: &AppState,
+    caller: &Caller,
+    headers: &HeaderMap,
+) -> Result<Option<Origin>, Response> {
+    let face = &state.face;
+    match admit(headers, &face.origins, face.server.require_origin) {
+        Ok(origin) => Ok(origin),
+        Err(error) => {
+            note_refusal(state, caller, headers).await;
+            Err(error.into_response())
+        }
+    }
 }
 
 /// Records that a request was refused. Scores it, unless a page may have made an innocent browser send it.
-pub(super) async fn note_refusal(state: &AppState, caller: &Caller, headers: &HeaderMap) {
+async fn note_refusal(state: &AppState, caller: &Caller, headers: &HeaderMap) {
     let from_page = sent_by_foreign_page(headers);
     let details = || json!({ "origin": shown(headers), "crossSite": from_page });
     state.audit.record(Event::OriginRefused, caller, details);
@@ -55,16 +67,15 @@ fn admit(
     required: bool,
 ) -> Result<Option<Origin>, ApiError> {
     let mut sent = headers.get_all(ORIGIN).iter();
+    let refused = || ApiError::from(Code::OriginNotAllowed);
     match (sent.next(), sent.next()) {
-        (None, _) if required || sent_by_foreign_page(headers) => {
-            Err(Code::OriginNotAllowed.into())
-        }
+        (None, _) if required || sent_by_foreign_page(headers) => Err(refused()),
         (None, _) => Ok(None),
-        (Some(only), None) => origins
-            .admit(only.as_bytes())
-            .map(Some)
-            .ok_or_else(|| Code::OriginNotAllowed.into()),
-        (Some(_), Some(_)) => Err(Code::OriginNotAllowed.into()),
+        (Some(only), None) => {
+            let origin = origins.admit(only.as_bytes());
+            origin.map(Some).ok_or_else(refused)
+        }
+        (Some(_), Some(_)) => Err(refused()),
     }
 }
 
@@ -93,7 +104,7 @@ pub(in crate::web) fn is_of_forms(headers: &HeaderMap) -> bool {
 }
 
 /// Returns whether a browser says that a page elsewhere made it send the request: a link, an image, a form.
-fn sent_by_foreign_page(headers: &HeaderMap) -> bool {
+pub(in crate::web) fn sent_by_foreign_page(headers: &HeaderMap) -> bool {
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
     site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
@@ -114,10 +125,6 @@ fn asks_for_what_pages_may(headers: &HeaderMap) -> bool {
 
 /// Returns the origin as sent, cut short, for the record.
 fn shown(headers: &HeaderMap) -> Option<String> {
-    headers.get(ORIGIN).map(|value| {
-        String::from_utf8_lossy(value.as_bytes())
-            .chars()
-            .take(128)
-            .collect()
-    })
+    let sent = String::from_utf8_lossy(headers.get(ORIGIN)?.as_bytes());
+    Some(sent.chars().take(128).collect())
 }

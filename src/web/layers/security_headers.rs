@@ -1,4 +1,4 @@
-//! Owns the headers that every answer carries, refusals included.
+//! Sets the security headers of every answer, refusals included.
 
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, VARY,
@@ -6,7 +6,7 @@ use axum::http::header::{
 };
 use axum::response::Response;
 
-/// What the OWASP Secure Headers project asks of an API. HSTS belongs to whoever ends TLS.
+/// The headers that the OWASP Secure Headers project recommends for an API. HSTS is set where TLS ends.
 static ALWAYS: [(HeaderName, HeaderValue); 6] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -24,8 +24,8 @@ static ALWAYS: [(HeaderName, HeaderValue); 6] = [
     ),
 ];
 
-/// Puts them on. Only a file of the demo page, recognised by its own policy, keeps that policy and
-/// may be cached. Everything else is `no-store`.
+/// Sets the headers. Only a file of the demo page, recognised by its own policy, keeps that policy and
+/// may be cached.
 pub(super) fn put_on(response: &mut Response) {
     let headers = response.headers_mut();
     let policy = headers.remove(CONTENT_SECURITY_POLICY);
@@ -39,7 +39,7 @@ pub(super) fn put_on(response: &mut Response) {
             headers.insert(CACHE_CONTROL, caching);
         }
     }
-    // The CORS layer says so on what passes it; a cache must hear it on everything.
+    // The CORS layer sets this on answers that pass it. Caches need it on every answer.
     headers
         .entry(VARY)
         .or_insert(HeaderValue::from_static("origin"));

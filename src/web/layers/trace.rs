@@ -2,44 +2,42 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::ORIGIN;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::Response;
-use tower::{Layer, Service};
 use tracing::Span;
-use tracing::field::Empty;
+use tracing::field::{Empty, display};
 
-use super::arrival::Arrival;
+use super::Probe;
 use crate::clock::{Tick, millis};
-use crate::domain::Account;
+use crate::domain::{Account, Caller};
 use crate::telemetry;
 use crate::web::error::ApiError;
 use crate::web::state::Face;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// Longest part of an `Origin` header that is logged.
+/// The registered methods that may be logged.
+const METHODS: [&str; 9] = [
+    "GET", "POST", "OPTIONS", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT",
+];
+/// Longest part of an `Origin` header that is logged, in bytes.
 const MAX_ORIGIN: usize = 128;
 
 /// An answer's extension: how long the upstream took for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpstreamTook(pub Duration);
 
-/// An answer's extension that marks an answer to a probe: not counted, and logged at debug level only.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Quiet;
-
 /// Opens the span of a request. Log lines below the web and in spawned work carry its fields.
-pub(super) fn span(arrival: &Arrival) -> Span {
+pub(super) fn span(caller: &Caller) -> Span {
     // At the level of errors, so that every line that is written at all names its request.
     tracing::error_span!(
         target: telemetry::REQUEST,
         "request",
-        request_id = arrival.request_id.as_str(),
+        request_id = caller.request_id.as_str(),
         route = Empty,
         identity = Empty,
     )
@@ -51,43 +49,18 @@ pub(super) fn note_identity(account: &Account) {
     Span::current().record("identity", hash);
 }
 
-/// Adds the pattern of the matched route to the request's span. Unknown paths are made up by strangers and never logged.
-#[derive(Clone)]
-pub(super) struct NoteRoute;
-
-/// A route whose pattern is added to the request's span.
-#[derive(Clone)]
-pub(super) struct Noted<S>(S);
-
-impl<S> Layer<S> for NoteRoute {
-    type Service = Noted<S>;
-
-    fn layer(&self, route: S) -> Noted<S> {
-        Noted(route)
-    }
-}
-
-impl<S: Service<Request>> Service<Request> for Noted<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request) -> S::Future {
-        let matched = request.extensions().get::<MatchedPath>();
-        Span::current().record("route", matched.map_or("-", MatchedPath::as_str));
-        self.0.call(request)
-    }
+/// Adds the pattern of the matched route to the request's span. Strangers make up unknown paths, so these are not
+/// logged.
+pub(super) fn note_route(request: &Request) {
+    let matched = request.extensions().get::<MatchedPath>();
+    Span::current().record("route", matched.map_or("-", MatchedPath::as_str));
 }
 
 /// A request that waits for its answer. It is counted and logged when the answer is ready, or when the caller leaves.
 pub(super) struct Open {
     face: Arc<Face>,
     at: Tick,
-    method: &'static str,
+    method: Method,
     client_ip: IpAddr,
     origin: Option<HeaderValue>,
     answered: bool,
@@ -95,60 +68,50 @@ pub(super) struct Open {
 
 impl Open {
     /// Begins with `request`, which has just arrived.
-    pub(super) fn new(face: &Arc<Face>, arrival: &Arrival, request: &Request) -> Self {
+    pub(super) fn new(face: &Arc<Face>, caller: &Caller, request: &Request) -> Self {
         Self {
             face: Arc::clone(face),
-            at: arrival.at,
-            method: known_method(request.method()),
-            client_ip: arrival.address,
+            at: face.clock.tick(),
+            method: request.method().clone(),
+            client_ip: caller.address(),
             origin: request.headers().get(ORIGIN).cloned(),
             answered: false,
         }
     }
 
     /// Counts and logs the answer, and adds its `Server-Timing`.
-    pub(super) fn answer(&mut self, response: &mut Response) {
+    pub(super) fn answer(mut self, response: &mut Response) {
         self.answered = true;
         let took = self.face.clock.tick().since(self.at);
-        let quiet = response.extensions().get::<Quiet>().is_some();
-        if !quiet {
-            self.face
-                .vitals
-                .count_request(took, response.status().is_server_error());
+        let is_failure = response.status().is_server_error();
+        if response.extensions().get::<Probe>().is_none() {
+            self.face.vitals.count_request(took, is_failure);
         }
-        let upstream = upstream_took(response);
-        self.log(response, took, upstream.map(millis));
-        if let Some(upstream) = upstream {
-            let timing = format!(
-                "upstream;dur={:.1}, total;dur={:.1}",
-                millis(upstream),
-                millis(took)
-            );
-            let timing = HeaderValue::try_from(timing)
-                .ok()
-                .map(|timing| (SERVER_TIMING, timing));
+        let upstream = response.extensions().get::<UpstreamTook>();
+        let upstream_ms = upstream.map(|upstream| millis(upstream.0));
+        self.log(response, millis(took), upstream_ms);
+        if let Some(upstream) = upstream_ms {
+            let total = millis(took);
+            let timing = format!("upstream;dur={upstream:.1}, total;dur={total:.1}");
+            let timing = HeaderValue::try_from(timing).ok();
+            let timing = timing.map(|timing| (SERVER_TIMING, timing));
             response.headers_mut().extend(timing);
         }
     }
 
-    fn log(&self, response: &Response, took: Duration, upstream_ms: Option<f64>) {
-        let Self {
-            method, client_ip, ..
-        } = self;
-        let (status, duration_ms) = (response.status(), rounded(millis(took)));
-        let upstream_ms = upstream_ms.map(rounded);
-        let extensions = response.extensions();
-        let error = extensions.get::<ApiError>();
-        let code = error.map(|error| error.code.as_str());
-        let origin = self.origin();
-        if extensions.get::<Quiet>().is_some() {
-            tracing::debug!(target: "access", method, status = status.as_u16(), duration_ms, %client_ip, "answered");
-        } else if status.is_server_error() {
+    fn log(&self, response: &Response, duration_ms: f64, upstream_ms: Option<f64>) {
+        let (method, origin, client_ip) = (self.method(), self.origin(), self.client_ip);
+        let status = response.status().as_u16();
+        let error = response.extensions().get::<ApiError>();
+        let code = error.map(|error| display(error.code.name()));
+        if response.extensions().get::<Probe>().is_some() {
+            tracing::debug!(target: "access", method, status, duration_ms, %client_ip, "answered");
+        } else if response.status().is_server_error() {
             let cause = error.and_then(|error| error.cause.as_ref());
             let cause = cause.map(|cause| telemetry::chain(cause.as_ref()));
-            tracing::error!(target: "access", method, status = status.as_u16(), duration_ms, upstream_ms, %client_ip, origin, code, cause, "failed");
+            tracing::error!(target: "access", method, status, duration_ms, upstream_ms, %client_ip, origin, code, cause, "failed");
         } else {
-            tracing::info!(target: "access", method, status = status.as_u16(), duration_ms, upstream_ms, %client_ip, origin, code, "answered");
+            tracing::info!(target: "access", method, status, duration_ms, upstream_ms, %client_ip, origin, code, "answered");
         }
     }
 
@@ -156,6 +119,12 @@ impl Open {
     fn origin(&self) -> Option<&str> {
         let origin = self.origin.as_ref()?.to_str().ok()?;
         Some(&origin[..origin.floor_char_boundary(MAX_ORIGIN)])
+    }
+
+    /// Returns the method if it is registered. Strangers make up others, so these are not logged.
+    fn method(&self) -> &str {
+        let known = METHODS.iter().find(|known| self.method == **known);
+        known.unwrap_or(&"-")
     }
 }
 
@@ -166,40 +135,7 @@ impl Drop for Open {
         }
         let took = self.face.clock.tick().since(self.at);
         self.face.vitals.count_request(took, false);
-        let Self {
-            method, client_ip, ..
-        } = &*self;
-        let (duration_ms, origin) = (rounded(millis(took)), self.origin());
-        tracing::info!(target: "access", method, duration_ms, %client_ip, origin, "the caller left before its answer");
+        let (method, origin, client_ip) = (self.method(), self.origin(), self.client_ip);
+        tracing::info!(target: "access", method, duration_ms = millis(took), %client_ip, origin, "caller left before the answer");
     }
-}
-
-/// Returns the name of a registered method. Others are made up by strangers and never logged.
-fn known_method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::OPTIONS => "OPTIONS",
-        Method::HEAD => "HEAD",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::TRACE => "TRACE",
-        Method::CONNECT => "CONNECT",
-        _ => "-",
-    }
-}
-
-/// Rounds to microseconds: more digits say nothing.
-fn rounded(milliseconds: f64) -> f64 {
-    (milliseconds * 1000.0).round() / 1000.0
-}
-
-/// Returns how long the upstream took for an answer, whether it succeeded or failed.
-fn upstream_took(response: &Response) -> Option<Duration> {
-    let good = response
-        .extensions()
-        .get::<UpstreamTook>()
-        .map(|took| took.0);
-    good.or_else(|| response.extensions().get::<ApiError>()?.upstream_took)
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use super::OpsState;
 use crate::clock::seconds_up;
 use crate::domain::{Naming, Network, Party};
-use crate::gate::Gate;
 use crate::gate::windows::WindowsError;
 use crate::limit::Block;
 use crate::web::code::Code;
@@ -19,7 +19,7 @@ use crate::web::extract::Body;
 
 /// Upper bound on the blocks of one answer.
 const MOST: usize = 1000;
-/// How long operators wait while Redis, which knows the blocks of all replicas, is unreachable.
+/// The wait of operators while Redis, which knows the blocks of all replicas, is unreachable.
 const OUTAGE_WAIT: Duration = Duration::from_secs(5);
 
 /// A block in force.
@@ -50,54 +50,25 @@ impl From<Block> for Row {
     }
 }
 
-#[derive(Serialize)]
-struct Listed {
-    /// The longest first.
-    blocks: Vec<Row>,
-}
-
-/// Whose block to lift: an address, an identity, or a `party` of the list.
-#[derive(Default, Deserialize)]
+/// The owner of the block to lift: an address, an identity (`iss` and `sub` of its credential), or a `party` of the list.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LiftRequest {
     address: Option<IpAddr>,
-    /// `iss` of the identity's credential.
     issuer: Option<String>,
-    /// `sub` of the identity's credential.
     subject: Option<String>,
     party: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Lifted {
-    /// Whether there was such a block.
-    lifted: bool,
-}
-
 impl LiftRequest {
     fn party(self, naming: &Naming) -> Option<Party> {
-        match self {
-            Self {
-                address: Some(address),
-                issuer: None,
-                subject: None,
-                party: None,
-            } => Some(Party::Network(Network::of(address))),
-            Self {
-                address: None,
-                issuer: Some(issuer),
-                subject: Some(subject),
-                party: None,
-            } => {
+        match (self.address, self.issuer, self.subject, self.party) {
+            (Some(address), None, None, None) => Some(Party::Network(Network::of(address))),
+            (None, Some(issuer), Some(subject), None) => {
                 let account = naming.account(&issuer.into(), &subject);
                 Some(Party::Identity(account.key()))
             }
-            Self {
-                address: None,
-                issuer: None,
-                subject: None,
-                party: Some(party),
-            } => Party::parse(&party),
+            (None, None, None, Some(party)) => Party::parse(&party),
             _ => None,
         }
     }
@@ -108,22 +79,19 @@ fn unavailable(_: WindowsError) -> ApiError {
 }
 
 /// Lists the blocks in force, the longest first.
-pub(super) async fn list(State(gate): State<Gate>) -> Result<Response, ApiError> {
-    let blocks = gate.blocks(MOST).await.map_err(unavailable)?;
-    let blocks = blocks.into_iter().map(Row::from).collect();
-    Ok(Json(Listed { blocks }).into_response())
+pub(super) async fn list(State(ops): State<OpsState>) -> Result<Json<Value>, ApiError> {
+    let blocks = ops.app.gate.blocks(MOST).await.map_err(unavailable)?;
+    let blocks: Vec<_> = blocks.into_iter().map(Row::from).collect();
+    Ok(Json(json!({ "blocks": blocks })))
 }
 
-/// Lifts a block, on every replica, and forgets the blocks before it.
+/// Lifts a block, on every replica, and forgets the blocks before it. Answers whether there was such a block.
 pub(super) async fn lift(
-    State(gate): State<Gate>,
-    State(naming): State<Naming>,
+    State(ops): State<OpsState>,
     Body(asked): Body<LiftRequest>,
-) -> Result<Response, ApiError> {
-    let party = asked.party(&naming);
-    let field = || ApiError::malformed(Code::BadRequest, Some("address".to_owned()));
-    let party = party.ok_or_else(field)?;
-    let lifted = gate.lift(party).await.map_err(unavailable)?;
+) -> Result<Json<Value>, ApiError> {
+    let party = asked.party(&ops.naming).ok_or(ApiError::at("address"))?;
+    let lifted = ops.app.gate.lift(party).await.map_err(unavailable)?;
     tracing::info!(party = party.to_text(), lifted, "operator lifted a block");
-    Ok(Json(Lifted { lifted }).into_response())
+    Ok(Json(json!({ "lifted": lifted })))
 }

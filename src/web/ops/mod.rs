@@ -7,7 +7,7 @@ mod usage;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use axum::Router;
 use axum::extract::{FromRef, Request, State};
 use axum::http::HeaderMap;
@@ -20,15 +20,12 @@ use serde_json::json;
 
 use super::code::Code;
 use super::error::ApiError;
-use super::layers::{Onion, arrival};
+use super::layers::Onion;
 use super::state::{AppState, Face};
 use crate::audit::Event;
 use crate::auth::bearer;
-use crate::broker::Broker;
-use crate::clock::Clock;
-use crate::config::{AuthMode, Server};
+use crate::config::Server;
 use crate::domain::{Caller, Naming, Origins};
-use crate::gate::Gate;
 use crate::limit::{Guard, Offence};
 use crate::records::Records;
 
@@ -39,53 +36,27 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"operator
 pub struct OpsState {
     app: AppState,
     naming: Naming,
-    records: OpsRecords,
+    records: Arc<dyn Records>,
     entrance: Arc<Entrance>,
-}
-
-/// The records, and the clock that reports are dated by.
-#[derive(Clone)]
-pub struct OpsRecords {
-    /// The records.
-    pub records: Arc<dyn Records>,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl FromRef<OpsState> for Broker {
-    fn from_ref(state: &OpsState) -> Self {
-        state.app.broker.clone()
-    }
-}
-
-impl FromRef<OpsState> for Gate {
-    fn from_ref(state: &OpsState) -> Self {
-        state.app.gate.clone()
-    }
 }
 
 /// The check of the operators' token.
 struct Entrance {
     /// A hash of the operators' token: compared in constant time, and equally long for every guess.
-    token: [u8; 32],
+    token: Digest,
     /// Counts wrong guesses, apart from the public's offences.
     guesses: Guard,
-    clock: Arc<dyn Clock>,
 }
 
 impl OpsState {
     /// Returns the state for operators who show `token`. `guesses` blocks addresses that guess.
     pub fn new(
         app: &AppState,
-        (naming, records): (Naming, OpsRecords),
+        (naming, records): (Naming, Arc<dyn Records>),
         token: &SecretString,
         guesses: Guard,
     ) -> Self {
-        let entrance = Entrance {
-            token: hashed(token.expose_secret().as_bytes()),
-            guesses,
-            clock: Arc::clone(&app.face.clock),
-        };
+        let token = hashed(token.expose_secret());
         Self {
             app: AppState {
                 face: Arc::new(inward(&app.face)),
@@ -93,7 +64,7 @@ impl OpsState {
             },
             naming,
             records,
-            entrance: Arc::new(entrance),
+            entrance: Arc::new(Entrance { token, guesses }),
         }
     }
 }
@@ -112,69 +83,47 @@ pub fn onion(state: &OpsState) -> Onion {
 
 /// Returns the public face without what only the public needs: no page may call, and no proxy is trusted.
 fn inward(face: &Face) -> Face {
-    let server = Server {
-        base_path: String::new(),
-        hosts: Vec::new(),
-        trusted_proxies: Vec::new(),
-        ..face.server.clone()
-    };
     Face {
-        server,
+        server: Server {
+            base_path: String::new(),
+            hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            ..face.server.clone()
+        },
         origins: Origins::exactly([]),
-        auth_mode: AuthMode::Off,
-        health_details: face.health_details,
-        last_resort: face.last_resort,
-        get_token: false,
-        demo: None,
-        refresh_interval: face.refresh_interval,
-        ietf_fields: false,
-        vitals: Arc::clone(&face.vitals),
-        clock: Arc::clone(&face.clock),
+        ..face.clone()
     }
 }
 
-fn hashed(token: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, token).as_ref());
-    hash
+fn hashed(token: &str) -> Digest {
+    digest(&SHA256, token.as_bytes())
 }
 
 /// Lets operators in. The right token always opens, so that nobody's guesses lock an operator out. Every
 /// wrong guess gets the same answer, and an address that keeps guessing is blocked.
-async fn let_in(State(state): State<OpsState>, request: Request, next: Next) -> Response {
-    let entrance = &state.entrance;
-    if entrance.admits(request.headers()) {
+async fn let_in(State(ops): State<OpsState>, mut request: Request, next: Next) -> Response {
+    if ops.entrance.admits(request.headers()) {
         return next.run(request).await;
     }
-    let Some(caller) = arrival::caller(&request) else {
+    let Some(caller) = request.extensions_mut().remove::<Caller>() else {
         return ApiError::from(Code::Internal).into_response();
     };
-    if let Some(wait) = entrance.guesses.blocked(caller.party(), &*entrance.clock) {
+    let (guesses, clock) = (&ops.entrance.guesses, &*ops.app.face.clock);
+    if let Some(wait) = guesses.blocked(caller.party(), clock) {
         return ApiError::from(Code::Blocked).after(wait).into_response();
     }
     if request.headers().contains_key(AUTHORIZATION) {
-        note_guess(&state, &caller);
+        let guess = (Offence::ForgedCredential, None);
+        if let Some(block) = guesses.offend(caller.party(), guess, clock.tick()) {
+            let details = || json!({ "listener": "ops", "seconds": block.lasts.as_secs() });
+            let event = Event::ClientBlocked;
+            ops.app.audit.record(event, &caller, details);
+        }
         let details = || json!({ "listener": "ops" });
-        state.app.audit.record(Event::AuthFailed, &caller, details);
+        ops.app.audit.record(Event::AuthFailed, &caller, details);
     }
-    let mut response = ApiError::from(Code::Unauthorized).into_response();
-    response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
-    response
-}
-
-/// Counts a wrong guess, and records the block that it earned.
-fn note_guess(state: &OpsState, caller: &Caller) {
-    let entrance = &state.entrance;
-    let guess = (Offence::ForgedCredential, None);
-    let now = entrance.clock.tick();
-    if let Some(block) = entrance.guesses.offend(caller.party(), guess, now) {
-        let seconds = block.lasts.as_secs();
-        let details = || json!({ "listener": "ops", "seconds": seconds });
-        state
-            .app
-            .audit
-            .record(Event::ClientBlocked, caller, details);
-    }
+    let error = ApiError::from(Code::Unauthorized);
+    ([(WWW_AUTHENTICATE, CHALLENGE)], error).into_response()
 }
 
 impl Entrance {
@@ -184,7 +133,7 @@ impl Entrance {
             return false;
         };
         bearer(only.as_bytes()).is_some_and(|guess| {
-            verify_slices_are_equal(&hashed(guess.as_bytes()), &self.token).is_ok()
+            verify_slices_are_equal(hashed(guess).as_ref(), self.token.as_ref()).is_ok()
         })
     }
 }

@@ -2,44 +2,30 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use crate::broker::Broker;
-use crate::domain::Naming;
-use crate::web::code::Code;
+use super::OpsState;
 use crate::web::error::ApiError;
 use crate::web::extract::Body;
 
 /// The identity whose sessions are to end.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EndRequest {
     /// The identity's issuer: `iss` of its credential.
-    issuer: Option<String>,
+    issuer: String,
     /// The identity's subject: `sub` of its credential.
-    subject: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Ended {
-    /// The number of sessions that were ended.
-    ended: u64,
+    subject: String,
 }
 
 /// Ends all sessions of one identity: none can be refreshed any more. Client secrets that were delivered stay valid until
-/// they expire.
+/// they expire. Answers the number of sessions that were ended.
 pub(super) async fn end(
-    State(broker): State<Broker>,
-    State(naming): State<Naming>,
+    State(ops): State<OpsState>,
     Body(asked): Body<EndRequest>,
-) -> Result<Response, ApiError> {
-    let given = |field: Option<String>, name: &str| {
-        field.ok_or_else(|| ApiError::malformed(Code::BadRequest, Some(name.to_owned())))
-    };
-    let issuer = given(asked.issuer, "issuer")?;
-    let subject = given(asked.subject, "subject")?;
-    let account = naming.account(&issuer.into(), &subject);
-    let ended = broker.end_sessions(&account).await?;
-    Ok(Json(Ended { ended }).into_response())
+) -> Result<Json<Value>, ApiError> {
+    let account = ops.naming.account(&asked.issuer.into(), &asked.subject);
+    let ended = ops.app.broker.end_sessions(&account).await?;
+    Ok(Json(json!({ "ended": ended })))
 }

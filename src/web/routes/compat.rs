@@ -13,48 +13,34 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::granted::{ClientSecretAnswer, Granted, OldSession, Shape};
-use super::token::{TokenRequest, mint};
+use super::token::{mint, session};
 use crate::broker::MintRequest;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
-use crate::web::extract::Body;
+use crate::web::extract::Paid;
 use crate::web::layers::paid::Admitted;
 use crate::web::openapi::Refusals;
 use crate::web::state::AppState;
 
 /// The request of OpenAI's SDKs. Other fields, like `session`, are ignored.
-#[derive(Default, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 pub struct ClientSecretRequest {
     /// Requested lifetime. It can shorten the configured lifetime, never extend it.
     expires_after: Option<ExpiresAfter>,
 }
 
 /// The request of the oldest clients. Other fields, like `model` and `voice`, are ignored.
-#[derive(Default, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 pub struct OldRequest {
     /// Name of a persona. Omit this field to use the default persona.
-    #[schema(min_length = 1, max_length = 64, pattern = "^[a-z0-9_-]+$")]
+    #[schema(max_length = 64, pattern = "^[a-z0-9_-]+$")]
     persona: Option<String>,
     /// Role by which a public persona is chosen. Ignored for callers with a verified role.
     #[serde(rename = "userRole")]
     user_role: Option<String>,
     /// Language, as in `POST /token`.
-    #[schema(
-        min_length = 1,
-        max_length = 35,
-        pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$"
-    )]
+    #[schema(max_length = 35, pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$")]
     language: Option<String>,
-}
-
-impl From<OldRequest> for TokenRequest {
-    fn from(asked: OldRequest) -> Self {
-        Self {
-            persona: asked.persona,
-            user_role: asked.user_role,
-            language: asked.language,
-        }
-    }
 }
 
 /// A requested lifetime of a client secret.
@@ -77,19 +63,6 @@ enum Anchor {
     CreatedAt,
 }
 
-impl ClientSecretRequest {
-    fn lifetime(&self) -> Result<Option<Duration>, ApiError> {
-        match self.expires_after.as_ref().and_then(|after| after.seconds) {
-            None => Ok(None),
-            Some(seconds @ 10..=7200) => Ok(Some(Duration::from_secs(seconds))),
-            Some(_) => Err(ApiError::malformed(
-                Code::BadRequest,
-                Some("expires_after.seconds".to_owned()),
-            )),
-        }
-    }
-}
-
 /// Mint in OpenAI's wire shape. An OpenAI SDK works when its base URL is set to the broker.
 #[utoipa::path(
     post,
@@ -101,19 +74,19 @@ impl ClientSecretRequest {
         Refusals,
     )
 )]
-pub async fn client_secrets(
-    State(state): State<AppState>,
-    Extension(admitted): Extension<Admitted>,
-    Body(asked): Body<ClientSecretRequest>,
-) -> Result<Response, ApiError> {
+pub async fn client_secrets(paid: Paid<ClientSecretRequest>) -> Result<Response, ApiError> {
+    let seconds = paid.asked.expires_after.and_then(|after| after.seconds);
+    if seconds.is_some_and(|seconds| !(10..=7200).contains(&seconds)) {
+        return Err(ApiError::at("expires_after.seconds"));
+    }
     let request = MintRequest {
         persona: None,
         role: None,
         language: None,
-        lifetime: asked.lifetime()?,
+        lifetime: seconds.map(Duration::from_secs),
         refreshable: false,
     };
-    mint(&state, admitted, (request, Shape::OpenAi)).await
+    mint(&paid.state, paid.admitted, request, Shape::OpenAi).await
 }
 
 /// Mint in the oldest shape that pages still read.
@@ -128,13 +101,10 @@ pub async fn client_secrets(
         Refusals,
     )
 )]
-pub async fn old_session(
-    State(state): State<AppState>,
-    Extension(admitted): Extension<Admitted>,
-    Body(asked): Body<OldRequest>,
-) -> Result<Response, ApiError> {
-    let request = TokenRequest::from(asked).try_into()?;
-    mint(&state, admitted, (request, Shape::Old)).await
+pub async fn old_session(paid: Paid<OldRequest>) -> Result<Response, ApiError> {
+    let asked = paid.asked;
+    let request = session(asked.persona, asked.user_role, asked.language.as_deref())?;
+    mint(&paid.state, paid.admitted, request, Shape::Old).await
 }
 
 /// Mint for samples that can only GET. Served when `compat.get_token` is set.
@@ -151,14 +121,12 @@ pub async fn get_token(
     State(state): State<AppState>,
     Extension(admitted): Extension<Admitted>,
 ) -> Result<Response, ApiError> {
-    let request = TokenRequest::default().try_into()?;
-    mint(&state, admitted, (request, Shape::Ours)).await
+    let request = session(None, None, None)?;
+    mint(&state, admitted, request, Shape::Ours).await
 }
 
 /// Refuses `HEAD /token`.
 pub async fn no_head() -> impl IntoResponse {
-    (
-        [(ALLOW, "GET,POST")],
-        ApiError::from(Code::MethodNotAllowed),
-    )
+    let error = ApiError::from(Code::MethodNotAllowed);
+    ([(ALLOW, "GET,POST")], error)
 }

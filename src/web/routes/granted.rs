@@ -88,13 +88,9 @@ pub enum Shape {
 
 /// Writes `grant` at `now`. The client secret and the session id leave memory here only.
 pub fn answer(grant: &Grant, shape: Shape, now: Tick) -> Response {
-    let took = UpstreamTook(grant.upstream_took);
     let secret = &grant.secret;
-    let value = secret.expose().to_owned();
-    let (session_id, seconds) = (
-        grant.session_id.expose().to_owned(),
-        secret.expires_at.as_seconds(),
-    );
+    let (value, expires_at) = (secret.expose().to_owned(), secret.expires_at.as_seconds());
+    let session_id = grant.session_id.expose().to_owned();
     let upstream = secret.upstream_session.clone();
     let session = SessionSummary {
         id: upstream.id,
@@ -110,29 +106,24 @@ pub fn answer(grant: &Grant, shape: Shape, now: Tick) -> Response {
             expires_in: secret.seconds_left(now),
             session_id,
             value,
-            expires_at_seconds: seconds,
+            expires_at_seconds: expires_at,
             session,
         })
         .into_response(),
         Shape::OpenAi => Json(ClientSecretAnswer {
             value,
-            expires_at: seconds,
+            expires_at,
             session,
         })
         .into_response(),
-        Shape::Old => {
-            let client_secret = OldClientSecret {
-                value,
-                expires_at: seconds,
-            };
-            Json(OldSession {
-                client_secret,
-                session_id,
-                expires_at: seconds,
-            })
-            .into_response()
-        }
+        Shape::Old => Json(OldSession {
+            client_secret: OldClientSecret { value, expires_at },
+            session_id,
+            expires_at,
+        })
+        .into_response(),
     };
+    let took = UpstreamTook(grant.upstream_took);
     response.extensions_mut().insert(took);
     response.headers_mut().reserve(USUAL_HEADERS);
     response

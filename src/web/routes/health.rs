@@ -1,7 +1,5 @@
 //! Answers `/health`, `/livez` and `/readyz`.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -12,10 +10,8 @@ use utoipa::ToSchema;
 use crate::broker::{Broker, Health, Readiness, Status};
 use crate::clock::millis;
 use crate::config::HealthDetails;
-use crate::domain::{Condition, is_private};
-use crate::web::layers::arrival::Arrival;
-use crate::web::layers::failure_shape::OwnBody;
-use crate::web::layers::trace::Quiet;
+use crate::domain::{Caller, Condition, Forwards, is_private};
+use crate::web::layers::Probe;
 use crate::web::state::AppState;
 
 /// How the service and its parts are.
@@ -90,20 +86,22 @@ struct Metrics {
 )]
 pub async fn health(
     State(state): State<AppState>,
-    Extension(arrival): Extension<Arrival>,
+    Extension(caller): Extension<Caller>,
 ) -> Response {
-    let face = &state.face;
     let health = state.broker.health();
-    let full = match face.health_details {
+    let full = match state.face.health_details {
         HealthDetails::Full => true,
         HealthDetails::Summary => false,
-        HealthDetails::Auto => is_private(arrival.address) && !arrival.forwarded_by_stranger,
+        HealthDetails::Auto => {
+            is_private(caller.address()) && caller.forwards != Forwards::Untrusted
+        }
     };
+    let uptime = health.reading.uptime.as_millis();
     let answer = HealthAnswer {
         ok: health.status != Status::Unhealthy,
         status: health.status,
-        timestamp: face.clock.now().as_millis(),
-        uptime: whole_millis(health.reading.uptime),
+        timestamp: state.face.clock.now().as_millis(),
+        uptime: u64::try_from(uptime).unwrap_or(u64::MAX),
         version: full.then_some(env!("CARGO_PKG_VERSION")),
         services: full.then(|| services(&health)),
         metrics: full.then(|| metrics(&health)),
@@ -113,13 +111,13 @@ pub async fn health(
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    quietly((code, Json(answer)))
+    to_probe((code, Json(answer)))
 }
 
 /// Answers that the process is alive. Asks nothing else, so that trouble elsewhere never restarts it.
 #[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, description = "Alive.", body = String)))]
 pub async fn livez() -> Response {
-    quietly("alive")
+    to_probe("alive")
 }
 
 /// Answers whether to send requests here.
@@ -133,25 +131,21 @@ pub async fn livez() -> Response {
     )
 )]
 pub async fn readyz(State(broker): State<Broker>) -> Response {
-    match broker.readiness() {
-        Readiness::Ready => quietly("ready"),
-        Readiness::Draining => quietly((StatusCode::SERVICE_UNAVAILABLE, "draining")),
-        Readiness::WaitingForIssuers => {
-            quietly((StatusCode::SERVICE_UNAVAILABLE, "waiting for issuers"))
-        }
-    }
+    let unready = match broker.readiness() {
+        Readiness::Ready => return to_probe("ready"),
+        Readiness::Draining => "draining",
+        Readiness::WaitingForIssuers => "waiting for issuers",
+    };
+    to_probe((StatusCode::SERVICE_UNAVAILABLE, unready))
 }
 
-fn quietly(answer: impl IntoResponse) -> Response {
-    let mut response = answer.into_response();
-    response.extensions_mut().insert(OwnBody);
-    response.extensions_mut().insert(Quiet);
-    response
+fn to_probe(answer: impl IntoResponse) -> Response {
+    (Extension(Probe), answer).into_response()
 }
 
 fn services(health: &Health) -> Services {
-    let part = |condition: Condition| Part {
-        status: condition,
+    let part = |status| Part {
+        status,
         latency: None,
     };
     Services {
@@ -174,8 +168,4 @@ fn metrics(health: &Health) -> Metrics {
         error_rate: health.reading.error_rate,
         average_response_time: health.reading.mean_millis,
     }
-}
-
-fn whole_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

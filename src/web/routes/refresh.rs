@@ -1,31 +1,23 @@
 //! `POST /refresh-token`: mints again under a live session.
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
-use crate::broker::Broker;
 use crate::domain::SessionId;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
-use crate::web::extract::Body;
-use crate::web::layers::paid::Admitted;
+use crate::web::extract::Paid;
 use crate::web::openapi::Refusals;
-use crate::web::state::Face;
 
-/// The session to mint under. One of the two names is required.
-#[derive(Default, Deserialize, ToSchema)]
+/// The session to mint under.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshRequest {
     /// The `sessionId` of the last answer. The name `session_id` is accepted, too.
-    #[schema(required = true)]
     #[serde(rename = "sessionId", alias = "session_id")]
-    session_id: Option<String>,
+    session_id: String,
 }
 
 /// Mint again under a live session.
@@ -43,17 +35,10 @@ pub struct RefreshRequest {
         Refusals,
     )
 )]
-pub async fn refresh(
-    State(broker): State<Broker>,
-    State(face): State<Arc<Face>>,
-    Extension(Admitted { caller, pass }): Extension<Admitted>,
-    Body(asked): Body<RefreshRequest>,
-) -> Result<Response, ApiError> {
-    let named = asked
-        .session_id
-        .ok_or_else(|| ApiError::malformed(Code::BadRequest, Some("sessionId".to_owned())))?;
+pub async fn refresh(paid: Paid<RefreshRequest>) -> Result<Response, ApiError> {
     // A text that cannot be a session id is answered like an unknown id.
-    let id = SessionId::parse(&named).ok_or(Code::UnknownSession)?;
-    let grant = broker.refresh(caller, id, pass).await?;
-    Ok(answer(&grant, Shape::Ours, face.clock.tick()))
+    let id = SessionId::parse(&paid.asked.session_id).ok_or(Code::UnknownSession)?;
+    let (caller, pass) = (paid.admitted.caller, paid.admitted.pass);
+    let grant = paid.state.broker.refresh(caller, id, pass).await?;
+    Ok(answer(&grant, Shape::Ours, paid.state.face.clock.tick()))
 }

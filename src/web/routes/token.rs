@@ -1,7 +1,5 @@
 //! `POST /token`: opens a session and mints its first client secret.
 
-use axum::Extension;
-use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -9,47 +7,26 @@ use utoipa::ToSchema;
 use super::granted::{Granted, Shape, answer};
 use crate::broker::MintRequest;
 use crate::domain::Language;
-use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
-use crate::web::extract::Body;
+use crate::web::extract::Paid;
 use crate::web::layers::paid::Admitted;
 use crate::web::openapi::Refusals;
 use crate::web::state::AppState;
 
 /// Options of a new session. All are optional.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// Name of a persona. Omit this field to use the default persona.
-    #[schema(min_length = 1, max_length = 64, pattern = "^[a-z0-9_-]+$")]
-    pub(super) persona: Option<String>,
+    #[schema(max_length = 64, pattern = "^[a-z0-9_-]+$")]
+    persona: Option<String>,
     /// Role by which a public persona is chosen. Ignored for callers with a verified role.
     #[serde(rename = "userRole")]
-    pub(super) user_role: Option<String>,
+    user_role: Option<String>,
     /// Language by which a persona is chosen, and in which it speaks: a tag like `es-MX` (BCP 47), or
     /// the name of a locale like `es_MX` or `pt_BR.UTF-8`.
-    #[schema(
-        min_length = 1,
-        max_length = 35,
-        pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$"
-    )]
-    pub(super) language: Option<String>,
-}
-
-impl TryFrom<TokenRequest> for MintRequest {
-    type Error = ApiError;
-
-    fn try_from(asked: TokenRequest) -> Result<Self, ApiError> {
-        let language = asked.language.as_deref().map(Language::parse).transpose();
-        let malformed = |_| ApiError::malformed(Code::BadRequest, Some("language".to_owned()));
-        Ok(Self {
-            persona: asked.persona,
-            role: asked.user_role,
-            language: language.map_err(malformed)?,
-            lifetime: None,
-            refreshable: true,
-        })
-    }
+    #[schema(max_length = 35, pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$")]
+    language: Option<String>,
 }
 
 /// Open a session and mint its first client secret.
@@ -65,19 +42,38 @@ impl TryFrom<TokenRequest> for MintRequest {
         Refusals,
     )
 )]
-pub async fn open(
-    State(state): State<AppState>,
-    Extension(admitted): Extension<Admitted>,
-    Body(asked): Body<TokenRequest>,
-) -> Result<Response, ApiError> {
-    mint(&state, admitted, (asked.try_into()?, Shape::Ours)).await
+pub async fn open(paid: Paid<TokenRequest>) -> Result<Response, ApiError> {
+    let TokenRequest {
+        persona,
+        user_role,
+        language,
+    } = paid.asked;
+    let request = session(persona, user_role, language.as_deref())?;
+    mint(&paid.state, paid.admitted, request, Shape::Ours).await
 }
 
-/// Mints as `request` asks, and answers in this shape.
+/// Returns the request for a session of this persona, or else of one that fits role and language.
+pub(super) fn session(
+    persona: Option<String>,
+    role: Option<String>,
+    language: Option<&str>,
+) -> Result<MintRequest, ApiError> {
+    let language = language.map(Language::parse).transpose();
+    Ok(MintRequest {
+        persona,
+        role,
+        language: language.map_err(|_| ApiError::at("language"))?,
+        lifetime: None,
+        refreshable: true,
+    })
+}
+
+/// Mints as `request` says. Returns the answer in the given shape.
 pub(super) async fn mint(
     state: &AppState,
     Admitted { caller, pass }: Admitted,
-    (request, shape): (MintRequest, Shape),
+    request: MintRequest,
+    shape: Shape,
 ) -> Result<Response, ApiError> {
     let grant = state.broker.mint(caller, request, pass).await?;
     Ok(answer(&grant, shape, state.face.clock.tick()))
