@@ -77,8 +77,8 @@ fn is_list_of_tables(items: &[Spanned<DeValue<'_>>]) -> bool {
     is_list && (1..=MOST_TABLES).contains(&items.len())
 }
 
-/// Returns the value without its place. Fails with a message for a whole number that is too large.
-pub(super) fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, String> {
+/// Returns the value without its place. Fails for a whole number that is too large; the error of the library repeats it.
+pub(super) fn plain(value: Spanned<DeValue<'_>>) -> Result<Value, &'static str> {
     let read = Value::deserialize(ValueDeserializer::from(value));
-    read.map_err(|error| error.message().to_owned())
+    read.map_err(|_| "holds a whole number that is too large")
 }

@@ -125,7 +125,7 @@ fn persona(
     is_strict: bool,
 ) -> Result<Persona, Vec<String>> {
     let mut faults = Vec::new();
-    let tree = plain(value.clone()).map_err(|message| vec![message])?;
+    let tree = plain(value.clone()).map_err(|message| vec![message.to_owned()])?;
     let written = read_value(tree, |mut tree, keys, message| {
         let field = keys.join(".");
         let hint = if message.starts_with("unknown field") {

@@ -80,6 +80,14 @@ fn personas_are_refused_by_name_and_field() {
 }
 
 #[test]
+fn a_number_that_is_too_large_is_refused_by_persona_and_not_repeated() {
+    let huge = [("BROKER_PERSONAS__FILE", "huge.toml")];
+    let text = refusal(Mode::Serve, &good_and(&huge));
+    let says = "(huge.toml:1): persona \"default\": holds a whole number that is too large";
+    assert!(text.contains(says) && !text.contains("999"), "{text}");
+}
+
+#[test]
 fn instructions_have_a_longest_length() {
     let with = |path| good_and(&[("BROKER_PERSONAS__FILE", path)]);
     serve(&with("just-short-enough.toml"));
