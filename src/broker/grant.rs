@@ -9,7 +9,7 @@ use crate::domain::{
     SessionChange, SessionId, SessionKey, Settlement,
 };
 use crate::records::{Advance, Dated, Exceeded, RecordsError, ReserveError};
-use crate::upstream::{Facts, MintOrder, UpstreamError};
+use crate::upstream::{Facts, MintOrder, Turn, UpstreamError};
 
 /// How long a used-up quota is remembered. Short, because a failed mint may give a place back.
 const SPENT_FOR: Duration = Duration::from_secs(10);
@@ -50,43 +50,30 @@ impl Inner {
         if let Some(quota) = self.spent_quota(&used) {
             return Err(self.quota_exceeded(quota));
         }
-        let started = parts.clock.tick();
-        let took = || parts.clock.tick().since(started);
+        let asked = parts.clock.tick();
         // Refusals of our own write nothing: there may be very many of them.
         let turn = parts.upstream.turn().await;
-        let turn = turn.map_err(|error| BrokerError::Upstream {
-            error,
-            took: took(),
+        let turn = turn.map_err(|error| {
+            let took = parts.clock.tick().since(asked);
+            BrokerError::Upstream { error, took }
         })?;
         let key = SessionKey::of(&used.session_id);
         let entry = self.reserve(&used, key).await?;
-        let allowed = Duration::from_secs(self.rules.session.token_seconds.into());
-        let order = MintOrder {
-            session: used
-                .persona
-                .session_for(&used.caller.as_listener(used.language)),
-            lifetime: used.lifetime.map_or(allowed, |asked| asked.min(allowed)),
-            behalf: used.caller.party(),
-        };
-        let started = parts.clock.tick();
-        let minted = parts.upstream.mint(&order, turn).await;
-        let took = parts.clock.tick().since(started);
+        let (minted, took) = self.mint(&used, turn).await;
         let opens = matches!(used.act, Act::Mint(Some(_)));
-        let is_kept = !matches!(used.act, Act::Mint(None));
         let outcome = self.outcome(&minted, used.act, key);
         let settled = self.settle(entry, took, outcome).await;
-        let secret = match minted {
-            Ok(secret) => secret,
-            Err(error) => {
-                // The caller is told the same either way. An intent that stays without outcome counts as uncertain.
-                settled.err().inspect(|error| self.note_records(error));
-                return Err(BrokerError::Upstream { error, took });
-            }
-        };
-        match settled.map_err(BrokerError::NotSettled)? {
-            Some(opened) => self.sessions.opened(key, opened),
-            None if opens => return Err(BrokerError::Ended),
-            None => {}
+        let secret = minted.map_err(|error| {
+            // The caller is told the same either way. An intent that stays without outcome counts as uncertain.
+            settled
+                .as_ref()
+                .err()
+                .inspect(|error| self.note_records(error));
+            BrokerError::Upstream { error, took }
+        })?;
+        let opened = settled.map_err(BrokerError::NotSettled)?;
+        if opens && opened.is_none() {
+            return Err(BrokerError::Ended);
         }
         let grant = Arc::new(Grant {
             kind,
@@ -96,11 +83,32 @@ impl Inner {
             persona: used.persona.name.clone(),
             upstream_took: took,
         });
-        if is_kept {
+        if opens || kind == Kind::Refresh {
             let kept = (used.caller.party(), Arc::clone(&grant));
             self.latest.insert(key, kept);
         }
+        if let Some(opened) = opened {
+            self.sessions.opened(key, opened);
+        }
         Ok(grant)
+    }
+
+    /// Mints one client secret. Returns the time that the upstream took, too.
+    async fn mint(
+        &self,
+        used: &Use<'_>,
+        turn: Turn,
+    ) -> (Result<ClientSecret, UpstreamError>, Duration) {
+        let listener = used.caller.as_listener(used.language);
+        let allowed = Duration::from_secs(self.rules.session.token_seconds.into());
+        let order = MintOrder {
+            session: used.persona.session_for(&listener),
+            lifetime: used.lifetime.map_or(allowed, |asked| asked.min(allowed)),
+            behalf: used.caller.party(),
+        };
+        let started = self.parts.clock.tick();
+        let minted = self.parts.upstream.mint(&order, turn).await;
+        (minted, self.parts.clock.tick().since(started))
     }
 
     /// Returns the identity's quota, if this is a mint and the quota was found used up a moment ago.

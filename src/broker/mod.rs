@@ -147,17 +147,12 @@ impl BrokerError {
             | Self::Crowded
             | Self::NotRecorded(_) => Used::Nothing,
             Self::Ended | Self::NotSettled(_) | Self::Lost => Used::Mint,
-            Self::Upstream { error, .. } => {
-                let facts = error.facts();
-                match facts.kind {
-                    _ if !facts.is_definite => Used::Mint,
-                    // The provider will refuse the same request again, so the window must hold the caller.
-                    upstream::Kind::Invalid => Used::Request,
-                    upstream::Kind::Unavailable
-                    | upstream::Kind::TimedOut
-                    | upstream::Kind::Overloaded => Used::Nothing,
-                }
-            }
+            Self::Upstream { error, .. } => match error.facts() {
+                facts if !facts.is_definite => Used::Mint,
+                // The provider will refuse the same request again, so the window must hold the caller.
+                facts if facts.kind == upstream::Kind::Invalid => Used::Request,
+                _ => Used::Nothing,
+            },
         }
     }
 }
