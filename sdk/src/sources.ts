@@ -100,15 +100,16 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
       return { ...(answer as TokenResponse), answeredAt: Date.parse(response.headers.get('date') ?? ''), owner, keep };
     };
     const session_id = isSame ? previous.sessionId : keep && kept?.(keep);
+    const isRefused = reason === 'invalidated';
     if (session_id) {
       try {
         const answer = await post(refreshPath, { session_id });
         // Within its interval the broker hands the last key over again: the one that was refused.
-        if (reason !== 'invalidated' || (answer.value ?? answer.token) !== previous?.value) return answer;
+        if (!isRefused || answer.value !== previous?.value) return answer;
       } catch (error) {
         const { status, brokerCode } = error as TokenError;
-        const over = brokerCode === 'refresh_limit_reached' || (brokerCode === 'refresh_too_soon' && reason === 'invalidated');
-        if (!over && !/^(401|404|410)$/.test(`${status}`)) throw error;
+        const over = isRefused ? /^(401|404|410) |refresh_/ : /^(401|404|410) |refresh_limit/;
+        if (!over.test(`${status} ${brokerCode}`)) throw error;
       }
     }
     return post(tokenPath, body ?? (await provided(options.body, 'bad_request')));

@@ -1,6 +1,7 @@
 //! Refreshes: mint again under a live session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -30,7 +31,11 @@ impl Broker {
             Err(BrokerError::Refused(Refusal::TooSoon { .. })) => {
                 let latest = self.0.latest.get(&key).map(|(_, grant)| grant);
                 let again = latest.filter(|grant| self.0.is_worth_it(grant));
-                again.map_or(refreshed, Ok)
+                let again = again.map(|grant| Grant {
+                    upstream_took: Duration::ZERO,
+                    ..(*grant).clone()
+                });
+                again.map_or(refreshed, |grant| Ok(Arc::new(grant)))
             }
             refreshed => refreshed,
         }
