@@ -101,9 +101,13 @@ impl Check {
     }
 
     fn fields(&mut self, rule: Rule, object: &Object, path: &Path<'_>) -> Result<(), Fault> {
-        for (name, value) in object {
+        let properties = &rule["properties"];
+        let is_known = |(name, _): &(&String, _)| properties.get(name).is_some();
+        let (known, others): (Vec<_>, Vec<_>) = object.iter().partition(is_known);
+        // Unknown fields come first: what else is wrong may follow from a misspelt name.
+        for (name, value) in others.into_iter().chain(known) {
             let place = path.field(name);
-            match (rule["properties"].get(name), &rule["additionalProperties"]) {
+            match (properties.get(name), &rule["additionalProperties"]) {
                 // Its rule was chosen by it.
                 (Some(known), _) if !known["const"].is_null() => {}
                 (Some(rule), _) | (None, rule @ Value::Object(_)) => {
