@@ -16,7 +16,7 @@ use crate::auth::Authenticator;
 use crate::broker::{Broker, Parts, Rules};
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{AuthMode, Config};
-use crate::limit::{Guard, GuardRules, Weights};
+use crate::limit::{Guard, GuardRules, Offence, Points};
 use crate::records::Records;
 use crate::telemetry;
 use crate::upstream::openai::OpenAi;
@@ -274,14 +274,11 @@ fn last_resort(config: &Config) -> Duration {
 /// fifteen.
 fn guesses() -> Guard {
     Guard::new(GuardRules {
-        threshold: 10.0,
+        threshold: 10_000,
         decay: Duration::from_mins(10),
         block: Duration::from_mins(15),
         block_max: Duration::from_mins(15),
         capacity: 1024,
-        weights: Weights {
-            forged_credential: 1.0,
-            ..Weights::default()
-        },
+        weights: [(Offence::ForgedCredential, Points(1_000))].into(),
     })
 }

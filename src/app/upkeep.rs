@@ -65,19 +65,26 @@ impl Upkeep {
 
     /// Connects to what replicas share, before the first request.
     pub(super) async fn join(&self) {
-        if let Some(sharing) = &self.keeping.sharing {
-            sharing.join().await;
-            self.count_back().await;
+        let Some(shared) = &self.keeping.shared else {
+            return;
+        };
+        if let Err(error) = shared.join().await {
+            let cause = telemetry::chain(&error);
+            tracing::warn!(
+                cause,
+                "Redis is unreachable at the start: this replica applies redis.on_failure until it is back"
+            );
         }
+        self.count_back().await;
     }
 
     /// Counts the recorded use in the windows on Redis when Redis has started empty, so that nobody gets a new allowance.
     async fn count_back(&self) {
-        let Some(sharing) = &self.keeping.sharing else {
+        let Some(shared) = &self.keeping.shared else {
             return;
         };
         // An unreachable server is asked again later.
-        if !matches!(sharing.windows.is_counted().await, Ok(false)) {
+        if !matches!(shared.on_redis().is_counted().await, Ok(false)) {
             return;
         }
         let recent = self.records.recent(self.clock.now().minus(LONGEST_WINDOW));
@@ -93,7 +100,7 @@ impl Upkeep {
             }
         };
         let used = recent.iter().rev().map(|used| (used.at, claims(used)));
-        if sharing.windows.count_back(used).await.is_ok() {
+        if shared.on_redis().count_back(used).await.is_ok() {
             tracing::info!(
                 entries = recent.len(),
                 "Redis began empty: its windows were told what the ledger knows"
@@ -126,9 +133,8 @@ impl Upkeep {
             self.every(LEDGER, tidy).await;
         };
         let keeping = async {
-            if let Some(sharing) = &self.keeping.sharing {
-                let joined = async || self.count_back().await;
-                sharing.keep(&*self.clock, joined).await;
+            if let Some(shared) = &self.keeping.shared {
+                shared.keep(async || self.count_back().await).await;
             }
         };
         tokio::join!(

@@ -49,19 +49,13 @@ impl Timestamp {
     /// Returns this moment moved `by` into the past, but never before the first moment.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_sub(saturated(by.as_millis())))
     }
 
     /// Returns this moment moved `by` into the future.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(saturated(by.as_millis())))
     }
 }
 
@@ -79,7 +73,7 @@ pub struct Tick(u64);
 impl Tick {
     /// Returns the moment `elapsed` after the first one.
     pub fn from_duration(elapsed: Duration) -> Self {
-        Self(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+        Self(saturated(elapsed.as_nanos()))
     }
 
     /// Returns the nanoseconds since the first moment.
@@ -100,20 +94,19 @@ impl Tick {
     /// Returns this moment moved `by` into the past, but never before the first moment.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_sub(saturated(by.as_nanos())))
     }
 
     /// Returns this moment moved `by` into the future.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(saturated(by.as_nanos())))
     }
+}
+
+/// Returns `number`, or the largest number that fits.
+fn saturated(number: u128) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// The tick at which a new clock starts. Leaves room for events from before a restart, which must not be forgotten.
@@ -220,7 +213,7 @@ impl Clock for SystemClock {
         let elapsed = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+        Timestamp(saturated(elapsed.as_millis()))
     }
 
     fn tick(&self) -> Tick {

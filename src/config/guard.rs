@@ -38,11 +38,8 @@ impl Guard {
             "guard.never_block",
             "holds every address of a family: the guard is off for all of them",
         );
-        let weights = &guard.rules.weights;
-        let strong = weights.rate_limited + weights.forged_credential;
-        let weak = weights.malformed + weights.wrong_origin;
         settings.warn_if(
-            strong + weak <= 0.0,
+            guard.rules.weights.values().all(|points| points.0 == 0),
             "guard.weights",
             "are all zero: the guard is off",
         );

@@ -57,7 +57,7 @@ impl Purpose {
     /// Returns the windows that a mint of the past still counts in, after a restart.
     pub fn claims_of_the_past(self, subject: &Subject) -> Claims {
         let mut claims = self.claims(subject);
-        claims.retain(|limit, _| !limit.counts_requests());
+        claims.retain(|limit, _| !limit.row().counts_requests());
         claims
     }
 }

@@ -91,45 +91,28 @@ pub struct Row {
     pub applies: Applies,
     /// Which requests it counts.
     pub counts: Counts,
-    /// Whether the limit is a budget: used up by mints only, and refused as a quota is.
-    pub is_budget: bool,
-    /// Whether many refusals are an offence.
-    pub can_offend: bool,
-    /// Whether callers learn in headers how much of the limit is left.
-    pub is_told: bool,
 }
 
 impl Row {
-    const fn new(slot: &'static str, scope: Scope, applies: Applies, counts: Counts) -> Self {
-        Self {
-            slot,
-            setting: slot,
-            scope,
-            applies,
-            counts,
-            is_budget: false,
-            can_offend: false,
-            is_told: !matches!(scope, Scope::Everybody),
-        }
+    /// Returns whether the limit is a budget: used up by mints only, and refused as a quota is.
+    pub const fn is_budget(&self) -> bool {
+        matches!(self.counts, Counts::Mints) && !matches!(self.scope, Scope::Identity)
     }
 
-    const fn set_by(self, setting: &'static str) -> Self {
-        Self { setting, ..self }
+    /// Returns whether callers learn in headers how much of the limit is left.
+    pub const fn is_told(&self) -> bool {
+        !self.is_budget()
     }
 
-    const fn offending(self) -> Self {
-        Self {
-            can_offend: true,
-            ..self
-        }
+    /// Returns whether many refusals are an offence: an address is refused at which nobody is verified.
+    pub const fn can_offend(&self) -> bool {
+        matches!(self.scope, Scope::Address) && !matches!(self.applies, Applies::Verified)
     }
 
-    const fn budget(self) -> Self {
-        Self {
-            is_budget: true,
-            is_told: false,
-            ..self
-        }
+    /// Returns whether the limit counts requests, not mints: a request that fails through its own
+    /// fault uses up a place all the same.
+    pub const fn counts_requests(&self) -> bool {
+        !self.is_budget() && !matches!(self.scope, Scope::Identity)
     }
 }
 
@@ -158,47 +141,36 @@ impl Limit {
         use Applies::{All, Anonymous, Verified};
         use Counts::{Mints, Openings, Refreshes, Refusals};
         use Scope::{Address, Everybody, Identity, Neighbourhood};
-        match self {
-            Self::Token => Row::new("token", Address, Anonymous, Openings).offending(),
-            Self::TokenNetwork => Row::new("token_network", Neighbourhood, Anonymous, Openings),
-            Self::Refresh => Row::new("refresh", Address, Anonymous, Refreshes).offending(),
-            Self::RefreshNetwork => {
-                Row::new("refresh_network", Neighbourhood, Anonymous, Refreshes)
-            }
-            Self::VerifiedToken => {
-                Row::new("verified_token", Address, Verified, Openings).set_by("verified_address")
-            }
-            Self::VerifiedRefresh => Row::new("verified_refresh", Address, Verified, Refreshes)
-                .set_by("verified_address"),
-            Self::Identity => Row::new("identity", Identity, Verified, Openings),
-            Self::IdentityMints => Row::new("identity_mints", Identity, Verified, Mints),
-            Self::AnonymousMints => {
-                Row::new("anonymous_mints", Everybody, Anonymous, Mints).budget()
-            }
-            Self::AnonymousNetwork => {
-                Row::new("anonymous_network", Neighbourhood, Anonymous, Mints).budget()
-            }
-            Self::Mints => Row::new("mints", Everybody, All, Mints).budget(),
-            Self::MintsAnonymous => Row::new("mints_anonymous", Everybody, Anonymous, Mints)
-                .set_by("mints")
-                .budget(),
-            Self::MintsDaily => Row::new("mints_daily", Everybody, All, Mints).budget(),
-            Self::MintsDailyAnonymous => {
-                Row::new("mints_daily_anonymous", Everybody, Anonymous, Mints)
-                    .set_by("mints_daily")
-                    .budget()
-            }
-            Self::RefusedCredentials => {
-                Row::new("refused_credentials", Address, All, Refusals).offending()
-            }
+        let (slot, scope, applies, counts) = match self {
+            Self::Token => ("token", Address, Anonymous, Openings),
+            Self::TokenNetwork => ("token_network", Neighbourhood, Anonymous, Openings),
+            Self::Refresh => ("refresh", Address, Anonymous, Refreshes),
+            Self::RefreshNetwork => ("refresh_network", Neighbourhood, Anonymous, Refreshes),
+            Self::VerifiedToken => ("verified_token", Address, Verified, Openings),
+            Self::VerifiedRefresh => ("verified_refresh", Address, Verified, Refreshes),
+            Self::Identity => ("identity", Identity, Verified, Openings),
+            Self::IdentityMints => ("identity_mints", Identity, Verified, Mints),
+            Self::AnonymousMints => ("anonymous_mints", Everybody, Anonymous, Mints),
+            Self::AnonymousNetwork => ("anonymous_network", Neighbourhood, Anonymous, Mints),
+            Self::Mints => ("mints", Everybody, All, Mints),
+            Self::MintsAnonymous => ("mints_anonymous", Everybody, Anonymous, Mints),
+            Self::MintsDaily => ("mints_daily", Everybody, All, Mints),
+            Self::MintsDailyAnonymous => ("mints_daily_anonymous", Everybody, Anonymous, Mints),
+            Self::RefusedCredentials => ("refused_credentials", Address, All, Refusals),
+        };
+        let setting = match self {
+            Self::VerifiedToken | Self::VerifiedRefresh => "verified_address",
+            Self::MintsAnonymous => "mints",
+            Self::MintsDailyAnonymous => "mints_daily",
+            _ => slot,
+        };
+        Row {
+            slot,
+            setting,
+            scope,
+            applies,
+            counts,
         }
-    }
-
-    /// Returns whether the limit counts requests, not mints: a request that fails through its own
-    /// fault uses up a place all the same.
-    pub const fn counts_requests(self) -> bool {
-        let row = self.row();
-        !row.is_budget && !matches!(row.scope, Scope::Identity)
     }
 
     /// Returns the rate that the settings give the limit.

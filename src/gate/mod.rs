@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use crate::clock::{Clock, Tick};
 use crate::config;
 use crate::domain::{Caller, Forwards, Party, Rate, canonical};
-use crate::limit::{Block, Key, Offence, Table};
+use crate::limit::{Block, Offence, Table};
 use windows::{Decision, Refused, Standing, Windows, WindowsError};
 
 pub use claims::{Claims, Purpose, Subject};
@@ -123,21 +123,17 @@ impl Gate {
     /// Returns whether a credential of `caller` may be verified: at its address, few enough
     /// verifications have just failed.
     pub fn may_verify(&self, caller: &Caller) -> Result<(), Denied> {
-        let mut held = self.0.failed.hold(Key::from(caller.network()));
-        let verdict = held.check(self.0.clock.tick());
-        verdict
-            .is_free()
+        let mut held = self.0.failed.hold(caller.network().into());
+        let is_free = held.check(self.0.clock.tick()).is_free();
+        is_free
             .then_some(())
             .ok_or_else(|| Reason::Unverified.into())
     }
 
     /// Notes that the verification of a credential of `caller` failed.
     pub fn note_failed_verification(&self, caller: &Caller) {
-        let mut held = self.0.failed.hold(Key::from(caller.network()));
         let now = self.0.clock.tick();
-        if held.check(now).is_free() {
-            held.take(now);
-        }
+        self.0.failed.admit(caller.network().into(), now);
     }
 
     /// Adds an offence to the score of `caller`: of its identity, or else of its address. Returns the
@@ -197,7 +193,7 @@ impl Gate {
             return reason.into();
         }
         self.note_used_up(refused.standing);
-        let offended = refused.full.iter().find(|limit| limit.row().can_offend);
+        let offended = refused.full.iter().find(|limit| limit.row().can_offend());
         let earned = match (party, offended) {
             (Some(party), Some(limit)) => {
                 let offence = (Offence::RateLimited, Some(self.0.rates.tolerance(*limit)));
@@ -210,30 +206,29 @@ impl Gate {
         Denied { reason, earned }
     }
 
+    /// Notes a budget of everybody that is used up, and logs it now and then.
     fn note_used_up(&self, standing: Standing) {
-        let Standing {
-            limit,
-            rate,
-            resets_in,
-            ..
-        } = standing;
-        let row = limit.row();
+        let row = standing.limit.row();
         if row.scope != Scope::Everybody {
             return;
         }
         let now = self.0.clock.tick();
-        let until = now.plus(resets_in);
-        let known = self.0.used_up.lock().get(&limit).copied();
-        let told = known.map(|known| known.told);
-        let is_news = told.is_none_or(|told| now.since(told) >= TOLD);
-        let told = told.filter(|_| !is_news).unwrap_or(now);
-        self.0.used_up.lock().insert(limit, UsedUp { until, told });
-        if is_news {
+        let until = now.plus(standing.resets_in);
+        let mut used_up = self.0.used_up.lock();
+        let told = used_up.get(&standing.limit).map(|known| known.told);
+        let told = told.filter(|told| now.since(*told) < TOLD);
+        let noted = UsedUp {
+            until,
+            told: told.unwrap_or(now),
+        };
+        used_up.insert(standing.limit, noted);
+        drop(used_up);
+        if told.is_none() {
             tracing::warn!(
                 limit = row.setting,
-                rate = %rate,
+                rate = %standing.rate,
                 anonymous_only = row.applies == Applies::Anonymous,
-                retry_after_s = resets_in.as_secs(),
+                retry_after_s = standing.resets_in.as_secs(),
                 "budget of mints is used up: callers are refused until mints leave its window. \
                  If the load is honest, raise the limit of this name in [limits]"
             );

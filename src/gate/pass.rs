@@ -92,7 +92,7 @@ impl Pass {
         };
         if let Some(unused) = unused {
             // Places that Redis cannot be told about stay taken there.
-            let _ = self.0.gate.0.windows.release(unused).await;
+            let _ = self.0.gate.0.windows.release(&unused).await;
         }
         let standing = self.0.tightest.map(|standing| Standing {
             remaining: standing.remaining + u32::from(used.leaves(standing.limit)),
@@ -107,7 +107,7 @@ impl Used {
     fn leaves(self, limit: Limit) -> bool {
         match self {
             Self::Nothing => true,
-            Self::Request => !limit.counts_requests(),
+            Self::Request => !limit.row().counts_requests(),
             Self::Mint => false,
         }
     }
@@ -131,7 +131,7 @@ impl Drop for Inner {
         {
             let gate = self.gate.clone();
             // At the end of the process a place in memory is lost anyway.
-            runtime.spawn(async move { gate.0.windows.release(unused).await });
+            runtime.spawn(async move { gate.0.windows.release(&unused).await });
         }
     }
 }

@@ -1,11 +1,15 @@
 //! Keeps the timed blocks: who is blocked, until when, and how often before.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::Block;
+use super::bounded::Bounded;
 use crate::clock::Tick;
 use crate::domain::Party;
+
+/// Least time between two looks for ended blocks in a full table.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The last block of a party.
 #[derive(Clone, Copy, Debug)]
@@ -17,10 +21,7 @@ struct Entry {
 /// Blocks in force, and ended ones that decide how long a repetition lasts.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    entries: HashMap<Party, Entry>,
-    /// The same entries by their end. Ended ones are evicted first.
-    order: BTreeSet<(Tick, Party)>,
-    capacity: usize,
+    of: Bounded<Party, Entry>,
     first: Duration,
     longest: Duration,
 }
@@ -30,9 +31,7 @@ impl Blocks {
     /// further one twice as long, none longer than `longest`.
     pub(super) fn new(capacity: usize, first: Duration, longest: Duration) -> Self {
         Self {
-            entries: HashMap::new(),
-            order: BTreeSet::new(),
-            capacity,
+            of: Bounded::new(capacity),
             first,
             longest,
         }
@@ -40,33 +39,32 @@ impl Blocks {
 
     /// Returns how long `party` is still blocked.
     pub(super) fn left(&self, party: Party, now: Tick) -> Option<Duration> {
-        let entry = self.entries.get(&party)?;
+        let entry = self.of.entries.get(&party)?;
         (entry.ends > now).then(|| entry.ends.since(now))
     }
 
-    /// Blocks `party`, which is not blocked. Returns `None` when the table is full of blocks in force
-    /// that were earned no less often: a flood of newcomers must not free anybody.
+    /// Blocks `party`, which is not blocked. Returns `None` when the table is full of blocks in force:
+    /// a flood of newcomers must not free anybody.
     pub(super) fn add(&mut self, party: Party, now: Tick) -> Option<Block> {
-        self.sweep(now);
-        let repetition = self
-            .entries
-            .get(&party)
-            .map_or(0, |last| last.repetition.saturating_add(1));
+        let last = self.of.entries.get(&party);
+        let last = last.filter(|last| last.ends.plus(self.longest) > now);
+        let repetition = last.map_or(0, |last| last.repetition.saturating_add(1));
         let doubled = 1_u32.checked_shl(repetition).unwrap_or(u32::MAX);
         let lasts = self.first.saturating_mul(doubled).min(self.longest);
         let ends = now.plus(lasts);
+        let block = Block {
+            party,
+            lasts,
+            repetition,
+        };
         self.insert(party, Entry { ends, repetition }, now)
-            .then_some(Block {
-                party,
-                lasts,
-                repetition,
-            })
+            .then_some(block)
     }
 
     /// Blocks `party` until `ends`, as another replica has decided. Returns false when there is no
     /// room.
     pub(super) fn adopt(&mut self, party: Party, ends: Tick, now: Tick) -> bool {
-        let last = self.entries.get(&party);
+        let last = self.of.entries.get(&party);
         let repetition = last.map_or(0, |last| last.repetition);
         self.insert(party, Entry { ends, repetition }, now)
     }
@@ -74,67 +72,38 @@ impl Blocks {
     /// Ends the block of `party` and forgets the ones before it. Returns whether it was blocked.
     pub(super) fn lift(&mut self, party: Party, now: Tick) -> bool {
         let was_blocked = self.left(party, now).is_some();
-        self.remove(party);
+        self.of.entries.remove(&party);
         was_blocked
     }
 
-    /// Returns the blocks in force, the longest first, with the time that each has left.
-    pub(super) fn in_force(&self, now: Tick) -> impl Iterator<Item = Block> {
-        let lasting = self.order.iter().rev();
-        let lasting = lasting.take_while(move |(ends, _)| *ends > now);
-        lasting.filter_map(move |(ends, party)| {
-            let repetition = self.entries.get(party)?.repetition;
-            let (party, lasts) = (*party, ends.since(now));
-            Some(Block {
-                party,
-                lasts,
-                repetition,
-            })
-        })
+    /// Returns at most `most` blocks in force, the longest first, with the time that each has left.
+    pub(super) fn in_force(&self, most: usize, now: Tick) -> Vec<Block> {
+        let entries = self.of.entries.iter();
+        let lasting = entries.filter(|(_, entry)| entry.ends > now);
+        let block = |(party, entry): (&Party, &Entry)| Block {
+            party: *party,
+            lasts: entry.ends.since(now),
+            repetition: entry.repetition,
+        };
+        let mut blocks: Vec<Block> = lasting.map(block).collect();
+        blocks.sort_unstable_by_key(|block| Reverse(block.lasts));
+        blocks.truncate(most);
+        blocks
     }
 
     /// Forgets blocks that ended so long ago that another one would be a first one again.
     pub(super) fn sweep(&mut self, now: Tick) {
-        while let Some(&(ends, party)) = self.order.first() {
-            if ends.plus(self.longest) > now {
-                break;
-            }
-            self.remove(party);
-        }
+        let longest = self.longest;
+        self.of.sweep(|entry| entry.ends.plus(longest) <= now);
     }
 
     fn insert(&mut self, party: Party, entry: Entry, now: Tick) -> bool {
-        self.remove(party);
-        let has_room = self.makes_room(entry.repetition, now);
+        let has_room = self.of.entries.contains_key(&party)
+            || self.of.has_room((now, LOOK), |entry| entry.ends <= now);
         if has_room {
-            self.entries.insert(party, entry);
-            self.order.insert((entry.ends, party));
+            self.of.entries.insert(party, entry);
         }
         has_room
-    }
-
-    fn makes_room(&mut self, repetition: u32, now: Tick) -> bool {
-        if self.entries.len() < self.capacity {
-            return true;
-        }
-        let Some(&(ends, soonest)) = self.order.first() else {
-            return false;
-        };
-        let earned = self
-            .entries
-            .get(&soonest)
-            .map_or(0, |entry| entry.repetition);
-        let gives_way = ends <= now || earned < repetition;
-        if gives_way {
-            self.remove(soonest);
-        }
-        gives_way
-    }
-
-    fn remove(&mut self, party: Party) {
-        if let Some(entry) = self.entries.remove(&party) {
-            self.order.remove(&(entry.ends, party));
-        }
     }
 }
 
@@ -150,7 +119,7 @@ mod tests {
     }
 
     fn lasting(blocks: &Blocks, minutes: u32) -> usize {
-        blocks.in_force(at(minutes)).count()
+        blocks.in_force(usize::MAX, at(minutes)).len()
     }
 
     fn at(minutes: u32) -> Tick {
@@ -203,7 +172,7 @@ mod tests {
         assert!([1, 3, 4].iter().all(|host| held(&blocks, *host, 17)) && !held(&blocks, 2, 17));
         assert_eq!((lasting(&blocks, 17), lasting(&blocks, 18)), (3, 2));
         blocks.sweep(at(1000));
-        assert!(blocks.entries.is_empty() && blocks.order.is_empty());
+        assert!(blocks.of.entries.is_empty());
     }
 
     #[test]

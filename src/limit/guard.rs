@@ -1,16 +1,15 @@
 //! Turns offences into scores, and full scores into timed blocks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::blocks::Blocks;
-use super::refusals::Refusals;
-use super::scores::{self, Points, Scores};
-use super::{Block, Offence, Tolerance, Weights};
-use crate::clock::{Clock, Tick};
+use super::scores::{Draining, Scores};
+use super::{Block, Offence, Tolerance};
+use crate::clock::Tick;
 use crate::domain::Party;
 use crate::domain::written::{fraction, lasting, whole};
 
@@ -18,12 +17,16 @@ use crate::domain::written::{fraction, lasting, whole};
 const DAY: u64 = 86_400_000;
 const WEEK: u64 = 7 * DAY;
 
+/// Points for an offence, in thousandths, so that sums are exact. 0 forgives the offence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Points(#[serde(deserialize_with = "thousandths::<0, _>")] pub u32);
+
 /// When offences become a block, and for how long.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct GuardRules {
-    /// The score that earns a block. Scores count in thousandths of a point.
-    #[serde(deserialize_with = "fraction::<100, 1_000_000, _>")]
-    pub threshold: f64,
+    /// The score that earns a block, in thousandths of a point.
+    #[serde(deserialize_with = "thousandths::<100, _>")]
+    pub threshold: u32,
     /// How long a score of `threshold` takes to drain, in twelve equal steps.
     #[serde(deserialize_with = "lasting::<1_000, DAY, _>")]
     pub decay: Duration,
@@ -36,24 +39,19 @@ pub struct GuardRules {
     /// Upper bound on the scores and on the blocks that are remembered.
     #[serde(deserialize_with = "whole::<1, 16_777_216, _, _>")]
     pub capacity: usize,
-    /// Points per offence.
-    pub weights: Weights,
+    /// Points for each offence.
+    pub weights: BTreeMap<Offence, Points>,
 }
 
 impl GuardRules {
-    /// Returns the score that earns a block, in thousandths.
-    pub(crate) fn full(&self) -> u32 {
-        thousandths(self.threshold)
-    }
-
     /// Returns what `offence` adds, in thousandths.
     pub(crate) fn points(&self, offence: Offence) -> u32 {
-        thousandths(self.weights.of(offence))
+        self.weights.get(&offence).map_or(0, |points| points.0)
     }
 
-    /// Returns how a score drains: thousandths for each step, and the step's length.
-    pub(crate) fn draining(&self) -> (u32, Duration) {
-        scores::draining(self.full(), self.decay)
+    /// Returns how a score drains.
+    pub(crate) fn draining(&self) -> Draining {
+        Draining::of(self.threshold, self.decay)
     }
 }
 
@@ -61,40 +59,26 @@ impl GuardRules {
 #[derive(Debug)]
 pub struct Guard {
     rules: GuardRules,
-    refusals: Mutex<Refusals>,
     scores: Mutex<Scores>,
     blocks: RwLock<Blocks>,
-    /// When the last of all blocks ends, in nanoseconds; 0 before the first block.
-    last_end: AtomicU64,
 }
 
 impl Guard {
     /// Returns a guard without scores and blocks.
     pub fn new(rules: GuardRules) -> Self {
-        let full = rules.full();
         Self {
-            refusals: Mutex::new(Refusals::new(rules.capacity)),
-            scores: Mutex::new(Scores::new(rules.capacity, full, rules.decay)),
+            scores: Mutex::new(Scores::new(rules.capacity, rules.draining())),
             blocks: RwLock::new(Blocks::new(rules.capacity, rules.block, rules.block_max)),
-            last_end: AtomicU64::new(0),
             rules,
         }
     }
 
-    /// Returns how long `party` is still blocked. While nobody is blocked, this skips clock and lock.
-    pub fn blocked(&self, party: Party, clock: &dyn Clock) -> Option<Duration> {
-        let last_end = self.last_end.load(Ordering::Acquire);
-        if last_end == 0 {
-            return None;
-        }
-        let now = clock.tick();
-        if now.as_nanos() >= last_end {
-            return None;
-        }
+    /// Returns how long `party` is still blocked.
+    pub fn blocked(&self, party: Party, now: Tick) -> Option<Duration> {
         self.blocks.read().left(party, now)
     }
 
-    /// Adds an offence of `party`, unless it is within `tolerance`. Returns the block if exactly this
+    /// Adds an offence of `party`, unless it is within its tolerance. Returns the block if exactly this
     /// offence earned one.
     pub fn offend(
         &self,
@@ -102,34 +86,21 @@ impl Guard {
         (offence, tolerance): (Offence, Option<Tolerance>),
         now: Tick,
     ) -> Option<Block> {
-        let points = Points {
-            thousandths: self.rules.points(offence),
-            rarely: offence == Offence::RateLimited,
-        };
-        let is_tolerated =
-            tolerance.is_some_and(|given| !self.refusals.lock().is_beyond(party, given, now));
-        if points.thousandths == 0 || is_tolerated {
-            return None;
-        }
+        let points = self.rules.points(offence);
         let mut scores = self.scores.lock();
-        if self.blocks.read().left(party, now).is_some() {
+        if points == 0 || self.blocked(party, now).is_some() {
             return None;
         }
-        if scores.add(party, points, now) < self.rules.full() {
+        if scores.add(party, (points, offence, tolerance), now) < self.rules.threshold {
             return None;
         }
-        scores.remove(party);
-        let block = self.blocks.write().add(party, now)?;
-        self.note_end(now.plus(block.lasts));
-        Some(block)
+        scores.reset(party);
+        self.blocks.write().add(party, now)
     }
 
     /// Blocks `party` for `lasts`, as another replica has decided, if there is room.
     pub fn adopt(&self, party: Party, lasts: Duration, now: Tick) {
-        let ends = now.plus(lasts);
-        if self.blocks.write().adopt(party, ends, now) {
-            self.note_end(ends);
-        }
+        self.blocks.write().adopt(party, now.plus(lasts), now);
     }
 
     /// Ends the block of `party` and forgets its score and earlier blocks. Returns whether it was
@@ -141,12 +112,11 @@ impl Guard {
 
     /// Returns at most `most` blocks in force, the longest first.
     pub fn in_force(&self, most: usize, now: Tick) -> Vec<Block> {
-        self.blocks.read().in_force(now).take(most).collect()
+        self.blocks.read().in_force(most, now)
     }
 
     /// Forgets what no longer matters.
     pub fn sweep(&self, now: Tick) {
-        self.refusals.lock().sweep(now);
         self.scores.lock().sweep(now);
         self.blocks.write().sweep(now);
     }
@@ -155,20 +125,17 @@ impl Guard {
     pub fn scores(&self) -> usize {
         self.scores.lock().len()
     }
-
-    fn note_end(&self, ends: Tick) {
-        self.last_end.fetch_max(ends.as_nanos(), Ordering::AcqRel);
-    }
 }
 
-/// Returns points in whole thousandths: at least 0, at most what fits.
+/// Reads points as whole thousandths, from `LEAST` of them to a thousand points.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "casts from floats saturate, and make 0 of what is not a number"
+    reason = "the number is within its bounds"
 )]
-fn thousandths(points: f64) -> u32 {
-    (points * 1000.0).round() as u32
+fn thousandths<'de, const LEAST: u32, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let points = fraction::<LEAST, 1_000_000, _>(from)?;
+    Ok((points * 1000.0).round() as u32)
 }
 
 #[cfg(test)]
@@ -176,17 +143,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn points_are_counted_in_thousandths_whatever_they_are() {
+    fn points_are_counted_in_thousandths_within_their_bounds() {
         for (points, counted) in [
-            (0.25, 250),
-            (3.0, 3_000),
-            (0.1 + 0.2, 300),
-            (0.0, 0),
-            (-1.0, 0),
-            (f64::NAN, 0),
-            (f64::INFINITY, u32::MAX),
+            ("0.25", Some(250)),
+            ("3", Some(3_000)),
+            ("0.30000000000000004", Some(300)),
+            ("0", Some(0)),
+            ("1000", Some(1_000_000)),
+            ("-1", None),
+            ("1000.001", None),
         ] {
-            assert_eq!(thousandths(points), counted);
+            let read = serde_json::from_str::<Points>(points).ok();
+            assert_eq!(read.map(|points| points.0), counted, "{points}");
         }
     }
 }

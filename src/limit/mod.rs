@@ -7,60 +7,68 @@
 //!   blocked.
 
 mod blocks;
+mod bounded;
 mod guard;
 mod overflow;
-mod refusals;
 mod scores;
 mod table;
 mod window;
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::domain::written::fraction;
 use crate::domain::{IdentityKey, Network, Party};
 
-pub use guard::{Guard, GuardRules};
+pub use guard::{Guard, GuardRules, Points};
 pub(crate) use scores::RARELY;
-pub use table::{Held, Table, Taken};
+pub use table::{Held, Table};
 pub use window::Verdict;
 
 /// What a window belongs to: a network, or 128 bits that stand for something else, like a hash of an
 /// identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key(u64, u64);
+pub struct Key(u128);
 
 impl Key {
     /// The key of a window that all callers share.
-    pub const EVERYBODY: Self = Self(0, 0);
+    pub const EVERYBODY: Self = Self(0);
 
     /// Returns the key made of these bits.
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
     pub const fn from_bits(bits: u128) -> Self {
-        Self((bits >> 64) as u64, bits as u64)
+        Self(bits)
     }
 
     /// Returns the bits that the key is made of.
     pub(crate) const fn to_bits(self) -> u128 {
-        (self.0 as u128) << 64 | self.1 as u128
+        self.0
     }
 }
 
 impl From<IdentityKey> for Key {
     fn from(identity: IdentityKey) -> Self {
-        Self::from_bits(identity.to_bits())
+        Self(identity.to_bits())
     }
 }
 
 impl From<Network> for Key {
     fn from(network: Network) -> Self {
-        Self::from_bits(network.to_bits())
+        Self(network.to_bits())
     }
 }
 
-/// Something that adds to the score of a party.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl From<Party> for Key {
+    fn from(party: Party) -> Self {
+        match party {
+            Party::Network(network) => network.into(),
+            Party::Identity(identity) => identity.into(),
+        }
+    }
+}
+
+/// Something that adds to the score of a party. Records and settings use the names in snake case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Offence {
     /// The party kept asking after a window had refused it many times. At most one a second counts.
     RateLimited,
@@ -72,48 +80,6 @@ pub enum Offence {
     WrongOrigin,
 }
 
-impl Offence {
-    /// Returns the name of the offence in records and in its setting.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RateLimited => "rate_limited",
-            Self::Malformed => "malformed",
-            Self::ForgedCredential => "forged_credential",
-            Self::WrongOrigin => "wrong_origin",
-        }
-    }
-}
-
-/// Points per offence. 0 forgives the offence.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Weights {
-    /// Points of [`Offence::RateLimited`].
-    #[serde(deserialize_with = "fraction::<0, 1_000_000, _>")]
-    pub rate_limited: f64,
-    /// Points of [`Offence::ForgedCredential`].
-    #[serde(deserialize_with = "fraction::<0, 1_000_000, _>")]
-    pub forged_credential: f64,
-    /// Points of [`Offence::Malformed`].
-    #[serde(deserialize_with = "fraction::<0, 1_000_000, _>")]
-    pub malformed: f64,
-    /// Points of [`Offence::WrongOrigin`].
-    #[serde(deserialize_with = "fraction::<0, 1_000_000, _>")]
-    pub wrong_origin: f64,
-}
-
-impl Weights {
-    /// Returns the points for `offence`.
-    pub const fn of(&self, offence: Offence) -> f64 {
-        match offence {
-            Offence::RateLimited => self.rate_limited,
-            Offence::ForgedCredential => self.forged_credential,
-            Offence::Malformed => self.malformed,
-            Offence::WrongOrigin => self.wrong_origin,
-        }
-    }
-}
-
 /// Refusals of a party under one limit that are no offence yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tolerance {
@@ -123,6 +89,20 @@ pub struct Tolerance {
     pub refusals: u32,
     /// The stretch in which refusals are counted.
     pub window: Duration,
+}
+
+impl Tolerance {
+    /// How many times its limit may be refused to a party in one window before that is an offence.
+    const FACTOR: u32 = 10;
+
+    /// Returns the tolerance for refusals under the limit stored as `slot`, of `limit` per `window`.
+    pub const fn of(slot: &'static str, limit: u32, window: Duration) -> Self {
+        Self {
+            slot,
+            refusals: limit.saturating_mul(Self::FACTOR),
+            window,
+        }
+    }
 }
 
 /// A timed refusal.

@@ -11,23 +11,19 @@ use crate::domain::Rate;
 /// in one cell share its places.
 #[derive(Debug)]
 pub(super) struct Overflow {
-    cells: Box<[Cell]>,
+    rate: Rate,
+    /// Counts of the running epoch and of the one before.
+    cells: Box<[[u16; 2]]>,
     epoch: u64,
     used: Tick,
 }
 
-/// The counts of one cell.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cell {
-    current: u16,
-    before: u16,
-}
-
 impl Overflow {
     /// Returns an overflow of so many cells of four bytes.
-    pub(super) fn new(cells: usize) -> Self {
+    pub(super) fn new(rate: Rate, cells: usize) -> Self {
         Self {
-            cells: vec![Cell::default(); cells.max(1)].into_boxed_slice(),
+            rate,
+            cells: vec![[0; 2]; cells.max(1)].into_boxed_slice(),
             epoch: 0,
             used: Tick::default(),
         }
@@ -35,46 +31,55 @@ impl Overflow {
 
     /// Returns whether the key of `hash` has a free place; `None` when the key was certainly not
     /// counted here.
-    pub(super) fn check(&mut self, hash: u64, rate: Rate, now: Tick) -> Option<Verdict> {
-        let cell = *self.cell(hash, rate, now);
-        (cell.total() > 0).then(|| cell.verdict(rate, now))
+    pub(super) fn check(&mut self, hash: u64, now: Tick) -> Option<Verdict> {
+        let [current, before] = self.cell(hash, now).map(u32::from);
+        let limit = self.rate.limit.min(u16::MAX.into());
+        let total = current + before;
+        // A place is free when the epoch before is forgotten, or else the running one.
+        let frees_soon = if total < limit {
+            before > 0
+        } else {
+            current < limit
+        };
+        let epochs = if frees_soon { 1 } else { 2 };
+        let into_epoch = now.as_nanos() % self.window();
+        let resets_in = self.window().saturating_mul(epochs) - into_epoch;
+        let rate = Rate { limit, ..self.rate };
+        let verdict = Verdict::over(rate, total, Duration::from_nanos(resets_in));
+        (total > 0).then_some(verdict)
     }
 
     /// Counts an admission of the key of `hash`.
-    pub(super) fn take(&mut self, hash: u64, rate: Rate, now: Tick) {
+    pub(super) fn take(&mut self, hash: u64, now: Tick) {
         self.used = now;
-        let cell = self.cell(hash, rate, now);
-        cell.current = cell.current.saturating_add(1);
+        let [current, _] = self.cell(hash, now);
+        *current = current.saturating_add(1);
     }
 
-    /// Takes back one admission of the moment `taken`.
-    pub(super) fn give_back(&mut self, hash: u64, rate: Rate, (taken, now): (Tick, Tick)) {
-        let passed = epoch_of(rate, now) - epoch_of(rate, taken);
-        let cell = self.cell(hash, rate, now);
-        let count = match passed {
-            0 => &mut cell.current,
-            1 => &mut cell.before,
-            _ => return,
-        };
+    /// Takes back one admission of the moment `taken`, which still counts.
+    pub(super) fn give_back(&mut self, hash: u64, (taken, now): (Tick, Tick)) {
+        let is_current = self.epoch_of(taken) == self.epoch_of(now);
+        let [current, before] = self.cell(hash, now);
+        let count = if is_current { current } else { before };
         // A saturated counter does not know how much it holds, so it stays saturated.
         if *count < u16::MAX {
             *count = count.saturating_sub(1);
         }
     }
 
-    /// Returns whether nothing in it counts any more.
-    pub(super) fn is_over(&self, window: Duration, now: Tick) -> bool {
-        now.since(self.used) >= window * 2
+    /// Returns whether no admission counts any more.
+    pub(super) fn is_over(&self, now: Tick) -> bool {
+        now.since(self.used) >= self.rate.window * 2
     }
 
     /// Returns the cell of the key of `hash`, in the epoch of `now`.
-    fn cell(&mut self, hash: u64, rate: Rate, now: Tick) -> &mut Cell {
-        let epoch = epoch_of(rate, now);
+    fn cell(&mut self, hash: u64, now: Tick) -> &mut [u16; 2] {
+        let epoch = self.epoch_of(now);
         let passed = epoch.saturating_sub(self.epoch);
         if passed > 0 {
-            for cell in &mut self.cells {
-                let before = if passed == 1 { cell.current } else { 0 };
-                *cell = Cell { current: 0, before };
+            for [current, before] in &mut self.cells {
+                *before = if passed == 1 { *current } else { 0 };
+                *current = 0;
             }
             self.epoch = epoch;
         }
@@ -83,44 +88,18 @@ impl Overflow {
         let place = scale(mixed >> 32, self.cells.len());
         &mut self.cells[place]
     }
-}
 
-impl Cell {
-    fn total(self) -> u32 {
-        u32::from(self.current) + u32::from(self.before)
+    fn epoch_of(&self, moment: Tick) -> u64 {
+        moment.as_nanos() / self.window()
     }
 
-    fn verdict(self, rate: Rate, now: Tick) -> Verdict {
-        let limit = rate.limit.min(u32::from(u16::MAX));
-        // A place is free when the epoch before is forgotten, or else the running one.
-        let frees_soon = if self.total() < limit {
-            self.before > 0
-        } else {
-            u32::from(self.current) < limit
-        };
-        let resets_in = until_epoch(rate, now, if frees_soon { 1 } else { 2 });
-        Verdict::over(Rate { limit, ..rate }, self.total(), resets_in)
+    /// Returns the length of the window in nanoseconds, at least 1.
+    fn window(&self) -> u64 {
+        Tick::from_duration(self.rate.window).as_nanos().max(1)
     }
 }
 
 /// Maps 32 random bits evenly onto `0..count`.
 pub(super) fn scale(bits: u64, count: usize) -> usize {
     usize::try_from((bits * count as u64) >> 32).unwrap_or(0)
-}
-
-fn window_nanos(rate: Rate) -> u64 {
-    u64::try_from(rate.window.as_nanos())
-        .unwrap_or(u64::MAX)
-        .max(1)
-}
-
-fn epoch_of(rate: Rate, now: Tick) -> u64 {
-    now.as_nanos() / window_nanos(rate)
-}
-
-/// Returns the time until `ahead` epochs after the running one begin.
-fn until_epoch(rate: Rate, now: Tick, ahead: u64) -> Duration {
-    let window = window_nanos(rate);
-    let into_epoch = now.as_nanos() % window;
-    Duration::from_nanos(window.saturating_mul(ahead) - into_epoch)
 }

@@ -1,8 +1,9 @@
 //! Adds offences up to scores, which drain over time.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use super::bounded::Bounded;
+use super::{Offence, Tolerance};
 use crate::clock::Tick;
 use crate::domain::Party;
 
@@ -11,124 +12,156 @@ const STEPS: u32 = 12;
 /// Least time between two refusals of one party that count as offences.
 pub(crate) const RARELY: Duration = Duration::from_secs(1);
 
-/// Returns how `full` thousandths drain in `decay`: thousandths for each step, and the step's length.
-pub(super) fn draining(full: u32, decay: Duration) -> (u32, Duration) {
-    let step = (decay / STEPS).max(Duration::from_nanos(1));
-    (full.div_ceil(STEPS).max(1), step)
+/// How scores drain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draining {
+    /// Thousandths of a point that drain in a step.
+    pub(crate) thousandths: u32,
+    /// Length of a step.
+    pub(crate) step: Duration,
 }
 
-/// What one offence adds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Points {
-    /// Thousandths of a point.
-    pub(super) thousandths: u32,
-    /// Whether at most one such offence a second counts.
-    pub(super) rarely: bool,
+impl Draining {
+    /// Returns how `full` thousandths drain in `decay`.
+    pub(super) fn of(full: u32, decay: Duration) -> Self {
+        Self {
+            thousandths: full.div_ceil(STEPS).max(1),
+            step: (decay / STEPS).max(Duration::from_nanos(1)),
+        }
+    }
 }
 
-/// One party's score.
-#[derive(Clone, Copy, Debug)]
+/// The score of one party, and the refusals that may become offences.
+#[derive(Debug)]
 struct Score {
     thousandths: u32,
     /// Start of the next step of draining.
     drained: Tick,
-    /// When an offence that counts once a second last counted.
-    rare: Option<Tick>,
+    /// When a refusal last counted as an offence.
+    refused: Option<Tick>,
+    refusals: Vec<Refusals>,
+}
+
+/// How often requests were refused under one limit, in a window that began with the first refusal.
+#[derive(Debug)]
+struct Refusals {
+    slot: &'static str,
+    ends: Tick,
+    count: u32,
 }
 
 /// The scores of all parties that have one.
 #[derive(Debug)]
 pub(super) struct Scores {
-    of: HashMap<Party, Score>,
-    capacity: usize,
-    /// Thousandths that drain in one step.
-    drains: u32,
-    step: Duration,
-    looks_again: Tick,
+    of: Bounded<Party, Score>,
+    draining: Draining,
 }
 
 impl Scores {
-    /// Returns an empty table for `capacity` scores, of which `full` thousandths drain in `decay`.
-    pub(super) fn new(capacity: usize, full: u32, decay: Duration) -> Self {
-        let (drains, step) = draining(full, decay);
+    /// Returns an empty table for `capacity` scores.
+    pub(super) fn new(capacity: usize, draining: Draining) -> Self {
         Self {
-            of: HashMap::new(),
-            capacity,
-            drains,
-            step,
-            looks_again: Tick::default(),
+            of: Bounded::new(capacity),
+            draining,
         }
     }
 
-    /// Adds an offence and returns the new score. A newcomer to a full table is not remembered.
-    pub(super) fn add(&mut self, party: Party, points: Points, now: Tick) -> u32 {
-        let known = self.of.get(&party).copied();
-        let mut score = known.unwrap_or(Score {
+    /// Adds an offence of so many thousandths, unless it is within its tolerance. Returns the new score.
+    /// A newcomer to a full table is not remembered, and its refusals are not counted.
+    pub(super) fn add(
+        &mut self,
+        party: Party,
+        (thousandths, offence, tolerance): (u32, Offence, Option<Tolerance>),
+        now: Tick,
+    ) -> u32 {
+        let draining = self.draining;
+        // Between two steps hardly any score drains.
+        let pause = (now, draining.step);
+        if !self.of.entries.contains_key(&party)
+            && !self
+                .of
+                .has_room(pause, |score| score.is_over(draining, now))
+        {
+            return tolerance.map_or(thousandths, |_| 0);
+        }
+        let score = self.of.entries.entry(party).or_insert(Score {
             thousandths: 0,
             drained: now,
-            rare: None,
+            refused: None,
+            refusals: Vec::new(),
         });
-        self.drain(&mut score, now);
-        if points.rarely {
-            if score.rare.is_some_and(|rare| now.since(rare) < RARELY) {
-                return score.thousandths;
-            }
-            score.rare = Some(now);
+        score.drain(draining, now);
+        let is_tolerated = tolerance.is_some_and(|given| !score.is_beyond(given, now));
+        if is_tolerated || (offence == Offence::RateLimited && score.was_refused_lately(now)) {
+            return score.thousandths;
         }
-        score.thousandths = score.thousandths.saturating_add(points.thousandths);
-        if known.is_some() || self.has_room(now) {
-            self.of.insert(party, score);
+        if offence == Offence::RateLimited {
+            score.refused = Some(now);
         }
+        score.thousandths = score.thousandths.saturating_add(thousandths);
         score.thousandths
     }
 
-    /// Forgets the score of `party`.
+    /// Sets the score of `party` to 0.
+    pub(super) fn reset(&mut self, party: Party) {
+        if let Some(score) = self.of.entries.get_mut(&party) {
+            score.thousandths = 0;
+        }
+    }
+
+    /// Forgets `party`.
     pub(super) fn remove(&mut self, party: Party) {
-        self.of.remove(&party);
+        self.of.entries.remove(&party);
     }
 
-    /// Returns the number of scores that are remembered.
+    /// Returns the number of parties that are remembered.
     pub(super) fn len(&self) -> usize {
-        self.of.len()
+        self.of.entries.len()
     }
 
-    /// Forgets what has drained and gives its memory back.
+    /// Forgets parties whose score has drained.
     pub(super) fn sweep(&mut self, now: Tick) {
-        self.forget_drained(now);
-        if self.of.len() < self.of.capacity() / 4 {
-            self.of.shrink_to_fit();
-        }
+        let draining = self.draining;
+        self.of.sweep(|score| score.is_over(draining, now));
+    }
+}
+
+impl Score {
+    fn is_over(&mut self, draining: Draining, now: Tick) -> bool {
+        self.drain(draining, now);
+        self.refusals.retain(|refusals| refusals.ends > now);
+        self.thousandths == 0 && self.refusals.is_empty() && !self.was_refused_lately(now)
     }
 
-    fn has_room(&mut self, now: Tick) -> bool {
-        // Between two steps hardly any score drains, so a flood of newcomers must not burn time here.
-        if self.of.len() >= self.capacity && now >= self.looks_again {
-            self.looks_again = now.plus(self.step);
-            self.forget_drained(now);
-        }
-        self.of.len() < self.capacity
+    fn was_refused_lately(&self, now: Tick) -> bool {
+        self.refused
+            .is_some_and(|refused| now.since(refused) < RARELY)
     }
 
-    fn forget_drained(&mut self, now: Tick) {
-        let mut scores = std::mem::take(&mut self.of);
-        scores.retain(|_, score| {
-            self.drain(score, now);
-            let counted_lately = score.rare.is_some_and(|rare| now.since(rare) < RARELY);
-            score.thousandths > 0 || counted_lately
+    /// Counts one more refusal. Returns whether `tolerance` is used up.
+    fn is_beyond(&mut self, tolerance: Tolerance, now: Tick) -> bool {
+        self.refusals.retain(|refusals| refusals.ends > now);
+        let mut known = self.refusals.iter_mut();
+        if let Some(known) = known.find(|known| known.slot == tolerance.slot) {
+            known.count = known.count.saturating_add(1);
+            return known.count > tolerance.refusals;
+        }
+        self.refusals.push(Refusals {
+            slot: tolerance.slot,
+            ends: now.plus(tolerance.window),
+            count: 1,
         });
-        self.of = scores;
+        tolerance.refusals == 0
     }
 
-    fn drain(&self, score: &mut Score, now: Tick) {
-        let passed = now.since(score.drained).as_nanos() / self.step.as_nanos();
+    fn drain(&mut self, draining: Draining, now: Tick) {
+        let passed = now.since(self.drained).as_nanos() / draining.step.as_nanos();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-        score.thousandths = score
-            .thousandths
-            .saturating_sub(self.drains.saturating_mul(passed));
-        score.drained = if score.thousandths == 0 {
-            now
-        } else {
-            score.drained.plus(self.step.saturating_mul(passed))
+        let gone = draining.thousandths.saturating_mul(passed);
+        self.thousandths = self.thousandths.saturating_sub(gone);
+        self.drained = match self.thousandths {
+            0 => now,
+            _ => self.drained.plus(draining.step.saturating_mul(passed)),
         };
     }
 }
@@ -149,17 +182,18 @@ mod tests {
         Tick::from_duration(Duration::from_secs(seconds))
     }
 
-    const fn points(thousandths: u32) -> Points {
-        Points {
-            thousandths,
-            rarely: false,
-        }
+    fn scores(capacity: usize) -> Scores {
+        Scores::new(capacity, Draining::of(FULL, DECAY))
+    }
+
+    fn add(scores: &mut Scores, host: u32, thousandths: u32, now: Tick) -> u32 {
+        scores.add(party(host), (thousandths, Offence::Malformed, None), now)
     }
 
     #[test]
     fn a_score_drains_in_twelve_equal_steps() {
-        let mut scores = Scores::new(10, FULL, DECAY);
-        assert_eq!(scores.add(party(1), points(2_750), at(7)), 2_750);
+        let mut scores = scores(10);
+        assert_eq!(add(&mut scores, 1, 2_750, at(7)), 2_750);
         for (seconds, left) in [
             (56, 2_750),
             (57, 2_500),
@@ -169,45 +203,87 @@ mod tests {
             (557, 0),
             (9999, 0),
         ] {
-            assert_eq!(
-                scores.add(party(1), points(0), at(seconds)),
-                left,
-                "{seconds}"
-            );
+            assert_eq!(add(&mut scores, 1, 0, at(seconds)), left, "{seconds}");
         }
-        assert_eq!(scores.add(party(1), points(500), at(10_000)), 500);
-        assert_eq!(scores.add(party(1), points(0), at(10_049)), 500);
-        assert_eq!(scores.add(party(1), points(0), at(10_050)), 250);
+        assert_eq!(add(&mut scores, 1, 500, at(10_000)), 500);
+        assert_eq!(add(&mut scores, 1, 0, at(10_049)), 500);
+        assert_eq!(add(&mut scores, 1, 0, at(10_050)), 250);
     }
 
     #[test]
     fn a_rare_offence_counts_once_a_second() {
-        let mut scores = Scores::new(10, FULL, DECAY);
-        let rare = Points {
-            thousandths: 1_000,
-            rarely: true,
-        };
+        let mut scores = scores(10);
         let millis = |millis| Tick::from_duration(Duration::from_millis(millis));
-        assert_eq!(scores.add(party(1), rare, millis(0)), 1_000);
-        assert_eq!(scores.add(party(1), rare, millis(999)), 1_000);
-        assert_eq!(scores.add(party(1), points(250), millis(999)), 1_250);
-        assert_eq!(scores.add(party(1), rare, millis(1_000)), 2_250);
-        assert_eq!(scores.add(party(2), rare, millis(1_000)), 1_000);
+        let refuse = |scores: &mut Scores, host, now| {
+            scores.add(
+                party(host),
+                (1_000, Offence::RateLimited, None),
+                millis(now),
+            )
+        };
+        assert_eq!(refuse(&mut scores, 1, 0), 1_000);
+        assert_eq!(refuse(&mut scores, 1, 999), 1_000);
+        assert_eq!(add(&mut scores, 1, 250, millis(999)), 1_250);
+        assert_eq!(refuse(&mut scores, 1, 1_000), 2_250);
+        assert_eq!(refuse(&mut scores, 2, 1_000), 1_000);
     }
 
     #[test]
     fn a_full_table_forgets_what_has_drained_before_it_turns_newcomers_away() {
-        let mut scores = Scores::new(2, FULL, DECAY);
-        scores.add(party(1), points(2_750), at(0));
-        scores.add(party(2), points(250), at(0));
-        assert_eq!(scores.add(party(3), points(1_000), at(1)), 1_000);
-        assert_eq!(scores.add(party(3), points(1_000), at(2)), 1_000);
+        let mut scores = scores(2);
+        add(&mut scores, 1, 2_750, at(0));
+        add(&mut scores, 2, 250, at(0));
+        assert_eq!(add(&mut scores, 3, 1_000, at(1)), 1_000);
+        assert_eq!(add(&mut scores, 3, 1_000, at(2)), 1_000);
         assert_eq!(scores.len(), 2);
-        assert_eq!(scores.add(party(3), points(1_000), at(60)), 1_000);
-        assert_eq!(scores.add(party(3), points(1_000), at(61)), 2_000);
-        assert_eq!(scores.add(party(1), points(0), at(61)), 2_500);
+        assert_eq!(add(&mut scores, 3, 1_000, at(60)), 1_000);
+        assert_eq!(add(&mut scores, 3, 1_000, at(61)), 2_000);
+        assert_eq!(add(&mut scores, 1, 0, at(61)), 2_500);
         assert_eq!(scores.len(), 2);
         scores.sweep(at(10_000));
         assert_eq!(scores.len(), 0);
+    }
+
+    /// Returns whether one more refusal under `tolerance` is an offence.
+    fn is_beyond(scores: &mut Scores, host: u32, tolerance: Tolerance, now: Tick) -> bool {
+        scores.reset(party(host));
+        let offence = (1_000, Offence::RateLimited, Some(tolerance));
+        scores.add(party(host), offence, now) > 0
+    }
+
+    #[test]
+    fn more_than_ten_times_the_limit_in_one_window_is_beyond_the_tolerance() {
+        let tolerance = Tolerance::of("token", 2, Duration::from_mins(1));
+        let mut scores = scores(10);
+        for _ in 0..20 {
+            assert!(!is_beyond(&mut scores, 1, tolerance, at(0)));
+        }
+        assert!(is_beyond(&mut scores, 1, tolerance, at(58)));
+        assert!(
+            !is_beyond(&mut scores, 2, tolerance, at(59)),
+            "another one's"
+        );
+        let other = Tolerance {
+            slot: "refresh",
+            ..tolerance
+        };
+        assert!(!is_beyond(&mut scores, 1, other, at(59)), "another limit");
+        assert!(is_beyond(&mut scores, 1, tolerance, at(59)));
+        assert!(
+            !is_beyond(&mut scores, 1, tolerance, at(60)),
+            "a new window"
+        );
+    }
+
+    #[test]
+    fn a_full_table_counts_no_newcomers_until_refusals_are_over() {
+        let tolerance = Tolerance::of("token", 0, Duration::from_mins(1));
+        let mut scores = scores(1);
+        assert!(is_beyond(&mut scores, 1, tolerance, at(0)));
+        assert!(!is_beyond(&mut scores, 2, tolerance, at(0)));
+        assert!(is_beyond(&mut scores, 1, tolerance, at(1)));
+        scores.reset(party(1));
+        scores.sweep(at(60));
+        assert!(is_beyond(&mut scores, 2, tolerance, at(60)));
     }
 }

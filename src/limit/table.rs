@@ -1,12 +1,12 @@
 //! Keeps a sliding window for each key of one limit: exact while there is room, estimated beyond.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Key;
+use super::bounded::Bounded;
 use super::overflow::{Overflow, scale};
 use super::window::{SlidingWindow, Verdict};
 use crate::clock::Tick;
@@ -16,8 +16,7 @@ use crate::domain::Rate;
 const SHARD_KEYS: usize = 3_584;
 /// Overflow cells of a table, over all shards: 8 MiB.
 const OVERFLOW_CELLS: usize = 1 << 21;
-/// How often in a window a full shard looks for finished windows, at most. A flood must not make it
-/// look at every arrival.
+/// How often in a window a full shard looks for finished windows, at most.
 const LOOKS_PER_WINDOW: u32 = 8;
 
 /// The sliding windows of all keys of one limit. Memory is bounded: keys beyond the capacity share
@@ -33,27 +32,16 @@ pub struct Table {
 /// a window: with a full table that is one arrival in 2^46.
 #[derive(Debug)]
 struct Shard {
-    windows: HashMap<u64, SlidingWindow>,
-    room: usize,
+    rate: Rate,
+    windows: Bounded<u64, SlidingWindow>,
     overflow: Option<Overflow>,
     overflow_cells: usize,
-    looks_again: Tick,
 }
 
 /// One key whose shard is locked, so that a check and a take are one step.
 pub struct Held<'a> {
     shard: MutexGuard<'a, Shard>,
     hash: u64,
-    rate: Rate,
-}
-
-/// One place that was taken, for giving it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// When the place was taken.
-    at: Tick,
-    /// Whether the place was counted in the estimate.
-    is_estimated: bool,
 }
 
 impl Table {
@@ -66,11 +54,10 @@ impl Table {
         let count = capacity.div_ceil(SHARD_KEYS).max(1);
         let shard = |_| {
             Mutex::new(Shard {
-                windows: HashMap::new(),
-                room: capacity / count,
+                rate,
+                windows: Bounded::new(capacity / count),
                 overflow: None,
                 overflow_cells: cells / count,
-                looks_again: Tick::default(),
             })
         };
         Self {
@@ -92,21 +79,30 @@ impl Table {
         Held {
             shard: self.shards[place].lock(),
             hash,
-            rate: self.rate,
         }
+    }
+
+    /// Takes a place for `key` if one is free. Returns whether one was.
+    pub fn admit(&self, key: Key, now: Tick) -> bool {
+        let mut held = self.hold(key);
+        let is_free = held.check(now).is_free();
+        if is_free {
+            held.take(now);
+        }
+        is_free
     }
 
     /// Drops what has expired, one shard at a time.
     pub fn sweep(&self, now: Tick) {
         for shard in &self.shards {
-            shard.lock().sweep(self.rate, now);
+            shard.lock().sweep(now);
         }
     }
 
     /// Returns the number of keys that have a window of their own.
     pub fn keys(&self) -> usize {
         let shards = self.shards.iter();
-        shards.map(|shard| shard.lock().windows.len()).sum()
+        shards.map(|shard| shard.lock().windows.entries.len()).sum()
     }
 
     /// Returns whether some keys are only estimated.
@@ -122,69 +118,64 @@ impl Held<'_> {
     /// A key stays where it has a count: in its window until that is over, in the estimate until
     /// that is 0. So no key ever has two allowances.
     pub fn check(&mut self, now: Tick) -> Verdict {
-        let (shard, rate) = (&mut *self.shard, self.rate);
-        if let Some(window) = shard.windows.get_mut(&self.hash) {
-            return window.check(rate, now);
+        let rate = self.shard.rate;
+        match self.shard.windows.entries.get_mut(&self.hash) {
+            Some(window) => window.check(rate, now),
+            None => self
+                .estimate(now)
+                .unwrap_or_else(|| Verdict::over(rate, 0, rate.window)),
         }
-        let estimate = shard.estimate(self.hash, rate, now);
-        estimate.unwrap_or_else(|| Verdict::over(rate, 0, rate.window))
     }
 
     /// Takes the place that `check` has just found free.
-    pub fn take(&mut self, now: Tick) -> Taken {
-        let (shard, rate) = (&mut *self.shard, self.rate);
-        let is_estimated = !shard.windows.contains_key(&self.hash)
-            && (shard.estimate(self.hash, rate, now).is_some() || !shard.has_room(rate, now));
-        if is_estimated {
-            let cells = shard.overflow_cells;
-            let overflow = shard.overflow.get_or_insert_with(|| Overflow::new(cells));
-            overflow.take(self.hash, rate, now);
+    pub fn take(&mut self, now: Tick) {
+        let is_exact = self.shard.windows.entries.contains_key(&self.hash)
+            || (self.estimate(now).is_none() && self.shard.has_room(now));
+        let shard = &mut *self.shard;
+        if is_exact {
+            let window = shard.windows.entries.entry(self.hash);
+            window.or_default().take(now);
         } else {
-            let window = shard.windows.entry(self.hash);
-            window.or_insert_with(SlidingWindow::empty).take(now);
-        }
-        Taken {
-            at: now,
-            is_estimated,
+            let new = || Overflow::new(shard.rate, shard.overflow_cells);
+            let overflow = shard.overflow.get_or_insert_with(new);
+            overflow.take(self.hash, now);
         }
     }
 
-    /// Gives a place back.
-    pub fn give_back(&mut self, place: Taken, now: Tick) {
-        if place.is_estimated {
-            if let Some(overflow) = &mut self.shard.overflow {
-                overflow.give_back(self.hash, self.rate, (place.at, now));
-            }
-        } else if let Some(window) = self.shard.windows.get_mut(&self.hash) {
-            window.give_back(place.at);
+    /// Gives back the place taken at `taken`, if it still counts.
+    pub fn give_back(&mut self, taken: Tick, now: Tick) {
+        let shard = &mut *self.shard;
+        // While the place counts, the key is still counted where the place was taken.
+        if now.since(taken) >= shard.rate.window {
+            return;
         }
+        if let Some(window) = shard.windows.entries.get_mut(&self.hash) {
+            window.give_back(taken);
+        } else if let Some(overflow) = &mut shard.overflow {
+            overflow.give_back(self.hash, (taken, now));
+        }
+    }
+
+    fn estimate(&mut self, now: Tick) -> Option<Verdict> {
+        self.shard.overflow.as_mut()?.check(self.hash, now)
     }
 }
 
 impl Shard {
-    fn estimate(&mut self, hash: u64, rate: Rate, now: Tick) -> Option<Verdict> {
-        self.overflow.as_mut()?.check(hash, rate, now)
+    fn has_room(&mut self, now: Tick) -> bool {
+        let window = self.rate.window;
+        let pause = window / LOOKS_PER_WINDOW;
+        self.windows
+            .has_room((now, pause), |stamps| stamps.is_over(window, now))
     }
 
-    fn has_room(&mut self, rate: Rate, now: Tick) -> bool {
-        if self.windows.len() >= self.room && now >= self.looks_again {
-            self.looks_again = now.plus(rate.window / LOOKS_PER_WINDOW);
-            self.windows
-                .retain(|_, window| !window.is_over(rate.window, now));
-        }
-        self.windows.len() < self.room
-    }
-
-    fn sweep(&mut self, rate: Rate, now: Tick) {
-        self.windows.retain(|_, window| {
-            window.shrink(rate.window, now);
-            !window.is_over(rate.window, now)
+    fn sweep(&mut self, now: Tick) {
+        let window = self.rate.window;
+        self.windows.sweep(|stamps| {
+            stamps.shrink(window, now);
+            stamps.is_over(window, now)
         });
-        if self.windows.len() < self.windows.capacity() / 4 {
-            self.windows.shrink_to_fit();
-        }
-        self.overflow
-            .take_if(|overflow| overflow.is_over(rate.window, now));
+        self.overflow.take_if(|overflow| overflow.is_over(now));
     }
 }
 
@@ -212,16 +203,21 @@ mod tests {
     }
 
     /// Asks for a place and takes it if there is one.
-    fn admit(table: &Table, key: u64, now: u64) -> Result<Taken, Duration> {
+    fn admit(table: &Table, key: u64, now: u64) -> Result<Tick, Duration> {
         let mut held = held(table, key);
-        match held.check(at(now)) {
-            Verdict::Free { .. } => Ok(held.take(at(now))),
-            Verdict::Full { wait } => Err(wait),
+        let verdict = held.check(at(now));
+        if !verdict.is_free() {
+            return Err(verdict.resets_in);
         }
+        held.take(at(now));
+        Ok(at(now))
     }
 
+    /// Takes a place. Returns whether it was counted in the estimate.
     fn is_estimated(table: &Table, key: u64, now: u64) -> bool {
-        admit(table, key, now).unwrap().is_estimated
+        admit(table, key, now).unwrap();
+        let held = held(table, key);
+        !held.shard.windows.entries.contains_key(&held.hash)
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -253,7 +249,7 @@ mod tests {
         ) {
             let table = table(limit, 3, cells);
             let mut now = 1_000;
-            let mut admitted: Vec<(u64, Taken)> = Vec::new();
+            let mut admitted: Vec<(u64, Tick)> = Vec::new();
             for (key, gap, step) in steps {
                 now += gap;
                 let mut outcome = None;
@@ -280,7 +276,7 @@ mod tests {
                 prop_assert!(table.keys() <= 3);
                 if let Some(place) = outcome {
                     admitted.push((key, place));
-                    let counts = |place: &Taken| at(now).since(place.at).as_nanos() < WINDOW.into();
+                    let counts = |place: &Tick| at(now).since(*place).as_nanos() < WINDOW.into();
                     let live = admitted.iter().filter(|(other, place)| *other == key && counts(place));
                     prop_assert!(live.count() <= limit as usize);
                 }
@@ -322,7 +318,7 @@ mod tests {
         table.sweep(at(29 + 2 * WINDOW));
         assert!(!table.is_estimating());
         assert_eq!(table.keys(), 0);
-        assert_eq!(table.shards[0].lock().windows.capacity(), 0);
+        assert_eq!(table.shards[0].lock().windows.entries.capacity(), 0);
     }
 
     #[test]
@@ -332,7 +328,10 @@ mod tests {
             assert!(!is_estimated(&table, key, 0));
         }
         assert_eq!(table.shards.len(), 28);
-        let keys = table.shards.iter().map(|shard| shard.lock().windows.len());
+        let keys = table
+            .shards
+            .iter()
+            .map(|shard| shard.lock().windows.entries.len());
         let largest = keys.max();
         assert!(largest < Some(2 * 50_000 / 28), "{largest:?}");
     }

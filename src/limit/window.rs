@@ -1,141 +1,88 @@
 //! Counts the admissions of one key in a sliding window.
 
-use std::collections::VecDeque;
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use crate::clock::Tick;
 use crate::domain::Rate;
 
 /// The answer to "may one more be admitted?".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The window has a free place.
-    Free {
-        /// Places that are left once this one is taken.
-        remaining: u32,
-        /// Time until one more place is free.
-        resets_in: Duration,
-    },
-    /// The window is full.
-    Full {
-        /// Time until a place is free.
-        wait: Duration,
-    },
+pub struct Verdict {
+    /// Places that are left once this one is taken; `None` when the window is full.
+    pub remaining: Option<u32>,
+    /// Time until one more place is free.
+    pub resets_in: Duration,
 }
 
 impl Verdict {
     /// Returns the verdict for `held` admissions, of which the oldest leaves the window in `resets_in`.
     pub(crate) const fn over(rate: Rate, held: u32, resets_in: Duration) -> Self {
-        match rate.limit.checked_sub(held.saturating_add(1)) {
-            Some(remaining) => Self::Free {
-                remaining,
-                resets_in,
-            },
-            None => Self::Full { wait: resets_in },
+        Self {
+            remaining: rate.limit.checked_sub(held.saturating_add(1)),
+            resets_in,
         }
     }
 
     /// Returns whether the window has a free place.
     pub const fn is_free(self) -> bool {
-        matches!(self, Self::Free { .. })
+        self.remaining.is_some()
     }
 }
 
-/// The admissions that still count, oldest first. Most keys of a flood have one or two admissions,
-/// which are stored without an allocation.
+/// Admissions, oldest first. Those that no longer count are dropped by and by. Most keys of a flood
+/// have one or two admissions, which are stored without an allocation.
 ///
 /// Time must not go back from one call to the next.
-#[derive(Clone, Debug)]
-pub(super) enum SlidingWindow {
-    /// At most two admissions; `NEVER` marks an empty place.
-    Few([Tick; 2]),
-    /// More admissions.
-    Many(VecDeque<Tick>),
-}
-
-/// A moment that no admission has: 584 years after the start.
-const NEVER: Tick = Tick::from_nanos(u64::MAX);
+#[derive(Clone, Debug, Default)]
+pub(super) struct SlidingWindow(SmallVec<[Tick; 2]>);
 
 impl SlidingWindow {
-    /// Returns a window without admissions.
-    pub(super) const fn empty() -> Self {
-        Self::Few([NEVER; 2])
-    }
-
     /// Returns whether `rate` has a free place at `now`. Takes nothing.
     pub(super) fn check(&mut self, rate: Rate, now: Tick) -> Verdict {
-        self.forget(rate.window, now);
-        let (held, oldest) = match self {
-            Self::Few([NEVER, _]) => (0, None),
-            Self::Few([first, NEVER]) => (1, Some(*first)),
-            Self::Few([first, _]) => (2, Some(*first)),
-            Self::Many(stamps) => (stamps.len(), stamps.front().copied()),
-        };
+        let mut gone = self.gone(rate.window, now);
+        // Dropping the older half at once costs each admission one move.
+        if gone * 2 >= self.0.len() {
+            self.0.drain(..gone);
+            gone = 0;
+        }
+        let held = u32::try_from(self.0.len() - gone).unwrap_or(u32::MAX);
+        let oldest = self.0.get(gone);
         let resets_in = oldest.map_or(rate.window, |oldest| oldest.plus(rate.window).since(now));
-        let held = u32::try_from(held).unwrap_or(u32::MAX);
         Verdict::over(rate, held, resets_in)
     }
 
     /// Takes a place that `check` has just found free.
     pub(super) fn take(&mut self, now: Tick) {
-        match self {
-            Self::Few([first @ NEVER, _]) => *first = now,
-            Self::Few([_, second @ NEVER]) => *second = now,
-            Self::Few([first, second]) => *self = Self::Many([*first, *second, now].into()),
-            Self::Many(stamps) => stamps.push_back(now),
-        }
+        self.0.push(now);
     }
 
     /// Gives back the place taken at `taken`, if it still counts.
     pub(super) fn give_back(&mut self, taken: Tick) {
-        match self {
-            Self::Few([_, second]) if *second == taken => *second = NEVER,
-            Self::Few(few) if few[0] == taken => *few = [few[1], NEVER],
-            Self::Few(_) => {}
-            Self::Many(stamps) => {
-                // A place that is given back was taken a moment ago.
-                if let Some(place) = stamps.iter().rposition(|stamp| *stamp == taken) {
-                    stamps.remove(place);
-                }
-            }
+        // A place that is given back was taken a moment ago.
+        if let Some(place) = self.0.iter().rposition(|stamp| *stamp == taken) {
+            self.0.remove(place);
         }
     }
 
     /// Returns whether no admission counts any more.
     pub(super) fn is_over(&self, window: Duration, now: Tick) -> bool {
-        let newest = match self {
-            Self::Few([first, NEVER]) => *first,
-            Self::Few([_, second]) => *second,
-            Self::Many(stamps) => stamps.back().copied().unwrap_or(NEVER),
-        };
-        newest == NEVER || newest.plus(window) <= now
+        let newest = self.0.last();
+        newest.is_none_or(|newest| newest.plus(window) <= now)
     }
 
     /// Gives back memory that the remaining admissions do not need.
     pub(super) fn shrink(&mut self, window: Duration, now: Tick) {
-        self.forget(window, now);
-        if let Self::Many(stamps) = self
-            && stamps.len() * 2 < stamps.capacity()
-        {
-            stamps.shrink_to_fit();
+        self.0.drain(..self.gone(window, now));
+        if self.0.len() * 2 < self.0.capacity() {
+            self.0.shrink_to_fit();
         }
     }
 
-    fn forget(&mut self, window: Duration, now: Tick) {
-        let counts = |stamp: Tick| stamp.plus(window) > now;
-        match self {
-            Self::Few([first, _]) if counts(*first) => {}
-            Self::Few([_, second]) if counts(*second) => *self = Self::Few([*second, NEVER]),
-            Self::Few(_) => *self = Self::empty(),
-            Self::Many(stamps) => {
-                while stamps.front().is_some_and(|oldest| !counts(*oldest)) {
-                    stamps.pop_front();
-                }
-                if stamps.len() < 2 {
-                    *self = Self::Few([stamps.front().copied().unwrap_or(NEVER), NEVER]);
-                }
-            }
-        }
+    /// Returns the number of admissions that no longer count.
+    fn gone(&self, window: Duration, now: Tick) -> usize {
+        self.0.partition_point(|stamp| stamp.plus(window) <= now)
     }
 }
 
@@ -157,8 +104,9 @@ mod tests {
     }
 
     fn wait(nanos: u64) -> Verdict {
-        Verdict::Full {
-            wait: Duration::from_nanos(nanos),
+        Verdict {
+            remaining: None,
+            resets_in: Duration::from_nanos(nanos),
         }
     }
 
@@ -179,14 +127,10 @@ mod tests {
             let resets_in =
                 Duration::from_nanos(live.last().map_or(window, |oldest| oldest + window - now));
             let held = u32::try_from(live.len()).unwrap();
-            if held < rate.limit {
-                let remaining = rate.limit - held - 1;
-                Verdict::Free {
-                    remaining,
-                    resets_in,
-                }
-            } else {
-                Verdict::Full { wait: resets_in }
+            let remaining = (held < rate.limit).then(|| rate.limit - held - 1);
+            Verdict {
+                remaining,
+                resets_in,
             }
         }
     }
@@ -213,7 +157,7 @@ mod tests {
         #[test]
         fn verdicts_are_those_of_a_naive_log(limit in 1_u32..40, steps in steps(12, 4_100)) {
             let rate = rate(limit, 100);
-            let (mut window, mut naive, mut now) = (SlidingWindow::empty(), Naive::default(), 0);
+            let (mut window, mut naive, mut now) = (SlidingWindow::default(), Naive::default(), 0);
             for (gap, step) in steps {
                 now += gap;
                 match step {
@@ -241,7 +185,7 @@ mod tests {
             gaps in prop::collection::vec(0_u64..30, 500),
         ) {
             let rate = rate(u32::try_from(limit).unwrap(), 100);
-            let (mut window, mut now, mut admitted) = (SlidingWindow::empty(), 0, Vec::new());
+            let (mut window, mut now, mut admitted) = (SlidingWindow::default(), 0, Vec::new());
             for gap in gaps {
                 now += gap;
                 if window.check(rate, at(now)).is_free() {
@@ -260,17 +204,17 @@ mod tests {
             gaps in prop::collection::vec(0_u64..30, 200),
         ) {
             let rate = rate(limit, 100);
-            let (mut window, mut now) = (SlidingWindow::empty(), 0);
+            let (mut window, mut now) = (SlidingWindow::default(), 0);
             for gap in gaps {
                 now += gap;
-                match window.check(rate, at(now)) {
-                    Verdict::Free { .. } => window.take(at(now)),
-                    Verdict::Full { wait } => {
-                        let then = at(now).plus(wait);
-                        let early = at(then.as_nanos() - 1);
-                        prop_assert!(!window.clone().check(rate, early).is_free());
-                        prop_assert!(window.clone().check(rate, then).is_free());
-                    }
+                let verdict = window.check(rate, at(now));
+                if verdict.is_free() {
+                    window.take(at(now));
+                } else {
+                    let then = at(now).plus(verdict.resets_in);
+                    let early = at(then.as_nanos() - 1);
+                    prop_assert!(!window.clone().check(rate, early).is_free());
+                    prop_assert!(window.clone().check(rate, then).is_free());
                 }
             }
         }
@@ -279,7 +223,7 @@ mod tests {
     #[test]
     fn a_place_is_free_again_exactly_when_the_window_has_passed() {
         let rate = rate(1, 100);
-        let mut window = SlidingWindow::empty();
+        let mut window = SlidingWindow::default();
         assert!(window.check(rate, at(5)).is_free());
         window.take(at(5));
         assert_eq!(window.check(rate, at(104)), wait(1));
@@ -291,16 +235,14 @@ mod tests {
     #[test]
     fn memory_grows_with_what_happened_and_not_with_what_is_allowed() {
         let rate = rate(1_000_000, 100);
-        let mut window = SlidingWindow::empty();
+        let mut window = SlidingWindow::default();
         for now in 0..10 {
             window.take(at(now));
         }
-        let SlidingWindow::Many(stamps) = &window else {
-            panic!("ten admissions need memory");
-        };
-        assert!(stamps.capacity() <= 16, "{}", stamps.capacity());
+        assert!(window.0.capacity() <= 16, "{}", window.0.capacity());
         window.shrink(rate.window, at(108));
-        assert!(matches!(window, SlidingWindow::Few([last, NEVER]) if last == at(9)));
+        assert_eq!(window.0.as_slice(), [at(9)]);
+        assert!(!window.0.spilled(), "one admission needs no allocation");
         assert_eq!(size_of::<(u64, SlidingWindow)>(), 40);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use token_broker::config::{HealthDetails, IpBinding, LogFormat};
+use token_broker::limit::Offence;
 
 use super::*;
 
@@ -34,14 +35,15 @@ fn the_defaults_are_the_promised_ones() {
         (config.limits.capacity, config.guard.rules.capacity),
         (262_144, 65_536)
     );
-    assert!((config.guard.rules.threshold - 3.0).abs() < f64::EPSILON);
+    assert_eq!(config.guard.rules.threshold, 3_000, "thousandths");
     assert_eq!(config.guard.rules.decay, seconds(600));
     assert_eq!(
         (config.guard.rules.block, config.guard.rules.block_max),
         (seconds(900), seconds(86_400))
     );
-    assert!((config.guard.rules.weights.rate_limited - 1.0).abs() < f64::EPSILON);
-    assert!((config.guard.rules.weights.wrong_origin - 0.25).abs() < f64::EPSILON);
+    let weights = config.guard.rules.weights;
+    assert_eq!(weights[&Offence::RateLimited].0, 1_000);
+    assert_eq!(weights[&Offence::WrongOrigin].0, 250);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Decision, Place, Receipt, Refused, Standing, Tally, Windows, WindowsError};
+use super::{Decision, Place, Receipt, Refused, Standing, Windows, WindowsError, outcome};
 use crate::clock::{Clock, Tick};
 use crate::domain::Party;
 use crate::gate::claims::Claims;
@@ -35,12 +35,12 @@ impl MemoryWindows {
     /// few seconds, off the path of requests.
     pub fn sweep(&self) {
         for table in self.tables.values() {
-            table.sweep(self.clock.tick());
+            table.sweep(self.tick());
         }
-        self.guard.sweep(self.clock.tick());
+        self.guard.sweep(self.tick());
     }
 
-    /// Returns the time that these windows go by.
+    /// Returns the time on the clock of these windows.
     pub(super) fn tick(&self) -> Tick {
         self.clock.tick()
     }
@@ -57,12 +57,12 @@ impl MemoryWindows {
 
     /// Returns how long `party` is still blocked.
     pub(super) fn blocked(&self, party: Option<Party>) -> Option<Duration> {
-        self.guard.blocked(party?, &*self.clock)
+        self.guard.blocked(party?, self.tick())
     }
 
     /// Blocks `party` for `lasts`, as another replica has decided.
     pub(super) fn adopt(&self, party: Party, lasts: Duration) {
-        self.guard.adopt(party, lasts, self.clock.tick());
+        self.guard.adopt(party, lasts, self.tick());
     }
 
     /// Counts a mint that was admitted `ago`, before these windows were made. Only before the first
@@ -95,47 +95,27 @@ impl MemoryWindows {
         let held = |(limit, key): (&Limit, &Key)| (*limit, *key, self.tables[limit].hold(*key));
         let mut held: Vec<_> = claims.iter().map(held).collect();
         // Asked under the locks, so that time never goes back for a window.
-        let now = self.clock.tick().minus(ago);
-        let mut tally = Tally::default();
+        let now = self.tick().minus(ago);
+        let mut standings = Vec::with_capacity(held.len());
         held.retain_mut(|(limit, _, held)| {
             let verdict = held.check(now);
             if binds(*limit) {
-                tally.add(*limit, self.tables[limit].rate(), verdict);
+                standings.push(Standing::of(*limit, self.tables[limit].rate(), verdict));
             }
             verdict.is_free()
         });
-        let tightest = tally.outcome()?;
+        let tightest = outcome(standings)?;
         let places = held.into_iter().map(|(limit, key, mut held)| {
-            let local = Some(held.take(now));
-            let shared = None;
+            held.take(now);
+            let (local, shared) = (Some(now), None);
             (limit, Place { key, local, shared })
         });
         Ok((tightest, Receipt(places.collect())))
     }
 
-    /// Gives back the places that `receipt` has in memory.
-    pub(super) fn release_now(&self, receipt: &Receipt) {
-        let now = self.clock.tick();
-        for (limit, place) in &receipt.0 {
-            if let Some(taken) = place.local {
-                self.tables[limit].hold(place.key).give_back(taken, now);
-            }
-        }
-    }
-
     /// Adds an offence as [`Windows::offend`] does.
     pub fn offend_now(&self, party: Party, offence: (Offence, Option<Tolerance>)) -> Option<Block> {
-        self.guard.offend(party, offence, self.clock.tick())
-    }
-
-    /// Ends a block as [`Windows::lift`] does.
-    pub(super) fn lift_now(&self, party: Party) -> bool {
-        self.guard.lift(party, self.clock.tick())
-    }
-
-    /// Returns the blocks as [`Windows::blocks`] does.
-    pub(super) fn blocks_now(&self, most: usize) -> Vec<Block> {
-        self.guard.in_force(most, self.clock.tick())
+        self.guard.offend(party, offence, self.tick())
     }
 }
 
@@ -149,8 +129,13 @@ impl Windows for MemoryWindows {
         Ok(self.decide_now(party, claims))
     }
 
-    async fn release(&self, receipt: Receipt) -> Result<(), WindowsError> {
-        self.release_now(&receipt);
+    async fn release(&self, receipt: &Receipt) -> Result<(), WindowsError> {
+        for (limit, place) in &receipt.0 {
+            if let Some(taken) = place.local {
+                let mut held = self.tables[limit].hold(place.key);
+                held.give_back(taken, self.tick());
+            }
+        }
         Ok(())
     }
 
@@ -163,11 +148,11 @@ impl Windows for MemoryWindows {
     }
 
     async fn blocks(&self, most: usize) -> Result<Vec<Block>, WindowsError> {
-        Ok(self.blocks_now(most))
+        Ok(self.guard.in_force(most, self.tick()))
     }
 
     async fn lift(&self, party: Party) -> Result<bool, WindowsError> {
-        Ok(self.lift_now(party))
+        Ok(self.guard.lift(party, self.tick()))
     }
 
     fn is_exact(&self) -> bool {

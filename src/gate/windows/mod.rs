@@ -11,8 +11,9 @@ use async_trait::async_trait;
 
 use super::claims::Claims;
 use super::limits::Limit;
+use crate::clock::Tick;
 use crate::domain::{Party, Rate};
-use crate::limit::{Block, Key, Offence, Taken, Tolerance, Verdict};
+use crate::limit::{Block, Key, Offence, Tolerance, Verdict};
 
 pub use memory::MemoryWindows;
 
@@ -25,8 +26,22 @@ pub struct Standing {
     pub rate: Rate,
     /// Places that are left.
     pub remaining: u32,
+    /// Whether the request itself found no place.
+    pub is_full: bool,
     /// Time until at least one more place is free. After a refusal this is the wait.
     pub resets_in: Duration,
+}
+
+impl Standing {
+    fn of(limit: Limit, rate: Rate, verdict: Verdict) -> Self {
+        Self {
+            limit,
+            rate,
+            remaining: verdict.remaining.unwrap_or(0),
+            is_full: !verdict.is_free(),
+            resets_in: verdict.resets_in,
+        }
+    }
 }
 
 /// The answer to one request.
@@ -69,8 +84,8 @@ pub struct Receipt(BTreeMap<Limit, Place>);
 #[derive(Clone, Copy, Debug)]
 struct Place {
     key: Key,
-    /// The place in this process' memory, if it was taken there.
-    local: Option<Taken>,
+    /// When the place was taken in this process' memory, if it was taken there.
+    local: Option<Tick>,
     /// The stamp on Redis in microseconds of its clock, if the place was taken there.
     shared: Option<u64>,
 }
@@ -111,7 +126,7 @@ pub trait Windows: Send + Sync {
     -> Result<Decision, WindowsError>;
 
     /// Gives back what an admitted request took.
-    async fn release(&self, receipt: Receipt) -> Result<(), WindowsError>;
+    async fn release(&self, receipt: &Receipt) -> Result<(), WindowsError>;
 
     /// Adds an offence to the score of `party`, unless it is within the tolerance. Returns the block
     /// if exactly this offence earned one. While blocked, a party has no score, and no offence
@@ -133,53 +148,19 @@ pub trait Windows: Send + Sync {
     fn is_exact(&self) -> bool;
 }
 
-/// Puts the verdicts over the claims of one request together.
-#[derive(Default)]
-struct Tally {
-    tightest: Option<Standing>,
-    refusal: Option<Standing>,
-    full: Vec<Limit>,
-}
-
-impl Tally {
-    /// Adds the verdict of the window of `limit`.
-    fn add(&mut self, limit: Limit, rate: Rate, verdict: Verdict) {
-        let standing = |remaining, resets_in| Standing {
-            limit,
-            rate,
-            remaining,
-            resets_in,
-        };
-        match verdict {
-            Verdict::Free {
-                remaining,
-                resets_in,
-            } => {
-                let is_tighter = self
-                    .tightest
-                    .is_none_or(|tightest| remaining < tightest.remaining);
-                if limit.row().is_told && is_tighter {
-                    self.tightest = Some(standing(remaining, resets_in));
-                }
-            }
-            Verdict::Full { wait } => {
-                self.full.push(limit);
-                if self.refusal.is_none_or(|refusal| wait > refusal.resets_in) {
-                    self.refusal = Some(standing(0, wait));
-                }
-            }
+/// Returns the tightest standing of those that callers are told about; the refusal when a window is
+/// full.
+fn outcome(standings: Vec<Standing>) -> Result<Option<Standing>, Refused> {
+    let (full, free): (Vec<_>, Vec<_>) = standings.into_iter().partition(|one| one.is_full);
+    match full.iter().rev().max_by_key(|one| one.resets_in) {
+        None => {
+            let told = free.into_iter().filter(|one| one.limit.row().is_told());
+            Ok(told.min_by_key(|one| one.remaining))
         }
-    }
-
-    /// Returns the tightest standing when every window has a free place, else the refusal.
-    fn outcome(self) -> Result<Option<Standing>, Refused> {
-        match self.refusal {
-            None => Ok(self.tightest),
-            Some(standing) => Err(Refused {
-                standing,
-                full: self.full,
-                is_share: false,
-            }),
-        }
+        Some(standing) => Err(Refused {
+            standing: *standing,
+            full: full.iter().map(|one| one.limit).collect(),
+            is_share: false,
+        }),
     }
 }

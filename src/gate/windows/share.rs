@@ -1,31 +1,34 @@
 //! Windows of one replica among several: counted on Redis, and its own share while Redis is away.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::redis::{APART, RedisWindows};
+use super::redis::{APART, Absence, LinkError, RedisWindows};
 use super::{Decision, MemoryWindows, Receipt, Refused, Standing, Windows, WindowsError};
-use crate::clock::{Tick, Timestamp};
+use crate::clock::Tick;
 use crate::config::OnFailure;
-use crate::domain::Party;
+use crate::domain::{Party, Rate};
 use crate::gate::claims::Claims;
-use crate::gate::limits::Limit;
-use crate::limit::{Block, Offence, Tolerance};
+use crate::limit::{Block, Key, Offence, Table, Tolerance};
 
 /// The longest window that is kept to locally after an outage. Longer ones learn from the ledger what
 /// replicas admitted meanwhile, when Redis has come back empty.
 const SHORT: Duration = Duration::from_mins(10);
 
-/// The time after which Redis is asked again about a party that this replica knows to be blocked: an
-/// operator may have lifted the block on another replica.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Blocked parties share so many turns to be asked about. Bounds what blocked callers cost.
-const TURNS: usize = 64;
+/// How often Redis is asked about parties that this replica knows to be blocked: an operator may have
+/// lifted the block on another replica.
+const ASK_AGAIN: Rate = Rate {
+    limit: 1,
+    window: Duration::from_secs(1),
+};
+/// Blocked parties share so many turns to be asked about. Bounds what blocked callers cost. A prime, so
+/// that all bits of a party decide about its turn.
+const TURNS: u8 = 61;
 /// How long after an outage this replica keeps to its own blocks: Redis does not know those it earned
 /// alone. The longest block by default.
 const OWN_BLOCKS: Duration = Duration::from_hours(24);
@@ -38,24 +41,42 @@ pub struct SharedWindows {
     on_failure: OnFailure,
     /// When replicas last enforced their shares, on the local windows' clock; 0: not in this run.
     alone: AtomicU64,
-    /// When Redis was last asked about blocked parties of each turn; on the same clock.
-    asked: [AtomicU64; TURNS],
+    /// When Redis was asked about blocked parties.
+    asked: Table,
 }
 
 impl SharedWindows {
     /// Returns windows on `shared`. `local` enforces this replica's share of the same rates.
-    pub const fn new(
-        shared: RedisWindows,
-        local: Arc<MemoryWindows>,
-        on_failure: OnFailure,
-    ) -> Self {
+    pub fn new(shared: RedisWindows, local: Arc<MemoryWindows>, on_failure: OnFailure) -> Self {
         Self {
             shared,
             local,
             on_failure,
             alone: AtomicU64::new(0),
-            asked: [const { AtomicU64::new(0) }; TURNS],
+            asked: Table::new(ASK_AGAIN, TURNS.into()),
         }
+    }
+
+    /// Returns the windows on Redis.
+    pub const fn on_redis(&self) -> &RedisWindows {
+        &self.shared
+    }
+
+    /// Connects to Redis before the first request.
+    pub async fn join(&self) -> Result<(), LinkError> {
+        self.shared.link().join().await
+    }
+
+    /// Keeps the connection to Redis alive; never returns. Calls `back` whenever Redis is back.
+    pub async fn keep(&self, back: impl AsyncFn()) {
+        let back = async |absence| {
+            // One moment lets through as little beside Redis as the beginning of an outage.
+            if absence == Absence::Outage {
+                self.note_alone();
+            }
+            back().await;
+        };
+        self.shared.link().keep(back).await;
     }
 
     /// Notes that Redis was unreachable until now: replicas admitted requests that Redis did not count.
@@ -63,59 +84,35 @@ impl SharedWindows {
     /// has passed, on the replicas that find Redis later too. To be called when Redis is back.
     pub fn note_alone(&self) {
         if self.on_failure == OnFailure::Local {
-            self.alone
-                .store(self.local.tick().as_nanos(), Ordering::Relaxed);
+            let now = self.local.tick().as_nanos();
+            self.alone.store(now, Ordering::Relaxed);
         }
     }
 
-    /// Returns whether Redis is to be asked again about `party`, which this replica knows to be blocked.
-    fn asks_again(&self, party: Party) -> bool {
-        let now = self.local.tick();
-        let is_past = |nanos: u64, least| nanos == 0 || now.since(Tick::from_nanos(nanos)) >= least;
-        let turn = self.turn(party);
-        let last = turn.load(Ordering::Relaxed);
-        is_past(self.alone.load(Ordering::Relaxed), OWN_BLOCKS)
-            && is_past(last, ASK_AGAIN)
-            && turn
-                .compare_exchange(last, now.as_nanos(), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+    /// Returns how long ago replicas last enforced their shares.
+    fn since_alone(&self) -> Duration {
+        match self.alone.load(Ordering::Relaxed) {
+            0 => Duration::MAX,
+            nanos => self.local.tick().since(Tick::from_nanos(nanos)),
+        }
+    }
+
+    /// Takes the turn of `party` to be asked about on Redis, if that is due.
+    fn takes_turn(&self, party: Party) -> bool {
+        let turn = Key::from_bits(Key::from(party).to_bits() % u128::from(TURNS));
+        self.asked.admit(turn, self.local.tick())
     }
 
     /// Remembers a block that Redis has just reported.
     fn adopt(&self, party: Party, wait: Duration) {
-        let now = self.local.tick().as_nanos();
-        self.turn(party).store(now, Ordering::Relaxed);
+        self.takes_turn(party);
         self.local.adopt(party, wait);
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "any part of the hash will do"
-    )]
-    fn turn(&self, party: Party) -> &AtomicU64 {
-        let mut hasher = DefaultHasher::new();
-        party.hash(&mut hasher);
-        &self.asked[hasher.finish() as usize % TURNS]
-    }
-
-    /// Returns whether the server's windows know the mints from before it began.
-    pub async fn is_counted(&self) -> Result<bool, WindowsError> {
-        self.shared.is_counted().await
-    }
-
-    /// Tells the server's windows the mints from before it began, latest first. Several replicas may do
-    /// so at once, and again: nothing is counted twice.
-    pub async fn count_back(
-        &self,
-        used: impl Iterator<Item = (Timestamp, Claims)> + Send,
-    ) -> Result<(), WindowsError> {
-        self.shared.count_back(used).await
     }
 
     /// Decides by this replica's share.
     fn decide_alone(&self, party: Option<Party>, claims: &Claims) -> Decision {
         // Noted here too: requests may be quicker than the task that notices the return of Redis.
-        if self.shared.is_gone() {
+        if self.shared.link().is_gone() {
             self.note_alone();
         }
         match self.local.decide_now(party, claims) {
@@ -124,36 +121,32 @@ impl SharedWindows {
         }
     }
 
-    /// Returns whether this replica's share of `limit` is still enforced.
-    fn is_enforced(&self, limit: Limit) -> bool {
-        let window = self.shared.window_of(limit);
-        let alone = match self.alone.load(Ordering::Relaxed) {
-            0 => return false,
-            nanos => self.local.tick().since(Tick::from_nanos(nanos)),
-        };
-        window <= SHORT && window + APART > alone
-    }
-
     /// Counts locally what Redis has admitted, wherever this replica's share has room. Refuses it when
     /// an enforced share has none.
     async fn count_along(
         &self,
         claims: &Claims,
         (tightest, mut receipt): (Option<Standing>, Receipt),
-    ) -> Result<Decision, WindowsError> {
-        let counted = self
-            .local
-            .take(claims, Duration::ZERO, |limit| self.is_enforced(limit));
-        match counted {
+    ) -> Decision {
+        let alone = self.since_alone();
+        let is_enforced = |limit| {
+            let window = self.shared.window_of(limit);
+            window <= SHORT && window + APART > alone
+        };
+        match self.local.take(claims, Duration::ZERO, is_enforced) {
             Ok((_, local)) => {
-                for (limit, place) in &mut receipt.0 {
-                    place.local = local.0.get(limit).and_then(|local| local.local);
+                for (limit, place) in local.0 {
+                    receipt
+                        .0
+                        .entry(limit)
+                        .and_modify(|taken| taken.local = place.local);
                 }
-                Ok(Decision::Admitted { tightest, receipt })
+                Decision::Admitted { tightest, receipt }
             }
             Err(refused) => {
-                self.release(receipt).await?;
-                Ok(by_share(refused))
+                // Places that Redis cannot be told about stay taken there.
+                let _ = self.shared.release(&receipt).await;
+                by_share(refused)
             }
         }
     }
@@ -176,34 +169,33 @@ impl Windows for SharedWindows {
     ) -> Result<Decision, WindowsError> {
         let known = party.zip(self.local.blocked(party));
         if let Some((party, wait)) = known
-            && !self.asks_again(party)
+            && (self.since_alone() < OWN_BLOCKS || !self.takes_turn(party))
         {
             return Ok(Decision::Blocked { wait });
         }
-        let decided = self.shared.decide(party, claims).await;
-        if let (Some((party, _)), Ok(Decision::Admitted { .. } | Decision::Refused(_))) =
-            (known, &decided)
-        {
-            self.local.lift_now(party);
+        let decided = match self.shared.decide(party, claims).await {
+            Err(_) if self.on_failure == OnFailure::Local => {
+                return Ok(self.decide_alone(party, claims));
+            }
+            decided => decided?,
+        };
+        match (&decided, party, known) {
+            (Decision::Blocked { wait }, Some(party), _) => self.adopt(party, *wait),
+            // The block was lifted on another replica.
+            (_, Some(party), Some(_)) => drop(self.local.lift(party).await),
+            _ => {}
         }
-        match decided {
-            Ok(Decision::Admitted { tightest, receipt }) => {
+        Ok(match decided {
+            Decision::Admitted { tightest, receipt } => {
                 self.count_along(claims, (tightest, receipt)).await
             }
-            Ok(Decision::Blocked { wait }) => {
-                if let Some(party) = party {
-                    self.adopt(party, wait);
-                }
-                Ok(Decision::Blocked { wait })
-            }
-            Err(_) if self.on_failure == OnFailure::Local => Ok(self.decide_alone(party, claims)),
             other => other,
-        }
+        })
     }
 
     /// Gives places back here and on Redis. While Redis is away, its places stay taken.
-    async fn release(&self, receipt: Receipt) -> Result<(), WindowsError> {
-        self.local.release_now(&receipt);
+    async fn release(&self, receipt: &Receipt) -> Result<(), WindowsError> {
+        self.local.release(receipt).await?;
         // An error says that Redis is away, which is logged where it was noticed.
         let _ = self.shared.release(receipt).await;
         Ok(())
@@ -229,18 +221,18 @@ impl Windows for SharedWindows {
 
     async fn blocks(&self, most: usize) -> Result<Vec<Block>, WindowsError> {
         let mut all: BTreeMap<Party, Block> = BTreeMap::new();
-        let local = self.local.blocks_now(most);
+        let local = self.local.blocks(most).await?;
         for block in self.shared.blocks(most).await?.into_iter().chain(local) {
             all.entry(block.party).or_insert(block);
         }
         let mut all: Vec<Block> = all.into_values().collect();
-        all.sort_by_key(|block| std::cmp::Reverse(block.lasts));
+        all.sort_by_key(|block| Reverse(block.lasts));
         all.truncate(most);
         Ok(all)
     }
 
     async fn lift(&self, party: Party) -> Result<bool, WindowsError> {
-        let here = self.local.lift_now(party);
+        let here = self.local.lift(party).await?;
         Ok(self.shared.lift(party).await? || here)
     }
 

@@ -61,7 +61,7 @@ pub(super) fn answer(state: &AppState, caller: &Caller, denied: &Denied) -> Resp
 fn limited(state: &AppState, caller: &Caller, standing: &Standing) -> Response {
     let row = standing.limit.row();
     note_untrusted_proxy(state, caller);
-    let (event, code) = if row.is_budget {
+    let (event, code) = if row.is_budget() {
         (Event::QuotaExceeded, Code::QuotaExceeded)
     } else {
         (Event::RateLimitExceeded, Code::RateLimited)
@@ -71,7 +71,7 @@ fn limited(state: &AppState, caller: &Caller, standing: &Standing) -> Response {
     state.audit.record(event, caller, details);
     let error = ApiError::from(code).under(row.setting);
     let mut response = error.after(standing.resets_in).into_response();
-    if row.is_told {
+    if row.is_told() {
         tell(response.headers_mut(), standing, state.face.ietf_fields);
     }
     response
@@ -119,7 +119,7 @@ pub(super) async fn offend(state: &AppState, caller: &Caller, offence: Offence) 
         // A wrong origin has an event of its own.
         Ok(None) if offence == Offence::WrongOrigin => {}
         Ok(None) => {
-            let details = || json!({ "offence": offence.as_str() });
+            let details = || json!({ "offence": offence });
             let event = Event::SuspiciousActivity;
             state.audit.record(event, caller, details);
         }
@@ -135,7 +135,7 @@ fn note_block(state: &AppState, caller: &Caller, offence: Offence, block: &Block
     };
     let details = || {
         json!({
-            "offence": offence.as_str(),
+            "offence": offence,
             "network": network,
             "seconds": block.lasts.as_secs(),
             "repetition": block.repetition,

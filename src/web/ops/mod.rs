@@ -108,8 +108,8 @@ async fn let_in(State(ops): State<OpsState>, mut request: Request, next: Next) -
     let Some(caller) = request.extensions_mut().remove::<Caller>() else {
         return ApiError::from(Code::Internal).into_response();
     };
-    let (guesses, clock) = (&ops.entrance.guesses, &*ops.app.face.clock);
-    if let Some(wait) = guesses.blocked(caller.party(), clock) {
+    let now = ops.app.face.clock.tick();
+    if let Some(wait) = ops.entrance.guesses.blocked(caller.party(), now) {
         return ApiError::from(Code::Blocked).after(wait).into_response();
     }
     if request.headers().contains_key(AUTHORIZATION) {

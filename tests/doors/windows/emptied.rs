@@ -195,18 +195,18 @@ async fn four_replicas_at_once_count_the_past_back_once_between_them() {
         hourly(&server).await,
     ];
     for replica in &replicas {
-        assert!(!replica.is_counted().await.unwrap());
+        assert!(!replica.on_redis().is_counted().await.unwrap());
     }
-    let count = |replica| SharedWindows::count_back(replica, used.iter().cloned());
-    let [one, two, three, four] = replicas.each_ref();
+    let count = |replica| RedisWindows::count_back(replica, used.iter().cloned());
+    let [one, two, three, four] = replicas.each_ref().map(SharedWindows::on_redis);
     let all = tokio::join!(count(one), count(two), count(three), count(four));
     assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok() && all.3.is_ok());
     // One that was cut short would do it again.
     count(one).await.unwrap();
     for replica in &replicas {
-        assert!(replica.is_counted().await.unwrap());
+        assert!(replica.on_redis().is_counted().await.unwrap());
     }
-    assert_eq!(admitted(two).await, 4);
+    assert_eq!(admitted(&replicas[1]).await, 4);
     server.pass(Duration::from_hours(24));
     assert!(
         two.is_counted().await.unwrap(),
@@ -228,7 +228,11 @@ async fn what_the_server_has_decided_itself_is_not_counted_back() {
         until("the clock moves on", || clock.now() >= later).await;
         used.insert(0, (clock.now(), ana()));
     }
-    limits.count_back(used.into_iter()).await.unwrap();
+    limits
+        .on_redis()
+        .count_back(used.into_iter())
+        .await
+        .unwrap();
     assert_eq!(admitted(&limits).await, 1);
 }
 
@@ -238,7 +242,7 @@ async fn more_than_a_window_may_hold_is_not_sent() {
     let limits = hourly(&server).await;
     let now = SystemClock::new().now();
     let many = (0..100_000).map(|number| (now.minus(Duration::from_millis(number)), ana()));
-    limits.count_back(many).await.unwrap();
+    limits.on_redis().count_back(many).await.unwrap();
     assert_eq!(admitted(&limits).await, 0);
 }
 
@@ -246,10 +250,18 @@ async fn more_than_a_window_may_hold_is_not_sent() {
 async fn an_emptied_server_says_so() {
     let server = Redis::start();
     let limits = hourly(&server).await;
-    limits.count_back(used().into_iter()).await.unwrap();
-    assert!(limits.is_counted().await.unwrap());
+    limits
+        .on_redis()
+        .count_back(used().into_iter())
+        .await
+        .unwrap();
+    assert!(limits.on_redis().is_counted().await.unwrap());
     assert_eq!(server.ask::<String>(&["FLUSHALL"]).unwrap(), "OK");
-    assert!(!limits.is_counted().await.unwrap());
-    limits.count_back(used().into_iter()).await.unwrap();
+    assert!(!limits.on_redis().is_counted().await.unwrap());
+    limits
+        .on_redis()
+        .count_back(used().into_iter())
+        .await
+        .unwrap();
     assert_eq!(admitted(&limits).await, 4);
 }

@@ -125,7 +125,7 @@ async fn what_an_estimated_stranger_gives_back_is_free_again() {
     let mut receipts: Vec<Receipt> = (0..10).map(|_| admitted(ask()).1).collect();
     assert!(!is_admitted(&ask()));
     stage.pass(59.0);
-    stage.windows.release(receipts.remove(3)).await.unwrap();
+    stage.windows.release(&receipts.remove(3)).await.unwrap();
     admitted(ask());
     let (_, wait) = refused(ask());
     stage.clock.advance(wait);

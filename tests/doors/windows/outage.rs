@@ -108,7 +108,7 @@ async fn a_release_gives_the_place_back_on_the_server_and_here() {
                 .unwrap(),
         );
         assert_eq!(standing.remaining, 9);
-        limits.release(receipt).await.unwrap();
+        limits.release(&receipt).await.unwrap();
     }
     let (_, receipt) = admitted(
         limits
@@ -117,7 +117,7 @@ async fn a_release_gives_the_place_back_on_the_server_and_here() {
             .unwrap(),
     );
     server.kill();
-    limits.release(receipt).await.unwrap();
+    limits.release(&receipt).await.unwrap();
     assert_eq!(
         asked(&limits, 20).await,
         5,

@@ -130,7 +130,7 @@ impl Stage {
     }
 
     pub async fn release(&self, receipt: Receipt) {
-        self.windows.release(receipt).await.unwrap();
+        self.windows.release(&receipt).await.unwrap();
     }
 
     pub async fn offend(&self, address: IpAddr, offence: Offence) -> Option<Block> {

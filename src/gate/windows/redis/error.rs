@@ -13,12 +13,9 @@ pub enum LinkError {
     /// The answer took too long.
     #[error("Redis did not answer in time")]
     Slow,
-    /// The server or the network failed.
-    #[error("Redis failed")]
-    Failed(#[from] RedisError),
-    /// The answer has a form that no script returns.
-    #[error("Redis sent an answer of an unexpected form")]
-    Nonsense,
+    /// The server or the network failed, or the answer has another form than that of the script.
+    #[error("Redis failed: {0}")]
+    Failed(RedisError),
     /// The server may evict windows, which would be a second allowance.
     #[error("Redis evicts keys when it is full ({0}): set its maxmemory-policy to noeviction")]
     Evicts(String),
@@ -27,25 +24,22 @@ pub enum LinkError {
     Roots(#[from] TlsError),
 }
 
+impl From<RedisError> for LinkError {
+    fn from(error: RedisError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl LinkError {
     /// Returns whether the error concerns one call only, such as a key that another version wrote, and
     /// says nothing about the server.
     pub(super) fn is_about_the_call(&self) -> bool {
-        match self {
-            Self::Nonsense => true,
-            Self::Failed(error) => match error.code() {
-                Some(code) => ["ERR", "WRONGTYPE"].contains(&code),
-                None => error.kind() == ErrorKind::UnexpectedReturnType,
-            },
-            Self::Gone | Self::Slow | Self::Evicts(_) | Self::Roots(_) => false,
+        let Self::Failed(error) = self else {
+            return false;
+        };
+        match error.code() {
+            Some(code) => ["ERR", "WRONGTYPE"].contains(&code),
+            None => error.kind() == ErrorKind::UnexpectedReturnType,
         }
-    }
-}
-
-/// Returns an error and its cause in one line.
-pub(super) fn chain(error: &LinkError) -> String {
-    match error {
-        LinkError::Failed(source) => format!("{error}: {source}"),
-        other => other.to_string(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::mem::take;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -12,8 +13,8 @@ use redis::{
 };
 use tokio::sync::Notify;
 
-use super::PREFIX;
-use super::error::{LinkError, chain};
+use super::error::LinkError;
+use super::key;
 use crate::clock::{Clock, SystemClock, Tick};
 use crate::tls;
 
@@ -30,19 +31,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// Upper bound on the time between two replicas' return to the same server: the later one was pausing
 /// when the server came back.
 pub(in crate::gate) const APART: Duration = LONGEST_PAUSE.saturating_add(ATTEMPT);
-/// How long a connection must have lasted for the server not to count as flapping.
+/// How long the server must have answered in time not to count as flapping.
 const STEADY: Duration = Duration::from_secs(10);
+/// Late answers that are not further apart are as good as an outage.
+const OFTEN: Duration = Duration::from_mins(1);
 /// Interval of probes while the server answers.
 const PROBE: Duration = Duration::from_secs(2);
 /// Probe attempts before a slow server counts as down. One answer within `redis.timeout` is enough.
 const TRIES: u32 = 10;
-/// Shortest time between two log lines about a slow server.
+/// Shortest time between two log lines about late answers and rejected calls.
 const TOLD: Duration = Duration::from_mins(1);
+
+static CHECK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/probe.lua")));
 
 /// A connection to the server, which is made again when it is lost.
 pub struct Link {
     client: Client,
-    probe: Script,
     patience: Duration,
     clock: Box<dyn Clock>,
     state: RwLock<State>,
@@ -56,11 +60,12 @@ struct State {
     generation: u64,
     /// Whether the last answer was late. Requests do without the server until a probe succeeds.
     doubted: bool,
-    /// Late answers since the last log line about them, and the moment of that line.
-    doubts: u32,
+    /// Late answers since the last log line about trouble.
+    late: u32,
+    /// Calls that the server rejected since that line, and the last reason.
+    rejected: u32,
+    cause: String,
     told: Option<Tick>,
-    /// Calls that the server rejected since the last log line about them, and the first reason.
-    refused: Option<(u32, String)>,
 }
 
 /// What the server has come back from.
@@ -68,14 +73,8 @@ struct State {
 pub enum Absence {
     /// A late answer.
     Moment,
-    /// A lost connection.
+    /// A lost connection, or late answers again and again.
     Outage,
-}
-
-enum Standing {
-    Up,
-    Doubted,
-    Gone,
 }
 
 impl Link {
@@ -96,7 +95,6 @@ impl Link {
     fn of(client: Client) -> Self {
         Self {
             client,
-            probe: Script::new(include_str!("scripts/probe.lua")),
             patience: ANSWER,
             clock: Box::new(SystemClock::new()),
             state: RwLock::default(),
@@ -113,21 +111,13 @@ impl Link {
 
     /// Returns whether the server is believed to answer.
     pub fn is_up(&self) -> bool {
-        matches!(self.standing(), Standing::Up)
+        let state = self.state.read();
+        state.connection.is_some() && !state.doubted
     }
 
     /// Returns whether there is no connection; false while the server is merely slow.
-    pub(super) fn is_gone(&self) -> bool {
-        matches!(self.standing(), Standing::Gone)
-    }
-
-    fn standing(&self) -> Standing {
-        let state = self.state.read();
-        match (&state.connection, state.doubted) {
-            (None, _) => Standing::Gone,
-            (Some(_), true) => Standing::Doubted,
-            (Some(_), false) => Standing::Up,
-        }
+    pub fn is_gone(&self) -> bool {
+        self.state.read().connection.is_none()
     }
 
     /// Runs a script for a request. Never connects and never waits longer than `redis.timeout`. After a
@@ -145,16 +135,14 @@ impl Link {
         match &answer {
             Ok(_) => {}
             Err(LinkError::Slow) => self.doubt(generation),
-            Err(error) if error.is_about_the_call() => self.note(error),
+            Err(error) if error.is_about_the_call() => {
+                let mut state = self.state.write();
+                state.rejected += 1;
+                state.cause = error.to_string();
+            }
             Err(error) => self.lose(generation, error),
         }
         answer
-    }
-
-    /// Notes an answer of an unexpected form.
-    pub(super) fn nonsense(&self) -> LinkError {
-        self.note(&LinkError::Nonsense);
-        LinkError::Nonsense
     }
 
     /// Connects, if the server is reachable and accepts writes.
@@ -172,10 +160,10 @@ impl Link {
 
     async fn attempt(&self) -> Result<MultiplexedConnection, LinkError> {
         match self.connect(&self.client).await {
-            // In a cluster, connect to the node that holds the keys.
-            Err(LinkError::Failed(error)) if error.redirect_node().is_some() => {
-                self.connect(&self.elsewhere(&error)?).await
-            }
+            Err(LinkError::Failed(error)) => match self.elsewhere(&error) {
+                Some(client) => self.connect(&client).await,
+                None => Err(error.into()),
+            },
             other => other,
         }
     }
@@ -185,20 +173,17 @@ impl Link {
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(CONNECT));
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let connection = self
-            .clock
-            .timeout(CONNECT, connecting)
-            .await
-            .map_err(|_| LinkError::Slow)??;
+        let connection = self.clock.timeout(CONNECT, connecting).await;
+        let connection = connection.map_err(|_| LinkError::Slow)??;
         self.probe(connection.clone()).await?;
         Ok(connection)
     }
 
-    /// Returns a client for the node that `error` points to, with the same credentials.
-    fn elsewhere(&self, error: &RedisError) -> Result<Client, LinkError> {
-        let (node, _) = error.redirect_node().ok_or(LinkError::Nonsense)?;
-        let (host, port) = node.rsplit_once(':').ok_or(LinkError::Nonsense)?;
-        let port = port.parse().map_err(|_| LinkError::Nonsense)?;
+    /// Returns a client for the node of a cluster that holds the keys, with the same credentials, if
+    /// `error` names that node.
+    fn elsewhere(&self, error: &RedisError) -> Option<Client> {
+        let (node, _) = error.redirect_node()?;
+        let (host, port) = node.rsplit_once(':')?;
         let info = self.client.get_connection_info().clone();
         let mut address = info.addr().clone();
         match &mut address {
@@ -212,45 +197,52 @@ impl Link {
                 if !host.is_empty() {
                     host.clone_into(known);
                 }
-                *known_port = port;
+                *known_port = port.parse().ok()?;
             }
-            _ => return Err(LinkError::Nonsense),
+            _ => return None,
         }
-        Ok(Client::open(info.set_addr(address))?)
+        Client::open(info.set_addr(address)).ok()
     }
 
-    /// Keeps the link alive; never returns. Calls `joined` whenever the server has come back.
-    pub async fn keep(&self, joined: impl AsyncFn(Absence)) {
-        let (mut pause, mut since) = (PAUSE, self.clock.tick());
-        let mut trusted: Option<Tick> = None;
+    /// Keeps the link alive; never returns. Calls `back` whenever the server has come back.
+    pub async fn keep(&self, back: impl AsyncFn(Absence)) {
+        let mut last: Option<Tick> = None;
+        let mut pause = PAUSE;
         loop {
-            match self.standing() {
-                Standing::Up => tokio::select! {
+            let is_recent = |within| last.is_some_and(|last| self.since(last) < within);
+            if self.is_gone() {
+                self.clock.sleep(pause).await;
+                if let Err(error) = self.join().await {
+                    tracing::debug!(%error, "Redis is still unreachable");
+                    continue;
+                }
+                pause = if is_recent(STEADY) {
+                    LONGEST_PAUSE
+                } else {
+                    PAUSE
+                };
+                last = Some(self.clock.tick());
+                back(Absence::Outage).await;
+            } else if self.is_up() {
+                tokio::select! {
                     () = self.clock.sleep(PROBE) => self.look().await,
                     () = self.stirred.notified() => {}
-                },
-                Standing::Doubted => {
-                    // The work that `joined` does may itself be slow.
-                    if trusted.is_some_and(|last| self.since(last) < PAUSE) {
-                        self.clock.sleep(PAUSE).await;
-                    }
-                    self.look().await;
-                    trusted = Some(self.clock.tick());
-                    if self.is_up() {
-                        joined(Absence::Moment).await;
-                    }
                 }
-                Standing::Gone => {
-                    self.clock.sleep(pause).await;
-                    match self.join().await {
-                        Ok(()) => {
-                            let is_steady = self.since(since) >= STEADY;
-                            pause = if is_steady { PAUSE } else { LONGEST_PAUSE };
-                            since = self.clock.tick();
-                            joined(Absence::Outage).await;
-                        }
-                        Err(error) => tracing::debug!(%error, "Redis is still unreachable"),
-                    }
+            } else {
+                // The work that `back` does may itself be slow.
+                if is_recent(PAUSE) {
+                    self.clock.sleep(PAUSE).await;
+                }
+                self.look().await;
+                if self.is_up() {
+                    let is_often = is_recent(OFTEN);
+                    last = Some(self.clock.tick());
+                    back(if is_often {
+                        Absence::Outage
+                    } else {
+                        Absence::Moment
+                    })
+                    .await;
                 }
             }
         }
@@ -270,71 +262,57 @@ impl Link {
     }
 
     async fn probe(&self, connection: MultiplexedConnection) -> Result<(), LinkError> {
-        let mut script = self.probe.prepare_invoke();
-        script.key(format!("{PREFIX}probe"));
-        let mut tries = 0;
-        let (most, policy): (String, String) = loop {
-            tries += 1;
-            let patience = self.patience.min(CONNECT);
-            match self.ask(connection.clone(), &script, patience).await {
+        let script = CHECK.key(key("probe"));
+        let patience = self.patience.min(CONNECT);
+        for _ in 0..TRIES {
+            let answer = self.ask(connection.clone(), &script, patience).await;
+            let (most, policy): (String, String) = match answer {
                 // A server that is always slower than redis.timeout is of no use to requests.
-                Err(LinkError::Slow) if tries < TRIES => {}
-                answer => break answer?,
-            }
-        };
-        let evicts = most != "0" && policy != "noeviction";
-        if evicts {
-            Err(LinkError::Evicts(policy))
-        } else {
-            Ok(())
+                Err(LinkError::Slow) => continue,
+                answer => answer?,
+            };
+            let evicts = most != "0" && policy != "noeviction";
+            return if evicts {
+                Err(LinkError::Evicts(policy))
+            } else {
+                Ok(())
+            };
         }
+        Err(LinkError::Slow)
     }
 
     fn doubt(&self, generation: u64) {
         let mut state = self.state.write();
         if state.generation == generation && !state.doubted {
             state.doubted = true;
+            state.late += 1;
             drop(state);
             self.stirred.notify_one();
             tracing::debug!("Redis answered late: requests do without it until a probe succeeds");
         }
     }
 
-    /// Trusts the server again, and logs what it was late for and what it rejected.
+    /// Trusts the server again, and logs late answers and rejected calls.
     fn trust(&self, generation: u64) {
         let mut state = self.state.write();
         if state.generation == generation {
-            state.doubts += u32::from(state.doubted);
             state.doubted = false;
         }
         let is_due = state.told.is_none_or(|told| self.since(told) >= TOLD);
-        let doubts = if is_due { take(&mut state.doubts) } else { 0 };
-        if doubts > 0 {
+        if is_due && state.late + state.rejected > 0 {
             state.told = Some(self.clock.tick());
-        }
-        let refused = state.refused.take();
-        drop(state);
-        if doubts > 0 {
+            let (late, rejected) = (take(&mut state.late), take(&mut state.rejected));
+            let cause = take(&mut state.cause);
+            drop(state);
             tracing::warn!(
-                times = doubts,
-                "Redis took longer than redis.timeout: this replica applied redis.on_failure for that moment. \
-                 If the server or the network is slow, raise redis.timeout"
-            );
-        }
-        if let Some((times, cause)) = refused {
-            tracing::warn!(
-                times,
+                late,
+                rejected,
                 cause,
-                "Redis rejected script calls: this replica applied redis.on_failure to those requests. Check that all \
-                 replicas run the same version and that no other program uses this database"
+                "Redis was slower than redis.timeout or rejected calls: this replica applied redis.on_failure to \
+                 those requests. If the server or the network is slow, raise redis.timeout. If calls were rejected, \
+                 check that all replicas run the same version and that no other program uses this database"
             );
         }
-    }
-
-    fn note(&self, error: &LinkError) {
-        let mut state = self.state.write();
-        let refused = state.refused.get_or_insert_with(|| (0, chain(error)));
-        refused.0 = refused.0.saturating_add(1);
     }
 
     /// Drops the connection that failed, unless that has happened already.
@@ -345,7 +323,7 @@ impl Link {
         }
         drop(state);
         self.stirred.notify_one();
-        let cause = chain(error);
+        let cause = error.to_string();
         tracing::warn!(
             cause,
             "Redis is unreachable: this replica applies redis.on_failure until it is back"

@@ -8,14 +8,15 @@
 mod error;
 mod link;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::Script;
+use redis::{ErrorKind, RedisError, Script};
 
-use super::{Decision, Place, Receipt, Tally, Windows, WindowsError};
+use super::{Decision, Place, Receipt, Standing, Windows, WindowsError, outcome};
 use crate::clock::Timestamp;
 use crate::domain::Party;
 use crate::gate::claims::Claims;
@@ -26,60 +27,40 @@ pub use error::LinkError;
 pub(super) use link::APART;
 pub use link::{Absence, Link};
 
-/// The beginning of all keys.
-const PREFIX: &str = "{broker}:";
-
 /// How long a window outlives its last admission.
 const GRACE: Duration = Duration::from_mins(1);
 
-/// Sets or prolongs the mark that mints from before the server's start have been counted back. The
-/// mark lives as long as the longest window after it was last asked for.
-const BEGUN: &str = "if ARGV[2] == '1' then redis.call('SET', KEYS[1], '1') end \
-    return redis.call('PEXPIRE', KEYS[1], ARGV[1])";
 /// Upper bound on the admissions that one script counts back, so that no request waits long for it.
 const CHUNK: usize = 250;
+
+static DECIDE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/decide.lua")));
+static RELEASE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/release.lua")));
+static OFFEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/offend.lua")));
+static BLOCKS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/blocks.lua")));
+static LIFT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/lift.lua")));
+static COUNT_BACK: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/count_back.lua")));
+/// Sets or prolongs the mark that mints from before the server's start have been counted back. The
+/// mark lives as long as the longest window after it was last asked for.
+static BEGUN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if ARGV[2] == '1' then redis.call('SET', KEYS[1], '1') end \
+         return redis.call('PEXPIRE', KEYS[1], ARGV[1])",
+    )
+});
 
 /// Windows on a Redis server: exact over all replicas. Fails when the server does not answer.
 pub struct RedisWindows {
     link: Arc<Link>,
     rates: Rates,
     guard: GuardRules,
-    scripts: Scripts,
-}
-
-struct Scripts {
-    decide: Script,
-    release: Script,
-    offend: Script,
-    blocks: Script,
-    lift: Script,
-    count_back: Script,
-    begun: Script,
-}
-
-impl Default for Scripts {
-    fn default() -> Self {
-        Self {
-            decide: Script::new(include_str!("scripts/decide.lua")),
-            release: Script::new(include_str!("scripts/release.lua")),
-            offend: Script::new(include_str!("scripts/offend.lua")),
-            blocks: Script::new(include_str!("scripts/blocks.lua")),
-            lift: Script::new(include_str!("scripts/lift.lua")),
-            count_back: Script::new(include_str!("scripts/count_back.lua")),
-            begun: Script::new(BEGUN),
-        }
-    }
 }
 
 impl RedisWindows {
     /// Returns windows on the server that `link` leads to.
-    pub fn new(rates: Rates, guard: GuardRules, link: Arc<Link>) -> Self {
-        Self {
-            link,
-            rates,
-            guard,
-            scripts: Scripts::default(),
-        }
+    pub const fn new(rates: Rates, guard: GuardRules, link: Arc<Link>) -> Self {
+        Self { link, rates, guard }
     }
 
     /// Returns whether the server's windows know the mints from before it began. It remembers that as
@@ -96,105 +77,60 @@ impl RedisWindows {
         used: impl Iterator<Item = (Timestamp, Claims)> + Send,
     ) -> Result<(), WindowsError> {
         let mut windows: HashMap<(Limit, Key), (u32, u64)> = HashMap::new();
-        let mut chunk = Vec::with_capacity(CHUNK);
-        for (at, claims) in used {
-            for (limit, key) in claims {
-                let (held, oldest) = windows.entry((limit, key)).or_insert((0, u64::MAX));
-                if *held >= self.rates.rate(limit).limit {
-                    continue;
-                }
+        let mut admissions = Vec::new();
+        for (at, (limit, key)) in
+            used.flat_map(|(at, claims)| claims.into_iter().map(move |claim| (at, claim)))
+        {
+            let (held, oldest) = windows.entry((limit, key)).or_insert((0, u64::MAX));
+            if *held < self.rates.rate(limit).limit {
                 // Stamps of one window differ, and are the same whichever replica makes them.
                 let latest = at.as_millis().saturating_mul(1000).saturating_add(999);
                 (*held, *oldest) = (*held + 1, latest.min(*oldest - 1));
-                chunk.push((limit, key, *oldest));
-                if chunk.len() == CHUNK {
-                    self.push(&chunk).await?;
-                    chunk.clear();
-                }
+                admissions.push((limit, key, *oldest));
             }
         }
-        if !chunk.is_empty() {
-            self.push(&chunk).await?;
+        for chunk in admissions.chunks(CHUNK) {
+            let mut script = COUNT_BACK.prepare_invoke();
+            for (limit, key, stamp) in chunk {
+                let rate = self.rates.rate(*limit);
+                script.key(window(*limit, *key));
+                script.arg(rate.limit).arg(micros(rate.window));
+                script.arg(millis(rate.window + GRACE)).arg(*stamp);
+            }
+            self.link.run::<()>(&script).await?;
         }
         self.begun(true).await.map(drop)
     }
 
-    async fn push(&self, admissions: &[(Limit, Key, u64)]) -> Result<(), WindowsError> {
-        let mut script = self.scripts.count_back.prepare_invoke();
-        for (limit, key, stamp) in admissions {
-            let rate = self.rates.rate(*limit);
-            script.key(window(*limit, *key));
-            script.arg(rate.limit).arg(micros(rate.window));
-            script.arg(millis(rate.window + GRACE)).arg(*stamp);
-        }
-        Ok(self.link.run(&script).await?)
-    }
-
     async fn begun(&self, now: bool) -> Result<bool, WindowsError> {
-        let mut script = self.scripts.begun.prepare_invoke();
-        script.key(format!("{PREFIX}begun"));
-        script.arg(millis(self.rates.longest_window() + GRACE));
-        script.arg(u8::from(now));
-        Ok(self.link.run(&script).await?)
+        let lives = millis(self.rates.longest_window() + GRACE);
+        let mut script = BEGUN.key(key("begun"));
+        Ok(self.link.run(script.arg(lives).arg(u8::from(now))).await?)
     }
 
-    /// Returns whether there is no connection to the server; false while it is merely in doubt.
-    pub(super) fn is_gone(&self) -> bool {
-        self.link.is_gone()
+    /// Returns the link to the server.
+    pub(super) fn link(&self) -> &Link {
+        &self.link
     }
 
     /// Returns how long an admission under `limit` counts.
     pub(super) fn window_of(&self, limit: Limit) -> Duration {
         self.rates.rate(limit).window
     }
-
-    /// Reads the answer of the script that decides over `claims`.
-    fn read(&self, claims: &Claims, answer: &[u64]) -> Result<Decision, WindowsError> {
-        let (verdict, now, told) = match *answer {
-            [2, wait] => {
-                let wait = Duration::from_micros(wait);
-                return Ok(Decision::Blocked { wait });
-            }
-            [verdict, now, ref told @ ..] if told.len() == 3 * claims.len() => (verdict, now, told),
-            _ => return Err(self.link.nonsense().into()),
-        };
-        let mut tally = Tally::default();
-        let mut places = BTreeMap::new();
-        for ((limit, key), told) in claims.iter().zip(told.chunks_exact(3)) {
-            let rate = self.rates.rate(*limit);
-            let leaves = told[1].saturating_add(micros(rate.window));
-            let resets_in = Duration::from_micros(leaves.saturating_sub(now));
-            let held = u32::try_from(told[0]).unwrap_or(u32::MAX);
-            tally.add(*limit, rate, Verdict::over(rate, held, resets_in));
-            let place = Place {
-                key: *key,
-                local: None,
-                shared: Some(told[2]),
-            };
-            places.insert(*limit, place);
-        }
-        match (verdict, tally.outcome()) {
-            (0, Ok(tightest)) => {
-                let receipt = Receipt(places);
-                Ok(Decision::Admitted { tightest, receipt })
-            }
-            (1, Err(refused)) => Ok(Decision::Refused(refused)),
-            _ => Err(self.link.nonsense().into()),
-        }
-    }
 }
 
-fn window(limit: Limit, key: Key) -> String {
-    format!("{PREFIX}w:{}:{:x}", limit.row().slot, key.to_bits())
+/// Returns the full name of a key on the server.
+fn key(name: impl Display) -> String {
+    format!("{{broker}}:{name}")
 }
 
-fn blocks_key() -> String {
-    format!("{PREFIX}blocks")
+fn window(limit: Limit, of: Key) -> String {
+    key(format_args!("w:{}:{:x}", limit.row().slot, of.to_bits()))
 }
 
 /// Returns the key of one party's block or score.
 fn of_party(kind: char, party: Party) -> String {
-    format!("{PREFIX}{kind}:{}", party.to_text())
+    key(format_args!("{kind}:{}", party.to_text()))
 }
 
 /// Returns whole microseconds, as scripts count.
@@ -204,7 +140,15 @@ fn micros(duration: Duration) -> u64 {
 
 /// Returns whole milliseconds, as times to live are given.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    micros(duration) / 1000
+}
+
+fn block(party: Party, (left, repetition): (u64, u32)) -> Block {
+    Block {
+        party,
+        lasts: Duration::from_micros(left),
+        repetition,
+    }
 }
 
 #[async_trait]
@@ -214,8 +158,8 @@ impl Windows for RedisWindows {
         party: Option<Party>,
         claims: &Claims,
     ) -> Result<Decision, WindowsError> {
-        let mut script = self.scripts.decide.prepare_invoke();
-        script.key(party.map_or_else(blocks_key, |party| of_party('b', party)));
+        let blocked = party.map_or_else(|| key("blocks"), |party| of_party('b', party));
+        let mut script = DECIDE.key(blocked);
         script.arg(u8::from(party.is_some()));
         for (limit, key) in claims {
             let rate = self.rates.rate(*limit);
@@ -223,21 +167,49 @@ impl Windows for RedisWindows {
             script.arg(rate.limit).arg(micros(rate.window));
             script.arg(millis(rate.window + GRACE));
         }
-        let answer: Vec<u64> = self.link.run(&script).await?;
-        self.read(claims, &answer)
+        let (wait, now, told): (u64, u64, Vec<(u32, u64, u64)>) = self.link.run(&script).await?;
+        if wait > 0 {
+            let wait = Duration::from_micros(wait);
+            return Ok(Decision::Blocked { wait });
+        }
+        if told.len() != claims.len() {
+            let error = (
+                ErrorKind::UnexpectedReturnType,
+                "an answer for other claims",
+            );
+            return Err(LinkError::Failed(RedisError::from(error)).into());
+        }
+        let standings = claims
+            .iter()
+            .zip(&told)
+            .map(|((limit, _), (held, oldest, _))| {
+                let rate = self.rates.rate(*limit);
+                let leaves = oldest.saturating_add(micros(rate.window));
+                let resets_in = Duration::from_micros(leaves.saturating_sub(now));
+                Standing::of(*limit, rate, Verdict::over(rate, *held, resets_in))
+            });
+        let tightest = match outcome(standings.collect()) {
+            Ok(tightest) => tightest,
+            Err(refused) => return Ok(Decision::Refused(refused)),
+        };
+        let places = claims.iter().zip(told).map(|((limit, key), (.., stamp))| {
+            let (key, local, shared) = (*key, None, Some(stamp));
+            (*limit, Place { key, local, shared })
+        });
+        let receipt = Receipt(places.collect());
+        Ok(Decision::Admitted { tightest, receipt })
     }
 
-    async fn release(&self, receipt: Receipt) -> Result<(), WindowsError> {
-        let mut script = self.scripts.release.prepare_invoke();
-        let mut is_empty = true;
-        for (limit, place) in &receipt.0 {
-            if let Some(stamp) = place.shared {
-                script.key(window(*limit, place.key)).arg(stamp);
-                is_empty = false;
-            }
-        }
-        if is_empty {
+    async fn release(&self, receipt: &Receipt) -> Result<(), WindowsError> {
+        let stamp =
+            |(limit, place): (&Limit, &Place)| Some((window(*limit, place.key), place.shared?));
+        let stamps: Vec<_> = receipt.0.iter().filter_map(stamp).collect();
+        if stamps.is_empty() {
             return Ok(());
+        }
+        let mut script = RELEASE.prepare_invoke();
+        for (window, stamp) in stamps {
+            script.key(window).arg(stamp);
         }
         Ok(self.link.run(&script).await?)
     }
@@ -253,62 +225,45 @@ impl Windows for RedisWindows {
         }
         let is_rare = offence == Offence::RateLimited;
         let rarely = if is_rare { RARELY } else { Duration::ZERO };
-        let (drains, step) = self.guard.draining();
-        let refusals = tolerance.map(|given| format!("r:{}:{}", given.slot, party.to_text()));
-        let mut script = self.scripts.offend.prepare_invoke();
+        let draining = self.guard.draining();
+        let slot = tolerance.map_or("", |given| given.slot);
+        let mut script = OFFEND.key(of_party('b', party));
         script
-            .key(of_party('b', party))
             .key(of_party('o', party))
-            .key(blocks_key())
-            .key(format!("{PREFIX}scores"))
-            .key(format!("{PREFIX}{}", refusals.unwrap_or_default()))
+            .key(key("blocks"))
+            .key(key("scores"))
+            .key(key(format_args!("r:{slot}:{}", party.to_text())))
             .arg(points)
             .arg(micros(rarely))
-            .arg(self.guard.full())
-            .arg(drains)
-            .arg(micros(step).max(1))
+            .arg(self.guard.threshold)
+            .arg(draining.thousandths)
+            .arg(micros(draining.step).max(1))
             .arg(micros(self.guard.block))
             .arg(micros(self.guard.block_max))
             .arg(self.guard.capacity)
             .arg(party.to_text())
-            .arg(format!("{PREFIX}b:"))
+            .arg(key("b:"))
             .arg(tolerance.map_or(0, |given| given.refusals))
             .arg(tolerance.map_or(0, |given| millis(given.window)));
-        let answer: Vec<u64> = self.link.run(&script).await?;
-        Ok(match *answer {
-            [lasts, repetition] => Some(Block {
-                party,
-                lasts: Duration::from_micros(lasts),
-                repetition: u32::try_from(repetition).unwrap_or(u32::MAX),
-            }),
-            _ => None,
-        })
+        let earned: Option<(u64, u32)> = self.link.run(&script).await?;
+        Ok(earned.map(|earned| block(party, earned)))
     }
 
     async fn blocks(&self, most: usize) -> Result<Vec<Block>, WindowsError> {
-        let mut script = self.scripts.blocks.prepare_invoke();
-        script.key(blocks_key());
-        script.arg(most).arg(format!("{PREFIX}b:"));
-        let answer: Vec<(String, u64, u64)> = self.link.run(&script).await?;
+        let mut script = BLOCKS.key(key("blocks"));
+        script.arg(most).arg(key("b:"));
+        let answer: Vec<(String, u64, u32)> = self.link.run(&script).await?;
         let blocks = answer.into_iter().filter_map(|(party, left, repetition)| {
-            Some(Block {
-                party: Party::parse(&party)?,
-                lasts: Duration::from_micros(left),
-                repetition: u32::try_from(repetition).unwrap_or(u32::MAX),
-            })
+            Some(block(Party::parse(&party)?, (left, repetition)))
         });
         Ok(blocks.collect())
     }
 
     async fn lift(&self, party: Party) -> Result<bool, WindowsError> {
-        let mut script = self.scripts.lift.prepare_invoke();
-        script
-            .key(of_party('b', party))
-            .key(of_party('o', party))
-            .key(blocks_key())
-            .key(format!("{PREFIX}scores"))
-            .arg(party.to_text());
-        Ok(self.link.run(&script).await?)
+        let mut script = LIFT.key(of_party('b', party));
+        script.key(of_party('o', party));
+        script.key(key("blocks")).key(key("scores"));
+        Ok(self.link.run(script.arg(party.to_text())).await?)
     }
 
     fn is_exact(&self) -> bool {

@@ -3,15 +3,15 @@
 -- KEYS: the party's block, then the window of each claim: a list of stamps in microseconds, oldest first.
 -- ARGV: 1 when the block counts, else 0; then limit, window and time to live of each claim, the window in microseconds and
 -- the time to live in milliseconds.
--- Answers {2, wait} when blocked; else {0 admitted or 1 refused, now, and for each claim the number of stamps in its window,
--- the stamp whose leaving frees a place, and the stamp that was or would be taken}.
+-- Answers {the time that the block has left or 0, now, and for each claim {the number of stamps in its window, the stamp whose
+-- leaving frees a place, the stamp that was or would be taken}}. Every window that holds fewer stamps than its limit: admitted.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 if ARGV[1] == '1' then
   local ends = tonumber(redis.call('HGET', KEYS[1], 'ends'))
-  if ends and ends > now then return {2, ends - now} end
+  if ends and ends > now then return {ends - now, now, {}} end
 end
-local told, verdict, stamps = {0, now}, 0, {}
+local told, is_full, stamps = {}, false, {}
 for place = 2, #KEYS do
   local key, limit, window = KEYS[place], tonumber(ARGV[3 * place - 4]), tonumber(ARGV[3 * place - 3])
   -- A clock that was set back must not disorder a window, and a window that is ahead must not disorder other windows.
@@ -26,19 +26,16 @@ for place = 2, #KEYS do
     oldest, turns = tonumber(redis.call('LINDEX', key, 0)), turns + 1
   end
   local held = oldest and redis.call('LLEN', key) or 0
-  if held >= limit then verdict = 1 end
+  if held >= limit then is_full = true end
   -- A limit that was lowered leaves too many stamps in the list: a place is free when the surplus has left.
   if held > limit then oldest = tonumber(redis.call('LINDEX', key, held - limit)) end
   stamps[place] = string.format('%.0f', stamp)
-  told[#told + 1] = held
-  told[#told + 1] = oldest or stamp
-  told[#told + 1] = stamp
+  told[#told + 1] = {held, oldest or stamp, stamp}
 end
-told[1] = verdict
-if verdict == 0 then
+if not is_full then
   for place = 2, #KEYS do
     redis.call('RPUSH', KEYS[place], stamps[place])
     redis.call('PEXPIRE', KEYS[place], ARGV[3 * place - 2])
   end
 end
-return told
+return {0, now, told}

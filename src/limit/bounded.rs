@@ -1,0 +1,48 @@
+//! A hash map with an upper bound on its entries.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use crate::clock::Tick;
+
+/// Entries of which some end with time.
+#[derive(Debug)]
+pub(super) struct Bounded<K, V> {
+    pub(super) entries: HashMap<K, V>,
+    capacity: usize,
+    looks_again: Tick,
+}
+
+impl<K: Eq + Hash, V> Bounded<K, V> {
+    /// Returns an empty map for `capacity` entries.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            entries: HashMap::new(),
+            capacity,
+            looks_again: Tick::default(),
+        }
+    }
+
+    /// Returns whether one more entry has room. A full map first drops the entries that `is_over`, at
+    /// most once in `pause`: a flood must not make it look at every arrival.
+    pub(super) fn has_room(
+        &mut self,
+        (now, pause): (Tick, Duration),
+        mut is_over: impl FnMut(&mut V) -> bool,
+    ) -> bool {
+        if self.entries.len() >= self.capacity && now >= self.looks_again {
+            self.looks_again = now.plus(pause);
+            self.entries.retain(|_, entry| !is_over(entry));
+        }
+        self.entries.len() < self.capacity
+    }
+
+    /// Drops the entries that `is_over` and gives their memory back.
+    pub(super) fn sweep(&mut self, mut is_over: impl FnMut(&mut V) -> bool) {
+        self.entries.retain(|_, entry| !is_over(entry));
+        if self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to_fit();
+        }
+    }
+}
