@@ -52,18 +52,14 @@ struct UsedUp {
 
 /// Why a caller was not admitted.
 #[derive(Debug)]
-pub struct Denied {
-    /// The reason.
-    pub reason: Reason,
-    /// The block that the refusal has just earned.
-    pub earned: Option<Box<Block>>,
-}
-
-/// Why a caller was not admitted.
-#[derive(Debug)]
-pub enum Reason {
+pub enum Denied {
     /// A limit has no place left.
-    Limited(Standing),
+    Limited {
+        /// The full window with the longest wait.
+        standing: Standing,
+        /// The block that the refusal has just earned.
+        earned: Option<Box<Block>>,
+    },
     /// The caller's address or identity is blocked.
     Blocked {
         /// The time that the block has left.
@@ -73,15 +69,6 @@ pub enum Reason {
     Unverified,
     /// The windows could not be asked.
     Unavailable(WindowsError),
-}
-
-impl From<Reason> for Denied {
-    fn from(reason: Reason) -> Self {
-        Self {
-            reason,
-            earned: None,
-        }
-    }
 }
 
 impl Gate {
@@ -125,9 +112,7 @@ impl Gate {
     pub fn may_verify(&self, caller: &Caller) -> Result<(), Denied> {
         let mut held = self.0.failed.hold(caller.network().into());
         let is_free = held.check(self.0.clock.tick()).is_free();
-        is_free
-            .then_some(())
-            .ok_or_else(|| Reason::Unverified.into())
+        is_free.then_some(()).ok_or(Denied::Unverified)
     }
 
     /// Notes that the verification of a credential of `caller` failed.
@@ -181,29 +166,26 @@ impl Gate {
         match self.0.windows.decide(party, claims).await {
             Ok(Decision::Admitted { tightest, receipt }) => Ok((tightest, receipt)),
             Ok(Decision::Refused(refused)) => Err(self.deny(party, &refused).await),
-            Ok(Decision::Blocked { wait }) => Err(Reason::Blocked { wait }.into()),
-            Err(error) => Err(Reason::Unavailable(error).into()),
+            Ok(Decision::Blocked { wait }) => Err(Denied::Blocked { wait }),
+            Err(error) => Err(Denied::Unavailable(error)),
         }
     }
 
     /// Notes what a refusal says of the caller and of the budgets.
     async fn deny(&self, party: Option<Party>, refused: &Refused) -> Denied {
-        let reason = Reason::Limited(refused.standing);
-        if refused.is_share {
-            return reason.into();
-        }
-        self.note_used_up(refused.standing);
-        let offended = refused.full.iter().find(|limit| limit.row().can_offend());
-        let earned = match (party, offended) {
-            (Some(party), Some(limit)) => {
+        let (standing, mut earned) = (refused.standing, None);
+        if !refused.is_share {
+            self.note_used_up(standing);
+            let mut full = refused.full.iter();
+            let offended = full.find(|limit| limit.row().can_offend());
+            if let (Some(party), Some(limit)) = (party, offended) {
                 let offence = (Offence::RateLimited, Some(self.0.rates.tolerance(*limit)));
                 // The request is refused in any case, and an outage is logged where it is noticed.
                 let offended = self.0.windows.offend(party, offence).await;
-                offended.unwrap_or_default().map(Box::new)
+                earned = offended.unwrap_or_default().map(Box::new);
             }
-            _ => None,
-        };
-        Denied { reason, earned }
+        }
+        Denied::Limited { standing, earned }
     }
 
     /// Notes a budget of everybody that is used up, and logs it now and then.

@@ -10,7 +10,7 @@ use crate::audit::Event;
 use crate::clock::{millis, seconds_up};
 use crate::domain::{Caller, Forwards, Party, Rate};
 use crate::gate::windows::Standing;
-use crate::gate::{Denied, Pass, Reason};
+use crate::gate::{Denied, Pass};
 use crate::limit::{Block, Offence};
 use crate::web::code::Code;
 use crate::web::error::ApiError;
@@ -34,28 +34,30 @@ pub(super) fn answer(state: &AppState, caller: &Caller, denied: &Denied) -> Resp
             .audit
             .record(Event::RateLimitExceeded, caller, details);
     };
-    let response = match &denied.reason {
-        Reason::Limited(standing) => limited(state, caller, standing),
-        Reason::Blocked { wait } => {
+    match denied {
+        Denied::Limited { standing, earned } => {
+            let response = limited(state, caller, standing);
+            if let Some(block) = earned {
+                note_block(state, caller, Offence::RateLimited, block);
+            }
+            response
+        }
+        Denied::Blocked { wait } => {
             note(|| json!({ "blocked": true }));
             let error = ApiError::from(Code::Blocked).after(*wait);
             error.under("block").into_response()
         }
-        Reason::Unverified => {
+        Denied::Unverified => {
             note(|| json!({ "policy": UNVERIFIED }));
             let error = ApiError::from(Code::RateLimited);
             error.under(UNVERIFIED).into_response()
         }
         // Logged once, where the outage is noticed.
-        Reason::Unavailable(_) => {
+        Denied::Unavailable(_) => {
             let error = ApiError::from(Code::Overloaded);
             error.after(OUTAGE_WAIT).into_response()
         }
-    };
-    if let Some(block) = &denied.earned {
-        note_block(state, caller, Offence::RateLimited, block);
     }
-    response
 }
 
 fn limited(state: &AppState, caller: &Caller, standing: &Standing) -> Response {

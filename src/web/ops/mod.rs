@@ -114,7 +114,7 @@ async fn let_in(State(ops): State<OpsState>, mut request: Request, next: Next) -
     }
     if request.headers().contains_key(AUTHORIZATION) {
         let guess = (Offence::ForgedCredential, None);
-        if let Some(block) = guesses.offend(caller.party(), guess, clock.tick()) {
+        if let Some(block) = ops.entrance.guesses.offend(caller.party(), guess, now) {
             let details = || json!({ "listener": "ops", "seconds": block.lasts.as_secs() });
             let event = Event::ClientBlocked;
             ops.app.audit.record(event, &caller, details);

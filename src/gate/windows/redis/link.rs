@@ -80,7 +80,13 @@ pub enum Absence {
 impl Link {
     /// Returns a link to the server at `url`, not connected yet. Fails when `url` is not valid.
     pub fn new(url: &str) -> Result<Self, LinkError> {
-        Ok(Self::of(Client::open(url)?))
+        Ok(Self {
+            client: Client::open(url)?,
+            patience: ANSWER,
+            clock: Box::new(SystemClock::new()),
+            state: RwLock::default(),
+            stirred: Notify::new(),
+        })
     }
 
     /// Returns a link to a TLS server whose certificate must be signed by one of those in `ca_file`.
@@ -89,17 +95,11 @@ impl Link {
             client_tls: None,
             root_cert: Some(tls::pem(ca_file)?),
         };
-        Ok(Self::of(Client::build_with_tls(url, certificates)?))
-    }
-
-    fn of(client: Client) -> Self {
-        Self {
+        let client = Client::build_with_tls(url, certificates)?;
+        Ok(Self {
             client,
-            patience: ANSWER,
-            clock: Box::new(SystemClock::new()),
-            state: RwLock::default(),
-            stirred: Notify::new(),
-        }
+            ..Self::new(url)?
+        })
     }
 
     /// Returns the link with requests that wait for `patience` instead of 50 ms.
@@ -235,14 +235,9 @@ impl Link {
                 }
                 self.look().await;
                 if self.is_up() {
-                    let is_often = is_recent(OFTEN);
+                    let often = is_recent(OFTEN).then_some(Absence::Outage);
                     last = Some(self.clock.tick());
-                    back(if is_often {
-                        Absence::Outage
-                    } else {
-                        Absence::Moment
-                    })
-                    .await;
+                    back(often.unwrap_or(Absence::Moment)).await;
                 }
             }
         }
