@@ -20,7 +20,11 @@ pub fn until(what: &str, is_so: impl Fn() -> bool) -> impl Future<Output = ()> {
 }
 
 /// Waits until `is_so`, at most `within`. Returns how long that took.
-pub async fn eventually(what: &str, within: Duration, is_so: impl AsyncFn() -> bool) -> Duration {
+pub async fn eventually(
+    what: &str,
+    within: Duration,
+    mut is_so: impl AsyncFnMut() -> bool,
+) -> Duration {
     let began = Instant::now();
     while !is_so().await {
         assert!(began.elapsed() < within, "never happened: {what}");

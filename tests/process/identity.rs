@@ -213,6 +213,8 @@ async fn when_the_wall_clock_jumps_windows_stay_credentials_follow_it_and_sessio
         .of(&["serve", "--config", "settings.toml"])
         .towards(base_url)
         .set("limits.identity", "2/1h")
+        // Too short to be given again within the interval.
+        .set("session.token_seconds", "10")
         .set("session.min_refresh_interval", "1s");
     let broker = clock.seen_by(launch).start().await;
 

@@ -15,7 +15,7 @@ use crate::kit::load::Load;
 use crate::kit::postgres::empty_database;
 use crate::kit::provider::simulator;
 use crate::kit::redis::Redis;
-use crate::kit::waiting::{PATIENCE, eventually};
+use crate::kit::waiting::{PATIENCE, eventually, until};
 
 /// A database that replicas share, with its schema.
 pub struct Shared {
@@ -92,6 +92,12 @@ pub fn losses(broker: &Broker) -> usize {
     said(broker, "Redis is unreachable: this replica")
 }
 
+/// Waits until a replica has written a line for each change and no more: Redis was found `more` times more than lost.
+async fn told_of_each_change(broker: &Broker, more: usize) {
+    let agrees = || losses(broker) + more == said(broker, "Redis is reachable");
+    until("a line for each change", agrees).await;
+}
+
 /// What makes it say when it found Redis slow.
 pub const TALKATIVE: (&str, &str) = ("log.filter", "info,token_broker::gate=debug");
 
@@ -124,8 +130,7 @@ async fn without_redis_replicas_go_on_with_their_share_of_the_limits_and_with_ev
             ["degraded", "degraded", "operational"]
         );
         refresh(broker, &session).await.secret();
-        // A line for each change, and no more.
-        assert_eq!(losses(broker), said(broker, "Redis is reachable"));
+        told_of_each_change(broker, 0).await;
     }
     refresh(&one, &other).await.secret();
     let opened = one.token().await.json["sessionId"].clone();
@@ -134,7 +139,7 @@ async fn without_redis_replicas_go_on_with_their_share_of_the_limits_and_with_ev
     redis.run();
     for broker in [&one, &two] {
         assert!(becomes(broker, "healthy").await < Duration::from_secs(5));
-        assert_eq!(losses(broker) + 1, said(broker, "Redis is reachable"));
+        told_of_each_change(broker, 1).await;
     }
     for broker in [one, two] {
         let ended = broker.stop().await;
@@ -155,7 +160,11 @@ async fn of_two_hundred_refreshes_over_two_replicas_one_mints_in_each_interval()
     let replicas = [serve().start().await, serve().start().await];
     let session = replicas[0].token().await.json["sessionId"].clone();
     for round in 1..=3 {
-        let early = refresh(&replicas[0], &session).await;
+        // The replica that minted last, perhaps just now, gives its secret again. The other one refuses.
+        let mut early = refresh(&replicas[1], &session).await;
+        if early.status == 200 {
+            early = refresh(&replicas[0], &session).await;
+        }
         early.is(429, "refresh_too_soon");
         early.wait_as_told().await;
         let minted = simulator.minted();
@@ -276,7 +285,7 @@ async fn under_load_an_outage_fails_no_request_and_opens_no_gate() {
     let after = let_through(callers).await;
     assert!(during + after <= 80, "{during} and {after}");
     for broker in &replicas {
+        told_of_each_change(broker, 1).await;
         assert!(losses(broker) >= 1);
-        assert_eq!(losses(broker) + 1, said(broker, "Redis is reachable"));
     }
 }

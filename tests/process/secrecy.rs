@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use token_broker::simulator::Simulator;
-use tokio::sync::Mutex;
 
 use super::nginx_front::over_tls;
 use crate::kit::PAGE;
@@ -160,11 +159,10 @@ async fn nothing_secret_is_said_when_all_goes_well() {
     let mut talkative = talkative(&simulator, &[]).await;
     let opened = talkative.ask("/token", None).await;
     let refresh = json!({ "sessionId": opened.json["sessionId"] }).to_string();
-    let asking = Mutex::new(&mut talkative);
     // Within the least interval the last client secret is handed over again.
     eventually("another client secret", SOON, async || {
-        let mut asking = asking.lock().await;
-        let refreshed = asking.ask("/refresh-token", Some(refresh.clone())).await;
+        let body = Some(refresh.clone());
+        let refreshed = talkative.ask("/refresh-token", body).await;
         refreshed.secret() != opened.secret()
     })
     .await;

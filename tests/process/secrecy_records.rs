@@ -129,10 +129,8 @@ impl Watch {
 
     /// Refreshes until the least time between two refreshes is over and the client secret is a new one.
     async fn refresh_to_another(&mut self, bearer: &str, last: &Answer) {
-        let watch = tokio::sync::Mutex::new(self);
         eventually("another client secret", SOON, async || {
-            let mut watch = watch.lock().await;
-            let answer = watch.refresh(bearer, &last.json["sessionId"]).await;
+            let answer = self.refresh(bearer, &last.json["sessionId"]).await;
             answer.secret() != last.secret()
         })
         .await;
