@@ -58,7 +58,7 @@ async fn n_f10_within_the_interval_the_last_secret_is_handed_over_again_and_coun
         app.advance(3);
         let again = app.refresh(&session).await;
         assert_eq!(
-            (again.status.as_u16(), &again.json["token"]),
+            (again.status, &again.json["token"]),
             (200, &json!("ek_test_1"))
         );
         assert_eq!(again.json["sessionId"], session);
