@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer};
 
 use super::blocks::Blocks;
@@ -40,6 +41,7 @@ pub struct GuardRules {
     #[serde(deserialize_with = "whole::<1, 16_777_216, _, _>")]
     pub capacity: usize,
     /// Points for each offence.
+    #[serde(deserialize_with = "weights")]
     pub weights: BTreeMap<Offence, Points>,
 }
 
@@ -136,6 +138,17 @@ impl Guard {
 fn thousandths<'de, const LEAST: u32, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     let points = fraction::<LEAST, 1_000_000, _>(from)?;
     Ok((points * 1000.0).round() as u32)
+}
+
+/// Reads points by the names of offences. The names are read as texts first, so that an error can say
+/// which of them has the wrong points.
+fn weights<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Offence, Points>, D::Error> {
+    let named: BTreeMap<String, Points> = Deserialize::deserialize(from)?;
+    let weights = named.into_iter().map(|(name, points)| {
+        let offence = Offence::deserialize(name.into_deserializer())?;
+        Ok((offence, points))
+    });
+    weights.collect()
 }
 
 #[cfg(test)]
