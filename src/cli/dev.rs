@@ -11,7 +11,7 @@ use super::dev_issuer::{STUDENT, vouch};
 use super::serve::{block_on, open, signals};
 use super::simulate::{SIMULATED_KEY, start};
 use super::{Given, local_url, say};
-use crate::config::{AuthMode, Config, DemoPerson, LedgerPlace, Mode};
+use crate::config::{AuthMode, Config, DemoPerson, LedgerPlace, Loaded, Mode, Source};
 use crate::domain::Quota;
 use crate::simulator::Planned;
 use crate::telemetry;
@@ -46,6 +46,7 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
     let _log = telemetry::start(&loaded.config.log)?;
     block_on(async {
         let urgency = signals()?;
+        adapt(&mut loaded)?;
         let config = &mut loaded.config;
         let mut simulator = None;
         if !asked.live {
@@ -55,7 +56,6 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
             config.upstream.api_key = Some(SIMULATED_KEY.into());
         }
         config.demo.simulated = simulator.is_some();
-        adapt(config)?;
         let (app, listeners) = open(&loaded).await?;
         say(&greeting(&loaded.config, listeners.public.local_addr()?)?)?;
         app.run(listeners, urgency).await;
@@ -64,10 +64,17 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
 }
 
 /// Sets what makes trying out easy: people to act for, the try-it page, and records that leave nothing behind.
-fn adapt(config: &mut Config) -> anyhow::Result<()> {
-    vouch(config)?;
-    if config.auth.mode == AuthMode::Off {
+fn adapt(loaded: &mut Loaded) -> anyhow::Result<()> {
+    let is_usual = |(name, _, source): (&str, &str, &Source)| {
+        name == "auth.mode" && *source == Source::Default
+    };
+    let has_usual_mode = loaded.listing().any(is_usual);
+    let config = &mut loaded.config;
+    if has_usual_mode {
         config.auth.mode = AuthMode::Optional;
+    }
+    if config.auth.mode != AuthMode::Off {
+        vouch(config)?;
     }
     // Small, so that the page can show a quota that is used up.
     let quota = Quota {
@@ -96,7 +103,9 @@ fn greeting(config: &Config, address: SocketAddr) -> anyhow::Result<String> {
     if config.auth.mode != AuthMode::Required {
         writeln!(text, "\n  Get a client secret:\n    {call}")?;
     }
-    text += "\n  Or as somebody whom the issuer of this run vouches for, until it ends:\n";
+    if !config.demo.people.is_empty() {
+        text += "\n  Or as somebody whom the issuer of this run vouches for, until it ends:\n";
+    }
     for DemoPerson { name, role, bearer } in &config.demo.people {
         let header = format!("-H 'Authorization: Bearer {bearer}'");
         writeln!(text, "    # {name} ({role})\n    {call} {header}")?;

@@ -72,6 +72,47 @@ async fn the_page_of_dev_is_told_of_sam_and_toni_and_they_get_what_their_roles_m
 }
 
 #[tokio::test]
+async fn n7_dev_keeps_the_auth_mode_that_any_source_sets() {
+    let address = ["dev", "--listen", "127.0.0.1:0"];
+    let flag = |mode| Launch::of(&address).set("auth.mode", mode);
+    let off = "[auth]\nmode = \"off\"\n";
+    let cases = [
+        ("off", flag("off")),
+        ("off", Launch::of(&address).env("BROKER_AUTH__MODE", "off")),
+        (
+            "off",
+            Launch::of(&address).file(".env", "BROKER_AUTH__MODE=off\n"),
+        ),
+        (
+            "off",
+            Launch::of(&[&address[..], &["--config", "own.toml"]].concat()).file("own.toml", off),
+        ),
+        ("optional", Launch::of(&address)),
+        ("optional", flag("optional")),
+        ("required", flag("required")),
+    ];
+    for (mode, launch) in cases {
+        let broker = launch.spawn();
+        let line = broker.said(|line| line.contains("listens on ")).await;
+        let url = format!("{}/token", line.rsplit(' ').next().unwrap());
+        let bare = Answer::to(client().post(&url)).await;
+        let anything = Answer::to(client().post(&url).bearer_auth("anything")).await;
+        match mode {
+            "required" => bare.is(401, "unauthorized"),
+            _ => drop(bare.secret()),
+        }
+        match mode {
+            "off" => drop(anything.secret()),
+            _ => anything.is(401, "unauthorized"),
+        }
+        broker.said(|line| line.contains("Ctrl-C")).await;
+        let said = broker.all_said();
+        let names_sam = said.iter().any(|line| line.contains("# Sam"));
+        assert_eq!(names_sam, mode != "off", "{mode}: {said:?}");
+    }
+}
+
+#[tokio::test]
 async fn serve_without_key_and_origins_exits_78_at_once_and_names_both() {
     let began = Instant::now();
     let ended = Launch::of(&["serve"]).finish().await;
