@@ -57,7 +57,7 @@ check_shell() {
 
 check_compose() {
   need_python check-jsonschema "check-jsonschema==$check_jsonschema_version" || return
-  timeout 60 "$venv/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec compose.yaml compose.scale.yaml || return
+  timeout 60 "$venv/bin/check-jsonschema" --quiet --builtin-schema vendor.compose-spec compose.yaml compose.scale.yaml compose.dev.yaml || return
   # Rules beyond the schema: only nginx can be reached from outside, Docker waits longer than the drain, and facts that are
   # repeated agree.
   "$venv/bin/python" - <<'PYTHON'
@@ -88,6 +88,8 @@ for file in ["compose.yaml", "compose.scale.yaml"]:
             "Docker kills it during the drain": int(one.get("stop_grace_period", "10s").rstrip("s")) <= 30,
             "the API key is not a secret file": files.get("OPENAI_API_KEY_FILE") != "openai_api_key",
             "names a secret file that is not mounted": set(files.values()) != set(one["secrets"]),
+            "does not get every variable of .env": one.get("env_file") != ".env",
+            "does not see config/broker.toml": "./config:/data/config:ro" not in one["volumes"],
             "trusts a proxy that is not nginx": one["environment"]["BROKER_SERVER__TRUSTED_PROXIES"] != f"{nginx}/32",
             "nginx does not wait until it is healthy": services["nginx"]["depends_on"].get(who) != {"condition": "service_healthy"},
         })

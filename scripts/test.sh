@@ -3,7 +3,7 @@
 # root or with sudo, Python and Node packages below target/. CI runs exactly this script.
 #
 #   scripts/test.sh            everything
-#   scripts/test.sh --quick    without the container image and without the validators of the files for operators
+#   scripts/test.sh --quick    without containers and without the validators of the files for operators
 #
 # The heavy tests run separately: cargo test --release -- --ignored
 
@@ -33,5 +33,6 @@ step 'the demo page, as the broker serves it' env DEMO_URL=broker bash scripts/d
 if [ -z "$quick" ]; then
   step 'files for operators; licences, bans, advisories' bash scripts/ops-check.sh
   step 'container image: linted, built, inspected, run' env IMAGE_PROFILE="${IMAGE_PROFILE:-release}" bash scripts/image.sh
+  step 'compose files, in a Docker engine' bash scripts/compose-test.sh
 fi
 printf '\neverything passed in %s s\n' "$SECONDS"

@@ -21,6 +21,14 @@ pub(super) struct CheckFlags {
     json: bool,
 }
 
+impl CheckFlags {
+    /// Asks everybody, and answers in words.
+    pub(super) const ONLINE: Self = Self {
+        online: true,
+        json: false,
+    };
+}
+
 /// One thing that was looked at.
 #[derive(Serialize)]
 pub(super) struct Finding {

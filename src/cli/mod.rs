@@ -7,6 +7,7 @@ mod dev;
 mod dev_issuer;
 mod erase;
 mod healthcheck;
+mod init;
 mod listing;
 mod migrate;
 mod online;
@@ -62,6 +63,8 @@ enum Command {
     Serve,
     /// Run the broker for a developer: simulated OpenAI, localhost origins, no key needed
     Dev(dev::DevFlags),
+    /// Write the files of a new installation, check them, and say what starts it
+    Init(init::InitFlags),
     /// Check whether the settings can be used; with --online also whether the upstream can
     Check(check::CheckFlags),
     /// Print every setting with its value and where it comes from; secrets masked
@@ -93,6 +96,7 @@ pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode
     let outcome = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(&given),
         Command::Dev(asked) => dev::dev(given, asked),
+        Command::Init(asked) => init::init(given, asked),
         Command::Check(asked) => check::check(&given, &asked),
         Command::Config => listing::config(&given),
         Command::Usage(asked) => usage::usage(&given, &asked),

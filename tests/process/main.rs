@@ -31,6 +31,7 @@ mod haproxy;
 mod heavy;
 mod hosts;
 mod identity;
+mod init;
 mod kill;
 mod ledger;
 mod log;
