@@ -65,7 +65,7 @@ start_engine() {
   export DOCKER_HOST=unix://$work/run/docker.sock
   mkdir -p "$work/run"
   /usr/sbin/dockerd --data-root "$work/data" --exec-root "$work/run" --pidfile "$work/run/pid" --host "$DOCKER_HOST" \
-    >"$work/engine.log" 2>&1 &
+    >"$work/engine.log" 2>&1 9>&- &
   engine_pid=$!
   for _ in $(seq 1 60); do
     docker info >/dev/null 2>&1 && { say "a Docker engine runs: $(docker version --format '{{.Server.Version}}')"; return; }
@@ -151,7 +151,7 @@ make_site() {
     -keyout "$site/tls/privkey.pem" -out "$site/tls/fullchain.pem" 2>/dev/null
   echo sk-simulated >"$site/key"
   # The simulated OpenAI does not run yet, so that the command fails after it has written.
-  (cd "$site" && "$OLDPWD/$binary" init --for docker --key-file key --origins https://app.example.com --issuer off \
+  (cd "$site" && "$binary" init --for docker --key-file key --origins https://app.example.com --issuer off \
     --set upstream.base_url=http://127.0.0.1:8081/v1 --set limits.token=77/60s) >"$work/init.log" 2>&1 || true
   [ -s "$site/.env" ] || { cat "$work/init.log" >&2; fail "token-broker init wrote no .env"; }
   # What compose.dev.yaml is for compose.yaml.
@@ -228,11 +228,15 @@ keeps() {
 
 [ "$(id -u)" = 0 ] || skip "a Docker engine needs root"
 mkdir -p "$work"
+# One run at a time. The engine does not inherit the lock, which ends with this script.
+exec 9>"$work/lock"
+flock --nonblock 9 || fail "another run is under way"
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 install_programs
 start_engine
 [ -x "$binary" ] || cargo build --quiet --locked
+binary=$(realpath "$binary")
 broker_image
 stand_ins
 make_site
