@@ -109,10 +109,8 @@ stand_ins() {
   cat >"$work/image/servers/start" <<'SCRIPT'
 #!/bin/sh
 set -e
-case $1 in
-  nginx) exec nginx -g 'daemon off;' ;;
-  redis-server) exec "$@" ;;
-esac
+[ "$#" = 0 ] || exec "$@"
+[ -n "${POSTGRES_DB:-}" ] || exec nginx -g 'daemon off;'
 export PATH="$PATH:$(echo /usr/lib/postgresql/*/bin)"
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   initdb --username="$POSTGRES_USER" --pwfile="$POSTGRES_PASSWORD_FILE" --auth-host=scram-sha-256 >/dev/null
@@ -130,8 +128,8 @@ RUN echo 'postgres-70:x:70:70::/:/bin/sh' >>/etc/passwd && useradd --system ngin
     && ln -s /var/cache/nginx /var/lib/nginx \
     && install -d -m 0777 /var/lib/postgresql/data && install -d -o 999 -g 1000 /data
 ENV PGDATA=/var/lib/postgresql/data/pg
+WORKDIR /data
 ENTRYPOINT ["/start"]
-CMD ["nginx"]
 DOCKERFILE
   docker build --quiet --tag stand-in:servers "$work/image/servers" >/dev/null || fail "the stand-in image cannot be built"
   for name in $(sed -n 's/^ *image: \(.*\)/\1/p' compose*.yaml | sort -u); do
