@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests start beside the broker. As Debian packages: nginx, HAProxy, curl, openssl, unshare, strace,
-# eatmydata, faketime, Redis, PostgreSQL, Python, Node. Below target/tools: Valkey, and for Python and Node OpenAI's SDKs and
-# libraries that sign credentials. Programs that are installed already stay as they are. Each step is reported.
+# eatmydata, faketime, Redis, PostgreSQL, PgBouncer, Python, Node. Below target/tools: Valkey, and for Python and Node OpenAI's SDKs
+# and libraries that sign credentials. Programs that are installed already stay as they are. Each step is reported.
 #
 #   scripts/test-tools.sh
 #
@@ -32,7 +32,7 @@ has() { PATH=$PATH:/usr/sbin:/sbin$servers command -v "$1" >/dev/null; }
 
 missing=()
 # command:package
-for pair in nginx:nginx haproxy:haproxy curl:curl openssl:openssl unshare:util-linux setpriv:util-linux prlimit:util-linux initdb:postgresql redis-server:redis-server strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
+for pair in nginx:nginx haproxy:haproxy curl:curl openssl:openssl unshare:util-linux setpriv:util-linux prlimit:util-linux initdb:postgresql pgbouncer:pgbouncer redis-server:redis-server strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
   has "${pair%%:*}" || missing+=("${pair#*:}")
 done
 # Without ensurepip, venv makes an environment without pip.

@@ -12,6 +12,7 @@ pub mod issuer;
 pub mod load;
 pub mod log_lines;
 pub mod minter;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod programs;
 pub mod provider;

@@ -43,6 +43,7 @@ mod nginx_slow;
 mod outages;
 mod persist;
 mod pid_one;
+mod pooler;
 mod postgres;
 mod quota;
 mod replicas;

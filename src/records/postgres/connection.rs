@@ -10,23 +10,28 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, Postgres, Row};
+use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row};
 
-use super::schema;
+use super::schema::{self, LOCK, NAME};
 use crate::clock::Timestamp;
 use crate::records::database::{Base, Bind, Connection, Fault, Reader, Severity, code};
 use crate::records::statement::{SERVER_TIME, Statement};
 
-/// The settings of the connection that writes. A commit is on the server's disk when it returns.
-const WRITING: &str = "SET synchronous_commit = on; SET statement_timeout = '2s'; \
-    SET idle_in_transaction_session_timeout = '10s'";
+/// Begins a transaction that writes, in one round trip. All settings end with the transaction: the next transaction of the
+/// same connection may run in another session of the server, when a pooler stands before the server. A commit is on the
+/// server's disk when it returns. Lists the time, the schema, and whether no migration is running.
+static BEGIN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "BEGIN; SET LOCAL search_path = {NAME}; SET LOCAL synchronous_commit = on; \
+         SET LOCAL statement_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '10s'; \
+         SELECT {SERVER_TIME}, (SELECT MAX(version) FROM ledger_schema), pg_try_advisory_xact_lock_shared({LOCK})"
+    )
+});
 
-/// Begins a transaction, and asks what time it is.
-static BEGIN: LazyLock<String> = LazyLock::new(|| format!("BEGIN; SELECT {SERVER_TIME}"));
-
-/// The settings of connections that read.
-pub(super) const READING: &str =
-    "SET default_transaction_read_only = on; SET statement_timeout = '30s'";
+/// Begins a transaction that only reads.
+static READ: LazyLock<String> = LazyLock::new(|| {
+    format!("BEGIN READ ONLY; SET LOCAL search_path = {NAME}; SET LOCAL statement_timeout = '30s'")
+});
 
 /// A database, as the writer opens it.
 pub(super) struct Server {
@@ -39,6 +44,8 @@ pub(super) struct Server {
 struct Pen {
     connection: PgConnection,
     timeout: Duration,
+    /// True when all transactions run in one session of the server, so that prepared statements and locks last.
+    has_session: bool,
 }
 
 /// Connections that read, and how long an answer may take.
@@ -85,12 +92,14 @@ async fn in_time<T>(
 impl Base for Server {
     async fn connect(&self) -> Result<Box<dyn Connection>, Fault> {
         let timeout = self.timeout;
-        let mut connection = in_time(timeout, self.options.connect()).await?;
-        in_time(timeout, connection.execute(sqlx::raw_sql(WRITING))).await?;
-        in_time(timeout, schema::stay(&mut connection)).await?;
+        let (mut connection, has_session) = in_time(timeout, schema::join(&self.options)).await?;
+        if has_session {
+            in_time(timeout, schema::stay(&mut connection)).await?;
+        }
         let mut pen: Box<dyn Connection> = Box::new(Pen {
             connection,
             timeout,
+            has_session,
         });
         pen.probe().await?;
         Ok(pen)
@@ -107,10 +116,12 @@ impl Pen {
 #[async_trait]
 impl Connection for Pen {
     async fn begin(&mut self) -> Result<Timestamp, Fault> {
-        // One round trip for both.
         let begun = sqlx::raw_sql(AssertSqlSafe(BEGIN.as_str())).fetch_one(&mut self.connection);
         let row = in_time(self.timeout, begun).await?;
         let now: i64 = row.try_get(0).map_err(fault)?;
+        let (found, is_free) = (row.try_get(1), row.try_get(2));
+        let judged = schema::judge(found.map_err(fault)?, is_free.map_err(fault)?);
+        judged.map_err(|why| Fault::new(Severity::Broken, why))?;
         Ok(Timestamp::from_millis(
             u64::try_from(now).unwrap_or_default(),
         ))
@@ -129,7 +140,8 @@ impl Connection for Pen {
         statement: &'static Statement,
         binds: &[Bind],
     ) -> Result<u64, Fault> {
-        let changed = bound(statement, binds).execute(&mut self.connection);
+        let query = bound(statement, binds).persistent(self.has_session);
+        let changed = query.execute(&mut self.connection);
         Ok(in_time(self.timeout, changed).await?.rows_affected())
     }
 
@@ -138,19 +150,37 @@ impl Connection for Pen {
         statement: &'static Statement,
         binds: &[Bind],
     ) -> Result<String, Fault> {
-        let listed = bound(statement, binds).fetch_one(&mut self.connection);
+        let query = bound(statement, binds).persistent(self.has_session);
+        let listed = query.fetch_one(&mut self.connection);
         let row = in_time(self.timeout, listed).await?;
         row.try_get(0).map_err(fault)
     }
 
     async fn close(mut self: Box<Self>) {
         // The end of the connection would free the locks, too, but perhaps only after the next broker has started.
-        let freed = self.say("SELECT pg_advisory_unlock_all()").await;
+        let freed = if self.has_session {
+            self.say("SELECT pg_advisory_unlock_all()").await
+        } else {
+            Ok(())
+        };
         let closed = in_time(self.timeout, self.connection.close()).await;
         if let Err(fault) = freed.and(closed) {
             tracing::warn!(cause = %fault, "the connection to the ledger was not closed properly");
         }
     }
+}
+
+/// Lists rows in a transaction of its own, so that nothing stays behind in a session of the server that others use, too.
+async fn read(
+    connection: &mut PgConnection,
+    statement: &'static Statement,
+    binds: &[Bind],
+) -> Result<String, sqlx::Error> {
+    let mut transaction = connection.begin_with(AssertSqlSafe(READ.as_str())).await?;
+    let query = bound(statement, binds).persistent(false);
+    let row = query.fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    row.try_get(0)
 }
 
 #[async_trait]
@@ -159,12 +189,11 @@ impl Reader for Pool {
     /// minutes. A connection that failed is closed, not returned: the pool would wait for its answer.
     async fn list(&self, statement: &'static Statement, binds: &[Bind]) -> Result<String, Fault> {
         let mut connection = in_time(self.timeout, self.connections.acquire()).await?;
-        let listed = bound(statement, binds).fetch_one(&mut *connection);
-        let listed = in_time(self.timeout, listed).await;
+        let listed = in_time(self.timeout, read(&mut connection, statement, binds)).await;
         if listed.is_err() {
             drop(connection.detach());
         }
-        listed?.try_get(0).map_err(fault)
+        listed
     }
 
     async fn close(&self) {

@@ -7,7 +7,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Executor;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use self::connection::{Pool, Server};
@@ -20,10 +19,9 @@ use crate::clock::Clock;
 /// Most connections that read at once.
 const READERS: u32 = 4;
 
-/// Returns how the database of `url` is reached. Whatever the URL says, the tables are those of the program's own schema,
-/// and never somebody else's.
+/// Returns how the database of `url` is reached. Poolers refuse `extra_float_digits`, which is for floats.
 fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
-    Ok(PgConnectOptions::from_str(url)?.options([("search_path", schema::NAME)]))
+    Ok(PgConnectOptions::from_str(url)?.extra_float_digits(None))
 }
 
 /// Opens the database of `url` for serving. Any number of brokers may share it. It must have the latest schema: see
@@ -65,12 +63,6 @@ fn readers(options: PgConnectOptions, timeout: Duration) -> Pool {
     let pool = PgPoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(timeout)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute(connection::READING).await?;
-                Ok(())
-            })
-        })
         .connect_lazy_with(options);
     Pool {
         connections: pool,

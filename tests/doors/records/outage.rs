@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use token_broker::records::{RecordsCondition, postgres};
 
 use super::kinds::{START, TIMEOUT, clock, limited, minted, postgres_at, settled};
+use crate::kit::pgbouncer::PgBouncer;
 use crate::kit::postgres::{Postgres, empty_database, shared};
 use crate::kit::proxy::Proxy;
 use crate::kit::waiting::{eventually, until};
@@ -98,5 +99,32 @@ async fn what_was_written_although_nobody_could_be_told_is_given_back_when_the_s
     ledger.reserve(limited("ben", START, 1)).await.unwrap();
     ledger.reserve(limited("ana", START, 1)).await.unwrap();
     assert!(ledger.reserve(limited("ana", START, 1)).await.is_err());
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn f27_a_broker_whose_database_gets_a_newer_schema_behind_a_pooler_writes_nothing_more() {
+    let server = shared();
+    let database = server.database().await;
+    let pooler = PgBouncer::before(server.port, "").await;
+    let ledger = postgres_at(&pooler.url(&database)).await;
+    ledger.reserve(limited("ana", START, 10)).await.unwrap();
+    let observer = PgPool::connect(&server.url(&database)).await.unwrap();
+    let migrated = "INSERT INTO token_broker.ledger_schema VALUES (1000)";
+    sqlx::query(migrated).execute(&observer).await.unwrap();
+    assert!(ledger.reserve(limited("ana", START, 10)).await.is_err());
+    assert_eq!(ledger.condition(), RecordsCondition::Down);
+    let undone = "DELETE FROM token_broker.ledger_schema WHERE version = 1000";
+    sqlx::query(undone).execute(&observer).await.unwrap();
+    let recovers = || ledger.condition() != RecordsCondition::Down;
+    until("the records recover", recovers).await;
+    ledger.reserve(limited("ana", START, 2)).await.unwrap();
+    let locks = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND database = \
+                 (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let left: i64 = sqlx::query_scalar(locks)
+        .fetch_one(&observer)
+        .await
+        .unwrap();
+    assert_eq!(left, 0, "a lock outlives its transaction");
     ledger.close().await;
 }
