@@ -4,12 +4,6 @@ import { readFileSync } from 'node:fs';
 import { createServer, request as ask } from 'node:http';
 import { fileURLToPath } from 'node:url';
 
-/** The same policy that the broker sends with the page. */
-export const CSP = [
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:",
-  "connect-src 'self' https://api.openai.com; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-].join('; ');
-
 const FILES = {
   '': ['index.html', 'text/html; charset=utf-8'],
   '/style.css': ['style.css', 'text/css; charset=utf-8'],
@@ -20,12 +14,14 @@ const FILES = {
 /** Serves below the broker's base path until `close()`. */
 export async function serve({ broker, port = 0 }) {
   const base = new URL(broker).pathname.replace(/\/$/, '');
+  // The policy that the broker sends with the page: it names the provider's host.
+  const policy = (await fetch(new URL(`${base}/demo`, broker))).headers.get('content-security-policy');
   const server = createServer((request, response) => {
     const path = new URL(request.url, 'http://page').pathname;
     const file = path.startsWith(`${base}/demo`) && FILES[path.slice(base.length + 5)];
     if (!file) return pass(broker, request, response);
     response.setHeader('cache-control', 'no-store');
-    response.setHeader('content-type', file[1]).setHeader('content-security-policy', CSP);
+    response.setHeader('content-type', file[1]).setHeader('content-security-policy', policy);
     response.setHeader('permissions-policy', 'microphone=(self)').setHeader('x-content-type-options', 'nosniff');
     response.end(readFileSync(new URL(`built/${file[0]}`, import.meta.url)));
   });

@@ -123,15 +123,16 @@ describe('guards and people', ownBroker, () => {
       assert.deepEqual(page.complaints, []);
     }));
 
-  test('with a real upstream the offer goes there, and its refusal is shown', () => on({ isLive: true }, async (stage) => {
+  test('f24 with a real upstream the offer goes to its own host, and its refusal is shown', () =>
+    on({ isLive: true, settings: ['upstream.public_url=https://eu.api.openai.com/v1'] }, async (stage) => {
     const page = await stage.visit({ isIdle: true });
     const offers = [];
-    await page.route('https://api.openai.com/**', async (route) => {
+    await page.route('https://eu.api.openai.com/**', async (route) => {
       offers.push([route.request().url(), (await route.request().headerValue('authorization')).slice(0, 10)]);
       await route.fulfill({ status: 400, json: { error: { message: 'No such model.' } }, headers: { 'access-control-allow-origin': '*' } });
     });
     await page.click('#connect');
     await says(page, '#transcript', /refused with 400: No such model\./);
-    assert.deepEqual(offers, [['https://api.openai.com/v1/realtime/calls', 'Bearer ek_']]);
+    assert.deepEqual(offers, [['https://eu.api.openai.com/v1/realtime/calls', 'Bearer ek_']]);
   }));
 });

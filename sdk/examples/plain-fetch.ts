@@ -3,7 +3,7 @@ import type { TokenManager } from '@realtime-token-broker/client';
 import { OPENAI_CALLS } from '@realtime-token-broker/client/webrtc';
 
 /** Microphone first, then the key, then the offer. */
-export async function call(tokens: TokenManager, url: string = OPENAI_CALLS): Promise<RTCPeerConnection> {
+export async function call(tokens: TokenManager, url?: string): Promise<RTCPeerConnection> {
   const microphone = await navigator.mediaDevices.getUserMedia({ audio: true });
   const peer = new RTCPeerConnection();
   for (const track of microphone.getTracks()) peer.addTrack(track, microphone);
@@ -14,9 +14,10 @@ export async function call(tokens: TokenManager, url: string = OPENAI_CALLS): Pr
   };
   peer.createDataChannel('oai-events');
   await peer.setLocalDescription();
-  const answer = await fetch(url, {
+  const key = await tokens.getApiKey();
+  const answer = await fetch(url ?? tokens.getCurrentToken()?.connect?.calls ?? OPENAI_CALLS, {
     method: 'POST',
-    headers: { Authorization: `Bearer ${await tokens.getApiKey()}`, 'Content-Type': 'application/sdp' },
+    headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/sdp' },
     body: peer.localDescription?.sdp ?? '',
   });
   if (!answer.ok) throw new Error(`The offer was refused with ${answer.status}.`);

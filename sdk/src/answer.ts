@@ -2,7 +2,7 @@
 import { stopwatch } from './clock.js';
 import { TokenError } from './errors.js';
 import type { Settings } from './options.js';
-import { RealtimeToken, type SessionSummary } from './token.js';
+import { type Connect, RealtimeToken, type SessionSummary } from './token.js';
 
 /**
  * What a source may answer: the broker's shape, OpenAI's (`value`, `expires_at`), its beta (`client_secret`) or the
@@ -28,6 +28,8 @@ export interface TokenResponse {
   /** How often the secret may be handed out. */
   max_uses?: number;
   session?: SessionSummary;
+  /** How to connect with the secret. */
+  connect?: Connect;
   /** The server's clock when it answered, in epoch milliseconds: makes `expires_at` independent of this device's clock. */
   answeredAt?: number;
   /** The user for whom the session was opened. Passed to the source again, compared, never shown. */
@@ -65,7 +67,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
   const age = stopwatch(clock);
   return (response) => {
     const body = (typeof response === 'string' ? { value: response, expires_in: 60 } : Object(response)) as TokenResponse;
-    const { value, token, expires_in, expiresIn, success, expiresAt, expires_at, session, refresh_in, max_uses, answeredAt } = {
+    const { value, token, expires_in, expiresIn, success, expiresAt, expires_at, session, refresh_in, max_uses, connect, answeredAt } = {
       ...body.client_secret,
       ...body,
     };
@@ -82,7 +84,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
         lifetimeMs = 60_000;
       }
     }
-    if (!(lifetimeMs > 0)) throw invalid('no expires_in or expires_at, or is over');
+    if (!(lifetimeMs > 0)) throw invalid('no expires_at, or is over');
     const { id, model, voice, type } = Object(session) as SessionSummary;
     // Stretched at random, so that many devices do not fetch in the same second.
     const lead = refresh_in ? Math.max(lifetimeMs - refresh_in * 1000, 1000) : refreshThresholdSeconds * (1000 + random() * 100);
@@ -92,6 +94,7 @@ export function question(settings: Settings, warn: (message: string) => void): (
         lifetimeMs,
         skewMs: end - askedAt - lifetimeMs || 0,
         session: session && ({ id, model, voice, type } as SessionSummary),
+        connect,
       }),
       left: () => lifetimeMs - age(),
       leadMs: Math.min(lead, lifetimeMs / 2),

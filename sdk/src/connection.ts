@@ -4,6 +4,7 @@ import { TokenError } from './errors.js';
 import { createListeners, type Listeners, type ListenOptions } from './events.js';
 import { isKeyRefused, withFreshKey } from './fresh-key.js';
 import type { Hold } from './presence.js';
+import type { Connect } from './token.js';
 import type { TokenManager } from './token-manager.js';
 
 /** The status of the connection alone: a key that expires ends no conversation. */
@@ -44,6 +45,8 @@ export type ConnectionFailure = ConnectionError | TokenError;
 /** What `connect` is given. */
 export interface ConnectContext {
   apiKey: string;
+  /** How the key's source says to connect. */
+  connect?: Connect | undefined;
   /** Aborts when the connection is no longer wanted. */
   signal: AbortSignal;
   /** The microphone, or null without one. */
@@ -176,7 +179,7 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
       const session = await withFreshKey(tokens, (apiKey) => {
         checkAborted(signal);
         took('key');
-        return connect({ apiKey, signal, stream, clock, lost: (reason) => this.#lost(signal, reason) });
+        return connect({ apiKey, connect: tokens.getSnapshot().token?.connect, signal, stream, clock, lost: (reason) => this.#lost(signal, reason) });
       });
       if (signal.aborted) return void close(session);
       took('connect');

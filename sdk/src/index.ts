@@ -17,5 +17,5 @@ export {
   type SourceContext,
   type TokenSource,
 } from './sources.js';
-export type { RealtimeToken, SessionSummary } from './token.js';
+export type { Connect, RealtimeToken, SessionSummary } from './token.js';
 export { createTokenManager, type TokenManager } from './token-manager.js';

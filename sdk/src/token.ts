@@ -8,12 +8,20 @@ export interface SessionSummary {
   type?: string;
 }
 
+/** How to connect with a key of the broker: where the offer of a call goes, and the URL of a WebSocket. */
+export interface Connect {
+  mode?: string;
+  calls?: string;
+  realtime?: string;
+}
+
 /** The parts of a token that may be shown. */
 export interface TokenFacts {
   expiresAt: number;
   lifetimeMs: number;
   skewMs: number;
   session: SessionSummary | undefined;
+  connect?: Connect | undefined;
 }
 
 /** A client secret. Its value is in a private field: not enumerable, not in JSON, not in `util.inspect`. */
@@ -27,6 +35,8 @@ export class RealtimeToken {
   /** How far the server's clock is ahead of this device's, in milliseconds. 0 when unknown. */
   declare readonly skewMs: number;
   declare readonly session: SessionSummary | undefined;
+  /** How to connect. Undefined when the source does not say. */
+  declare readonly connect: Connect | undefined;
 
   constructor(value: string, sessionId: string | undefined, facts: TokenFacts) {
     this.#value = value;

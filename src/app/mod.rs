@@ -26,6 +26,7 @@ use crate::web;
 use crate::web::layers::Onion;
 use crate::web::listener::{Ending, Listener};
 use crate::web::ops::{self, OpsState};
+use crate::web::routes::granted::Connect;
 use crate::web::state::{AppState, Face};
 pub use listeners::Listeners;
 use records::Use;
@@ -249,6 +250,7 @@ fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
         refresh_interval: config.session.min_refresh_interval,
         ietf_fields: config.limits.ietf_fields,
         vitals,
+        connect: Connect::direct(config.upstream.page_url()),
         clock,
     }
 }

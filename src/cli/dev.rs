@@ -53,6 +53,7 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
             let free = (Ipv4Addr::LOCALHOST, 0).into();
             let started = simulator.insert(start(free, SIMULATED_KEY, asked.fault).await?);
             config.upstream.base_url = started.base_url().parse()?;
+            config.upstream.public_url = None;
             config.upstream.api_key = Some(SIMULATED_KEY.into());
         }
         config.demo.simulated = simulator.is_some();

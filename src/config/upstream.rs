@@ -11,7 +11,7 @@ use super::Mode;
 use super::fields::secret;
 use super::settings::Settings;
 use crate::domain::is_loopback;
-use crate::domain::written::{lasting, optional_path, optional_word, text, whole};
+use crate::domain::written::{lasting, optional, optional_path, optional_word, text, whole};
 
 /// The provider, our API key, timeouts and pace.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,6 +20,9 @@ pub struct Upstream {
     /// The provider's API, version included, without a slash at the end (but a URL without a path always shows one).
     #[serde(deserialize_with = "base_url")]
     pub base_url: Url,
+    /// The same API under the address that pages reach it by, when that is another one.
+    #[serde(deserialize_with = "public_url")]
+    pub public_url: Option<Url>,
     /// Our API key. Required outside dev mode.
     #[serde(deserialize_with = "secret")]
     pub api_key: Option<SecretString>,
@@ -58,6 +61,11 @@ const KEY: &str = "upstream.api_key";
 const EXAMPLE_KEY: &str = "sk-replace-me";
 
 impl Upstream {
+    /// Returns the provider's API as pages reach it.
+    pub fn page_url(&self) -> &Url {
+        self.public_url.as_ref().unwrap_or(&self.base_url)
+    }
+
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
         let upstream: Self = settings.section("upstream")?;
         let key = upstream.api_key.as_ref().map(ExposeSecret::expose_secret);
@@ -91,29 +99,51 @@ impl Upstream {
             "must be https unless it is on this machine: the API key would cross the network in the clear",
         );
         settings.warn_if(
-            host == "api.openai.com" && upstream.base_url.path() == "/",
+            !has_version(&upstream.base_url),
             BASE_URL,
-            "has no path; OpenAI's ends with /v1",
+            "has no version in its path; OpenAI's ends with /v1, Azure's with /openai/v1",
+        );
+        let page_url = upstream.page_url();
+        settings.warn_if(
+            settings.mode == Mode::Serve && page_url.scheme() == "http" && !is_loopback(page_url),
+            "upstream.public_url",
+            "pages are sent to plain http, which a page on https cannot call; set the https address of the same API",
         );
         settings.require_certificates("upstream.ca_file", upstream.ca_file.as_deref());
         Some(upstream)
     }
 }
 
+/// Returns true when a part of the path is a version, like v1.
+fn has_version(base: &Url) -> bool {
+    let is_version = |part: &str| {
+        let number = part.strip_prefix('v').unwrap_or_default();
+        number.starts_with(|first: char| first.is_ascii_digit())
+    };
+    base.path().split('/').any(is_version)
+}
+
 fn base_url<'de, D: Deserializer<'de>>(from: D) -> Result<Url, D::Error> {
-    text(from, |text| {
-        let mut url = Url::parse(text)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
-            .ok_or("must be a whole address, like https://api.openai.com/v1")?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not hold a user or a password; the key is upstream.api_key");
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err("must end with its path: no ? and no #");
-        }
-        let path = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&path);
-        Ok(url)
-    })
+    text(from, base)
+}
+
+fn public_url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Error> {
+    optional(from, base)
+}
+
+/// Reads the address of an API, below which its paths are.
+fn base(text: &str) -> Result<Url, &'static str> {
+    let mut url = Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
+        .ok_or("must be a whole address, like https://api.openai.com/v1")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or a password; the key is upstream.api_key");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must end with its path: no ? and no #");
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
 }

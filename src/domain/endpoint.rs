@@ -29,6 +29,13 @@ pub fn endpoint(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
+/// Returns the address of `path` below `base`.
+pub fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
+}
+
 /// Returns true when requests to `url` never leave this machine.
 pub fn is_loopback(url: &Url) -> bool {
     url.host_str() == Some("localhost") || address(url).is_some_and(|it| it.is_loopback())

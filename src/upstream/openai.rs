@@ -18,7 +18,7 @@ use super::wire;
 use super::{Complaint, MintOrder, Minter, Probe, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Upstream;
-use crate::domain::{ClientSecret, Party, SafetyKey};
+use crate::domain::{ClientSecret, Party, SafetyKey, below};
 use crate::http_client::{ClientBuilder, ClientError, ReadError, read_body};
 
 /// The largest answer that is read.
@@ -66,8 +66,8 @@ impl OpenAi {
         )?;
         Ok(Self {
             connections: Connections::new(builder)?,
-            mint_url: endpoint(&settings.base_url, "realtime/client_secrets"),
-            models_url: endpoint(&settings.base_url, "models"),
+            mint_url: below(&settings.base_url, "realtime/client_secrets"),
+            models_url: below(&settings.base_url, "models"),
             pseudonyms: hmac::Key::new(hmac::HMAC_SHA256, safety_key.expose()),
             clock,
         })
@@ -128,12 +128,6 @@ impl Minter for OpenAi {
             refusal,
         })
     }
-}
-
-fn endpoint(base: &Url, path: &str) -> Url {
-    let mut url = base.clone();
-    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
-    url
 }
 
 /// Returns the headers of every request.

@@ -37,7 +37,7 @@ pub fn onion(state: &AppState) -> Onion {
         get(async move || axum::Json(document.clone())),
     );
     let api = if state.face.demo.is_some() {
-        api.merge(demo::routes())
+        api.merge(demo::routes(&state.face.connect))
     } else {
         api
     };

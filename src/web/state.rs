@@ -13,6 +13,7 @@ use crate::config::{AuthMode, Demo, HealthDetails, Server};
 use crate::domain::Origins;
 use crate::gate::Gate;
 use crate::vitals::Vitals;
+use crate::web::routes::granted::Connect;
 
 /// What every request can reach.
 #[derive(Clone, FromRef)]
@@ -52,6 +53,8 @@ pub struct Face {
     pub ietf_fields: bool,
     /// The counts of requests and refreshes.
     pub vitals: Arc<Vitals>,
+    /// How pages connect to the provider.
+    pub connect: Connect,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }

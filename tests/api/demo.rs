@@ -44,6 +44,46 @@ async fn every_file_of_it_is_served_under_a_strict_policy_and_is_small() {
 }
 
 #[tokio::test]
+async fn f24_the_page_may_call_the_provider_that_mints_and_no_other() {
+    for (setting, base, origin) in [
+        (
+            "upstream.base_url",
+            "https://api.openai.com/v1",
+            "https://api.openai.com",
+        ),
+        (
+            "upstream.base_url",
+            "https://eu.api.openai.com/v1",
+            "https://eu.api.openai.com",
+        ),
+        (
+            "upstream.base_url",
+            "https://Mine.OpenAI.Azure.com:443/openai/v1/",
+            "https://mine.openai.azure.com",
+        ),
+        (
+            "upstream.base_url",
+            "http://127.0.0.1:4000/v1",
+            "http://127.0.0.1:4000",
+        ),
+        (
+            "upstream.public_url",
+            "https://voice.example.com:8443/llm/v1",
+            "https://voice.example.com:8443",
+        ),
+    ] {
+        let test = TestApp::with(&[("demo.enabled", "true"), (setting, base)]);
+        for path in PATHS {
+            let answer = test.get(path).send().await;
+            let policy = answer.header("content-security-policy").unwrap();
+            let mut rules = policy.split("; ");
+            let calls = rules.find_map(|rule| rule.strip_prefix("connect-src "));
+            assert_eq!(calls.unwrap(), format!("'self' {origin}"), "{base}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_the_browser_has_is_not_sent_again_and_others_are_compressed_on_request() {
     let test = TestApp::with(&[("demo.enabled", "true")]);
     for path in PATHS {

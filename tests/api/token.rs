@@ -28,6 +28,57 @@ async fn a_token_answer_is_exactly_what_the_contract_promises() {
 }
 
 #[tokio::test]
+async fn f24_every_answer_says_where_the_provider_that_minted_is_reached() {
+    for (base, calls, realtime) in [
+        (
+            "https://eu.api.openai.com/v1",
+            "https://eu.api.openai.com/v1/realtime/calls",
+            "wss://eu.api.openai.com/v1/realtime",
+        ),
+        (
+            "https://us.api.openai.com/v1/",
+            "https://us.api.openai.com/v1/realtime/calls",
+            "wss://us.api.openai.com/v1/realtime",
+        ),
+        (
+            "https://mine.openai.azure.com/openai/v1",
+            "https://mine.openai.azure.com/openai/v1/realtime/calls",
+            "wss://mine.openai.azure.com/openai/v1/realtime",
+        ),
+        (
+            "http://[::1]:4000/v1",
+            "http://[::1]:4000/v1/realtime/calls",
+            "ws://[::1]:4000/v1/realtime",
+        ),
+    ] {
+        let app = TestApp::with(&[("upstream.base_url", base)]);
+        let connect = json!({ "mode": "direct", "calls": calls, "realtime": realtime });
+        let opened = app.post("/token").send().await;
+        assert_eq!(opened.json["connect"], connect);
+        app.advance(20);
+        let session = opened.json["sessionId"].as_str().unwrap();
+        assert_eq!(app.refresh(session).await.json["connect"], connect);
+    }
+}
+
+#[tokio::test]
+async fn f24_pages_are_sent_to_the_public_address_of_a_gateway() {
+    let app = TestApp::with(&[
+        ("upstream.base_url", "http://127.0.0.1:4000/v1"),
+        ("upstream.public_url", "https://voice.example.com/llm/v1"),
+    ]);
+    let connect = &app.post("/token").send().await.json["connect"];
+    assert_eq!(
+        connect["calls"],
+        "https://voice.example.com/llm/v1/realtime/calls"
+    );
+    assert_eq!(
+        connect["realtime"],
+        "wss://voice.example.com/llm/v1/realtime"
+    );
+}
+
+#[tokio::test]
 async fn no_body_an_empty_body_and_an_empty_object_all_mean_the_default() {
     let app = TestApp::new();
     let calls = [

@@ -76,6 +76,7 @@ export class FakeBroker {
       value: `ek_fake_secret_${n}`,
       expires_at: end,
       session: { id: `sess_${n}`, type: 'realtime', model: 'gpt-realtime', voice: 'marin' },
+      connect: { mode: 'direct', calls: 'https://api.openai.com/v1/realtime/calls', realtime: 'wss://api.openai.com/v1/realtime' },
       ...fields,
     });
   }

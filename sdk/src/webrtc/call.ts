@@ -9,7 +9,7 @@ export interface RealtimeEvent {
 }
 
 export interface CallOptions {
-  /** The endpoint for the offer: OpenAI, or a broker that exchanges offers itself (`tokens.urls.calls`). */
+  /** The endpoint for the offer. Default: the one that came with the key, or else OpenAI's. */
   url?: string;
   rtc?: RTCConfiguration;
   /** Plays the model's voice. By default a new element. Null plays nothing. */
@@ -63,7 +63,7 @@ async function exchange(url: string, sdp: string, apiKey: string, signal: AbortS
 /** Opens a call. `hear` receives every event of the other side. */
 export async function openCall(context: ConnectContext, options: CallOptions, hear: (event: RealtimeEvent) => void): Promise<RealtimeCall> {
   const { stream, signal, lost, clock } = context;
-  const { url = OPENAI_CALLS, graceMs = 5000, timeoutMs = 10_000, openTimeoutMs = 15_000 } = options;
+  const { url = context.connect?.calls ?? OPENAI_CALLS, graceMs = 5000, timeoutMs = 10_000, openTimeoutMs = 15_000 } = options;
   checkAborted(signal);
   const peer = new RTCPeerConnection(options.rtc);
   const audio = options.audio === undefined ? new Audio() : options.audio;

@@ -200,6 +200,25 @@ test('sessionWillExpire comes when it should on a device whose clock is wrong', 
   }
 });
 
+test('f24 the offer goes where the key came from, unless the page names another URL, and to OpenAI when neither says', async (t) => {
+  pretendPeers(t);
+  const azure = 'https://mine.openai.azure.com/openai/v1/realtime/calls';
+  for (const [connect, url, expected] of [
+    [{ mode: 'direct', calls: azure }, undefined, azure],
+    [{ mode: 'direct', calls: azure }, 'https://own.example/calls', 'https://own.example/calls'],
+    [undefined, undefined, 'https://api.openai.com/v1/realtime/calls'],
+    [{}, undefined, 'https://api.openai.com/v1/realtime/calls'],
+  ] as const) {
+    const asked: unknown[] = [];
+    const answer = (async (input) => (asked.push(input), new Response('v=0'))) as typeof fetch;
+    const { connection, broker } = stage(t, (context) => openCall(context, { audio: null, fetch: answer, ...(url && { url }) }, () => {}));
+    broker.next(broker.token({ connect }));
+    await connection.connect();
+    assert.equal(connection.getSnapshot().status, 'connected');
+    assert.deepEqual(asked, [expected]);
+  }
+});
+
 test('an offer that finds no way is told as network with its cause, also when its answer breaks off', async (t) => {
   pretendPeers(t);
   const fault = new TypeError('Failed to fetch');

@@ -113,7 +113,7 @@ pub async fn old_session(paid: Paid<OldRequest>) -> Result<Response, ApiError> {
     path = "/token",
     tag = "compatibility",
     responses(
-        (status = 200, description = "A client secret, and the session under which it can be refreshed.", body = Granted),
+        (status = 200, description = "A client secret, and the session under which it can be refreshed.", body = Granted<'static>),
         Refusals,
     )
 )]

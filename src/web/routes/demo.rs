@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD as STANDARD;
 use serde_json::{Value, json};
 
+use super::granted::Connect;
 use crate::config::DemoPerson;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
@@ -26,11 +27,9 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Allows nothing from third parties and nothing inline. Only the provider may be called beside the broker.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
-     connect-src 'self' https://api.openai.com; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-);
+/// Allows nothing from third parties and nothing inline. The origins that may be called follow.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'";
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 /// One file of the page, as built and compressed by `scripts/demo-build.sh`.
@@ -51,11 +50,17 @@ macro_rules! built {
     };
 }
 
-/// Returns the routes of the page.
-pub fn routes() -> Router<AppState> {
+/// Returns the routes of the page, which may call the broker and the provider that `connect` names.
+pub fn routes(connect: &Connect) -> Router<AppState> {
+    let policy = HeaderValue::try_from(format!("{POLICY} {}", connect.origin));
+    // An origin is plain ASCII.
+    let policy = policy.unwrap_or(HeaderValue::from_static(POLICY));
     let file = |file: File| {
-        let etag = file.etag();
-        get(async move |headers: HeaderMap| file.answer(etag.clone(), &headers))
+        let own = [
+            (CONTENT_SECURITY_POLICY, policy.clone()),
+            (ETAG, file.etag()),
+        ];
+        get(async move |headers: HeaderMap| file.answer(own.clone(), &headers))
     };
     Router::new()
         .route("/demo", file(built!("index.html", HTML)))
@@ -75,22 +80,20 @@ impl File {
     }
 
     /// Returns the file, compressed for a browser that asks for that, or 304 when the browser has it.
-    fn answer(self, etag: HeaderValue, asked: &HeaderMap) -> Response {
+    fn answer(self, own: [(HeaderName, HeaderValue); 2], asked: &HeaderMap) -> Response {
         let says = |name, word: &[u8]| {
             let values = asked.get_all(name).iter().map(HeaderValue::as_bytes);
             let mut parts = values.flat_map(|value| value.split(|byte| *byte == b','));
             parts.any(|part| part.trim_ascii() == word)
         };
-        let is_known = says(IF_NONE_MATCH, etag.as_bytes());
+        let is_known = says(IF_NONE_MATCH, own[1].1.as_bytes());
         // Revalidated on every visit, so that a new broker never runs an old page.
         let always = [
             (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-            (CONTENT_SECURITY_POLICY, POLICY),
             (VARY, HeaderValue::from_static("accept-encoding, origin")),
-            (ETAG, etag),
         ];
         if is_known {
-            return (StatusCode::NOT_MODIFIED, always).into_response();
+            return (StatusCode::NOT_MODIFIED, always, own).into_response();
         }
         let of_page = [
             (CONTENT_TYPE, HeaderValue::from_static(self.kind)),
@@ -100,9 +103,16 @@ impl File {
             ),
         ];
         if says(ACCEPT_ENCODING, b"gzip") {
-            (always, of_page, [(CONTENT_ENCODING, "gzip")], self.gzip).into_response()
+            (
+                always,
+                own,
+                of_page,
+                [(CONTENT_ENCODING, "gzip")],
+                self.gzip,
+            )
+                .into_response()
         } else {
-            (always, of_page, self.plain).into_response()
+            (always, own, of_page, self.plain).into_response()
         }
     }
 }

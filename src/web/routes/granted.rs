@@ -3,17 +3,19 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use url::Url;
 use utoipa::ToSchema;
 
 use crate::broker::Grant;
-use crate::clock::Tick;
+use crate::domain::below;
 use crate::web::USUAL_HEADERS;
 use crate::web::layers::trace::UpstreamTook;
+use crate::web::state::Face;
 
 /// A client secret and its session.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Granted {
+pub struct Granted<'a> {
     /// Always true.
     success: bool,
     /// The client secret, `ek_…`.
@@ -31,6 +33,35 @@ pub struct Granted {
     expires_at_seconds: u64,
     /// Summary of the session that the secret opens.
     session: SessionSummary,
+    /// How to connect with the client secret.
+    connect: &'a Connect,
+}
+
+/// How a page connects with a client secret.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct Connect {
+    /// Always `direct`: the page talks to the provider itself.
+    mode: &'static str,
+    /// URL of the provider that answers the offer of a WebRTC call.
+    calls: String,
+    /// URL of the provider that takes a WebSocket.
+    realtime: String,
+    /// The origin of both, for the policy of a page.
+    #[serde(skip)]
+    pub origin: String,
+}
+
+impl Connect {
+    /// Returns how a page connects to the provider's API at `base`.
+    pub fn direct(base: &Url) -> Self {
+        let realtime = below(base, "realtime");
+        Self {
+            mode: "direct",
+            calls: below(base, "realtime/calls").into(),
+            realtime: realtime.as_str().replacen("http", "ws", 1),
+            origin: base.origin().ascii_serialization(),
+        }
+    }
 }
 
 /// Summary of an upstream session. Never instructions or tools.
@@ -86,8 +117,8 @@ pub enum Shape {
     Old,
 }
 
-/// Writes `grant` at `now`. The client secret and the session id leave memory here only.
-pub fn answer(grant: &Grant, shape: Shape, now: Tick) -> Response {
+/// Writes `grant`. The client secret and the session id leave memory here only.
+pub fn answer(grant: &Grant, shape: Shape, face: &Face) -> Response {
     let secret = &grant.secret;
     let (value, expires_at) = (secret.expose().to_owned(), secret.expires_at.as_seconds());
     let session_id = grant.session_id.expose().to_owned();
@@ -103,11 +134,12 @@ pub fn answer(grant: &Grant, shape: Shape, now: Tick) -> Response {
             success: true,
             token: value.clone(),
             expires_at: secret.expires_at.as_millis(),
-            expires_in: secret.seconds_left(now),
+            expires_in: secret.seconds_left(face.clock.tick()),
             session_id,
             value,
             expires_at_seconds: expires_at,
             session,
+            connect: &face.connect,
         })
         .into_response(),
         Shape::OpenAi => Json(ClientSecretAnswer {

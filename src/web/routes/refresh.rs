@@ -30,7 +30,7 @@ pub struct RefreshRequest {
     tag = "mint",
     request_body = RefreshRequest,
     responses(
-        (status = 200, description = "A new client secret under the same session, or the last one once more.", body = Granted),
+        (status = 200, description = "A new client secret under the same session, or the last one once more.", body = Granted<'static>),
         (status = 404, description = "No live session of this caller has that id.", body = Failure<'static>),
         Refusals,
     )
@@ -40,5 +40,5 @@ pub async fn refresh(paid: Paid<RefreshRequest>) -> Result<Response, ApiError> {
     let id = SessionId::parse(&paid.asked.session_id).ok_or(Code::UnknownSession)?;
     let (caller, pass) = (paid.admitted.caller, paid.admitted.pass);
     let grant = paid.state.broker.refresh(caller, id, pass).await?;
-    Ok(answer(&grant, Shape::Ours, paid.state.face.clock.tick()))
+    Ok(answer(&grant, Shape::Ours, &paid.state.face))
 }

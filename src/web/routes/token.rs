@@ -36,7 +36,7 @@ pub struct TokenRequest {
     tag = "mint",
     request_body(content = Option<TokenRequest>, description = "Optional."),
     responses(
-        (status = 200, description = "A client secret, and the session under which it can be refreshed.", body = Granted),
+        (status = 200, description = "A client secret, and the session under which it can be refreshed.", body = Granted<'static>),
         (status = 403, description = "The persona is for other roles.", body = Failure<'static>),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,
@@ -76,5 +76,5 @@ pub(super) async fn mint(
     shape: Shape,
 ) -> Result<Response, ApiError> {
     let grant = state.broker.mint(caller, request, pass).await?;
-    Ok(answer(&grant, shape, state.face.clock.tick()))
+    Ok(answer(&grant, shape, &state.face))
 }
