@@ -1,23 +1,15 @@
 //! Writes audit events: one JSON line each. Floods are folded into counts.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::clock::{Clock, Tick};
-use crate::domain::{Caller, Network};
+use crate::clock::Clock;
+use crate::domain::{Caller, Party};
+use crate::limit::Folding;
 
-/// Upper bound on the lines of one kind from one network that are written each minute.
-const LINES_PER_NETWORK: u32 = 5;
-/// Upper bound on the lines of one kind that are written each minute.
-const LINES_PER_KIND: u32 = 500;
-/// Time after which the folded events are summed up in one line of each kind.
-const FOLD: Duration = Duration::from_mins(1);
 /// Longest part of a user agent that is written, in bytes.
 const MAX_USER_AGENT: usize = 256;
 
@@ -111,36 +103,7 @@ pub type Sink = Box<dyn Fn(&str) + Send + Sync>;
 pub struct Audit {
     sink: Sink,
     clock: Arc<dyn Clock>,
-    folding: Mutex<Folding>,
-}
-
-/// The events of the current minute. Holds at most [`LINES_PER_KIND`] networks of each kind.
-#[derive(Default)]
-struct Folding {
-    since: Option<Tick>,
-    kinds: HashMap<Event, Kind>,
-}
-
-#[derive(Default)]
-struct Kind {
-    written: u32,
-    folded: u64,
-    by_network: HashMap<Option<Network>, u32>,
-}
-
-impl Kind {
-    /// Counts one more event of `network`. Returns whether it is written in full.
-    fn admits(&mut self, network: Option<Network>) -> bool {
-        let known = self.by_network.get(&network).copied().unwrap_or_default();
-        let admitted = self.written < LINES_PER_KIND && known < LINES_PER_NETWORK;
-        if admitted {
-            self.written += 1;
-            self.by_network.insert(network, known + 1);
-        } else {
-            self.folded += 1;
-        }
-        admitted
-    }
+    folding: Folding<Event>,
 }
 
 impl Audit {
@@ -149,13 +112,13 @@ impl Audit {
         Self {
             sink,
             clock,
-            folding: Mutex::default(),
+            folding: Folding::default(),
         }
     }
 
     /// Records an event that `caller` caused. `details` runs only when the event is written.
     pub fn record<D: Serialize>(&self, event: Event, caller: &Caller, details: impl FnOnce() -> D) {
-        if !event.folds() || self.admits(event, Some(caller.network())) {
+        if !event.folds() || self.admits(event, Some(Party::Network(caller.network()))) {
             self.write(event, Some(caller), details());
         }
     }
@@ -169,27 +132,15 @@ impl Audit {
 
     /// Writes the counts of folded events when their minute is over, or at once when `even_early`.
     pub fn sum_up(&self, even_early: bool) {
-        let now = self.clock.tick();
-        let mut folding = self.folding.lock();
-        let is_over = |since| now.since(since) >= FOLD;
-        if !even_early && !folding.since.is_some_and(is_over) {
-            return;
-        }
-        let summary = std::mem::take(&mut *folding);
-        drop(folding);
-        for (event, kind) in summary.kinds {
-            if kind.folded > 0 {
-                let details = json!({ "folded": kind.folded, "written": kind.written });
-                self.write(event, None, details);
-            }
+        for (event, lines) in self.folding.sum_up(self.clock.tick(), even_early) {
+            let details = json!({ "folded": lines.folded, "written": lines.written });
+            self.write(event, None, details);
         }
     }
 
-    fn admits(&self, event: Event, network: Option<Network>) -> bool {
+    fn admits(&self, event: Event, party: Option<Party>) -> bool {
         self.sum_up(false);
-        let mut folding = self.folding.lock();
-        folding.since.get_or_insert_with(|| self.clock.tick());
-        folding.kinds.entry(event).or_default().admits(network)
+        self.folding.admits(event, party, self.clock.tick())
     }
 
     fn write(&self, event: Event, caller: Option<&Caller>, given: impl Serialize) {
@@ -219,6 +170,7 @@ impl Audit {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::time::Duration;
 
     use serde_json::Value;
 
@@ -268,7 +220,7 @@ mod tests {
         for number in 0..total {
             audit.record(Event::RateLimitExceeded, &caller(number), || json!({}));
         }
-        clock.advance(FOLD);
+        clock.advance(Duration::from_mins(1));
         audit.sum_up(false);
         let lines = lines.lock().unwrap();
         assert!(lines.len() <= 5_000, "{} lines", lines.len());

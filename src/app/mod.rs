@@ -190,7 +190,7 @@ impl App {
             () = self.end(urgency, ending) => {}
             () = self.upkeep.run(&self.state) => {}
         }
-        self.state.audit.sum_up(true);
+        self.state.sum_up(true);
         let done = self.state.face.vitals.read();
         tracing::info!(
             requests = done.requests,
@@ -249,6 +249,8 @@ fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
         demo: config.demo.enabled.then(|| config.demo.clone()),
         refresh_interval: config.session.min_refresh_interval,
         ietf_fields: config.limits.ietf_fields,
+        log_identity: config.log.identity,
+        folding: Arc::default(),
         vitals,
         connect: Connect::direct(config.upstream.page_url()),
         clock,

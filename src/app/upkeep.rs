@@ -116,7 +116,7 @@ impl Upkeep {
             self.keeping.gate.sweep();
             broker.sweep().await;
             self.count_back().await;
-            state.audit.sum_up(false);
+            state.sum_up(false);
         };
         let tidy = async || {
             if let Err(error) = self.tidy_ledger().await {

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tracing::Span;
 
 use super::{BrokerError, Grant, Inner};
 use crate::audit::Event;
 use crate::clock::millis;
-use crate::domain::{Caller, Kind, Origin, Refusal};
+use crate::domain::{Caller, Kind, Origin, PersonaName, Refusal};
 use crate::records::RecordsError;
 use crate::telemetry;
 use crate::upstream::{Complaint, UpstreamError};
+
+/// Adds the persona to the span of the request, so that its log lines name it.
+pub(super) fn note_persona(persona: &PersonaName) {
+    Span::current().record("persona", persona.as_str());
+}
 
 impl Inner {
     /// Writes what the audit log says of an outcome.

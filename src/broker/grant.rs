@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::audited::note_persona;
 use super::{BrokerError, Grant, Inner};
 use crate::domain::{
     Caller, ClientSecret, EntryId, Intent, Kind, Language, Outcome, Party, Persona, Session,
@@ -47,6 +48,7 @@ impl Inner {
     /// whose outcome was not.
     pub(super) async fn grant(&self, used: Use<'_>) -> Result<Arc<Grant>, BrokerError> {
         let (parts, kind) = (&self.parts, used.act.kind());
+        note_persona(&used.persona.name);
         if let Some(quota) = self.spent_quota(&used) {
             return Err(self.quota_exceeded(quota));
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::audited::note_persona;
 use super::grant::{Act, Use};
 use super::{Broker, BrokerError, Grant, Inner};
 use crate::audit::Event;
@@ -31,9 +32,12 @@ impl Broker {
             Err(BrokerError::Refused(Refusal::TooSoon { .. })) => {
                 let latest = self.0.latest.get(&key).map(|(_, grant)| grant);
                 let again = latest.filter(|grant| self.0.is_worth_it(grant));
-                let again = again.map(|grant| Grant {
-                    upstream_took: Duration::ZERO,
-                    ..(*grant).clone()
+                let again = again.map(|grant| {
+                    note_persona(&grant.persona);
+                    Grant {
+                        upstream_took: Duration::ZERO,
+                        ..(*grant).clone()
+                    }
                 });
                 again.map_or(refreshed, |grant| Ok(Arc::new(grant)))
             }

@@ -11,6 +11,8 @@ use crate::domain::written::text;
 pub struct Log {
     /// Format of a line.
     pub format: LogFormat,
+    /// How access and system lines name identities.
+    pub identity: LogIdentity,
     /// Levels that are written, in general and by module: `info`, `info,token_broker=debug`.
     #[serde(deserialize_with = "filter")]
     pub filter: Targets,
@@ -26,6 +28,18 @@ pub enum LogFormat {
     Text,
     /// For machines.
     Json,
+}
+
+/// How access and system lines name the identity that a caller acts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogIdentity {
+    /// By a hash of issuer and subject, the same in all lines.
+    Hashed,
+    /// By the subject.
+    Clear,
+    /// Not at all.
+    None,
 }
 
 fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<Targets, D::Error> {

@@ -44,7 +44,7 @@ pub use guard::Guard;
 pub use health::{Health, HealthDetails};
 pub use ledger::{LedgerPlace, LedgerSettings};
 pub use limits::Limits;
-pub use log::{Log, LogFormat};
+pub use log::{Log, LogFormat, LogIdentity};
 pub use ops::Ops;
 pub use quota::{QuotaException, QuotaSettings};
 pub use redis::{OnFailure, RedisSettings};

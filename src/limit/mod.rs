@@ -1,4 +1,4 @@
-//! The pure rules of limiting: sliding windows, scores of offences, timed blocks.
+//! The pure rules of limiting: sliding windows, scores of offences, timed blocks, floods of log lines.
 //!
 //! * A table never admits more than its limit for one key in any half-open stretch as long as its
 //!   window. An admission at `t` gives its place back exactly at `t + window`.
@@ -8,6 +8,7 @@
 
 mod blocks;
 mod bounded;
+mod folding;
 mod guard;
 mod overflow;
 mod scores;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{IdentityKey, Network, Party};
 
+pub use folding::{Folded, Folding};
 pub use guard::{Guard, GuardRules, Points};
 pub(crate) use scores::RARELY;
 pub use table::{Held, Table};

@@ -9,10 +9,12 @@ use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{AuthMode, Demo, HealthDetails, Server};
+use crate::config::{AuthMode, Demo, HealthDetails, LogIdentity, Server};
 use crate::domain::Origins;
 use crate::gate::Gate;
+use crate::limit::Folding;
 use crate::vitals::Vitals;
+use crate::web::layers::trace::{self, Outcome};
 use crate::web::routes::granted::Connect;
 
 /// What every request can reach.
@@ -28,6 +30,14 @@ pub struct AppState {
     pub audit: Arc<Audit>,
     /// The settings and measures that only the web needs.
     pub face: Arc<Face>,
+}
+
+impl AppState {
+    /// Writes the counts of folded log lines when their minute is over, or at once when `even_early`.
+    pub fn sum_up(&self, even_early: bool) {
+        self.audit.sum_up(even_early);
+        trace::sum_up(&self.face, even_early);
+    }
 }
 
 /// The settings and measures that only the web needs.
@@ -51,6 +61,10 @@ pub struct Face {
     pub refresh_interval: Duration,
     /// True when the draft `RateLimit` fields are sent as well.
     pub ietf_fields: bool,
+    /// How access lines name identities.
+    pub log_identity: LogIdentity,
+    /// The access lines of the current minute.
+    pub folding: Arc<Folding<Outcome>>,
     /// The counts of requests and refreshes.
     pub vitals: Arc<Vitals>,
     /// How pages connect to the provider.

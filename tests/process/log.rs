@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch, student};
+use crate::kit::http::client;
 use crate::kit::issuer::unlimited;
 use crate::kit::provider::simulator;
 use crate::kit::waiting::{SOON, until};
@@ -116,4 +117,115 @@ async fn a07_methods_and_paths_that_strangers_make_up_are_not_logged() {
     for line in lines {
         assert!(line.len() < 600, "{line}");
     }
+}
+
+/// Lines of `target` in `text`, which must be JSON throughout.
+fn lines_of(target: &str, text: &str) -> Vec<Value> {
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines
+        .filter(|line: &Value| line["target"] == target)
+        .collect()
+}
+
+fn sum(lines: &[Value], count: &str) -> u64 {
+    let counts = lines.iter().filter_map(|line| line[count].as_u64());
+    counts.sum()
+}
+
+#[tokio::test]
+async fn a07_requests_that_cost_strangers_nothing_are_folded_in_the_access_log_and_counted() {
+    const EACH: u64 = 30;
+    let simulator = simulator(&[]).await;
+    let broker = Launch::of(&["serve", "--config", "settings.toml"])
+        .towards(&simulator.base_url())
+        .file("settings.toml", &unlimited())
+        .start()
+        .await;
+    let post = |path| broker.post(path);
+    let preflight = || {
+        let ask = client().request(reqwest::Method::OPTIONS, broker.url("/token"));
+        ask.header("access-control-request-method", "POST")
+    };
+    for _ in 0..EACH {
+        for free in [
+            broker.get("/nowhere"),
+            broker.get("/token"),
+            broker.get("/openapi.json"),
+            post("/token"),
+            post("/token").bearer_auth("forged"),
+            post("/token").header("origin", "https://evil.test"),
+            preflight().header("origin", "https://evil.test"),
+            preflight().header("origin", PAGE),
+        ] {
+            free.send().await.unwrap();
+        }
+    }
+    for _ in 0..EACH {
+        Answer::to(broker.as_somebody(&student("ana")))
+            .await
+            .secret();
+    }
+    let out = broker.stop().await.out;
+    let access = lines_of("access", &out);
+    let granted = |line: &&Value| line["status"] == 200 && line["persona"].is_string();
+    assert_eq!(access.iter().filter(granted).count() as u64, EACH);
+    let outcomes: Vec<_> = access
+        .iter()
+        .filter(|line| line["message"] == "folded")
+        .cloned()
+        .collect();
+    assert!(access.len() < 30 + 60, "{}", access.len());
+    let written = (access.len() - outcomes.len()) as u64;
+    assert_eq!(
+        sum(&outcomes, "folded") + written,
+        9 * EACH,
+        "{outcomes:#?}"
+    );
+}
+
+#[tokio::test]
+async fn a07_a_flood_of_one_identity_hides_no_refusal_of_another_at_the_same_address() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::of(&["serve", "--config", "settings.toml"])
+        .towards(&simulator.base_url())
+        .file("settings.toml", &unlimited())
+        .set("limits.identity", "1/1h")
+        .start()
+        .await;
+    for who in ["ana", "bob"] {
+        for _ in 0..30 {
+            Answer::to(broker.as_somebody(&student(who))).await;
+        }
+    }
+    let out = broker.stop().await.out;
+    let refused = lines_of("access", &out);
+    let refused: Vec<_> = refused
+        .iter()
+        .filter(|line| line["limit"] == "identity")
+        .map(|line| line["identity"].as_str().unwrap())
+        .collect();
+    let first = refused[0];
+    assert_eq!(refused.len(), 10, "{refused:?}");
+    assert_eq!(refused.iter().filter(|who| **who == first).count(), 5);
+}
+
+#[tokio::test]
+async fn n13_failures_of_one_kind_are_folded_in_the_access_log() {
+    let simulator = simulator(&["40x500"]).await;
+    let broker = Launch::serve(&simulator)
+        .set("limits.token", "1000/60s")
+        .start()
+        .await;
+    for _ in 0..20 {
+        assert_eq!(broker.token().await.status, 503);
+    }
+    let out = broker.stop().await.out;
+    let access = lines_of("access", &out);
+    assert_eq!(access.len(), 6, "{access:#?}");
+    assert!(access.iter().all(|line| line["level"] == "ERROR"));
+    assert_eq!(access[0]["persona"], "default");
+    assert_eq!(
+        (&access[5]["folded"], &access[5]["written"]),
+        (&json!(15), &json!(5))
+    );
 }

@@ -34,7 +34,10 @@ pub(crate) async fn let_through(
     };
     let pass = match admit(&state, purpose, (&mut caller, request.headers())).await {
         Ok(pass) => pass,
-        Err(refusal) => return refusal,
+        Err(mut refusal) => {
+            refusal.extensions_mut().insert(caller.party());
+            return refusal;
+        }
     };
     let caller = Arc::new(caller);
     request.extensions_mut().insert(Admitted {
@@ -43,6 +46,7 @@ pub(crate) async fn let_through(
     });
     let mut response = next.run(request).await;
     denied::settle(&state, &caller, &pass, &mut response).await;
+    response.extensions_mut().insert(caller.party());
     response
 }
 
@@ -56,7 +60,7 @@ async fn admit(
     caller.origin = origin::guard(state, caller, headers).await?;
     caller.identity = identity::of(state, caller, headers).await?;
     if let Some(known) = &caller.identity {
-        trace::note_identity(&known.account);
+        trace::note_identity(&known.account, state.face.log_identity);
     }
     let admitted = state.gate.admit(caller, purpose).await;
     admitted.map_err(|denied| denied::answer(state, caller, &denied))

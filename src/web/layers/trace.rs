@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::ORIGIN;
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use tracing::Span;
 use tracing::field::{Empty, display};
 
 use super::Probe;
 use crate::clock::{Tick, millis};
-use crate::domain::{Account, Caller};
+use crate::config::LogIdentity;
+use crate::domain::{Account, Caller, Party};
 use crate::telemetry;
+use crate::web::code::Code;
 use crate::web::error::ApiError;
 use crate::web::state::Face;
 
@@ -40,13 +42,18 @@ pub(super) fn span(caller: &Caller) -> Span {
         request_id = caller.request_id.as_str(),
         route = Empty,
         identity = Empty,
+        persona = Empty,
     )
 }
 
-/// Adds the hashed identity of the caller to the request's span.
-pub(super) fn note_identity(account: &Account) {
-    let hash = format!("{:016x}", account.key().to_bits() >> 64);
-    Span::current().record("identity", hash);
+/// Adds the identity of the caller to the request's span, as `log.identity` says.
+pub(super) fn note_identity(account: &Account, shown: LogIdentity) {
+    let identity = match shown {
+        LogIdentity::Hashed => format!("{:016x}", account.key().to_bits() >> 64),
+        LogIdentity::Clear => account.subject.to_string(),
+        LogIdentity::None => return,
+    };
+    Span::current().record("identity", identity);
 }
 
 /// Adds the pattern of the matched route to the request's span. Strangers make up unknown paths, so these are not
@@ -56,12 +63,39 @@ pub(super) fn note_route(request: &Request) {
     Span::current().record("route", matched.map_or("-", MatchedPath::as_str));
 }
 
+/// What access lines are folded by. Strangers can cause many requests at no cost, so only the first lines of an outcome are
+/// written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outcome {
+    /// `None` when the caller left before the answer.
+    status: Option<StatusCode>,
+    code: Option<Code>,
+}
+
+/// Writes the counts of folded access lines when their minute is over, or at once when `even_early`.
+pub(in crate::web) fn sum_up(face: &Face, even_early: bool) {
+    for (outcome, lines) in face.folding.sum_up(face.clock.tick(), even_early) {
+        let status = outcome.status.map(|status| status.as_u16());
+        let code = outcome.code.map(|code| display(code.name()));
+        let (folded, written) = (lines.folded, lines.written);
+        if outcome
+            .status
+            .is_some_and(|status| status.is_server_error())
+        {
+            tracing::error!(target: "access", status, code, folded, written, "folded");
+        } else {
+            tracing::info!(target: "access", status, code, folded, written, "folded");
+        }
+    }
+}
+
 /// A request that waits for its answer. It is counted and logged when the answer is ready, or when the caller leaves.
 pub(super) struct Open {
     face: Arc<Face>,
     at: Tick,
     method: Method,
     client_ip: IpAddr,
+    network: Party,
     origin: Option<HeaderValue>,
     answered: bool,
 }
@@ -74,6 +108,7 @@ impl Open {
             at: face.clock.tick(),
             method: request.method().clone(),
             client_ip: caller.address(),
+            network: Party::Network(caller.network()),
             origin: request.headers().get(ORIGIN).cloned(),
             answered: false,
         }
@@ -101,18 +136,37 @@ impl Open {
 
     fn log(&self, response: &Response, duration_ms: f64, upstream_ms: Option<f64>) {
         let (method, origin, client_ip) = (self.method(), self.origin(), self.client_ip);
-        let status = response.status().as_u16();
         let error = response.extensions().get::<ApiError>();
-        let code = error.map(|error| display(error.code.name()));
-        if response.extensions().get::<Probe>().is_some() {
+        let (status, code) = (response.status(), error.map(|error| error.code));
+        let is_probe = response.extensions().get::<Probe>().is_some();
+        // Each grant is worth its line, and each change that an operator makes.
+        let is_free = !status.is_success() || (upstream_ms.is_none() && self.method.is_safe());
+        let outcome = Outcome {
+            status: Some(status),
+            code,
+        };
+        let party = response.extensions().get().copied();
+        if !is_probe && is_free && !self.admits(outcome, party.unwrap_or(self.network)) {
+            return;
+        }
+        let (status, code) = (status.as_u16(), code.map(|code| display(code.name())));
+        let limit = error.and_then(|error| error.limit);
+        if is_probe {
             tracing::debug!(target: "access", method, status, duration_ms, %client_ip, "answered");
         } else if response.status().is_server_error() {
             let cause = error.and_then(|error| error.cause.as_ref());
             let cause = cause.map(|cause| telemetry::chain(cause.as_ref()));
-            tracing::error!(target: "access", method, status, duration_ms, upstream_ms, %client_ip, origin, code, cause, "failed");
+            tracing::error!(target: "access", method, status, duration_ms, upstream_ms, %client_ip, origin, code, limit, cause, "failed");
         } else {
-            tracing::info!(target: "access", method, status, duration_ms, upstream_ms, %client_ip, origin, code, "answered");
+            tracing::info!(target: "access", method, status, duration_ms, upstream_ms, %client_ip, origin, code, limit, "answered");
         }
+    }
+
+    /// Returns whether a line of `party` is written in full.
+    fn admits(&self, outcome: Outcome, party: Party) -> bool {
+        sum_up(&self.face, false);
+        let now = self.face.clock.tick();
+        self.face.folding.admits(outcome, Some(party), now)
     }
 
     /// Returns the origin that the request sent, cut to a bearable length.
@@ -135,6 +189,13 @@ impl Drop for Open {
         }
         let took = self.face.clock.tick().since(self.at);
         self.face.vitals.count_request(took, false);
+        let left = Outcome {
+            status: None,
+            code: None,
+        };
+        if !self.admits(left, self.network) {
+            return;
+        }
         let (method, origin, client_ip) = (self.method(), self.origin(), self.client_ip);
         tracing::info!(target: "access", method, duration_ms = millis(took), %client_ip, origin, "caller left before the answer");
     }
