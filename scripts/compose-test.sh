@@ -4,7 +4,7 @@
 #
 #   scripts/compose-test.sh
 #
-#   COMPOSE_BINARY=path    the broker's executable; target/debug/token-broker without it, built if it is not there
+#   COMPOSE_BINARY=path    the broker's executable; without it, the debug build
 #
 # Starts an engine of its own (data below target/engine, its own socket) and stops it by its process id. The broker's image is the
 # final stage of the Dockerfile around the executable and its libraries. In place of nginx, Redis and PostgreSQL from a registry
@@ -18,9 +18,11 @@ cd "$(dirname "$0")/.."
 
 work=$PWD/target/engine
 site=$work/site
-binary=${COMPOSE_BINARY:-target/debug/token-broker}
+binary=${COMPOSE_BINARY:-}
 engine_pid=
+watch_pid=
 project=()
+front= # where nginx is published
 
 say() { printf 'compose: %s\n' "$*"; }
 skip() { printf 'compose: SKIPPED, NOT TESTED: %s\n' "$*" >&2; exit 0; }
@@ -35,6 +37,7 @@ docker() { /usr/bin/docker "$@"; }
 compose() { (cd "$site" && timeout 300 /usr/bin/docker-compose --ansi never "${project[@]}" "$@"); }
 
 clean_up() {
+  [ -z "$watch_pid" ] || kill "$watch_pid" 2>/dev/null || true
   if [ -n "$engine_pid" ] && [ "${#project[@]}" -gt 0 ]; then compose down --volumes --timeout 5 >/dev/null 2>&1 || true; fi
   if [ -n "$engine_pid" ] && kill -TERM "$engine_pid" 2>/dev/null; then wait "$engine_pid" || true; fi
   if grep -q " $work/" /proc/self/mounts; then
@@ -132,7 +135,7 @@ WORKDIR /data
 ENTRYPOINT ["/start"]
 DOCKERFILE
   docker build --quiet --tag stand-in:servers "$work/image/servers" >/dev/null || fail "the stand-in image cannot be built"
-  for name in $(sed -n 's/^ *image: \(.*\)/\1/p' compose*.yaml | sort -u); do
+  sed -n 's/^ *image: \(.*\)/\1/p' compose*.yaml | sort -u | while read -r name; do
     [ "$name" = realtime-token-broker:latest ] || docker tag stand-in:servers "$name"
   done
 }
@@ -174,13 +177,27 @@ YAML
 
 # ---- looking -----------------------------------------------------------------------------------------------------------
 
-# Sends a POST through nginx, as a page does, and prints status and body. Tries again while nginx finds no broker.
+# method, path, further options of curl: sends a request through nginx, as a page does.
+through_nginx() {
+  local method=$1 path=$2
+  shift 2
+  curl --silent --insecure --max-time 10 --request "$method" --header 'Origin: https://app.example.com' \
+    --connect-to "broker.example.com:443:$front" "$@" "https://broker.example.com$path"
+}
+
+# path, body: prints the answer. Tries again while nginx finds no broker.
 post() {
-  local port
-  port=$(compose port nginx 443) || return
-  curl --silent --insecure --max-time 10 --retry 20 --retry-delay 1 --retry-all-errors --retry-connrefused --fail \
-    --request POST --header 'Origin: https://app.example.com' --header 'Content-Type: application/json' \
-    --connect-to "broker.example.com:443:$port" --dump-header "$work/head" --data "${2:-{\}}" "https://broker.example.com$1"
+  through_nginx POST "$1" --retry 20 --retry-delay 1 --retry-all-errors --retry-connrefused --fail \
+    --header 'Content-Type: application/json' --dump-header "$work/head" --data "${2:-{\}}"
+}
+
+# Asks every 100 ms whether a broker is alive, and never twice. Ends when it is killed.
+watch_brokers() {
+  : >"$work/statuses"
+  while :; do
+    through_nginx GET /livez --output /dev/null --write-out '%{http_code}\n' >>"$work/statuses" || echo "curl: $?" >>"$work/statuses"
+    sleep 0.1
+  done
 }
 
 field() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
@@ -196,23 +213,42 @@ rehearse() {
   local asked=$1 answer session restarted service
   shift
   compose up --detach --no-build >"$work/up.log" 2>&1 || { tail -n 20 "$work/up.log" >&2; fail "it does not start"; }
+  front=$(compose port nginx 443)
   answer=$(post /token) || fail "no session: $answer"
   session=$(field sessionId <<<"$answer")
   grep -qi '^x-ratelimit-limit: 77' "$work/head" || { cat "$work/head" >&2; fail "limits.token of .env did not reach the broker"; }
   keeps "$asked" 1
   for restarted; do
+    # Of two brokers, one is always there.
+    case $restarted in broker-*) watch_brokers & watch_pid=$! ;; esac
     for service in $restarted; do
       compose restart --timeout 30 "$service" >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; fail "$service cannot be restarted"; }
     done
+    [ -z "$watch_pid" ] || nothing_was_lost "$restarted"
+    front=$(compose port nginx 443)
     post /token >/dev/null || fail "no session after a restart of $restarted"
   done
   post /refresh-token "{\"sessionId\":\"$session\"}" >/dev/null || fail "the first session was lost"
   keeps "$asked" $(($# + 1))
   compose down --timeout 30 >"$work/up.log" 2>&1 || fail "it cannot be stopped"
   compose up --detach --no-build >"$work/up.log" 2>&1 || { tail -n 20 "$work/up.log" >&2; fail "it does not start again"; }
+  front=$(compose port nginx 443)
   post /token >/dev/null || fail "no session after the containers were removed and made again"
   keeps "$asked" $(($# + 2))
   compose down --volumes --timeout 30 >"$work/up.log" 2>&1 || fail "it cannot be removed"
+}
+
+# Ends the watch, and fails when one of its requests failed.
+nothing_was_lost() {
+  local asked lost
+  kill "$watch_pid"
+  wait "$watch_pid" 2>/dev/null || true
+  watch_pid=
+  asked=$(wc -l <"$work/statuses")
+  lost=$(grep -cvx 200 "$work/statuses" || true)
+  [ "$lost" = 0 ] || fail "a restart of $1 lost $lost requests of $asked: $(sort "$work/statuses" | uniq -c | tr '\n' ' ')"
+  [ "$asked" -ge 5 ] || fail "only $asked requests were sent during a restart of $1"
+  say "a restart of $1 lost none of $asked requests"
 }
 
 # Fails when the ledger knows fewer sessions than were opened.
@@ -233,7 +269,10 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 install_programs
 start_engine
-[ -x "$binary" ] || cargo build --quiet --locked
+if [ -z "$binary" ]; then
+  cargo build --quiet --locked
+  binary=target/debug/token-broker
+fi
 binary=$(realpath "$binary")
 broker_image
 stand_ins

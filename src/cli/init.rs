@@ -85,7 +85,7 @@ impl Place {
     const fn directory(self) -> &'static str {
         match self {
             Self::Systemd => "/etc/token-broker",
-            _ => ".",
+            _ => "",
         }
     }
 
