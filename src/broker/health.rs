@@ -31,6 +31,8 @@ pub enum Readiness {
     Draining,
     /// No issuer's keys are there yet, so no credential can be verified.
     WaitingForIssuers,
+    /// Nothing can be recorded, so nothing is minted.
+    WaitingForLedger,
 }
 
 /// How the service and its parts are.
@@ -95,6 +97,8 @@ impl Broker {
             Readiness::Draining
         } else if auth.is_some_and(|auth| !auth.is_ready()) {
             Readiness::WaitingForIssuers
+        } else if self.0.parts.records.condition() == Condition::Down {
+            Readiness::WaitingForLedger
         } else {
             Readiness::Ready
         }

@@ -126,6 +126,11 @@ pub(super) trait Connection: Send {
         binds: &[Bind],
     ) -> Result<String, Fault>;
 
+    /// Fails when what is written now would be lost. Asked once a second, and quick.
+    fn assert_lasting(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Closes the connection in good order.
     async fn close(self: Box<Self>);
 }

@@ -25,8 +25,8 @@ const LONGEST: usize = 1024;
 /// Most commands of one transaction.
 const BATCH: usize = 200;
 
-/// Interval between attempts to reach a database that failed.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Interval between attempts to reach a database that failed, and between looks at one that did not.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Most retries of a transaction that other writers were in the way of.
 const CONFLICTS: usize = 5;
@@ -43,7 +43,7 @@ pub(super) struct Writer {
     /// Settlements of reservations whose caller already received an error. They are written when the database is
     /// reachable again.
     owed: VecDeque<Settlement>,
-    try_again: Interval,
+    look: Interval,
     closing: CancellationToken,
     clock: Arc<dyn Clock>,
 }
@@ -59,15 +59,15 @@ impl Writer {
         let connection = base.connect().await.map_err(unusable)?;
         let (sender, receiver) = mpsc::channel(LONGEST);
         let queue = Queue::new(sender, timeout);
-        let mut try_again = interval(TRY_AGAIN);
-        try_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let writer = Self {
             base: Box::new(base),
             connection: Some(connection),
             queue: receiver,
             status: Arc::clone(&queue.status),
             owed: VecDeque::new(),
-            try_again,
+            look,
             closing: queue.closing.clone(),
             clock,
         };
@@ -107,7 +107,7 @@ impl Writer {
                 biased;
                 number = self.queue.recv_many(&mut tasks, BATCH) => return (number > 0).then_some(tasks),
                 () = self.closing.cancelled(), if !self.queue.is_closed() => self.queue.close(),
-                _ = self.try_again.tick(), if self.connection.is_none() => self.reopen().await,
+                _ = self.look.tick() => self.look().await,
             }
         }
     }
@@ -210,6 +210,18 @@ impl Writer {
         let too_many = self.owed.len().saturating_sub(OWED);
         self.owed.drain(..too_many);
         refuse(tasks, fault);
+    }
+
+    /// Looks whether the database is still there, or is there again.
+    async fn look(&mut self) {
+        match &self.connection {
+            None => self.reopen().await,
+            Some(connection) => {
+                if let Err(fault) = connection.assert_lasting() {
+                    self.go_down(Vec::new(), &fault);
+                }
+            }
+        }
     }
 
     async fn reopen(&mut self) {

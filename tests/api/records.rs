@@ -166,9 +166,12 @@ async fn what_cannot_be_recorded_is_not_minted_and_takes_nothing() {
     let health = test.get("/health").from("127.0.0.1").send().await;
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(health.json["services"]["usageLedger"]["status"], "down");
-    assert_eq!(test.get("/readyz").send().await.status, StatusCode::OK);
+    let ready = test.get("/readyz").send().await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(ready.text, "waiting for the ledger");
     assert!(!test.events("ledger_unavailable").is_empty());
     ledger.fail(false, false);
+    assert_eq!(test.get("/readyz").send().await.status, StatusCode::OK);
     let answer = test.post("/token").bearer(&student("ana")).send().await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("x-ratelimit-remaining"), Some("9"));

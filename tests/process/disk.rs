@@ -50,6 +50,8 @@ async fn assert_mints_nothing(broker: &Broker, seen: impl Fn() -> u64) {
     }
     assert_eq!(seen(), before, "something was minted that was not recorded");
     assert_eq!(condition(broker).await, (503, "down".to_owned()));
+    let ready = Answer::to(broker.get("/readyz")).await;
+    assert_eq!(ready.status, 503, "N F13");
     let told = broker.events("ledger_unavailable");
     assert_eq!(told[0]["severity"], "high");
 }
@@ -192,4 +194,18 @@ async fn after_a_sync_that_failed_only_a_fresh_handle_is_trusted() {
         assert_eq!(entry.outcome, "minted");
     }
     books.assert_counted().await;
+}
+
+#[tokio::test]
+async fn a10_a_ledger_that_is_moved_under_its_broker_records_and_mints_nothing_until_it_is_back() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let broker = books.launch(&simulator).start().await;
+    broker.token_as(&student("ana")).await.secret();
+    let elsewhere = books.path().with_extension("moved");
+    fs::rename(books.path(), &elsewhere).unwrap();
+    assert_mints_nothing(&broker, || simulator.seen()).await;
+    fs::rename(&elsewhere, books.path()).unwrap();
+    assert_recovers(&broker).await;
+    let is_told = |line: &serde_json::Value| line["cause"].to_string().contains("put it back");
+    broker.running.logged(is_told).await;
 }

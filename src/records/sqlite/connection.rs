@@ -8,6 +8,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePool};
 use sqlx::{ConnectOptions, Connection as _, Row, Sqlite};
 
+use super::file::Place;
 use super::schema::code;
 use crate::clock::{Clock, Timestamp};
 use crate::records::OpenError;
@@ -21,6 +22,8 @@ const CHECKPOINT: u64 = 16_000;
 pub(super) struct SqliteFile {
     pub(super) options: SqliteConnectOptions,
     pub(super) clock: Arc<dyn Clock>,
+    /// The file that was opened first. No other file is written in its place.
+    pub(super) place: Place,
     /// The lock of a broker that serves, held as long as the writer lives.
     pub(super) _lock: Option<File>,
 }
@@ -29,6 +32,7 @@ pub(super) struct SqliteFile {
 struct Pen {
     connection: SqliteConnection,
     clock: Arc<dyn Clock>,
+    place: Place,
     /// The rows changed since the log was moved.
     rows: u64,
 }
@@ -79,9 +83,11 @@ pub(super) async fn assert_fit(options: &SqliteConnectOptions) -> Result<(), Ope
 #[async_trait]
 impl Base for SqliteFile {
     async fn connect(&self) -> Result<Box<dyn Connection>, Fault> {
+        self.place.assert_kept()?;
         let mut pen: Box<dyn Connection> = Box::new(Pen {
             connection: self.options.connect().await.map_err(fault)?,
             clock: Arc::clone(&self.clock),
+            place: self.place.clone(),
             rows: 0,
         });
         pen.probe().await?;
@@ -99,6 +105,7 @@ impl Pen {
 #[async_trait]
 impl Connection for Pen {
     async fn begin(&mut self) -> Result<Timestamp, Fault> {
+        self.assert_lasting()?;
         // Here, and not in the commit: the callers of the last transaction have their answers.
         if self.rows >= CHECKPOINT {
             self.rows = 0;
@@ -136,6 +143,10 @@ impl Connection for Pen {
             .fetch_one(&mut self.connection)
             .await;
         listed.and_then(|row| row.try_get(0)).map_err(fault)
+    }
+
+    fn assert_lasting(&self) -> Result<(), Fault> {
+        self.place.assert_kept()
     }
 
     async fn close(mut self: Box<Self>) {

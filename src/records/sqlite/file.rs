@@ -2,10 +2,11 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::records::OpenError;
+use crate::records::database::{Fault, Severity};
 
 /// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -44,6 +45,39 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.into())),
         Err(TryLockError::Error(source)) => Err(failed(&place)(source)),
     }
+}
+
+/// The path of an open file, and which file that is: its device and its number there.
+#[derive(Clone)]
+pub(super) struct Place {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Place {
+    /// Returns the place of the file that is at the path now.
+    pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
+        let found = identify(path).map_err(failed(path))?;
+        let (path, file) = (path.into(), found);
+        Ok(Self { path, file })
+    }
+
+    /// Fails when the file was moved, removed or replaced: what is written into it then is gone at the next start.
+    pub(super) fn assert_kept(&self) -> Result<(), Fault> {
+        if identify(&self.path).is_ok_and(|found| found == self.file) {
+            return Ok(());
+        }
+        let path = self.path.display();
+        let why = format!(
+            "{path} was moved, removed or replaced: put it back, or restart the broker to use what is there now"
+        );
+        Err(Fault::new(Severity::Broken, why))
+    }
+}
+
+fn identify(path: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Returns whether a database is at the path; false for an empty file. Changes nothing.

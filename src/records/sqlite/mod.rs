@@ -114,12 +114,14 @@ async fn start(
     timeout: Duration,
     lock: Option<File>,
 ) -> Result<SqlRecords, OpenError> {
+    let options = options(path).busy_timeout(busy(timeout));
+    connection::assert_fit(&options).await?;
     let file = SqliteFile {
-        options: options(path).busy_timeout(busy(timeout)),
+        options,
         clock: Arc::clone(&clock),
+        place: file::Place::of(path)?,
         _lock: lock,
     };
-    connection::assert_fit(&file.options).await?;
     let queue = Writer::start(file, Arc::clone(&clock), timeout).await?;
     Ok(SqlRecords::new(queue, readers(path, timeout), clock))
 }

@@ -127,7 +127,7 @@ pub async fn livez() -> Response {
     tag = "health",
     responses(
         (status = 200, description = "Ready.", body = String),
-        (status = 503, description = "About to stop, or without the keys to verify credentials with.", body = String),
+        (status = 503, description = "About to stop, without the keys to verify credentials with, or unable to record.", body = String),
     )
 )]
 pub async fn readyz(State(broker): State<Broker>) -> Response {
@@ -135,6 +135,7 @@ pub async fn readyz(State(broker): State<Broker>) -> Response {
         Readiness::Ready => return to_probe("ready"),
         Readiness::Draining => "draining",
         Readiness::WaitingForIssuers => "waiting for issuers",
+        Readiness::WaitingForLedger => "waiting for the ledger",
     };
     to_probe((StatusCode::SERVICE_UNAVAILABLE, unready))
 }

@@ -7,11 +7,13 @@ use std::path::Path;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use token_broker::records::{
-    By, OpenError, Records, RecordsError, ReserveError, SqlRecords, UsageQuery, sqlite,
+    By, OpenError, Records, RecordsCondition, RecordsError, ReserveError, SqlRecords, UsageQuery,
+    sqlite,
 };
 
 use super::kinds::{Folder, START, TIMEOUT, account, clock, mint, sqlite_at};
 use crate::kit::log_lines::Lines;
+use crate::kit::waiting::until;
 
 async fn open(path: &Path) -> Result<SqlRecords, OpenError> {
     sqlite::open(path, clock(), TIMEOUT).await
@@ -197,4 +199,65 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
         let reading = sqlite::open_for_reading(&path, clock(), TIMEOUT).await;
         assert!(reading.is_err() || name == "damaged", "{name}");
     }
+}
+
+/// Waits until nothing can be recorded, for a second and what a busy machine adds.
+async fn is_noticed(ledger: &dyn Records) {
+    let down = || ledger.condition() == RecordsCondition::Down;
+    until("the loss is noticed", down).await;
+}
+
+#[tokio::test]
+async fn a10_into_a_file_that_was_moved_nothing_is_written_until_it_is_back() {
+    let folder = Folder::new();
+    let ledger = sqlite_at(&folder).await;
+    ledger.reserve(mint("ana", START)).await.unwrap();
+    let elsewhere = folder.file().with_extension("moved");
+    fs::rename(folder.file(), &elsewhere).unwrap();
+    assert!(ledger.reserve(mint("ben", START)).await.is_err());
+    is_noticed(&*ledger).await;
+    assert!(!folder.file().exists(), "no new file is made");
+    fs::rename(&elsewhere, folder.file()).unwrap();
+    let recovers = || ledger.condition() == RecordsCondition::Operational;
+    until("the records recover", recovers).await;
+    ledger.reserve(mint("cem", START)).await.unwrap();
+    ledger.close().await;
+    let again = sqlite_at(&folder).await;
+    assert_eq!(again.recent(START).await.unwrap().len(), 2);
+    again.close().await;
+}
+
+#[tokio::test]
+async fn a10_a_file_that_is_removed_or_replaced_is_noticed_although_nobody_asks() {
+    for replaced in [false, true] {
+        let folder = Folder::new();
+        let ledger = sqlite_at(&folder).await;
+        ledger.reserve(mint("ana", START)).await.unwrap();
+        let copy = folder.file().with_extension("copy");
+        fs::copy(folder.file(), &copy).unwrap();
+        if replaced {
+            fs::rename(&copy, folder.file()).unwrap();
+        } else {
+            fs::remove_file(folder.file()).unwrap();
+        }
+        is_noticed(&*ledger).await;
+        let refused = ledger.reserve(mint("ben", START)).await;
+        let cause = format!("{:?}", refused.unwrap_err());
+        assert!(cause.contains("moved, removed or replaced"), "{cause}");
+        ledger.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a10_a_folder_that_was_moved_takes_its_file_along() {
+    let folder = Folder::new();
+    let ledger = sqlite_at(&folder).await;
+    let place = folder.file();
+    let here = place.parent().unwrap();
+    let there = here.with_extension("moved");
+    fs::rename(here, &there).unwrap();
+    is_noticed(&*ledger).await;
+    assert!(ledger.reserve(mint("ana", START)).await.is_err());
+    fs::rename(&there, here).unwrap();
+    ledger.close().await;
 }
