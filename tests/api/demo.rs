@@ -8,7 +8,7 @@ use crate::kit::in_process::TestApp;
 const PATHS: [&str; 4] = ["/demo", "/demo/style.css", "/demo/app.js", "/demo/sdk.js"];
 
 #[tokio::test]
-async fn it_is_not_there_unless_it_is_wanted() {
+async fn the_demo_is_not_there_unless_a_setting_wants_it() {
     let test = TestApp::new();
     for path in PATHS.iter().chain(&["/demo/about"]) {
         test.get(path).send().await.is(404, "not_found");
@@ -120,7 +120,7 @@ async fn outside_dev_mode_it_knows_of_nobody_to_act_for() {
 }
 
 #[tokio::test]
-async fn it_stands_below_the_base_path() {
+async fn the_demo_stands_below_the_base_path() {
     let test = TestApp::with(&[
         ("demo.enabled", "true"),
         ("server.base_path", "/api/voice-agent"),

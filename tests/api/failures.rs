@@ -148,7 +148,7 @@ async fn a_key_that_is_rejected_once_and_accepted_by_the_free_look_fails_that_on
 }
 
 #[tokio::test]
-async fn messages_are_constant_per_code() {
+async fn every_code_has_one_constant_message() {
     let app = TestApp::with(&[("limits.token", "100/60s")]);
     let mut messages = Vec::new();
     for error in [

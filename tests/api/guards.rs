@@ -38,7 +38,7 @@ async fn refusals_count_at_most_once_a_second() {
 }
 
 #[tokio::test]
-async fn who_is_blocked_and_keeps_knocking_is_not_blocked_for_longer() {
+async fn a_blocked_caller_who_keeps_asking_is_not_blocked_for_longer() {
     let app = TestApp::with(&[("limits.token", "100/60s")]);
     for _ in 0..12 {
         app.post("/token")

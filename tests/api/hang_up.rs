@@ -40,7 +40,7 @@ async fn a_caller_who_hangs_up_still_leaves_a_finished_mint() {
 }
 
 #[tokio::test]
-async fn who_lost_the_answer_to_a_refresh_gets_the_same_one_on_coming_back_at_once() {
+async fn a_caller_who_lost_the_answer_to_a_refresh_gets_the_same_one_on_coming_back_at_once() {
     let app = TestApp::new();
     let session = app.open().await;
     app.advance(10);

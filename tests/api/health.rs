@@ -24,7 +24,7 @@ async fn health_has_exactly_the_promised_shape() {
 }
 
 #[tokio::test]
-async fn strangers_see_only_how_it_is() {
+async fn strangers_see_only_the_status_in_health() {
     let app = TestApp::new();
     let keys = async |call: crate::kit::in_process::Call| {
         let answer = call.send().await;

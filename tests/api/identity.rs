@@ -297,7 +297,7 @@ async fn strict_binding_holds_identities_to_their_network_too() {
 }
 
 #[tokio::test]
-async fn who_signs_in_opens_a_new_session_and_is_no_offender() {
+async fn a_caller_who_signs_in_opens_a_new_session_and_commits_no_offence() {
     let test = TestApp::of(&optional(), &[]);
     let id = json!({ "sessionId": test.open().await });
     test.advance(10);
@@ -323,7 +323,7 @@ async fn a_record_says_who_it_was_and_in_which_role() {
 }
 
 #[tokio::test]
-async fn with_pseudonyms_no_record_says_who_it_was() {
+async fn with_pseudonyms_no_record_names_an_identity() {
     let key = "0123456789abcdef0123456789abcdef";
     let settings = [
         ("ledger.pseudonymous", "true"),

@@ -82,7 +82,7 @@ async fn sixteen_kibibytes_are_read_and_not_a_byte_more() {
 }
 
 #[tokio::test]
-async fn what_is_not_plain_json_is_refused_without_an_echo() {
+async fn a_body_that_is_not_plain_json_is_refused_without_an_echo() {
     let app = roomy();
     let deep = format!("{}{}", "[".repeat(8000), "]".repeat(8000));
     let bodies: [&[u8]; 14] = [
@@ -237,7 +237,7 @@ async fn a_request_id_is_believed_from_a_trusted_proxy_only_and_only_when_plain(
 }
 
 #[tokio::test]
-async fn one_host_and_one_of_ours() {
+async fn a_request_must_name_one_host_that_the_broker_answers_for() {
     let app = TestApp::with(&[("server.hosts", "broker.example.com,localhost")]);
     assert_eq!(app.post("/token").send().await.status, 200);
     assert_eq!(

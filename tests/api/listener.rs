@@ -25,7 +25,8 @@ const ALIVE: &[u8] = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// To their owners they are connections long since: nginx may have sent a request that it must not send twice.
 #[tokio::test]
-async fn who_waits_to_be_taken_when_the_listener_closes_is_taken_and_answered() {
+async fn a_connection_that_waits_to_be_accepted_when_the_listener_closes_is_accepted_and_answered()
+{
     let (app, ending) = (TestApp::new(), Ending::default());
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();

@@ -22,7 +22,7 @@ mod guards;
 mod hang_up;
 mod headers;
 mod health;
-mod honest;
+mod honest_requests;
 mod identity;
 mod input;
 mod listener;

@@ -151,7 +151,7 @@ async fn no_page_may_read_it() {
 }
 
 #[tokio::test]
-async fn usage_is_summed_up_as_asked() {
+async fn usage_is_summed_up_by_the_requested_column() {
     let test = app();
     for bearer in [student("ana"), student("ana"), teacher("tom")] {
         test.post("/token").bearer(&bearer).send().await;

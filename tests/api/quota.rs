@@ -175,7 +175,7 @@ async fn a_plain_failure_upstream_gives_the_place_back_and_an_unknown_outcome_do
 }
 
 #[tokio::test]
-async fn what_never_reached_a_mint_is_no_session_of_its_identity() {
+async fn a_request_that_never_reached_a_mint_is_no_session_of_its_identity() {
     let test = TestApp::of(
         REQUIRED,
         &[("limits.identity", "1/1h"), ("guard.threshold", "1000")],

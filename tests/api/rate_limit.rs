@@ -178,7 +178,7 @@ async fn a_definite_failure_upstream_gives_the_place_back_and_an_uncertain_one_d
 }
 
 #[tokio::test]
-async fn what_the_upstream_refuses_for_what_it_is_uses_the_window_up() {
+async fn a_mint_that_the_upstream_refuses_for_its_content_uses_the_window_up() {
     use token_broker::upstream::UpstreamError;
     let app = TestApp::with(&[("limits.token", "2/60s")]);
     for _ in 0..2 {

@@ -153,7 +153,7 @@ async fn rows(test: &TestApp, by: By) -> Vec<UsageRow> {
 }
 
 #[tokio::test]
-async fn what_cannot_be_recorded_is_not_minted_and_takes_nothing() {
+async fn a_mint_that_cannot_be_recorded_does_not_happen_and_takes_nothing() {
     let (test, ledger) = fragile(REQUIRED);
     ledger.fail(true, true);
     for _ in 0..20 {
@@ -190,7 +190,7 @@ async fn a_refresh_that_cannot_be_recorded_leaves_its_session_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_was_minted_but_not_settled_is_handed_to_nobody_and_counts() {
+async fn a_mint_that_was_not_settled_is_handed_to_nobody_and_counts() {
     let (test, ledger) = fragile(REQUIRED);
     ledger.fail(false, true);
     let refused = test.post("/token").bearer(&student("ana")).send().await;
@@ -272,7 +272,7 @@ async fn reports_say_who_used_what_as_whom() {
 }
 
 #[tokio::test]
-async fn what_we_refuse_ourselves_while_the_upstream_rests_writes_nothing_however_often() {
+async fn a_refusal_while_the_upstream_rests_writes_nothing_however_often() {
     let (test, ledger) = fragile("[upstream]\nmax_in_flight = 1\nmax_wait = \"0s\"");
     test.minter.hold();
     let first = tokio::spawn(test.post("/token").send());

@@ -47,7 +47,7 @@ fn jwks(issuer: &Issuer) -> &str {
 }
 
 #[test]
-fn nobody_is_asked_unless_the_operator_says_so() {
+fn no_credential_is_asked_for_unless_the_operator_says_so() {
     let auth = serve(&good_and(&[])).config.auth;
     assert_eq!(auth.mode, AuthMode::Off);
     assert!(auth.issuers.is_empty() && auth.default_role.is_none());

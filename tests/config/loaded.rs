@@ -118,7 +118,7 @@ fn dev_mode_only_warns_of_what_is_unsafe_elsewhere() {
 }
 
 #[test]
-fn what_is_probably_not_meant_is_warned_of() {
+fn a_setting_that_is_probably_not_meant_is_warned_of() {
     for (name, text, says) in [
         (
             "BROKER_SERVER__LISTEN",

@@ -20,7 +20,7 @@ mod personas;
 mod quotas;
 mod refused;
 mod sources;
-mod stray;
+mod stray_bytes;
 
 const CANARY: &str = "canary7f3a";
 const KEY: (&str, &str) = ("OPENAI_API_KEY", "sk-canary7f3a");

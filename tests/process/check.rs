@@ -44,7 +44,7 @@ async fn settings_that_can_be_used_are_fine() {
 }
 
 #[tokio::test]
-async fn who_gets_which_persona_is_listed_for_people_and_programs() {
+async fn check_lists_for_people_and_programs_which_role_gets_which_persona() {
     let check = |extra: &[&str]| {
         Launch::of(&[&["check"], extra].concat())
             .towards("http://127.0.0.1:1/v1")

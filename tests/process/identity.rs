@@ -12,7 +12,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::books::Books;
+use super::ledger_file::Books;
 use super::nginx_front::Front;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch, Running, claims, now, student};

@@ -12,7 +12,7 @@ use token_broker::domain::{SessionId, SessionKey};
 use token_broker::simulator::Simulator;
 use tokio::task::JoinSet;
 
-use super::books::Books;
+use super::ledger_file::Books;
 use crate::kit::executable::{Broker, student};
 use crate::kit::http::client;
 use crate::kit::provider::simulator;
@@ -225,7 +225,7 @@ async fn two_hundred_kills_lose_no_entry_and_no_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_kill_left_without_outcome_counts_against_the_quota() {
+async fn a_mint_that_a_kill_left_without_outcome_counts_against_the_quota() {
     let (simulator, books) = (simulator(&["hang"]).await, Books::new());
     let broker = books
         .launch(&simulator)

@@ -10,7 +10,7 @@ use sqlx::{Connection, Executor};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::books::Books;
+use super::ledger_file::Books;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Ended, Launch, student};
 use crate::kit::http::client;

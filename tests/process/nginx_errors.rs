@@ -176,7 +176,7 @@ async fn metrics_have_no_way_out() {
 }
 
 #[tokio::test]
-async fn what_nginx_does_not_understand_is_refused_in_our_layout_too() {
+async fn a_request_that_nginx_does_not_understand_is_refused_in_the_form_of_the_brokers_failures() {
     let front = Front::new().await;
     let fields = "a".repeat(20_000);
     for (number, (request, status)) in [

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 use token_broker::simulator::Simulator;
 
-use super::books::Books;
+use super::ledger_file::Books;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch, student};
 use crate::kit::http::client;

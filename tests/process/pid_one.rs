@@ -30,7 +30,7 @@ async fn way() -> Option<&'static [&'static str]> {
 }
 
 #[tokio::test]
-async fn as_process_1_it_obeys_sigterm() {
+async fn a_broker_that_is_process_1_obeys_sigterm() {
     let Some(way) = way().await else {
         // Past the test runner, which keeps what is printed to itself.
         let loud = "SKIPPED, NOT CHECKED: no process namespaces here, so nothing can be process 1";

@@ -49,7 +49,7 @@ impl Database {
 }
 
 #[tokio::test]
-async fn with_postgresql_it_serves_once_the_schema_is_there_and_several_share_it() {
+async fn brokers_on_postgresql_serve_once_the_schema_is_there_and_share_it() {
     let (mut database, simulator) = (Database::new().await, simulator(&[]).await);
     let early = database.serve(&simulator).finish().await;
     assert_eq!(early.code, Some(1), "{early:?}");

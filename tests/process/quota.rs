@@ -6,7 +6,7 @@ use sqlx::Connection;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::books::Books;
+use super::ledger_file::Books;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch, student};
 use crate::kit::http::client;
@@ -85,7 +85,7 @@ async fn a_restart_in_the_middle_of_a_window_gives_nobody_a_new_allowance() {
 }
 
 #[tokio::test]
-async fn after_a_busy_day_it_is_ready_within_a_second_and_remembers_all_of_it() {
+async fn after_a_busy_day_the_broker_is_ready_within_a_second_and_remembers_every_mint() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
     books.launch(&simulator).start().await.stop().await;
     fill(&books).await;

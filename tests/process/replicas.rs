@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use token_broker::simulator::Simulator;
 use tokio::task::JoinSet;
@@ -147,6 +148,17 @@ async fn without_redis_replicas_go_on_with_their_share_of_the_limits_and_with_ev
     }
 }
 
+/// Asks until the broker had the time to look the session up, which a network may keep waiting for itself.
+async fn decided(request: RequestBuilder) -> Answer {
+    loop {
+        let answer = Answer::to(request.try_clone().unwrap()).await;
+        if answer.status != 503 {
+            return answer;
+        }
+        answer.is(503, "overloaded");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_hundred_refreshes_over_two_replicas_one_mints_in_each_interval() {
     let (simulator, redis) = (simulator(&["slow:50ms"]).await, Redis::start());
@@ -174,10 +186,11 @@ async fn of_two_hundred_refreshes_over_two_replicas_one_mints_in_each_interval()
             let body = json!({ "sessionId": session }).to_string();
             let request = client().post(broker.url("/refresh-token"));
             let request = request.header("content-type", "application/json");
-            callers.spawn(Answer::to(request.body(body)));
+            callers.spawn(decided(request.body(body)));
         }
         let answers = callers.join_all().await;
-        assert!(began.elapsed() < interval, "too slow to tell");
+        // On a slow machine the next interval may begin meanwhile.
+        let intervals = 1 + began.elapsed().as_secs() / interval.as_secs();
         let mut secrets = BTreeSet::new();
         for answer in &answers {
             if answer.status == 200 {
@@ -187,20 +200,21 @@ async fn of_two_hundred_refreshes_over_two_replicas_one_mints_in_each_interval()
             }
         }
         // The replica that minted may hand the same client secret over again.
-        assert_eq!(
-            (secrets.len(), simulator.minted() - minted),
-            (1, 1),
-            "round {round}"
+        let minted = simulator.minted() - minted;
+        assert_eq!(secrets.len() as u64, minted, "round {round}");
+        assert!(
+            (1..=intervals).contains(&minted),
+            "{minted} in round {round}"
         );
     }
 }
 
 #[tokio::test]
-async fn absent_at_the_start_redis_is_waited_for_by_nobody() {
+async fn a_broker_without_redis_starts_at_once_with_its_share_and_joins_later() {
     let (simulator, mut redis) = (simulator(&[]).await, Redis::absent());
     let shared = Shared::new().await;
     let broker = shared.replica(&simulator, &redis).start().await;
-    assert_eq!(said(&broker, "Redis cannot be reached"), 1);
+    assert_eq!(said(&broker, "Redis is unreachable at the start"), 1);
     assert_eq!(
         health(&broker).await,
         ["degraded", "degraded", "operational"]
@@ -220,7 +234,7 @@ async fn absent_at_the_start_redis_is_waited_for_by_nobody() {
 }
 
 #[tokio::test]
-async fn with_deny_callers_are_told_to_come_back_while_redis_is_gone() {
+async fn with_on_failure_deny_every_mint_is_refused_with_503_while_redis_is_gone() {
     let (simulator, mut redis) = (simulator(&[]).await, Redis::start());
     let shared = Shared::new().await;
     let launch = shared

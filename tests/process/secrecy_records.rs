@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 use token_broker::simulator::Simulator;
 
-use super::books::Books;
+use super::ledger_file::Books;
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch, claims, now};

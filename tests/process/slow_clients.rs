@@ -35,14 +35,14 @@ fn let_go_in_time(heard: &Heard) {
 }
 
 #[tokio::test]
-async fn who_says_nothing_is_let_go() {
+async fn a_client_that_sends_nothing_is_disconnected_at_header_timeout() {
     let broker = impatient("server.header_timeout").await;
     let heard = Wire::to(broker.address).await.hear().await;
     let_go_in_time(&heard);
 }
 
 #[tokio::test]
-async fn who_says_half_a_head_is_let_go() {
+async fn a_client_that_sends_half_a_head_is_disconnected_at_header_timeout() {
     let broker = impatient("server.header_timeout").await;
     for half in [
         "P",
@@ -58,7 +58,7 @@ async fn who_says_half_a_head_is_let_go() {
 }
 
 #[tokio::test]
-async fn who_trickles_a_header_every_now_and_then_is_let_go() {
+async fn a_client_that_trickles_headers_is_disconnected_at_header_timeout() {
     let broker = impatient("server.header_timeout").await;
     let mut wire = Wire::to(broker.address).await;
     let began = Instant::now();
@@ -127,7 +127,7 @@ async fn the_rest_of_a_pipelined_head_may_come_after_a_pause() {
 }
 
 #[tokio::test]
-async fn who_sends_part_of_a_body_is_answered_and_let_go() {
+async fn a_client_that_sends_part_of_a_body_is_answered_400_and_disconnected_at_body_timeout() {
     let broker = impatient("server.body_timeout").await;
     let begin = "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     for rest in [
@@ -148,7 +148,7 @@ async fn who_sends_part_of_a_body_is_answered_and_let_go() {
 }
 
 #[tokio::test]
-async fn who_trickles_a_body_is_let_go() {
+async fn a_client_that_trickles_a_body_is_answered_400_at_body_timeout() {
     let broker = impatient("server.body_timeout").await;
     let mut wire = Wire::to(broker.address).await;
     let began = Instant::now();
@@ -164,7 +164,7 @@ async fn who_trickles_a_body_is_let_go() {
 }
 
 #[tokio::test]
-async fn who_asks_without_end_and_never_reads_is_let_go() {
+async fn a_client_that_never_reads_its_answers_is_disconnected_at_write_timeout() {
     let broker = impatient("server.write_timeout").await;
     let mut wire = Wire::narrow(broker.address).await;
     let asking = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
@@ -182,7 +182,7 @@ async fn who_asks_without_end_and_never_reads_is_let_go() {
 }
 
 #[tokio::test]
-async fn who_reads_slowly_but_reads_gets_everything() {
+async fn a_client_that_reads_slowly_gets_every_answer() {
     let broker = impatient("server.write_timeout").await;
     let mut wire = Wire::narrow(broker.address).await;
     let asking = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(40);

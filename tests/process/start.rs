@@ -162,7 +162,7 @@ async fn every_mistake_in_the_settings_is_told_at_once_and_no_value_is() {
 }
 
 #[tokio::test]
-async fn what_is_unsafe_in_public_is_refused_by_serve() {
+async fn serve_refuses_settings_that_are_unsafe_in_public() {
     for (name, value) in [
         ("cors.allowed_origins", "*"),
         ("upstream.base_url", "http://upstream.example/v1"),

@@ -5,7 +5,7 @@ use std::fs;
 
 use tokio::task::JoinSet;
 
-use super::books::Books;
+use super::ledger_file::Books;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch, student};
 use crate::kit::http::client;

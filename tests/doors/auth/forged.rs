@@ -101,7 +101,7 @@ async fn forged_credentials_are_refused_as_what_they_are_and_nobody_whom_they_na
 }
 
 #[tokio::test]
-async fn what_the_corpus_is_made_from_is_good() {
+async fn the_credential_that_the_corpus_is_made_from_is_good() {
     let world = World::new().await;
     let address = world.elsewhere.url("/");
     let bounds = json!({ "aud": ["x", "broker"], "exp": NOW - 29, "nbf": NOW + 29 });

@@ -45,7 +45,7 @@ fn some(role: &str, name: &str) -> (Option<String>, Option<String>) {
 }
 
 #[tokio::test]
-async fn what_claims_do_not_say_is_asked_once_with_the_callers_own_credential() {
+async fn a_role_that_claims_do_not_say_is_asked_once_with_the_callers_own_credential() {
     let host = Host::that(answer()).await;
     let door = Door::to(vec![rules(
         &host,
@@ -80,7 +80,7 @@ async fn what_claims_do_not_say_is_asked_once_with_the_callers_own_credential() 
 }
 
 #[tokio::test]
-async fn what_claims_say_is_not_asked_and_not_changed() {
+async fn a_role_that_claims_say_is_not_asked_and_not_changed() {
     let host = Host::that(answer()).await;
     let door = Door::to(vec![rules(&host, "/userinfo")]);
     let both =

@@ -1,5 +1,6 @@
 //! Who callers are: credentials good and forged, issuers well and ill.
 
+mod before_signature;
 mod entries;
 mod forged;
 mod forged_form;
@@ -11,7 +12,6 @@ mod lookup;
 mod outage;
 mod profiles;
 mod providers;
-mod screen;
 mod tls;
 
 use std::sync::Arc;

@@ -63,7 +63,7 @@ async fn the_first_outcome_stays_with_two_exceptions() {
 }
 
 #[tokio::test]
-async fn what_failed_is_given_back_once_and_stays_failed() {
+async fn a_failed_entry_is_given_back_once_and_stays_failed() {
     each(async |subject| {
         let ledger = &*subject.ledger;
         let (first, second) = (limited("ana", START, 2), limited("ana", START, 2));
@@ -111,7 +111,7 @@ async fn a_reservation_that_is_there_is_not_counted_again() {
 }
 
 #[tokio::test]
-async fn what_was_left_pending_becomes_uncertain_and_counts() {
+async fn an_entry_that_was_left_pending_becomes_uncertain_and_counts() {
     each(async |subject| {
         let ledger = &*subject.ledger;
         let (old, done, young) = (
@@ -135,7 +135,7 @@ async fn what_was_left_pending_becomes_uncertain_and_counts() {
 }
 
 #[tokio::test]
-async fn all_that_was_left_pending_is_given_up_however_much_it_is() {
+async fn every_entry_that_was_left_pending_is_given_up_however_many_there_are() {
     each(async |subject| {
         let ledger = &*subject.ledger;
         for _ in 0..600 {

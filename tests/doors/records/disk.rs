@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use token_broker::records::{Records, RecordsCondition, RecordsError, ReserveError, sqlite};
 
-use super::child;
+use super::child_process;
 use super::kinds::{Folder, START, TIMEOUT, clock, mint, minted, settled};
 use crate::kit::waiting::{PATIENCE, eventually};
 
@@ -70,7 +70,7 @@ fn a_full_disk_stops_minting_until_there_is_room() {
     let place = folder.file().with_file_name("small");
     fs::create_dir(&place).unwrap();
     let mount = format!("mount -t tmpfs -o size=3m none '{}';", place.display());
-    child::run(
+    child_process::run(
         "records::disk::child_on_a_small_disk",
         &place.join("ledger.db"),
         &mount,
@@ -80,7 +80,9 @@ fn a_full_disk_stops_minting_until_there_is_room() {
 #[tokio::test]
 #[ignore = "run by a_full_disk_stops_minting_until_there_is_room, on a disk of its own"]
 async fn child_on_a_small_disk() {
-    let Some(path) = child::file() else { return };
+    let Some(path) = child_process::file() else {
+        return;
+    };
     let filler = path.with_file_name("filler");
     fs::write(&filler, vec![7; 1 << 20]).unwrap();
     survives(&path, || fs::remove_file(&filler).unwrap()).await;
@@ -91,7 +93,7 @@ fn a_write_that_the_system_refuses_stops_minting_until_it_does_not() {
     let folder = Folder::new();
     // Files may grow to a megabyte; beyond it a write fails instead of killing the process.
     let limit = "trap '' XFSZ; ulimit -S -f 2048;";
-    child::run(
+    child_process::run(
         "records::disk::child_with_short_files",
         &folder.file(),
         limit,
@@ -101,7 +103,9 @@ fn a_write_that_the_system_refuses_stops_minting_until_it_does_not() {
 #[tokio::test]
 #[ignore = "run by a_write_that_the_system_refuses_stops_minting_until_it_does_not, under a limit"]
 async fn child_with_short_files() {
-    let Some(path) = child::file() else { return };
+    let Some(path) = child_process::file() else {
+        return;
+    };
     survives(&path, || {
         let mut lift = Command::new("prlimit");
         lift.arg(format!("--pid={}", std::process::id()))

@@ -83,7 +83,7 @@ async fn a_file_locked_for_six_seconds_costs_five_at_most_and_nothing_is_written
 }
 
 #[tokio::test]
-async fn who_no_longer_waits_is_not_written_when_the_lock_is_gone() {
+async fn a_reservation_whose_caller_left_is_not_written_when_the_lock_is_gone() {
     let folder = Folder::new();
     let ledger = open(&folder, TIMEOUT).await;
     let other = hold(&folder).await;
@@ -144,7 +144,7 @@ async fn a_stalled_writer_has_a_queue_with_an_end() {
 }
 
 #[tokio::test]
-async fn what_was_written_for_somebody_who_left_meanwhile_is_given_back() {
+async fn a_reservation_that_was_written_for_a_caller_who_left_is_given_back() {
     let url = empty_database().await;
     let ledger = postgres_at(&url).await;
     ledger.reserve(limited("ana", START, 2)).await.unwrap();

@@ -8,7 +8,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 use token_broker::records::{By, OpenError, Records, UsageQuery, postgres, sqlite};
 
-use super::child;
+use super::child_process;
 use super::kinds::{Folder, START, TIMEOUT, clock, limited, mint, postgres_at};
 use super::sessions::{open, somebody};
 use crate::kit::postgres::empty_database;
@@ -124,14 +124,16 @@ async fn a_file_in_use_is_not_migrated_under_its_broker() {
 #[tokio::test]
 #[ignore = "run by a_migration_that_is_killed_completes_at_the_next_start"]
 async fn child_that_migrates() {
-    let Some(path) = child::file() else { return };
+    let Some(path) = child_process::file() else {
+        return;
+    };
     let ledger = sqlite::open(&path, clock(), TIMEOUT).await.unwrap();
     ledger.close().await;
 }
 
 /// Starts a process that opens the ledger in `folder`, and kills it after a while. Says whether it was killed.
 async fn killed_after(folder: &Folder, millis: u64) -> bool {
-    let mut process = child::child(
+    let mut process = child_process::child(
         "records::migration::child_that_migrates",
         &folder.file(),
         "",

@@ -1,6 +1,6 @@
 //! The records: one contract over every kind, and what happens when disks, servers and processes fail under them.
 
-mod child;
+mod child_process;
 mod contract;
 mod disk;
 mod kinds;

@@ -77,7 +77,7 @@ async fn a_server_that_is_not_there_is_an_error_and_no_wait() {
 }
 
 #[tokio::test]
-async fn what_was_written_although_nobody_could_be_told_is_given_back_when_the_server_is() {
+async fn a_reservation_whose_answer_was_lost_is_given_back_when_the_server_is_back() {
     let direct = empty_database().await;
     let proxy = Proxy::to(shared().port).await;
     let ledger = postgres_at(&proxy.instead_of(&direct)).await;

@@ -42,7 +42,7 @@ async fn of_a_thousand_at_once_exactly_ten_have_a_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_exact_over_brokers_that_share_a_server() {
+async fn a_quota_is_exact_over_brokers_that_share_a_server() {
     let url = empty_database().await;
     let mut brokers = vec![postgres_at(&url).await];
     for _ in 0..2 {

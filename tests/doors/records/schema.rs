@@ -72,7 +72,7 @@ async fn nothing_of_ours_is_in_public_and_nobody_without_a_grant_can_read_it() {
 }
 
 #[tokio::test]
-async fn what_the_url_says_of_the_search_path_changes_nothing() {
+async fn a_search_path_in_the_url_changes_nothing() {
     let url = empty_database().await;
     let public = format!("{url}?options=-c%20search_path%3Dpublic");
     let ledger = postgres_at(&public).await;

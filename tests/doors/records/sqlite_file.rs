@@ -111,7 +111,7 @@ async fn reports_and_erasures_work_beside_a_broker() {
 }
 
 #[tokio::test]
-async fn what_was_erased_beside_a_broker_is_neither_in_the_file_nor_in_its_log() {
+async fn an_account_that_was_erased_beside_a_broker_is_neither_in_the_file_nor_in_its_log() {
     let folder = Folder::new();
     let broker = open(&folder.file()).await.unwrap();
     let holds = |name: &str| {
@@ -139,7 +139,7 @@ async fn what_was_erased_beside_a_broker_is_neither_in_the_file_nor_in_its_log()
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_neither_read_nor_made() {
+async fn a_missing_file_is_neither_read_nor_made() {
     let folder = Folder::new();
     let reading = sqlite::open_for_reading(&folder.file(), clock(), TIMEOUT).await;
     assert!(matches!(reading, Err(OpenError::Missing(_))));
@@ -149,7 +149,7 @@ async fn what_is_not_there_is_neither_read_nor_made() {
 }
 
 #[tokio::test]
-async fn what_is_not_ours_is_refused_and_left_as_it_is() {
+async fn a_file_of_another_program_is_refused_and_left_as_it_is() {
     type Expected = fn(&OpenError) -> bool;
     let cases: [(&str, &str, Expected); 4] = [
         ("text", "", |error| {

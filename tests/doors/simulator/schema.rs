@@ -139,7 +139,7 @@ async fn every_answer_keeps_the_published_schema() {
 }
 
 #[tokio::test]
-async fn what_the_published_schema_refuses_is_refused() {
+async fn the_simulator_refuses_every_body_that_the_published_schema_refuses() {
     let (bench, request) = (
         Bench::new().await,
         published("RealtimeCreateClientSecretRequest"),

@@ -169,7 +169,7 @@ async fn requests_are_remembered_without_the_key() {
 }
 
 #[tokio::test]
-async fn it_listens_on_loopback_only() {
+async fn the_simulator_listens_on_loopback_only() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_seconds(NOW)));
     for open in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let refused = Simulator::start(provider(open, clock.clone(), &[])).await;
@@ -182,7 +182,7 @@ async fn it_listens_on_loopback_only() {
 }
 
 #[tokio::test]
-async fn it_stops_while_somebody_waits() {
+async fn the_simulator_stops_while_a_caller_waits() {
     let bench = Bench::with_faults(&["hang"]).await;
     let waiting = bench
         .asking(&json!({}))

@@ -115,7 +115,7 @@ async fn a_redirect_is_not_followed_and_the_key_goes_nowhere_else() {
 }
 
 #[tokio::test]
-async fn who_is_not_there_is_unreachable_at_once() {
+async fn an_upstream_that_does_not_listen_is_unreachable_at_once() {
     let door = Door::open().await;
     let url = door.simulator.base_url();
     door.simulator.stop().await;
@@ -142,7 +142,7 @@ async fn mint_at(url: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn who_does_not_speak_tls_is_unreachable_and_is_sent_nothing() {
+async fn an_upstream_that_does_not_speak_tls_is_unreachable_and_is_sent_nothing() {
     let door = Door::open().await;
     let url = door.simulator.base_url().replace("http://", "https://");
     assert_eq!(

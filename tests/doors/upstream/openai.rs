@@ -6,7 +6,7 @@ use super::Door;
 use crate::kit::provider::KEY;
 
 #[tokio::test]
-async fn what_leaves_is_the_golden_request_and_passes_the_published_schema() {
+async fn the_request_of_a_mint_is_the_golden_one_and_passes_the_published_schema() {
     let door = Door::open().await;
     door.mint().await.unwrap();
     let sent = door.simulator.requests().pop().unwrap();

@@ -18,7 +18,7 @@ fn unconnected(server: &Redis) -> Arc<Link> {
 }
 
 #[tokio::test]
-async fn absent_at_the_start_it_is_joined_within_five_seconds_of_its_coming() {
+async fn a_server_that_was_absent_at_the_start_is_joined_within_five_seconds_of_its_coming() {
     let mut server = Redis::absent();
     let link = unconnected(&server);
     assert!(link.join().await.is_err());
@@ -39,7 +39,7 @@ async fn absent_at_the_start_it_is_joined_within_five_seconds_of_its_coming() {
 }
 
 #[tokio::test]
-async fn killed_and_started_again_it_is_left_and_joined_without_anybody_asking() {
+async fn a_server_that_is_killed_and_started_again_is_left_and_joined_without_a_request() {
     let mut server = Redis::start();
     let link = link(&server).await;
     let keeper = keep(&link);
@@ -86,7 +86,7 @@ async fn a_request_waits_fifty_milliseconds_for_a_paused_server_and_the_next_one
 }
 
 #[tokio::test]
-async fn forgotten_scripts_are_given_to_it_again_unnoticed() {
+async fn a_server_that_forgot_its_scripts_receives_them_again_unnoticed() {
     for program in [REDIS, VALKEY] {
         let server = Redis::start_of(program);
         let link = link(&server).await;
@@ -143,7 +143,7 @@ async fn refuses_writes(server: &Redis, (refuse, take): (&[&str], &[&str])) {
 }
 
 #[tokio::test]
-async fn full_it_is_as_good_as_gone() {
+async fn a_full_server_counts_as_gone() {
     let full = ["CONFIG", "SET", "maxmemory", "1"];
     let roomy = ["CONFIG", "SET", "maxmemory", "0"];
     for program in [REDIS, VALKEY] {
@@ -152,7 +152,7 @@ async fn full_it_is_as_good_as_gone() {
 }
 
 #[tokio::test]
-async fn read_only_it_is_as_good_as_gone() {
+async fn a_read_only_server_counts_as_gone() {
     let read_only = ["REPLICAOF", "127.0.0.1", "1"];
     let master = ["REPLICAOF", "NO", "ONE"];
     for program in [REDIS, VALKEY] {

@@ -115,7 +115,7 @@ fn a_stranger_in_a_flood_has_no_second_allowance() {
 }
 
 #[tokio::test]
-async fn what_an_estimated_stranger_gives_back_is_free_again() {
+async fn a_place_that_an_estimated_stranger_gives_back_is_free_again() {
     let stage = Flooded::with_room_for(2);
     for number in 0..10 {
         let _ = stage.ask(stranger(number));

@@ -74,7 +74,7 @@ async fn a_thousand_at_once_over_four_replicas_get_exactly_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn what_one_policy_refuses_is_counted_by_none() {
+async fn a_request_that_one_limit_refuses_is_counted_by_none() {
     for stage in stages("1000/60s").await {
         let (caller, neighbour) = (address("203.0.113.7"), address("203.0.113.8"));
         for _ in 0..100 {

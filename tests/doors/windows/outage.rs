@@ -55,7 +55,7 @@ async fn alone_a_replica_lets_its_share_through_and_one_at_least() {
 }
 
 #[tokio::test]
-async fn with_deny_nobody_is_let_through() {
+async fn with_deny_a_replica_without_redis_admits_nobody() {
     let server = Redis::absent();
     let link = Arc::new(Link::new(&server.url()).unwrap());
     let limits = limits_of(2, &link, OnFailure::Deny);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch};
 use crate::kit::provider::simulator;
-use crate::kit::waiting::{PATIENCE, SOON};
+use crate::kit::waiting::{PATIENCE, SOON, eventually};
 use crate::kit::wire::{ALIVE, MINT, Wire};
 
 /// A connection that has been answered, so it certainly has a place.
@@ -50,10 +50,8 @@ async fn beyond_max_connections_nothing_is_minted_and_slots_come_back() {
     assert_eq!(seats[0].answer().await.status, 200);
 
     drop(seats.pop());
-    let began = Instant::now();
-    while is_full(&broker).await {
-        assert!(began.elapsed() < PATIENCE, "the place never came back");
-    }
+    let has_room = async || !is_full(&broker).await;
+    eventually("the place comes back", PATIENCE, has_room).await;
 }
 
 #[tokio::test]
@@ -69,13 +67,8 @@ async fn silent_connections_give_their_places_back() {
     for _ in 0..5 {
         silent.push(Wire::to(broker.address).await);
     }
-    let began = Instant::now();
-    while is_full(&broker).await {
-        assert!(
-            began.elapsed() < PATIENCE,
-            "silent connections hold their places"
-        );
-    }
+    let has_room = async || !is_full(&broker).await;
+    eventually("silent connections lose their places", PATIENCE, has_room).await;
 }
 
 #[tokio::test]
@@ -159,20 +152,13 @@ async fn a06_one_address_has_a_bounded_number_of_connections() {
     neighbour.send(ALIVE).await;
     assert_eq!(neighbour.answer().await.status, 200);
     drop(seats.pop());
-    let began = Instant::now();
-    loop {
+    let is_served = async || {
         let mut again = Wire::to(broker.address).await;
         again.send(ALIVE).await;
-        if again
-            .hear_for(Duration::from_millis(200))
-            .await
-            .text
-            .contains(" 200 ")
-        {
-            break;
-        }
-        assert!(began.elapsed() < PATIENCE, "the slot never came back");
-    }
+        let heard = again.hear_for(Duration::from_millis(200)).await;
+        heard.text.contains(" 200 ")
+    };
+    eventually("the slot comes back", PATIENCE, is_served).await;
 }
 
 #[tokio::test]

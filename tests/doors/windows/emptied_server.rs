@@ -65,7 +65,7 @@ impl Replica {
 }
 
 #[tokio::test]
-async fn killed_and_back_empty_within_one_window_it_gives_one_more_allowance_and_no_third() {
+async fn a_server_that_is_back_empty_within_one_window_gives_one_more_allowance_and_no_third() {
     let mut server = Redis::start();
     let [one, two] = [Replica::new(&server).await, Replica::new(&server).await];
     let before = one.ask().await + two.ask().await;
@@ -90,7 +90,7 @@ async fn killed_and_back_empty_within_one_window_it_gives_one_more_allowance_and
 }
 
 #[tokio::test]
-async fn what_replicas_let_through_alone_is_not_let_through_again_once_it_is_back() {
+async fn requests_that_replicas_admitted_alone_are_not_admitted_again_once_the_server_is_back() {
     // It was only out of reach, and its windows are older than what happened meanwhile.
     let mut server = Redis::start();
     let [one, two] = [Replica::new(&server).await, Replica::new(&server).await];
@@ -147,7 +147,7 @@ async fn a_replica_that_finds_the_server_two_seconds_after_another_adds_nothing_
 }
 
 #[tokio::test]
-async fn emptied_while_it_runs_it_gives_one_more_allowance() {
+async fn a_server_that_is_emptied_while_it_runs_gives_one_more_allowance() {
     let server = Redis::start();
     let [one, two] = [Replica::new(&server).await, Replica::new(&server).await];
     let before = one.ask().await + two.ask().await;
@@ -215,7 +215,7 @@ async fn four_replicas_at_once_count_the_past_back_once_between_them() {
 }
 
 #[tokio::test]
-async fn what_the_server_has_decided_itself_is_not_counted_back() {
+async fn requests_that_the_server_has_decided_itself_are_not_counted_back() {
     let server = Redis::start();
     let limits = hourly(&server).await;
     let mut used = used();

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::books::Books;
+use super::ledger_file::Books;
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{signal, student};
@@ -107,7 +107,7 @@ fn full() -> Stdio {
 }
 
 #[tokio::test]
-async fn with_a_full_log_it_serves() {
+async fn a_broker_whose_log_is_full_serves() {
     let simulator = simulator(&[]).await;
     let mute = Mute::new(&simulator.base_url(), (full(), full()));
     answers(mute.address).await;
@@ -115,7 +115,7 @@ async fn with_a_full_log_it_serves() {
 }
 
 #[tokio::test]
-async fn with_a_log_that_was_closed_it_serves() {
+async fn a_broker_whose_log_was_closed_serves() {
     let simulator = simulator(&[]).await;
     let pipes = (Stdio::piped(), Stdio::piped());
     let mut mute = Mute::new(&simulator.base_url(), pipes);
@@ -125,7 +125,7 @@ async fn with_a_log_that_was_closed_it_serves() {
 }
 
 #[tokio::test]
-async fn with_a_log_that_nobody_reads_it_serves() {
+async fn a_broker_whose_log_nobody_reads_serves() {
     let simulator = simulator(&[]).await;
     let pipes = (Stdio::piped(), Stdio::piped());
     let mut mute = Mute::new(&simulator.base_url(), pipes);

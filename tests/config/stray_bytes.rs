@@ -195,7 +195,7 @@ fn f36_a_port_from_the_platform_with_a_loopback_listener_is_warned_of() {
 }
 
 #[test]
-fn nobody_verified_on_a_public_listener_or_behind_a_proxy_is_warned_of() {
+fn callers_without_identity_on_a_public_listener_or_behind_a_proxy_are_warned_of() {
     let begin = "auth.mode: is off, and the broker is reachable from a network";
     for open in [
         ("BROKER_SERVER__LISTEN", "0.0.0.0"),
