@@ -9,7 +9,7 @@ use url::Url;
 use super::settings::Settings;
 use super::{Mode, issuers, presets};
 use crate::domain::written::optional_word;
-use crate::domain::{Algorithm, Origins};
+use crate::domain::{Algorithm, OriginPattern, Origins};
 
 const MODE: &str = "auth.mode";
 
@@ -62,6 +62,8 @@ pub struct Issuer {
     pub audience: Vec<String>,
     /// Values of which `azp` must be one, unless empty. For Clerk, the origins of our pages.
     pub authorized_parties: Vec<String>,
+    /// Those of the authorized parties that are patterns of origins.
+    pub party_patterns: Vec<OriginPattern>,
     /// True accepts tokens without `azp`, as Clerk issues them to native apps.
     pub azp_optional: bool,
     /// Where the keys are.
@@ -89,6 +91,7 @@ impl Issuer {
             issuer: issuer.into(),
             audience: Vec::new(),
             authorized_parties: Vec::new(),
+            party_patterns: Vec::new(),
             azp_optional: false,
             keys,
             algorithms,

@@ -8,7 +8,7 @@ use super::fields::{long_secret, pairs};
 use super::settings::Settings;
 use super::{Issuer, KeySource, Lookup};
 use crate::domain::written::{list, optional};
-use crate::domain::{Algorithm, Family, algorithm, endpoint};
+use crate::domain::{Algorithm, Family, OriginPattern, algorithm, endpoint};
 
 /// The fields that say where the keys are.
 const KEYS: [&str; 4] = [
@@ -76,7 +76,10 @@ pub(super) fn read(settings: &mut Settings, name: String, table: IssuerTable) ->
     let lookup = rules.lookup(&table);
     rules.check_claims("required_claims", &table.required_claims);
     rules.check_claims("refused_claims", &table.refused_claims);
+    let parties = table.authorized_parties.iter();
+    let patterns = parties.filter_map(|party| OriginPattern::parse(party).ok());
     let issuer = Issuer {
+        party_patterns: patterns.collect(),
         issuer: table.issuer.into(),
         audience: table.audience,
         authorized_parties: table.authorized_parties,

@@ -204,7 +204,10 @@ fn fitted(default: Option<&Value>, value: Value, source: &Source) -> Result<Valu
     let text = value.as_str().map(bare);
     let read = match (default, text) {
         (Some(Value::Array(_)), Some(text)) => {
-            let items = text.split(',').map(str::trim);
+            // A host or a network with a blank is a mistake. Origins are often parted by blanks.
+            let are_origins = text.contains("://");
+            let is_between = |letter| ",;\r\n\t".contains(letter) || (are_origins && letter == ' ');
+            let items = text.split(is_between).map(str::trim);
             let items = items.filter(|item| !item.is_empty());
             Some(items.collect::<Vec<_>>().into())
         }

@@ -9,7 +9,7 @@ use url::Host;
 use super::fields::strong;
 use super::issuers::IssuerTable;
 use super::settings::Settings;
-use crate::domain::{Origin, Origins, endpoint};
+use crate::domain::{Origins, endpoint};
 
 const CLERK: &str = "auth.clerk_domain";
 const ORIGINS: &str = "cors.allowed_origins";
@@ -67,7 +67,9 @@ pub(super) fn read(settings: &mut Settings, origins: &Origins) -> Vec<IssuerTabl
         }
         issuers.extend(preset.issuers);
     }
-    let pages: Vec<_> = origins.listed().map(Origin::as_str).collect();
+    let patterns = origins.patterns().iter().map(ToString::to_string);
+    let pages = origins.listed().map(ToString::to_string).chain(patterns);
+    let pages: Vec<_> = pages.collect();
     if !pages.is_empty() {
         values.insert(ORIGINS.into(), pages.join(","));
     }

@@ -12,6 +12,8 @@ mod identity;
 mod instructions;
 mod language;
 mod origin;
+mod origin_pattern;
+mod origins;
 mod persona;
 mod personas;
 mod quota;
@@ -35,7 +37,9 @@ pub use entry::{EntryId, Intent, Kind, Outcome, SessionChange, Settlement};
 pub use identity::{Account, Identity, IdentityKey, Naming, Party};
 pub use instructions::{Instructions, InstructionsError, LONGEST_INSTRUCTIONS, Listener};
 pub use language::{Language, LanguageError};
-pub use origin::{Origin, OriginError, Origins};
+pub use origin::{Origin, OriginError};
+pub use origin_pattern::OriginPattern;
+pub use origins::Origins;
 pub use persona::{
     Persona, PersonaName, PersonaNameError, SessionObject, SessionObjectError, SessionText,
 };

@@ -1,53 +1,61 @@
-//! Web origins, and which of them may call.
+//! Origins of pages and apps.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use url::Url;
 
-/// A serialised web origin (RFC 6454 §6.2): scheme, host and, unless default, port. Compared byte for byte.
+/// Schemes whose origins are anybody's, or that are no scheme of a page or an app.
+const REFUSED: [&str; 8] = [
+    "about",
+    "blob",
+    "data",
+    "file",
+    "ftp",
+    "javascript",
+    "ws",
+    "wss",
+];
+
+/// A serialised origin (RFC 6454 §6.2): scheme, host and, unless default, port. Compared byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin(Arc<str>);
 
 /// Why a text is not an origin that can be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// No `http://` or `https://` in front.
-    #[error("must start with https:// (or http:// for localhost)")]
+    /// No scheme of a page or an app in front.
+    #[error(
+        "must start with https:// (http:// for localhost) or the scheme of an app, like capacitor://localhost; \
+         null and files cannot be allowed, because any page can have them"
+    )]
     Scheme,
     /// Something other than a host and a port follows.
     #[error(
-        "must be scheme, host and port only, like https://app.example.com: no path, no trailing slash, no user, no wildcard"
+        "must be scheme, host and port only, like https://app.example.com: no path, no trailing slash, no user"
     )]
     Shape,
-    /// Browsers send hosts in lower case, so this would never match.
-    #[error("must be in lower case, as browsers send it")]
-    Case,
-    /// Browsers omit the default port, so this would never match.
-    #[error("must omit the default port, as browsers do")]
-    DefaultPort,
+    /// A `*` that is not in one label of the host of an https origin.
+    #[error(
+        "may hold one *, in the host of an https origin, for one label: https://*.preview.example.com"
+    )]
+    Star,
+    /// Anyone can register a domain that matches.
+    #[error(
+        "must name a domain of yours behind the *, like https://*.preview.example.com: \
+         anyone can register a name that matches"
+    )]
+    Registry,
 }
 
 impl Origin {
-    /// Reads an origin as browsers send it. Every other spelling is an error, because it would never match.
+    /// Reads an origin. Normalises what browsers write in one way only: upper case, the default port, Unicode.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
-        if !text.starts_with("https://") && !text.starts_with("http://") {
-            return Err(OriginError::Scheme);
+        let sent = canonical(text)?;
+        if sent.contains('*') {
+            return Err(OriginError::Star);
         }
-        let url = Url::parse(text).map_err(|_| OriginError::Shape)?;
-        let host = url.host_str().unwrap_or_default();
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-        if !host.bytes().all(is_plain) || host.split('.').any(str::is_empty) {
-            return Err(OriginError::Shape);
-        }
-        let sent = url.origin().ascii_serialization();
-        match text {
-            _ if text == sent => Ok(Self(text.into())),
-            _ if text.bytes().any(|byte| byte.is_ascii_uppercase()) => Err(OriginError::Case),
-            _ if text.strip_prefix(&sent).is_some_and(is_port) => Err(OriginError::DefaultPort),
-            _ => Err(OriginError::Shape),
-        }
+        Ok(Self(sent.into()))
     }
 
     /// Returns the text.
@@ -55,21 +63,45 @@ impl Origin {
         &self.0
     }
 
-    /// Returns true when the origin is reached over TLS or never leaves the machine.
+    /// Returns true when no network can answer in the origin's place: it is reached over TLS, never leaves the machine,
+    /// or is an app.
     pub fn is_trustworthy(&self) -> bool {
-        self.0.starts_with("https://") || self.is_localhost()
+        !self.0.starts_with("http://") || self.is_localhost()
     }
 
-    /// Returns true for origins of the machine itself, whatever their port.
-    fn is_localhost(&self) -> bool {
+    /// Returns true for origins of the machine itself (RFC 6761 §6.3), whatever their scheme and port.
+    pub(super) fn is_localhost(&self) -> bool {
         let url = Url::parse(&self.0).ok();
-        let host = url.as_ref().and_then(Url::host_str);
-        matches!(host, Some("localhost" | "127.0.0.1" | "[::1]"))
+        let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+        matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.ends_with(".localhost")
     }
 }
 
-fn is_port(text: &str) -> bool {
-    matches!(text, ":443" | ":80")
+/// Returns `text` as browsers send it. The host may hold a `*`.
+pub(super) fn canonical(text: &str) -> Result<String, OriginError> {
+    let (scheme, rest) = text.split_once("://").ok_or(OriginError::Scheme)?;
+    if !is_scheme(&scheme.to_ascii_lowercase()) {
+        return Err(OriginError::Scheme);
+    }
+    // `Url` would drop a line break, mend a backslash and decode %2e.
+    let is_stray =
+        |letter: char| letter.is_whitespace() || letter.is_control() || "/\\?#@%".contains(letter);
+    let url = Url::parse(text).ok().filter(|_| !rest.contains(is_stray));
+    let url = url.ok_or(OriginError::Shape)?;
+    let host = url.host_str().unwrap_or_default();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]*".contains(&byte);
+    if !host.bytes().all(is_plain) || host.split('.').any(str::is_empty) {
+        return Err(OriginError::Shape);
+    }
+    let port = url.port().map(|port| format!(":{port}"));
+    let port = port.unwrap_or_default();
+    Ok(format!("{}://{host}{port}", url.scheme()))
+}
+
+/// Returns true for a scheme that a page or an app can have. One that resembles https is a slip.
+fn is_scheme(scheme: &str) -> bool {
+    let is_slip = || strsim::osa_distance(scheme, "https") <= 2;
+    matches!(scheme, "https" | "http") || !(REFUSED.contains(&scheme) || is_slip())
 }
 
 impl fmt::Display for Origin {
@@ -78,173 +110,140 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Which origins may call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origins {
-    exact: BTreeSet<Origin>,
-    localhost: bool,
-    any: bool,
-}
-
-impl Origins {
-    /// Returns exactly these.
-    pub fn exactly(origins: impl IntoIterator<Item = Origin>) -> Self {
-        Self {
-            exact: origins.into_iter().collect(),
-            ..Self::default()
-        }
-    }
-
-    /// Returns these, and every origin of the machine itself. For dev mode.
-    #[must_use]
-    pub fn and_localhost(self) -> Self {
-        Self {
-            localhost: true,
-            ..self
-        }
-    }
-
-    /// Returns every origin there is. For dev mode.
-    #[must_use]
-    pub fn and_any(self) -> Self {
-        Self { any: true, ..self }
-    }
-
-    /// Returns true when nobody may call.
-    pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && !self.localhost && !self.any
-    }
-
-    /// Returns true when every origin may call.
-    pub const fn allows_any(&self) -> bool {
-        self.any
-    }
-
-    /// Returns the origins that were listed.
-    pub fn listed(&self) -> impl Iterator<Item = &Origin> {
-        self.exact.iter()
-    }
-
-    /// Returns the origin in a request's `Origin` header, when it may call. Exact and case-sensitive: `null`, suffixes,
-    /// other ports and other schemes are strangers.
-    pub fn admit(&self, header: &[u8]) -> Option<Origin> {
-        let text = std::str::from_utf8(header).ok()?;
-        let listed = self.exact.iter().find(|known| known.as_str() == text);
-        if listed.is_some() || !(self.any || self.localhost) {
-            return listed.cloned();
-        }
-        let origin = Origin::parse(text).ok()?;
-        (self.any || origin.is_localhost()).then_some(origin)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::domain::Origins;
 
     #[test]
-    fn only_exact_matches_pass() {
-        let origins = Origins::exactly([
-            Origin::parse("https://app.example.com").unwrap(),
-            Origin::parse("http://localhost:5173").unwrap(),
-        ]);
-        assert!(origins.admit(b"https://app.example.com").is_some());
-        assert!(origins.admit(b"http://localhost:5173").is_some());
-        let strangers = [
-            "",
-            "null",
-            "*",
-            "https://app.example.com.",
-            "https://app.example.com/",
-            "https://app.example.com:443",
-            "https://app.example.com:8443",
-            "http://app.example.com",
-            "https://APP.example.com",
-            "HTTPS://app.example.com",
-            "https://app.example.com.evil.test",
-            "https://evil.test/app.example.com",
-            "https://evilapp.example.com",
-            "https://sub.app.example.com",
-            "https://example.com",
-            "https://app.example.co",
-            "https://app-example.com",
-            "https://user@app.example.com",
-            "https://app.example.com@evil.test",
-            "https://app.example.com#",
-            "https://app.example.com?",
-            " https://app.example.com",
-            "https://app.example.com ",
-            "https://app.example.com, https://evil.test",
-            "https://app.example.com\0",
-            "https://app.example.com\t",
-            "//app.example.com",
-            "app.example.com",
-            "file://",
-            "chrome-extension://abc",
-            "data:",
-            "https://",
-            "https://:443",
-            "https://[::1]",
-            "http://localhost",
-            "http://localhost:517",
-            "http://localhost:51730",
-            "http://localhost:05173",
-            "http://127.0.0.1:5173",
-            "https://localhost:5173",
-            "https://аpp.example.com",
-        ];
-        for stranger in strangers {
-            assert!(
-                origins.admit(stranger.as_bytes()).is_none(),
-                "{stranger:?} must be a stranger"
-            );
+    fn a_spelling_that_browsers_never_send_is_normalised() {
+        for (text, sent) in [
+            ("HTTPS://APP.example.com:443", "https://app.example.com"),
+            ("https://App.example.com", "https://app.example.com"),
+            ("http://localhost:80", "http://localhost"),
+            (
+                "https://app.example.com:08443",
+                "https://app.example.com:8443",
+            ),
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+            ("https://BÜCHER.example", "https://xn--bcher-kva.example"),
+            (
+                "https://XN--BCHER-KVA.example",
+                "https://xn--bcher-kva.example",
+            ),
+            ("https://пример.рф", "https://xn--e1afmkfd.xn--p1ai"),
+            ("https://app。example。com", "https://app.example.com"),
+            ("https://[2001:DB8::0:1]:443", "https://[2001:db8::1]"),
+            ("Capacitor://localhost", "capacitor://localhost"),
+        ] {
+            let origin = Origin::parse(text).unwrap();
+            assert_eq!(origin.as_str(), sent, "{text}");
+            let origins = Origins::exactly([origin]);
+            assert!(origins.admit(sent.as_bytes()).is_some());
+            assert!(origins.admit(text.as_bytes()).is_none(), "{text}");
         }
-        assert!(origins.admit(b"https://app.example.com\xff").is_none());
     }
 
     #[test]
-    fn what_could_never_match_is_refused_with_the_reason() {
-        assert_eq!(Origin::parse("app.example.com"), Err(OriginError::Scheme));
-        assert_eq!(
-            Origin::parse("https://app.example.com/"),
-            Err(OriginError::Shape)
-        );
-        assert_eq!(
-            Origin::parse("https://*.example.com"),
-            Err(OriginError::Shape)
-        );
-        assert_eq!(
-            Origin::parse("https://App.example.com"),
-            Err(OriginError::Case)
-        );
-        assert_eq!(
-            Origin::parse("https://app.example.com:443"),
-            Err(OriginError::DefaultPort)
-        );
-        assert_eq!(
-            Origin::parse("http://app.example.com:80"),
-            Err(OriginError::DefaultPort)
-        );
+    fn f14_apps_have_origins_of_their_own_schemes() {
+        for app in [
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "http://tauri.localhost",
+            "https://tauri.localhost",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "moz-extension://7a3f1c2e-0000-4000-8000-0123456789ab",
+            "safari-web-extension://7A3F1C2E-0000-4000-8000-0123456789AB",
+            "app://localhost",
+            "app://-",
+            "capacitor-electron://-",
+            "com.example.app://localhost",
+            "wails://wails.localhost:34115",
+            "vscode-webview://1t0kf2",
+        ] {
+            let origin = Origin::parse(app).unwrap();
+            assert_eq!(origin.as_str(), app);
+            assert!(origin.is_trustworthy(), "{app}");
+            let origins = Origins::exactly([origin]);
+            assert!(origins.admit(app.as_bytes()).is_some());
+            for stranger in ["/", ":1", ".", "x"].map(|more| format!("{app}{more}")) {
+                assert!(origins.admit(stranger.as_bytes()).is_none(), "{stranger}");
+            }
+            let upper = app.to_uppercase();
+            assert!(origins.admit(upper.as_bytes()).is_none(), "{upper}");
+        }
     }
 
     #[test]
-    fn localhost_means_the_machine_itself_and_nothing_that_looks_like_it() {
-        let origins = Origins::default().and_localhost();
-        for local in [
-            "http://localhost:3000",
-            "http://127.0.0.1:5173",
-            "http://[::1]:8000",
-            "https://localhost",
+    fn what_is_no_origin_is_refused_with_the_reason() {
+        for (text, error) in [
+            ("app.example.com", OriginError::Scheme),
+            ("localhost:5173", OriginError::Scheme),
+            ("null", OriginError::Scheme),
+            ("file://", OriginError::Scheme),
+            ("file://localhost", OriginError::Scheme),
+            ("data:text/html,x", OriginError::Scheme),
+            ("blob:https://app.example.com", OriginError::Shape),
+            ("blob:https://app.example.com/1", OriginError::Shape),
+            ("wss://app.example.com", OriginError::Scheme),
+            ("ftp://app.example.com", OriginError::Scheme),
+            ("htps://app.example.com", OriginError::Scheme),
+            ("httpss://app.example.com", OriginError::Scheme),
+            (" https://app.example.com", OriginError::Scheme),
+            ("[\"https://app.example.com", OriginError::Scheme),
+            ("https:app.example.com", OriginError::Scheme),
+            ("https://", OriginError::Shape),
+            ("https://:443", OriginError::Shape),
+            ("https:///app.example.com", OriginError::Shape),
+            ("https://https://app.example.com", OriginError::Shape),
+            ("https://app.example.com/", OriginError::Shape),
+            ("https://app.example.com/page", OriginError::Shape),
+            ("https://app.example.com?x", OriginError::Shape),
+            ("https://app.example.com#", OriginError::Shape),
+            ("https://app.example.com\\x", OriginError::Shape),
+            ("https://user@app.example.com", OriginError::Shape),
+            ("https://app.example.com.", OriginError::Shape),
+            ("https://app..example.com", OriginError::Shape),
+            ("https://app%2eexample.com", OriginError::Shape),
+            ("https://app.example.com:99999", OriginError::Shape),
+            ("https://app.exam\nple.com", OriginError::Shape),
+            ("https://app.example.com https://b", OriginError::Shape),
+            ("https://app.example.com;https://b", OriginError::Shape),
+            ("https://app.example.com\"", OriginError::Shape),
+            ("capacitor://", OriginError::Shape),
+            ("capacitor://localhost/", OriginError::Shape),
+            ("capacitor://löcalhost", OriginError::Shape),
+            ("https://*.example.com", OriginError::Star),
+            ("capacitor://*", OriginError::Star),
         ] {
-            assert!(origins.admit(local.as_bytes()).is_some(), "{local}");
+            assert_eq!(Origin::parse(text), Err(error), "{text}");
         }
-        for stranger in [
-            "http://localhost.evil.test",
-            "http://127.0.0.1.evil.test",
-            "http://127.0.0.2",
-            "null",
-        ] {
-            assert!(origins.admit(stranger.as_bytes()).is_none(), "{stranger}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_origin_is_admitted_in_one_spelling_only(
+            scheme in "https?|HTTPS|capacitor|ws|[a-z]{1,4}",
+            host in "[a-zA-Z0-9ü.*:@/%\\[\\]-]{0,12}",
+            port in "(:[0-9]{1,5})?",
+        ) {
+            let text = format!("{scheme}://{host}{port}");
+            let everybody = Origins::any();
+            if let Ok(origin) = Origin::parse(&text) {
+                let sent = origin.as_str();
+                prop_assert_eq!(Origin::parse(sent), Ok(origin.clone()));
+                let only = Origins::exactly([origin.clone()]);
+                prop_assert_eq!(only.admit(sent.as_bytes()), Some(origin.clone()));
+                prop_assert_eq!(only.admit(text.as_bytes()).is_some(), text == sent);
+                prop_assert_eq!(everybody.admit(text.as_bytes()).is_some(), text == sent);
+            } else {
+                prop_assert!(everybody.admit(text.as_bytes()).is_none());
+            }
         }
     }
 }

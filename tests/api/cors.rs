@@ -84,7 +84,7 @@ async fn a_preflight_is_answered_exactly_and_costs_nothing() {
         let headers = answer.header("access-control-allow-headers").unwrap();
         assert_eq!(
             headers,
-            "authorization,content-type,x-request-id,x-openai-agents-sdk"
+            "content-type,authorization,x-openai-agents-sdk,x-request-id"
         );
         assert_eq!(answer.header("access-control-max-age"), Some("86400"));
         assert!(answer.header("access-control-allow-credentials").is_none());
@@ -110,9 +110,18 @@ async fn a_preflight_that_leads_nowhere_is_refused_without_cors_headers() {
             preflight("null", "POST", "content-type"),
             "origin_not_allowed",
         ),
+        (preflight(STRANGER, "POST", "baggage"), "origin_not_allowed"),
         (preflight(PAGE, "DELETE", "content-type"), "forbidden"),
-        (preflight(PAGE, "POST", "x-evil"), "forbidden"),
-        (preflight(PAGE, "POST", "content-type, x-evil"), "forbidden"),
+        (preflight(PAGE, "post", "content-type"), "forbidden"),
+        (preflight(PAGE, "POST", "x evil"), "forbidden"),
+        (
+            preflight(PAGE, "POST", "content-type, x-evil;q=1"),
+            "forbidden",
+        ),
+        (preflight(PAGE, "POST", "x-evil: 1"), "forbidden"),
+        (preflight(PAGE, "POST", "content-type,\"x\""), "forbidden"),
+        (preflight(PAGE, "POST", &names(33)), "forbidden"),
+        (preflight(PAGE, "POST", &"x".repeat(2049)), "forbidden"),
     ] {
         let answer = call.send().await;
         answer.is(403, code);
@@ -124,6 +133,115 @@ async fn a_preflight_that_leads_nowhere_is_refused_without_cors_headers() {
             "{:?}",
             answer.headers
         );
+    }
+}
+
+/// The names of `count` headers.
+fn names(count: usize) -> String {
+    let names: Vec<_> = (0..count).map(|number| format!("x-{number}")).collect();
+    names.join(",")
+}
+
+#[tokio::test]
+async fn f12_a_page_may_send_the_headers_that_its_monitoring_adds() {
+    let app = TestApp::new();
+    for asked in [
+        "baggage,content-type,sentry-trace",
+        "authorization,traceparent,tracestate",
+        "x-datadog-origin,x-datadog-parent-id,x-datadog-sampling-priority,x-datadog-trace-id",
+        "newrelic",
+        "elastic-apm-traceparent",
+        "request-context,request-id",
+        "b3, X-B3-TraceId,\tX-B3-SpanId",
+        "cache-control,ngsw-bypass,pragma,x-csrf-token,x-requested-with",
+        "x-odd!#$%&'*+.^_`|~",
+        &names(32),
+        &"x".repeat(2048),
+    ] {
+        let preflight = app
+            .call(Method::OPTIONS, "/token")
+            .origin(PAGE)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", asked);
+        let answer = preflight.send().await;
+        assert!((200..300).contains(&answer.status), "{asked}");
+        assert!(readable(&answer), "{asked}");
+        assert_eq!(answer.header("access-control-allow-headers"), Some(asked));
+    }
+    let traced = app.post("/token").origin(PAGE).header("baggage", "a=1");
+    let answer = traced.header("sentry-trace", "0-0").send().await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("access-control-allow-headers").is_none());
+}
+
+#[tokio::test]
+async fn a_preflight_without_names_of_headers_is_answered() {
+    let app = TestApp::new();
+    let preflight = app.call(Method::OPTIONS, "/token").origin(PAGE);
+    let preflight = preflight.header("access-control-request-method", "POST");
+    let answer = preflight.send().await;
+    assert!((200..300).contains(&answer.status));
+    assert!(readable(&answer));
+    assert!(answer.header("access-control-allow-headers").is_none());
+}
+
+#[tokio::test]
+async fn f14_an_app_that_is_listed_may_call_and_read() {
+    let apps = "capacitor://localhost,ionic://localhost,tauri://localhost,http://tauri.localhost,\
+                chrome-extension://abcdefghijklmnopabcdefghijklmnop";
+    let app = TestApp::with(&[("cors.allowed_origins", apps)]);
+    for origin in apps.split(',') {
+        let preflight = app.call(Method::OPTIONS, "/token").origin(origin);
+        let preflight = preflight
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type");
+        for call in [preflight, app.post("/token").origin(origin)] {
+            let answer = call.send().await;
+            assert!((200..300).contains(&answer.status), "{origin}");
+            let allowed = answer.header("access-control-allow-origin");
+            assert_eq!(allowed, Some(origin));
+        }
+    }
+    for stranger in [
+        "capacitor://localhost:1",
+        "capacitor://other",
+        "http://localhost",
+        "chrome-extension://ponmlkjihgfedcbaponmlkjihgfedcba",
+        "null",
+    ] {
+        let answer = app.post("/token").origin(stranger).send().await;
+        answer.is(403, "origin_not_allowed");
+    }
+}
+
+#[tokio::test]
+async fn f31_a_preview_may_call_and_its_session_is_bound_to_it() {
+    let pattern = ("cors.allowed_origins", "https://*.preview.example.com");
+    let app = TestApp::with(&[pattern]);
+    let (one, other) = (
+        "https://pr-1.preview.example.com",
+        "https://pr-2.preview.example.com",
+    );
+    let opened = app.post("/token").origin(one).send().await;
+    assert_eq!(opened.status, 200);
+    assert_eq!(opened.header("access-control-allow-origin"), Some(one));
+    app.advance(60);
+    let session = serde_json::json!({ "sessionId": opened.json["sessionId"] });
+    let refresh = |origin: &str| app.post("/refresh-token").origin(origin).json(&session);
+    let foreign = refresh(other).send().await;
+    foreign.is(404, "unknown_session");
+    assert_eq!(foreign.header("access-control-allow-origin"), Some(other));
+    assert_eq!(refresh(one).send().await.status, 200);
+    for stranger in [
+        "https://preview.example.com",
+        "https://a.b.preview.example.com",
+        "https://pr-1.preview.example.com.evil.test",
+        "http://pr-1.preview.example.com",
+        "https://*.preview.example.com",
+    ] {
+        let answer = app.post("/token").origin(stranger).send().await;
+        answer.is(403, "origin_not_allowed");
+        assert!(answer.header("access-control-allow-origin").is_none());
     }
 }
 
@@ -172,21 +290,25 @@ async fn a_page_can_read_that_a_host_is_not_ours() {
 }
 
 #[tokio::test]
-async fn every_answer_varies_by_origin() {
+async fn every_answer_varies_by_origin_and_preflights_by_the_headers_they_ask_for_too() {
     let app = TestApp::new();
-    for call in [
-        app.post("/token"),
-        app.post("/token").origin(PAGE),
-        app.post("/token").origin(STRANGER),
-        app.get("/health"),
-        app.get("/nothing"),
-        app.call(Method::OPTIONS, "/token")
-            .origin(STRANGER)
-            .header("access-control-request-method", "POST"),
+    let preflight = |origin: &str| {
+        let call = app.call(Method::OPTIONS, "/token").origin(origin);
+        call.header("access-control-request-method", "POST")
+    };
+    let by_headers = "origin, access-control-request-headers";
+    for (call, vary) in [
+        (app.post("/token"), "origin"),
+        (app.post("/token").origin(PAGE), "origin"),
+        (app.post("/token").origin(STRANGER), "origin"),
+        (app.get("/health"), "origin"),
+        (app.get("/nothing"), "origin"),
+        (preflight(PAGE), by_headers),
+        (preflight(STRANGER), by_headers),
     ] {
         let answer = call.send().await;
         assert_eq!(answer.headers.get_all("vary").iter().count(), 1);
-        assert_eq!(answer.header("vary"), Some("origin"));
+        assert_eq!(answer.header("vary"), Some(vary));
     }
 }
 

@@ -105,3 +105,23 @@ fn an_issuer_without_audience_is_refused_unless_its_credentials_name_us_otherwis
         assert!(said.contains("auth.issuers[1].audience"), "{said}");
     }
 }
+
+#[test]
+fn f31_patterns_that_others_may_get_names_for_are_warned_of_where_they_are_allowed() {
+    let origins = "https://app-*-team.vercel.app,https://*.netlify.app,https://*.example.com";
+    let loaded = serve(&sources(&[
+        KEY,
+        ("ALLOWED_ORIGINS", origins),
+        ("BROKER_CORS__ALLOW_SHARED_SUFFIX", "true"),
+    ]));
+    let said = loaded.warnings;
+    assert_eq!(said.len(), 2, "{said:?}");
+    for (warning, pattern) in said.iter().zip(origins.split(',')) {
+        assert!(warning.starts_with("cors.allowed_origins: "), "{warning}");
+        assert!(warning.contains(pattern), "{warning}");
+    }
+    let origins = loaded.config.cors.allowed_origins;
+    let preview = b"https://app-git-main-team.vercel.app";
+    assert!(origins.admit(preview).is_some());
+    assert!(origins.admit(b"https://app.vercel.app").is_none());
+}

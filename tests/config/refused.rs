@@ -148,14 +148,53 @@ fn a_web_page_list_that_lets_strangers_in_refuses_to_serve() {
         ("", "set ALLOWED_ORIGINS=https://app.example.com"),
         ("*", "must not be *"),
         ("https://app.example.com,*", "must not be *"),
-        ("http://canary7f3a.example", "must be https"),
-        ("https://canary7f3a.example/", "entry 1 of 1"),
-        ("https://a.example, app.canary7f3a.example", "entry 2 of 2"),
-        ("https://*.canary7f3a.example", "no wildcard"),
+        ("http://a.example", "must be https"),
+        (
+            "http://a.example",
+            "could become that page (it is \"http://a.example\")",
+        ),
+        ("https://a.example/", "entry 1 of 1"),
+        (
+            "https://a.example/",
+            "no trailing slash, no user (it is \"https://a.example/\")",
+        ),
+        ("https://a.example, app.b.example", "entry 2 of 2"),
+        (
+            "https://a.example, app.b.example",
+            "(it is \"app.b.example\")",
+        ),
+        (
+            "https://a.example;localhost:5173\nhttps://b.example",
+            "entry 2 of 3",
+        ),
+        ("htps://a.example", "must start with https://"),
         ("null", "must start with https://"),
+        ("null", "(it is \"null\")"),
+        ("file://", "files cannot be allowed"),
+        (
+            "https://*.com",
+            "name a domain of yours behind the *, like https://*.preview.example.com",
+        ),
+        ("https://*.co.uk", "(it is \"https://*.co.uk\")"),
+        ("http://*.a.example", "may hold one *"),
+        ("https://*.*.a.example", "may hold one *"),
+        (
+            "https://*.vercel.app",
+            "must not hold https://*.vercel.app: others may get names that fit",
+        ),
+        (
+            "https://app-*-team.vercel.app",
+            "or set cors.allow_shared_suffix = true",
+        ),
+        ("https://pr-*.a.example", "cors.allow_shared_suffix"),
+        // They may be secrets in the wrong variable.
+        ("canary7f3a", "entry 1 of 1"),
+        ("https://user:canary7f3a@a.example", "entry 1 of 1"),
+        ("sk-canary7f3a", "entry 1 of 1"),
     ] {
         let refusal = refusal(Mode::Serve, &sources(&[KEY, ("ALLOWED_ORIGINS", text)]));
         assert!(refusal.contains("cors.allowed_origins"), "{refusal}");
+        assert_eq!(refusal.lines().count(), 3, "{refusal}");
         assert!(refusal.contains(says), "{text}: {refusal}");
     }
 }

@@ -109,6 +109,21 @@ fn white_space_line_ends_and_byte_order_marks_around_a_value_are_trimmed_in_vari
 }
 
 #[test]
+fn lists_may_be_parted_by_commas_semicolons_blanks_and_line_breaks() {
+    let (one, other) = ("https://a.example", "https://b.example");
+    for between in [",", ", ", " ", ";", "; ", "\n", "\r\n  ", ",\n", "\t"] {
+        let text = format!("{one}{between}{other}{between}");
+        let loaded = serve(&sources(&[KEY, ("ALLOWED_ORIGINS", &text)]));
+        let origins = loaded.config.cors.allowed_origins;
+        let listed: Vec<_> = origins.listed().map(ToString::to_string).collect();
+        assert_eq!(listed, [one, other], "{text:?}");
+    }
+    let networks = ("BROKER_SERVER__TRUSTED_PROXIES", "10.0.0.0/8;\nfd00::/8\n");
+    let loaded = serve(&good_and(&[networks]));
+    assert_eq!(loaded.config.server.trusted_proxies.len(), 2);
+}
+
+#[test]
 fn control_characters_within_a_value_are_refused_in_variables_and_in_files() {
     for (name, text) in [
         ("OPENAI_API_KEY", "sk-canary7f3a\nsk-canary7f3a"),

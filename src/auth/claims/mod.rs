@@ -102,7 +102,8 @@ fn is_for_us(claims: &Value, rules: &Issuer) -> Result<(), AuthError> {
     let without =
         "the token names no authorized party (azp): set azp_optional if native apps may call";
     let party = text(claims, "azp", without)?;
-    let is_ours = rules.authorized_parties.iter().any(|ours| ours == party);
+    let is_ours = rules.authorized_parties.iter().any(|ours| ours == party)
+        || rules.party_patterns.iter().any(|ours| ours.fits(party));
     require(is_ours, "the token was issued to another party (azp)")
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::map_request_with_state;
 use axum::response::{IntoResponse, Response};
 use tower::{Layer, ServiceExt};
@@ -82,14 +82,16 @@ impl Onion {
         let open = Open::new(face, &caller, &request);
         let id = caller.request_id.clone();
         request.extensions_mut().insert(caller);
+        let is_preflight = request.method() == Method::OPTIONS;
         // In front of CORS, which would answer every preflight alike.
-        let mut response = match origin::preflight(face, &request) {
-            Err(error) => error.into_response(),
-            Ok(()) => self.reach_routes(request).await,
+        let refused = is_preflight.then(|| origin::preflight(face, request.headers()).err());
+        let mut response = match refused.flatten() {
+            Some(error) => error.into_response(),
+            None => self.reach_routes(request).await,
         };
         error::shape(&mut response, &id);
         // Refusals and preflights carry them, too.
-        security_headers::put_on(&mut response);
+        security_headers::put_on(&mut response, is_preflight);
         open.answer(&mut response);
         let id = HeaderValue::try_from(id.as_str()).ok();
         let id = id.map(|id| (X_REQUEST_ID, id));

@@ -26,7 +26,7 @@ static ALWAYS: [(HeaderName, HeaderValue); 6] = [
 
 /// Sets the headers. Only a file of the demo page, recognised by its own policy, keeps that policy and
 /// may be cached.
-pub(super) fn put_on(response: &mut Response) {
+pub(super) fn put_on(response: &mut Response, is_preflight: bool) {
     let headers = response.headers_mut();
     let policy = headers.remove(CONTENT_SECURITY_POLICY);
     let caching = headers.remove(CACHE_CONTROL);
@@ -39,8 +39,11 @@ pub(super) fn put_on(response: &mut Response) {
             headers.insert(CACHE_CONTROL, caching);
         }
     }
-    // The CORS layer sets this on answers that pass it. Caches need it on every answer.
-    headers
-        .entry(VARY)
-        .or_insert(HeaderValue::from_static("origin"));
+    // Caches need this on every answer.
+    let vary = HeaderValue::from_static(if is_preflight {
+        "origin, access-control-request-headers"
+    } else {
+        "origin"
+    });
+    headers.entry(VARY).or_insert(vary);
 }
