@@ -150,6 +150,7 @@ make_site() {
   sed -i -e 's/"80:80"/"127.0.0.1::80"/' -e 's/"443:443"/"127.0.0.1::443"/' "$site"/compose*.yaml
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=broker.example.com \
     -keyout "$site/tls/privkey.pem" -out "$site/tls/fullchain.pem" 2>/dev/null
+  echo 'session.max_refreshes = 33' >"$site/config/broker.toml"
   echo sk-simulated >"$site/key"
   # The simulated OpenAI does not run yet, so that the command fails after it has written.
   (cd "$site" && "$binary" init --for docker --key-file key --origins https://app.example.com --issuer off \
@@ -217,6 +218,8 @@ rehearse() {
   answer=$(post /token) || fail "no session: $answer"
   session=$(field sessionId <<<"$answer")
   grep -qi '^x-ratelimit-limit: 77' "$work/head" || { cat "$work/head" >&2; fail "limits.token of .env did not reach the broker"; }
+  compose exec -T "$asked" /token-broker config | grep '^session.max_refreshes *= 33 ' >/dev/null ||
+    fail "config/broker.toml did not reach the broker"
   keeps "$asked" 1
   for restarted; do
     # Of two brokers, one is always there.
