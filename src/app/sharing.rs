@@ -63,6 +63,16 @@ fn link(url: &SecretString, ca_file: Option<&Path>) -> anyhow::Result<Link> {
     }
 }
 
+/// Connects to the Redis server of the settings, if they name one, and proves that limits can be kept there.
+pub async fn try_redis(config: &Config) -> Option<anyhow::Result<()>> {
+    let url = config.redis.url.as_ref()?;
+    let joined = match link(url, config.redis.ca_file.as_deref()) {
+        Ok(link) => link.join().await.map_err(anyhow::Error::from),
+        Err(error) => Err(error),
+    };
+    Some(joined)
+}
+
 /// Returns where limits are kept, for the log.
 pub const fn limits_kind(config: &Config) -> &'static str {
     if config.redis.url.is_some() {

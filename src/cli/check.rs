@@ -13,7 +13,7 @@ use crate::config::{ConfigErrors, Loaded, Mode};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckFlags {
-    /// Also ask the upstream (name, TLS, key, clock), the issuers (keys) and the ledger. Costs nothing
+    /// Also ask the upstream (name, TLS, key, clock), the issuers (keys), the ledger and Redis. Costs nothing
     #[arg(long)]
     online: bool,
     /// Answer in JSON

@@ -1,4 +1,4 @@
-//! `check --online`: asks the upstream, the issuers and the ledger, without changing anything in them.
+//! `check --online`: asks the upstream, the issuers, the ledger and Redis, without changing anything in them.
 
 use std::fs::{self, File};
 use std::net::ToSocketAddrs;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::check::Verdict::{Broken, Fine, Warning};
 use super::check::{Finding, Verdict};
 use crate::app::records::{self, Use};
+use crate::app::sharing::try_redis;
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
@@ -21,7 +22,8 @@ use crate::upstream::{Complaint, Minter, Probe, UpstreamError};
 /// Clocks further apart than this make expiry times misleading.
 const MAX_SKEW: Duration = Duration::from_secs(5);
 
-/// Looks whether a client for the upstream can be built, and if `is_online` asks the upstream, the issuers and the ledger.
+/// Looks whether a client for the upstream can be built, and if `is_online` asks the upstream, the issuers, the ledger
+/// and Redis.
 pub(super) async fn look(config: &Config, is_online: bool) -> anyhow::Result<Vec<Finding>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut findings = match OpenAi::new(&config.upstream, &SafetyKey::random(), clock.clone()) {
@@ -33,6 +35,7 @@ pub(super) async fn look(config: &Config, is_online: bool) -> anyhow::Result<Vec
         let issuers = issuers(config, clock.clone()).await;
         findings.extend(issuers.into_iter().map(|verdict| verdict.of("identity")));
         findings.push(ledger(config, clock).await.of("ledger"));
+        findings.extend(redis(config).await.map(|verdict| verdict.of("redis")));
     }
     Ok(findings)
 }
@@ -123,6 +126,16 @@ async fn issuers(config: &Config, clock: Arc<dyn Clock>) -> Vec<Verdict> {
         }
     };
     found.map(verdict).collect()
+}
+
+/// Tries Redis as `serve` does, which would start without it and only report degraded limits.
+async fn redis(config: &Config) -> Option<Verdict> {
+    Some(match try_redis(config).await? {
+        Ok(()) => Fine("limits can be shared there".into()),
+        Err(error) => Broken(format!(
+            "limits cannot be shared there: {error:#}. Check redis.url, its password and its rights"
+        )),
+    })
 }
 
 /// Opens the ledger for reading.

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::kit::executable::{Ended, Launch};
 use crate::kit::provider::{KEY, simulator};
+use crate::kit::redis::Redis;
 
 /// Whether all is well, and the state of each thing looked at.
 fn report(ended: &Ended) -> (bool, Vec<(String, String)>) {
@@ -152,4 +153,41 @@ async fn online_a_name_without_an_address_is_broken() {
         ended.out.contains("broken") && ended.out.contains("nowhere.invalid"),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn f38_online_it_tries_redis_and_names_what_is_wrong_with_it() {
+    let (simulator, server) = (simulator(&[]).await, Redis::start());
+    let check = |url: &str| {
+        Launch::of(&["check", "--online", "--json"])
+            .towards(&simulator.base_url())
+            .env("REDIS_URL", url)
+            .env("DATABASE_URL", "memory")
+            .set("redis.replicas", "1")
+            .finish()
+    };
+    let (_, findings) = report(&check(&server.url()).await);
+    assert!(has(&findings, "redis", "fine"), "{findings:?}");
+    for command in [
+        &["ACL", "SETUSER", "broker", "on", ">right", "+@all", "~*"][..],
+        &[
+            "ACL", "SETUSER", "reader", "on", ">right", "+@read", "+ping", "~*",
+        ],
+    ] {
+        let _: String = server.ask(command).unwrap();
+    }
+    let as_user = |user: &str| server.url().replace("://", &format!("://{user}@"));
+    let (_, findings) = report(&check(&as_user("broker:right")).await);
+    assert!(has(&findings, "redis", "fine"), "{findings:?}");
+    let absent = String::from("redis://127.0.0.1:1/");
+    for broken in [
+        as_user("broker:canary-wrong"),
+        as_user("reader:right"),
+        absent,
+    ] {
+        let ended = check(&broken).await;
+        let (ok, findings) = report(&ended);
+        assert!(!ok && has(&findings, "redis", "broken"), "{findings:?}");
+        assert!(!ended.out.contains("canary-wrong"), "{ended:?}");
+    }
 }
