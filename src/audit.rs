@@ -1,10 +1,12 @@
-//! Writes audit events: one JSON line each. Floods are folded into counts.
+//! Writes audit events: one log line each. Floods are folded into counts.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use tracing::field::display;
 
 use crate::clock::Clock;
 use crate::domain::{Caller, Party};
@@ -46,12 +48,13 @@ pub enum Event {
 }
 
 impl Event {
-    /// Returns `low` for ordinary events, `medium` for events that matter when there are many, and `high` for events
-    /// that matter at once.
-    const fn severity(self) -> &'static str {
+    /// Returns how much the event matters.
+    const fn severity(self) -> Severity {
         match self {
-            Self::TokenMinted | Self::TokenRefreshed => "low",
-            Self::ClientBlocked | Self::UpstreamKeyRejected | Self::LedgerUnavailable => "high",
+            Self::TokenMinted | Self::TokenRefreshed => Severity::Low,
+            Self::ClientBlocked | Self::UpstreamKeyRejected | Self::LedgerUnavailable => {
+                Severity::High
+            }
             Self::RateLimitExceeded
             | Self::SuspiciousActivity
             | Self::OriginRefused
@@ -59,7 +62,7 @@ impl Event {
             | Self::AuthFailed
             | Self::QuotaExceeded
             | Self::SessionsEnded
-            | Self::ConfigWarning => "medium",
+            | Self::ConfigWarning => Severity::Medium,
         }
     }
 
@@ -70,34 +73,61 @@ impl Event {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Line<'a, D> {
-    timestamp: u64,
-    event: Event,
-    #[serde(rename = "clientIP")]
-    client_ip: Option<IpAddr>,
-    user_agent: Option<&'a str>,
-    severity: &'static str,
-    details: Details<'a, D>,
-    request_id: Option<&'a str>,
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It is ordinary.
+    Low,
+    /// It matters when there are many.
+    Medium,
+    /// It matters at once.
+    High,
 }
 
-/// The details of an event, and the identity that the caller acts for.
-#[derive(Serialize)]
-struct Details<'a, D> {
-    #[serde(flatten)]
-    given: D,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issuer: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    identity: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'a str>,
+/// One line of the audit log. Its time and its request are those of the log line.
+#[derive(Debug, Serialize)]
+pub struct Line<'a> {
+    /// The kind of the event.
+    pub event: Event,
+    /// How much it matters.
+    pub severity: Severity,
+    /// The address of the caller.
+    pub client_ip: Option<IpAddr>,
+    /// The `User-Agent` of the caller, cut to a bearable length.
+    pub user_agent: Option<&'a str>,
+    /// What is known of this kind of event, and `issuer`, `identity` and `role` of the caller.
+    pub details: Value,
 }
 
 /// The writer of audit lines.
-pub type Sink = Box<dyn Fn(&str) + Send + Sync>;
+pub type Sink = Box<dyn Fn(&Line<'_>) + Send + Sync>;
+
+/// Writes one line to the log, at the level that fits its severity.
+pub fn log(line: &Line<'_>) {
+    let (event, severity) = (word(line.event), word(line.severity));
+    let client_ip = line.client_ip.map(display);
+    let user_agent = line.user_agent;
+    // JSON leaves some control characters as they are, which a terminal may obey.
+    let details = line.details.to_string();
+    let details = details.replace(char::is_control, "\u{fffd}");
+    match line.severity {
+        Severity::Low => {
+            tracing::info!(target: "audit", %event, %severity, client_ip, user_agent, %details, "{event}");
+        }
+        Severity::Medium => {
+            tracing::warn!(target: "audit", %event, %severity, client_ip, user_agent, %details, "{event}");
+        }
+        Severity::High => {
+            tracing::error!(target: "audit", %event, %severity, client_ip, user_agent, %details, "{event}");
+        }
+    }
+}
+
+/// Returns what a variant without members is called in JSON.
+fn word(variant: impl Serialize) -> impl fmt::Display {
+    fmt::from_fn(move |formatter| variant.serialize(formatter))
+}
 
 /// Writes audit events.
 pub struct Audit {
@@ -107,7 +137,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Returns a log that writes each event as one line to `sink`.
+    /// Returns an audit log that gives each line to `sink`.
     pub fn new(clock: Arc<dyn Clock>, sink: Sink) -> Self {
         Self {
             sink,
@@ -117,14 +147,14 @@ impl Audit {
     }
 
     /// Records an event that `caller` caused. `details` runs only when the event is written.
-    pub fn record<D: Serialize>(&self, event: Event, caller: &Caller, details: impl FnOnce() -> D) {
+    pub fn record(&self, event: Event, caller: &Caller, details: impl FnOnce() -> Value) {
         if !event.folds() || self.admits(event, Some(Party::Network(caller.network()))) {
             self.write(event, Some(caller), details());
         }
     }
 
     /// Records an event that no caller caused.
-    pub fn note(&self, event: Event, details: impl Serialize) {
+    pub fn note(&self, event: Event, details: Value) {
         if self.admits(event, None) {
             self.write(event, None, details);
         }
@@ -143,27 +173,22 @@ impl Audit {
         self.folding.admits(event, party, self.clock.tick())
     }
 
-    fn write(&self, event: Event, caller: Option<&Caller>, given: impl Serialize) {
-        let account = caller.and_then(|caller| Some(&caller.identity.as_ref()?.account));
+    fn write(&self, event: Event, caller: Option<&Caller>, mut details: Value) {
+        let identity = caller.and_then(|caller| caller.identity.as_ref());
+        if let (Some(known), Some(members)) = (identity, details.as_object_mut()) {
+            members.insert("issuer".to_owned(), json!(&*known.account.issuer));
+            members.insert("identity".to_owned(), json!(&*known.account.subject));
+            let role = known.role.as_ref().map(|role| json!(role));
+            members.extend(role.map(|role| ("role".to_owned(), role)));
+        }
         let user_agent = caller.and_then(|caller| caller.user_agent.as_deref());
-        let line = serde_json::to_string(&Line {
-            timestamp: self.clock.now().as_millis(),
+        (self.sink)(&Line {
             event,
+            severity: event.severity(),
             client_ip: caller.map(Caller::address),
             user_agent: user_agent.map(|text| &text[..text.floor_char_boundary(MAX_USER_AGENT)]),
-            severity: event.severity(),
-            details: Details {
-                given,
-                issuer: account.map(|account| &*account.issuer),
-                identity: account.map(|account| &*account.subject),
-                role: caller.and_then(Caller::role),
-            },
-            request_id: caller.map(|caller| caller.request_id.as_str()),
+            details,
         });
-        match line {
-            Ok(line) => (self.sink)(&line),
-            Err(error) => tracing::error!(%error, ?event, "audit event could not be written"),
-        }
     }
 }
 
@@ -171,8 +196,6 @@ impl Audit {
 mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
-
-    use serde_json::Value;
 
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
@@ -182,11 +205,11 @@ mod tests {
         let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1_640_995_200)));
         let lines = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&lines);
-        let sink = move |line: &str| {
+        let sink = move |line: &Line<'_>| {
             written
                 .lock()
                 .unwrap()
-                .push(serde_json::from_str(line).unwrap());
+                .push(serde_json::to_value(line).unwrap());
         };
         (Arc::clone(&clock), lines, Audit::new(clock, Box::new(sink)))
     }
@@ -199,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_one_json_object_with_the_promised_fields_whatever_the_caller_sends() {
+    fn a_line_has_the_promised_fields_whatever_the_caller_sends() {
         let (_, lines, audit) = audit();
         audit.record(
             Event::RateLimitExceeded,
@@ -207,8 +230,8 @@ mod tests {
             || json!({ "limit": 10 }),
         );
         let expected = json!({
-            "timestamp": 1_640_995_200_000_u64, "event": "rate_limit_exceeded", "clientIP": "1.2.3.4",
-            "userAgent": "evil\n\u{1b}[31m\"agent", "severity": "medium", "details": { "limit": 10 }, "requestId": "req_1",
+            "event": "rate_limit_exceeded", "severity": "medium", "client_ip": "1.2.3.4",
+            "user_agent": "evil\n\u{1b}[31m\"agent", "details": { "limit": 10 },
         });
         assert_eq!(*lines.lock().unwrap(), [expected]);
     }
@@ -230,7 +253,7 @@ mod tests {
             .sum();
         let written = lines
             .iter()
-            .filter(|line| line["requestId"].is_string())
+            .filter(|line| line["client_ip"].is_string())
             .count();
         assert_eq!(folded + written as u64, u64::from(total));
     }
@@ -243,7 +266,7 @@ mod tests {
         }
         audit.record(Event::OriginRefused, &caller(2), || json!({}));
         let last = lines.lock().unwrap().last().cloned().unwrap();
-        assert_eq!(last["clientIP"], "0.0.0.2");
+        assert_eq!(last["client_ip"], "0.0.0.2");
     }
 
     #[test]

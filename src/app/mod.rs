@@ -11,14 +11,13 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::watch;
 
-use crate::audit::{Audit, Sink};
+use crate::audit::{self, Audit, Sink};
 use crate::auth::Authenticator;
 use crate::broker::{Broker, Parts, Rules};
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{AuthMode, Config};
 use crate::limit::{Guard, GuardRules, Offence, Points};
 use crate::records::Records;
-use crate::telemetry;
 use crate::upstream::openai::OpenAi;
 use crate::upstream::{Minter, Upstream};
 use crate::vitals::Vitals;
@@ -77,7 +76,7 @@ impl App {
             clock,
             minter: Arc::new(openai),
             records,
-            audit: Box::new(telemetry::audit_line),
+            audit: Box::new(audit::log),
         };
         let app = Self::assemble(config, world)?;
         app.remember().await?;

@@ -31,8 +31,8 @@ impl Inner {
                 let what = json!({
                     "persona": grant.persona.as_str(),
                     "origin": origin,
-                    "expiresAt": grant.secret.expires_at.as_millis(),
-                    "upstreamMs": millis(grant.upstream_took),
+                    "expires_at": grant.secret.expires_at.as_millis(),
+                    "upstream_ms": millis(grant.upstream_took),
                 });
                 (event, what)
             }
@@ -40,7 +40,7 @@ impl Inner {
                 let what = json!({
                     "policy": "sessions_per_month",
                     "limit": quota.limit,
-                    "resetsAt": quota.resets_at.as_millis(),
+                    "resets_at": quota.resets_at.as_millis(),
                 });
                 (Event::QuotaExceeded, what)
             }

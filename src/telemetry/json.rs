@@ -11,6 +11,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::AUDIT;
+
 /// The format of a whole line.
 pub(super) struct JsonLine;
 
@@ -30,7 +32,13 @@ where
         SystemTime.format_time(&mut out)?;
         write!(out, "\",\"level\":\"{}\",\"target\":", metadata.level())?;
         write_text(&mut out, metadata.target())?;
-        context.format_fields(out.by_ref(), event)?;
+        let mut members = Members {
+            out: out.by_ref(),
+            is_audit: metadata.target() == AUDIT,
+            result: Ok(()),
+        };
+        event.record(&mut members);
+        members.result?;
         for span in context.event_scope().into_iter().flatten() {
             if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
                 out.write_str(&fields.fields)?;
@@ -47,6 +55,7 @@ impl<'w> FormatFields<'w> for JsonFields {
     fn format_fields<R: RecordFields>(&self, out: Writer<'w>, fields: R) -> fmt::Result {
         let mut members = Members {
             out,
+            is_audit: false,
             result: Ok(()),
         };
         fields.record(&mut members);
@@ -64,6 +73,8 @@ impl<'w> FormatFields<'w> for JsonFields {
 
 struct Members<'w> {
     out: Writer<'w>,
+    /// True for an audit event, whose `details` are JSON already.
+    is_audit: bool,
     result: fmt::Result,
 }
 
@@ -102,7 +113,13 @@ impl Visit for Members<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
-        self.member(field, |out| write_text(out, &text));
+        let is_json = self.is_audit && field.name() == "details";
+        self.member(field, |out| {
+            if is_json {
+                return out.write_str(&text);
+            }
+            write_text(out, &text)
+        });
     }
 }
 

@@ -4,24 +4,21 @@ mod json;
 mod queue;
 
 use std::error::Error;
-use std::fmt;
 use std::io::{self, IsTerminal};
 use std::panic;
 use std::thread;
 use std::time::Duration;
 
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::fmt as lines;
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 use json::{JsonFields, JsonLine};
 use queue::Queue;
 
-/// The target of audit events. Their lines are JSON already and are written unchanged.
+/// The target of audit events.
 const AUDIT: &str = "audit";
 
 /// The target of request spans.
@@ -58,20 +55,23 @@ pub fn start(settings: &Log) -> anyhow::Result<Running> {
 fn subscribe(settings: &Log, text: bool, queue: &Queue) -> anyhow::Result<()> {
     // `log.filter` applies to system and access lines. Audit events are always written. Request spans are always open,
     // because a line of any level names its request.
-    let ordinary = filter_fn(|metadata| metadata.target() != AUDIT);
-    let spans = filter_fn(|metadata| metadata.is_span() && metadata.target() == REQUEST)
-        .with_max_level_hint(LevelFilter::ERROR);
-    let audit =
-        filter_fn(|metadata| metadata.target() == AUDIT).with_max_level_hint(LevelFilter::INFO);
+    let always = filter_fn(|metadata| {
+        metadata.target() == AUDIT || (metadata.is_span() && metadata.target() == REQUEST)
+    });
+    let always = always.with_max_level_hint(LevelFilter::INFO);
     let layer = lines::layer().with_writer(queue.clone());
+    let layer = if io::stdout().is_terminal() {
+        layer
+    } else {
+        layer.with_ansi(false)
+    };
     let layer = if text {
         layer.boxed()
     } else {
         layer.event_format(JsonLine).fmt_fields(JsonFields).boxed()
     };
     tracing_subscriber::registry()
-        .with(layer.with_filter(settings.filter.clone().and(ordinary).or(spans)))
-        .with(AuditLines(queue.clone()).with_filter(audit))
+        .with(layer.with_filter(settings.filter.clone().or(always)))
         .try_init()?;
     Ok(())
 }
@@ -105,28 +105,4 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Writes one audit line, whatever the format of the other lines.
-pub fn audit_line(line: &str) {
-    tracing::info!(target: AUDIT, line);
-}
-
-/// Writes audit lines unchanged.
-struct AuditLines(Queue);
-
-impl<S: Subscriber> Layer<S> for AuditLines {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        event.record(&mut Line(&self.0));
-    }
-}
-
-struct Line<'a>(&'a Queue);
-
-impl Visit for Line<'_> {
-    fn record_str(&mut self, _: &Field, line: &str) {
-        self.0.put_audit(line);
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
+
+use super::AUDIT;
 
 /// Upper bound on the bytes that wait for the reader of the log. Lines beyond it are dropped and counted.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -56,22 +59,15 @@ impl Queue {
         }))
     }
 
-    /// Appends an audit event and a line break, or drops the event when there is no room. Never waits.
-    pub(super) fn put_audit(&self, line: &str) {
-        self.put(&[line.as_bytes(), b"\n"], true);
-    }
-
-    fn put(&self, parts: &[&[u8]], is_audit: bool) {
+    /// Appends a line, or drops it when there is no room. Never waits.
+    fn put(&self, line: &[u8], is_audit: bool) {
         let mut state = self.0.state.lock();
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        if state.lines.len() + state.in_flight + length > MAX_BYTES {
+        if state.lines.len() + state.in_flight + line.len() > MAX_BYTES {
             state.dropped.lines += 1;
             state.dropped.audit_events += u64::from(is_audit);
             return;
         }
-        for part in parts {
-            state.lines.extend_from_slice(part);
-        }
+        state.lines.extend_from_slice(line);
         if std::mem::take(&mut state.idle) {
             drop(state);
             self.0.filled.notify_one();
@@ -139,16 +135,20 @@ impl<'a> MakeWriter<'a> for Queue {
     type Writer = OneLine<'a>;
 
     fn make_writer(&'a self) -> OneLine<'a> {
-        OneLine(self)
+        OneLine(self, false)
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> OneLine<'a> {
+        OneLine(self, metadata.target() == AUDIT)
     }
 }
 
-/// Appends one formatted line.
-pub(super) struct OneLine<'a>(&'a Queue);
+/// Appends one formatted line, which is an audit event or not.
+pub(super) struct OneLine<'a>(&'a Queue, bool);
 
 impl Write for OneLine<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.put(&[line], false);
+        self.0.put(line, self.1);
         Ok(line.len())
     }
 
@@ -191,11 +191,11 @@ mod tests {
     #[test]
     fn lines_beyond_the_bound_are_dropped_and_counted() {
         let queue = Queue::new(Duration::ZERO);
-        let line = "x".repeat(MAX_BYTES / 4 - 1);
+        let line = vec![b'x'; MAX_BYTES / 4];
         for _ in 0..10 {
-            queue.put_audit(&line);
+            queue.put(&line, true);
         }
-        queue.put(&[b"x"], false);
+        queue.put(b"x", false);
         let state = queue.0.state.lock();
         assert_eq!(state.lines.len(), MAX_BYTES);
         assert_eq!((state.dropped.lines, state.dropped.audit_events), (7, 6));
@@ -204,9 +204,9 @@ mod tests {
     #[test]
     fn bytes_that_are_being_written_count_against_the_bound() {
         let (queue, writes, _allow) = running(Duration::ZERO);
-        queue.put(&[&vec![b'x'; MAX_BYTES]], false);
+        queue.put(&vec![b'x'; MAX_BYTES], false);
         assert_eq!(writes.recv().unwrap(), MAX_BYTES);
-        queue.put(&[b"x"], false);
+        queue.put(b"x", false);
         assert_eq!(queue.0.state.lock().dropped.lines, 1);
     }
 
@@ -214,7 +214,7 @@ mod tests {
     fn a_flush_writes_the_lines_that_were_collected_in_one_write_without_waiting_for_more() {
         let (queue, writes, allow) = running(Duration::from_hours(1));
         for _ in 0..3 {
-            queue.put_audit("line");
+            queue.put(b"line\n", true);
         }
         allow.send(()).unwrap();
         queue.flush(Duration::from_secs(10));
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_flush_gives_up_when_nobody_reads() {
         let (queue, _writes, _allow) = running(Duration::ZERO);
-        queue.put_audit("line");
+        queue.put(b"line\n", true);
         queue.flush(Duration::from_millis(20));
         assert_eq!(queue.0.state.lock().in_flight, 5);
     }

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::Value;
 use token_broker::app::{App, World};
+use token_broker::audit::Line;
 use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::config::{Config, Mode, SettingsFile, Sources};
 use token_broker::records::{MemoryRecords, Records};
@@ -78,11 +79,11 @@ impl TestApp {
         let minter = Arc::new(ScriptedMinter::new(Arc::clone(&clock)));
         let events = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&events);
-        let sink = move |line: &str| {
+        let sink = move |line: &Line<'_>| {
             written
                 .lock()
                 .unwrap()
-                .push(serde_json::from_str(line).unwrap());
+                .push(serde_json::to_value(line).unwrap());
         };
         let world = World {
             clock: Arc::<ManualClock>::clone(&clock),

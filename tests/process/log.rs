@@ -229,3 +229,122 @@ async fn n13_failures_of_one_kind_are_folded_in_the_access_log() {
         (&json!(15), &json!(5))
     );
 }
+
+/// Asserts that all lines have the same fields of the same form, whoever wrote them.
+fn assert_one_schema(out: &str) {
+    let snake = |name: &String| {
+        name.chars().all(|letter| {
+            letter.is_ascii_lowercase() || letter.is_ascii_digit() || "_.".contains(letter)
+        })
+    };
+    for line in out.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        for field in ["timestamp", "level", "target", "message"] {
+            assert!(line[field].is_string(), "{field}: {line}");
+        }
+        let timestamp = line["timestamp"].as_str().unwrap();
+        assert!(timestamp.ends_with('Z') && timestamp.as_bytes()[10] == b'T');
+        let nested = line["details"].as_object();
+        let fields = line.as_object().into_iter().chain(nested);
+        for field in fields.flat_map(serde_json::Map::keys) {
+            assert!(snake(field), "{field}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn n11_access_audit_and_system_lines_have_one_schema() {
+    let simulator = simulator(&["1x401"]).await;
+    let broker = Launch::of(&["serve", "--config", "settings.toml"])
+        .towards(&simulator.base_url())
+        .file("settings.toml", &unlimited())
+        .set("limits.identity", "2/1h")
+        .set("server.trusted_proxies", "10.0.0.0/8")
+        .start()
+        .await;
+    let agent = "evil\u{9b}\"\\agent";
+    for _ in 0..5 {
+        let request = broker.as_somebody(&student("ana"));
+        Answer::to(request.header("user-agent", agent.as_bytes())).await;
+    }
+    let foreign = broker.post("/token").header("origin", "https://evil.test");
+    Answer::to(foreign).await;
+    let forged = Answer::to(broker.post("/token").bearer_auth("forged")).await;
+    let out = broker.stop().await.out;
+    assert_one_schema(&out);
+    let audit = lines_of("audit", &out);
+    let told = |event: &str| {
+        audit
+            .iter()
+            .find(|line| line["event"] == event)
+            .expect(&out)
+    };
+    let failed = told("auth_failed");
+    assert_eq!(failed["request_id"].as_str().unwrap(), forged.request_id());
+    assert_eq!(failed["client_ip"], "127.0.0.1");
+    assert_eq!(
+        (&failed["severity"], &failed["level"]),
+        (&json!("medium"), &json!("WARN"))
+    );
+    let limited = told("rate_limit_exceeded");
+    assert_eq!(limited["details"]["identity"], "ana");
+    assert_eq!(limited["user_agent"], agent);
+    let access = lines_of("access", &out);
+    let refused = access
+        .iter()
+        .find(|line| line["limit"] == "identity")
+        .unwrap();
+    for field in ["request_id", "route", "identity", "client_ip"] {
+        assert_eq!(limited[field], refused[field], "{field}");
+    }
+}
+
+#[tokio::test]
+async fn n11_a_terminal_gets_audit_events_as_text_without_control_characters() {
+    let simulator = simulator(&[]).await;
+    let text = Launch::serve(&simulator).set("log.format", "text");
+    let running = text.spawn();
+    let ready = running.said(|line| line.contains("ready")).await;
+    let (_, address) = ready.split_once("listen=http://").unwrap();
+    let address = address.split(' ').next().unwrap().parse().unwrap();
+    let broker = Broker { running, address };
+    let request = broker
+        .post("/token")
+        .header("user-agent", "evil\u{9b}31m".as_bytes());
+    Answer::to(request.header("origin", "https://evil\u{9b}31m.test".as_bytes())).await;
+    Answer::to(broker.post("/token")).await.secret();
+    let out = broker.stop().await.out;
+    let line = out
+        .lines()
+        .find(|line| line.contains("origin_refused"))
+        .unwrap();
+    assert!(line.contains("WARN") && line.contains("audit"), "{line}");
+    assert!(
+        !out.contains(['\u{9b}', '\u{1b}']) && !out.contains("{\"timestamp\""),
+        "{out}"
+    );
+    assert!(out.contains("token_minted"), "{out}");
+}
+
+#[tokio::test]
+async fn n11_identities_are_shown_as_the_setting_says_and_audit_events_do_not_depend_on_the_filter()
+{
+    let simulator = simulator(&[]).await;
+    for (shown, expected) in [("clear", json!("ana")), ("none", Value::Null)] {
+        let broker = Launch::of(&["serve", "--config", "settings.toml"])
+            .towards(&simulator.base_url())
+            .file("settings.toml", &unlimited())
+            .set("log.identity", shown)
+            .start()
+            .await;
+        Answer::to(broker.as_somebody(&student("ana")))
+            .await
+            .secret();
+        let out = broker.stop().await.out;
+        assert_eq!(lines_of("access", &out)[0]["identity"], expected);
+    }
+    let quiet = Launch::serve(&simulator).set("log.filter", "off");
+    let quiet = quiet.set("server.trusted_proxies", "127.0.0.1").spawn();
+    let warning = quiet.logged(|line| line["event"] == "config_warning").await;
+    assert_eq!(warning["target"], "audit");
+}

@@ -67,7 +67,7 @@ async fn forged_addresses_are_ignored_and_share_the_window_of_the_real_one() {
     let minted = front.broker().events("token_minted");
     assert_eq!(minted.len(), 10);
     assert!(
-        minted.iter().all(|line| line["clientIP"] == "127.0.0.7"),
+        minted.iter().all(|line| line["client_ip"] == "127.0.0.7"),
         "{minted:?}"
     );
     // The neighbour has an allowance of its own.
@@ -177,7 +177,7 @@ async fn the_request_id_of_nginx_is_the_one_in_answer_body_and_both_logs() {
         .running
         .logged(|line| line["event"] == "token_minted")
         .await;
-    assert_eq!(event["requestId"].as_str(), minted.header("x-request-id"));
+    assert_eq!(event["request_id"].as_str(), minted.header("x-request-id"));
 }
 
 #[tokio::test]

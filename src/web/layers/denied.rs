@@ -69,7 +69,7 @@ fn limited(state: &AppState, caller: &Caller, standing: &Standing) -> Response {
         (Event::RateLimitExceeded, Code::RateLimited)
     };
     let Rate { limit, window } = standing.rate;
-    let details = || json!({ "policy": row.setting, "limit": limit, "windowMs": millis(window) });
+    let details = || json!({ "policy": row.setting, "limit": limit, "window_ms": millis(window) });
     state.audit.record(event, caller, details);
     let error = ApiError::from(code).under(row.setting);
     let mut response = error.after(standing.resets_in).into_response();

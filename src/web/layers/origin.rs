@@ -44,7 +44,7 @@ pub(super) async fn guard(
 /// Records that a request was refused. Scores it, unless a page may have made an innocent browser send it.
 async fn note_refusal(state: &AppState, caller: &Caller, headers: &HeaderMap) {
     let from_page = sent_by_foreign_page(headers);
-    let details = || json!({ "origin": shown(headers), "crossSite": from_page });
+    let details = || json!({ "origin": shown(headers), "cross_site": from_page });
     state.audit.record(Event::OriginRefused, caller, details);
     let from_browser = headers.contains_key(SEC_FETCH_SITE);
     if !from_browser && is_beyond_pages(headers) {
