@@ -182,6 +182,33 @@ async fn f04_clerk_tokens_of_native_apps_without_azp_are_accepted_and_a_wrong_az
 }
 
 #[tokio::test]
+async fn f31_clerk_tokens_of_previews_that_fit_a_pattern_are_accepted() {
+    let signer = Signer::rs256("ins_2abc");
+    let host = Host::publishing(&[signer.jwk()]).await;
+    let settings = [
+        ("auth.clerk_domain", "clerk.school.example"),
+        ("cors.allowed_origins", "https://*.preview.school.example"),
+    ];
+    let door = Door::to(preset(&host, &settings));
+    let good = json!({
+        "azp": "https://pr-12.preview.school.example", "exp": NOW + 60, "iat": NOW,
+        "iss": "https://clerk.school.example", "role": "teacher", "sub": "user_1",
+    });
+    let cases = [
+        (json!({ "azp": "https://app.school.example" }), "rejected"),
+        (
+            json!({ "azp": "https://a.b.preview.school.example" }),
+            "rejected",
+        ),
+        (
+            json!({ "azp": "https://*.preview.school.example.evil.example" }),
+            "rejected",
+        ),
+    ];
+    check(&door, &signer, (&good, &cases)).await;
+}
+
+#[tokio::test]
 async fn okta_is_read_by_the_general_pointers() {
     let signer = Signer::rs256("okta-key");
     let host = Host::publishing(&[signer.jwk()]).await;
