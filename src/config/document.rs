@@ -5,10 +5,11 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table, Value};
 
 use super::SettingsFile;
-use super::settings::Settings;
+use super::settings::{Settings, joined};
 
-/// Bounds the tables of one list.
-pub(super) const MOST_TABLES: usize = 1000;
+/// The lists of tables, and how many tables each may hold. Every request may be checked against each issuer; an exception
+/// is found by its key.
+pub(super) const LISTS: [(&str, usize); 2] = [("auth.issuers", 64), ("quota.exceptions", 1000)];
 
 /// One value of a document.
 pub(super) struct Leaf {
@@ -48,14 +49,17 @@ pub(super) fn leaves(table: &DeTable<'_>) -> Vec<Leaf> {
 fn walk(above: &[String], table: &DeTable<'_>, found: &mut Vec<Leaf>) {
     for (key, value) in table {
         let path = [above, &[key.get_ref().to_string()]].concat();
-        match value.get_ref() {
-            DeValue::Array(items) if is_list_of_tables(items) => {
+        let start = key.span().start;
+        match (most_tables(&joined(&path)), value.get_ref()) {
+            (Some(most), DeValue::Array(items)) if is_list_of_tables(items, most) => {
                 for (index, item) in items.iter().enumerate() {
                     let path = [&path[..], &[format!("[{}]", index + 1)]].concat();
                     visit(path, item.span().start, item, found);
                 }
             }
-            _ => visit(path, key.span().start, value, found),
+            // A list that is written in another way is one value, and is refused.
+            (Some(_), _) => found.push(leaf(path, start, value)),
+            (None, _) => visit(path, start, value, found),
         }
     }
 }
@@ -63,18 +67,29 @@ fn walk(above: &[String], table: &DeTable<'_>, found: &mut Vec<Leaf>) {
 fn visit(path: Vec<String>, start: usize, value: &Spanned<DeValue<'_>>, found: &mut Vec<Leaf>) {
     match value.get_ref() {
         DeValue::Table(table) if !table.is_empty() => walk(&path, table, found),
-        _ => found.push(Leaf {
-            path,
-            start,
-            // No setting is an empty table.
-            value: plain(value.clone()).unwrap_or_else(|_| Table::new().into()),
-        }),
+        _ => found.push(leaf(path, start, value)),
     }
 }
 
-fn is_list_of_tables(items: &[Spanned<DeValue<'_>>]) -> bool {
+fn leaf(path: Vec<String>, start: usize, value: &Spanned<DeValue<'_>>) -> Leaf {
+    // Stands for a value that cannot be read. No setting is a list of tables, so it is refused.
+    let unreadable = |_| vec![Table::new()].into();
+    Leaf {
+        path,
+        start,
+        value: plain(value.clone()).unwrap_or_else(unreadable),
+    }
+}
+
+/// Returns how many tables the list `name` may hold, or `None` when `name` is no list of tables.
+pub(super) fn most_tables(name: &str) -> Option<usize> {
+    let mut lists = LISTS.iter();
+    lists.find(|(list, _)| *list == name).map(|(_, most)| *most)
+}
+
+fn is_list_of_tables(items: &[Spanned<DeValue<'_>>], most: usize) -> bool {
     let is_list = items.iter().all(|item| item.get_ref().is_table());
-    is_list && (1..=MOST_TABLES).contains(&items.len())
+    is_list && (1..=most).contains(&items.len())
 }
 
 /// Returns the value without its place. Fails for a whole number that is too large; the error of the library repeats it.

@@ -4,7 +4,7 @@ use toml::Value;
 use toml::de::DeTable;
 
 use super::complaint::nearest;
-use super::document::{MOST_TABLES, leaves};
+use super::document::{LISTS, leaves, most_tables};
 use super::reader::must_be;
 use super::settings::{Entry, Settings, is_below, joined};
 use super::{Mode, SettingsFile, Source, Sources, environment};
@@ -19,8 +19,6 @@ server.drain_delay = "0s"
 compat.get_token = true
 "#;
 
-/// The lists of tables.
-const LISTS: [&str; 2] = ["auth.issuers", "quota.exceptions"];
 /// The section whose tables the operator names.
 const FREE: &str = "quota";
 
@@ -98,8 +96,9 @@ impl Settings {
     /// Takes a value of a name that is not in `config/default.toml`. Such names are in lists and in quotas.
     fn overlay_unknown(&mut self, path: Vec<String>, value: Value, source: Source) {
         let name = joined(&path);
-        let is_in_list = path.get(2).is_some_and(|part| part.starts_with('['))
-            && LISTS.contains(&joined(&path[..2]).as_str());
+        let is_in_list = matches!(source, Source::File { .. })
+            && path.len() > 2
+            && most_tables(&joined(&path[..2])).is_some();
         let is_free = path[0] == FREE && path.len() > 1 && help(&name).is_none();
         if is_in_list || is_free {
             if let Ok(value) = fitted(None, value, &source) {
@@ -114,11 +113,11 @@ impl Settings {
             _ => (false, 0),
         };
         let is_section = name == FREE || known.any(|known| is_below(known, &name));
-        let is_list = LISTS.contains(&name.as_str());
-        if is_list && items > MOST_TABLES {
-            let message = format!("holds more than {MOST_TABLES} tables");
+        let most = most_tables(&name);
+        if let Some(most) = most.filter(|most| items > *most) {
+            let message = format!("holds more than {most} tables");
             self.complain_of(&name, &source, message);
-        } else if !(is_empty && (is_section || (is_list && value.is_array()))) {
+        } else if !(is_empty && (is_section || (most.is_some() && value.is_array()))) {
             self.refuse_unknown(&name, &source);
         }
     }
@@ -232,8 +231,8 @@ fn bare(text: &str) -> &str {
 
 /// Returns what to do about a name that is no setting: it belongs to a list of tables, or was removed.
 pub(super) fn help(name: &str) -> Option<String> {
-    let is_list = |list: &&&str| name == **list || is_below(name, list);
-    if let Some(list) = LISTS.iter().find(is_list) {
+    let is_list = |(list, _): &&(&str, _)| name == *list || is_below(name, list);
+    if let Some((list, _)) = LISTS.iter().find(is_list) {
         return Some(format!(
             "is a list of tables: write [[{list}]] in the settings file, with two brackets, once for each"
         ));

@@ -5,6 +5,7 @@ use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
 use super::complaint::nearest;
+use super::document::most_tables;
 use super::layers;
 use super::settings::{Settings, joined};
 
@@ -73,8 +74,10 @@ impl Settings {
                 continue;
             }
             let below = &entry.path[path.len()..];
-            let is_in_list = below.get(1).is_some_and(|part| part.starts_with('['));
-            let Some(value) = entry.value.clone().filter(|_| !is_in_list) else {
+            let is_in_list =
+                entry.path.len() > 2 && most_tables(&joined(&entry.path[..2])).is_some();
+            let is_of_list = is_in_list && path.len() < 3;
+            let Some(value) = entry.value.clone().filter(|_| !is_of_list) else {
                 continue;
             };
             let place = below.iter().fold(&mut tree, |node, part| match node {

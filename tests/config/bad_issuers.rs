@@ -36,6 +36,13 @@ lookup_headers = { apikey = 'canary7f3a' } | auth.issuers[1].lookup_url (config/
 lookup_role_pointer = '/role' | is required with lookup_headers, lookup_role_pointer
 jwks_uri = 'https://canary7f3a.example/' | auth.issuers[1].jwks_uri (config/broker.toml:4): is not a field of auth.issuers; the nearest is jwks_url
 hmac_secrets = 'canary7f3a' | the nearest is hmac_secret
+required_claims = [{ '/role' = 'canary7f3a' }] | auth.issuers[1].required_claims (config/broker.toml:4): must be
+required_claims = [{ '/role' = 99999999999999999999 }] | auth.issuers[1].required_claims (config/broker.toml:4): must be
+required_claims = { '[1]' = 'canary7f3a' } | auth.issuers[1].required_claims.[1] (default): must be named by a JSON pointer
+refused_claims = [{ '/role' = 'canary7f3a' }] | auth.issuers[1].refused_claims (config/broker.toml:4): must be
+lookup_headers = [{ apikey = 'canary7f3a' }] | auth.issuers[1].lookup_headers (config/broker.toml:4): must be
+audience = [{ a = 'canary7f3a' }] | auth.issuers[1].audience (config/broker.toml:4): must be a list of texts
+algorithms = [{ a = 'canary7f3a' }] | auth.issuers[1].algorithms (config/broker.toml:4): must be
 ";
 
 const GOOD: [&str; 4] = [
@@ -51,6 +58,28 @@ fn refused(lines: &[&str]) -> String {
         lines.join("\n")
     );
     refusal(Mode::Serve, &good_and_file(&text))
+}
+
+#[test]
+fn claims_that_are_written_as_a_list_of_tables_are_refused_rather_than_not_enforced() {
+    for field in ["required_claims", "refused_claims", "lookup_headers"] {
+        let table = format!("[[auth.issuers.{field}]]\n'/role' = 'canary7f3a'");
+        let refusal = refused(&[&GOOD[..], &[&table]].concat());
+        let says = format!("auth.issuers[1].{field} (config/broker.toml:8): must be a table");
+        assert!(refusal.contains(&says), "{field}: {refusal}");
+    }
+}
+
+#[test]
+fn at_most_sixty_four_issuers_are_accepted() {
+    let refusal = refused(&["issuer = 'x'\n[[auth.issuers]]"; 64]);
+    let says = "auth.issuers (config/broker.toml:3): holds more than 64 tables";
+    assert!(refusal.contains(says), "{refusal}");
+    let table = format!("[[auth.issuers]]\n{}\n", GOOD.join("\n"));
+    let table = |number| table.replace("id.example/'", &format!("id.example/{number}'"));
+    let tables: String = (0..64).map(table).collect();
+    let text = format!("auth.mode = 'required'\n{tables}");
+    assert_eq!(serve(&good_and_file(&text)).config.auth.issuers.len(), 64);
 }
 
 #[test]
