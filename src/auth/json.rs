@@ -1,42 +1,87 @@
 //! Parses JSON objects without repeated members, which different parsers would read differently.
 
-use serde_json::Value;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
 
 /// Parses an object. Returns `None` when a member is repeated at any depth (RFC 7515 §4 and RFC 7519
 /// §4 allow that) or the text is something else. The library bounds the depth at 128.
 pub(super) fn object(bytes: &[u8]) -> Option<Value> {
-    let value = serde_json::from_slice(bytes).ok()?;
-    // Of a repeated member, the library keeps the last one only.
-    let is_whole = members_in(&value) == colons_in(bytes);
-    Some(value).filter(|value| value.is_object() && is_whole)
+    let Strict(value) = serde_json::from_slice(bytes).ok()?;
+    value.is_object().then_some(value)
 }
 
-/// Returns the number of members of all objects in `value`.
-fn members_in(value: &Value) -> usize {
-    match value {
-        Value::Object(members) => members.len() + members.values().map(members_in).sum::<usize>(),
-        Value::Array(items) => items.iter().map(members_in).sum(),
-        _ => 0,
+/// A value that is read without [`Value`]'s own reader, for which the key of a `RawValue` is special: it would parse the
+/// text of that member as JSON, which is not what was signed, and count the depth from the start again.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader).map(Self)
     }
 }
 
-/// Returns the number of colons outside of strings: in a valid text, one for each member.
-fn colons_in(json: &[u8]) -> usize {
-    let (mut colons, mut is_in_string, mut is_escaped) = (0, false, false);
-    for byte in json {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' => is_escaped = true,
-            b'"' => is_in_string = !is_in_string,
-            b':' if !is_in_string => colons += 1,
-            _ => {}
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON without repeated members")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Strict(value)) = access.next_element()? {
+            values.push(value);
         }
+        Ok(values.into())
     }
-    colons
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some((name, Strict(value))) = access.next_entry::<String, _>()? {
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member is repeated"));
+            }
+        }
+        Ok(members.into())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -44,6 +89,25 @@ mod tests {
         let text = r#"{":\"::\\":"::","a":null,"b":[true,-1,2,1.5,"é"],"c":{"a":{}}}"#;
         let usual: Value = serde_json::from_str(text).unwrap();
         assert_eq!(object(text.as_bytes()), Some(usual));
+    }
+
+    #[test]
+    fn the_key_of_a_raw_value_is_a_member_like_any_other() {
+        let key = "$serde_json::private::RawValue";
+        let text = json!({ key: r#"{"a":1}"# }).to_string();
+        let read = object(text.as_bytes()).unwrap();
+        assert_eq!(read.as_object().unwrap().len(), 1);
+        assert_eq!(read[key], r#"{"a":1}"#);
+        // Each text would begin a depth of its own.
+        let mut nested = "1".to_owned();
+        for _ in 0..8 {
+            nested = json!({ key: "[".repeat(100) + &nested + &"]".repeat(100) }).to_string();
+        }
+        let read = object(nested.as_bytes()).unwrap();
+        assert!(read[key].as_str().unwrap().starts_with("[[["));
+        let key = Value::from(key);
+        let repeated = format!("{{{key}:\"1\",{key}:\"2\"}}");
+        assert_eq!(object(repeated.as_bytes()), None);
     }
 
     #[test]
