@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserializer;
 
 use crate::domain::written::list;
+
+/// Unique local (RFC 4193) and link-local (RFC 4291 §2.5.6) IPv6, which may be trusted whole.
+const OWN_V6: [(u128, u8); 2] = [(0xfc00 << 112, 7), (0xfe80 << 112, 10)];
 
 /// Reads a network, or a single address as a network of its own. Mapped IPv4 (`::ffff:0:0/96`) becomes
 /// IPv4, as everywhere else.
@@ -22,12 +25,17 @@ pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::
     list(from, parse)
 }
 
-/// Returns whether a network is so wide that no operator runs all of it. The widest private networks are `10.0.0.0/8` and
-/// `fc00::/7` (RFC 4193).
+/// Returns whether a network is so wide that no operator runs all of it. The widest private IPv4 network is `10.0.0.0/8`.
+/// Registries allocate public IPv6 in blocks far smaller than a /16.
 pub(super) fn is_half_the_world(network: &IpNet) -> bool {
     match network {
         IpNet::V4(v4) => v4.prefix_len() < 8,
-        IpNet::V6(v6) => v6.prefix_len() < 7,
+        IpNet::V6(v6) => {
+            let holds = |(bits, width): (u128, u8)| {
+                Ipv6Net::new(bits.into(), width).is_ok_and(|own| own.contains(v6))
+            };
+            v6.prefix_len() < 16 && !OWN_V6.into_iter().any(holds)
+        }
     }
 }
 
@@ -88,6 +96,12 @@ mod tests {
             ("10.0.0.0/8", false),
             ("fd00::/8", false),
             ("fc00::/7", false),
+            ("fc00::/6", true),
+            ("fe80::/10", false),
+            ("fe80::/9", true),
+            ("2a00::/12", true),
+            ("2000::/15", true),
+            ("2001::/16", false),
             ("2001:db8::/32", false),
         ] {
             assert_eq!(

@@ -17,6 +17,7 @@ BROKER_SERVER__BASE_PATH=/a b | server.base_path
 BROKER_SERVER__HOSTS=https://canary7f3a.example | server.hosts
 BROKER_SERVER__HOSTS=a.example,b.example/x | entry 2 of 2
 BROKER_SERVER__TRUSTED_PROXIES=0.0.0.0/0 | server.trusted_proxies
+BROKER_SERVER__TRUSTED_PROXIES=2a00::/12 | server.trusted_proxies
 BROKER_SERVER__TRUSTED_PROXIES=10.0.0.0/8,::/0 | server.trusted_proxies
 BROKER_SERVER__TRUSTED_PROXIES=::ffff:0:0/96 | server.trusted_proxies
 BROKER_SERVER__TRUSTED_PROXIES=0.0.0.0/1,128.0.0.0/1 | server.trusted_proxies
