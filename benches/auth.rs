@@ -13,6 +13,7 @@ use token_broker::auth::{Authenticator, Credential};
 use token_broker::clock::{Clock, SystemClock};
 use token_broker::config::{Algorithm, Auth, AuthMode, Issuer, KeySource};
 use token_broker::domain::Naming;
+use token_broker::http_client::Way;
 use tokio::runtime::{Builder, Runtime};
 
 /// More than are remembered, so that none is when its turn comes again.
@@ -57,6 +58,7 @@ fn settings(pem: String) -> Auth {
                 vec![Algorithm::ES256],
             )
         }],
+        allow_plain_http: Vec::new(),
         default_role: None,
         known_roles: Vec::new(),
     }
@@ -72,7 +74,7 @@ fn verifications(criterion: &mut Criterion) {
     let Some((credentials, pem)) = made(&*clock) else {
         return;
     };
-    let authenticator = Authenticator::new(&settings(pem), Naming::Plain, clock, None);
+    let authenticator = Authenticator::new(&settings(pem), Naming::Plain, clock, &Way::default());
     let runtime = Builder::new_current_thread().build();
     let (Ok(authenticator), Ok(runtime)) = (authenticator, runtime) else {
         return;

@@ -1,20 +1,47 @@
 //! Builds the HTTP clients of the broker and reads their answers within bounds.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::redirect;
+use reqwest::{NoProxy, Proxy, redirect};
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::tls::{self, TlsError};
 
 /// How long an idle connection is kept for the next request.
 const IDLE: Duration = Duration::from_mins(1);
 
+/// Hosts that are never reached through a proxy.
+const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+
+/// The way to other servers.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// A file of certificates, in PEM, trusted beside the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// The address of an HTTP proxy. It may hold a user and a password.
+    pub proxy: Option<SecretString>,
+    /// Hosts that are reached without the proxy: names with all below them, addresses, networks.
+    pub no_proxy: Vec<String>,
+}
+
+impl Way {
+    fn proxy(&self) -> Result<Option<Proxy>, reqwest::Error> {
+        let Some(address) = &self.proxy else {
+            return Ok(None);
+        };
+        let direct = format!("{LOOPBACK},{}", self.no_proxy.join(","));
+        let proxy = Proxy::all(address.expose_secret())?;
+        Ok(Some(proxy.no_proxy(NoProxy::from_string(&direct))))
+    }
+}
+
 /// The settings of HTTP clients to one party. Every client that is built from it has connections of its own.
 #[derive(Debug)]
 pub struct ClientBuilder {
     tls: rustls::ClientConfig,
+    proxy: Option<Proxy>,
     connect_timeout: Duration,
     headers: HeaderMap,
 }
@@ -31,15 +58,15 @@ pub enum ClientError {
 }
 
 impl ClientBuilder {
-    /// Returns a builder of clients that trust the public roots and the certificates of `ca_file`, and that send `headers`
-    /// with every request.
+    /// Returns a builder of clients that go this `way` and send `headers` with every request.
     pub fn new(
-        ca_file: Option<&Path>,
+        way: &Way,
         connect_timeout: Duration,
         headers: HeaderMap,
     ) -> Result<Self, ClientError> {
         Ok(Self {
-            tls: tls::client_config(ca_file)?,
+            tls: tls::client_config(way.ca_file.as_deref())?,
+            proxy: way.proxy().map_err(ClientError::Library)?,
             connect_timeout,
             headers,
         })
@@ -52,7 +79,7 @@ impl ClientBuilder {
         reason = "every client is built here, so that all have the same TLS roots and bounds"
     )]
     pub fn build(&self) -> Result<reqwest::Client, ClientError> {
-        reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
             .default_headers(self.headers.clone())
             .user_agent(concat!("realtime-token-broker/", env!("CARGO_PKG_VERSION")))
@@ -60,9 +87,12 @@ impl ClientBuilder {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .tcp_nodelay(true)
-            .pool_idle_timeout(IDLE)
-            .build()
-            .map_err(ClientError::Library)
+            .pool_idle_timeout(IDLE);
+        let builder = match &self.proxy {
+            Some(proxy) => builder.proxy(proxy.clone()),
+            None => builder,
+        };
+        builder.build().map_err(ClientError::Library)
     }
 }
 

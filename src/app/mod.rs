@@ -96,8 +96,8 @@ impl App {
         let audit = Arc::new(Audit::new(Arc::clone(&clock), audit));
         let keeping = Keeping::choose(config, &clock)?;
         let naming = records::naming(&config.ledger);
-        let ca_file = config.upstream.ca_file.as_deref();
-        let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), ca_file)?;
+        let way = config.upstream.way();
+        let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), &way)?;
         let auth = Arc::new(auth);
         let asks = config.auth.mode != AuthMode::Off;
         let upstream = Upstream::new(minter, &config.upstream, Arc::clone(&clock));

@@ -1,6 +1,5 @@
 //! Sends HTTP requests to issuers, bounded in time and size.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use url::Url;
 
 use super::SetupError;
 use crate::clock::Clock;
-use crate::http_client::{ClientBuilder, ReadError, read_body};
+use crate::domain::is_private_enough;
+use crate::http_client::{ClientBuilder, ReadError, Way, read_body};
 
 /// Longest time to connect to an issuer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,6 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) struct Fetcher {
     client: Client,
+    plain: Arc<[String]>,
     pub(super) clock: Arc<dyn Clock>,
     /// Tracks fetches, which outlive the callers that wait for them.
     pub(super) tasks: TaskTracker,
@@ -58,14 +59,26 @@ impl From<reqwest::Error> for FetchError {
 }
 
 impl Fetcher {
-    /// Returns a fetcher that trusts the certificates in `ca_file` beside the public ones.
-    pub(super) fn new(ca_file: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+    /// Returns a fetcher that goes this `way`, and may ask the hosts of `plain` over plain http.
+    pub(super) fn new(
+        way: &Way,
+        plain: &[String],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SetupError> {
         let json = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
         Ok(Self {
-            client: ClientBuilder::new(ca_file, CONNECT_TIMEOUT, json)?.build()?,
+            client: ClientBuilder::new(way, CONNECT_TIMEOUT, json)?.build()?,
+            plain: plain.into(),
             clock,
             tasks: TaskTracker::new(),
         })
+    }
+
+    /// Refuses plain http to other hosts than those allowed: whoever can change the answer can be anybody.
+    pub(super) fn admit(&self, url: &Url) -> Result<(), &'static str> {
+        is_private_enough(url, &self.plain)
+            .then_some(())
+            .ok_or("its addresses must be https; plain http is for loopback and auth.allow_plain_http only")
     }
 
     /// Returns a GET request to `url`. Its answer must be complete within `timeout`.

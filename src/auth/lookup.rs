@@ -12,7 +12,6 @@ use url::Url;
 use super::Credential;
 use super::http::{FetchError, Fetcher, Headers, headers, send};
 use super::profile::{Pointers, Profile};
-use super::trust::is_private_enough;
 use crate::clock::Tick;
 use crate::config::Lookup;
 
@@ -68,7 +67,7 @@ impl LookUp {
     ) -> Result<Self, &'static str> {
         let address = settings.url.replace(SUBJECT, "subject");
         let address = Url::parse(&address).map_err(|_| "its lookup_url is no address")?;
-        is_private_enough(&address)?;
+        fetcher.admit(&address)?;
         let headers = headers(&settings.headers).ok_or("its lookup_headers cannot be sent")?;
         Ok(Self {
             url: settings.url.clone(),

@@ -14,7 +14,6 @@ mod trust;
 mod unverified;
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ use self::unverified::{Unverified, Verified};
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::Auth;
 use crate::domain::{Identity, Naming};
-use crate::http_client::ClientError;
+use crate::http_client::{ClientError, Way};
 
 /// Most verified tokens that are remembered.
 const MAX_VERIFIED: usize = 16_384;
@@ -127,18 +126,18 @@ struct Known {
 }
 
 impl Authenticator {
-    /// Returns an authenticator for the issuers of `settings`. Names identities by `naming`, and trusts
-    /// the certificates in `ca_file` beside the public ones. Fetches nothing yet.
+    /// Returns an authenticator for the issuers of `settings`. Names identities by `naming`, and
+    /// goes this `way` to their issuers. Fetches nothing yet.
     pub fn new(
         settings: &Auth,
         naming: Naming,
         clock: Arc<dyn Clock>,
-        ca_file: Option<&Path>,
+        way: &Way,
     ) -> Result<Self, SetupError> {
         // The library panics at first use when two providers are compiled in and none is installed.
         // A second installation changes nothing.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let fetcher = Fetcher::new(ca_file, Arc::clone(&clock))?;
+        let fetcher = Fetcher::new(way, &settings.allow_plain_http, Arc::clone(&clock))?;
         let known_roles: Arc<[_]> = settings.known_roles.as_slice().into();
         let trusted = settings.issuers.iter();
         let trusted: Result<_, _> = trusted

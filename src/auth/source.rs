@@ -12,7 +12,6 @@ use url::Url;
 use super::compact::Compact;
 use super::http::{FetchError, Fetcher, send};
 use super::keys::{KeySet, UNKNOWN_KEY};
-use super::trust::is_private_enough;
 use super::{AuthError, KeysCondition, jwk};
 use crate::clock::Tick;
 use crate::config::{Issuer, KeySource};
@@ -81,7 +80,7 @@ impl Source {
             }
             KeySource::Pem(text) => (None, Some(KeySet::from_pem(text, allowed)?)),
             KeySource::Jwks(url) => {
-                is_private_enough(url)?;
+                fetcher.admit(url)?;
                 (Some(url.clone()), None)
             }
         };

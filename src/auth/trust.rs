@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use jsonwebtoken::AlgorithmFamily;
 use serde_json::Value;
-use url::Url;
 
 use super::http::Fetcher;
 use super::keys::one_family;
@@ -15,7 +14,6 @@ use super::profile::{Pointers, Profile};
 use super::source::Source;
 use super::{Credential, SetupError};
 use crate::config::{Issuer, KeySource};
-use crate::domain::is_loopback;
 
 /// How long a verified token is accepted without being verified again.
 const VERIFIED_FOR: Duration = Duration::from_mins(1);
@@ -96,11 +94,4 @@ fn fit_together(rules: &Issuer) -> Result<(), &'static str> {
         }
         _ => Ok(()),
     }
-}
-
-/// Refuses plain http beyond this machine: whoever can change the answer can be anybody.
-pub(super) fn is_private_enough(url: &Url) -> Result<(), &'static str> {
-    (url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url)))
-        .then_some(())
-        .ok_or("its addresses must be https; plain http is for loopback only")
 }

@@ -6,6 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+use url::Url;
+
 use super::check::Verdict::{Broken, Fine, Warning};
 use super::check::{Finding, Verdict};
 use crate::app::records::{self, Use};
@@ -42,7 +45,11 @@ pub(super) async fn look(config: &Config, is_online: bool) -> anyhow::Result<Vec
 
 /// Asks the upstream step by step, so that the first broken step is named.
 async fn upstream(config: &Config, openai: &OpenAi, clock: &dyn Clock) -> Vec<Finding> {
-    let url = &config.upstream.base_url;
+    let settings = &config.upstream;
+    // The names of the others may be known to the proxy alone.
+    let proxy = settings.proxy.as_ref().map(ExposeSecret::expose_secret);
+    let proxy = proxy.and_then(|address| Url::parse(address).ok());
+    let url = proxy.as_ref().unwrap_or(&settings.base_url);
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let port = url.port_or_known_default().unwrap_or_default();
@@ -95,7 +102,9 @@ fn explain(error: &UpstreamError) -> String {
     }
     let settings = match error {
         UpstreamError::KeyRejected(_) => "OPENAI_API_KEY, its project and its permissions",
-        UpstreamError::Unreachable(_) => "OPENAI_BASE_URL, the network, and upstream.ca_file",
+        UpstreamError::Unreachable(_) => {
+            "OPENAI_BASE_URL, the network, upstream.proxy, and upstream.ca_file"
+        }
         _ => return text,
     };
     format!("{text}. Check {settings}")
@@ -109,8 +118,8 @@ async fn issuers(config: &Config, clock: Arc<dyn Clock>) -> Vec<Verdict> {
         )];
     }
     let naming = records::naming(&config.ledger);
-    let ca_file = config.upstream.ca_file.as_deref();
-    let auth = match Authenticator::new(&config.auth, naming, clock, ca_file) {
+    let way = config.upstream.way();
+    let auth = match Authenticator::new(&config.auth, naming, clock, &way) {
         Ok(auth) => auth,
         Err(error) => return vec![Broken(chain(&error))],
     };

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::settings::Settings;
 use super::{Mode, issuers, presets};
-use crate::domain::written::optional_word;
-use crate::domain::{Algorithm, OriginPattern, Origins};
+use crate::domain::written::{list, optional_word};
+use crate::domain::{Algorithm, OriginPattern, Origins, own_host};
 
 const MODE: &str = "auth.mode";
 
@@ -21,6 +21,9 @@ pub struct Auth {
     /// Trusted issuers. An issuer with several kinds of key has several entries.
     #[serde(skip)]
     pub issuers: Vec<Issuer>,
+    /// Hosts of one's own network that issuers' keys and look-ups may be fetched from over plain http.
+    #[serde(deserialize_with = "own_hosts")]
+    pub allow_plain_http: Vec<String>,
     /// Role of identities whose token names none.
     #[serde(deserialize_with = "optional_word")]
     pub default_role: Option<Box<str>>,
@@ -142,13 +145,13 @@ impl Auth {
     /// Reads the section, the presets and the tables of issuers. Some presets accept tokens of the pages of `origins` only.
     pub(super) fn read(settings: &mut Settings, origins: &Origins) -> Option<Self> {
         let mut auth: Self = settings.section("auth")?;
-        let presets = presets::read(settings, origins);
+        let presets = presets::read(settings, origins, &auth.allow_plain_http);
         let presets = presets.into_iter().map(|table| ("auth".to_owned(), table));
         let tables = settings.list_of("auth", "issuers").into_iter().zip(1..);
         let tables = tables.map(|(table, number)| (format!("auth.issuers[{number}]"), table));
         let issuers = presets.chain(tables);
         auth.issuers = issuers
-            .map(|(name, table)| issuers::read(settings, name, table))
+            .map(|(name, table)| issuers::read((settings, &auth.allow_plain_http), name, table))
             .collect();
         let is_off = auth.mode == AuthMode::Off;
         settings.warn_if(
@@ -170,4 +173,9 @@ impl Auth {
         );
         Some(auth)
     }
+}
+
+/// Reads a list of hosts of one's own network.
+pub(super) fn own_hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    list(from, own_host)
 }

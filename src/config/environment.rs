@@ -13,6 +13,8 @@ const PREFIX: &str = "BROKER_";
 const PORT: &str = "PORT";
 /// May be a bare number of requests per minute, as the documents of the original clients have it.
 const RATE_LIMIT: &str = "VOICE_AGENT_RATE_LIMIT";
+/// Variables by which other programs find a proxy, in any case.
+const PROXIES: [&str; 2] = ["HTTPS_PROXY", "ALL_PROXY"];
 const LISTEN: &str = "server.listen";
 
 /// Names that users and platforms already have, and the settings they stand for.
@@ -69,6 +71,22 @@ fn setting_of(settings: &Settings, variable: &str, text: &str) -> Option<String>
     let known = names.find(|name| environment_name(name) == variable);
     let name = known.map_or_else(|| rest.to_lowercase().replace("__", "."), Clone::clone);
     (!is_injected_by_kubernetes(variable, text)).then_some(name)
+}
+
+/// Warns when the environment names a proxy, which only `upstream.proxy` makes the broker use.
+pub(super) fn warn_of_proxy(settings: &mut Settings, variables: &[(String, String)]) {
+    let is_used = ["upstream.proxy", "upstream.proxy_file"].map(|name| settings.text(name));
+    if is_used.iter().any(|text| !text.is_empty()) {
+        return;
+    }
+    let names_proxy = |name: &str| PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let mut given = variables.iter().filter(|(_, text)| !text.is_empty());
+    if let Some((name, _)) = given.find(|(name, _)| names_proxy(name)) {
+        let message = format!(
+            "{name} is set and not used; set upstream.proxy where the proxy is the way out"
+        );
+        settings.warn("upstream.proxy", message);
+    }
 }
 
 /// Gives `server.listen` the port of `PORT`, or the port of its default when it has none.

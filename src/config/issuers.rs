@@ -2,7 +2,6 @@
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
-use url::Url;
 
 use super::fields::{long_secret, pairs};
 use super::settings::Settings;
@@ -37,8 +36,7 @@ pub(super) struct IssuerTable {
     issuer: String,
     #[serde(deserialize_with = "texts")]
     audience: Vec<String>,
-    #[serde(deserialize_with = "url")]
-    jwks_url: Option<Url>,
+    jwks_url: String,
     /// RFC 7518 §3.2: a key of HS256 has at least as many bytes as its hash.
     #[serde(deserialize_with = "long_secret::<32, _>")]
     hmac_secret: Option<SecretString>,
@@ -58,8 +56,7 @@ pub(super) struct IssuerTable {
     required_claims: Vec<(String, String)>,
     #[serde(deserialize_with = "pairs")]
     refused_claims: Vec<(String, String)>,
-    #[serde(deserialize_with = "lookup_url")]
-    lookup_url: Option<String>,
+    lookup_url: String,
     #[serde(deserialize_with = "pairs")]
     lookup_headers: Vec<(String, String)>,
     #[serde(deserialize_with = "pointer")]
@@ -68,9 +65,18 @@ pub(super) struct IssuerTable {
     lookup_name_pointer: Option<String>,
 }
 
-/// Checks a table. `name` is its full name, like `auth.issuers[1]`. After a complaint the issuer may have no keys.
-pub(super) fn read(settings: &mut Settings, name: String, table: IssuerTable) -> Issuer {
-    let mut rules = Rules { settings, name };
+/// Checks a table, whose addresses may be plain http on the hosts of `plain`. `name` is its full name, like `auth.issuers[1]`.
+/// After a complaint the issuer may have no keys.
+pub(super) fn read(
+    (settings, plain): (&mut Settings, &[String]),
+    name: String,
+    table: IssuerTable,
+) -> Issuer {
+    let mut rules = Rules {
+        settings,
+        plain,
+        name,
+    };
     let keys = rules.keys(&table);
     let algorithms = rules.algorithms(&table);
     let lookup = rules.lookup(&table);
@@ -110,6 +116,8 @@ pub(super) fn read(settings: &mut Settings, name: String, table: IssuerTable) ->
 /// The rules of one table.
 struct Rules<'a> {
     settings: &'a mut Settings,
+    /// Hosts of the operator's own network, which may be asked over plain http.
+    plain: &'a [String],
     /// The full name of the table.
     name: String,
 }
@@ -127,7 +135,8 @@ impl Rules<'_> {
     fn keys(&mut self, table: &IssuerTable) -> Option<KeySource> {
         let pem = Some(table.public_key_file.as_str()).filter(|path| !path.is_empty());
         let secret = table.hmac_secret.clone().map(KeySource::Hmac);
-        let jwks = table.jwks_url.clone().map(KeySource::Jwks);
+        let jwks = self.address("jwks_url", &table.jwks_url, endpoint);
+        let jwks = jwks.map(KeySource::Jwks);
         let given = [pem.is_some(), secret.is_some(), jwks.is_some()];
         self.require(
             &KEYS,
@@ -138,6 +147,19 @@ impl Rules<'_> {
             Some(path) => self.public_keys(path).map(KeySource::Pem),
             None => secret.or(jwks),
         }
+    }
+
+    /// Reads an address by `parse`; an empty text is `None`.
+    fn address<T>(
+        &mut self,
+        field: &str,
+        text: &str,
+        parse: fn(&str, &[String]) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        let read = Some(text).filter(|text| !text.is_empty());
+        let read = read.map(|text| parse(text, self.plain))?;
+        read.map_err(|message| self.require(&[field], false, message))
+            .ok()
     }
 
     fn public_keys(&mut self, path: &str) -> Option<String> {
@@ -197,13 +219,14 @@ impl Rules<'_> {
     fn lookup(&mut self, table: &IssuerTable) -> Option<Lookup> {
         let (role, person) = (&table.lookup_role_pointer, &table.lookup_name_pointer);
         let asks = role.is_some() || person.is_some() || !table.lookup_headers.is_empty();
+        let url = self.address("lookup_url", &table.lookup_url, lookup_url);
         self.require(
             &["lookup_url"],
-            table.lookup_url.is_some() || !asks,
+            url.is_some() || !asks,
             "is required with lookup_headers, lookup_role_pointer and lookup_name_pointer",
         );
         let lookup = Lookup {
-            url: table.lookup_url.clone()?,
+            url: url?,
             headers: self.headers(&table.lookup_headers),
             role_pointer: role.clone().or_else(|| table.role_pointer.clone()),
             name_pointer: person.clone().or_else(|| table.name_pointer.clone()),
@@ -246,10 +269,6 @@ fn algorithms<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Algorithm>, D::E
     list(from, algorithm)
 }
 
-fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Error> {
-    optional(from, endpoint)
-}
-
 /// Reads a JSON pointer (RFC 6901) into a document.
 fn pointer<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     optional(from, |text| {
@@ -265,16 +284,17 @@ fn is_pointer(text: &str) -> bool {
 }
 
 /// Reads an address in which the subject may be in the path or the query, but never decides who is asked.
-fn lookup_url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    optional(from, |text| {
-        let filled = |subject| text.replace(SUBJECT, subject);
-        let (one, other) = (endpoint(&filled("a"))?, endpoint(&filled("b"))?);
-        if filled("").contains(['{', '}']) {
-            return Err("may hold {subject}, and no other braces");
-        }
-        if one.origin() != other.origin() {
-            return Err("may hold {subject} in its path or behind the ?, not in its host");
-        }
-        Ok(text.to_owned())
-    })
+fn lookup_url(text: &str, plain: &[String]) -> Result<String, &'static str> {
+    let filled = |subject| text.replace(SUBJECT, subject);
+    let (one, other) = (
+        endpoint(&filled("a"), plain)?,
+        endpoint(&filled("b"), plain)?,
+    );
+    if filled("").contains(['{', '}']) {
+        return Err("may hold {subject}, and no other braces");
+    }
+    if one.origin() != other.origin() {
+        return Err("may hold {subject} in its path or behind the ?, not in its host");
+    }
+    Ok(text.to_owned())
 }

@@ -45,6 +45,7 @@ pub(super) fn gather(mode: Mode, sources: &Sources) -> Settings {
         settings.overlay_text(name, text, Source::Flag(name.clone()));
     }
     environment::complete_listen(&mut settings, &sources.environment);
+    environment::warn_of_proxy(&mut settings, &sources.environment);
     settings.read_secret_files();
     settings.refuse_stray_bytes();
     settings

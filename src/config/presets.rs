@@ -47,13 +47,17 @@ pub(super) fn names() -> Vec<String> {
 }
 
 /// Returns the issuers of the presets that are set. Clerk's accepts tokens of the listed pages only.
-pub(super) fn read(settings: &mut Settings, origins: &Origins) -> Vec<IssuerTable> {
+pub(super) fn read(
+    settings: &mut Settings,
+    origins: &Origins,
+    plain: &[String],
+) -> Vec<IssuerTable> {
     let mut values = HashMap::new();
     let mut issuers = Vec::new();
     for preset in all() {
         for name in [&preset.setting].into_iter().chain(&preset.companion) {
             let text = settings.text(name);
-            match parse(name, &text) {
+            match parse(name, &text, plain) {
                 _ if text.is_empty() => {}
                 Ok(value) => drop(values.insert(name.clone(), value)),
                 Err(message) => settings.complain(name, message),
@@ -85,13 +89,13 @@ pub(super) fn read(settings: &mut Settings, origins: &Origins) -> Vec<IssuerTabl
 }
 
 /// Reads the text of a setting of a preset.
-fn parse(name: &str, text: &str) -> Result<String, String> {
+fn parse(name: &str, text: &str, plain: &[String]) -> Result<String, String> {
     let read = match name {
-        "auth.supabase_url" => bare_url(text),
+        "auth.supabase_url" => bare_url(text, plain),
         "auth.supabase_jwt_secret" => return strong::<32>(text),
         "auth.auth0_domain" | CLERK => domain(text),
         "auth.firebase_project" => project(text),
-        "auth.keycloak_realm" => realm(text),
+        "auth.keycloak_realm" => realm(text, plain),
         "auth.entra_tenant" | "auth.entra_audience" => guid(text),
         "auth.cognito_pool" => pool(text),
         _ => Ok(text.to_owned()),
@@ -125,8 +129,8 @@ fn filled(template: Value, values: &HashMap<String, String>) -> Option<Value> {
 }
 
 /// Reads scheme, host and port.
-fn bare_url(text: &str) -> Result<String, &'static str> {
-    let url = endpoint(text)?;
+fn bare_url(text: &str, plain: &[String]) -> Result<String, &'static str> {
+    let url = endpoint(text, plain)?;
     let is_bare = url.path() == "/" && url.query().is_none();
     is_bare
         .then(|| url.as_str().trim_end_matches('/').to_owned())
@@ -153,8 +157,8 @@ fn project(text: &str) -> Result<String, &'static str> {
 }
 
 /// Reads the address of a Keycloak realm, as its tokens hold it in `iss`.
-fn realm(text: &str) -> Result<String, &'static str> {
-    let url = endpoint(text)?;
+fn realm(text: &str, plain: &[String]) -> Result<String, &'static str> {
+    let url = endpoint(text, plain)?;
     let is_realm = url.path().contains("/realms/") && url.query().is_none();
     is_realm
         .then(|| text.trim_end_matches('/').to_owned())

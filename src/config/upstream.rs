@@ -8,10 +8,12 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::Mode;
+use super::auth::own_hosts;
 use super::fields::secret;
 use super::settings::Settings;
-use crate::domain::is_loopback;
-use crate::domain::written::{lasting, optional, optional_path, optional_word, text, whole};
+use crate::domain::written::{lasting, list, optional, optional_path, optional_word, text, whole};
+use crate::domain::{is_loopback, is_private_enough};
+use crate::http_client::Way;
 
 /// The provider, our API key, timeouts and pace.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,6 +52,15 @@ pub struct Upstream {
     /// A file of certificates, in PEM, trusted beside the public ones.
     #[serde(deserialize_with = "optional_path")]
     pub ca_file: Option<PathBuf>,
+    /// The address of an HTTP proxy to the provider and to issuers. It may hold a user and a password.
+    #[serde(deserialize_with = "secret")]
+    pub proxy: Option<SecretString>,
+    /// Hosts that are reached without the proxy.
+    #[serde(deserialize_with = "direct_hosts")]
+    pub no_proxy: Vec<String>,
+    /// Hosts of one's own network that the provider's API may be on over plain http.
+    #[serde(deserialize_with = "own_hosts")]
+    pub allow_plain_http: Vec<String>,
     /// Least time between two probes.
     #[serde(deserialize_with = "lasting::<1_000, 86_400_000, _>")]
     pub probe_interval: Duration,
@@ -61,6 +72,15 @@ const KEY: &str = "upstream.api_key";
 const EXAMPLE_KEY: &str = "sk-replace-me";
 
 impl Upstream {
+    /// Returns the way to the provider and to issuers.
+    pub fn way(&self) -> Way {
+        Way {
+            ca_file: self.ca_file.clone(),
+            proxy: self.proxy.clone(),
+            no_proxy: self.no_proxy.clone(),
+        }
+    }
+
     /// Returns the provider's API as pages reach it.
     pub fn page_url(&self) -> &Url {
         self.public_url.as_ref().unwrap_or(&self.base_url)
@@ -95,8 +115,8 @@ impl Upstream {
         );
         settings.require_unless_dev(
             BASE_URL,
-            upstream.base_url.scheme() == "https" || is_loopback(&upstream.base_url),
-            "must be https unless it is on this machine: the API key would cross the network in the clear",
+            is_private_enough(&upstream.base_url, &upstream.allow_plain_http),
+            "must be https unless it is on this machine: the API key would cross the network in the clear; upstream.allow_plain_http lists exceptions in a network of your own",
         );
         settings.warn_if(
             !has_version(&upstream.base_url),
@@ -108,6 +128,13 @@ impl Upstream {
             settings.mode == Mode::Serve && page_url.scheme() == "http" && !is_loopback(page_url),
             "upstream.public_url",
             "pages are sent to plain http, which a page on https cannot call; set the https address of the same API",
+        );
+        let proxy = upstream.proxy.as_ref().map(ExposeSecret::expose_secret);
+        settings.require(
+            &["upstream.proxy", "upstream.proxy_file"],
+            proxy.is_none_or(is_proxy),
+            "must be the address of an HTTP proxy, like http://proxy.example.com:3128, or with http://user:password@ at its \
+             beginning; percent-encode signs like # and @ in the password",
         );
         settings.require_certificates("upstream.ca_file", upstream.ca_file.as_deref());
         Some(upstream)
@@ -121,6 +148,25 @@ fn has_version(base: &Url) -> bool {
         number.starts_with(|first: char| first.is_ascii_digit())
     };
     base.path().split('/').any(is_version)
+}
+
+/// Returns true for the address of an HTTP proxy.
+fn is_proxy(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        let is_whole = matches!(url.scheme(), "http" | "https") && url.has_host();
+        is_whole && url.path() == "/" && url.query().is_none() && url.fragment().is_none()
+    })
+}
+
+/// Reads hosts as `NO_PROXY` holds them: names, addresses, networks.
+fn direct_hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    list(from, |text| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:/".contains(&byte);
+        let is_host = !text.is_empty() && !text.contains("//") && text.bytes().all(is_plain);
+        is_host
+            .then(|| text.to_owned())
+            .ok_or("must be a host, .domain or network, like keycloak, .internal or 10.0.0.0/8")
+    })
 }
 
 fn base_url<'de, D: Deserializer<'de>>(from: D) -> Result<Url, D::Error> {

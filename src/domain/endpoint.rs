@@ -4,17 +4,19 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
+use super::address::is_private;
 use super::canonical;
 
-/// Reads the address of a server that may be asked: https, or http on this machine.
-pub fn endpoint(text: &str) -> Result<Url, &'static str> {
+/// Reads the address of a server that may be asked: https, or http on this machine and on the hosts of `plain`.
+pub fn endpoint(text: &str, plain: &[String]) -> Result<Url, &'static str> {
     let url = Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
         .ok_or("must be a whole address, like https://id.example.com/.well-known/jwks.json")?;
-    if url.scheme() != "https" && !is_loopback(&url) {
+    if !is_private_enough(&url, plain) {
         return Err(
-            "must be https unless it is on this machine: whoever is on the way could answer in its place",
+            "must be https unless it is on this machine: whoever is on the way could answer in its place; \
+             auth.allow_plain_http lists exceptions in a network of your own",
         );
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -34,6 +36,28 @@ pub fn below(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
     url
+}
+
+/// Returns true when nobody on the way can read or answer requests to `url`, or when the operator trusts the way to it: its
+/// host is one of `plain`.
+pub fn is_private_enough(url: &Url, plain: &[String]) -> bool {
+    let is_listed = || {
+        url.host_str()
+            .is_some_and(|host| plain.iter().any(|it| it == host))
+    };
+    url.scheme() == "https" || is_loopback(url) || is_listed()
+}
+
+/// Reads a host of one's own network, as the addresses of servers hold it.
+pub fn own_host(text: &str) -> Result<String, &'static str> {
+    let wrong = "must be a host alone, like keycloak or 10.0.0.7: no http://, no port, no pattern";
+    let host = Host::parse(text).map_err(|_| wrong)?;
+    let is_own = match &host {
+        Host::Domain(name) => !name.contains('*'),
+        Host::Ipv4(v4) => is_private((*v4).into()),
+        Host::Ipv6(v6) => is_private((*v6).into()),
+    };
+    is_own.then(|| host.to_string()).ok_or(wrong)
 }
 
 /// Returns true when requests to `url` never leave this machine.
@@ -70,7 +94,7 @@ mod tests {
             "http://localhost:9999/",
             "https://10.0.0.7/jwks",
         ] {
-            assert!(endpoint(good).is_ok(), "{good}");
+            assert!(endpoint(good, &[]).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -87,7 +111,42 @@ mod tests {
             "http://localhost.example.com/",
             "file:///etc/passwd",
         ] {
-            assert!(endpoint(bad).is_err(), "{bad}");
+            assert!(endpoint(bad, &[]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn f32_plain_http_goes_to_the_listed_hosts_and_to_no_other() {
+        let plain = ["Keycloak", "10.0.0.7", "[FD00::7]"].map(|text| own_host(text).unwrap());
+        for good in [
+            "http://keycloak:8080/x",
+            "http://KEYCLOAK/",
+            "http://10.0.0.7/",
+            "http://[fd00::7]:80/",
+        ] {
+            assert!(endpoint(good, &plain).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://keycloak.example.com/",
+            "http://my.keycloak/",
+            "http://10.0.0.70/",
+            "http://user@keycloak/",
+        ] {
+            assert!(endpoint(bad, &plain).is_err(), "{bad}");
+        }
+        for bad in [
+            "",
+            "*",
+            "*.internal",
+            "http://keycloak",
+            "keycloak:8080",
+            "key cloak",
+            "10.0.0.0/8",
+            "8.8.8.8",
+            "a/b",
+            "fd00::7",
+        ] {
+            assert!(own_host(bad).is_err(), "{bad}");
         }
     }
 }

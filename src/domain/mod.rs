@@ -32,7 +32,7 @@ pub use binding::{Binding, Bindings};
 pub use caller::{Caller, Forwards};
 pub use condition::Condition;
 pub use display_name::DisplayName;
-pub use endpoint::{below, endpoint, is_loopback};
+pub use endpoint::{below, endpoint, is_loopback, is_private_enough, own_host};
 pub use entry::{EntryId, Intent, Kind, Outcome, SessionChange, Settlement};
 pub use identity::{Account, Identity, IdentityKey, Naming, Party};
 pub use instructions::{Instructions, InstructionsError, LONGEST_INSTRUCTIONS, Listener};

@@ -66,9 +66,10 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
+    use crate::http_client::Way;
 
     fn connections() -> Connections {
-        let builder = ClientBuilder::new(None, Duration::from_secs(1), HeaderMap::new());
+        let builder = ClientBuilder::new(&Way::default(), Duration::from_secs(1), HeaderMap::new());
         Connections::new(builder.unwrap()).unwrap()
     }
 

@@ -48,7 +48,9 @@ pub enum SetupError {
     #[error("{0} is missing or holds characters that no header can carry")]
     Header(&'static str),
     /// The HTTP client could not be built.
-    #[error("the HTTP client for the upstream could not be built (see upstream.ca_file)")]
+    #[error(
+        "the HTTP client for the upstream could not be built (see upstream.ca_file and upstream.proxy)"
+    )]
     Client(#[from] ClientError),
 }
 
@@ -60,7 +62,7 @@ impl OpenAi {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
         let builder = ClientBuilder::new(
-            settings.ca_file.as_deref(),
+            &settings.way(),
             settings.connect_timeout,
             headers(settings)?,
         )?;

@@ -138,6 +138,18 @@ fn a_setting_that_is_probably_not_meant_is_warned_of() {
         ),
         ("OPENAI_BASE_URL", "https://api.openai.com", "ends with /v1"),
         (
+            "OPENAI_BASE_URL",
+            "https://mine.openai.azure.com/openai",
+            "Azure's with /openai/v1",
+        ),
+        ("HTTPS_PROXY", "http://proxy:3128", "HTTPS_PROXY is set"),
+        ("https_proxy", "http://proxy:3128", "https_proxy is set"),
+        (
+            "BROKER_UPSTREAM__PUBLIC_URL",
+            "http://gateway:4000/v1",
+            "a page on https cannot call",
+        ),
+        (
             "BROKER_UPSTREAM__TIMEOUT",
             "30s",
             "a drain may cut callers off",

@@ -62,6 +62,16 @@ OPENAI_BASE_URL=canary7f3a | upstream.base_url (environment OPENAI_BASE_URL)
 OPENAI_BASE_URL=ftp://canary7f3a | upstream.base_url
 OPENAI_BASE_URL=http://api.openai.com/v1 | must be https
 OPENAI_BASE_URL=http://localhost.canary7f3a.example/v1 | must be https
+BROKER_UPSTREAM__PROXY=proxy.canary7f3a.example:3128 | like http://proxy.example.com:3128
+BROKER_UPSTREAM__PROXY=socks5://proxy.canary7f3a.example | HTTP proxy
+BROKER_UPSTREAM__PROXY=http://u:canary7f3a#x@proxy.example:3128 | percent-encode
+BROKER_UPSTREAM__PROXY=http://u:canary7f3a/x@proxy.example:3128 | percent-encode
+BROKER_UPSTREAM__NO_PROXY=http://canary7f3a.example | upstream.no_proxy
+BROKER_UPSTREAM__ALLOW_PLAIN_HTTP=*.canary7f3a.example | a host alone
+BROKER_UPSTREAM__ALLOW_PLAIN_HTTP=litellm,http://canary7f3a | entry 2 of 2
+BROKER_UPSTREAM__ALLOW_PLAIN_HTTP=8.8.8.8 | a host alone
+BROKER_AUTH__ALLOW_PLAIN_HTTP=canary7f3a:8080 | a host alone
+BROKER_UPSTREAM__PUBLIC_URL=canary7f3a | upstream.public_url
 OPENAI_BASE_URL=https://u:canary7f3a@api.openai.com/v1 | user or a password
 OPENAI_BASE_URL=https://api.openai.com/v1?key=canary7f3a | upstream.base_url
 OPENAI_ORG_ID=canary7f3a two | upstream.organization

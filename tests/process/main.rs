@@ -61,3 +61,4 @@ mod sync_order;
 mod tls;
 mod unread_log;
 mod usage;
+mod way_out;

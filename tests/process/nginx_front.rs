@@ -234,7 +234,7 @@ pub fn replaced(text: &str, from: &str, to: &str) -> String {
 /// The simulated provider behind TLS and HTTP/2, as the real one is: nginx, the base URL, the file of its certificate.
 pub async fn over_tls(simulator: &Simulator) -> (Nginx, String, String) {
     let (address, scratch) = (free_address(), Scratch::new());
-    certificate(&scratch, "DNS:localhost");
+    certificate(&scratch, "DNS:localhost,DNS:api.provider.test");
     let place = scratch.path().to_str().unwrap().to_owned();
     let text = format!(
         "events {{}}\nhttp {{\n{}    log_format lines escape=json '{{\"protocol\":\"$server_protocol\",\"path\":\"$uri\"}}';\n\

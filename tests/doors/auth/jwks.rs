@@ -7,6 +7,7 @@ use token_broker::auth::{AuthError, Authenticator, FetchError, KeysCondition};
 use token_broker::clock::{Clock, SystemClock};
 use token_broker::config::{Algorithm, Issuer, KeySource};
 use token_broker::domain::Naming;
+use token_broker::http_client::Way;
 
 use super::keys::{Signer, encode, jwks};
 use super::{Door, auth, called, claims, issuer, publisher};
@@ -330,7 +331,7 @@ async fn settings_that_contradict_themselves_are_refused() {
     ];
     let made = |rules: Issuer| {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        Authenticator::new(&auth(vec![rules]), Naming::Plain, clock, None)
+        Authenticator::new(&auth(vec![rules]), Naming::Plain, clock, &Way::default())
     };
     for (nth, rules) in bad.into_iter().enumerate() {
         let text = made(rules).unwrap_err().to_string();

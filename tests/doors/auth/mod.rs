@@ -22,6 +22,7 @@ use token_broker::auth::{AuthError, Authenticator, Credential};
 use token_broker::clock::{Clock, ManualClock, Timestamp};
 use token_broker::config::{Algorithm, Auth, AuthMode, Issuer, KeySource};
 use token_broker::domain::{Identity, Naming};
+use token_broker::http_client::Way;
 
 /// What time it is when a test begins.
 pub const NOW: u64 = 1_800_000_000;
@@ -39,7 +40,8 @@ impl Door {
         let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(NOW)));
         let settings = auth(issuers);
         let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let authenticator = Authenticator::new(&settings, Naming::Plain, shared, None).unwrap();
+        let authenticator =
+            Authenticator::new(&settings, Naming::Plain, shared, &Way::default()).unwrap();
         Self {
             clock,
             authenticator,
@@ -67,6 +69,7 @@ pub fn auth(issuers: Vec<Issuer>) -> Auth {
     Auth {
         mode: AuthMode::Required,
         issuers,
+        allow_plain_http: Vec::new(),
         default_role: Some("student".into()),
         known_roles: ["teacher", "student"].map(Into::into).into(),
     }

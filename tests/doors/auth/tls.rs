@@ -9,6 +9,7 @@ use token_broker::auth::{Authenticator, FetchError};
 use token_broker::clock::{Clock, SystemClock};
 use token_broker::config::{Algorithm, KeySource};
 use token_broker::domain::Naming;
+use token_broker::http_client::Way;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
@@ -37,6 +38,13 @@ async fn host(folder: &Path) -> (Child, u16) {
     }
 }
 
+fn trusting(ca_file: Option<&Path>) -> Way {
+    Way {
+        ca_file: ca_file.map(Path::to_owned),
+        ..Way::default()
+    }
+}
+
 #[tokio::test]
 async fn an_issuer_must_bear_its_name_and_a_certificate_that_somebody_vouches_for() {
     let folder = Scratch::new();
@@ -52,7 +60,8 @@ async fn an_issuer_must_bear_its_name_and_a_certificate_that_somebody_vouches_fo
         let rules = issuer(KeySource::Jwks(url), &[Algorithm::ES256]);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let settings = auth(vec![rules]);
-        let door = Authenticator::new(&settings, Naming::Plain, clock, ca_file).unwrap();
+        let way = trusting(ca_file);
+        let door = Authenticator::new(&settings, Naming::Plain, clock, &way).unwrap();
         door.check_issuers().await[0].1
     };
     assert_eq!(published("localhost", Some(&vouched)).await, Ok(1));
@@ -72,6 +81,6 @@ async fn an_issuer_must_bear_its_name_and_a_certificate_that_somebody_vouches_fo
     let settings = auth(Vec::new());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let nothing = folder.path().join("keys.json");
-    let door = Authenticator::new(&settings, Naming::Plain, clock, Some(&nothing));
+    let door = Authenticator::new(&settings, Naming::Plain, clock, &trusting(Some(&nothing)));
     assert!(door.is_err(), "it holds no certificate");
 }
