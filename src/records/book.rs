@@ -83,7 +83,8 @@ impl Book {
         let next = State::of(&settlement.outcome);
         let known = self.entries.get_mut(&settlement.id);
         let Some(entry) = known.filter(|entry| entry.state.yields_to(next)) else {
-            return Done::default();
+            let (rows, session) = (0, self.opened_before(settlement, now));
+            return Done { rows, session };
         };
         let counter = entry.counter();
         let was_given_up = entry.state == State::Uncertain;
@@ -101,6 +102,18 @@ impl Book {
             self.change(settlement, now)
         };
         Done { rows: 1, session }
+    }
+
+    /// Returns the session that an earlier attempt of the settlement has opened: it was committed although its answer was
+    /// lost. A session that was ended since is gone.
+    fn opened_before(&self, settlement: &Settlement, now: Timestamp) -> Option<Dated> {
+        let SessionChange::Open { key, .. } = &settlement.session else {
+            return None;
+        };
+        let state = self.entries.get(&settlement.id)?.state;
+        let kept = self.minted_by(settlement.id, key)?;
+        let session = kept.session.clone();
+        (state == State::of(&settlement.outcome)).then_some(Dated { session, now })
     }
 
     /// Changes the session along with an outcome that was accepted. Returns a session that was opened.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::book::Done;
+use super::book::{Book, Done};
 use super::database::{Bind, Connection, Fault};
+use super::entry::State;
 use super::statement::Statement;
 use super::{Advance, ReserveError, entries, sessions};
 use crate::clock::Timestamp;
@@ -72,13 +73,18 @@ impl Paid {
         }
     }
 
-    /// Returns the session whose row has to be read.
-    pub(super) fn session(&self) -> Option<SessionKey> {
+    /// Returns the session whose row has to be read. A session that is opened has a row only if an earlier attempt was
+    /// committed although its answer was lost; `book` knows the mint's outcome then.
+    pub(super) fn session(&self, book: &Book) -> Option<SessionKey> {
         match self {
             Self::Reserve(intent, refresh) => refresh.as_ref().map(|_| intent.session),
             Self::Settle(settlement) => match &settlement.session {
                 SessionChange::GiveBack(key) | SessionChange::Close(key) => Some(*key),
-                SessionChange::Keep | SessionChange::Open { .. } => None,
+                SessionChange::Open { key, .. } => {
+                    let entry = book.entries.get(&settlement.id)?;
+                    (entry.state == State::of(&settlement.outcome)).then_some(*key)
+                }
+                SessionChange::Keep => None,
             },
         }
     }

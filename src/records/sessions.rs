@@ -149,7 +149,7 @@ pub(super) async fn read(
     book: &mut Book,
     commands: &[&Paid],
 ) -> Result<(), Fault> {
-    let keys = commands.iter().filter_map(|command| command.session());
+    let keys = commands.iter().filter_map(|command| command.session(book));
     let keys: Vec<_> = keys.map(|key| KeyRow::new(&key)).collect();
     if keys.is_empty() {
         return Ok(());

@@ -5,7 +5,8 @@ use std::time::Duration;
 use sqlx::PgPool;
 use token_broker::records::{RecordsCondition, postgres};
 
-use super::kinds::{START, TIMEOUT, clock, limited, minted, postgres_at, settled};
+use super::kinds::{START, TIMEOUT, clock, limited, mint, minted, postgres_at, settled};
+use super::sessions::{key, opening, refreshes, somebody};
 use crate::kit::pgbouncer::PgBouncer;
 use crate::kit::postgres::{Postgres, empty_database, shared};
 use crate::kit::proxy::Proxy;
@@ -30,6 +31,26 @@ async fn a_commit_whose_answer_is_lost_is_written_once() {
     }
     assert!(ledger.reserve(limited("ana", START, 10)).await.is_err());
     ledger.reserve(limited("ana", START, 11)).await.unwrap();
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_mint_whose_commit_was_not_answered_has_opened_its_session_once() {
+    let direct = empty_database().await;
+    let proxy = Proxy::to(shared().port).await;
+    let ledger = postgres_at(&proxy.instead_of(&direct)).await;
+    let (intent, key, caller) = (mint("ana", START), key(), somebody());
+    let settlement = opening(intent.id, key, (&caller, 20));
+    ledger.reserve(intent).await.unwrap();
+    proxy.cut_at_next_commit();
+    let opened = ledger.settle(settlement.clone()).await.unwrap();
+    assert!(proxy.has_cut(), "it was not cut");
+    let session = ledger.session(key).await.unwrap().unwrap().session;
+    assert_eq!(opened.unwrap().session, session);
+    assert_eq!(refreshes(&*ledger, key).await, Some(0));
+    assert_eq!(ledger.end_sessions(caller.party()).await.unwrap(), 1);
+    let again = ledger.settle(settlement).await.unwrap();
+    assert_eq!(again, None, "it was ended since");
     ledger.close().await;
 }
 
