@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -167,7 +167,7 @@ fn session(written: &Written, is_strict: bool) -> Result<SessionObject, String> 
     let fields = fields.ok_or(
         "session is missing: write a table [name.session] with what the provider is to be told",
     )?;
-    let mut session = serde_json::to_value(fields).map_err(|error| error.to_string())?;
+    let mut session = table(fields).ok_or("session holds a number that JSON cannot hold")?;
     if session.get("type").is_some() {
         return Err("session.type is set by the broker; remove it".into());
     }
@@ -189,6 +189,25 @@ fn session(written: &Written, is_strict: bool) -> Result<SessionObject, String> 
         Some(doubt) => Err(doubt.to_string()),
         None => Ok(session),
     }
+}
+
+/// Returns a table as JSON, which has no dates. Returns `None` for the numbers that JSON cannot hold (nan and inf).
+fn table(fields: &toml::Table) -> Option<Value> {
+    let fields = fields.iter();
+    let members = fields.map(|(key, value)| Some((key.clone(), json(value)?)));
+    members.collect::<Option<Map<_, _>>>().map(Value::Object)
+}
+
+fn json(value: &toml::Value) -> Option<Value> {
+    Some(match value {
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Integer(number) => (*number).into(),
+        toml::Value::Float(number) => Number::from_f64(*number)?.into(),
+        toml::Value::Boolean(is_true) => (*is_true).into(),
+        toml::Value::Datetime(date) => date.to_string().into(),
+        toml::Value::Array(items) => items.iter().map(json).collect::<Option<Vec<_>>>()?.into(),
+        toml::Value::Table(fields) => table(fields)?,
+    })
 }
 
 // --- how fields are written

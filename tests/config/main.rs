@@ -50,6 +50,11 @@ fn read(path: &Path) -> Result<String, Error> {
         "bad-templates.toml" => Ok(BAD_TEMPLATES.into()),
         "newer.toml" => Ok(NEWER_PERSONA.into()),
         "wrong-type.toml" => Ok("[default]\nsession.audio.output.speed = 'fast'".into()),
+        "nan.toml" => Ok("[default]\nsession.x = [{ y = nan }]".into()),
+        "inf.toml" => Ok("[default]\nsession.x.y = -inf".into()),
+        "date.toml" => {
+            Ok("[default]\nsession.model = 'gpt-realtime-2.1'\nsession.x = [2026-12-01]".into())
+        }
         "huge.toml" => Ok("[default]\nsession.x = 99999999999999999999".into()),
         "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
         _ => Err(ErrorKind::NotFound.into()),

@@ -237,3 +237,15 @@ fn f25_an_unknown_voice_effort_field_and_model_are_warned_of_and_sent_and_strict
     let text = refusal(Mode::Serve, &good_and(&[wrong]));
     assert!(text.contains("session.audio.output.speed"), "{text}");
 }
+
+#[test]
+fn a_number_that_json_cannot_hold_is_refused_and_a_date_is_sent_as_text() {
+    for file in ["nan.toml", "inf.toml"] {
+        let text = refusal(Mode::Serve, &good_and(&[("BROKER_PERSONAS__FILE", file)]));
+        let says = "persona \"default\": session holds a number that JSON cannot hold";
+        assert!(text.contains(says), "{file}: {text}");
+    }
+    let personas = personas("date.toml");
+    let sent = session(personas.default_persona(), "", "");
+    assert_eq!(sent["x"][0], "2026-12-01");
+}
