@@ -153,6 +153,11 @@ impl Audit {
         }
     }
 
+    /// Records a warning about the settings when the broker starts. Such warnings are few and never folded.
+    pub fn warn_of_setting(&self, warning: &str) {
+        self.write(Event::ConfigWarning, None, json!({ "warning": warning }));
+    }
+
     /// Records an event that no caller caused.
     pub fn note(&self, event: Event, details: Value) {
         if self.admits(event, None) {
@@ -276,5 +281,17 @@ mod tests {
             audit.record(Event::TokenMinted, &caller(1), || json!({}));
         }
         assert_eq!(lines.lock().unwrap().len(), 1000);
+    }
+
+    #[test]
+    fn every_warning_about_the_settings_at_start_has_its_line() {
+        let (_, lines, audit) = audit();
+        for number in 0..20 {
+            audit.warn_of_setting(&number.to_string());
+        }
+        let lines = lines.lock().unwrap();
+        assert_eq!(lines.len(), 20);
+        assert_eq!(lines[19]["event"], "config_warning");
+        assert_eq!(lines[19]["details"]["warning"], "19");
     }
 }

@@ -3,13 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Given, UNREAD_DOT_ENV, has_dot_env, local_url};
 use crate::app::{App, Listeners, Urgency, records, sharing};
-use crate::audit::Event;
 use crate::config::{Config, Loaded, Mode};
 use crate::telemetry;
 
@@ -37,8 +35,7 @@ pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
 pub(super) async fn open(loaded: &Loaded) -> anyhow::Result<(App, Listeners)> {
     let app = App::build(&loaded.config).await?;
     for warning in &loaded.warnings {
-        let details = json!({ "warning": warning });
-        app.state().audit.note(Event::ConfigWarning, details);
+        app.state().audit.warn_of_setting(warning);
     }
     Ok((app, Listeners::open(&loaded.config)?))
 }
