@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::audited::note_persona;
-use super::{BrokerError, Grant, Inner};
+use super::{BrokerError, Grant, Inner, Latest};
 use crate::domain::{
     Caller, ClientSecret, EntryId, Intent, Kind, Language, Outcome, Party, Persona, Session,
     SessionChange, SessionId, SessionKey, Settlement,
@@ -60,9 +60,12 @@ impl Inner {
             BrokerError::Upstream { error, took }
         })?;
         let key = SessionKey::of(&used.session_id);
+        let reserving = parts.clock.tick();
         let entry = self.reserve(&used, key).await?;
         let (minted, took) = self.mint(&used, turn).await;
         let opens = matches!(used.act, Act::Mint(Some(_)));
+        // The database dates a refresh when it reserves it, and a new session when it settles it.
+        let since = if opens { parts.clock.tick() } else { reserving };
         let outcome = self.outcome(&minted, used.act, key);
         let settled = self.settle(entry, took, outcome).await;
         let secret = minted.map_err(|error| {
@@ -86,8 +89,13 @@ impl Inner {
             upstream_took: took,
         });
         if opens || kind == Kind::Refresh {
-            let kept = (used.caller.party(), Arc::clone(&grant));
-            self.latest.insert(key, kept);
+            let (owner, grant) = (used.caller.party(), Arc::clone(&grant));
+            let latest = Latest {
+                owner,
+                grant,
+                since,
+            };
+            self.latest.insert(key, latest);
         }
         if let Some(opened) = opened {
             self.sessions.opened(key, opened);

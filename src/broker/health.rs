@@ -123,9 +123,7 @@ impl Broker {
 
     /// Removes ended sessions, and client secrets that are too old to be handed over again.
     pub async fn sweep(&self) {
-        self.0
-            .latest
-            .retain(|_, (_, grant)| self.0.is_worth_it(grant));
+        self.0.latest.retain(|_, latest| self.0.is_worth_it(latest));
         let bounds = &self.0.rules.session;
         let swept = self
             .0

@@ -177,12 +177,21 @@ struct Inner {
     rules: Rules,
     refresh_rules: RefreshRules,
     sessions: Sessions,
-    /// The last grant of each session and its owner, while its client secret is worth handing over again. In memory only.
-    latest: Cache<SessionKey, (Party, Arc<Grant>)>,
+    /// The last grant of each session, while its client secret is worth handing over again. In memory only.
+    latest: Cache<SessionKey, Latest>,
     /// Quotas that were found used up, and when, so that a repeated request costs the database nothing.
     spent: Cache<IdentityKey, (Exceeded, Tick)>,
     work: TaskTracker,
     draining: AtomicBool,
+}
+
+/// The last grant of a session.
+#[derive(Clone)]
+struct Latest {
+    owner: Party,
+    grant: Arc<Grant>,
+    /// A moment before the database dated the mint. The least interval until the next mint begins no earlier.
+    since: Tick,
 }
 
 impl Broker {
@@ -224,7 +233,7 @@ impl Broker {
         };
         let ended = end.await.map_err(BrokerError::NotRecorded)?;
         self.0.sessions.ended(owner, ended);
-        self.0.latest.retain(|_, (party, _)| *party != owner);
+        self.0.latest.retain(|_, latest| latest.owner != owner);
         let details = json!({ "identity": &*account.subject, "ended": ended });
         parts.audit.note(Event::SessionsEnded, details);
         Ok(ended)

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::audited::note_persona;
 use super::grant::{Act, Use};
-use super::{Broker, BrokerError, Grant, Inner};
+use super::{Broker, BrokerError, Grant, Inner, Latest};
 use crate::audit::Event;
 use crate::domain::{Caller, Refusal, SessionId, SessionKey};
 use crate::gate::Pass;
@@ -30,9 +30,9 @@ impl Broker {
         let refreshed = self.carry_through(caller, work, pass).await;
         match refreshed {
             Err(BrokerError::Refused(Refusal::TooSoon { .. })) => {
-                let latest = self.0.latest.get(&key).map(|(_, grant)| grant);
-                let again = latest.filter(|grant| self.0.is_worth_it(grant));
-                let again = again.map(|grant| {
+                let latest = self.0.latest.get(&key);
+                let again = latest.filter(|latest| self.0.is_worth_it(latest));
+                let again = again.map(|Latest { grant, .. }| {
                     note_persona(&grant.persona);
                     Grant {
                         upstream_took: Duration::ZERO,
@@ -87,8 +87,11 @@ impl Inner {
         Ok(grant)
     }
 
-    /// True when the client secret of `grant` lives long enough to be handed over again.
-    pub(super) fn is_worth_it(&self, grant: &Grant) -> bool {
-        grant.secret.seconds_left(self.parts.clock.tick()) >= WORTH_IT
+    /// True when the client secret lives long enough to be handed over again, and no other replica can have minted a
+    /// later one.
+    pub(super) fn is_worth_it(&self, latest: &Latest) -> bool {
+        let now = self.parts.clock.tick();
+        now.since(latest.since) < self.refresh_rules.min_interval
+            && latest.grant.secret.seconds_left(now) >= WORTH_IT
     }
 }
