@@ -8,7 +8,7 @@ use super::bounded::Bounded;
 use crate::clock::Tick;
 use crate::domain::Party;
 
-/// Least time between two looks for ended blocks in a full table.
+/// Pause after a look at a full table in which no block has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The last block of a party.
@@ -99,7 +99,7 @@ impl Blocks {
 
     fn insert(&mut self, party: Party, entry: Entry, now: Tick) -> bool {
         let has_room = self.of.entries.contains_key(&party)
-            || self.of.has_room((now, LOOK), |entry| entry.ends <= now);
+            || self.of.makes_room((now, LOOK), |entry| entry.ends);
         if has_room {
             self.of.entries.insert(party, entry);
         }
@@ -173,6 +173,18 @@ mod tests {
         assert_eq!((lasting(&blocks, 17), lasting(&blocks, 18)), (3, 2));
         blocks.sweep(at(1000));
         assert!(blocks.of.entries.is_empty());
+    }
+
+    #[test]
+    fn in_a_full_table_the_block_that_ended_first_is_forgotten_and_no_other_repetition() {
+        let mut blocks = Blocks::new(3, MINUTE * 15, MINUTE * 100);
+        for host in 1..=3 {
+            assert_eq!(lasts(&mut blocks, host, at(host)), Some(15));
+        }
+        assert_eq!(lasts(&mut blocks, 4, at(30)), Some(15));
+        assert_eq!(lasts(&mut blocks, 3, at(30)), Some(30), "the second of it");
+        assert_eq!(lasts(&mut blocks, 5, at(30)), Some(15), "at once");
+        assert_eq!(lasts(&mut blocks, 6, at(30)), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) struct Bounded<K, V> {
     looks_again: Tick,
 }
 
-impl<K: Eq + Hash, V> Bounded<K, V> {
+impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
     /// Returns an empty map for `capacity` entries.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
@@ -34,6 +34,26 @@ impl<K: Eq + Hash, V> Bounded<K, V> {
         if self.entries.len() >= self.capacity && now >= self.looks_again {
             self.looks_again = now.plus(pause);
             self.entries.retain(|_, entry| !is_over(entry));
+        }
+        self.entries.len() < self.capacity
+    }
+
+    /// Returns whether one more entry has room. In a full map the entry that ended first makes room for it. When none has
+    /// ended, the map looks again after `pause`.
+    pub(super) fn makes_room(
+        &mut self,
+        (now, pause): (Tick, Duration),
+        ends: impl Fn(&V) -> Tick,
+    ) -> bool {
+        if self.entries.len() >= self.capacity && now >= self.looks_again {
+            let ends = self.entries.iter().map(|(key, entry)| (ends(entry), key));
+            match ends.min_by_key(|(ends, _)| *ends) {
+                Some((ends, key)) if ends <= now => {
+                    let key = *key;
+                    self.entries.remove(&key);
+                }
+                _ => self.looks_again = now.plus(pause),
+            }
         }
         self.entries.len() < self.capacity
     }

@@ -80,7 +80,7 @@ impl Scores {
         if !self.of.entries.contains_key(&party)
             && !self
                 .of
-                .has_room(pause, |score| score.is_over(draining, now))
+                .has_room(pause, |score| score.gives_way(draining, now))
         {
             return tolerance.map_or(thousandths, |_| 0);
         }
@@ -127,10 +127,16 @@ impl Scores {
 }
 
 impl Score {
+    /// True when nothing is lost that a score would need.
     fn is_over(&mut self, draining: Draining, now: Tick) -> bool {
-        self.drain(draining, now);
         self.refusals.retain(|refusals| refusals.ends > now);
-        self.thousandths == 0 && self.refusals.is_empty() && !self.was_refused_lately(now)
+        self.refusals.is_empty() && self.gives_way(draining, now)
+    }
+
+    /// True when a full table may drop the score: tolerated refusals alone keep no place.
+    fn gives_way(&mut self, draining: Draining, now: Tick) -> bool {
+        self.drain(draining, now);
+        self.thousandths == 0 && !self.was_refused_lately(now)
     }
 
     fn was_refused_lately(&self, now: Tick) -> bool {
@@ -273,6 +279,17 @@ mod tests {
             !is_beyond(&mut scores, 1, tolerance, at(60)),
             "a new window"
         );
+    }
+
+    #[test]
+    fn tolerated_refusals_keep_no_place_in_a_full_table() {
+        let tolerance = Tolerance::of("token", 2, Duration::from_mins(1));
+        let mut scores = scores(2);
+        assert!(!is_beyond(&mut scores, 1, tolerance, at(0)));
+        assert_eq!(add(&mut scores, 2, 2_000, at(0)), 2_000);
+        assert_eq!(add(&mut scores, 3, 1_000, at(0)), 1_000);
+        assert_eq!(add(&mut scores, 3, 1_000, at(0)), 2_000, "is remembered");
+        assert_eq!(add(&mut scores, 2, 250, at(0)), 2_250);
     }
 
     #[test]
