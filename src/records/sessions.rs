@@ -90,14 +90,16 @@ static OPEN: Statement = Statement::change(
 );
 
 /// Ends, of each owner on the page who has too many sessions, the one that is idle longest. New sessions stay, and so does
-/// one that another broker is refreshing: to wait for it could be a deadlock.
+/// one that another broker is refreshing: to wait for it could be a deadlock. Materialized, because a locking choice that
+/// is made again for each row would end more.
 static EVICT: Statement = Statement::change(
     "session text, party text, most bigint",
-    "DELETE FROM sessions WHERE session IN (SELECT (SELECT idle.session FROM sessions AS idle \
+    "DELETE FROM sessions WHERE session IN (WITH chosen AS MATERIALIZED (SELECT (SELECT idle.session FROM sessions AS idle \
      WHERE idle.party = owners.party AND idle.session NOT IN (SELECT session FROM page) \
-     ORDER BY idle.minted_at, idle.session LIMIT 1 FOR UPDATE SKIP LOCKED) \
+     ORDER BY idle.minted_at, idle.session LIMIT 1 FOR UPDATE SKIP LOCKED) AS session \
      FROM (SELECT party, MAX(most) AS most FROM page GROUP BY party) AS owners \
-     WHERE (SELECT COUNT(*) FROM sessions AS theirs WHERE theirs.party = owners.party) > most)",
+     WHERE (SELECT COUNT(*) FROM sessions AS theirs WHERE theirs.party = owners.party) > most) \
+     SELECT session FROM chosen)",
 );
 
 static WRITE: Statement = Statement::change(

@@ -30,6 +30,8 @@ const SQLITE: [(&str, &str); 4] = [
 /// The columns of a statement that is not about many rows.
 pub(super) const NO_PAGE: &str = "";
 
+/// All brokers insert rows in one order, so that none waits for another in a circle (deadlock).
+///
 /// One statement, written once for both databases. In its words `{page}` and `{columns}` stand for the names of those
 /// columns, and `{each …}` stands for a list with one item for each measure, whose name is `#`.
 pub(super) struct Statement {
