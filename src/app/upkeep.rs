@@ -24,8 +24,9 @@ const CLOCK: Duration = Duration::from_secs(1);
 const JUMP: Duration = Duration::from_secs(10);
 /// How often old entries of the ledger are deleted, and how often intents of replicas that have ended are given up.
 const LEDGER: Duration = Duration::from_mins(1);
-/// Age at which an intent without outcome is given up: no broker works on it so long.
-const LONGEST_INTENT: Duration = Duration::from_mins(2);
+/// Age at which an intent without outcome is given up. A mint may take `upstream.timeout` and twice `ledger.timeout`, and
+/// the clocks of replicas may differ. An outcome that is later still counts.
+const LONGEST_INTENT: Duration = Duration::from_mins(10);
 /// Longest window that is counted again from the ledger.
 const LONGEST_WINDOW: Duration = Duration::from_hours(24);
 /// Bounds the chunks that one turn deletes from the ledger, so that other transactions do not wait.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::entry::{CounterKey, Entry, State};
+use super::entry::{CounterKey, ENDED, Entry, State};
 use super::kept::Kept;
 use super::{Advance, Dated, Exceeded, ReserveError};
 use crate::clock::Timestamp;
@@ -87,15 +87,15 @@ impl Book {
             return Done { rows, session };
         };
         let counter = entry.counter();
-        let was_given_up = entry.state == State::Uncertain;
+        let was_ended = entry.code.take().as_deref() == Some(ENDED);
         entry.state = next;
         if !entry.counts()
             && let Some(counter) = counter.and_then(|key| self.counters.get_mut(&key))
         {
             *counter = counter.saturating_sub(1);
         }
-        // The sessions of its owner were ended meanwhile, or its maker is gone.
-        let is_refused = was_given_up && matches!(settlement.session, SessionChange::Open { .. });
+        // The sessions of its owner were ended meanwhile.
+        let is_refused = was_ended && matches!(settlement.session, SessionChange::Open { .. });
         let session = if is_refused {
             None
         } else {

@@ -38,8 +38,8 @@ pub(super) enum Upkeep {
     Run(&'static Statement, Vec<Bind>),
     /// Removes the entries that a statement lists.
     Remove(&'static Statement, Vec<Bind>),
-    /// Settles as uncertain some entries that were left pending.
-    GiveUp(Vec<Bind>),
+    /// Settles as uncertain, with a code, some entries that were left pending.
+    GiveUp(Vec<Bind>, &'static str),
 }
 
 /// The result of a command.
@@ -144,7 +144,7 @@ impl Upkeep {
         match self {
             Self::Run(statement, binds) => connection.change(statement, binds).await,
             Self::Remove(listed, binds) => entries::remove(connection, listed, binds).await,
-            Self::GiveUp(binds) => entries::give_up(connection, binds, now).await,
+            Self::GiveUp(binds, code) => entries::give_up(connection, (binds, code), now).await,
         }
     }
 }

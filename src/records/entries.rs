@@ -15,7 +15,7 @@ use crate::domain::{EntryId, Intent, Origin, Outcome, Settlement};
 
 /// The columns of [`Entry`].
 pub(super) const ENTRY: &str = "id text, at bigint, kind text, outcome text, issuer text, subject text, role text, \
-     persona text, network text";
+     persona text, network text, code text";
 
 /// The columns of a new entry.
 const NEW: &str = "id text, at bigint, kind text, outcome text, issuer text, subject text, role text, persona text, \
@@ -68,10 +68,17 @@ static SETTLE: Statement = Statement::change(
      expires_at = COALESCE(page.expires_at, entries.expires_at) FROM page WHERE entries.id = page.id",
 );
 
-/// Settles the entries on the page, whose makers are gone, at `$2`.
+/// Settles the entries on the page as uncertain, with the code `$3`, at `$2`.
 static GIVE_UP: Statement = Statement::change(
     ID,
-    "UPDATE entries SET outcome = 'uncertain', code = 'left_pending', settled_at = $2 WHERE id IN (SELECT id FROM page)",
+    "UPDATE entries SET outcome = 'uncertain', code = $3, settled_at = $2 WHERE id IN (SELECT id FROM page)",
+);
+
+/// Gives the entries of the account `$1`, `$2` since `$3` that were given up with the code `$4` the code `$5`.
+pub(super) static GIVE_UP_AGAIN: Statement = Statement::change(
+    NO_PAGE,
+    "UPDATE entries SET code = $5 WHERE id IN (SELECT id FROM entries WHERE at >= $3 AND issuer = $1 AND subject = $2 \
+     AND outcome = 'uncertain' AND code = $4 ORDER BY id FOR UPDATE)",
 );
 
 static REMOVE: Statement =
@@ -273,10 +280,10 @@ pub(super) async fn write(
     changes.write(connection).await.map(drop)
 }
 
-/// Settles as uncertain the entries that [`LEFT_PENDING`] lists. Returns their number.
+/// Settles as uncertain, with `code`, the entries that [`LEFT_PENDING`] lists. Returns their number.
 pub(super) async fn give_up(
     connection: &mut dyn Connection,
-    binds: &[Bind],
+    (binds, code): (&[Bind], &str),
     now: Timestamp,
 ) -> Result<u64, Fault> {
     let entries: Vec<Entry> = connection.rows(&LEFT_PENDING, binds).await?;
@@ -287,7 +294,9 @@ pub(super) async fn give_up(
         changes.note(Some(entry), Some(&given_up));
     }
     let ids = IdRow::page(entries.iter().map(|entry| entry.id.clone()))?;
-    let number = connection.change(&GIVE_UP, &[ids, now.into()]).await?;
+    let number = connection
+        .change(&GIVE_UP, &[ids, now.into(), code.into()])
+        .await?;
     changes.write(connection).await.map(|_| number)
 }
 

@@ -38,6 +38,11 @@ impl State {
     }
 }
 
+/// The code of an intent whose maker is probably gone.
+pub(super) const LEFT_PENDING: &str = "left_pending";
+/// The code of an intent whose account's sessions were ended: it opens none.
+pub(super) const ENDED: &str = "sessions_ended";
+
 /// The name of a counter of sessions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub(super) struct CounterKey {
@@ -67,6 +72,8 @@ pub(super) struct Entry {
     pub(super) role: Option<Box<str>>,
     pub(super) persona: Box<str>,
     network: Box<str>,
+    /// Why there is no better outcome, in one word.
+    pub(super) code: Option<Box<str>>,
 }
 
 impl Entry {
@@ -83,6 +90,7 @@ impl Entry {
             role: intent.role.clone(),
             persona: intent.persona.as_str().into(),
             network: intent.network.to_string().into(),
+            code: None,
         }
     }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::book::Book;
-use super::entry::{Entry, State};
+use super::entry::{ENDED, Entry, LEFT_PENDING, State};
 use super::{
     Advance, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError, UsageQuery,
     UsageRow, reports,
@@ -102,13 +102,20 @@ impl Records for MemoryRecords {
     }
 
     async fn give_up(&self, before: Timestamp, of: Option<&Account>) -> Result<u64, RecordsError> {
-        let mut number = 0;
-        for entry in self.book.lock().entries.values_mut() {
-            let is_theirs = of.is_none_or(|account| entry.account().as_ref() == Some(account));
-            if is_theirs && entry.state == State::Pending && entry.at() < before {
+        let (mut number, mut book) = (0, self.book.lock());
+        let code = of.map_or(LEFT_PENDING, |_| ENDED);
+        let old = book.entries.values_mut();
+        for entry in old.filter(|entry| entry.at() < before) {
+            if of.is_some_and(|account| entry.account().as_ref() != Some(account)) {
+                continue;
+            }
+            if entry.state == State::Pending {
                 entry.state = State::Uncertain;
                 number += 1;
+            } else if entry.code.as_deref() != Some(LEFT_PENDING) {
+                continue;
             }
+            entry.code = Some(code.into());
         }
         Ok(number)
     }

@@ -205,8 +205,8 @@ pub trait Records: Send + Sync {
     /// session after the refresh.
     async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError>;
 
-    /// Records an outcome, and changes the session along with it. Returns a session that was opened. None is opened for an
-    /// intent that was given up.
+    /// Records an outcome, and changes the session along with it. Returns a session that was opened, by this
+    /// call or by an earlier one with the same outcome. None is opened for an intent whose account's sessions were ended.
     async fn settle(&self, settlement: Settlement) -> Result<Option<Dated>, RecordsError>;
 
     /// Looks a session up.
@@ -222,8 +222,9 @@ pub trait Records: Send + Sync {
     /// Returns the key behind safety identifiers. Makes and keeps it when there is none.
     async fn safety_key(&self) -> Result<SafetyKey, RecordsError>;
 
-    /// Settles intents from before `before` without outcome as uncertain, those of one account or of everybody. None of
-    /// them opens a session any more. Returns their number.
+    /// Settles intents from before `before` without outcome as uncertain, those of one account or of everybody. Returns
+    /// their number. Intents of one account open no session any more, those that were given up earlier included; of
+    /// everybody's intents, one whose maker is still at work does.
     async fn give_up(&self, before: Timestamp, of: Option<&Account>) -> Result<u64, RecordsError>;
 
     /// Returns the entries that count, from `since` on, oldest first.

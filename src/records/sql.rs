@@ -11,7 +11,7 @@ use super::book::Done;
 use super::command::{Command, Paid, Upkeep};
 use super::database::{Bind, Reader, page};
 use super::entries::{self, CHUNK, ENTRY, IdRow};
-use super::entry::Entry;
+use super::entry::{ENDED, Entry, LEFT_PENDING};
 use super::queue::Queue;
 use super::reports::ReportRow;
 use super::sessions::{self, FoundRow, IdleRow};
@@ -26,6 +26,9 @@ use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settle
 /// Most entries that one call of `forget` removes.
 const FORGET: u64 = 1000;
 
+/// No broker works longer on an intent, whatever its clock says.
+const AT_WORK: Duration = Duration::from_hours(1);
+
 /// Recent entries are read so many at once, and at most so many.
 const PAGE: usize = 10_000;
 const RECENT: usize = 1_000_000;
@@ -33,11 +36,13 @@ const RECENT: usize = 1_000_000;
 /// The name of the key behind safety identifiers.
 const SAFETY_KEY: &str = "safety_identifier";
 
-/// Lists the `$4` latest entries that count since `$1`, and before the entry `$3` at `$2`, latest first.
+/// Lists the `$4` latest entries that count since `$1`, and before the entry `$3` at `$2`, latest first. What a later
+/// version of this program has written of another kind is left out.
 static LATEST: Statement = Statement::list(
     NO_PAGE,
     ENTRY,
     "SELECT {columns} FROM entries WHERE at >= $1 AND (at < $2 OR (at = $2 AND id < $3)) AND outcome <> 'failed' \
+     AND kind IN ('mint', 'refresh') \
      ORDER BY at DESC, id DESC LIMIT $4",
 );
 
@@ -199,7 +204,21 @@ impl Records for SqlRecords {
         let issuer = of.map_or("", |account| &*account.issuer);
         let subject = of.map_or("", |account| &*account.subject);
         let binds = vec![before.into(), CHUNK.into(), issuer.into(), subject.into()];
-        self.in_chunks(Upkeep::GiveUp(binds), u64::MAX).await
+        let code = of.map_or(LEFT_PENDING, |_| ENDED);
+        let number = self.in_chunks(Upkeep::GiveUp(binds, code), u64::MAX);
+        let number = number.await?;
+        if of.is_some() {
+            let since = self.clock.now().minus(AT_WORK).into();
+            let again = [
+                issuer.into(),
+                subject.into(),
+                since,
+                LEFT_PENDING.into(),
+                ENDED.into(),
+            ];
+            self.run(&entries::GIVE_UP_AGAIN, &again).await?;
+        }
+        Ok(number)
     }
 
     async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError> {

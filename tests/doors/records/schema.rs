@@ -4,7 +4,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
 use token_broker::records::{By, Records, UsageQuery, postgres};
 
-use super::kinds::{START, TIMEOUT, clock, mint, postgres_at};
+use super::kinds::{START, TIMEOUT, account, clock, mint, postgres_at};
 use crate::kit::postgres::empty_database;
 
 /// A database as generous as those are whose tables an API serves, with a table that is called like one of ours.
@@ -78,5 +78,24 @@ async fn a_search_path_in_the_url_changes_nothing() {
     let ledger = postgres_at(&public).await;
     ledger.reserve(mint("ana", START)).await.unwrap();
     assert_eq!(ledger.recent(START).await.unwrap().len(), 1);
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn an_entry_of_a_kind_that_this_version_does_not_know_is_left_out_of_the_recent_ones() {
+    let url = empty_database().await;
+    let ledger = postgres_at(&url).await;
+    let (known, other) = (mint("ana", START), mint("ben", START));
+    let id = other.id.to_string();
+    ledger.reserve(known).await.unwrap();
+    ledger.reserve(other).await.unwrap();
+    let options: PgConnectOptions = url.parse().unwrap();
+    let mut connection = options.connect().await.unwrap();
+    let changed = "UPDATE token_broker.entries SET kind = 'preview' WHERE id = $1";
+    let changed = sqlx::query(changed).bind(id).execute(&mut connection).await;
+    assert_eq!(changed.unwrap().rows_affected(), 1);
+    let recent = ledger.recent(START).await.unwrap();
+    let accounts: Vec<_> = recent.into_iter().map(|recent| recent.account).collect();
+    assert_eq!(accounts, [Some(account("ana"))]);
     ledger.close().await;
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{ConnectOptions, Connection};
-use token_broker::domain::{Party, RefreshRules};
+use token_broker::clock::Timestamp;
+use token_broker::domain::{Account, Party, RefreshRules};
 use token_broker::records::{Records, ReserveError, postgres};
 
 use super::kinds::{START, Subject, TIMEOUT, account, clock, each, mint, postgres_at};
@@ -22,6 +23,34 @@ async fn an_outcome_that_is_not_accepted_opens_no_session() {
         let open = opening(stranger, key, (&somebody(), 20));
         assert_eq!(ledger.settle(open).await.unwrap(), None, "{name}");
         assert_eq!(refreshes(&*ledger, key).await, None, "{name}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mint_that_was_given_up_opens_its_session_unless_its_accounts_sessions_were_ended() {
+    each(async |Subject { name, ledger, .. }| {
+        let (always, ana) = (Timestamp::from_millis(u64::MAX), account("ana"));
+        let (everybody, ended, other) = (None, Some(&ana), account("ben"));
+        let rounds: [(&[Option<&Account>], bool); 5] = [
+            (&[everybody], true),
+            (&[everybody, Some(&other)], true),
+            (&[ended], false),
+            (&[everybody, ended], false),
+            (&[ended, everybody], false),
+        ];
+        for (number, (given_up, opens)) in rounds.into_iter().enumerate() {
+            let (intent, key) = (mint("ana", START), key());
+            let open = opening(intent.id, key, (&somebody(), 20));
+            ledger.reserve(intent).await.unwrap();
+            for of in given_up {
+                ledger.give_up(always, *of).await.unwrap();
+            }
+            let opened = ledger.settle(open).await.unwrap();
+            assert_eq!(opened.is_some(), opens, "{name} {number}");
+            let found = refreshes(&*ledger, key).await;
+            assert_eq!(found.is_some(), opens, "{name} {number}");
+        }
     })
     .await;
 }
