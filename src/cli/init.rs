@@ -1,8 +1,8 @@
 //! `init`: writes the files of a new installation, and checks them.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use super::check::{CheckFlags, check};
 use super::{BAD_SETTINGS, Given, pair, say};
-use crate::config::{environment_name, short_name};
+use crate::config::{Config, Mode, SettingsFile, Sources, environment_name, is_secret, short_name};
 use crate::domain::random_bytes;
 
 /// The user of the container, who must be able to read the API key.
@@ -140,11 +140,19 @@ pub(super) fn init(mut given: Given, asked: InitFlags) -> anyhow::Result<ExitCod
     let settings = &mut given.flags.set;
     settings.push(("cors.allowed_origins".to_owned(), origins));
     settings.extend(identity(&issuer)?);
+    ensure!(
+        given.flags.config.is_none() && given.flags.listen.is_none(),
+        "init writes neither --config nor --listen into a file: use --set, like --set server.listen=…"
+    );
+    for (name, value) in settings.iter() {
+        refuse_unsafe(place, name, value)?;
+    }
     let files = files(place, key.trim(), settings);
     let into = asked.into.unwrap_or_else(|| place.directory().into());
     refuse_to_overwrite(&into, &files)?;
 
-    settings.push(("upstream.api_key_file".to_owned(), key_file));
+    let key_setting = ("upstream.api_key_file".to_owned(), key_file);
+    settings.push(key_setting.clone());
     // The broker will read the files, not the variables of this shell.
     given.environment.clear();
     let checked = check(&given, &CheckFlags::ONLINE)?;
@@ -152,10 +160,15 @@ pub(super) fn init(mut given: Given, asked: InitFlags) -> anyhow::Result<ExitCod
         return Ok(checked);
     }
     for (name, text) in &files {
+        if *name == "config/broker.toml" {
+            check_written(name, text, key_setting.clone())?;
+        }
+    }
+    for (name, text) in &files {
         write(&into.join(name), text)?;
     }
     let key = into.join("secrets/openai_api_key");
-    if place == Place::Docker && chown(&key, Some(CONTAINER_USER), None).is_err() {
+    if place == Place::Docker && lchown(&key, Some(CONTAINER_USER), None).is_err() {
         say(&format!(
             "first    sudo chown {CONTAINER_USER} {}",
             key.display()
@@ -172,6 +185,50 @@ fn ask_place() -> anyhow::Result<Place> {
         "Where does it run: shell, docker, systemd or kubernetes?",
     )?;
     Place::from_str(&word, true).map_err(|_| anyhow!("{word:?} is none of the four places"))
+}
+
+/// Fails when the file of this place cannot hold the setting safely. No message repeats a value, which may be a secret.
+fn refuse_unsafe(place: Place, name: &str, value: &str) -> anyhow::Result<()> {
+    if place == Place::Shell {
+        return Ok(());
+    }
+    let is_plain = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '_' | '.');
+    ensure!(
+        name.chars().all(is_plain) && !name.contains("__"),
+        "{name} cannot be the name of a variable, and nothing was written: set it in broker.toml"
+    );
+    ensure!(
+        place != Place::Kubernetes || !is_secret(name),
+        "{name} is a secret and would be readable in a ConfigMap, and nothing was written: \
+         put it into a file below secrets/, and set {name}_file to its path in the pod"
+    );
+    let is_unsafe = |letter: char| letter.is_control() || "$\\'\"#".contains(letter);
+    ensure!(
+        place == Place::Kubernetes || !value.contains(is_unsafe),
+        "{name} holds one of $ \\ ' \" # or a control character, which a file of variables can change, \
+         and nothing was written: set it in broker.toml, or a secret in a file that {name}_file names"
+    );
+    let is_fixed = ["server.listen", "server.trusted_proxies"].contains(&name);
+    ensure!(
+        place != Place::Docker || !is_fixed,
+        "{name} is set in compose.yaml, which wins over .env, and nothing was written: change it there"
+    );
+    Ok(())
+}
+
+/// Fails when the broker would refuse the settings file as it is about to be written.
+fn check_written(name: &str, text: &str, key: (String, String)) -> anyhow::Result<()> {
+    let file = SettingsFile {
+        path: name.to_owned(),
+        text: text.to_owned(),
+    };
+    let sources = Sources {
+        file: Some(file),
+        flags: vec![key],
+        ..Sources::default()
+    };
+    Config::from_sources(Mode::Serve, &sources)?;
+    Ok(())
 }
 
 /// Fails when one of the files is there already and holds something else.
@@ -208,8 +265,9 @@ fn identity(issuer: &str) -> anyhow::Result<Vec<(String, String)>> {
     }
     let mut settings = vec![("auth.mode".to_owned(), "required".to_owned())];
     for text in issuer.split(',') {
-        let (name, value) = pair(text)
-            .map_err(|_| anyhow!("--issuer {text}: write it as supabase_url=https://…, or off"))?;
+        let (name, value) = pair(text).map_err(|_| {
+            anyhow!("--issuer: write each setting as supabase_url=https://…, or off")
+        })?;
         settings.push((format!("auth.{}", name.trim_start_matches("auth.")), value));
     }
     Ok(settings)
@@ -238,6 +296,7 @@ fn files(place: Place, key: &str, settings: &[(String, String)]) -> Vec<(&'stati
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let failed = || format!("{} cannot be written", path.display());
     if path.exists() {
+        fs::set_permissions(path, Permissions::from_mode(0o600)).with_context(failed)?;
         return Ok(());
     }
     if let Some(directory) = path.parent() {

@@ -50,6 +50,7 @@ pub use quota::{QuotaException, QuotaSettings};
 pub use redis::{OnFailure, RedisSettings};
 pub use server::Server;
 pub use session::{IpBinding, SessionSettings};
+pub use settings::is_secret;
 pub use source::{ReadFile, SettingsFile, Source, Sources, read_file};
 pub use upstream::Upstream;
 

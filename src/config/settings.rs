@@ -92,6 +92,12 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// Returns true for the name of a setting that is never shown.
+pub fn is_secret(name: &str) -> bool {
+    let path = name.split('.').map(str::to_owned).collect();
+    Entry::new(path, Value::from(""), Source::Default).is_secret()
+}
+
 /// Returns the full name of a setting or a table, like `auth.issuers[1].issuer`.
 pub(super) fn joined(path: &[impl AsRef<str>]) -> String {
     let mut name = String::new();

@@ -207,3 +207,55 @@ async fn init_asks_for_what_no_flag_says() {
         assert_eq!(files(&elsewhere), [], "{lines:?}");
     }
 }
+
+#[tokio::test]
+async fn init_refuses_what_the_files_of_a_place_cannot_hold() {
+    let scratch = Scratch::new();
+    let (into, key) = (scratch.path().join("new"), scratch.file("key", KEY));
+    for (place, setting, code, cure) in [
+        (
+            "docker",
+            "quota.Teacher.sessions_per_month=100",
+            1,
+            "broker.toml",
+        ),
+        (
+            "docker",
+            "redis.url=redis://:a$b@127.0.0.1:1",
+            1,
+            "redis.url_file",
+        ),
+        ("docker", "server.listen=0.0.0.0:8080", 1, "compose.yaml"),
+        ("systemd", "auth.default_role=a\\b", 1, "broker.toml"),
+        ("systemd", "auth.default_role=a\nB=c", 1, "broker.toml"),
+        (
+            "kubernetes",
+            "redis.url=redis://:a@127.0.0.1:1",
+            1,
+            "redis.url_file",
+        ),
+        ("shell", "auth.default_role=123", 78, "auth.default_role"),
+        ("shell", "quota.a b.sessions_per_month=5", 78, "TOML"),
+    ] {
+        let flags = ["--origins", PAGE, "--issuer", "off", "--set", setting];
+        let launch = init(place, &into, &key, &flags);
+        let ended = launch
+            .set("upstream.base_url", "http://127.0.0.1:1/v1")
+            .finish()
+            .await;
+        assert_eq!(ended.code, Some(code), "{setting}: {ended:?}");
+        assert!(ended.err.contains(cure), "{setting}: {ended:?}");
+        assert_eq!(files(&into), [], "{setting}");
+    }
+    let listen = [
+        "--origins",
+        PAGE,
+        "--issuer",
+        "off",
+        "--listen",
+        "0.0.0.0:1",
+    ];
+    let ended = init("shell", &into, &key, &listen).finish().await;
+    assert!(ended.err.contains("--set server.listen"), "{ended:?}");
+    assert_eq!(files(&into), []);
+}
