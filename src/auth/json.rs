@@ -1,4 +1,4 @@
-//! Parses JSON objects without repeated members, which different parsers would read differently.
+//! Parses JSON without repeated members, which different parsers would read differently.
 
 use std::fmt;
 
@@ -8,8 +8,13 @@ use serde_json::{Map, Value};
 /// Parses an object. Returns `None` when a member is repeated at any depth (RFC 7515 §4 and RFC 7519
 /// §4 allow that) or the text is something else. The library bounds the depth at 128.
 pub(super) fn object(bytes: &[u8]) -> Option<Value> {
+    value(bytes).filter(Value::is_object)
+}
+
+/// Parses any JSON, as [`object`] does.
+pub(super) fn value(bytes: &[u8]) -> Option<Value> {
     let Strict(value) = serde_json::from_slice(bytes).ok()?;
-    value.is_object().then_some(value)
+    Some(value)
 }
 
 /// A value that is read without [`Value`]'s own reader, for which the key of a `RawValue` is special: it would parse the

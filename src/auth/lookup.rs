@@ -11,6 +11,7 @@ use url::Url;
 
 use super::Credential;
 use super::http::{FetchError, Fetcher, Headers, headers, send};
+use super::json;
 use super::profile::{Pointers, Profile};
 use crate::clock::Tick;
 use crate::config::Lookup;
@@ -119,7 +120,7 @@ impl LookUp {
         let request = self.fetcher.get(url, TIMEOUT);
         let request = request.headers(self.headers.clone());
         let body = send(request.bearer_auth(credential.expose()), MAX_BYTES).await?;
-        serde_json::from_slice(&body).map_err(|_| FetchError::NotUnderstood)
+        json::value(&body).ok_or(FetchError::NotUnderstood)
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{Given, say};
 use crate::config::Mode;
 
-/// Longest value that the column of sources makes room for.
+/// Longest value that fits into the column before the sources.
 const WIDEST: usize = 40;
 
 /// Prints the settings, in the order of `config/default.toml`.

@@ -38,7 +38,7 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
         self.entries.len() < self.capacity
     }
 
-    /// Returns whether one more entry has room. In a full map the entry that ended first makes room for it. When none has
+    /// Returns whether one more entry has room. In a full map the entry that ended first is evicted. When none has
     /// ended, the map looks again after `pause`.
     pub(super) fn makes_room(
         &mut self,

@@ -38,7 +38,7 @@ impl MemoryRecords {
         }
     }
 
-    /// Returns the book with room for the entry of `intent`: the oldest entry with an outcome makes room for it.
+    /// Returns the book with a free place for the entry of `intent`. In a full book the oldest entry with an outcome is evicted.
     fn room_for(&self, intent: &Intent) -> Result<MutexGuard<'_, Book>, RecordsError> {
         let mut book = self.book.lock();
         if book.entries.len() >= self.capacity && !book.entries.contains_key(&intent.id) {
