@@ -16,7 +16,7 @@ const LINES_PER_KIND: u32 = 500;
 /// Time after which the folded lines are summed up in one line of each kind.
 const FOLD: Duration = Duration::from_mins(1);
 
-/// The lines of the current minute. Holds at most [`LINES_PER_KIND`] parties of each kind.
+/// The lines of the current minute. Holds a bounded number of parties of each kind.
 #[derive(Debug)]
 pub struct Folding<K>(Mutex<Minute<K>>);
 

@@ -20,7 +20,7 @@ use crate::clock::seconds_up;
 use crate::domain::{Refusal, RequestId};
 use crate::upstream::{Kind, UpstreamError};
 
-/// A failure on its way to the caller. [`shape`], which knows the request's id, writes its body.
+/// A failure on its way to the caller. The layer that knows the request's id writes its body.
 #[derive(Clone, Debug)]
 pub struct ApiError {
     /// The code.
