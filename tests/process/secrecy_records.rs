@@ -131,7 +131,7 @@ impl Watch {
     async fn refresh_to_another(&mut self, bearer: &str, last: &Answer) {
         eventually("another client secret", SOON, async || {
             let answer = self.refresh(bearer, &last.json["sessionId"]).await;
-            answer.secret() != last.secret()
+            answer.status == 200 && answer.secret() != last.secret()
         })
         .await;
     }
