@@ -72,12 +72,17 @@ fn key(probe: &Probe) -> Verdict {
     let Some(refusal) = &probe.refusal else {
         return Fine(format!("answered in {millis} ms and takes the key"));
     };
+    if refusal.lacks_permission() {
+        return Fine(format!(
+            "answered in {millis} ms and knows the key, which may not list models ({refusal}): minting does not need that"
+        ));
+    }
     let cure = refusal.cure().unwrap_or(
         "the key may not list models, which is fine if it may mint; or its region, network or project is not allowed, \
          which is not",
     );
     Warning(format!(
-        "answered in {millis} ms, but with 403 ({refusal}): {cure}"
+        "answered in {millis} ms, but with an error ({refusal}): {cure}"
     ))
 }
 

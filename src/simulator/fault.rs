@@ -49,8 +49,8 @@ pub(super) enum Twist {
 /// Error for a text that names no fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a fault is one of 400, 401, 403, 429, 429:SECONDS, 500 to 599, 503:SECONDS, quota, slow:DURATION, hang, hang-mid-body, \
-     garbage, html, huge, expired, missing-value, redirect:URL, disconnect, truncated"
+    "a fault is one of 400, 401, 403, 429, 429:SECONDS, 500 to 599, 503:SECONDS, quota, slow:DURATION, scope:NAME, hang, \
+     hang-mid-body, garbage, html, huge, expired, missing-value, redirect:URL, disconnect, truncated"
 )]
 pub struct FaultError;
 
@@ -111,6 +111,7 @@ fn failure(word: &str) -> Option<Failure> {
 fn failure_with(word: &str, argument: &str) -> Option<Failure> {
     Some(match word {
         "slow" => Failure::Delay(parse_duration(argument).ok()?),
+        "scope" if !argument.is_empty() => Failure::Refuse(Refusal::missing_scope(argument)),
         "redirect" if argument.is_empty() => return None,
         "redirect" => Failure::Redirect(HeaderValue::from_str(argument).ok()?),
         _ => Failure::Refuse(refusal(word, Some(argument.parse().ok()?))?),
@@ -182,6 +183,7 @@ mod tests {
             "599",
             "slow:2s",
             "slow:250ms",
+            "scope:model.request",
             "redirect:http://127.0.0.1:1/x",
         ] {
             let fault = parse(name).unwrap();
@@ -202,6 +204,8 @@ mod tests {
             "429:soon",
             "401:7",
             "slow",
+            "scope",
+            "scope:",
             "slow:2",
             "redirect:",
             "redirect:a\nb",

@@ -54,6 +54,16 @@ impl Refusal {
         );
         Self::new(401, "invalid_api_key", message)
     }
+
+    /// Refuses a restricted key that lacks `scope`. The provider names the scope in its message alone.
+    pub(super) fn missing_scope(scope: &str) -> Self {
+        let message = format!(
+            "You have insufficient permissions for this operation. Missing scopes: {scope}. Check that you have the correct role in \
+             your organization (Reader, Writer, Owner) and project (Member, Owner), and if you're using a restricted API key, that \
+             it has the necessary scopes."
+        );
+        Self::new(401, None, message)
+    }
 }
 
 impl From<provider::Fault> for Refusal {

@@ -12,12 +12,16 @@ const USUAL_WAIT: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that a second attempt waits for within one request.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(1);
 
+/// The code that stands for an answer without a code whose message names missing scopes of the API key.
+pub(super) const MISSING_SCOPE: &str = "missing_scope";
+
 /// An error answer of the upstream: everything that a log line needs. Never its message, which may quote part of the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Complaint {
     /// The HTTP status.
     pub status: u16,
-    /// The upstream's error code and the field it names, cleaned for a log. Empty when it gave none.
+    /// The upstream's error code and the field it names, cleaned for a log. Empty when it gave none. For a restricted key,
+    /// `missing_scope` and the scopes.
     pub code: String,
     /// The upstream's id of the request.
     pub request: Option<Box<str>>,
@@ -39,9 +43,20 @@ impl Complaint {
         self.retry_after.unwrap_or(USUAL_WAIT)
     }
 
+    /// True when the upstream knows the API key, which is restricted and lacks a permission.
+    pub fn lacks_permission(&self) -> bool {
+        let is_refusal = matches!(self.status, 401 | 403);
+        is_refusal && matches!(self.name(), MISSING_SCOPE | "insufficient_permissions")
+    }
+
+    /// Returns the upstream's error code alone.
+    fn name(&self) -> &str {
+        self.code.split(' ').next().unwrap_or_default()
+    }
+
     /// Returns the likely cause and its cure, for codes that point to the operator's settings or account.
     pub fn cure(&self) -> Option<&'static str> {
-        let cure = match self.code.split(' ').next()? {
+        let cure = match self.name() {
             "incorrect_hostname" => "the key's region has its own host: set upstream.base_url",
             "mismatched_project" => "the key is of another project: correct upstream.project",
             "mismatched_organization" => {
@@ -50,7 +65,13 @@ impl Complaint {
             "unsupported_country_region_territory" => {
                 "the provider does not serve the country this machine connects from: run it elsewhere"
             }
-            "missing_scope" => "the key is restricted: grant it write access to the Realtime API",
+            MISSING_SCOPE if self.code.ends_with("model.read") => {
+                "the key may not list models: minting does not need that; to let the broker check the key for free, set its \
+                 permission Models to Read"
+            }
+            MISSING_SCOPE | "insufficient_permissions" => {
+                "the key is restricted: set its permission Model capabilities to Request, which covers the Realtime API"
+            }
             "invalid_api_key" => "the key is wrong or was revoked: replace OPENAI_API_KEY",
             "account_deactivated" => "the provider has deactivated the account: ask it why",
             "ip_not_authorized" => "the project's IP allowlist lacks this machine: add it",
@@ -204,11 +225,15 @@ impl UpstreamError {
             Self::Broken(told) => ("broken", Unavailable, Failed, Silent, told.wait()),
             Self::RateLimited(told) => ("rate_limited", Unavailable, Rests, Refusing, told.wait()),
             Self::QuotaExhausted(_) => ("quota_exhausted", Unavailable, Rests, Refusing, LONG_REST),
-            Self::KeyRejected(_) => ("key_rejected", Unavailable, Rests, KeyRejected, KEY_REST),
+            // Only a mint shows that it was granted: the key passes looks.
+            Self::KeyRejected(told) if told.lacks_permission() => {
+                ("key_rejected", Unavailable, Rests, Refusing, KEY_REST)
+            }
             // The persona's model: nothing that the caller could send differently.
             Self::Refused(told) if told.code.starts_with("model_not_found") => {
                 ("refused", Unavailable, Works, Refusing, USUAL_WAIT)
             }
+            Self::KeyRejected(_) => ("key_rejected", Unavailable, Rests, KeyRejected, KEY_REST),
             Self::Refused(_) => ("refused", Invalid, Works, Refusing, USUAL_WAIT),
             Self::Invalid(_) => ("invalid", Invalid, Failed, Refusing, USUAL_WAIT),
             Self::Overloaded { retry_after } => {

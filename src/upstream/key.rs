@@ -37,8 +37,12 @@ impl Looks {
     }
 
     /// Judges a 401 or 403 that answered a request of `sent`. It may be about that request only, or a slip of the provider:
-    /// it must not keep everybody out. Requests that are rejected at the same time share one look.
+    /// it must not keep everybody out. Requests that are rejected at the same time share one look. A key without the permission
+    /// to mint needs none.
     pub(super) async fn judge(&self, complaint: Complaint, sent: Tick) -> UpstreamError {
+        if complaint.lacks_permission() {
+            return UpstreamError::KeyRejected(complaint);
+        }
         let mut last = self.last.lock().await;
         let is_bad = match *last {
             Some((began, is_bad)) if began > sent => is_bad,

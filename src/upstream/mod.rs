@@ -47,7 +47,7 @@ pub struct Probe {
     pub latency: Duration,
     /// The upstream's time.
     pub upstream_time: Option<Timestamp>,
-    /// The refusal, when the key may not list models (403). Minting does not need that.
+    /// The refusal, when the key may not list models (403, or a missing scope). Minting does not need that.
     pub refusal: Option<Complaint>,
 }
 

@@ -120,7 +120,11 @@ impl Minter for OpenAi {
         } else {
             match refusal(response).await {
                 // A key that may only mint is refused the list; the upstream answers all the same.
-                UpstreamError::KeyRejected(complaint) if complaint.status == 403 => Some(complaint),
+                UpstreamError::KeyRejected(complaint)
+                    if complaint.status == 403 || complaint.lacks_permission() =>
+                {
+                    Some(complaint)
+                }
                 error => return Err(error),
             }
         };

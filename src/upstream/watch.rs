@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::Trouble;
-use super::{Probe, UpstreamError};
+use super::{Complaint, Probe, UpstreamError};
 use crate::clock::Tick;
 use crate::domain::Condition;
 
@@ -41,7 +41,10 @@ impl Seen {
         self.latency = Some(probe.latency);
         let is_over = match self.trouble {
             Trouble::Nothing | Trouble::Silent | Trouble::Resting => true,
-            Trouble::KeyRejected => probe.refusal.is_none(),
+            Trouble::KeyRejected => {
+                let refusal = probe.refusal.as_ref();
+                refusal.is_none_or(Complaint::lacks_permission)
+            }
             Trouble::Refusing => false,
         };
         if is_over {

@@ -128,6 +128,19 @@ async fn online_a_wrong_key_is_broken_and_is_not_shown() {
 }
 
 #[tokio::test]
+async fn f22_online_a_key_that_may_mint_and_not_list_models_is_fine() {
+    let simulator = simulator(&["models+scope:api.model.read"]).await;
+    let ended = Launch::of(&["check", "--online", "--json"])
+        .towards(&simulator.base_url())
+        .finish()
+        .await;
+    let (ok, findings) = report(&ended);
+    assert!(ended.code == Some(0) && ok, "{ended:?}");
+    assert!(has(&findings, "upstream", "fine"), "{ended:?}");
+    assert!(ended.out.contains("may not list models"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn online_nothing_listening_is_broken() {
     let ended = Launch::of(&["check", "--online", "--json"])
         .towards("http://127.0.0.1:1/v1")

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use token_broker::domain::Condition;
 use token_broker::upstream::UpstreamError;
 use tokio::task::JoinSet;
 
 use super::Door;
+use crate::kit::host::{Host, Reply};
 
 fn plan(door: &Door, planned: &str) {
     door.simulator.plan(planned.parse().unwrap());
@@ -90,5 +92,57 @@ async fn the_providers_code_and_request_id_are_in_the_error_for_every_status() {
         assert!(!complaint.code.is_empty(), "{fault}");
         let shown = error.to_string();
         assert!(shown.contains(&complaint.code), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn f22_a_key_that_lacks_the_permission_to_mint_rests_and_the_cure_names_the_permission() {
+    let door = Door::open().await;
+    plan(&door, "1xscope:model.request");
+    let error = door.mint().await.unwrap_err();
+    assert_eq!(error.facts().code, "key_rejected");
+    let complaint = error.complaint().unwrap();
+    assert_eq!(complaint.code, "missing_scope model.request");
+    assert!(complaint.cure().unwrap().contains("Model capabilities"));
+    // The key passes a look, which does not show that it may mint.
+    assert!(door.upstream.look().await.unwrap().refusal.is_none());
+    assert_eq!(door.upstream.condition(), Condition::Degraded);
+    door.advance(5000);
+    door.mint().await.unwrap();
+    assert_eq!(door.upstream.condition(), Condition::Operational);
+}
+
+#[tokio::test]
+async fn f22_a_key_that_may_mint_and_not_list_models_is_not_rejected() {
+    let door = Door::open().await;
+    plan(&door, "models+1xscope:api.model.read");
+    let refusal = door.upstream.look().await.unwrap().refusal.unwrap();
+    assert!(refusal.lacks_permission());
+    assert!(refusal.cure().unwrap().contains("Models to Read"));
+    assert_eq!(door.upstream.condition(), Condition::Operational);
+    // One slip at a mint stays one slip.
+    plan(&door, "1x401");
+    plan(&door, "models+1xscope:api.model.read");
+    assert_eq!(code(&door).await, "refused");
+    door.mint().await.unwrap();
+}
+
+#[tokio::test]
+async fn f22_missing_scopes_are_known_in_every_form_that_the_provider_has_for_them() {
+    let sentence =
+        "You have insufficient permissions for this operation. Missing scopes: api.model.read.";
+    for status in [401, 403] {
+        for body in [
+            serde_json::json!({ "error": { "message": sentence, "code": null } }),
+            serde_json::json!({ "error": sentence }),
+            serde_json::json!({ "error": { "message": "No.", "code": "insufficient_permissions" } }),
+            serde_json::json!({ "error": { "message": "No.", "code": "missing_scope" } }),
+        ] {
+            let host = Host::that(Reply::Status(status, body.to_string())).await;
+            let door = Door::with(&[("upstream.base_url", &host.url("/v1"))]).await;
+            let refusal = door.upstream.look().await.unwrap().refusal.unwrap();
+            assert!(refusal.lacks_permission(), "{status} {body}");
+            assert_eq!(code(&door).await, "key_rejected", "{status} {body}");
+        }
     }
 }
