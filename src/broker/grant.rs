@@ -9,7 +9,7 @@ use crate::domain::{
     Caller, ClientSecret, EntryId, Intent, Kind, Language, Outcome, Party, Persona, Session,
     SessionChange, SessionId, SessionKey, Settlement,
 };
-use crate::records::{Advance, Dated, Exceeded, RecordsError, ReserveError};
+use crate::records::{Advance, Exceeded, RecordsError, ReserveError, Settled};
 use crate::upstream::{Facts, MintOrder, Turn, UpstreamError};
 
 /// How long a used-up quota is remembered. Short, because a failed mint may give a place back.
@@ -76,10 +76,11 @@ impl Inner {
                 .inspect(|error| self.note_records(error));
             BrokerError::Upstream { error, took }
         })?;
-        let opened = settled.map_err(BrokerError::NotSettled)?;
-        if opens && opened.is_none() {
-            return Err(BrokerError::Ended);
-        }
+        let opened = match settled.map_err(BrokerError::NotSettled)? {
+            Settled::Ended => return Err(BrokerError::Ended),
+            Settled::Opened(opened) => Some(opened),
+            Settled::Recorded => None,
+        };
         let grant = Arc::new(Grant {
             kind,
             session_id: used.session_id,
@@ -235,7 +236,7 @@ impl Inner {
         id: EntryId,
         took: Duration,
         (outcome, session): (Outcome, SessionChange),
-    ) -> Result<Option<Dated>, RecordsError> {
+    ) -> Result<Settled, RecordsError> {
         let settlement = Settlement {
             id,
             at: self.parts.clock.now(),

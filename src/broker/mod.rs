@@ -94,8 +94,8 @@ pub enum BrokerError {
     /// No live session has that id, or it is not this caller's.
     #[error("there is no such session")]
     UnknownSession,
-    /// The session was ended before its client secret could be handed over.
-    #[error("the session was ended meanwhile")]
+    /// The account's sessions were ended before the client secret could be handed over.
+    #[error("the sessions were ended meanwhile")]
     Ended,
     /// The session may not be refreshed by this caller now.
     #[error(transparent)]
@@ -226,7 +226,7 @@ impl Broker {
         let parts = &self.0.parts;
         let owner = Party::Identity(account.key());
         let end = async {
-            // Mints in flight open no session any more.
+            // Mints and refreshes in flight deliver no client secret any more.
             let always = Timestamp::from_millis(u64::MAX);
             parts.records.give_up(always, Some(account)).await?;
             parts.records.end_sessions(owner).await

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::entry::{CounterKey, ENDED, Entry, State};
 use super::kept::Kept;
-use super::{Advance, Dated, Exceeded, ReserveError};
+use super::{Advance, Dated, Exceeded, ReserveError, Settled};
 use crate::clock::Timestamp;
 use crate::domain::{EntryId, Intent, Month, Party, SessionChange, SessionKey, Settlement};
 
@@ -16,6 +16,27 @@ pub(super) struct Done {
     pub(super) rows: u64,
     /// The session that was opened or refreshed.
     pub(super) session: Option<Dated>,
+    /// True when nobody may get what was minted: see [`Settled::Ended`].
+    pub(super) is_ended: bool,
+}
+
+impl Done {
+    fn new(rows: u64, session: Option<Dated>) -> Self {
+        Self {
+            rows,
+            session,
+            is_ended: false,
+        }
+    }
+
+    /// Returns what became of a settlement.
+    pub(super) fn settled(self) -> Settled {
+        match self.session {
+            _ if self.is_ended => Settled::Ended,
+            Some(session) => Settled::Opened(session),
+            None => Settled::Recorded,
+        }
+    }
 }
 
 /// Entries, counters and sessions.
@@ -47,8 +68,7 @@ impl Book {
             *counter += 1;
         }
         self.entries.insert(intent.id, entry);
-        let (rows, session) = (1, None);
-        Ok(Done { rows, session })
+        Ok(Done::new(1, None))
     }
 
     /// Records a refresh, and moves its session on, if the session allows it.
@@ -62,9 +82,8 @@ impl Book {
         let kept = self.sessions.get(&key).ok_or(ReserveError::Unknown)?;
         // An earlier attempt was committed although its answer was lost.
         if self.entries.contains_key(&intent.id) {
-            let (rows, session) = (0, kept.session.clone());
-            let session = Some(Dated { session, now });
-            return Ok(Done { rows, session });
+            let session = kept.session.clone();
+            return Ok(Done::new(0, Some(Dated { session, now })));
         }
         let opening = kept.session.refresh(&asked.caller, now, &asked.rules);
         let kept = Kept {
@@ -74,8 +93,7 @@ impl Book {
         };
         let (rows, session) = (self.reserve(intent)?.rows, kept.session.clone());
         self.put(key, kept);
-        let session = Some(Dated { session, now });
-        Ok(Done { rows, session })
+        Ok(Done::new(rows, Some(Dated { session, now })))
     }
 
     /// Records an outcome, if it may replace what is known, and changes the session along with it.
@@ -83,37 +101,51 @@ impl Book {
         let next = State::of(&settlement.outcome);
         let known = self.entries.get_mut(&settlement.id);
         let Some(entry) = known.filter(|entry| entry.state.yields_to(next)) else {
-            let (rows, session) = (0, self.opened_before(settlement, now));
-            return Done { rows, session };
+            return self.settled_before(settlement, now);
         };
         let counter = entry.counter();
-        let was_ended = entry.code.take().as_deref() == Some(ENDED);
+        // That the sessions of its owner were ended meanwhile stays known: the settlement may be repeated.
+        entry.code.take_if(|code| **code != *ENDED);
+        let is_ended = entry.code.is_some();
         entry.state = next;
         if !entry.counts()
             && let Some(counter) = counter.and_then(|key| self.counters.get_mut(&key))
         {
             *counter = counter.saturating_sub(1);
         }
-        // The sessions of its owner were ended meanwhile.
-        let is_refused = was_ended && matches!(settlement.session, SessionChange::Open { .. });
+        let is_refused = is_ended && matches!(settlement.session, SessionChange::Open { .. });
         let session = if is_refused {
             None
         } else {
             self.change(settlement, now)
         };
-        Done { rows: 1, session }
+        Done {
+            rows: 1,
+            session,
+            is_ended,
+        }
     }
 
-    /// Returns the session that an earlier attempt of the settlement has opened: it was committed although its answer was
-    /// lost. A session that was ended since is gone.
-    fn opened_before(&self, settlement: &Settlement, now: Timestamp) -> Option<Dated> {
-        let SessionChange::Open { key, .. } = &settlement.session else {
-            return None;
+    /// Returns what an earlier attempt of the settlement has done: it was committed although its answer was lost. A session
+    /// that was ended since is gone, and so is an entry that was erased.
+    fn settled_before(&self, settlement: &Settlement, now: Timestamp) -> Done {
+        let entry = self.entries.get(&settlement.id);
+        let was_settled = entry.is_some_and(|entry| {
+            let is_ended = entry.code.as_deref() == Some(ENDED);
+            entry.state == State::of(&settlement.outcome) && !is_ended
+        });
+        let opened = match &settlement.session {
+            SessionChange::Open { key, .. } => Some(self.minted_by(settlement.id, key)),
+            _ => None,
         };
-        let state = self.entries.get(&settlement.id)?.state;
-        let kept = self.minted_by(settlement.id, key)?;
-        let session = kept.session.clone();
-        (state == State::of(&settlement.outcome)).then_some(Dated { session, now })
+        let is_ended = !was_settled || matches!(opened, Some(None));
+        let session = opened.flatten().filter(|_| !is_ended);
+        let session = session.map(|kept| kept.session.clone());
+        Done {
+            rows: 0,
+            session: session.map(|session| Dated { session, now }),
+            is_ended,
+        }
     }
 
     /// Changes the session along with an outcome that was accepted. Returns a session that was opened.

@@ -103,8 +103,11 @@ pub(super) async fn carry_out(
             Command::Paid(command) => paid.push(command),
             Command::Upkeep(command) => {
                 let rows = command.carry_out(connection, now).await?;
-                let session = None;
-                return Ok(vec![Ok(Done { rows, session })]);
+                let done = Done {
+                    rows,
+                    ..Done::default()
+                };
+                return Ok(vec![Ok(done)]);
             }
         }
     }

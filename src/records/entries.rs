@@ -151,7 +151,7 @@ impl<'a> NewRow<'a> {
 struct OutcomeRow<'a> {
     id: String,
     outcome: &'static str,
-    code: Option<&'static str>,
+    code: Option<&'a str>,
     settled_at: u64,
     latency_ms: Option<u64>,
     model: Option<&'a str>,
@@ -160,11 +160,11 @@ struct OutcomeRow<'a> {
 }
 
 impl<'a> OutcomeRow<'a> {
-    /// Takes in an outcome. Values that it does not have stay.
-    fn replace(&mut self, settlement: &'a Settlement) {
+    /// Takes in an outcome, and the code that its entry keeps. Values that it does not have stay.
+    fn replace(&mut self, settlement: &'a Settlement, kept: Option<&'a str>) {
         self.id = settlement.id.to_string();
         self.outcome = settlement.outcome.as_str();
-        self.code = None;
+        self.code = kept;
         self.settled_at = settlement.at.as_millis();
         self.latency_ms = u64::try_from(settlement.took.as_millis()).ok();
         match &settlement.outcome {
@@ -248,7 +248,8 @@ pub(super) async fn write(
             }
             Paid::Settle(settlement) => {
                 let row: &mut OutcomeRow<'_> = settled.entry(settlement.id).or_default();
-                row.replace(settlement);
+                let entry = after.entries.get(&settlement.id);
+                row.replace(settlement, entry.and_then(|entry| entry.code.as_deref()));
             }
         }
     }

@@ -9,8 +9,8 @@ use parking_lot::{Mutex, MutexGuard};
 use super::book::Book;
 use super::entry::{ENDED, Entry, LEFT_PENDING, State};
 use super::{
-    Advance, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError, UsageQuery,
-    UsageRow, reports,
+    Advance, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled,
+    UsageQuery, UsageRow, reports,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement};
@@ -75,9 +75,9 @@ impl Records for MemoryRecords {
         done.session.ok_or(ReserveError::Unknown)
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Option<Dated>, RecordsError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, RecordsError> {
         let now = self.clock.now();
-        Ok(self.book.lock().settle(&settlement, now).session)
+        Ok(self.book.lock().settle(&settlement, now).settled())
     }
 
     async fn session(&self, key: SessionKey) -> Result<Option<Dated>, RecordsError> {

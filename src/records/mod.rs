@@ -91,6 +91,18 @@ pub struct Dated {
     pub now: Timestamp,
 }
 
+/// What became of an outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It is recorded.
+    Recorded,
+    /// It is recorded, and has opened the session.
+    Opened(Dated),
+    /// The account's sessions were ended, or its entries erased, since the intent was recorded: nobody may get what was
+    /// minted, and no session was opened.
+    Ended,
+}
+
 /// A refresh that a caller asks for.
 #[derive(Clone, Debug)]
 pub struct Advance {
@@ -205,9 +217,9 @@ pub trait Records: Send + Sync {
     /// session after the refresh.
     async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError>;
 
-    /// Records an outcome, and changes the session along with it. Returns a session that was opened, by this
-    /// call or by an earlier one with the same outcome. None is opened for an intent whose account's sessions were ended.
-    async fn settle(&self, settlement: Settlement) -> Result<Option<Dated>, RecordsError>;
+    /// Records an outcome, and changes the session along with it. Repeated with the same outcome, returns the same, unless
+    /// the session was ended in between.
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, RecordsError>;
 
     /// Looks a session up.
     async fn session(&self, key: SessionKey) -> Result<Option<Dated>, RecordsError>;
@@ -223,8 +235,8 @@ pub trait Records: Send + Sync {
     async fn safety_key(&self) -> Result<SafetyKey, RecordsError>;
 
     /// Settles intents from before `before` without outcome as uncertain, those of one account or of everybody. Returns
-    /// their number. Intents of one account open no session any more, those that were given up earlier included; of
-    /// everybody's intents, one whose maker is still at work does.
+    /// their number. Intents of one account are [`Settled::Ended`] then, those that were given up earlier included; of
+    /// everybody's intents, one whose maker is still at work is settled as ever.
     async fn give_up(&self, before: Timestamp, of: Option<&Account>) -> Result<u64, RecordsError>;
 
     /// Returns the entries that count, from `since` on, oldest first.

@@ -17,8 +17,8 @@ use super::reports::ReportRow;
 use super::sessions::{self, FoundRow, IdleRow};
 use super::statement::{NO_PAGE, Statement};
 use super::{
-    Advance, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError, UsageQuery,
-    UsageRow,
+    Advance, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled,
+    UsageQuery, UsageRow,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement, day_of};
@@ -151,10 +151,10 @@ impl Records for SqlRecords {
         done.session.ok_or(ReserveError::Unknown)
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Option<Dated>, RecordsError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, RecordsError> {
         let command = Command::Paid(Paid::Settle(Box::new(settlement)));
         let answer = self.queue.submit(command).await?;
-        Ok(answer.ok().and_then(|done| done.session))
+        Ok(answer.map_or(Settled::Ended, Done::settled))
     }
 
     async fn session(&self, key: SessionKey) -> Result<Option<Dated>, RecordsError> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
-use crate::kit::in_process::{TestApp, student, teacher};
+use crate::kit::in_process::{Call, TestApp, student, teacher};
 use crate::kit::issuer::{ISSUER, REQUIRED, optional};
 
 const TOKEN: &str = "operators-token-that-is-long-enough";
@@ -232,6 +232,44 @@ async fn an_end_holds_for_a_mint_in_flight_and_for_a_client_secret_that_could_be
     assert_eq!(health.json["metrics"]["activeSessions"], 0);
     let anew = test.post("/token").bearer(&ana).send().await;
     assert_eq!(anew.status, StatusCode::OK);
+}
+
+/// Ends Ana's sessions while one request of hers waits for the provider. Returns the answer to that request.
+async fn ended_in_flight(test: &TestApp, request: Call) -> Answer {
+    let asked = test.minter.asked();
+    test.minter.hold();
+    let in_flight = tokio::spawn(request.bearer(&student("ana")).send());
+    test.minter.asked_for(asked + 1).await;
+    let end = test
+        .post("/sessions/end")
+        .through(test.app.ops_onion().unwrap());
+    let whose = json!({ "issuer": ISSUER, "subject": "ana" });
+    assert_eq!(end.bearer(TOKEN).json(&whose).send().await.status, 200);
+    test.minter.let_through(1000);
+    in_flight.await.unwrap()
+}
+
+#[tokio::test]
+async fn an_end_holds_for_a_refresh_in_flight_and_no_client_secret_of_it_is_handed_over_later() {
+    let test = app();
+    let opened = test.post("/token").bearer(&student("ana")).send().await;
+    let body = json!({ "sessionId": opened.json["sessionId"] });
+    test.advance(10);
+    let refresh = test.post("/refresh-token").json(&body);
+    let refused = ended_in_flight(&test, refresh).await;
+    refused.is(404, "unknown_session");
+    assert!(!refused.text.contains("ek_"), "{}", refused.text);
+    let again = test.post("/refresh-token").json(&body);
+    let again = again.bearer(&student("ana")).send().await;
+    again.is(404, "unknown_session");
+}
+
+#[tokio::test]
+async fn an_end_holds_for_a_mint_in_flight_that_would_open_no_session() {
+    let settings = [("ops.token", TOKEN), ("session.max_refreshes", "0")];
+    let test = TestApp::of(REQUIRED, &settings);
+    let refused = ended_in_flight(&test, test.post("/token")).await;
+    refused.is(404, "unknown_session");
 }
 
 #[tokio::test]

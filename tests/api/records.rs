@@ -11,7 +11,7 @@ use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::domain::{Account, Intent, Party, SafetyKey, SessionKey, Settlement};
 use token_broker::records::{
     Advance, By, Dated, MemoryRecords, Recent, Records, RecordsCondition, RecordsError,
-    ReserveError, UsageQuery, UsageRow,
+    ReserveError, Settled, UsageQuery, UsageRow,
 };
 use token_broker::upstream::UpstreamError;
 use tokio::sync::Semaphore;
@@ -92,7 +92,7 @@ impl Records for Fragile {
         self.inner.safety_key().await
     }
 
-    async fn settle(&self, settlement: Settlement) -> Result<Option<Dated>, RecordsError> {
+    async fn settle(&self, settlement: Settlement) -> Result<Settled, RecordsError> {
         broken(&self.settles)?;
         self.inner.settle(settlement).await
     }

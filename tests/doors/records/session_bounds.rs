@@ -7,9 +7,11 @@ use std::time::Duration;
 use sqlx::{ConnectOptions, Connection};
 use token_broker::clock::Timestamp;
 use token_broker::domain::{Account, Party, RefreshRules};
-use token_broker::records::{Records, ReserveError, postgres};
+use token_broker::records::{Records, ReserveError, Settled, postgres};
 
-use super::kinds::{START, Subject, TIMEOUT, account, clock, each, mint, postgres_at};
+use super::kinds::{
+    START, Subject, TIMEOUT, account, clock, each, mint, minted, postgres_at, settled,
+};
 use super::sessions::{
     RULES, SELDOM, asked, intent, key, open, open_of, opening, refresh, refreshes, somebody,
     verified,
@@ -21,7 +23,8 @@ async fn an_outcome_that_is_not_accepted_opens_no_session() {
     each(async |Subject { name, ledger, .. }| {
         let (stranger, key) = (mint("ana", START).id, key());
         let open = opening(stranger, key, (&somebody(), 20));
-        assert_eq!(ledger.settle(open).await.unwrap(), None, "{name}");
+        let settled = ledger.settle(open).await.unwrap();
+        assert_eq!(settled, Settled::Ended, "{name}");
         assert_eq!(refreshes(&*ledger, key).await, None, "{name}");
     })
     .await;
@@ -46,11 +49,43 @@ async fn a_mint_that_was_given_up_opens_its_session_unless_its_accounts_sessions
             for of in given_up {
                 ledger.give_up(always, *of).await.unwrap();
             }
-            let opened = ledger.settle(open).await.unwrap();
-            assert_eq!(opened.is_some(), opens, "{name} {number}");
+            for _ in 0..2 {
+                let settled = ledger.settle(open.clone()).await.unwrap();
+                let is_opened = matches!(settled, Settled::Opened(_));
+                assert_eq!(is_opened, opens, "{name} {number}");
+                assert_eq!(settled == Settled::Ended, !opens, "{name} {number}");
+            }
             let found = refreshes(&*ledger, key).await;
             assert_eq!(found.is_some(), opens, "{name} {number}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_its_accounts_sessions_were_ended_is_not_to_be_handed_over() {
+    each(async |Subject { name, ledger, .. }| {
+        let (always, ana) = (Timestamp::from_millis(u64::MAX), account("ana"));
+        let caller = somebody();
+        let key = open(&*ledger, &caller).await;
+        let refreshed = refresh(&*ledger, key, &caller).await.unwrap();
+        let sessionless = mint("ana", START);
+        let without_session = sessionless.id;
+        ledger.reserve(sessionless).await.unwrap();
+        ledger.give_up(always, Some(&ana)).await.unwrap();
+        for id in [refreshed, without_session] {
+            for attempt in 0..2 {
+                let settled = ledger.settle(settled(id, minted())).await.unwrap();
+                assert_eq!(settled, Settled::Ended, "{name} {attempt}");
+            }
+        }
+        let later = refresh(&*ledger, key, &caller).await.unwrap();
+        let kept = ledger.settle(settled(later, minted())).await.unwrap();
+        assert_eq!(kept, Settled::Recorded, "{name}");
+        let erased = refresh(&*ledger, key, &caller).await.unwrap();
+        ledger.erase(&ana).await.unwrap();
+        let gone = ledger.settle(settled(erased, minted())).await.unwrap();
+        assert_eq!(gone, Settled::Ended, "{name}");
     })
     .await;
 }

@@ -11,7 +11,7 @@ use token_broker::domain::{
     Outcome, PersonaName, RefreshRules, Refusal, RequestId, Session, SessionChange, SessionId,
     SessionKey, Settlement, random_bytes,
 };
-use token_broker::records::{Advance, Dated, Records, ReserveError};
+use token_broker::records::{Advance, Dated, Records, ReserveError, Settled};
 
 use super::kinds::{FAILED, START, Subject, UNCERTAIN, account, each, mint, minted, settled};
 
@@ -87,8 +87,11 @@ pub async fn open_of(records: &dyn Records, caller: &Caller, most: u32) -> (Sess
     let (intent, key) = (mint("ana", START), key());
     let id = intent.id;
     records.reserve(intent).await.unwrap();
-    let opened = records.settle(opening(id, key, (caller, most))).await;
-    (key, opened.unwrap().unwrap())
+    let settled = records.settle(opening(id, key, (caller, most))).await;
+    match settled.unwrap() {
+        Settled::Opened(opened) => (key, opened),
+        other => panic!("{other:?}"),
+    }
 }
 
 pub async fn open(records: &dyn Records, caller: &Caller) -> SessionKey {
