@@ -206,7 +206,7 @@ fn claims(used: &Recent) -> Claims {
         ..Subject::default()
     };
     let purpose = match used.kind {
-        Kind::Mint => Purpose::Open,
+        Kind::Mint | Kind::Call => Purpose::Open,
         Kind::Refresh => Purpose::Refresh,
     };
     purpose.claims_of_the_past(&subject)

@@ -25,7 +25,7 @@ impl Inner {
         let (event, what) = match outcome {
             Ok(grant) => {
                 let event = match grant.kind {
-                    Kind::Mint => Event::TokenMinted,
+                    Kind::Mint | Kind::Call => Event::TokenMinted,
                     Kind::Refresh => Event::TokenRefreshed,
                 };
                 let what = json!({

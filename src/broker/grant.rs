@@ -256,7 +256,7 @@ impl Inner {
                 self.latest.remove(&key);
                 SessionChange::Close(key)
             }
-            Kind::Refresh => SessionChange::Keep,
+            Kind::Refresh | Kind::Call => SessionChange::Keep,
         };
         let outcome = (Outcome::Undelivered, change);
         let settled = self.settle(grant.entry, grant.upstream_took, outcome).await;

@@ -48,6 +48,18 @@ pub enum Kind {
     Mint,
     /// Another client secret was minted under a session.
     Refresh,
+    /// A call was opened with a credential. It counts as a session.
+    Call,
+}
+
+impl Kind {
+    /// True when a use of this kind has a place in the quota of sessions.
+    pub const fn is_session(self) -> bool {
+        match self {
+            Self::Mint | Self::Call => true,
+            Self::Refresh => false,
+        }
+    }
 }
 
 /// A use that is about to happen. It is recorded before it happens.
@@ -73,7 +85,7 @@ pub struct Intent {
     pub session: SessionKey,
     /// The request that asked for the use.
     pub request_id: RequestId,
-    /// The account's quota. It applies to [`Kind::Mint`] only.
+    /// The account's quota. It applies to uses that count as sessions.
     pub quota: Quota,
 }
 

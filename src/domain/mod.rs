@@ -3,6 +3,7 @@
 mod address;
 mod algorithm;
 mod binding;
+mod call;
 mod caller;
 mod condition;
 mod display_name;
@@ -24,11 +25,13 @@ mod safety_key;
 mod secret;
 mod session;
 mod session_id;
+mod upstream_call;
 pub mod written;
 
 pub use address::{Network, canonical, is_private};
 pub use algorithm::{Algorithm, AlgorithmError, Family, algorithm};
 pub use binding::{Binding, Bindings};
+pub use call::{Call, CallChange, CallState, CallStep, CallUse, Dial, EndReason, Used};
 pub use caller::{Caller, Forwards};
 pub use condition::Condition;
 pub use display_name::DisplayName;
@@ -52,3 +55,4 @@ pub use safety_key::SafetyKey;
 pub use secret::{ClientSecret, UpstreamSession};
 pub use session::{Opening, RefreshRules, Refusal, Session};
 pub use session_id::{SessionId, SessionKey};
+pub use upstream_call::{KeyFingerprint, UpstreamCall, UpstreamCallId};

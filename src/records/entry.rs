@@ -114,7 +114,7 @@ impl Entry {
     /// Returns the counter that the entry has a place in.
     pub(super) fn counter(&self) -> Option<CounterKey> {
         let (issuer, subject) = (self.issuer.clone()?, self.subject.clone()?);
-        let counts = self.kind == Kind::Mint && self.counts();
+        let counts = self.kind.is_session() && self.counts();
         let month = Month::of(self.at()).to_string();
         counts.then_some(CounterKey {
             month,

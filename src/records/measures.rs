@@ -16,7 +16,7 @@ struct Measure {
 /// All measures, in the order of reports. A new one needs a line here, and a migration that adds its column.
 const MEASURES: [Measure; 4] = [
     measure("sessions", |entry| {
-        entry.kind == Kind::Mint && entry.counts()
+        entry.kind.is_session() && entry.counts()
     }),
     measure("refreshes", |entry| {
         entry.kind == Kind::Refresh && entry.counts()

@@ -42,7 +42,7 @@ static LATEST: Statement = Statement::list(
     NO_PAGE,
     ENTRY,
     "SELECT {columns} FROM entries WHERE at >= $1 AND (at < $2 OR (at = $2 AND id < $3)) AND outcome <> 'failed' \
-     AND kind IN ('mint', 'refresh') \
+     AND kind IN ('mint', 'refresh', 'call') \
      ORDER BY at DESC, id DESC LIMIT $4",
 );
 

@@ -1,0 +1,206 @@
+//! The moves of a call, and the only judge of them.
+
+use std::time::Duration;
+
+use super::{Call, CallState, CallUse, EndReason, UpstreamCall};
+use crate::clock::{Timestamp, seconds_up};
+
+/// While somebody tries to hang up, nobody else does. Somebody who died in the attempt is replaced after this time.
+const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// The waits after the first failed hang-ups.
+const FIRST_WAITS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+];
+
+/// The wait after every later failed hang-up.
+const WAIT: Duration = Duration::from_mins(1);
+
+/// Hang-ups are repeated for so long. The provider ends every call itself by then.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// After so much time beyond its deadline, an open call is taken over whatever its lease says: whoever watches it has
+/// failed to end it. Longer than a farewell may take.
+const LATE: Duration = Duration::from_secs(15);
+
+/// A change to a call. All times are counted from the moment of the change, on the database's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallChange {
+    /// The epoch of the replica that watches the call. `None` for a change that any replica may make.
+    pub epoch: Option<u32>,
+    /// The change.
+    pub step: CallStep,
+}
+
+/// One step of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallStep {
+    /// The provider has created the call. Nobody wants a call whose end was decided meanwhile, or that was given up: it
+    /// has to be hung up.
+    Named(UpstreamCall),
+    /// The side channel has joined, and the caller gets the answer. The call ends after so much time.
+    Opened(Duration),
+    /// The page has given its first sign of life.
+    Joined,
+    /// No more than so much time is left. A deadline never grows.
+    Shortened(Duration),
+    /// The page was warned of the end.
+    Warned,
+    /// The call has to end: a hang-up is owed. Whoever makes this change tries it at once.
+    End(EndReason),
+    /// A hang-up was tried, and the provider did not confirm it.
+    HangUpFailed,
+    /// The upstream call is over, or was never created. An earlier reason stays.
+    Over(EndReason),
+    /// Nobody knows whether the provider has created the call. Its place stays taken for so much time.
+    Lost(Duration),
+}
+
+impl CallStep {
+    /// Returns the change that any replica may make.
+    pub fn by_anybody(self) -> CallChange {
+        CallChange {
+            epoch: None,
+            step: self,
+        }
+    }
+
+    /// Returns the change that only the replica with this epoch may make.
+    pub fn by(self, epoch: u32) -> CallChange {
+        CallChange {
+            epoch: Some(epoch),
+            step: self,
+        }
+    }
+}
+
+impl Call {
+    /// Judges a change at `now`, on the database's clock. Returns the call after it, or `None` for a change that the call
+    /// does not allow or that changes nothing.
+    pub fn apply(&self, change: &CallChange, now: Timestamp) -> Option<Self> {
+        if change.epoch.is_some_and(|epoch| epoch != self.epoch) {
+            return None;
+        }
+        let mut call = self.clone();
+        let is_seen = call.take(&change.step, now)?;
+        call.revision += u64::from(is_seen);
+        Some(call)
+    }
+
+    /// Takes a step. Returns whether a page may see the difference, or `None` when the step is not allowed.
+    fn take(&mut self, step: &CallStep, now: Timestamp) -> Option<bool> {
+        use CallState::{Dialling, Ended, Ending, Lost, Open};
+
+        match (step, self.state) {
+            (CallStep::Named(upstream), state) if self.upstream.is_none() => {
+                self.upstream = Some(upstream.clone());
+                if state != Dialling {
+                    self.end(EndReason::Provider, now);
+                }
+                Some(self.state != state)
+            }
+            (CallStep::Opened(lasts), Dialling) if self.upstream.is_some() => {
+                self.state = Open;
+                self.opened_at = Some(now);
+                self.deadline_at = now.plus(*lasts);
+                Some(true)
+            }
+            (CallStep::Joined, Open) if self.joined_at.is_none() => {
+                self.joined_at = Some(now);
+                Some(true)
+            }
+            (CallStep::Shortened(left), Open) if now.plus(*left) < self.deadline_at => {
+                self.deadline_at = now.plus(*left);
+                Some(true)
+            }
+            (CallStep::Warned, Open) if !self.is_warned => {
+                self.is_warned = true;
+                Some(true)
+            }
+            (CallStep::End(reason), Dialling | Open) => {
+                self.end(*reason, now);
+                Some(true)
+            }
+            (CallStep::HangUpFailed, Ending) if self.upstream.is_some() => {
+                self.hang_up_failed(now);
+                Some(self.state == Ended)
+            }
+            (CallStep::Over(reason), Dialling | Open | Ending | Lost) => {
+                self.end_reason.get_or_insert(*reason);
+                self.is_over(now);
+                Some(true)
+            }
+            (CallStep::Lost(holds), Dialling | Ending) if self.upstream.is_none() => {
+                self.state = Lost;
+                self.deadline_at = now.plus(*holds);
+                Some(true)
+            }
+            _ => None,
+        }
+    }
+
+    /// Owes a hang-up, to a call that has an id.
+    fn end(&mut self, reason: EndReason, now: Timestamp) {
+        self.state = CallState::Ending;
+        self.end_reason.get_or_insert(reason);
+        self.ending_at.get_or_insert(now);
+        self.ended_at = None;
+        self.hang_up_due = self.upstream.is_some().then(|| now.plus(ATTEMPT));
+    }
+
+    fn hang_up_failed(&mut self, now: Timestamp) {
+        let attempts = usize::try_from(self.hang_up_attempts).unwrap_or(usize::MAX);
+        let wait = FIRST_WAITS.get(attempts).copied().unwrap_or(WAIT);
+        self.hang_up_attempts = self.hang_up_attempts.saturating_add(1);
+        self.hang_up_due = Some(now.plus(wait));
+        let tried = self.ending_at.map_or(Duration::ZERO, |at| now.since(at));
+        if tried >= LONGEST {
+            self.is_over(now);
+        }
+    }
+
+    fn is_over(&mut self, now: Timestamp) {
+        self.state = CallState::Ended;
+        self.ended_at = Some(now);
+        self.hang_up_due = None;
+        let lived = self.joined_at.map(|joined| now.since(joined));
+        self.used.seconds = lived.map_or(0, seconds_up);
+    }
+
+    /// Returns the call with the use of one response or transcription in its sums.
+    #[must_use]
+    pub fn with_use(&self, more: &CallUse) -> Self {
+        Self {
+            used: self.used.plus(more),
+            revision: self.revision + 1,
+            ..self.clone()
+        }
+    }
+
+    /// True when `replica` may take the call over at `now`: its lease has run out, a hang-up is due, or its deadline is
+    /// long over.
+    pub fn is_claimable(&self, now: Timestamp) -> bool {
+        let is_due = match self.state {
+            CallState::Dialling | CallState::Open => self.deadline_at.plus(LATE) <= now,
+            CallState::Ending => self.hang_up_due.is_some_and(|due| due <= now),
+            CallState::Ended | CallState::Lost => return false,
+        };
+        is_due || self.lease_until <= now
+    }
+
+    /// Returns the call as `replica` watches it from `now` on, for the length of `lease`. Whoever watched it before can
+    /// change it no more. Of a call that is ending, the new watcher tries the hang-up at once.
+    #[must_use]
+    pub fn claimed(&self, replica: &str, lease: Duration, now: Timestamp) -> Self {
+        Self {
+            replica: replica.into(),
+            epoch: self.epoch.wrapping_add(1),
+            lease_until: now.plus(lease),
+            hang_up_due: self.hang_up_due.map(|_| now.plus(ATTEMPT)),
+            ..self.clone()
+        }
+    }
+}

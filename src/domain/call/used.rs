@@ -1,0 +1,37 @@
+//! What calls use: turns, seconds and money.
+
+/// The use by one response or one transcription of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallUse {
+    /// The provider's id of the response, or of the item that was transcribed. It is counted once.
+    pub id: Box<str>,
+    /// True for a response of the model, false for a transcription.
+    pub is_turn: bool,
+    /// The model, in the provider's words.
+    pub model: Box<str>,
+    /// The price in billionths of a dollar.
+    pub nanodollars: u64,
+}
+
+/// The sums of use over a whole call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// The responses of the model.
+    pub turns: u64,
+    /// The seconds from the page's first sign of life to the end, rounded up; zero while the call runs.
+    pub seconds: u64,
+    /// The price in billionths of a dollar.
+    pub nanodollars: u64,
+}
+
+impl Used {
+    /// Returns the sums with `more` in them.
+    #[must_use]
+    pub fn plus(&self, more: &CallUse) -> Self {
+        Self {
+            turns: self.turns + u64::from(more.is_turn),
+            seconds: self.seconds,
+            nanodollars: self.nanodollars.saturating_add(more.nanodollars),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Names a call at the provider, and the API key that created it.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+/// The longest id of a call that is accepted, in bytes.
+const MAX_LENGTH: usize = 128;
+/// Bytes of the digest that name a key. Enough to tell apart the few keys of one operator.
+const FINGERPRINT_BYTES: usize = 8;
+
+/// The provider's id of a call. Starts with `rtc_`, and holds letters, digits, `_` and `-` only: it becomes part of paths.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamCallId(Box<str>);
+
+impl UpstreamCallId {
+    /// Returns the id in `text`, if it is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        let name = text.strip_prefix("rtc_")?;
+        let is_id = !name.is_empty() && text.len() <= MAX_LENGTH && name.bytes().all(is_plain);
+        is_id.then(|| Self(text.into()))
+    }
+
+    /// Returns the id as the provider writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True when the upstream session `session` is the one of this call. The provider names both alike:
+    /// `rtc_u0_A1` is the call of `sess_u0_A1`.
+    pub fn is_of(&self, session: &str) -> bool {
+        let name = self.0.strip_prefix("rtc_");
+        name.is_some() && name == session.strip_prefix("sess_")
+    }
+}
+
+/// A name of an API key that does not tell the key: the first 8 bytes of its SHA-256 digest, in hex.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyFingerprint(Box<str>);
+
+impl KeyFingerprint {
+    /// Returns the fingerprint of `key`.
+    pub fn of(key: &str) -> Self {
+        let digest = digest(&SHA256, key.as_bytes());
+        let mut text = String::new();
+        for byte in digest.as_ref().iter().take(FINGERPRINT_BYTES) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text.into())
+    }
+
+    /// Returns the fingerprint that was written as `text`.
+    pub fn from_written(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the fingerprint as it is written in records.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A call at the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamCall {
+    /// Its id.
+    pub id: UpstreamCallId,
+    /// The key that created it. The provider knows the call by this key only.
+    pub key: KeyFingerprint,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_plain_and_bounded() {
+        let longest = format!("rtc_{}", "a".repeat(MAX_LENGTH - 4));
+        for id in ["rtc_u0_A-1", longest.as_str()] {
+            assert_eq!(UpstreamCallId::parse(id).unwrap().as_str(), id);
+        }
+        let too_long = format!("{longest}a");
+        for wrong in [
+            "", "rtc_", "sess_1", "rtc_a/b", "rtc_a b", "rtc_ä", &too_long,
+        ] {
+            assert_eq!(UpstreamCallId::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_call_and_its_session_share_their_name() {
+        let id = UpstreamCallId::parse("rtc_u0_A1").unwrap();
+        assert!(id.is_of("sess_u0_A1"));
+        for other in ["sess_u0_A2", "rtc_u0_A1", "u0_A1", "sess_", ""] {
+            assert!(!id.is_of(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_stable_and_does_not_tell_the_key() {
+        let fingerprint = KeyFingerprint::of("sk-test");
+        assert_eq!(fingerprint, KeyFingerprint::of("sk-test"));
+        assert_ne!(fingerprint, KeyFingerprint::of("sk-other"));
+        assert_eq!(fingerprint.as_str().len(), 2 * FINGERPRINT_BYTES);
+        assert_eq!(
+            KeyFingerprint::from_written(fingerprint.as_str()),
+            fingerprint
+        );
+    }
+}
