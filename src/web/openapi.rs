@@ -1,16 +1,15 @@
 //! Completes the `OpenAPI` document that is generated from the routes.
 
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, Server};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::error::Failure;
+use crate::config::AuthMode;
 
-// A token is optional here: whether it is required is the operator's setting.
 #[derive(OpenApi)]
 #[openapi(
     components(schemas(Failure<'static>)),
-    security((), ("bearer" = [])),
     info(
         title = "Realtime token broker",
         description = "Mints short-lived OpenAI Realtime client secrets for browsers, so that the API key never leaves the server.",
@@ -24,11 +23,17 @@ use super::error::Failure;
 )]
 struct Introduction;
 
-/// Returns the document without routes, for a service under `base_path`.
-pub(super) fn introduction(base_path: &str) -> Document {
+/// Returns the document without routes, for a service under `base_path` that asks callers for credentials as `mode` says.
+pub(super) fn introduction(base_path: &str, mode: AuthMode) -> Document {
     let mut document = Introduction::openapi();
     let url = if base_path.is_empty() { "/" } else { base_path };
     document.servers = Some(vec![Server::new(url)]);
+    let signed_in = SecurityRequirement::new("bearer", [""; 0]);
+    document.security = match mode {
+        AuthMode::Off => None,
+        AuthMode::Optional => Some(vec![SecurityRequirement::default(), signed_in]),
+        AuthMode::Required => Some(vec![signed_in]),
+    };
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::kit::in_process::TestApp;
+use crate::kit::issuer::REQUIRED;
 
 #[tokio::test]
 async fn openais_own_shape_is_answered_exactly() {
@@ -96,6 +97,20 @@ async fn lifetimes_only_shorten() {
     }
 }
 
+/// JSON Schema calls `20.0` an integer, too.
+#[tokio::test]
+async fn a_lifetime_is_whole_seconds_however_they_are_written() {
+    let app = TestApp::new();
+    for (asked, status) in [("20.0", 200), ("2e1", 200), ("20.5", 400), ("1e300", 400)] {
+        let body = format!(r#"{{"expires_after":{{"seconds":{asked}}}}}"#);
+        let request = app.post("/v1/realtime/client_secrets");
+        let answer = request.body("application/json", body).send().await;
+        assert_eq!(answer.status, status, "{asked}");
+        let orders = app.minter.orders();
+        assert_eq!(orders.last().unwrap().lifetime.as_secs(), 20, "{asked}");
+    }
+}
+
 #[tokio::test]
 async fn the_oldest_shape_is_answered_exactly_and_can_be_refreshed() {
     let app = TestApp::new();
@@ -159,6 +174,22 @@ async fn the_contract_describes_every_path_and_no_other() {
             .await
             .contains(&"get,post /token".to_owned())
     );
+}
+
+#[tokio::test]
+async fn the_contract_asks_for_a_credential_as_the_broker_does() {
+    let bearer = json!({ "bearer": [] });
+    for (mode, security) in [
+        ("off", Value::Null),
+        ("optional", json!([{}, bearer])),
+        ("required", json!([bearer])),
+    ] {
+        let app = TestApp::of(REQUIRED, &[("auth.mode", mode)]);
+        let document = app.get("/openapi.json").send().await.json;
+        assert_eq!(document["security"], security, "{mode}");
+        // Probes need none.
+        assert_eq!(document["paths"]["/health"]["get"]["security"], json!([{}]));
+    }
 }
 
 #[tokio::test]

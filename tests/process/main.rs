@@ -20,6 +20,7 @@ mod ambiguous_table;
 mod check;
 mod command_line;
 mod connection_limits;
+mod contract;
 mod deployment_files;
 mod disk;
 mod drain;

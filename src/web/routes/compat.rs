@@ -51,9 +51,9 @@ struct ExpiresAfter {
     #[serde(default)]
     #[expect(dead_code, reason = "reading the only anchor refuses any other")]
     anchor: Anchor,
-    /// Seconds, 10 to 7200.
-    #[schema(minimum = 10, maximum = 7200)]
-    seconds: Option<u64>,
+    /// Whole seconds, 10 to 7200. `60.0` is a whole number, too (JSON Schema).
+    #[schema(value_type = Option<u64>, minimum = 10, maximum = 7200)]
+    seconds: Option<f64>,
 }
 
 #[derive(Default, Deserialize, ToSchema)]
@@ -76,14 +76,15 @@ enum Anchor {
 )]
 pub async fn client_secrets(paid: Paid<ClientSecretRequest>) -> Result<Response, ApiError> {
     let seconds = paid.asked.expires_after.and_then(|after| after.seconds);
-    if seconds.is_some_and(|seconds| !(10..=7200).contains(&seconds)) {
+    let fits = |seconds: f64| (10.0..=7200.0).contains(&seconds) && seconds.fract() == 0.0;
+    if !seconds.is_none_or(fits) {
         return Err(ApiError::at("expires_after.seconds"));
     }
     let request = MintRequest {
         persona: None,
         role: None,
         language: None,
-        lifetime: seconds.map(Duration::from_secs),
+        lifetime: seconds.map(Duration::from_secs_f64),
         refreshable: false,
     };
     mint(&paid.state, paid.admitted, request, Shape::OpenAi).await

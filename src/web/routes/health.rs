@@ -79,6 +79,7 @@ struct Metrics {
     get,
     path = "/health",
     tag = "health",
+    security(()),
     responses(
         (status = 200, description = "Healthy or degraded. Details are shown to loopback and private addresses only, unless the operator says otherwise.", body = HealthAnswer),
         (status = 503, description = "Unhealthy, or about to stop.", body = HealthAnswer),
@@ -115,7 +116,7 @@ pub async fn health(
 }
 
 /// Answers that the process is alive. Asks nothing else, so that trouble elsewhere never restarts it.
-#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, description = "Alive.", body = String)))]
+#[utoipa::path(get, path = "/livez", tag = "health", security(()), responses((status = 200, description = "Alive.", body = String)))]
 pub async fn livez() -> Response {
     to_probe("alive")
 }
@@ -125,6 +126,7 @@ pub async fn livez() -> Response {
     get,
     path = "/readyz",
     tag = "health",
+    security(()),
     responses(
         (status = 200, description = "Ready.", body = String),
         (status = 503, description = "About to stop, without the keys to verify credentials with, or unable to record.", body = String),

@@ -15,9 +15,27 @@ use crate::web::openapi::Refusals;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshRequest {
-    /// The `sessionId` of the last answer. The name `session_id` is accepted, too.
+    /// The `sessionId` of the last answer.
     #[serde(rename = "sessionId", alias = "session_id")]
     session_id: String,
+}
+
+/// The session to mint under, by the name that the answer of `POST /session` has.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what RefreshRequest reads")]
+struct OldRefreshRequest {
+    /// The `session_id` of the last answer.
+    session_id: String,
+}
+
+/// Either name of the session, never both.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes what RefreshRequest reads")]
+enum EitherRequest {
+    New(RefreshRequest),
+    Old(OldRefreshRequest),
 }
 
 /// Mint again under a live session.
@@ -28,7 +46,7 @@ pub struct RefreshRequest {
     post,
     path = "/refresh-token",
     tag = "mint",
-    request_body = RefreshRequest,
+    request_body = EitherRequest,
     responses(
         (status = 200, description = "A new client secret under the same session, or the last one once more.", body = Granted<'static>),
         (status = 404, description = "No live session of this caller has that id.", body = Failure<'static>),
