@@ -74,13 +74,26 @@ impl ClientBuilder {
 
     /// Builds a client that follows no redirects and takes no proxy from the environment. It speaks HTTP/2 where the
     /// server does.
+    pub fn build(&self) -> Result<reqwest::Client, ClientError> {
+        let client = self.client(self.tls.clone()).build();
+        client.map_err(ClientError::Library)
+    }
+
+    /// Builds a client as [`ClientBuilder::build`] does, which speaks HTTP/1.1 only: a connection must, to become a WebSocket.
+    pub fn build_http1(&self) -> Result<reqwest::Client, ClientError> {
+        let mut tls = self.tls.clone();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let client = self.client(tls).http1_only().build();
+        client.map_err(ClientError::Library)
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "every client is built here, so that all have the same TLS roots and bounds"
     )]
-    pub fn build(&self) -> Result<reqwest::Client, ClientError> {
+    fn client(&self, tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
         let builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(self.tls.clone())
+            .tls_backend_preconfigured(tls)
             .default_headers(self.headers.clone())
             .user_agent(concat!("realtime-token-broker/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.connect_timeout)
@@ -88,11 +101,10 @@ impl ClientBuilder {
             .no_proxy()
             .tcp_nodelay(true)
             .pool_idle_timeout(IDLE);
-        let builder = match &self.proxy {
+        match &self.proxy {
             Some(proxy) => builder.proxy(proxy.clone()),
             None => builder,
-        };
-        builder.build().map_err(ClientError::Library)
+        }
     }
 }
 

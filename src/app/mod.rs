@@ -19,7 +19,7 @@ use crate::config::{AuthMode, Config};
 use crate::limit::{Guard, GuardRules, Offence, Points};
 use crate::records::Records;
 use crate::upstream::openai::OpenAi;
-use crate::upstream::{Minter, Upstream};
+use crate::upstream::{Calls, Minter, Upstream};
 use crate::vitals::Vitals;
 use crate::web;
 use crate::web::layers::Onion;
@@ -58,6 +58,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// The source of client secrets.
     pub minter: Arc<dyn Minter>,
+    /// The provider's calls.
+    pub calls: Arc<dyn Calls>,
     /// The record of use and of sessions.
     pub records: Arc<dyn Records>,
     /// The sink of audit lines.
@@ -72,9 +74,11 @@ impl App {
         let help = "the database of the records cannot be read at the start (see ledger.url)";
         let safety_key = records.safety_key().await.context(help)?;
         let openai = OpenAi::new(&config.upstream, &safety_key, Arc::clone(&clock))?;
+        let openai = Arc::new(openai);
         let world = World {
             clock,
-            minter: Arc::new(openai),
+            minter: Arc::<OpenAi>::clone(&openai),
+            calls: openai,
             records,
             audit: Box::new(audit::log),
         };
@@ -89,6 +93,7 @@ impl App {
         let World {
             clock,
             minter,
+            calls,
             records,
             audit,
         } = world;
@@ -100,7 +105,7 @@ impl App {
         let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), &way)?;
         let auth = Arc::new(auth);
         let asks = config.auth.mode != AuthMode::Off;
-        let upstream = Upstream::new(minter, &config.upstream, Arc::clone(&clock));
+        let upstream = Upstream::new(minter, calls, &config.upstream, Arc::clone(&clock));
         let parts = Parts {
             upstream: Arc::new(upstream),
             gate: keeping.gate.clone(),

@@ -111,6 +111,9 @@ pub enum UpstreamError {
     /// No answer in time. Whether the operation took effect is not known.
     #[error("the upstream did not answer in time")]
     TimedOut,
+    /// The connection broke before the answer was complete. Whether the operation took effect is not known.
+    #[error("the connection to the upstream broke")]
+    Cut(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The upstream failed on its side.
     #[error("the upstream failed ({0})")]
     Broken(Complaint),
@@ -126,6 +129,12 @@ pub enum UpstreamError {
     /// The upstream refused this request.
     #[error("the upstream refused the request ({0})")]
     Refused(Complaint),
+    /// The upstream does not know the call by the key that created it: the call is over, or not yet known everywhere.
+    #[error("the upstream does not know the call ({0})")]
+    UnknownCall(Complaint),
+    /// The key that created the call is not loaded, and the upstream refused the current one. Nothing is known of the call.
+    #[error("the key that created the call is not loaded ({0})")]
+    OtherKey(Complaint),
     /// The upstream's answer is not what was asked for.
     #[error("the upstream's answer cannot be used: {0}")]
     Invalid(&'static str),
@@ -218,6 +227,7 @@ impl UpstreamError {
         let (code, kind, verdict, trouble, wait) = match self {
             Self::Unreachable(_) => ("unreachable", Unavailable, Failed, Silent, USUAL_WAIT),
             Self::TimedOut => ("timed_out", TimedOut, Failed, Silent, USUAL_WAIT),
+            Self::Cut(_) => ("cut", Unavailable, Failed, Silent, USUAL_WAIT),
             // A short wait is waited for within the request; a longer one is a rest.
             Self::Broken(told) if told.retry_after.is_some_and(|wait| wait > MAX_RETRY_WAIT) => {
                 ("broken", Unavailable, Rests, Silent, told.wait())
@@ -235,6 +245,8 @@ impl UpstreamError {
             }
             Self::KeyRejected(_) => ("key_rejected", Unavailable, Rests, KeyRejected, KEY_REST),
             Self::Refused(_) => ("refused", Invalid, Works, Refusing, USUAL_WAIT),
+            Self::UnknownCall(_) => ("unknown_call", Invalid, Works, Nothing, USUAL_WAIT),
+            Self::OtherKey(_) => ("other_key", Unavailable, Works, Nothing, USUAL_WAIT),
             Self::Invalid(_) => ("invalid", Invalid, Failed, Refusing, USUAL_WAIT),
             Self::Overloaded { retry_after } => {
                 ("overloaded", Overloaded, Works, Nothing, *retry_after)
@@ -247,11 +259,34 @@ impl UpstreamError {
         Facts {
             code,
             kind,
-            is_definite: !matches!(self, Self::TimedOut | Self::Invalid(_)),
+            is_definite: !matches!(self, Self::TimedOut | Self::Cut(_) | Self::Invalid(_)),
             retry: may_pass.then(|| asked.unwrap_or_default()),
             verdict,
             trouble,
             wait,
+        }
+    }
+
+    /// Returns what this failure means for a call that was to be created.
+    pub fn facts_of_call(&self) -> Facts {
+        let facts = self.facts();
+        match self {
+            // About the key, whatever it may do elsewhere: nothing that the caller could send differently.
+            Self::Refused(told) if matches!(told.status, 401 | 403) => Facts {
+                kind: Kind::Unavailable,
+                ..facts
+            },
+            // A provider that breaks may break at this offer; one that is overloaded says so.
+            Self::Broken(told) if told.status == 500 => Facts {
+                kind: Kind::Invalid,
+                ..facts
+            },
+            // A gateway or a deadline in between: the call may exist.
+            Self::Broken(told) if matches!(told.status, 408 | 502 | 504) => Facts {
+                is_definite: false,
+                ..facts
+            },
+            _ => facts,
         }
     }
 
@@ -262,8 +297,11 @@ impl UpstreamError {
             | Self::RateLimited(complaint)
             | Self::QuotaExhausted(complaint)
             | Self::KeyRejected(complaint)
-            | Self::Refused(complaint) => Some(complaint),
+            | Self::Refused(complaint)
+            | Self::UnknownCall(complaint)
+            | Self::OtherKey(complaint) => Some(complaint),
             Self::Unreachable(_)
+            | Self::Cut(_)
             | Self::TimedOut
             | Self::Invalid(_)
             | Self::Overloaded { .. }

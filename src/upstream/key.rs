@@ -11,6 +11,8 @@ use crate::clock::{Clock, Tick};
 
 /// The longest time that a look may take.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Looks at the same time.
+const AT_ONCE: usize = 32;
 
 /// Looks at the upstream with the free probe, in a lane of its own.
 pub(super) struct Looks {
@@ -25,7 +27,7 @@ impl Looks {
     pub(super) fn new(minter: Arc<dyn Minter>, clock: Arc<dyn Clock>) -> Self {
         Self {
             minter,
-            lane: Lane::new(DEADLINE, Arc::clone(&clock)),
+            lane: Lane::new(AT_ONCE, DEADLINE, Arc::clone(&clock)),
             last: Mutex::new(None),
             clock,
         }

@@ -8,10 +8,6 @@ use tokio::sync::Semaphore;
 use super::UpstreamError;
 use crate::clock::Clock;
 
-/// The most operations of a lane at the same time. The next one waits for its turn, which comes within the deadline of
-/// those before it.
-const AT_ONCE: usize = 32;
-
 /// A lane of its own, beside the policy for operations that start something. It knows no pace, no circuit breaker and no
 /// resting key: a call must end on time exactly when the provider is shaky.
 pub(super) struct Lane {
@@ -21,10 +17,11 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Returns a lane whose operations may each take as long as `deadline`.
-    pub(super) fn new(deadline: Duration, clock: Arc<dyn Clock>) -> Self {
+    /// Returns a lane for `at_once` operations at the same time, which may each take as long as `deadline`. The next
+    /// operation waits for its turn, which comes within the deadline of those before it.
+    pub(super) fn new(at_once: usize, deadline: Duration, clock: Arc<dyn Clock>) -> Self {
         Self {
-            room: Semaphore::new(AT_ONCE),
+            room: Semaphore::new(at_once),
             deadline,
             clock,
         }
@@ -53,11 +50,16 @@ mod tests {
     use crate::clock::{ManualClock, Timestamp};
 
     const DEADLINE: Duration = Duration::from_secs(5);
+    const AT_ONCE: usize = 32;
 
     #[tokio::test]
     async fn a_full_lane_makes_the_next_operation_wait_for_room_and_never_refuses_it() {
         let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(0)));
-        let lane = Arc::new(Lane::new(DEADLINE, Arc::<ManualClock>::clone(&clock)));
+        let lane = Arc::new(Lane::new(
+            AT_ONCE,
+            DEADLINE,
+            Arc::<ManualClock>::clone(&clock),
+        ));
         let started = Arc::new(AtomicUsize::new(0));
         let mut hung = JoinSet::<Result<(), UpstreamError>>::new();
         for _ in 0..AT_ONCE {

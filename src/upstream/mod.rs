@@ -1,6 +1,7 @@
 //! The provider: one policy before every operation that starts something, one lane for all that must not be refused.
 
 mod breaker;
+mod calls;
 mod connections;
 mod error;
 mod key;
@@ -18,7 +19,9 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config;
-use crate::domain::{ClientSecret, Condition, Party, SessionText};
+use crate::domain::{ClientSecret, Condition, Party, SessionText, UpstreamCall};
+use calls::CallDesk;
+pub use calls::{Begun, CallOrder, Calls, HungUp, Late, NotBegun, Pending, SideChannel};
 pub use error::{Complaint, Facts, Kind, Trouble, UpstreamError, Verdict};
 use key::Looks;
 use policy::Policy;
@@ -66,21 +69,24 @@ pub trait Minter: Send + Sync {
 /// The upstream, as the broker uses it.
 pub struct Upstream {
     minter: Arc<dyn Minter>,
+    desk: CallDesk,
     policy: Policy,
     seen: Mutex<Seen>,
     clock: Arc<dyn Clock>,
 }
 
 impl Upstream {
-    /// Returns the upstream that `minter` asks, within the bounds of `settings`.
+    /// Returns the upstream that `minter` and `calls` ask, within the bounds of `settings`.
     pub fn new(
         minter: Arc<dyn Minter>,
+        calls: Arc<dyn Calls>,
         settings: &config::Upstream,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let looks = Looks::new(Arc::clone(&minter), Arc::clone(&clock));
         Self {
             minter,
+            desk: CallDesk::new(calls, settings.timeout, Arc::clone(&clock)),
             policy: Policy::new(settings, looks, Arc::clone(&clock)),
             seen: Mutex::default(),
             clock,
@@ -104,6 +110,30 @@ impl Upstream {
             Err(error) => self.seen.lock().failed(error),
         }
         minted
+    }
+
+    /// Sends the offer of a call. Never repeated: a lost answer may have left a call at the provider.
+    ///
+    /// The call's id is known when this returns; write it down, then wait for [`Begun::answer`].
+    pub async fn exchange(&self, order: CallOrder, turn: Turn) -> Result<Begun, NotBegun> {
+        let started = self.clock.tick();
+        let begun = self.desk.exchange(order, turn, &self.policy).await;
+        let now = self.clock.tick();
+        match &begun {
+            Ok(_) => self.seen.lock().succeeded(now.since(started), now),
+            Err(failed) => self.seen.lock().failed(&failed.error),
+        }
+        begun
+    }
+
+    /// Joins the side channel of a call. Never refused by the bounds of what starts something.
+    pub async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {
+        self.desk.join(call).await
+    }
+
+    /// Ends a call. Never refused by the bounds of what starts something. An error leaves the hang-up owed.
+    pub async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError> {
+        self.desk.hang_up(call).await
     }
 
     /// Looks whether the upstream answers and accepts the API key. Costs nothing and is never refused.

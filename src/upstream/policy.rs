@@ -129,6 +129,16 @@ impl Policy {
         outcome
     }
 
+    /// Runs an operation that must not be repeated, in its turn. A deadline that passes leaves `operation` to the caller.
+    pub(super) async fn once<T>(
+        &self,
+        _turn: Turn,
+        operation: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        let deadline = self.clock.tick().plus(self.deadline);
+        self.attempt(deadline, operation).await
+    }
+
     /// Runs one attempt and tells the circuit breaker its outcome.
     async fn attempt<T>(
         &self,

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::MISSING_SCOPE;
-use super::{MintOrder, UpstreamError};
+use super::{CallOrder, MintOrder, UpstreamError};
 use crate::clock::{Tick, Timestamp};
-use crate::domain::{ClientSecret, UpstreamSession};
+use crate::domain::{ClientSecret, UpstreamCallId, UpstreamSession};
 
 /// The longest client secret that is accepted.
 const MAX_SECRET_LENGTH: usize = 1024;
@@ -94,6 +94,43 @@ fn summarise(session: SessionEcho) -> UpstreamSession {
     }
 }
 
+/// Writes the body of `POST /realtime/calls`: the offer byte for byte, and the session, which is not wrapped.
+pub(super) fn call_body(order: &CallOrder, boundary: &str) -> Vec<u8> {
+    const SDP: &str =
+        "Content-Disposition: form-data; name=\"sdp\"\r\nContent-Type: application/sdp";
+    const SESSION: &str =
+        "Content-Disposition: form-data; name=\"session\"\r\nContent-Type: application/json";
+    let session = order.session.as_json().get();
+    let mut body = Vec::with_capacity(order.offer.len() + session.len() + 512);
+    for (head, part) in [(SDP, &*order.offer), (SESSION, session.as_bytes())] {
+        body.extend_from_slice(format!("--{boundary}\r\n{head}\r\n\r\n").as_bytes());
+        body.extend_from_slice(part);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    body
+}
+
+/// Reads the id of a call from a `Location`: the last part of the path that looks like one. Some gateways repeat a part of
+/// the path, or name the call in the query.
+pub(super) fn call_id(location: &str) -> Option<UpstreamCallId> {
+    let (path, query) = location.split_once('?').unwrap_or((location, ""));
+    let in_path = path.rsplit('/').find(|part| part.starts_with("rtc_"));
+    let in_query = || {
+        query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("call_id="))
+    };
+    UpstreamCallId::parse(in_path.or_else(in_query)?)
+}
+
+/// Reads the SDP answer.
+pub(super) fn read_answer(body: Vec<u8>) -> Result<String, UpstreamError> {
+    let answer = String::from_utf8(body).ok();
+    let answer = answer.filter(|answer| answer.starts_with("v=0"));
+    answer.ok_or(UpstreamError::Invalid("it is no SDP answer"))
+}
+
 /// Reads the provider's error envelope: its code and the field it names, cleaned for a log line, and whether the account has
 /// no credit left. Of the message, which may quote part of the key, only the scopes that the key lacks are kept.
 pub(super) fn read_complaint(body: &[u8]) -> (String, bool) {
@@ -158,5 +195,33 @@ mod tests {
         let other = r#"{"error":{"message":"Incorrect API key provided: sk-1","code":"invalid_api_key","param":"x"}}"#;
         assert_eq!(read_complaint(other.as_bytes()).0, "invalid_api_key x");
         assert_eq!(read_complaint(br#"{"error":"sk-1"}"#).0, "");
+    }
+
+    #[test]
+    fn the_id_of_a_call_is_read_from_every_form_of_location_that_was_seen() {
+        for (location, id) in [
+            ("/v1/realtime/calls/rtc_u0_A1", Some("rtc_u0_A1")),
+            (
+                "https://api.openai.com/v1/realtime/calls/rtc_u0_A1?x=rtc_2",
+                Some("rtc_u0_A1"),
+            ),
+            ("/v1/realtime/calls/calls/rtc_u0_A1", Some("rtc_u0_A1")),
+            ("/v1/realtime?a=b&call_id=rtc_u0_A1", Some("rtc_u0_A1")),
+            ("/evil/../x", None),
+            ("/v1/realtime/calls/rtc_", None),
+            ("/v1/realtime/calls/rtc_a%2fb", None),
+            ("", None),
+        ] {
+            let read = call_id(location);
+            assert_eq!(read.as_ref().map(UpstreamCallId::as_str), id, "{location}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_sdp_or_none() {
+        assert_eq!(read_answer(b"v=0\r\n".to_vec()).unwrap(), "v=0\r\n");
+        for wrong in [&b""[..], b"<html>", b"v=0\xff"] {
+            assert!(read_answer(wrong.to_vec()).is_err());
+        }
     }
 }

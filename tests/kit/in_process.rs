@@ -17,6 +17,7 @@ use token_broker::web::layers::arrival::Peer;
 
 use super::PAGE;
 use super::answer::Answer;
+use super::calls::ScriptedCalls;
 use super::issuer::{claims_at, sign};
 use super::minter::ScriptedMinter;
 
@@ -29,6 +30,7 @@ pub struct TestApp {
     pub app: App,
     pub clock: Arc<ManualClock>,
     pub minter: Arc<ScriptedMinter>,
+    pub calls: ScriptedCalls,
     pub ledger: Arc<dyn Records>,
     pub onion: Onion,
     events: Arc<Mutex<Vec<Value>>>,
@@ -77,6 +79,7 @@ impl TestApp {
         };
         let config = Config::from_sources(Mode::Serve, &sources).unwrap().config;
         let minter = Arc::new(ScriptedMinter::new(Arc::clone(&clock)));
+        let calls = ScriptedCalls::default();
         let events = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&events);
         let sink = move |line: &Line<'_>| {
@@ -88,6 +91,7 @@ impl TestApp {
         let world = World {
             clock: Arc::<ManualClock>::clone(&clock),
             minter: Arc::<ScriptedMinter>::clone(&minter),
+            calls: Arc::new(calls.clone()),
             records: Arc::clone(&ledger),
             audit: Box::new(sink),
         };
@@ -97,6 +101,7 @@ impl TestApp {
             app,
             clock,
             minter,
+            calls,
             ledger,
             onion,
             events,

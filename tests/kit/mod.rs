@@ -4,6 +4,7 @@
 //! while the broker's tests depend on the library, so that every change of the broker built three crates one after another.
 
 pub mod answer;
+pub mod calls;
 pub mod connect_proxy;
 pub mod executable;
 pub mod host;

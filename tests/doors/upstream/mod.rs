@@ -106,7 +106,8 @@ pub fn settings_for(base_url: &str, settings: &[(&str, &str)]) -> (config::Upstr
 
 pub fn upstream(settings: &config::Upstream, clock: Arc<dyn Clock>) -> Upstream {
     let openai = OpenAi::new(settings, &SafetyKey::random(), Arc::clone(&clock)).unwrap();
-    Upstream::new(Arc::new(openai), settings, clock)
+    let openai = Arc::new(openai);
+    Upstream::new(Arc::<OpenAi>::clone(&openai), openai, settings, clock)
 }
 
 pub fn order(persona: &Persona) -> MintOrder {

@@ -1,5 +1,9 @@
 //! Client of OpenAI's HTTP API: one attempt at a time, with the API key that no other module holds.
 
+mod calls;
+mod keys;
+mod socket;
+
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,9 +14,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::header::{
     AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
 };
-use reqwest::{Response, StatusCode, Url};
-use secrecy::ExposeSecret;
+use reqwest::{Client, Response, StatusCode, Url};
 
+use self::keys::Keys;
 use super::connections::Connections;
 use super::wire;
 use super::{Complaint, MintOrder, Minter, Probe, UpstreamError};
@@ -33,8 +37,13 @@ const PROJECT: HeaderName = HeaderName::from_static("openai-project");
 /// A client of OpenAI's HTTP API.
 pub struct OpenAi {
     connections: Connections,
+    /// The client of side channels. It speaks HTTP/1.1 only, and has a connection for each of them.
+    sockets: Client,
+    keys: Keys,
     mint_url: Url,
     models_url: Url,
+    calls_url: Url,
+    socket_url: Url,
     /// Turns the party an order is on behalf of into a safety identifier. The records keep its key, so that an identifier
     /// is stable over restarts, over a new API key, and the same in every replica.
     pseudonyms: hmac::Key,
@@ -67,9 +76,13 @@ impl OpenAi {
             headers(settings)?,
         )?;
         Ok(Self {
+            sockets: builder.build_http1()?,
             connections: Connections::new(builder)?,
+            keys: Keys::new(settings)?,
             mint_url: below(&settings.base_url, "realtime/client_secrets"),
             models_url: below(&settings.base_url, "models"),
+            calls_url: below(&settings.base_url, "realtime/calls"),
+            socket_url: below(&settings.base_url, "realtime"),
             pseudonyms: hmac::Key::new(hmac::HMAC_SHA256, safety_key.expose()),
             clock,
         })
@@ -138,23 +151,29 @@ impl Minter for OpenAi {
 
 /// Returns the headers of every request.
 fn headers(settings: &Upstream) -> Result<HeaderMap, SetupError> {
-    let key = settings.api_key.as_ref();
-    let key = key.ok_or(SetupError::Header("upstream.api_key"))?;
-    let bearer = Some(format!("Bearer {}", key.expose_secret()));
-    let (organization, project) = (settings.organization.clone(), settings.project.clone());
+    let key = keys::current(settings)?;
     let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, keys::bearer(key, "upstream.api_key")?);
     for (setting, name, text) in [
-        ("upstream.api_key", AUTHORIZATION, bearer),
-        ("upstream.organization", ORGANIZATION, organization),
-        ("upstream.project", PROJECT, project),
+        (
+            "upstream.organization",
+            ORGANIZATION,
+            &settings.organization,
+        ),
+        ("upstream.project", PROJECT, &settings.project),
     ] {
-        let Some(text) = text else { continue };
-        let value = HeaderValue::try_from(text);
-        let mut value = value.map_err(|_| SetupError::Header(setting))?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
+        if let Some(text) = text {
+            headers.insert(name, sensitive(text, setting)?);
+        }
     }
     Ok(headers)
+}
+
+/// Returns the value of a header that no log may show.
+fn sensitive(text: &str, setting: &'static str) -> Result<HeaderValue, SetupError> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| SetupError::Header(setting))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn transport(error: reqwest::Error) -> UpstreamError {
@@ -176,7 +195,7 @@ async fn read_capped(response: Response) -> Result<Vec<u8>, UpstreamError> {
 async fn refusal(response: Response) -> UpstreamError {
     let status = response.status().as_u16();
     if status < 400 {
-        return UpstreamError::Invalid("its status is not one that carries a client secret");
+        return UpstreamError::Invalid("its status is neither the expected one nor an error");
     }
     let (request, retry_after) = (
         request_id(response.headers()),

@@ -1,0 +1,144 @@
+//! Calls of OpenAI's Realtime API: the exchange of SDP, the start of a side channel, the hang-up.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::keys::KeyFor;
+use super::socket::Socket;
+use super::{OpenAi, SAFETY_IDENTIFIER, read_capped, refusal, transport};
+use crate::domain::{UpstreamCall, UpstreamCallId, below, random_bytes};
+use crate::upstream::calls::{Begun, CallOrder, Calls, HungUp, Pending, SideChannel};
+use crate::upstream::{UpstreamError, wire};
+
+#[async_trait]
+impl Calls for OpenAi {
+    fn exchange(&self, order: CallOrder) -> Pending<Begun> {
+        // Held until the answer is read.
+        let connection = self.connections.take();
+        let boundary = URL_SAFE_NO_PAD.encode(random_bytes::<18>());
+        let request = connection
+            .post(self.calls_url.clone())
+            .header(
+                CONTENT_TYPE,
+                format!("multipart/form-data; boundary={boundary}"),
+            )
+            .header(ACCEPT, "application/sdp")
+            .header(SAFETY_IDENTIFIER, self.safety_identifier(&order.behalf))
+            .body(wire::call_body(&order, &boundary));
+        let key = self.keys.current.clone();
+        Box::pin(async move {
+            let response = request.send().await.map_err(cut)?;
+            if response.status() != StatusCode::CREATED {
+                return Err(refusal(response).await);
+            }
+            let id = call_id(&response).ok_or(UpstreamError::Invalid("it names no call"))?;
+            let answer = Box::pin(async move {
+                let answer = read_capped(response).await;
+                drop(connection);
+                wire::read_answer(answer?)
+            });
+            Ok(Begun::new(UpstreamCall { id, key }, answer))
+        })
+    }
+
+    async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {
+        let mut url = self.socket_url.clone();
+        url.query_pairs_mut()
+            .append_pair("call_id", call.id.as_str());
+        let nonce = STANDARD.encode(random_bytes::<16>());
+        let request = self
+            .sockets
+            .get(url)
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &nonce);
+        let response = self.send_for(call, request).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.unknown_or_refused(call, response).await);
+        }
+        let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT);
+        if accepted.is_none_or(|accepted| *accepted != derive_accept_key(nonce.as_bytes())) {
+            return Err(UpstreamError::Invalid("it does not open a WebSocket"));
+        }
+        let stream = response.upgrade().await.map_err(transport)?;
+        Ok(Box::new(
+            Socket::open(stream, Arc::clone(&self.clock)).await,
+        ))
+    }
+
+    async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError> {
+        let url = below(&self.calls_url, &format!("{}/hangup", call.id.as_str()));
+        let connection = self.connections.take();
+        let response = self.send_for(call, connection.post(url)).await?;
+        if response.status().is_success() {
+            return Ok(HungUp::Ended);
+        }
+        match self.unknown_or_refused(call, response).await {
+            UpstreamError::UnknownCall(_) => Ok(HungUp::WasOver),
+            error => Err(error),
+        }
+    }
+}
+
+impl OpenAi {
+    /// Sends a request about a call with the key that created it. Tries the current key when that one is not loaded: the
+    /// provider may know the call by another key of the same project.
+    async fn send_for(
+        &self,
+        call: &UpstreamCall,
+        request: RequestBuilder,
+    ) -> Result<Response, UpstreamError> {
+        let request = match self.keys.choose(&call.key) {
+            KeyFor::Replaced(bearer) => request.header(AUTHORIZATION, bearer),
+            KeyFor::Current | KeyFor::Missing => request,
+        };
+        request.send().await.map_err(transport)
+    }
+
+    /// Reads a refusal of a request about a call. That the provider does not know the call means something only when the key
+    /// is the one that created it.
+    async fn unknown_or_refused(&self, call: &UpstreamCall, response: Response) -> UpstreamError {
+        let error = refusal(response).await;
+        let Some(complaint) = error.complaint() else {
+            return error;
+        };
+        let is_unknown = match complaint.status {
+            404 | 409 => true,
+            400 => complaint.code.starts_with("call_id_not_found"),
+            _ => false,
+        };
+        let complaint = complaint.clone();
+        match self.keys.choose(&call.key) {
+            KeyFor::Missing => UpstreamError::OtherKey(complaint),
+            KeyFor::Current | KeyFor::Replaced(_) if is_unknown => {
+                UpstreamError::UnknownCall(complaint)
+            }
+            KeyFor::Current | KeyFor::Replaced(_) => error,
+        }
+    }
+}
+
+/// Returns the id of the created call.
+fn call_id(response: &Response) -> Option<UpstreamCallId> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    wire::call_id(location)
+}
+
+/// Returns the meaning of a failed connection: unless the offer certainly was not sent, a call may have been created.
+fn cut(error: reqwest::Error) -> UpstreamError {
+    let is_sent = !error.is_connect();
+    match transport(error) {
+        UpstreamError::Unreachable(source) if is_sent => UpstreamError::Cut(source),
+        other => other,
+    }
+}

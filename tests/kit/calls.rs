@@ -1,0 +1,174 @@
+//! A provider of calls that does as a test tells it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use token_broker::domain::{KeyFingerprint, UpstreamCall, UpstreamCallId};
+use token_broker::upstream::{
+    Begun, CallOrder, Calls, HungUp, Pending, SideChannel, UpstreamError,
+};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// The SDP that every offer is answered with.
+pub const ANSWER: &str = "v=0\r\ns=scripted\r\n";
+
+/// A provider of calls that does as it is told.
+#[derive(Clone, Default)]
+pub struct ScriptedCalls(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    orders: Vec<CallOrder>,
+    exchanges: VecDeque<UpstreamError>,
+    joins: VecDeque<UpstreamError>,
+    hang_ups: VecDeque<UpstreamError>,
+    channels: Vec<Channel>,
+    hung_up: Vec<UpstreamCall>,
+}
+
+/// One joined side channel, from the provider's end.
+#[derive(Clone)]
+pub struct Channel {
+    pub call: UpstreamCall,
+    events: UnboundedSender<String>,
+    sent: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Channel {
+    /// Sends an event to the broker.
+    pub fn say(&self, event: &Value) {
+        let _ = self.events.send(event.to_string());
+    }
+
+    /// Returns what the broker sent so far.
+    pub fn sent(&self) -> Vec<Value> {
+        self.sent.lock().unwrap().clone()
+    }
+}
+
+impl ScriptedCalls {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// The next exchange fails so.
+    pub fn fail_exchange(&self, error: UpstreamError) {
+        self.state().exchanges.push_back(error);
+    }
+
+    /// The next join fails so.
+    pub fn fail_join(&self, error: UpstreamError) {
+        self.state().joins.push_back(error);
+    }
+
+    /// The next hang-up fails so.
+    pub fn fail_hang_up(&self, error: UpstreamError) {
+        self.state().hang_ups.push_back(error);
+    }
+
+    /// Returns the offers so far.
+    pub fn orders(&self) -> Vec<CallOrder> {
+        self.state().orders.clone()
+    }
+
+    /// Returns the side channels so far, closed ones included.
+    pub fn channels(&self) -> Vec<Channel> {
+        self.state().channels.clone()
+    }
+
+    /// Closes all side channels. The calls live on.
+    pub fn drop_channels(&self) {
+        self.state().channels.clear();
+    }
+
+    /// Returns the calls that were hung up.
+    pub fn hung_up(&self) -> Vec<UpstreamCall> {
+        self.state().hung_up.clone()
+    }
+}
+
+#[async_trait]
+impl Calls for ScriptedCalls {
+    fn exchange(&self, order: CallOrder) -> Pending<Begun> {
+        let mut state = self.state();
+        state.orders.push(order);
+        let outcome = match state.exchanges.pop_front() {
+            Some(error) => Err(error),
+            None => {
+                let id = format!("rtc_u0_test{}", state.orders.len());
+                let call = UpstreamCall {
+                    id: UpstreamCallId::parse(&id).unwrap(),
+                    key: KeyFingerprint::of("sk-test"),
+                };
+                let answer = Box::pin(async { Ok(ANSWER.to_owned()) });
+                Ok(Begun::new(call, answer))
+            }
+        };
+        Box::pin(async { outcome })
+    }
+
+    async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {
+        let mut state = self.state();
+        if let Some(error) = state.joins.pop_front() {
+            return Err(error);
+        }
+        let (events, received) = unbounded_channel();
+        let channel = Channel {
+            call: call.clone(),
+            events,
+            sent: Arc::default(),
+        };
+        state.channels.push(channel.clone());
+        Ok(Box::new(Scripted {
+            session: call.id.as_str().replace("rtc_", "sess_"),
+            // Weak, so that the test closes the side channel by dropping its end.
+            answers: channel.events.downgrade(),
+            sent: channel.sent,
+            received,
+        }))
+    }
+
+    async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError> {
+        let mut state = self.state();
+        if let Some(error) = state.hang_ups.pop_front() {
+            return Err(error);
+        }
+        state.hung_up.push(call.clone());
+        state.channels.retain(|channel| channel.call != *call);
+        Ok(HungUp::Ended)
+    }
+}
+
+struct Scripted {
+    session: String,
+    answers: tokio::sync::mpsc::WeakUnboundedSender<String>,
+    sent: Arc<Mutex<Vec<Value>>>,
+    received: UnboundedReceiver<String>,
+}
+
+#[async_trait]
+impl SideChannel for Scripted {
+    async fn next(&mut self) -> Option<String> {
+        self.received.recv().await
+    }
+
+    /// Remembers the event. Answers a `session.update` as the provider does.
+    async fn send(&mut self, event: String) -> Result<(), UpstreamError> {
+        let event: Value = serde_json::from_str(&event).unwrap();
+        if event["type"] == "session.update" {
+            let mut session = event["session"].clone();
+            session["id"] = self.session.clone().into();
+            let updated =
+                json!({"type": "session.updated", "event_id": "event_1", "session": session});
+            if let Some(answers) = self.answers.upgrade() {
+                let _ = answers.send(updated.to_string());
+            }
+        }
+        self.sent.lock().unwrap().push(event);
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>) {}
+}
