@@ -31,7 +31,7 @@ pub mod written;
 pub use address::{Network, canonical, is_private};
 pub use algorithm::{Algorithm, AlgorithmError, Family, algorithm};
 pub use binding::{Binding, Bindings};
-pub use call::{Call, CallChange, CallState, CallStep, CallUse, Dial, EndReason, Used};
+pub use call::{Call, CallChange, CallState, CallStep, CallUse, Dial, EndReason, LATE, Used};
 pub use caller::{Caller, Forwards};
 pub use condition::Condition;
 pub use display_name::DisplayName;

@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_hours(1);
 
 /// After so much time beyond its deadline, an open call is taken over whatever its lease says: whoever watches it has
 /// failed to end it. Longer than a farewell may take.
-const LATE: Duration = Duration::from_secs(15);
+pub const LATE: Duration = Duration::from_secs(15);
 
 /// A change to a call. All times are counted from the moment of the change, on the database's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub enum CallStep {
     Warned,
     /// The call has to end: a hang-up is owed. Whoever makes this change tries it at once.
     End(EndReason),
+    /// The call has to end, and whoever says so cannot hang up: the hang-up is due at once.
+    Disown(EndReason),
     /// A hang-up was tried, and the provider did not confirm it.
     HangUpFailed,
     /// The upstream call is over, or was never created. An earlier reason stays.
@@ -124,6 +126,11 @@ impl Call {
                 self.end(*reason, now);
                 Some(true)
             }
+            (CallStep::Disown(reason), Dialling | Open) => {
+                self.end(*reason, now);
+                self.hang_up_due = self.hang_up_due.map(|_| now);
+                Some(true)
+            }
             (CallStep::HangUpFailed, Ending) if self.upstream.is_some() => {
                 self.hang_up_failed(now);
                 Some(self.state == Ended)
@@ -180,25 +187,24 @@ impl Call {
         }
     }
 
-    /// True when `replica` may take the call over at `now`: its lease has run out, a hang-up is due, or its deadline is
-    /// long over.
-    pub fn is_claimable(&self, now: Timestamp) -> bool {
+    /// True when a replica may take the call over at `now`: the lease of its watcher has run out, a hang-up is due, or its
+    /// deadline is long over.
+    pub fn is_claimable(&self, has_lease: bool, now: Timestamp) -> bool {
         let is_due = match self.state {
             CallState::Dialling | CallState::Open => self.deadline_at.plus(LATE) <= now,
             CallState::Ending => self.hang_up_due.is_some_and(|due| due <= now),
             CallState::Ended | CallState::Lost => return false,
         };
-        is_due || self.lease_until <= now
+        is_due || !has_lease
     }
 
-    /// Returns the call as `replica` watches it from `now` on, for the length of `lease`. Whoever watched it before can
-    /// change it no more. Of a call that is ending, the new watcher tries the hang-up at once.
+    /// Returns the call as `replica` watches it from `now` on. Whoever watched it before can change it no more. Of a call
+    /// that is ending, the new watcher tries the hang-up at once.
     #[must_use]
-    pub fn claimed(&self, replica: &str, lease: Duration, now: Timestamp) -> Self {
+    pub fn claimed(&self, replica: &str, now: Timestamp) -> Self {
         Self {
             replica: replica.into(),
             epoch: self.epoch.wrapping_add(1),
-            lease_until: now.plus(lease),
             hang_up_due: self.hang_up_due.map(|_| now.plus(ATTEMPT)),
             ..self.clone()
         }

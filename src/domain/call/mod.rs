@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Account, Caller, EntryId, Intent, Network, Origin, Party, PersonaName, UpstreamCall};
 use crate::clock::Timestamp;
 
-pub use change::{CallChange, CallStep};
+pub use change::{CallChange, CallStep, LATE};
 pub use reason::EndReason;
 pub use used::{CallUse, Used};
 
@@ -98,12 +98,10 @@ pub struct Call {
     pub hang_up_attempts: u32,
     /// The time at which the next hang-up is due. `None` when none is owed, or there is no id yet to hang up.
     pub hang_up_due: Option<Timestamp>,
-    /// The replica that watches the call.
+    /// The replica that watches the call, as long as the replica renews its lease.
     pub replica: Box<str>,
     /// The number of replicas that watched the call before.
     pub epoch: u32,
-    /// The time until which the replica watches the call, unless it renews its lease.
-    pub lease_until: Timestamp,
     /// The sums of use.
     pub used: Used,
     /// Grows with every change that a page may see.
@@ -119,8 +117,6 @@ pub struct Dial {
     pub ticket: Option<Box<str>>,
     /// The replica that watches the call.
     pub replica: Box<str>,
-    /// The time for which the replica watches the call, unless it renews its lease.
-    pub lease: Duration,
     /// The time after which the call is given up, unless it was opened.
     pub gives_up: Duration,
 }
@@ -151,7 +147,6 @@ impl Call {
             hang_up_due: None,
             replica: dial.replica.clone(),
             epoch: 0,
-            lease_until: now.plus(dial.lease),
             used: Used::default(),
             revision: 0,
         }

@@ -34,7 +34,6 @@ fn dialled() -> Call {
         idempotency: None,
         ticket: None,
         replica: "one".into(),
-        lease: seconds(30),
         gives_up: seconds(25),
     };
     Call::dialled(&intent, &caller, &dial, at(0))
@@ -90,9 +89,8 @@ fn the_first_reason_stays() {
 
 #[test]
 fn whoever_watched_a_call_before_changes_it_no_more_and_anybody_may_end_it() {
-    let call = opened().claimed("two", seconds(30), at(40));
+    let call = opened().claimed("two", at(40));
     assert_eq!((call.epoch, &*call.replica), (1, "two"));
-    assert_eq!(call.lease_until, at(70));
     let idle = CallStep::End(EndReason::Idle);
     assert_eq!(call.apply(&idle.clone().by(0), at(41)), None);
     assert_eq!(call.apply(&CallStep::Joined.by(0), at(41)), None);
@@ -122,27 +120,31 @@ fn a_failed_hang_up_is_repeated_after_1_5_10_and_30_seconds_and_then_each_minute
 #[test]
 fn while_somebody_tries_to_hang_up_nobody_else_does() {
     let ending = after(&opened(), at(10), &[CallStep::End(EndReason::HungUp)]);
-    assert!(!ending.is_claimable(at(24)));
-    assert!(ending.is_claimable(at(25)), "whoever tried is gone");
-    let taken = ending.claimed("two", seconds(30), at(25));
-    assert!(!taken.is_claimable(at(39)));
+    assert!(!ending.is_claimable(true, at(24)));
+    assert!(ending.is_claimable(true, at(25)), "whoever tried is gone");
+    let taken = ending.claimed("two", at(25));
+    assert!(!taken.is_claimable(true, at(39)));
     let failed = after(&taken, at(26), &[CallStep::HangUpFailed]);
-    assert!(failed.is_claimable(at(27)));
+    assert!(failed.is_claimable(true, at(27)));
 }
 
 #[test]
 fn a_call_is_taken_over_when_its_lease_has_run_out_or_its_watcher_missed_the_deadline() {
     let call = opened();
-    assert!(!call.is_claimable(at(29)));
-    assert!(call.is_claimable(at(30)));
-    let renewed = Call {
-        lease_until: at(9_999),
-        ..call
-    };
-    assert!(!renewed.is_claimable(at(615)));
-    assert!(renewed.is_claimable(at(616)));
-    let over = after(&renewed, at(9), &[CallStep::Over(EndReason::Provider)]);
-    assert!(!over.is_claimable(at(99_999)));
+    assert!(!call.is_claimable(true, at(29)));
+    assert!(call.is_claimable(false, at(29)));
+    assert!(!call.is_claimable(true, at(615)));
+    assert!(call.is_claimable(true, at(616)));
+    let over = after(&call, at(9), &[CallStep::Over(EndReason::Provider)]);
+    assert!(!over.is_claimable(false, at(99_999)));
+}
+
+#[test]
+fn a_hang_up_that_somebody_else_has_to_make_is_due_at_once() {
+    let call = after(&opened(), at(9), &[CallStep::Disown(EndReason::LoggedOut)]);
+    assert!(call.is_claimable(true, at(9)));
+    let early = after(&dialled(), at(1), &[CallStep::Disown(EndReason::LoggedOut)]);
+    assert!(!early.is_claimable(true, at(9)), "there is no id yet");
 }
 
 #[test]
@@ -194,6 +196,7 @@ fn step() -> impl Strategy<Value = CallStep> {
         time.clone().prop_map(CallStep::Shortened),
         time.prop_map(CallStep::Lost),
         reason.clone().prop_map(CallStep::End),
+        reason.clone().prop_map(CallStep::Disown),
         reason.prop_map(CallStep::Over),
     ]
 }
