@@ -12,8 +12,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, ValueEnum};
 
 use super::check::{CheckFlags, check};
+use super::place::{Filling, Place};
 use super::{BAD_SETTINGS, Given, pair, say};
-use crate::config::{Config, Mode, SettingsFile, Sources, environment_name, is_secret, short_name};
+use crate::config::{Config, Mode, SettingsFile, Sources};
 use crate::domain::random_bytes;
 
 /// The user of the container, who must be able to read the API key.
@@ -36,90 +37,6 @@ pub(super) struct InitFlags {
     /// The directory to write into [default: this one; /etc/token-broker for systemd]
     #[arg(long, value_name = "DIRECTORY")]
     into: Option<PathBuf>,
-}
-
-/// A way to run the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Place {
-    Shell,
-    Docker,
-    Systemd,
-    Kubernetes,
-}
-
-impl Place {
-    /// Returns the files of this place and their templates.
-    const fn files(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Shell => &[
-                ("secrets/openai_api_key", "{key}"),
-                (
-                    "config/broker.toml",
-                    include_str!("../../config/init/broker.toml"),
-                ),
-            ],
-            Self::Docker => &[
-                ("secrets/openai_api_key", "{key}"),
-                (".env", include_str!("../../config/init/docker.env")),
-            ],
-            Self::Systemd => &[
-                ("openai_api_key", "{key}"),
-                ("environment", include_str!("../../config/init/systemd.env")),
-                (
-                    "token-broker.service",
-                    include_str!("../../config/token-broker.service"),
-                ),
-            ],
-            Self::Kubernetes => &[
-                ("secrets/openai_api_key", "{key}"),
-                ("secrets/ops_token", "{ops_token}"),
-                (
-                    "kubernetes/kustomization.yaml",
-                    include_str!("../../config/init/kustomization.yaml"),
-                ),
-            ],
-        }
-    }
-
-    /// Returns the directory that the files are written into unless another one is given.
-    const fn directory(self) -> &'static str {
-        match self {
-            Self::Systemd => "/etc/token-broker",
-            _ => "",
-        }
-    }
-
-    /// Returns what starts the broker, after what must be done by hand.
-    const fn next(self) -> &'static str {
-        match self {
-            Self::Shell => "token-broker serve",
-            Self::Docker => {
-                "put the certificate into tls/ and your names into config/nginx.conf, then: docker compose up -d --build"
-            }
-            Self::Systemd => {
-                "install the binary as /usr/local/bin/token-broker, then: systemctl enable --now /etc/token-broker/token-broker.service"
-            }
-            Self::Kubernetes => {
-                "write secrets/redis_url and secrets/database_url, edit config/kubernetes as its kustomization.yaml says, then: \
-                 kubectl create secret generic token-broker --from-file=secrets/ && kubectl apply -k kubernetes"
-            }
-        }
-    }
-
-    /// Writes a setting as the file of this place has it.
-    fn line(self, (name, value): &(String, String)) -> String {
-        let quoted = serde_json::json!(value);
-        let variable = short_name(name).map_or_else(|| environment_name(name), str::to_owned);
-        match self {
-            // A settings file has numbers and truth values as such.
-            Self::Shell if value.parse::<bool>().is_ok() || value.parse::<f64>().is_ok() => {
-                format!("{name} = {value}")
-            }
-            Self::Shell => format!("{name} = {quoted}"),
-            Self::Docker | Self::Systemd => format!("{variable}={value}"),
-            Self::Kubernetes => format!("        {variable}: {quoted}"),
-        }
-    }
 }
 
 /// Asks for what the flags do not say, checks the settings online, and writes the files. Overwrites nothing.
@@ -145,14 +62,20 @@ pub(super) fn init(mut given: Given, asked: InitFlags) -> anyhow::Result<ExitCod
         "init writes neither --config nor --listen into a file: use --set, like --set server.listen=…"
     );
     for (name, value) in settings.iter() {
-        refuse_unsafe(place, name, value)?;
+        place.refuse_unsafe(name, value)?;
     }
-    let files = files(place, key.trim(), settings);
-    let into = asked.into.unwrap_or_else(|| place.directory().into());
+    let into = directory(place, asked.into)?;
+    let ops_token = ops_token(&into);
+    let filling = Filling {
+        key: key.trim(),
+        ops_token: &ops_token,
+        settings,
+    };
+    let files = place.files(&into, &filling);
     refuse_to_overwrite(&into, &files)?;
 
     let key_setting = ("upstream.api_key_file".to_owned(), key_file);
-    settings.push(key_setting.clone());
+    settings.extend([key_setting.clone(), ("ops.token".to_owned(), ops_token)]);
     // The broker will read the files, not the variables of this shell.
     given.environment.clear();
     let checked = check(&given, &CheckFlags::ONLINE)?;
@@ -164,8 +87,49 @@ pub(super) fn init(mut given: Given, asked: InitFlags) -> anyhow::Result<ExitCod
             check_written(name, text, key_setting.clone())?;
         }
     }
-    for (name, text) in &files {
-        write(&into.join(name), text)?;
+    write_all(&into, &files)?;
+    say_what_is_next(place, &into)?;
+    Ok(checked)
+}
+
+/// Returns the directory to write into. The unit of systemd names its files, and needs their whole path.
+fn directory(place: Place, asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let into = asked.unwrap_or_else(|| place.directory().into());
+    if place != Place::Systemd {
+        return Ok(into);
+    }
+    let into = std::path::absolute(into)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    ensure!(
+        into.as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .copied()
+            .all(is_plain),
+        "{} cannot be named in a unit of systemd, and nothing was written: use letters, digits and / . _ - only",
+        into.display()
+    );
+    Ok(into)
+}
+
+/// Returns a new token for the listener for operators, or the one that an earlier run wrote: a Secret may hold it already.
+fn ops_token(into: &Path) -> String {
+    let old = fs::read_to_string(into.join("secrets/ops_token"));
+    let old = old.map(|text| text.trim().to_owned()).unwrap_or_default();
+    if old.is_empty() {
+        URL_SAFE_NO_PAD.encode(random_bytes::<32>())
+    } else {
+        old
+    }
+}
+
+/// Says what is left to do by hand.
+fn say_what_is_next(place: Place, into: &Path) -> anyhow::Result<()> {
+    let missing = place.neighbour().filter(|name| !into.join(name).exists());
+    if let Some(name) = missing {
+        say(&format!(
+            "first    move these files into a clone of the repository: {name} is not beside them"
+        ))?;
     }
     let key = into.join("secrets/openai_api_key");
     if place == Place::Docker && lchown(&key, Some(CONTAINER_USER), None).is_err() {
@@ -174,8 +138,8 @@ pub(super) fn init(mut given: Given, asked: InitFlags) -> anyhow::Result<ExitCod
             key.display()
         ))?;
     }
-    say(&format!("next     {}", place.next()))?;
-    Ok(checked)
+    say(&format!("next     {}", place.next(into)))?;
+    Ok(())
 }
 
 fn ask_place() -> anyhow::Result<Place> {
@@ -185,35 +149,6 @@ fn ask_place() -> anyhow::Result<Place> {
         "Where does it run: shell, docker, systemd or kubernetes?",
     )?;
     Place::from_str(&word, true).map_err(|_| anyhow!("{word:?} is none of the four places"))
-}
-
-/// Fails when the file of this place cannot hold the setting safely. No message repeats a value, which may be a secret.
-fn refuse_unsafe(place: Place, name: &str, value: &str) -> anyhow::Result<()> {
-    if place == Place::Shell {
-        return Ok(());
-    }
-    let is_plain = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '_' | '.');
-    ensure!(
-        name.chars().all(is_plain) && !name.contains("__"),
-        "{name} cannot be the name of a variable, and nothing was written: set it in broker.toml"
-    );
-    ensure!(
-        place != Place::Kubernetes || !is_secret(name),
-        "{name} is a secret and would be readable in a ConfigMap, and nothing was written: \
-         put it into a file below secrets/, and set {name}_file to its path in the pod"
-    );
-    let is_unsafe = |letter: char| letter.is_control() || "$\\'\"#".contains(letter);
-    ensure!(
-        place == Place::Kubernetes || !value.contains(is_unsafe),
-        "{name} holds one of $ \\ ' \" # or a control character, which a file of variables can change, \
-         and nothing was written: set it in broker.toml, or a secret in a file that {name}_file names"
-    );
-    let is_fixed = ["server.listen", "server.trusted_proxies"].contains(&name);
-    ensure!(
-        place != Place::Docker || !is_fixed,
-        "{name} is set in compose.yaml, which wins over .env, and nothing was written: change it there"
-    );
-    Ok(())
 }
 
 /// Fails when the broker would refuse the settings file as it is about to be written.
@@ -273,27 +208,27 @@ fn identity(issuer: &str) -> anyhow::Result<Vec<(String, String)>> {
     Ok(settings)
 }
 
-/// Returns the names of the files of a place, and their texts.
-fn files(place: Place, key: &str, settings: &[(String, String)]) -> Vec<(&'static str, String)> {
-    let ops_token = URL_SAFE_NO_PAD.encode(random_bytes::<32>());
-    let lines: Vec<_> = settings.iter().map(|setting| place.line(setting)).collect();
-    let fill = |template: &str| {
-        let text = template
-            .replace("{key}", key)
-            .replace("{ops_token}", &ops_token);
-        text.replace("{settings}", &lines.join("\n"))
-            .trim_end()
-            .to_owned()
-            + "\n"
-    };
-    let templates = place.files().iter();
-    templates
-        .map(|&(name, template)| (name, fill(template)))
-        .collect()
+/// Writes the files, or none of them.
+fn write_all(into: &Path, files: &[(&str, String)]) -> anyhow::Result<()> {
+    let mut written = Vec::new();
+    for (name, text) in files {
+        if let Err(error) = write(&into.join(name), text, &mut written) {
+            for path in &written {
+                fs::remove_file(path).with_context(|| {
+                    format!("{error:#}, and {} cannot be removed", path.display())
+                })?;
+            }
+            return Err(error.context("nothing was written"));
+        }
+    }
+    for path in written {
+        say(&format!("written  {}", path.display()))?;
+    }
+    Ok(())
 }
 
-/// Writes a file that only its owner can read, unless it is there.
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes a file that only its owner can read, unless it is there. Adds a file that it makes to `written`.
+fn write(path: &Path, text: &str, written: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let failed = || format!("{} cannot be written", path.display());
     if path.exists() {
         fs::set_permissions(path, Permissions::from_mode(0o600)).with_context(failed)?;
@@ -306,13 +241,14 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
             .create(directory)
             .with_context(failed)?;
     }
-    let file = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .open(path)
         .with_context(failed)?;
-    say(&format!("written  {}", path.display()))?;
-    Ok(())
+    written.push(path.to_owned());
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(failed)
 }

@@ -11,6 +11,7 @@ mod init;
 mod listing;
 mod migrate;
 mod online;
+mod place;
 mod roster;
 mod serve;
 mod simulate;

@@ -156,6 +156,81 @@ async fn init_writes_nothing_when_the_settings_cannot_be_used() {
     assert!(ended.err.contains("missing cannot be read"), "{ended:?}");
 }
 
+/// A Secret of the cluster may hold the token of an earlier run.
+#[tokio::test]
+async fn init_leaves_nothing_behind_when_it_fails_and_keeps_the_token_of_an_earlier_run() {
+    let scratch = Scratch::new();
+    let (into, key) = (scratch.path().join("new"), scratch.file("key", KEY));
+    let simulator = simulator(&[]).await;
+    let run = async || {
+        let flags = ["--origins", PAGE, "--issuer", "off"];
+        let launch = init("kubernetes", &into, &key, &flags);
+        let launch = launch.set("upstream.base_url", &simulator.base_url());
+        launch.finish().await
+    };
+    let in_the_way = into.join("kubernetes");
+    fs::create_dir(&into).unwrap();
+    fs::write(&in_the_way, "").unwrap();
+    let ended = run().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("nothing was written"), "{ended:?}");
+    assert_eq!(files(&into).len(), 1, "{:?}", files(&into));
+
+    fs::remove_file(&in_the_way).unwrap();
+    let ended = run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let written = files(&into);
+    // As if the run had been killed before its last file.
+    fs::remove_dir_all(&in_the_way).unwrap();
+    let ended = run().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(files(&into), written);
+
+    fs::write(into.join("secrets/ops_token"), "short").unwrap();
+    let ended = run().await;
+    assert_eq!(ended.code, Some(78), "{ended:?}");
+    assert!(ended.out.contains("ops.token"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn init_names_the_directory_that_it_wrote_into() {
+    let scratch = Scratch::new();
+    let (into, key) = (scratch.path().join("new"), scratch.file("key", KEY));
+    let simulator = simulator(&[]).await;
+    let run = async |place: &str, into: &Path| {
+        let launch = init(place, into, &key, &["--origins", PAGE, "--issuer", "off"]);
+        let launch = launch.set("upstream.base_url", &simulator.base_url());
+        launch.finish().await
+    };
+    let ended = run("systemd", &into).await;
+    let directory = into.to_str().unwrap();
+    let next = format!("systemctl enable --now {directory}/token-broker.service");
+    assert!(ended.out.contains(&next), "{ended:?}");
+    let unit = fs::read_to_string(into.join("token-broker.service")).unwrap();
+    for line in [
+        format!("LoadCredential=openai_api_key:{directory}/openai_api_key"),
+        format!("EnvironmentFile=-{directory}/environment"),
+    ] {
+        assert!(unit.contains(&line), "{line} in {unit}");
+    }
+    let spaced = scratch.path().join("a b");
+    let ended = run("systemd", &spaced).await;
+    assert!(ended.err.contains("unit of systemd"), "{ended:?}");
+    assert_eq!(files(&spaced), []);
+
+    let elsewhere = scratch.path().join("elsewhere");
+    let ended = run("docker", &elsewhere).await;
+    let next = format!("in {}: put the certificate", elsewhere.display());
+    for words in [&next, "compose.yaml is not beside them"] {
+        assert!(ended.out.contains(words), "{words}: {ended:?}");
+    }
+    let clone = scratch.path().join("clone");
+    fs::create_dir(&clone).unwrap();
+    fs::write(clone.join("compose.yaml"), "").unwrap();
+    let ended = run("docker", &clone).await;
+    assert!(!ended.out.contains("beside them"), "{ended:?}");
+}
+
 /// Answers the questions of `init`, one line each.
 async fn answered(lines: &str, into: &Path) -> Ended {
     let script =
@@ -233,6 +308,12 @@ async fn init_refuses_what_the_files_of_a_place_cannot_hold() {
             "redis.url=redis://:a@127.0.0.1:1",
             1,
             "redis.url_file",
+        ),
+        (
+            "kubernetes",
+            "quota.Teacher.sessions_per_month=100",
+            1,
+            "config/kubernetes/deployment.yaml",
         ),
         ("shell", "auth.default_role=123", 78, "auth.default_role"),
         ("shell", "quota.a b.sessions_per_month=5", 78, "TOML"),
