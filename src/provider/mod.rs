@@ -1,4 +1,4 @@
-//! Checks Realtime session objects against the rules that the provider published.
+//! Knows the provider's Realtime schema: the rules for session objects, and the figures of use.
 
 mod models;
 mod rule;
@@ -6,11 +6,13 @@ mod say;
 #[cfg(test)]
 mod tests;
 mod together;
+mod usage;
 
 use serde_json::Value;
 
 pub use models::{KNOWN_MODELS, known_model, known_transcription_model};
 use rule::{Check, Path, published};
+pub use usage::{InputDetails, Kinds, Usage};
 
 /// A violation of the provider's rules by a session object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
