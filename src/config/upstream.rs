@@ -28,6 +28,9 @@ pub struct Upstream {
     /// Our API key. Required outside dev mode.
     #[serde(deserialize_with = "secret")]
     pub api_key: Option<SecretString>,
+    /// The header that carries the key: as a bearer token in `authorization`, alone in any other.
+    #[serde(deserialize_with = "header_name")]
+    pub key_header: String,
     /// The organization that is billed, when the key belongs to several.
     #[serde(deserialize_with = "optional_word")]
     pub organization: Option<String>,
@@ -123,6 +126,11 @@ impl Upstream {
             BASE_URL,
             "has no version in its path; OpenAI's ends with /v1, Azure's with /openai/v1",
         );
+        settings.warn_if(
+            host.ends_with(".azure.com") && upstream.base_url.path() == "/v1",
+            BASE_URL,
+            "is Azure's and must end with /openai/v1",
+        );
         let page_url = upstream.page_url();
         settings.warn_if(
             settings.mode == Mode::Serve && page_url.scheme() == "http" && !is_loopback(page_url),
@@ -148,6 +156,17 @@ fn has_version(base: &Url) -> bool {
         number.starts_with(|first: char| first.is_ascii_digit())
     };
     base.path().split('/').any(is_version)
+}
+
+/// Reads the name of a header.
+fn header_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    text(from, |text| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let is_name = !text.is_empty() && text.bytes().all(is_plain);
+        is_name
+            .then(|| text.to_ascii_lowercase())
+            .ok_or("must be the name of a header, like authorization or api-key")
+    })
 }
 
 /// Returns true for the address of an HTTP proxy.

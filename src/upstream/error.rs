@@ -72,6 +72,14 @@ impl Complaint {
             MISSING_SCOPE | "insufficient_permissions" => {
                 "the key is restricted: set its permission Model capabilities to Request, which covers the Realtime API"
             }
+            // Azure's code of a wrong key, which its bearer form has, too.
+            "401" | "Unauthorized" => {
+                "the key is wrong, of another resource or in the wrong header: correct OPENAI_API_KEY, upstream.base_url and \
+                 upstream.key_header"
+            }
+            "DeploymentNotFound" => {
+                "the resource has no such deployment: name the deployment as the persona's model"
+            }
             "invalid_api_key" => "the key is wrong or was revoked: replace OPENAI_API_KEY",
             "account_deactivated" => "the provider has deactivated the account: ask it why",
             "ip_not_authorized" => "the project's IP allowlist lacks this machine: add it",
@@ -240,7 +248,9 @@ impl UpstreamError {
                 ("key_rejected", Unavailable, Rests, Refusing, KEY_REST)
             }
             // The persona's model: nothing that the caller could send differently.
-            Self::Refused(told) if told.code.starts_with("model_not_found") => {
+            Self::Refused(told)
+                if matches!(told.name(), "model_not_found" | "DeploymentNotFound") =>
+            {
                 ("refused", Unavailable, Works, Refusing, USUAL_WAIT)
             }
             Self::KeyRejected(_) => ("key_rejected", Unavailable, Rests, KeyRejected, KEY_REST),

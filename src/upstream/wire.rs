@@ -2,21 +2,48 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
+use url::Url;
 
 use super::error::MISSING_SCOPE;
 use super::{CallOrder, MintOrder, UpstreamError};
 use crate::clock::{Tick, Timestamp};
 use crate::domain::{ClientSecret, UpstreamCallId, UpstreamSession};
 
-/// The longest client secret that is accepted.
-const MAX_SECRET_LENGTH: usize = 1024;
+/// The longest client secret that is accepted. Gateways encrypt the provider's, which lengthens it.
+const MAX_SECRET_LENGTH: usize = 4096;
 /// The longest life of a client secret (`expires_after.seconds` in the published schema), and a minute of skew.
 const MAX_LIFETIME: Duration = Duration::from_mins(121);
 /// The most missing scopes that are logged.
 const MAX_SCOPES: usize = 4;
+
+/// What a client secret looks like, which never is the API key.
+pub(super) struct SecretForm {
+    prefix: &'static str,
+    api_key: SecretString,
+}
+
+impl SecretForm {
+    /// Returns the form of client secrets of the API at `base`. Gateways hand out secrets of their own, in a form of their own.
+    pub(super) fn of(base: &Url, api_key: SecretString) -> Self {
+        let host = base.host_str().unwrap_or_default();
+        let is_provider = host.ends_with(".openai.com") || host.ends_with(".azure.com");
+        let prefix = if is_provider { "ek_" } else { "" };
+        Self { prefix, api_key }
+    }
+
+    fn fits(&self, value: &str) -> bool {
+        let is_printable = value.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_key = value.starts_with("sk-") || value.contains(self.api_key.expose_secret());
+        let length = value.len();
+        is_printable
+            && !is_key
+            && value.starts_with(self.prefix)
+            && (1..=MAX_SECRET_LENGTH).contains(&length)
+    }
+}
 
 #[derive(Deserialize)]
 struct MintAnswer {
@@ -56,14 +83,13 @@ pub(super) fn mint_body(order: &MintOrder) -> String {
 /// client secret is an error.
 pub(super) fn read_secret(
     body: &[u8],
+    form: &SecretForm,
     order: &MintOrder,
-    sent: Tick,
-    answered: Timestamp,
+    (sent, answered): (Tick, Timestamp),
 ) -> Result<ClientSecret, UpstreamError> {
     let answer: MintAnswer =
         serde_json::from_slice(body).map_err(|_| UpstreamError::Invalid("it cannot be read"))?;
-    let printable = answer.value.bytes().all(|byte| byte.is_ascii_graphic());
-    if !answer.value.starts_with("ek_") || !printable || answer.value.len() > MAX_SECRET_LENGTH {
+    if !form.fits(&answer.value) {
         return Err(UpstreamError::Invalid(
             "its value does not look like a client secret",
         ));

@@ -125,3 +125,36 @@ fn f31_patterns_that_others_may_get_names_for_are_warned_of_where_they_are_allow
     assert!(origins.admit(preview).is_some());
     assert!(origins.admit(b"https://app.vercel.app").is_none());
 }
+
+#[test]
+fn f24_a_base_url_without_its_version_or_with_another_providers_is_warned_of() {
+    let said = |url: &str| serve(&good_and(&[("OPENAI_BASE_URL", url)])).warnings;
+    for (url, cure) in [
+        ("https://api.openai.com", "OpenAI's ends with /v1"),
+        ("https://eu.api.openai.com/", "OpenAI's ends with /v1"),
+        (
+            "https://r.openai.azure.com/openai",
+            "Azure's with /openai/v1",
+        ),
+        ("https://r.openai.azure.com/v1", "must end with /openai/v1"),
+        (
+            "https://r.services.ai.azure.com/v1/",
+            "must end with /openai/v1",
+        ),
+    ] {
+        let warnings = said(url);
+        assert_eq!(warnings.len(), 1, "{url}: {warnings:?}");
+        assert!(
+            warnings[0].starts_with("upstream.base_url: "),
+            "{warnings:?}"
+        );
+        assert!(warnings[0].contains(cure), "{url}: {warnings:?}");
+    }
+    for fine in [
+        "https://us.api.openai.com/v1",
+        "https://r.openai.azure.com/openai/v1/",
+        "https://gateway.example.com/openai/v1beta",
+    ] {
+        assert_eq!(said(fine), [""; 0], "{fine}");
+    }
+}

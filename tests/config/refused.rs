@@ -60,6 +60,7 @@ BROKER_SESSION__MAX_LIVE=0 | session.max_live
 BROKER_SESSION__MAX_LIVE=100001 | session.max_total
 OPENAI_BASE_URL=canary7f3a | upstream.base_url (environment OPENAI_BASE_URL)
 OPENAI_BASE_URL=ftp://canary7f3a | upstream.base_url
+BROKER_UPSTREAM__KEY_HEADER=canary7f3a: x | upstream.key_header (environment BROKER_UPSTREAM__KEY_HEADER): must be the name of a header
 OPENAI_BASE_URL=http://api.openai.com/v1 | must be https
 OPENAI_BASE_URL=http://localhost.canary7f3a.example/v1 | must be https
 BROKER_UPSTREAM__PROXY=proxy.canary7f3a.example:3128 | like http://proxy.example.com:3128

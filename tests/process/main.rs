@@ -40,6 +40,7 @@ mod nginx;
 mod nginx_errors;
 mod nginx_front;
 mod nginx_slow;
+mod other_hosts;
 mod outages;
 mod persist;
 mod pid_one;

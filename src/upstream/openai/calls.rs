@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ACCEPT, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use reqwest::{RequestBuilder, Response, StatusCode};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -99,7 +99,7 @@ impl OpenAi {
         request: RequestBuilder,
     ) -> Result<Response, UpstreamError> {
         let request = match self.keys.choose(&call.key) {
-            KeyFor::Replaced(bearer) => request.header(AUTHORIZATION, bearer),
+            KeyFor::Replaced(value) => request.header(&self.keys.header, value),
             KeyFor::Current | KeyFor::Missing => request,
         };
         request.send().await.map_err(transport)

@@ -1,6 +1,6 @@
 //! The API keys that are loaded, by their fingerprints.
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{SetupError, sensitive};
@@ -9,6 +9,8 @@ use crate::domain::KeyFingerprint;
 
 /// The current key creates calls. Keys that were replaced serve the calls that they created.
 pub(super) struct Keys {
+    /// The header that carries a key.
+    pub(super) header: HeaderName,
     pub(super) current: KeyFingerprint,
     replaced: Vec<(KeyFingerprint, HeaderValue)>,
 }
@@ -27,6 +29,7 @@ impl Keys {
     pub(super) fn new(settings: &Upstream) -> Result<Self, SetupError> {
         let current = KeyFingerprint::of(current(settings)?.expose_secret());
         Ok(Self {
+            header: header(settings)?,
             current,
             replaced: Vec::new(),
         })
@@ -39,7 +42,7 @@ impl Keys {
         }
         let mut replaced = self.replaced.iter();
         let found = replaced.find(|(fingerprint, _)| fingerprint == creator);
-        found.map_or(KeyFor::Missing, |(_, bearer)| KeyFor::Replaced(bearer))
+        found.map_or(KeyFor::Missing, |(_, value)| KeyFor::Replaced(value))
     }
 }
 
@@ -49,7 +52,22 @@ pub(super) fn current(settings: &Upstream) -> Result<&SecretString, SetupError> 
     key.ok_or(SetupError::Header("upstream.api_key"))
 }
 
-/// Returns the value of `Authorization` for a key.
-pub(super) fn bearer(key: &SecretString, setting: &'static str) -> Result<HeaderValue, SetupError> {
-    sensitive(&format!("Bearer {}", key.expose_secret()), setting)
+/// Returns the header that carries a key.
+pub(super) fn header(settings: &Upstream) -> Result<HeaderName, SetupError> {
+    let name = HeaderName::try_from(&settings.key_header);
+    name.map_err(|_| SetupError::Header("upstream.key_header"))
+}
+
+/// Returns the value of the header `name` for a key: a bearer token in `Authorization`, the key alone in any other.
+pub(super) fn credential(
+    name: &HeaderName,
+    key: &SecretString,
+    setting: &'static str,
+) -> Result<HeaderValue, SetupError> {
+    let key = key.expose_secret();
+    if name == AUTHORIZATION {
+        sensitive(&format!("Bearer {key}"), setting)
+    } else {
+        sensitive(key, setting)
+    }
 }

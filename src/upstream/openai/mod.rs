@@ -11,14 +11,12 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use self::keys::Keys;
 use super::connections::Connections;
-use super::wire;
+use super::wire::{self, SecretForm};
 use super::{Complaint, MintOrder, Minter, Probe, UpstreamError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Upstream;
@@ -44,6 +42,7 @@ pub struct OpenAi {
     models_url: Url,
     calls_url: Url,
     socket_url: Url,
+    form: SecretForm,
     /// Turns the party an order is on behalf of into a safety identifier. The records keep its key, so that an identifier
     /// is stable over restarts, over a new API key, and the same in every replica.
     pseudonyms: hmac::Key,
@@ -83,6 +82,7 @@ impl OpenAi {
             models_url: below(&settings.base_url, "models"),
             calls_url: below(&settings.base_url, "realtime/calls"),
             socket_url: below(&settings.base_url, "realtime"),
+            form: SecretForm::of(&settings.base_url, keys::current(settings)?.clone()),
             pseudonyms: hmac::Key::new(hmac::HMAC_SHA256, safety_key.expose()),
             clock,
         })
@@ -115,7 +115,7 @@ impl Minter for OpenAi {
         let answered = time(response.headers(), &DATE).unwrap_or_else(|| self.clock.now());
         let upstream_request = request_id(response.headers());
         let body = read_capped(response).await?;
-        let mut secret = wire::read_secret(&body, order, sent, answered)?;
+        let mut secret = wire::read_secret(&body, &self.form, order, (sent, answered))?;
         secret.upstream_request = upstream_request;
         Ok(secret)
     }
@@ -151,9 +151,10 @@ impl Minter for OpenAi {
 
 /// Returns the headers of every request.
 fn headers(settings: &Upstream) -> Result<HeaderMap, SetupError> {
-    let key = keys::current(settings)?;
+    let (name, key) = (keys::header(settings)?, keys::current(settings)?);
     let mut headers = HeaderMap::new();
-    headers.insert(AUTHORIZATION, keys::bearer(key, "upstream.api_key")?);
+    let credential = keys::credential(&name, key, "upstream.api_key")?;
+    headers.insert(name, credential);
     for (setting, name, text) in [
         (
             "upstream.organization",
