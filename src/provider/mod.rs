@@ -1,6 +1,9 @@
-//! Knows the provider's Realtime schema: the rules for session objects, and the figures of use.
+//! Knows the provider's Realtime schema: the rules for session objects, events, and the figures of use.
 
+mod effective;
+mod event;
 mod models;
+mod pins;
 mod rule;
 mod say;
 #[cfg(test)]
@@ -8,9 +11,13 @@ mod tests;
 mod together;
 mod usage;
 
+use serde::Deserialize;
 use serde_json::Value;
 
+pub use effective::{EffectiveSession, MostTokens, Pinned};
+pub use event::{LONGEST_FRAME, News, OddFrame, ResponseStatus, ServerEvent, UsageReport};
 pub use models::{KNOWN_MODELS, known_model, known_transcription_model};
+pub use pins::{CORRECTION, NotConfirmed, Pins};
 use rule::{Check, Path, published};
 pub use usage::{InputDetails, Kinds, Usage};
 
@@ -66,4 +73,10 @@ fn obey(rule: &str, value: &Value, is_strict: bool) -> Result<Vec<Fault>, Fault>
     };
     check.obey(published(rule), value, &Path::Root(root))?;
     Ok(check.doubts)
+}
+
+/// Deserializes a JSON object. Serde would take an array for a struct, too.
+fn object<'json, T: Deserialize<'json>>(json: &'json str) -> Option<T> {
+    let is_object = json.trim_start().starts_with('{');
+    is_object.then(|| serde_json::from_str(json).ok()).flatten()
 }

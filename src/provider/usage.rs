@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::object;
+
 /// The use that a finished response or transcription reports, in the provider's own figures. The figures need not add up.
 ///
 /// Source: `RealtimeResponse.usage` and `TranscriptTextUsageTokens` / `…Duration` of the published schema. Members that
@@ -69,7 +71,7 @@ impl Usage {
     /// Reads the JSON of a usage. Returns `None` when a figure is negative, no whole number, a text, or given twice, and when
     /// there is no figure at all.
     pub fn read(json: &RawValue) -> Option<Self> {
-        let usage: Self = serde_json::from_str(json.get()).ok()?;
+        let usage: Self = object(json.get())?;
         let is_time = |seconds: f64| (0.0..1e9).contains(&seconds);
         let has_figure = usage != Self::default();
         (has_figure && usage.seconds.is_none_or(is_time)).then_some(usage)
@@ -100,6 +102,7 @@ mod tests {
             r#"{"type":"tokens"}"#,
             "{}",
             "[]",
+            "[1,2,3]",
             "12",
         ] {
             assert_eq!(read(wrong), None, "{wrong}");

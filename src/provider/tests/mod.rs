@@ -6,6 +6,7 @@
 )]
 
 mod accepted;
+mod events;
 mod refused;
 
 use serde_json::{Value, json};

@@ -1,0 +1,136 @@
+//! Compares sessions with what their persona pins.
+
+use std::borrow::Cow;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::value::RawValue;
+
+use super::effective::{EffectiveSession, MostTokens, Pinned, PinnedFields};
+
+/// The `event_id` of every correction, by which an error that answers one is known.
+pub const CORRECTION: &str = "tb_persona";
+
+/// What a session of a persona looks like at the provider. Holds hashes, because thousands of calls may be up.
+pub struct Pins {
+    /// The hash of each pinned field, in the order of [`Pinned::ALL`].
+    hashes: [[u8; 32]; Pinned::ALL.len()],
+    /// The provider's values of fields that the persona leaves to the provider.
+    defaults: Vec<(Pinned, Box<RawValue>)>,
+    /// The last tracing that was corrected.
+    corrected_tracing: Option<[u8; 32]>,
+    /// Most tokens of a response's output.
+    pub most_tokens: Option<MostTokens>,
+}
+
+/// Error for a session that is not the persona's, by the field that differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session is not the persona's: {} differs", .0.as_str())]
+pub struct NotConfirmed(pub Pinned);
+
+impl Pins {
+    /// Learns the pinned fields from the first session that the provider shows, before any page has a part in it. `asked` is
+    /// the persona's session object. The provider may fill in what the persona does not say, and may rename a model, but
+    /// must run the persona's instructions, tools and limit of tokens.
+    pub fn confirm(asked: &RawValue, shown: &EffectiveSession<'_>) -> Result<Self, NotConfirmed> {
+        let asked = PinnedFields::read(asked).unwrap_or_default();
+        let shown = shown.pinned;
+        let differs = [
+            (Pinned::Instructions, text(&asked) == text(&shown)),
+            (Pinned::Tools, tools(&asked) == tools(&shown)),
+            (Pinned::MaxOutputTokens, most(&asked) == most(&shown)),
+        ];
+        let wrong = differs
+            .into_iter()
+            .find(|&(field, is_same)| asked.get(field).is_some() && !is_same);
+        if let Some((field, _)) = wrong {
+            return Err(NotConfirmed(field));
+        }
+        let is_default = |field: &Pinned| asked.get(*field).is_none();
+        let defaults = Pinned::ALL.into_iter().filter(is_default);
+        Ok(Self {
+            hashes: Pinned::ALL.map(|field| hash(&shown, field)),
+            defaults: defaults
+                .filter_map(|field| Some((field, shown.get(field)?.to_owned())))
+                .collect(),
+            corrected_tracing: None,
+            most_tokens: most(&shown),
+        })
+    }
+
+    /// Returns the pinned fields that differ in a later session. A tracing that was corrected before is not reported again:
+    /// the provider never changes a tracing that is on, and agents-js turns it on in every call.
+    pub fn changed(&mut self, shown: &EffectiveSession<'_>) -> Vec<Pinned> {
+        let known = Pinned::ALL.into_iter().zip(self.hashes);
+        let mut changed = Vec::new();
+        for (field, expected) in known {
+            let found = hash(&shown.pinned, field);
+            if found == expected {
+                continue;
+            }
+            if field == Pinned::Tracing && self.corrected_tracing.replace(found) == Some(found) {
+                continue;
+            }
+            changed.push(field);
+        }
+        changed
+    }
+
+    /// Returns the client events that put the changed fields back, and nothing else. The model and tracing have events of
+    /// their own, because the provider may refuse them.
+    pub fn corrections(&self, changed: &[Pinned], asked: &RawValue) -> Vec<String> {
+        let asked = PinnedFields::read(asked).unwrap_or_default();
+        let is_apart = |field: &Pinned| matches!(field, Pinned::Model | Pinned::Tracing);
+        let (apart, together): (Vec<_>, Vec<_>) = changed.iter().partition(|field| is_apart(field));
+        let single = apart.chunks(1).chain([together.as_slice()]);
+        let events = single.filter(|fields| !fields.is_empty());
+        events
+            .map(|fields| self.correction(fields, &asked))
+            .collect()
+    }
+
+    fn correction(&self, fields: &[Pinned], asked: &PinnedFields<'_>) -> String {
+        let mut event = format!(
+            r#"{{"type":"session.update","event_id":"{CORRECTION}","session":{{"type":"realtime""#
+        );
+        for &field in fields {
+            let mut defaults = self.defaults.iter();
+            let default = || {
+                defaults
+                    .find(|(name, _)| *name == field)
+                    .map(|(_, json)| &**json)
+            };
+            let json = asked
+                .get(field)
+                .or_else(default)
+                .map_or("null", RawValue::get);
+            event.extend([",\"", field.as_str(), "\":", json]);
+        }
+        event + "}}"
+    }
+}
+
+/// Returns the hash of a field's JSON. The provider writes equal values alike.
+fn hash(fields: &PinnedFields<'_>, field: Pinned) -> [u8; 32] {
+    let json = fields.get(field).map_or("null", RawValue::get);
+    let hash = digest(&SHA256, json.as_bytes());
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(hash.as_ref());
+    bytes
+}
+
+/// Returns the instructions without space around them, which the provider may trim.
+fn text(fields: &PinnedFields<'_>) -> Option<String> {
+    let json = fields.get(Pinned::Instructions)?.get();
+    let text: Cow<'_, str> = serde_json::from_str(json).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// Returns the number of tools. The provider adds fields to each.
+fn tools(fields: &PinnedFields<'_>) -> Option<usize> {
+    let tools: Vec<&RawValue> = serde_json::from_str(fields.get(Pinned::Tools)?.get()).ok()?;
+    Some(tools.len())
+}
+
+fn most(fields: &PinnedFields<'_>) -> Option<MostTokens> {
+    MostTokens::read(fields.get(Pinned::MaxOutputTokens)?)
+}
