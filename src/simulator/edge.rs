@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
+use super::calls::{CallRequest, Registry};
 use super::fault::Twist;
 use super::plan::{Place, Plan};
 use super::refusal::Refusal;
@@ -31,6 +33,8 @@ pub struct Request {
 pub(super) struct Edge {
     api_key: SecretString,
     pub(super) clock: Arc<dyn Clock>,
+    /// Shared, because tests hold it too.
+    pub(super) calls: Arc<Registry>,
     state: Mutex<State>,
 }
 
@@ -46,17 +50,20 @@ pub(super) struct State {
     pub(super) minted: u64,
     /// Number of accepted connections.
     pub(super) connections: u64,
+    /// Accepted keys beside the first one.
+    pub(super) more_keys: Vec<String>,
 }
 
 impl Edge {
-    pub(super) fn new(api_key: SecretString, clock: Arc<dyn Clock>, plan: Plan) -> Self {
+    pub(super) fn new(api_key: SecretString, calls: Registry, plan: Plan) -> Self {
         let state = State {
             plan,
             ..State::default()
         };
         Self {
             api_key,
-            clock,
+            clock: Arc::clone(&calls.clock),
+            calls: Arc::new(calls),
             state: Mutex::new(state),
         }
     }
@@ -65,30 +72,40 @@ impl Edge {
         self.state.lock()
     }
 
-    /// Admits a request that carries the API key.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let given = headers
-            .get(header::AUTHORIZATION)
-            .map(HeaderValue::as_bytes);
-        let given = String::from_utf8_lossy(given.unwrap_or_default());
-        let (scheme, key) = given.split_once(' ').unwrap_or_default();
-        let key = key.trim();
-        if !scheme.eq_ignore_ascii_case("bearer") || key.is_empty() {
+    /// Admits a request that carries an API key. Returns the key.
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<String, Refusal> {
+        let key = bearer(headers);
+        if key.is_empty() {
             let message = "You didn't provide an API key. You need to provide your API key in an Authorization header \
                  using Bearer auth (i.e. Authorization: Bearer YOUR_KEY).";
             return Err(Refusal::new(401, None, message));
         }
-        if key != self.api_key.expose_secret() {
-            return Err(Refusal::wrong_key(key));
+        let is_known = key == self.api_key.expose_secret() || self.state().more_keys.contains(&key);
+        if is_known {
+            Ok(key)
+        } else {
+            Err(Refusal::wrong_key(&key))
         }
-        Ok(())
+    }
+
+    /// Returns the session of a live client secret; null when it asked for none.
+    pub(super) fn secret_session(&self, value: &str) -> Option<Value> {
+        self.state().secrets.session(value, self.clock.now())
+    }
+
+    /// Remembers a request about calls without its key.
+    pub(super) fn remember_call(&self, uri: &Uri, headers: &HeaderMap, body: Bytes) {
+        self.calls.remember(CallRequest {
+            path: uri.to_string(),
+            headers: masked(headers.clone()),
+            body,
+            at: self.clock.now(),
+        });
     }
 
     /// Remembers a mint request without its key.
-    pub(super) fn remember(&self, mut headers: HeaderMap, body: Bytes) {
-        if let Some(given) = headers.get_mut(header::AUTHORIZATION) {
-            *given = HeaderValue::from_static("***");
-        }
+    pub(super) fn remember(&self, headers: HeaderMap, body: Bytes) {
+        let headers = masked(headers);
         let mut state = self.state();
         state.seen += 1;
         if state.requests.len() >= MAX_REQUESTS {
@@ -105,4 +122,25 @@ impl Edge {
             None => Ok(None),
         }
     }
+}
+
+/// Returns the token of a bearer, or nothing.
+pub(super) fn bearer(headers: &HeaderMap) -> String {
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .map(HeaderValue::as_bytes);
+    let given = String::from_utf8_lossy(given.unwrap_or_default());
+    let (scheme, key) = given.split_once(' ').unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        key.trim().to_owned()
+    } else {
+        String::new()
+    }
+}
+
+fn masked(mut headers: HeaderMap) -> HeaderMap {
+    if let Some(given) = headers.get_mut(header::AUTHORIZATION) {
+        *given = HeaderValue::from_static("***");
+    }
+    headers
 }

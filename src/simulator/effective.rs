@@ -94,7 +94,7 @@ fn pcm() -> Value {
 
 /// Lays `asked` over the defaults in `base`, field by field. An object of another `type` has other
 /// defaults and replaces the whole object. The depth is bounded by the rules that `asked` passed.
-fn lay_over(base: &mut Value, asked: &Value) {
+pub(super) fn lay_over(base: &mut Value, asked: &Value) {
     let is_same_kind = asked.get("type").is_none_or(|kind| base["type"] == *kind);
     match (base, asked) {
         (Value::Object(base), Value::Object(asked)) if is_same_kind => {

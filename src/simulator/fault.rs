@@ -38,12 +38,33 @@ enum Failure {
 }
 
 /// A change of the ordinary answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Twist {
     /// The client secret has expired already.
     Expired,
     /// The client secret is missing.
     MissingValue,
+    /// The answer to an offer has this `Location`, or none.
+    Location(Option<HeaderValue>),
+    /// The answer to an offer has this body.
+    Answer(Answer),
+    /// The answer to an offer is 200 instead of 201.
+    NotCreated,
+    /// The hang-up is confirmed and ends nothing.
+    NoEffect,
+}
+
+/// What is wrong with the body of an answer to an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It is empty.
+    Empty,
+    /// It is of 2 MiB.
+    Huge,
+    /// It never comes.
+    Hangs,
+    /// The connection breaks before it is complete.
+    Cut,
 }
 
 /// Error for a text that names no fault.
@@ -104,6 +125,13 @@ fn failure(word: &str) -> Option<Failure> {
         "truncated" => Failure::Break(wire::truncated),
         "expired" => Failure::Twist(Twist::Expired),
         "missing-value" => Failure::Twist(Twist::MissingValue),
+        "no-location" => Failure::Twist(Twist::Location(None)),
+        "not-created" => Failure::Twist(Twist::NotCreated),
+        "no-effect" => Failure::Twist(Twist::NoEffect),
+        "empty-answer" => Failure::Twist(Twist::Answer(Answer::Empty)),
+        "huge-answer" => Failure::Twist(Twist::Answer(Answer::Huge)),
+        "hang-answer" => Failure::Twist(Twist::Answer(Answer::Hangs)),
+        "cut-answer" => Failure::Twist(Twist::Answer(Answer::Cut)),
         _ => Failure::Refuse(refusal(word, None)?),
     })
 }
@@ -112,6 +140,10 @@ fn failure_with(word: &str, argument: &str) -> Option<Failure> {
     Some(match word {
         "slow" => Failure::Delay(parse_duration(argument).ok()?),
         "scope" if !argument.is_empty() => Failure::Refuse(Refusal::missing_scope(argument)),
+        "location" => {
+            let location = HeaderValue::from_str(argument).ok()?;
+            Failure::Twist(Twist::Location(Some(location)))
+        }
         "redirect" if argument.is_empty() => return None,
         "redirect" => Failure::Redirect(HeaderValue::from_str(argument).ok()?),
         _ => Failure::Refuse(refusal(word, Some(argument.parse().ok()?))?),
@@ -132,6 +164,10 @@ fn refusal(word: &str, retry_after: Option<u64>) -> Option<Refusal> {
         ("403", None) => Refusal::new(403, "unsupported_country_region_territory", COUNTRY),
         ("429", _) => Refusal::new(429, "rate_limit_exceeded", LIMITED),
         ("quota", None) => Refusal::new(429, "insufficient_quota", NO_CREDIT),
+        ("no-model", None) => Refusal::new(403, "model_not_found", TOLD),
+        ("unknown", None) => Refusal::no_call(404),
+        ("unknown-400", None) => Refusal::no_call(400),
+        ("conflict", None) => Refusal::new(409, "call_already_ended", TOLD),
         ("503", _) => Refusal::new(503, "server_is_overloaded", BROKEN),
         _ => {
             let status = word.parse().ok();
@@ -140,7 +176,7 @@ fn refusal(word: &str, retry_after: Option<u64>) -> Option<Refusal> {
         }
     };
     refusal.kind = match word {
-        "400" | "401" => refusal.kind,
+        "400" | "401" | "no-model" | "unknown" | "unknown-400" | "conflict" => refusal.kind,
         "403" => "request_forbidden",
         "429" => "requests",
         "quota" => "insufficient_quota",
@@ -181,6 +217,18 @@ mod tests {
             "503",
             "503:1",
             "599",
+            "no-model",
+            "unknown",
+            "unknown-400",
+            "conflict",
+            "no-location",
+            "location:/evil/../x",
+            "not-created",
+            "empty-answer",
+            "huge-answer",
+            "hang-answer",
+            "cut-answer",
+            "no-effect",
             "slow:2s",
             "slow:250ms",
             "scope:model.request",

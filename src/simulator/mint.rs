@@ -35,7 +35,7 @@ pub(super) async fn mint(
     edge.admit(&headers)?;
     let twist = edge.suffer(Place::Mint).await?;
     let asked = read(&headers, &body)?;
-    Ok(Json(answer(&edge, &asked, twist)))
+    Ok(Json(answer(&edge, &asked, twist.as_ref())))
 }
 
 /// Returns the request when it obeys all rules.
@@ -64,7 +64,7 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
 }
 
 /// Refuses unknown models. The published rules accept any name, the provider does not.
-fn models_exist(session: &Value) -> Result<(), Refusal> {
+pub(super) fn models_exist(session: &Value) -> Result<(), Refusal> {
     if let Some(name) = session["model"].as_str().filter(|name| !known_model(name)) {
         let message = format!("The model `{name}` does not exist or you do not have access to it.");
         return Err(Refusal::new(404, "model_not_found", message).at("session.model"));
@@ -78,12 +78,12 @@ fn models_exist(session: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn answer(edge: &Edge, asked: &Value, twist: Option<Twist>) -> Value {
+fn answer(edge: &Edge, asked: &Value, twist: Option<&Twist>) -> Value {
     let seconds = asked["expires_after"]["seconds"]
         .as_u64()
         .unwrap_or(DEFAULT_SECONDS);
     let now = edge.clock.now();
-    let end = if twist == Some(Twist::Expired) {
+    let end = if twist == Some(&Twist::Expired) {
         now.minus(Duration::from_mins(1))
     } else {
         now.plus(Duration::from_secs(seconds))
@@ -94,10 +94,10 @@ fn answer(edge: &Edge, asked: &Value, twist: Option<Twist>) -> Value {
         "expires_at": end.as_seconds(),
         "session": effective(&asked["session"]),
     });
-    if twist != Some(Twist::MissingValue) {
+    if twist != Some(&Twist::MissingValue) {
         let mut state = edge.state();
         state.minted += 1;
-        answer["value"] = state.secrets.mint(end).into();
+        answer["value"] = state.secrets.mint(end, asked["session"].clone()).into();
     }
     answer
 }

@@ -3,6 +3,7 @@
 //! It cannot be mistaken for the real provider: its client secrets begin with `ek_sim_`, its answers
 //! carry `x-simulated: true`, and it listens on loopback only.
 
+mod calls;
 mod control;
 mod edge;
 mod effective;
@@ -24,12 +25,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::calls::Registry;
 use self::edge::Edge;
 use self::plan::{Plan, TOO_LONG};
 use self::serve::Server;
 use crate::clock::Clock;
 use crate::domain::canonical;
 
+pub use self::calls::{CallRequest, Calls, OddUsage, Second, SeenCall, Switches, Turn, TurnError};
 pub use self::edge::Request;
 pub use self::fault::FaultError;
 pub use self::plan::Planned;
@@ -65,10 +68,12 @@ impl Simulator {
         }
         let plan = Plan::of(settings.faults).ok_or_else(|| invalid(TOO_LONG))?;
         let listener = TcpListener::bind(settings.listen).await?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let calls = Registry::new(settings.clock, tasks.clone(), stop.clone());
         let server = Server {
-            edge: Arc::new(Edge::new(settings.api_key, settings.clock, plan)),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            edge: Arc::new(Edge::new(settings.api_key, calls, plan)),
+            stop,
+            tasks,
         };
         let address = listener.local_addr()?;
         server.tasks.spawn(server.clone().run(listener));
@@ -114,6 +119,16 @@ impl Simulator {
     /// Returns the number of minted client secrets, expired ones included.
     pub fn minted(&self) -> u64 {
         self.server.edge.state().minted
+    }
+
+    /// Returns its calls.
+    pub fn calls(&self) -> Calls {
+        Calls(Arc::clone(&self.server.edge.calls))
+    }
+
+    /// Accepts another API key from now on. It does not know the calls of other keys.
+    pub fn accept_key(&self, key: &str) {
+        self.server.edge.state().more_keys.push(key.to_owned());
     }
 
     /// Returns the number of accepted connections.

@@ -13,7 +13,8 @@ const MAX_PLANNED: usize = 64;
 /// Message for a plan with more entries.
 pub(super) const TOO_LONG: &str = "a plan of faults has at most 64 entries";
 
-/// One entry of the plan. Written `FAULT` (until cleared), `3xFAULT`, `models+FAULT` or `models+3xFAULT`.
+/// One entry of the plan. Written `FAULT` (until cleared), `3xFAULT`, `models+FAULT` or `models+3xFAULT`. In the same way,
+/// `calls+`, `join+` and `hangup+` plan failures of calls only.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Planned {
@@ -23,6 +24,21 @@ pub struct Planned {
     /// True when the list of models fails too, and not only the mint.
     #[serde(default)]
     models: bool,
+    /// The operation on calls that fails. Absent: none, but the mint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of_calls: Option<OfCalls>,
+}
+
+/// An operation on calls.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OfCalls {
+    /// The exchange of SDP.
+    Calls,
+    /// The start of a side channel.
+    Join,
+    /// The hang-up.
+    Hangup,
 }
 
 impl FromStr for Planned {
@@ -31,6 +47,11 @@ impl FromStr for Planned {
     fn from_str(text: &str) -> Result<Self, FaultError> {
         let of_models = text.strip_prefix("models+");
         let text = of_models.unwrap_or(text);
+        let of_calls = PREFIXES.iter().find_map(|(prefix, place)| {
+            let rest = text.strip_prefix(prefix)?;
+            Some((rest, *place))
+        });
+        let text = of_calls.map_or(text, |(rest, _)| rest);
         // No fault begins with a number and an `x`.
         let counted = text
             .split_once('x')
@@ -40,15 +61,23 @@ impl FromStr for Planned {
             fault: fault.to_owned().try_into()?,
             times,
             models: of_models.is_some(),
+            of_calls: of_calls.map(|(_, place)| place),
         })
     }
 }
+
+const PREFIXES: [(&str, OfCalls); 3] = [
+    ("calls+", OfCalls::Calls),
+    ("join+", OfCalls::Join),
+    ("hangup+", OfCalls::Hangup),
+];
 
 /// The operation of the simulator that a fault may hit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Mint,
     Models,
+    Call(OfCalls),
 }
 
 /// Planned faults, in order.
@@ -70,7 +99,12 @@ impl Plan {
 
     /// Takes the next fault for this operation.
     pub(super) fn take(&mut self, place: Place) -> Option<Fault> {
-        let next = self.0.front_mut()?;
+        let of_calls = match place {
+            Place::Mint | Place::Models => None,
+            Place::Call(operation) => Some(operation),
+        };
+        let at = self.0.iter().position(|entry| entry.of_calls == of_calls)?;
+        let next = self.0.get_mut(at)?;
         if place == Place::Models && !next.models {
             return None;
         }
@@ -78,7 +112,7 @@ impl Plan {
         if let Some(times) = next.times {
             next.times = NonZeroU32::new(times.get() - 1);
             if next.times.is_none() {
-                self.0.pop_front();
+                self.0.remove(at);
             }
         }
         Some(fault)
@@ -117,6 +151,15 @@ mod tests {
         assert_eq!(take(&mut plan, Place::Mint).as_deref(), Some("500"));
         assert_eq!(take(&mut plan, Place::Models).as_deref(), Some("hang"));
         assert_eq!(take(&mut plan, Place::Mint), None);
+    }
+
+    #[test]
+    fn failures_of_calls_wait_for_their_operation_and_keep_nobody_else_waiting() {
+        let mut plan = plan(&["hangup+1x500", "join+1xhang"]);
+        assert_eq!(take(&mut plan, Place::Mint), None);
+        let join = Place::Call(OfCalls::Join);
+        assert_eq!(take(&mut plan, join).as_deref(), Some("hang"));
+        assert_eq!(take(&mut plan, join), None);
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Refusal {
         Self { param, ..self }
     }
 
+    /// Refuses an unknown call.
+    pub(super) fn no_call(status: u16) -> Self {
+        Self::new(status, "call_id_not_found", "No session found for call_id.")
+    }
+
     /// Refuses a wrong key. The provider quotes the ends of the key, so its message must not be passed on.
     pub(super) fn wrong_key(given: &str) -> Self {
         let message = format!(

@@ -10,6 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use super::calls;
 use super::control::faults;
 use super::edge::Edge;
 use super::mint::mint;
@@ -22,8 +23,12 @@ use crate::provider::KNOWN_MODELS;
 pub(super) fn router(edge: Arc<Edge>) -> Router {
     Router::new()
         .route("/v1/realtime/client_secrets", post(mint))
+        .route("/v1/realtime/calls", post(calls::open))
+        .route("/v1/realtime/calls/{id}/hangup", post(calls::hang_up))
+        .route("/v1/realtime", get(calls::join))
         .route("/v1/models", get(models))
         .route("/_simulator/faults", get(faults).put(faults).delete(faults))
+        .route("/_simulator/calls/{id}/play", post(calls::play))
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(edge.clone(), stamp))

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::domain::random_bytes;
@@ -20,30 +21,51 @@ pub enum SecretState {
     Expired,
 }
 
-/// Secrets and their ends, oldest first.
+/// A minted client secret.
+struct Secret {
+    value: String,
+    end: Timestamp,
+    /// The session that was asked for.
+    session: Value,
+}
+
+/// The secrets, oldest first.
 #[derive(Default)]
-pub(super) struct Secrets(VecDeque<(String, Timestamp)>);
+pub(super) struct Secrets(VecDeque<Secret>);
 
 impl Secrets {
-    /// Mints a secret with 192 random bits that expires at `end`.
-    pub(super) fn mint(&mut self, end: Timestamp) -> String {
+    /// Mints a secret with 192 random bits for `session` that expires at `end`.
+    pub(super) fn mint(&mut self, end: Timestamp, session: Value) -> String {
         if self.0.len() >= MAX_SECRETS {
             self.0.pop_front();
         }
         let value = format!("ek_sim_{}", URL_SAFE_NO_PAD.encode(random_bytes::<24>()));
-        self.0.push_back((value.clone(), end));
+        self.0.push_back(Secret {
+            value: value.clone(),
+            end,
+            session,
+        });
         value
     }
 
     /// Returns the state of a secret at `now`; `None` for one that is not remembered.
     pub(super) fn state(&self, value: &str, now: Timestamp) -> Option<SecretState> {
-        let (_, end) = self.0.iter().find(|(known, _)| known == value)?;
-        let is_live = now < *end;
+        let secret = self.0.iter().find(|known| known.value == value)?;
+        let is_live = now < secret.end;
         Some(if is_live {
             SecretState::Live
         } else {
             SecretState::Expired
         })
+    }
+
+    /// Returns the session of a live secret.
+    pub(super) fn session(&self, value: &str, now: Timestamp) -> Option<Value> {
+        let live = |known: &&Secret| known.value == value && now < known.end;
+        self.0
+            .iter()
+            .find(live)
+            .map(|secret| secret.session.clone())
     }
 }
 
@@ -58,7 +80,7 @@ mod tests {
     #[test]
     fn a_secret_lives_until_its_end() {
         let mut secrets = Secrets::default();
-        let value = secrets.mint(at(60));
+        let value = secrets.mint(at(60), Value::Null);
         assert!(value.starts_with("ek_sim_") && value.len() >= 7 + 22);
         assert_eq!(secrets.state(&value, at(59)), Some(SecretState::Live));
         assert_eq!(secrets.state(&value, at(60)), Some(SecretState::Expired));
@@ -68,10 +90,10 @@ mod tests {
     #[test]
     fn the_oldest_secret_is_forgotten_first() {
         let mut secrets = Secrets::default();
-        let first = secrets.mint(at(60));
-        let second = secrets.mint(at(60));
+        let first = secrets.mint(at(60), Value::Null);
+        let second = secrets.mint(at(60), Value::Null);
         for _ in 1..MAX_SECRETS {
-            secrets.mint(at(60));
+            secrets.mint(at(60), Value::Null);
         }
         assert_eq!(secrets.state(&first, at(0)), None);
         assert_eq!(secrets.state(&second, at(0)), Some(SecretState::Live));

@@ -1,0 +1,251 @@
+//! Obeys the events that peers send, as strictly as the provider does.
+
+use serde_json::{Map, Value, json};
+
+use super::live::{Active, Live, Peer, complete_transcription, token};
+use super::{Registry, Switches, turn};
+use crate::provider;
+use crate::simulator::effective::lay_over;
+
+/// The events that peers may send, and their fields. `event_id` goes with all of them.
+const KNOWN: [(&str, &[&str]); 11] = [
+    ("session.update", &["session"]),
+    ("response.create", &["response"]),
+    ("response.cancel", &["response_id"]),
+    ("conversation.item.create", &["previous_item_id", "item"]),
+    ("conversation.item.delete", &["item_id"]),
+    ("conversation.item.retrieve", &["item_id"]),
+    (
+        "conversation.item.truncate",
+        &["item_id", "content_index", "audio_end_ms"],
+    ),
+    ("input_audio_buffer.append", &["audio"]),
+    ("input_audio_buffer.commit", &[]),
+    ("input_audio_buffer.clear", &[]),
+    ("output_audio_buffer.clear", &[]),
+];
+/// The fields of `response` in `response.create`.
+const RESPONSE_FIELDS: [&str; 12] = [
+    "audio",
+    "conversation",
+    "input",
+    "instructions",
+    "max_output_tokens",
+    "metadata",
+    "output_modalities",
+    "parallel_tool_calls",
+    "prompt",
+    "reasoning",
+    "tool_choice",
+    "tools",
+];
+/// Longest id of an event.
+const MAX_ID: usize = 512;
+
+/// Why an event is refused.
+struct Wrong {
+    code: &'static str,
+    message: String,
+    param: Option<String>,
+}
+
+impl Wrong {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            param: None,
+        }
+    }
+
+    fn at(self, param: impl Into<String>) -> Self {
+        let param = Some(param.into());
+        Self { param, ..self }
+    }
+
+    fn missing(param: &str) -> Self {
+        let message = format!("Missing required parameter: '{param}'.");
+        Self::new("missing_required_parameter", message).at(param)
+    }
+}
+
+/// Obeys one event of `peer`. Whatever is wrong with it is told to this peer alone.
+pub(super) fn obey(calls: &Registry, id: &str, peer: Peer, text: &str) {
+    let now = calls.clock.now();
+    let event: Value = serde_json::from_str(text).unwrap_or_default();
+    let mut desk = calls.desk();
+    let Some((live, switches)) = desk.open_call(id) else {
+        return;
+    };
+    live.note(peer, &event);
+    let outcome = known(&event).and_then(|kind| perform(live, (peer, kind), &event, switches));
+    if outcome.is_ok() && peer != Peer::Browser && event["type"] == "session.update" {
+        live.asserted_at.get_or_insert(now);
+    }
+    match outcome {
+        Ok(true) => {
+            drop(desk);
+            turn::end_later(calls, id);
+        }
+        Ok(false) => {}
+        Err(wrong) => {
+            let error = json!({
+                "type": "invalid_request_error",
+                "code": wrong.code,
+                "message": wrong.message,
+                "param": wrong.param,
+                "event_id": event["event_id"],
+            });
+            live.emit_to(peer, json!({"type": "error", "error": error}), switches);
+        }
+    }
+}
+
+/// Returns the type of an event that has the form of its type.
+fn known(event: &Value) -> Result<&'static str, Wrong> {
+    let unreadable = || Wrong::new("invalid_value", "The event is no JSON object.");
+    let fields = event.as_object().ok_or_else(unreadable)?;
+    let kind = fields.get("type").ok_or_else(|| Wrong::missing("type"))?;
+    let found = KNOWN.iter().find(|(name, _)| kind == name);
+    let (kind, allowed) = found
+        .ok_or_else(|| Wrong::new("invalid_value", format!("Invalid value: {kind}.")).at("type"))?;
+    let is_id = |id: &Value| id.as_str().is_some_and(|id| id.len() <= MAX_ID);
+    if !fields.get("event_id").is_none_or(is_id) {
+        return Err(Wrong::new("invalid_value", "Invalid event id.").at("event_id"));
+    }
+    only(
+        fields,
+        |name| name == "type" || name == "event_id" || allowed.contains(&name),
+        "",
+    )?;
+    Ok(kind)
+}
+
+fn only(
+    fields: &Map<String, Value>,
+    is_known: impl Fn(&str) -> bool,
+    prefix: &str,
+) -> Result<(), Wrong> {
+    match fields.keys().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let place = format!("{prefix}{name}");
+            Err(Wrong::new(
+                "unknown_parameter",
+                format!("Unknown parameter: '{place}'."),
+            )
+            .at(place))
+        }
+    }
+}
+
+/// Does what the event says. Returns true when a response began that goes on.
+fn perform(
+    live: &mut Live,
+    (peer, kind): (Peer, &str),
+    event: &Value,
+    switches: &Switches,
+) -> Result<bool, Wrong> {
+    match kind {
+        "session.update" => update(live, peer, &event["session"], switches).map(|()| false),
+        "response.create" => create_response(live, &event["response"], switches),
+        "response.cancel" => cancel(live, &event["response_id"], switches).map(|()| false),
+        "conversation.item.create" => add_item(live, &event["item"], switches).map(|()| false),
+        "output_audio_buffer.clear" => {
+            turn::clear_audio(live, switches);
+            Ok(false)
+        }
+        "input_audio_buffer.append" => Err(Wrong::new(
+            "invalid_value",
+            "Audio comes over the peer connection of this call.",
+        )),
+        "conversation.item.truncate" => {
+            let truncated = json!({
+                "type": "conversation.item.truncated",
+                "item_id": event["item_id"],
+                "content_index": event["content_index"],
+                "audio_end_ms": event["audio_end_ms"],
+            });
+            live.emit(truncated, switches);
+            Ok(false)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Changes the session: only the fields that are there.
+fn update(live: &mut Live, peer: Peer, session: &Value, switches: &Switches) -> Result<(), Wrong> {
+    provider::check(session).map_err(|fault| Wrong {
+        code: fault.code,
+        message: fault.message,
+        param: Some(fault.param),
+    })?;
+    let asked = |place: &str| session.pointer(place).filter(|value| !value.is_null());
+    if asked("/model").is_some_and(|model| *model != live.session["model"]) {
+        let message = "The model of a session cannot be changed.";
+        return Err(Wrong::new("invalid_value", message).at("session.model"));
+    }
+    let voice = asked("/audio/output/voice");
+    let has = live.session.pointer("/audio/output/voice");
+    if live.has_spoken && voice.is_some() && voice != has {
+        let message = "Cannot update a conversation's voice if assistant audio is present.";
+        return Err(Wrong::new("cannot_update_voice", message).at("session.audio.output.voice"));
+    }
+    lay_over(&mut live.session, session);
+    complete_transcription(&mut live.session);
+    let updated = json!({"type": "session.updated", "session": live.session});
+    if switches.updated_to_sender_only {
+        live.emit_to(peer, updated, switches);
+    } else {
+        live.emit(updated, switches);
+    }
+    Ok(())
+}
+
+fn create_response(live: &mut Live, params: &Value, switches: &Switches) -> Result<bool, Wrong> {
+    if let Some(fields) = params.as_object() {
+        only(fields, |name| RESPONSE_FIELDS.contains(&name), "response.")?;
+    }
+    if let Some(active) = &live.active {
+        let message = format!(
+            "Conversation already has an active response in progress: {}.",
+            active.id
+        );
+        return Err(Wrong::new(
+            "conversation_already_has_active_response",
+            message,
+        ));
+    }
+    turn::respond(live, "A simulated answer.", params, switches);
+    if switches.long_responses {
+        return Ok(true);
+    }
+    turn::complete(live, switches);
+    Ok(false)
+}
+
+fn cancel(live: &mut Live, id: &Value, switches: &Switches) -> Result<(), Wrong> {
+    let is_it = |active: &Active| id.is_null() || *id == active.id;
+    if !live.active.as_ref().is_some_and(is_it) {
+        let message = "Cancellation failed: no active response found";
+        return Err(Wrong::new("response_cancel_not_active", message));
+    }
+    turn::interrupt(live, "client_cancelled", switches);
+    Ok(())
+}
+
+fn add_item(live: &mut Live, item: &Value, switches: &Switches) -> Result<(), Wrong> {
+    if !item.is_object() {
+        return Err(Wrong::missing("item"));
+    }
+    let mut item = item.clone();
+    if item["id"].is_null() {
+        item["id"] = format!("item_{}", token::<16>()).into();
+    }
+    if item["type"] == "message" {
+        item["status"] = "completed".into();
+    }
+    live.conversation.wrote(&item["content"].to_string());
+    turn::emit_item(live, &item, switches);
+    Ok(())
+}

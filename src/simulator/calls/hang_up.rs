@@ -1,0 +1,45 @@
+//! Ends calls.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+
+use super::Registry;
+use crate::simulator::edge::Edge;
+use crate::simulator::fault::Twist;
+use crate::simulator::plan::{OfCalls, Place};
+use crate::simulator::refusal::Refusal;
+
+/// `POST /v1/realtime/calls/{id}/hangup`.
+pub(in crate::simulator) async fn hang_up(
+    State(edge): State<Arc<Edge>>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<(), Response> {
+    edge.remember_call(&uri, &headers, Bytes::new());
+    let key = edge.admit(&headers)?;
+    let twist = edge.suffer(Place::Call(OfCalls::Hangup)).await?;
+    let is_known = {
+        let mut desk = edge.calls.desk();
+        desk.open_call(&id).is_some_and(|(live, _)| live.key == key)
+    };
+    if !is_known {
+        return Err(Refusal::no_call(404).into());
+    }
+    if twist != Some(Twist::NoEffect) {
+        end(&edge.calls, &id);
+    }
+    Ok(())
+}
+
+/// Ends a call that is not over.
+pub(super) fn end(calls: &Registry, id: &str) {
+    let now = calls.clock.now();
+    if let Some((live, switches)) = calls.desk().open_call(id) {
+        live.end(now, switches);
+    }
+}

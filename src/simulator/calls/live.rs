@@ -1,0 +1,215 @@
+//! One open call: its session, its peers, and the events that they get.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use super::Switches;
+use super::conversation::Conversation;
+use crate::clock::Timestamp;
+use crate::domain::random_bytes;
+use crate::simulator::effective::effective;
+
+/// Most events that are remembered of each peer.
+const MAX_EVENTS: usize = 4096;
+/// Members that are null on the wire where the published schema does not allow it.
+const ODD_NULLS: [&str; 9] = [
+    "status_details",
+    "usage",
+    "transcription",
+    "noise_reduction",
+    "include",
+    "language",
+    "prompt",
+    "transcript",
+    "metadata",
+];
+
+/// Who takes part in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// The browser, over its data channel.
+    Browser,
+    /// The side channel with this number.
+    SideChannel(u64),
+}
+
+/// What goes out on a side channel.
+#[derive(Clone, Debug)]
+pub(super) enum Out {
+    /// An event.
+    Text(String),
+    /// A close frame with this code.
+    Close(u16),
+    /// The end of the connection, without a word.
+    Drop,
+}
+
+/// A response that is being spoken.
+pub(super) struct Active {
+    pub(super) id: String,
+    pub(super) item: String,
+    pub(super) text: String,
+    pub(super) params: Value,
+    /// Ends whoever waits for the response's end.
+    pub(super) over: CancellationToken,
+}
+
+/// A call.
+pub(super) struct Live {
+    pub(super) id: String,
+    /// The key that created it.
+    pub(super) key: String,
+    pub(super) offer: String,
+    pub(super) session: Value,
+    pub(super) conversation: Conversation,
+    pub(super) active: Option<Active>,
+    pub(super) is_over: bool,
+    /// True when the model has spoken, so that its voice cannot change.
+    pub(super) has_spoken: bool,
+    pub(super) opened_at: Timestamp,
+    pub(super) ended_at: Option<Timestamp>,
+    pub(super) joined_at: Option<Timestamp>,
+    pub(super) asserted_at: Option<Timestamp>,
+    pub(super) side_channels: Vec<(u64, UnboundedSender<Out>)>,
+    pub(super) joins: u64,
+    pub(super) received: Vec<Value>,
+    pub(super) browser: Vec<Value>,
+    pub(super) used: Vec<Value>,
+}
+
+impl Live {
+    /// Returns a new call of `key` with the session that was asked for.
+    pub(super) fn new(
+        key: &str,
+        offer: String,
+        asked: &Value,
+        (now, switches): (Timestamp, &Switches),
+    ) -> Self {
+        let name = token::<16>();
+        let mut session = effective(asked);
+        let of = if switches.wrong_session {
+            "other"
+        } else {
+            &name
+        };
+        session["id"] = format!("sess_u0_{of}").into();
+        let seconds = switches.session_seconds.unwrap_or(3600);
+        session["expires_at"] = (now.as_seconds() + seconds).into();
+        complete_transcription(&mut session);
+        Self {
+            id: format!("rtc_u0_{name}"),
+            key: key.to_owned(),
+            offer,
+            session,
+            conversation: Conversation::default(),
+            active: None,
+            is_over: false,
+            has_spoken: false,
+            opened_at: now,
+            ended_at: None,
+            joined_at: None,
+            asserted_at: None,
+            side_channels: Vec::new(),
+            joins: 0,
+            received: Vec::new(),
+            browser: Vec::new(),
+            used: Vec::new(),
+        }
+    }
+
+    /// Sends an event to all peers.
+    pub(super) fn emit(&mut self, event: Value, switches: &Switches) {
+        let event = finished(event, switches);
+        self.tell_side_channels(&Out::Text(event.to_string()));
+        remember(&mut self.browser, event);
+    }
+
+    /// Sends an event to one peer.
+    pub(super) fn emit_to(&mut self, peer: Peer, event: Value, switches: &Switches) {
+        let event = finished(event, switches);
+        match peer {
+            Peer::Browser => remember(&mut self.browser, event),
+            Peer::SideChannel(number) => {
+                let all = self.side_channels.iter();
+                for (_, channel) in all.filter(|(other, _)| *other == number) {
+                    let _ = channel.send(Out::Text(event.to_string()));
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell_side_channels(&self, out: &Out) {
+        for (_, channel) in &self.side_channels {
+            let _ = channel.send(out.clone());
+        }
+    }
+
+    /// Remembers an event that a side channel sent.
+    pub(super) fn note(&mut self, peer: Peer, event: &Value) {
+        if peer != Peer::Browser {
+            remember(&mut self.received, event.clone());
+        }
+    }
+
+    /// Ends the call.
+    pub(super) fn end(&mut self, now: Timestamp, switches: &Switches) {
+        self.is_over = true;
+        self.ended_at = Some(now);
+        if let Some(active) = self.active.take() {
+            active.over.cancel();
+        }
+        if !switches.never_closes {
+            self.tell_side_channels(&Out::Close(1000));
+        }
+    }
+}
+
+/// Returns a random name of `N` bytes.
+pub(super) fn token<const N: usize>() -> String {
+    URL_SAFE_NO_PAD.encode(random_bytes::<N>())
+}
+
+/// Shows the fields of a transcription that nobody set, as the provider does.
+pub(super) fn complete_transcription(session: &mut Value) {
+    let place = session.pointer_mut("/audio/input/transcription");
+    if let Some(Value::Object(fields)) = place {
+        for name in ["language", "prompt"] {
+            fields.entry(name).or_insert(Value::Null);
+        }
+    }
+}
+
+fn finished(mut event: Value, switches: &Switches) -> Value {
+    let kind = event["type"].as_str().unwrap_or_default();
+    let name = if kind.starts_with("output_audio_buffer.") {
+        format!("{:016x}", u64::from_be_bytes(random_bytes()))
+    } else {
+        token::<16>()
+    };
+    event["event_id"] = json!(format!("event_{name}"));
+    if switches.schema_only {
+        drop_nulls(&mut event);
+    }
+    event
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, value| !value.is_null() || !ODD_NULLS.contains(&name.as_str()));
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+fn remember(events: &mut Vec<Value>, event: Value) {
+    if events.len() >= MAX_EVENTS {
+        events.remove(0);
+    }
+    events.push(event);
+}

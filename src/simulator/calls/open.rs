@@ -1,0 +1,209 @@
+//! Creates calls from offers.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::multipart::Multipart;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+
+use super::Registry;
+use super::answer::answer;
+use super::live::Live;
+use crate::provider;
+use crate::simulator::edge::{Edge, bearer};
+use crate::simulator::fault::{Answer, Twist};
+use crate::simulator::mint::models_exist;
+use crate::simulator::plan::{OfCalls, Place};
+use crate::simulator::refusal::Refusal;
+
+/// Largest accepted body, in bytes.
+const MAX_BODY: usize = 256 * 1024;
+/// Size of an answer that is too large, in bytes.
+const HUGE: usize = 2 * 1024 * 1024;
+
+/// What somebody offers.
+struct Offered {
+    sdp: String,
+    session: Value,
+}
+
+/// `POST /v1/realtime/calls`.
+pub(in crate::simulator) async fn open(
+    State(edge): State<Arc<Edge>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Response> {
+    let too_large = |_| Refusal::new(413, None, "The request body is too large.");
+    let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
+    edge.remember_call(&uri, &headers, body.clone());
+    let given = bearer(&headers);
+    let secret = edge.secret_session(&given);
+    let key = match &secret {
+        Some(_) => given,
+        None => edge.admit(&headers)?,
+    };
+    let twist = edge.suffer(Place::Call(OfCalls::Calls)).await?;
+    let offered = match secret {
+        Some(session) => of_secret(&headers, &body, session)?,
+        None => of_parts(&headers, body).await?,
+    };
+    check_sdp(&offered.sdp)?;
+    let (id, sdp) = create(&edge.calls, &key, offered);
+    Ok(answered(&id, sdp, twist.as_ref()))
+}
+
+fn create(calls: &Registry, key: &str, offered: Offered) -> (String, String) {
+    let now = calls.clock.now();
+    let mut desk = calls.desk();
+    let sdp = answer(&offered.sdp, &desk.switches);
+    let live = Live::new(key, offered.sdp, &offered.session, (now, &desk.switches));
+    let id = live.id.clone();
+    desk.add(live);
+    (id, sdp)
+}
+
+/// Returns the answer: everything as recorded, but for the twist.
+fn answered(id: &str, sdp: String, twist: Option<&Twist>) -> Response {
+    let status = match twist {
+        Some(Twist::NotCreated) => StatusCode::OK,
+        _ => StatusCode::CREATED,
+    };
+    let location = match twist {
+        Some(Twist::Location(location)) => location.clone(),
+        _ => HeaderValue::try_from(format!("/v1/realtime/calls/{id}")).ok(),
+    };
+    let body = match twist {
+        Some(Twist::Answer(wrong)) => wrong_body(*wrong),
+        _ => Body::from(sdp),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "Location, X-Request-Id",
+        ),
+    ];
+    let mut response = (status, headers, body).into_response();
+    if let Some(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+fn wrong_body(wrong: Answer) -> Body {
+    let begin = || stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"v=0\r\n"))]);
+    match wrong {
+        Answer::Empty => Body::empty(),
+        Answer::Huge => Body::from(format!("v=0\r\n{}", "a".repeat(HUGE))),
+        Answer::Hangs => Body::from_stream(begin().chain(stream::pending())),
+        Answer::Cut => {
+            let end = async {
+                // Lets hyper send what it has.
+                tokio::task::yield_now().await;
+                Err(io::ErrorKind::ConnectionAborted.into())
+            };
+            Body::from_stream(begin().chain(stream::once(end)))
+        }
+    }
+}
+
+/// Reads an offer that comes with a client secret: raw, for the session of the secret.
+fn of_secret(headers: &HeaderMap, body: &Bytes, session: Value) -> Result<Offered, Refusal> {
+    let essence = essence(headers);
+    if essence != "application/sdp" {
+        let message = format!(
+            "Unsupported content type: '{essence}'. This API method only accepts 'application/sdp' requests."
+        );
+        return Err(Refusal::new(400, "unsupported_content_type", message));
+    }
+    let sdp = text(body)?;
+    Ok(Offered { sdp, session })
+}
+
+/// Reads an offer that comes with the API key: the parts `sdp` and `session`, and nothing else.
+async fn of_parts(headers: &HeaderMap, body: Bytes) -> Result<Offered, Refusal> {
+    let wrong = |message: &str| Refusal::new(400, "invalid_multipart_form", message);
+    let mut request = Request::new(Body::from(body));
+    *request.headers_mut() = headers.clone();
+    let unreadable =
+        |_| wrong("Expected a multipart/form-data request with the parts sdp and session.");
+    let mut form = Multipart::from_request(request, &())
+        .await
+        .map_err(unreadable)?;
+    let (mut sdp, mut session) = (None, None);
+    while let Some(part) = form
+        .next_field()
+        .await
+        .map_err(|_| wrong("The form is cut."))?
+    {
+        let name = part.name().unwrap_or_default().to_owned();
+        let bytes = part.bytes().await.map_err(|_| wrong("The form is cut."))?;
+        let place = match name.as_str() {
+            "sdp" => &mut sdp,
+            "session" => &mut session,
+            _ => return Err(unknown_part(&name)),
+        };
+        if place.replace(bytes).is_some() {
+            return Err(wrong("A part is repeated."));
+        }
+    }
+    let sdp = sdp.ok_or_else(|| {
+        Refusal::new(
+            400,
+            "missing_required_parameter",
+            "Missing required parameter: 'sdp'.",
+        )
+        .at("sdp")
+    })?;
+    Ok(Offered {
+        sdp: text(&sdp)?,
+        session: session.map_or(Ok(Value::Null), |bytes| read_session(&bytes))?,
+    })
+}
+
+fn unknown_part(name: &str) -> Refusal {
+    let message = format!("Unknown parameter: '{name}'.");
+    Refusal::new(400, "unknown_parameter", message).at(name)
+}
+
+fn read_session(bytes: &[u8]) -> Result<Value, Refusal> {
+    let session: Value = serde_json::from_slice(bytes).map_err(|_| {
+        Refusal::new(
+            400,
+            None,
+            "We could not parse the JSON of the part session.",
+        )
+        .at("session")
+    })?;
+    provider::check(&session)?;
+    models_exist(&session)?;
+    Ok(session)
+}
+
+fn check_sdp(sdp: &str) -> Result<(), Refusal> {
+    if sdp.starts_with("v=0") && sdp.contains("\nm=audio ") {
+        return Ok(());
+    }
+    let message = "The SDP offer could not be parsed.";
+    Err(Refusal::new(400, "invalid_offer", message))
+}
+
+fn text(bytes: &[u8]) -> Result<String, Refusal> {
+    let refused = |_| Refusal::new(400, "invalid_offer", "The SDP offer is not UTF-8.");
+    String::from_utf8(bytes.to_vec()).map_err(refused)
+}
+
+/// Returns the content type without its parameters.
+fn essence(headers: &HeaderMap) -> String {
+    let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let given = String::from_utf8_lossy(given.unwrap_or_default());
+    let essence = given.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}

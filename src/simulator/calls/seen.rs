@@ -1,0 +1,152 @@
+//! What a test sees of the calls of the simulated provider, and what it may do to them.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::live::{Live, Out, Peer};
+use super::{Registry, Switches, Turn, client_event, hang_up, turn};
+use crate::clock::Timestamp;
+
+/// A received request about calls.
+#[derive(Clone, Debug)]
+pub struct CallRequest {
+    /// Its path, with the query.
+    pub path: String,
+    /// Its headers. The value of `Authorization` is masked.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// One call, as it is now.
+#[derive(Clone, Debug)]
+pub struct SeenCall {
+    /// Its id.
+    pub id: String,
+    /// The offer that opened it.
+    pub offer: String,
+    /// The effective session.
+    pub session: Value,
+    /// True until the call is over.
+    pub is_open: bool,
+    /// When it was created.
+    pub opened_at: Timestamp,
+    /// When it ended, if it did.
+    pub ended_at: Option<Timestamp>,
+    /// When its first side channel joined.
+    pub joined_at: Option<Timestamp>,
+    /// When the first `session.update` of a side channel was answered.
+    pub asserted_at: Option<Timestamp>,
+    /// The side channels that are open.
+    pub side_channels: usize,
+    /// The side channels that were opened.
+    pub joins: u64,
+    /// The events that side channels sent, in order.
+    pub received: Vec<Value>,
+    /// The events that the browser got, in order.
+    pub browser: Vec<Value>,
+    /// The usage of every response, as it was truly: also where `response.done` says something else.
+    pub used: Vec<Value>,
+}
+
+impl From<&Live> for SeenCall {
+    fn from(live: &Live) -> Self {
+        Self {
+            id: live.id.clone(),
+            offer: live.offer.clone(),
+            session: live.session.clone(),
+            is_open: !live.is_over,
+            opened_at: live.opened_at,
+            ended_at: live.ended_at,
+            joined_at: live.joined_at,
+            asserted_at: live.asserted_at,
+            side_channels: live.side_channels.len(),
+            joins: live.joins,
+            received: live.received.clone(),
+            browser: live.browser.clone(),
+            used: live.used.clone(),
+        }
+    }
+}
+
+/// The calls of a running simulated provider. Methods that name no open call do nothing.
+#[derive(Clone)]
+pub struct Calls(pub(in crate::simulator) Arc<Registry>);
+
+impl Calls {
+    /// Returns all calls, oldest first.
+    pub fn all(&self) -> Vec<SeenCall> {
+        let desk = self.0.desk();
+        let calls = desk.order.iter().filter_map(|id| desk.calls.get(id));
+        calls.map(SeenCall::from).collect()
+    }
+
+    /// Returns one call.
+    pub fn get(&self, id: &str) -> Option<SeenCall> {
+        self.0.desk().calls.get(id).map(SeenCall::from)
+    }
+
+    /// Returns the number of calls that are not over.
+    pub fn open(&self) -> usize {
+        let desk = self.0.desk();
+        desk.calls.values().filter(|call| !call.is_over).count()
+    }
+
+    /// Returns the last 4,096 requests about calls, oldest first, failed ones included.
+    pub fn requests(&self) -> Vec<CallRequest> {
+        self.0.desk().requests.clone()
+    }
+
+    /// Returns the requests whose path ends with `/hangup`.
+    pub fn hang_ups(&self) -> Vec<CallRequest> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.path.ends_with("/hangup"));
+        requests
+    }
+
+    /// Changes the provider's behaviour.
+    pub fn switch(&self, change: impl FnOnce(&mut Switches)) {
+        change(&mut self.0.desk().switches);
+    }
+
+    /// Plays a turn: somebody speaks, and the model does what `turn` says.
+    pub fn play(&self, id: &str, turn: &Turn) {
+        turn::play(&self.0, id, turn);
+    }
+
+    /// Ends a response that goes on, as if it had been spoken to its end.
+    pub fn finish(&self, id: &str) {
+        if let Some((live, switches)) = self.0.desk().open_call(id) {
+            turn::complete(live, switches);
+        }
+    }
+
+    /// Sends an event as the browser does, over its data channel.
+    pub fn browser_sends(&self, id: &str, event: &Value) {
+        client_event::obey(&self.0, id, Peer::Browser, &event.to_string());
+    }
+
+    /// Sends a text to all side channels, whatever it is.
+    pub fn tell_side_channels(&self, id: &str, text: &str) {
+        if let Some((live, _)) = self.0.desk().open_call(id) {
+            live.tell_side_channels(&Out::Text(text.to_owned()));
+        }
+    }
+
+    /// Closes all side channels with this code, or without a word. The call goes on.
+    pub fn close_side_channels(&self, id: &str, code: Option<u16>) {
+        if let Some((live, _)) = self.0.desk().open_call(id) {
+            live.tell_side_channels(&code.map_or(Out::Drop, Out::Close));
+        }
+    }
+
+    /// Ends the call, as when the browser leaves.
+    pub fn end(&self, id: &str) {
+        hang_up::end(&self.0, id);
+    }
+}
