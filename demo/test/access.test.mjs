@@ -239,7 +239,7 @@ describe('everybody can use it', () => {
   });
 
   // The page ships no font. Of those on every test machine, the monospaced one is wider than any that a system uses for text.
-  for (const font of ['system-ui', 'DejaVu Sans', 'DejaVu Serif', 'DejaVu Sans Mono']) test(`with ${font} the header is one row, or two below 1024 px, and nothing is cut`, async () => {
+  for (const font of ['system-ui', 'DejaVu Sans', 'DejaVu Serif', 'DejaVu Sans Mono']) test(`N01b with ${font} the header is one row, or two below 1024 px, and nothing is cut`, async () => {
     const page = await stage.visit();
     await page.evaluate((font) => document.documentElement.style.setProperty('--text', `'${font}'`), font);
     for (const width of [660, 768, 900, 1023, 1024, 1100, 1280]) {

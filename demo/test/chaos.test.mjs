@@ -51,7 +51,7 @@ describe('what is broken', () => {
     assert.deepEqual(await steps(page), ['401 /refresh-token', '200 /token', 'new key, no gap']);
   });
 
-  test('a clock that is set an hour ahead, and back, costs an early refresh at most', async () => {
+  test('N21 a clock that is set an hour ahead, and back, costs an early refresh at most', async () => {
     const page = await stage.visit();
     const before = await secret(page);
     await fault(page, 'Fast clock');

@@ -11,6 +11,7 @@ use super::dev_issuer::{STUDENT, vouch};
 use super::serve::{block_on, open, signals};
 use super::simulate::{SIMULATED_KEY, start};
 use super::{Given, local_url, say};
+use crate::app::Urgency;
 use crate::config::{AuthMode, Config, DemoPerson, LedgerPlace, Loaded, Mode, Source};
 use crate::domain::Quota;
 use crate::simulator::Planned;
@@ -45,7 +46,7 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
     );
     let _log = telemetry::start(&loaded.config.log)?;
     block_on(async {
-        let urgency = signals()?;
+        let urgency = signals(Some(Urgency::Finish))?;
         adapt(&mut loaded)?;
         let config = &mut loaded.config;
         let mut simulator = None;

@@ -23,7 +23,7 @@ pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
     }
     block_on(async {
         // First, because process 1 does not even notice a signal that it has no handler for.
-        let urgency = signals()?;
+        let urgency = signals(None)?;
         let (app, listeners) = open(&loaded).await?;
         announce(&loaded.config, &listeners)?;
         app.run(listeners, urgency).await;
@@ -75,16 +75,25 @@ fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
     items.join(",")
 }
 
-/// Listens for signals: SIGTERM drains, SIGINT finishes, and a second one of either ends at once.
-pub(super) fn signals() -> anyhow::Result<watch::Receiver<Urgency>> {
+/// Listens for signals: SIGTERM drains, SIGINT finishes, and a second one of either ends at once. SIGHUP has the given
+/// effect, or none: programs that rotate logs send it, and so does a terminal that is closed.
+pub(super) fn signals(on_hang_up: Option<Urgency>) -> anyhow::Result<watch::Receiver<Urgency>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let (tell, urgency) = watch::channel(Urgency::None);
     let listening = async move {
         loop {
             let asked = tokio::select! {
                 _ = terminate.recv() => Urgency::Drain,
                 _ = interrupt.recv() => Urgency::Finish,
+                _ = hang_up.recv() => {
+                    let Some(asked) = on_hang_up else {
+                        tracing::warn!("SIGHUP ignored: settings are read at the start only; restart to apply changes");
+                        continue;
+                    };
+                    asked
+                }
             };
             let is_first = *tell.borrow() == Urgency::None;
             tell.send_replace(if is_first { asked } else { Urgency::Now });

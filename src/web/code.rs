@@ -22,9 +22,9 @@ pub enum Code {
     /// Pages of this origin may not call.
     #[error("Pages of this origin may not call. The operator can add it to ALLOWED_ORIGINS.")]
     OriginNotAllowed,
-    /// The persona is for other roles (`param` says so), or pages may not send this method or header.
+    /// The persona is for other roles (`param` says so), or pages may not send this method or so many headers.
     #[error(
-        "If param is persona, the persona is for other roles. Otherwise, pages may send only GET and POST with the headers Authorization, Content-Type, X-Request-Id and X-OpenAI-Agents-SDK."
+        "If param is persona, the persona is for other roles. Otherwise, pages may send only GET and POST, and at most 32 header names of 2 KiB in total."
     )]
     Forbidden,
     /// No such path.
@@ -52,9 +52,7 @@ pub enum Code {
     #[error("Too many requests. Retry after the time in Retry-After; limit names the limit.")]
     RateLimited,
     /// A quota or a budget of all callers is used up; `limit` names it. See `Retry-After`.
-    #[error(
-        "The allowance that limit names is used up. There is a new one after as long as Retry-After says."
-    )]
+    #[error("The allowance that limit names is used up. Retry after the time in Retry-After.")]
     QuotaExceeded,
     /// This address or identity is blocked for a while; see `Retry-After`.
     #[error("This address or account is blocked. Retry after the time in Retry-After.")]

@@ -38,7 +38,7 @@ async fn an_sdk_that_sends_its_own_settings_gets_the_operators_persona() {
 }
 
 #[tokio::test]
-async fn f30_settings_in_the_bodies_of_old_clients_are_ignored_on_every_compatible_route() {
+async fn f30_n09_settings_in_the_bodies_of_old_clients_are_ignored_on_every_compatible_route() {
     let app = TestApp::new();
     let settings = json!({
         "model": "gpt-4o-realtime-preview", "voice": "nova", "instructions": "mine",

@@ -123,7 +123,7 @@ async fn f17_f19_placeholders_and_oversized_tokens_are_refused_without_an_offenc
 }
 
 #[tokio::test]
-async fn f30_honest_mistakes_in_a_request_are_no_offence() {
+async fn f30_n01_honest_mistakes_in_a_request_are_no_offence() {
     let app = TestApp::with(&[("limits.token", "1000/60s"), ("limits.refresh", "1000/60s")]);
     for body in [
         json!({ "language": "es_MX.UTF-8@euro" }),

@@ -45,7 +45,7 @@ async fn too_soon_says_exactly_how_long_and_that_suffices() {
 
 /// N F10: a page that is reloaded has lost its client secret and kept the handle of its session.
 #[tokio::test]
-async fn n_f10_within_the_interval_the_last_secret_is_handed_over_again_and_counts_in_the_window_only()
+async fn n10_within_the_interval_the_last_secret_is_handed_over_again_and_counts_in_the_window_only()
  {
     let app = TestApp::with(&[
         ("session.max_refreshes", "1"),

@@ -45,7 +45,8 @@ impl Class {
 }
 
 #[tokio::test]
-async fn f01_thirty_verified_pupils_of_one_address_open_and_refresh_for_ten_minutes_unrefused() {
+async fn f01_n01_thirty_verified_pupils_of_one_address_open_and_refresh_for_ten_minutes_unrefused()
+{
     let class = Class::of(30).await;
     for _ in 0..60 {
         class.app.advance(10);

@@ -79,7 +79,7 @@ async fn f24_pages_are_sent_to_the_public_address_of_a_gateway() {
 }
 
 #[tokio::test]
-async fn no_body_an_empty_body_and_an_empty_object_all_mean_the_default() {
+async fn f40_no_body_an_empty_body_and_an_empty_object_all_mean_the_default() {
     let app = TestApp::new();
     let calls = [
         app.post("/token"),

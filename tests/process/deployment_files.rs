@@ -42,7 +42,7 @@ fn adapted(value: &str, scratch: &Scratch) -> String {
 }
 
 #[tokio::test]
-async fn every_setting_in_the_files_for_containers_and_kubernetes_can_be_used() {
+async fn n04_every_setting_in_the_files_for_containers_and_kubernetes_can_be_used() {
     for (file, least) in [
         ("compose.yaml", 3),
         ("compose.scale.yaml", 6),

@@ -81,7 +81,7 @@ fn fill(folder: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn on_a_full_disk_nothing_is_minted_until_there_is_room_again() {
+async fn n13_on_a_full_disk_nothing_is_minted_until_there_is_room_again() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
     let room = books.folder().join("room");
     fs::create_dir(&room).unwrap();

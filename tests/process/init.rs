@@ -84,7 +84,7 @@ fn started(place: &str, into: &Path) -> Launch {
 }
 
 #[tokio::test]
-async fn n19_a_broker_starts_from_the_files_that_init_writes_for_each_place() {
+async fn n05_a_broker_starts_from_the_files_that_init_writes_for_each_place() {
     let simulator = simulator(&[]).await;
     let base_url = simulator.base_url();
     for place in ["shell", "docker", "systemd", "kubernetes"] {

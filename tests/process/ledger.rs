@@ -144,7 +144,7 @@ async fn a_second_broker_with_the_same_file_does_not_start_and_disturbs_nobody()
 }
 
 #[tokio::test]
-async fn a_place_that_cannot_be_written_is_said_to_be_so() {
+async fn f41_a_place_that_cannot_be_written_is_said_to_be_so() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
     let folder = books.folder().join("locked");
     fs::create_dir(&folder).unwrap();

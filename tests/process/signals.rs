@@ -44,6 +44,23 @@ async fn dev_ends_with_code_0_too() {
     }
 }
 
+/// Programs that rotate logs send SIGHUP, and so does a terminal that is closed.
+#[tokio::test]
+async fn n03_sighup_leaves_a_broker_alone_and_ends_dev_in_good_order() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator).start().await;
+    broker.running.signal("HUP");
+    let warned = |line: &serde_json::Value| line["message"].to_string().contains("SIGHUP");
+    broker.running.logged(warned).await;
+    broker.token().await.secret();
+    assert_eq!(broker.stop().await.code, Some(0));
+
+    let mut dev = Launch::of(&["dev", "--listen", "127.0.0.1:0"]).spawn();
+    dev.said(|line| line.contains("Ctrl-C")).await;
+    dev.signal("HUP");
+    assert_eq!(dev.end(SOON).await.code, Some(0));
+}
+
 #[tokio::test]
 async fn a_signal_right_after_the_ready_line_is_already_heard() {
     let simulator = simulator(&[]).await;

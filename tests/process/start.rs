@@ -72,7 +72,7 @@ async fn the_page_of_dev_is_told_of_sam_and_toni_and_they_get_what_their_roles_m
 }
 
 #[tokio::test]
-async fn n7_dev_keeps_the_auth_mode_that_any_source_sets() {
+async fn n07_dev_keeps_the_auth_mode_that_any_source_sets() {
     let address = ["dev", "--listen", "127.0.0.1:0"];
     let flag = |mode| Launch::of(&address).set("auth.mode", mode);
     let off = "[auth]\nmode = \"off\"\n";

@@ -18,7 +18,7 @@ const NOTHING = [
 ];
 
 for (const authorization of NOTHING) {
-  test(`"${authorization}" is never sent: the error says what headers returned`, async (t) => {
+  test(`F17 "${authorization}" is never sent: the error says what headers returned`, async (t) => {
     for (const name of ['Authorization', 'authorization']) {
       const { tokens, broker } = bench(t, 600, { headers: () => ({ [name]: authorization }) });
       const error = (await outcome(tokens.requestToken())) as TokenError;
@@ -38,7 +38,7 @@ test('a credential that only begins like one made of nothing is sent', async (t)
   }
 });
 
-test('without a page, a missing baseUrl is refused at construction', () => {
+test('N15 without a page, a missing baseUrl is refused at construction', () => {
   assert.throws(() => createTokenManager(), { name: 'TypeError', message: /baseUrl is required/ });
   assert.throws(() => createTokenManager({ baseUrl: undefined as unknown as string }), TypeError);
   createTokenManager({ baseUrl: 'https://broker.test' }).destroy();

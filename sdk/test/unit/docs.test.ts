@@ -1,4 +1,4 @@
-// Tests docs/client.md and README.md: each snippet compiles as it is pasted, and every error code is explained.
+// Tests docs/client.md and the READMEs: each snippet compiles as it is pasted, and every error code is explained.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -35,7 +35,45 @@ function section(path: string, anchor: string): string {
   return found;
 }
 
-test('docsUrl of an error is the URL of the package, whose README has a section on errors', () => {
+/** Presses Talk in the page of the README, where the broker and OpenAI give these answers. Returns what became of it. */
+async function talked(...answers: Response[]): Promise<{ asked: unknown[][]; said: string[]; heard: unknown }> {
+  const [, code = ''] = /```js\n(.*?)```/s.exec(readFileSync(`${SDK}../README.md`, 'utf8')) ?? [];
+  const button: { onclick?: () => Promise<void> } = {};
+  const [asked, said, audio]: [unknown[][], string[], { srcObject?: unknown }] = [[], [], {}];
+  const page = {
+    alert: (text: string) => said.push(text),
+    Audio: function () { return audio; },
+    document: { querySelector: () => button },
+    fetch: (...call: unknown[]) => (asked.push(call), Promise.resolve(answers.shift())),
+    navigator: { mediaDevices: { getUserMedia: () => Promise.resolve({ getTracks: () => ['track'] }) } },
+    RTCPeerConnection: class {
+      localDescription = { sdp: 'offer' };
+      declare ontrack: (event: object) => void;
+      addTrack() {}
+      createOffer() {}
+      setLocalDescription() {}
+      setRemoteDescription() { this.ontrack({ streams: ['voice'] }); }
+    },
+  };
+  new Function(...Object.keys(page), code)(...Object.values(page));
+  await button.onclick?.();
+  return { asked, said, heard: audio.srcObject };
+}
+
+test('N08 the page of the README plays what it hears, and says why it failed', async () => {
+  const key = { value: 'ek_1', connect: { calls: 'https://openai.test/calls' } };
+  const { asked, said, heard } = await talked(Response.json(key), new Response('answer'));
+  assert.deepEqual([said, heard], [[], 'voice']);
+  assert.deepEqual(asked[1], ['https://openai.test/calls', {
+    method: 'POST', body: 'offer', headers: { Authorization: 'Bearer ek_1', 'Content-Type': 'application/sdp' } }]);
+
+  const refused = await talked(Response.json({ error: { message: 'Too many requests.' } }, { status: 429 }));
+  assert.deepEqual([refused.asked.length, refused.said], [1, ['Too many requests.']]);
+  const late = await talked(Response.json(key), new Response('expired', { status: 401 }));
+  assert.deepEqual(late.said, ['OpenAI refused the call: 401 expired']);
+});
+
+test('N14 docsUrl of an error is the URL of the package, whose README has a section on errors', () => {
   const { host, pathname, hash } = new URL(new TokenError('network').docsUrl);
   const { name } = JSON.parse(readFileSync(`${SDK}package.json`, 'utf8')) as { name: string };
   assert.deepEqual([host, pathname], ['npmjs.com', `/package/${name}`]);

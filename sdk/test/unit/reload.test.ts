@@ -45,7 +45,7 @@ function tab(t: TestContext, broker = createFakeBroker()): Tab {
 
 const items = (storage: Storage): string[] => Object.values(storage);
 
-test('a reload refreshes the session of the page before', async (t) => {
+test('N10 a reload refreshes the session of the page before', async (t) => {
   const { open, storage, asked } = tab(t);
   const first = open();
   const before = await first.tokens.requestToken();

@@ -40,7 +40,7 @@ fn good(changes: &Value) -> bool {
 }
 
 #[test]
-fn times_are_good_within_thirty_seconds_and_not_beyond() {
+fn f34_times_are_good_within_thirty_seconds_and_not_beyond() {
     let table = [
         ("exp", -29, true),
         ("exp", -30, false),

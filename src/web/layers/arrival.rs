@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_is_found_behind_trusted_proxies_and_nowhere_else() {
+    fn f39_the_address_is_found_behind_trusted_proxies_and_nowhere_else() {
         const NGINX: &str = "10.0.0.0/8";
         let cases: [(&str, &[&str], &str, &str); 25] = [
             ("198.51.100.1", &[], "", "198.51.100.1"),
