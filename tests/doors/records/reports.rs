@@ -150,7 +150,7 @@ impl Naive {
             let sums = rows.entry(key).or_default();
             let counted = match (outcome, intent.kind) {
                 (Some(Outcome::Failed { .. }), _) => "failed",
-                (_, Kind::Mint) => "sessions",
+                (_, Kind::Mint | Kind::Call) => "sessions",
                 (_, Kind::Refresh) => "refreshes",
             };
             *sums.entry(counted).or_default() += 1;

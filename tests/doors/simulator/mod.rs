@@ -1,5 +1,6 @@
 //! The simulated provider over a real socket: as strict as the published schema, and failing as it is told to.
 
+mod calls;
 mod faults;
 mod schema;
 mod strict;

@@ -1,9 +1,12 @@
 //! The real client in front of the simulated provider.
 
+mod exchange;
 mod faults;
+mod hang_up;
 mod key;
 mod openai;
 mod outage;
+mod side_channel;
 mod streams;
 
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use token_broker::config::{self, Config, Mode};
 use token_broker::domain::{ClientSecret, Listener, Network, Party, Persona, SafetyKey};
 use token_broker::simulator::Simulator;
 use token_broker::upstream::openai::OpenAi;
-use token_broker::upstream::{MintOrder, Upstream, UpstreamError};
+use token_broker::upstream::{Begun, CallOrder, MintOrder, NotBegun, Upstream, UpstreamError};
 
 use crate::kit::provider::{KEY, simulator};
 use crate::kit::waiting::until;
@@ -23,6 +26,11 @@ use crate::kit::waiting::until;
 pub const DEADLINE: Duration = Duration::from_mins(1);
 /// The longest pause before a second attempt. No deadline is this short.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// An offer as a browser writes it: audio, and a data channel.
+pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\n\
+    m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=sctp-port:5000\r\n";
 
 pub struct Door {
     pub simulator: Simulator,
@@ -57,6 +65,21 @@ impl Door {
             minted = self.mint_in_still_time() => minted,
             never = self.turn_through_pauses() => never,
         }
+    }
+
+    /// What the usual call is created from.
+    pub fn call_order(&self) -> CallOrder {
+        CallOrder {
+            offer: OFFER.into(),
+            session: self.order.session.clone(),
+            behalf: self.order.behalf.clone(),
+        }
+    }
+
+    /// Exchanges the usual offer.
+    pub async fn exchange(&self) -> Result<Begun, NotBegun> {
+        let turn = self.upstream.turn().await?;
+        self.upstream.exchange(self.call_order(), turn).await
     }
 
     /// Mints while somebody else turns the clock.
