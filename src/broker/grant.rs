@@ -161,7 +161,10 @@ impl Inner {
                     }
                     self.quota_exceeded(quota)
                 }
-                ReserveError::Unknown => BrokerError::UnknownSession,
+                // The last two concern calls only.
+                ReserveError::Unknown
+                | ReserveError::TooManyCalls(_)
+                | ReserveError::Repeated(_) => BrokerError::UnknownSession,
                 ReserveError::Refused(refusal) => BrokerError::Refused(refusal),
                 ReserveError::Unavailable(error) => BrokerError::NotRecorded(error),
             })

@@ -1,13 +1,14 @@
-//! Entries, counters and sessions, and what the commands of the paid path do to them. A book in memory holds all of them.
+//! Entries, counters, sessions and calls, and what the commands of the paid path do to them. A book in memory holds all of them.
 //! A book on its way to a database holds those that one transaction is about.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::calls::Taken;
 use super::entry::{CounterKey, ENDED, Entry, State};
 use super::kept::Kept;
 use super::{Advance, Dated, Exceeded, ReserveError, Settled};
 use crate::clock::Timestamp;
-use crate::domain::{EntryId, Intent, Month, Party, SessionChange, SessionKey, Settlement};
+use crate::domain::{Call, EntryId, Intent, Month, Party, SessionChange, SessionKey, Settlement};
 
 /// The effect of a command.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(super) struct Done {
     pub(super) session: Option<Dated>,
     /// True when nobody may get what was minted: see [`Settled::Ended`].
     pub(super) is_ended: bool,
+    /// The call that was opened or changed, or the calls that were claimed.
+    pub(super) calls: Vec<Call>,
 }
 
 impl Done {
@@ -25,7 +28,15 @@ impl Done {
         Self {
             rows,
             session,
-            is_ended: false,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn of_calls(rows: u64, calls: Vec<Call>) -> Self {
+        Self {
+            rows,
+            calls,
+            ..Self::default()
         }
     }
 
@@ -39,13 +50,16 @@ impl Done {
     }
 }
 
-/// Entries, counters and sessions.
+/// Entries, counters, sessions and calls.
 #[derive(Clone, Default)]
 pub(super) struct Book {
     /// In the order in which they were made.
     pub(super) entries: BTreeMap<EntryId, Entry>,
     pub(super) counters: HashMap<CounterKey, u64>,
     pub(super) sessions: HashMap<SessionKey, Kept>,
+    pub(super) calls: HashMap<EntryId, Call>,
+    /// The places that calls take, as of the start of the transaction and with those that were opened in it.
+    pub(super) taken: Taken,
     /// The time of the last mint of every session, by owner.
     idle: HashMap<Party, BTreeSet<(Timestamp, SessionKey)>>,
 }
@@ -113,6 +127,9 @@ impl Book {
         {
             *counter = counter.saturating_sub(1);
         }
+        if next == State::Failed {
+            self.take_back_call(settlement.id, now);
+        }
         let is_refused = is_ended && matches!(settlement.session, SessionChange::Open { .. });
         let session = if is_refused {
             None
@@ -120,9 +137,8 @@ impl Book {
             self.change(settlement, now)
         };
         Done {
-            rows: 1,
-            session,
             is_ended,
+            ..Done::new(1, session)
         }
     }
 
@@ -142,9 +158,8 @@ impl Book {
         let session = opened.flatten().filter(|_| !is_ended);
         let session = session.map(|kept| kept.session.clone());
         Done {
-            rows: 0,
-            session: session.map(|session| Dated { session, now }),
             is_ended,
+            ..Done::new(0, session.map(|session| Dated { session, now }))
         }
     }
 

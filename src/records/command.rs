@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::book::{Book, Done};
+use super::calls::{self, Dialled};
 use super::database::{Bind, Connection, Fault};
 use super::entry::State;
 use super::statement::Statement;
 use super::{Advance, ReserveError, entries, sessions};
 use crate::clock::Timestamp;
-use crate::domain::{EntryId, Intent, Outcome, SessionChange, SessionKey, Settlement};
+use crate::domain::{
+    CallChange, EntryId, Intent, Kind, Outcome, SessionChange, SessionKey, Settlement,
+};
 
 /// The code of reservations whose caller has left.
 const ABANDONED: &str = "abandoned";
@@ -29,6 +32,10 @@ pub(super) enum Paid {
     Reserve(Box<Intent>, Option<Advance>),
     /// Records an outcome, and changes the session along with it.
     Settle(Box<Settlement>),
+    /// Records an intent, and the call that comes of it.
+    OpenCall(Box<Dialled>),
+    /// Changes the call of an entry.
+    ChangeCall(EntryId, Box<CallChange>),
 }
 
 /// A command off the paid path.
@@ -40,6 +47,8 @@ pub(super) enum Upkeep {
     Remove(&'static Statement, Vec<Bind>),
     /// Settles as uncertain, with a code, some entries that were left pending.
     GiveUp(Vec<Bind>, &'static str),
+    /// Gives calls to a replica.
+    Claim(Vec<Bind>, Box<str>),
 }
 
 /// The result of a command.
@@ -53,7 +62,8 @@ impl Command {
             Self::Paid(Paid::Reserve(intent, Some(_))) => {
                 (intent.id, SessionChange::GiveBack(intent.session))
             }
-            Self::Paid(Paid::Settle(_)) | Self::Upkeep(_) => return None,
+            Self::Paid(Paid::OpenCall(dialled)) => (dialled.intent.id, SessionChange::Keep),
+            Self::Paid(Paid::Settle(_) | Paid::ChangeCall(..)) | Self::Upkeep(_) => return None,
         };
         Some(Settlement {
             id,
@@ -70,6 +80,23 @@ impl Paid {
         match self {
             Self::Reserve(intent, _) => intent.id,
             Self::Settle(settlement) => settlement.id,
+            Self::OpenCall(dialled) => dialled.intent.id,
+            Self::ChangeCall(entry, _) => *entry,
+        }
+    }
+
+    /// Returns the call whose row has to be read. A new call has a row only if an earlier attempt was committed although
+    /// its answer was lost.
+    pub(super) fn call(&self, book: &Book) -> Option<EntryId> {
+        match self {
+            Self::OpenCall(dialled) => Some(dialled.intent.id),
+            Self::ChangeCall(entry, _) => Some(*entry),
+            Self::Settle(settlement) => {
+                let entry = book.entries.get(&settlement.id)?;
+                let is_taken_back = matches!(settlement.outcome, Outcome::Failed { .. });
+                (entry.kind == Kind::Call && is_taken_back).then_some(settlement.id)
+            }
+            Self::Reserve(..) => None,
         }
     }
 
@@ -86,6 +113,7 @@ impl Paid {
                 }
                 SessionChange::Keep => None,
             },
+            Self::OpenCall(_) | Self::ChangeCall(..) => None,
         }
     }
 }
@@ -102,12 +130,7 @@ pub(super) async fn carry_out(
         match command {
             Command::Paid(command) => paid.push(command),
             Command::Upkeep(command) => {
-                let rows = command.carry_out(connection, now).await?;
-                let done = Done {
-                    rows,
-                    ..Done::default()
-                };
-                return Ok(vec![Ok(done)]);
+                return Ok(vec![Ok(command.carry_out(connection, now).await?)]);
             }
         }
     }
@@ -122,11 +145,14 @@ async fn decide(
 ) -> Result<Vec<Answer>, Fault> {
     let mut before = entries::read(connection, commands).await?;
     sessions::read(connection, &mut before, commands).await?;
+    calls::read(connection, &mut before, (commands, now)).await?;
     let mut after = before.clone();
     let decided = commands.iter().map(|command| match command {
         Paid::Reserve(intent, None) => after.reserve(intent),
         Paid::Reserve(intent, Some(asked)) => after.advance(intent, asked, now),
         Paid::Settle(settlement) => Ok(after.settle(settlement, now)),
+        Paid::OpenCall(dialled) => after.open_call(dialled, now),
+        Paid::ChangeCall(entry, change) => Ok(after.change_call(*entry, change, now)),
     });
     let answers: Vec<Answer> = decided.collect();
     let accepted = commands.iter().zip(&answers);
@@ -135,6 +161,7 @@ async fn decide(
     let books = (&before, &after);
     entries::write(connection, books, &accepted).await?;
     sessions::write(connection, books, &accepted).await?;
+    calls::write(connection, books).await?;
     Ok(answers)
 }
 
@@ -143,11 +170,16 @@ impl Upkeep {
         &self,
         connection: &mut dyn Connection,
         now: Timestamp,
-    ) -> Result<u64, Fault> {
-        match self {
-            Self::Run(statement, binds) => connection.change(statement, binds).await,
-            Self::Remove(listed, binds) => entries::remove(connection, listed, binds).await,
-            Self::GiveUp(binds, code) => entries::give_up(connection, (binds, code), now).await,
-        }
+    ) -> Result<Done, Fault> {
+        let rows = match self {
+            Self::Run(statement, binds) => connection.change(statement, binds).await?,
+            Self::Remove(listed, binds) => entries::remove(connection, listed, binds).await?,
+            Self::GiveUp(binds, code) => entries::give_up(connection, (binds, code), now).await?,
+            Self::Claim(binds, replica) => {
+                let claimed = calls::claim(connection, (binds, replica), now).await?;
+                return Ok(Done::of_calls(claimed.len() as u64, claimed));
+            }
+        };
+        Ok(Done::of_calls(rows, Vec::new()))
     }
 }

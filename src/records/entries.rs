@@ -229,7 +229,8 @@ fn counter(command: &Paid, book: &Book) -> Option<CounterKey> {
         Paid::Settle(settlement) if matches!(settlement.outcome, Outcome::Failed { .. }) => {
             book.entries.get(&settlement.id)?.counter()
         }
-        Paid::Settle(_) => None,
+        Paid::OpenCall(dialled) => Entry::pending(&dialled.intent).counter(),
+        Paid::Settle(_) | Paid::ChangeCall(..) => None,
     }
 }
 
@@ -246,6 +247,11 @@ pub(super) async fn write(
                 let entry = after.entries.get(&intent.id);
                 added.extend(entry.map(|entry| NewRow::new(intent, entry)));
             }
+            Paid::OpenCall(dialled) => {
+                let entry = after.entries.get(&dialled.intent.id);
+                added.extend(entry.map(|entry| NewRow::new(&dialled.intent, entry)));
+            }
+            Paid::ChangeCall(..) => {}
             Paid::Settle(settlement) => {
                 let row: &mut OutcomeRow<'_> = settled.entry(settlement.id).or_default();
                 let entry = after.entries.get(&settlement.id);

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::book::Book;
+use super::calls::KEPT;
 use super::entry::{ENDED, Entry, LEFT_PENDING, State};
 use super::{
     Advance, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled,
@@ -21,9 +22,9 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// Records in this process' memory. Beyond the capacity the oldest entries with an outcome are forgotten. The counts of
 /// the months stay exact.
 pub struct MemoryRecords {
-    book: Mutex<Book>,
+    pub(super) book: Mutex<Book>,
     capacity: usize,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     safety_key: SafetyKey,
 }
 
@@ -39,7 +40,7 @@ impl MemoryRecords {
     }
 
     /// Returns the book with a free place for the entry of `intent`. In a full book the oldest entry with an outcome is evicted.
-    fn room_for(&self, intent: &Intent) -> Result<MutexGuard<'_, Book>, RecordsError> {
+    pub(super) fn room_for(&self, intent: &Intent) -> Result<MutexGuard<'_, Book>, RecordsError> {
         let mut book = self.book.lock();
         if book.entries.len() >= self.capacity && !book.entries.contains_key(&intent.id) {
             let mut old = book.entries.iter();
@@ -135,7 +136,9 @@ impl Records for MemoryRecords {
 
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
         let mut book = self.book.lock();
-        book.end(Party::Identity(account.key()));
+        let owner = Party::Identity(account.key());
+        book.end(owner);
+        book.erase_calls(owner, self.clock.now());
         book.counters.retain(|key, _| !key.is_of(account));
         let is_meant = |entry: &Entry| entry.account().as_ref() == Some(account);
         Ok(remove(&mut book, usize::MAX, is_meant))
@@ -144,6 +147,7 @@ impl Records for MemoryRecords {
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
         let (mut book, month) = (self.book.lock(), Month::of(before).to_string());
         book.counters.retain(|key, _| key.month >= month);
+        book.forget_calls(self.clock.now().minus(KEPT));
         Ok(remove(&mut book, 1000, |entry| entry.at() < before))
     }
 

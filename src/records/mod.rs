@@ -1,7 +1,8 @@
-//! The records: the append-only ledger of use, the quotas that are counted with it, and the sessions, in one writer's
-//! transactions.
+//! The records: the append-only ledger of use, the quotas that are counted with it, the sessions and the calls, in one
+//! writer's transactions.
 
 mod book;
+mod calls;
 mod command;
 mod database;
 mod entries;
@@ -29,10 +30,11 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    Account, Caller, Intent, Kind, Network, Party, RefreshRules, Refusal, SafetyKey, Session,
-    SessionKey, Settlement,
+    Account, Caller, EntryId, Intent, Kind, Network, Party, RefreshRules, Refusal, SafetyKey,
+    Session, SessionKey, Settlement,
 };
 
+pub use calls::{CallBound, CallBounds, CallQuery, CallRecords};
 pub use look_up::{LookUpError, Sessions};
 pub use measures::{Sums, measures};
 pub use memory::MemoryRecords;
@@ -60,6 +62,12 @@ pub enum ReserveError {
     /// The session does not allow the refresh.
     #[error(transparent)]
     Refused(Refusal),
+    /// There are too many calls at once.
+    #[error("there are too many calls at once ({0:?})")]
+    TooManyCalls(CallBound),
+    /// The owner has asked for the call before, under the same `Idempotency-Key`: it has this entry.
+    #[error("the same call was asked for before")]
+    Repeated(EntryId),
     /// The intent could not be written. If it was written all the same, it is taken back or stays counted.
     #[error(transparent)]
     Unavailable(#[from] RecordsError),
@@ -209,7 +217,7 @@ pub use crate::domain::Condition as RecordsCondition;
 /// * One writer commits many changes at once. Its queue is bounded, and a change whose caller has left is not begun.
 ///   Every method is safe to cancel: it has happened, or it has not.
 #[async_trait]
-pub trait Records: Send + Sync {
+pub trait Records: CallRecords {
     /// Records and counts a use that is about to happen, if the quota has a place.
     async fn reserve(&self, intent: Intent) -> Result<(), ReserveError>;
 

@@ -81,10 +81,10 @@ struct TotalRow {
 /// Records in a database.
 pub struct SqlRecords {
     queue: Queue,
-    reader: Box<dyn Reader>,
+    pub(super) reader: Box<dyn Reader>,
     /// Reports wait for each other, so that connections are left for look-ups of sessions.
     reports: Semaphore,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl SqlRecords {
@@ -98,18 +98,23 @@ impl SqlRecords {
         }
     }
 
-    async fn paid(&self, command: Paid) -> Result<Done, ReserveError> {
+    pub(super) async fn paid(&self, command: Paid) -> Result<Done, ReserveError> {
         self.queue.submit(Command::Paid(command)).await?
+    }
+
+    /// Carries out a command that the records do not refuse.
+    pub(super) async fn certain(&self, command: Command) -> Result<Done, RecordsError> {
+        let answer = self.queue.submit(command).await?;
+        Ok(answer.unwrap_or_default())
     }
 
     /// Carries out a command off the paid path. Returns the number of rows that were changed.
     async fn upkeep(&self, command: Upkeep) -> Result<u64, RecordsError> {
-        let answer = self.queue.submit(Command::Upkeep(command)).await?;
-        Ok(answer.map_or(0, |done| done.rows))
+        Ok(self.certain(Command::Upkeep(command)).await?.rows)
     }
 
     /// Runs one statement. Returns the number of rows that were changed.
-    async fn run(
+    pub(super) async fn run(
         &self,
         statement: &'static Statement,
         binds: &[Bind],
@@ -118,7 +123,7 @@ impl SqlRecords {
     }
 
     /// Repeats `command` until it changes less than a chunk, or `most` rows were changed. Returns the number of rows.
-    async fn in_chunks(&self, command: Upkeep, most: u64) -> Result<u64, RecordsError> {
+    pub(super) async fn in_chunks(&self, command: Upkeep, most: u64) -> Result<u64, RecordsError> {
         let mut total = 0;
         while total < most {
             let number = self.upkeep(command.clone()).await?;
@@ -251,6 +256,7 @@ impl Records for SqlRecords {
 
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
         let named: [Bind; 2] = [(*account.issuer).into(), (*account.subject).into()];
+        self.erase_calls(Party::Identity(account.key())).await?;
         let (mut total, mut last) = (0, Bind::from(""));
         loop {
             let [issuer, subject] = named.clone();
@@ -275,6 +281,7 @@ impl Records for SqlRecords {
         let number = self.in_chunks(oldest, FORGET).await?;
         let month = Bind::Text(Month::of(before).to_string());
         self.run(&entries::FORGET_COUNTERS, &[month]).await?;
+        self.forget_calls().await?;
         Ok(number)
     }
 

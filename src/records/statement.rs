@@ -8,7 +8,16 @@ use super::measures::measures;
 pub(super) const SERVER_TIME: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 
 /// What PostgreSQL reads for words in braces. `$2` is the time for SQLite, whose one broker says what time it is.
-const POSTGRES: [(&str, &str); 3] = [
+const POSTGRES: [(&str, &str); 5] = [
+    (
+        "{is abandoned}",
+        "(replica <> $1 AND NOT EXISTS \
+         (SELECT 1 FROM leases WHERE leases.replica = calls.replica AND until > {now}))",
+    ),
+    (
+        "{calls are locked}",
+        "SELECT pg_advisory_xact_lock(hashtextextended('calls', 5))",
+    ),
     ("{now}", "COALESCE({server time}, CAST($2 AS BIGINT))"),
     ("{server time}", SERVER_TIME),
     // Locks the owners on the page, in one order for all brokers, until the transaction ends.
@@ -19,8 +28,10 @@ const POSTGRES: [(&str, &str); 3] = [
     ),
 ];
 
-/// What SQLite reads for them. It needs no locks: its writer is alone.
-const SQLITE: [(&str, &str); 4] = [
+/// What SQLite reads for them. It needs no locks and no leases: its writer is alone.
+const SQLITE: [(&str, &str); 6] = [
+    ("{is abandoned}", "replica <> $1"),
+    ("{calls are locked}", "SELECT 1"),
     ("{now}", "CAST($2 AS BIGINT)"),
     ("{parties are locked}", "true"),
     (" FOR UPDATE SKIP LOCKED", ""),

@@ -8,10 +8,13 @@ use async_trait::async_trait;
 use axum::http::StatusCode;
 use serde_json::json;
 use token_broker::clock::{ManualClock, Timestamp};
-use token_broker::domain::{Account, Intent, Party, SafetyKey, SessionKey, Settlement};
+use token_broker::domain::{
+    Account, Call, CallChange, Dial, EntryId, Intent, Party, SafetyKey, SessionKey, Settlement,
+    UpstreamCallId,
+};
 use token_broker::records::{
-    Advance, By, Dated, MemoryRecords, Recent, Records, RecordsCondition, RecordsError,
-    ReserveError, Settled, UsageQuery, UsageRow,
+    Advance, By, CallBounds, CallQuery, CallRecords, Dated, MemoryRecords, Recent, Records,
+    RecordsCondition, RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
 };
 use token_broker::upstream::UpstreamError;
 use tokio::sync::Semaphore;
@@ -56,6 +59,45 @@ fn broken(flag: &AtomicBool) -> Result<(), RecordsError> {
         Err(RecordsError::Failed("disk full".into()))
     } else {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl CallRecords for Fragile {
+    async fn open_call(
+        &self,
+        intent: Intent,
+        dial: Dial,
+        bounds: CallBounds,
+    ) -> Result<Call, ReserveError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        broken(&self.reserves)?;
+        self.inner.open_call(intent, dial, bounds).await
+    }
+
+    async fn change_call(
+        &self,
+        entry: EntryId,
+        change: CallChange,
+    ) -> Result<Option<Call>, RecordsError> {
+        broken(&self.settles)?;
+        self.inner.change_call(entry, change).await
+    }
+
+    async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {
+        self.inner.call(id).await
+    }
+
+    async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError> {
+        self.inner.calls(query).await
+    }
+
+    async fn renew_calls(&self, replica: &str, lease: Duration) -> Result<(), RecordsError> {
+        self.inner.renew_calls(replica, lease).await
+    }
+
+    async fn claim_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {
+        self.inner.claim_calls(replica).await
     }
 }
 

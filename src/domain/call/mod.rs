@@ -6,6 +6,7 @@ mod reason;
 mod tests;
 mod used;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -111,6 +112,8 @@ pub struct Call {
 /// A call that is about to be dialled: what differs from call to call.
 #[derive(Clone, Debug)]
 pub struct Dial {
+    /// The caller.
+    pub caller: Arc<Caller>,
     /// The hash of the caller's `Idempotency-Key`.
     pub idempotency: Option<Box<str>>,
     /// The hash of the ticket that opens the call, or that the caller gets with the answer.
@@ -122,8 +125,9 @@ pub struct Dial {
 }
 
 impl Call {
-    /// Returns the call of `intent` that `caller` dials at `now`.
-    pub fn dialled(intent: &Intent, caller: &Caller, dial: &Dial, now: Timestamp) -> Self {
+    /// Returns the call of `intent` that is dialled at `now`.
+    pub fn dialled(intent: &Intent, dial: &Dial, now: Timestamp) -> Self {
+        let caller = &dial.caller;
         Self {
             entry: intent.id,
             upstream: None,

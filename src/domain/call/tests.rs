@@ -31,12 +31,13 @@ fn dialled() -> Call {
         quota: Quota::default(),
     };
     let dial = Dial {
+        caller: Arc::new(caller),
         idempotency: None,
         ticket: None,
         replica: "one".into(),
         gives_up: seconds(25),
     };
-    Call::dialled(&intent, &caller, &dial, at(0))
+    Call::dialled(&intent, &dial, at(0))
 }
 
 fn named() -> CallStep {

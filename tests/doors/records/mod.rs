@@ -1,5 +1,7 @@
 //! The records: one contract over every kind, and what happens when disks, servers and processes fail under them.
 
+mod call_claims;
+mod calls;
 mod child_process;
 mod contract;
 mod disk;

@@ -1,0 +1,132 @@
+//! What commands do to calls in a book.
+
+use std::collections::HashMap;
+
+use super::{CallBound, CallBounds, Dialled};
+use crate::clock::Timestamp;
+use crate::domain::{Call, CallChange, CallState, CallStep, EndReason, EntryId, Party};
+use crate::records::ReserveError;
+use crate::records::book::{Book, Done};
+
+/// The places that calls take.
+#[derive(Clone, Debug, Default)]
+pub(in crate::records) struct Taken {
+    pub(super) owners: HashMap<Party, u64>,
+    pub(super) anonymous: u64,
+    pub(super) total: u64,
+}
+
+impl Taken {
+    /// Counts the places that `calls` take at `now`.
+    pub(super) fn of<'a>(calls: impl Iterator<Item = &'a Call>, now: Timestamp) -> Self {
+        let mut taken = Self::default();
+        for call in calls.filter(|call| call.takes_a_place(now)) {
+            taken.add(call.owner);
+        }
+        taken
+    }
+
+    fn add(&mut self, owner: Party) {
+        *self.owners.entry(owner).or_default() += 1;
+        self.anonymous += u64::from(matches!(owner, Party::Network(_)));
+        self.total += 1;
+    }
+
+    /// Returns the bound that has no place for another call of `owner`.
+    fn full(&self, owner: Party, bounds: CallBounds) -> Option<CallBound> {
+        let of_owner = self.owners.get(&owner).copied().unwrap_or_default();
+        let is_anonymous = matches!(owner, Party::Network(_));
+        let full = [
+            (CallBound::Owner, of_owner >= u64::from(bounds.owner)),
+            (
+                CallBound::Anonymous,
+                is_anonymous && self.anonymous >= u64::from(bounds.anonymous),
+            ),
+            (CallBound::Total, self.total >= u64::from(bounds.total)),
+        ];
+        let full = full.into_iter().find(|(_, is_full)| *is_full);
+        full.map(|(bound, _)| bound)
+    }
+}
+
+impl Book {
+    /// Records and counts a use, and writes its call down, if everything has a place. An entry that is recorded already
+    /// changes nothing.
+    pub(in crate::records) fn open_call(
+        &mut self,
+        dialled: &Dialled,
+        now: Timestamp,
+    ) -> Result<Done, ReserveError> {
+        let (intent, owner) = (&dialled.intent, dialled.dial.caller.party());
+        if let Some(call) = self.calls.get(&intent.id) {
+            return Ok(Done::of_calls(0, vec![call.clone()]));
+        }
+        if let Some(entry) = self.same(owner, dialled) {
+            return Err(ReserveError::Repeated(entry));
+        }
+        if let Some(bound) = self.taken.full(owner, dialled.bounds) {
+            return Err(ReserveError::TooManyCalls(bound));
+        }
+        let rows = self.reserve(intent)?.rows;
+        let call = Call::dialled(intent, &dialled.dial, now);
+        self.taken.add(owner);
+        self.calls.insert(call.entry, call.clone());
+        Ok(Done::of_calls(rows, vec![call]))
+    }
+
+    /// Returns the call that its owner has asked for before, under the same `Idempotency-Key`.
+    fn same(&self, owner: Party, dialled: &Dialled) -> Option<EntryId> {
+        let key = dialled.dial.idempotency.as_ref()?;
+        let mut calls = self.calls.values();
+        let same = calls.find(|call| call.owner == owner && call.idempotency.as_ref() == Some(key));
+        same.map(|call| call.entry)
+    }
+
+    /// Changes a call, if the call allows the change.
+    pub(in crate::records) fn change_call(
+        &mut self,
+        entry: EntryId,
+        change: &CallChange,
+        now: Timestamp,
+    ) -> Done {
+        let known = self.calls.get_mut(&entry);
+        let changed = known.and_then(|known| {
+            *known = known.apply(change, now)?;
+            Some(known.clone())
+        });
+        Done::of_calls(u64::from(changed.is_some()), changed.into_iter().collect())
+    }
+
+    /// Takes back the call of an entry that failed. A call that the provider knows has to be hung up.
+    pub(in crate::records) fn take_back_call(&mut self, entry: EntryId, now: Timestamp) {
+        let is_named = |call: &Call| call.upstream.is_some();
+        let step = match self.calls.get(&entry) {
+            Some(call) if is_named(call) => CallStep::Disown(EndReason::Provider),
+            Some(_) | None => CallStep::Over(EndReason::Provider),
+        };
+        self.change_call(entry, &step.by_anybody(), now);
+    }
+
+    /// Removes the calls that were over before `before`, and those whose entry was erased.
+    pub(in crate::records) fn forget_calls(&mut self, before: Timestamp) {
+        let entries = &self.entries;
+        self.calls.retain(|entry, call| match call.state {
+            CallState::Ended => {
+                entries.contains_key(entry) && call.ended_at.is_some_and(|ended| ended >= before)
+            }
+            CallState::Lost => call.deadline_at >= before,
+            CallState::Dialling | CallState::Open | CallState::Ending => true,
+        });
+    }
+
+    /// Owes a hang-up to all calls of `owner`, and takes the account's name out of them.
+    pub(in crate::records) fn erase_calls(&mut self, owner: Party, now: Timestamp) {
+        let change = CallStep::Disown(EndReason::LoggedOut).by_anybody();
+        for call in self.calls.values_mut().filter(|call| call.owner == owner) {
+            call.account = None;
+            if let Some(ending) = call.apply(&change, now) {
+                *call = ending;
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Calls in this process' memory. Nobody takes them over: they end with the process.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{CallBounds, CallQuery, CallRecords, Dialled, Taken};
+use crate::domain::{Call, CallChange, Dial, EntryId, Intent, Party, UpstreamCallId};
+use crate::records::{MemoryRecords, RecordsError, ReserveError};
+
+#[async_trait]
+impl CallRecords for MemoryRecords {
+    async fn open_call(
+        &self,
+        intent: Intent,
+        dial: Dial,
+        bounds: CallBounds,
+    ) -> Result<Call, ReserveError> {
+        let now = self.clock.now();
+        let mut book = self.room_for(&intent)?;
+        book.taken = Taken::of(book.calls.values(), now);
+        let dialled = Dialled {
+            intent,
+            dial,
+            bounds,
+        };
+        let done = book.open_call(&dialled, now)?;
+        done.calls.into_iter().next().ok_or(ReserveError::Unknown)
+    }
+
+    async fn change_call(
+        &self,
+        entry: EntryId,
+        change: CallChange,
+    ) -> Result<Option<Call>, RecordsError> {
+        let now = self.clock.now();
+        let done = self.book.lock().change_call(entry, &change, now);
+        Ok(done.calls.into_iter().next())
+    }
+
+    async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {
+        let book = self.book.lock();
+        let is_it = |call: &&Call| call.upstream.as_ref().is_some_and(|known| known.id == *id);
+        Ok(book.calls.values().find(is_it).cloned())
+    }
+
+    async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError> {
+        let owner = query.account.map(|account| Party::Identity(account.key()));
+        let book = self.book.lock();
+        let is_meant = |call: &&Call| owner.is_none_or(|owner| call.owner == owner);
+        let mut calls: Vec<_> = book.calls.values().filter(is_meant).cloned().collect();
+        calls.sort_unstable_by_key(|call| std::cmp::Reverse(call.entry));
+        calls.truncate(usize::try_from(query.most).unwrap_or(usize::MAX));
+        Ok(calls)
+    }
+
+    async fn renew_calls(&self, _: &str, _: Duration) -> Result<(), RecordsError> {
+        Ok(())
+    }
+
+    async fn claim_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {
+        let (now, mut book) = (self.clock.now(), self.book.lock());
+        let mut claimed = Vec::new();
+        for call in book.calls.values_mut() {
+            if call.is_claimable(*call.replica == *replica, now) {
+                *call = call.claimed(replica, now);
+                claimed.push(call.clone());
+            }
+        }
+        Ok(claimed)
+    }
+}

@@ -1,0 +1,100 @@
+//! Calls in the records: the contract, and the bounds on calls at once.
+
+mod book;
+mod memory;
+mod row;
+mod rows;
+mod sql;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{RecordsError, ReserveError};
+use crate::domain::{Account, Call, CallChange, Dial, EntryId, Intent, UpstreamCallId};
+
+pub(super) use book::Taken;
+pub(super) use rows::{claim, read, write};
+
+/// Calls are kept for so long after their end.
+pub(super) const KEPT: Duration = Duration::from_hours(1);
+
+/// A bound on calls at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallBound {
+    /// The calls of one owner.
+    Owner,
+    /// The calls of all callers without identity.
+    Anonymous,
+    /// All calls.
+    Total,
+}
+
+/// Most calls at once. A call that is dialled, or that is not hung up yet, has a place as well.
+#[derive(Clone, Copy, Debug)]
+pub struct CallBounds {
+    /// Of one owner.
+    pub owner: u32,
+    /// Of all callers without identity together.
+    pub anonymous: u32,
+    /// Of everybody together.
+    pub total: u32,
+}
+
+/// A call that a caller asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Dialled {
+    pub(super) intent: Intent,
+    pub(super) dial: Dial,
+    pub(super) bounds: CallBounds,
+}
+
+/// A question about calls.
+#[derive(Clone, Debug)]
+pub struct CallQuery {
+    /// The account that owns the calls; `None` for the calls of everybody.
+    pub account: Option<Account>,
+    /// Most calls.
+    pub most: u32,
+}
+
+/// The calls, in the transactions that record their use. All times are on the database's clock.
+///
+/// * [`Call::apply`] judges every change. Of two changes that exclude each other, one is made.
+/// * `open_call` is atomic with its counts: of many at once, on all replicas, as many succeed as the bounds allow. For an id
+///   that is recorded already it changes nothing and succeeds. A settlement as failed takes the call back.
+/// * A change whose caller has left may have been made.
+/// * Calls are kept for an hour after their end.
+#[async_trait]
+pub trait CallRecords: Send + Sync {
+    /// Records a use and the call that comes of it, before it is dialled, if the quota and the bounds have a place.
+    async fn open_call(
+        &self,
+        intent: Intent,
+        dial: Dial,
+        bounds: CallBounds,
+    ) -> Result<Call, ReserveError>;
+
+    /// Changes a call. Returns the call after the change, or `None` when there is no such call, or the call does not allow
+    /// the change.
+    async fn change_call(
+        &self,
+        entry: EntryId,
+        change: CallChange,
+    ) -> Result<Option<Call>, RecordsError>;
+
+    /// Looks a call up.
+    async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError>;
+
+    /// Lists calls, the latest first.
+    async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError>;
+
+    /// Renews the lease under which `replica` watches its calls. A replica renews its lease before its first call, and lets
+    /// go of it with a lease of no length.
+    async fn renew_calls(&self, replica: &str, lease: Duration) -> Result<(), RecordsError>;
+
+    /// Gives `replica` calls to take care of, at most a hundred: those of replicas whose lease has run out, hang-ups that
+    /// are due, and calls that are [`LATE`](crate::domain::LATE). Where one broker alone uses the records, no other replica
+    /// has a lease.
+    async fn claim_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError>;
+}

@@ -1,0 +1,124 @@
+//! One call as a row of a database.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::domain::{
+    Account, Call, CallState, EndReason, EntryId, KeyFingerprint, Network, Origin, Party,
+    PersonaName, UpstreamCall, UpstreamCallId, Used,
+};
+
+/// The columns of [`CallRow`], with types.
+pub(super) const CALL: &str = "entry text, upstream text, fingerprint text, party text, issuer text, subject text, \
+     persona text, neighbourhood text, origin text, idempotency text, ticket text, state text, dialled_at bigint, \
+     opened_at bigint, joined_at bigint, deadline_at bigint, warned bigint, ending_at bigint, ended_at bigint, \
+     end_reason text, hang_up_attempts bigint, hang_up_due bigint, replica text, epoch bigint, revision bigint";
+
+/// A call as it is stored. Times are in milliseconds since the Unix epoch.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct CallRow {
+    pub(super) entry: String,
+    upstream: Option<String>,
+    fingerprint: Option<String>,
+    party: String,
+    issuer: Option<String>,
+    subject: Option<String>,
+    persona: String,
+    neighbourhood: String,
+    origin: Option<String>,
+    idempotency: Option<Box<str>>,
+    ticket: Option<Box<str>>,
+    state: CallState,
+    dialled_at: u64,
+    opened_at: Option<u64>,
+    joined_at: Option<u64>,
+    deadline_at: u64,
+    warned: u8,
+    ending_at: Option<u64>,
+    ended_at: Option<u64>,
+    end_reason: Option<EndReason>,
+    hang_up_attempts: u32,
+    hang_up_due: Option<u64>,
+    replica: Box<str>,
+    epoch: u32,
+    revision: u64,
+}
+
+impl CallRow {
+    pub(super) fn new(call: &Call) -> Self {
+        let millis = |moment: Option<Timestamp>| moment.map(Timestamp::as_millis);
+        let upstream = call.upstream.as_ref();
+        let account = call.account.as_ref();
+        Self {
+            entry: call.entry.to_string(),
+            upstream: upstream.map(|upstream| upstream.id.as_str().to_owned()),
+            fingerprint: upstream.map(|upstream| upstream.key.as_str().to_owned()),
+            party: call.owner.to_text(),
+            issuer: account.map(|account| account.issuer.to_string()),
+            subject: account.map(|account| account.subject.to_string()),
+            persona: call.persona.to_string(),
+            neighbourhood: call.neighbourhood.to_text(),
+            origin: call.origin.as_ref().map(ToString::to_string),
+            idempotency: call.idempotency.clone(),
+            ticket: call.ticket.clone(),
+            state: call.state,
+            dialled_at: call.dialled_at.as_millis(),
+            opened_at: millis(call.opened_at),
+            joined_at: millis(call.joined_at),
+            deadline_at: call.deadline_at.as_millis(),
+            warned: u8::from(call.is_warned),
+            ending_at: millis(call.ending_at),
+            ended_at: millis(call.ended_at),
+            end_reason: call.end_reason,
+            hang_up_attempts: call.hang_up_attempts,
+            hang_up_due: millis(call.hang_up_due),
+            replica: call.replica.clone(),
+            epoch: call.epoch,
+            revision: call.revision,
+        }
+    }
+
+    /// Returns the call, or `None` when a later version of this program has written the row.
+    pub(super) fn read(self) -> Option<Call> {
+        let moment = |millis: Option<u64>| millis.map(Timestamp::from_millis);
+        let upstream = self.upstream.as_deref().map(UpstreamCallId::parse);
+        let upstream = match upstream {
+            Some(id) => Some(UpstreamCall {
+                id: id?,
+                key: KeyFingerprint::from_written(&self.fingerprint.unwrap_or_default()),
+            }),
+            None => None,
+        };
+        let named = self.issuer.zip(self.subject);
+        let origin = self.origin.as_deref().map(Origin::parse);
+        Some(Call {
+            entry: EntryId::parse(&self.entry)?,
+            upstream,
+            owner: Party::parse(&self.party)?,
+            account: named.map(|(issuer, subject)| Account {
+                issuer: issuer.into(),
+                subject: subject.into(),
+            }),
+            persona: PersonaName::parse(&self.persona).ok()?,
+            neighbourhood: Network::parse(&self.neighbourhood)?,
+            origin: origin.transpose().ok()?,
+            idempotency: self.idempotency,
+            ticket: self.ticket,
+            state: self.state,
+            dialled_at: Timestamp::from_millis(self.dialled_at),
+            opened_at: moment(self.opened_at),
+            joined_at: moment(self.joined_at),
+            deadline_at: Timestamp::from_millis(self.deadline_at),
+            is_warned: self.warned != 0,
+            ending_at: moment(self.ending_at),
+            ended_at: moment(self.ended_at),
+            end_reason: self.end_reason,
+            hang_up_attempts: self.hang_up_attempts,
+            hang_up_due: moment(self.hang_up_due),
+            replica: self.replica,
+            epoch: self.epoch,
+            used: Used::default(),
+            revision: self.revision,
+        })
+    }
+}

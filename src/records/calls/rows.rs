@@ -1,0 +1,178 @@
+//! The rows of calls: how they are read, counted, written and claimed in a transaction.
+
+use serde::{Deserialize, Serialize};
+
+use super::row::{CALL, CallRow};
+use crate::clock::Timestamp;
+use crate::domain::{Call, Party};
+use crate::records::book::Book;
+use crate::records::command::Paid;
+use crate::records::database::{Bind, Connection, Fault, page};
+use crate::records::entries::IdRow;
+use crate::records::statement::{NO_PAGE, Statement};
+
+/// Lists the calls on the page.
+static READ: Statement = Statement::list(
+    "id text",
+    CALL,
+    "SELECT {columns} FROM calls WHERE entry IN (SELECT id FROM page) ORDER BY entry FOR UPDATE",
+);
+
+/// The owner of a new call, and the hash of its `Idempotency-Key`.
+const ASKED: &str = "party text, idempotency text";
+
+/// Lists the calls that were asked for before, under the same `Idempotency-Key`.
+static SAME: Statement = Statement::list(
+    ASKED,
+    CALL,
+    "SELECT {columns} FROM calls WHERE (party, idempotency) IN (SELECT party, idempotency FROM page)",
+);
+
+/// Counts the places that calls take. Replicas that open calls wait for each other: see `calls are locked`.
+static TAKEN: Statement = Statement::list(
+    ASKED,
+    "party, of_owner, anonymous, total",
+    "SELECT asked.party AS party, SUM(CASE WHEN calls.party = asked.party THEN 1 ELSE 0 END) AS of_owner, \
+     SUM(CASE WHEN calls.party LIKE 'n%' THEN 1 ELSE 0 END) AS anonymous, COUNT(calls.entry) AS total \
+     FROM (SELECT DISTINCT party FROM page) AS asked \
+     LEFT JOIN calls ON state <> 'ended' AND (state <> 'lost' OR deadline_at > {now}) GROUP BY asked.party",
+);
+
+/// Makes replicas that open calls wait for each other until the transaction ends. A statement of its own: the next one
+/// sees what the others have committed.
+static LOCK: Statement = Statement::change(NO_PAGE, "{calls are locked}");
+
+/// Writes calls. A later version of a call replaces what may change of it.
+static WRITE: Statement = Statement::change(
+    CALL,
+    "INSERT INTO calls ({page}) SELECT {page} FROM page WHERE true ORDER BY 1 ON CONFLICT (entry) DO UPDATE SET \
+     upstream = excluded.upstream, fingerprint = excluded.fingerprint, state = excluded.state, \
+     opened_at = excluded.opened_at, joined_at = excluded.joined_at, deadline_at = excluded.deadline_at, \
+     warned = excluded.warned, ending_at = excluded.ending_at, ended_at = excluded.ended_at, \
+     end_reason = excluded.end_reason, hang_up_attempts = excluded.hang_up_attempts, \
+     hang_up_due = excluded.hang_up_due, replica = excluded.replica, epoch = excluded.epoch, \
+     revision = excluded.revision",
+);
+
+/// Lists the `$3` most urgent calls that the replica `$1` may take over: [`Call::is_claimable`] for many rows. `$4` is the
+/// time in milliseconds after which an open call is late.
+static CLAIMABLE: Statement = Statement::list(
+    NO_PAGE,
+    CALL,
+    "SELECT {columns} FROM calls WHERE state <> 'ended' AND state <> 'lost' AND ({is abandoned} OR hang_up_due <= {now} \
+     OR (state <> 'ending' AND deadline_at <= {now} - $4)) ORDER BY deadline_at LIMIT $3 FOR UPDATE SKIP LOCKED",
+);
+
+/// Removes the `$3` oldest calls that were over for `$1` milliseconds, and those whose entry was erased.
+pub(super) static FORGET: Statement = Statement::change(
+    NO_PAGE,
+    "DELETE FROM calls WHERE entry IN (SELECT entry FROM calls WHERE (state = 'ended' AND (ended_at < {now} - $1 \
+     OR NOT EXISTS (SELECT 1 FROM entries WHERE id = calls.entry))) OR (state = 'lost' AND deadline_at < {now} - $1) \
+     ORDER BY dialled_at LIMIT $3 FOR UPDATE SKIP LOCKED)",
+);
+
+/// Takes the account's name out of the calls of the owner `$1`.
+pub(super) static WITHOUT_ACCOUNT: Statement = Statement::change(
+    NO_PAGE,
+    "UPDATE calls SET issuer = NULL, subject = NULL WHERE entry IN \
+     (SELECT entry FROM calls WHERE party = $1 ORDER BY entry FOR UPDATE)",
+);
+
+#[derive(Serialize)]
+struct AskedRow<'a> {
+    party: String,
+    idempotency: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct TakenRow {
+    party: String,
+    of_owner: u64,
+    anonymous: u64,
+    total: u64,
+}
+
+/// Reads the calls that the commands are about, and, for new calls, the places that are taken.
+pub(in crate::records) async fn read(
+    connection: &mut dyn Connection,
+    book: &mut Book,
+    (commands, now): (&[&Paid], Timestamp),
+) -> Result<(), Fault> {
+    let asked: Vec<_> = commands
+        .iter()
+        .filter_map(|command| match command {
+            Paid::OpenCall(dialled) => Some(AskedRow {
+                party: dialled.dial.caller.party().to_text(),
+                idempotency: dialled.dial.idempotency.as_deref(),
+            }),
+            _ => None,
+        })
+        .collect();
+    if !asked.is_empty() {
+        connection.change(&LOCK, &[]).await?;
+    }
+    let ids: Vec<_> = commands
+        .iter()
+        .filter_map(|command| command.call(book))
+        .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let ids = IdRow::page(ids.iter().map(ToString::to_string))?;
+    keep(book, connection.rows(&READ, &[ids]).await?);
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let asked = page(&asked)?;
+    keep(
+        book,
+        connection.rows(&SAME, std::slice::from_ref(&asked)).await?,
+    );
+    let rows: Vec<TakenRow> = connection.rows(&TAKEN, &[asked, now.into()]).await?;
+    for row in rows {
+        (book.taken.anonymous, book.taken.total) = (row.anonymous, row.total);
+        if let Some(owner) = Party::parse(&row.party) {
+            book.taken.owners.insert(owner, row.of_owner);
+        }
+    }
+    Ok(())
+}
+
+fn keep(book: &mut Book, rows: Vec<CallRow>) {
+    let calls = rows.into_iter().filter_map(CallRow::read);
+    book.calls.extend(calls.map(|call| (call.entry, call)));
+}
+
+/// Writes the calls that are new or differ.
+pub(in crate::records) async fn write(
+    connection: &mut dyn Connection,
+    (before, after): (&Book, &Book),
+) -> Result<(), Fault> {
+    let calls = after.calls.values();
+    let changed = calls.filter(|call| before.calls.get(&call.entry) != Some(call));
+    put(connection, changed).await
+}
+
+async fn put(
+    connection: &mut dyn Connection,
+    calls: impl Iterator<Item = &Call>,
+) -> Result<(), Fault> {
+    let rows: Vec<_> = calls.map(CallRow::new).collect();
+    if !rows.is_empty() {
+        connection.change(&WRITE, &[page(&rows)?]).await?;
+    }
+    Ok(())
+}
+
+/// Gives the calls that `CLAIMABLE` lists to `replica`.
+pub(in crate::records) async fn claim(
+    connection: &mut dyn Connection,
+    (binds, replica): (&[Bind], &str),
+    now: Timestamp,
+) -> Result<Vec<Call>, Fault> {
+    let rows: Vec<CallRow> = connection.rows(&CLAIMABLE, binds).await?;
+    let calls = rows.into_iter().filter_map(CallRow::read);
+    let calls: Vec<_> = calls.map(|call| call.claimed(replica, now)).collect();
+    put(connection, calls.iter()).await?;
+    Ok(calls)
+}

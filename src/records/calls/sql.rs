@@ -1,0 +1,143 @@
+//! Calls in a database.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::row::{CALL, CallRow};
+use super::rows::{FORGET, WITHOUT_ACCOUNT};
+use super::{CallBounds, CallQuery, CallRecords, Dialled, KEPT};
+use crate::domain::{
+    Call, CallChange, CallState, CallStep, Dial, EndReason, EntryId, Intent, LATE, Party,
+    UpstreamCallId,
+};
+use crate::records::command::{Command, Paid, Upkeep};
+use crate::records::database::Bind;
+use crate::records::entries::CHUNK;
+use crate::records::sql::SqlRecords;
+use crate::records::statement::{NO_PAGE, Statement};
+use crate::records::{RecordsError, ReserveError};
+
+/// Most calls that are claimed at a time.
+const CLAIMED: usize = 100;
+
+/// Lists the call `$1`.
+static FIND: Statement = Statement::list(
+    NO_PAGE,
+    CALL,
+    "SELECT {columns} FROM calls WHERE upstream = $1 ORDER BY entry DESC LIMIT 1",
+);
+
+/// Lists the `$2` latest calls of the owner `$1`, or of everybody.
+static LATEST: Statement = Statement::list(
+    NO_PAGE,
+    CALL,
+    "SELECT {columns} FROM calls WHERE ($1 = '' OR party = $1) ORDER BY entry DESC LIMIT $2",
+);
+
+/// Renews the lease of the replica `$1` for `$3` milliseconds.
+static RENEW: Statement = Statement::change(
+    NO_PAGE,
+    "INSERT INTO leases (replica, until) VALUES ($1, {now} + $3) \
+     ON CONFLICT (replica) DO UPDATE SET until = excluded.until",
+);
+
+/// Removes leases that ran out `$1` milliseconds ago.
+static FORGET_LEASES: Statement =
+    Statement::change(NO_PAGE, "DELETE FROM leases WHERE until < {now} - $1");
+
+fn millis(duration: Duration) -> Bind {
+    u64::try_from(duration.as_millis())
+        .unwrap_or(u64::MAX)
+        .into()
+}
+
+impl SqlRecords {
+    async fn find_calls(
+        &self,
+        statement: &'static Statement,
+        binds: &[Bind],
+    ) -> Result<Vec<Call>, RecordsError> {
+        let rows: Vec<CallRow> = self.reader.rows(statement, binds).await?;
+        Ok(rows.into_iter().filter_map(CallRow::read).collect())
+    }
+
+    /// Owes a hang-up to all calls of `owner`, and takes the account's name out of them.
+    pub(in crate::records) async fn erase_calls(&self, owner: Party) -> Result<(), RecordsError> {
+        let party = Bind::Text(owner.to_text());
+        let most = Bind::Number(i64::MAX);
+        for call in self.find_calls(&LATEST, &[party.clone(), most]).await? {
+            if matches!(call.state, CallState::Dialling | CallState::Open) {
+                let change = CallStep::Disown(EndReason::LoggedOut).by_anybody();
+                self.change_call(call.entry, change).await?;
+            }
+        }
+        self.run(&WITHOUT_ACCOUNT, &[party]).await.map(drop)
+    }
+
+    /// Removes calls that were over for long, and leases of replicas that are gone.
+    pub(in crate::records) async fn forget_calls(&self) -> Result<(), RecordsError> {
+        let now = self.clock.now();
+        let binds = vec![millis(KEPT), now.into(), CHUNK.into()];
+        self.in_chunks(Upkeep::Run(&FORGET, binds), u64::MAX)
+            .await?;
+        let binds = [millis(KEPT), now.into()];
+        self.run(&FORGET_LEASES, &binds).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl CallRecords for SqlRecords {
+    async fn open_call(
+        &self,
+        intent: Intent,
+        dial: Dial,
+        bounds: CallBounds,
+    ) -> Result<Call, ReserveError> {
+        let dialled = Dialled {
+            intent,
+            dial,
+            bounds,
+        };
+        let done = self.paid(Paid::OpenCall(Box::new(dialled))).await?;
+        done.calls.into_iter().next().ok_or(ReserveError::Unknown)
+    }
+
+    async fn change_call(
+        &self,
+        entry: EntryId,
+        change: CallChange,
+    ) -> Result<Option<Call>, RecordsError> {
+        let command = Paid::ChangeCall(entry, Box::new(change));
+        let done = self.certain(Command::Paid(command)).await?;
+        Ok(done.calls.into_iter().next())
+    }
+
+    async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {
+        let found = self.find_calls(&FIND, &[id.as_str().into()]).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError> {
+        let owner = query.account.map(|account| Party::Identity(account.key()));
+        let party = Bind::Text(owner.map(Party::to_text).unwrap_or_default());
+        let most = u64::from(query.most).into();
+        self.find_calls(&LATEST, &[party, most]).await
+    }
+
+    async fn renew_calls(&self, replica: &str, lease: Duration) -> Result<(), RecordsError> {
+        let binds = [replica.into(), self.clock.now().into(), millis(lease)];
+        self.run(&RENEW, &binds).await.map(drop)
+    }
+
+    async fn claim_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {
+        let binds = vec![
+            replica.into(),
+            self.clock.now().into(),
+            CLAIMED.into(),
+            millis(LATE),
+        ];
+        let claim = Upkeep::Claim(binds, replica.into());
+        Ok(self.certain(Command::Upkeep(claim)).await?.calls)
+    }
+}
