@@ -76,24 +76,26 @@ fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
 }
 
 /// Listens for signals: SIGTERM drains, SIGINT finishes, and a second one of either ends at once. SIGHUP has the given
-/// effect, or none: programs that rotate logs send it, and so does a terminal that is closed.
+/// effect, or none: programs that rotate logs send it, and so does a terminal that is closed. SIGUSR1 has none.
 pub(super) fn signals(on_hang_up: Option<Urgency>) -> anyhow::Result<watch::Receiver<Urgency>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    let mut user = signal(SignalKind::user_defined1())?;
     let (tell, urgency) = watch::channel(Urgency::None);
     let listening = async move {
         loop {
             let asked = tokio::select! {
-                _ = terminate.recv() => Urgency::Drain,
-                _ = interrupt.recv() => Urgency::Finish,
-                _ = hang_up.recv() => {
-                    let Some(asked) = on_hang_up else {
-                        tracing::warn!("SIGHUP ignored: settings are read at the start only; restart to apply changes");
-                        continue;
-                    };
-                    asked
-                }
+                _ = terminate.recv() => Some(Urgency::Drain),
+                _ = interrupt.recv() => Some(Urgency::Finish),
+                _ = hang_up.recv() => on_hang_up,
+                _ = user.recv() => None,
+            };
+            let Some(asked) = asked else {
+                tracing::warn!(
+                    "signal ignored: settings are read at the start only; restart to apply changes"
+                );
+                continue;
             };
             let is_first = *tell.borrow() == Urgency::None;
             tell.send_replace(if is_first { asked } else { Urgency::Now });

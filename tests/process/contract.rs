@@ -43,7 +43,8 @@ async fn judged(broker: &Broker, flags: &[&str]) -> BTreeSet<u64> {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/schemathesis.toml");
     let mut command = program(installed("python/bin/python"));
     command
-        .args(["-m", "schemathesis.cli", "--config-file"])
+        .arg(installed("python/bin/st"))
+        .arg("--config-file")
         .arg(place)
         .args(["run", &broker.url("/openapi.json")])
         .args(flags);

@@ -1,5 +1,6 @@
 //! Signals beside the orderly end, and callers who leave.
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::kit::executable::Launch;
@@ -44,14 +45,17 @@ async fn dev_ends_with_code_0_too() {
     }
 }
 
-/// Programs that rotate logs send SIGHUP, and so does a terminal that is closed.
+/// Programs that rotate logs send SIGHUP or SIGUSR1. A terminal that is closed sends SIGHUP.
 #[tokio::test]
-async fn n03_sighup_leaves_a_broker_alone_and_ends_dev_in_good_order() {
+async fn n03_sighup_and_sigusr1_leave_a_broker_alone_and_sighup_ends_dev_in_good_order() {
     let simulator = simulator(&[]).await;
     let broker = Launch::serve(&simulator).start().await;
-    broker.running.signal("HUP");
-    let warned = |line: &serde_json::Value| line["message"].to_string().contains("SIGHUP");
-    broker.running.logged(warned).await;
+    let ignored = |line: &Value| line["message"].to_string().contains("signal ignored");
+    for (name, number) in [("HUP", 1), ("USR1", 2)] {
+        broker.running.signal(name);
+        let told = || broker.running.log(ignored).len() == number;
+        until("the broker says that it ignores the signal", told).await;
+    }
     broker.token().await.secret();
     assert_eq!(broker.stop().await.code, Some(0));
 
