@@ -66,6 +66,8 @@ pub(super) struct Live {
     pub(super) session: Value,
     pub(super) conversation: Conversation,
     pub(super) active: Option<Active>,
+    /// The response whose audio was played last.
+    pub(super) played: Option<String>,
     pub(super) is_over: bool,
     /// True when the model has spoken, so that its voice cannot change.
     pub(super) has_spoken: bool,
@@ -106,6 +108,7 @@ impl Live {
             session,
             conversation: Conversation::default(),
             active: None,
+            played: None,
             is_over: false,
             has_spoken: false,
             opened_at: now,

@@ -168,6 +168,7 @@ pub(super) fn respond(live: &mut Live, text: &str, params: &Value, switches: &Sw
     let active = begin(live, text, params, switches);
     let (id, item) = (active.id.clone(), active.item.clone());
     live.active = Some(active);
+    live.played = Some(id.clone());
     live.has_spoken = true;
     let message = json!({"id": item, "type": "message", "status": "in_progress", "role": "assistant", "content": []});
     let at = json!({"response_id": id, "item_id": item, "output_index": 0, "content_index": 0});
@@ -295,7 +296,12 @@ pub(super) fn interrupt(live: &mut Live, reason: &str, switches: &Switches) {
 
 /// Throws away the audio that was not heard yet.
 pub(super) fn clear_audio(live: &mut Live, switches: &Switches) {
-    live.emit(json!({"type": "output_audio_buffer.cleared"}), switches);
+    if let Some(id) = live.played.take() {
+        live.emit(
+            json!({"type": "output_audio_buffer.cleared", "response_id": id}),
+            switches,
+        );
+    }
 }
 
 fn call_tool(live: &mut Live, name: &str, switches: &Switches) {
@@ -334,7 +340,7 @@ fn call_tool(live: &mut Live, name: &str, switches: &Switches) {
 fn fail(live: &mut Live, switches: &Switches) {
     let active = begin(live, "", &Value::Null, switches);
     let mut response = shown(live, &active, "failed");
-    let error = json!({"type": "server_error", "code": null});
+    let error = json!({"type": "server_error", "code": "server_error"});
     response["status_details"] = json!({"type": "failed", "error": error});
     response["usage"] = Value::Null;
     live.emit(

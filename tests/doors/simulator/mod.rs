@@ -1,6 +1,7 @@
 //! The simulated provider over a real socket: as strict as the published schema, and failing as it is told to.
 
 mod calls;
+mod events;
 mod faults;
 mod schema;
 mod strict;
