@@ -12,7 +12,7 @@ use super::waiting::{PATIENCE, eventually};
 
 /// A pooler. It ends when this is dropped.
 pub struct PgBouncer {
-    port: u16,
+    pub port: u16,
     _process: Child,
     _folder: Scratch,
 }

@@ -1,7 +1,7 @@
 //! A TCP proxy between the code under test and a server: it delays answers, refuses connections, or cuts them amid a commit.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +22,8 @@ struct State {
     refuses: AtomicBool,
     /// Time that every answer takes in addition.
     delay: Duration,
+    /// How often a PostgreSQL server has said that it is ready for the next question.
+    round_trips: AtomicU64,
 }
 
 impl Proxy {
@@ -62,6 +64,11 @@ impl Proxy {
         url.replace(&port(self.server), &port(self.port))
     }
 
+    /// Returns how many questions a PostgreSQL server has answered.
+    pub fn round_trips(&self) -> u64 {
+        self.state.round_trips.load(Ordering::SeqCst)
+    }
+
     /// Cuts the connection of the next commit before its answer comes back.
     pub fn cut_at_next_commit(&self) {
         self.state.cuts.store(true, Ordering::SeqCst);
@@ -77,6 +84,9 @@ impl Proxy {
         self.state.refuses.store(refuses, Ordering::SeqCst);
     }
 }
+
+/// The beginning of PostgreSQL's `ReadyForQuery`.
+const READY: &[u8] = &[b'Z', 0, 0, 0, 5];
 
 async fn carry(mut client: TcpStream, mut server: TcpStream, state: Arc<State>) {
     let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
@@ -95,6 +105,8 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, state: Arc<State>) 
             }
             read = server.read(&mut answered) => {
                 let Ok(length @ 1..) = read else { return };
+                let ready = answered[..length].windows(READY.len()).filter(|part| *part == READY);
+                state.round_trips.fetch_add(ready.count() as u64, Ordering::SeqCst);
                 if !state.delay.is_zero() {
                     // A slow network is what the proxy imitates.
                     tokio::time::sleep(state.delay).await;

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, Postgres, Row};
@@ -32,6 +34,27 @@ static BEGIN: LazyLock<String> = LazyLock::new(|| {
 static READ: LazyLock<String> = LazyLock::new(|| {
     format!("BEGIN READ ONLY; SET LOCAL search_path = {NAME}; SET LOCAL statement_timeout = '30s'")
 });
+
+/// Returns the words of a whole transaction that lists rows. They are one message to the server: one round trip, and nothing
+/// stays behind in a session of the server that others use, too.
+fn reading(statement: &'static Statement, binds: &[Bind]) -> String {
+    let parameters = (1..).zip(binds);
+    let words = parameters.fold(statement.postgres().to_owned(), |words, (number, bind)| {
+        words.replace(&format!("${number}"), &literal(bind))
+    });
+    format!("{}; {words}; COMMIT", *READ)
+}
+
+/// Returns a parameter as SQL. Texts are encoded, so that no sign in them can end the literal.
+fn literal(bind: &Bind) -> String {
+    match bind {
+        Bind::Text(text) => {
+            let encoded = STANDARD.encode(text);
+            format!("convert_from(decode('{encoded}', 'base64'), 'UTF8')")
+        }
+        Bind::Number(number) => format!("CAST({number} AS BIGINT)"),
+    }
+}
 
 /// A database, as the writer opens it.
 pub(super) struct Server {
@@ -170,17 +193,13 @@ impl Connection for Pen {
     }
 }
 
-/// Lists rows in a transaction of its own, so that nothing stays behind in a session of the server that others use, too.
-async fn read(
-    connection: &mut PgConnection,
-    statement: &'static Statement,
-    binds: &[Bind],
-) -> Result<String, sqlx::Error> {
-    let mut transaction = connection.begin_with(AssertSqlSafe(READ.as_str())).await?;
-    let query = bound(statement, binds).persistent(false);
-    let row = query.fetch_one(&mut *transaction).await?;
-    transaction.commit().await?;
-    row.try_get(0)
+/// Lists rows in a transaction of its own.
+async fn read(connection: &mut PgConnection, words: String) -> Result<String, sqlx::Error> {
+    // All answers are read, so that none is left for the next question.
+    let rows = sqlx::raw_sql(AssertSqlSafe(words))
+        .fetch_all(connection)
+        .await?;
+    rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
 }
 
 #[async_trait]
@@ -189,7 +208,11 @@ impl Reader for Pool {
     /// minutes. A connection that failed is closed, not returned: the pool would wait for its answer.
     async fn list(&self, statement: &'static Statement, binds: &[Bind]) -> Result<String, Fault> {
         let mut connection = in_time(self.timeout, self.connections.acquire()).await?;
-        let listed = in_time(self.timeout, read(&mut connection, statement, binds)).await;
+        let listed = in_time(
+            self.timeout,
+            read(&mut connection, reading(statement, binds)),
+        )
+        .await;
         if listed.is_err() {
             drop(connection.detach());
         }
@@ -198,5 +221,21 @@ impl Reader for Pool {
 
     async fn close(&self) {
         self.connections.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_can_end_its_literal() {
+        for text in ["', $2; DROP TABLE entries; --", "\\'", "é\u{0}\n"] {
+            let words = literal(&text.into());
+            let inner = words.strip_prefix("convert_from(decode('").unwrap();
+            let encoded = inner.strip_suffix("', 'base64'), 'UTF8')").unwrap();
+            assert!(!encoded.contains(['\'', '\\', '$']), "{words}");
+        }
+        assert_eq!(literal(&Bind::Number(-1)), "CAST(-1 AS BIGINT)");
     }
 }

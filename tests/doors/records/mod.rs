@@ -11,6 +11,7 @@ mod migration;
 mod outage;
 mod quota;
 mod reports;
+mod round_trips;
 mod schema;
 mod session_bounds;
 mod sessions;

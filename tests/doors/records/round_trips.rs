@@ -1,0 +1,37 @@
+//! What a look-up costs on a PostgreSQL server.
+
+use super::kinds::postgres_at;
+use super::sessions::{key, open, somebody};
+use crate::kit::pgbouncer::PgBouncer;
+use crate::kit::postgres::{Postgres, empty_database, shared};
+use crate::kit::proxy::Proxy;
+use crate::kit::waiting::SOON;
+
+/// Looks up a session ten times through a proxy to `port`, and returns the round trips of one time.
+async fn cost_of_a_look_up(port: u16, url: &str) -> u64 {
+    let proxy = Proxy::to(port).await;
+    let records = postgres_at(&proxy.instead_of(url)).await;
+    let session = open(&*records, &somebody()).await;
+    assert!(records.session(session).await.unwrap().is_some());
+    // What the writer does by itself is over.
+    tokio::time::sleep(SOON / 10).await;
+    let before = proxy.round_trips();
+    for _ in 0..10 {
+        assert!(records.session(session).await.unwrap().is_some());
+    }
+    assert!(records.session(key()).await.unwrap().is_none());
+    let cost = proxy.round_trips() - before;
+    records.close().await;
+    cost.div_ceil(11)
+}
+
+#[tokio::test]
+async fn f27_a_look_up_of_a_session_costs_two_round_trips_directly_and_through_a_pooler() {
+    let direct = empty_database().await;
+    // One asks whether the connection is alive, one reads.
+    assert_eq!(cost_of_a_look_up(shared().port, &direct).await, 2);
+    let server = Postgres::start();
+    let pooler = PgBouncer::before(server.port, "").await;
+    let url = pooler.url(&server.database().await);
+    assert_eq!(cost_of_a_look_up(pooler.port, &url).await, 2);
+}
