@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::compact::is_key_name;
+use super::json;
 use super::keys::Key;
 use crate::domain::{Algorithm, algorithm};
 
@@ -14,7 +15,7 @@ const MOST_KEYS: usize = 32;
 /// Returns the keys of `document` that may verify one of `allowed`; `None` when it is no JWKS.
 /// Skips unusable keys: issuers also publish keys for other purposes.
 pub(super) fn read(document: &[u8], allowed: &[Algorithm]) -> Option<Vec<Key>> {
-    let document: Value = serde_json::from_slice(document).ok()?;
+    let document = json::object(document)?;
     let keys = document["keys"].as_array()?.iter();
     let usable = keys.filter_map(|key| usable(key, allowed));
     Some(usable.take(MOST_KEYS).collect())
@@ -55,5 +56,22 @@ fn public(jwk: &Value) -> Option<Key> {
         }
         ("OKP", Some("Ed25519")) => Key::ed(&number("x")?),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_member_that_the_parser_would_unfold_is_no_document_of_keys() {
+        let keys = json!({ "keys": [] }).to_string();
+        let allowed = [algorithm("RS256").unwrap()];
+        assert!(read(keys.as_bytes(), &allowed).is_some());
+        let hidden = json!({ "$serde_json::private::RawValue": keys }).to_string();
+        assert!(read(hidden.as_bytes(), &allowed).is_none());
+        assert!(read(br#"{"keys":[],"keys":[]}"#, &allowed).is_none());
     }
 }

@@ -82,10 +82,9 @@ pub(super) fn read(
     let lookup = rules.lookup(&table);
     rules.check_claims("required_claims", &table.required_claims);
     rules.check_claims("refused_claims", &table.refused_claims);
-    let parties = table.authorized_parties.iter();
-    let patterns = parties.filter_map(|party| OriginPattern::parse(party).ok());
+    let patterns = rules.patterns(&table);
     let issuer = Issuer {
-        party_patterns: patterns.collect(),
+        party_patterns: patterns,
         issuer: table.issuer.into(),
         audience: table.audience,
         authorized_parties: table.authorized_parties,
@@ -204,6 +203,32 @@ impl Rules<'_> {
              otherwise whoever reads a public key could sign with it",
         );
         table.algorithms.clone()
+    }
+
+    /// Returns the authorized parties that are patterns of origins. The rules are those of `cors.allowed_origins`, which a preset
+    /// takes its parties from.
+    fn patterns(&mut self, table: &IssuerTable) -> Vec<OriginPattern> {
+        let name = format!("{}.authorized_parties", self.name);
+        let names = [name.as_str(), "cors.allowed_origins"];
+        let allowed = self.settings.entry("cors.allow_shared_suffix");
+        let allowed = allowed.and_then(|entry| entry.value.as_ref()?.as_bool());
+        let parties = table.authorized_parties.iter();
+        let mut patterns = Vec::new();
+        for party in parties.filter(|party| party.contains("://") && party.contains('*')) {
+            match OriginPattern::parse(party) {
+                Ok(pattern) => {
+                    let is_safe = !pattern.is_shared() || allowed == Some(true);
+                    let message = format!(
+                        "must not hold {pattern}: others may get names that fit; list the pages, or set \
+                         cors.allow_shared_suffix = true"
+                    );
+                    self.settings.require(&names, is_safe, message);
+                    patterns.push(pattern);
+                }
+                Err(error) => self.settings.require(&names, false, error),
+            }
+        }
+        patterns
     }
 
     fn check_claims(&mut self, field: &str, claims: &[(String, String)]) {

@@ -22,6 +22,9 @@ algorithms = ['none'] | entry 1 of 1 must be one of HS256
 algorithms = ['es256'] | must be one of HS256
 algorithms = ['ES256', 'RS256'] | must be of one family
 algorithms = ['HS256'] | must be HS… with a secret, and anything else with public keys
+authorized_parties = ['https://*.vercel.app'] | auth.issuers[1].authorized_parties (config/broker.toml:4): must not hold https://*.vercel.app
+authorized_parties = ['https://app.example.com', 'https://app-*.example.com'] | auth.issuers[1].authorized_parties (config/broker.toml:4): must not hold https://app-*.example.com
+authorized_parties = ['https://*.co.uk'] | must name a domain of yours behind the *
 role_pointer = 'role' | auth.issuers[1].role_pointer (config/broker.toml:4): must be a JSON pointer
 name_pointer = '$.canary7f3a' | auth.issuers[1].name_pointer
 required_claims = { role = 'canary7f3a' } | auth.issuers[1].required_claims.role (config/broker.toml:4): must be named by a JSON pointer

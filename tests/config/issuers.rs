@@ -272,3 +272,24 @@ fn issuers_that_nobody_asks_are_warned_of() {
     );
     assert!(serve(&good_and_file(ISSUERS)).warnings.is_empty());
 }
+
+#[test]
+fn authorized_parties_may_be_patterns_that_others_fit_only_by_the_setting_of_origins() {
+    let parties = [
+        "https://*.preview.example.com",
+        "https://*.vercel.app",
+        "client-1*",
+    ];
+    let text = format!(
+        "[cors]\nallow_shared_suffix = true\n[auth]\nmode = 'required'\n[[auth.issuers]]\n{}\nauthorized_parties = {parties:?}\n",
+        "issuer = 'https://id.example/'\njwks_url = 'https://id.example/jwks'\nalgorithms = ['ES256']"
+    );
+    let issuers = serve(&good_and_file(&text)).config.auth.issuers;
+    let patterns: Vec<_> = issuers[0]
+        .party_patterns
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(patterns, parties[..2]);
+    assert_eq!(issuers[0].authorized_parties, parties);
+}
