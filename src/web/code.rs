@@ -39,6 +39,11 @@ pub enum Code {
     /// The body is too large.
     #[error("The body is too large. Send at most 16 KiB.")]
     PayloadTooLarge,
+    /// The header fields are too many, or too large together.
+    #[error(
+        "The headers are too large. Send at most 64 fields of 16 KiB in total. Large cookies are the usual cause: send none, or call the service under a host of its own."
+    )]
+    HeadersTooLarge,
     /// The body is not `application/json`.
     #[error("Send the body as application/json without a content encoding, or send no body.")]
     UnsupportedMediaType,
@@ -99,6 +104,7 @@ impl Code {
             Self::NotFound | Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UnknownPersona => StatusCode::UNPROCESSABLE_ENTITY,

@@ -79,7 +79,8 @@ impl ApiError {
         self.retry_after.map(|wait| seconds_up(wait).max(1))
     }
 
-    fn body(&self, request_id: &RequestId) -> Vec<u8> {
+    /// Returns the body of the answer.
+    pub(super) fn body(&self, request_id: &RequestId) -> Vec<u8> {
         let error = FailureBody {
             kind: self.code.kind(),
             code: self.code,

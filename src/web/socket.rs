@@ -16,10 +16,11 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::large_head::Writer;
 use super::slots::Slot;
 
 /// A connection. An upgrade hands this value to the route, so its slot lasts as long as the upgraded socket.
-pub(super) type Socket = Join<Reader, Pin<Box<TimeoutWriter<OwnedWriteHalf>>>>;
+pub(super) type Socket = Join<Reader, Writer<Pin<Box<TimeoutWriter<OwnedWriteHalf>>>>>;
 
 /// The receiving half of a connection.
 pub(super) struct Reader {
@@ -49,7 +50,7 @@ pub(super) fn socket(
         slot,
         _tracked: tracked,
     };
-    join(reader, Box::pin(writer))
+    join(reader, Writer::new(Box::pin(writer)))
 }
 
 impl Reader {

@@ -214,3 +214,41 @@ fn resident_kib(pid: u32) -> u64 {
         .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
+
+#[tokio::test]
+async fn f35_a_head_that_is_too_large_is_told_in_json_that_cookies_are_the_usual_cause() {
+    let (broker, simulator) = broker().await;
+    let cookies = |length: usize| {
+        let cookie = "a".repeat(length);
+        format!(
+            "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nCookie: a={cookie}\r\n\r\n"
+        )
+    };
+    for request in [
+        cookies(16_500),
+        cookies(300_000),
+        with_fields(65),
+        with_fields(2000),
+    ] {
+        let answer = exchange(&broker, request.as_bytes())
+            .await
+            .parts()
+            .remove(0);
+        assert_eq!(answer.status, 431, "{answer:?}");
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let error = &body["error"];
+        assert_eq!(error["code"], "headers_too_large", "{body}");
+        assert!(
+            error["message"].as_str().unwrap().contains("cookies"),
+            "{body}"
+        );
+        assert_eq!(error["request_id"].as_str(), answer.header("x-request-id"));
+    }
+    // Behind an answer on the same connection, too.
+    let both = format!("{ALIVE}{}", cookies(20_000));
+    let heard = exchange(&broker, both.as_bytes()).await;
+    assert_eq!(heard.statuses(), [200, 431], "{heard:?}");
+    assert_eq!(simulator.seen(), 0);
+}
