@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tracing::field::display;
 
 use crate::clock::Clock;
+use crate::config::LogIdentity;
 use crate::domain::{Caller, Party};
 use crate::limit::Folding;
 
@@ -134,15 +135,17 @@ pub struct Audit {
     sink: Sink,
     clock: Arc<dyn Clock>,
     folding: Folding<Event>,
+    shown: LogIdentity,
 }
 
 impl Audit {
-    /// Returns an audit log that gives each line to `sink`.
-    pub fn new(clock: Arc<dyn Clock>, sink: Sink) -> Self {
+    /// Returns an audit log that gives each line to `sink` and names identities as `shown` says.
+    pub fn new(clock: Arc<dyn Clock>, sink: Sink, shown: LogIdentity) -> Self {
         Self {
             sink,
             clock,
             folding: Folding::default(),
+            shown,
         }
     }
 
@@ -182,7 +185,8 @@ impl Audit {
         let identity = caller.and_then(|caller| caller.identity.as_ref());
         if let (Some(known), Some(members)) = (identity, details.as_object_mut()) {
             members.insert("issuer".to_owned(), json!(&*known.account.issuer));
-            members.insert("identity".to_owned(), json!(&*known.account.subject));
+            let name = self.shown.name(&known.account);
+            members.extend(name.map(|name| ("identity".to_owned(), name.into())));
             let role = known.role.as_ref().map(|role| json!(role));
             members.extend(role.map(|role| ("role".to_owned(), role)));
         }
@@ -216,7 +220,8 @@ mod tests {
                 .unwrap()
                 .push(serde_json::to_value(line).unwrap());
         };
-        (Arc::clone(&clock), lines, Audit::new(clock, Box::new(sink)))
+        let audit = Audit::new(clock.clone(), Box::new(sink), LogIdentity::Hashed);
+        (clock, lines, audit)
     }
 
     fn caller(host: u32) -> Caller {

@@ -98,7 +98,7 @@ impl App {
             audit,
         } = world;
         let vitals = Arc::new(Vitals::new(Arc::clone(&clock)));
-        let audit = Arc::new(Audit::new(Arc::clone(&clock), audit));
+        let audit = Arc::new(Audit::new(Arc::clone(&clock), audit, config.log.identity));
         let keeping = Keeping::choose(config, &clock)?;
         let naming = records::naming(&config.ledger);
         let way = config.upstream.way();

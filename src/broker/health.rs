@@ -121,6 +121,11 @@ impl Broker {
         }
     }
 
+    /// Writes the counts of folded log lines of the upstream when their minute is over, or at once when `even_early`.
+    pub fn sum_up(&self, even_early: bool) {
+        self.0.parts.upstream.sum_up(even_early);
+    }
+
     /// Removes ended sessions, and client secrets that are too old to be handed over again.
     pub async fn sweep(&self) {
         self.0.latest.retain(|_, latest| self.0.is_worth_it(latest));

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::filter::Targets;
 
+use crate::domain::Account;
 use crate::domain::written::text;
 
 /// Format and levels of the log.
@@ -11,7 +12,7 @@ use crate::domain::written::text;
 pub struct Log {
     /// Format of a line.
     pub format: LogFormat,
-    /// How access and system lines name identities.
+    /// How lines name identities.
     pub identity: LogIdentity,
     /// Levels that are written, in general and by module: `info`, `info,token_broker=debug`.
     #[serde(deserialize_with = "filter")]
@@ -40,6 +41,17 @@ pub enum LogIdentity {
     Clear,
     /// Not at all.
     None,
+}
+
+impl LogIdentity {
+    /// Returns the name of an identity in lines, if it has one.
+    pub fn name(self, account: &Account) -> Option<String> {
+        match self {
+            Self::Hashed => Some(format!("{:016x}", account.key().to_bits() >> 64)),
+            Self::Clear => Some(account.subject.to_string()),
+            Self::None => None,
+        }
+    }
 }
 
 fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<Targets, D::Error> {

@@ -58,12 +58,6 @@ impl Looks {
         if is_bad {
             return UpstreamError::KeyRejected(complaint);
         }
-        tracing::warn!(
-            upstream.status = complaint.status,
-            upstream.code = complaint.code,
-            upstream.request_id = complaint.request.as_deref(),
-            "upstream rejected the API key for one request, but accepts the key: only that request failed"
-        );
         UpstreamError::Refused(complaint)
     }
 

@@ -6,6 +6,7 @@ mod connections;
 mod error;
 mod key;
 mod lane;
+mod lines;
 pub mod openai;
 mod policy;
 mod watch;
@@ -150,6 +151,11 @@ impl Upstream {
     pub fn has_served_within(&self, period: Duration) -> bool {
         let last = self.seen.lock().last_success;
         last.is_some_and(|last| self.clock.tick().since(last) < period)
+    }
+
+    /// Writes the counts of folded log lines when their minute is over, or at once when `even_early`.
+    pub fn sum_up(&self, even_early: bool) {
+        self.policy.lines.sum_up(even_early);
     }
 
     /// Returns the upstream's condition, from what was last seen of it.

@@ -9,10 +9,11 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter, clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::UpstreamError;
 use super::breaker::Breaker;
 use super::error::Verdict;
 use super::key::Looks;
-use super::{Complaint, UpstreamError};
+use super::lines::Lines;
 use crate::clock::{Clock, Tick};
 use crate::config;
 use crate::domain::random_bytes;
@@ -39,6 +40,7 @@ pub(super) struct Policy {
     max_wait: Duration,
     deadline: Duration,
     pub(super) looks: Looks,
+    pub(super) lines: Lines,
     clock: Arc<dyn Clock>,
 }
 
@@ -66,6 +68,7 @@ impl Policy {
             max_wait: settings.max_wait,
             deadline: settings.timeout,
             looks,
+            lines: Lines::new(Arc::clone(&clock)),
             clock,
         }
     }
@@ -117,12 +120,7 @@ impl Policy {
             let Some(pause) = self.pause_before_retry(error, deadline) else {
                 break;
             };
-            tracing::warn!(
-                %error,
-                upstream.status = error.complaint().map(|complaint| complaint.status),
-                pause_ms = pause.as_millis(),
-                "upstream operation failed, retrying"
-            );
+            self.lines.retry(error, pause);
             self.clock.sleep(pause).await;
             outcome = self.attempt(deadline, operation()).await;
         }
@@ -154,7 +152,13 @@ impl Policy {
                 permit.succeeded();
                 return Ok(done);
             }
-            Err(UpstreamError::KeyRejected(complaint)) => self.looks.judge(complaint, sent).await,
+            Err(UpstreamError::KeyRejected(complaint)) => {
+                let judged = self.looks.judge(complaint, sent).await;
+                if let UpstreamError::Refused(complaint) = &judged {
+                    self.lines.one_request(complaint);
+                }
+                judged
+            }
             Err(error) => error,
         };
         let facts = error.facts();
@@ -163,7 +167,7 @@ impl Policy {
             Verdict::Failed | Verdict::Rests => permit.failed(self.clock.tick(), facts.rest()),
         }
         if let Some(complaint) = error.complaint() {
-            name_cure(complaint);
+            self.lines.cure(complaint);
         }
         Err(error)
     }
@@ -177,19 +181,6 @@ impl Policy {
             && self.breaker.rest(self.clock.tick()).is_none()
             && self.pace.check().is_ok();
         may.then_some(pause)
-    }
-}
-
-/// Logs the cure for failures that last until an operator acts.
-fn name_cure(complaint: &Complaint) {
-    if let Some(cure) = complaint.cure() {
-        tracing::error!(
-            upstream.status = complaint.status,
-            upstream.code = complaint.code,
-            upstream.request_id = complaint.request.as_deref(),
-            cure,
-            "upstream refused this broker's account or settings; requests fail until an operator acts"
-        );
     }
 }
 

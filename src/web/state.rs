@@ -36,6 +36,7 @@ impl AppState {
     /// Writes the counts of folded log lines when their minute is over, or at once when `even_early`.
     pub fn sum_up(&self, even_early: bool) {
         self.audit.sum_up(even_early);
+        self.broker.sum_up(even_early);
         trace::sum_up(&self.face, even_early);
     }
 }
@@ -61,7 +62,7 @@ pub struct Face {
     pub refresh_interval: Duration,
     /// True when the draft `RateLimit` fields are sent as well.
     pub ietf_fields: bool,
-    /// How access lines name identities.
+    /// How lines name identities.
     pub log_identity: LogIdentity,
     /// The access lines of the current minute.
     pub folding: Arc<Folding<Outcome>>,

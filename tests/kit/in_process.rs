@@ -64,6 +64,8 @@ impl TestApp {
             ("cors.allowed_origins", PAGE),
             ("personas.file", PERSONAS),
             ("ledger.url", "memory"),
+            // Other tests prove that the default is a hash.
+            ("log.identity", "clear"),
             // The pace has tests of its own; here time stands still.
             ("upstream.mints_per_second", "100000"),
         ];

@@ -62,7 +62,8 @@ impl Signer {
 
 #[tokio::test]
 async fn dev_vouches_for_a_student_and_a_teacher_who_get_the_personas_of_their_roles() {
-    let broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"]).spawn();
+    let broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"]);
+    let broker = broker.set("log.identity", "clear").spawn();
     let mut personas = Vec::new();
     for role in ["student", "teacher"] {
         let curl = call_of(&broker, role).await;
@@ -273,6 +274,7 @@ async fn behind_nginx_credentials_reach_the_broker_and_no_log() {
         ("auth.mode", "required"),
         ("auth.supabase_url", issuer),
         ("auth.supabase_jwt_secret", SECRET),
+        ("log.identity", "clear"),
     ];
     let front = Front::with(&settings, &[]).await;
     let mut claims = claims("ana", "student");

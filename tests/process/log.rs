@@ -230,6 +230,24 @@ async fn n13_failures_of_one_kind_are_folded_in_the_access_log() {
     );
 }
 
+#[tokio::test]
+async fn n13_lines_about_a_rejected_key_are_folded_and_counted() {
+    let simulator = simulator(&["20x401"]).await;
+    let broker = Launch::serve(&simulator);
+    let broker = broker.set("limits.token", "1000/60s").start().await;
+    for _ in 0..20 {
+        broker.token().await.is(502, "upstream_invalid");
+    }
+    let out = broker.stop().await.out;
+    let lines = lines_of("token_broker::upstream::lines", &out);
+    assert_eq!(lines.len(), 6, "{lines:#?}");
+    assert_eq!(lines[0]["upstream.code"], "invalid_api_key");
+    assert_eq!(
+        (&lines[5]["folded"], &lines[5]["written"]),
+        (&json!(15), &json!(5))
+    );
+}
+
 /// Asserts that all lines have the same fields of the same form, whoever wrote them.
 fn assert_one_schema(out: &str) {
     let snake = |name: &String| {
@@ -287,7 +305,7 @@ async fn n11_access_audit_and_system_lines_have_one_schema() {
         (&json!("medium"), &json!("WARN"))
     );
     let limited = told("rate_limit_exceeded");
-    assert_eq!(limited["details"]["identity"], "ana");
+    assert_eq!(limited["details"]["identity"], limited["identity"]);
     assert_eq!(limited["user_agent"], agent);
     let access = lines_of("access", &out);
     let refused = access
@@ -342,6 +360,9 @@ async fn n11_identities_are_shown_as_the_setting_says_and_audit_events_do_not_de
             .secret();
         let out = broker.stop().await.out;
         assert_eq!(lines_of("access", &out)[0]["identity"], expected);
+        let audit = lines_of("audit", &out);
+        let minted = audit.iter().find(|line| line["event"] == "token_minted");
+        assert_eq!(minted.unwrap()["details"]["identity"], expected);
     }
     let quiet = Launch::serve(&simulator).set("log.filter", "off");
     let quiet = quiet.set("server.trusted_proxies", "127.0.0.1").spawn();

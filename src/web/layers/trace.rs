@@ -48,12 +48,9 @@ pub(super) fn span(caller: &Caller) -> Span {
 
 /// Adds the identity of the caller to the request's span, as `log.identity` says.
 pub(super) fn note_identity(account: &Account, shown: LogIdentity) {
-    let identity = match shown {
-        LogIdentity::Hashed => format!("{:016x}", account.key().to_bits() >> 64),
-        LogIdentity::Clear => account.subject.to_string(),
-        LogIdentity::None => return,
-    };
-    Span::current().record("identity", identity);
+    if let Some(identity) = shown.name(account) {
+        Span::current().record("identity", identity);
+    }
 }
 
 /// Adds the pattern of the matched route to the request's span. Strangers make up unknown paths, so these are not

@@ -1,0 +1,103 @@
+//! Log lines about failed operations. The first lines of a kind in a minute are written, the others are counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Complaint, UpstreamError};
+use crate::clock::Clock;
+use crate::limit::Folding;
+
+/// The kinds of lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Line {
+    /// An operation is retried.
+    Retry,
+    /// A rejection of the API key concerned one request only.
+    OneRequest,
+    /// A failure that lasts until an operator acts. Holds the cure.
+    Lasting(&'static str),
+}
+
+/// Writes the lines, or counts them.
+pub(super) struct Lines {
+    folding: Folding<Line>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Lines {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        let folding = Folding::default();
+        Self { folding, clock }
+    }
+
+    /// Tells that an operation is retried after `pause`.
+    pub(super) fn retry(&self, error: &UpstreamError, pause: Duration) {
+        if self.admits(Line::Retry) {
+            tracing::warn!(
+                %error,
+                upstream.status = error.complaint().map(|complaint| complaint.status),
+                pause_ms = pause.as_millis(),
+                "upstream operation failed, retrying"
+            );
+        }
+    }
+
+    /// Tells that the API key was rejected for one request, and is good.
+    pub(super) fn one_request(&self, complaint: &Complaint) {
+        if self.admits(Line::OneRequest) {
+            tracing::warn!(
+                upstream.status = complaint.status,
+                upstream.code = complaint.code,
+                upstream.request_id = complaint.request.as_deref(),
+                "upstream rejected the API key for one request, but accepts the key: only that request failed"
+            );
+        }
+    }
+
+    /// Tells the cure for a failure that lasts until an operator acts.
+    pub(super) fn cure(&self, complaint: &Complaint) {
+        if let Some(cure) = complaint.cure()
+            && self.admits(Line::Lasting(cure))
+        {
+            tracing::error!(
+                upstream.status = complaint.status,
+                upstream.code = complaint.code,
+                upstream.request_id = complaint.request.as_deref(),
+                cure,
+                "upstream refused this broker's account or settings; requests fail until an operator acts"
+            );
+        }
+    }
+
+    /// Writes the counts of folded lines when their minute is over, or at once when `even_early`.
+    pub(super) fn sum_up(&self, even_early: bool) {
+        for (line, lines) in self.folding.sum_up(self.clock.tick(), even_early) {
+            let (folded, written) = (lines.folded, lines.written);
+            match line {
+                Line::Retry => {
+                    tracing::warn!(folded, written, "upstream operations were retried");
+                }
+                Line::OneRequest => {
+                    tracing::warn!(
+                        folded,
+                        written,
+                        "upstream rejected the API key for single requests"
+                    );
+                }
+                Line::Lasting(cure) => {
+                    tracing::error!(
+                        folded,
+                        written,
+                        cure,
+                        "upstream goes on refusing this broker's account or settings"
+                    );
+                }
+            }
+        }
+    }
+
+    fn admits(&self, line: Line) -> bool {
+        self.sum_up(false);
+        self.folding.admits(line, None, self.clock.tick())
+    }
+}
