@@ -1,8 +1,8 @@
 //! Opens the sockets that the service listens on.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
-use anyhow::Context;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::Config;
@@ -22,16 +22,16 @@ pub struct Listeners {
 impl Listeners {
     /// Opens the sockets on the addresses of `config`.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
-        let help = "is another process using it? Choose another with --listen or PORT";
-        let public = listen(config.server.listen, help)?;
-        let help = "is another process using it? Choose another with ops.listen";
+        let public = listen(config.server.listen, "--listen or PORT")?;
         let ops = config.ops.token.is_some();
-        let ops = ops.then(|| listen(config.ops.listen, help)).transpose()?;
+        let ops = ops.then(|| listen(config.ops.listen, "ops.listen"));
+        let ops = ops.transpose()?;
         Ok(Self { public, ops })
     }
 }
 
-fn listen(address: SocketAddr, help: &str) -> anyhow::Result<TcpListener> {
+/// Opens a socket on `address`, which `setting` chooses.
+fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
     let bind = || {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
@@ -43,5 +43,23 @@ fn listen(address: SocketAddr, help: &str) -> anyhow::Result<TcpListener> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    bind().with_context(|| format!("cannot listen on {address} ({help})"))
+    bind().map_err(|error| {
+        let help = help(&error);
+        let context = format!("cannot listen on {address} ({help}; {setting} chooses it)");
+        anyhow::Error::new(error).context(context)
+    })
+}
+
+/// Returns the likely cause and its cure.
+fn help(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => "another process uses this port: end it, or choose another port",
+        ErrorKind::AddrNotAvailable => {
+            "this machine does not have this address: choose one that it has, or 0.0.0.0 for all"
+        }
+        ErrorKind::PermissionDenied => {
+            "ports below 1024 need a privilege: choose a higher port, or grant CAP_NET_BIND_SERVICE"
+        }
+        _ => "choose another address",
+    }
 }

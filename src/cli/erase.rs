@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 
 use super::serve::block_on;
@@ -39,23 +39,25 @@ pub(super) fn erase(given: &Given, asked: &EraseFlags) -> anyhow::Result<ExitCod
     } else {
         format!(" (known: {})", known.join(", "))
     };
-    let issuer: Arc<str> = match (&asked.issuer, known.as_slice()) {
-        (Some(issuer), _) => issuer.as_str().into(),
-        (None, [only]) => Arc::clone(only),
-        (None, _) => bail!(
-            "there is more than one issuer, or none, in the settings: say which with --issuer{listed}"
-        ),
+    let only = match known.as_slice() {
+        [only] => Some(Arc::clone(only)),
+        _ => None,
     };
-    let erased = block_on(async {
+    let issuer: Option<Arc<str>> = asked.issuer.as_deref().map(Arc::from).or(only);
+    let (issuer, erased) = block_on(async {
         let clock = Arc::new(SystemClock::new());
+        // First, because without a ledger it does not matter which issuer is meant.
         let ledger = records::open(&config.ledger, Use::Erasing, clock).await?;
+        let issuer = issuer.with_context(|| {
+            format!("there is more than one issuer, or none, in the settings: say which with --issuer{listed}")
+        })?;
         let mut erased = 0;
         for naming in records::namings(&config.ledger) {
             let account = naming.account(&issuer, &asked.subject);
             erased += ledger.erase(&account).await?;
         }
         ledger.close().await;
-        Ok(erased)
+        Ok((issuer, erased))
     })?;
     ensure!(
         erased > 0,

@@ -173,12 +173,13 @@ fn has_dot_env() -> bool {
 #[error(".env cannot be read: each line must be NAME=value, or begin with #")]
 struct DotEnvError;
 
-/// Prints to standard output, for people and pipes.
+/// Prints to standard output, for people and pipes. A reader like `head`, which has read enough, is no failure.
 fn say(text: &str) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Returns `http://` and the address, as a person on this machine would type it.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Given, UNREAD_DOT_ENV, has_dot_env, local_url};
+use super::{Given, UNREAD_DOT_ENV, has_dot_env};
 use crate::app::{App, Listeners, Urgency, records, sharing};
 use crate::config::{Config, Loaded, Mode};
 use crate::telemetry;
@@ -52,12 +52,12 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 fn announce(config: &Config, listeners: &Listeners) -> anyhow::Result<()> {
     let proxies = listed(&config.server.trusted_proxies);
     let operators = match &listeners.ops {
-        Some(ops) => local_url(ops.local_addr()?, ""),
+        Some(ops) => format!("http://{}", ops.local_addr()?),
         None => "no listener (ops.token is not set)".to_owned(),
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        listen = %local_url(listeners.public.local_addr()?, &config.server.base_path),
+        listen = %format_args!("http://{}{}", listeners.public.local_addr()?, config.server.base_path),
         upstream = %config.upstream.base_url,
         trusted_proxies = %if proxies.is_empty() { "none" } else { &proxies },
         allowed_origins = %listed(config.cors.allowed_origins.listed()),

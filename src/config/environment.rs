@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use toml::Value;
 
 use super::Source;
+use super::fields::in_numbers;
 use super::settings::{Entry, Settings};
 
 /// The beginning of the names of our own variables.
@@ -94,7 +95,7 @@ pub(super) fn complete_listen(settings: &mut Settings, variables: &[(String, Str
     let Some(listen) = settings.entry(LISTEN) else {
         return;
     };
-    let (given, source) = (listen.text().to_owned(), listen.source.clone());
+    let (given, source) = (in_numbers(listen.text()), listen.source.clone());
     let default = listen.default.as_ref().and_then(Value::as_str);
     let default: Option<SocketAddr> = default.and_then(|text| text.parse().ok());
     let whole: Option<SocketAddr> = given.parse().ok();

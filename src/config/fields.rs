@@ -11,7 +11,17 @@ use crate::domain::written::{optional, text};
 /// Reads an address and a port to listen on.
 pub(super) fn socket_address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     let wrong = |_| "must be an address and a port, like 127.0.0.1:8080, [::1]:8080 or, for all addresses, 0.0.0.0:8080";
-    text(from, |text| text.parse().map_err(wrong))
+    text(from, |text| in_numbers(text).parse().map_err(wrong))
+}
+
+/// Returns the address to listen on in numbers: `localhost` and a port without an address stand for this machine.
+pub(super) fn in_numbers(text: &str) -> String {
+    let is_port = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.strip_prefix("localhost") {
+        Some(rest) if rest.is_empty() || rest.starts_with(':') => format!("127.0.0.1{rest}"),
+        _ if is_port => format!("127.0.0.1:{text}"),
+        _ => text.to_owned(),
+    }
 }
 
 /// Reads a secret; an empty text is `None`. The content of a `…_file` is in its place already.

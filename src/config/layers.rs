@@ -101,19 +101,25 @@ impl Settings {
             && path.len() > 2
             && most_tables(&joined(&path[..2])).is_some();
         let is_free = path[0] == FREE && path.len() > 1 && help(&name).is_none();
+        let mut known = self.entries.iter().map(|entry| entry.name.as_str());
+        let is_section = name == FREE || known.any(|known| is_below(known, &name));
+        let is_of_sections = is_section || (is_free && path.len() == 2);
+        if is_of_sections && most_tables(&name).is_none() && is_list_of_tables(&value) {
+            let message =
+                format!("is a section, not a list: write [{name}] once, with one bracket");
+            return self.complain_of(&name, &source, message);
+        }
         if is_in_list || is_free {
             if let Ok(value) = fitted(None, value, &source) {
                 self.set(Entry::new(path, value, source));
             }
             return;
         }
-        let mut known = self.entries.iter().map(|entry| entry.name.as_str());
         let (is_empty, items) = match &value {
             Value::Table(table) => (table.is_empty(), 0),
             Value::Array(items) => (items.is_empty(), items.len()),
             _ => (false, 0),
         };
-        let is_section = name == FREE || known.any(|known| is_below(known, &name));
         let most = most_tables(&name);
         if let Some(most) = most.filter(|most| items > *most) {
             let message = format!("holds more than {most} tables");
@@ -223,6 +229,13 @@ fn fitted(default: Option<&Value>, value: Value, source: &Source) -> Result<Valu
         (None, None) => Some(value),
     };
     read.ok_or_else(|| must_be(default.map_or("", Value::type_str)))
+}
+
+/// Returns true for a value that was written as `[[…]]`.
+fn is_list_of_tables(value: &Value) -> bool {
+    let items = value.as_array().into_iter().flatten();
+    let mut tables = items.filter_map(Value::as_table);
+    tables.any(|table| !table.is_empty())
 }
 
 /// Returns the text without white space and byte order marks around it.

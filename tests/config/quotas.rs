@@ -103,10 +103,11 @@ const BAD_FILES: &str = r"
 [quota.student] ⏎ cost_per_month = 300 | needs measured use, which direct mode does not have
 [quota.student] | quota.student (config/broker.toml:1): is a section, not a setting; it holds quota.student.sessions_per_month
 [quota] ⏎ student = 300 | quota.student (config/broker.toml:2): is a section
-[[quota.student]] ⏎ sessions_per_month = 5 | quota.student (config/broker.toml:1): must be a whole number
-[[quota.default]] ⏎ sessions_per_month = 5 | quota.default (config/broker.toml:1): must be a whole number
+[[quota.student]] ⏎ sessions_per_month = 5 | quota.student (config/broker.toml:1): is a section, not a list: write [quota.student] once, with one bracket
+[[quota.default]] ⏎ sessions_per_month = 5 | quota.default (config/broker.toml:1): is a section, not a list: write [quota.default] once, with one bracket
 [[quota.student]] | quota.student (config/broker.toml:1): must be
-[quota] ⏎ student = [{ sessions_per_month = 5 }] | quota.student (config/broker.toml:2): must be a whole number
+[quota] ⏎ student = [{ sessions_per_month = 5 }] | quota.student (config/broker.toml:2): is a section, not a list
+[[limits]] ⏎ token = '5/60s' | limits (config/broker.toml:1): is a section, not a list: write [limits] once, with one bracket
 [quota.student] ⏎ '[1]' = 5 | quota.student[1] (config/broker.toml:2): is not a setting
 [[quota]] ⏎ student.sessions_per_month = 5 | quota (config/broker.toml:1): is a section
 [quota.exceptions] ⏎ '[2]' = 5 | is a list of tables: write [[quota.exceptions]]

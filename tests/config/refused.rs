@@ -6,7 +6,7 @@ use super::*;
 
 /// Variable and bad text, and what the complaint must say.
 const BAD_VARIABLES: &str = r#"
-BROKER_SERVER__LISTEN=localhost:8080 | server.listen
+BROKER_SERVER__LISTEN=localhost.example:8080 | 0.0.0.0:8080
 BROKER_SERVER__LISTEN=:8080 | 0.0.0.0:8080
 BROKER_SERVER__LISTEN=127.0.0.1:99999 | server.listen
 PORT=canary7f3a | server.listen (environment PORT)

@@ -2,6 +2,7 @@
 
 use crate::kit::answer::Answer;
 use crate::kit::executable::Launch;
+use crate::kit::programs::{program, run};
 use crate::kit::provider::{KEY, simulator};
 
 #[tokio::test]
@@ -180,4 +181,29 @@ async fn the_log_is_json_when_nobody_watches() {
         );
     }
     assert_eq!(ended.err, "");
+}
+
+#[tokio::test]
+async fn nl_a_reader_that_has_read_enough_is_no_failure() {
+    let command = format!(
+        "'{}' config --set upstream.api_key=sk-a --set cors.allowed_origins=https://a.example | head -n 1",
+        env!("CARGO_BIN_EXE_token-broker")
+    );
+    for _ in 0..5 {
+        let (succeeded, out, err) =
+            run(program("bash").args(["-o", "pipefail", "-c", &command])).await;
+        assert!(succeeded && out.lines().count() == 1, "{out}{err}");
+        assert_eq!(err, "");
+    }
+}
+
+#[tokio::test]
+async fn nl_erase_without_a_ledger_speaks_of_the_ledger() {
+    let erase = |url: &str| Launch::of(&["erase", "--subject", "ana"]).env("DATABASE_URL", url);
+    for url in ["memory", "sqlite://nowhere.db"] {
+        let ended = erase(url).finish().await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(!ended.err.contains("issuer"), "{ended:?}");
+        assert!(ended.err.contains("ledger"), "{ended:?}");
+    }
 }

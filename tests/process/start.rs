@@ -279,3 +279,50 @@ async fn the_settings_file_stands_below_the_environment_and_the_flags_above() {
     answer.secret();
     assert_eq!(answer.header("x-ratelimit-limit"), Some("7"));
 }
+
+#[tokio::test]
+async fn nl_an_address_to_listen_on_may_be_localhost_or_a_port_and_the_ready_line_tells_what_is_bound()
+ {
+    let simulator = simulator(&[]).await;
+    for (listen, begin) in [
+        ("localhost:0", "http://127.0.0.1:"),
+        ("localhost", "http://127.0.0.1:"),
+        ("0", "http://127.0.0.1:"),
+        ("0.0.0.0:0", "http://0.0.0.0:"),
+        ("[::]:0", "http://[::]:"),
+    ] {
+        let broker = Launch::serve(&simulator).set("server.listen", listen);
+        let running = broker.set("server.base_path", "/voice").spawn();
+        let ready = running.logged(|line| line["message"] == "ready").await;
+        let address = ready["listen"].as_str().unwrap();
+        assert!(address.starts_with(begin), "{listen}: {address}");
+        assert!(address.ends_with("/voice"), "{listen}: {address}");
+    }
+    for wrong in ["localhosts:0", "localhost.:0", ":8080", "*:8080", "80a"] {
+        let broker = Launch::serve(&simulator).set("server.listen", wrong);
+        let ended = broker.finish().await;
+        assert_eq!(ended.code, Some(78), "{wrong}: {ended:?}");
+        assert!(ended.err.contains("0.0.0.0:8080"), "{wrong}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn nl_an_address_that_cannot_be_listened_on_is_told_with_its_cause() {
+    let simulator = simulator(&[]).await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (listen, cause) in [
+        (taken.as_str(), "another process uses this port"),
+        ("192.0.2.1:8080", "does not have this address"),
+    ] {
+        let ended = Launch::serve(&simulator)
+            .set("server.listen", listen)
+            .finish()
+            .await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(
+            ended.err.contains(cause) && ended.err.contains(listen),
+            "{ended:?}"
+        );
+    }
+}
