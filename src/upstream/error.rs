@@ -45,8 +45,12 @@ impl Complaint {
 
     /// True when the upstream knows the API key, which is restricted and lacks a permission.
     pub fn lacks_permission(&self) -> bool {
-        let is_refusal = matches!(self.status, 401 | 403);
-        is_refusal && matches!(self.name(), MISSING_SCOPE | "insufficient_permissions")
+        self.is_rejection() && matches!(self.name(), MISSING_SCOPE | "insufficient_permissions")
+    }
+
+    /// True when the answer rejects the API key, whether for this request or for every one.
+    pub(super) const fn is_rejection(&self) -> bool {
+        matches!(self.status, 401 | 403)
     }
 
     /// Returns the upstream's error code alone.

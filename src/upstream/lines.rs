@@ -42,8 +42,22 @@ impl Lines {
         }
     }
 
+    /// Tells the cure for a failure that lasts until an operator acts, and that a rejection of the API key was none.
+    pub(super) fn failure(&self, error: &UpstreamError) {
+        match error {
+            UpstreamError::Refused(complaint) if complaint.is_rejection() => {
+                self.one_request(complaint);
+            }
+            _ => {
+                if let Some(complaint) = error.complaint() {
+                    self.cure(complaint);
+                }
+            }
+        }
+    }
+
     /// Tells that the API key was rejected for one request, and is good.
-    pub(super) fn one_request(&self, complaint: &Complaint) {
+    fn one_request(&self, complaint: &Complaint) {
         if self.admits(Line::OneRequest) {
             tracing::warn!(
                 upstream.status = complaint.status,
@@ -54,8 +68,7 @@ impl Lines {
         }
     }
 
-    /// Tells the cure for a failure that lasts until an operator acts.
-    pub(super) fn cure(&self, complaint: &Complaint) {
+    fn cure(&self, complaint: &Complaint) {
         if let Some(cure) = complaint.cure()
             && self.admits(Line::Lasting(cure))
         {

@@ -152,13 +152,7 @@ impl Policy {
                 permit.succeeded();
                 return Ok(done);
             }
-            Err(UpstreamError::KeyRejected(complaint)) => {
-                let judged = self.looks.judge(complaint, sent).await;
-                if let UpstreamError::Refused(complaint) = &judged {
-                    self.lines.one_request(complaint);
-                }
-                judged
-            }
+            Err(UpstreamError::KeyRejected(complaint)) => self.looks.judge(complaint, sent).await,
             Err(error) => error,
         };
         let facts = error.facts();
@@ -166,9 +160,7 @@ impl Policy {
             Verdict::Works => permit.succeeded(),
             Verdict::Failed | Verdict::Rests => permit.failed(self.clock.tick(), facts.rest()),
         }
-        if let Some(complaint) = error.complaint() {
-            self.lines.cure(complaint);
-        }
+        self.lines.failure(&error);
         Err(error)
     }
 
