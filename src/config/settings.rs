@@ -9,9 +9,10 @@ use super::source::ReadFile;
 use super::{Complaint, ConfigErrors, Mode, Source};
 
 /// Settings and fields of tables that are never shown. Each can also come from a file: `…_file` holds its path.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 9] = [
     "auth.supabase_jwt_secret",
     "upstream.api_key",
+    "upstream.previous_api_key",
     "upstream.proxy",
     "ledger.url",
     "ledger.pseudonym_key",

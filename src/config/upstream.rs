@@ -28,6 +28,9 @@ pub struct Upstream {
     /// Our API key. Required outside dev mode.
     #[serde(deserialize_with = "secret")]
     pub api_key: Option<SecretString>,
+    /// The key before that, for the calls that it created.
+    #[serde(deserialize_with = "secret")]
+    pub previous_api_key: Option<SecretString>,
     /// The header that carries the key: as a bearer token in `authorization`, alone in any other.
     #[serde(deserialize_with = "header_name")]
     pub key_header: String,
@@ -71,6 +74,7 @@ pub struct Upstream {
 
 const BASE_URL: &str = "upstream.base_url";
 const KEY: &str = "upstream.api_key";
+const PREVIOUS_KEY: &str = "upstream.previous_api_key";
 /// The key in `.env.example`.
 const EXAMPLE_KEY: &str = "sk-replace-me";
 
@@ -91,26 +95,8 @@ impl Upstream {
 
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
         let upstream: Self = settings.section("upstream")?;
-        let key = upstream.api_key.as_ref().map(ExposeSecret::expose_secret);
+        upstream.check_keys(settings);
         let host = upstream.base_url.host_str().unwrap_or_default();
-        settings.require(
-            &[KEY],
-            key.is_none_or(|text| text.bytes().all(|byte| byte.is_ascii_graphic())),
-            "holds a space or another character that no key has; paste the key again, without quotes",
-        );
-        let is_example = key == Some(EXAMPLE_KEY);
-        settings.warn_if(is_example, KEY, "is still the key of the example");
-        let is_other = key.is_some_and(|key| !key.starts_with("sk-"));
-        settings.warn_if(
-            is_other && host.ends_with(".openai.com"),
-            KEY,
-            "does not begin with sk-, as OpenAI's keys do; paste the key alone",
-        );
-        settings.require(
-            &[KEY, "upstream.api_key_file"],
-            key.is_some() || settings.mode == Mode::Dev,
-            "is required; set OPENAI_API_KEY=sk-… (or OPENAI_API_KEY_FILE=/run/secrets/openai)",
-        );
         settings.require(
             &["upstream.connect_timeout", "upstream.timeout"],
             upstream.connect_timeout <= upstream.timeout,
@@ -146,6 +132,33 @@ impl Upstream {
         );
         settings.require_certificates("upstream.ca_file", upstream.ca_file.as_deref());
         Some(upstream)
+    }
+
+    fn check_keys(&self, settings: &mut Settings) {
+        let key = self.api_key.as_ref().map(ExposeSecret::expose_secret);
+        let host = self.base_url.host_str().unwrap_or_default();
+        let previous = self.previous_api_key.as_ref();
+        let previous = previous.map(ExposeSecret::expose_secret);
+        for (setting, key) in [(KEY, key), (PREVIOUS_KEY, previous)] {
+            settings.require(
+                &[setting],
+                key.is_none_or(|text| text.bytes().all(|byte| byte.is_ascii_graphic())),
+                "holds a space or another character that no key has; paste the key again, without quotes",
+            );
+        }
+        let is_example = key == Some(EXAMPLE_KEY);
+        settings.warn_if(is_example, KEY, "is still the key of the example");
+        let is_other = key.is_some_and(|key| !key.starts_with("sk-"));
+        settings.warn_if(
+            is_other && host.ends_with(".openai.com"),
+            KEY,
+            "does not begin with sk-, as OpenAI's keys do; paste the key alone",
+        );
+        settings.require(
+            &[KEY, "upstream.api_key_file"],
+            key.is_some() || settings.mode == Mode::Dev,
+            "is required; set OPENAI_API_KEY=sk-… (or OPENAI_API_KEY_FILE=/run/secrets/openai)",
+        );
     }
 }
 

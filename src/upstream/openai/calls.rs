@@ -99,7 +99,7 @@ impl OpenAi {
         request: RequestBuilder,
     ) -> Result<Response, UpstreamError> {
         let request = match self.keys.choose(&call.key) {
-            KeyFor::Replaced(value) => request.header(&self.keys.header, value),
+            KeyFor::Previous(value) => request.header(&self.keys.header, value),
             KeyFor::Current | KeyFor::Missing => request,
         };
         request.send().await.map_err(transport)
@@ -120,10 +120,10 @@ impl OpenAi {
         let complaint = complaint.clone();
         match self.keys.choose(&call.key) {
             KeyFor::Missing => UpstreamError::OtherKey(complaint),
-            KeyFor::Current | KeyFor::Replaced(_) if is_unknown => {
+            KeyFor::Current | KeyFor::Previous(_) if is_unknown => {
                 UpstreamError::UnknownCall(complaint)
             }
-            KeyFor::Current | KeyFor::Replaced(_) => error,
+            KeyFor::Current | KeyFor::Previous(_) => error,
         }
     }
 }

@@ -7,31 +7,38 @@ use super::{SetupError, sensitive};
 use crate::config::Upstream;
 use crate::domain::KeyFingerprint;
 
-/// The current key creates calls. Keys that were replaced serve the calls that they created.
+/// The current key creates calls. The key before it serves the calls that it created.
 pub(super) struct Keys {
     /// The header that carries a key.
     pub(super) header: HeaderName,
     pub(super) current: KeyFingerprint,
-    replaced: Vec<(KeyFingerprint, HeaderValue)>,
+    previous: Option<(KeyFingerprint, HeaderValue)>,
 }
 
 /// The key for a call.
 pub(super) enum KeyFor<'a> {
     /// The key that created it is the current one.
     Current,
-    /// The key that created it was replaced. Holds its header.
-    Replaced(&'a HeaderValue),
+    /// The key that created it is the previous one. Holds the value of its header.
+    Previous(&'a HeaderValue),
     /// The key that created it is not loaded.
     Missing,
 }
 
 impl Keys {
     pub(super) fn new(settings: &Upstream) -> Result<Self, SetupError> {
-        let current = KeyFingerprint::of(current(settings)?.expose_secret());
+        let header = header(settings)?;
+        let previous = match &settings.previous_api_key {
+            Some(key) => {
+                let value = credential(&header, key, "upstream.previous_api_key")?;
+                Some((KeyFingerprint::of(key.expose_secret()), value))
+            }
+            None => None,
+        };
         Ok(Self {
-            header: header(settings)?,
-            current,
-            replaced: Vec::new(),
+            current: KeyFingerprint::of(current(settings)?.expose_secret()),
+            header,
+            previous,
         })
     }
 
@@ -40,9 +47,10 @@ impl Keys {
         if *creator == self.current {
             return KeyFor::Current;
         }
-        let mut replaced = self.replaced.iter();
-        let found = replaced.find(|(fingerprint, _)| fingerprint == creator);
-        found.map_or(KeyFor::Missing, |(_, value)| KeyFor::Replaced(value))
+        match &self.previous {
+            Some((previous, value)) if previous == creator => KeyFor::Previous(value),
+            Some(_) | None => KeyFor::Missing,
+        }
     }
 }
 

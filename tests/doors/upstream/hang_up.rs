@@ -1,9 +1,12 @@
 //! Hang-ups: what confirms one, and what never does.
 
+use std::sync::Arc;
+
+use token_broker::clock::SystemClock;
 use token_broker::domain::{KeyFingerprint, UpstreamCall};
 use token_broker::upstream::{HungUp, UpstreamError};
 
-use super::Door;
+use super::{Door, settings_for, upstream};
 use crate::kit::provider::KEY;
 
 /// A call that is open at the provider.
@@ -69,4 +72,29 @@ async fn a_resting_upstream_is_still_told_to_hang_up() {
     while !matches!(door.mint().await, Err(UpstreamError::Resting { .. })) {}
     assert_eq!(door.upstream.hang_up(&call).await.unwrap(), HungUp::Ended);
     assert!(door.upstream.turn().await.is_err());
+}
+
+#[tokio::test]
+async fn calls_of_the_key_before_a_rotation_are_watched_and_hung_up_with_that_key() {
+    let door = Door::open().await;
+    let call = open_call(&door).await;
+    door.simulator.accept_key("sk-new");
+    let base_url = door.simulator.base_url();
+    let upstream = |previous: &str| {
+        let settings = [
+            ("upstream.api_key", "sk-new"),
+            ("upstream.previous_api_key", previous),
+        ];
+        let (settings, _) = settings_for(&base_url, &settings);
+        assert!(!format!("{settings:?}").contains(KEY));
+        upstream(&settings, Arc::new(SystemClock::new()))
+    };
+    let without = upstream("");
+    let error = without.hang_up(&call).await.unwrap_err();
+    assert!(matches!(error, UpstreamError::OtherKey(_)), "{error:?}");
+    let error = without.join(&call).await.err().unwrap();
+    assert!(matches!(error, UpstreamError::OtherKey(_)), "{error:?}");
+    let with = upstream(KEY);
+    assert!(with.join(&call).await.is_ok());
+    assert_eq!(with.hang_up(&call).await.unwrap(), HungUp::Ended);
 }
