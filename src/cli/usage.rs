@@ -144,7 +144,7 @@ fn in_tables(since: Timestamp, reports: &[Report]) -> String {
         let mut part = shape(report.by).0.to_owned() + "\n";
         part += &match report.rows.as_slice() {
             [] => "nothing was used".to_owned(),
-            _ => table(&lines(report)),
+            _ => table(&without_unused(lines(report))),
         };
         if report.is_cut {
             part += "\n… and more: raise --most";
@@ -152,6 +152,21 @@ fn in_tables(since: Timestamp, reports: &[Report]) -> String {
         text = text + "\n\n" + &part.replace('\n', "\n  ");
     }
     text
+}
+
+/// Removes the columns of measures that are zero in all rows. The first four stay: they count sessions.
+fn without_unused(mut lines: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    for name in measures().skip(4) {
+        let head = lines.first().into_iter().flatten();
+        let place = head.enumerate().find(|(_, head)| *head == name);
+        let Some((place, _)) = place else { continue };
+        if lines.iter().skip(1).all(|line| line[place] == "0") {
+            for line in &mut lines {
+                line.remove(place);
+            }
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Entries, counters, sessions and calls, and what the commands of the paid path do to them. A book in memory holds all of them.
 //! A book on its way to a database holds those that one transaction is about.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::calls::Taken;
 use super::entry::{CounterKey, ENDED, Entry, State};
@@ -58,6 +58,8 @@ pub(super) struct Book {
     pub(super) counters: HashMap<CounterKey, u64>,
     pub(super) sessions: HashMap<SessionKey, Kept>,
     pub(super) calls: HashMap<EntryId, Call>,
+    /// The uses of calls that are counted, by entry and the provider's id.
+    pub(super) uses: HashSet<(EntryId, Box<str>)>,
     /// The places that calls take, as of the start of the transaction and with those that were opened in it.
     pub(super) taken: Taken,
     /// The time of the last mint of every session, by owner.

@@ -10,7 +10,7 @@ use super::statement::Statement;
 use super::{Advance, ReserveError, entries, sessions};
 use crate::clock::Timestamp;
 use crate::domain::{
-    CallChange, EntryId, Intent, Kind, Outcome, SessionChange, SessionKey, Settlement,
+    CallChange, CallUse, EntryId, Intent, Kind, Outcome, SessionChange, SessionKey, Settlement,
 };
 
 /// The code of reservations whose caller has left.
@@ -36,6 +36,8 @@ pub(super) enum Paid {
     OpenCall(Box<Dialled>),
     /// Changes the call of an entry.
     ChangeCall(EntryId, Box<CallChange>),
+    /// Adds the use of one response or transcription to the call of an entry.
+    UseCall(EntryId, Box<CallUse>),
 }
 
 /// A command off the paid path.
@@ -63,7 +65,8 @@ impl Command {
                 (intent.id, SessionChange::GiveBack(intent.session))
             }
             Self::Paid(Paid::OpenCall(dialled)) => (dialled.intent.id, SessionChange::Keep),
-            Self::Paid(Paid::Settle(_) | Paid::ChangeCall(..)) | Self::Upkeep(_) => return None,
+            Self::Paid(Paid::Settle(_) | Paid::ChangeCall(..) | Paid::UseCall(..))
+            | Self::Upkeep(_) => return None,
         };
         Some(Settlement {
             id,
@@ -81,7 +84,7 @@ impl Paid {
             Self::Reserve(intent, _) => intent.id,
             Self::Settle(settlement) => settlement.id,
             Self::OpenCall(dialled) => dialled.intent.id,
-            Self::ChangeCall(entry, _) => *entry,
+            Self::ChangeCall(entry, _) | Self::UseCall(entry, _) => *entry,
         }
     }
 
@@ -90,7 +93,7 @@ impl Paid {
     pub(super) fn call(&self, book: &Book) -> Option<EntryId> {
         match self {
             Self::OpenCall(dialled) => Some(dialled.intent.id),
-            Self::ChangeCall(entry, _) => Some(*entry),
+            Self::ChangeCall(entry, _) | Self::UseCall(entry, _) => Some(*entry),
             Self::Settle(settlement) => {
                 let entry = book.entries.get(&settlement.id)?;
                 let is_taken_back = matches!(settlement.outcome, Outcome::Failed { .. });
@@ -113,7 +116,7 @@ impl Paid {
                 }
                 SessionChange::Keep => None,
             },
-            Self::OpenCall(_) | Self::ChangeCall(..) => None,
+            Self::OpenCall(_) | Self::ChangeCall(..) | Self::UseCall(..) => None,
         }
     }
 }
@@ -153,6 +156,7 @@ async fn decide(
         Paid::Settle(settlement) => Ok(after.settle(settlement, now)),
         Paid::OpenCall(dialled) => after.open_call(dialled, now),
         Paid::ChangeCall(entry, change) => Ok(after.change_call(*entry, change, now)),
+        Paid::UseCall(entry, more) => Ok(after.use_call(*entry, more)),
     });
     let answers: Vec<Answer> = decided.collect();
     let accepted = commands.iter().zip(&answers);
@@ -161,7 +165,7 @@ async fn decide(
     let books = (&before, &after);
     entries::write(connection, books, &accepted).await?;
     sessions::write(connection, books, &accepted).await?;
-    calls::write(connection, books).await?;
+    calls::write(connection, books, (&accepted, now)).await?;
     Ok(answers)
 }
 

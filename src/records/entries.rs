@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::book::Book;
+use super::calls::{REMOVE_USES, UsedRow};
 use super::command::Paid;
 use super::database::{Bind, Connection, Fault, Severity, page};
 use super::entry::{CounterKey, Entry, State};
@@ -15,7 +16,7 @@ use crate::domain::{EntryId, Intent, Origin, Outcome, Settlement};
 
 /// The columns of [`Entry`].
 pub(super) const ENTRY: &str = "id text, at bigint, kind text, outcome text, issuer text, subject text, role text, \
-     persona text, network text, code text";
+     persona text, network text, code text, {used # bigint}";
 
 /// The columns of a new entry.
 const NEW: &str = "id text, at bigint, kind text, outcome text, issuer text, subject text, role text, persona text, \
@@ -66,6 +67,11 @@ static SETTLE: Statement = Statement::change(
      latency_ms = COALESCE(page.latency_ms, entries.latency_ms), model = COALESCE(page.model, entries.model), \
      upstream_request = COALESCE(page.upstream_request, entries.upstream_request), \
      expires_at = COALESCE(page.expires_at, entries.expires_at) FROM page WHERE entries.id = page.id",
+);
+
+static SET_SUMS: Statement = Statement::change(
+    "id text, {used # bigint}",
+    "UPDATE entries SET {used # = page.#} FROM page WHERE entries.id = page.id",
 );
 
 /// Settles the entries on the page as uncertain, with the code `$3`, at `$2`.
@@ -144,6 +150,14 @@ impl<'a> NewRow<'a> {
             request_id: intent.request_id.to_string(),
         }
     }
+}
+
+/// The sums of use of a call.
+#[derive(Serialize)]
+struct SumsRow<'a> {
+    id: &'a str,
+    #[serde(flatten)]
+    used: UsedRow,
 }
 
 /// An outcome.
@@ -230,7 +244,7 @@ fn counter(command: &Paid, book: &Book) -> Option<CounterKey> {
             book.entries.get(&settlement.id)?.counter()
         }
         Paid::OpenCall(dialled) => Entry::pending(&dialled.intent).counter(),
-        Paid::Settle(_) | Paid::ChangeCall(..) => None,
+        Paid::Settle(_) | Paid::ChangeCall(..) | Paid::UseCall(..) => None,
     }
 }
 
@@ -251,7 +265,7 @@ pub(super) async fn write(
                 let entry = after.entries.get(&dialled.intent.id);
                 added.extend(entry.map(|entry| NewRow::new(&dialled.intent, entry)));
             }
-            Paid::ChangeCall(..) => {}
+            Paid::ChangeCall(..) | Paid::UseCall(..) => {}
             Paid::Settle(settlement) => {
                 let row: &mut OutcomeRow<'_> = settled.entry(settlement.id).or_default();
                 let entry = after.entries.get(&settlement.id);
@@ -269,6 +283,15 @@ pub(super) async fn write(
     if !settled.is_empty() {
         let rows: Vec<_> = settled.into_values().collect();
         connection.change(&SETTLE, &[page(&rows)?]).await?;
+    }
+    let used = after.entries.iter().filter_map(|(id, entry)| {
+        let known = before.entries.get(id).map(|before| before.used);
+        let (id, used) = (&*entry.id, entry.used);
+        (known.unwrap_or_default() != used).then_some(SumsRow { id, used })
+    });
+    let used: Vec<_> = used.collect();
+    if !used.is_empty() {
+        connection.change(&SET_SUMS, &[page(&used)?]).await?;
     }
     let mut counted = Vec::new();
     for (key, sessions) in &after.counters {
@@ -320,6 +343,8 @@ pub(super) async fn remove(
         changes.note(Some(entry), None);
     }
     let ids = IdRow::page(entries.iter().map(|entry| entry.id.clone()))?;
-    let number = connection.change(&REMOVE, &[ids]).await?;
+    let ids = [ids];
+    connection.change(&REMOVE_USES, &ids).await?;
+    let number = connection.change(&REMOVE, &ids).await?;
     changes.write_and_drop(connection).await.map(|()| number)
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Recent;
+use super::calls::UsedRow;
 use crate::clock::Timestamp;
 use crate::domain::{Account, Intent, Kind, Month, Network, Outcome};
 
@@ -74,6 +75,9 @@ pub(super) struct Entry {
     network: Box<str>,
     /// Why there is no better outcome, in one word.
     pub(super) code: Option<Box<str>>,
+    /// The sums of use of a call.
+    #[serde(flatten, skip_serializing)]
+    pub(super) used: UsedRow,
 }
 
 impl Entry {
@@ -91,6 +95,7 @@ impl Entry {
             persona: intent.persona.as_str().into(),
             network: intent.network.to_string().into(),
             code: None,
+            used: UsedRow::default(),
         }
     }
 

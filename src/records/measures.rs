@@ -7,31 +7,68 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::entry::{Entry, State};
 use crate::domain::Kind;
 
-/// One measure: its name, in reports and as a column of the tables of sums, and whether it counts an entry.
+/// One measure: its name, in reports and as a column of the tables of sums, and its value for an entry.
 struct Measure {
     name: &'static str,
-    counts: fn(&Entry) -> bool,
+    of: fn(&Entry) -> u64,
+    /// True for a column of entries, false for a count of entries.
+    is_column: bool,
 }
 
 /// All measures, in the order of reports. A new one needs a line here, and a migration that adds its column.
-const MEASURES: [Measure; 4] = [
-    measure("sessions", |entry| {
-        entry.kind.is_session() && entry.counts()
+const MEASURES: [Measure; 17] = [
+    count("sessions", |entry| {
+        u64::from(entry.kind.is_session() && entry.counts())
     }),
-    measure("refreshes", |entry| {
-        entry.kind == Kind::Refresh && entry.counts()
+    count("refreshes", |entry| {
+        u64::from(entry.kind == Kind::Refresh && entry.counts())
     }),
-    measure("uncertain", |entry| entry.state == State::Uncertain),
-    measure("failed", |entry| entry.state == State::Failed),
+    count("uncertain", |entry| {
+        u64::from(entry.state == State::Uncertain)
+    }),
+    count("failed", |entry| u64::from(entry.state == State::Failed)),
+    count("calls", |entry| {
+        u64::from(entry.kind == Kind::Call && entry.counts())
+    }),
+    column("turns", |entry| entry.used.turns),
+    column("seconds", |entry| entry.used.seconds),
+    column("fresh_text", |entry| entry.used.fresh_text),
+    column("fresh_audio", |entry| entry.used.fresh_audio),
+    column("fresh_image", |entry| entry.used.fresh_image),
+    column("cached_text", |entry| entry.used.cached_text),
+    column("cached_audio", |entry| entry.used.cached_audio),
+    column("cached_image", |entry| entry.used.cached_image),
+    column("output_text", |entry| entry.used.output_text),
+    column("output_audio", |entry| entry.used.output_audio),
+    column("transcribed_ms", |entry| entry.used.transcribed_ms),
+    column("nanodollars", |entry| entry.used.nanodollars),
 ];
 
-const fn measure(name: &'static str, counts: fn(&Entry) -> bool) -> Measure {
-    Measure { name, counts }
+const fn count(name: &'static str, of: fn(&Entry) -> u64) -> Measure {
+    Measure {
+        name,
+        of,
+        is_column: false,
+    }
+}
+
+const fn column(name: &'static str, of: fn(&Entry) -> u64) -> Measure {
+    Measure {
+        name,
+        of,
+        is_column: true,
+    }
 }
 
 /// Returns the names of all measures, in the order of reports.
 pub fn measures() -> impl Iterator<Item = &'static str> {
     MEASURES.iter().map(|measure| measure.name)
+}
+
+/// Returns the names of the measures that entries have as columns.
+pub(super) fn columns() -> impl Iterator<Item = &'static str> {
+    let columns = MEASURES.iter().filter(|measure| measure.is_column);
+    columns.map(|measure| measure.name)
 }
 
 /// The sums of all measures over some entries, or a change of such sums, and the time of the latest entry.
@@ -48,7 +85,7 @@ impl Sums {
         Self {
             values: MEASURES
                 .each_ref()
-                .map(|measure| i64::from((measure.counts)(entry))),
+                .map(|measure| i64::try_from((measure.of)(entry)).unwrap_or(i64::MAX)),
             last_at: entry.at().as_millis(),
         }
     }
@@ -74,7 +111,7 @@ impl Sums {
     /// Adds `other`.
     pub(super) fn add(&mut self, other: Self) {
         for (value, more) in self.values.iter_mut().zip(other.values) {
-            *value += more;
+            *value = value.saturating_add(more);
         }
         self.last_at = self.last_at.max(other.last_at);
     }
@@ -82,7 +119,7 @@ impl Sums {
     /// Takes the measures of one entry away. The time of the latest entry stays.
     pub(super) fn take(&mut self, entry: &Entry) {
         for (value, less) in self.values.iter_mut().zip(Self::of(entry).values) {
-            *value -= less;
+            *value = value.saturating_sub(less);
         }
     }
 }

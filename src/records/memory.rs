@@ -44,7 +44,8 @@ impl MemoryRecords {
         let mut book = self.book.lock();
         if book.entries.len() >= self.capacity && !book.entries.contains_key(&intent.id) {
             let mut old = book.entries.iter();
-            let settled = old.find(|(_, entry)| entry.state != State::Pending);
+            let is_live = |id| book.calls.get(id).is_some_and(|call| call.state.is_live());
+            let settled = old.find(|(id, entry)| entry.state != State::Pending && !is_live(id));
             let id = settled.map(|(id, _)| *id).ok_or(RecordsError::Full)?;
             book.entries.remove(&id);
         }

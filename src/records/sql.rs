@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::book::Done;
 use super::command::{Command, Paid, Upkeep};
 use super::database::{Bind, Reader, page};
-use super::entries::{self, CHUNK, ENTRY, IdRow};
+use super::entries::{self, CHUNK, IdRow};
 use super::entry::{ENDED, Entry, LEFT_PENDING};
 use super::queue::Queue;
 use super::reports::ReportRow;
@@ -40,7 +40,7 @@ const SAFETY_KEY: &str = "safety_identifier";
 /// version of this program has written of another kind is left out.
 static LATEST: Statement = Statement::list(
     NO_PAGE,
-    ENTRY,
+    "id, at, kind, outcome, issuer, subject, role, persona, network, code",
     "SELECT {columns} FROM entries WHERE at >= $1 AND (at < $2 OR (at = $2 AND id < $3)) AND outcome <> 'failed' \
      AND kind IN ('mint', 'refresh', 'call') \
      ORDER BY at DESC, id DESC LIMIT $4",

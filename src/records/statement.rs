@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::measures::measures;
+use super::measures::{columns, measures};
 
 /// The server's time in milliseconds.
 pub(super) const SERVER_TIME: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
@@ -29,11 +29,13 @@ const POSTGRES: [(&str, &str); 5] = [
 ];
 
 /// What SQLite reads for them. It needs no locks and no leases: its writer is alone.
-const SQLITE: [(&str, &str); 6] = [
+const SQLITE: [(&str, &str); 8] = [
     ("{is abandoned}", "replica <> $1"),
     ("{calls are locked}", "SELECT 1"),
     ("{now}", "CAST($2 AS BIGINT)"),
     ("{parties are locked}", "true"),
+    (" FOR UPDATE OF calls SKIP LOCKED", ""),
+    (" FOR UPDATE OF calls", ""),
     (" FOR UPDATE SKIP LOCKED", ""),
     (" FOR UPDATE", ""),
 ];
@@ -44,7 +46,8 @@ pub(super) const NO_PAGE: &str = "";
 /// All brokers insert rows in one order, so that none waits for another in a circle (deadlock).
 ///
 /// One statement, written once for both databases. In its words `{page}` and `{columns}` stand for the names of those
-/// columns, and `{each …}` stands for a list with one item for each measure, whose name is `#`.
+/// columns, and `{each …}` stands for a list with one item for each measure, whose name is `#`. `{used …}` is the same for
+/// the measures that entries have as columns, and `{sums}` for a table of them.
 pub(super) struct Statement {
     /// The columns of `page`, with types: the rows of the parameter `$1`, a JSON array of objects.
     page: &'static str,
@@ -127,13 +130,23 @@ fn replaced(words: &str, pairs: &[(&str, &str)]) -> String {
     pairs.iter().fold(words.to_owned(), replace)
 }
 
-/// Writes out `{each …}`.
+/// Writes out `{each …}` and `{used …}`.
 fn with_measures(words: &str) -> String {
-    let mut parts = words.split("{each ");
+    let words = words.replace("{sums}", "(SELECT id, {used #} FROM entries) AS sums");
+    let words = with_each(&words, "{each ", measures);
+    with_each(&words, "{used ", columns)
+}
+
+fn with_each<N: Iterator<Item = &'static str>>(
+    words: &str,
+    mark: &str,
+    names: impl Fn() -> N,
+) -> String {
+    let mut parts = words.split(mark);
     let mut written = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (item, rest) = part.split_once('}').unwrap_or_default();
-        let items: Vec<_> = measures().map(|name| item.replace('#', name)).collect();
+        let items: Vec<_> = names().map(|name| item.replace('#', name)).collect();
         written.push_str(&items.join(", "));
         written.push_str(rest);
     }

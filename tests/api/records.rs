@@ -9,8 +9,8 @@ use axum::http::StatusCode;
 use serde_json::json;
 use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::domain::{
-    Account, Call, CallChange, Dial, EntryId, Intent, Party, SafetyKey, SessionKey, Settlement,
-    UpstreamCallId,
+    Account, Call, CallChange, CallUse, Dial, EntryId, Intent, Party, SafetyKey, SessionKey,
+    Settlement, UpstreamCallId,
 };
 use token_broker::records::{
     Advance, By, CallBounds, CallQuery, CallRecords, Dated, MemoryRecords, Recent, Records,
@@ -82,6 +82,11 @@ impl CallRecords for Fragile {
     ) -> Result<Option<Call>, RecordsError> {
         broken(&self.settles)?;
         self.inner.change_call(entry, change).await
+    }
+
+    async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
+        broken(&self.settles)?;
+        self.inner.use_call(entry, more).await
     }
 
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {

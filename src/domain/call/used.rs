@@ -1,7 +1,9 @@
-//! What calls use: turns, seconds and money.
+//! What calls use: turns, seconds, tokens by kind and money.
+
+use super::super::{Mark, Money, Usage};
 
 /// The use by one response or one transcription of a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallUse {
     /// The provider's id of the response, or of the item that was transcribed. It is counted once.
     pub id: Box<str>,
@@ -9,8 +11,12 @@ pub struct CallUse {
     pub is_turn: bool,
     /// The model, in the provider's words.
     pub model: Box<str>,
-    /// The price in billionths of a dollar.
-    pub nanodollars: u64,
+    /// How the figures came to be known.
+    pub mark: Mark,
+    /// The tokens, and audio that is billed by its duration.
+    pub usage: Usage,
+    /// The price.
+    pub cost: Money,
 }
 
 /// The sums of use over a whole call.
@@ -20,8 +26,10 @@ pub struct Used {
     pub turns: u64,
     /// The seconds from the page's first sign of life to the end, rounded up; zero while the call runs.
     pub seconds: u64,
-    /// The price in billionths of a dollar.
-    pub nanodollars: u64,
+    /// The tokens, and audio that is billed by its duration.
+    pub usage: Usage,
+    /// The price.
+    pub cost: Money,
 }
 
 impl Used {
@@ -29,9 +37,10 @@ impl Used {
     #[must_use]
     pub fn plus(&self, more: &CallUse) -> Self {
         Self {
-            turns: self.turns + u64::from(more.is_turn),
+            turns: self.turns.saturating_add(u64::from(more.is_turn)),
             seconds: self.seconds,
-            nanodollars: self.nanodollars.saturating_add(more.nanodollars),
+            usage: self.usage + more.usage,
+            cost: self.cost + more.cost,
         }
     }
 }

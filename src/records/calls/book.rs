@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{CallBound, CallBounds, Dialled};
+use super::{CallBound, CallBounds, Dialled, UsedRow};
 use crate::clock::Timestamp;
-use crate::domain::{Call, CallChange, CallState, CallStep, EndReason, EntryId, Party};
+use crate::domain::{Call, CallChange, CallState, CallStep, CallUse, EndReason, EntryId, Party};
 use crate::records::ReserveError;
 use crate::records::book::{Book, Done};
 
@@ -89,12 +89,35 @@ impl Book {
         change: &CallChange,
         now: Timestamp,
     ) -> Done {
-        let known = self.calls.get_mut(&entry);
-        let changed = known.and_then(|known| {
-            *known = known.apply(change, now)?;
-            Some(known.clone())
-        });
+        let known = self.calls.get(&entry);
+        let changed = known.and_then(|known| known.apply(change, now));
+        if let Some(call) = &changed {
+            self.put_call(call.clone());
+        }
         Done::of_calls(u64::from(changed.is_some()), changed.into_iter().collect())
+    }
+
+    /// Adds the use of one response or transcription to a call. Only the first use of an id counts. Of an entry that was
+    /// erased, nothing is counted any more.
+    pub(in crate::records) fn use_call(&mut self, entry: EntryId, more: &CallUse) -> Done {
+        let Some(call) = self.calls.get(&entry) else {
+            return Done::default();
+        };
+        let is_erased = !self.entries.contains_key(&entry);
+        if is_erased || !self.uses.insert((entry, more.id.clone())) {
+            return Done::of_calls(0, vec![call.clone()]);
+        }
+        let call = call.with_use(more);
+        self.put_call(call.clone());
+        Done::of_calls(1, vec![call])
+    }
+
+    /// Stores a call, and its sums of use with its entry.
+    fn put_call(&mut self, call: Call) {
+        if let Some(entry) = self.entries.get_mut(&call.entry) {
+            entry.used = UsedRow::new(&call.used);
+        }
+        self.calls.insert(call.entry, call);
     }
 
     /// Takes back the call of an entry that failed. A call that the provider knows has to be hung up.
@@ -117,6 +140,8 @@ impl Book {
             CallState::Lost => call.deadline_at >= before,
             CallState::Dialling | CallState::Open | CallState::Ending => true,
         });
+        let calls = &self.calls;
+        self.uses.retain(|(entry, _)| calls.contains_key(entry));
     }
 
     /// Owes a hang-up to all calls of `owner`, and takes the account's name out of them.

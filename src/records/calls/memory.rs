@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{CallBounds, CallQuery, CallRecords, Dialled, Taken};
-use crate::domain::{Call, CallChange, Dial, EntryId, Intent, Party, UpstreamCallId};
+use crate::domain::{Call, CallChange, CallUse, Dial, EntryId, Intent, Party, UpstreamCallId};
 use crate::records::{MemoryRecords, RecordsError, ReserveError};
 
 #[async_trait]
@@ -35,6 +35,11 @@ impl CallRecords for MemoryRecords {
     ) -> Result<Option<Call>, RecordsError> {
         let now = self.clock.now();
         let done = self.book.lock().change_call(entry, &change, now);
+        Ok(done.calls.into_iter().next())
+    }
+
+    async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
+        let done = self.book.lock().use_call(entry, &more);
         Ok(done.calls.into_iter().next())
     }
 

@@ -5,16 +5,18 @@ mod memory;
 mod row;
 mod rows;
 mod sql;
+mod used;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{RecordsError, ReserveError};
-use crate::domain::{Account, Call, CallChange, Dial, EntryId, Intent, UpstreamCallId};
+use crate::domain::{Account, Call, CallChange, CallUse, Dial, EntryId, Intent, UpstreamCallId};
 
 pub(super) use book::Taken;
-pub(super) use rows::{claim, read, write};
+pub(super) use rows::{REMOVE_USES, claim, read, write};
+pub(super) use used::UsedRow;
 
 /// Calls are kept for so long after their end.
 pub(super) const KEPT: Duration = Duration::from_hours(1);
@@ -82,6 +84,10 @@ pub trait CallRecords: Send + Sync {
         entry: EntryId,
         change: CallChange,
     ) -> Result<Option<Call>, RecordsError>;
+
+    /// Adds the use of one response or transcription to the call, and to the sums of its entry. Of one id, the first use
+    /// counts. Returns the call then, or `None` when there is no such call.
+    async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError>;
 
     /// Looks a call up.
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError>;

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::used::UsedRow;
 use crate::clock::Timestamp;
 use crate::domain::{
     Account, Call, CallState, EndReason, EntryId, KeyFingerprint, Network, Origin, Party,
-    PersonaName, UpstreamCall, UpstreamCallId, Used,
+    PersonaName, UpstreamCall, UpstreamCallId,
 };
 
 /// The columns of [`CallRow`], with types.
@@ -14,7 +15,12 @@ pub(super) const CALL: &str = "entry text, upstream text, fingerprint text, part
      opened_at bigint, joined_at bigint, deadline_at bigint, warned bigint, ending_at bigint, ended_at bigint, \
      end_reason text, hang_up_attempts bigint, hang_up_due bigint, replica text, epoch bigint, revision bigint";
 
-/// A call as it is stored. Times are in milliseconds since the Unix epoch.
+/// The columns of [`CallRow`] with the sums of use, which its entry has.
+pub(super) const FOUND: &str = "entry, upstream, fingerprint, party, issuer, subject, persona, neighbourhood, origin, \
+     idempotency, ticket, state, dialled_at, opened_at, joined_at, deadline_at, warned, ending_at, ended_at, end_reason, \
+     hang_up_attempts, hang_up_due, replica, epoch, revision, {used #}";
+
+/// A call as it is stored, and as it is found with its sums of use. Times are in milliseconds since the Unix epoch.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct CallRow {
     pub(super) entry: String,
@@ -42,6 +48,8 @@ pub(super) struct CallRow {
     replica: Box<str>,
     epoch: u32,
     revision: u64,
+    #[serde(flatten, skip_serializing)]
+    used: UsedRow,
 }
 
 impl CallRow {
@@ -75,6 +83,7 @@ impl CallRow {
             replica: call.replica.clone(),
             epoch: call.epoch,
             revision: call.revision,
+            used: UsedRow::new(&call.used),
         }
     }
 
@@ -117,7 +126,7 @@ impl CallRow {
             hang_up_due: moment(self.hang_up_due),
             replica: self.replica,
             epoch: self.epoch,
-            used: Used::default(),
+            used: self.used.read(),
             revision: self.revision,
         })
     }

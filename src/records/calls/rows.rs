@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::row::{CALL, CallRow};
+use super::row::{CALL, CallRow, FOUND};
+use super::used::{USE, UseKeyRow, UseRow};
 use crate::clock::Timestamp;
-use crate::domain::{Call, Party};
+use crate::domain::{Call, CallUse, EntryId, Party};
 use crate::records::book::Book;
 use crate::records::command::Paid;
 use crate::records::database::{Bind, Connection, Fault, page};
@@ -14,8 +15,9 @@ use crate::records::statement::{NO_PAGE, Statement};
 /// Lists the calls on the page.
 static READ: Statement = Statement::list(
     "id text",
-    CALL,
-    "SELECT {columns} FROM calls WHERE entry IN (SELECT id FROM page) ORDER BY entry FOR UPDATE",
+    FOUND,
+    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE entry IN (SELECT page.id FROM page) \
+     ORDER BY entry FOR UPDATE OF calls",
 );
 
 /// The owner of a new call, and the hash of its `Idempotency-Key`.
@@ -24,8 +26,8 @@ const ASKED: &str = "party text, idempotency text";
 /// Lists the calls that were asked for before, under the same `Idempotency-Key`.
 static SAME: Statement = Statement::list(
     ASKED,
-    CALL,
-    "SELECT {columns} FROM calls WHERE (party, idempotency) IN (SELECT party, idempotency FROM page)",
+    FOUND,
+    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE (party, idempotency) IN (SELECT party, idempotency FROM page)",
 );
 
 /// Counts the places that calls take. Replicas that open calls wait for each other: see `calls are locked`.
@@ -58,9 +60,10 @@ static WRITE: Statement = Statement::change(
 /// time in milliseconds after which an open call is late.
 static CLAIMABLE: Statement = Statement::list(
     NO_PAGE,
-    CALL,
-    "SELECT {columns} FROM calls WHERE state <> 'ended' AND state <> 'lost' AND ({is abandoned} OR hang_up_due <= {now} \
-     OR (state <> 'ending' AND deadline_at <= {now} - $4)) ORDER BY deadline_at LIMIT $3 FOR UPDATE SKIP LOCKED",
+    FOUND,
+    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE state <> 'ended' AND state <> 'lost' AND ({is abandoned} OR hang_up_due <= {now} \
+     OR (state <> 'ending' AND deadline_at <= {now} - $4)) ORDER BY deadline_at LIMIT $3 \
+     FOR UPDATE OF calls SKIP LOCKED",
 );
 
 /// Removes the `$3` oldest calls that were over for `$1` milliseconds, and those whose entry was erased.
@@ -76,6 +79,24 @@ pub(super) static WITHOUT_ACCOUNT: Statement = Statement::change(
     NO_PAGE,
     "UPDATE calls SET issuer = NULL, subject = NULL WHERE entry IN \
      (SELECT entry FROM calls WHERE party = $1 ORDER BY entry FOR UPDATE)",
+);
+
+/// Lists those of the uses on the page that are counted already.
+static COUNTED: Statement = Statement::list(
+    "entry text, id text",
+    "entry, id",
+    "SELECT {columns} FROM call_uses WHERE (entry, id) IN (SELECT entry, id FROM page)",
+);
+
+static ADD_USES: Statement = Statement::change(
+    USE,
+    "INSERT INTO call_uses ({page}) SELECT {page} FROM page WHERE true ORDER BY 1, 2 ON CONFLICT (entry, id) DO NOTHING",
+);
+
+/// Removes the uses of the entries on the page.
+pub(in crate::records) static REMOVE_USES: Statement = Statement::change(
+    "id text",
+    "DELETE FROM call_uses WHERE entry IN (SELECT page.id FROM page)",
 );
 
 #[derive(Serialize)]
@@ -120,6 +141,7 @@ pub(in crate::records) async fn read(
     }
     let ids = IdRow::page(ids.iter().map(ToString::to_string))?;
     keep(book, connection.rows(&READ, &[ids]).await?);
+    read_uses(connection, book, commands).await?;
     if asked.is_empty() {
         return Ok(());
     }
@@ -138,16 +160,52 @@ pub(in crate::records) async fn read(
     Ok(())
 }
 
+/// Reads which of the uses are counted already.
+async fn read_uses(
+    connection: &mut dyn Connection,
+    book: &mut Book,
+    commands: &[&Paid],
+) -> Result<(), Fault> {
+    let uses: Vec<_> = uses(commands)
+        .map(|(entry, more)| UseKeyRow {
+            entry: entry.to_string(),
+            id: more.id.clone(),
+        })
+        .collect();
+    if uses.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<UseKeyRow> = connection.rows(&COUNTED, &[page(&uses)?]).await?;
+    let counted = rows.into_iter();
+    book.uses
+        .extend(counted.filter_map(|row| Some((EntryId::parse(&row.entry)?, row.id))));
+    Ok(())
+}
+
+fn uses<'a>(commands: &'a [&Paid]) -> impl Iterator<Item = (EntryId, &'a CallUse)> {
+    commands.iter().filter_map(|command| match command {
+        Paid::UseCall(entry, more) => Some((*entry, &**more)),
+        _ => None,
+    })
+}
+
 fn keep(book: &mut Book, rows: Vec<CallRow>) {
     let calls = rows.into_iter().filter_map(CallRow::read);
     book.calls.extend(calls.map(|call| (call.entry, call)));
 }
 
-/// Writes the calls that are new or differ.
+/// Writes the calls that are new or differ, and the uses of `accepted` commands.
 pub(in crate::records) async fn write(
     connection: &mut dyn Connection,
     (before, after): (&Book, &Book),
+    (accepted, now): (&[&Paid], Timestamp),
 ) -> Result<(), Fault> {
+    let uses: Vec<_> = uses(accepted)
+        .map(|(entry, more)| UseRow::new(entry, more, now))
+        .collect();
+    if !uses.is_empty() {
+        connection.change(&ADD_USES, &[page(&uses)?]).await?;
+    }
     let calls = after.calls.values();
     let changed = calls.filter(|call| before.calls.get(&call.entry) != Some(call));
     put(connection, changed).await

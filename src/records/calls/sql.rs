@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::row::{CALL, CallRow};
+use super::row::{CallRow, FOUND};
 use super::rows::{FORGET, WITHOUT_ACCOUNT};
 use super::{CallBounds, CallQuery, CallRecords, Dialled, KEPT};
 use crate::domain::{
-    Call, CallChange, CallState, CallStep, Dial, EndReason, EntryId, Intent, LATE, Party,
+    Call, CallChange, CallState, CallStep, CallUse, Dial, EndReason, EntryId, Intent, LATE, Party,
     UpstreamCallId,
 };
 use crate::records::command::{Command, Paid, Upkeep};
@@ -24,15 +24,15 @@ const CLAIMED: usize = 100;
 /// Lists the call `$1`.
 static FIND: Statement = Statement::list(
     NO_PAGE,
-    CALL,
-    "SELECT {columns} FROM calls WHERE upstream = $1 ORDER BY entry DESC LIMIT 1",
+    FOUND,
+    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE upstream = $1 ORDER BY entry DESC LIMIT 1",
 );
 
 /// Lists the `$2` latest calls of the owner `$1`, or of everybody.
 static LATEST: Statement = Statement::list(
     NO_PAGE,
-    CALL,
-    "SELECT {columns} FROM calls WHERE ($1 = '' OR party = $1) ORDER BY entry DESC LIMIT $2",
+    FOUND,
+    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE ($1 = '' OR party = $1) ORDER BY entry DESC LIMIT $2",
 );
 
 /// Renews the lease of the replica `$1` for `$3` milliseconds.
@@ -109,6 +109,12 @@ impl CallRecords for SqlRecords {
         change: CallChange,
     ) -> Result<Option<Call>, RecordsError> {
         let command = Paid::ChangeCall(entry, Box::new(change));
+        let done = self.certain(Command::Paid(command)).await?;
+        Ok(done.calls.into_iter().next())
+    }
+
+    async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
+        let command = Paid::UseCall(entry, Box::new(more));
         let done = self.certain(Command::Paid(command)).await?;
         Ok(done.calls.into_iter().next())
     }

@@ -92,7 +92,8 @@ async fn a_call_is_found_as_it_was_changed_last() {
         assert_eq!(other.origin, stranger.origin, "{name}");
         let left = call.deadline_at.since(call.opened_at.unwrap());
         assert_eq!(left, Duration::from_mins(10), "{name}");
-        let warned = change(records, &call, CallStep::Warned).await.unwrap();
+        let joined = change(records, &call, CallStep::Joined).await.unwrap();
+        let warned = change(records, &joined, CallStep::Warned).await.unwrap();
         let ending = change(records, &warned, CallStep::End(EndReason::Idle)).await;
         assert_eq!(find(records, "a").await, ending, "{name}");
         let failed = change(records, &ending.unwrap(), CallStep::HangUpFailed).await;

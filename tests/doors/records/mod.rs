@@ -1,6 +1,7 @@
 //! The records: one contract over every kind, and what happens when disks, servers and processes fail under them.
 
 mod call_claims;
+mod call_uses;
 mod calls;
 mod child_process;
 mod contract;

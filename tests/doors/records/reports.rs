@@ -26,7 +26,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let kind = prop_oneof![3 => Just(Kind::Mint), 1 => Just(Kind::Refresh)];
+    let kind = prop_oneof![3 => Just(Kind::Mint), 1 => Just(Kind::Refresh), 1 => Just(Kind::Call)];
     let reserve = (
         kind,
         prop::option::of(0..3_u8),
@@ -154,6 +154,8 @@ impl Naive {
                 (_, Kind::Refresh) => "refreshes",
             };
             *sums.entry(counted).or_default() += 1;
+            let is_call = counted == "sessions" && intent.kind == Kind::Call;
+            *sums.entry("calls").or_default() += u64::from(is_call);
             let is_uncertain = matches!(outcome, Some(Outcome::Uncertain { .. }));
             *sums.entry("uncertain").or_default() += u64::from(is_uncertain);
             let last = sums.entry("last_at").or_default();

@@ -34,4 +34,68 @@ CREATE INDEX calls_party ON calls (party, idempotency);
 -- How long each replica watches its calls. Nobody takes them over before.
 CREATE TABLE leases (replica TEXT PRIMARY KEY NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
+-- What calls used, with their entries and in the sums. Other entries have NULL.
+ALTER TABLE entries ADD COLUMN turns BIGINT;
+ALTER TABLE entries ADD COLUMN seconds BIGINT;
+ALTER TABLE entries ADD COLUMN fresh_text BIGINT;
+ALTER TABLE entries ADD COLUMN fresh_audio BIGINT;
+ALTER TABLE entries ADD COLUMN fresh_image BIGINT;
+ALTER TABLE entries ADD COLUMN cached_text BIGINT;
+ALTER TABLE entries ADD COLUMN cached_audio BIGINT;
+ALTER TABLE entries ADD COLUMN cached_image BIGINT;
+ALTER TABLE entries ADD COLUMN output_text BIGINT;
+ALTER TABLE entries ADD COLUMN output_audio BIGINT;
+ALTER TABLE entries ADD COLUMN transcribed_ms BIGINT;
+ALTER TABLE entries ADD COLUMN nanodollars BIGINT;
+
+ALTER TABLE daily ADD COLUMN calls BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN turns BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN seconds BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN fresh_text BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN fresh_audio BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN fresh_image BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN cached_text BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN cached_audio BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN cached_image BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN output_text BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN output_audio BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN transcribed_ms BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily ADD COLUMN nanodollars BIGINT NOT NULL DEFAULT 0;
+
+ALTER TABLE daily_accounts ADD COLUMN calls BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN turns BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN seconds BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN fresh_text BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN fresh_audio BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN fresh_image BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN cached_text BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN cached_audio BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN cached_image BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN output_text BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN output_audio BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN transcribed_ms BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE daily_accounts ADD COLUMN nanodollars BIGINT NOT NULL DEFAULT 0;
+
+-- One row for each response and each transcription of a call: it is counted once.
+CREATE TABLE call_uses (
+  entry TEXT NOT NULL,
+  id TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  mark TEXT NOT NULL,
+  model TEXT NOT NULL,
+  turns INTEGER NOT NULL,
+  seconds INTEGER NOT NULL,
+  fresh_text INTEGER NOT NULL,
+  fresh_audio INTEGER NOT NULL,
+  fresh_image INTEGER NOT NULL,
+  cached_text INTEGER NOT NULL,
+  cached_audio INTEGER NOT NULL,
+  cached_image INTEGER NOT NULL,
+  output_text INTEGER NOT NULL,
+  output_audio INTEGER NOT NULL,
+  transcribed_ms INTEGER NOT NULL,
+  nanodollars INTEGER NOT NULL,
+  PRIMARY KEY (entry, id)
+) STRICT, WITHOUT ROWID;
+
 PRAGMA user_version = 5;

@@ -1,0 +1,167 @@
+//! What every kind promises of what calls use: each response counts once, in the call and in the reports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use token_broker::domain::{Call, CallStep, CallUse, EndReason, Mark, Money, Tokens, Usage, Used};
+use token_broker::records::{By, Records, Sums, UsageQuery, postgres};
+
+use super::calls::{change, find, running};
+use super::kinds::{START, Subject, TIMEOUT, account, clock, each, minted, postgres_at, settled};
+use super::sessions::{somebody, verified};
+use crate::kit::postgres::empty_database;
+
+fn response(id: &str) -> CallUse {
+    let tokens = |text, audio| Tokens {
+        text,
+        audio,
+        image: 0,
+    };
+    CallUse {
+        id: id.into(),
+        is_turn: true,
+        model: "gpt-realtime-2.1".into(),
+        mark: Mark::Measured,
+        usage: Usage {
+            fresh: tokens(14, 27),
+            cached: tokens(64, 0),
+            output: tokens(28, 136),
+            transcribed: Duration::ZERO,
+        },
+        cost: Money::from_nanos(10_296_000),
+    }
+}
+
+fn transcription(id: &str) -> CallUse {
+    CallUse {
+        id: id.into(),
+        is_turn: false,
+        model: "gpt-realtime-whisper".into(),
+        mark: Mark::Estimated,
+        usage: Usage {
+            transcribed: Duration::from_millis(2_800),
+            ..Usage::default()
+        },
+        cost: Money::from_nanos(793_334),
+    }
+}
+
+async fn used(records: &dyn Records, call: &Call, more: CallUse) -> Call {
+    records.use_call(call.entry, more).await.unwrap().unwrap()
+}
+
+/// The sums over all use.
+async fn sums(records: &dyn Records) -> Vec<Sums> {
+    let query = UsageQuery {
+        by: By::Persona,
+        since: START,
+        most: 10,
+    };
+    let rows = records.usage(query).await.unwrap();
+    rows.into_iter().map(|row| row.sums).collect()
+}
+
+#[tokio::test]
+async fn mo7_a_response_counts_once_however_often_it_is_seen() {
+    each(async |Subject { name, ledger, .. }| {
+        let records = &*ledger;
+        let call = running(records, &somebody(), "a").await;
+        let once = used(records, &call, response("resp_1")).await;
+        assert_eq!(once.revision, call.revision + 1, "{name}");
+        let again = used(records, &call, response("resp_1")).await;
+        assert_eq!(again, once, "{name}");
+        used(records, &call, transcription("item_1")).await;
+        let all = used(records, &call, response("resp_2")).await;
+        let (response, transcription) = (response(""), transcription(""));
+        let expected = Used {
+            turns: 2,
+            seconds: 0,
+            usage: response.usage + response.usage + transcription.usage,
+            cost: Money::from_nanos(2 * 10_296_000 + 793_334),
+        };
+        assert_eq!(all.used, expected, "{name}");
+        assert_eq!(find(records, "a").await, Some(all), "{name}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reports_sum_up_what_calls_used_until_it_is_erased() {
+    each(async |Subject { name, ledger, .. }| {
+        let records = &*ledger;
+        let (ana, ben) = (verified(account("ana")), verified(account("ben")));
+        let (one, two) = (
+            running(records, &ana, "a").await,
+            running(records, &ben, "b").await,
+        );
+        for call in [&one, &two] {
+            used(records, call, response("resp_1")).await;
+            used(records, call, transcription("item_1")).await;
+            records.settle(settled(call.entry, minted())).await.unwrap();
+        }
+        let get = |sums: &[Sums], name| sums.iter().map(|sums| sums.get(name)).sum::<u64>();
+        let all = sums(records).await;
+        let expected = [
+            ("sessions", 2),
+            ("calls", 2),
+            ("turns", 2),
+            ("fresh_text", 28),
+            ("fresh_audio", 54),
+            ("cached_text", 128),
+            ("output_text", 56),
+            ("output_audio", 272),
+            ("transcribed_ms", 5_600),
+            ("nanodollars", 2 * (10_296_000 + 793_334)),
+        ];
+        for (measure, value) in expected {
+            assert_eq!(get(&all, measure), value, "{name} {measure}");
+        }
+        records.erase(&account("ana")).await.unwrap();
+        let late = used(records, &one, response("resp_2")).await;
+        assert_eq!(late.account, None, "{name}");
+        let left = sums(records).await;
+        for (measure, value) in expected {
+            assert_eq!(get(&left, measure), value / 2, "{name} {measure}");
+        }
+        let later = START.plus(Duration::from_hours(1));
+        assert_eq!(records.forget(later).await.unwrap(), 1, "{name}");
+        assert!(sums(records).await.is_empty(), "{name}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_seconds_of_a_call_are_reported_when_it_is_over() {
+    each(async |subject| {
+        let (name, records) = (subject.name, &*subject.ledger);
+        let call = running(records, &somebody(), "a").await;
+        let joined = change(records, &call, CallStep::Joined).await.unwrap();
+        subject.tick().await;
+        let over = CallStep::Over(EndReason::Provider);
+        let over = change(records, &joined, over).await.unwrap();
+        assert_eq!(over.used.seconds, 1, "{name}");
+        assert_eq!(find(records, "a").await, Some(over), "{name}");
+        assert_eq!(sums(records).await[0].get("seconds"), 1, "{name}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sd18_uses_that_two_replicas_have_seen_are_entered_once() {
+    let url = empty_database().await;
+    let one = postgres_at(&url).await;
+    let two: Arc<dyn Records> = Arc::new(postgres::open(&url, clock(), TIMEOUT).await.unwrap());
+    let call = running(&*one, &somebody(), "a").await;
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let records = Arc::clone(if number % 2 == 0 { &one } else { &two });
+        let (entry, more) = (call.entry, response(&format!("resp_{}", number / 4)));
+        writers.spawn(async move { records.use_call(entry, more).await.unwrap() });
+    }
+    writers.join_all().await;
+    let found = find(&*two, "a").await.unwrap();
+    assert_eq!(found.used.turns, 25);
+    assert_eq!(found.used.cost, Money::from_nanos(25 * 10_296_000));
+    assert_eq!(found.revision, call.revision + 25);
+    assert_eq!(sums(&*one).await[0].get("turns"), 25);
+}
