@@ -54,7 +54,7 @@ impl Inner {
         }
         let asked = parts.clock.tick();
         // Refusals of our own write nothing: there may be very many of them.
-        let turn = parts.upstream.turn().await;
+        let turn = parts.upstream.turn(used.caller.crowd()).await;
         let turn = turn.map_err(|error| {
             let took = parts.clock.tick().since(asked);
             BrokerError::Upstream { error, took }

@@ -75,6 +75,14 @@ impl Caller {
             })
     }
 
+    /// Returns whom it shares scarce places with: its identity, or else its neighbourhood.
+    pub fn crowd(&self) -> Party {
+        match self.party() {
+            Party::Network(_) => Party::Network(self.neighbourhood),
+            identity @ Party::Identity(_) => identity,
+        }
+    }
+
     /// Returns what a persona may know of it, when it would like to hear `language`.
     pub fn as_listener<'a>(&'a self, language: Option<&'a Language>) -> Listener<'a> {
         Listener {

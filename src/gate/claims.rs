@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mint_without_identity_counts_in_eight_windows_and_none_is_dropped() {
+    fn a_mint_without_identity_counts_in_nine_windows_and_none_is_dropped() {
         let claims = Purpose::Open.claims(&subject(false));
         let limits: Vec<_> = claims.into_keys().collect();
         let expected = [
@@ -113,6 +113,7 @@ mod tests {
             Limit::AnonymousNetwork,
             Limit::Mints,
             Limit::MintsAnonymous,
+            Limit::MintsNetwork,
             Limit::MintsDaily,
             Limit::MintsDailyAnonymous,
         ];

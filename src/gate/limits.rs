@@ -33,6 +33,8 @@ pub enum Limit {
     Mints,
     /// The share of `Mints` that callers without identity may take.
     MintsAnonymous,
+    /// The share of `Mints` that callers without identity of one neighbourhood may take.
+    MintsNetwork,
     /// Mints of everybody in a day.
     MintsDaily,
     /// The share of `MintsDaily` that callers without identity may take.
@@ -118,7 +120,7 @@ impl Row {
 
 impl Limit {
     /// All limits, in the order in which their windows are locked.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Token,
         Self::TokenNetwork,
         Self::Refresh,
@@ -131,6 +133,7 @@ impl Limit {
         Self::AnonymousNetwork,
         Self::Mints,
         Self::MintsAnonymous,
+        Self::MintsNetwork,
         Self::MintsDaily,
         Self::MintsDailyAnonymous,
         Self::RefusedCredentials,
@@ -154,13 +157,14 @@ impl Limit {
             Self::AnonymousNetwork => ("anonymous_network", Neighbourhood, Anonymous, Mints),
             Self::Mints => ("mints", Everybody, All, Mints),
             Self::MintsAnonymous => ("mints_anonymous", Everybody, Anonymous, Mints),
+            Self::MintsNetwork => ("mints_network", Neighbourhood, Anonymous, Mints),
             Self::MintsDaily => ("mints_daily", Everybody, All, Mints),
             Self::MintsDailyAnonymous => ("mints_daily_anonymous", Everybody, Anonymous, Mints),
             Self::RefusedCredentials => ("refused_credentials", Address, All, Refusals),
         };
         let setting = match self {
             Self::VerifiedToken | Self::VerifiedRefresh => "verified_address",
-            Self::MintsAnonymous => "mints",
+            Self::MintsAnonymous | Self::MintsNetwork => "mints",
             Self::MintsDailyAnonymous => "mints_daily",
             _ => slot,
         };
@@ -187,6 +191,11 @@ impl Limit {
             Self::AnonymousNetwork => percent(settings.anonymous_mints, settings.anonymous_network),
             Self::Mints => settings.mints,
             Self::MintsAnonymous => percent(settings.mints, HALF),
+            Self::MintsNetwork => {
+                let quarter = percent(settings.mints, QUARTER);
+                let limit = quarter.limit.max(settings.token_network.limit);
+                Rate { limit, ..quarter }
+            }
             Self::MintsDaily => settings.mints_daily,
             Self::MintsDailyAnonymous => percent(settings.mints_daily, HALF),
             Self::RefusedCredentials => settings.refused_credentials,
@@ -196,6 +205,10 @@ impl Limit {
 
 /// The share of the budgets of everybody that callers without identity may take, in percent.
 const HALF: u32 = 50;
+
+/// The share of a minute's budget that callers without identity of one neighbourhood may take, in percent. It is as many
+/// mints as `limits.token_network` allows at least, so that it holds whoever refreshes very often, and no school.
+const QUARTER: u32 = 25;
 
 /// Returns `percent` of `rate`, and one at least.
 fn percent(rate: Rate, percent: u32) -> Rate {

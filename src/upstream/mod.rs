@@ -9,6 +9,7 @@ mod lane;
 mod lines;
 pub mod openai;
 mod policy;
+mod queue;
 mod watch;
 mod wire;
 
@@ -94,9 +95,10 @@ impl Upstream {
         }
     }
 
-    /// Waits briefly for a turn to start an operation. An error has left nothing behind.
-    pub async fn turn(&self) -> Result<Turn, UpstreamError> {
-        let turn = self.policy.turn().await;
+    /// Waits briefly for a turn to start an operation. Those who wait for their turn share the places by `party`, a
+    /// neighbourhood or an identity. An error has left nothing behind.
+    pub async fn turn(&self, party: Party) -> Result<Turn, UpstreamError> {
+        let turn = self.policy.turn(party).await;
         turn.inspect_err(|error| self.seen.lock().failed(error))
     }
 

@@ -14,9 +14,10 @@ use super::breaker::Breaker;
 use super::error::Verdict;
 use super::key::Looks;
 use super::lines::Lines;
+use super::queue::{Place, Queue};
 use crate::clock::{Clock, Tick};
 use crate::config;
-use crate::domain::random_bytes;
+use crate::domain::{Party, random_bytes};
 
 /// The shortest wait before a second attempt; up to as much again is added at random.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -35,8 +36,8 @@ pub(super) struct Policy {
     breaker: Breaker,
     pace: RateLimiter<NotKeyed, InMemoryState, PaceClock, NoOpMiddleware<Duration>>,
     room: Arc<Semaphore>,
-    /// Places for callers who wait for their turn. Further callers would wait longer than `max_wait`.
-    queue: Semaphore,
+    /// The callers who wait for their turn. Further callers would wait longer than `max_wait`.
+    queue: Queue,
     max_wait: Duration,
     deadline: Duration,
     pub(super) looks: Looks,
@@ -64,7 +65,7 @@ impl Policy {
             breaker: Breaker::new(),
             pace: RateLimiter::direct_with_clock(Quota::per_second(pace), pace_clock),
             room: Arc::new(Semaphore::new(settings.max_in_flight)),
-            queue: Semaphore::new(waiters(pace, settings.max_wait)),
+            queue: Queue::new(waiters(pace, settings.max_wait)),
             max_wait: settings.max_wait,
             deadline: settings.timeout,
             looks,
@@ -73,24 +74,26 @@ impl Policy {
         }
     }
 
-    /// Waits, briefly and with a bounded number of others, for room and for a place in the pace. An error here has asked
-    /// nobody and left nothing behind, so this comes before anything is recorded.
-    pub(super) async fn turn(&self) -> Result<Turn, UpstreamError> {
+    /// Waits, briefly and in a queue behind a bounded number of others, for room and for a place in the pace. An error here has
+    /// asked nobody and left nothing behind, so this comes before anything is recorded.
+    pub(super) async fn turn(&self, party: Party) -> Result<Turn, UpstreamError> {
         // Judged before room is taken, so that an open circuit breaker costs those who can be served nothing.
         if let Some(retry_after) = self.breaker.rest(self.clock.tick()) {
             return Err(UpstreamError::Resting { retry_after });
         }
-        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned()
+        if let Some(_head) = self.queue.try_head()
+            && let Ok(room) = Arc::clone(&self.room).try_acquire_owned()
             && self.pace.check().is_ok()
         {
             return Ok(Turn(room));
         }
-        let _place = self.queue.try_acquire().map_err(|_| BUSY)?;
-        let waited = self.clock.timeout(self.max_wait, self.wait_for_room());
+        let place = self.queue.join(party).ok_or(BUSY)?;
+        let waited = self.clock.timeout(self.max_wait, self.wait_in(&place));
         waited.await.map_err(|_| BUSY)?
     }
 
-    async fn wait_for_room(&self) -> Result<Turn, UpstreamError> {
+    async fn wait_in(&self, place: &Place<'_>) -> Result<Turn, UpstreamError> {
+        let _head = place.head().await;
         let room = Arc::clone(&self.room).acquire_owned().await;
         let room = room.map_err(|_| BUSY)?;
         while let Err(not_until) = self.pace.check() {
@@ -197,7 +200,7 @@ mod tests {
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
     use crate::config::{Config, Mode};
-    use crate::domain::ClientSecret;
+    use crate::domain::{ClientSecret, Network};
     use crate::upstream::{MintOrder, Minter, Probe};
 
     /// A provider whose free look never ends and is counted.
@@ -214,6 +217,10 @@ mod tests {
             self.0.fetch_add(1, Ordering::SeqCst);
             std::future::pending().await
         }
+    }
+
+    fn somebody() -> Party {
+        Party::Network(Network::around([203, 0, 113, 7].into()))
     }
 
     struct Bench {
@@ -245,7 +252,7 @@ mod tests {
                 started.fetch_add(1, Ordering::SeqCst);
                 std::future::ready(Err::<(), _>(error()))
             };
-            let turn = self.policy.turn().await.unwrap();
+            let turn = self.policy.turn(somebody()).await.unwrap();
             tokio::select! {
                 outcome = self.policy.run(turn, most, operation) => assert!(outcome.is_err()),
                 () = self.keep_turning() => {}
@@ -285,7 +292,7 @@ mod tests {
             bench.clock.advance(last_moment.since(bench.clock.tick()));
             std::future::ready(Err::<(), _>(UpstreamError::Broken(500.into())))
         };
-        let turn = bench.policy.turn().await.unwrap();
+        let turn = bench.policy.turn(somebody()).await.unwrap();
         let outcome = bench.policy.run(turn, 2, operation).await;
         assert!(matches!(outcome, Err(UpstreamError::Broken(_))));
         assert_eq!(started.into_inner(), 1);
@@ -300,7 +307,7 @@ mod tests {
             Err::<(), _>(UpstreamError::KeyRejected(401.into()))
         };
         let run = async || {
-            let turn = bench.policy.turn().await.unwrap();
+            let turn = bench.policy.turn(somebody()).await.unwrap();
             bench.policy.run(turn, 2, rejected).await
         };
         // Both were sent before the look began.

@@ -52,7 +52,7 @@ async fn last_answer(settings: &[(&str, &str)], asks: &[Ask]) -> Answer {
 
 #[expect(clippy::too_many_lines, reason = "one row for each limit")]
 #[tokio::test]
-async fn every_limit_refuses_under_the_name_of_its_setting() {
+async fn a22_every_limit_refuses_under_the_name_of_its_setting() {
     const ANA: Option<&str> = Some("ana");
     const BEN: Option<&str> = Some("ben");
     let rate = "rate_limited";

@@ -1,6 +1,9 @@
 //! Callers who share an address, a neighbourhood or a budget with others.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::kit::in_process::{TestApp, student, teacher};
 use crate::kit::issuer::REQUIRED;
@@ -136,6 +139,19 @@ async fn a04_in_a_full_neighbourhood_an_address_that_never_minted_is_never_block
 }
 
 #[tokio::test]
+async fn a14_strangers_at_an_address_who_open_sessions_for_ten_minutes_end_no_idle_one() {
+    let app = TestApp::new();
+    let session = app.open().await;
+    let mut opened = 0;
+    for _ in 0..600 {
+        app.advance(1);
+        opened += u32::from(app.post("/token").send().await.status == 200);
+    }
+    assert!(opened >= 99, "{opened}");
+    assert_eq!(app.refresh(&session).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_script_that_keeps_asking_is_blocked_within_three_seconds_and_a_retrying_page_never_is() {
     let app = TestApp::new();
     for _ in 0..600 {
@@ -180,6 +196,65 @@ async fn a05_one_neighbourhood_takes_no_more_than_its_share_of_the_anonymous_day
     assert_eq!(minted, 10);
     assert_eq!(app.post("/token").send().await.status, 200);
     assert_eq!(rate_limit_status(&app).await, "operational");
+}
+
+#[tokio::test]
+async fn a05_one_neighbourhood_takes_no_more_than_its_share_of_a_minute_by_opening_and_refreshing()
+{
+    let settings = [
+        ("limits.mints", "40/60s"),
+        ("limits.token_network", "10/60s"),
+        ("health.details", "full"),
+    ];
+    let app = TestApp::with(&settings);
+    let session = app.open().await;
+    for host in 1..=7 {
+        let from = format!("203.0.113.{}", 100 + host);
+        assert_eq!(app.post("/token").from(&from).send().await.status, 200);
+    }
+    for _ in 0..2 {
+        app.advance(10);
+        assert_eq!(app.refresh(&session).await.status, 200);
+    }
+    app.advance(10);
+    let refused = app.refresh(&session).await;
+    refused.is(429, "quota_exceeded");
+    assert_eq!(refused.json["error"]["limit"], "mints");
+    let elsewhere = app.post("/token").from("198.51.100.7").send().await;
+    assert_eq!(elsewhere.status, 200);
+    assert_eq!(rate_limit_status(&app).await, "operational");
+    app.advance(30);
+    assert_eq!(app.refresh(&session).await.status, 200);
+}
+
+#[tokio::test]
+async fn a11_whoever_asks_very_often_waits_in_line_and_others_get_their_turn() {
+    let settings = [
+        ("upstream.mints_per_second", "16"),
+        ("upstream.max_wait", "1s"),
+    ];
+    let app = TestApp::with(&settings);
+    let mut flood = JoinSet::new();
+    for number in 0..40 {
+        let from = format!("2001:db8:{}:{number:x}::1", number % 4);
+        flood.spawn(app.post("/token").from(&from).send());
+    }
+    let mut statuses = Vec::new();
+    // As many as the pace allows at once are served. Of each neighbourhood, one waits.
+    while statuses.len() < 36 {
+        statuses.extend(flood.join_next().await.map(|done| done.unwrap().status));
+    }
+    let served = statuses.iter().filter(|status| **status == 200);
+    assert_eq!(served.count(), 16);
+    let mut other = tokio::spawn(app.post("/token").send());
+    let step = Duration::from_millis(63);
+    let answer = loop {
+        tokio::select! {
+            answer = &mut other => break answer.unwrap(),
+            () = app.clock.awaited(step) => app.clock.advance(step),
+        }
+    };
+    assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
 #[tokio::test]

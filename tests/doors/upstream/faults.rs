@@ -137,8 +137,9 @@ fn a_name_without_an_address_is_unreachable() {
 async fn mint_at(url: &str) -> &'static str {
     let (settings, persona) = settings_for(url, &[]);
     let upstream = upstream(&settings, Arc::new(SystemClock::new()));
-    let turn = upstream.turn().await.unwrap();
-    called(&upstream.mint(&order(&persona), turn).await.unwrap_err())
+    let order = order(&persona);
+    let turn = upstream.turn(order.behalf).await.unwrap();
+    called(&upstream.mint(&order, turn).await.unwrap_err())
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ impl Door {
 
     /// Mints while somebody else turns the clock.
     pub async fn mint_in_still_time(&self) -> Result<ClientSecret, UpstreamError> {
-        let turn = self.upstream.turn().await?;
+        let turn = self.upstream.turn(self.order.behalf).await?;
         self.upstream.mint(&self.order, turn).await
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::clock::Clock;
+use token_broker::domain::{Naming, Party};
 use token_broker::upstream::UpstreamError;
 use tokio::task::JoinSet;
 
@@ -57,12 +58,17 @@ async fn an_upstream_that_hangs_is_left_alone_too() {
     ));
 }
 
-/// Starts `count` mints at once.
+/// Starts `count` mints at once, each of an identity of its own.
 fn crowd(door: &Arc<Door>, count: usize) -> JoinSet<Result<(), UpstreamError>> {
     let mut mints = JoinSet::new();
-    for _ in 0..count {
-        let door = Arc::clone(door);
-        mints.spawn(async move { door.mint_in_still_time().await.map(|_| ()) });
+    for number in 0..count {
+        let (door, mut order) = (Arc::clone(door), door.order.clone());
+        let account = Naming::Plain.account(&"https://id.example.com/".into(), &number.to_string());
+        order.behalf = Party::Identity(account.key());
+        mints.spawn(async move {
+            let turn = door.upstream.turn(order.behalf).await?;
+            door.upstream.mint(&order, turn).await.map(|_| ())
+        });
     }
     mints
 }

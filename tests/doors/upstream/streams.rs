@@ -95,14 +95,14 @@ async fn requests_beyond_one_connections_streams_go_out_at_once_on_another_conne
     let upstream = Arc::new(upstream(&settings, clock));
     let order = order(&persona);
     // The first connection is known to speak HTTP/2 before the crowd comes.
-    let turn = upstream.turn().await.unwrap();
+    let turn = upstream.turn(order.behalf).await.unwrap();
     assert!(upstream.mint(&order, turn).await.is_err());
 
     let mut mints = JoinSet::new();
     for _ in 0..150 {
         let (upstream, order) = (Arc::clone(&upstream), order.clone());
         mints.spawn(async move {
-            let turn = upstream.turn().await.unwrap();
+            let turn = upstream.turn(order.behalf).await.unwrap();
             upstream.mint(&order, turn).await
         });
     }
