@@ -127,7 +127,7 @@ pub(super) trait Connection: Send {
     ) -> Result<String, Fault>;
 
     /// Fails when what is written now would be lost. Asked once a second, and quick.
-    fn assert_lasting(&self) -> Result<(), Fault> {
+    async fn assert_lasting(&mut self) -> Result<(), Fault> {
         Ok(())
     }
 

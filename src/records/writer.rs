@@ -214,13 +214,11 @@ impl Writer {
 
     /// Looks whether the database is still there, or is there again.
     async fn look(&mut self) {
-        match &self.connection {
-            None => self.reopen().await,
-            Some(connection) => {
-                if let Err(fault) = connection.assert_lasting() {
-                    self.go_down(Vec::new(), &fault);
-                }
-            }
+        let Some(connection) = &mut self.connection else {
+            return self.reopen().await;
+        };
+        if let Err(fault) = connection.assert_lasting().await {
+            self.go_down(Vec::new(), &fault);
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePool};
-use sqlx::{ConnectOptions, Connection as _, Row, Sqlite};
+use sqlx::{ConnectOptions, Connection as _, Executor, Row, Sqlite};
 
-use super::file::Place;
+use super::file::{Place, beside};
 use super::schema::code;
 use crate::clock::{Clock, Timestamp};
 use crate::records::OpenError;
@@ -24,6 +25,8 @@ pub(super) struct SqliteFile {
     pub(super) clock: Arc<dyn Clock>,
     /// The file that was opened first. No other file is written in its place.
     pub(super) place: Place,
+    /// True when the write-ahead log was removed under an open connection. Readers may still hold the removed one.
+    pub(super) has_lost_log: Arc<AtomicBool>,
     /// The lock of a broker that serves, held as long as the writer lives.
     pub(super) _lock: Option<File>,
 }
@@ -33,6 +36,9 @@ struct Pen {
     connection: SqliteConnection,
     clock: Arc<dyn Clock>,
     place: Place,
+    /// The write-ahead log, beside the file. It holds what was committed lately.
+    log: Place,
+    has_lost_log: Arc<AtomicBool>,
     /// The rows changed since the log was moved.
     rows: u64,
 }
@@ -55,6 +61,12 @@ fn bound(statement: &'static Statement, binds: &[Bind]) -> Query<'static, Sqlite
         Bind::Text(text) => query.bind(text.clone()),
         Bind::Number(number) => query.bind(*number),
     })
+}
+
+fn lost_log() -> Fault {
+    let why = "the write-ahead log beside the ledger's file was moved, removed or replaced. What it held was moved into the \
+         file. Restart the broker";
+    Fault::new(Severity::Broken, why)
 }
 
 /// Rejects a file system on which SQLite cannot keep its promises.
@@ -84,10 +96,20 @@ pub(super) async fn assert_fit(options: &SqliteConnectOptions) -> Result<(), Ope
 impl Base for SqliteFile {
     async fn connect(&self) -> Result<Box<dyn Connection>, Fault> {
         self.place.assert_kept()?;
+        if self.has_lost_log.load(Ordering::Relaxed) {
+            return Err(lost_log());
+        }
+        let mut connection = self.options.connect().await.map_err(fault)?;
+        // The log exists from the first transaction on.
+        let begun = connection.execute("BEGIN IMMEDIATE; COMMIT").await;
+        begun.map_err(fault)?;
+        let log = Place::of(&beside(self.place.path(), "-wal"));
         let mut pen: Box<dyn Connection> = Box::new(Pen {
-            connection: self.options.connect().await.map_err(fault)?,
+            connection,
             clock: Arc::clone(&self.clock),
             place: self.place.clone(),
+            log: log.map_err(|error| Fault::new(Severity::Broken, error))?,
+            has_lost_log: Arc::clone(&self.has_lost_log),
             rows: 0,
         });
         pen.probe().await?;
@@ -105,7 +127,7 @@ impl Pen {
 #[async_trait]
 impl Connection for Pen {
     async fn begin(&mut self) -> Result<Timestamp, Fault> {
-        self.assert_lasting()?;
+        self.assert_lasting().await?;
         // Here, and not in the commit: the callers of the last transaction have their answers.
         if self.rows >= CHECKPOINT {
             self.rows = 0;
@@ -145,8 +167,15 @@ impl Connection for Pen {
         listed.and_then(|row| row.try_get(0)).map_err(fault)
     }
 
-    fn assert_lasting(&self) -> Result<(), Fault> {
-        self.place.assert_kept()
+    async fn assert_lasting(&mut self) -> Result<(), Fault> {
+        self.place.assert_kept()?;
+        if self.log.is_kept() {
+            return Ok(());
+        }
+        self.has_lost_log.store(true, Ordering::Relaxed);
+        // This connection still has the removed log open, and nobody else will.
+        self.say("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        Err(lost_log())
     }
 
     async fn close(mut self: Box<Self>) {

@@ -62,9 +62,18 @@ impl Place {
         Ok(Self { path, file })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True unless the file was moved, removed or replaced.
+    pub(super) fn is_kept(&self) -> bool {
+        identify(&self.path).is_ok_and(|found| found == self.file)
+    }
+
     /// Fails when the file was moved, removed or replaced: what is written into it then is gone at the next start.
     pub(super) fn assert_kept(&self) -> Result<(), Fault> {
-        if identify(&self.path).is_ok_and(|found| found == self.file) {
+        if self.is_kept() {
             return Ok(());
         }
         let path = self.path.display();

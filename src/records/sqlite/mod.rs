@@ -120,6 +120,7 @@ async fn start(
         options,
         clock: Arc::clone(&clock),
         place: file::Place::of(path)?,
+        has_lost_log: Arc::default(),
         _lock: lock,
     };
     let queue = Writer::start(file, Arc::clone(&clock), timeout).await?;

@@ -249,6 +249,34 @@ async fn a10_a_file_that_is_removed_or_replaced_is_noticed_although_nobody_asks(
 }
 
 #[tokio::test]
+async fn a10_a_write_ahead_log_that_is_removed_or_replaced_is_noticed_and_nothing_in_it_is_lost() {
+    for replaced in [false, true] {
+        let folder = Folder::new();
+        let ledger = sqlite_at(&folder).await;
+        ledger.reserve(mint("ana", START)).await.unwrap();
+        let log = folder.file().with_extension("db-wal");
+        fs::remove_file(&log).unwrap();
+        if replaced {
+            fs::write(&log, "").unwrap();
+        }
+        is_noticed(&*ledger).await;
+        let refused = ledger.reserve(mint("ben", START)).await;
+        let cause = format!("{:?}", refused.unwrap_err());
+        assert!(cause.contains("Restart the broker"), "{cause}");
+        // A crash leaves the file alone.
+        let crashed = Folder::new();
+        fs::copy(folder.file(), crashed.file()).unwrap();
+        let again = sqlite_at(&crashed).await;
+        assert_eq!(again.recent(START).await.unwrap().len(), 1);
+        again.close().await;
+        ledger.close().await;
+        let restarted = sqlite_at(&folder).await;
+        assert_eq!(restarted.recent(START).await.unwrap().len(), 1);
+        restarted.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a10_a_folder_that_was_moved_takes_its_file_along() {
     let folder = Folder::new();
     let ledger = sqlite_at(&folder).await;
