@@ -9,16 +9,23 @@ use super::json;
 use super::keys::Key;
 use crate::domain::{Algorithm, algorithm};
 
-/// Most keys of one document that are used. The first ones count.
-const MOST_KEYS: usize = 32;
+/// Most keys of one document that are used. The first ones count. Issuers publish two to twenty.
+const MOST_KEYS: usize = 100;
 
 /// Returns the keys of `document` that may verify one of `allowed`; `None` when it is no JWKS.
 /// Skips unusable keys: issuers also publish keys for other purposes.
 pub(super) fn read(document: &[u8], allowed: &[Algorithm]) -> Option<Vec<Key>> {
     let document = json::object(document)?;
     let keys = document["keys"].as_array()?.iter();
-    let usable = keys.filter_map(|key| usable(key, allowed));
-    Some(usable.take(MOST_KEYS).collect())
+    let mut usable = keys.filter_map(|key| usable(key, allowed));
+    let used = usable.by_ref().take(MOST_KEYS).collect();
+    if usable.next().is_some() {
+        tracing::warn!(
+            most = MOST_KEYS,
+            "an issuer publishes more keys than are used: tokens that the others have signed are refused"
+        );
+    }
+    Some(used)
 }
 
 fn usable(jwk: &Value, allowed: &[Algorithm]) -> Option<Key> {

@@ -16,7 +16,7 @@ pub struct Network {
 const V4: u8 = 128;
 
 impl Network {
-    /// Returns the narrow network of `address`: IPv4 /32 (mapped and NAT64 forms included) or IPv6 /64.
+    /// Returns the narrow network of `address`: IPv4 /32 (mapped, NAT64 and tunnelled forms included) or IPv6 /64.
     pub fn of(address: IpAddr) -> Self {
         Self::cut(address, 32, 64)
     }
@@ -28,7 +28,7 @@ impl Network {
 
     /// Returns the first bits of `address`: `v4` of an IPv4 address, at most 64 `v6` of an IPv6 address.
     fn cut(address: IpAddr, v4: u8, v6: u8) -> Self {
-        let (bits, rest, width) = match canonical(address) {
+        let (bits, rest, width) = match without_tunnel(canonical(address)) {
             IpAddr::V4(address) => (u64::from(address.to_bits()), 32 - v4, V4 + v4),
             IpAddr::V6(address) => ((address.to_bits() >> 64) as u64, 64 - v6, v6),
         };
@@ -96,6 +96,20 @@ pub fn canonical(address: IpAddr) -> IpAddr {
     address
 }
 
+/// Returns the IPv4 address behind an IPv6 tunnel: 6to4 (`2002::/16`, RFC 3056) or Teredo (`2001::/32`, RFC 4380). One
+/// IPv4 address has 65,536 /64s by 6to4, and all clients of a Teredo server share one /64. For counting only: nobody is
+/// trusted for it.
+fn without_tunnel(address: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = address else {
+        return address;
+    };
+    match v6.octets() {
+        [0x20, 0x02, a, b, c, d, ..] => Ipv4Addr::new(a, b, c, d).into(),
+        [0x20, 0x01, 0, 0, .., a, b, c, d] => Ipv4Addr::new(!a, !b, !c, !d).into(),
+        _ => address,
+    }
+}
+
 /// Returns true for loopback, link-local and private addresses (RFC 1918, RFC 4193).
 pub fn is_private(address: IpAddr) -> bool {
     match address {
@@ -130,6 +144,23 @@ mod tests {
         assert_eq!(network("64:ff9b::203.0.113.7"), plain);
         assert_ne!(network("64:ff9b:1::203.0.113.7"), plain);
         assert_eq!(plain.to_string(), "203.0.113.7/32");
+    }
+
+    #[test]
+    fn a20_tunnelled_addresses_count_as_the_ipv4_address_at_the_end_of_the_tunnel() {
+        let plain = network("203.0.113.7");
+        assert_eq!(network("2002:cb00:7107:1::1"), plain);
+        assert_eq!(network("2002:cb00:7107:ffff::9"), plain);
+        let teredo = |client: &str| network(&format!("2001:0:4136:e378:8000:63bf:{client}"));
+        assert_eq!(teredo("34ff:8ef8"), plain);
+        assert_ne!(teredo("34ff:8ef9"), plain);
+        let around = |text: &str| Network::around(text.parse().unwrap());
+        assert_eq!(around("2002:cb00:7107:1::1"), around("203.0.113.200"));
+        assert_ne!(network("2001:1:4136:e378:8000:63bf:34ff:8ef8"), plain);
+        // A tunnel's end is no reason to trust.
+        let tunnelled: IpAddr = "2002:7f00:1::1".parse().unwrap();
+        assert!(!is_private(tunnelled));
+        assert_eq!(canonical(tunnelled), tunnelled);
     }
 
     #[test]

@@ -246,6 +246,24 @@ async fn a_session_that_was_erased_or_ended_by_an_operator_does_not_come_back() 
 }
 
 #[tokio::test]
+async fn a15_an_erase_beside_a_running_broker_ends_sessions_that_the_broker_knows() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let broker = persistent(&books, &simulator).start().await;
+    let (ana, ben) = (open(&broker, "ana").await, open(&broker, "ben").await);
+    refresh(&broker, "ana", &ana).await.secret();
+    let erased = books.of(&["erase", "--subject", "ana", "--config", "settings.toml"]);
+    assert_eq!(erased.finish().await.code, Some(0));
+    for _ in 0..2 {
+        let gone = refresh(&broker, "ana", &ana).await;
+        gone.is(404, "unknown_session");
+    }
+    refresh(&broker, "ben", &ben).await.secret();
+    let hers = "SELECT COUNT(*) FROM entries WHERE subject = 'ana'";
+    assert_eq!(books.number(hers).await, 0);
+    end(broker).await;
+}
+
+#[tokio::test]
 async fn a_database_that_is_locked_for_a_while_costs_no_session() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
     let serve = || persistent(&books, &simulator).set("ledger.timeout", "1s");
