@@ -75,6 +75,20 @@ async fn a_body_of_70_kilobytes_is_413() {
 }
 
 #[tokio::test]
+async fn f35_cookies_of_the_pages_domain_do_not_reach_the_broker_and_too_many_are_told_by_name() {
+    let front = Front::new().await;
+    let post = |cookies: usize| {
+        let post = front.post("/token").header("origin", PAGE);
+        let other = post.header("x-monitoring", "a".repeat(4_000));
+        other.header("cookie", format!("a={}", "a".repeat(cookies)))
+    };
+    Answer::to(post(15_000)).await.secret();
+    let answer = Answer::to(post(40_000)).await;
+    is_edge(&answer, 431, "headers_too_large", PAGE);
+    assert_eq!(front.simulator.minted(), 1);
+}
+
+#[tokio::test]
 async fn the_outer_ring_refuses_floods_with_429_and_probes_are_not_counted() {
     // A smaller ring, so that a small flood fills it.
     let ring = [
