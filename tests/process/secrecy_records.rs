@@ -274,6 +274,21 @@ async fn a_copy_of_the_ledger_holds_no_secret_either() {
         "DROP TABLE daily_accounts",
         "DROP TABLE accounts",
         "DROP TABLE sessions",
+        "DROP TABLE calls",
+        "DROP TABLE call_uses",
+        "DROP TABLE leases",
+        "ALTER TABLE entries DROP COLUMN turns; \
+         ALTER TABLE entries DROP COLUMN seconds; \
+         ALTER TABLE entries DROP COLUMN fresh_text; \
+         ALTER TABLE entries DROP COLUMN fresh_audio; \
+         ALTER TABLE entries DROP COLUMN fresh_image; \
+         ALTER TABLE entries DROP COLUMN cached_text; \
+         ALTER TABLE entries DROP COLUMN cached_audio; \
+         ALTER TABLE entries DROP COLUMN cached_image; \
+         ALTER TABLE entries DROP COLUMN output_text; \
+         ALTER TABLE entries DROP COLUMN output_audio; \
+         ALTER TABLE entries DROP COLUMN transcribed_ms; \
+         ALTER TABLE entries DROP COLUMN nanodollars;",
         "PRAGMA user_version = 1",
     ] {
         connection.execute(change).await.unwrap();
