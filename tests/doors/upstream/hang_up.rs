@@ -71,7 +71,7 @@ async fn a_resting_upstream_is_still_told_to_hang_up() {
     door.simulator.plan("503".parse().unwrap());
     while !matches!(door.mint().await, Err(UpstreamError::Resting { .. })) {}
     assert_eq!(door.upstream.hang_up(&call).await.unwrap(), HungUp::Ended);
-    assert!(door.upstream.turn().await.is_err());
+    assert!(door.upstream.turn(door.order.behalf).await.is_err());
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ impl Door {
 
     /// Exchanges the usual offer.
     pub async fn exchange(&self) -> Result<Begun, NotBegun> {
-        let turn = self.upstream.turn().await?;
+        let turn = self.upstream.turn(self.order.behalf).await?;
         self.upstream.exchange(self.call_order(), turn).await
     }
 
