@@ -7,7 +7,7 @@ use super::live::token;
 
 /// Returns the answer to `offer`: as the provider writes it, section by section. Nothing listens at its addresses.
 pub(super) fn answer(offer: &str, switches: &Switches) -> String {
-    let (ufrag, password) = (token::<12>(), token::<18>());
+    let (ufrag, password) = (ice(&token::<12>()), ice(&token::<18>()));
     let mut bundle = String::new();
     let mut sections = String::new();
     for section in sections_of(offer) {
@@ -31,6 +31,11 @@ pub(super) fn answer(offer: &str, switches: &Switches) -> String {
         );
     }
     format!("{HEAD}a=group:BUNDLE{bundle}\r\n{sections}")
+}
+
+/// Returns `name` with the characters that ICE allows (RFC 8839 §5.4).
+fn ice(name: &str) -> String {
+    name.replace('-', "+").replace('_', "/")
 }
 
 const HEAD: &str = "v=0\r\no=- 4596005847736977740 1784852417 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=msid-semantic:WMS *\r\n\

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::live::{Active, Live, Peer, complete_transcription, token};
+use super::live::{Live, Peer, complete_transcription, token};
 use super::{Registry, Switches, turn};
 use crate::provider;
 use crate::simulator::effective::lay_over;
@@ -83,11 +83,11 @@ pub(super) fn obey(calls: &Registry, id: &str, peer: Peer, text: &str) {
         live.asserted_at.get_or_insert(now);
     }
     match outcome {
-        Ok(true) => {
+        Ok(Some(response)) => {
             drop(desk);
-            turn::end_later(calls, id);
+            turn::end_later(calls, id, response);
         }
-        Ok(false) => {}
+        Ok(None) => {}
         Err(wrong) => {
             let error = json!({
                 "type": "invalid_request_error",
@@ -139,21 +139,21 @@ fn only(
     }
 }
 
-/// Does what the event says. Returns true when a response began that goes on.
+/// Does what the event says. Returns the id of a response that began and goes on.
 fn perform(
     live: &mut Live,
     (peer, kind): (Peer, &str),
     event: &Value,
     switches: &Switches,
-) -> Result<bool, Wrong> {
+) -> Result<Option<String>, Wrong> {
     match kind {
-        "session.update" => update(live, peer, &event["session"], switches).map(|()| false),
+        "session.update" => update(live, peer, &event["session"], switches).map(|()| None),
         "response.create" => create_response(live, &event["response"], switches),
-        "response.cancel" => cancel(live, &event["response_id"], switches).map(|()| false),
-        "conversation.item.create" => add_item(live, &event["item"], switches).map(|()| false),
+        "response.cancel" => cancel(live, &event["response_id"], switches).map(|()| None),
+        "conversation.item.create" => add_item(live, &event["item"], switches).map(|()| None),
         "output_audio_buffer.clear" => {
             turn::clear_audio(live, switches);
-            Ok(false)
+            Ok(None)
         }
         "input_audio_buffer.append" => Err(Wrong::new(
             "invalid_value",
@@ -167,9 +167,9 @@ fn perform(
                 "audio_end_ms": event["audio_end_ms"],
             });
             live.emit(truncated, switches);
-            Ok(false)
+            Ok(None)
         }
-        _ => Ok(false),
+        _ => Ok(None),
     }
 }
 
@@ -202,11 +202,17 @@ fn update(live: &mut Live, peer: Peer, session: &Value, switches: &Switches) -> 
     Ok(())
 }
 
-fn create_response(live: &mut Live, params: &Value, switches: &Switches) -> Result<bool, Wrong> {
+fn create_response(
+    live: &mut Live,
+    params: &Value,
+    switches: &Switches,
+) -> Result<Option<String>, Wrong> {
     if let Some(fields) = params.as_object() {
         only(fields, |name| RESPONSE_FIELDS.contains(&name), "response.")?;
     }
-    if let Some(active) = &live.active {
+    let is_beside = params["conversation"] == "none";
+    let mut active = live.active.iter();
+    if let Some(active) = active.find(|active| active.is_of_conversation && !is_beside) {
         let message = format!(
             "Conversation already has an active response in progress: {}.",
             active.id
@@ -216,22 +222,20 @@ fn create_response(live: &mut Live, params: &Value, switches: &Switches) -> Resu
             message,
         ));
     }
-    turn::respond(live, "A simulated answer.", params, switches);
+    let id = turn::respond(live, "A simulated answer.", params, switches);
     if switches.long_responses {
-        return Ok(true);
+        return Ok(Some(id));
     }
-    turn::complete(live, switches);
-    Ok(false)
+    turn::complete(live, Some(&id), switches);
+    Ok(None)
 }
 
 fn cancel(live: &mut Live, id: &Value, switches: &Switches) -> Result<(), Wrong> {
-    let is_it = |active: &Active| id.is_null() || *id == active.id;
-    if !live.active.as_ref().is_some_and(is_it) {
-        let message = "Cancellation failed: no active response found";
-        return Err(Wrong::new("response_cancel_not_active", message));
+    if turn::interrupt(live, id.as_str(), "client_cancelled", switches) {
+        return Ok(());
     }
-    turn::interrupt(live, "client_cancelled", switches);
-    Ok(())
+    let message = "Cancellation failed: no active response found";
+    Err(Wrong::new("response_cancel_not_active", message))
 }
 
 fn add_item(live: &mut Live, item: &Value, switches: &Switches) -> Result<(), Wrong> {

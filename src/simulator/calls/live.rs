@@ -53,6 +53,8 @@ pub(super) struct Active {
     pub(super) item: String,
     pub(super) text: String,
     pub(super) params: Value,
+    /// False for a response beside the conversation. Only these may be spoken at the same time as others.
+    pub(super) is_of_conversation: bool,
     /// Ends whoever waits for the response's end.
     pub(super) over: CancellationToken,
 }
@@ -65,7 +67,7 @@ pub(super) struct Live {
     pub(super) offer: String,
     pub(super) session: Value,
     pub(super) conversation: Conversation,
-    pub(super) active: Option<Active>,
+    pub(super) active: Vec<Active>,
     /// The response whose audio was played last.
     pub(super) played: Option<String>,
     pub(super) is_over: bool,
@@ -107,7 +109,7 @@ impl Live {
             offer,
             session,
             conversation: Conversation::default(),
-            active: None,
+            active: Vec::new(),
             played: None,
             is_over: false,
             has_spoken: false,
@@ -121,6 +123,18 @@ impl Live {
             browser: Vec::new(),
             used: Vec::new(),
         }
+    }
+
+    /// Takes a response that is being spoken: the one with this id, or the conversation's.
+    pub(super) fn take_active(&mut self, id: Option<&str>) -> Option<Active> {
+        let is_it = |active: &Active| match id {
+            Some(id) => active.id == id,
+            None => active.is_of_conversation,
+        };
+        let at = self.active.iter().position(is_it)?;
+        let active = self.active.remove(at);
+        active.over.cancel();
+        Some(active)
     }
 
     /// Sends an event to all peers.
@@ -161,7 +175,7 @@ impl Live {
     pub(super) fn end(&mut self, now: Timestamp, switches: &Switches) {
         self.is_over = true;
         self.ended_at = Some(now);
-        if let Some(active) = self.active.take() {
+        for active in self.active.drain(..) {
             active.over.cancel();
         }
         if !switches.never_closes {

@@ -119,10 +119,10 @@ impl Calls {
         turn::play(&self.0, id, turn);
     }
 
-    /// Ends a response that goes on, as if it had been spoken to its end.
+    /// Ends the conversation's response that goes on, as if it had been spoken to its end.
     pub fn finish(&self, id: &str) {
         if let Some((live, switches)) = self.0.desk().open_call(id) {
-            turn::complete(live, switches);
+            turn::complete(live, None, switches);
         }
     }
 

@@ -52,36 +52,43 @@ impl FromStr for Turn {
 
 /// Plays a turn in an open call.
 pub(super) fn play(calls: &Registry, id: &str, turn: &Turn) {
-    let is_long = {
+    let long = {
         let mut desk = calls.desk();
         let Some((live, switches)) = desk.open_call(id) else {
             return;
         };
         hear(live, switches);
         match turn {
-            Turn::Silent => {}
+            Turn::Silent => None,
             Turn::Say(text) => {
-                respond(live, text, &Value::Null, switches);
-                complete(live, switches);
+                let response = respond(live, text, &Value::Null, switches);
+                complete(live, Some(&response), switches);
+                None
             }
-            Turn::Long(text) => respond(live, text, &Value::Null, switches),
-            Turn::Tool(name) => call_tool(live, name, switches),
-            Turn::Fail => fail(live, switches),
+            Turn::Long(text) => Some(respond(live, text, &Value::Null, switches)),
+            Turn::Tool(name) => {
+                call_tool(live, name, switches);
+                None
+            }
+            Turn::Fail => {
+                fail(live, switches);
+                None
+            }
         }
-        matches!(turn, Turn::Long(_))
     };
-    if is_long {
-        end_later(calls, id);
+    if let Some(response) = long {
+        end_later(calls, id, response);
     }
 }
 
-/// Ends the response that is being spoken, when it is over.
-pub(super) fn end_later(calls: &Registry, id: &str) {
+/// Ends a response when it has been spoken.
+pub(super) fn end_later(calls: &Registry, id: &str, response: String) {
     let over = {
         let mut desk = calls.desk();
-        let active = desk
-            .open_call(id)
-            .and_then(|(live, _)| live.active.as_ref());
+        let active = desk.open_call(id).and_then(|(live, _)| {
+            let mut active = live.active.iter();
+            active.find(|active| active.id == response)
+        });
         let Some(active) = active else { return };
         active.over.clone()
     };
@@ -94,7 +101,7 @@ pub(super) fn end_later(calls: &Registry, id: &str) {
             () = stop.cancelled() => false,
         };
         if spoken && let Some((live, switches)) = desk.lock().open_call(&id) {
-            complete(live, switches);
+            complete(live, Some(&response), switches);
         }
     });
 }
@@ -106,8 +113,7 @@ fn hear(live: &mut Live, switches: &Switches) {
         json!({"type": "input_audio_buffer.speech_started", "audio_start_ms": 320, "item_id": item}),
         switches,
     );
-    if live.active.is_some() {
-        interrupt(live, "turn_detected", switches);
+    if interrupt(live, None, "turn_detected", switches) {
         clear_audio(live, switches);
     }
     live.emit(
@@ -163,11 +169,11 @@ pub(super) fn emit_item(live: &mut Live, item: &Value, switches: &Switches) {
     live.conversation.last_item = item["id"].as_str().map(str::to_owned);
 }
 
-/// Begins a spoken response of `text`, as far as everything is said but the end.
-pub(super) fn respond(live: &mut Live, text: &str, params: &Value, switches: &Switches) {
+/// Begins a spoken response of `text`: everything is said but the end. Returns its id.
+pub(super) fn respond(live: &mut Live, text: &str, params: &Value, switches: &Switches) -> String {
     let active = begin(live, text, params, switches);
     let (id, item) = (active.id.clone(), active.item.clone());
-    live.active = Some(active);
+    live.active.push(active);
     live.played = Some(id.clone());
     live.has_spoken = true;
     let message = json!({"id": item, "type": "message", "status": "in_progress", "role": "assistant", "content": []});
@@ -191,6 +197,7 @@ pub(super) fn respond(live: &mut Live, text: &str, params: &Value, switches: &Sw
         json!({"type": "output_audio_buffer.started", "response_id": id}),
         switches,
     );
+    id
 }
 
 fn begin(live: &mut Live, text: &str, params: &Value, switches: &Switches) -> Active {
@@ -199,6 +206,7 @@ fn begin(live: &mut Live, text: &str, params: &Value, switches: &Switches) -> Ac
         item: format!("item_{}", token::<16>()),
         text: text.to_owned(),
         params: params.clone(),
+        is_of_conversation: params["conversation"] != "none",
         over: CancellationToken::new(),
     };
     let mut response = shown(live, &active, "in_progress");
@@ -227,7 +235,7 @@ fn shown(live: &Live, active: &Active, status: &str) -> Value {
         "status": status,
         "status_details": null,
         "output": [],
-        "conversation_id": format!("conv_{}", live.id),
+        "conversation_id": active.is_of_conversation.then(|| format!("conv_{}", live.id)),
         "output_modalities": or_session("output_modalities"),
         "max_output_tokens": or_session("max_output_tokens"),
         "audio": {"output": {"format": output["format"], "voice": output["voice"]}},
@@ -235,12 +243,11 @@ fn shown(live: &Live, active: &Active, status: &str) -> Value {
     })
 }
 
-/// Speaks a response to its end.
-pub(super) fn complete(live: &mut Live, switches: &Switches) {
-    let Some(active) = live.active.take() else {
+/// Speaks a response to its end: the one with this id, or the conversation's.
+pub(super) fn complete(live: &mut Live, id: Option<&str>, switches: &Switches) {
+    let Some(active) = live.take_active(id) else {
         return;
     };
-    active.over.cancel();
     let at = json!({"response_id": active.id, "item_id": active.item, "output_index": 0, "content_index": 0});
     let said = &active.text;
     let message = json!({"id": active.item, "type": "message", "status": "completed", "role": "assistant",
@@ -271,12 +278,16 @@ pub(super) fn complete(live: &mut Live, switches: &Switches) {
     );
 }
 
-/// Cuts a response off. What was generated counts.
-pub(super) fn interrupt(live: &mut Live, reason: &str, switches: &Switches) {
-    let Some(active) = live.active.take() else {
-        return;
+/// Cuts a response off: the one with this id, or the conversation's. What was generated counts. Returns false when there is none.
+pub(super) fn interrupt(
+    live: &mut Live,
+    id: Option<&str>,
+    reason: &str,
+    switches: &Switches,
+) -> bool {
+    let Some(active) = live.take_active(id) else {
+        return false;
     };
-    active.over.cancel();
     let is_incomplete = switches.interrupted_is_incomplete && reason == "turn_detected";
     let status = if is_incomplete {
         "incomplete"
@@ -292,6 +303,7 @@ pub(super) fn interrupt(live: &mut Live, reason: &str, switches: &Switches) {
         .collect();
     let usage = live.conversation.answered(&said, true, &live.session);
     done(live, response, usage, switches);
+    true
 }
 
 /// Throws away the audio that was not heard yet.
