@@ -24,6 +24,10 @@ pub enum Event {
     TokenMinted,
     /// A client secret was minted under a live session.
     TokenRefreshed,
+    /// An offer was exchanged for an answer, and the call is watched.
+    CallOpened,
+    /// A call is over.
+    CallEnded,
     /// A request was refused by a rate limit.
     RateLimitExceeded,
     /// A caller committed an offence that has no event of its own.
@@ -52,7 +56,9 @@ impl Event {
     /// Returns how much the event matters.
     const fn severity(self) -> Severity {
         match self {
-            Self::TokenMinted | Self::TokenRefreshed => Severity::Low,
+            Self::TokenMinted | Self::TokenRefreshed | Self::CallOpened | Self::CallEnded => {
+                Severity::Low
+            }
             Self::ClientBlocked | Self::UpstreamKeyRejected | Self::LedgerUnavailable => {
                 Severity::High
             }
@@ -70,7 +76,10 @@ impl Event {
     /// Returns whether a flood of these events is folded. Mints are bounded by their own pace, and each is worth its
     /// line. Refusals cost an attacker nothing.
     const fn folds(self) -> bool {
-        !matches!(self, Self::TokenMinted | Self::TokenRefreshed)
+        !matches!(
+            self,
+            Self::TokenMinted | Self::TokenRefreshed | Self::CallOpened | Self::CallEnded
+        )
     }
 }
 

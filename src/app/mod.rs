@@ -85,6 +85,8 @@ impl App {
         let app = Self::assemble(config, world)?;
         app.remember().await?;
         app.join().await;
+        // The calls of an earlier run go on at once, unless another replica may watch them.
+        app.state.broker.tend_calls().await;
         Ok(app)
     }
 
@@ -120,6 +122,7 @@ impl App {
             personas: Arc::clone(&config.personas),
             quotas: records::quotas(&config.quota, &naming),
             session: config.session.clone(),
+            call: config.call.clone(),
         };
         let broker = Broker::new(parts, rules);
         let state = AppState {

@@ -22,6 +22,8 @@ const KEYS: Duration = Duration::from_secs(1);
 const CLOCK: Duration = Duration::from_secs(1);
 /// A jump of the wall clock that is logged. Time synchronization makes smaller ones.
 const JUMP: Duration = Duration::from_secs(10);
+/// How often leases of calls are renewed, and owed hang-ups looked for.
+const CALLS: Duration = Duration::from_secs(1);
 /// How often old entries of the ledger are deleted, and how often intents of replicas that have ended are given up.
 const LEDGER: Duration = Duration::from_mins(1);
 /// Age at which an intent without outcome is given up. A mint may take `upstream.timeout` and twice `ledger.timeout`, and
@@ -143,6 +145,7 @@ impl Upkeep {
             self.every(self.probe_interval, async || {
                 broker.look_upstream(self.probe_interval).await;
             }),
+            self.every(CALLS, async || broker.tend_calls().await),
             self.every(KEYS, async || state.auth.keep_fresh().await),
             tidying,
             self.watch_the_clock(),

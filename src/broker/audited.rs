@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tracing::Span;
 
-use super::{BrokerError, Grant, Inner};
+use super::{Answered, BrokerError, Grant, Inner};
 use crate::audit::Event;
 use crate::clock::millis;
 use crate::domain::{Caller, Kind, Origin, PersonaName, Refusal};
@@ -18,24 +18,63 @@ pub(super) fn note_persona(persona: &PersonaName) {
     Span::current().record("persona", persona.as_str());
 }
 
+/// What paid work gives its caller.
+pub(super) trait Delivery: Send + Sync + 'static {
+    /// Returns what the audit log says of it, for a page of `origin`.
+    fn event(&self, origin: Option<&str>) -> (Event, Value);
+
+    /// Takes it back as far as that is possible: its caller has left.
+    fn undelivered(&self, inner: &Inner) -> impl Future<Output = ()> + Send;
+}
+
+impl Delivery for Grant {
+    fn event(&self, origin: Option<&str>) -> (Event, Value) {
+        let event = match self.kind {
+            Kind::Refresh => Event::TokenRefreshed,
+            Kind::Mint | Kind::Call => Event::TokenMinted,
+        };
+        let what = json!({
+            "persona": self.persona.as_str(),
+            "origin": origin,
+            "expires_at": self.secret.expires_at.as_millis(),
+            "upstream_ms": millis(self.upstream_took),
+        });
+        (event, what)
+    }
+
+    async fn undelivered(&self, inner: &Inner) {
+        inner.note_undelivered(self).await;
+    }
+}
+
+impl Delivery for Answered {
+    fn event(&self, origin: Option<&str>) -> (Event, Value) {
+        let what = json!({
+            "call": self.call.id.as_str(),
+            "persona": self.persona.as_str(),
+            "origin": origin,
+            "ends_at": self.ends_at.as_millis(),
+            "upstream_ms": millis(self.upstream_took),
+            "join_ms": millis(self.join_took),
+        });
+        (Event::CallOpened, what)
+    }
+
+    async fn undelivered(&self, inner: &Inner) {
+        inner.end_undelivered(self).await;
+    }
+}
+
 impl Inner {
     /// Writes what the audit log says of an outcome.
-    pub(super) fn audit(&self, caller: &Caller, outcome: &Result<Arc<Grant>, BrokerError>) {
+    pub(super) fn audit<T: Delivery>(
+        &self,
+        caller: &Caller,
+        outcome: &Result<Arc<T>, BrokerError>,
+    ) {
         let origin = caller.origin.as_ref().map(Origin::as_str);
         let (event, what) = match outcome {
-            Ok(grant) => {
-                let event = match grant.kind {
-                    Kind::Mint | Kind::Call => Event::TokenMinted,
-                    Kind::Refresh => Event::TokenRefreshed,
-                };
-                let what = json!({
-                    "persona": grant.persona.as_str(),
-                    "origin": origin,
-                    "expires_at": grant.secret.expires_at.as_millis(),
-                    "upstream_ms": millis(grant.upstream_took),
-                });
-                (event, what)
-            }
+            Ok(done) => done.event(origin),
             Err(BrokerError::QuotaExceeded { quota, .. }) => {
                 let what = json!({
                     "policy": "sessions_per_month",

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::audited::note_persona;
 use super::{BrokerError, Grant, Inner, Latest};
 use crate::domain::{
-    Caller, ClientSecret, EntryId, Intent, Kind, Language, Outcome, Party, Persona, Session,
-    SessionChange, SessionId, SessionKey, Settlement,
+    Caller, ClientSecret, EntryId, Intent, Kind, Language, Outcome, Party, Persona, PersonaName,
+    Session, SessionChange, SessionId, SessionKey, Settlement,
 };
-use crate::records::{Advance, Exceeded, RecordsError, ReserveError, Settled};
+use crate::records::{Advance, CallBound, Exceeded, RecordsError, ReserveError, Settled};
 use crate::upstream::{Facts, MintOrder, Turn, UpstreamError};
 
 /// How long a used-up quota is remembered. Short, because a failed mint may give a place back.
@@ -49,7 +49,7 @@ impl Inner {
     pub(super) async fn grant(&self, used: Use<'_>) -> Result<Arc<Grant>, BrokerError> {
         let (parts, kind) = (&self.parts, used.act.kind());
         note_persona(&used.persona.name);
-        if let Some(quota) = self.spent_quota(&used) {
+        if let Some(quota) = self.spent_quota(used.caller, kind) {
             return Err(self.quota_exceeded(quota));
         }
         let asked = parts.clock.tick();
@@ -122,16 +122,16 @@ impl Inner {
         (minted, self.parts.clock.tick().since(started))
     }
 
-    /// Returns the identity's quota, if this is a mint and the quota was found used up a moment ago.
-    fn spent_quota(&self, used: &Use<'_>) -> Option<Exceeded> {
-        let identity = used.caller.identity.as_deref()?;
+    /// Returns the caller's quota, if the use has a place in it and the quota was found used up a moment ago.
+    pub(super) fn spent_quota(&self, caller: &Caller, kind: Kind) -> Option<Exceeded> {
+        let identity = caller.identity.as_deref()?;
         let (quota, since) = self.spent.get(&identity.key)?;
         let clock = &self.parts.clock;
         let is_fresh = clock.tick().since(since) < SPENT_FOR && clock.now() < quota.resets_at;
-        (is_fresh && used.act.kind() == Kind::Mint).then_some(quota)
+        (is_fresh && kind.is_session()).then_some(quota)
     }
 
-    fn quota_exceeded(&self, quota: Exceeded) -> BrokerError {
+    pub(super) fn quota_exceeded(&self, quota: Exceeded) -> BrokerError {
         let wait = quota.resets_at.since(self.parts.clock.now());
         BrokerError::QuotaExceeded { quota, wait }
     }
@@ -139,7 +139,8 @@ impl Inner {
     /// Records a use that is about to happen. A refresh moves its session on in the same transaction.
     async fn reserve(&self, used: &Use<'_>, key: SessionKey) -> Result<EntryId, BrokerError> {
         let records = &self.parts.records;
-        let intent = self.intent(used, key);
+        let of = (used.act.kind(), key);
+        let intent = self.intent(used.caller, &used.persona.name, of);
         let entry = intent.id;
         let reserved = match used.act {
             Act::Mint(_) => records.reserve(intent).await,
@@ -153,28 +154,38 @@ impl Inner {
             }
         };
         reserved
-            .map_err(|error| match error {
-                ReserveError::QuotaExceeded(quota) => {
-                    if let Some(identity) = used.caller.identity.as_deref() {
-                        let now = self.parts.clock.tick();
-                        self.spent.insert(identity.key, (quota, now));
-                    }
-                    self.quota_exceeded(quota)
-                }
-                // The last two concern calls only.
-                ReserveError::Unknown
-                | ReserveError::TooManyCalls(_)
-                | ReserveError::Repeated(_) => BrokerError::UnknownSession,
-                ReserveError::Refused(refusal) => BrokerError::Refused(refusal),
-                ReserveError::Unavailable(error) => BrokerError::NotRecorded(error),
-            })
+            .map_err(|error| self.not_reserved(used.caller, error))
             // What the cache knows of a session that was not moved on is out of date.
             .inspect_err(|_| self.sessions.forget(key))?;
         Ok(entry)
     }
 
-    fn intent(&self, used: &Use<'_>, session: SessionKey) -> Intent {
-        let (now, caller, kind) = (self.parts.clock.now(), used.caller, used.act.kind());
+    /// Returns why a use was not reserved. A quota that is used up is remembered.
+    pub(super) fn not_reserved(&self, caller: &Caller, error: ReserveError) -> BrokerError {
+        match error {
+            ReserveError::QuotaExceeded(quota) => {
+                if let Some(identity) = caller.identity.as_deref() {
+                    let now = self.parts.clock.tick();
+                    self.spent.insert(identity.key, (quota, now));
+                }
+                self.quota_exceeded(quota)
+            }
+            ReserveError::TooManyCalls(bound) => BrokerError::TooManyCalls(setting(bound, caller)),
+            ReserveError::Repeated(_) => BrokerError::Repeated,
+            ReserveError::Unknown => BrokerError::UnknownSession,
+            ReserveError::Refused(refusal) => BrokerError::Refused(refusal),
+            ReserveError::Unavailable(error) => BrokerError::NotRecorded(error),
+        }
+    }
+
+    /// Returns the intent of a use of this kind by `caller`.
+    pub(super) fn intent(
+        &self,
+        caller: &Caller,
+        persona: &PersonaName,
+        (kind, session): (Kind, SessionKey),
+    ) -> Intent {
+        let now = self.parts.clock.now();
         let identity = caller.identity.as_deref();
         Intent {
             id: EntryId::new(now),
@@ -182,13 +193,13 @@ impl Inner {
             kind,
             account: identity.map(|known| known.account.clone()),
             role: identity.and_then(|known| known.role.clone()),
-            persona: used.persona.name.clone(),
+            persona: persona.clone(),
             network: caller.neighbourhood(),
             origin: caller.origin.clone(),
             session,
             request_id: caller.request_id.clone(),
             quota: identity
-                .filter(|_| kind == Kind::Mint)
+                .filter(|_| kind.is_session())
                 .map(|known| self.rules.quotas.of(known))
                 .unwrap_or_default(),
         }
@@ -234,7 +245,7 @@ impl Inner {
         (outcome, change)
     }
 
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         id: EntryId,
         took: Duration,
@@ -266,5 +277,15 @@ impl Inner {
         if let Err(error) = settled {
             self.note_records(&error);
         }
+    }
+}
+
+/// Returns the name of the setting behind a bound on the calls of `caller`.
+fn setting(bound: CallBound, caller: &Caller) -> &'static str {
+    match (bound, caller.party()) {
+        (CallBound::Owner, Party::Identity(_)) => "max_live",
+        (CallBound::Owner, Party::Network(_)) => "max_live_network",
+        (CallBound::Anonymous, _) => "max_live_anonymous",
+        (CallBound::Total, _) => "max_live_total",
     }
 }

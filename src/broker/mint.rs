@@ -8,15 +8,22 @@ use super::{Broker, BrokerError, Grant, Inner};
 use crate::domain::{Asked, Caller, Language, Persona, Session, SessionId};
 use crate::gate::Pass;
 
-/// A caller's request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MintRequest {
+/// The persona that a caller asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
     /// The name of a persona. Without a name, the public persona is chosen that fits role and language best.
     pub persona: Option<String>,
     /// The role that the caller claims.
     pub role: Option<String>,
     /// The preferred language.
     pub language: Option<Language>,
+}
+
+/// A caller's request for a client secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MintRequest {
+    /// The persona.
+    pub choice: Choice,
     /// The lifetime of the client secret. It can only shorten what the operator allows.
     pub lifetime: Option<Duration>,
     /// True when the answer holds the session id. Otherwise nobody could refresh, and no session is kept.
@@ -43,18 +50,19 @@ impl Inner {
         caller: &Arc<Caller>,
         asked: &MintRequest,
     ) -> Result<Arc<Grant>, BrokerError> {
-        let persona = self.persona(caller, asked)?;
+        let choice = &asked.choice;
+        let persona = self.persona(caller, choice)?;
         let opened = asked.refreshable.then(|| {
             let session = Session::open(caller, persona.name.clone(), self.parts.clock.now());
             Box::new(Session {
-                language: asked.language.clone(),
+                language: choice.language.clone(),
                 ..session
             })
         });
         self.grant(Use {
             caller,
             persona,
-            language: asked.language.as_ref(),
+            language: choice.language.as_ref(),
             lifetime: asked.lifetime,
             session_id: SessionId::random(),
             act: Act::Mint(opened),
@@ -63,7 +71,7 @@ impl Inner {
     }
 
     /// Returns the chosen persona, or the one that fits best, if it admits the caller.
-    fn persona(&self, caller: &Caller, asked: &MintRequest) -> Result<&Persona, BrokerError> {
+    pub(super) fn persona(&self, caller: &Caller, asked: &Choice) -> Result<&Persona, BrokerError> {
         let personas = &self.rules.personas;
         let persona = match &asked.persona {
             Some(name) => {

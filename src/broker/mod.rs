@@ -1,6 +1,7 @@
 //! The decisions: who gets a client secret, in which order the effects happen, and what is recorded.
 
 mod audited;
+mod call;
 mod grant;
 mod health;
 mod mint;
@@ -16,21 +17,24 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+pub use call::{Answered, CallRequest, Listening, Which};
 pub use health::{Health, Readiness, Status};
-pub use mint::MintRequest;
+pub use mint::{Choice, MintRequest};
 
 use crate::audit::{Audit, Event};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, Tick, Timestamp};
-use crate::config::SessionSettings;
+use crate::config::{CallSettings, SessionSettings};
 use crate::domain::{
-    Account, Caller, ClientSecret, EntryId, IdentityKey, Kind, Party, PersonaName, Personas,
-    Quotas, RefreshRules, Refusal, SessionId, SessionKey,
+    Account, Caller, ClientSecret, EndReason, EntryId, IdentityKey, Kind, Party, PersonaName,
+    Personas, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
 };
 use crate::gate::{Gate, Pass, Used};
 use crate::records::{Exceeded, LookUpError, Records, RecordsError, Sessions};
 use crate::upstream::{self, Upstream, UpstreamError};
 use crate::vitals::Vitals;
+use audited::Delivery;
+use call::Watches;
 
 /// Most identities whose used-up quota is remembered.
 const SPENT_CAPACITY: usize = 10_000;
@@ -63,6 +67,8 @@ pub struct Rules {
     pub quotas: Quotas,
     /// The bounds of sessions and client secrets.
     pub session: SessionSettings,
+    /// The limits of calls.
+    pub call: CallSettings,
 }
 
 /// A session, and a client secret that was minted under it.
@@ -97,6 +103,21 @@ pub enum BrokerError {
     /// The account's sessions were ended before the client secret could be handed over.
     #[error("the sessions were ended meanwhile")]
     Ended,
+    /// No call of this caller has that id.
+    #[error("there is no such call")]
+    UnknownCall,
+    /// A page asked for another value of a field that its persona pins.
+    #[error("the persona pins session.{0}")]
+    Pinned(&'static str),
+    /// As many calls are live as the setting of that name allows.
+    #[error("as many calls are live as {0} allows")]
+    TooManyCalls(&'static str),
+    /// A call with the same `Idempotency-Key` was opened before.
+    #[error("a call with the same Idempotency-Key was opened before")]
+    Repeated,
+    /// The records could not be read. Nothing was changed.
+    #[error("the records could not be read")]
+    NotRead(#[source] RecordsError),
     /// The session may not be refreshed by this caller now.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -135,16 +156,30 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// Returns the code that records keep of a call that was created and hung up at once.
+    fn records_code(&self) -> &'static str {
+        match self {
+            Self::Upstream { error, .. } => error.facts().code,
+            Self::Ended => "ended",
+            _ => "ledger_unavailable",
+        }
+    }
+
     /// Returns what a request that failed so has used up.
     pub fn used(&self) -> Used {
         match self {
             Self::UnknownPersona
             | Self::PersonaNotAllowed
             | Self::UnknownSession
+            | Self::UnknownCall
+            | Self::Pinned(_)
             | Self::Refused(_) => Used::Request,
             Self::ShuttingDown
             | Self::QuotaExceeded { .. }
             | Self::Crowded
+            | Self::TooManyCalls(_)
+            | Self::Repeated
+            | Self::NotRead(_)
             | Self::NotRecorded(_) => Used::Nothing,
             Self::Ended | Self::NotSettled(_) | Self::Lost => Used::Mint,
             Self::Upstream { error, .. } => match error.facts() {
@@ -181,6 +216,7 @@ struct Inner {
     latest: Cache<SessionKey, Latest>,
     /// Quotas that were found used up, and when, so that a repeated request costs the database nothing.
     spent: Cache<IdentityKey, (Exceeded, Tick)>,
+    watches: Watches,
     work: TaskTracker,
     draining: AtomicBool,
 }
@@ -206,6 +242,7 @@ impl Broker {
             rules,
             latest: Cache::new(capacity),
             spent: Cache::new(SPENT_CAPACITY),
+            watches: Watches::new(),
             work: TaskTracker::new(),
             draining: AtomicBool::new(false),
         }))
@@ -236,6 +273,8 @@ impl Broker {
         self.0.latest.retain(|_, latest| latest.owner != owner);
         let details = json!({ "identity": &*account.subject, "ended": ended });
         parts.audit.note(Event::SessionsEnded, details);
+        let theirs = Which::Of(account.clone());
+        self.end_calls(&theirs, EndReason::LoggedOut).await?;
         Ok(ended)
     }
 
@@ -243,17 +282,18 @@ impl Broker {
     pub async fn finish(&self) {
         self.0.work.close();
         self.0.work.wait().await;
+        self.let_calls_go().await;
     }
 
     /// Runs paid work for `caller` to its end even if the caller leaves: hyper drops the handler when the connection closes,
     /// and a mint half-way would be a live secret that nobody accounts for. The pass goes along, so that what the work did
     /// not use up is given back even then.
-    async fn carry_through(
+    async fn carry_through<T: Delivery>(
         &self,
         caller: Arc<Caller>,
-        work: impl Future<Output = Result<Arc<Grant>, BrokerError>> + Send + 'static,
+        work: impl Future<Output = Result<Arc<T>, BrokerError>> + Send + 'static,
         pass: Pass,
-    ) -> Result<Arc<Grant>, BrokerError> {
+    ) -> Result<Arc<T>, BrokerError> {
         if self.0.work.is_closed() {
             return pass.spend(Err(BrokerError::ShuttingDown), BrokerError::used);
         }
@@ -261,10 +301,10 @@ impl Broker {
         let inner = Arc::clone(&self.0);
         pass.begin();
         let carried = async move {
-            let granted = pass.spend(work.await, BrokerError::used);
-            inner.audit(&caller, &granted);
-            if let Err(Ok(grant)) = hand_over.send(granted) {
-                inner.note_undelivered(&grant).await;
+            let done = pass.spend(work.await, BrokerError::used);
+            inner.audit(&caller, &done);
+            if let Err(Ok(done)) = hand_over.send(done) {
+                done.undelivered(&inner).await;
             }
         };
         // Its log lines name the request that it belongs to.

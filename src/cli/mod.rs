@@ -2,6 +2,7 @@
 
 mod ask;
 mod blocks;
+mod calls;
 mod check;
 mod dev;
 mod dev_issuer;
@@ -74,6 +75,8 @@ enum Command {
     Usage(usage::UsageFlags),
     /// List the blocks of a running broker, or lift one
     Blocks(blocks::BlocksFlags),
+    /// List the calls of a running broker, or hang them up
+    Calls(calls::CallsFlags),
     /// Remove everything the ledger holds of one identity
     Erase(erase::EraseFlags),
     /// Bring the ledger's database to the schema of this version (PostgreSQL; SQLite does it by itself)
@@ -102,6 +105,7 @@ pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode
         Command::Config => listing::config(&given),
         Command::Usage(asked) => usage::usage(&given, &asked),
         Command::Blocks(asked) => blocks::blocks(&given, &asked),
+        Command::Calls(asked) => calls::calls(&given, &asked),
         Command::Erase(asked) => erase::erase(&given, &asked),
         Command::Migrate => migrate::migrate(&given),
         Command::Healthcheck(asked) => healthcheck::healthcheck(&given, &asked),

@@ -4,6 +4,7 @@
 //! All mistakes are reported at once. No message repeats a value, which may be a secret.
 
 mod auth;
+mod call;
 mod compat;
 mod complaint;
 mod cors;
@@ -36,6 +37,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use auth::{Auth, AuthMode, Issuer, KeySource, Lookup};
+pub use call::{CallSettings, Farewell, Hold};
 pub use compat::Compat;
 pub use complaint::{Complaint, ConfigErrors};
 pub use cors::Cors;
@@ -84,6 +86,8 @@ pub struct Config {
     pub guard: Guard,
     /// The bounds of sessions.
     pub session: SessionSettings,
+    /// The limits of calls.
+    pub call: CallSettings,
     /// What identities may use in a month.
     pub quota: QuotaSettings,
     /// The provider, our API key, timeouts and pace.
@@ -166,6 +170,7 @@ impl Config {
             limits: settings.section("limits")?,
             guard: Guard::read(settings)?,
             session: SessionSettings::read(settings)?,
+            call: CallSettings::read(settings)?,
             quota: QuotaSettings::read(settings),
             upstream: Upstream::read(settings)?,
             redis: RedisSettings::read(settings, &ledger)?,

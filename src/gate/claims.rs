@@ -13,6 +13,8 @@ pub enum Purpose {
     Open,
     /// A refresh of a session.
     Refresh,
+    /// A look at something that was opened before, or its end.
+    Look,
 }
 
 /// The windows that one request counts in: each limit at most once, and as many as apply.
@@ -45,7 +47,7 @@ impl Purpose {
         let counts = |limit: &Limit| match limit.row().counts {
             Counts::Openings => self == Self::Open,
             Counts::Refreshes => self == Self::Refresh,
-            Counts::Mints => true,
+            Counts::Mints => self != Self::Look,
             Counts::Refusals => false,
         };
         let limits = Limit::ALL.into_iter().filter(counts);

@@ -157,6 +157,14 @@ impl<'frame> EffectiveSession<'frame> {
     }
 }
 
+impl EffectiveSession<'_> {
+    /// Returns the model's name.
+    pub fn model(&self) -> Option<Box<str>> {
+        let model: Cow<'_, str> = serde_json::from_str(self.pinned.model?.get()).ok()?;
+        Some(model.as_ref().into())
+    }
+}
+
 impl fmt::Debug for EffectiveSession<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "EffectiveSession({:?})", self.id)

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 use super::effective::{EffectiveSession, MostTokens, Pinned, PinnedFields};
 
@@ -107,6 +108,41 @@ impl Pins {
         }
         event + "}}"
     }
+}
+
+/// Returns the event that asserts what the session object `asked` pins, before any page has a part in the session or after
+/// nobody watched it. The provider answers it with the session as it runs. A session keeps its model and its tracing.
+pub fn assertion(asked: &RawValue) -> String {
+    let asked = PinnedFields::read(asked).unwrap_or_default();
+    let field = |field: Pinned, usual| (field, asked.get(field).map_or(usual, RawValue::get));
+    let fields = [
+        field(Pinned::Instructions, ""),
+        field(Pinned::Tools, "[]"),
+        field(Pinned::MaxOutputTokens, "\"inf\""),
+        field(Pinned::Prompt, "null"),
+    ];
+    let mut event = format!(
+        r#"{{"type":"session.update","event_id":"{CORRECTION}","session":{{"type":"realtime""#
+    );
+    for (field, json) in fields.into_iter().filter(|(_, json)| !json.is_empty()) {
+        event.extend([",\"", field.as_str(), "\":", json]);
+    }
+    event + "}}"
+}
+
+/// Returns the first field that the session object `asked` pins and that `wanted` has another value for.
+pub fn contradiction(asked: &RawValue, wanted: &Map<String, Value>) -> Option<Pinned> {
+    let asked: Map<String, Value> = serde_json::from_str(asked.get()).unwrap_or_default();
+    let usual = |field: Pinned| match field {
+        Pinned::Tools => json!([]),
+        Pinned::MaxOutputTokens => json!("inf"),
+        _ => Value::Null,
+    };
+    Pinned::ALL.into_iter().find(|field| {
+        let wanted = wanted.get(field.as_str()).filter(|value| !value.is_null());
+        let pinned = asked.get(field.as_str()).cloned();
+        wanted.is_some_and(|wanted| pinned.unwrap_or_else(|| usual(*field)) != *wanted)
+    })
 }
 
 /// Returns the hash of a field's JSON. The provider writes equal values alike.

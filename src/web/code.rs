@@ -33,6 +33,19 @@ pub enum Code {
     /// No live session of this caller has that id.
     #[error("No live session has this id. Open a new session with POST /token.")]
     UnknownSession,
+    /// No call of this caller has that id.
+    #[error(
+        "No call of yours has this id. A call is shown to the account, or the token, that opened it."
+    )]
+    UnknownCall,
+    /// The offer is not one that can be answered.
+    #[error(
+        "The offer is malformed. Send the text of RTCPeerConnection.createOffer as application/sdp."
+    )]
+    InvalidOffer,
+    /// The offer has video, and the persona has none.
+    #[error("The offer has video, which the persona does not allow. Offer audio only.")]
+    VideoNotAllowed,
     /// The path does not support this method; see `Allow`.
     #[error("This path does not support this method. Use a method of the Allow header.")]
     MethodNotAllowed,
@@ -71,6 +84,14 @@ pub enum Code {
     /// An error of this service.
     #[error("An internal error occurred. Retry; if it persists, send the operator the request_id.")]
     Internal,
+    /// A call with the same `Idempotency-Key` was opened before.
+    #[error("A call with this Idempotency-Key was opened before. Use a new key for a new call.")]
+    CallRepeated,
+    /// As many calls are live as may be; `limit` names the limit. See `Retry-After`.
+    #[error(
+        "As many calls are live as the limit allows. End one, or retry after the time in Retry-After."
+    )]
+    CallLimit,
     /// The upstream refused the request, or its answer is not usable.
     #[error("The provider's answer is not usable. Send the operator the request_id.")]
     UpstreamInvalid,
@@ -98,11 +119,14 @@ impl Code {
     /// Returns the status of an answer with this code.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::BadRequest | Self::InvalidOffer | Self::VideoNotAllowed => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::OriginNotAllowed | Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::UnknownSession => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownSession | Self::UnknownCall => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::CallRepeated => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -111,6 +135,7 @@ impl Code {
             Self::RateLimited
             | Self::QuotaExceeded
             | Self::Blocked
+            | Self::CallLimit
             | Self::RefreshTooSoon
             | Self::RefreshLimitReached => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -17,8 +17,11 @@ use super::layers::Probe;
 use super::layers::trace::UpstreamTook;
 use crate::broker::BrokerError;
 use crate::clock::seconds_up;
-use crate::domain::{Refusal, RequestId};
+use crate::domain::{OfferError, Refusal, RequestId};
 use crate::upstream::{Kind, UpstreamError};
+
+/// The wait of a caller who has as many live calls as may be. Nobody knows when one ends.
+const CALL_WAIT: Duration = Duration::from_secs(10);
 
 /// A failure on its way to the caller. The layer that knows the request's id writes its body.
 #[derive(Clone, Debug)]
@@ -153,17 +156,41 @@ impl From<BrokerError> for ApiError {
             | BrokerError::Refused(Refusal::Ended | Refusal::Foreign | Refusal::Network) => {
                 Code::UnknownSession.into()
             }
+            BrokerError::UnknownCall => Code::UnknownCall.into(),
+            BrokerError::Pinned(field) => Self::at(format!("session.{field}")),
+            BrokerError::TooManyCalls(limit) => {
+                Self::from(Code::CallLimit).after(CALL_WAIT).under(limit)
+            }
+            BrokerError::Repeated => Code::CallRepeated.into(),
             BrokerError::Crowded => Code::Overloaded.into(),
             BrokerError::ShuttingDown => Code::ShuttingDown.into(),
             BrokerError::QuotaExceeded { wait, .. } => Self::from(Code::QuotaExceeded)
                 .after(*wait)
                 .under("sessions_per_month"),
-            BrokerError::NotRecorded(_) | BrokerError::NotSettled(_) => {
+            BrokerError::NotRead(_) | BrokerError::NotRecorded(_) | BrokerError::NotSettled(_) => {
                 Code::LedgerUnavailable.into()
             }
             BrokerError::Upstream { error, .. } => upstream(error),
             BrokerError::Lost => Code::Internal.into(),
         };
+        failure.cause = Some(Arc::new(error));
+        failure
+    }
+}
+
+impl From<OfferError> for ApiError {
+    fn from(error: OfferError) -> Self {
+        let mut failure = Self::from(match error {
+            OfferError::TooLarge => Code::PayloadTooLarge,
+            OfferError::NotSdp
+            | OfferError::Line(_)
+            | OfferError::TooMany
+            | OfferError::Section(_)
+            | OfferError::Audio
+            | OfferError::Channels
+            | OfferError::Mid
+            | OfferError::Missing(_) => Code::InvalidOffer,
+        });
         failure.cause = Some(Arc::new(error));
         failure
     }

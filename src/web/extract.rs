@@ -40,7 +40,8 @@ where
         if is_coded(&parts.headers) {
             return Err(Code::UnsupportedMediaType.into());
         }
-        let bytes = read(body, &*face.clock, face.server.body_timeout).await?;
+        let limit = face.server.body_timeout;
+        let bytes = read(body, MAX_BODY_BYTES, &*face.clock, limit).await?;
         let note_offence = || {
             if let Some(admitted) = parts.extensions.get::<Admitted>() {
                 admitted.pass.note_offence(Offence::Malformed);
@@ -85,17 +86,19 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Paid<T> {
     }
 }
 
-async fn read(
+/// Reads a body of at most `most` bytes that arrives within `limit`.
+pub(super) async fn read(
     body: axum::body::Body,
+    most: usize,
     clock: &dyn Clock,
     limit: Duration,
 ) -> Result<bytes::Bytes, ApiError> {
     // An announced length is judged before the body arrives.
-    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+    if body.size_hint().lower() > most as u64 {
         return Err(Code::PayloadTooLarge.into());
     }
     let whole = clock
-        .timeout(limit, Limited::new(body, MAX_BODY_BYTES).collect())
+        .timeout(limit, Limited::new(body, most).collect())
         .await;
     match whole {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
@@ -105,7 +108,7 @@ async fn read(
 }
 
 /// Returns true for a body that would have to be decoded first. Chunked bodies are decoded already.
-fn is_coded(headers: &HeaderMap) -> bool {
+pub(super) fn is_coded(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     headers.contains_key(CONTENT_ENCODING)
         || codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))

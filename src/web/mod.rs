@@ -6,6 +6,7 @@ pub mod extract;
 mod large_head;
 pub mod layers;
 pub mod listener;
+mod offered;
 pub mod openapi;
 pub mod ops;
 pub mod routes;
@@ -23,7 +24,7 @@ use utoipa_axum::routes;
 use crate::gate::Purpose;
 use layers::Onion;
 use layers::paid::let_through;
-use routes::{compat, demo, health, refresh, token};
+use routes::{call_events, calls, compat, demo, health, refresh, token};
 use state::AppState;
 
 /// Number of header fields of a usual answer. Reserving room for all of them at once spares reallocations.
@@ -53,6 +54,7 @@ pub fn onion(state: &AppState) -> Onion {
 /// The routes with their descriptions.
 fn described(state: &AppState) -> OpenApiRouter<AppState> {
     let opens = |route| paid(route, Purpose::Open, state);
+    let looks = |route| paid(route, Purpose::Look, state);
     let refreshes = |route| paid(route, Purpose::Refresh, state);
     let face = &state.face;
     let introduction = openapi::introduction(&face.server.base_path, face.auth_mode);
@@ -61,6 +63,12 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(refreshes(routes!(refresh::refresh)))
         .routes(opens(routes!(compat::client_secrets)))
         .routes(opens(routes!(compat::old_session)))
+        .routes(opens(routes!(calls::open)))
+        .routes(opens(routes!(calls::open_as_openai)))
+        .routes(looks(routes!(calls::look)))
+        .routes(looks(routes!(calls::hang_up)))
+        .routes(looks(routes!(calls::hang_up_as_openai)))
+        .routes(looks(routes!(call_events::events)))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz));

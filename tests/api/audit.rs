@@ -29,6 +29,9 @@ const OF_IDENTITY: [&str; 4] = [
     "sessions_ended",
 ];
 
+/// Those of calls, in `calls/`.
+const OF_CALLS: [&str; 2] = ["call_opened", "call_ended"];
+
 #[tokio::test]
 async fn every_event_of_the_inventory_happens_and_has_every_field() {
     let app = TestApp::with(&[
@@ -131,7 +134,7 @@ fn inventory() -> Vec<String> {
 
 #[test]
 fn no_event_is_without_a_test() {
-    let mut tested = [&OF_REQUESTS[..], &OF_IDENTITY].concat();
+    let mut tested = [&OF_REQUESTS[..], &OF_IDENTITY, &OF_CALLS].concat();
     tested.sort_unstable();
     let mut inventory = inventory();
     inventory.sort_unstable();

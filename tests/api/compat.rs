@@ -158,12 +158,18 @@ async fn the_contract_describes_every_path_and_no_other() {
             .collect()
     };
     let usual = [
+        "get /calls/{id}",
+        "get /calls/{id}/events",
         "get /health",
         "get /livez",
         "get /readyz",
+        "post /calls",
+        "post /calls/{id}/hangup",
         "post /refresh-token",
         "post /session",
         "post /token",
+        "post /v1/realtime/calls",
+        "post /v1/realtime/calls/{id}/hangup",
         "post /v1/realtime/client_secrets",
     ];
     let mut found = paths(TestApp::new()).await;

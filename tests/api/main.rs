@@ -13,6 +13,7 @@
 mod kit;
 
 mod audit;
+mod calls;
 mod compat;
 mod cors;
 mod demo;

@@ -122,7 +122,7 @@ impl Calls for ScriptedCalls {
         };
         state.channels.push(channel.clone());
         Ok(Box::new(Scripted {
-            session: call.id.as_str().replace("rtc_", "sess_"),
+            session: json!({ "id": call.id.as_str().replace("rtc_", "sess_") }),
             // Weak, so that the test closes the side channel by dropping its end.
             answers: channel.events.downgrade(),
             sent: channel.sent,
@@ -142,7 +142,8 @@ impl Calls for ScriptedCalls {
 }
 
 struct Scripted {
-    session: String,
+    /// The session in force.
+    session: Value,
     answers: tokio::sync::mpsc::WeakUnboundedSender<String>,
     sent: Arc<Mutex<Vec<Value>>>,
     received: UnboundedReceiver<String>,
@@ -158,8 +159,10 @@ impl SideChannel for Scripted {
     async fn send(&mut self, event: String) -> Result<(), UpstreamError> {
         let event: Value = serde_json::from_str(&event).unwrap();
         if event["type"] == "session.update" {
-            let mut session = event["session"].clone();
-            session["id"] = self.session.clone().into();
+            for (name, value) in event["session"].as_object().unwrap() {
+                self.session[name] = value.clone();
+            }
+            let session = &self.session;
             let updated =
                 json!({"type": "session.updated", "event_id": "event_1", "session": session});
             if let Some(answers) = self.answers.upgrade() {

@@ -8,16 +8,19 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::arrival::X_REQUEST_ID;
+use crate::web::routes::calls;
 use crate::web::state::Face;
 
 /// Methods a page may use.
 pub(super) const METHODS: [Method; 2] = [Method::GET, Method::POST];
 /// Headers a page may read.
-const EXPOSED: [HeaderName; 10] = [
+const EXPOSED: [HeaderName; 12] = [
     RETRY_AFTER,
     LOCATION,
     X_REQUEST_ID,
     DATE,
+    calls::CALL_ENDS_AT,
+    calls::CALL_TOKEN,
     HeaderName::from_static("server-timing"),
     HeaderName::from_static("x-ratelimit-limit"),
     HeaderName::from_static("x-ratelimit-remaining"),

@@ -12,6 +12,7 @@ use crate::domain::Caller;
 use crate::gate::{Pass, Purpose};
 use crate::web::code::Code;
 use crate::web::error::ApiError;
+use crate::web::routes::calls;
 use crate::web::state::AppState;
 
 /// A caller whose request was admitted.
@@ -58,7 +59,11 @@ async fn admit(
     (caller, headers): (&mut Caller, &HeaderMap),
 ) -> Result<Pass, Response> {
     caller.origin = origin::guard(state, caller, headers).await?;
-    caller.identity = identity::of(state, caller, headers).await?;
+    // A ticket shows its own call only, and says nothing of who its holder is.
+    let shows_ticket = purpose == Purpose::Look && calls::ticket(headers).is_some();
+    if !shows_ticket {
+        caller.identity = identity::of(state, caller, headers).await?;
+    }
     if let Some(known) = &caller.identity {
         trace::note_identity(&known.account, state.face.log_identity);
     }

@@ -1,6 +1,7 @@
 //! Serves operators on a listener of their own: checks their token and routes their requests.
 
 mod blocks;
+mod calls;
 mod sessions;
 mod usage;
 
@@ -74,6 +75,8 @@ pub fn onion(state: &OpsState) -> Onion {
     let routes = Router::new()
         .route("/usage", get(usage::usage))
         .route("/sessions/end", post(sessions::end))
+        .route("/calls", get(calls::list))
+        .route("/calls/hangup", post(calls::hang_up))
         .route("/blocks", get(blocks::list))
         .route("/blocks/lift", post(blocks::lift))
         .layer(from_fn_with_state(state.clone(), let_in))

@@ -6,19 +6,21 @@
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::header::ALLOW;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::calls::exchange;
 use super::granted::{ClientSecretAnswer, Granted, OldSession, Shape};
 use super::token::{mint, session};
-use crate::broker::MintRequest;
+use crate::broker::{Choice, MintRequest};
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Paid;
 use crate::web::layers::paid::Admitted;
+use crate::web::offered::is_offer;
 use crate::web::openapi::Refusals;
 use crate::web::state::AppState;
 
@@ -81,31 +83,43 @@ pub async fn client_secrets(paid: Paid<ClientSecretRequest>) -> Result<Response,
         return Err(ApiError::at("expires_after.seconds"));
     }
     let request = MintRequest {
-        persona: None,
-        role: None,
-        language: None,
+        choice: Choice::default(),
         lifetime: seconds.map(Duration::from_secs_f64),
         refreshable: false,
     };
     mint(&paid.state, paid.admitted, request, Shape::OpenAi).await
 }
 
-/// Mint in the oldest shape that pages still read.
+/// Mint in the oldest shape that pages still read. With an offer as `application/sdp`, exchange it for an answer as
+/// `POST /calls` does: OpenAI's unified sample works so.
 #[utoipa::path(
     post,
     path = "/session",
     tag = "compatibility",
-    request_body(content = Option<OldRequest>, description = "Optional."),
+    request_body(content(
+        (Option<OldRequest> = "application/json"),
+        (String = "application/sdp"),
+    )),
     responses(
         (status = 200, description = "A client secret.", body = OldSession),
+        (status = 201, description = "The answer to an offer. `Location` names the call.", body = String, content_type = "application/sdp"),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,
     )
 )]
-pub async fn old_session(paid: Paid<OldRequest>) -> Result<Response, ApiError> {
-    let asked = paid.asked;
+pub async fn old_session(
+    State(state): State<AppState>,
+    Extension(admitted): Extension<Admitted>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if is_offer(request.headers()) {
+        let options = Query::try_from_uri(request.uri());
+        let Query(options) = options.map_err(|_| Code::BadRequest)?;
+        return exchange(&state, admitted, (options, "/calls"), request).await;
+    }
+    let Paid { asked, .. } = Paid::<OldRequest>::from_request(request, &state).await?;
     let request = session(asked.persona, asked.user_role, asked.language.as_deref())?;
-    mint(&paid.state, paid.admitted, request, Shape::Old).await
+    mint(&state, admitted, request, Shape::Old).await
 }
 
 /// Mint for samples that can only GET. Served when `compat.get_token` is set.

@@ -1,5 +1,7 @@
-//! Owns the routes: one file per question.
+//! The routes: one file per question.
 
+pub mod call_events;
+pub mod calls;
 pub mod compat;
 pub mod demo;
 pub mod granted;

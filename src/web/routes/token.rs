@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
-use crate::broker::MintRequest;
+use crate::broker::{Choice, MintRequest};
 use crate::domain::Language;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Paid;
@@ -58,13 +58,24 @@ pub(super) fn session(
     role: Option<String>,
     language: Option<&str>,
 ) -> Result<MintRequest, ApiError> {
-    let language = language.map(Language::parse).transpose();
     Ok(MintRequest {
+        choice: choice(persona, role, language)?,
+        lifetime: None,
+        refreshable: true,
+    })
+}
+
+/// Returns the choice of this persona, or else of one that fits role and language.
+pub(super) fn choice(
+    persona: Option<String>,
+    role: Option<String>,
+    language: Option<&str>,
+) -> Result<Choice, ApiError> {
+    let language = language.map(Language::parse).transpose();
+    Ok(Choice {
         persona,
         role,
         language: language.map_err(|_| ApiError::at("language"))?,
-        lifetime: None,
-        refreshable: true,
     })
 }
 

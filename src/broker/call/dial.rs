@@ -1,0 +1,338 @@
+//! Dials calls: join first, answer second. Nobody gets an answer to a call that is not watched.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::watch::Watch;
+use super::{Answered, CallRequest};
+use crate::broker::audited::note_persona;
+use crate::broker::{Broker, BrokerError, Inner};
+use crate::clock::Tick;
+use crate::config::Hold;
+use crate::domain::{
+    Call, CallStep, Caller, Dial, EndReason, EntryId, Kind, Offer, Outcome, Party, PersonaName,
+    RemovedChannel, SessionChange, SessionId, SessionKey, SessionText, Ticket, UpstreamCall,
+};
+use crate::gate::Pass;
+use crate::provider::{EffectiveSession, News, Pins, ServerEvent, assertion, contradiction};
+use crate::records::CallBounds;
+use crate::upstream::{Begun, CallOrder, Late, NotBegun, SideChannel, UpstreamError};
+
+/// Longest time to join a side channel and to see the persona confirmed.
+const ATTACH: Duration = Duration::from_secs(5);
+/// The wait before a side channel that the provider does not know yet is tried again.
+const ATTACH_PAUSE: Duration = Duration::from_millis(250);
+/// A call that is being dialled is given up after so much time: the exchange, the side channel, and changes of the records.
+const GIVES_UP: Duration = Duration::from_secs(45);
+
+/// A side channel on which the provider has confirmed the persona.
+pub(super) struct Attached {
+    pub(super) channel: Box<dyn SideChannel>,
+    pub(super) pins: Pins,
+    pub(super) model: Option<Box<str>>,
+}
+
+impl Attached {
+    /// Checks that the session on `channel` is the one of `call`, and runs as `asked`.
+    fn confirmed(
+        (channel, shown): (Box<dyn SideChannel>, &EffectiveSession<'_>),
+        call: &UpstreamCall,
+        asked: &SessionText,
+    ) -> Result<Self, UpstreamError> {
+        if shown.id.as_ref().is_some_and(|id| !call.id.is_of(id)) {
+            return Err(UpstreamError::Invalid("its side channel is another call's"));
+        }
+        let pins = Pins::confirm(asked.as_json(), shown);
+        Ok(Self {
+            channel,
+            pins: pins.map_err(|_| UpstreamError::Invalid("its session is not the persona's"))?,
+            model: shown.model(),
+        })
+    }
+}
+
+/// A call with its answer and its side channel.
+struct Connected {
+    sdp: String,
+    attached: Attached,
+    row: Call,
+    join_took: Duration,
+}
+
+impl Broker {
+    /// Exchanges an offer for an answer. The call is watched from before the answer until it is over.
+    pub async fn call(
+        &self,
+        caller: Arc<Caller>,
+        asked: CallRequest,
+        pass: Pass,
+    ) -> Result<Arc<Answered>, BrokerError> {
+        let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
+        let work = async move { inner.dial(&owner, asked).await };
+        self.carry_through(caller, work, pass).await
+    }
+}
+
+impl Inner {
+    async fn dial(
+        self: Arc<Self>,
+        caller: &Arc<Caller>,
+        asked: CallRequest,
+    ) -> Result<Arc<Answered>, BrokerError> {
+        let persona = self.persona(caller, &asked.choice)?;
+        note_persona(&persona.name);
+        let listener = caller.as_listener(asked.choice.language.as_ref());
+        let session = persona.session_for(&listener);
+        if let Some(field) = contradiction(session.as_json(), &asked.session) {
+            return Err(BrokerError::Pinned(field.as_str()));
+        }
+        if let Some(quota) = self.spent_quota(caller, Kind::Call) {
+            return Err(self.quota_exceeded(quota));
+        }
+        let start = self.parts.clock.tick();
+        let turn = self.parts.upstream.turn(caller.party()).await;
+        let turn = turn.map_err(|error| self.failed_since(start, error))?;
+        let ticket = caller.identity.is_none().then(Ticket::random);
+        let dial = Dial {
+            caller: Arc::clone(caller),
+            idempotency: asked.idempotency.clone(),
+            ticket: ticket.as_ref().map(Ticket::hash),
+            replica: self.watches.replica.clone(),
+            gives_up: GIVES_UP,
+        };
+        let row = self.write_down(caller, &persona.name, dial).await?;
+        let (offer, removed) = self.to_send(&asked.offer);
+        let order = CallOrder {
+            offer: offer.as_str().to_owned().into(),
+            session: session.clone(),
+            behalf: caller.party(),
+        };
+        let start = self.parts.clock.tick();
+        let exchanged = self.parts.upstream.exchange(order, turn).await;
+        let begun = match exchanged {
+            Ok(begun) => begun,
+            Err(failed) => return Err(self.not_begun(row.entry, failed, start).await),
+        };
+        let call = begun.call.clone();
+        let upstream_took = self.parts.clock.tick().since(start);
+        let connected = self.connect(&row, begun, (&session, removed)).await;
+        let connected = match connected {
+            Ok(connected) => connected,
+            Err(error) => return Err(self.undone(&row, (&call, upstream_took), error).await),
+        };
+        let answered = Answered {
+            entry: row.entry,
+            call: call.clone(),
+            persona: persona.name.clone(),
+            sdp: connected.sdp,
+            ends_at: connected.row.deadline_at,
+            ticket,
+            upstream_took,
+            join_took: connected.join_took,
+        };
+        let watch = Watch::new(&self, (connected.row, call), session);
+        self.watch(watch, Some(connected.attached));
+        Ok(Arc::new(answered))
+    }
+
+    /// Hangs up a call that nobody can use.
+    async fn undone(
+        &self,
+        row: &Call,
+        (call, took): (&UpstreamCall, Duration),
+        error: BrokerError,
+    ) -> BrokerError {
+        let end = CallStep::End(EndReason::Provider).by_anybody();
+        self.change_call(row.entry, end).await;
+        self.hang_up(row.entry, call).await;
+        let code = error.records_code();
+        let settled = self.settle_call(row.entry, took, Outcome::Failed { code });
+        settled.await.err().unwrap_or(error)
+    }
+
+    /// Returns the offer as the provider gets it, and the data channel that a locked persona does not have.
+    fn to_send(&self, offer: &Offer) -> (Offer, Option<RemovedChannel>) {
+        let rules = &self.rules.call;
+        let offer = if rules.strip_candidates {
+            offer.without_candidates()
+        } else {
+            offer.clone()
+        };
+        let locked = (rules.persona == Hold::Locked).then(|| offer.without_channel());
+        match locked.flatten() {
+            Some((offer, removed)) => (offer, Some(removed)),
+            None => (offer, None),
+        }
+    }
+
+    /// Writes the call down, with its place among the live calls, before anything is asked of the provider.
+    async fn write_down(
+        &self,
+        caller: &Arc<Caller>,
+        persona: &PersonaName,
+        dial: Dial,
+    ) -> Result<Call, BrokerError> {
+        let rules = &self.rules.call;
+        let session = SessionKey::of(&SessionId::random());
+        let intent = self.intent(caller, persona, (Kind::Call, session));
+        let bounds = CallBounds {
+            owner: match caller.party() {
+                Party::Identity(_) => rules.max_live,
+                Party::Network(_) => rules.max_live_network,
+            },
+            anonymous: rules.max_live_anonymous,
+            total: rules.max_live_total,
+        };
+        let opened = self.parts.records.open_call(intent, dial, bounds).await;
+        opened.map_err(|error| self.not_reserved(caller, error))
+    }
+
+    /// Notes that the provider created no call, or that nobody knows.
+    async fn not_begun(
+        self: &Arc<Self>,
+        entry: EntryId,
+        failed: NotBegun,
+        start: Tick,
+    ) -> BrokerError {
+        let facts = failed.facts();
+        let took = self.parts.clock.tick().since(start);
+        let (step, outcome) = if facts.is_definite {
+            let outcome = Outcome::Failed { code: facts.code };
+            (CallStep::Over(EndReason::Provider), outcome)
+        } else {
+            let outcome = Outcome::Uncertain { code: facts.code };
+            (CallStep::Lost(self.rules.call.join_timeout), outcome)
+        };
+        self.change_call(entry, step.by_anybody()).await;
+        if let Err(error) = self.settle_call(entry, took, outcome).await {
+            return error;
+        }
+        if let Some(late) = failed.late {
+            let inner = Arc::clone(self);
+            self.work
+                .spawn(async move { inner.hang_up_late(entry, late).await });
+        }
+        BrokerError::Upstream {
+            error: failed.error,
+            took,
+        }
+    }
+
+    /// Hangs up a call that was created after its caller was told that it failed.
+    async fn hang_up_late(&self, entry: EntryId, late: Late) {
+        if let Some(begun) = late.begun().await {
+            let named = CallStep::Named(begun.call.clone()).by_anybody();
+            self.change_call(entry, named).await;
+            self.end_call(entry, &begun.call, EndReason::Provider).await;
+        }
+    }
+
+    /// Writes the provider's id down, joins the side channel, and takes the answer.
+    async fn connect(
+        &self,
+        row: &Call,
+        begun: Begun,
+        (session, removed): (&SessionText, Option<RemovedChannel>),
+    ) -> Result<Connected, BrokerError> {
+        let records = &self.parts.records;
+        let start = self.parts.clock.tick();
+        let call = begun.call.clone();
+        let named = CallStep::Named(call.clone()).by_anybody();
+        let named = records.change_call(row.entry, named).await;
+        named
+            .map_err(BrokerError::NotRecorded)?
+            .ok_or(BrokerError::Ended)?;
+        let attached = async {
+            let attached = self.attach_new(&call, session).await;
+            attached.map(|attached| (attached, self.parts.clock.tick().since(start)))
+        };
+        let both = tokio::try_join!(begun.answer(), attached);
+        let (answer, (attached, join_took)) =
+            both.map_err(|error| self.failed_since(start, error))?;
+        let unusable = UpstreamError::Invalid("it does not answer the offer");
+        let sdp = match removed {
+            None => answer,
+            Some(removed) => removed
+                .refused_in(&answer)
+                .ok_or_else(|| self.failed_since(start, unusable))?,
+        };
+        let opened = CallStep::Opened(self.rules.call.max_duration).by(row.epoch);
+        let opened = records.change_call(row.entry, opened).await;
+        let row = opened
+            .map_err(BrokerError::NotRecorded)?
+            .ok_or(BrokerError::Ended)?;
+        let outcome = Outcome::Minted {
+            expires_at: row.deadline_at,
+            model: attached.model.clone(),
+            upstream_request: None,
+        };
+        self.settle_call(row.entry, join_took, outcome).await?;
+        Ok(Connected {
+            sdp,
+            attached,
+            row,
+            join_took,
+        })
+    }
+
+    /// Attaches to a call that the provider has just created, and may not know everywhere yet.
+    async fn attach_new(
+        &self,
+        call: &UpstreamCall,
+        session: &SessionText,
+    ) -> Result<Attached, UpstreamError> {
+        let clock = &self.parts.clock;
+        let attached = async {
+            loop {
+                match self.attach(call, session).await {
+                    Err(UpstreamError::UnknownCall(_)) => clock.sleep(ATTACH_PAUSE).await,
+                    attached => break attached,
+                }
+            }
+        };
+        let attached = clock.timeout(ATTACH, attached).await;
+        attached.unwrap_or(Err(UpstreamError::TimedOut))
+    }
+
+    /// Joins the side channel of a call, asserts the persona, and waits until the provider confirms it.
+    pub(super) async fn attach(
+        &self,
+        call: &UpstreamCall,
+        session: &SessionText,
+    ) -> Result<Attached, UpstreamError> {
+        let clock = &self.parts.clock;
+        let attached = async {
+            let mut channel = self.parts.upstream.join(call).await?;
+            channel.send(assertion(session.as_json())).await?;
+            while let Some(frame) = channel.next().await {
+                if let Ok(ServerEvent {
+                    news: News::Session(shown),
+                    ..
+                }) = ServerEvent::read(&frame)
+                {
+                    return Attached::confirmed((channel, &shown), call, session);
+                }
+            }
+            Err(UpstreamError::Invalid("its side channel ended at once"))
+        };
+        let attached = clock.timeout(ATTACH, attached).await;
+        attached.unwrap_or(Err(UpstreamError::TimedOut))
+    }
+
+    fn failed_since(&self, start: Tick, error: UpstreamError) -> BrokerError {
+        let took = self.parts.clock.tick().since(start);
+        BrokerError::Upstream { error, took }
+    }
+
+    async fn settle_call(
+        &self,
+        entry: EntryId,
+        took: Duration,
+        outcome: Outcome,
+    ) -> Result<(), BrokerError> {
+        let settled = self
+            .settle(entry, took, (outcome, SessionChange::Keep))
+            .await;
+        settled.map(drop).map_err(BrokerError::NotSettled)
+    }
+}

@@ -1,0 +1,258 @@
+//! Decides when a call ends, from the time and from what its side channel has shown.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::clock::Tick;
+use crate::config::{CallSettings, Farewell, Hold};
+use crate::domain::EndReason;
+
+/// The corrections of a persona that are allowed within [`DRIFT_WINDOW`]. The next one ends the call.
+const MAX_CORRECTIONS: usize = 3;
+/// Window in which the corrections of a persona are counted.
+const DRIFT_WINDOW: Duration = Duration::from_secs(10);
+/// Longest time without a side channel. A call that nobody watches must not go on.
+const BLIND_LIMIT: Duration = Duration::from_secs(30);
+/// Bounds the responses that are remembered as being worked on.
+const MAX_REMEMBERED: usize = 64;
+
+/// What a leash wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Warn the page, and the model if the operator wants it.
+    Warn(Farewell),
+    /// Have the model say goodbye.
+    SayGoodbye,
+    /// Cancel one response.
+    Cancel(Box<str>),
+    /// End the call.
+    End(EndReason),
+}
+
+/// How far a goodbye has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goodbye {
+    NotDue,
+    /// The model was asked at the limit.
+    Asked,
+    /// The model works on it, or has.
+    Begun,
+}
+
+/// The limits of one running call, and how near it is to each.
+#[derive(Debug)]
+pub(super) struct Leash {
+    settings: CallSettings,
+    deadline: Tick,
+    opened: Tick,
+    /// The first and the last sign of life.
+    first_life: Option<Tick>,
+    last_life: Tick,
+    is_warned: bool,
+    goodbye: Goodbye,
+    turns: u32,
+    /// The responses that the model works on.
+    responses: Vec<Box<str>>,
+    /// The times at which the persona was put back, or a response was cancelled.
+    corrections: VecDeque<Tick>,
+    blind_since: Option<Tick>,
+    has_ended: bool,
+}
+
+impl Leash {
+    /// Returns the leash of a call that ends at `deadline`. `was_joined` says that the page was heard of before.
+    pub(super) fn new(
+        settings: &CallSettings,
+        now: Tick,
+        deadline: Tick,
+        was_joined: bool,
+    ) -> Self {
+        Self {
+            settings: settings.clone(),
+            deadline,
+            opened: now,
+            first_life: was_joined.then_some(now),
+            last_life: now,
+            is_warned: false,
+            goodbye: Goodbye::NotDue,
+            turns: 0,
+            responses: Vec::new(),
+            corrections: VecDeque::new(),
+            blind_since: None,
+            has_ended: false,
+        }
+    }
+
+    /// Returns the moment at which [`Leash::woke`] is to be called.
+    pub(super) fn due(&self) -> Tick {
+        let warning = (!self.is_warned).then(|| self.deadline.minus(self.settings.warn_before));
+        let blind = self.blind_ends();
+        let goodbye =
+            (self.goodbye == Goodbye::NotDue && self.says_goodbye()).then_some(self.deadline);
+        let moments = [Some(self.last_moment()), Some(self.silence_ends().0)];
+        let moments = moments.into_iter().chain([warning, goodbye, blind]);
+        let moments = moments.flatten();
+        moments.min().unwrap_or(self.deadline)
+    }
+
+    /// Returns what is due at `now`.
+    pub(super) fn woke(&mut self, now: Tick) -> Vec<Act> {
+        if self.has_ended {
+            return Vec::new();
+        }
+        let is_blind = self.blind_ends().is_some_and(|end| now >= end);
+        let (silence_ends, silent) = self.silence_ends();
+        let reason = if now >= self.last_moment() {
+            Some(EndReason::TimeLimit)
+        } else if is_blind {
+            Some(EndReason::Blind)
+        } else {
+            (now >= silence_ends).then_some(silent)
+        };
+        if let Some(reason) = reason {
+            return self.end(reason);
+        }
+        let mut acts = Vec::new();
+        if !self.is_warned && now >= self.deadline.minus(self.settings.warn_before) {
+            self.is_warned = true;
+            acts.push(Act::Warn(self.settings.farewell));
+        }
+        if now >= self.deadline && self.goodbye == Goodbye::NotDue {
+            self.goodbye = Goodbye::Asked;
+            acts.push(Act::SayGoodbye);
+        }
+        acts
+    }
+
+    /// Notes a sign of life: speech of either side, or work of the model.
+    pub(super) fn lives(&mut self, now: Tick) {
+        self.first_life.get_or_insert(now);
+        self.last_life = now;
+    }
+
+    /// Notes that the page was heard of, without speech.
+    pub(super) fn joined(&mut self, now: Tick) {
+        if self.first_life.is_none() {
+            self.lives(now);
+        }
+    }
+
+    /// True once the page was heard of.
+    pub(super) const fn has_joined(&self) -> bool {
+        self.first_life.is_some()
+    }
+
+    /// Returns the responses that the model works on.
+    pub(super) fn responses(&self) -> &[Box<str>] {
+        &self.responses
+    }
+
+    /// Notes that the model began to work on a response; `is_allowed` is false when the page has lifted a bound of the
+    /// persona for it.
+    pub(super) fn response_began(&mut self, id: &str, is_allowed: bool, now: Tick) -> Vec<Act> {
+        self.lives(now);
+        let room = self.settings.max_parallel_responses;
+        if is_allowed && self.responses.len() < room {
+            self.responses.push(id.into());
+            if self.goodbye == Goodbye::Asked {
+                self.goodbye = Goodbye::Begun;
+            }
+            return Vec::new();
+        }
+        if self.responses.len() < MAX_REMEMBERED {
+            self.responses.push(id.into());
+        }
+        let mut acts = vec![Act::Cancel(id.into())];
+        acts.extend(self.corrected(now));
+        acts
+    }
+
+    /// Notes that the model has ended its work on a response.
+    pub(super) fn response_ended(&mut self, id: &str, now: Tick) -> Vec<Act> {
+        self.lives(now);
+        self.responses.retain(|known| **known != *id);
+        self.turns += 1;
+        let most = self.settings.max_turns;
+        if most > 0 && self.turns >= most {
+            return self.end(EndReason::TurnLimit);
+        }
+        Vec::new()
+    }
+
+    /// Notes that what the model said was played to its end.
+    pub(super) fn was_played(&mut self, now: Tick) -> Vec<Act> {
+        self.lives(now);
+        if self.goodbye == Goodbye::Begun {
+            return self.end(EndReason::TimeLimit);
+        }
+        Vec::new()
+    }
+
+    /// Notes that the persona had to be put back. Ends the call when that happens too often.
+    pub(super) fn corrected(&mut self, now: Tick) -> Vec<Act> {
+        while let Some(first) = self.corrections.front()
+            && now.since(*first) >= DRIFT_WINDOW
+        {
+            self.corrections.pop_front();
+        }
+        self.corrections.push_back(now);
+        if self.corrections.len() > MAX_CORRECTIONS {
+            return self.end(EndReason::PersonaViolation);
+        }
+        Vec::new()
+    }
+
+    /// Notes that the side channel is lost, or is back.
+    pub(super) fn sees(&mut self, sees: bool, now: Tick) {
+        match (sees, self.blind_since) {
+            (true, _) => self.blind_since = None,
+            (false, None) => self.blind_since = Some(now),
+            (false, Some(_)) => {}
+        }
+    }
+
+    /// Returns the moment at which the call ends because nobody sees it.
+    fn blind_ends(&self) -> Option<Tick> {
+        self.blind_since.map(|since| since.plus(BLIND_LIMIT))
+    }
+
+    /// Ends the call, once.
+    pub(super) fn end(&mut self, reason: EndReason) -> Vec<Act> {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return Vec::new();
+        }
+        vec![Act::End(reason)]
+    }
+
+    /// Returns the moment at which the call ends even in the middle of a goodbye.
+    fn last_moment(&self) -> Tick {
+        if self.says_goodbye() {
+            self.deadline.plus(self.settings.grace)
+        } else {
+            self.deadline
+        }
+    }
+
+    /// True when the model is to say goodbye, and can be asked to.
+    fn says_goodbye(&self) -> bool {
+        self.settings.farewell == Farewell::Goodbye && self.blind_since.is_none()
+    }
+
+    /// Returns the moment at which a silent call ends, and the reason.
+    fn silence_ends(&self) -> (Tick, EndReason) {
+        let idle = (
+            self.last_life.plus(self.settings.idle_timeout),
+            EndReason::Idle,
+        );
+        let must_join = self.first_life.is_none() && self.settings.persona != Hold::Locked;
+        let join = self.opened.plus(self.settings.join_timeout);
+        if must_join && join < idle.0 {
+            (join, EndReason::NotJoined)
+        } else {
+            idle
+        }
+    }
+}

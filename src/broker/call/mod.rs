@@ -1,0 +1,107 @@
+//! Calls: an offer is exchanged for an answer, and the call that comes of it is watched until it is over.
+
+mod dial;
+mod limits;
+mod listening;
+mod owner;
+mod tend;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::Choice;
+use crate::clock::Timestamp;
+use crate::domain::{EntryId, Offer, PersonaName, Ticket, UpstreamCall, random_bytes};
+
+pub use listening::Listening;
+pub use owner::Which;
+
+/// The time for which a replica watches a call, unless it renews its lease. A call of a dead replica is watched again
+/// after so much time at most.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A caller's request for a call.
+#[derive(Clone, Debug)]
+pub struct CallRequest {
+    /// The persona.
+    pub choice: Choice,
+    /// The offer.
+    pub offer: Offer,
+    /// Settings of the upstream session that the page asks for.
+    pub session: Map<String, Value>,
+    /// The hash of the `Idempotency-Key`.
+    pub idempotency: Option<Box<str>>,
+}
+
+/// A call that runs, and the answer to its offer.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The entry of the call.
+    pub entry: EntryId,
+    /// The call at the provider.
+    pub call: UpstreamCall,
+    /// The persona.
+    pub persona: PersonaName,
+    /// The answer: a session description (RFC 8866).
+    pub sdp: String,
+    /// The time at which the call ends.
+    pub ends_at: Timestamp,
+    /// What a caller without identity shows to look at the call and to hang it up.
+    pub ticket: Option<Ticket>,
+    /// The time that the provider took for the answer.
+    pub upstream_took: Duration,
+    /// The time that the side channel took.
+    pub join_took: Duration,
+}
+
+/// The calls that this replica watches.
+pub(super) struct Watches {
+    /// The name of this replica among those that share the records.
+    replica: Box<str>,
+    /// Wakes the watch of a call whose row was changed by somebody else.
+    running: DashMap<EntryId, Arc<Notify>>,
+    /// The pages that listen to the events of each call.
+    listeners: Arc<DashMap<EntryId, usize>>,
+    /// The watches. Nobody waits for them at the end: another replica, or the next run, watches the calls.
+    tasks: TaskTracker,
+}
+
+impl Watches {
+    /// Returns no watches of a replica with a new name.
+    pub(super) fn new() -> Self {
+        Self {
+            replica: format!("{:016x}", u64::from_ne_bytes(random_bytes())).into(),
+            running: DashMap::new(),
+            listeners: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Returns what wakes the watch of a call. A watch that runs already is told to look.
+    fn register(&self, entry: EntryId) -> Arc<Notify> {
+        let told = Arc::new(Notify::new());
+        if let Some(earlier) = self.running.insert(entry, Arc::clone(&told)) {
+            earlier.notify_one();
+        }
+        told
+    }
+
+    /// Tells the watch of a call, if there is one, that its row was changed.
+    fn wake(&self, entry: EntryId) {
+        if let Some(told) = self.running.get(&entry) {
+            told.notify_one();
+        }
+    }
+
+    /// Forgets a watch that has ended.
+    fn forget(&self, entry: EntryId, told: &Arc<Notify>) {
+        self.running
+            .remove_if(&entry, |_, known| Arc::ptr_eq(known, told));
+    }
+}

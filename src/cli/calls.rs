@@ -1,0 +1,74 @@
+//! `calls`: lists the calls of a running broker, and hangs them up, on the listener for operators.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::ask::operate;
+use super::table::{cells, table};
+use super::{Given, say};
+use crate::config::Mode;
+
+#[derive(Debug, Args)]
+pub(super) struct CallsFlags {
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    order: Option<Order>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Order {
+    /// Hang up one call, or all of them
+    Hangup {
+        /// The id of the call
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// Hang up all live calls
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Asks the running broker. Its replicas share one list of calls when they share a database.
+pub(super) fn calls(given: &Given, asked: &CallsFlags) -> anyhow::Result<ExitCode> {
+    // Dev mode needs no API key: an operator who hangs up need not know it.
+    let ops = given.load(Mode::Dev)?.config.ops;
+    let answer = match &asked.order {
+        None => operate(&ops, "GET /calls", "")?,
+        Some(Order::Hangup { id, all }) => {
+            let which = match id {
+                Some(id) => json!({ "id": id }),
+                None => json!({ "all": all }),
+            };
+            operate(&ops, "POST /calls/hangup", &which.to_string())?
+        }
+    };
+    say(&match &answer["ended"] {
+        _ if asked.json => answer.to_string(),
+        Value::Number(ended) => format!("calls hung up: {ended}"),
+        _ => list(&answer["calls"]),
+    })
+}
+
+fn list(calls: &Value) -> String {
+    const COLUMNS: [&str; 7] = [
+        "id",
+        "state",
+        "seconds_left",
+        "persona",
+        "subject",
+        "network",
+        "reason",
+    ];
+    let mut rows = vec![COLUMNS.map(|column| column.replace('_', " ")).to_vec()];
+    for call in calls.as_array().into_iter().flatten() {
+        rows.push(cells(call, &COLUMNS));
+    }
+    if rows.len() == 1 {
+        return "there is no call".to_owned();
+    }
+    table(&rows)
+}

@@ -1,0 +1,123 @@
+//! Reads the body of a request for a call: an offer alone, or as a part of a form with session settings.
+
+use axum::body::Body;
+use axum::extract::multipart::{Field, Multipart};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::code::Code;
+use super::error::ApiError;
+use super::extract::{is_coded, read};
+use super::state::AppState;
+
+/// Upper bound on the bytes of an offer, or of the settings beside one.
+const MAX_PART_BYTES: usize = 64 * 1024;
+/// Upper bound on the bytes of a form.
+const MAX_FORM_BYTES: usize = 128 * 1024;
+
+/// An offer, and the session settings that came with it.
+pub(super) struct Offered {
+    /// The offer: a session description (RFC 8866), not checked yet.
+    pub(super) sdp: Bytes,
+    /// Settings of the upstream session that the page asks for.
+    pub(super) session: Map<String, Value>,
+}
+
+/// The forms in which an offer may come.
+enum Form {
+    Alone,
+    Parts,
+}
+
+impl FromRequest<AppState> for Offered {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let form = form(&parts.headers).ok_or(Code::UnsupportedMediaType)?;
+        let most = match form {
+            Form::Alone => MAX_PART_BYTES,
+            Form::Parts => MAX_FORM_BYTES,
+        };
+        let (clock, limit) = (&*state.face.clock, state.face.server.body_timeout);
+        let bytes = read(body, most, clock, limit).await?;
+        match form {
+            Form::Alone => Ok(Self {
+                sdp: bytes,
+                session: Map::new(),
+            }),
+            Form::Parts => {
+                let whole = Request::from_parts(parts, Body::from(bytes));
+                let malformed = |_| ApiError::at("Content-Type");
+                let form = Multipart::from_request(whole, state).await;
+                Self::of_parts(form.map_err(malformed)?).await
+            }
+        }
+    }
+}
+
+impl Offered {
+    /// Reads the parts `sdp` and `session`, each at most once.
+    async fn of_parts(mut form: Multipart) -> Result<Self, ApiError> {
+        let (mut sdp, mut session) = (None, None);
+        while let Some(field) = form.next_field().await.map_err(|_| Code::BadRequest)? {
+            let name = field.name().unwrap_or_default().to_owned();
+            let part = match name.as_str() {
+                "sdp" => &mut sdp,
+                "session" => &mut session,
+                _ => return Err(ApiError::at(quotable(&name))),
+            };
+            if part.replace(content(field).await?).is_some() {
+                return Err(ApiError::at(name));
+            }
+        }
+        let session = match session {
+            Some(text) => serde_json::from_slice(&text).map_err(|_| ApiError::at("session"))?,
+            None => Map::new(),
+        };
+        let sdp = sdp.ok_or_else(|| ApiError::at("sdp"))?;
+        Ok(Self { sdp, session })
+    }
+}
+
+/// Returns the content of one part.
+async fn content(field: Field<'_>) -> Result<Bytes, ApiError> {
+    let content = field.bytes().await.map_err(|_| Code::BadRequest)?;
+    if content.len() > MAX_PART_BYTES {
+        return Err(Code::PayloadTooLarge.into());
+    }
+    Ok(content)
+}
+
+/// Returns the name of an unknown part, if an answer can quote it.
+fn quotable(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    let fits = (1..=64).contains(&name.len()) && name.bytes().all(is_plain);
+    if fits { name.into() } else { "body".into() }
+}
+
+/// True when the body is an offer alone.
+pub(super) fn is_offer(headers: &HeaderMap) -> bool {
+    matches!(form(headers), Some(Form::Alone))
+}
+
+/// Returns the form of the body that the headers announce, or `None` for another content type.
+fn form(headers: &HeaderMap) -> Option<Form> {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else {
+        return None;
+    };
+    let essence = only.to_str().ok()?.split(';').next()?.trim();
+    if is_coded(headers) {
+        None
+    } else if essence.eq_ignore_ascii_case("application/sdp") {
+        Some(Form::Alone)
+    } else if essence.eq_ignore_ascii_case("multipart/form-data") {
+        Some(Form::Parts)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,271 @@
+//! `POST /calls` and its kin: exchange an offer for an answer, look at a call, hang it up.
+
+use axum::extract::{FromRequest, Path, Query, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::token::choice;
+use crate::auth::bearer;
+use crate::broker::{Answered, CallRequest};
+use crate::clock::Timestamp;
+use crate::domain::{Call, EndReason, Offer, Ticket, UpstreamCallId};
+use crate::web::code::Code;
+use crate::web::error::{ApiError, Failure};
+use crate::web::layers::paid::Admitted;
+use crate::web::layers::trace::UpstreamTook;
+use crate::web::offered::Offered;
+use crate::web::openapi::Refusals;
+use crate::web::state::AppState;
+
+/// When the call ends, in milliseconds since the Unix epoch.
+pub const CALL_ENDS_AT: HeaderName = HeaderName::from_static("x-call-ends-at");
+/// What a caller without identity shows as bearer token to look at its call and to hang it up.
+pub const CALL_TOKEN: HeaderName = HeaderName::from_static("x-call-token");
+const SDP: HeaderValue = HeaderValue::from_static("application/sdp");
+
+/// Options of a new call. All are optional. Others, like `model`, are ignored: the operator's persona decides.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CallOptions {
+    /// Name of a persona. Omit this parameter to use the default persona.
+    #[param(max_length = 64, pattern = "^[a-z0-9_-]+$")]
+    persona: Option<String>,
+    /// Role by which a public persona is chosen. Ignored for callers with a verified role.
+    #[serde(rename = "userRole")]
+    user_role: Option<String>,
+    /// Language, as in `POST /token`.
+    #[param(max_length = 35, pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$")]
+    language: Option<String>,
+}
+
+/// Exchange the offer of a WebRTC call for an answer. The call is metered and has limits; media flows between the page and
+/// the provider.
+#[utoipa::path(
+    post,
+    path = "/calls",
+    tag = "calls",
+    params(CallOptions),
+    request_body(content(
+        (String = "application/sdp"),
+        (OfferForm = "multipart/form-data"),
+    )),
+    responses(
+        (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
+        (status = 422, description = "No persona has that name.", body = Failure<'static>),
+        Refusals,
+    )
+)]
+pub async fn open(
+    State(state): State<AppState>,
+    Extension(admitted): Extension<Admitted>,
+    Query(options): Query<CallOptions>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    exchange(&state, admitted, (options, "/calls"), request).await
+}
+
+/// The same, under OpenAI's path.
+#[utoipa::path(
+    post,
+    path = "/v1/realtime/calls",
+    tag = "calls",
+    params(CallOptions),
+    request_body(content(
+        (String = "application/sdp"),
+        (OfferForm = "multipart/form-data"),
+    )),
+    responses(
+        (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
+        (status = 422, description = "No persona has that name.", body = Failure<'static>),
+        Refusals,
+    )
+)]
+pub async fn open_as_openai(
+    State(state): State<AppState>,
+    Extension(admitted): Extension<Admitted>,
+    Query(options): Query<CallOptions>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    exchange(&state, admitted, (options, "/v1/realtime/calls"), request).await
+}
+
+/// An offer as a form, as OpenAI's unified sample sends it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a form that is read part by part")]
+pub struct OfferForm {
+    /// The offer (RFC 8866), at most 64 KiB.
+    sdp: String,
+    /// Settings of the session. What the persona pins must be absent or the same; all others are ignored.
+    session: Option<serde_json::Value>,
+}
+
+/// Reads the offer, has it exchanged, writes the answer. Calls stand below the path `calls`.
+pub(super) async fn exchange(
+    state: &AppState,
+    Admitted { caller, pass }: Admitted,
+    (options, calls): (CallOptions, &str),
+    request: Request,
+) -> Result<Response, ApiError> {
+    let offered = Offered::from_request(request, state).await?;
+    let offer = Offer::parse(&offered.sdp)?;
+    if offer.has_video() {
+        return Err(Code::VideoNotAllowed.into());
+    }
+    let asked = CallRequest {
+        choice: choice(
+            options.persona,
+            options.user_role,
+            options.language.as_deref(),
+        )?,
+        offer,
+        session: offered.session,
+        idempotency: None,
+    };
+    let answered = state.broker.call(caller, asked, pass).await?;
+    let base = &state.face.server.base_path;
+    answer(
+        &answered,
+        &format!("{base}{calls}/{}", answered.call.id.as_str()),
+    )
+}
+
+/// Writes the answer to an offer. The answer leaves memory here only.
+fn answer(answered: &Answered, location: &str) -> Result<Response, ApiError> {
+    let broken = |_| ApiError::from(Code::Internal);
+    let mut response = (StatusCode::CREATED, answered.sdp.clone()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, SDP);
+    headers.insert(LOCATION, HeaderValue::try_from(location).map_err(broken)?);
+    headers.insert(CALL_ENDS_AT, answered.ends_at.as_millis().into());
+    if let Some(ticket) = &answered.ticket {
+        let mut value = HeaderValue::try_from(ticket.expose()).map_err(broken)?;
+        value.set_sensitive(true);
+        headers.insert(CALL_TOKEN, value);
+    }
+    let took = UpstreamTook(answered.upstream_took);
+    response.extensions_mut().insert(took);
+    Ok(response)
+}
+
+/// Where a call stands.
+#[derive(Serialize, ToSchema)]
+pub struct CallView {
+    /// The call's id.
+    pub id: String,
+    /// `dialling`, `open`, `ending` (the hang-up is not confirmed yet), `ended`.
+    pub state: &'static str,
+    /// Grows with every change.
+    pub revision: u64,
+    /// Seconds until the call ends; zero once it does not run.
+    pub seconds_left: u64,
+    /// True once little time is left.
+    pub warning: bool,
+    /// Why the call ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+}
+
+impl CallView {
+    /// Returns what a page may see of `call` at `now`.
+    pub fn of(call: &Call, now: Timestamp) -> Self {
+        Self {
+            id: call
+                .upstream
+                .as_ref()
+                .map_or_else(String::new, |upstream| upstream.id.as_str().into()),
+            state: call.state.as_str(),
+            revision: call.revision,
+            seconds_left: call.seconds_left(now),
+            warning: call.is_warned,
+            reason: call.end_reason.map(EndReason::as_str),
+        }
+    }
+}
+
+/// Where a call stands, for whoever opened it.
+#[utoipa::path(
+    get,
+    path = "/calls/{id}",
+    tag = "calls",
+    params(("id" = String, Path, description = "The id from `Location`.")),
+    responses(
+        (status = 200, description = "Where the call stands.", body = CallView),
+        (status = 404, description = "No call of this caller has that id.", body = Failure<'static>),
+        Refusals,
+    )
+)]
+pub async fn look(
+    State(state): State<AppState>,
+    Extension(Admitted { caller, .. }): Extension<Admitted>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<CallView>, ApiError> {
+    let id = UpstreamCallId::parse(&id).ok_or(Code::UnknownCall)?;
+    let call = state
+        .broker
+        .call_of(&caller, ticket(&headers).as_ref(), &id)
+        .await?;
+    Ok(Json(CallView::of(&call, state.face.clock.now())))
+}
+
+/// Hang a call up. Doing so twice is fine.
+#[utoipa::path(
+    post,
+    path = "/calls/{id}/hangup",
+    tag = "calls",
+    params(("id" = String, Path, description = "The id from `Location`.")),
+    responses(
+        (status = 200, description = "The call has ended, or ends as soon as the provider confirms it.", body = CallView),
+        (status = 404, description = "No call of this caller has that id.", body = Failure<'static>),
+        Refusals,
+    )
+)]
+pub async fn hang_up(
+    State(state): State<AppState>,
+    Extension(Admitted { caller, .. }): Extension<Admitted>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<CallView>, ApiError> {
+    let id = UpstreamCallId::parse(&id).ok_or(Code::UnknownCall)?;
+    let ticket = ticket(&headers);
+    state
+        .broker
+        .hang_up_call(&caller, ticket.as_ref(), &id)
+        .await?;
+    let call = state.broker.call_of(&caller, ticket.as_ref(), &id).await?;
+    Ok(Json(CallView::of(&call, state.face.clock.now())))
+}
+
+/// The same, under OpenAI's path.
+#[utoipa::path(
+    post,
+    path = "/v1/realtime/calls/{id}/hangup",
+    tag = "calls",
+    params(("id" = String, Path, description = "The id from `Location`.")),
+    responses(
+        (status = 200, description = "The call has ended, or ends as soon as the provider confirms it.", body = CallView),
+        (status = 404, description = "No call of this caller has that id.", body = Failure<'static>),
+        Refusals,
+    )
+)]
+pub async fn hang_up_as_openai(
+    state: State<AppState>,
+    admitted: Extension<Admitted>,
+    id: Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<CallView>, ApiError> {
+    hang_up(state, admitted, id, headers).await
+}
+
+/// Returns the ticket that the request shows as bearer token.
+pub(in crate::web) fn ticket(headers: &HeaderMap) -> Option<Ticket> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let (Some(only), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
+    Ticket::parse(bearer(only.as_bytes())?)
+}
