@@ -60,14 +60,15 @@ async fn upstream(config: &Config, openai: &OpenAi, clock: &dyn Clock) -> Vec<Fi
     match openai.probe().await {
         Ok(probe) => vec![
             dns,
-            key(&probe).of("upstream"),
+            key(&probe, settings.is_providers_own()).of("upstream"),
             skew(&probe, clock).of("clock"),
         ],
         Err(error) => vec![dns, Broken(explain(&error)).of("upstream")],
     }
 }
 
-fn key(probe: &Probe) -> Verdict {
+/// Judges a look at an API that is the provider's own, or at a gateway.
+fn key(probe: &Probe, is_providers_own: bool) -> Verdict {
     let millis = probe.latency.as_millis();
     let Some(refusal) = &probe.refusal else {
         return Fine(format!("answered in {millis} ms and takes the key"));
@@ -76,6 +77,18 @@ fn key(probe: &Probe) -> Verdict {
         return Fine(format!(
             "answered in {millis} ms and knows the key, which may not list models ({refusal}): minting does not need that"
         ));
+    }
+    if refusal.is_absence() {
+        let text = format!(
+            "answered in {millis} ms, but has no list of models ({refusal}), so the key was not tried"
+        );
+        return if is_providers_own {
+            Broken(format!("{text}: correct OPENAI_BASE_URL"))
+        } else {
+            Warning(format!(
+                "{text}: fine for a gateway that mints, else correct OPENAI_BASE_URL"
+            ))
+        };
     }
     let cure = refusal.cure().unwrap_or(
         "the key may not list models, which is fine if it may mint; or its region, network or project is not allowed, \

@@ -93,6 +93,12 @@ impl Upstream {
         self.public_url.as_ref().unwrap_or(&self.base_url)
     }
 
+    /// True when the API is on a host of OpenAI's or Azure's own, and not behind a gateway.
+    pub fn is_providers_own(&self) -> bool {
+        let host = self.base_url.host_str().unwrap_or_default();
+        host.ends_with(".openai.com") || host.ends_with(".azure.com")
+    }
+
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
         let upstream: Self = settings.section("upstream")?;
         upstream.check_keys(settings);

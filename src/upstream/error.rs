@@ -53,6 +53,11 @@ impl Complaint {
         matches!(self.status, 401 | 403)
     }
 
+    /// True when there is nothing at the path, or nothing that takes the method.
+    pub const fn is_absence(&self) -> bool {
+        matches!(self.status, 404 | 405)
+    }
+
     /// Returns the upstream's error code alone.
     fn name(&self) -> &str {
         self.code.split(' ').next().unwrap_or_default()

@@ -52,7 +52,8 @@ pub struct Probe {
     pub latency: Duration,
     /// The upstream's time.
     pub upstream_time: Option<Timestamp>,
-    /// The refusal, when the key may not list models (403, or a missing scope). Minting does not need that.
+    /// The refusal, when the key may not list models (403, or a missing scope), or there is no list (404, 405). Minting does not
+    /// need that.
     pub refusal: Option<Complaint>,
 }
 

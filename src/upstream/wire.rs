@@ -5,11 +5,11 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
-use url::Url;
 
 use super::error::MISSING_SCOPE;
 use super::{CallOrder, MintOrder, UpstreamError};
 use crate::clock::{Tick, Timestamp};
+use crate::config;
 use crate::domain::{ClientSecret, UpstreamCallId, UpstreamSession};
 
 /// The longest client secret that is accepted. Gateways encrypt the provider's, which lengthens it.
@@ -26,10 +26,10 @@ pub(super) struct SecretForm {
 }
 
 impl SecretForm {
-    /// Returns the form of client secrets of the API at `base`. Gateways hand out secrets of their own, in a form of their own.
-    pub(super) fn of(base: &Url, api_key: SecretString) -> Self {
-        let host = base.host_str().unwrap_or_default();
-        let is_provider = host.ends_with(".openai.com") || host.ends_with(".azure.com");
+    /// Returns the form of client secrets of the API of `settings`. Gateways hand out secrets of their own, in a form of their
+    /// own.
+    pub(super) fn of(settings: &config::Upstream, api_key: SecretString) -> Self {
+        let is_provider = settings.is_providers_own();
         let prefix = if is_provider { "ek_" } else { "" };
         Self { prefix, api_key }
     }

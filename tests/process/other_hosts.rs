@@ -11,9 +11,12 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::kit::answer::Answer;
 use crate::kit::executable::{Launch, now};
+use crate::kit::host::{Host, Reply};
 use crate::kit::http::client;
 use crate::kit::provider::KEY;
+use crate::kit::waiting::until;
 
 /// A provider that insists on its own ways.
 struct Fake {
@@ -117,6 +120,24 @@ async fn f24_every_form_of_base_url_and_key_header_serves_a_page_from_the_key_to
         let ended = served.stop().await;
         assert!(!format!("{ended:?}").contains(KEY), "{ended:?}");
     }
+}
+
+#[tokio::test]
+async fn f24_a_gateway_without_a_list_of_models_is_healthy_and_check_says_that_the_key_was_not_tried()
+ {
+    let gateway = Host::that(Reply::Status(404, "{}".to_owned())).await;
+    let base_url = gateway.url("/v1");
+    let checked = Launch::of(&["check", "--online"]).towards(&base_url);
+    let checked = checked.finish().await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.out.contains("has no list of models"), "{checked:?}");
+    let served = Launch::of(&["serve"]).towards(&base_url);
+    let served = served.set("upstream.probe_interval", "1s").start().await;
+    let asked = gateway.asked();
+    until("two looks are over", || gateway.asked() > asked + 2).await;
+    let health = Answer::to(served.get("/health")).await;
+    assert_eq!(health.json["status"], "healthy", "{health:?}");
+    served.stop().await;
 }
 
 #[tokio::test]

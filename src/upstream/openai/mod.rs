@@ -82,7 +82,7 @@ impl OpenAi {
             models_url: below(&settings.base_url, "models"),
             calls_url: below(&settings.base_url, "realtime/calls"),
             socket_url: below(&settings.base_url, "realtime"),
-            form: SecretForm::of(&settings.base_url, keys::current(settings)?.clone()),
+            form: SecretForm::of(settings, keys::current(settings)?.clone()),
             pseudonyms: hmac::Key::new(hmac::HMAC_SHA256, safety_key.expose()),
             clock,
         })
@@ -138,6 +138,8 @@ impl Minter for OpenAi {
                 {
                     Some(complaint)
                 }
+                // A gateway may mint without a list of models.
+                UpstreamError::Refused(complaint) if complaint.is_absence() => Some(complaint),
                 error => return Err(error),
             }
         };

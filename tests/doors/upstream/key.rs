@@ -120,6 +120,14 @@ async fn f22_a_key_that_may_mint_and_not_list_models_is_not_rejected() {
     assert!(refusal.lacks_permission());
     assert!(refusal.cure().unwrap().contains("Models to Read"));
     assert_eq!(door.upstream.condition(), Condition::Operational);
+    // A bad key that was replaced by one that may only mint.
+    plan(&door, "models+2x401");
+    assert_eq!(code(&door).await, "key_rejected");
+    assert_eq!(door.upstream.condition(), Condition::Down);
+    plan(&door, "models+1xscope:api.model.read");
+    door.upstream.look().await.unwrap();
+    assert_eq!(door.upstream.condition(), Condition::Operational);
+    door.advance(5000);
     // One slip at a mint stays one slip.
     plan(&door, "1x401");
     plan(&door, "models+1xscope:api.model.read");
