@@ -23,7 +23,7 @@ pub(super) struct SimulateFlags {
     /// The API key that it wants to see
     #[arg(long, default_value = SIMULATED_KEY)]
     key: String,
-    /// Let it fail: 429:7, 503, slow:2s, hang, garbage … and how often, like 3x503
+    /// Let it fail: 429:7, 503, slow:2s, hang, garbage … and how often, like 3x503. Calls fail by calls+503, join+unknown, hangup+500
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Planned>,
 }

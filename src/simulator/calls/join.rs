@@ -101,6 +101,9 @@ async fn converse(
     socket: &mut WebSocket,
     out: &mut UnboundedReceiver<Out>,
 ) {
+    if calls.desk().switches.stalls {
+        calls.stop.cancelled().await;
+    }
     loop {
         let is_over = tokio::select! {
             told = out.recv() => match told {

@@ -52,6 +52,8 @@ pub struct Switches {
     pub long_responses: bool,
     /// The side channel of a call that has ended stays open, and close frames are not answered.
     pub never_closes: bool,
+    /// New side channels are never read nor written, as when the network in between is gone.
+    pub stalls: bool,
     /// The session of a call has another name than the call.
     pub wrong_session: bool,
     /// The answer has no section for a data channel.

@@ -6,6 +6,7 @@ mod faults;
 mod responses;
 mod schema;
 mod strict;
+mod switches;
 
 use std::io::ErrorKind;
 use std::sync::Arc;

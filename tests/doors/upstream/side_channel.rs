@@ -169,6 +169,21 @@ async fn silence_is_asked_for_a_sign_of_life_and_one_that_gives_it_lives_on() {
 }
 
 #[tokio::test]
+async fn a_connection_without_any_sign_of_life_is_over_after_45_seconds() {
+    let door = Door::open().await;
+    door.simulator.calls().switch(|now| now.stalls = true);
+    let (_, mut channel) = joined(&door).await;
+    let turn = async {
+        for seconds in [20, 25] {
+            door.clock.awaited(Duration::from_secs(seconds)).await;
+            door.clock.advance(Duration::from_secs(seconds));
+        }
+    };
+    let (heard, ()) = tokio::join!(channel.next(), turn);
+    assert_eq!(heard, None);
+}
+
+#[tokio::test]
 async fn a_side_channel_goes_through_a_tunnel_of_the_proxy_and_speaks_http_1_over_tls() {
     let door = Door::open().await;
     let call = door.exchange().await.unwrap().call;
