@@ -75,8 +75,7 @@ impl Complaint {
                 "the provider does not serve the country this machine connects from: run it elsewhere"
             }
             MISSING_SCOPE if self.code.ends_with("model.read") => {
-                "the key may not list models: minting does not need that; to let the broker check the key for free, set its \
-                 permission Models to Read"
+                "the key is restricted: set its permission Models to Read"
             }
             MISSING_SCOPE | "insufficient_permissions" => {
                 "the key is restricted: set its permission Model capabilities to Request, which covers the Realtime API"

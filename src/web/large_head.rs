@@ -85,9 +85,9 @@ fn answer() -> Bytes {
     let (code, id) = (Code::HeadersTooLarge, RequestId::random());
     let body = ApiError::from(code).body(&id);
     let head = format!(
-        "HTTP/1.1 {} \r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\
+        "HTTP/1.1 {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\
          cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: {}\r\n\r\n",
-        code.status().as_u16(),
+        code.status(),
         body.len(),
         id.as_str()
     );
