@@ -94,19 +94,16 @@ impl Calls for ScriptedCalls {
     fn exchange(&self, order: CallOrder) -> Pending<Begun> {
         let mut state = self.state();
         state.orders.push(order);
-        let outcome = match state.exchanges.pop_front() {
-            Some(error) => Err(error),
-            None => {
-                let id = format!("rtc_u0_test{}", state.orders.len());
-                let call = UpstreamCall {
-                    id: UpstreamCallId::parse(&id).unwrap(),
-                    key: KeyFingerprint::of("sk-test"),
-                };
-                let answer = Box::pin(async { Ok(ANSWER.to_owned()) });
-                Ok(Begun::new(call, answer))
-            }
+        if let Some(error) = state.exchanges.pop_front() {
+            return Box::pin(async { Err(error) });
+        }
+        let id = format!("rtc_u0_test{}", state.orders.len());
+        let call = UpstreamCall {
+            id: UpstreamCallId::parse(&id).unwrap(),
+            key: KeyFingerprint::of("sk-test"),
         };
-        Box::pin(async { outcome })
+        let answer = Box::pin(async { Ok(ANSWER.to_owned()) });
+        Box::pin(async { Ok(Begun::new(call, answer)) })
     }
 
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {

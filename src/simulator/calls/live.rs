@@ -82,6 +82,7 @@ pub(super) struct Live {
     pub(super) received: Vec<Value>,
     pub(super) browser: Vec<Value>,
     pub(super) used: Vec<Value>,
+    pub(super) transcribed: Vec<Value>,
 }
 
 impl Live {
@@ -122,6 +123,7 @@ impl Live {
             received: Vec::new(),
             browser: Vec::new(),
             used: Vec::new(),
+            transcribed: Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@ mod answer;
 mod client_event;
 mod conversation;
 mod hang_up;
+mod heard;
 mod join;
 mod live;
 mod open;
@@ -60,6 +61,8 @@ pub struct Switches {
     pub no_data_channel: bool,
     /// `response.done` is sent twice.
     pub twice_done: bool,
+    /// Transcriptions come after the response that answers what they transcribe.
+    pub late_transcription: bool,
     /// What is wrong with the usage in `response.done`.
     pub usage: OddUsage,
     /// The lifetime of a session in seconds, instead of an hour.

@@ -52,6 +52,8 @@ pub struct SeenCall {
     pub browser: Vec<Value>,
     /// The usage of every response, as it was truly: also where `response.done` says something else.
     pub used: Vec<Value>,
+    /// The usage of every transcription.
+    pub transcribed: Vec<Value>,
 }
 
 impl From<&Live> for SeenCall {
@@ -70,6 +72,7 @@ impl From<&Live> for SeenCall {
             received: live.received.clone(),
             browser: live.browser.clone(),
             used: live.used.clone(),
+            transcribed: live.transcribed.clone(),
         }
     }
 }

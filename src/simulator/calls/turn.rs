@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::conversation::twisted;
+use super::heard::{hear, transcribe};
 use super::live::{Active, Live, token};
 use super::{OddUsage, Registry, Switches};
 
-/// How long somebody speaks in a turn.
-const HEARD_MS: u64 = 2800;
 /// How long a response goes on that is long.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -57,8 +56,11 @@ pub(super) fn play(calls: &Registry, id: &str, turn: &Turn) {
         let Some((live, switches)) = desk.open_call(id) else {
             return;
         };
-        hear(live, switches);
-        match turn {
+        let item = hear(live, switches);
+        if !switches.late_transcription {
+            transcribe(live, &item, switches);
+        }
+        let long = match turn {
             Turn::Silent => None,
             Turn::Say(text) => {
                 let response = respond(live, text, &Value::Null, switches);
@@ -74,7 +76,11 @@ pub(super) fn play(calls: &Registry, id: &str, turn: &Turn) {
                 fail(live, switches);
                 None
             }
+        };
+        if switches.late_transcription {
+            transcribe(live, &item, switches);
         }
+        long
     };
     if let Some(response) = long {
         end_later(calls, id, response);
@@ -104,57 +110,6 @@ pub(super) fn end_later(calls: &Registry, id: &str, response: String) {
             complete(live, Some(&response), switches);
         }
     });
-}
-
-/// Somebody speaks. A response that is being spoken is interrupted.
-fn hear(live: &mut Live, switches: &Switches) {
-    let item = format!("item_{}", token::<16>());
-    live.emit(
-        json!({"type": "input_audio_buffer.speech_started", "audio_start_ms": 320, "item_id": item}),
-        switches,
-    );
-    if interrupt(live, None, "turn_detected", switches) {
-        clear_audio(live, switches);
-    }
-    live.emit(
-        json!({"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 320 + HEARD_MS, "item_id": item}),
-        switches,
-    );
-    let before = live.conversation.last_item.clone();
-    live.emit(
-        json!({"type": "input_audio_buffer.committed", "previous_item_id": before, "item_id": item}),
-        switches,
-    );
-    live.conversation.heard(HEARD_MS);
-    let content = json!([{"type": "input_audio", "transcript": null}]);
-    let message = json!({"id": item, "type": "message", "status": "completed", "role": "user", "content": content});
-    emit_item(live, &message, switches);
-    transcribe(live, &item, switches);
-}
-
-/// Transcribes what was heard, where the session says so.
-fn transcribe(live: &mut Live, item: &str, switches: &Switches) {
-    let model = live.session.pointer("/audio/input/transcription/model");
-    let Some(model) = model.and_then(Value::as_str) else {
-        return;
-    };
-    let usage = if model.contains("whisper") {
-        json!({"type": "duration", "seconds": HEARD_MS.div_ceil(1000)})
-    } else {
-        let heard = HEARD_MS.div_ceil(100);
-        json!({"type": "tokens", "total_tokens": heard + 4, "input_tokens": heard, "output_tokens": 4,
-            "input_token_details": {"text_tokens": 0, "audio_tokens": heard}})
-    };
-    live.emit(
-        json!({"type": "conversation.item.input_audio_transcription.delta", "item_id": item, "content_index": 0,
-            "delta": "Simulated words.", "obfuscation": token::<8>()}),
-        switches,
-    );
-    live.emit(
-        json!({"type": "conversation.item.input_audio_transcription.completed", "item_id": item, "content_index": 0,
-            "transcript": "Simulated words.", "usage": usage}),
-        switches,
-    );
 }
 
 /// Adds an item to the conversation.

@@ -56,7 +56,7 @@ impl Calls for OpenAi {
             .append_pair("call_id", call.id.as_str());
         let nonce = STANDARD.encode(random_bytes::<16>());
         let request = self
-            .sockets
+            .http1
             .get(url)
             .header(CONNECTION, "Upgrade")
             .header(UPGRADE, "websocket")
@@ -78,8 +78,7 @@ impl Calls for OpenAi {
 
     async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError> {
         let url = below(&self.calls_url, &format!("{}/hangup", call.id.as_str()));
-        let connection = self.connections.take();
-        let response = self.send_for(call, connection.post(url)).await?;
+        let response = self.send_for(call, self.http1.post(url)).await?;
         if response.status().is_success() {
             return Ok(HungUp::Ended);
         }

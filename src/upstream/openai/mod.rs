@@ -35,8 +35,9 @@ const PROJECT: HeaderName = HeaderName::from_static("openai-project");
 /// A client of OpenAI's HTTP API.
 pub struct OpenAi {
     connections: Connections,
-    /// The client of side channels. It speaks HTTP/1.1 only, and has a connection for each of them.
-    sockets: Client,
+    /// The client of side channels and hang-ups. It speaks HTTP/1.1 only: a request that got no answer takes its connection
+    /// with it, so that the next one does not wait on the same dead connection.
+    http1: Client,
     keys: Keys,
     mint_url: Url,
     models_url: Url,
@@ -75,7 +76,7 @@ impl OpenAi {
             headers(settings)?,
         )?;
         Ok(Self {
-            sockets: builder.build_http1()?,
+            http1: builder.build_http1()?,
             connections: Connections::new(builder)?,
             keys: Keys::new(settings)?,
             mint_url: below(&settings.base_url, "realtime/client_secrets"),

@@ -89,3 +89,19 @@ async fn a_response_that_speech_interrupts_is_incomplete_by_switch() {
         json!({"type": "incomplete", "reason": "turn_detected"})
     );
 }
+
+#[tokio::test]
+async fn a_transcription_comes_after_its_response_by_switch_and_its_usage_is_kept() {
+    let bench = Bench::new().await;
+    let calls = bench.simulator.calls();
+    calls.switch(|now| now.late_transcription = true);
+    let call = bench.call(&super::calls::spoken()).await;
+    calls.play(&call.id, &Turn::Say("Yes.".into()));
+    let last = bench.events(&call).pop().unwrap();
+    assert_eq!(
+        last["type"],
+        "conversation.item.input_audio_transcription.completed"
+    );
+    let transcribed = calls.get(&call.id).unwrap().transcribed;
+    assert_eq!(transcribed, [last["usage"].clone()]);
+}

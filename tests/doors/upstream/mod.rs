@@ -72,7 +72,7 @@ impl Door {
         CallOrder {
             offer: OFFER.into(),
             session: self.order.session.clone(),
-            behalf: self.order.behalf.clone(),
+            behalf: self.order.behalf,
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use token_broker::clock::SystemClock;
 use token_broker::domain::{KeyFingerprint, UpstreamCall};
 use token_broker::simulator::Turn;
-use token_broker::upstream::{SideChannel, UpstreamError};
+use token_broker::upstream::{HungUp, SideChannel, UpstreamError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -184,7 +184,7 @@ async fn a_connection_without_any_sign_of_life_is_over_after_45_seconds() {
 }
 
 #[tokio::test]
-async fn a_side_channel_goes_through_a_tunnel_of_the_proxy_and_speaks_http_1_over_tls() {
+async fn side_channels_and_hang_ups_go_through_a_tunnel_of_the_proxy_and_speak_http_1_over_tls() {
     let door = Door::open().await;
     let call = door.exchange().await.unwrap().call;
     let scratch = Scratch::new();
@@ -206,8 +206,9 @@ async fn a_side_channel_goes_through_a_tunnel_of_the_proxy_and_speaks_http_1_ove
         .calls()
         .tell_side_channels(call.id.as_str(), "through");
     assert_eq!(channel.next().await.as_deref(), Some("through"));
+    assert_eq!(upstream.hang_up(&call).await.unwrap(), HungUp::Ended);
     let tunnel = format!("CONNECT api.provider.test:{} HTTP/1.1", front.port());
-    assert_eq!(proxy.requests(), [tunnel]);
+    assert_eq!(proxy.requests(), [tunnel.clone(), tunnel]);
 }
 
 /// Terminates TLS before `server`. Prefers HTTP/2, which `server` does not speak.
