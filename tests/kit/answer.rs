@@ -25,6 +25,13 @@ impl Answer {
         Self::of(status, headers, response.text().await.unwrap())
     }
 
+    /// Sends a request over the network and reads its answer, unless the connection breaks before its end.
+    pub async fn to_any(request: RequestBuilder) -> Option<Self> {
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Some(Self::of(status, headers, response.text().await.ok()?))
+    }
+
     /// Reads the answer of a broker in process.
     pub async fn read(response: axum::response::Response) -> Self {
         let (parts, body) = response.into_parts();

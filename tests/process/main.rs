@@ -17,6 +17,7 @@ mod kit;
 
 mod ambiguous;
 mod ambiguous_table;
+mod calls;
 mod check;
 mod command_line;
 mod connection_limits;

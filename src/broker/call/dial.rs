@@ -223,7 +223,10 @@ impl Inner {
         if let Some(begun) = late.begun().await {
             let named = CallStep::Named(begun.call.clone()).by_anybody();
             self.change_call(entry, named).await;
-            self.end_call(entry, &begun.call, EndReason::Provider).await;
+            // A call that was given up is ending as soon as it has a name, and then nobody else hangs up.
+            let end = CallStep::End(EndReason::Provider).by_anybody();
+            self.change_call(entry, end).await;
+            self.hang_up(entry, &begun.call).await;
         }
     }
 

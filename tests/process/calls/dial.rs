@@ -1,0 +1,156 @@
+//! Calls that are dialled: a slow provider, callers who leave, hang-ups amid the answer, providers that never close.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::copy;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
+
+use super::{NEAR, Up, offer, serve};
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Launch, student};
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{PATIENCE, eventually, until};
+use crate::ledger_file::Books;
+
+#[tokio::test]
+async fn ca07_a_late_answer_is_a_504_at_the_deadline_and_a_hang_up_when_it_comes() {
+    let (simulator, books) = (simulator(&["calls+1xslow:12s"]).await, Books::new());
+    let broker = serve(&books, &simulator).start().await;
+    let began = Instant::now();
+    let answer = Answer::to(offer(&broker).bearer_auth(student("ana"))).await;
+    let took = began.elapsed();
+    answer.is(504, "upstream_timeout");
+    assert!((9_500..11_500).contains(&took.as_millis()), "{took:?}");
+    assert!(!answer.text.contains("v=0"), "{answer:?}");
+    let calls = simulator.calls();
+    until("the late call", || calls.all().len() == 1).await;
+    until("the end of the call", || calls.open() == 0).await;
+    let late = calls.all().pop().unwrap();
+    let lived = late.ended_at.unwrap().since(late.opened_at);
+    assert!(lived <= NEAR, "{lived:?}");
+    assert_eq!(calls.hang_ups().len(), 1);
+    assert_eq!(
+        books.entries().await.pop().unwrap().outcome,
+        "uncertain",
+        "the provider created it after all"
+    );
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn ca08_a_call_whose_caller_leaves_while_it_is_dialled_is_hung_up_and_undelivered() {
+    let (simulator, books) = (simulator(&["calls+1xslow:2s"]).await, Books::new());
+    let broker = serve(&books, &simulator).start().await;
+    let dial = offer(&broker).bearer_auth(student("ana")).send();
+    let left = timeout(Duration::from_millis(500), dial).await;
+    assert!(left.is_err(), "it was answered already");
+    let calls = simulator.calls();
+    until("the call", || calls.all().len() == 1).await;
+    until("the end of the call", || calls.open() == 0).await;
+    assert_eq!(calls.hang_ups().len(), 1);
+    let is_told = async || {
+        let entries = books.entries().await;
+        entries.iter().any(|entry| entry.outcome == "undelivered")
+    };
+    eventually(
+        "the entry says that nobody got the answer",
+        PATIENCE,
+        is_told,
+    )
+    .await;
+    until("the audit log", || !broker.events("call_ended").is_empty()).await;
+    let ended = broker.events("call_ended");
+    assert_eq!(ended[0]["details"]["reason"], "hung_up", "{ended:?}");
+    // The place is free again.
+    Up::of(&broker, &student("ana")).await;
+    broker.stop().await;
+}
+
+/// How often the race is run.
+const RACES: u64 = 100;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ca24_whoever_leaves_or_hangs_up_while_the_answer_comes_leaves_no_open_call() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let broker = serve(&books, &simulator)
+        .set("call.join_timeout", "5s")
+        .start()
+        .await;
+    let bearer = student("ana");
+    let began = Instant::now();
+    Up::of(&broker, &bearer).await.hang_up(&broker).await;
+    let usual = began.elapsed();
+    for race in 0..RACES {
+        let dial = Answer::to_any(offer(&broker).bearer_auth(&bearer));
+        // From half of the usual time to half as much again: before, amid, and after the answer.
+        let leaves = usual.mul_f64(0.5) + usual.mul_f64(1.0 / RACES as f64) * race as u32;
+        if let Ok(Some(answer)) = timeout(leaves, dial).await {
+            Up::by(&answer, &bearer).hang_up(&broker).await;
+        }
+    }
+    until("no call is open", || simulator.calls().open() == 0).await;
+    let live = "SELECT COUNT(*) FROM calls WHERE state <> 'ended'";
+    let none_is_left = async || books.number(live).await == 0;
+    eventually("no call is left to be ended", PATIENCE, none_is_left).await;
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn sd22_a_side_channel_that_the_provider_never_closes_is_dropped_after_five_seconds() {
+    let simulator = simulator(&[]).await;
+    let (provider, side_channels) = relay(simulator.address()).await;
+    simulator
+        .calls()
+        .switch(|switches| switches.never_closes = true);
+    let broker = Launch::of(&["serve"])
+        .towards(&format!("http://{provider}/v1"))
+        .start()
+        .await;
+    let call = Up::of_nobody(broker.post("/calls")).await;
+    let number = || side_channels.load(Ordering::SeqCst);
+    assert_eq!(number(), 1);
+    let began = Instant::now();
+    let hung_up = call.hang_up(&broker).await;
+    // Nobody waits for the goodbye.
+    assert_eq!(hung_up["state"], "ended", "{hung_up}");
+    assert!(began.elapsed() <= NEAR, "{:?}", began.elapsed());
+    until("the side channel is dropped", || number() == 0).await;
+    let took = began.elapsed();
+    assert!((4_000..7_000).contains(&took.as_millis()), "{took:?}");
+    broker.stop().await;
+}
+
+/// Carries bytes to `server`; returns where, and how many side channels the broker has open.
+async fn relay(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, open) = (
+        listener.local_addr().unwrap(),
+        Arc::<AtomicUsize>::default(),
+    );
+    let shared = Arc::clone(&open);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(server).await.unwrap();
+            tokio::spawn(carry(client, server, Arc::clone(&shared)));
+        }
+    });
+    (address, open)
+}
+
+async fn carry(mut client: TcpStream, mut server: TcpStream, open: Arc<AtomicUsize>) {
+    let mut head = [0; 1024];
+    let length = client.peek(&mut head).await.unwrap_or_default();
+    let joins = head[..length].windows(9).any(|word| word == b"?call_id=");
+    open.fetch_add(usize::from(joins), Ordering::SeqCst);
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    tokio::select! {
+        _ = copy(&mut from_client, &mut to_server) => {}
+        _ = copy(&mut from_server, &mut to_client) => {}
+    }
+    open.fetch_sub(usize::from(joins), Ordering::SeqCst);
+}

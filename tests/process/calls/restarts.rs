@@ -1,0 +1,161 @@
+//! Calls outlive their broker: killed at any moment, or stopped in good order.
+
+use std::time::Duration;
+
+use token_broker::clock::{Clock, SystemClock};
+use tokio::time::{Instant, sleep};
+
+use super::{Up, kill, serve};
+use crate::kit::answer::Answer;
+use crate::kit::executable::student;
+use crate::kit::provider::simulator;
+use crate::kit::waiting::{PATIENCE, eventually, until};
+use crate::ledger_file::Books;
+
+/// A call is watched again so soon after the start.
+const SOON_WATCHED: Duration = Duration::from_secs(2);
+
+/// Most of the time is waiting, so the scenes are played side by side.
+#[tokio::test]
+async fn sd15_sd16_ob4_calls_outlive_their_broker_and_keep_their_deadlines() {
+    tokio::join!(
+        killed_and_started_again(),
+        killed_and_started_after_the_deadline(),
+        stopped_and_started_again()
+    );
+}
+
+async fn killed_and_started_again() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let broker = serve(&books, &simulator).start().await;
+    let call = Up::of(&broker, &student("ana")).await;
+    call.speak(&simulator);
+    // The row says that the page has joined.
+    until("the call is joined", || call.seen(&simulator).joins == 1).await;
+    kill(broker).await;
+    until("its side channel is gone", || {
+        call.seen(&simulator).side_channels == 0
+    })
+    .await;
+    // The time for which nobody watches.
+    sleep(Duration::from_secs(5)).await;
+    assert!(call.seen(&simulator).is_open);
+    let broker = serve(&books, &simulator).start().await;
+    let began = Instant::now();
+    let is_asserted = || {
+        let seen = call.seen(&simulator);
+        let updates = seen.received.iter();
+        let updates = updates.filter(|event| event["type"] == "session.update");
+        seen.side_channels == 1 && updates.count() == 2
+    };
+    until("it is watched again", is_asserted).await;
+    assert!(began.elapsed() <= SOON_WATCHED, "{:?}", began.elapsed());
+    let found = call.look(&broker).await;
+    assert_eq!(found["state"], "open", "{found}");
+    call.ends_in_time(&simulator).await;
+    assert_eq!(call.reason(&broker).await, "time_limit");
+    let ended = broker.events("call_ended");
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    broker.stop().await;
+}
+
+async fn killed_and_started_after_the_deadline() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let broker = serve(&books, &simulator).start().await;
+    let call = Up::of(&broker, &student("ana")).await;
+    kill(broker).await;
+    let left = call.ends_at + 500 - SystemClock::new().now().as_millis();
+    // Its deadline passes while there is no broker.
+    sleep(Duration::from_millis(left)).await;
+    assert!(call.seen(&simulator).is_open);
+    let broker = serve(&books, &simulator).start().await;
+    let began = Instant::now();
+    until("the end of the call", || !call.seen(&simulator).is_open).await;
+    assert!(began.elapsed() <= SOON_WATCHED, "{:?}", began.elapsed());
+    assert_eq!(call.reason(&broker).await, "time_limit");
+    assert_eq!(call.hang_ups(&simulator), 1);
+    broker.stop().await;
+}
+
+async fn stopped_and_started_again() {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let mut broker = serve(&books, &simulator).start().await;
+    let mut calls = Vec::new();
+    for name in ["ana", "ben", "cem", "dua", "eva"] {
+        calls.push(Up::of(&broker, &student(name)).await);
+    }
+    for call in &calls {
+        call.speak(&simulator);
+    }
+    for _ in 0..2 {
+        broker.running.signal("TERM");
+        let ended = broker.running.end(PATIENCE).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(simulator.calls().open(), calls.len());
+        broker = serve(&books, &simulator).start().await;
+        let began = Instant::now();
+        let are_watched = || {
+            let mut seen = calls.iter().map(|call| call.seen(&simulator));
+            seen.all(|seen| seen.side_channels == 1)
+        };
+        until("all are watched again", are_watched).await;
+        assert!(began.elapsed() <= SOON_WATCHED, "{:?}", began.elapsed());
+    }
+    assert!(simulator.calls().hang_ups().is_empty());
+    let gone = calls.pop().unwrap();
+    assert_eq!(gone.hang_up(&broker).await["reason"], "hung_up");
+    assert!(!gone.seen(&simulator).is_open);
+    for call in &calls {
+        call.ends_in_time(&simulator).await;
+        assert_eq!(call.reason(&broker).await, "time_limit");
+    }
+    assert_eq!(broker.events("call_ended").len(), 5);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes: cargo test --release --test process calls -- --ignored --nocapture"]
+async fn sd15_two_hundred_kills_lose_no_call() {
+    killed_again_and_again(200).await;
+}
+
+#[tokio::test]
+async fn sd15_a_kill_at_any_moment_leaves_no_call_that_nobody_ends() {
+    killed_again_and_again(5).await;
+}
+
+/// Kills the broker while calls are opened, watched and hung up. In the end every call that the provider has is over, but
+/// for those whose exchange the kill has cut: nobody knows of them, and the provider ends them.
+async fn killed_again_and_again(rounds: u32) {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let mut broker = serve(&books, &simulator).start().await;
+    for round in 0..rounds {
+        let stays = Up::of(&broker, &student("ana")).await;
+        let leaves = Up::of(&broker, &student("ben")).await;
+        let hang_up = broker.post(&format!("{}/hangup", leaves.path));
+        let hang_up = tokio::spawn(hang_up.bearer_auth(&leaves.bearer).send());
+        let dial = super::offer(&broker).bearer_auth(student("cem"));
+        let dial = tokio::spawn(Answer::to_any(dial));
+        // At any moment of the work.
+        sleep(Duration::from_millis(u64::from(round) * 7 % 23)).await;
+        kill(broker).await;
+        // Cut or answered: both are fine.
+        let _ = hang_up.await.unwrap();
+        let dialled = dial.await.unwrap();
+        broker = serve(&books, &simulator).start().await;
+        let is_watched = || stays.seen(&simulator).side_channels == 1;
+        until("it is watched again", is_watched).await;
+        let mut answered = vec![stays, leaves];
+        if let Some(answer) = dialled {
+            answered.push(Up::by(&answer, &student("cem")));
+        }
+        for call in &answered {
+            call.hang_up(&broker).await;
+            until("the end of the call", || !call.seen(&simulator).is_open).await;
+        }
+    }
+    let live = "SELECT COUNT(*) FROM calls WHERE state NOT IN ('ended', 'lost')";
+    let none_is_left = async || books.number(live).await == 0;
+    eventually("no call is left to be ended", PATIENCE, none_is_left).await;
+    broker.stop().await;
+}
