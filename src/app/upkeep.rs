@@ -22,7 +22,7 @@ const KEYS: Duration = Duration::from_secs(1);
 const CLOCK: Duration = Duration::from_secs(1);
 /// A jump of the wall clock that is logged. Time synchronization makes smaller ones.
 const JUMP: Duration = Duration::from_secs(10);
-/// How often leases of calls are renewed, and owed hang-ups looked for.
+/// How often owed hang-ups, and calls that nobody watches any more, are looked for.
 const CALLS: Duration = Duration::from_secs(1);
 /// How often old entries of the ledger are deleted, and how often intents of replicas that have ended are given up.
 const LEDGER: Duration = Duration::from_mins(1);

@@ -27,7 +27,7 @@ use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::{CallSettings, SessionSettings};
 use crate::domain::{
     Account, Caller, ClientSecret, EndReason, EntryId, IdentityKey, Kind, Party, PersonaName,
-    Personas, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
+    Personas, Prices, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
 };
 use crate::gate::{Gate, Pass, Used};
 use crate::records::{Exceeded, LookUpError, Records, RecordsError, Sessions};
@@ -69,6 +69,8 @@ pub struct Rules {
     pub session: SessionSettings,
     /// The limits of calls.
     pub call: CallSettings,
+    /// The prices of the provider's models.
+    pub prices: Arc<Prices>,
 }
 
 /// A session, and a client secret that was minted under it.
@@ -112,6 +114,9 @@ pub enum BrokerError {
     /// As many calls are live as the setting of that name allows.
     #[error("as many calls are live as {0} allows")]
     TooManyCalls(&'static str),
+    /// Calls may cost only so much, and the persona's model has no price.
+    #[error("the persona's model has no price")]
+    NoPrice,
     /// A call with the same `Idempotency-Key` was opened before.
     #[error("a call with the same Idempotency-Key was opened before")]
     Repeated,
@@ -179,6 +184,7 @@ impl BrokerError {
             | Self::Crowded
             | Self::TooManyCalls(_)
             | Self::Repeated
+            | Self::NoPrice
             | Self::NotRead(_)
             | Self::NotRecorded(_) => Used::Nothing,
             Self::Ended | Self::NotSettled(_) | Self::Lost => Used::Mint,

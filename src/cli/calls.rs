@@ -54,13 +54,15 @@ pub(super) fn calls(given: &Given, asked: &CallsFlags) -> anyhow::Result<ExitCod
 }
 
 fn list(calls: &Value) -> String {
-    const COLUMNS: [&str; 7] = [
+    const COLUMNS: [&str; 9] = [
         "id",
         "state",
         "seconds_left",
         "persona",
         "subject",
         "network",
+        "turns",
+        "cost",
         "reason",
     ];
     let mut rows = vec![COLUMNS.map(|column| column.replace('_', " ")).to_vec()];

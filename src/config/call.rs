@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::settings::Settings;
-use crate::domain::written::{lasting, whole};
+use crate::domain::Money;
+use crate::domain::written::{lasting, optional, whole};
 
 /// The limits of calls.
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +32,9 @@ pub struct CallSettings {
     /// Most answers of the model in one call; 0 for no limit.
     #[serde(deserialize_with = "whole::<0, 1_000_000, _, _>")]
     pub max_turns: u32,
+    /// Most money that one call may cost; `None` for no limit.
+    #[serde(deserialize_with = "money")]
+    pub max_money: Option<Money>,
     /// Most answers that the model may work on at a time.
     #[serde(deserialize_with = "whole::<1, 100, _, _>")]
     pub max_parallel_responses: usize,
@@ -78,6 +82,14 @@ pub enum Hold {
 
 /// The provider ends a call after an hour, in milliseconds.
 const LONGEST: u64 = 3_600_000;
+
+fn money<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Money>, D::Error> {
+    let read = |text: &str| {
+        let money = Money::parse(text).filter(|money| *money > Money::ZERO);
+        money.ok_or("must be an amount of dollars, like \"0.50\"")
+    };
+    optional(from, read)
+}
 
 impl CallSettings {
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {

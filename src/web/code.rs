@@ -101,6 +101,11 @@ pub enum Code {
     /// The service has no capacity at the moment; see `Retry-After`.
     #[error("The service is overloaded. Retry after the time in Retry-After.")]
     Overloaded,
+    /// Calls may cost only so much, and the persona's model has no price.
+    #[error(
+        "The persona's model has no price, so its calls cannot be limited. Tell the operator the request_id."
+    )]
+    NoPrice,
     /// Use cannot be recorded, so nothing is minted; see `Retry-After`.
     #[error("Nothing was minted: use cannot be recorded. Retry after the time in Retry-After.")]
     LedgerUnavailable,
@@ -143,6 +148,7 @@ impl Code {
             Self::UpstreamUnavailable
             | Self::Overloaded
             | Self::LedgerUnavailable
+            | Self::NoPrice
             | Self::AuthUnavailable
             | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,

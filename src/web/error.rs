@@ -161,6 +161,7 @@ impl From<BrokerError> for ApiError {
             BrokerError::TooManyCalls(limit) => {
                 Self::from(Code::CallLimit).after(CALL_WAIT).under(limit)
             }
+            BrokerError::NoPrice => Code::NoPrice.into(),
             BrokerError::Repeated => Code::CallRepeated.into(),
             BrokerError::Crowded => Code::Overloaded.into(),
             BrokerError::ShuttingDown => Code::ShuttingDown.into(),

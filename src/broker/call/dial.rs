@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::meter::Models;
 use super::watch::Watch;
 use super::{Answered, CallRequest};
 use crate::broker::audited::note_persona;
@@ -14,7 +15,7 @@ use crate::domain::{
     RemovedChannel, SessionChange, SessionId, SessionKey, SessionText, Ticket, UpstreamCall,
 };
 use crate::gate::Pass;
-use crate::provider::{EffectiveSession, News, Pins, ServerEvent, assertion, contradiction};
+use crate::provider::{self, EffectiveSession, News, Pins, ServerEvent, assertion, contradiction};
 use crate::records::CallBounds;
 use crate::upstream::{Begun, CallOrder, Late, NotBegun, SideChannel, UpstreamError};
 
@@ -29,7 +30,7 @@ const GIVES_UP: Duration = Duration::from_secs(45);
 pub(super) struct Attached {
     pub(super) channel: Box<dyn SideChannel>,
     pub(super) pins: Pins,
-    pub(super) model: Option<Box<str>>,
+    pub(super) models: Models,
 }
 
 impl Attached {
@@ -46,7 +47,7 @@ impl Attached {
         Ok(Self {
             channel,
             pins: pins.map_err(|_| UpstreamError::Invalid("its session is not the persona's"))?,
-            model: shown.model(),
+            models: Models::of(shown),
         })
     }
 }
@@ -85,6 +86,9 @@ impl Inner {
         let session = persona.session_for(&listener);
         if let Some(field) = contradiction(session.as_json(), &asked.session) {
             return Err(BrokerError::Pinned(field.as_str()));
+        }
+        if self.rules.call.max_money.is_some() && !self.has_price(&session) {
+            return Err(BrokerError::NoPrice);
         }
         if let Some(quota) = self.spent_quota(caller, Kind::Call) {
             return Err(self.quota_exceeded(quota));
@@ -148,6 +152,13 @@ impl Inner {
         let code = error.records_code();
         let settled = self.settle_call(row.entry, took, Outcome::Failed { code });
         settled.await.err().unwrap_or(error)
+    }
+
+    /// True when the model of a session has a price.
+    fn has_price(&self, session: &SessionText) -> bool {
+        let now = self.parts.clock.now();
+        let model = provider::model(session.as_json());
+        model.is_some_and(|model| self.rules.prices.card(&model, now).is_some())
     }
 
     /// Returns the offer as the provider gets it, and the data channel that a locked persona does not have.
@@ -266,7 +277,7 @@ impl Inner {
             .ok_or(BrokerError::Ended)?;
         let outcome = Outcome::Minted {
             expires_at: row.deadline_at,
-            model: attached.model.clone(),
+            model: attached.models.response.clone(),
             upstream_request: None,
         };
         self.settle_call(row.entry, join_took, outcome).await?;

@@ -3,6 +3,7 @@
 mod dial;
 mod limits;
 mod listening;
+mod meter;
 mod owner;
 mod tend;
 mod watch;

@@ -140,6 +140,8 @@ impl Inner {
             "persona": call.persona.as_str(),
             "reason": call.end_reason.map(EndReason::as_str),
             "seconds": call.used.seconds,
+            "turns": call.used.turns,
+            "cost": call.used.cost.to_string(),
         });
         self.parts.audit.note(Event::CallEnded, details);
     }

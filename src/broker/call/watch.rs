@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::dial::Attached;
 use super::limits::{Act, Leash};
+use super::meter::{Meter, Models};
 use crate::broker::Inner;
 use crate::clock::Tick;
 use crate::config::{Farewell, Hold};
@@ -18,6 +19,10 @@ use crate::upstream::{SideChannel, UpstreamError};
 
 /// The waits before a lost side channel is joined again.
 const REJOIN_WAITS: [u64; 5] = [0, 1, 2, 4, 8];
+/// After the hang-up, the use of the last response is waited for so long.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often uses are written again that could not be written.
+const REWRITE: Duration = Duration::from_secs(1);
 /// The provider's code for an account without credit. Nothing works until an operator acts.
 const OUT_OF_CREDIT: &str = "insufficient_quota";
 
@@ -29,7 +34,8 @@ pub(super) struct Watch {
     /// The persona's session, which is asserted again on every new side channel.
     session: SessionText,
     /// What the provider confirmed of it; `None` before the side channel has joined.
-    confirmed: Option<Confirmed>,
+    pins: Option<Pins>,
+    meter: Meter,
     leash: Leash,
     /// Notified when the row was changed by somebody else.
     told: Arc<Notify>,
@@ -57,11 +63,6 @@ impl Side {
     }
 }
 
-/// What the provider has confirmed of the session.
-struct Confirmed {
-    pins: Pins,
-}
-
 /// What a watch waits for.
 enum Seen {
     Event(String),
@@ -87,7 +88,8 @@ impl Watch {
             epoch: row.epoch,
             call,
             session,
-            confirmed: None,
+            pins: None,
+            meter: Meter::new(row.entry, row.used.cost),
             leash: Leash::new(rules, now, now.plus(left), row.joined_at.is_some()),
             told,
             is_joined: row.joined_at.is_some(),
@@ -110,7 +112,7 @@ impl Inner {
                 watch.sees_by(attached, &mut side, now);
             }
             while watch.turn(&inner, &mut side).await.is_continue() {}
-            Watch::last_words(side).await;
+            watch.last_words(&inner, side).await;
             inner.watches.forget(watch.entry, &watch.told);
         });
     }
@@ -145,7 +147,12 @@ impl Watch {
                 side.is_tried_later(now);
                 Vec::new()
             }
-            Seen::Due => self.leash.woke(now),
+            Seen::Due => {
+                if self.meter.is_behind() {
+                    self.write(inner).await;
+                }
+                self.leash.woke(now)
+            }
             Seen::Told => {
                 self.look(inner).await?;
                 if inner.watches.is_listened_to(self.entry) {
@@ -165,6 +172,12 @@ impl Watch {
     async fn see(&self, inner: &Inner, side: &mut Side) -> Seen {
         let clock = &inner.parts.clock;
         let due = self.leash.due();
+        let rewrite = clock.tick().plus(REWRITE);
+        let due = if self.meter.is_behind() {
+            due.min(rewrite)
+        } else {
+            due
+        };
         let side = async {
             match side {
                 Side::Open(channel) => channel.next().await.map_or(Seen::Lost, Seen::Event),
@@ -186,9 +199,8 @@ impl Watch {
     /// Takes a side channel on which the provider has confirmed the persona.
     fn sees_by(&mut self, attached: Attached, side: &mut Side, now: Tick) {
         *side = Side::Open(attached.channel);
-        self.confirmed = Some(Confirmed {
-            pins: attached.pins,
-        });
+        self.pins = Some(attached.pins);
+        self.meter.takes_models(attached.models);
         self.leash.sees(true, now);
     }
 
@@ -219,6 +231,9 @@ impl Watch {
         if is_life(&event) {
             self.leash.lives(now);
         }
+        if self.meter.hears(inner, &event.news) {
+            self.write(inner).await;
+        }
         let acts = match event.news {
             News::Session(shown) => self.compare(inner, &shown, side).await,
             News::Began { response, most } => {
@@ -229,6 +244,7 @@ impl Watch {
                 response, failure, ..
             } => {
                 let mut acts = self.leash.response_ended(&response, now);
+                acts.extend(self.leash.has_cost(self.meter.cost()));
                 if failure.is_some_and(|code| &*code == OUT_OF_CREDIT) {
                     acts.extend(self.leash.end(EndReason::Provider));
                 }
@@ -238,8 +254,8 @@ impl Watch {
             News::Error { code, .. } if code.as_deref() == Some(OUT_OF_CREDIT) => {
                 self.leash.end(EndReason::Provider)
             }
+            News::Transcribed { .. } => self.leash.has_cost(self.meter.cost()),
             News::Item(_)
-            | News::Transcribed { .. }
             | News::SpeechStarted(_)
             | News::SpeechStopped(_)
             | News::Committed
@@ -260,13 +276,14 @@ impl Watch {
     ) -> Vec<Act> {
         let now = inner.parts.clock.tick();
         self.leash.joined(now);
-        let Some(confirmed) = &mut self.confirmed else {
+        let Some(pins) = &mut self.pins else {
             return Vec::new();
         };
+        self.meter.takes_models(Models::of(shown));
         if inner.rules.call.persona == Hold::Free {
             return Vec::new();
         }
-        let changed = confirmed.pins.changed(shown);
+        let changed = pins.changed(shown);
         if changed.is_empty() {
             return Vec::new();
         }
@@ -275,7 +292,7 @@ impl Watch {
             fields = ?changed,
             "the page has changed what its persona pins; it is put back"
         );
-        let corrections = confirmed.pins.corrections(&changed, self.session.as_json());
+        let corrections = pins.corrections(&changed, self.session.as_json());
         for correction in corrections {
             self.send(side, correction).await;
         }
@@ -284,10 +301,7 @@ impl Watch {
 
     /// True when a response may have as many tokens.
     fn allows(&self, inner: &Inner, most: Option<MostTokens>) -> bool {
-        let pinned = self
-            .confirmed
-            .as_ref()
-            .and_then(|confirmed| confirmed.pins.most_tokens);
+        let pinned = self.pins.as_ref().and_then(|pins| pins.most_tokens);
         let is_free = inner.rules.call.persona == Hold::Free;
         is_free || most.is_none() || pinned.is_none_or(|pinned| most <= Some(pinned))
     }
@@ -333,11 +347,31 @@ impl Watch {
         }
     }
 
-    /// Closes the side channel.
-    async fn last_words(side: Side) {
+    /// Writes the uses that wait, and notes when the records do not take them.
+    async fn write(&mut self, inner: &Inner) {
+        let is_recorded = self.meter.write(inner).await;
+        let now = inner.parts.clock.tick();
+        self.leash.is_recorded(is_recorded, now);
+    }
+
+    /// Waits briefly for the use of the last response, and closes the side channel.
+    async fn last_words(&mut self, inner: &Inner, mut side: Side) {
+        let clock = &inner.parts.clock;
+        let hear = async {
+            while let Side::Open(channel) = &mut side
+                && let Some(frame) = channel.next().await
+            {
+                if let Ok(event) = ServerEvent::read(&frame) {
+                    self.meter.hears(inner, &event.news);
+                }
+            }
+        };
+        // Whatever comes later is lost.
+        let _ = clock.timeout(LAST_WORDS, hear).await;
         if let Side::Open(channel) = side {
             channel.close().await;
         }
+        self.write(inner).await;
     }
 }
 

@@ -164,6 +164,12 @@ pub struct CallView {
     pub seconds_left: u64,
     /// True once little time is left.
     pub warning: bool,
+    /// Answers of the model so far.
+    pub turns: u64,
+    /// Tokens so far, input and output together.
+    pub tokens: u64,
+    /// Price so far in US dollars, like `0.010296`.
+    pub cost: String,
     /// Why the call ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -181,6 +187,9 @@ impl CallView {
             revision: call.revision,
             seconds_left: call.seconds_left(now),
             warning: call.is_warned,
+            turns: call.used.turns,
+            tokens: call.used.usage.tokens(),
+            cost: call.used.cost.to_string(),
             reason: call.end_reason.map(EndReason::as_str),
         }
     }

@@ -197,3 +197,79 @@ async fn a_draining_broker_opens_no_calls_and_lets_those_that_run_live() {
     offer(&app).send().await.is(503, "shutting_down");
     assert!(app.calls.hung_up().is_empty());
 }
+
+/// An answer of the model with the figures of MO1: 10,296,000 nano-dollars on gpt-realtime-2.1.
+fn done(id: &str) -> serde_json::Value {
+    json!({
+        "type": "response.done",
+        "event_id": "event_3",
+        "response": { "id": id, "status": "completed", "usage": {
+            "total_tokens": 205, "input_tokens": 41, "output_tokens": 164,
+            "input_token_details": { "text_tokens": 14, "audio_tokens": 27, "image_tokens": 0, "cached_tokens": 0,
+                "cached_tokens_details": { "text_tokens": 0, "audio_tokens": 0, "image_tokens": 0 } },
+            "output_token_details": { "text_tokens": 28, "audio_tokens": 136 },
+        } },
+    })
+}
+
+/// A side channel that names its model, as the provider's does.
+async fn named(app: &TestApp) -> crate::kit::calls::Channel {
+    let side = channel(app);
+    let mut session = side.sent()[0]["session"].clone();
+    session["model"] = "gpt-realtime-2.1".into();
+    session["id"] = "sess_u0_test1".into();
+    side.say(&json!({ "type": "session.updated", "session": session }));
+    side
+}
+
+#[tokio::test]
+async fn sd01_mo01_mo07_each_answer_is_priced_once_and_shown() {
+    let app = TestApp::with(&[("call.persona", "free")]);
+    let call = Opened::by(&app).await;
+    let side = named(&app).await;
+    for id in ["resp_1", "resp_1", "resp_2"] {
+        side.say(&done(id));
+    }
+    eventually("two answers", SOON, async || {
+        call.look(&app).await["turns"] == 2
+    })
+    .await;
+    let seen = call.look(&app).await;
+    assert_eq!(
+        (&seen["tokens"], &seen["cost"]),
+        (&json!(410), &json!("0.020592"))
+    );
+}
+
+#[tokio::test]
+async fn sd04_the_answer_that_reaches_the_money_ends_the_call() {
+    let app = TestApp::with(&[("call.persona", "free"), ("call.max_money", "0.02")]);
+    let call = Opened::by(&app).await;
+    let side = named(&app).await;
+    side.say(&done("resp_1"));
+    eventually("an answer", SOON, async || {
+        call.look(&app).await["turns"] == 1
+    })
+    .await;
+    assert_eq!(call.look(&app).await["state"], "open");
+    side.say(&json!({ "type": "response.created", "response": { "id": "resp_3" } }));
+    side.say(&done("resp_2"));
+    assert_eq!(call.reason(&app).await, "money_limit");
+    let cancelled = side
+        .sent()
+        .into_iter()
+        .filter(|event| event["type"] == "response.cancel");
+    assert_eq!(cancelled.count(), 1);
+    assert_eq!(app.events("call_ended")[0]["details"]["cost"], "0.020592");
+}
+
+#[tokio::test]
+async fn mo08_a_persona_without_a_price_is_not_admitted_where_money_is_limited() {
+    let file = "[personas]\nstrict = false\n";
+    let app = TestApp::of(file, &[("call.max_money", "0.02")]);
+    let unpriced = app
+        .post("/calls?persona=unpriced")
+        .body("application/sdp", super::OFFER);
+    unpriced.send().await.is(503, "no_price");
+    assert!(app.calls.orders().is_empty());
+}

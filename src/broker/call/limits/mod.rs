@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Tick;
 use crate::config::{CallSettings, Farewell, Hold};
-use crate::domain::EndReason;
+use crate::domain::{EndReason, Money};
 
 /// The corrections of a persona that are allowed within [`DRIFT_WINDOW`]. The next one ends the call.
 const MAX_CORRECTIONS: usize = 3;
@@ -16,6 +16,8 @@ const MAX_CORRECTIONS: usize = 3;
 const DRIFT_WINDOW: Duration = Duration::from_secs(10);
 /// Longest time without a side channel. A call that nobody watches must not go on.
 const BLIND_LIMIT: Duration = Duration::from_secs(30);
+/// Longest time in which the records take nothing. What a call uses meanwhile may be lost.
+const UNRECORDED_LIMIT: Duration = Duration::from_mins(2);
 /// Bounds the responses that are remembered as being worked on.
 const MAX_REMEMBERED: usize = 64;
 
@@ -59,6 +61,7 @@ pub(super) struct Leash {
     /// The times at which the persona was put back, or a response was cancelled.
     corrections: VecDeque<Tick>,
     blind_since: Option<Tick>,
+    unrecorded_since: Option<Tick>,
     has_ended: bool,
 }
 
@@ -82,6 +85,7 @@ impl Leash {
             responses: Vec::new(),
             corrections: VecDeque::new(),
             blind_since: None,
+            unrecorded_since: None,
             has_ended: false,
         }
     }
@@ -214,9 +218,30 @@ impl Leash {
         }
     }
 
-    /// Returns the moment at which the call ends because nobody sees it.
+    /// Notes that the records do not take what the call uses, or do again.
+    pub(super) fn is_recorded(&mut self, is_recorded: bool, now: Tick) {
+        match (is_recorded, self.unrecorded_since) {
+            (true, _) => self.unrecorded_since = None,
+            (false, None) => self.unrecorded_since = Some(now),
+            (false, Some(_)) => {}
+        }
+    }
+
+    /// Notes the price of the call so far.
+    pub(super) fn has_cost(&mut self, cost: Money) -> Vec<Act> {
+        match self.settings.max_money {
+            Some(most) if cost >= most => self.end(EndReason::MoneyLimit),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the moment at which the call ends because nobody sees or records it.
     fn blind_ends(&self) -> Option<Tick> {
-        self.blind_since.map(|since| since.plus(BLIND_LIMIT))
+        let blind = self.blind_since.map(|since| since.plus(BLIND_LIMIT));
+        let unrecorded = self
+            .unrecorded_since
+            .map(|since| since.plus(UNRECORDED_LIMIT));
+        blind.into_iter().chain(unrecorded).min()
     }
 
     /// Ends the call, once.

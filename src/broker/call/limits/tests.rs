@@ -13,6 +13,7 @@ fn settings() -> CallSettings {
         grace: Duration::from_secs(10),
         farewell: Farewell::None,
         max_turns: 0,
+        max_money: None,
         max_parallel_responses: 2,
         max_live: 2,
         max_live_network: 5,
@@ -164,4 +165,28 @@ fn sd09_responses_beyond_the_persona_or_beyond_the_bound_are_cancelled() {
     leash.response_ended("a", at(3));
     leash.response_ended("c", at(3));
     assert!(leash.response_began("d", true, at(3)).is_empty());
+}
+
+#[test]
+fn sd20_a_call_whose_use_cannot_be_recorded_for_two_minutes_ends() {
+    let mut leash = leash(&settings());
+    leash.is_recorded(false, at(10));
+    leash.lives(at(100));
+    leash.is_recorded(false, at(100));
+    assert_eq!(leash.due(), at(130));
+    assert_eq!(leash.woke(at(130)), [Act::End(EndReason::Blind)]);
+}
+
+#[test]
+fn sd04_a_call_that_has_cost_its_money_ends() {
+    let cents = |text| Money::parse(text).unwrap();
+    let mut leash = leash(&CallSettings {
+        max_money: Some(cents("0.10")),
+        ..settings()
+    });
+    assert!(leash.has_cost(cents("0.099")).is_empty());
+    assert_eq!(
+        leash.has_cost(cents("0.10")),
+        [Act::End(EndReason::MoneyLimit)]
+    );
 }
