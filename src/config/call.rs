@@ -25,7 +25,7 @@ pub struct CallSettings {
     #[serde(deserialize_with = "lasting::<0, 600_000, _>")]
     pub warn_before: Duration,
     /// Longest time that a spoken goodbye may take after the limit.
-    #[serde(deserialize_with = "lasting::<0, 60_000, _>")]
+    #[serde(deserialize_with = "lasting::<0, 10_000, _>")]
     pub grace: Duration,
     /// What the model is told before the end.
     pub farewell: Farewell,

@@ -130,6 +130,11 @@ pub fn assertion(asked: &RawValue) -> String {
     event + "}}"
 }
 
+/// Returns the event that changes nothing. The provider answers it with the session as it runs.
+pub fn look() -> String {
+    json!({ "type": "session.update", "session": { "type": "realtime" } }).to_string()
+}
+
 /// Returns the model that the session object `asked` names.
 pub fn model(asked: &RawValue) -> Option<Box<str>> {
     let model = PinnedFields::read(asked)?.get(Pinned::Model)?.get();

@@ -234,6 +234,11 @@ impl Call {
         self.body("application/json", body.to_string())
     }
 
+    /// Sends the request, and returns the answer before its body is read.
+    pub async fn stream(self) -> axum::response::Response {
+        self.onion.answer(self.request).await
+    }
+
     pub async fn send(self) -> Answer {
         let response = tokio::select! {
             response = self.onion.answer(self.request) => response,

@@ -15,7 +15,9 @@ use crate::domain::{
     RemovedChannel, SessionChange, SessionId, SessionKey, SessionText, Ticket, UpstreamCall,
 };
 use crate::gate::Pass;
-use crate::provider::{self, EffectiveSession, News, Pins, ServerEvent, assertion, contradiction};
+use crate::provider::{
+    self, EffectiveSession, News, Pins, ServerEvent, assertion, contradiction, look,
+};
 use crate::records::CallBounds;
 use crate::upstream::{Begun, CallOrder, Late, NotBegun, SideChannel, UpstreamError};
 
@@ -23,13 +25,16 @@ use crate::upstream::{Begun, CallOrder, Late, NotBegun, SideChannel, UpstreamErr
 const ATTACH: Duration = Duration::from_secs(5);
 /// The wait before a side channel that the provider does not know yet is tried again.
 const ATTACH_PAUSE: Duration = Duration::from_millis(250);
+/// How long a limit of calls at once is remembered as having no place. Short, because calls end.
+const FULL_FOR: Duration = Duration::from_secs(1);
 /// A call that is being dialled is given up after so much time: the exchange, the side channel, and changes of the records.
 const GIVES_UP: Duration = Duration::from_secs(45);
 
 /// A side channel on which the provider has confirmed the persona.
 pub(super) struct Attached {
     pub(super) channel: Box<dyn SideChannel>,
-    pub(super) pins: Pins,
+    /// What the provider confirmed; `None` where the page may change everything.
+    pub(super) pins: Option<Pins>,
     pub(super) models: Models,
 }
 
@@ -38,15 +43,16 @@ impl Attached {
     fn confirmed(
         (channel, shown): (Box<dyn SideChannel>, &EffectiveSession<'_>),
         call: &UpstreamCall,
-        asked: &SessionText,
+        asked: Option<&SessionText>,
     ) -> Result<Self, UpstreamError> {
         if shown.id.as_ref().is_some_and(|id| !call.id.is_of(id)) {
             return Err(UpstreamError::Invalid("its side channel is another call's"));
         }
-        let pins = Pins::confirm(asked.as_json(), shown);
+        let pins = asked.map(|asked| Pins::confirm(asked.as_json(), shown));
+        let wrong = |_| UpstreamError::Invalid("its session is not the persona's");
         Ok(Self {
             channel,
-            pins: pins.map_err(|_| UpstreamError::Invalid("its session is not the persona's"))?,
+            pins: pins.transpose().map_err(wrong)?,
             models: Models::of(shown),
         })
     }
@@ -84,17 +90,9 @@ impl Inner {
         note_persona(&persona.name);
         let listener = caller.as_listener(asked.choice.language.as_ref());
         let session = persona.session_for(&listener);
-        if let Some(field) = contradiction(session.as_json(), &asked.session) {
-            return Err(BrokerError::Pinned(field.as_str()));
-        }
-        if self.rules.call.max_money.is_some() && !self.has_price(&session) {
-            return Err(BrokerError::NoPrice);
-        }
-        if let Some(quota) = self.spent_quota(caller, Kind::Call) {
-            return Err(self.quota_exceeded(quota));
-        }
+        self.may_dial(caller, &session, &asked)?;
         let start = self.parts.clock.tick();
-        let turn = self.parts.upstream.turn(caller.party()).await;
+        let turn = self.parts.upstream.turn(caller.crowd()).await;
         let turn = turn.map_err(|error| self.failed_since(start, error))?;
         let ticket = caller.identity.is_none().then(Ticket::random);
         let dial = Dial {
@@ -154,6 +152,34 @@ impl Inner {
         settled.await.err().unwrap_or(error)
     }
 
+    /// Refuses what costs nobody anything to refuse.
+    fn may_dial(
+        &self,
+        caller: &Caller,
+        session: &SessionText,
+        asked: &CallRequest,
+    ) -> Result<(), BrokerError> {
+        if let Some(field) = contradiction(session.as_json(), &asked.session) {
+            return Err(BrokerError::Pinned(field.as_str()));
+        }
+        if self.rules.call.max_money.is_some() && !self.has_price(session) {
+            return Err(BrokerError::NoPrice);
+        }
+        if let Some(quota) = self.spent_quota(caller, Kind::Call) {
+            return Err(self.quota_exceeded(quota));
+        }
+        if let Some(limit) = self.is_full(caller) {
+            return Err(BrokerError::TooManyCalls(limit));
+        }
+        Ok(())
+    }
+
+    /// Returns the limit of calls at once that had no place for the caller a moment ago.
+    fn is_full(&self, caller: &Caller) -> Option<&'static str> {
+        let (limit, since) = self.watches.full.get(&caller.party())?;
+        (self.parts.clock.tick().since(since) < FULL_FOR).then_some(limit)
+    }
+
     /// True when the model of a session has a price.
     fn has_price(&self, session: &SessionText) -> bool {
         let now = self.parts.clock.now();
@@ -195,7 +221,12 @@ impl Inner {
             total: rules.max_live_total,
         };
         let opened = self.parts.records.open_call(intent, dial, bounds).await;
-        opened.map_err(|error| self.not_reserved(caller, error))
+        let opened = opened.map_err(|error| self.not_reserved(caller, error));
+        if let Err(BrokerError::TooManyCalls(limit)) = &opened {
+            let now = self.parts.clock.tick();
+            self.watches.full.insert(caller.party(), (*limit, now));
+        }
+        opened
     }
 
     /// Notes that the provider created no call, or that nobody knows.
@@ -317,14 +348,18 @@ impl Inner {
         let clock = &self.parts.clock;
         let attached = async {
             let mut channel = self.parts.upstream.join(call).await?;
-            channel.send(assertion(session.as_json())).await?;
+            // Where the page may change everything, nothing is put back. An update without fields shows the session.
+            let is_held = self.rules.call.persona != Hold::Free;
+            let asked = is_held.then_some(session);
+            let update = asked.map_or_else(look, |asked| assertion(asked.as_json()));
+            channel.send(update).await?;
             while let Some(frame) = channel.next().await {
                 if let Ok(ServerEvent {
                     news: News::Session(shown),
                     ..
                 }) = ServerEvent::read(&frame)
                 {
-                    return Attached::confirmed((channel, &shown), call, session);
+                    return Attached::confirmed((channel, &shown), call, asked);
                 }
             }
             Err(UpstreamError::Invalid("its side channel ended at once"))

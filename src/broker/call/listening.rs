@@ -33,11 +33,6 @@ impl Watches {
             listeners: Arc::clone(&self.listeners),
         })
     }
-
-    /// True when a page listens to the call.
-    pub(super) fn is_listened_to(&self, entry: EntryId) -> bool {
-        self.listeners.contains_key(&entry)
-    }
 }
 
 impl Drop for Listening {

@@ -1,10 +1,12 @@
 //! Calls: an offer is exchanged for an answer, and the call that comes of it is watched until it is over.
 
 mod dial;
+mod hear;
 mod limits;
 mod listening;
 mod meter;
 mod owner;
+mod side;
 mod tend;
 mod watch;
 
@@ -12,13 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::Choice;
-use crate::clock::Timestamp;
-use crate::domain::{EntryId, Offer, PersonaName, Ticket, UpstreamCall, random_bytes};
+use crate::clock::{Tick, Timestamp};
+use crate::domain::{EntryId, Offer, Party, PersonaName, Ticket, UpstreamCall, random_bytes};
 
 pub use listening::Listening;
 pub use owner::Which;
@@ -26,6 +30,13 @@ pub use owner::Which;
 /// The time for which a replica watches a call, unless it renews its lease. A call of a dead replica is watched again
 /// after so much time at most.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// The lease is renewed so often.
+const RENEW: Duration = Duration::from_secs(10);
+/// Most callers that are remembered as having too many calls.
+const FULL_CAPACITY: usize = 10_000;
+/// Reads at the same time for those who ask about calls.
+const READS_AT_ONCE: usize = 1;
 
 /// A caller's request for a call.
 #[derive(Clone, Debug)]
@@ -69,6 +80,12 @@ pub(super) struct Watches {
     running: DashMap<EntryId, Arc<Notify>>,
     /// The pages that listen to the events of each call.
     listeners: Arc<DashMap<EntryId, usize>>,
+    /// When the lease of this replica was renewed.
+    renewed: Mutex<Option<Tick>>,
+    /// Callers who had as many live calls as may be, and when, so that repeated requests cost nobody anything.
+    pub(super) full: Cache<Party, (&'static str, Tick)>,
+    /// Reads of calls for those who ask about them. They must not keep others from the database.
+    reads: Semaphore,
     /// The watches. Nobody waits for them at the end: another replica, or the next run, watches the calls.
     tasks: TaskTracker,
 }
@@ -80,6 +97,9 @@ impl Watches {
             replica: format!("{:016x}", u64::from_ne_bytes(random_bytes())).into(),
             running: DashMap::new(),
             listeners: Arc::default(),
+            renewed: Mutex::default(),
+            full: Cache::new(FULL_CAPACITY),
+            reads: Semaphore::new(READS_AT_ONCE),
             tasks: TaskTracker::new(),
         }
     }
@@ -96,6 +116,13 @@ impl Watches {
     /// Tells the watch of a call, if there is one, that its row was changed.
     fn wake(&self, entry: EntryId) {
         if let Some(told) = self.running.get(&entry) {
+            told.notify_one();
+        }
+    }
+
+    /// Tells all watches to look whether they still are the ones of their calls.
+    fn wake_all(&self) {
+        for told in &self.running {
             told.notify_one();
         }
     }

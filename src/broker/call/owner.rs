@@ -11,6 +11,8 @@ use crate::records::CallQuery;
 
 /// A ticket shows its call for so long after the end.
 const TICKET_OUTLIVES: Duration = Duration::from_mins(1);
+/// Longest wait for a turn to read a call.
+const READ_WAIT: Duration = Duration::from_secs(1);
 /// Most calls that are ended, or listed, at a time.
 const MOST: u32 = 1_000;
 
@@ -33,8 +35,7 @@ impl Broker {
         ticket: Option<&Ticket>,
         id: &UpstreamCallId,
     ) -> Result<Call, BrokerError> {
-        let found = self.0.parts.records.call(id).await;
-        let call = found.map_err(BrokerError::NotRead)?;
+        let call = self.read(id).await?;
         let now = self.0.parts.clock.now();
         let is_theirs = |call: &Call| {
             let is_fresh = call
@@ -58,26 +59,41 @@ impl Broker {
     ) -> Result<(), BrokerError> {
         let call = self.call_of(caller, ticket, id).await?;
         if is_running(&call) {
-            self.end_row(&call, EndReason::HungUp).await;
+            self.end_row(&call, EndReason::HungUp).await?;
         }
         Ok(())
     }
 
     /// Counts a page that listens to the events of `call`. A page that listens has joined.
-    pub fn listen(&self, call: &Call) -> Result<Listening, BrokerError> {
-        let listening = self.0.watches.listen(call);
+    pub async fn listen(&self, call: &Call) -> Result<Listening, BrokerError> {
+        let watches = &self.0.watches;
+        let listening = watches.listen(call);
         let listening = listening.ok_or(BrokerError::TooManyCalls("events"))?;
-        self.0.watches.wake(call.entry);
+        if call.joined_at.is_none() {
+            self.0
+                .change_call(call.entry, CallStep::Joined.by_anybody())
+                .await;
+            watches.wake(call.entry);
+        }
         Ok(listening)
     }
 
     /// Returns the row of a call that a page listens to.
     pub async fn row(&self, listening: &Listening) -> Result<Option<Call>, BrokerError> {
-        let found = self.0.parts.records.call(&listening.call).await;
+        self.read(&listening.call).await
+    }
+
+    /// Reads a call for somebody who asks about it. Few may do so at a time, so that they keep nobody else from the records.
+    async fn read(&self, id: &UpstreamCallId) -> Result<Option<Call>, BrokerError> {
+        let parts = &self.0.parts;
+        let turn = self.0.watches.reads.acquire();
+        let turn = parts.clock.timeout(READ_WAIT, turn).await;
+        let _turn = turn.map_err(|_| BrokerError::Crowded)?;
+        let found = parts.records.call(id).await;
         found.map_err(BrokerError::NotRead)
     }
 
-    /// Returns the calls that are live, and those that ended a moment ago, the latest first.
+    /// Returns the calls that are live, then those that ended within the hour, the latest first.
     pub async fn calls(&self) -> Result<Vec<Call>, BrokerError> {
         let query = CallQuery {
             account: None,
@@ -90,42 +106,53 @@ impl Broker {
     /// Ends live calls. Returns their number.
     pub async fn end_calls(&self, which: &Which, reason: EndReason) -> Result<u64, BrokerError> {
         let records = &self.0.parts.records;
-        let found = match which {
-            Which::One(id) => records
-                .call(id)
-                .await
-                .map(|call| call.into_iter().collect()),
-            Which::Of(account) => {
-                let account = Some(account.clone());
-                records
-                    .calls(CallQuery {
-                        account,
-                        most: MOST,
-                    })
-                    .await
+        let account = match which {
+            Which::One(id) => {
+                let found = records.call(id).await.map_err(BrokerError::NotRead)?;
+                let found: Vec<_> = found.into_iter().collect();
+                return self.end_rows(&found, reason).await;
             }
-            Which::All => {
-                let query = CallQuery {
-                    account: None,
-                    most: MOST,
-                };
-                records.calls(query).await
-            }
+            Which::Of(account) => Some(account.clone()),
+            Which::All => None,
         };
-        let found: Vec<Call> = found.map_err(BrokerError::NotRead)?;
-        let live = found.iter().filter(|call| is_running(call));
-        let ended = futures_util::future::join_all(live.map(|call| self.end_row(call, reason)));
-        Ok(ended.await.len() as u64)
+        let mut number = 0;
+        loop {
+            let account = account.clone();
+            let found = records
+                .calls(CallQuery {
+                    account,
+                    most: MOST,
+                })
+                .await;
+            let found = found.map_err(BrokerError::NotRead)?;
+            number += self.end_rows(&found, reason).await?;
+            // Those that live come first, so that a whole page of them may have more behind it.
+            if !found.iter().all(is_running) || found.len() < MOST as usize {
+                return Ok(number);
+            }
+        }
     }
 
-    async fn end_row(&self, call: &Call, reason: EndReason) {
-        if let Some(upstream) = &call.upstream {
-            self.0.end_call(call.entry, upstream, reason).await;
+    /// Ends those of `calls` that live. Returns their number.
+    async fn end_rows(&self, calls: &[Call], reason: EndReason) -> Result<u64, BrokerError> {
+        let live = calls.iter().filter(|call| is_running(call));
+        let ended = live.map(|call| self.end_row(call, reason));
+        let ended = futures_util::future::join_all(ended).await;
+        let number = ended.len() as u64;
+        ended.into_iter().collect::<Result<(), _>>()?;
+        Ok(number)
+    }
+
+    async fn end_row(&self, call: &Call, reason: EndReason) -> Result<(), BrokerError> {
+        let ended = if let Some(upstream) = &call.upstream {
+            self.0.end_call((call.entry, None), upstream, reason).await
         } else {
             // Whoever dials the call hangs it up as soon as it has an id.
             let end = CallStep::End(reason).by_anybody();
-            self.0.change_call(call.entry, end).await;
-        }
+            let changed = self.0.parts.records.change_call(call.entry, end);
+            changed.await.map(drop)
+        };
+        ended.map_err(BrokerError::NotRecorded)
     }
 }
 

@@ -6,36 +6,47 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::watch::Watch;
-use super::{Answered, LEASE};
+use super::{Answered, LEASE, RENEW};
 use crate::audit::Event;
 use crate::broker::{Broker, Inner};
 use crate::domain::{
     Call, CallChange, CallState, CallStep, EndReason, EntryId, Listener, Outcome, SessionChange,
     UpstreamCall,
 };
+use crate::records::RecordsError;
 use crate::upstream::HungUp;
 
+/// Calls that the records hand out at a time.
+const FULL_ROUND: usize = 100;
+/// Bounds the rounds of one turn, so that other work of the records does not wait.
+const MOST_ROUNDS: usize = 100;
+/// The waits before an end is tried again that was neither written down nor confirmed.
+const END_WAITS: [u64; 5] = [1, 5, 10, 30, 60];
+
 impl Broker {
-    /// Renews the leases of the calls that this replica watches, takes over the calls that nobody watches any more, and
+    /// Renews the lease under which this replica watches its calls, takes over the calls that nobody watches any more, and
     /// repeats the hang-ups that are owed.
     pub async fn tend_calls(&self) {
-        let (inner, records) = (&self.0, &self.0.parts.records);
-        let replica = &inner.watches.replica;
-        let renewed = records.renew_calls(replica, LEASE).await;
-        let claimed = match renewed {
-            Ok(()) => records.claim_calls(replica).await,
-            Err(error) => Err(error),
-        };
-        match claimed {
-            Ok(calls) => {
-                for call in calls {
-                    let inner = Arc::clone(inner);
-                    self.0
-                        .work
-                        .spawn(async move { inner.take_over(call).await });
-                }
+        let (inner, watches) = (&self.0, &self.0.watches);
+        if let Err(error) = inner.renew().await {
+            return inner.note_records(&error);
+        }
+        for _ in 0..MOST_ROUNDS {
+            let claimed = inner.parts.records.claim_calls(&watches.replica).await;
+            let calls = match claimed {
+                Ok(calls) => calls,
+                Err(error) => return inner.note_records(&error),
+            };
+            let is_last = calls.len() < FULL_ROUND;
+            for call in calls {
+                let inner = Arc::clone(inner);
+                watches
+                    .tasks
+                    .spawn(async move { inner.take_over(call).await });
             }
-            Err(error) => inner.note_records(&error),
+            if is_last {
+                return;
+            }
         }
     }
 }
@@ -62,6 +73,7 @@ impl Inner {
             self.change_call(row.entry, step).await;
             return;
         };
+        let of = (row.entry, Some(row.epoch));
         match row.state {
             CallState::Open if now < row.deadline_at => {
                 let persona = self.rules.personas.named(row.persona.as_str());
@@ -71,42 +83,85 @@ impl Inner {
                         let watch = Watch::new(&self, (row, call), session);
                         self.watch(watch, None);
                     }
-                    None => self.end_call(row.entry, &call, EndReason::Shutdown).await,
+                    None => self.end_until_certain(of, &call, EndReason::Shutdown).await,
                 }
             }
-            CallState::Open => self.end_call(row.entry, &call, EndReason::TimeLimit).await,
-            CallState::Dialling => self.end_call(row.entry, &call, EndReason::Shutdown).await,
+            CallState::Open => {
+                self.end_until_certain(of, &call, EndReason::TimeLimit)
+                    .await;
+            }
+            CallState::Dialling => self.end_until_certain(of, &call, EndReason::Shutdown).await,
             CallState::Ending | CallState::Ended | CallState::Lost => {
                 self.hang_up(row.entry, &call).await;
             }
         }
     }
 
+    /// Renews the lease when it is time. When it has run out meanwhile, another replica may watch the calls.
+    async fn renew(&self) -> Result<(), RecordsError> {
+        let now = self.parts.clock.tick();
+        let last = *self.watches.renewed.lock();
+        if last.is_some_and(|last| now.since(last) < RENEW) {
+            return Ok(());
+        }
+        let replica = &self.watches.replica;
+        self.parts.records.renew_calls(replica, LEASE).await?;
+        *self.watches.renewed.lock() = Some(now);
+        if last.is_some_and(|last| now.since(last) >= LEASE) {
+            self.watches.wake_all();
+        }
+        Ok(())
+    }
+
     /// Ends a call: first the obligation is written down, then the provider is asked to hang up. Without the records, the
-    /// provider is asked all the same.
+    /// provider is asked all the same. An error means that neither has happened. Only the watch of `epoch` may end the call,
+    /// when there is one.
     pub(in crate::broker) async fn end_call(
         &self,
-        entry: EntryId,
+        (entry, epoch): (EntryId, Option<u32>),
+        call: &UpstreamCall,
+        reason: EndReason,
+    ) -> Result<(), RecordsError> {
+        let (records, step) = (&self.parts.records, CallStep::End(reason));
+        let ended = match records.change_call(entry, CallChange { epoch, step }).await {
+            Ok(Some(_)) => {
+                self.hang_up(entry, call).await;
+                Ok(())
+            }
+            // Somebody else has ended the call, or watches it.
+            Ok(None) => Ok(()),
+            Err(error) => {
+                self.note_records(&error);
+                if self.hang_up(entry, call).await {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }
+        };
+        self.watches.wake(entry);
+        ended
+    }
+
+    /// Ends a call, and tries again until the end is written down or confirmed.
+    pub(super) async fn end_until_certain(
+        &self,
+        of: (EntryId, Option<u32>),
         call: &UpstreamCall,
         reason: EndReason,
     ) {
-        let end = CallStep::End(reason).by_anybody();
-        match self.parts.records.change_call(entry, end).await {
-            Ok(Some(_)) => self.hang_up(entry, call).await,
-            // Somebody else has ended the call, and hangs up.
-            Ok(None) => {}
-            Err(error) => {
-                self.note_records(&error);
-                self.hang_up(entry, call).await;
-            }
+        let mut waits = END_WAITS.into_iter();
+        let mut wait = 0;
+        while self.end_call(of, call, reason).await.is_err() {
+            wait = waits.next().unwrap_or(wait);
+            self.parts.clock.sleep(Duration::from_secs(wait)).await;
         }
-        self.watches.wake(entry);
     }
 
     /// Hangs up a call whose caller left before its answer.
     pub(in crate::broker) async fn end_undelivered(&self, answered: &Answered) {
         let (entry, took) = (answered.entry, answered.upstream_took);
-        self.end_call(entry, &answered.call, EndReason::HungUp)
+        self.end_until_certain((entry, None), &answered.call, EndReason::HungUp)
             .await;
         let outcome = (Outcome::Undelivered, SessionChange::Keep);
         if let Err(error) = self.settle(entry, took, outcome).await {
@@ -114,20 +169,21 @@ impl Inner {
         }
     }
 
-    /// Asks the provider once to end a call. What it does not confirm stays owed.
-    pub(super) async fn hang_up(&self, entry: EntryId, call: &UpstreamCall) {
-        let step = match self.parts.upstream.hang_up(call).await {
-            Ok(HungUp::Ended | HungUp::WasOver) => CallStep::Over(EndReason::Provider),
+    /// Asks the provider once to end a call. What it does not confirm stays owed. Returns whether it did.
+    pub(super) async fn hang_up(&self, entry: EntryId, call: &UpstreamCall) -> bool {
+        let (is_over, step) = match self.parts.upstream.hang_up(call).await {
+            Ok(HungUp::Ended | HungUp::WasOver) => (true, CallStep::Over(EndReason::Provider)),
             Err(error) => {
                 tracing::warn!(
                     call = call.id.as_str(),
                     %error,
                     "the provider did not confirm a hang-up; it is repeated until it is confirmed"
                 );
-                CallStep::HangUpFailed
+                (false, CallStep::HangUpFailed)
             }
         };
         self.change_call(entry, step.by_anybody()).await;
+        is_over
     }
 
     /// Records the end of a call.
@@ -135,6 +191,7 @@ impl Inner {
         if call.state != CallState::Ended {
             return;
         }
+        self.watches.full.remove(&call.owner);
         let details = json!({
             "call": call.upstream.as_ref().map(|upstream| upstream.id.as_str()),
             "persona": call.persona.as_str(),

@@ -192,7 +192,8 @@ impl Call {
     pub fn is_claimable(&self, has_lease: bool, now: Timestamp) -> bool {
         let is_due = match self.state {
             CallState::Dialling | CallState::Open => self.deadline_at.plus(LATE) <= now,
-            CallState::Ending => self.hang_up_due.is_some_and(|due| due <= now),
+            // Without an id there is nothing to hang up, and somebody has to say so.
+            CallState::Ending => self.hang_up_due.unwrap_or(self.deadline_at.plus(LATE)) <= now,
             CallState::Ended | CallState::Lost => return false,
         };
         is_due || !has_lease

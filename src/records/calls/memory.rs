@@ -54,7 +54,7 @@ impl CallRecords for MemoryRecords {
         let book = self.book.lock();
         let is_meant = |call: &&Call| owner.is_none_or(|owner| call.owner == owner);
         let mut calls: Vec<_> = book.calls.values().filter(is_meant).cloned().collect();
-        calls.sort_unstable_by_key(|call| std::cmp::Reverse(call.entry));
+        calls.sort_unstable_by_key(|call| (!call.state.is_live(), std::cmp::Reverse(call.entry)));
         calls.truncate(usize::try_from(query.most).unwrap_or(usize::MAX));
         Ok(calls)
     }

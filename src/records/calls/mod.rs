@@ -92,7 +92,7 @@ pub trait CallRecords: Send + Sync {
     /// Looks a call up.
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError>;
 
-    /// Lists calls, the latest first.
+    /// Lists calls, those that live first, and the latest first.
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError>;
 
     /// Renews the lease under which `replica` watches its calls. A replica renews its lease before its first call, and lets

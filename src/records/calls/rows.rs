@@ -62,7 +62,8 @@ static CLAIMABLE: Statement = Statement::list(
     NO_PAGE,
     FOUND,
     "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE state <> 'ended' AND state <> 'lost' AND ({is abandoned} OR hang_up_due <= {now} \
-     OR (state <> 'ending' AND deadline_at <= {now} - $4)) ORDER BY deadline_at LIMIT $3 \
+     OR ((state <> 'ending' OR hang_up_due IS NULL) AND deadline_at <= {now} - $4)) \
+     ORDER BY state = 'ending', deadline_at LIMIT $3 \
      FOR UPDATE OF calls SKIP LOCKED",
 );
 

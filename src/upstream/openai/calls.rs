@@ -64,7 +64,9 @@ impl Calls for OpenAi {
             .header(SEC_WEBSOCKET_KEY, &nonce);
         let response = self.send_for(call, request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(self.unknown_or_refused(call, response).await);
+            return Err(self
+                .unknown_or_refused(call, response, UNKNOWN_TO_JOINS)
+                .await);
         }
         let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT);
         if accepted.is_none_or(|accepted| *accepted != derive_accept_key(nonce.as_bytes())) {
@@ -82,7 +84,10 @@ impl Calls for OpenAi {
         if response.status().is_success() {
             return Ok(HungUp::Ended);
         }
-        match self.unknown_or_refused(call, response).await {
+        match self
+            .unknown_or_refused(call, response, UNKNOWN_TO_HANG_UPS)
+            .await
+        {
             UpstreamError::UnknownCall(_) => Ok(HungUp::WasOver),
             error => Err(error),
         }
@@ -106,16 +111,18 @@ impl OpenAi {
 
     /// Reads a refusal of a request about a call. That the provider does not know the call means something only when the key
     /// is the one that created it.
-    async fn unknown_or_refused(&self, call: &UpstreamCall, response: Response) -> UpstreamError {
+    async fn unknown_or_refused(
+        &self,
+        call: &UpstreamCall,
+        response: Response,
+        unknown: &[u16],
+    ) -> UpstreamError {
         let error = refusal(response).await;
         let Some(complaint) = error.complaint() else {
             return error;
         };
-        let is_unknown = match complaint.status {
-            404 | 409 => true,
-            400 => complaint.code.starts_with("call_id_not_found"),
-            _ => false,
-        };
+        let is_unknown = unknown.contains(&complaint.status)
+            || (complaint.status == 400 && complaint.code.starts_with("call_id_not_found"));
         let complaint = complaint.clone();
         match self.keys.choose(&call.key) {
             KeyFor::Missing => UpstreamError::OtherKey(complaint),
@@ -126,6 +133,11 @@ impl OpenAi {
         }
     }
 }
+
+/// The statuses by which the provider says that there is no call to join. 409 may mean that another side channel is joined.
+const UNKNOWN_TO_JOINS: &[u16] = &[404];
+/// The statuses by which the provider says that there is no call to hang up.
+const UNKNOWN_TO_HANG_UPS: &[u16] = &[404, 409];
 
 /// Returns the id of the created call.
 fn call_id(response: &Response) -> Option<UpstreamCallId> {

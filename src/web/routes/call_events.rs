@@ -60,7 +60,7 @@ pub async fn events(
         .broker
         .call_of(&caller, ticket(&headers).as_ref(), &id)
         .await?;
-    let listening = state.broker.listen(&call)?;
+    let listening = state.broker.listen(&call).await?;
     let telling = Telling {
         state,
         listening,

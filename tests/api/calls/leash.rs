@@ -273,3 +273,49 @@ async fn mo08_a_persona_without_a_price_is_not_admitted_where_money_is_limited()
     unpriced.send().await.is(503, "no_price");
     assert!(app.calls.orders().is_empty());
 }
+
+/// The records refuse the end, and the provider the hang-up: the watch tries both again.
+#[tokio::test]
+async fn sd13_an_end_that_nobody_took_is_tried_again() {
+    let app = TestApp::with(&[("call.max_turns", "1"), ("call.persona", "free")]);
+    let call = Opened::by(&app).await;
+    for _ in 0..2 {
+        app.calls.fail_hang_up(UpstreamError::TimedOut);
+    }
+    channel(&app).say(&done("resp_1"));
+    eventually("the end", SOON, async || {
+        pass(&app, 1).await;
+        app.app.state().broker.tend_calls().await;
+        call.look(&app).await["state"] == "ended"
+    })
+    .await;
+    assert_eq!(call.look(&app).await["reason"], "turn_limit");
+}
+
+#[tokio::test]
+async fn sd18_a_watch_whose_call_another_replica_has_taken_over_leaves_it_alone() {
+    let app = TestApp::with(&[("call.idle_timeout", "20s")]);
+    let call = Opened::by(&app).await;
+    channel(&app).say(&says("input_audio_buffer.speech_started"));
+    pass(&app, 1).await;
+    // Another replica takes the call over and watches it.
+    let claimed = app.ledger.claim_calls("another").await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    pass(&app, 30).await;
+    assert_eq!(call.look(&app).await["state"], "open");
+    assert!(app.calls.hung_up().is_empty());
+}
+
+#[tokio::test]
+async fn ca25_a_page_that_listens_to_its_events_has_joined() {
+    let app = TestApp::new();
+    let call = Opened::by(&app).await;
+    let events = app
+        .get(&format!("{}/events", call.path))
+        .bearer(&call.ticket)
+        .stream()
+        .await;
+    assert_eq!(events.headers()["content-type"], "text/event-stream");
+    pass(&app, 20).await;
+    assert_eq!(call.look(&app).await["state"], "open");
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Tick;
 use crate::config::{CallSettings, Farewell, Hold};
-use crate::domain::{EndReason, Money};
+use crate::domain::{Call, EndReason, Money};
 
 /// The corrections of a persona that are allowed within [`DRIFT_WINDOW`]. The next one ends the call.
 const MAX_CORRECTIONS: usize = 3;
@@ -66,18 +66,13 @@ pub(super) struct Leash {
 }
 
 impl Leash {
-    /// Returns the leash of a call that ends at `deadline`. `was_joined` says that the page was heard of before.
-    pub(super) fn new(
-        settings: &CallSettings,
-        now: Tick,
-        deadline: Tick,
-        was_joined: bool,
-    ) -> Self {
+    /// Returns the leash of a new call that ends at `deadline`.
+    pub(super) fn new(settings: &CallSettings, now: Tick, deadline: Tick) -> Self {
         Self {
             settings: settings.clone(),
             deadline,
             opened: now,
-            first_life: was_joined.then_some(now),
+            first_life: None,
             last_life: now,
             is_warned: false,
             goodbye: Goodbye::NotDue,
@@ -129,6 +124,24 @@ impl Leash {
             acts.push(Act::SayGoodbye);
         }
         acts
+    }
+
+    /// Takes what the records know of a call that was watched before.
+    pub(super) fn resumes(&mut self, row: &Call, now: Tick) {
+        self.first_life = row.joined_at.map(|_| now);
+        self.is_warned = row.is_warned;
+        self.turns = u32::try_from(row.used.turns).unwrap_or(u32::MAX);
+    }
+
+    /// Forgets the responses that the model worked on: their ends may have been missed.
+    pub(super) fn forgets_responses(&mut self) {
+        self.responses.clear();
+    }
+
+    /// Takes the end back: the page was heard of elsewhere.
+    pub(super) fn goes_on(&mut self, now: Tick) {
+        self.has_ended = false;
+        self.lives(now);
     }
 
     /// Notes a sign of life: speech of either side, or work of the model.

@@ -30,7 +30,7 @@ fn at(seconds: u64) -> Tick {
 
 fn leash(settings: &CallSettings) -> Leash {
     let deadline = at(0).plus(settings.max_duration);
-    Leash::new(settings, at(0), deadline, false)
+    Leash::new(settings, at(0), deadline)
 }
 
 /// Wakes the leash whenever it is due, until `end`. Speech comes every ten seconds if `talks`.

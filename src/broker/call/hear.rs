@@ -1,0 +1,123 @@
+//! Takes the events of a side channel in: what they mean for the limits, the meter and the persona.
+
+use std::sync::Arc;
+
+use super::limits::Act;
+use super::meter::Models;
+use super::side::Side;
+use super::watch::Watch;
+use crate::broker::Inner;
+use crate::config::Hold;
+use crate::domain::EndReason;
+use crate::provider::{EffectiveSession, MostTokens, News, ServerEvent};
+
+/// The provider's code for an account without credit. Nothing works until an operator acts.
+const OUT_OF_CREDIT: &str = "insufficient_quota";
+
+impl Watch {
+    /// Takes an event of the provider in. Nothing of its content is kept or logged.
+    pub(super) async fn hear(
+        &mut self,
+        inner: &Arc<Inner>,
+        frame: &str,
+        side: &mut Side,
+    ) -> Vec<Act> {
+        let now = inner.parts.clock.tick();
+        let event = match ServerEvent::read(frame) {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::debug!(call = self.call.id.as_str(), %error, "an event of the provider is passed over");
+                return Vec::new();
+            }
+        };
+        if is_life(&event) {
+            self.leash.lives(now);
+        }
+        if self.meter.hears(inner, &event.news) {
+            self.write(inner).await;
+        }
+        let acts = match event.news {
+            News::Session(shown) => self.compare(inner, &shown, side).await,
+            News::Began { response, most } => {
+                let is_allowed = self.allows(inner, most);
+                self.leash.response_began(&response, is_allowed, now)
+            }
+            News::Ended {
+                response, failure, ..
+            } => {
+                let mut acts = self.leash.response_ended(&response, now);
+                acts.extend(self.leash.has_cost(self.meter.cost()));
+                if failure.is_some_and(|code| &*code == OUT_OF_CREDIT) {
+                    acts.extend(self.leash.end(EndReason::Provider));
+                }
+                acts
+            }
+            News::PlaybackStopped => self.leash.was_played(now),
+            News::Error { code, .. } if code.as_deref() == Some(OUT_OF_CREDIT) => {
+                self.leash.end(EndReason::Provider)
+            }
+            News::Transcribed { .. } => self.leash.has_cost(self.meter.cost()),
+            News::Item(_)
+            | News::SpeechStarted(_)
+            | News::SpeechStopped(_)
+            | News::Committed
+            | News::PlaybackStarted
+            | News::Error { .. }
+            | News::Other => Vec::new(),
+        };
+        self.note_joined(inner).await;
+        acts
+    }
+
+    /// Compares the session in force with the persona's, and puts back what the page has changed.
+    async fn compare(
+        &mut self,
+        inner: &Inner,
+        shown: &EffectiveSession<'_>,
+        side: &mut Side,
+    ) -> Vec<Act> {
+        let now = inner.parts.clock.tick();
+        self.leash.joined(now);
+        self.meter.takes_models(Models::of(shown));
+        let Some(pins) = &mut self.pins else {
+            return Vec::new();
+        };
+        let changed = pins.changed(shown);
+        if changed.is_empty() {
+            return Vec::new();
+        }
+        tracing::info!(
+            call = self.call.id.as_str(),
+            fields = ?changed,
+            "the page has changed what its persona pins; it is put back"
+        );
+        let corrections = pins.corrections(&changed, self.session.as_json());
+        for correction in corrections {
+            self.send(side, correction).await;
+        }
+        self.leash.corrected(now)
+    }
+
+    /// True when a response may have as many tokens.
+    fn allows(&self, inner: &Inner, most: Option<MostTokens>) -> bool {
+        let pinned = self.pins.as_ref().and_then(|pins| pins.most_tokens);
+        let is_free = inner.rules.call.persona == Hold::Free;
+        is_free || most.is_none() || pinned.is_none_or(|pinned| most <= Some(pinned))
+    }
+}
+
+/// True for events that come only while somebody speaks or the model works.
+fn is_life(event: &ServerEvent<'_>) -> bool {
+    match event.news {
+        News::SpeechStarted(_)
+        | News::SpeechStopped(_)
+        | News::Committed
+        | News::PlaybackStarted
+        | News::PlaybackStopped
+        | News::Transcribed { .. }
+        | News::Began { .. }
+        | News::Ended { .. } => true,
+        News::Other => event.kind.starts_with("response."),
+        News::Session(_) | News::Item(_) | News::Error { .. } => false,
+    }
+}
