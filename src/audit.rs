@@ -172,7 +172,7 @@ impl Audit {
 
     /// Records an event that no caller caused.
     pub fn note(&self, event: Event, details: Value) {
-        if self.admits(event, None) {
+        if !event.folds() || self.admits(event, None) {
             self.write(event, None, details);
         }
     }
@@ -293,6 +293,15 @@ mod tests {
         let (_, lines, audit) = audit();
         for _ in 0..1000 {
             audit.record(Event::TokenMinted, &caller(1), || json!({}));
+        }
+        assert_eq!(lines.lock().unwrap().len(), 1000);
+    }
+
+    #[test]
+    fn every_end_of_a_call_has_its_line() {
+        let (_, lines, audit) = audit();
+        for _ in 0..1000 {
+            audit.note(Event::CallEnded, json!({}));
         }
         assert_eq!(lines.lock().unwrap().len(), 1000);
     }
