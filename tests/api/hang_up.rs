@@ -1,5 +1,6 @@
 //! Callers who leave before their answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -82,6 +83,29 @@ async fn a_lost_answer_is_for_its_owner_only_and_not_for_long() {
     stranger.send().await.is(404, "unknown_session");
     app.advance(10);
     assert_eq!(app.refresh(&session).await.json["token"], "ek_test_3");
+}
+
+#[tokio::test]
+async fn a_secret_is_not_handed_over_again_when_another_replica_has_minted_since() {
+    let settings = [
+        ("session.max_total", "20"),
+        ("session.max_live", "20"),
+        ("limits.token", "100/60s"),
+    ];
+    let here = TestApp::with(&settings);
+    // As many sessions as this replica remembers. One more is looked up at each refresh.
+    for _ in 0..20 {
+        here.open().await;
+    }
+    let session = here.open().await;
+    assert_eq!(here.refresh(&session).await.json["token"], "ek_test_21");
+    let (ledger, clock) = (Arc::clone(&here.ledger), Arc::clone(&here.clock));
+    let there = TestApp::over(ledger, clock, ("", &settings));
+    here.advance(10);
+    assert_eq!(there.refresh(&session).await.json["token"], "ek_test_1");
+    here.advance(2);
+    let refused = here.refresh(&session).await;
+    refused.is(429, "refresh_too_soon");
 }
 
 #[tokio::test]

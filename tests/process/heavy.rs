@@ -14,6 +14,7 @@ use crate::kit::executable::{Broker, Launch};
 use crate::kit::http::client;
 use crate::kit::provider::simulator;
 use crate::kit::waiting::{SOON, eventually, until};
+use crate::kit::wire::Wire;
 
 /// What a slow client sends before it falls silent: nothing, half a head, half a body, and requests whose answers it will
 /// not read.
@@ -179,5 +180,62 @@ async fn at_ten_times_the_load_as_much_is_served_as_can_be_and_afterwards_all_is
     for _ in 0..20 {
         broker.token().await.secret();
     }
+    broker.stop().await;
+}
+
+/// As many connections as 20,000 file handles allow, for the broker and for this test.
+const CONNECTIONS: u64 = 19_500;
+
+/// The most that unfinished heads on 20,000 connections may take, in MiB.
+const HEADS: u64 = 96;
+
+/// The most memory that a process has held so far, in bytes.
+fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kibibytes = line.unwrap().split_whitespace().nth(1).unwrap();
+    kibibytes.parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "half a minute, 20,000 file handles: ulimit -n 20000; cargo test --release --test process a06_unfinished -- --ignored --nocapture"]
+async fn a06_unfinished_heads_of_15_kb_on_20_000_connections_take_less_than_96_mib() {
+    let upstream = simulator(&[]).await;
+    let broker = Launch::serve(&upstream)
+        .set("server.max_connections", "21000")
+        .set("limits.token", "100000/60s")
+        .set("limits.token_network", "100000/60s")
+        .set("limits.mints", "100000/60s")
+        .set("upstream.mints_per_second", "1000")
+        .start()
+        .await;
+    broker.token().await.secret();
+    let idle = resident(broker.running.pid());
+    let field = format!("X-Filler: {}\r\n", "a".repeat(988));
+    let head = format!(
+        "POST /token HTTP/1.1\r\nHost: localhost\r\n{}",
+        field.repeat(15)
+    );
+    let mut open = Vec::new();
+    for number in 0..CONNECTIONS {
+        let local = format!("127.0.1.{}", 1 + number % 100);
+        let wire = Wire::from(&local, broker.address).await;
+        wire.0.try_write(head.as_bytes()).unwrap();
+        open.push(wire);
+        if number % 1000 == 0 {
+            until("connections are accepted", || queued(broker.address) == 0).await;
+        }
+    }
+    // Who asks properly is served meanwhile.
+    let (since, mut slowest) = (Instant::now(), Duration::ZERO);
+    while since.elapsed() < Duration::from_secs(3) {
+        let asked = Instant::now();
+        broker.token().await.secret();
+        slowest = slowest.max(asked.elapsed());
+    }
+    let taken = peak(broker.running.pid()).saturating_sub(idle) >> 20;
+    println!("+{taken} MiB; slowest good request {slowest:?}");
+    let most = HEADS * CONNECTIONS / 20_000;
+    assert!(taken <= most, "+{taken} MiB");
     broker.stop().await;
 }

@@ -184,6 +184,8 @@ async fn answers_of_another_form_say_nothing() {
         json!({}),
         json!([{ "role": 7, "name": ["Ana"] }]),
         json!([{ "role": null, "name": "" }]),
+        // A value, whatever its text would be as JSON.
+        json!([{ "role": { "$serde_json::private::RawValue": "\"teacher\"" } }]),
         json!([{ "role": "r".repeat(65), "name": "\u{202e}" }]),
     ] {
         let host = Host::that(Reply::Body(body.to_string())).await;
