@@ -171,7 +171,7 @@ impl Inner {
                 self.quota_exceeded(quota)
             }
             ReserveError::TooManyCalls(bound) => BrokerError::TooManyCalls(setting(bound, caller)),
-            ReserveError::Repeated(_) => BrokerError::Repeated,
+            ReserveError::Repeated(entry) => BrokerError::Repeated(entry),
             ReserveError::Unknown => BrokerError::UnknownSession,
             ReserveError::Refused(refusal) => BrokerError::Refused(refusal),
             ReserveError::Unavailable(error) => BrokerError::NotRecorded(error),

@@ -119,7 +119,7 @@ pub enum BrokerError {
     NoPrice,
     /// A call with the same `Idempotency-Key` was opened before.
     #[error("a call with the same Idempotency-Key was opened before")]
-    Repeated,
+    Repeated(EntryId),
     /// The records could not be read. Nothing was changed.
     #[error("the records could not be read")]
     NotRead(#[source] RecordsError),
@@ -183,7 +183,7 @@ impl BrokerError {
             | Self::QuotaExceeded { .. }
             | Self::Crowded
             | Self::TooManyCalls(_)
-            | Self::Repeated
+            | Self::Repeated(_)
             | Self::NoPrice
             | Self::NotRead(_)
             | Self::NotRecorded(_) => Used::Nothing,

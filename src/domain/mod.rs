@@ -63,6 +63,6 @@ pub use safety_key::SafetyKey;
 pub use secret::{ClientSecret, UpstreamSession};
 pub use session::{Opening, RefreshRules, Refusal, Session};
 pub use session_id::{SessionId, SessionKey};
-pub use ticket::Ticket;
+pub use ticket::{Ticket, hash};
 pub use upstream_call::{KeyFingerprint, UpstreamCall, UpstreamCallId};
 pub use usage::{Mark, Reading, Tokens, Usage};

@@ -42,9 +42,15 @@ impl Ticket {
     /// Returns the hash under which the ticket is stored: the SHA-256 digest in base64url. A ticket has 256 random bits, so
     /// a stolen database holds none.
     pub fn hash(&self) -> Box<str> {
-        let hash = digest(&SHA256, self.expose().as_bytes());
-        URL_SAFE_NO_PAD.encode(hash).into()
+        hash(self.expose())
     }
+}
+
+/// Returns the SHA-256 digest of `text` in base64url.
+pub fn hash(text: &str) -> Box<str> {
+    URL_SAFE_NO_PAD
+        .encode(digest(&SHA256, text.as_bytes()))
+        .into()
 }
 
 #[cfg(test)]

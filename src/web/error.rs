@@ -162,7 +162,7 @@ impl From<BrokerError> for ApiError {
                 Self::from(Code::CallLimit).after(CALL_WAIT).under(limit)
             }
             BrokerError::NoPrice => Code::NoPrice.into(),
-            BrokerError::Repeated => Code::CallRepeated.into(),
+            BrokerError::Repeated(_) => Code::CallRepeated.into(),
             BrokerError::Crowded => Code::Overloaded.into(),
             BrokerError::ShuttingDown => Code::ShuttingDown.into(),
             BrokerError::QuotaExceeded { wait, .. } => Self::from(Code::QuotaExceeded)

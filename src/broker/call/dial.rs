@@ -76,7 +76,14 @@ impl Broker {
     ) -> Result<Arc<Answered>, BrokerError> {
         let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
         let work = async move { inner.dial(&owner, asked).await };
-        self.carry_through(caller, work, pass).await
+        match self.carry_through(caller, work, pass).await {
+            Err(BrokerError::Repeated(entry)) => {
+                let (again, clock) = (&self.0.watches.again, &self.0.parts.clock);
+                let answered = again.answer(entry, &**clock).await;
+                answered.ok_or(BrokerError::Repeated(entry))
+            }
+            outcome => outcome,
+        }
     }
 }
 
@@ -103,6 +110,7 @@ impl Inner {
             gives_up: GIVES_UP,
         };
         let row = self.write_down(caller, &persona.name, dial).await?;
+        let _dialling = self.watches.again.dials(row.entry);
         let (offer, removed) = self.to_send(&asked.offer);
         let order = CallOrder {
             offer: offer.as_str().to_owned().into(),
@@ -134,7 +142,10 @@ impl Inner {
         };
         let watch = Watch::new(&self, (connected.row, call), session);
         self.watch(watch, Some(connected.attached));
-        Ok(Arc::new(answered))
+        let answered = Arc::new(answered);
+        let now = self.parts.clock.tick();
+        self.watches.again.keep(&answered, now);
+        Ok(answered)
     }
 
     /// Hangs up a call that nobody can use.

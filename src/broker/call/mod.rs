@@ -1,5 +1,6 @@
 //! Calls: an offer is exchanged for an answer, and the call that comes of it is watched until it is over.
 
+mod again;
 mod dial;
 mod hear;
 mod limits;
@@ -84,6 +85,8 @@ pub(super) struct Watches {
     renewed: Mutex<Option<Tick>>,
     /// Callers who had as many live calls as may be, and when, so that repeated requests cost nobody anything.
     pub(super) full: Cache<Party, (&'static str, Tick)>,
+    /// The calls that are being dialled, and the answers of a moment ago, for requests that are repeated.
+    again: again::Again,
     /// Reads of calls for those who ask about them. They must not keep others from the database.
     reads: Semaphore,
     /// The watches. Nobody waits for them at the end: another replica, or the next run, watches the calls.
@@ -99,6 +102,7 @@ impl Watches {
             listeners: Arc::default(),
             renewed: Mutex::default(),
             full: Cache::new(FULL_CAPACITY),
+            again: again::Again::new(),
             reads: Semaphore::new(READS_AT_ONCE),
             tasks: TaskTracker::new(),
         }

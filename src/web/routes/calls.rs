@@ -12,7 +12,7 @@ use super::token::choice;
 use crate::auth::bearer;
 use crate::broker::{Answered, CallRequest};
 use crate::clock::Timestamp;
-use crate::domain::{Call, EndReason, Offer, Ticket, UpstreamCallId};
+use crate::domain::{Call, Caller, EndReason, Offer, Ticket, UpstreamCallId, hash};
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::layers::paid::Admitted;
@@ -23,6 +23,10 @@ use crate::web::state::AppState;
 
 /// When the call ends, in milliseconds since the Unix epoch.
 pub const CALL_ENDS_AT: HeaderName = HeaderName::from_static("x-call-ends-at");
+/// Names a request, so that a repeated one gets the same answer.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Longest `Idempotency-Key`, in bytes.
+const MAX_KEY_LENGTH: usize = 255;
 /// What a caller without identity shows as bearer token to look at its call and to hang it up.
 pub const CALL_TOKEN: HeaderName = HeaderName::from_static("x-call-token");
 const SDP: HeaderValue = HeaderValue::from_static("application/sdp");
@@ -55,6 +59,7 @@ pub struct CallOptions {
     )),
     responses(
         (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
+        (status = 409, description = "A call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,
     )
@@ -80,6 +85,7 @@ pub async fn open(
     )),
     responses(
         (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
+        (status = 409, description = "A call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,
     )
@@ -110,6 +116,7 @@ pub(super) async fn exchange(
     (options, calls): (CallOptions, &str),
     request: Request,
 ) -> Result<Response, ApiError> {
+    let idempotency = idempotency(request.headers(), &caller)?;
     let offered = Offered::from_request(request, state).await?;
     let offer = Offer::parse(&offered.sdp)?;
     if offer.has_video() {
@@ -123,7 +130,7 @@ pub(super) async fn exchange(
         )?,
         offer,
         session: offered.session,
-        idempotency: None,
+        idempotency,
     };
     let answered = state.broker.call(caller, asked, pass).await?;
     let base = &state.face.server.base_path;
@@ -131,6 +138,21 @@ pub(super) async fn exchange(
         &answered,
         &format!("{base}{calls}/{}", answered.call.id.as_str()),
     )
+}
+
+/// Returns the hash of the `Idempotency-Key`, which is the caller's own: two callers may choose the same.
+fn idempotency(headers: &HeaderMap, caller: &Caller) -> Result<Option<Box<str>>, ApiError> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else {
+        return Ok(None);
+    };
+    let is_key = |key: &&str| (1..=MAX_KEY_LENGTH).contains(&key.len());
+    let key = key.to_str().ok().filter(is_key);
+    let (Some(key), None) = (key, keys.next()) else {
+        return Err(ApiError::at("Idempotency-Key"));
+    };
+    let own = format!("{} {key}", caller.party().to_text());
+    Ok(Some(hash(&own)))
 }
 
 /// Writes the answer to an offer. The answer leaves memory here only.

@@ -276,3 +276,30 @@ async fn ca04_the_persona_is_asserted_and_confirmed_before_the_answer() {
     assert_eq!(sent[0]["type"], "session.update");
     assert_eq!(sent[0]["session"]["instructions"], "canary-instructions");
 }
+
+#[tokio::test]
+async fn ca20_a_repeated_request_gets_the_first_answer_for_thirty_seconds() {
+    let app = TestApp::new();
+    let ask = |key: &str| offer(&app).header("idempotency-key", key).send();
+    let (first, second) = tokio::join!(ask("one"), ask("one"));
+    assert_eq!((first.status, second.status), (201, 201));
+    assert_eq!(first.header("location"), second.header("location"));
+    assert_eq!(first.header("x-call-token"), second.header("x-call-token"));
+    assert_eq!(app.calls.orders().len(), 1);
+    app.advance(29);
+    assert_eq!(ask("one").await.status, 201);
+    app.advance(1);
+    ask("one").await.is(409, "call_repeated");
+    assert_eq!(ask("two").await.status, 201);
+    // Somebody else's key is another one.
+    let other = offer(&app)
+        .from("198.51.100.9")
+        .header("idempotency-key", "one");
+    assert_eq!(
+        other.send().await.header("location"),
+        Some("/calls/rtc_u0_test3")
+    );
+    let wrong = ask(&"x".repeat(256)).await;
+    wrong.is(400, "bad_request");
+    assert_eq!(wrong.json["error"]["param"], "Idempotency-Key");
+}
