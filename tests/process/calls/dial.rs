@@ -71,7 +71,7 @@ async fn ca08_a_call_whose_caller_leaves_while_it_is_dialled_is_hung_up_and_unde
 }
 
 /// How often the race is run.
-const RACES: u64 = 100;
+const RACES: u32 = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ca24_whoever_leaves_or_hangs_up_while_the_answer_comes_leaves_no_open_call() {
@@ -87,7 +87,7 @@ async fn ca24_whoever_leaves_or_hangs_up_while_the_answer_comes_leaves_no_open_c
     for race in 0..RACES {
         let dial = Answer::to_any(offer(&broker).bearer_auth(&bearer));
         // From half of the usual time to half as much again: before, amid, and after the answer.
-        let leaves = usual.mul_f64(0.5) + usual.mul_f64(1.0 / RACES as f64) * race as u32;
+        let leaves = usual * (RACES / 2 + race) / RACES;
         if let Ok(Some(answer)) = timeout(leaves, dial).await {
             Up::by(&answer, &bearer).hang_up(&broker).await;
         }
@@ -120,7 +120,7 @@ async fn sd22_a_side_channel_that_the_provider_never_closes_is_dropped_after_fiv
     assert!(began.elapsed() <= NEAR, "{:?}", began.elapsed());
     until("the side channel is dropped", || number() == 0).await;
     let took = began.elapsed();
-    assert!((4_000..7_000).contains(&took.as_millis()), "{took:?}");
+    assert!((4_000..10_000).contains(&took.as_millis()), "{took:?}");
     broker.stop().await;
 }
 

@@ -1,7 +1,11 @@
 //! Calls of the real executable at the simulated provider: rows of the acceptance matrix by their names (CA, SD, OB).
 
 mod dial;
+mod events;
+mod operators;
+mod replicas;
 mod restarts;
+mod secrecy;
 
 use std::time::Duration;
 
