@@ -113,6 +113,7 @@ fn intent(at: Timestamp, subject: u64) -> Intent {
         request_id: RequestId::random(),
         quota: Quota {
             sessions_per_month: Some(1_000_000),
+            ..Quota::default()
         },
     }
 }

@@ -57,7 +57,10 @@ pub(super) fn shares(config: &Config) -> usize {
 pub(super) fn quotas(settings: &QuotaSettings, naming: &Naming) -> Quotas {
     let accounts = settings.exceptions.iter().map(|exception| {
         let issuer = exception.issuer.as_str().into();
-        (naming.account(&issuer, &exception.subject), exception.quota)
+        (
+            naming.account(&issuer, &exception.subject),
+            exception.quota(),
+        )
     });
     Quotas {
         everybody: settings.everybody,

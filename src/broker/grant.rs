@@ -7,7 +7,7 @@ use super::audited::note_persona;
 use super::{BrokerError, Grant, Inner, Latest};
 use crate::domain::{
     Caller, ClientSecret, EntryId, Intent, Kind, Language, Outcome, Party, Persona, PersonaName,
-    Session, SessionChange, SessionId, SessionKey, Settlement,
+    Quota, Session, SessionChange, SessionId, SessionKey, Settlement,
 };
 use crate::records::{Advance, CallBound, Exceeded, RecordsError, ReserveError, Settled};
 use crate::upstream::{Facts, MintOrder, Turn, UpstreamError};
@@ -172,6 +172,10 @@ impl Inner {
             }
             ReserveError::TooManyCalls(bound) => BrokerError::TooManyCalls(setting(bound, caller)),
             ReserveError::Repeated(entry) => BrokerError::Repeated(entry),
+            ReserveError::Exhausted(budget) => {
+                let wait = budget.resets_at.since(self.parts.clock.now());
+                BrokerError::Exhausted { budget, wait }
+            }
             ReserveError::Unknown => BrokerError::UnknownSession,
             ReserveError::Refused(refusal) => BrokerError::Refused(refusal),
             ReserveError::Unavailable(error) => BrokerError::NotRecorded(error),
@@ -198,11 +202,18 @@ impl Inner {
             origin: caller.origin.clone(),
             session,
             request_id: caller.request_id.clone(),
-            quota: identity
-                .filter(|_| kind.is_session())
-                .map(|known| self.rules.quotas.of(known))
-                .unwrap_or_default(),
+            quota: if kind.is_session() {
+                self.quota(caller)
+            } else {
+                Quota::default()
+            },
         }
+    }
+
+    /// Returns the quota of `caller`. A caller without identity has none.
+    pub(super) fn quota(&self, caller: &Caller) -> Quota {
+        let identity = caller.identity.as_deref();
+        identity.map_or_else(Quota::default, |known| self.rules.quotas.of(known))
     }
 
     /// Returns what is recorded of a mint, and what becomes of its session. The session opens with the outcome of its mint;

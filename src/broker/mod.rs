@@ -26,8 +26,8 @@ use crate::auth::Authenticator;
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::{CallSettings, SessionSettings};
 use crate::domain::{
-    Account, Caller, ClientSecret, EndReason, EntryId, IdentityKey, Kind, Party, PersonaName,
-    Personas, Prices, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
+    Account, Caller, ClientSecret, EndReason, EntryId, Exhausted, IdentityKey, Kind, Party,
+    PersonaName, Personas, Prices, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
 };
 use crate::gate::{Gate, Pass, Used};
 use crate::records::{Exceeded, LookUpError, Records, RecordsError, Sessions};
@@ -140,6 +140,14 @@ pub enum BrokerError {
         /// The time until the quota begins anew.
         wait: Duration,
     },
+    /// A budget of calls is used up.
+    #[error("a budget of calls is used up")]
+    Exhausted {
+        /// The budget.
+        budget: Exhausted,
+        /// The time until the next period begins.
+        wait: Duration,
+    },
     /// The records could not be read or written, so nothing was minted.
     #[error("the records could not be read or written before the mint")]
     NotRecorded(#[source] RecordsError),
@@ -181,6 +189,7 @@ impl BrokerError {
             | Self::Refused(_) => Used::Request,
             Self::ShuttingDown
             | Self::QuotaExceeded { .. }
+            | Self::Exhausted { .. }
             | Self::Crowded
             | Self::TooManyCalls(_)
             | Self::Repeated(_)

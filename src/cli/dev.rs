@@ -81,6 +81,7 @@ fn adapt(loaded: &mut Loaded) -> anyhow::Result<()> {
     // Small, so that the page can show a quota that is used up.
     let quota = Quota {
         sessions_per_month: Some(DEV_QUOTA),
+        ..Quota::default()
     };
     config.quota.roles.entry(STUDENT.into()).or_insert(quota);
     config.demo.enabled = true;

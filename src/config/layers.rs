@@ -252,7 +252,9 @@ pub(super) fn help(name: &str) -> Option<String> {
         ));
     }
     let help = match name {
-        FREE => "is a section, not a setting; it holds quota.<role>.sessions_per_month",
+        FREE => {
+            "is a section, not a setting; it holds quota.<role>.sessions_per_month, minutes_per_week and others"
+        }
         "guard.weights.foreign_session" => {
             "was removed: no session id is an offence, because ids cannot be guessed; remove this setting"
         }

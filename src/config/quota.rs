@@ -1,19 +1,19 @@
-//! `[quota.<role>]` and `[[quota.exceptions]]`: what identities may use in a month.
+//! `[quota.<role>]` and `[[quota.exceptions]]`: what identities may use.
 
 use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::settings::Settings;
 use super::{Auth, AuthMode, Mode};
-use crate::domain::Quota;
 use crate::domain::written::some_whole;
+use crate::domain::{Budget, Quota};
 
 const EXCEPTIONS: &str = "quota.exceptions";
 /// The name of the quota for roles without a quota.
 const EVERYBODY: &str = "default";
 
-/// What identities may use in a month.
+/// What identities may use.
 #[derive(Clone, Debug, Default)]
 pub struct QuotaSettings {
     /// `[quota.default]`: for identities whose role has no quota.
@@ -32,9 +32,21 @@ pub struct QuotaException {
     pub issuer: String,
     /// `sub` of the identity, not hashed.
     pub subject: String,
-    /// What the identity may use.
-    #[serde(rename = "sessions_per_month", deserialize_with = "quota")]
-    pub quota: Quota,
+    /// Most sessions in a month.
+    #[serde(deserialize_with = "some_whole::<1, 1_000_000_000, _, _>")]
+    sessions_per_month: Option<u32>,
+    /// Most minutes of calls in a day.
+    #[serde(deserialize_with = "some_whole::<1, 1_000_000, _, _>")]
+    minutes_per_day: Option<u32>,
+    /// Most minutes of calls in a week.
+    #[serde(deserialize_with = "some_whole::<1, 1_000_000, _, _>")]
+    minutes_per_week: Option<u32>,
+    /// Most minutes of calls in a month.
+    #[serde(deserialize_with = "some_whole::<1, 1_000_000, _, _>")]
+    minutes_per_month: Option<u32>,
+    /// Most live calls.
+    #[serde(deserialize_with = "some_whole::<1, 10_000, _, _>")]
+    live_calls: Option<u32>,
 }
 
 impl QuotaSettings {
@@ -73,6 +85,14 @@ impl QuotaSettings {
             "quota",
             "limits nobody while auth.mode is off: callers are not identities; set auth.mode to optional or required",
         );
+        let exceptions = self.exceptions.iter().map(QuotaException::quota);
+        let mut quotas = self.roles.values().copied().chain(exceptions);
+        let has_minutes = |quota: Quota| quota.budget() != Budget::default();
+        settings.warn_if(
+            has_minutes(self.everybody) || quotas.any(has_minutes),
+            "quota",
+            "limits minutes of calls; sessions that pages open with a client secret are not measured",
+        );
         let trusted: HashSet<_> = auth.issuers.iter().map(|one| &*one.issuer).collect();
         for (exception, number) in self.exceptions.iter().zip(1..) {
             // In dev mode, and where credentials are ignored, there may be no issuer yet.
@@ -86,6 +106,17 @@ impl QuotaSettings {
 }
 
 impl QuotaException {
+    /// Returns what the identity may use.
+    pub const fn quota(&self) -> Quota {
+        Quota {
+            sessions_per_month: self.sessions_per_month,
+            minutes_per_day: self.minutes_per_day,
+            minutes_per_week: self.minutes_per_week,
+            minutes_per_month: self.minutes_per_month,
+            live_calls: self.live_calls,
+        }
+    }
+
     fn check(&self, settings: &mut Settings, number: usize, is_new: bool) {
         let name = |field| format!("{EXCEPTIONS}[{number}].{field}");
         for (field, text) in [("issuer", &self.issuer), ("subject", &self.subject)] {
@@ -94,7 +125,7 @@ impl QuotaException {
         }
         settings.require(
             &[&name("sessions_per_month")],
-            self.quota.sessions_per_month.is_some(),
+            self.quota() != Quota::default(),
             "is required, and at least 1",
         );
         settings.require(
@@ -103,9 +134,4 @@ impl QuotaException {
             "is excepted twice; keep one of the tables",
         );
     }
-}
-
-fn quota<'de, D: Deserializer<'de>>(from: D) -> Result<Quota, D::Error> {
-    let sessions_per_month = some_whole::<1, 1_000_000_000, _, _>(from)?;
-    Ok(Quota { sessions_per_month })
 }

@@ -3,6 +3,7 @@
 mod address;
 mod algorithm;
 mod binding;
+mod budget;
 mod call;
 mod caller;
 mod condition;
@@ -36,6 +37,7 @@ pub mod written;
 pub use address::{Network, canonical, is_private};
 pub use algorithm::{Algorithm, AlgorithmError, Family, algorithm};
 pub use binding::{Binding, Bindings};
+pub use budget::{Amount, Budget, Budgets, Exhausted, Limit, Period, Purse};
 pub use call::{Call, CallChange, CallState, CallStep, CallUse, Dial, EndReason, LATE, Used};
 pub use caller::{Caller, Forwards};
 pub use condition::Condition;

@@ -1,4 +1,4 @@
-//! Quotas: what an identity may use in a calendar month.
+//! Quotas: what an identity may use in a day, a week and a month of the calendar.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use time::{Date, UtcDateTime};
 
-use super::{Account, Identity, written};
+use super::{Account, Budget, Identity, Limit, written};
 use crate::clock::Timestamp;
 
 /// A calendar month in UTC, as its first day.
@@ -21,9 +21,9 @@ impl Month {
 
     /// Returns the beginning of the next month.
     pub fn end(self) -> Timestamp {
-        let next = first_of_month(self.0.saturating_add(time::Duration::days(31)));
-        let seconds = next.midnight().assume_utc().unix_timestamp();
-        Timestamp::from_seconds(u64::try_from(seconds).unwrap_or_default())
+        midnight(first_of_month(
+            self.0.saturating_add(time::Duration::days(31)),
+        ))
     }
 }
 
@@ -40,29 +40,62 @@ pub fn day_of(moment: Timestamp) -> String {
     date(moment).to_string()
 }
 
-fn first_of_month(date: Date) -> Date {
+pub(super) fn first_of_month(date: Date) -> Date {
     // Every month has a first day.
     date.replace_day(1).unwrap_or(date)
 }
 
-fn date(moment: Timestamp) -> Date {
+/// Returns the beginning of a UTC day.
+pub(super) fn midnight(date: Date) -> Timestamp {
+    let seconds = date.midnight().assume_utc().unix_timestamp();
+    Timestamp::from_seconds(u64::try_from(seconds).unwrap_or_default())
+}
+
+pub(super) fn date(moment: Timestamp) -> Date {
     let seconds = i64::try_from(moment.as_seconds()).unwrap_or(i64::MAX);
     // A moment beyond the year 9999 counts as that year.
     let moment = UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::MAX);
     moment.date()
 }
 
-/// What one identity may use in a month.
+/// What one identity may use. `None` for no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(
     default,
     deny_unknown_fields,
-    expecting = "a table with sessions_per_month"
+    expecting = "a table with sessions_per_month, minutes_per_day, minutes_per_week, minutes_per_month or live_calls"
 )]
 pub struct Quota {
-    /// Most sessions; `None` for no limit.
+    /// Most sessions in a month.
     #[serde(deserialize_with = "written::some_whole::<1, 1_000_000_000, _, _>")]
     pub sessions_per_month: Option<u32>,
+    /// Most minutes of calls in a day.
+    #[serde(deserialize_with = "written::some_whole::<1, 1_000_000, _, _>")]
+    pub minutes_per_day: Option<u32>,
+    /// Most minutes of calls in a week, which begins on Monday.
+    #[serde(deserialize_with = "written::some_whole::<1, 1_000_000, _, _>")]
+    pub minutes_per_week: Option<u32>,
+    /// Most minutes of calls in a month.
+    #[serde(deserialize_with = "written::some_whole::<1, 1_000_000, _, _>")]
+    pub minutes_per_month: Option<u32>,
+    /// Most live calls, instead of `call.max_live`.
+    #[serde(deserialize_with = "written::some_whole::<1, 10_000, _, _>")]
+    pub live_calls: Option<u32>,
+}
+
+impl Quota {
+    /// Returns the budget of calls.
+    pub fn budget(&self) -> Budget {
+        let minutes = |most: Option<u32>| Limit {
+            seconds: most.map(|minutes| u64::from(minutes) * 60),
+            money: None,
+        };
+        Budget {
+            day: minutes(self.minutes_per_day),
+            week: minutes(self.minutes_per_week),
+            month: minutes(self.minutes_per_month),
+        }
+    }
 }
 
 /// The quota of every identity: its own, that of its role, or that of everybody else.
@@ -132,6 +165,7 @@ mod tests {
     fn an_exception_comes_before_the_role_and_the_role_before_everybody() {
         let quota = |limit| Quota {
             sessions_per_month: Some(limit),
+            ..Quota::default()
         };
         let identity = |subject: &str, role: Option<&str>| {
             let account = Account {

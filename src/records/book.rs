@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::calls::Taken;
+use super::calls::{Purses, Taken};
 use super::entry::{CounterKey, ENDED, Entry, State};
 use super::kept::Kept;
 use super::{Advance, Dated, Exceeded, ReserveError, Settled};
@@ -62,6 +62,8 @@ pub(super) struct Book {
     pub(super) uses: HashSet<(EntryId, Box<str>)>,
     /// The places that calls take, as of the start of the transaction and with those that were opened in it.
     pub(super) taken: Taken,
+    /// What was spent and is held, as of the start of the transaction and with what was granted in it.
+    pub(super) purses: Purses,
     /// The time of the last mint of every session, by owner.
     idle: HashMap<Party, BTreeSet<(Timestamp, SessionKey)>>,
 }

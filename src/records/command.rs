@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::book::{Book, Done};
-use super::calls::{self, Dialled};
+use super::calls::{self, Dialled, TopUp};
 use super::database::{Bind, Connection, Fault};
 use super::entry::State;
 use super::statement::Statement;
@@ -38,6 +38,8 @@ pub(super) enum Paid {
     ChangeCall(EntryId, Box<CallChange>),
     /// Adds the use of one response or transcription to the call of an entry.
     UseCall(EntryId, Box<CallUse>),
+    /// Holds more money for the call of an entry.
+    TopUp(EntryId, Box<TopUp>),
 }
 
 /// A command off the paid path.
@@ -65,7 +67,9 @@ impl Command {
                 (intent.id, SessionChange::GiveBack(intent.session))
             }
             Self::Paid(Paid::OpenCall(dialled)) => (dialled.intent.id, SessionChange::Keep),
-            Self::Paid(Paid::Settle(_) | Paid::ChangeCall(..) | Paid::UseCall(..))
+            Self::Paid(
+                Paid::Settle(_) | Paid::ChangeCall(..) | Paid::UseCall(..) | Paid::TopUp(..),
+            )
             | Self::Upkeep(_) => return None,
         };
         Some(Settlement {
@@ -84,7 +88,7 @@ impl Paid {
             Self::Reserve(intent, _) => intent.id,
             Self::Settle(settlement) => settlement.id,
             Self::OpenCall(dialled) => dialled.intent.id,
-            Self::ChangeCall(entry, _) | Self::UseCall(entry, _) => *entry,
+            Self::ChangeCall(entry, _) | Self::UseCall(entry, _) | Self::TopUp(entry, _) => *entry,
         }
     }
 
@@ -93,7 +97,9 @@ impl Paid {
     pub(super) fn call(&self, book: &Book) -> Option<EntryId> {
         match self {
             Self::OpenCall(dialled) => Some(dialled.intent.id),
-            Self::ChangeCall(entry, _) | Self::UseCall(entry, _) => Some(*entry),
+            Self::ChangeCall(entry, _) | Self::UseCall(entry, _) | Self::TopUp(entry, _) => {
+                Some(*entry)
+            }
             Self::Settle(settlement) => {
                 let entry = book.entries.get(&settlement.id)?;
                 let is_taken_back = matches!(settlement.outcome, Outcome::Failed { .. });
@@ -116,7 +122,7 @@ impl Paid {
                 }
                 SessionChange::Keep => None,
             },
-            Self::OpenCall(_) | Self::ChangeCall(..) | Self::UseCall(..) => None,
+            Self::OpenCall(_) | Self::ChangeCall(..) | Self::UseCall(..) | Self::TopUp(..) => None,
         }
     }
 }
@@ -157,6 +163,7 @@ async fn decide(
         Paid::OpenCall(dialled) => after.open_call(dialled, now),
         Paid::ChangeCall(entry, change) => Ok(after.change_call(*entry, change, now)),
         Paid::UseCall(entry, more) => Ok(after.use_call(*entry, more)),
+        Paid::TopUp(entry, top_up) => after.top_up_call(*entry, top_up, now),
     });
     let answers: Vec<Answer> = decided.collect();
     let accepted = commands.iter().zip(&answers);

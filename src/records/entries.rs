@@ -244,7 +244,7 @@ fn counter(command: &Paid, book: &Book) -> Option<CounterKey> {
             book.entries.get(&settlement.id)?.counter()
         }
         Paid::OpenCall(dialled) => Entry::pending(&dialled.intent).counter(),
-        Paid::Settle(_) | Paid::ChangeCall(..) | Paid::UseCall(..) => None,
+        Paid::Settle(_) | Paid::ChangeCall(..) | Paid::UseCall(..) | Paid::TopUp(..) => None,
     }
 }
 
@@ -265,7 +265,7 @@ pub(super) async fn write(
                 let entry = after.entries.get(&dialled.intent.id);
                 added.extend(entry.map(|entry| NewRow::new(&dialled.intent, entry)));
             }
-            Paid::ChangeCall(..) | Paid::UseCall(..) => {}
+            Paid::ChangeCall(..) | Paid::UseCall(..) | Paid::TopUp(..) => {}
             Paid::Settle(settlement) => {
                 let row: &mut OutcomeRow<'_> = settled.entry(settlement.id).or_default();
                 let entry = after.entries.get(&settlement.id);

@@ -186,6 +186,7 @@ mod tests {
             request_id: RequestId::random(),
             quota: Quota {
                 sessions_per_month: Some(limit),
+                ..Quota::default()
             },
         }
     }

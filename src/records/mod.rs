@@ -30,8 +30,8 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    Account, Caller, EntryId, Intent, Kind, Network, Party, RefreshRules, Refusal, SafetyKey,
-    Session, SessionKey, Settlement,
+    Account, Caller, EntryId, Exhausted, Intent, Kind, Network, Party, RefreshRules, Refusal,
+    SafetyKey, Session, SessionKey, Settlement,
 };
 
 pub use calls::{CallBound, CallBounds, CallQuery, CallRecords};
@@ -65,6 +65,9 @@ pub enum ReserveError {
     /// There are too many calls at once.
     #[error("there are too many calls at once ({0:?})")]
     TooManyCalls(CallBound),
+    /// A budget is used up.
+    #[error("a budget is used up")]
+    Exhausted(Exhausted),
     /// The owner has asked for the call before, under the same `Idempotency-Key`: it has this entry.
     #[error("the same call was asked for before")]
     Repeated(EntryId),

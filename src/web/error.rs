@@ -168,6 +168,9 @@ impl From<BrokerError> for ApiError {
             BrokerError::QuotaExceeded { wait, .. } => Self::from(Code::QuotaExceeded)
                 .after(*wait)
                 .under("sessions_per_month"),
+            BrokerError::Exhausted { budget, wait } => Self::from(Code::QuotaExceeded)
+                .after(*wait)
+                .under(budget.name()),
             BrokerError::NotRead(_) | BrokerError::NotRecorded(_) | BrokerError::NotSettled(_) => {
                 Code::LedgerUnavailable.into()
             }

@@ -9,8 +9,8 @@ use axum::http::StatusCode;
 use serde_json::json;
 use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::domain::{
-    Account, Call, CallChange, CallUse, Dial, EntryId, Intent, Party, SafetyKey, SessionKey,
-    Settlement, UpstreamCallId,
+    Account, Budgets, Call, CallChange, CallUse, Dial, EntryId, Intent, Money, Party, SafetyKey,
+    SessionKey, Settlement, UpstreamCallId,
 };
 use token_broker::records::{
     Advance, By, CallBounds, CallQuery, CallRecords, Dated, MemoryRecords, Recent, Records,
@@ -87,6 +87,16 @@ impl CallRecords for Fragile {
     async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
         broken(&self.settles)?;
         self.inner.use_call(entry, more).await
+    }
+
+    async fn top_up_call(
+        &self,
+        watched: (EntryId, u32),
+        more: Money,
+        budgets: Budgets,
+    ) -> Result<Option<Call>, ReserveError> {
+        broken(&self.settles)?;
+        self.inner.top_up_call(watched, more, budgets).await
     }
 
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {

@@ -36,7 +36,7 @@ fn roles_are_free_and_everybody_else_and_single_identities_have_theirs() {
     assert_eq!(limit(&config, "head teacher v1.2"), Some(1_000_000_000));
     let exceptions = config.quota.exceptions.iter();
     let exceptions: Vec<_> = exceptions
-        .map(|one| (one.issuer.as_str(), one.subject.as_str(), one.quota))
+        .map(|one| (one.issuer.as_str(), one.subject.as_str(), one.quota()))
         .map(|(issuer, subject, quota)| (issuer, subject, quota.sessions_per_month))
         .collect();
     let issuer = "https://id.example.com/";
@@ -44,6 +44,22 @@ fn roles_are_free_and_everybody_else_and_single_identities_have_theirs() {
         exceptions,
         [(issuer, "ana", Some(1)), (issuer, "ben", Some(2))]
     );
+}
+
+#[test]
+fn minutes_and_calls_at_once_are_quotas_too() {
+    let text = "[quota.student]\nminutes_per_week = 30\n[quota.default]\nlive_calls = 1\n\
+        [[quota.exceptions]]\nissuer = 'x'\nsubject = 'y'\nminutes_per_day = 5\nminutes_per_month = 60";
+    let quota = serve(&good_and_file(text)).config.quota;
+    assert_eq!(quota.roles["student"].minutes_per_week, Some(30));
+    assert_eq!(quota.everybody.live_calls, Some(1));
+    let exception = quota.exceptions[0].quota();
+    assert_eq!(exception.minutes_per_day, Some(5));
+    let month = exception.budget().month;
+    assert_eq!(month.seconds, Some(3_600));
+    let sources = good_and(&[("BROKER_QUOTA__STUDENT__MINUTES_PER_DAY", "10")]);
+    let quota = serve(&sources).config.quota;
+    assert_eq!(quota.roles["student"].minutes_per_day, Some(10));
 }
 
 #[test]
@@ -103,6 +119,8 @@ const BAD_FILES: &str = r"
 [quota.student] ⏎ cost_per_month = 300 | needs measured use, which direct mode does not have
 [quota.student] | quota.student (config/broker.toml:1): is a section, not a setting; it holds quota.student.sessions_per_month
 [quota] ⏎ student = 300 | quota.student (config/broker.toml:2): is a section
+[quota.student] ⏎ minutes_per_week = 0 | quota.student.minutes_per_week (config/broker.toml:2): must be between 1 and 1000000
+[quota.student] ⏎ minutes_a_week = 30 | the nearest is quota.student.minutes_per_week
 [[quota.student]] ⏎ sessions_per_month = 5 | quota.student (config/broker.toml:1): is a section, not a list: write [quota.student] once, with one bracket
 [[quota.default]] ⏎ sessions_per_month = 5 | quota.default (config/broker.toml:1): is a section, not a list: write [quota.default] once, with one bracket
 [[quota.student]] | quota.student (config/broker.toml:1): must be

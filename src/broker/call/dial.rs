@@ -11,14 +11,13 @@ use crate::broker::{Broker, BrokerError, Inner};
 use crate::clock::Tick;
 use crate::config::Hold;
 use crate::domain::{
-    Call, CallStep, Caller, Dial, EndReason, EntryId, Kind, Offer, Outcome, Party, PersonaName,
-    RemovedChannel, SessionChange, SessionId, SessionKey, SessionText, Ticket, UpstreamCall,
+    Call, CallStep, Caller, EndReason, EntryId, Kind, Offer, Outcome, RemovedChannel,
+    SessionChange, SessionText, Ticket, UpstreamCall,
 };
 use crate::gate::Pass;
 use crate::provider::{
     self, EffectiveSession, News, Pins, ServerEvent, assertion, contradiction, look,
 };
-use crate::records::CallBounds;
 use crate::upstream::{Begun, CallOrder, Late, NotBegun, SideChannel, UpstreamError};
 
 /// Longest time to join a side channel and to see the persona confirmed.
@@ -27,8 +26,6 @@ const ATTACH: Duration = Duration::from_secs(5);
 const ATTACH_PAUSE: Duration = Duration::from_millis(250);
 /// How long a limit of calls at once is remembered as having no place. Short, because calls end.
 const FULL_FOR: Duration = Duration::from_secs(1);
-/// A call that is being dialled is given up after so much time: the exchange, the side channel, and changes of the records.
-const GIVES_UP: Duration = Duration::from_secs(45);
 
 /// A side channel on which the provider has confirmed the persona.
 pub(super) struct Attached {
@@ -102,13 +99,7 @@ impl Inner {
         let turn = self.parts.upstream.turn(caller.crowd()).await;
         let turn = turn.map_err(|error| self.failed_since(start, error))?;
         let ticket = caller.identity.is_none().then(Ticket::random);
-        let dial = Dial {
-            caller: Arc::clone(caller),
-            idempotency: asked.idempotency.clone(),
-            ticket: ticket.as_ref().map(Ticket::hash),
-            replica: self.watches.replica.clone(),
-            gives_up: GIVES_UP,
-        };
+        let dial = self.to_dial(caller, &asked, ticket.as_ref());
         let row = self.write_down(caller, &persona.name, dial).await?;
         let _dialling = self.watches.again.dials(row.entry);
         let (offer, removed) = self.to_send(&asked.offer);
@@ -213,33 +204,6 @@ impl Inner {
         }
     }
 
-    /// Writes the call down, with its place among the live calls, before anything is asked of the provider.
-    async fn write_down(
-        &self,
-        caller: &Arc<Caller>,
-        persona: &PersonaName,
-        dial: Dial,
-    ) -> Result<Call, BrokerError> {
-        let rules = &self.rules.call;
-        let session = SessionKey::of(&SessionId::random());
-        let intent = self.intent(caller, persona, (Kind::Call, session));
-        let bounds = CallBounds {
-            owner: match caller.party() {
-                Party::Identity(_) => rules.max_live,
-                Party::Network(_) => rules.max_live_network,
-            },
-            anonymous: rules.max_live_anonymous,
-            total: rules.max_live_total,
-        };
-        let opened = self.parts.records.open_call(intent, dial, bounds).await;
-        let opened = opened.map_err(|error| self.not_reserved(caller, error));
-        if let Err(BrokerError::TooManyCalls(limit)) = &opened {
-            let now = self.parts.clock.tick();
-            self.watches.full.insert(caller.party(), (*limit, now));
-        }
-        opened
-    }
-
     /// Notes that the provider created no call, or that nobody knows.
     async fn not_begun(
         self: &Arc<Self>,
@@ -312,7 +276,9 @@ impl Inner {
                 .refused_in(&answer)
                 .ok_or_else(|| self.failed_since(start, unusable))?,
         };
-        let opened = CallStep::Opened(self.rules.call.max_duration).by(row.epoch);
+        let granted = Duration::from_secs(row.held.seconds);
+        let lasts = self.rules.call.max_duration.min(granted);
+        let opened = CallStep::Opened(lasts).by(row.epoch);
         let opened = records.change_call(row.entry, opened).await;
         let row = opened
             .map_err(BrokerError::NotRecorded)?

@@ -10,6 +10,7 @@ mod owner;
 mod side;
 mod tend;
 mod watch;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;

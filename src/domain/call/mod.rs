@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Caller, EntryId, Intent, Network, Origin, Party, PersonaName, UpstreamCall};
+use super::{
+    Account, Amount, Budgets, Caller, EntryId, Intent, Money, Network, Origin, Party, PersonaName,
+    UpstreamCall,
+};
 use crate::clock::Timestamp;
 
 pub use change::{CallChange, CallStep, LATE};
@@ -103,6 +106,8 @@ pub struct Call {
     pub replica: Box<str>,
     /// The number of replicas that watched the call before.
     pub epoch: u32,
+    /// What is held for the call. What the call used is part of the hold while the call runs.
+    pub held: Amount,
     /// The sums of use.
     pub used: Used,
     /// Grows with every change that a page may see.
@@ -122,6 +127,10 @@ pub struct Dial {
     pub replica: Box<str>,
     /// The time after which the call is given up, unless it was opened.
     pub gives_up: Duration,
+    /// The time and money that are to be held for the call.
+    pub want: Amount,
+    /// The budgets that hold for the call.
+    pub budgets: Budgets,
 }
 
 impl Call {
@@ -151,6 +160,7 @@ impl Call {
             hang_up_due: None,
             replica: dial.replica.clone(),
             epoch: 0,
+            held: dial.want,
             used: Used::default(),
             revision: 0,
         }
@@ -159,6 +169,17 @@ impl Call {
     /// True while the call takes a place among the calls of its owner, and of everybody.
     pub fn takes_a_place(&self, now: Timestamp) -> bool {
         self.state.is_live() || (self.state == CallState::Lost && now < self.deadline_at)
+    }
+
+    /// Returns what is held for the call at `now`, beyond what the call used already.
+    pub fn still_held(&self, now: Timestamp) -> Amount {
+        if !self.takes_a_place(now) {
+            return Amount::default();
+        }
+        Amount {
+            seconds: self.held.seconds,
+            money: (self.held.money - self.used.cost).max(Money::ZERO),
+        }
     }
 
     /// True when nobody verified owns the call.

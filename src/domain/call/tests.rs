@@ -36,6 +36,8 @@ fn dialled() -> Call {
         ticket: None,
         replica: "one".into(),
         gives_up: seconds(25),
+        want: Amount::default(),
+        budgets: Budgets::default(),
     };
     Call::dialled(&intent, &dial, at(0))
 }

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{CallBound, CallBounds, Dialled, UsedRow};
+use super::{CallBound, CallBounds, Dialled, TopUp, UsedRow};
 use crate::clock::Timestamp;
-use crate::domain::{Call, CallChange, CallState, CallStep, CallUse, EndReason, EntryId, Party};
+use crate::domain::{
+    Amount, Call, CallChange, CallState, CallStep, CallUse, EndReason, EntryId, Party,
+};
 use crate::records::ReserveError;
 use crate::records::book::{Book, Done};
 
@@ -67,8 +69,17 @@ impl Book {
         if let Some(bound) = self.taken.full(owner, dialled.bounds) {
             return Err(ReserveError::TooManyCalls(bound));
         }
-        let rows = self.reserve(intent)?.rows;
-        let call = Call::dialled(intent, &dialled.dial, now);
+        let mut call = Call::dialled(intent, &dialled.dial, now);
+        let purses = self.purses.clone();
+        let granted = self.purses.grant(&dialled.asked(), dialled.dial.want, now);
+        call.held = granted.map_err(ReserveError::Exhausted)?;
+        let rows = match self.reserve(intent) {
+            Ok(done) => done.rows,
+            Err(error) => {
+                self.purses = purses;
+                return Err(error);
+            }
+        };
         self.taken.add(owner);
         self.calls.insert(call.entry, call.clone());
         Ok(Done::of_calls(rows, vec![call]))
@@ -110,6 +121,28 @@ impl Book {
         let call = call.with_use(more);
         self.put_call(call.clone());
         Done::of_calls(1, vec![call])
+    }
+
+    /// Holds more money for a call, if its budgets have it and the replica with that epoch watches the call.
+    pub(in crate::records) fn top_up_call(
+        &mut self,
+        entry: EntryId,
+        top_up: &TopUp,
+        now: Timestamp,
+    ) -> Result<Done, ReserveError> {
+        let is_theirs = |call: &&Call| call.epoch == top_up.epoch && call.state.is_live();
+        let Some(call) = self.calls.get(&entry).filter(is_theirs) else {
+            return Ok(Done::default());
+        };
+        let want = Amount {
+            seconds: 0,
+            money: top_up.more,
+        };
+        let granted = self.purses.grant(&top_up.asked(call), want, now);
+        let mut call = call.clone();
+        call.held += granted.map_err(ReserveError::Exhausted)?;
+        self.put_call(call.clone());
+        Ok(Done::of_calls(1, vec![call]))
     }
 
     /// Stores a call, and its sums of use with its entry.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{CallBounds, CallQuery, CallRecords, Dialled, Taken};
-use crate::domain::{Call, CallChange, CallUse, Dial, EntryId, Intent, Party, UpstreamCallId};
+use super::{CallBounds, CallQuery, CallRecords, Dialled, Taken, TopUp};
+use crate::domain::{
+    Budgets, Call, CallChange, CallUse, Dial, EntryId, Intent, Money, Party, UpstreamCallId,
+};
 use crate::records::{MemoryRecords, RecordsError, ReserveError};
 
 #[async_trait]
@@ -24,6 +26,7 @@ impl CallRecords for MemoryRecords {
             dial,
             bounds,
         };
+        book.count_purses(&dialled.asked(), now);
         let done = book.open_call(&dialled, now)?;
         done.calls.into_iter().next().ok_or(ReserveError::Unknown)
     }
@@ -40,6 +43,26 @@ impl CallRecords for MemoryRecords {
 
     async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
         let done = self.book.lock().use_call(entry, &more);
+        Ok(done.calls.into_iter().next())
+    }
+
+    async fn top_up_call(
+        &self,
+        (entry, epoch): (EntryId, u32),
+        more: Money,
+        budgets: Budgets,
+    ) -> Result<Option<Call>, ReserveError> {
+        let (now, mut book) = (self.clock.now(), self.book.lock());
+        let Some(call) = book.calls.get(&entry).cloned() else {
+            return Ok(None);
+        };
+        let top_up = TopUp {
+            epoch,
+            more,
+            budgets,
+        };
+        book.count_purses(&top_up.asked(&call), now);
+        let done = book.top_up_call(entry, &top_up, now)?;
         Ok(done.calls.into_iter().next())
     }
 

@@ -2,8 +2,10 @@
 
 mod book;
 mod memory;
+mod purses;
 mod row;
 mod rows;
+mod spent;
 mod sql;
 mod used;
 
@@ -11,10 +13,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::purses::Asked;
 use super::{RecordsError, ReserveError};
-use crate::domain::{Account, Call, CallChange, CallUse, Dial, EntryId, Intent, UpstreamCallId};
+use crate::domain::{
+    Account, Budgets, Call, CallChange, CallUse, Dial, EntryId, Intent, Money, UpstreamCallId,
+};
 
 pub(super) use book::Taken;
+pub(super) use purses::{Purses, TopUp};
 pub(super) use rows::{REMOVE_USES, claim, read, write};
 pub(super) use used::UsedRow;
 
@@ -51,6 +57,17 @@ pub(super) struct Dialled {
     pub(super) bounds: CallBounds,
 }
 
+impl Dialled {
+    fn asked(&self) -> Asked<'_> {
+        let identity = self.dial.caller.identity.as_deref();
+        Asked {
+            owner: self.dial.caller.party(),
+            account: identity.map(|identity| &identity.account),
+            budgets: self.dial.budgets,
+        }
+    }
+}
+
 /// A question about calls.
 #[derive(Clone, Debug)]
 pub struct CallQuery {
@@ -65,6 +82,9 @@ pub struct CallQuery {
 /// * [`Call::apply`] judges every change. Of two changes that exclude each other, one is made.
 /// * `open_call` is atomic with its counts: of many at once, on all replicas, as many succeed as the bounds allow. For an id
 ///   that is recorded already it changes nothing and succeeds. A settlement as failed takes the call back.
+/// * A call holds its time, and money that its use is taken from, against its budgets. The hold ends with the call, and the
+///   place of a lost call. What live calls hold, and what was spent by reports since the period began, never exceeds a
+///   budget, on all replicas together; use beyond a hold counts as well.
 /// * A change whose caller has left may have been made.
 /// * Calls are kept for an hour after their end.
 #[async_trait]
@@ -88,6 +108,15 @@ pub trait CallRecords: Send + Sync {
     /// Adds the use of one response or transcription to the call, and to the sums of its entry. Of one id, the first use
     /// counts. Returns the call then, or `None` when there is no such call.
     async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError>;
+
+    /// Holds more money for a call, before the call spends it, if the budgets have it. Returns the call then, or `None` when
+    /// there is no such call, or another replica watches it.
+    async fn top_up_call(
+        &self,
+        (entry, epoch): (EntryId, u32),
+        more: Money,
+        budgets: Budgets,
+    ) -> Result<Option<Call>, ReserveError>;
 
     /// Looks a call up.
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError>;

@@ -5,20 +5,21 @@ use serde::{Deserialize, Serialize};
 use super::used::UsedRow;
 use crate::clock::Timestamp;
 use crate::domain::{
-    Account, Call, CallState, EndReason, EntryId, KeyFingerprint, Network, Origin, Party,
-    PersonaName, UpstreamCall, UpstreamCallId,
+    Account, Amount, Call, CallState, EndReason, EntryId, KeyFingerprint, Money, Network, Origin,
+    Party, PersonaName, UpstreamCall, UpstreamCallId,
 };
 
 /// The columns of [`CallRow`], with types.
 pub(super) const CALL: &str = "entry text, upstream text, fingerprint text, party text, issuer text, subject text, \
      persona text, neighbourhood text, origin text, idempotency text, ticket text, state text, dialled_at bigint, \
      opened_at bigint, joined_at bigint, deadline_at bigint, warned bigint, ending_at bigint, ended_at bigint, \
-     end_reason text, hang_up_attempts bigint, hang_up_due bigint, replica text, epoch bigint, revision bigint";
+     end_reason text, hang_up_attempts bigint, hang_up_due bigint, replica text, epoch bigint, revision bigint, \
+     held_seconds bigint, held_nanodollars bigint";
 
 /// The columns of [`CallRow`] with the sums of use, which its entry has.
 pub(super) const FOUND: &str = "entry, upstream, fingerprint, party, issuer, subject, persona, neighbourhood, origin, \
      idempotency, ticket, state, dialled_at, opened_at, joined_at, deadline_at, warned, ending_at, ended_at, end_reason, \
-     hang_up_attempts, hang_up_due, replica, epoch, revision, {used #}";
+     hang_up_attempts, hang_up_due, replica, epoch, revision, held_seconds, held_nanodollars, {used #}";
 
 /// A call as it is stored, and as it is found with its sums of use. Times are in milliseconds since the Unix epoch.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -48,6 +49,8 @@ pub(super) struct CallRow {
     replica: Box<str>,
     epoch: u32,
     revision: u64,
+    held_seconds: u64,
+    held_nanodollars: i64,
     #[serde(flatten, skip_serializing)]
     used: UsedRow,
 }
@@ -83,6 +86,8 @@ impl CallRow {
             replica: call.replica.clone(),
             epoch: call.epoch,
             revision: call.revision,
+            held_seconds: call.held.seconds,
+            held_nanodollars: call.held.money.as_nanos(),
             used: UsedRow::new(&call.used),
         }
     }
@@ -126,6 +131,10 @@ impl CallRow {
             hang_up_due: moment(self.hang_up_due),
             replica: self.replica,
             epoch: self.epoch,
+            held: Amount {
+                seconds: self.held_seconds,
+                money: Money::from_nanos(self.held_nanodollars),
+            },
             used: self.used.read(),
             revision: self.revision,
         })

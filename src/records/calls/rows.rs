@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::row::{CALL, CallRow, FOUND};
+use super::spent;
 use super::used::{USE, UseKeyRow, UseRow};
 use crate::clock::Timestamp;
 use crate::domain::{Call, CallUse, EntryId, Party};
@@ -53,7 +54,8 @@ static WRITE: Statement = Statement::change(
      warned = excluded.warned, ending_at = excluded.ending_at, ended_at = excluded.ended_at, \
      end_reason = excluded.end_reason, hang_up_attempts = excluded.hang_up_attempts, \
      hang_up_due = excluded.hang_up_due, replica = excluded.replica, epoch = excluded.epoch, \
-     revision = excluded.revision",
+     revision = excluded.revision, held_seconds = excluded.held_seconds, \
+     held_nanodollars = excluded.held_nanodollars",
 );
 
 /// Lists the `$3` most urgent calls that the replica `$1` may take over: [`Call::is_claimable`] for many rows. `$4` is the
@@ -114,8 +116,30 @@ struct TakenRow {
     total: u64,
 }
 
-/// Reads the calls that the commands are about, and, for new calls, the places that are taken.
+/// Reads the calls that the commands are about, and, for new calls and more money, what is taken and spent already.
 pub(in crate::records) async fn read(
+    connection: &mut dyn Connection,
+    book: &mut Book,
+    (commands, now): (&[&Paid], Timestamp),
+) -> Result<(), Fault> {
+    let takes = |command: &&Paid| matches!(command, Paid::OpenCall(_) | Paid::TopUp(..));
+    if commands.iter().any(takes) {
+        connection.change(&LOCK, &[]).await?;
+    }
+    let ids = commands.iter().filter_map(|command| command.call(book));
+    let ids: Vec<_> = ids.map(|id| id.to_string()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let ids = IdRow::page(ids.into_iter())?;
+    keep(book, connection.rows(&READ, &[ids]).await?);
+    read_uses(connection, book, commands).await?;
+    read_taken(connection, book, (commands, now)).await?;
+    spent::read(connection, book, (commands, now)).await
+}
+
+/// Reads the calls that were asked for before, and the places that are taken.
+async fn read_taken(
     connection: &mut dyn Connection,
     book: &mut Book,
     (commands, now): (&[&Paid], Timestamp),
@@ -130,28 +154,12 @@ pub(in crate::records) async fn read(
             _ => None,
         })
         .collect();
-    if !asked.is_empty() {
-        connection.change(&LOCK, &[]).await?;
-    }
-    let ids: Vec<_> = commands
-        .iter()
-        .filter_map(|command| command.call(book))
-        .collect();
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let ids = IdRow::page(ids.iter().map(ToString::to_string))?;
-    keep(book, connection.rows(&READ, &[ids]).await?);
-    read_uses(connection, book, commands).await?;
     if asked.is_empty() {
         return Ok(());
     }
-    let asked = page(&asked)?;
-    keep(
-        book,
-        connection.rows(&SAME, std::slice::from_ref(&asked)).await?,
-    );
-    let rows: Vec<TakenRow> = connection.rows(&TAKEN, &[asked, now.into()]).await?;
+    let asked = [page(&asked)?, now.into()];
+    keep(book, connection.rows(&SAME, &asked[..1]).await?);
+    let rows: Vec<TakenRow> = connection.rows(&TAKEN, &asked).await?;
     for row in rows {
         (book.taken.anonymous, book.taken.total) = (row.anonymous, row.total);
         if let Some(owner) = Party::parse(&row.party) {

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 
 use super::row::{CallRow, FOUND};
 use super::rows::{FORGET, WITHOUT_ACCOUNT};
-use super::{CallBounds, CallQuery, CallRecords, Dialled, KEPT};
+use super::{CallBounds, CallQuery, CallRecords, Dialled, KEPT, TopUp};
 use crate::domain::{
-    Call, CallChange, CallState, CallStep, CallUse, Dial, EndReason, EntryId, Intent, LATE, Party,
-    UpstreamCallId,
+    Budgets, Call, CallChange, CallState, CallStep, CallUse, Dial, EndReason, EntryId, Intent,
+    LATE, Money, Party, UpstreamCallId,
 };
 use crate::records::command::{Command, Paid, Upkeep};
 use crate::records::database::Bind;
@@ -117,6 +117,21 @@ impl CallRecords for SqlRecords {
     async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
         let command = Paid::UseCall(entry, Box::new(more));
         let done = self.certain(Command::Paid(command)).await?;
+        Ok(done.calls.into_iter().next())
+    }
+
+    async fn top_up_call(
+        &self,
+        (entry, epoch): (EntryId, u32),
+        more: Money,
+        budgets: Budgets,
+    ) -> Result<Option<Call>, ReserveError> {
+        let top_up = TopUp {
+            epoch,
+            more,
+            budgets,
+        };
+        let done = self.paid(Paid::TopUp(entry, Box::new(top_up))).await?;
         Ok(done.calls.into_iter().next())
     }
 

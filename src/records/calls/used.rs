@@ -69,7 +69,7 @@ impl UsedRow {
         }
     }
 
-    pub(super) fn read(self) -> Used {
+    pub(in crate::records) fn read(self) -> Used {
         Used {
             turns: self.turns,
             seconds: self.seconds,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::domain::{
-    Call, CallState, CallStep, Caller, Dial, EndReason, Intent, KeyFingerprint, Kind, Quota,
-    UpstreamCall, UpstreamCallId,
+    Amount, Budgets, Call, CallState, CallStep, Caller, Dial, EndReason, Intent, KeyFingerprint,
+    Kind, Quota, UpstreamCall, UpstreamCallId,
 };
 use token_broker::records::{CallBound, CallBounds, CallQuery, Records, ReserveError, postgres};
 
@@ -15,13 +15,13 @@ use super::kinds::{
 use super::sessions::{somebody, verified};
 use crate::kit::postgres::empty_database;
 
-const MANY: CallBounds = CallBounds {
+pub const MANY: CallBounds = CallBounds {
     owner: 1000,
     anonymous: 1000,
     total: 1000,
 };
 
-fn use_of(caller: &Caller) -> Intent {
+pub fn use_of(caller: &Caller) -> Intent {
     Intent {
         kind: Kind::Call,
         account: caller.identity.as_ref().map(|known| known.account.clone()),
@@ -29,13 +29,15 @@ fn use_of(caller: &Caller) -> Intent {
     }
 }
 
-fn dial(caller: &Arc<Caller>) -> Dial {
+pub fn dial(caller: &Arc<Caller>) -> Dial {
     Dial {
         caller: Arc::clone(caller),
         idempotency: None,
         ticket: Some("hash-of-a-ticket".into()),
         replica: "one".into(),
         gives_up: Duration::from_secs(45),
+        want: Amount::default(),
+        budgets: Budgets::default(),
     }
 }
 
@@ -49,7 +51,7 @@ async fn open(
         .await
 }
 
-fn upstream(name: &str) -> UpstreamCall {
+pub fn upstream(name: &str) -> UpstreamCall {
     UpstreamCall {
         id: UpstreamCallId::parse(&format!("rtc_u0_{name}")).unwrap(),
         key: KeyFingerprint::of("key"),
@@ -230,6 +232,7 @@ async fn a_call_counts_as_a_session_and_one_that_found_no_place_or_failed_does_n
         let open = async |owner| {
             let quota = Quota {
                 sessions_per_month: Some(2),
+                ..Quota::default()
             };
             let intent = Intent {
                 quota,

@@ -119,6 +119,7 @@ pub fn limited(subject: &str, at: Timestamp, limit: u32) -> Intent {
     Intent {
         quota: Quota {
             sessions_per_month: Some(limit),
+            ..Quota::default()
         },
         ..mint(subject, at)
     }

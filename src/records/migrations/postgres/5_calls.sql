@@ -24,7 +24,9 @@ CREATE TABLE calls (
   hang_up_due BIGINT,
   replica TEXT COLLATE "C" NOT NULL,
   epoch BIGINT NOT NULL,
-  revision BIGINT NOT NULL
+  revision BIGINT NOT NULL,
+  held_seconds BIGINT NOT NULL,
+  held_nanodollars BIGINT NOT NULL
 );
 
 CREATE INDEX calls_live ON calls (party) WHERE state <> 'ended';

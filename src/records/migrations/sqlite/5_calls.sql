@@ -24,7 +24,9 @@ CREATE TABLE calls (
   hang_up_due INTEGER,
   replica TEXT NOT NULL,
   epoch INTEGER NOT NULL,
-  revision INTEGER NOT NULL
+  revision INTEGER NOT NULL,
+  held_seconds INTEGER NOT NULL,
+  held_nanodollars INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX calls_live ON calls (party) WHERE state <> 'ended';

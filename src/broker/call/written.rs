@@ -1,0 +1,69 @@
+//! Writes calls down, with their places and their holds, before anything is asked of the provider.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::CallRequest;
+use crate::broker::{BrokerError, Inner};
+use crate::clock::seconds_up;
+use crate::domain::{
+    Amount, Budgets, Call, Caller, Dial, Kind, Money, Party, PersonaName, SessionId, SessionKey,
+    Ticket,
+};
+use crate::records::CallBounds;
+
+/// A call that is being dialled is given up after so much time: the exchange, the side channel, and changes of the records.
+const GIVES_UP: Duration = Duration::from_secs(45);
+
+impl Inner {
+    /// Returns what is written down of a call beside its use.
+    pub(super) fn to_dial(
+        &self,
+        caller: &Arc<Caller>,
+        asked: &CallRequest,
+        ticket: Option<&Ticket>,
+    ) -> Dial {
+        Dial {
+            caller: Arc::clone(caller),
+            idempotency: asked.idempotency.clone(),
+            ticket: ticket.map(Ticket::hash),
+            replica: self.watches.replica.clone(),
+            gives_up: GIVES_UP,
+            want: Amount {
+                seconds: seconds_up(self.rules.call.max_duration),
+                money: Money::ZERO,
+            },
+            budgets: Budgets {
+                own: self.quota(caller).budget(),
+                ..Budgets::default()
+            },
+        }
+    }
+
+    /// Writes the call down, with its place among the live calls, before anything is asked of the provider.
+    pub(super) async fn write_down(
+        &self,
+        caller: &Arc<Caller>,
+        persona: &PersonaName,
+        dial: Dial,
+    ) -> Result<Call, BrokerError> {
+        let rules = &self.rules.call;
+        let session = SessionKey::of(&SessionId::random());
+        let intent = self.intent(caller, persona, (Kind::Call, session));
+        let bounds = CallBounds {
+            owner: match caller.party() {
+                Party::Identity(_) => self.quota(caller).live_calls.unwrap_or(rules.max_live),
+                Party::Network(_) => rules.max_live_network,
+            },
+            anonymous: rules.max_live_anonymous,
+            total: rules.max_live_total,
+        };
+        let opened = self.parts.records.open_call(intent, dial, bounds).await;
+        let opened = opened.map_err(|error| self.not_reserved(caller, error));
+        if let Err(BrokerError::TooManyCalls(limit)) = &opened {
+            let now = self.parts.clock.tick();
+            self.watches.full.insert(caller.party(), (*limit, now));
+        }
+        opened
+    }
+}

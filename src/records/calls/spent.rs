@@ -1,0 +1,143 @@
+//! Reads from a database what was spent and what is held, where a budget limits it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::purses::Asked;
+use crate::clock::Timestamp;
+use crate::domain::{Account, Amount, Money, Party, Period, Purse, day_of};
+use crate::records::book::Book;
+use crate::records::command::Paid;
+use crate::records::database::{Connection, Fault, page};
+use crate::records::statement::Statement;
+
+/// A purse that has a limit in a period. Callers without identity have no name.
+#[derive(Serialize)]
+struct LimitedRow {
+    party: String,
+    issuer: String,
+    subject: String,
+    purse: &'static str,
+    period: &'static str,
+    /// The first day of the period.
+    since: String,
+}
+
+/// The columns of [`LimitedRow`].
+const LIMITED: &str = "party text, issuer text, subject text, purse text, period text, since text";
+
+/// Sums up what the purses on the page have spent.
+static SPENT: Statement = Statement::list(
+    LIMITED,
+    "party, purse, period, seconds, nanodollars",
+    "SELECT party, purse, period, CAST(SUM(seconds) AS BIGINT) AS seconds, \
+     CAST(SUM(nanodollars) AS BIGINT) AS nanodollars FROM page \
+     JOIN accounts ON accounts.issuer = page.issuer AND accounts.subject = page.subject \
+     JOIN daily_accounts ON daily_accounts.account = accounts.account AND day >= since \
+     WHERE purse <> 'everybody' GROUP BY party, purse, period \
+     UNION ALL SELECT party, purse, period, CAST(SUM(seconds) AS BIGINT) AS seconds, \
+     CAST(SUM(nanodollars) AS BIGINT) AS nanodollars FROM page JOIN daily ON day >= since \
+     WHERE purse = 'everybody' GROUP BY party, purse, period",
+);
+
+/// Sums up what is held for live calls beyond what they used: of the owners on the page, of callers without identity, and
+/// of everybody.
+static HELD: Statement = Statement::list(
+    LIMITED,
+    "party, purse, seconds, nanodollars",
+    "SELECT asked.party AS party, purse, CAST(COALESCE(SUM(held_seconds), 0) AS BIGINT) AS seconds, \
+     CAST(COALESCE(SUM(CASE WHEN held_nanodollars > COALESCE(nanodollars, 0) \
+     THEN held_nanodollars - COALESCE(nanodollars, 0) ELSE 0 END), 0) AS BIGINT) AS nanodollars \
+     FROM (SELECT DISTINCT party, purse FROM page) AS asked \
+     LEFT JOIN calls ON state <> 'ended' AND (state <> 'lost' OR deadline_at > {now}) \
+     AND (purse = 'everybody' OR (purse = 'owner' AND calls.party = asked.party) \
+     OR (purse = 'anonymous' AND calls.party LIKE 'n%')) \
+     LEFT JOIN {sums} ON id = entry GROUP BY asked.party, purse",
+);
+
+#[derive(Deserialize)]
+struct AmountRow {
+    party: String,
+    purse: Box<str>,
+    period: Option<Box<str>>,
+    seconds: u64,
+    nanodollars: i64,
+}
+
+impl AmountRow {
+    fn owner_and_purse(&self) -> Option<(Party, Purse)> {
+        let purses = [Purse::Owner, Purse::Anonymous, Purse::Everybody];
+        let purse = purses.into_iter().find(|one| *one.as_str() == *self.purse);
+        Party::parse(&self.party).zip(purse)
+    }
+
+    fn period(&self) -> Option<Period> {
+        let period = self.period.as_deref()?;
+        Period::ALL.into_iter().find(|one| one.as_str() == period)
+    }
+
+    const fn amount(&self) -> Amount {
+        Amount {
+            seconds: self.seconds,
+            money: Money::from_nanos(self.nanodollars),
+        }
+    }
+}
+
+/// Reads what was spent and is held, as far as the commands have budgets.
+pub(super) async fn read(
+    connection: &mut dyn Connection,
+    book: &mut Book,
+    (commands, now): (&[&Paid], Timestamp),
+) -> Result<(), Fault> {
+    let mut limited = BTreeMap::new();
+    for command in commands {
+        match command {
+            Paid::OpenCall(dialled) => limit(&mut limited, &dialled.asked(), now),
+            Paid::TopUp(entry, top_up) => {
+                if let Some(call) = book.calls.get(entry) {
+                    limit(&mut limited, &top_up.asked(call), now);
+                }
+            }
+            _ => {}
+        }
+    }
+    if limited.is_empty() {
+        return Ok(());
+    }
+    let limited: Vec<_> = limited.into_values().collect();
+    let limited = [page(&limited)?, now.into()];
+    let held: Vec<AmountRow> = connection.rows(&HELD, &limited).await?;
+    for row in &held {
+        if let Some((owner, purse)) = row.owner_and_purse() {
+            book.purses.note_held(purse, owner, row.amount());
+        }
+    }
+    let spent: Vec<AmountRow> = connection.rows(&SPENT, &limited[..1]).await?;
+    for row in &spent {
+        if let Some(((owner, purse), period)) = row.owner_and_purse().zip(row.period()) {
+            book.purses.note_spent((purse, period), owner, row.amount());
+        }
+    }
+    Ok(())
+}
+
+fn limit(
+    limited: &mut BTreeMap<(Party, Purse, Period), LimitedRow>,
+    asked: &Asked<'_>,
+    now: Timestamp,
+) {
+    let named = |pick: fn(&Account) -> &str| asked.account.map_or("", pick).to_owned();
+    for (purse, period, _) in asked.budgets.limits(asked.is_anonymous()) {
+        let row = LimitedRow {
+            party: asked.owner.to_text(),
+            issuer: named(|account| &account.issuer),
+            subject: named(|account| &account.subject),
+            purse: purse.as_str(),
+            period: period.as_str(),
+            since: day_of(period.start(now)),
+        };
+        limited.insert((asked.owner, purse, period), row);
+    }
+}

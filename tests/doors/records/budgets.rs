@@ -1,0 +1,214 @@
+//! What every kind promises of budgets: calls hold time and money against them, and never exceed them together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use token_broker::clock::{Clock, SystemClock};
+use token_broker::domain::{
+    Amount, Budget, Budgets, Call, CallStep, CallUse, Caller, Dial, EndReason, Exhausted, Intent,
+    Limit, Mark, Money, Period, Purse, Usage,
+};
+use token_broker::records::{Records, ReserveError, postgres};
+
+use super::calls::{MANY, change, dial, upstream, use_of};
+use super::kinds::{Subject, TIMEOUT, account, clock, each, postgres_at};
+use super::sessions::{somebody, verified};
+use crate::kit::postgres::empty_database;
+
+const fn cents(number: i64) -> Money {
+    Money::from_nanos(number * 10_000_000)
+}
+
+fn minutes_per_week(number: u64) -> Budgets {
+    let limit = Limit {
+        seconds: Some(number * 60),
+        money: None,
+    };
+    let own = Budget {
+        week: limit,
+        ..Budget::default()
+    };
+    Budgets {
+        own,
+        ..Budgets::default()
+    }
+}
+
+fn money_per_day(most: Money) -> Budget {
+    let day = Limit {
+        seconds: None,
+        money: Some(most),
+    };
+    Budget {
+        day,
+        ..Budget::default()
+    }
+}
+
+/// Opens a call of ten minutes, for which ten cents are held.
+async fn open(
+    records: &dyn Records,
+    caller: &Arc<Caller>,
+    budgets: Budgets,
+) -> Result<Call, ReserveError> {
+    let dial = Dial {
+        want: Amount {
+            seconds: 600,
+            money: cents(10),
+        },
+        budgets,
+        ..dial(caller)
+    };
+    // A server's clock is that of this machine. Of the other kinds, this day is in no earlier period than theirs.
+    let intent = Intent {
+        at: SystemClock::new().now(),
+        ..use_of(caller)
+    };
+    records.open_call(intent, dial, MANY).await
+}
+
+fn exhausted(opened: Result<Call, ReserveError>) -> (Purse, Period, bool) {
+    match opened {
+        Err(ReserveError::Exhausted(Exhausted {
+            purse,
+            period,
+            is_money,
+            ..
+        })) => (purse, period, is_money),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn over(records: &dyn Records, call: &Call) {
+    let over = CallStep::Over(EndReason::Provider);
+    change(records, call, over).await.unwrap();
+}
+
+async fn spend(records: &dyn Records, call: &Call, id: &str, cost: Money) -> Call {
+    let more = CallUse {
+        id: id.into(),
+        is_turn: true,
+        model: "gpt-realtime-2.1".into(),
+        mark: Mark::Measured,
+        usage: Usage::default(),
+        cost,
+    };
+    records.use_call(call.entry, more).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_call_gets_the_minutes_that_are_left_and_gives_back_what_it_did_not_use() {
+    each(async |subject| {
+        let (name, records) = (subject.name, &*subject.ledger);
+        let (ana, ben) = (verified(account("ana")), verified(account("ben")));
+        let budgets = minutes_per_week(15);
+        let first = open(records, &ana, budgets).await.unwrap();
+        assert_eq!(first.held.seconds, 600, "{name}");
+        let second = open(records, &ana, budgets).await.unwrap();
+        assert_eq!(second.held.seconds, 300, "{name}: what is left");
+        let third = open(records, &ana, budgets).await;
+        let week = (Purse::Owner, Period::Week, false);
+        assert_eq!(exhausted(third), week, "{name}");
+        open(records, &ben, budgets).await.unwrap();
+        over(records, &first).await;
+        let again = open(records, &ana, budgets).await.unwrap();
+        assert_eq!(again.held.seconds, 600, "{name}: nothing was used");
+        over(records, &again).await;
+        // Two milliseconds of a call are a second.
+        let named = change(records, &second, CallStep::Named(upstream("a"))).await;
+        let lasts = CallStep::Opened(Duration::from_secs(300));
+        let opened = change(records, &named.unwrap(), lasts).await.unwrap();
+        let joined = change(records, &opened, CallStep::Joined).await.unwrap();
+        subject.tick().await;
+        over(records, &joined).await;
+        let one = open(records, &ana, minutes_per_week(10)).await.unwrap();
+        assert_eq!(one.held.seconds, 599, "{name}: one second was used");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn money_is_held_topped_up_and_settled_by_what_was_used() {
+    each(async |Subject { name, ledger, .. }| {
+        let records = &*ledger;
+        let ana = verified(account("ana"));
+        let budgets = Budgets {
+            own: money_per_day(cents(25)),
+            ..Budgets::default()
+        };
+        let day = (Purse::Owner, Period::Day, true);
+        let first = open(records, &ana, budgets).await.unwrap();
+        let second = open(records, &ana, budgets).await.unwrap();
+        assert_eq!(exhausted(open(records, &ana, budgets).await), day, "{name}");
+        let top_up = async |call: &Call, more| {
+            let watched = (call.entry, call.epoch);
+            records.top_up_call(watched, more, budgets).await
+        };
+        let topped = top_up(&first, cents(5)).await.unwrap().unwrap();
+        assert_eq!(topped.held.money, cents(15), "{name}");
+        let refused = top_up(&second, cents(1)).await.map(Option::unwrap);
+        assert_eq!(exhausted(refused), day, "{name}");
+        let stale = (first.entry, 7);
+        let stale = records.top_up_call(stale, Money::ZERO, budgets).await;
+        assert_eq!(stale.unwrap(), None, "{name}: another replica watches it");
+        // Use within the hold changes nothing. The rest of the hold is given back at the end.
+        spend(records, &first, "resp_1", cents(4)).await;
+        assert_eq!(exhausted(open(records, &ana, budgets).await), day, "{name}");
+        over(records, &first).await;
+        let third = open(records, &ana, budgets).await.unwrap();
+        assert_eq!(exhausted(open(records, &ana, budgets).await), day, "{name}");
+        // Use beyond the hold counts as well.
+        spend(records, &third, "resp_1", cents(22)).await;
+        over(records, &second).await;
+        over(records, &third).await;
+        assert_eq!(exhausted(open(records, &ana, budgets).await), day, "{name}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn strangers_share_one_budget_and_everybody_another() {
+    each(async |Subject { name, ledger, .. }| {
+        let records = &*ledger;
+        let budgets = Budgets {
+            own: money_per_day(cents(20)),
+            everybody: money_per_day(cents(30)),
+        };
+        let lost = open(records, &somebody(), budgets).await.unwrap();
+        open(records, &somebody(), budgets).await.unwrap();
+        let third = open(records, &somebody(), budgets).await;
+        let strangers = (Purse::Anonymous, Period::Day, true);
+        assert_eq!(exhausted(third), strangers, "{name}");
+        let ana = verified(account("ana"));
+        open(records, &ana, budgets).await.unwrap();
+        let everybody = (Purse::Everybody, Period::Day, true);
+        assert_eq!(
+            exhausted(open(records, &ana, budgets).await),
+            everybody,
+            "{name}"
+        );
+        change(records, &lost, CallStep::Lost(Duration::ZERO)).await;
+        open(records, &ana, budgets).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn replicas_that_share_a_server_never_grant_more_than_a_budget_together() {
+    let url = empty_database().await;
+    let one = postgres_at(&url).await;
+    let two: Arc<dyn Records> = Arc::new(postgres::open(&url, clock(), TIMEOUT).await.unwrap());
+    let budgets = Budgets {
+        own: money_per_day(cents(75)),
+        ..Budgets::default()
+    };
+    let ana = verified(account("ana"));
+    let mut callers = tokio::task::JoinSet::new();
+    for number in 0..60 {
+        let records = Arc::clone(if number % 2 == 0 { &one } else { &two });
+        let ana = Arc::clone(&ana);
+        callers.spawn(async move { open(&*records, &ana, budgets).await.is_ok() });
+    }
+    let opened = callers.join_all().await;
+    assert_eq!(opened.into_iter().filter(|opened| *opened).count(), 7);
+}
