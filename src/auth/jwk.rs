@@ -10,7 +10,7 @@ use super::keys::Key;
 use crate::domain::{Algorithm, algorithm};
 
 /// Most keys of one document that are used. The first ones count. Issuers publish two to twenty.
-const MOST_KEYS: usize = 100;
+const MOST_KEYS: usize = 32;
 
 /// Returns the keys of `document` that may verify one of `allowed`; `None` when it is no JWKS.
 /// Skips unusable keys: issuers also publish keys for other purposes.

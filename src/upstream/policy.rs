@@ -193,7 +193,9 @@ fn waiters(pace: NonZeroU32, max_wait: Duration) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Poll, Waker};
 
     use async_trait::async_trait;
 
@@ -266,6 +268,28 @@ mod tests {
                 self.clock.advance(2 * RETRY_PAUSE);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a11_nobody_overtakes_those_who_wait_for_their_turn() {
+        fn polled<T>(turn: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
+            Pin::new(turn).poll(&mut Context::from_waker(Waker::noop()))
+        }
+        let bench = Bench::new();
+        let mut started = Vec::new();
+        let mut first = loop {
+            let mut turn = Box::pin(bench.policy.turn(somebody()));
+            match polled(&mut turn) {
+                Poll::Ready(turn) => started.push(turn.unwrap()),
+                Poll::Pending => break turn,
+            }
+        };
+        // The pace has a place again, and the one who waits has not seen it yet.
+        bench.clock.advance(Duration::from_millis(25));
+        let neighbour = Party::Network(Network::around([198, 51, 100, 7].into()));
+        let mut second = Box::pin(bench.policy.turn(neighbour));
+        assert!(polled(&mut second).is_pending());
+        assert!(polled(&mut first).is_ready());
     }
 
     #[tokio::test]

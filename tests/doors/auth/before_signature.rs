@@ -163,18 +163,6 @@ async fn f19_a_keycloak_token_with_two_hundred_roles_is_accepted() {
 }
 
 #[tokio::test]
-async fn a19_the_last_of_a_hundred_published_keys_verifies() {
-    let signers: Vec<_> = (0..100)
-        .map(|nth| Signer::es256(format!("key-{nth}").leak()))
-        .collect();
-    let keys: Vec<_> = signers.iter().map(Signer::jwk).collect();
-    let host = Host::publishing(&keys).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
-    let token = signers[99].token(&claims(&json!({})));
-    assert_eq!(called(&door.shows(&token).await), "good");
-}
-
-#[tokio::test]
 async fn a19_both_keys_that_are_published_under_one_id_verify() {
     let (one, two) = (Signer::es256("same"), Signer::es256("same"));
     let host = Host::publishing(&[one.jwk(), two.jwk()]).await;
