@@ -53,13 +53,13 @@ fn is_edge(answer: &Answer, status: u16, code: &str, origin: &str) {
 }
 
 #[tokio::test]
-async fn a_body_of_70_kilobytes_is_413() {
+async fn a_body_of_140_kilobytes_is_413() {
     let front = Front::new().await;
     for origin in [PAGE, EVIL] {
         let post = front
             .post("/token")
             .header("content-type", "application/json")
-            .body("a".repeat(70_000));
+            .body("a".repeat(140_000));
         let answer = Answer::to(post.header("origin", origin)).await;
         is_edge(&answer, 413, "payload_too_large", origin);
     }

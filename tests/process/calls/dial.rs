@@ -9,12 +9,13 @@ use tokio::io::copy;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use super::{NEAR, Up, offer, serve};
+use super::{NEAR, OFFER, Up, offer, serve};
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Launch, student};
 use crate::kit::provider::simulator;
 use crate::kit::waiting::{PATIENCE, eventually, until};
 use crate::ledger_file::Books;
+use crate::nginx_front::Front;
 
 #[tokio::test]
 async fn ca07_a_late_answer_is_a_504_at_the_deadline_and_a_hang_up_when_it_comes() {
@@ -68,6 +69,26 @@ async fn ca08_a_call_whose_caller_leaves_while_it_is_dialled_is_hung_up_and_unde
     // The place is free again.
     Up::of(&broker, &student("ana")).await;
     broker.stop().await;
+}
+
+/// Forms of offers may be larger than all other bodies.
+#[tokio::test]
+async fn ca12_a_form_of_more_than_64_kib_passes_nginx() {
+    let front = Front::new().await;
+    let part = |name: &str, text: &str| {
+        format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+    };
+    let session = format!("{{\"nobody-knows-this\":\"{}\"}}", "a".repeat(65_000));
+    let form = format!(
+        "{}{}--x--\r\n",
+        part("sdp", OFFER),
+        part("session", &session)
+    );
+    assert!(form.len() > 64 * 1024);
+    let dial = front.post("/calls").body(form);
+    let dial = dial.header("content-type", "multipart/form-data; boundary=x");
+    let answer = Answer::to(dial).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
 }
 
 /// How often the race is run.
