@@ -114,7 +114,9 @@ mod tests {
     use super::*;
 
     fn dollars(text: &str) -> Option<Money> {
-        Some(Money::parse(text).unwrap())
+        let money = Money::parse(text);
+        assert!(money.is_some(), "{text}");
+        money
     }
 
     fn rates(fresh: &str, cached: &str, output: &str) -> Rates {

@@ -13,7 +13,7 @@ use crate::kit::programs::{installed, program};
 use crate::kit::provider::simulator;
 
 /// Bound on one run, which takes about ten seconds on two quiet cores.
-const BOUND: Duration = Duration::from_secs(120);
+const BOUND: Duration = Duration::from_mins(2);
 
 /// Settings under which nobody is limited or blocked, beside those of [`unlimited`].
 const FREE: [(&str, &str); 9] = [

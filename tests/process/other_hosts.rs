@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::kit::answer::Answer;
@@ -26,23 +26,23 @@ struct Fake {
     secret: &'static str,
 }
 
-async fn has_key(State(fake): State<Arc<Fake>>, headers: HeaderMap) -> Result<HeaderMap, Response> {
+fn has_key(fake: &Fake, headers: &HeaderMap) -> Result<(), (StatusCode, Json<Value>)> {
     let (name, credential) = &fake.key;
     let others = ["authorization", "api-key", "x-api-key"];
     let other = others.iter().filter(|other| *other != name);
     let has_others = other.clone().any(|other| headers.contains_key(*other));
     let is_good = headers.get(*name).is_some_and(|given| given == credential);
     if is_good && !has_others {
-        return Ok(headers);
+        return Ok(());
     }
     let message = "Access denied due to invalid subscription key or wrong API endpoint.";
     let error = json!({ "error": { "code": "401", "message": message } });
-    Err((StatusCode::UNAUTHORIZED, Json(error)).into_response())
+    Err((StatusCode::UNAUTHORIZED, Json(error)))
 }
 
 async fn mint(fake: State<Arc<Fake>>, headers: HeaderMap) -> Result<Response, Response> {
     let value = fake.secret;
-    has_key(fake, headers).await?;
+    has_key(&fake, &headers).map_err(IntoResponse::into_response)?;
     let expires_at = now() + 60;
     let session = json!({ "type": "realtime", "id": "sess_1", "model": "gpt-realtime" });
     let answer = json!({ "value": value, "expires_at": expires_at, "session": session });
@@ -50,7 +50,7 @@ async fn mint(fake: State<Arc<Fake>>, headers: HeaderMap) -> Result<Response, Re
 }
 
 async fn models(fake: State<Arc<Fake>>, headers: HeaderMap) -> Result<Response, Response> {
-    has_key(fake, headers).await?;
+    has_key(&fake, &headers).map_err(IntoResponse::into_response)?;
     Ok(Json(json!({ "object": "list", "data": [] })).into_response())
 }
 

@@ -213,7 +213,7 @@ fn done(id: &str) -> serde_json::Value {
 }
 
 /// A side channel that names its model, as the provider's does.
-async fn named(app: &TestApp) -> crate::kit::calls::Channel {
+fn named(app: &TestApp) -> crate::kit::calls::Channel {
     let side = channel(app);
     let mut session = side.sent()[0]["session"].clone();
     session["model"] = "gpt-realtime-2.1".into();
@@ -226,7 +226,7 @@ async fn named(app: &TestApp) -> crate::kit::calls::Channel {
 async fn sd01_mo01_mo07_each_answer_is_priced_once_and_shown() {
     let app = TestApp::with(&[("call.persona", "free")]);
     let call = Opened::by(&app).await;
-    let side = named(&app).await;
+    let side = named(&app);
     for id in ["resp_1", "resp_1", "resp_2"] {
         side.say(&done(id));
     }
@@ -245,7 +245,7 @@ async fn sd01_mo01_mo07_each_answer_is_priced_once_and_shown() {
 async fn sd04_the_answer_that_reaches_the_money_ends_the_call() {
     let app = TestApp::with(&[("call.persona", "free"), ("call.max_money", "0.02")]);
     let call = Opened::by(&app).await;
-    let side = named(&app).await;
+    let side = named(&app);
     side.say(&done("resp_1"));
     eventually("an answer", SOON, async || {
         call.look(&app).await["turns"] == 1
