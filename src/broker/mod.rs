@@ -154,8 +154,8 @@ pub enum BrokerError {
     /// A client secret was minted, but that could not be recorded, so nobody gets it.
     #[error("use could not be recorded after it happened")]
     NotSettled(#[source] RecordsError),
-    /// The upstream gave no client secret.
-    #[error("no client secret was minted")]
+    /// The upstream minted no client secret, or answered no offer.
+    #[error("the upstream did not do what was asked")]
     Upstream {
         /// The reason.
         #[source]

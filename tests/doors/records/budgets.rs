@@ -116,7 +116,7 @@ async fn a_call_gets_the_minutes_that_are_left_and_gives_back_what_it_did_not_us
         over(records, &again).await;
         // Two milliseconds of a call are a second.
         let named = change(records, &second, CallStep::Named(upstream("a"))).await;
-        let lasts = CallStep::Opened(Duration::from_secs(300));
+        let lasts = CallStep::Opened(Duration::from_mins(5));
         let opened = change(records, &named.unwrap(), lasts).await.unwrap();
         let joined = change(records, &opened, CallStep::Joined).await.unwrap();
         subject.tick().await;

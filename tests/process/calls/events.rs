@@ -124,8 +124,8 @@ async fn events_of_a_call_arrive_as_they_happen_behind_nginx() {
     let call = Up::of_nobody(front.post("/calls")).await;
     let request = front.get(&format!("{}/events", call.path));
     follow(request, &front.simulator, &call, async || {
-        let hang_up = front.post(&format!("{}/hangup", call.path));
-        let hung_up = hang_up.bearer_auth(&call.bearer).send().await.unwrap();
+        let request = front.post(&format!("{}/hangup", call.path));
+        let hung_up = request.bearer_auth(&call.bearer).send().await.unwrap();
         assert_eq!(hung_up.status(), 200);
     })
     .await;
