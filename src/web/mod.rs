@@ -32,7 +32,8 @@ const USUAL_HEADERS: usize = 20;
 
 /// Every path, and the layers around them.
 pub fn onion(state: &AppState) -> Onion {
-    let (api, document) = described(state).split_for_parts();
+    let (api, mut document) = described(state).split_for_parts();
+    openapi::make_optional(&mut document, "/session");
     let base = state.face.server.base_path.as_str();
     let api = api.route(
         "/openapi.json",

@@ -1,7 +1,7 @@
 //! Completes the `OpenAPI` document that is generated from the routes.
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{OpenApi as Document, Server};
+use utoipa::openapi::{OpenApi as Document, RefOr, Required, Server};
 use utoipa::{IntoResponses, OpenApi};
 
 use super::error::Failure;
@@ -44,6 +44,15 @@ pub(super) fn introduction(base_path: &str, mode: AuthMode) -> Document {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
     document
+}
+
+/// Says that the body of `POST path` may be missing. A body of several content types counts as required otherwise.
+pub(super) fn make_optional(document: &mut Document, path: &str) {
+    let item = document.paths.paths.get_mut(path);
+    let post = item.and_then(|item| item.post.as_mut());
+    if let Some(RefOr::T(body)) = post.and_then(|post| post.request_body.as_mut()) {
+        body.required = Some(Required::False);
+    }
 }
 
 /// The failures of a paid request, for the description of its route.
