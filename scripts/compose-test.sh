@@ -97,14 +97,14 @@ broker_image() {
 
 # Makes one image with Debian's servers under the names that the compose files give.
 stand_ins() {
-  local suite base=$work/base.tar name
+  local suite base=$work/base.tar new=$work/new.tar name
   if [ ! -s "$base" ]; then
     # shellcheck source=/dev/null
     suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
     say "making a Debian $suite with nginx, Redis and PostgreSQL"
-    timeout 900 mmdebstrap --quiet --variant=minbase --include=nginx-light,redis-server,postgresql "$suite" "$base.new" \
+    timeout 900 mmdebstrap --quiet --variant=minbase --include=nginx-light,redis-server,postgresql "$suite" "$new" \
       2>"$work/base.log" || { tail -n 5 "$work/base.log" >&2; skip "mmdebstrap could not make a Debian"; }
-    mv "$base.new" "$base"
+    mv "$new" "$base"
   fi
   docker import "$base" stand-in >/dev/null
   mkdir -p "$work/image/servers"
