@@ -89,6 +89,8 @@ async fn while_the_ledger_stands_still_only_so_many_wait_and_the_others_are_told
     let launch = books
         .launch(&simulator)
         .set("ledger.timeout", "4s")
+        // Only the ledger may refuse them, however slow the machine is.
+        .set("upstream.max_wait", "20s")
         .set("limits.verified_address", "2000/60s")
         .set("server.max_connections_per_address", "2000");
     let broker = launch.start().await;
