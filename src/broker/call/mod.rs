@@ -74,6 +74,20 @@ pub struct Answered {
     pub join_took: Duration,
 }
 
+/// The lease under which this replica watches its calls.
+#[derive(Default)]
+struct Lease {
+    renewed: Option<Tick>,
+    /// How often it was renewed too late. Other replicas may have taken the calls over then.
+    lapses: u32,
+}
+
+impl Lease {
+    fn has_lapsed(&self, now: Tick) -> bool {
+        self.renewed.is_some_and(|at| now.since(at) >= LEASE)
+    }
+}
+
 /// The calls that this replica watches.
 pub(super) struct Watches {
     /// The name of this replica among those that share the records.
@@ -82,8 +96,8 @@ pub(super) struct Watches {
     running: DashMap<EntryId, Arc<Notify>>,
     /// The pages that listen to the events of each call.
     listeners: Arc<DashMap<EntryId, usize>>,
-    /// When the lease of this replica was renewed.
-    renewed: Mutex<Option<Tick>>,
+    /// The lease of this replica.
+    lease: Mutex<Lease>,
     /// Callers who had as many live calls as may be, and when, so that repeated requests cost nobody anything.
     pub(super) full: Cache<Party, (&'static str, Tick)>,
     /// The calls that are being dialled, and the answers of a moment ago, for requests that are repeated.
@@ -101,7 +115,7 @@ impl Watches {
             replica: format!("{:016x}", u64::from_ne_bytes(random_bytes())).into(),
             running: DashMap::new(),
             listeners: Arc::default(),
-            renewed: Mutex::default(),
+            lease: Mutex::default(),
             full: Cache::new(FULL_CAPACITY),
             again: again::Again::new(),
             reads: Semaphore::new(READS_AT_ONCE),
@@ -123,6 +137,12 @@ impl Watches {
         if let Some(told) = self.running.get(&entry) {
             told.notify_one();
         }
+    }
+
+    /// Returns how often the lease has run out until now.
+    fn lapses(&self, now: Tick) -> u32 {
+        let lease = self.lease.lock();
+        lease.lapses + u32::from(lease.has_lapsed(now))
     }
 
     /// Tells all watches to look whether they still are the ones of their calls.

@@ -99,16 +99,23 @@ impl Inner {
 
     /// Renews the lease when it is time. When it has run out meanwhile, another replica may watch the calls.
     async fn renew(&self) -> Result<(), RecordsError> {
-        let now = self.parts.clock.tick();
-        let last = *self.watches.renewed.lock();
-        if last.is_some_and(|last| now.since(last) < RENEW) {
+        let (clock, watches) = (&self.parts.clock, &self.watches);
+        let asked = clock.tick();
+        let last = watches.lease.lock().renewed;
+        if last.is_some_and(|last| asked.since(last) < RENEW) {
             return Ok(());
         }
-        let replica = &self.watches.replica;
-        self.parts.records.renew_calls(replica, LEASE).await?;
-        *self.watches.renewed.lock() = Some(now);
-        if last.is_some_and(|last| now.since(last) >= LEASE) {
-            self.watches.wake_all();
+        let renewing = self.parts.records.renew_calls(&watches.replica, LEASE);
+        renewing.await?;
+        let was_late = {
+            let mut lease = watches.lease.lock();
+            let was_late = lease.has_lapsed(clock.tick());
+            lease.lapses += u32::from(was_late);
+            lease.renewed = Some(asked);
+            was_late
+        };
+        if was_late {
+            watches.wake_all();
         }
         Ok(())
     }

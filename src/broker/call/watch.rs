@@ -21,6 +21,8 @@ use crate::upstream::UpstreamError;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Longest time that the cancelling of responses may take at the end.
 const CANCELLING: Duration = Duration::from_millis(500);
+/// The wait before a row is looked at again that could not be read.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often uses are written again that could not be written.
 const REWRITE: Duration = Duration::from_secs(1);
 
@@ -37,6 +39,8 @@ pub(super) struct Watch {
     pub(super) leash: Leash,
     /// Notified when the row was changed by somebody else.
     told: Arc<Notify>,
+    /// How often this replica's lease had run out when the watch last made sure that the call is its own.
+    lapses: u32,
     is_joined: bool,
 }
 
@@ -71,6 +75,7 @@ impl Watch {
             meter: Meter::new(row.entry, row.used.cost),
             leash,
             told,
+            lapses: inner.watches.lapses(now),
             is_joined: row.joined_at.is_some(),
         }
     }
@@ -112,6 +117,12 @@ impl Watch {
     async fn turn(&mut self, inner: &Arc<Inner>, side: &mut Side) -> ControlFlow<()> {
         let seen = self.see(inner, side).await;
         let now = inner.parts.clock.tick();
+        let lapses = inner.watches.lapses(now);
+        if lapses != self.lapses {
+            // A replica that slept knows nothing of what happened meanwhile, so it must not judge.
+            self.lapses = lapses;
+            self.look(inner).await?;
+        }
         let acts = match seen {
             Seen::Event(text) => self.hear(inner, &text, side).await,
             Seen::Lost => {
@@ -193,7 +204,14 @@ impl Watch {
     /// Looks at the row, which somebody else may have changed. The watch ends with the call, and when another replica watches
     /// it.
     async fn look(&mut self, inner: &Inner) -> ControlFlow<()> {
-        match inner.parts.records.call(&self.call.id).await {
+        let mut row = inner.parts.records.call(&self.call.id).await;
+        if let Err(error) = row {
+            // A connection that was lost is replaced at once.
+            inner.note_records(&error);
+            inner.parts.clock.sleep(LOOK_AGAIN).await;
+            row = inner.parts.records.call(&self.call.id).await;
+        }
+        match row {
             Ok(Some(row)) if row.state == CallState::Open && row.epoch == self.epoch => {
                 if row.joined_at.is_some() {
                     self.is_joined = true;

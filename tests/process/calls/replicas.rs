@@ -24,7 +24,7 @@ async fn replica(database: &str, simulator: &Simulator) -> Broker {
         .file("settings.toml", &unlimited())
         .env("DATABASE_URL", database);
     let launch = launch.towards(&simulator.base_url());
-    launch.set("call.max_duration", "100s").start().await
+    launch.set("call.max_duration", "82s").start().await
 }
 
 /// Of three replicas, one is killed and one sleeps for a minute. The third one takes over, and ends the calls in time.
