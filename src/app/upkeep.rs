@@ -210,6 +210,7 @@ fn claims(used: &Recent) -> Claims {
     };
     let purpose = match used.kind {
         Kind::Mint | Kind::Call => Purpose::Open,
+        Kind::Redemption => Purpose::Look,
         Kind::Refresh => Purpose::Refresh,
     };
     purpose.claims_of_the_past(&subject)

@@ -31,7 +31,7 @@ impl Delivery for Grant {
     fn event(&self, origin: Option<&str>) -> (Event, Value) {
         let event = match self.kind {
             Kind::Refresh => Event::TokenRefreshed,
-            Kind::Mint | Kind::Call => Event::TokenMinted,
+            Kind::Mint | Kind::Call | Kind::Redemption => Event::TokenMinted,
         };
         let what = json!({
             "persona": self.persona.as_str(),

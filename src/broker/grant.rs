@@ -171,6 +171,7 @@ impl Inner {
                 self.quota_exceeded(quota)
             }
             ReserveError::TooManyCalls(bound) => BrokerError::TooManyCalls(setting(bound, caller)),
+            ReserveError::Ticket(refusal) => BrokerError::Ticket(refusal),
             ReserveError::Repeated(entry) => BrokerError::Repeated(entry),
             ReserveError::Exhausted(budget) => {
                 let wait = budget.resets_at.since(self.parts.clock.now());
@@ -268,6 +269,7 @@ impl Inner {
             took,
             outcome,
             session,
+            ticket: None,
         };
         self.parts.records.settle(settlement).await
     }
@@ -281,7 +283,7 @@ impl Inner {
                 self.latest.remove(&key);
                 SessionChange::Close(key)
             }
-            Kind::Refresh | Kind::Call => SessionChange::Keep,
+            Kind::Refresh | Kind::Call | Kind::Redemption => SessionChange::Keep,
         };
         let outcome = (Outcome::Undelivered, change);
         let settled = self.settle(grant.entry, grant.upstream_took, outcome).await;

@@ -28,6 +28,7 @@ use crate::config::{CallSettings, SessionSettings};
 use crate::domain::{
     Account, Caller, ClientSecret, EndReason, EntryId, Exhausted, IdentityKey, Kind, Party,
     PersonaName, Personas, Prices, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
+    TicketRefusal,
 };
 use crate::gate::{Gate, Pass, Used};
 use crate::records::{Exceeded, LookUpError, Records, RecordsError, Sessions};
@@ -108,6 +109,9 @@ pub enum BrokerError {
     /// No call of this caller has that id.
     #[error("there is no such call")]
     UnknownCall,
+    /// The ticket opens nothing.
+    #[error(transparent)]
+    Ticket(TicketRefusal),
     /// A page asked for another value of a field that its persona pins.
     #[error("the persona pins session.{0}")]
     Pinned(&'static str),
@@ -185,6 +189,7 @@ impl BrokerError {
             | Self::PersonaNotAllowed
             | Self::UnknownSession
             | Self::UnknownCall
+            | Self::Ticket(_)
             | Self::Pinned(_)
             | Self::Refused(_) => Used::Request,
             Self::ShuttingDown

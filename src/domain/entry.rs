@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Account, Network, Origin, PersonaName, Quota, RequestId, Session, SessionKey, random_bytes,
+    Account, KnownTicket, Network, Origin, PersonaName, Quota, RequestId, Session, SessionKey,
+    random_bytes,
 };
 use crate::clock::Timestamp;
 
@@ -50,6 +51,8 @@ pub enum Kind {
     Refresh,
     /// A call was opened with a credential. It counts as a session.
     Call,
+    /// A call was opened with a ticket, whose mint counts as the session.
+    Redemption,
 }
 
 impl Kind {
@@ -57,7 +60,15 @@ impl Kind {
     pub const fn is_session(self) -> bool {
         match self {
             Self::Mint | Self::Call => true,
-            Self::Refresh => false,
+            Self::Refresh | Self::Redemption => false,
+        }
+    }
+
+    /// True when a use of this kind opens a call.
+    pub const fn is_call(self) -> bool {
+        match self {
+            Self::Call | Self::Redemption => true,
+            Self::Mint | Self::Refresh => false,
         }
     }
 }
@@ -102,6 +113,9 @@ pub struct Settlement {
     pub outcome: Outcome,
     /// The change to the session, made in the same transaction if the outcome is accepted.
     pub session: SessionChange,
+    /// The ticket that was minted, stored in the same transaction. It lives as long after that as its expiry lies after
+    /// [`Settlement::at`].
+    pub ticket: Option<Box<KnownTicket>>,
 }
 
 /// A change to a session that goes along with the outcome of a use.

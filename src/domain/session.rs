@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Binding, Bindings, Caller, Language, Network, Origin, Party, PersonaName};
+use super::{
+    Binding, Bindings, Caller, ConnectMode, Language, Network, Origin, Party, PersonaName,
+};
 use crate::clock::Timestamp;
 
 /// How far ahead of the clock a mint may lie. Transactions that wait for each other read times that are
@@ -29,6 +31,8 @@ pub struct Session {
     pub persona: PersonaName,
     /// The language that its caller asked for.
     pub language: Option<Language>,
+    /// How its page connects: a refresh mints for the same way.
+    pub mode: ConnectMode,
     /// Its owner, under whom it is counted.
     pub owner: Party,
     /// The networks that it was used from, the one that opened it first.
@@ -95,6 +99,7 @@ impl Session {
         Self {
             persona,
             language: None,
+            mode: ConnectMode::Direct,
             owner: caller.party(),
             networks: vec![caller.network()],
             origin: caller.origin.clone(),

@@ -1,11 +1,18 @@
-//! Tickets: what the holder of a call shows.
+//! Tickets: what opens a call, or shows who opened it.
 
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::random_bytes;
+use super::{
+    Account, ConnectMode, DisplayName, EntryId, Identity, Language, Origin, PersonaName,
+    random_bytes,
+};
+use crate::clock::Timestamp;
 
 /// Prefix of tickets. OpenAI's SDKs expect it of a client secret.
 const PREFIX: &str = "ek_";
@@ -44,6 +51,133 @@ impl Ticket {
     pub fn hash(&self) -> Box<str> {
         hash(self.expose())
     }
+
+    /// Encrypts a name so that only the ticket can decrypt it: records that are stolen name nobody.
+    pub fn seal(&self, name: &DisplayName) -> Option<Box<str>> {
+        let mut text = name.as_str().as_bytes().to_vec();
+        let sealed = self
+            .key()?
+            .seal_in_place_append_tag(nonce(), Aad::empty(), &mut text);
+        sealed.ok().map(|()| URL_SAFE_NO_PAD.encode(text).into())
+    }
+
+    /// Decrypts a name that [`Ticket::seal`] encrypted.
+    pub fn unseal(&self, sealed: &str) -> Option<DisplayName> {
+        let mut text = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let name = self.key()?.open_in_place(nonce(), Aad::empty(), &mut text);
+        DisplayName::clean(std::str::from_utf8(name.ok()?).ok()?)
+    }
+
+    /// Returns the key that the random bytes are. The hash, which is stored, does not reveal them.
+    fn key(&self) -> Option<LessSafeKey> {
+        let bytes = self.expose().strip_prefix(PREFIX)?;
+        let bytes = URL_SAFE_NO_PAD.decode(bytes).ok()?;
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).ok()?;
+        Some(LessSafeKey::new(key))
+    }
+}
+
+/// Returns the nonce. Each key encrypts one text, so that it needs no other.
+fn nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; NONCE_LEN])
+}
+
+/// A ticket as the records know it: by its hash, with what it opens and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownTicket {
+    /// The hash of the ticket.
+    pub hash: Box<str>,
+    /// What it opens: a call or a relay.
+    pub mode: ConnectMode,
+    /// The account that it was minted for; `None` for a caller without identity.
+    pub account: Option<Account>,
+    /// The role of the account.
+    pub role: Option<Box<str>>,
+    /// The display name of the person, encrypted: see [`Ticket::seal`].
+    pub name: Option<Box<str>>,
+    /// The persona.
+    pub persona: PersonaName,
+    /// The language that the caller asked for.
+    pub language: Option<Language>,
+    /// The origin of the page that it was minted for.
+    pub origin: Option<Origin>,
+    /// The time at which it stops opening anything, on the database's clock.
+    pub expires_at: Timestamp,
+    /// How often it was redeemed.
+    pub uses: u32,
+    /// The entry of what it opened.
+    pub entry: Option<EntryId>,
+}
+
+/// Why a ticket opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TicketRefusal {
+    /// No ticket has that hash, or its account was signed out.
+    #[error("there is no such ticket")]
+    Unknown,
+    /// Its time is over.
+    #[error("the ticket has expired")]
+    Expired,
+    /// It was redeemed before.
+    #[error("the ticket was used before")]
+    Used,
+    /// It opens something else.
+    #[error("the ticket is for another mode")]
+    Mode,
+    /// It was minted for the page of another origin.
+    #[error("the ticket was minted for another origin")]
+    Foreign,
+}
+
+impl KnownTicket {
+    /// Checks what never changes: the ticket opens `mode`, for a page of `origin`. A request without origin comes from no
+    /// page.
+    pub fn admit(&self, mode: ConnectMode, origin: Option<&Origin>) -> Result<(), TicketRefusal> {
+        let is_foreign = self
+            .origin
+            .as_ref()
+            .zip(origin)
+            .is_some_and(|(minted_for, shown_by)| minted_for != shown_by);
+        if self.mode != mode {
+            Err(TicketRefusal::Mode)
+        } else if is_foreign {
+            Err(TicketRefusal::Foreign)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Checks at `now` that the ticket may still be redeemed.
+    pub fn is_open(&self, now: Timestamp) -> Result<(), TicketRefusal> {
+        if self.uses > 0 {
+            Err(TicketRefusal::Used)
+        } else if now >= self.expires_at {
+            Err(TicketRefusal::Expired)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Returns the ticket after its redemption at `now`, for `entry`.
+    pub fn redeem(&self, entry: EntryId, now: Timestamp) -> Result<Self, TicketRefusal> {
+        self.is_open(now)?;
+        Ok(Self {
+            uses: self.uses + 1,
+            entry: Some(entry),
+            ..self.clone()
+        })
+    }
+
+    /// Returns the identity that the bearer of `ticket` acts for.
+    pub fn identity(&self, ticket: &Ticket) -> Option<Arc<Identity>> {
+        let account = self.account.clone()?;
+        Some(Arc::new(Identity {
+            key: account.key(),
+            account,
+            role: self.role.clone(),
+            name: self.name.as_ref().and_then(|name| ticket.unseal(name)),
+        }))
+    }
 }
 
 /// Returns the SHA-256 digest of `text` in base64url.
@@ -67,5 +201,59 @@ mod tests {
         for wrong in ["", "ek_", "ek_sim_abc", &ticket.expose()[1..]] {
             assert!(Ticket::parse(wrong).is_none(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn only_the_ticket_itself_decrypts_the_name_that_was_stored_beside_its_hash() {
+        let (ticket, other) = (Ticket::random(), Ticket::random());
+        let name = DisplayName::clean("Ana García").unwrap();
+        let sealed = ticket.seal(&name).unwrap();
+        assert!(!sealed.contains("Ana"), "{sealed}");
+        assert_eq!(ticket.unseal(&sealed), Some(name));
+        assert_eq!(other.unseal(&sealed), None);
+        assert_eq!(ticket.unseal("x"), None);
+    }
+
+    fn known(origin: Option<&str>) -> KnownTicket {
+        KnownTicket {
+            hash: Ticket::random().hash(),
+            mode: ConnectMode::Call,
+            account: None,
+            role: None,
+            name: None,
+            persona: PersonaName::parse("teacher").unwrap(),
+            language: None,
+            origin: origin.map(|text| Origin::parse(text).unwrap()),
+            expires_at: Timestamp::from_seconds(160),
+            uses: 0,
+            entry: None,
+        }
+    }
+
+    #[test]
+    fn ti2_ti3_a_ticket_is_redeemed_once_until_it_expires() {
+        let (at, ticket) = (Timestamp::from_seconds, known(None));
+        let entry = EntryId::new(at(1));
+        assert_eq!(ticket.redeem(entry, at(160)), Err(TicketRefusal::Expired));
+        let used = ticket.redeem(entry, at(159)).unwrap();
+        assert_eq!((used.uses, used.entry), (1, Some(entry)));
+        for second in [159, 161] {
+            assert_eq!(used.redeem(entry, at(second)), Err(TicketRefusal::Used));
+        }
+    }
+
+    #[test]
+    fn ti6_a_ticket_is_for_its_mode_and_for_pages_of_its_origin() {
+        let page = |text| Origin::parse(text).unwrap();
+        let (ours, theirs) = (page("https://a.example"), page("https://b.example"));
+        let ticket = known(Some("https://a.example"));
+        let call = ConnectMode::Call;
+        assert_eq!(ticket.admit(call, Some(&ours)), Ok(()));
+        assert_eq!(ticket.admit(call, None), Ok(()));
+        let refused = ticket.admit(call, Some(&theirs));
+        assert_eq!(refused, Err(TicketRefusal::Foreign));
+        assert_eq!(known(None).admit(call, Some(&theirs)), Ok(()));
+        let refused = ticket.admit(ConnectMode::Relay, Some(&ours));
+        assert_eq!(refused, Err(TicketRefusal::Mode));
     }
 }

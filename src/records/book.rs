@@ -1,4 +1,4 @@
-//! Entries, counters, sessions and calls, and what the commands of the paid path do to them. A book in memory holds all of them.
+//! Entries, counters, sessions, tickets and calls, and what the commands of the paid path do to them. A book in memory holds all of them.
 //! A book on its way to a database holds those that one transaction is about.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -8,7 +8,9 @@ use super::entry::{CounterKey, ENDED, Entry, State};
 use super::kept::Kept;
 use super::{Advance, Dated, Exceeded, ReserveError, Settled};
 use crate::clock::Timestamp;
-use crate::domain::{Call, EntryId, Intent, Month, Party, SessionChange, SessionKey, Settlement};
+use crate::domain::{
+    Call, EntryId, Intent, KnownTicket, Month, Party, SessionChange, SessionKey, Settlement,
+};
 
 /// The effect of a command.
 #[derive(Debug, Default)]
@@ -50,13 +52,15 @@ impl Done {
     }
 }
 
-/// Entries, counters, sessions and calls.
+/// Entries, counters, sessions, tickets and calls.
 #[derive(Clone, Default)]
 pub(super) struct Book {
     /// In the order in which they were made.
     pub(super) entries: BTreeMap<EntryId, Entry>,
     pub(super) counters: HashMap<CounterKey, u64>,
     pub(super) sessions: HashMap<SessionKey, Kept>,
+    /// By their hash.
+    pub(super) tickets: HashMap<Box<str>, KnownTicket>,
     pub(super) calls: HashMap<EntryId, Call>,
     /// The uses of calls that are counted, by entry and the provider's id.
     pub(super) uses: HashSet<(EntryId, Box<str>)>,
@@ -140,6 +144,9 @@ impl Book {
         } else {
             self.change(settlement, now)
         };
+        if !is_ended {
+            self.keep_ticket(settlement, now);
+        }
         Done {
             is_ended,
             ..Done::new(1, session)
@@ -235,8 +242,9 @@ impl Book {
         }
     }
 
-    /// Ends all sessions of `owner`. Returns their number.
+    /// Ends all sessions and tickets of `owner`. Returns the number of sessions.
     pub(super) fn end(&mut self, owner: Party) -> u64 {
+        self.end_tickets(owner);
         let theirs = self.idle.get(&owner).cloned().unwrap_or_default();
         for (_, key) in &theirs {
             self.drop_session(*key);

@@ -7,7 +7,7 @@ use super::calls::{self, Dialled, TopUp};
 use super::database::{Bind, Connection, Fault};
 use super::entry::State;
 use super::statement::Statement;
-use super::{Advance, ReserveError, entries, sessions};
+use super::{Advance, ReserveError, entries, sessions, tickets};
 use crate::clock::Timestamp;
 use crate::domain::{
     CallChange, CallUse, EntryId, Intent, Kind, Outcome, SessionChange, SessionKey, Settlement,
@@ -78,6 +78,7 @@ impl Command {
             took: Duration::ZERO,
             outcome: Outcome::Failed { code: ABANDONED },
             session,
+            ticket: None,
         })
     }
 }
@@ -103,9 +104,19 @@ impl Paid {
             Self::Settle(settlement) => {
                 let entry = book.entries.get(&settlement.id)?;
                 let is_taken_back = matches!(settlement.outcome, Outcome::Failed { .. });
-                (entry.kind == Kind::Call && is_taken_back).then_some(settlement.id)
+                (entry.kind.is_call() && is_taken_back).then_some(settlement.id)
             }
             Self::Reserve(..) => None,
+        }
+    }
+
+    /// Returns the hash of the ticket that the command redeems.
+    pub(super) fn ticket(&self) -> Option<&str> {
+        match self {
+            Self::OpenCall(dialled) if dialled.intent.kind == Kind::Redemption => {
+                dialled.dial.ticket.as_deref()
+            }
+            _ => None,
         }
     }
 
@@ -155,6 +166,7 @@ async fn decide(
     let mut before = entries::read(connection, commands).await?;
     sessions::read(connection, &mut before, commands).await?;
     calls::read(connection, &mut before, (commands, now)).await?;
+    tickets::read(connection, &mut before, commands).await?;
     let mut after = before.clone();
     let decided = commands.iter().map(|command| match command {
         Paid::Reserve(intent, None) => after.reserve(intent),
@@ -173,6 +185,7 @@ async fn decide(
     entries::write(connection, books, &accepted).await?;
     sessions::write(connection, books, &accepted).await?;
     calls::write(connection, books, (&accepted, now)).await?;
+    tickets::write(connection, books).await?;
     Ok(answers)
 }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::domain::{EntryId, Language, Network, Origin, Party, PersonaName, Session, SessionKey};
+use crate::domain::{
+    ConnectMode, EntryId, Language, Network, Origin, Party, PersonaName, Session, SessionKey,
+};
 
 /// A session, and what is needed to take back its last refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,7 @@ pub(super) struct SessionRow {
     networks: String,
     persona: String,
     language: Option<String>,
+    mode: ConnectMode,
     origin: Option<String>,
     /// Empty once the last refresh was given back.
     entry: String,
@@ -47,6 +50,7 @@ impl SessionRow {
             networks: networks.join(" "),
             persona: session.persona.to_string(),
             language: session.language.as_ref().map(|tag| tag.as_str().to_owned()),
+            mode: session.mode,
             origin: session.origin.as_ref().map(ToString::to_string),
             entry: kept
                 .entry
@@ -67,6 +71,7 @@ impl SessionRow {
         let session = Session {
             persona: PersonaName::parse(&self.persona).ok()?,
             language: language.transpose().ok()?,
+            mode: self.mode,
             owner: Party::parse(&self.party)?,
             networks: networks.collect::<Option<_>>()?,
             origin: origin.transpose().ok()?,
@@ -98,6 +103,7 @@ mod tests {
             let session = Session {
                 persona: PersonaName::parse("teacher").unwrap(),
                 language: Some(Language::parse("es-MX").unwrap()),
+                mode: ConnectMode::Call,
                 owner,
                 networks: networks.to_vec(),
                 origin: Some(Origin::parse("https://app.example.com").unwrap()),

@@ -28,7 +28,7 @@ const MEASURES: [Measure; 17] = [
     }),
     count("failed", |entry| u64::from(entry.state == State::Failed)),
     count("calls", |entry| {
-        u64::from(entry.kind == Kind::Call && entry.counts())
+        u64::from(entry.kind.is_call() && entry.counts())
     }),
     column("turns", |entry| entry.used.turns),
     column("seconds", |entry| entry.used.seconds),

@@ -10,8 +10,8 @@ use super::book::Book;
 use super::calls::KEPT;
 use super::entry::{ENDED, Entry, LEFT_PENDING, State};
 use super::{
-    Advance, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled,
-    UsageQuery, UsageRow, reports,
+    Advance, Dated, DatedTicket, Recent, Records, RecordsCondition, RecordsError, ReserveError,
+    Settled, UsageQuery, UsageRow, reports,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement};
@@ -88,6 +88,12 @@ impl Records for MemoryRecords {
         Ok(session.map(|session| Dated { session, now }))
     }
 
+    async fn ticket(&self, hash: &str) -> Result<Option<DatedTicket>, RecordsError> {
+        let (now, book) = (self.clock.now(), self.book.lock());
+        let ticket = book.tickets.get(hash).cloned();
+        Ok(ticket.map(|ticket| DatedTicket { ticket, now }))
+    }
+
     async fn end_sessions(&self, owner: Party) -> Result<u64, RecordsError> {
         Ok(self.book.lock().end(owner))
     }
@@ -148,7 +154,10 @@ impl Records for MemoryRecords {
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
         let (mut book, month) = (self.book.lock(), Month::of(before).to_string());
         book.counters.retain(|key, _| key.month >= month);
-        book.forget_calls(self.clock.now().minus(KEPT));
+        let long_ago = self.clock.now().minus(KEPT);
+        book.forget_calls(long_ago);
+        book.tickets
+            .retain(|_, ticket| ticket.expires_at >= long_ago);
         Ok(remove(&mut book, 1000, |entry| entry.at() < before))
     }
 
@@ -209,6 +218,7 @@ mod tests {
             took: Duration::ZERO,
             outcome: Outcome::Undelivered,
             session: SessionChange::Keep,
+            ticket: None,
         };
         ledger.settle(settlement).await.unwrap();
         ledger.reserve(intents[3].clone()).await.unwrap();
@@ -221,6 +231,7 @@ mod tests {
             took: Duration::ZERO,
             outcome: Outcome::Undelivered,
             session: SessionChange::Keep,
+            ticket: None,
         };
         ledger.settle(settled).await.unwrap();
         let exceeded = ledger.reserve(intent(5, 4)).await;

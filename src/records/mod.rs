@@ -1,5 +1,5 @@
-//! The records: the append-only ledger of use, the quotas that are counted with it, the sessions and the calls, in one
-//! writer's transactions.
+//! The records: the append-only ledger of use, the quotas that are counted with it, the sessions, the tickets and the calls,
+//! in one writer's transactions.
 
 mod book;
 mod calls;
@@ -20,6 +20,7 @@ mod sql;
 pub mod sqlite;
 mod statement;
 mod sums;
+mod tickets;
 mod writer;
 
 use std::sync::Arc;
@@ -30,8 +31,8 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::domain::{
-    Account, Caller, EntryId, Exhausted, Intent, Kind, Network, Party, RefreshRules, Refusal,
-    SafetyKey, Session, SessionKey, Settlement,
+    Account, Caller, EntryId, Exhausted, Intent, Kind, KnownTicket, Network, Party, RefreshRules,
+    Refusal, SafetyKey, Session, SessionKey, Settlement, TicketRefusal,
 };
 
 pub use calls::{CallBound, CallBounds, CallQuery, CallRecords};
@@ -68,6 +69,9 @@ pub enum ReserveError {
     /// A budget is used up.
     #[error("a budget is used up")]
     Exhausted(Exhausted),
+    /// The ticket opens nothing.
+    #[error(transparent)]
+    Ticket(TicketRefusal),
     /// The owner has asked for the call before, under the same `Idempotency-Key`: it has this entry.
     #[error("the same call was asked for before")]
     Repeated(EntryId),
@@ -98,6 +102,15 @@ pub enum RecordsError {
 pub struct Dated {
     /// The session.
     pub session: Session,
+    /// The database's time.
+    pub now: Timestamp,
+}
+
+/// A ticket, and the time on the database's clock when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatedTicket {
+    /// The ticket.
+    pub ticket: KnownTicket,
     /// The database's time.
     pub now: Timestamp,
 }
@@ -228,14 +241,17 @@ pub trait Records: CallRecords {
     /// session after the refresh.
     async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError>;
 
-    /// Records an outcome, and changes the session along with it. Repeated with the same outcome, returns the same, unless
+    /// Records an outcome, changes the session along with it, and stores the ticket that was minted. Repeated with the same outcome, returns the same, unless
     /// the session was ended in between.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, RecordsError>;
 
     /// Looks a session up.
     async fn session(&self, key: SessionKey) -> Result<Option<Dated>, RecordsError>;
 
-    /// Ends all sessions of `owner`. Returns their number.
+    /// Looks a ticket up by its hash. Tickets are kept for an hour after they expire.
+    async fn ticket(&self, hash: &str) -> Result<Option<DatedTicket>, RecordsError>;
+
+    /// Ends all sessions and tickets of `owner`. Returns the number of sessions.
     async fn end_sessions(&self, owner: Party) -> Result<u64, RecordsError>;
 
     /// Removes sessions of `max_age` and older, and those idle longest beyond `most`. Returns the number of sessions that

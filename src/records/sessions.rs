@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::domain::{SessionChange, SessionKey};
 
 /// The columns of a session.
-const SESSION: &str = "session text, party text, networks text, persona text, language text, origin text, entry text, \
+const SESSION: &str = "session text, party text, networks text, persona text, language text, mode text, origin text, entry text, \
      refreshes bigint, opened_at bigint, minted_at bigint, minted_before bigint";
 
 /// Names a session.
@@ -61,7 +61,7 @@ pub(super) struct IdleRow {
 }
 
 /// The columns of a session with the time at which it is looked up.
-const FOUND: &str = "session, party, networks, persona, language, origin, entry, refreshes, opened_at, minted_at, \
+const FOUND: &str = "session, party, networks, persona, language, mode, origin, entry, refreshes, opened_at, minted_at, \
      minted_before, now";
 
 /// The columns of [`IdleRow`].

@@ -16,9 +16,10 @@ use super::queue::Queue;
 use super::reports::ReportRow;
 use super::sessions::{self, FoundRow, IdleRow};
 use super::statement::{NO_PAGE, Statement};
+use super::tickets;
 use super::{
-    Advance, Dated, Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled,
-    UsageQuery, UsageRow,
+    Advance, Dated, DatedTicket, Recent, Records, RecordsCondition, RecordsError, ReserveError,
+    Settled, UsageQuery, UsageRow,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement, day_of};
@@ -42,7 +43,7 @@ static LATEST: Statement = Statement::list(
     NO_PAGE,
     "id, at, kind, outcome, issuer, subject, role, persona, network, code",
     "SELECT {columns} FROM entries WHERE at >= $1 AND (at < $2 OR (at = $2 AND id < $3)) AND outcome <> 'failed' \
-     AND kind IN ('mint', 'refresh', 'call') \
+     AND kind IN ('mint', 'refresh', 'call', 'redemption') \
      ORDER BY at DESC, id DESC LIMIT $4",
 );
 
@@ -168,9 +169,16 @@ impl Records for SqlRecords {
         Ok(rows.into_iter().find_map(FoundRow::read))
     }
 
+    async fn ticket(&self, hash: &str) -> Result<Option<DatedTicket>, RecordsError> {
+        let binds = [hash.into(), self.clock.now().into()];
+        let rows: Vec<tickets::FoundRow> = self.reader.rows(&tickets::FIND, &binds).await?;
+        Ok(rows.into_iter().find_map(tickets::FoundRow::read))
+    }
+
     async fn end_sessions(&self, owner: Party) -> Result<u64, RecordsError> {
-        self.run(&sessions::END, &[Bind::Text(owner.to_text())])
-            .await
+        let party = [Bind::Text(owner.to_text())];
+        self.run(&tickets::END, &party).await?;
+        self.run(&sessions::END, &party).await
     }
 
     async fn sweep_sessions(&self, max_age: Duration, most: u64) -> Result<u64, RecordsError> {

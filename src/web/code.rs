@@ -19,6 +19,12 @@ pub enum Code {
         "Sign in, and send the credential as Authorization: Bearer. If you did, it has expired or is not for this service."
     )]
     Unauthorized,
+    /// The ticket has expired, was never minted, or opens something else.
+    #[error("The ticket is not valid, or not any more. Get a new one with POST /token.")]
+    TicketExpired,
+    /// The ticket was used before.
+    #[error("The ticket was used before. Get a new one with POST /token for a new call.")]
+    TicketUsed,
     /// Pages of this origin may not call.
     #[error("Pages of this origin may not call. The operator can add it to ALLOWED_ORIGINS.")]
     OriginNotAllowed,
@@ -127,11 +133,11 @@ impl Code {
             Self::BadRequest | Self::InvalidOffer | Self::VideoNotAllowed => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::TicketExpired => StatusCode::UNAUTHORIZED,
             Self::OriginNotAllowed | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound | Self::UnknownSession | Self::UnknownCall => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::CallRepeated => StatusCode::CONFLICT,
+            Self::CallRepeated | Self::TicketUsed => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -17,7 +17,7 @@ use super::layers::Probe;
 use super::layers::trace::UpstreamTook;
 use crate::broker::BrokerError;
 use crate::clock::seconds_up;
-use crate::domain::{OfferError, Refusal, RequestId};
+use crate::domain::{OfferError, Refusal, RequestId, TicketRefusal};
 use crate::upstream::{Kind, UpstreamError};
 
 /// The wait of a caller who has as many live calls as may be. Nobody knows when one ends.
@@ -157,6 +157,7 @@ impl From<BrokerError> for ApiError {
                 Code::UnknownSession.into()
             }
             BrokerError::UnknownCall => Code::UnknownCall.into(),
+            BrokerError::Ticket(refusal) => (*refusal).into(),
             BrokerError::Pinned(field) => Self::at(format!("session.{field}")),
             BrokerError::TooManyCalls(limit) => {
                 Self::from(Code::CallLimit).after(CALL_WAIT).under(limit)
@@ -179,6 +180,19 @@ impl From<BrokerError> for ApiError {
         };
         failure.cause = Some(Arc::new(error));
         failure
+    }
+}
+
+impl From<TicketRefusal> for ApiError {
+    fn from(refusal: TicketRefusal) -> Self {
+        Self::from(match refusal {
+            // All alike, so that a stranger learns nothing of a ticket.
+            TicketRefusal::Unknown | TicketRefusal::Expired | TicketRefusal::Mode => {
+                Code::TicketExpired
+            }
+            TicketRefusal::Used => Code::TicketUsed,
+            TicketRefusal::Foreign => Code::OriginNotAllowed,
+        })
     }
 }
 

@@ -13,8 +13,8 @@ use token_broker::domain::{
     SessionKey, Settlement, UpstreamCallId,
 };
 use token_broker::records::{
-    Advance, By, CallBounds, CallQuery, CallRecords, Dated, MemoryRecords, Recent, Records,
-    RecordsCondition, RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
+    Advance, By, CallBounds, CallQuery, CallRecords, Dated, DatedTicket, MemoryRecords, Recent,
+    Records, RecordsCondition, RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
 };
 use token_broker::upstream::UpstreamError;
 use tokio::sync::Semaphore;
@@ -134,6 +134,10 @@ impl Records for Fragile {
         self.looked_up.fetch_add(1, Ordering::SeqCst);
         let _permit = self.look_ups.acquire().await;
         self.inner.session(key).await
+    }
+
+    async fn ticket(&self, hash: &str) -> Result<Option<DatedTicket>, RecordsError> {
+        self.inner.ticket(hash).await
     }
 
     async fn end_sessions(&self, owner: Party) -> Result<u64, RecordsError> {

@@ -275,6 +275,7 @@ async fn a_copy_of_the_ledger_holds_no_secret_either() {
         "DROP TABLE accounts",
         "DROP TABLE sessions",
         "DROP TABLE calls",
+        "DROP TABLE tickets",
         "DROP TABLE call_uses",
         "DROP TABLE leases",
         "ALTER TABLE entries DROP COLUMN turns; \

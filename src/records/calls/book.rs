@@ -69,6 +69,7 @@ impl Book {
         if let Some(bound) = self.taken.full(owner, dialled.bounds) {
             return Err(ReserveError::TooManyCalls(bound));
         }
+        let redeemed = self.redeemed(intent, dialled.dial.ticket.as_deref(), now)?;
         let mut call = Call::dialled(intent, &dialled.dial, now);
         let purses = self.purses.clone();
         let granted = self.purses.grant(&dialled.asked(), dialled.dial.want, now);
@@ -82,6 +83,8 @@ impl Book {
         };
         self.taken.add(owner);
         self.calls.insert(call.entry, call.clone());
+        let redeemed = redeemed.map(|ticket| (ticket.hash.clone(), ticket));
+        self.tickets.extend(redeemed);
         Ok(Done::of_calls(rows, vec![call]))
     }
 

@@ -16,7 +16,7 @@ use crate::records::database::Bind;
 use crate::records::entries::CHUNK;
 use crate::records::sql::SqlRecords;
 use crate::records::statement::{NO_PAGE, Statement};
-use crate::records::{RecordsError, ReserveError};
+use crate::records::{RecordsError, ReserveError, tickets};
 
 /// Most calls that are claimed at a time.
 const CLAIMED: usize = 100;
@@ -76,12 +76,14 @@ impl SqlRecords {
         self.run(&WITHOUT_ACCOUNT, &[party]).await.map(drop)
     }
 
-    /// Removes calls that were over for long, and leases of replicas that are gone.
+    /// Removes calls that were over for long, tickets that expired long ago, and leases of replicas that are gone.
     pub(in crate::records) async fn forget_calls(&self) -> Result<(), RecordsError> {
         let now = self.clock.now();
         let binds = vec![millis(KEPT), now.into(), CHUNK.into()];
-        self.in_chunks(Upkeep::Run(&FORGET, binds), u64::MAX)
-            .await?;
+        for forget in [&FORGET, &tickets::FORGET] {
+            let forget = Upkeep::Run(forget, binds.clone());
+            self.in_chunks(forget, u64::MAX).await?;
+        }
         let binds = [millis(KEPT), now.into()];
         self.run(&FORGET_LEASES, &binds).await.map(drop)
     }

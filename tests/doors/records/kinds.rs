@@ -143,5 +143,6 @@ pub fn settled(id: EntryId, outcome: Outcome) -> Settlement {
         took: Duration::from_millis(321),
         outcome,
         session: SessionChange::Keep,
+        ticket: None,
     }
 }

@@ -18,4 +18,5 @@ mod schema;
 mod session_bounds;
 mod sessions;
 mod sqlite_file;
+mod tickets;
 mod tls;

@@ -26,7 +26,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let kind = prop_oneof![3 => Just(Kind::Mint), 1 => Just(Kind::Refresh), 1 => Just(Kind::Call)];
+    let kind = prop_oneof![3 => Just(Kind::Mint), 1 => Just(Kind::Refresh), 1 => Just(Kind::Call), 1 => Just(Kind::Redemption)];
     let reserve = (
         kind,
         prop::option::of(0..3_u8),
@@ -152,6 +152,7 @@ impl Naive {
                 (Some(Outcome::Failed { .. }), _) => "failed",
                 (_, Kind::Mint | Kind::Call) => "sessions",
                 (_, Kind::Refresh) => "refreshes",
+                (_, Kind::Redemption) => "calls",
             };
             *sums.entry(counted).or_default() += 1;
             let is_call = counted == "sessions" && intent.kind == Kind::Call;
