@@ -1,4 +1,4 @@
-// Without any SDK: a key and one fetch, like the first page of OpenAI's documentation.
+// Without any SDK: a key and one fetch, like the first page of OpenAI's documentation. At OpenAI, or through the broker.
 import type { TokenManager } from '@realtime-token-broker/client';
 import { OPENAI_CALLS } from '@realtime-token-broker/client/webrtc';
 
@@ -14,8 +14,8 @@ export async function call(tokens: TokenManager, url?: string): Promise<RTCPeerC
   };
   peer.createDataChannel('oai-events');
   await peer.setLocalDescription();
-  const key = await tokens.getApiKey();
-  const answer = await fetch(url ?? tokens.getCurrentToken()?.connect?.calls ?? OPENAI_CALLS, {
+  const { value: key, connect } = await tokens.takeToken();
+  const answer = await fetch(url ?? connect?.calls ?? OPENAI_CALLS, {
     method: 'POST',
     headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/sdp' },
     body: peer.localDescription?.sdp ?? '',

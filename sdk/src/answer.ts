@@ -98,7 +98,8 @@ export function question(settings: Settings, warn: (message: string) => void): (
       }),
       left: () => lifetimeMs - age(),
       leadMs: Math.min(lead, lifetimeMs / 2),
-      uses: max_uses && max_uses > 0 ? max_uses : Infinity,
+      // Where the broker holds the call, the key is a ticket: it opens one.
+      uses: max_uses && max_uses > 0 ? max_uses : /call|relay/.test(`${connect?.mode}`) ? 1 : Infinity,
       owner: body.owner,
       keep: body.keep,
     };

@@ -1,4 +1,6 @@
 // A connection: microphone first, then key, then connecting. Everything that it opened is closed on every way out.
+import type { FollowedCall } from './call/follow.js';
+import type { EndReason } from './call/snapshot.js';
 import { checkAborted, type Clock, pause, stopwatch } from './clock.js';
 import { TokenError } from './errors.js';
 import { createListeners, type Listeners, type ListenOptions } from './events.js';
@@ -10,7 +12,17 @@ import type { TokenManager } from './token-manager.js';
 /** The status of the connection alone: a key that expires ends no conversation. */
 export type ConnectionStatus = 'disconnected' | 'connecting' | 'connected';
 
-export type ConnectionErrorCode = 'microphone_denied' | 'microphone_missing' | 'network' | 'refused' | 'invalid_answer' | 'timeout' | 'lost' | 'failed';
+export type ConnectionErrorCode =
+  | 'microphone_denied'
+  | 'microphone_missing'
+  | 'network'
+  | 'refused'
+  | 'invalid_answer'
+  | 'unsupported_mode'
+  | 'timeout'
+  | 'lost'
+  | 'ended'
+  | 'failed';
 
 const HINTS: Record<ConnectionErrorCode, string> = {
   microphone_denied: 'Allow the microphone in the settings of the page and connect again. It needs https or localhost.',
@@ -18,8 +30,10 @@ const HINTS: Record<ConnectionErrorCode, string> = {
   network: 'The other side cannot be reached: network, CORS or Content-Security-Policy.',
   refused: 'The offer was refused. See status and message.',
   invalid_answer: 'The answer is not SDP: is this URL right?',
+  unsupported_mode: 'This client does not know the mode of the broker.',
   timeout: 'No connection in time: a firewall may block UDP.',
   lost: 'The connection broke. A new one starts without the context of the old one.',
+  ended: 'The call was ended. See reason.',
   failed: 'Connecting failed. See cause.',
 };
 
@@ -29,15 +43,22 @@ export class ConnectionError extends Error {
   readonly hint: string;
   /** Status of the answer, when it was refused. */
   readonly status: number | undefined;
+  /** Why the call ended, when it ended. */
+  readonly reason: EndReason | null | undefined;
 
-  constructor(code: ConnectionErrorCode, message?: string, details: { status?: number; cause?: unknown } = {}) {
+  constructor(code: ConnectionErrorCode, message?: string, details: { status?: number; reason?: EndReason | null; cause?: unknown } = {}) {
     super(message ?? HINTS[code], { cause: details.cause });
     this.name = 'ConnectionError';
     this.code = code;
     this.hint = HINTS[code];
     this.status = details.status;
+    this.reason = details.reason;
   }
 }
+
+/** Returns the error for a call that has ended for `reason`. */
+export const ended = (reason: EndReason | null): ConnectionError =>
+  new ConnectionError('ended', `The call has ended${reason ? `: ${reason}` : ''}.`, { reason });
 
 /** What a connection can fail with: its own errors, and those of the key. */
 export type ConnectionFailure = ConnectionError | TokenError;
@@ -60,6 +81,8 @@ export interface ConnectContext {
 /** The result of `connect`. It is closed when the connection ends. */
 export interface Closable {
   close?(): unknown;
+  /** The call at the broker, where the broker holds the call. The connection ends with it. */
+  readonly call?: FollowedCall | null;
 }
 
 export interface ConnectionOptions<S extends Closable> {
@@ -76,6 +99,8 @@ export interface ConnectionSnapshot<S> {
   readonly status: ConnectionStatus;
   readonly error: ConnectionFailure | null;
   readonly session: S | null;
+  /** The call at the broker, where the broker holds the call. It stays when the connection ends. */
+  readonly call: FollowedCall | null;
   /** The duration of each step in milliseconds. */
   readonly timings: { readonly microphone?: number; readonly key?: number; readonly connect?: number };
 }
@@ -86,7 +111,9 @@ export interface ConnectionEvents {
   contextLost: { reason: unknown };
 }
 
-const NOTHING: ConnectionSnapshot<never> = Object.freeze({ status: 'disconnected', error: null, session: null, timings: {} });
+const NOTHING: ConnectionSnapshot<never> = Object.freeze({ status: 'disconnected', error: null, session: null, call: null, timings: {} });
+/** Ends of calls that another call may cure. The others are decisions. */
+const CURABLE = /provider|blind|shutdown/;
 /** A connection that lived this long resets the count of reconnects, in milliseconds. */
 const STABLE_MS = 30_000;
 /** Upper bound for the age of a key that a reconnect may reuse, in milliseconds. */
@@ -153,7 +180,7 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
       timings[name] = step();
       step = stopwatch(clock);
     };
-    this.#set({ status: 'connecting', error: null, session: null });
+    this.#set({ status: 'connecting', error: null, session: null, call: null });
     this.#hold ??= tokens.hold();
     try {
       if (broken) {
@@ -176,14 +203,22 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
         this.#release = letGo;
       }
       took('microphone');
-      const session = await withFreshKey(tokens, (apiKey) => {
+      const session = await withFreshKey(tokens, (apiKey, token) => {
         checkAborted(signal);
         took('key');
-        return connect({ apiKey, connect: tokens.getSnapshot().token?.connect, signal, stream, clock, lost: (reason) => this.#lost(signal, reason) });
+        const lost = (reason?: unknown): void => {
+          // The broker knows whether a call broke or was hung up. If it was, `ended` comes first.
+          const asked = this.#snapshot.call?.look();
+          if (asked) void asked.then(() => this.#lost(signal, reason));
+          else this.#lost(signal, reason);
+        };
+        return connect({ apiKey, connect: token.connect, signal, stream, clock, lost });
       });
       if (signal.aborted) return void close(session);
       took('connect');
-      this.#set({ status: 'connected', error: null, session, timings });
+      const call = (session as S | undefined)?.call ?? null;
+      this.#set({ status: 'connected', error: null, session, call, timings });
+      call?.on('ended', ({ reason }) => this.#lost(signal, ended(reason)));
       void pause(clock, STABLE_MS, signal).then(() => signal.aborted || (this.#breaks = 0));
       if (broken) this.listeners.emit('contextLost', broken as never);
     } catch (error) {
@@ -193,9 +228,11 @@ export class Connection<S extends Closable, Events extends ConnectionEvents = Co
     }
   }
 
-  #lost(signal: AbortSignal, reason: unknown): void {
+  #lost(signal: AbortSignal, cause: unknown): void {
     if (signal.aborted) return;
-    const error = known(reason, 'lost');
+    const error = known(cause, 'lost');
+    const { code, reason } = error as ConnectionError;
+    if (code === 'ended' && !CURABLE.test(`${reason}`)) return this.#end(reason === 'hung_up' ? null : error);
     if (this.#breaks++ >= (this.options.reconnect ?? 0)) return this.#end(error);
     this.#controller.abort();
     const { session } = this.#snapshot;

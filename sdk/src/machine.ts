@@ -93,8 +93,8 @@ export const arrived = (held: Held, previous: Held, sinceMint: State['sinceMint'
 /** The token reached its end. */
 export const expired = (): Change => dropped('expired', true);
 
-/** The token was handed out as often as it may be. */
-export const usedUp = (): Change => dropped('idle');
+/** The token was handed out as often as it may be. The next one must be another one. */
+export const usedUp = (): Change => ({ ...dropped('idle'), why: 'invalidated' });
 
 /** A server refused the token. */
 export const invalidated = (): Change => ({ ...FORGIVEN, ...dropped('idle'), why: 'invalidated' });

@@ -117,7 +117,7 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
 }
 
 /** Returns `init`, or what is left of it in a worker runtime that refuses such requests. Redirects are never followed. */
-function known(init: RequestInit): RequestInit {
+export function known(init: RequestInit): RequestInit {
   try {
     new Request('http://any', init);
     return init;

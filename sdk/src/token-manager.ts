@@ -20,6 +20,8 @@ export interface TokenManager extends Disposable {
   refreshToken(options?: { signal?: AbortSignal }): Promise<RealtimeToken>;
   /** Returns a key for an SDK: valid for at least 30 s, or for half of its life. */
   readonly getApiKey: () => Promise<string>;
+  /** The same, with all that is known about the key: where to connect with it, for example. */
+  readonly takeToken: () => Promise<RealtimeToken>;
   getSnapshot(): TokenSnapshot;
   /** Calls `listener` when the snapshot changes. When the last observer leaves, background refreshes pause. */
   subscribe(listener: () => void): () => void;
@@ -86,10 +88,13 @@ export function createTokenManager(given: TokenManagerOptions = {}): TokenManage
     clear();
   };
 
+  const takeToken = (): Promise<RealtimeToken> => get({}, 30_000);
+
   return {
     requestToken: (request) => get(request),
     refreshToken: (request) => get({ ...request, force: true }),
-    getApiKey: async () => (await get({}, 30_000)).value,
+    getApiKey: async () => (await takeToken()).value,
+    takeToken,
     getSnapshot: snapshot,
     subscribe(listener) {
       const deaf = on('stateChange', listener);

@@ -1,6 +1,7 @@
-// One WebRTC call: offer, answer, the channel for events, and the detection of a break.
+// One WebRTC call: offer, answer, the channel for events, and the detection of a break. At OpenAI, or through the broker.
+import type { FollowedCall } from '../call/follow.js';
 import { checkAborted } from '../clock.js';
-import { type ConnectContext, ConnectionError } from '../connection.js';
+import { type ConnectContext, ConnectionError, ended } from '../connection.js';
 
 /** An event of the Realtime API, in either direction. */
 export interface RealtimeEvent {
@@ -35,7 +36,11 @@ export interface RealtimeCall {
   readonly callId: string | null;
   /** The duration of each step in milliseconds: offer to answer, and answer to open channel. */
   readonly timings: { readonly sdp: number; readonly open: number };
-  send(event: RealtimeEvent): void;
+  /** What the broker knows of the call: its countdown, its price, its end. Null in direct mode. */
+  readonly call: FollowedCall | null;
+  /** Returns false when the call carries no events: the broker may have taken the channel out. */
+  send(event: RealtimeEvent): boolean;
+  /** Hangs up. */
   close(): void;
 }
 
@@ -63,7 +68,12 @@ async function exchange(url: string, sdp: string, apiKey: string, signal: AbortS
 /** Opens a call. `hear` receives every event of the other side. */
 export async function openCall(context: ConnectContext, options: CallOptions, hear: (event: RealtimeEvent) => void): Promise<RealtimeCall> {
   const { stream, signal, lost, clock } = context;
-  const { url = context.connect?.calls ?? OPENAI_CALLS, graceMs = 5000, timeoutMs = 10_000, openTimeoutMs = 15_000 } = options;
+  const { mode = 'direct', calls = OPENAI_CALLS } = context.connect ?? {};
+  if (!/^(direct|call)$/.test(mode)) throw new ConnectionError('unsupported_mode', `The broker wants connections by ${mode}.`);
+  // Loaded while the offer is on its way, and in call mode only.
+  const loading = mode === 'call' ? import('../call/opened.js') : null;
+  loading?.catch(() => {});
+  const { url = calls, graceMs = 5000, timeoutMs = 10_000, openTimeoutMs = 15_000 } = options;
   checkAborted(signal);
   const peer = new RTCPeerConnection(options.rtc);
   const audio = options.audio === undefined ? new Audio() : options.audio;
@@ -72,16 +82,20 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
   const posting = new AbortController();
   let grace: unknown;
   let late: unknown;
+  let call: FollowedCall | null = null;
   let state: 'opening' | 'open' | 'over' = 'opening';
+  /** False when the answer has taken the channel out. */
+  let carriesEvents = true;
+  let begin: () => void = () => {};
   let fail: (error: unknown) => void = () => {};
   const opened = new Promise<void>((resolve, reject) => {
-    channel.onopen = () => resolve();
+    channel.onopen = begin = () => resolve();
     fail = reject;
   });
   opened.catch(() => {});
   /** Waits for `work`, even when it ignores its signal. */
   const unlessOver = <T>(work: Promise<T>): Promise<T> => Promise.race([work, opened as Promise<never>]);
-  const close = (): void => {
+  const leave = (): void => {
     state = 'over';
     clock.clearTimeout(grace);
     clock.clearTimeout(late);
@@ -90,13 +104,17 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     peer.close();
     if (audio?.srcObject === remote) audio.srcObject = null;
   };
+  const close = (): void => {
+    leave();
+    void call?.hangUp();
+  };
   // A break before the channel was open is a failure to connect. Only afterwards there is a context to lose.
   const broken = (reason: string): void => {
     const before = state;
     if (before === 'over') return;
     const error = new ConnectionError('lost', reason);
     fail(error);
-    close();
+    leave();
     if (before === 'open') lost(error);
   };
   signal.addEventListener('abort', () => {
@@ -106,11 +124,12 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
   peer.onconnectionstatechange = () => {
     const now = peer.connectionState;
     clock.clearTimeout(grace);
+    if (now === 'connected' && !carriesEvents) begin();
     if (now === 'failed' || now === 'closed') broken(`The peer connection has ${now}.`);
     if (now === 'disconnected') grace = clock.setTimeout(() => broken('The peer connection stayed disconnected.'), graceMs);
   };
   channel.onmessage = ({ data }) => hear(JSON.parse(`${data}`) as RealtimeEvent);
-  channel.onclose = () => broken('The other side has hung up.');
+  channel.onclose = () => carriesEvents && broken('The other side has hung up.');
   peer.ontrack = ({ track }) => {
     remote.addTrack(track);
     if (!audio) return;
@@ -129,6 +148,14 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     const sdp = await unlessOver(response.text().catch(unreached));
     clock.clearTimeout(late);
     if (!sdp.startsWith('v=')) throw new ConnectionError('invalid_answer', `The answer is ${response.headers.get('content-type')}, not SDP.`);
+    const { headers } = response;
+    const callId = headers.get('location')?.split('/').pop() ?? null;
+    if (loading && callId) {
+      const { followOpened } = await unlessOver(loading);
+      call = followOpened(url, callId, context.apiKey, headers, { clock, ...(options.fetch && { fetch: options.fetch }) });
+      call.on('ended', ({ reason }) => fail(ended(reason)));
+    }
+    carriesEvents = !/^m=application 0 /m.test(sdp);
     const answered = clock.monotonic();
     late = clock.setTimeout(() => fail(new ConnectionError('timeout')), openTimeoutMs);
     await peer.setRemoteDescription({ type: 'answer', sdp });
@@ -138,9 +165,13 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     return {
       peer,
       remote,
-      callId: response.headers.get('location')?.split('/').pop() ?? null,
+      callId,
+      call,
       timings: { sdp: answered - started, open: clock.monotonic() - answered },
-      send: (event) => channel.send(JSON.stringify(event)),
+      send(event) {
+        if (carriesEvents) channel.send(JSON.stringify(event));
+        return carriesEvents;
+      },
       close,
     };
   } catch (error) {

@@ -1,5 +1,6 @@
-// A voice connection for a page: calls, events in both directions, and a warning before the session ends.
-import { Connection, type ConnectionEvents, type ConnectionOptions } from '../connection.js';
+// A voice connection for a page: calls, events in both directions, a warning before the session ends, what the broker tells.
+import type { CallEvents } from '../call/snapshot.js';
+import { type ConnectContext, Connection, type ConnectionEvents, type ConnectionOptions } from '../connection.js';
 import { defined } from '../options.js';
 import { type CallOptions, openCall, type RealtimeCall, type RealtimeEvent } from './call.js';
 
@@ -8,7 +9,7 @@ export interface RealtimeConnectionOptions extends Omit<ConnectionOptions<Realti
   warnBeforeMs?: number;
 }
 
-export interface RealtimeConnectionEvents extends ConnectionEvents {
+export interface RealtimeConnectionEvents extends ConnectionEvents, CallEvents {
   /** Every event of the other side. */
   event: RealtimeEvent;
   /** OpenAI ends the session soon; `expiresAt` in epoch milliseconds by its clock. The end of a key ends no session. */
@@ -21,20 +22,28 @@ export class RealtimeConnection extends Connection<RealtimeCall, RealtimeConnect
 
   constructor(options: RealtimeConnectionOptions) {
     const hear = (event: RealtimeEvent): void => this.#hear(event, options.warnBeforeMs ?? 60_000);
-    super({ reconnect: 3, ...defined(options), connect: (context) => openCall(context, options, hear) });
+    super({ reconnect: 3, ...defined(options), connect: (context) => this.#open(context, options, hear) });
     this.on('status', () => this.options.tokens.clock.clearTimeout(this.#warning));
   }
 
-  /** Sends an event. Returns false without a connection. */
+  /** Sends an event. Returns false without a connection, and when the call carries no events. */
   send(event: RealtimeEvent): boolean {
-    const { session } = this.getSnapshot();
-    session?.send(event);
-    return session !== null;
+    return this.getSnapshot().session?.send(event) ?? false;
   }
 
   /** Mutes the microphone, or opens it again. The connection stays. */
   mute(muted: boolean): void {
     for (const { track } of this.getSnapshot().session?.peer.getSenders() ?? []) if (track) track.enabled = !muted;
+  }
+
+  async #open(context: ConnectContext, options: CallOptions, hear: (event: RealtimeEvent) => void): Promise<RealtimeCall> {
+    const session = await openCall(context, options, hear);
+    const { call } = session;
+    for (const type of ['secondsLeft', 'cost', 'warning', 'ended'] as const) {
+      // The hang-up of a call that was replaced is no news.
+      call?.on(type, (event) => this.getSnapshot().call === call && this.listeners.emit(type, event));
+    }
+    return session;
   }
 
   #hear(event: RealtimeEvent, before: number): void {

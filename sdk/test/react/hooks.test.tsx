@@ -3,11 +3,13 @@ import { complaints, container } from './dom.js';
 import assert from 'node:assert/strict';
 import { afterEach, test, type TestContext } from 'node:test';
 import { settle } from '@realtime-token-broker/client/testing';
-import { RealtimeTokenProvider, useRealtimeConnection, useRealtimeToken, useTokenCountdown } from '@realtime-token-broker/client/react';
+import { type FollowedCall, followCall } from '@realtime-token-broker/client/call';
+import { RealtimeTokenProvider, useRealtimeCall, useRealtimeConnection, useRealtimeToken, useTokenCountdown } from '@realtime-token-broker/client/react';
 import { act, type ReactNode, StrictMode, useState } from 'react';
 import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { VoiceAgent } from '../../examples/react.js';
+import { CALL, CallBroker, turns } from '../calls.js';
 import { bench as unwrapped, type Bench, SECOND } from '../setup.js';
 
 const bench = (t: TestContext, lifetime = 600): Bench => unwrapped(t, lifetime, {}, (destroy) => act(async () => destroy()));
@@ -236,6 +238,46 @@ test('E63 a connect that failed can be tried again without a remount', async (t)
   fails = false;
   await click(element, 'up');
   assert.match(text(), /^connected /);
+});
+
+test('a component shows the countdown, the price and the end of its call, and hangs up', async (t) => {
+  const { tokens, clock } = bench(t);
+  const broker = new CallBroker();
+  let renders = 0;
+  function Call({ call }: { call: FollowedCall | null }): ReactNode {
+    const { state, secondsLeft, cost, warning, endedReason, hangUp } = useRealtimeCall(call);
+    return <><i>{`${state} ${secondsLeft} ${cost} ${warning} ${endedReason}`}</i><button onClick={hangUp}>hang up</button></>;
+  }
+  function Page(): ReactNode {
+    renders++;
+    const { status, error, call, connect } = useRealtimeConnection({
+      tokens,
+      microphone: false,
+      connect: async ({ apiKey }) => ({ call: followCall({ url: CALL, ticket: apiKey, clock, fetch: broker.fetch }) }),
+    });
+    return <><p>{`${status} ${error?.message ?? '–'}`}</p><button onClick={connect}>start</button><Call call={call} /></>;
+  }
+  const { element, text } = await render(t, <StrictMode><Page /></StrictMode>);
+  const shown = (): string => text().replace('start', ' | ').replace('hang up', '');
+  assert.equal(shown(), 'disconnected – | null null 0 false null');
+  await click(element, 'start');
+  await act(turns);
+  assert.equal(shown(), 'connected – | open 600 0 false null');
+  const before = renders;
+  await act(() => clock.advance(2 * SECOND));
+  broker.change({ cost: '0.25', warning: true, seconds_left: 30 });
+  await act(turns);
+  assert.equal(shown(), 'connected – | open 30 0.25 true null');
+  assert.equal(renders, before, 'the page itself does not render each second');
+  await click(element, 'hang up');
+  await act(turns);
+  assert.equal(shown(), 'disconnected – | ended null 0.25 true hung_up');
+  broker.view = { ...broker.fresh };
+  await click(element, 'start');
+  await act(turns);
+  broker.change({ state: 'ended', reason: 'time_limit' });
+  await act(turns);
+  assert.equal(shown(), 'disconnected The call has ended: time_limit. | ended null 0 false time_limit');
 });
 
 test('a component that goes away ends its connection', async (t) => {

@@ -1,22 +1,26 @@
 // Tests the client with the globals of React Native: an AbortController of 2019, no DOM, no EventTarget, no Symbol.dispose.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { after, before, test } from 'node:test';
 import { createContext, runInContext } from 'node:vm';
-import type * as Client from '@realtime-token-broker/client';
+import type * as Core from '@realtime-token-broker/client';
+import type * as Calls from '@realtime-token-broker/client/call';
 import { type RealBroker, startBroker } from '../broker.js';
 import { bundle } from './bundle.js';
 
 const load = createRequire(import.meta.url);
+type Client = typeof Core & typeof Calls;
 let broker: RealBroker;
 let script: string;
 before(async () => {
-  [broker, script] = await Promise.all([startBroker(), bundle('iife')]);
+  [broker, script] = await Promise.all([startBroker(), bundle('iife', "export * from './index.js'; export * from './call/index.js'")]);
 });
 after(() => broker.stop());
 
 /** Loads the client into a realm that has these globals and those of the language, and nothing else. */
-function app(): typeof Client {
+function app(): Client {
   const { AbortController, AbortSignal } = load('abort-controller') as { AbortController: new () => object; AbortSignal: { prototype: object } };
   for (const missing of ['throwIfAborted', 'reason']) assert.ok(!(missing in AbortSignal.prototype), missing);
   /** As React Native's, it knows no signal of another kind: Node's would refuse this one. */
@@ -32,7 +36,7 @@ function app(): typeof Client {
   }
   runInContext('delete Symbol.dispose; delete Symbol.asyncDispose;', realm);
   runInContext(script, realm);
-  return runInContext('client', realm) as typeof Client;
+  return runInContext('client', realm) as Client;
 }
 
 test('F28 an app without a page gets a key, refreshes it, and ends', async () => {
@@ -81,4 +85,26 @@ test('F28 a key is refreshed by itself, tried again after a failure, and replace
   });
   assert.equal(used, 'ek_3');
   tokens.destroy();
+});
+
+test('F28 an app follows its call by looking at it, and hangs up', async () => {
+  const view = { state: 'open', revision: 1, seconds_left: 20, warning: false, turns: 0, tokens: 0, cost: '0' };
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(`${request.method} ${request.url} ${request.headers.authorization}`);
+    if (request.method === 'POST') Object.assign(view, { state: 'ended', revision: 2, reason: 'hung_up' });
+    response.setHeader('content-type', 'application/json').end(JSON.stringify(view));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    const call = app().followCall({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/calls/rtc_1`, ticket: 'ek_1' });
+    await new Promise<void>((resolve) => call.on('secondsLeft', () => resolve(), { once: true }));
+    const ended = new Promise((resolve) => call.on('ended', resolve));
+    await call.hangUp();
+    assert.equal(JSON.stringify(await ended), '{"reason":"hung_up","cost":0}');
+    assert.deepEqual([asked[0], asked.at(-1)], ['GET /calls/rtc_1 Bearer ek_1', 'POST /calls/rtc_1/hangup Bearer ek_1']);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
 });

@@ -34,6 +34,7 @@ createTokenManager({ storage: 'local' });
 holds<Equal<ReturnType<TokenManager['requestToken']>, Promise<RealtimeToken>>>();
 holds<Equal<TokenManager['getApiKey'], () => Promise<string>>>();
 holds<Equal<ReturnType<TokenManager['getSnapshot']>, TokenSnapshot>>();
+holds<Equal<TokenManager['takeToken'], () => Promise<RealtimeToken>>>();
 holds<Equal<TokenManager['urls'], { token: string; calls: string; relay: string }>>();
 // The error of a connection in React is the client's own, so its code is typed.
 holds<Equal<ConnectionSnapshot<Closable>['error'], ConnectionError | TokenError | null>>();

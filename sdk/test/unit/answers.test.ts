@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { createTokenManager, fromFunction, fromLiteral, TokenError } from '@realtime-token-broker/client';
 import { createFakeClock, settle } from '@realtime-token-broker/client/testing';
-import { bench, outcome, SECOND } from '../setup.js';
+import { bench, HOUR, outcome, SECOND } from '../setup.js';
 
 const json = (body: unknown): Response => new Response(JSON.stringify(body), { headers: { 'content-type': 'application/json' } });
 const golden = (name: string): unknown => JSON.parse(readFileSync(new URL(`../../../../tests/contract/${name}.json`, import.meta.url), 'utf8'));
@@ -108,6 +108,24 @@ test('E42 a token for one use is handed out once', async (t) => {
   assert.equal(broker.requests.length, 3);
   assert.equal(tokens.getCurrentToken(), null);
   assert.equal(of('tokenExpired').length, 0);
+});
+
+test('E42 a ticket is handed out once, and a broker that hands it over again is asked for a new session', async (t) => {
+  for (const mode of ['call', 'relay']) {
+    const { tokens, broker, clock } = bench(t);
+    const connect = { mode, calls: 'https://broker.test/calls' };
+    const ticket = (value: string) => () => broker.token({ value, connect });
+    broker.next(ticket('ek_1'), ticket('ek_1'), ticket('ek_2'), ticket('ek_3'));
+    const first = await tokens.takeToken();
+    assert.deepEqual([first.value, first.connect], ['ek_1', connect]);
+    assert.equal(tokens.getCurrentToken(), null);
+    await clock.advance(HOUR);
+    assert.equal(broker.requests.length, 1, 'a ticket that was used is not renewed');
+    assert.equal(await tokens.getApiKey(), 'ek_2');
+    assert.deepEqual(broker.paths, ['/token', '/refresh-token', '/token']);
+    assert.equal((await tokens.requestToken()).value, 'ek_3');
+    assert.equal(broker.paths.at(-1), '/refresh-token');
+  }
 });
 
 test('E43 after invalidate() nothing is fetched until the next call, which says why', async (t) => {

@@ -12,6 +12,7 @@ import {
 } from '@realtime-token-broker/client/webrtc';
 import { createTokenManager } from '@realtime-token-broker/client';
 import { createFakeBroker, createFakeClock, type FakeClock } from '@realtime-token-broker/client/testing';
+import { pretend, pretendPeers } from '../peers.js';
 import { bench, type Bench, HOUR, outcome, SECOND } from '../setup.js';
 
 interface Stage extends Bench {
@@ -41,15 +42,6 @@ const until = async (clock: FakeClock, holds: () => unknown): Promise<void> => {
 function stream(): MediaStream & { stopped: number } {
   const made = { stopped: 0, getTracks: () => [{ stop: () => made.stopped++ }], getAudioTracks: () => [] };
   return made as unknown as MediaStream & { stopped: number };
-}
-
-/** Replaces globals until the test is over. */
-function pretend(t: TestContext, globals: Record<string, unknown>): void {
-  for (const [name, value] of Object.entries(globals)) {
-    const before = Object.getOwnPropertyDescriptor(globalThis, name);
-    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
-    t.after(() => (before ? Object.defineProperty(globalThis, name, before) : Reflect.deleteProperty(globalThis, name)));
-  }
 }
 
 test('E65 a connection that breaks is made again with the same key while that is young, and with a new one later', async (t) => {
@@ -145,34 +137,6 @@ test('E62 a session whose close() throws or rejects does not break disconnect() 
     assert.equal(connection.getSnapshot().status, 'connected');
   }
 });
-
-interface PretendedPeer {
-  channel: { onmessage?: (event: { data: string }) => void };
-  connectionState: string;
-  onconnectionstatechange?: () => void;
-}
-
-/** A peer that connects at once; the last one is in `peers`. */
-function pretendPeers(t: TestContext): PretendedPeer[] {
-  const peers: PretendedPeer[] = [];
-  class Peer {
-    channel: PretendedPeer['channel'] & { onopen?: () => void; close(): void } = { close() {} };
-    connectionState = 'connected';
-    constructor() {
-      peers.push(this);
-    }
-    createDataChannel = (): object => this.channel;
-    addTransceiver(): void {}
-    createOffer = async (): Promise<object> => ({ sdp: 'v=0' });
-    async setLocalDescription(): Promise<void> {}
-    async setRemoteDescription(): Promise<void> {
-      this.channel.onopen?.();
-    }
-    close(): void {}
-  }
-  pretend(t, { RTCPeerConnection: Peer, MediaStream: class {} });
-  return peers;
-}
 
 test('sessionWillExpire comes when it should on a device whose clock is wrong', async (t) => {
   for (const skew of [0, -HOUR, HOUR, 25 * HOUR]) {
