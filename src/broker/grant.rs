@@ -55,10 +55,8 @@ impl Inner {
         let asked = parts.clock.tick();
         // Refusals of our own write nothing: there may be very many of them.
         let turn = parts.upstream.turn(used.caller.crowd()).await;
-        let turn = turn.map_err(|error| {
-            let took = parts.clock.tick().since(asked);
-            BrokerError::Upstream { error, took }
-        })?;
+        let turn =
+            turn.map_err(|error| BrokerError::mint(error, parts.clock.tick().since(asked)))?;
         let key = SessionKey::of(&used.session_id);
         let reserving = parts.clock.tick();
         let entry = self.reserve(&used, key).await?;
@@ -74,7 +72,7 @@ impl Inner {
                 .as_ref()
                 .err()
                 .inspect(|error| self.note_records(error));
-            BrokerError::Upstream { error, took }
+            BrokerError::mint(error, took)
         })?;
         let opened = match settled.map_err(BrokerError::NotSettled)? {
             Settled::Ended => return Err(BrokerError::Ended),

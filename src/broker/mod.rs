@@ -32,7 +32,7 @@ use crate::domain::{
 };
 use crate::gate::{Gate, Pass, Used};
 use crate::records::{Exceeded, LookUpError, Records, RecordsError, Sessions};
-use crate::upstream::{self, Upstream, UpstreamError};
+use crate::upstream::{self, Facts, Upstream, UpstreamError};
 use crate::vitals::Vitals;
 use audited::Delivery;
 use call::Watches;
@@ -152,8 +152,8 @@ pub enum BrokerError {
         /// The time until the next period begins.
         wait: Duration,
     },
-    /// The records could not be read or written, so nothing was minted.
-    #[error("the records could not be read or written before the mint")]
+    /// The records could not be read or written, so nothing was asked of the upstream.
+    #[error("the records could not be read or written, so the upstream was not asked")]
     NotRecorded(#[source] RecordsError),
     /// A client secret was minted, but that could not be recorded, so nobody gets it.
     #[error("use could not be recorded after it happened")]
@@ -164,6 +164,8 @@ pub enum BrokerError {
         /// The reason.
         #[source]
         error: UpstreamError,
+        /// What the reason means for a mint, or for a call.
+        facts: Facts,
         /// The time that this took.
         took: Duration,
     },
@@ -173,10 +175,22 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// Returns the failure of a mint.
+    fn mint(error: UpstreamError, took: Duration) -> Self {
+        let facts = error.facts();
+        Self::Upstream { error, facts, took }
+    }
+
+    /// Returns the failure of a call.
+    fn call(error: UpstreamError, took: Duration) -> Self {
+        let facts = error.facts_of_call();
+        Self::Upstream { error, facts, took }
+    }
+
     /// Returns the code that records keep of a call that was created and hung up at once.
     fn records_code(&self) -> &'static str {
         match self {
-            Self::Upstream { error, .. } => error.facts().code,
+            Self::Upstream { facts, .. } => facts.code,
             Self::Ended => "ended",
             _ => "ledger_unavailable",
         }
@@ -202,7 +216,7 @@ impl BrokerError {
             | Self::NotRead(_)
             | Self::NotRecorded(_) => Used::Nothing,
             Self::Ended | Self::NotSettled(_) | Self::Lost => Used::Mint,
-            Self::Upstream { error, .. } => match error.facts() {
+            Self::Upstream { facts, .. } => match facts {
                 facts if !facts.is_definite => Used::Mint,
                 // The provider will refuse the same request again, so the window must hold the caller.
                 facts if facts.kind == upstream::Kind::Invalid => Used::Request,

@@ -18,7 +18,7 @@ use super::layers::trace::UpstreamTook;
 use crate::broker::BrokerError;
 use crate::clock::seconds_up;
 use crate::domain::{OfferError, Refusal, RequestId, TicketRefusal};
-use crate::upstream::{Kind, UpstreamError};
+use crate::upstream::{Facts, Kind};
 
 /// The wait of a caller who has as many live calls as may be. Nobody knows when one ends.
 const CALL_WAIT: Duration = Duration::from_secs(10);
@@ -175,7 +175,7 @@ impl From<BrokerError> for ApiError {
             BrokerError::NotRead(_) | BrokerError::NotRecorded(_) | BrokerError::NotSettled(_) => {
                 Code::LedgerUnavailable.into()
             }
-            BrokerError::Upstream { error, .. } => upstream(error),
+            BrokerError::Upstream { facts, .. } => upstream(facts),
             BrokerError::Lost => Code::Internal.into(),
         };
         failure.cause = Some(Arc::new(error));
@@ -214,8 +214,7 @@ impl From<OfferError> for ApiError {
     }
 }
 
-fn upstream(error: &UpstreamError) -> ApiError {
-    let facts = error.facts();
+fn upstream(facts: &Facts) -> ApiError {
     let failure = ApiError::from(match facts.kind {
         Kind::Unavailable => Code::UpstreamUnavailable,
         Kind::TimedOut => Code::UpstreamTimeout,

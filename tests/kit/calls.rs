@@ -63,6 +63,14 @@ impl ScriptedCalls {
         self.state().joins.push_back(error);
     }
 
+    /// Nothing fails any more.
+    pub fn forget_failures(&self) {
+        let mut state = self.state();
+        state.exchanges.clear();
+        state.joins.clear();
+        state.hang_ups.clear();
+    }
+
     /// The next hang-up fails so.
     pub fn fail_hang_up(&self, error: UpstreamError) {
         self.state().hang_ups.push_back(error);

@@ -229,10 +229,7 @@ impl Inner {
             self.work
                 .spawn(async move { inner.hang_up_late(entry, late).await });
         }
-        BrokerError::Upstream {
-            error: failed.error,
-            took,
-        }
+        BrokerError::call(failed.error, took)
     }
 
     /// Hangs up a call that was created after its caller was told that it failed.
@@ -304,16 +301,18 @@ impl Inner {
         session: &SessionText,
     ) -> Result<Attached, UpstreamError> {
         let clock = &self.parts.clock;
+        let mut last = UpstreamError::TimedOut;
         let attached = async {
             loop {
                 match self.attach(call, session).await {
-                    Err(UpstreamError::UnknownCall(_)) => clock.sleep(ATTACH_PAUSE).await,
+                    Err(unknown @ UpstreamError::UnknownCall(_)) => last = unknown,
                     attached => break attached,
                 }
+                clock.sleep(ATTACH_PAUSE).await;
             }
         };
         let attached = clock.timeout(ATTACH, attached).await;
-        attached.unwrap_or(Err(UpstreamError::TimedOut))
+        attached.unwrap_or(Err(last))
     }
 
     /// Joins the side channel of a call, asserts the persona, and waits until the provider confirms it.
@@ -347,7 +346,7 @@ impl Inner {
 
     fn failed_since(&self, start: Tick, error: UpstreamError) -> BrokerError {
         let took = self.parts.clock.tick().since(start);
-        BrokerError::Upstream { error, took }
+        BrokerError::call(error, took)
     }
 
     async fn settle_call(

@@ -1,13 +1,17 @@
 //! The exchange of an offer for an answer.
 
-use serde_json::json;
-use token_broker::upstream::UpstreamError;
+use std::time::Duration;
 
-use super::{OFFER, Opened, channel, offer};
+use serde_json::json;
+use token_broker::upstream::{Complaint, UpstreamError};
+
+use super::{OFFER, Opened, channel, offer, pass};
 use crate::kit::PAGE;
+use crate::kit::answer::Answer;
 use crate::kit::calls::ANSWER;
 use crate::kit::in_process::{TestApp, student};
 use crate::kit::issuer::REQUIRED;
+use crate::kit::waiting::{SOON, eventually};
 
 #[tokio::test]
 async fn ca01_an_offer_is_exchanged_for_the_providers_answer_and_the_persona_goes_along() {
@@ -72,23 +76,84 @@ async fn ca03_openais_paths_exchange_offers_too() {
 
 #[tokio::test]
 async fn ca06_a_call_whose_side_channel_cannot_be_joined_is_hung_up_and_nobody_gets_its_answer() {
-    let app = TestApp::new();
+    let app = TestApp::with(&[("limits.token", "100/60s"), ("call.max_live_network", "1")]);
+    let refused = |answer: Answer, number| {
+        answer.is(502, "upstream_invalid");
+        assert!(!answer.text.contains("v=0"));
+        assert_eq!(app.calls.hung_up().len(), number);
+    };
     app.calls.fail_join(UpstreamError::Invalid("test"));
-    let refused = offer(&app).send().await;
-    refused.is(502, "upstream_invalid");
-    assert!(!refused.text.contains("v=0"));
-    assert_eq!(app.calls.hung_up().len(), 1);
+    refused(offer(&app).send().await, 1);
+    // The provider does not come to know the call.
+    for _ in 0..1000 {
+        app.calls.fail_join(UpstreamError::UnknownCall(404.into()));
+    }
+    let dialled = tokio::spawn(offer(&app).send());
+    eventually("the answer", SOON, async || {
+        pass(&app, 1).await;
+        dialled.is_finished()
+    })
+    .await;
+    refused(dialled.await.unwrap(), 2);
     // Its place is free again.
+    app.calls.forget_failures();
     Opened::by(&app).await;
 }
 
 #[tokio::test]
 async fn ca09_a_failed_exchange_is_never_repeated() {
-    let app = TestApp::new();
-    app.calls.fail_exchange(UpstreamError::Broken(500.into()));
-    offer(&app).send().await.is(503, "upstream_unavailable");
-    assert_eq!(app.calls.orders().len(), 1);
-    assert!(app.calls.hung_up().is_empty());
+    let slow = Complaint {
+        retry_after: Some(Duration::from_secs(7)),
+        ..429.into()
+    };
+    let unknown = Complaint {
+        code: "model_not_found".into(),
+        ..403.into()
+    };
+    for (error, status, code) in [
+        (
+            UpstreamError::KeyRejected(401.into()),
+            503,
+            "upstream_unavailable",
+        ),
+        (
+            UpstreamError::Refused(401.into()),
+            503,
+            "upstream_unavailable",
+        ),
+        (UpstreamError::Refused(unknown), 503, "upstream_unavailable"),
+        (
+            UpstreamError::RateLimited(slow),
+            503,
+            "upstream_unavailable",
+        ),
+        (UpstreamError::Broken(500.into()), 502, "upstream_invalid"),
+        (
+            UpstreamError::Broken(503.into()),
+            503,
+            "upstream_unavailable",
+        ),
+        (
+            UpstreamError::Invalid("it names no call"),
+            502,
+            "upstream_invalid",
+        ),
+    ] {
+        let app = TestApp::new();
+        let shown = format!("{error:?}");
+        app.calls.fail_exchange(error);
+        let answer = offer(&app).send().await;
+        assert_eq!(
+            (answer.status, &answer.json["error"]["code"]),
+            (status, &json!(code)),
+            "{shown}"
+        );
+        if shown.contains("7s") {
+            assert_eq!(answer.header("retry-after"), Some("7"));
+        }
+        assert_eq!(app.calls.orders().len(), 1, "{shown}");
+        assert!(app.calls.hung_up().is_empty(), "{shown}");
+    }
 }
 
 #[tokio::test]
