@@ -212,7 +212,9 @@ impl Inner {
     /// Returns the quota of `caller`. A caller without identity has none.
     pub(super) fn quota(&self, caller: &Caller) -> Quota {
         let identity = caller.identity.as_deref();
-        identity.map_or_else(Quota::default, |known| self.rules.quotas.of(known))
+        identity.map_or_else(Quota::default, |known| {
+            self.rules.quotas.of(&known.account, known.role.as_deref())
+        })
     }
 
     /// Returns what is recorded of a mint, and what becomes of its session. The session opens with the outcome of its mint;

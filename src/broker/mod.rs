@@ -112,6 +112,9 @@ pub enum BrokerError {
     /// The ticket opens nothing.
     #[error(transparent)]
     Ticket(TicketRefusal),
+    /// A page offered video, which its persona does not take.
+    #[error("the persona takes no video")]
+    VideoNotAllowed,
     /// A page asked for another value of a field that its persona pins.
     #[error("the persona pins session.{0}")]
     Pinned(&'static str),
@@ -165,7 +168,7 @@ pub enum BrokerError {
         #[source]
         error: UpstreamError,
         /// What the reason means for a mint, or for a call.
-        facts: Facts,
+        facts: Box<Facts>,
         /// The time that this took.
         took: Duration,
     },
@@ -177,13 +180,13 @@ pub enum BrokerError {
 impl BrokerError {
     /// Returns the failure of a mint.
     fn mint(error: UpstreamError, took: Duration) -> Self {
-        let facts = error.facts();
+        let facts = Box::new(error.facts());
         Self::Upstream { error, facts, took }
     }
 
     /// Returns the failure of a call.
     fn call(error: UpstreamError, took: Duration) -> Self {
-        let facts = error.facts_of_call();
+        let facts = Box::new(error.facts_of_call());
         Self::Upstream { error, facts, took }
     }
 
@@ -205,6 +208,7 @@ impl BrokerError {
             | Self::UnknownCall
             | Self::Ticket(_)
             | Self::Pinned(_)
+            | Self::VideoNotAllowed
             | Self::Refused(_) => Used::Request,
             Self::ShuttingDown
             | Self::QuotaExceeded { .. }

@@ -5,18 +5,18 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::settings::Settings;
-use crate::domain::Money;
 use crate::domain::written::{lasting, optional, whole};
+use crate::domain::{CallLimits, Hold, LONGEST_CALL, Money, PersonaCalls};
 
 /// The limits of calls.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallSettings {
     /// Longest life of a call after its answer.
-    #[serde(deserialize_with = "lasting::<15_000, LONGEST, _>")]
+    #[serde(deserialize_with = "lasting::<15_000, LONGEST_CALL, _>")]
     pub max_duration: Duration,
     /// Longest time without speech from either side.
-    #[serde(deserialize_with = "lasting::<5_000, LONGEST, _>")]
+    #[serde(deserialize_with = "lasting::<5_000, LONGEST_CALL, _>")]
     pub idle_timeout: Duration,
     /// Longest time after the answer in which nothing is heard of the page.
     #[serde(deserialize_with = "lasting::<5_000, 600_000, _>")]
@@ -68,27 +68,8 @@ pub enum Farewell {
     Goodbye,
 }
 
-/// How firmly a call is held to its persona.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Hold {
-    /// Changes of the persona are put back, and many of them end the call.
-    Watched,
-    /// The page has no data channel, so that it can change nothing.
-    Locked,
-    /// The page may change everything.
-    Free,
-}
-
-/// The provider ends a call after an hour, in milliseconds.
-const LONGEST: u64 = 3_600_000;
-
 fn money<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Money>, D::Error> {
-    let read = |text: &str| {
-        let money = Money::parse(text).filter(|money| *money > Money::ZERO);
-        money.ok_or("must be an amount of dollars, like \"0.50\"")
-    };
-    optional(from, read)
+    optional(from, Money::written)
 }
 
 impl CallSettings {
@@ -105,5 +86,46 @@ impl CallSettings {
             "must not be more than call.max_live_total",
         );
         Some(call)
+    }
+
+    /// Returns the settings for the calls of a persona.
+    #[must_use]
+    pub fn of_persona(&self, calls: &PersonaCalls) -> Self {
+        let mut settings = self.within(&calls.limits);
+        settings.persona = calls.hold.unwrap_or(self.persona);
+        if !calls.greets || settings.persona == Hold::Locked {
+            // The page may be silent until somebody speaks.
+            settings.join_timeout = settings.idle_timeout;
+        }
+        settings
+    }
+
+    /// Returns the settings with the smaller ones of both limits.
+    #[must_use]
+    pub fn within(&self, limits: &CallLimits) -> Self {
+        let fewer = |most: u32, own: Option<u32>| match own {
+            Some(own) if most == 0 || own < most => own,
+            _ => most,
+        };
+        let money = self.max_money.into_iter().chain(limits.max_money);
+        Self {
+            max_duration: least(self.max_duration, limits.max_duration),
+            idle_timeout: least(self.idle_timeout, limits.idle_timeout),
+            join_timeout: least(self.join_timeout, limits.join_timeout),
+            max_turns: fewer(self.max_turns, limits.max_turns),
+            max_money: money.min(),
+            max_parallel_responses: least(
+                self.max_parallel_responses,
+                limits.max_parallel_responses,
+            ),
+            ..self.clone()
+        }
+    }
+}
+
+fn least<T: Ord>(usual: T, own: Option<T>) -> T {
+    match own {
+        Some(own) => own.min(usual),
+        None => usual,
     }
 }

@@ -37,7 +37,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use auth::{Auth, AuthMode, Issuer, KeySource, Lookup};
-pub use call::{CallSettings, Farewell, Hold};
+pub use call::{CallSettings, Farewell};
 pub use compat::Compat;
 pub use complaint::{Complaint, ConfigErrors};
 pub use cors::Cors;

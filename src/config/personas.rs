@@ -15,7 +15,10 @@ use super::complaint::nearest;
 use super::document::plain;
 use super::reader::{explained, read as read_value};
 use super::settings::Settings;
-use crate::domain::{Language, Listener, Persona, PersonaName, Personas, SessionObject, written};
+use crate::domain::{
+    CallLimits, Hold, Language, Listener, Persona, PersonaCalls, PersonaName, Personas,
+    SessionObject, written,
+};
 use crate::provider::UNKNOWN_MODEL;
 
 /// Used when the operator has written no personas.
@@ -45,6 +48,11 @@ struct Written {
     roles: Vec<Box<str>>,
     #[serde(deserialize_with = "language")]
     language: Option<Language>,
+    #[serde(deserialize_with = "some_hold")]
+    hold: Option<Hold>,
+    greets: Option<bool>,
+    video: bool,
+    call: CallLimits,
     session: Option<toml::Value>,
 }
 
@@ -135,7 +143,10 @@ fn persona(
         };
         let message = explained(&field, Some("a persona"), message);
         faults.push(format!("{field} {message}{hint}").trim().to_owned());
-        tree.as_table_mut()?.remove(keys.first()?)?;
+        let (last, path) = keys.split_last()?;
+        let mut tables = path.iter();
+        let table = tables.try_fold(&mut tree, |table, key| table.get_mut(key))?;
+        table.as_table_mut()?.remove(last)?;
         Some(tree)
     });
     let Some(written): Option<Written> = written else {
@@ -155,6 +166,12 @@ fn persona(
             role,
             roles,
             language: written.language,
+            calls: PersonaCalls {
+                hold: written.hold,
+                greets: written.greets.unwrap_or(true),
+                video: written.video,
+                limits: written.call,
+            },
             session,
         }),
         _ => Err(faults),
@@ -231,6 +248,10 @@ fn roles<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<str>>, D::Error> 
     let wrong = "must be a list of texts, like [\"teacher\"], and not empty";
     let some = Some(roles).filter(|roles: &Vec<_>| !roles.is_empty());
     some.ok_or_else(|| Error::custom(wrong))
+}
+
+fn some_hold<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Hold>, D::Error> {
+    Hold::deserialize(from).map(Some)
 }
 
 fn language<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Language>, D::Error> {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::settings::Settings;
 use super::{Auth, AuthMode, Mode};
 use crate::domain::written::some_whole;
-use crate::domain::{Budget, Quota};
+use crate::domain::{Budget, CallLimits, Quota};
 
 const EXCEPTIONS: &str = "quota.exceptions";
 /// The name of the quota for roles without a quota.
@@ -47,6 +47,8 @@ pub struct QuotaException {
     /// Most live calls.
     #[serde(deserialize_with = "some_whole::<1, 10_000, _, _>")]
     live_calls: Option<u32>,
+    /// The limits of each call.
+    call: CallLimits,
 }
 
 impl QuotaSettings {
@@ -114,6 +116,7 @@ impl QuotaException {
             minutes_per_week: self.minutes_per_week,
             minutes_per_month: self.minutes_per_month,
             live_calls: self.live_calls,
+            call: self.call,
         }
     }
 

@@ -39,7 +39,10 @@ pub use address::{Network, canonical, is_private};
 pub use algorithm::{Algorithm, AlgorithmError, Family, algorithm};
 pub use binding::{Binding, Bindings};
 pub use budget::{Amount, Budget, Budgets, Exhausted, Limit, Period, Purse};
-pub use call::{Call, CallChange, CallState, CallStep, CallUse, Dial, EndReason, LATE, Used};
+pub use call::{
+    Call, CallChange, CallLimits, CallState, CallStep, CallUse, Dial, EndReason, Hold, LATE,
+    LONGEST_CALL, Used,
+};
 pub use caller::{Caller, Forwards};
 pub use condition::Condition;
 pub use connect_mode::ConnectMode;
@@ -55,7 +58,8 @@ pub use origin::{Origin, OriginError};
 pub use origin_pattern::OriginPattern;
 pub use origins::Origins;
 pub use persona::{
-    Persona, PersonaName, PersonaNameError, SessionObject, SessionObjectError, SessionText,
+    Persona, PersonaCalls, PersonaName, PersonaNameError, SessionObject, SessionObjectError,
+    SessionText,
 };
 pub use personas::{Asked, Personas, PersonasError};
 pub use price::{Card, Cost, Prices, Rates};

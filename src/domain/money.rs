@@ -36,6 +36,12 @@ impl Money {
         let part: i64 = format!("{part:0<9}").parse().ok()?;
         whole.checked_mul(NANOS)?.checked_add(part).map(Self)
     }
+
+    /// Reads an amount that a limit can have: more than nothing.
+    pub fn written(dollars: &str) -> Result<Self, &'static str> {
+        let money = Self::parse(dollars).filter(|money| *money > Self::ZERO);
+        money.ok_or("must be an amount of dollars, like \"0.50\"")
+    }
 }
 
 /// Dollars with two to nine decimal places: `0.50`, `-0.010296`.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Language;
 use super::instructions::{Instructions, InstructionsError, Listener};
+use super::{CallLimits, Hold, Language};
 use crate::provider;
 
 /// A persona's name: 1 to 64 of `a`–`z`, `0`–`9`, `-` and `_`.
@@ -56,8 +56,34 @@ pub struct Persona {
     pub roles: Vec<Box<str>>,
     /// Language that it speaks.
     pub language: Option<Language>,
+    /// What holds for its calls.
+    pub calls: PersonaCalls,
     /// Session object that is sent upstream.
     pub session: SessionObject,
+}
+
+/// What holds for the calls of one persona.
+#[derive(Clone, Copy, Debug)]
+pub struct PersonaCalls {
+    /// How firmly a call is held to the persona, instead of `call.persona`.
+    pub hold: Option<Hold>,
+    /// True when its page has the model speak first, so that a page that is not heard of is not there.
+    pub greets: bool,
+    /// True when the page may send video.
+    pub video: bool,
+    /// The limits of each call.
+    pub limits: CallLimits,
+}
+
+impl Default for PersonaCalls {
+    fn default() -> Self {
+        Self {
+            hold: None,
+            greets: true,
+            video: false,
+            limits: CallLimits::default(),
+        }
+    }
 }
 
 impl Persona {
@@ -204,6 +230,7 @@ mod tests {
             public: true,
             role: Some("student".into()),
             roles: roles.iter().map(|&role| role.into()).collect(),
+            calls: PersonaCalls::default(),
             session: SessionObject::new(session, &known).unwrap(),
             language: Some(language),
         }

@@ -123,7 +123,7 @@ impl Personas {
 mod tests {
     use serde_json::json;
 
-    use super::super::{Listener, SessionObject};
+    use super::super::{Listener, PersonaCalls, SessionObject};
     use super::*;
 
     /// `name public? role language roles`, with `-` for nothing.
@@ -141,6 +141,7 @@ mod tests {
                 .flat_map(|roles| roles.split(','))
                 .map(Into::into)
                 .collect(),
+            calls: PersonaCalls::default(),
             session: SessionObject::new(&session, &Listener::default()).unwrap(),
         }
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use time::{Date, UtcDateTime};
 
-use super::{Account, Budget, Identity, Limit, written};
+use super::{Account, Budget, CallLimits, Limit, written};
 use crate::clock::Timestamp;
 
 /// A calendar month in UTC, as its first day.
@@ -63,7 +63,7 @@ pub(super) fn date(moment: Timestamp) -> Date {
 #[serde(
     default,
     deny_unknown_fields,
-    expecting = "a table with sessions_per_month, minutes_per_day, minutes_per_week, minutes_per_month or live_calls"
+    expecting = "a table with sessions_per_month, minutes_per_day, minutes_per_week, minutes_per_month, live_calls or call"
 )]
 pub struct Quota {
     /// Most sessions in a month.
@@ -81,6 +81,8 @@ pub struct Quota {
     /// Most live calls, instead of `call.max_live`.
     #[serde(deserialize_with = "written::some_whole::<1, 10_000, _, _>")]
     pub live_calls: Option<u32>,
+    /// The limits of each call.
+    pub call: CallLimits,
 }
 
 impl Quota {
@@ -110,10 +112,10 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    /// Returns the quota of `identity`.
-    pub fn of(&self, identity: &Identity) -> Quota {
-        let own = self.accounts.get(&identity.account);
-        let role = || identity.role.as_ref().and_then(|role| self.roles.get(role));
+    /// Returns the quota of `account`, whose verified role is `role`.
+    pub fn of(&self, account: &Account, role: Option<&str>) -> Quota {
+        let own = self.accounts.get(account);
+        let role = || self.roles.get(role?);
         own.or_else(role).copied().unwrap_or(self.everybody)
     }
 }
@@ -167,30 +169,22 @@ mod tests {
             sessions_per_month: Some(limit),
             ..Quota::default()
         };
-        let identity = |subject: &str, role: Option<&str>| {
-            let account = Account {
-                issuer: "https://id".into(),
-                subject: subject.into(),
-            };
-            Identity {
-                key: account.key(),
-                account,
-                role: role.map(Into::into),
-                name: None,
-            }
+        let account = |subject: &str| Account {
+            issuer: "https://id".into(),
+            subject: subject.into(),
         };
         let quotas = Quotas {
             everybody: quota(1),
             roles: HashMap::from([("student".into(), quota(2))]),
-            accounts: HashMap::from([(identity("ana", None).account, quota(3))]),
+            accounts: HashMap::from([(account("ana"), quota(3))]),
         };
-        let limit = |subject, role| quotas.of(&identity(subject, role)).sessions_per_month;
+        let limit = |subject, role| quotas.of(&account(subject), role).sessions_per_month;
         assert_eq!(limit("ana", Some("student")), Some(3));
         assert_eq!(limit("ben", Some("student")), Some(2));
         assert_eq!(limit("ben", Some("teacher")), Some(1));
         assert_eq!(limit("ben", None), Some(1));
         assert_eq!(
-            Quotas::default().of(&identity("ben", None)),
+            Quotas::default().of(&account("ben"), None),
             Quota::default()
         );
     }

@@ -124,6 +124,13 @@ pub fn lasting<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
     })
 }
 
+/// Reads a duration from `LEAST` to `MOST` milliseconds, for a setting that has no default.
+pub fn some_lasting<'de, const LEAST: u64, const MOST: u64, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
+    lasting::<LEAST, MOST, D>(from).map(Some)
+}
+
 /// Spells milliseconds in the largest unit that divides them.
 fn spelled(millis: u64) -> String {
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];

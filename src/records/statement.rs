@@ -132,7 +132,7 @@ fn replaced(words: &str, pairs: &[(&str, &str)]) -> String {
 
 /// Writes out `{each …}` and `{used …}`.
 fn with_measures(words: &str) -> String {
-    let words = words.replace("{sums}", "(SELECT id, {used #} FROM entries) AS sums");
+    let words = words.replace("{sums}", "(SELECT id, role, {used #} FROM entries) AS sums");
     let words = with_each(&words, "{each ", measures);
     with_each(&words, "{used ", columns)
 }

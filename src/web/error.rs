@@ -158,6 +158,7 @@ impl From<BrokerError> for ApiError {
             }
             BrokerError::UnknownCall => Code::UnknownCall.into(),
             BrokerError::Ticket(refusal) => (*refusal).into(),
+            BrokerError::VideoNotAllowed => Code::VideoNotAllowed.into(),
             BrokerError::Pinned(field) => Self::at(format!("session.{field}")),
             BrokerError::TooManyCalls(limit) => {
                 Self::from(Code::CallLimit).after(CALL_WAIT).under(limit)

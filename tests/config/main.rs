@@ -57,6 +57,7 @@ fn read(path: &Path) -> Result<String, Error> {
         }
         "huge.toml" => Ok("[default]\nsession.x = 99999999999999999999".into()),
         "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
+        "bad-calls.toml" => Ok(BAD_CALLS.into()),
         _ => Err(ErrorKind::NotFound.into()),
     }
 }
@@ -92,6 +93,17 @@ type = "realtime"
 
 [empty]
 public = "yes"
+"#;
+
+const BAD_CALLS: &str = r#"
+[default]
+hold = "tight"
+[default.call]
+max_turns = 0
+max_live = 5
+idle_timeout = "1s"
+[default.session]
+model = "gpt-realtime-2.1"
 "#;
 
 const MEMBERS: &str = r#"

@@ -80,6 +80,20 @@ fn personas_are_refused_by_name_and_field() {
 }
 
 #[test]
+fn limits_of_calls_are_refused_by_persona_and_field() {
+    let file = [("BROKER_PERSONAS__FILE", "bad-calls.toml")];
+    let text = refusal(Mode::Serve, &good_and(&file));
+    for says in [
+        "persona \"default\": hold must be one of watched, locked, free",
+        "persona \"default\": call.max_turns must be between 1 and 1000000",
+        "persona \"default\": call.max_live is not a field of a persona; the nearest is max_money",
+        "persona \"default\": call.idle_timeout must be between 5s and 1h",
+    ] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
+}
+
+#[test]
 fn a_number_that_is_too_large_is_refused_by_persona_and_not_repeated() {
     let huge = [("BROKER_PERSONAS__FILE", "huge.toml")];
     let text = refusal(Mode::Serve, &good_and(&huge));

@@ -121,6 +121,9 @@ const BAD_FILES: &str = r"
 [quota] ⏎ student = 300 | quota.student (config/broker.toml:2): is a section
 [quota.student] ⏎ minutes_per_week = 0 | quota.student.minutes_per_week (config/broker.toml:2): must be between 1 and 1000000
 [quota.student] ⏎ minutes_a_week = 30 | the nearest is quota.student.minutes_per_week
+[quota.student.call] ⏎ max_duration = '5s' | quota.student.call.max_duration (config/broker.toml:2): must be between 15s and 1h
+[quota.student] ⏎ call.max_money = '0' | quota.student.call.max_money (config/broker.toml:2): must be an amount of dollars
+[quota.student.call] ⏎ max_live = 5 | quota.student.call.max_live (config/broker.toml:2): is not a setting
 [[quota.student]] ⏎ sessions_per_month = 5 | quota.student (config/broker.toml:1): is a section, not a list: write [quota.student] once, with one bracket
 [[quota.default]] ⏎ sessions_per_month = 5 | quota.default (config/broker.toml:1): is a section, not a list: write [quota.default] once, with one bracket
 [[quota.student]] | quota.student (config/broker.toml:1): must be

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::meter::Models;
+use super::terms::Terms;
 use super::watch::Watch;
 use super::{Answered, CallRequest};
 use crate::broker::audited::note_persona;
 use crate::broker::{Broker, BrokerError, Inner};
 use crate::clock::Tick;
-use crate::config::Hold;
+use crate::config::CallSettings;
 use crate::domain::{
-    Call, CallStep, Caller, EndReason, EntryId, Kind, Offer, Outcome, RemovedChannel,
-    SessionChange, SessionText, Ticket, UpstreamCall,
+    Call, CallStep, Caller, EndReason, EntryId, Hold, Kind, Offer, Outcome, Persona,
+    RemovedChannel, SessionChange, SessionText, Ticket, UpstreamCall,
 };
 use crate::gate::Pass;
 use crate::provider::{
@@ -92,20 +93,19 @@ impl Inner {
     ) -> Result<Arc<Answered>, BrokerError> {
         let persona = self.persona(caller, &asked.choice)?;
         note_persona(&persona.name);
-        let listener = caller.as_listener(asked.choice.language.as_ref());
-        let session = persona.session_for(&listener);
-        self.may_dial(caller, &session, &asked)?;
+        let terms = self.terms(caller, persona, asked.choice.language.as_ref());
+        self.may_dial(caller, (persona, &terms), &asked)?;
         let start = self.parts.clock.tick();
         let turn = self.parts.upstream.turn(caller.crowd()).await;
         let turn = turn.map_err(|error| self.failed_since(start, error))?;
         let ticket = caller.identity.is_none().then(Ticket::random);
-        let dial = self.to_dial(caller, &asked, ticket.as_ref());
+        let dial = self.to_dial(caller, (&asked, &terms), ticket.as_ref());
         let row = self.write_down(caller, &persona.name, dial).await?;
         let _dialling = self.watches.again.dials(row.entry);
-        let (offer, removed) = self.to_send(&asked.offer);
+        let (offer, removed) = to_send(&asked.offer, &terms.settings);
         let order = CallOrder {
             offer: offer.as_str().to_owned().into(),
-            session: session.clone(),
+            session: terms.session.clone(),
             behalf: caller.party(),
         };
         let start = self.parts.clock.tick();
@@ -116,7 +116,7 @@ impl Inner {
         };
         let call = begun.call.clone();
         let upstream_took = self.parts.clock.tick().since(start);
-        let connected = self.connect(&row, begun, (&session, removed)).await;
+        let connected = self.connect(&row, begun, (&terms, removed)).await;
         let connected = match connected {
             Ok(connected) => connected,
             Err(error) => return Err(self.undone(&row, (&call, upstream_took), error).await),
@@ -131,7 +131,7 @@ impl Inner {
             upstream_took,
             join_took: connected.join_took,
         };
-        let watch = Watch::new(&self, (connected.row, call), session);
+        let watch = Watch::new(&self, (connected.row, call), terms);
         self.watch(watch, Some(connected.attached));
         let answered = Arc::new(answered);
         let now = self.parts.clock.tick();
@@ -158,13 +158,16 @@ impl Inner {
     fn may_dial(
         &self,
         caller: &Caller,
-        session: &SessionText,
+        (persona, terms): (&Persona, &Terms),
         asked: &CallRequest,
     ) -> Result<(), BrokerError> {
-        if let Some(field) = contradiction(session.as_json(), &asked.session) {
+        if asked.offer.has_video() && !persona.calls.video {
+            return Err(BrokerError::VideoNotAllowed);
+        }
+        if let Some(field) = contradiction(terms.session.as_json(), &asked.session) {
             return Err(BrokerError::Pinned(field.as_str()));
         }
-        if self.rules.call.max_money.is_some() && !self.has_price(session) {
+        if terms.settings.max_money.is_some() && !self.has_price(&terms.session) {
             return Err(BrokerError::NoPrice);
         }
         if let Some(quota) = self.spent_quota(caller, Kind::Call) {
@@ -187,21 +190,6 @@ impl Inner {
         let now = self.parts.clock.now();
         let model = provider::model(session.as_json());
         model.is_some_and(|model| self.rules.prices.card(&model, now).is_some())
-    }
-
-    /// Returns the offer as the provider gets it, and the data channel that a locked persona does not have.
-    fn to_send(&self, offer: &Offer) -> (Offer, Option<RemovedChannel>) {
-        let rules = &self.rules.call;
-        let offer = if rules.strip_candidates {
-            offer.without_candidates()
-        } else {
-            offer.clone()
-        };
-        let locked = (rules.persona == Hold::Locked).then(|| offer.without_channel());
-        match locked.flatten() {
-            Some((offer, removed)) => (offer, Some(removed)),
-            None => (offer, None),
-        }
     }
 
     /// Notes that the provider created no call, or that nobody knows.
@@ -249,7 +237,7 @@ impl Inner {
         &self,
         row: &Call,
         begun: Begun,
-        (session, removed): (&SessionText, Option<RemovedChannel>),
+        (terms, removed): (&Terms, Option<RemovedChannel>),
     ) -> Result<Connected, BrokerError> {
         let records = &self.parts.records;
         let start = self.parts.clock.tick();
@@ -260,7 +248,7 @@ impl Inner {
             .map_err(BrokerError::NotRecorded)?
             .ok_or(BrokerError::Ended)?;
         let attached = async {
-            let attached = self.attach_new(&call, session).await;
+            let attached = self.attach_new(&call, terms.asserted()).await;
             attached.map(|attached| (attached, self.parts.clock.tick().since(start)))
         };
         let both = tokio::try_join!(begun.answer(), attached);
@@ -274,7 +262,7 @@ impl Inner {
                 .ok_or_else(|| self.failed_since(start, unusable))?,
         };
         let granted = Duration::from_secs(row.held.seconds);
-        let lasts = self.rules.call.max_duration.min(granted);
+        let lasts = terms.settings.max_duration.min(granted);
         let opened = CallStep::Opened(lasts).by(row.epoch);
         let opened = records.change_call(row.entry, opened).await;
         let row = opened
@@ -298,13 +286,13 @@ impl Inner {
     async fn attach_new(
         &self,
         call: &UpstreamCall,
-        session: &SessionText,
+        asserted: Option<&SessionText>,
     ) -> Result<Attached, UpstreamError> {
         let clock = &self.parts.clock;
         let mut last = UpstreamError::TimedOut;
         let attached = async {
             loop {
-                match self.attach(call, session).await {
+                match self.attach(call, asserted).await {
                     Err(unknown @ UpstreamError::UnknownCall(_)) => last = unknown,
                     attached => break attached,
                 }
@@ -315,19 +303,17 @@ impl Inner {
         attached.unwrap_or(Err(last))
     }
 
-    /// Joins the side channel of a call, asserts the persona, and waits until the provider confirms it.
+    /// Joins the side channel of a call, asserts the session if there is one, and waits until the provider confirms it.
     pub(super) async fn attach(
         &self,
         call: &UpstreamCall,
-        session: &SessionText,
+        asserted: Option<&SessionText>,
     ) -> Result<Attached, UpstreamError> {
         let clock = &self.parts.clock;
         let attached = async {
             let mut channel = self.parts.upstream.join(call).await?;
-            // Where the page may change everything, nothing is put back. An update without fields shows the session.
-            let is_held = self.rules.call.persona != Hold::Free;
-            let asked = is_held.then_some(session);
-            let update = asked.map_or_else(look, |asked| assertion(asked.as_json()));
+            // An update without fields shows the session.
+            let update = asserted.map_or_else(look, |session| assertion(session.as_json()));
             channel.send(update).await?;
             while let Some(frame) = channel.next().await {
                 if let Ok(ServerEvent {
@@ -335,7 +321,7 @@ impl Inner {
                     ..
                 }) = ServerEvent::read(&frame)
                 {
-                    return Attached::confirmed((channel, &shown), call, asked);
+                    return Attached::confirmed((channel, &shown), call, asserted);
                 }
             }
             Err(UpstreamError::Invalid("its side channel ended at once"))
@@ -359,5 +345,19 @@ impl Inner {
             .settle(entry, took, (outcome, SessionChange::Keep))
             .await;
         settled.map(drop).map_err(BrokerError::NotSettled)
+    }
+}
+
+/// Returns the offer as the provider gets it, and the data channel that a locked persona does not have.
+fn to_send(offer: &Offer, settings: &CallSettings) -> (Offer, Option<RemovedChannel>) {
+    let offer = if settings.strip_candidates {
+        offer.without_candidates()
+    } else {
+        offer.clone()
+    };
+    let locked = (settings.persona == Hold::Locked).then(|| offer.without_channel());
+    match locked.flatten() {
+        Some((offer, removed)) => (offer, Some(removed)),
+        None => (offer, None),
     }
 }

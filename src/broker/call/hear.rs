@@ -7,7 +7,6 @@ use super::meter::Models;
 use super::side::Side;
 use super::watch::Watch;
 use crate::broker::Inner;
-use crate::config::Hold;
 use crate::domain::EndReason;
 use crate::provider::{EffectiveSession, MostTokens, News, ServerEvent};
 
@@ -39,7 +38,7 @@ impl Watch {
         let acts = match event.news {
             News::Session(shown) => self.compare(inner, &shown, side).await,
             News::Began { response, most } => {
-                let is_allowed = self.allows(inner, most);
+                let is_allowed = self.allows(most);
                 self.leash.response_began(&response, is_allowed, now)
             }
             News::Ended {
@@ -91,7 +90,7 @@ impl Watch {
             fields = ?changed,
             "the page has changed what its persona pins; it is put back"
         );
-        let corrections = pins.corrections(&changed, self.session.as_json());
+        let corrections = pins.corrections(&changed, self.terms.session.as_json());
         for correction in corrections {
             self.send(side, correction).await;
         }
@@ -99,10 +98,9 @@ impl Watch {
     }
 
     /// True when a response may have as many tokens.
-    fn allows(&self, inner: &Inner, most: Option<MostTokens>) -> bool {
+    fn allows(&self, most: Option<MostTokens>) -> bool {
         let pinned = self.pins.as_ref().and_then(|pins| pins.most_tokens);
-        let is_free = inner.rules.call.persona == Hold::Free;
-        is_free || most.is_none() || pinned.is_none_or(|pinned| most <= Some(pinned))
+        most.is_none() || pinned.is_none_or(|pinned| most <= Some(pinned))
     }
 }
 

@@ -9,6 +9,7 @@ mod meter;
 mod owner;
 mod side;
 mod tend;
+mod terms;
 mod watch;
 mod written;
 

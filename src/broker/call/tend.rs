@@ -10,8 +10,7 @@ use super::{Answered, LEASE, RENEW};
 use crate::audit::Event;
 use crate::broker::{Broker, Inner};
 use crate::domain::{
-    Call, CallChange, CallState, CallStep, EndReason, EntryId, Listener, Outcome, SessionChange,
-    UpstreamCall,
+    Call, CallChange, CallState, CallStep, EndReason, EntryId, Outcome, SessionChange, UpstreamCall,
 };
 use crate::records::RecordsError;
 use crate::upstream::HungUp;
@@ -79,8 +78,8 @@ impl Inner {
                 let persona = self.rules.personas.named(row.persona.as_str());
                 match persona {
                     Some(persona) => {
-                        let session = persona.session_for(&Listener::default());
-                        let watch = Watch::new(&self, (row, call), session);
+                        let terms = self.terms_again(&row, persona);
+                        let watch = Watch::new(&self, (row, call), terms);
                         self.watch(watch, None);
                     }
                     None => self.end_until_certain(of, &call, EndReason::Shutdown).await,

@@ -10,10 +10,11 @@ use super::dial::Attached;
 use super::limits::{Act, Leash};
 use super::meter::Meter;
 use super::side::{Side, cancel, goodbye, time_is_short};
+use super::terms::Terms;
 use crate::broker::Inner;
 use crate::clock::Tick;
 use crate::config::Farewell;
-use crate::domain::{Call, CallState, CallStep, EndReason, EntryId, SessionText, UpstreamCall};
+use crate::domain::{Call, CallState, CallStep, EndReason, EntryId, UpstreamCall};
 use crate::provider::{Pins, ServerEvent};
 use crate::upstream::UpstreamError;
 
@@ -31,8 +32,7 @@ pub(super) struct Watch {
     pub(super) entry: EntryId,
     pub(super) epoch: u32,
     pub(super) call: UpstreamCall,
-    /// The persona's session, which is asserted again on every new side channel.
-    pub(super) session: SessionText,
+    pub(super) terms: Terms,
     /// What the provider confirmed of it; `None` before the side channel has joined.
     pub(super) pins: Option<Pins>,
     pub(super) meter: Meter,
@@ -55,22 +55,21 @@ enum Seen {
 
 impl Watch {
     /// Returns the watch of an open call.
-    pub(super) fn new(
-        inner: &Inner,
-        (row, call): (Call, UpstreamCall),
-        session: SessionText,
-    ) -> Self {
-        let (clock, rules) = (&inner.parts.clock, &inner.rules.call);
+    pub(super) fn new(inner: &Inner, (row, call): (Call, UpstreamCall), terms: Terms) -> Self {
+        let (clock, settings) = (&inner.parts.clock, &terms.settings);
         let now = clock.tick();
-        let left = row.deadline_at.since(clock.now()).min(rules.max_duration);
+        let left = row
+            .deadline_at
+            .since(clock.now())
+            .min(settings.max_duration);
         let told = inner.watches.register(row.entry);
-        let mut leash = Leash::new(rules, now, now.plus(left));
+        let mut leash = Leash::new(settings, now, now.plus(left));
         leash.resumes(&row, now);
         Self {
             entry: row.entry,
             epoch: row.epoch,
             call,
-            session,
+            terms,
             pins: None,
             meter: Meter::new(row.entry, row.used.cost),
             leash,
@@ -178,7 +177,7 @@ impl Watch {
                 return channel.next().await.map_or(Seen::Lost, Seen::Event);
             }
             clock.until(next).await;
-            let attached = inner.attach(&self.call, &self.session).await;
+            let attached = inner.attach(&self.call, self.terms.asserted()).await;
             Seen::Joined(attached.map(Box::new))
         };
         // Limits come first. Nobody can keep the side channel waiting by asking for the call.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::CallRequest;
+use super::terms::Terms;
 use crate::broker::{BrokerError, Inner};
 use crate::clock::seconds_up;
 use crate::domain::{
@@ -20,7 +21,7 @@ impl Inner {
     pub(super) fn to_dial(
         &self,
         caller: &Arc<Caller>,
-        asked: &CallRequest,
+        (asked, terms): (&CallRequest, &Terms),
         ticket: Option<&Ticket>,
     ) -> Dial {
         Dial {
@@ -30,7 +31,7 @@ impl Inner {
             replica: self.watches.replica.clone(),
             gives_up: GIVES_UP,
             want: Amount {
-                seconds: seconds_up(self.rules.call.max_duration),
+                seconds: seconds_up(terms.settings.max_duration),
                 money: Money::ZERO,
             },
             budgets: Budgets {

@@ -1,6 +1,7 @@
 //! Calls: whom a call belongs to, who watches it, and the only moves it can make.
 
 mod change;
+mod limits;
 mod reason;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use super::{
 use crate::clock::Timestamp;
 
 pub use change::{CallChange, CallStep, LATE};
+pub use limits::{CallLimits, Hold, LONGEST_CALL};
 pub use reason::EndReason;
 pub use used::{CallUse, Used};
 
@@ -69,6 +71,8 @@ pub struct Call {
     pub owner: Party,
     /// The owner's account; `None` for a caller without identity.
     pub account: Option<Account>,
+    /// The owner's verified role.
+    pub role: Option<Box<str>>,
     /// The persona.
     pub persona: PersonaName,
     /// The wide network around the caller's address.
@@ -142,6 +146,7 @@ impl Call {
             upstream: None,
             owner: caller.party(),
             account: intent.account.clone(),
+            role: intent.role.clone(),
             persona: intent.persona.clone(),
             neighbourhood: caller.neighbourhood(),
             origin: caller.origin.clone(),

@@ -16,10 +16,10 @@ pub(super) const CALL: &str = "entry text, upstream text, fingerprint text, part
      end_reason text, hang_up_attempts bigint, hang_up_due bigint, replica text, epoch bigint, revision bigint, \
      held_seconds bigint, held_nanodollars bigint";
 
-/// The columns of [`CallRow`] with the sums of use, which its entry has.
+/// The columns of [`CallRow`] with the role and the sums of use, which its entry has.
 pub(super) const FOUND: &str = "entry, upstream, fingerprint, party, issuer, subject, persona, neighbourhood, origin, \
      idempotency, ticket, state, dialled_at, opened_at, joined_at, deadline_at, warned, ending_at, ended_at, end_reason, \
-     hang_up_attempts, hang_up_due, replica, epoch, revision, held_seconds, held_nanodollars, {used #}";
+     hang_up_attempts, hang_up_due, replica, epoch, revision, held_seconds, held_nanodollars, role, {used #}";
 
 /// A call as it is stored, and as it is found with its sums of use. Times are in milliseconds since the Unix epoch.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -51,6 +51,8 @@ pub(super) struct CallRow {
     revision: u64,
     held_seconds: u64,
     held_nanodollars: i64,
+    #[serde(skip_serializing)]
+    role: Option<Box<str>>,
     #[serde(flatten, skip_serializing)]
     used: UsedRow,
 }
@@ -88,6 +90,7 @@ impl CallRow {
             revision: call.revision,
             held_seconds: call.held.seconds,
             held_nanodollars: call.held.money.as_nanos(),
+            role: None,
             used: UsedRow::new(&call.used),
         }
     }
@@ -113,6 +116,7 @@ impl CallRow {
                 issuer: issuer.into(),
                 subject: subject.into(),
             }),
+            role: self.role,
             persona: PersonaName::parse(&self.persona).ok()?,
             neighbourhood: Network::parse(&self.neighbourhood)?,
             origin: origin.transpose().ok()?,

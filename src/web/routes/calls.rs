@@ -119,9 +119,6 @@ pub(super) async fn exchange(
     let idempotency = idempotency(request.headers(), &caller)?;
     let offered = Offered::from_request(request, state).await?;
     let offer = Offer::parse(&offered.sdp)?;
-    if offer.has_video() {
-        return Err(Code::VideoNotAllowed.into());
-    }
     let asked = CallRequest {
         choice: choice(
             options.persona,

@@ -205,7 +205,7 @@ async fn a_draining_broker_opens_no_calls_and_lets_those_that_run_live() {
 }
 
 /// An answer of the model with the figures of MO1: 10,296,000 nano-dollars on gpt-realtime-2.1.
-fn done(id: &str) -> serde_json::Value {
+pub fn done(id: &str) -> serde_json::Value {
     json!({
         "type": "response.done",
         "event_id": "event_3",

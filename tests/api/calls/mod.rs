@@ -1,6 +1,7 @@
 //! Calls as pages and operators meet them: rows of the acceptance matrix by their names (CA, SD).
 
 mod leash;
+mod limits;
 mod minutes;
 mod offers;
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Tick;
-use crate::config::{CallSettings, Farewell, Hold};
+use crate::config::{CallSettings, Farewell};
 use crate::domain::{Call, EndReason, Money};
 
 /// The corrections of a persona that are allowed within [`DRIFT_WINDOW`]. The next one ends the call.
@@ -285,7 +285,7 @@ impl Leash {
             self.last_life.plus(self.settings.idle_timeout),
             EndReason::Idle,
         );
-        let must_join = self.first_life.is_none() && self.settings.persona != Hold::Locked;
+        let must_join = self.first_life.is_none();
         let join = self.opened.plus(self.settings.join_timeout);
         if must_join && join < idle.0 {
             (join, EndReason::NotJoined)

@@ -1,6 +1,7 @@
 //! Tests the leash over time.
 
 use super::*;
+use crate::domain::{Hold, PersonaCalls};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -92,14 +93,21 @@ fn ca25_a_page_that_is_never_heard_of_is_not_joined_unless_it_cannot_be_heard() 
         run(&mut silent, false, at(700)),
         [(15, Act::End(EndReason::NotJoined))]
     );
-    let mut locked = leash(&CallSettings {
-        persona: Hold::Locked,
-        ..settings()
-    });
-    assert_eq!(
-        run(&mut locked, false, at(700)),
-        [(60, Act::End(EndReason::Idle))]
-    );
+    let locked = PersonaCalls {
+        hold: Some(Hold::Locked),
+        ..PersonaCalls::default()
+    };
+    let silent = PersonaCalls {
+        greets: false,
+        ..PersonaCalls::default()
+    };
+    for calls in [locked, silent] {
+        let mut unheard = leash(&settings().of_persona(&calls));
+        assert_eq!(
+            run(&mut unheard, false, at(700)),
+            [(60, Act::End(EndReason::Idle))]
+        );
+    }
 }
 
 #[test]
