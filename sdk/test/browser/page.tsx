@@ -3,7 +3,7 @@ import * as core from '@realtime-token-broker/client';
 import * as webrtc from '@realtime-token-broker/client/webrtc';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
-import { converse } from '../../examples/agents.js';
+import { agent, converse } from '../../examples/agents.js';
 import { openSocket } from '../../examples/openai.js';
 import { call } from '../../examples/plain-fetch.js';
 import { VoiceAgent } from '../../examples/react.js';
@@ -25,7 +25,7 @@ function show(visible: boolean): void {
   document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
 }
 
-const lab = { ...core, ...webrtc, converse, openSocket, call, mountAgent, show };
+const lab = { ...core, ...webrtc, agent, converse, openSocket, call, mountAgent, show };
 Object.assign(window, { lab });
 
 declare global {

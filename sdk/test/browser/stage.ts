@@ -60,18 +60,19 @@ export class Stage {
       logLevel: 'error',
     });
     const code = script.outputFiles[0]?.text ?? '';
-    this.pageUrl = await this.#serve('localhost', (request, response) => {
+    this.pageUrl = await this.serve('localhost', (request, response) => {
       const js = request.url === '/page.js';
       response.setHeader('content-type', js ? 'text/javascript' : 'text/html');
       response.end(js ? code : '<!doctype html><title>test</title><link rel="icon" href="data:,"><script type="module" src="/page.js"></script>');
     });
-    this.callsUrl = `${await this.#serve('127.0.0.1', (request, response) => void this.#call(request, response))}/v1/realtime/calls`;
-    this.muteUrl = await this.#serve('127.0.0.1', (_, response) => void response.writeHead(429, { 'retry-after': '7' }).end('{}'));
+    this.callsUrl = `${await this.serve('127.0.0.1', (request, response) => void this.#call(request, response))}/v1/realtime/calls`;
+    this.muteUrl = await this.serve('127.0.0.1', (_, response) => void response.writeHead(429, { 'retry-after': '7' }).end('{}'));
     this.#model = await this.#browser.newPage();
     await this.#model.goto(this.pageUrl);
   }
 
-  async #serve(host: string, listener: RequestListener): Promise<string> {
+  /** Serves on a free port of the loopback interface. Returns the origin. */
+  async serve(host: string, listener: RequestListener): Promise<string> {
     const server = createServer(listener);
     this.#servers.push(server);
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -89,7 +90,7 @@ export class Stage {
     const refusal = this.refusals.shift();
     if (refusal === 0) return;
     if (refusal) return void response.writeHead(refusal, { 'content-type': 'application/json' }).end('{"error":{"message":"expired"}}');
-    const sdp = await this.#model.evaluate(answer, offer);
+    const sdp = await this.answer(offer);
     response.writeHead(201, { 'content-type': 'application/sdp', location: '/v1/realtime/calls/rtc_test' }).end(sdp);
   }
 
@@ -98,6 +99,11 @@ export class Stage {
     for (const context of this.#contexts) await context.close();
     this.#contexts.clear();
     this.offers.length = this.refusals.length = 0;
+  }
+
+  /** The model takes a call. */
+  answer(offer: string): Promise<string> {
+    return this.#model.evaluate(answer, offer);
   }
 
   /** The model ends all calls. */
