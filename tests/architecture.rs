@@ -278,7 +278,12 @@ fn the_readme_stays_short_and_every_relative_link_of_a_document_leads_to_a_file(
         "the README is longer than 150 lines"
     );
     let mut documents = files("docs", "md");
-    for name in ["README.md", "CHANGELOG.md", "SECURITY.md"] {
+    for name in [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ] {
         documents.push(name.into());
     }
     let mut links = 0;
