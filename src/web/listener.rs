@@ -1,7 +1,7 @@
 //! Accepts connections, bounds how slow they may be, and ends them.
 //!
 //! `axum::serve` has no defence against slow clients (tokio-rs/axum#2741), so hyper is driven here. A connection without
-//! a request costs a kilobyte: hyper's buffers (16 KiB) exist only from the first byte of a request on.
+//! a complete head costs a kilobyte: hyper's buffers (16 KiB) exist only from the end of a head on.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,15 +23,15 @@ use super::layers::Onion;
 use super::layers::arrival::Peer;
 use super::layers::host::ProbesOnly;
 use super::slots::Slots;
-use super::socket::{Activity, HeadTimer, Moment, Socket, socket};
+use super::socket::{Activity, HEAD, HeadTimer, Moment, Socket, socket};
 use super::unread::Shared;
 use crate::clock::Clock;
 use crate::config::Server;
 
 /// Upper bound on the header fields of a request.
-const MAX_HEADERS: usize = 64;
+pub(super) const MAX_HEADERS: usize = 64;
 /// Upper bound on the bytes of request line and header fields together.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
+pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// Pause after a failed accept (no file handles left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Upper bound on the connections that are accepted from the kernel's queue when the listener closes: its length.
@@ -39,7 +39,7 @@ const MAX_WAITING: usize = 4096;
 /// How long open connections without a request are kept after the listener has closed. A proxy that has just connected may
 /// have sent a request that it must not send twice.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
-/// How often an open connection is looked at. An idle one loses its buffers, and an incomplete request needs a permit.
+/// How often an open connection is looked at. An idle one loses its buffers, and an incomplete request has to hold memory.
 const LOOK: Duration = Duration::from_millis(100);
 /// Lifetime of a connection that is accepted for probes although the broker is full.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -150,7 +150,7 @@ impl Inner {
 
     async fn serve_all(self: Arc<Self>, mut socket: Socket, peer: Peer) {
         let mut patience = self.settings.header_timeout;
-        while self.is_readable(&socket, patience).await {
+        while self.has_head(&socket, patience).await {
             // Boxed, so that a connection without a request does not hold the memory of one.
             let serving = Box::pin(self.serve_busy(socket, peer));
             let Some(idle) = serving.await else {
@@ -161,12 +161,17 @@ impl Inner {
         }
     }
 
-    /// Waits for the first byte of a request. False when the connection is to be closed.
-    async fn is_readable(&self, socket: &Socket, patience: Duration) -> bool {
+    /// Waits `patience` for the first byte of a request, and then for its head. False when the connection is to be closed.
+    async fn has_head(&self, socket: &Socket, patience: Duration) -> bool {
+        let reader = socket.reader();
+        let head = async {
+            self.clock.timeout(patience, reader.readable()).await?;
+            let rest = reader.head_arrived();
+            self.clock.timeout(self.settings.header_timeout, rest).await
+        };
         tokio::select! {
             biased;
-            () = socket.reader().readable() => true,
-            () = self.clock.sleep(patience) => false,
+            outcome = head => outcome.is_ok(),
             () = self.is_closed() => false,
         }
     }
@@ -179,6 +184,12 @@ impl Inner {
 
     /// Serves requests. Returns the connection when it is idle, and nothing when it has ended or was upgraded.
     async fn serve_busy(self: &Arc<Self>, socket: Socket, peer: Peer) -> Option<Socket> {
+        let network = socket.reader().slot.network;
+        let mut held = None;
+        // What came behind an earlier request is memory already.
+        if !socket.reader().unread.is_empty() {
+            held = Some(self.slots.hold(network, HEAD)?);
+        }
         let activity = Arc::clone(&socket.reader().activity);
         let probes_only = socket.reader().slot.probes_only;
         let (inner, seen) = (Arc::clone(self), Arc::clone(&activity));
@@ -198,7 +209,6 @@ impl Inner {
         let is_closed = self.is_closed();
         tokio::pin!(is_closed);
         let mut closing = false;
-        let mut permit = None;
         loop {
             tokio::select! {
                 biased;
@@ -215,10 +225,10 @@ impl Inner {
                 }
                 () = self.clock.sleep(LOOK) => match activity.look() {
                     Moment::Idle => break,
-                    Moment::Busy => permit = None,
-                    Moment::Incomplete(is_known) => {
-                        permit = permit.or_else(|| self.slots.hold_incomplete());
-                        if permit.is_none() && is_known {
+                    Moment::Busy => held = None,
+                    Moment::Incomplete { bytes, is_known } => {
+                        held = held.filter(|_| is_known).or_else(|| self.slots.hold(network, bytes));
+                        if held.is_none() && is_known {
                             return None;
                         }
                     }

@@ -3,6 +3,7 @@
 pub mod code;
 pub mod error;
 pub mod extract;
+mod head;
 mod large_head;
 pub mod layers;
 pub mod listener;

@@ -1,6 +1,7 @@
 //! Bounds connections: in total, for each address, and those that hold memory for an incomplete request.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +18,11 @@ use crate::domain::{Network, canonical, is_private};
 /// Orchestrators and balancers probe from there, and they restart or drop a broker that does not answer.
 const PROBES: usize = 64;
 
-/// Connections that may hold an incomplete request for longer than a moment. Each takes up to 40 KiB, so that all of
-/// them together stay below 40 MiB, however many connections there are.
-const INCOMPLETE: usize = 1024;
+/// Memory for incomplete requests that take longer than a moment, in bytes, however many connections there are.
+const INCOMPLETE: usize = 40 * 1024 * 1024;
+
+/// The part of it that one network may hold. Addresses with many callers behind them may hold all of it.
+const INCOMPLETE_OF_ONE: usize = INCOMPLETE / 16;
 
 /// Shortest time between two log lines about refused connections.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
@@ -28,16 +31,27 @@ const LOG_INTERVAL: Duration = Duration::from_mins(1);
 pub(super) struct Slots {
     all: Arc<Semaphore>,
     probes: Arc<Semaphore>,
-    incomplete: Arc<Semaphore>,
     per_address: usize,
     trusted: Vec<IpNet>,
-    by_network: Arc<ByNetwork>,
+    counts: Arc<Mutex<Counts>>,
     refused: Mutex<Refused>,
     clock: Arc<dyn Clock>,
 }
 
-/// The number of open connections of each network.
-type ByNetwork = Mutex<HashMap<Network, usize>>;
+/// What is in use.
+#[derive(Default)]
+struct Counts {
+    /// Memory for incomplete requests.
+    bytes: usize,
+    by_network: HashMap<Network, Count>,
+}
+
+/// What one network uses.
+#[derive(Default)]
+struct Count {
+    connections: usize,
+    bytes: usize,
+}
 
 /// Connections refused since the last log line.
 #[derive(Default)]
@@ -51,9 +65,16 @@ pub(super) struct Slot {
     /// True when only probes are answered on this connection.
     pub(super) probes_only: bool,
     /// The network that the connection is counted for.
-    network: Option<Network>,
-    by_network: Arc<ByNetwork>,
+    pub(super) network: Option<Network>,
+    counts: Arc<Mutex<Counts>>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// Memory that an incomplete request may take. Dropping it gives it back.
+pub(super) struct Held {
+    bytes: usize,
+    network: Option<Network>,
+    counts: Arc<Mutex<Counts>>,
 }
 
 impl Slots {
@@ -61,10 +82,9 @@ impl Slots {
         Self {
             all: Arc::new(Semaphore::new(settings.max_connections)),
             probes: Arc::new(Semaphore::new(PROBES)),
-            incomplete: Arc::new(Semaphore::new(INCOMPLETE)),
             per_address: settings.max_connections_per_address,
             trusted: settings.trusted_proxies.clone(),
-            by_network: Arc::default(),
+            counts: Arc::default(),
             refused: Mutex::default(),
             clock,
         }
@@ -91,22 +111,26 @@ impl Slots {
         Some(Slot {
             probes_only,
             network,
-            by_network: Arc::clone(&self.by_network),
+            counts: Arc::clone(&self.counts),
             _permit: permit,
         })
     }
 
-    /// Permits a connection to hold an incomplete request for longer than a moment.
-    pub(super) fn hold_incomplete(&self) -> Option<OwnedSemaphorePermit> {
-        acquire(&self.incomplete)
+    /// Reserves `bytes` for an incomplete request on a connection of `network`.
+    pub(super) fn hold(&self, network: Option<Network>, bytes: usize) -> Option<Held> {
+        self.counts.lock().hold(network, bytes).then(|| Held {
+            bytes,
+            network,
+            counts: Arc::clone(&self.counts),
+        })
     }
 
     /// Counts a connection of `network`. Returns false when the network has too many.
     fn count(&self, network: Network) -> bool {
-        let mut counts = self.by_network.lock();
-        let count = counts.entry(network).or_default();
-        let fits = *count < self.per_address;
-        *count += usize::from(fits);
+        let mut counts = self.counts.lock();
+        let count = counts.by_network.entry(network).or_default();
+        let fits = count.connections < self.per_address;
+        count.connections += usize::from(fits);
         fits
     }
 
@@ -130,15 +154,77 @@ fn acquire(permits: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     Arc::clone(permits).try_acquire_owned().ok()
 }
 
+impl Counts {
+    /// Notes that an incomplete request of `network` uses `bytes`. Returns false when that is too much.
+    fn hold(&mut self, network: Option<Network>, bytes: usize) -> bool {
+        if self.bytes + bytes > INCOMPLETE {
+            return false;
+        }
+        if let Some(network) = network {
+            let count = self.by_network.entry(network).or_default();
+            if count.bytes + bytes > INCOMPLETE_OF_ONE {
+                return false;
+            }
+            count.bytes += bytes;
+        }
+        self.bytes += bytes;
+        true
+    }
+
+    /// Notes that `network` uses this much less.
+    fn free(&mut self, network: Option<Network>, connections: usize, bytes: usize) {
+        self.bytes -= bytes;
+        let Some(Entry::Occupied(mut entry)) =
+            network.map(|network| self.by_network.entry(network))
+        else {
+            return;
+        };
+        let count = entry.get_mut();
+        count.connections -= connections;
+        count.bytes -= bytes;
+        if count.connections == 0 && count.bytes == 0 {
+            entry.remove();
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.counts.lock().free(self.network, 0, self.bytes);
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
-        let Some(network) = self.network else { return };
-        let mut counts = self.by_network.lock();
-        if let Some(count) = counts.get_mut(&network) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&network);
+        self.counts.lock().free(self.network, 1, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a06_memory_for_incomplete_requests_is_bounded_for_each_network_and_for_all() {
+        const BODY: usize = 152 * 1024;
+        let mut counts = Counts::default();
+        let mut held = [0; 200];
+        for (last, held) in (0_u8..).zip(&mut held) {
+            let network = Some(Network::of(IpAddr::from([192, 0, 2, last])));
+            while counts.hold(network, BODY) {
+                *held += 1;
             }
         }
+        assert_eq!(held[0], INCOMPLETE_OF_ONE / BODY);
+        assert_eq!(held.iter().sum::<usize>(), INCOMPLETE / BODY);
+        assert!(!counts.hold(None, BODY), "all of it is held");
+
+        for (last, held) in (0_u8..).zip(held) {
+            let network = Some(Network::of(IpAddr::from([192, 0, 2, last])));
+            (0..held).for_each(|_| counts.free(network, 0, BODY));
+        }
+        assert!(counts.by_network.is_empty());
+        let behind_a_proxy = (0..1000).take_while(|_| counts.hold(None, BODY));
+        assert_eq!(behind_a_proxy.count(), INCOMPLETE / BODY);
     }
 }

@@ -16,8 +16,12 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::head;
 use super::large_head::Writer;
 use super::slots::Slot;
+
+/// Memory that hyper holds for an incomplete head, in bytes.
+pub(super) const HEAD: usize = 24 * 1024;
 
 /// A connection. An upgrade hands this value to the route, so its slot lasts as long as the upgraded socket.
 pub(super) type Socket = Join<Reader, Writer<Pin<Box<TimeoutWriter<OwnedWriteHalf>>>>>;
@@ -62,6 +66,13 @@ impl Reader {
             let _ = stream.peek(&mut [0]).await;
         }
     }
+
+    /// Waits for a complete head, or for what cannot become one.
+    pub(super) async fn head_arrived(&self) {
+        if self.unread.is_empty() {
+            head::arrived(self.stream.as_ref()).await;
+        }
+    }
 }
 
 impl AsyncRead for Reader {
@@ -96,8 +107,13 @@ pub(super) enum Moment {
     /// No request has begun.
     #[default]
     Idle,
-    /// The head or the body of a request is incomplete. True when an earlier look saw the same head or body.
-    Incomplete(bool),
+    /// The head or the body of a request is incomplete.
+    Incomplete {
+        /// Memory that the request may take.
+        bytes: usize,
+        /// True when an earlier look saw the same head or body.
+        is_known: bool,
+    },
     /// The request is complete and waits for its answer.
     Busy,
 }
@@ -107,7 +123,7 @@ impl Activity {
     pub(super) fn look(&self) -> Moment {
         let mut moment = self.0.lock();
         let seen = *moment;
-        if let Moment::Incomplete(is_known) = &mut *moment {
+        if let Moment::Incomplete { is_known, .. } = &mut *moment {
             *is_known = true;
         }
         seen
@@ -116,19 +132,27 @@ impl Activity {
     fn note_received(&self) {
         let mut moment = self.0.lock();
         if matches!(*moment, Moment::Idle) {
-            *moment = Moment::Incomplete(false);
+            *moment = incomplete(HEAD);
         }
     }
 
-    /// Notes that the body of the current request is incomplete, or that it has ended.
-    pub(super) fn set_awaits_body(&self, awaits: bool) {
+    /// Notes that a body of up to `bytes` has begun.
+    pub(super) fn begin_body(&self, bytes: usize) {
+        *self.0.lock() = incomplete(HEAD + bytes);
+    }
+
+    /// Notes that the request is complete.
+    pub(super) fn end_body(&self) {
         let mut moment = self.0.lock();
-        match (awaits, &*moment) {
-            (true, Moment::Busy) => *moment = Moment::Incomplete(false),
-            (false, Moment::Incomplete(_)) => *moment = Moment::Busy,
-            _ => {}
+        if matches!(*moment, Moment::Incomplete { .. }) {
+            *moment = Moment::Busy;
         }
     }
+}
+
+fn incomplete(bytes: usize) -> Moment {
+    let is_known = false;
+    Moment::Incomplete { bytes, is_known }
 }
 
 /// The timer that hyper uses for heads, and for nothing else.

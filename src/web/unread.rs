@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 
+use super::offered::MAX_FORM_BYTES;
 use super::socket::Activity;
 use crate::clock::Clock;
 
@@ -40,7 +41,11 @@ impl Shared {
     /// Shares `incoming`, whose connection is told when the body has ended.
     pub(super) fn new(incoming: Incoming, activity: Arc<Activity>) -> Self {
         let ended = incoming.is_end_stream();
-        activity.set_awaits_body(!ended);
+        if !ended {
+            let told = incoming.size_hint().upper().map(usize::try_from);
+            let bytes = told.and_then(Result::ok).unwrap_or(usize::MAX);
+            activity.begin_body(bytes.min(MAX_FORM_BYTES));
+        }
         let body = Mutex::new(State { incoming, ended });
         Self(Arc::new(Inner { body, activity }))
     }
@@ -85,7 +90,9 @@ impl Body for Shared {
         }
         let frame = ready!(Pin::new(&mut body.incoming).poll_frame(context));
         body.ended = frame.is_none() || body.incoming.is_end_stream();
-        self.0.activity.set_awaits_body(!body.ended);
+        if body.ended {
+            self.0.activity.end_body();
+        }
         Poll::Ready(frame)
     }
 

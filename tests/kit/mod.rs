@@ -13,6 +13,7 @@ pub mod in_process;
 pub mod issuer;
 pub mod load;
 pub mod log_lines;
+pub mod memory;
 pub mod minter;
 pub mod pgbouncer;
 pub mod postgres;

