@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Bound on what takes milliseconds on an idle machine.
-pub const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(10);
 /// Bound on everything else. Only what never happens takes as long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -47,4 +47,9 @@ pub fn polled(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
         // The pause between two polls.
         std::thread::sleep(STEP);
     }
+}
+
+/// Waits for this many milliseconds of somebody else's work, to break into it wherever it is then.
+pub async fn amid_the_work(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
 }

@@ -73,6 +73,19 @@ impl Wire {
         tokio::time::sleep(time).await;
     }
 
+    /// True when the process at the other end, on this machine, has closed the connection. What it wrote may still come.
+    pub fn is_let_go(&self) -> bool {
+        let (Ok(theirs), Ok(ours)) = (self.0.peer_addr(), self.0.local_addr()) else {
+            return true;
+        };
+        let [theirs, ours] = [theirs, ours].map(|end| format!(":{:04X}", end.port()));
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        !sockets.lines().any(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            fields[1].ends_with(&theirs) && fields[2].ends_with(&ours) && fields[3] == "01"
+        })
+    }
+
     /// Reads until the other side closes, but no longer than `patience`.
     pub async fn hear_for(&mut self, patience: Duration) -> Heard {
         let began = Instant::now();

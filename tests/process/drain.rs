@@ -125,7 +125,7 @@ async fn a_request_that_was_on_its_way_when_the_listener_closed_is_answered() {
 
 #[tokio::test]
 async fn once_the_delay_is_over_nobody_is_let_in() {
-    let simulator = simulator(&["slow:3s"]).await;
+    let simulator = simulator(&["slow:6s"]).await;
     let broker = Launch::serve(&simulator)
         .set("server.drain_delay", "0s")
         .start()
@@ -142,7 +142,7 @@ async fn once_the_delay_is_over_nobody_is_let_in() {
     let began = Instant::now();
     while !refused().await {
         assert!(
-            began.elapsed() < Duration::from_secs(2),
+            began.elapsed() < Duration::from_secs(5),
             "it still takes connections"
         );
     }
@@ -174,7 +174,7 @@ async fn slow_clients_hold_up_the_end_no_longer_than_its_deadline() {
     let ended = broker.running.end(PATIENCE).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let took = began.elapsed();
-    assert!((1900..6000).contains(&took.as_millis()), "{took:?}");
+    assert!((1900..15_000).contains(&took.as_millis()), "{took:?}");
     assert_eq!(simulator.seen(), 0);
 }
 
@@ -199,10 +199,10 @@ async fn not_ready_after(launch: Launch) -> Duration {
 async fn readyz_says_not_ready_at_once_after_sigterm_whatever_the_drain_takes() {
     let simulator = simulator(&[]).await;
     let launch = Launch::serve(&simulator)
-        .set("server.drain_delay", "10s")
+        .set("server.drain_delay", "20s")
         .set("server.drain_timeout", "10s");
     let took = not_ready_after(launch).await;
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < SOON, "{took:?}");
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use super::ledger_file::Books;
 use crate::kit::executable::{Broker, student};
 use crate::kit::http::client;
 use crate::kit::provider::simulator;
-use crate::kit::waiting::{PATIENCE, until};
+use crate::kit::waiting::{PATIENCE, amid_the_work, until};
 
 /// Callers at the same time, and most requests under way.
 const CALLERS: usize = 64;
@@ -93,8 +92,7 @@ async fn overrun(mut broker: Broker, journal: &Journal) {
         journal.lock().unwrap().requests.len() > before
     })
     .await;
-    // At any moment of the work.
-    tokio::time::sleep(Duration::from_millis(any(LONGEST))).await;
+    amid_the_work(any(LONGEST)).await;
     broker.running.signal("KILL");
     assert_eq!(broker.running.end(PATIENCE).await.code, None);
     callers.join_all().await;

@@ -17,7 +17,7 @@ const LIMIT: usize = 20;
 const REPLICAS: usize = 2;
 const WINDOW: Duration = Duration::from_secs(3);
 /// How soon Redis is joined after its return.
-const JOINED: Duration = Duration::from_secs(5);
+const JOINED: Duration = Duration::from_secs(10);
 const CALLERS: usize = 8;
 
 /// How Redis goes, and how it comes back.

@@ -16,7 +16,7 @@ use crate::kit::load::Load;
 use crate::kit::postgres::empty_database;
 use crate::kit::provider::simulator;
 use crate::kit::redis::Redis;
-use crate::kit::waiting::{PATIENCE, eventually, until};
+use crate::kit::waiting::{PATIENCE, SOON, eventually, until};
 
 /// A database that replicas share, with its schema.
 pub struct Shared {
@@ -139,7 +139,7 @@ async fn without_redis_replicas_go_on_with_their_share_of_the_limits_and_with_ev
 
     redis.run();
     for broker in [&one, &two] {
-        assert!(becomes(broker, "healthy").await < Duration::from_secs(5));
+        assert!(becomes(broker, "healthy").await < SOON);
         told_of_each_change(broker, 1).await;
     }
     for broker in [one, two] {
@@ -228,7 +228,7 @@ async fn a_broker_without_redis_starts_at_once_with_its_share_and_joins_later() 
     }
     assert_eq!(secrets, 20);
     redis.run();
-    assert!(becomes(&broker, "healthy").await < Duration::from_secs(5));
+    assert!(becomes(&broker, "healthy").await < SOON);
     // The windows on the server know nothing of those twenty: this replica keeps to its share for one more.
     broker.token().await.is(429, "rate_limited");
 }

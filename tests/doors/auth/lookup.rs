@@ -138,7 +138,7 @@ async fn a_failed_look_up_means_the_default_role_and_is_not_repeated_for_half_a_
                 let unknown = (Some("student".into()), None);
                 assert_eq!(known(&door, &credential).await, unknown, "{fault:?}");
             }
-            assert!(started.elapsed() < Duration::from_millis(3500), "{fault:?}");
+            assert!(started.elapsed() < Duration::from_secs(9), "{fault:?}");
             assert_eq!(host.asked(), 1, "{fault:?}");
             host.now(answer());
             door.advance(30);

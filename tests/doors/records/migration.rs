@@ -12,6 +12,7 @@ use super::child_process;
 use super::kinds::{Folder, START, TIMEOUT, clock, limited, mint, postgres_at};
 use super::sessions::{open, somebody};
 use crate::kit::postgres::empty_database;
+use crate::kit::waiting::amid_the_work;
 
 /// Rows of schema 1, the same words for both engines but for the numbers.
 const ROWS: &str = "INSERT INTO entries (id, at, kind, outcome, issuer, subject, role, persona, network, session, request_id) \
@@ -140,8 +141,7 @@ async fn killed_after(folder: &Folder, millis: u64) -> bool {
     );
     process.stdout(std::process::Stdio::null());
     let mut process = process.spawn().unwrap();
-    // At any moment of the work.
-    tokio::time::sleep(Duration::from_millis(millis)).await;
+    amid_the_work(millis).await;
     process.kill().unwrap();
     !process.wait().unwrap().success()
 }

@@ -68,10 +68,8 @@ async fn a_server_that_crashes_or_is_restarted_costs_only_what_was_under_way() {
         end(&mut server);
         assert!(ledger.reserve(limited("ana", START, 1000)).await.is_err());
         assert_eq!(ledger.condition(), RecordsCondition::Down);
-        let refused = tokio::time::timeout(
-            Duration::from_millis(100),
-            ledger.reserve(limited("ana", START, 1000)),
-        );
+        let refused =
+            tokio::time::timeout(TIMEOUT / 2, ledger.reserve(limited("ana", START, 1000)));
         assert!(refused.await.unwrap().is_err(), "at once");
         server.run();
         let recovers = || ledger.condition() != RecordsCondition::Down;

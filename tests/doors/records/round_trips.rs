@@ -5,24 +5,25 @@ use super::sessions::{key, open, somebody};
 use crate::kit::pgbouncer::PgBouncer;
 use crate::kit::postgres::{Postgres, empty_database, shared};
 use crate::kit::proxy::Proxy;
-use crate::kit::waiting::SOON;
 
-/// Looks up a session ten times through a proxy to `port`, and returns the round trips of one time.
+/// Looks up a session often through a proxy to `port`, and returns the round trips of one time.
 async fn cost_of_a_look_up(port: u16, url: &str) -> u64 {
     let proxy = Proxy::to(port).await;
     let records = postgres_at(&proxy.instead_of(url)).await;
     let session = open(&*records, &somebody()).await;
     assert!(records.session(session).await.unwrap().is_some());
-    // What the writer does by itself is over.
-    tokio::time::sleep(SOON / 10).await;
-    let before = proxy.round_trips();
-    for _ in 0..10 {
-        assert!(records.session(session).await.unwrap().is_some());
+    // What the writer does by itself at the beginning may still be added to the first costs.
+    let mut costs = Vec::new();
+    for _ in 0..3 {
+        let before = proxy.round_trips();
+        for _ in 0..10 {
+            assert!(records.session(session).await.unwrap().is_some());
+        }
+        assert!(records.session(key()).await.unwrap().is_none());
+        costs.push(proxy.round_trips() - before);
     }
-    assert!(records.session(key()).await.unwrap().is_none());
-    let cost = proxy.round_trips() - before;
     records.close().await;
-    cost.div_ceil(11)
+    costs.into_iter().min().unwrap().div_ceil(11)
 }
 
 #[tokio::test]

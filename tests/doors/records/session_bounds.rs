@@ -194,9 +194,7 @@ async fn opening_a_session_waits_for_no_refresh_of_an_idle_one_at_another_broker
     let hold = "BEGIN; SELECT session FROM token_broker.sessions FOR UPDATE";
     sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
     let opened = open_of(&*records, &caller, 1);
-    let (second, _) = tokio::time::timeout(Duration::from_secs(1), opened)
-        .await
-        .unwrap();
+    let (second, _) = tokio::time::timeout(TIMEOUT / 2, opened).await.unwrap();
     assert_eq!(refreshes(&*records, idle).await, Some(0), "it is in use");
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     let (third, _) = open_of(&*records, &caller, 1).await;

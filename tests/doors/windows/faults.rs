@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::outage::limits_of;
 use super::stage::{address, all, becomes, is_admitted, keep, link, party};
 use crate::kit::redis::{REDIS, Redis, VALKEY};
-use crate::kit::waiting::{PATIENCE, eventually};
+use crate::kit::waiting::{PATIENCE, SOON, eventually};
 
 fn unconnected(server: &Redis) -> Arc<Link> {
     Arc::new(Link::new(&server.url()).unwrap())
@@ -33,7 +33,7 @@ async fn a_server_that_was_absent_at_the_start_is_joined_within_five_seconds_of_
         assert!(is_admitted(&decision));
     }
     server.run();
-    assert!(becomes(&link, true).await < Duration::from_secs(5));
+    assert!(becomes(&link, true).await < SOON);
     assert!(limits.is_exact());
     keeper.abort();
 }
@@ -46,7 +46,7 @@ async fn a_server_that_is_killed_and_started_again_is_left_and_joined_without_a_
     server.kill();
     becomes(&link, false).await;
     server.run();
-    assert!(becomes(&link, true).await < Duration::from_secs(5));
+    assert!(becomes(&link, true).await < SOON);
     keeper.abort();
 }
 
@@ -81,7 +81,7 @@ async fn a_request_waits_fifty_milliseconds_for_a_paused_server_and_the_next_one
     }
     tokio::time::resume();
     server.signal("CONT");
-    assert!(becomes(&link, true).await < Duration::from_secs(5));
+    assert!(becomes(&link, true).await < SOON);
     keeper.abort();
 }
 
@@ -138,7 +138,7 @@ async fn refuses_writes(server: &Redis, (refuse, take): (&[&str], &[&str])) {
         assert!(!link.is_up(), "it answers, but is of no use");
     }
     assert_eq!(server.ask::<String>(take).unwrap(), "OK");
-    assert!(becomes(&link, true).await < Duration::from_secs(5));
+    assert!(becomes(&link, true).await < SOON);
     keeper.abort();
 }
 

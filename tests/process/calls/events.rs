@@ -15,7 +15,7 @@ use crate::ledger_file::Books;
 use crate::nginx_front::Front;
 
 /// The row is read once a second, and the machine may be busy.
-const TOLD: Duration = Duration::from_millis(2_500);
+const TOLD: Duration = Duration::from_secs(10);
 
 /// A page that reads the events of its call.
 struct Page {
@@ -134,7 +134,9 @@ async fn events_of_a_call_arrive_as_they_happen_behind_nginx() {
 #[tokio::test]
 async fn a_broker_that_drains_sends_pages_elsewhere_and_their_calls_live_on() {
     let simulator = simulator(&[]).await;
-    let launch = Launch::serve(&simulator).set("server.drain_delay", "6s");
+    let launch = Launch::serve(&simulator)
+        .set("server.drain_delay", "20s")
+        .set("server.drain_timeout", "10s");
     let mut broker = launch.start().await;
     let call = Up::of_nobody(broker.post("/calls")).await;
     let mut page = Page::reads(broker.get(&format!("{}/events", call.path)), &call).await;

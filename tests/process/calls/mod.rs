@@ -30,8 +30,8 @@ const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 192.168.77.7\r\ns=-
     a=fingerprint:sha-256 CA:4A:51:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99\r\n\
     a=setup:actpass\r\na=mid:1\r\na=sctp-port:5000\r\n";
 
-/// How far a time may be off.
-const NEAR: Duration = Duration::from_secs(1);
+/// How late something may be.
+const NEAR: Duration = Duration::from_secs(4);
 
 /// A call that is up, and what its owner shows.
 #[derive(Clone)]
@@ -120,8 +120,13 @@ impl Up {
     async fn ends_in_time(&self, simulator: &Simulator) {
         until("the end of the call", || !self.seen(simulator).is_open).await;
         let ended_at = self.seen(simulator).ended_at.unwrap().as_millis();
-        let off = Duration::from_millis(ended_at.abs_diff(self.ends_at));
-        assert!(off <= NEAR, "it ended {off:?} beside its deadline");
+        let earliest = self.ends_at - 1_000;
+        let latest = self.ends_at + 4_000;
+        assert!(
+            (earliest..=latest).contains(&ended_at),
+            "{ended_at}, not {}",
+            self.ends_at
+        );
         assert_eq!(self.hang_ups(simulator), 1);
     }
 

@@ -9,11 +9,11 @@ use super::{Up, kill, serve};
 use crate::kit::answer::Answer;
 use crate::kit::executable::student;
 use crate::kit::provider::simulator;
-use crate::kit::waiting::{PATIENCE, eventually, until};
+use crate::kit::waiting::{PATIENCE, amid_the_work, eventually, until};
 use crate::ledger_file::Books;
 
 /// A call is watched again so soon after the start.
-const SOON_WATCHED: Duration = Duration::from_secs(2);
+const SOON_WATCHED: Duration = Duration::from_secs(10);
 
 /// Most of the time is waiting, so the scenes are played side by side.
 #[tokio::test]
@@ -63,9 +63,9 @@ async fn killed_and_started_after_the_deadline() {
     let broker = serve(&books, &simulator).start().await;
     let call = Up::of(&broker, &student("ana")).await;
     kill(broker).await;
-    let left = call.ends_at + 500 - SystemClock::new().now().as_millis();
-    // Its deadline passes while there is no broker.
-    sleep(Duration::from_millis(left)).await;
+    let clock = SystemClock::new();
+    let is_over = || clock.now().as_millis() > call.ends_at + 500;
+    until("its deadline passes while there is no broker", is_over).await;
     assert!(call.seen(&simulator).is_open);
     let broker = serve(&books, &simulator).start().await;
     let began = Instant::now();
@@ -135,8 +135,7 @@ async fn killed_again_and_again(rounds: u32) {
         let hang_up = tokio::spawn(hang_up.bearer_auth(&leaves.bearer).send());
         let dial = super::offer(&broker).bearer_auth(student("cem"));
         let dial = tokio::spawn(Answer::to_any(dial));
-        // At any moment of the work.
-        sleep(Duration::from_millis(u64::from(round) * 7 % 23)).await;
+        amid_the_work(u64::from(round) * 7 % 23).await;
         kill(broker).await;
         // Cut or answered: both are fine.
         let _ = hang_up.await.unwrap();
