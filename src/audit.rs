@@ -42,6 +42,10 @@ pub enum Event {
     AuthFailed,
     /// An identity has used up its quota, or all callers together have used up a budget.
     QuotaExceeded,
+    /// A call used what has no price, so its cost is too low.
+    ZeroPrice,
+    /// The provider reports a use that cannot be right.
+    OddUsage,
     /// The record of use cannot be written, so nothing is minted.
     LedgerUnavailable,
     /// An operator ended all sessions of an identity.
@@ -68,6 +72,8 @@ impl Event {
             | Self::SessionMismatch
             | Self::AuthFailed
             | Self::QuotaExceeded
+            | Self::ZeroPrice
+            | Self::OddUsage
             | Self::SessionsEnded
             | Self::ConfigWarning => Severity::Medium,
         }

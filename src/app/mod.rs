@@ -15,7 +15,7 @@ use crate::audit::{self, Audit, Sink};
 use crate::auth::Authenticator;
 use crate::broker::{Broker, Parts, Rules};
 use crate::clock::{Clock, SystemClock, millis};
-use crate::config::{AuthMode, Config, usual_prices};
+use crate::config::{AuthMode, Config};
 use crate::limit::{Guard, GuardRules, Offence, Points};
 use crate::records::Records;
 use crate::upstream::openai::OpenAi;
@@ -123,7 +123,7 @@ impl App {
             quotas: records::quotas(&config.quota, &naming),
             session: config.session.clone(),
             call: config.call.clone(),
-            prices: Arc::new(usual_prices()),
+            money: config.money.clone(),
         };
         let broker = Broker::new(parts, rules);
         let state = AppState {

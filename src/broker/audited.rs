@@ -83,6 +83,11 @@ impl Inner {
                 });
                 (Event::QuotaExceeded, what)
             }
+            Err(BrokerError::Exhausted { budget, .. }) => {
+                let resets_at = budget.resets_at.as_millis();
+                let what = json!({ "policy": budget.name(), "resets_at": resets_at });
+                (Event::QuotaExceeded, what)
+            }
             Err(BrokerError::Refused(Refusal::Foreign | Refusal::Network)) => {
                 let what = json!({ "allowed": false, "origin": origin });
                 (Event::SessionMismatch, what)

@@ -24,11 +24,11 @@ pub use mint::{Choice, MintRequest};
 use crate::audit::{Audit, Event};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, Tick, Timestamp};
-use crate::config::{CallSettings, SessionSettings};
+use crate::config::{CallSettings, MoneySettings, SessionSettings};
 use crate::domain::{
     Account, Caller, ClientSecret, EndReason, EntryId, Exhausted, IdentityKey, Kind, Party,
-    PersonaName, Personas, Prices, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
-    TicketRefusal,
+    PersonaName, Personas, Quotas, RefreshRules, Refusal, SessionId, SessionKey, TicketRefusal,
+    Unpriced,
 };
 use crate::gate::{Gate, Pass, Used};
 use crate::records::{Exceeded, LookUpError, Records, RecordsError, Sessions};
@@ -70,8 +70,8 @@ pub struct Rules {
     pub session: SessionSettings,
     /// The limits of calls.
     pub call: CallSettings,
-    /// The prices of the provider's models.
-    pub prices: Arc<Prices>,
+    /// What calls may cost everybody together, and the prices of the provider's models.
+    pub money: MoneySettings,
 }
 
 /// A session, and a client secret that was minted under it.
@@ -121,9 +121,9 @@ pub enum BrokerError {
     /// As many calls are live as the setting of that name allows.
     #[error("as many calls are live as {0} allows")]
     TooManyCalls(&'static str),
-    /// Calls may cost only so much, and the persona's model has no price.
-    #[error("the persona's model has no price")]
-    NoPrice,
+    /// Calls may cost only so much, and a model of the persona has no price.
+    #[error("calls may cost only so much")]
+    NoPrice(#[source] Unpriced),
     /// A call with the same `Idempotency-Key` was opened before.
     #[error("a call with the same Idempotency-Key was opened before")]
     Repeated(EntryId),
@@ -216,7 +216,7 @@ impl BrokerError {
             | Self::Crowded
             | Self::TooManyCalls(_)
             | Self::Repeated(_)
-            | Self::NoPrice
+            | Self::NoPrice(_)
             | Self::NotRead(_)
             | Self::NotRecorded(_) => Used::Nothing,
             Self::Ended | Self::NotSettled(_) | Self::Lost => Used::Mint,

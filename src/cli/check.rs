@@ -8,7 +8,8 @@ use serde::Serialize;
 use self::Verdict::{Broken, Fine, Warning};
 use super::roster::{self, Place};
 use super::serve::block_on;
-use super::{BAD_SETTINGS, Given, UNREAD_DOT_ENV, has_dot_env, online, say};
+use super::{BAD_SETTINGS, Given, UNREAD_DOT_ENV, cost, has_dot_env, online, say};
+use crate::clock::{Clock, SystemClock};
 use crate::config::{ConfigErrors, Loaded, Mode};
 
 #[derive(Debug, Args)]
@@ -53,6 +54,16 @@ impl Verdict {
     }
 }
 
+impl Finding {
+    /// Returns what is doubtful or wrong.
+    pub(super) fn doubt(&self) -> Option<&str> {
+        match &self.verdict {
+            Fine(_) => None,
+            Warning(text) | Broken(text) => Some(text),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Report<'a> {
     ok: bool,
@@ -71,6 +82,7 @@ pub(super) fn check(given: &Given, asked: &CheckFlags) -> anyhow::Result<ExitCod
     match &loaded {
         Ok(loaded) => {
             findings.extend(settings(loaded));
+            findings.extend(cost::findings(&loaded.config, SystemClock::new().now()));
             findings.extend(block_on(online::look(&loaded.config, asked.online))?);
             personas = roster::roster(&loaded.config);
         }

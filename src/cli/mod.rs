@@ -4,6 +4,7 @@ mod ask;
 mod blocks;
 mod calls;
 mod check;
+mod cost;
 mod dev;
 mod dev_issuer;
 mod erase;

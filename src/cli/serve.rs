@@ -6,8 +6,9 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Given, UNREAD_DOT_ENV, has_dot_env};
+use super::{Given, UNREAD_DOT_ENV, cost, has_dot_env};
 use crate::app::{App, Listeners, Urgency, records, sharing};
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Loaded, Mode};
 use crate::telemetry;
 
@@ -25,6 +26,11 @@ pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
         // First, because process 1 does not even notice a signal that it has no handler for.
         let urgency = signals(None)?;
         let (app, listeners) = open(&loaded).await?;
+        for doubt in cost::findings(&loaded.config, SystemClock::new().now()) {
+            if let Some(text) = doubt.doubt() {
+                app.state().audit.warn_of_setting(text);
+            }
+        }
         announce(&loaded.config, &listeners)?;
         app.run(listeners, urgency).await;
         Ok(ExitCode::SUCCESS)

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::settings::Settings;
-use crate::domain::written::{lasting, optional, whole};
+use crate::domain::written::{lasting, money, whole};
 use crate::domain::{CallLimits, Hold, LONGEST_CALL, Money, PersonaCalls};
 
 /// The limits of calls.
@@ -66,10 +66,6 @@ pub enum Farewell {
     Warn,
     /// To say goodbye.
     Goodbye,
-}
-
-fn money<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Money>, D::Error> {
-    optional(from, Money::written)
 }
 
 impl CallSettings {

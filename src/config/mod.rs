@@ -19,6 +19,7 @@ mod layers;
 mod ledger;
 mod limits;
 mod log;
+mod money;
 mod networks;
 mod ops;
 mod personas;
@@ -48,8 +49,9 @@ pub use health::{Health, HealthDetails};
 pub use ledger::{LedgerPlace, LedgerSettings};
 pub use limits::Limits;
 pub use log::{Log, LogFormat, LogIdentity};
+pub use money::{MoneyLimit, MoneySettings};
 pub use ops::Ops;
-pub use prices::{PricesError, read_prices, usual_prices};
+pub use prices::{PricesError, read_prices};
 pub use quota::{QuotaException, QuotaSettings};
 pub use redis::{OnFailure, RedisSettings};
 pub use server::Server;
@@ -88,6 +90,8 @@ pub struct Config {
     pub session: SessionSettings,
     /// The limits of calls.
     pub call: CallSettings,
+    /// What calls may cost everybody together, and the prices.
+    pub money: MoneySettings,
     /// What identities may use in a month.
     pub quota: QuotaSettings,
     /// The provider, our API key, timeouts and pace.
@@ -171,6 +175,7 @@ impl Config {
             guard: Guard::read(settings)?,
             session: SessionSettings::read(settings)?,
             call: CallSettings::read(settings)?,
+            money: MoneySettings::read(settings)?,
             quota: QuotaSettings::read(settings),
             upstream: Upstream::read(settings)?,
             redis: RedisSettings::read(settings, &ledger)?,
@@ -184,6 +189,7 @@ impl Config {
         };
         config.auth.known_roles = known_roles(&config.personas, &config.quota);
         config.quota.warn(settings, &config.auth);
+        config.require_bounded_answers(settings);
         config.warn(settings);
         Some(config)
     }

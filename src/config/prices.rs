@@ -53,7 +53,7 @@ struct Written {
 struct Dollars(Money);
 
 /// Returns the compiled-in prices. A test proves that they can be read.
-pub fn usual_prices() -> Prices {
+pub(super) fn usual_prices() -> Prices {
     read_prices(COMPILED_IN).unwrap_or_default()
 }
 

@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use super::settings::Settings;
 use super::{Auth, AuthMode, Mode};
-use crate::domain::written::some_whole;
-use crate::domain::{Budget, CallLimits, Quota};
+use crate::domain::written::{money, some_whole};
+use crate::domain::{Budget, CallLimits, Money, Quota};
 
 const EXCEPTIONS: &str = "quota.exceptions";
 /// The name of the quota for roles without a quota.
@@ -44,6 +44,15 @@ pub struct QuotaException {
     /// Most minutes of calls in a month.
     #[serde(deserialize_with = "some_whole::<1, 1_000_000, _, _>")]
     minutes_per_month: Option<u32>,
+    /// Most money for calls in a day.
+    #[serde(deserialize_with = "money")]
+    money_per_day: Option<Money>,
+    /// Most money for calls in a week.
+    #[serde(deserialize_with = "money")]
+    money_per_week: Option<Money>,
+    /// Most money for calls in a month.
+    #[serde(deserialize_with = "money")]
+    money_per_month: Option<Money>,
     /// Most live calls.
     #[serde(deserialize_with = "some_whole::<1, 10_000, _, _>")]
     live_calls: Option<u32>,
@@ -115,6 +124,9 @@ impl QuotaException {
             minutes_per_day: self.minutes_per_day,
             minutes_per_week: self.minutes_per_week,
             minutes_per_month: self.minutes_per_month,
+            money_per_day: self.money_per_day,
+            money_per_week: self.money_per_week,
+            money_per_month: self.money_per_month,
             live_calls: self.live_calls,
             call: self.call,
         }

@@ -7,6 +7,9 @@ use time::{Date, Duration};
 use super::{Money, quota};
 use crate::clock::Timestamp;
 
+/// A call with fewer seconds left is not worth its beginning.
+const SHORTEST: u64 = 15;
+
 /// A period of the calendar in UTC. A week begins on Monday.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Period {
@@ -114,6 +117,18 @@ impl Budget {
             Period::Month => self.month,
         }
     }
+
+    /// Returns the limits that are set.
+    pub fn limits(self) -> impl Iterator<Item = (Period, Limit)> {
+        let limits = Period::ALL.map(|period| (period, self.of(period)));
+        let limits = limits.into_iter();
+        limits.filter(|(_, limit)| *limit != Limit::default())
+    }
+
+    /// True when money is limited.
+    pub fn limits_money(self) -> bool {
+        self.limits().any(|(_, limit)| limit.money.is_some())
+    }
 }
 
 /// Who spends together.
@@ -161,15 +176,18 @@ pub struct Exhausted {
 }
 
 impl Exhausted {
-    /// Returns the name of the limit: `minutes_per_week`.
+    /// Returns the name of the limit: `minutes_per_week`; of a limit for all callers, the name of the setting.
     pub const fn name(&self) -> &'static str {
-        match (self.is_money, self.period) {
-            (false, Period::Day) => "minutes_per_day",
-            (false, Period::Week) => "minutes_per_week",
-            (false, Period::Month) => "minutes_per_month",
-            (true, Period::Day) => "money_per_day",
-            (true, Period::Week) => "money_per_week",
-            (true, Period::Month) => "money_per_month",
+        match (self.purse, self.is_money, self.period) {
+            (Purse::Everybody, _, Period::Day) => "money.per_day",
+            (Purse::Everybody, ..) => "money.per_month",
+            (Purse::Anonymous, ..) => "money.anonymous_per_day",
+            (Purse::Owner, false, Period::Day) => "minutes_per_day",
+            (Purse::Owner, false, Period::Week) => "minutes_per_week",
+            (Purse::Owner, false, Period::Month) => "minutes_per_month",
+            (Purse::Owner, true, Period::Day) => "money_per_day",
+            (Purse::Owner, true, Period::Week) => "money_per_week",
+            (Purse::Owner, true, Period::Month) => "money_per_month",
         }
     }
 }
@@ -183,10 +201,15 @@ impl Budgets {
             Purse::Owner
         };
         let purses = [(own, self.own), (Purse::Everybody, self.everybody)];
-        let limits = purses.into_iter().flat_map(|(purse, budget)| {
-            Period::ALL.map(|period| (purse, period, budget.of(period)))
-        });
-        limits.filter(|(_, _, limit)| *limit != Limit::default())
+        purses.into_iter().flat_map(|(purse, budget)| {
+            let limits = budget.limits();
+            limits.map(move |(period, limit)| (purse, period, limit))
+        })
+    }
+
+    /// True when money is limited.
+    pub fn limit_money(&self) -> bool {
+        self.own.limits_money() || self.everybody.limits_money()
     }
 
     /// Grants a call what is left of the time that it wants, and all of the money. `spent` says what was spent and is held
@@ -213,7 +236,7 @@ impl Budgets {
                 return Err(exhausted(true));
             }
             let left = limit.seconds.map(|most| most.saturating_sub(spent.seconds));
-            if left == Some(0) && want.seconds > 0 {
+            if left.is_some_and(|left| left < want.seconds.min(SHORTEST)) {
                 return Err(exhausted(false));
             }
             granted.seconds = granted.seconds.min(left.unwrap_or(u64::MAX));

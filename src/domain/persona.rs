@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::instructions::{Instructions, InstructionsError, Listener};
 use super::{CallLimits, Hold, Language};
-use crate::provider;
+use crate::provider::{self, EffectiveSession, MostTokens};
 
 /// A persona's name: 1 to 64 of `a`–`z`, `0`–`9`, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +92,13 @@ impl Persona {
         self.roles.is_empty() || self.roles.iter().any(|known| role == Some(&**known))
     }
 
+    /// True when the length of the model's answers is limited.
+    pub fn is_bounded(&self) -> bool {
+        let session = EffectiveSession::read(self.session.written.as_json());
+        let most = session.and_then(|session| session.most_tokens());
+        matches!(most, Some(MostTokens::Count(_)))
+    }
+
     /// Returns the session object for `listener`. The persona's language and role replace missing ones.
     pub fn session_for(&self, listener: &Listener<'_>) -> SessionText {
         self.session.written_for(&Listener {
@@ -159,7 +166,7 @@ impl SessionObject {
     }
 
     /// Returns the session object for `listener`.
-    fn written_for(&self, listener: &Listener<'_>) -> SessionText {
+    pub(super) fn written_for(&self, listener: &Listener<'_>) -> SessionText {
         let spoken = self.spoken.as_ref();
         // The instructions were checked, so writing them does not fail. If it did, a greeting without a
         // name would be better than none.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use time::{Date, UtcDateTime};
 
-use super::{Account, Budget, CallLimits, Limit, written};
+use super::{Account, Budget, CallLimits, Limit, Money, written};
 use crate::clock::Timestamp;
 
 /// A calendar month in UTC, as its first day.
@@ -63,7 +63,7 @@ pub(super) fn date(moment: Timestamp) -> Date {
 #[serde(
     default,
     deny_unknown_fields,
-    expecting = "a table with sessions_per_month, minutes_per_day, minutes_per_week, minutes_per_month, live_calls or call"
+    expecting = "a table with sessions_per_month, minutes_per_day, minutes_per_week, minutes_per_month, money_per_day, money_per_week, money_per_month, live_calls or call"
 )]
 pub struct Quota {
     /// Most sessions in a month.
@@ -78,6 +78,15 @@ pub struct Quota {
     /// Most minutes of calls in a month.
     #[serde(deserialize_with = "written::some_whole::<1, 1_000_000, _, _>")]
     pub minutes_per_month: Option<u32>,
+    /// Most money for calls in a day.
+    #[serde(deserialize_with = "written::money")]
+    pub money_per_day: Option<Money>,
+    /// Most money for calls in a week, which begins on Monday.
+    #[serde(deserialize_with = "written::money")]
+    pub money_per_week: Option<Money>,
+    /// Most money for calls in a month.
+    #[serde(deserialize_with = "written::money")]
+    pub money_per_month: Option<Money>,
     /// Most live calls, instead of `call.max_live`.
     #[serde(deserialize_with = "written::some_whole::<1, 10_000, _, _>")]
     pub live_calls: Option<u32>,
@@ -88,14 +97,14 @@ pub struct Quota {
 impl Quota {
     /// Returns the budget of calls.
     pub fn budget(&self) -> Budget {
-        let minutes = |most: Option<u32>| Limit {
-            seconds: most.map(|minutes| u64::from(minutes) * 60),
-            money: None,
+        let limit = |minutes: Option<u32>, money| Limit {
+            seconds: minutes.map(|minutes| u64::from(minutes) * 60),
+            money,
         };
         Budget {
-            day: minutes(self.minutes_per_day),
-            week: minutes(self.minutes_per_week),
-            month: minutes(self.minutes_per_month),
+            day: limit(self.minutes_per_day, self.money_per_day),
+            week: limit(self.minutes_per_week, self.money_per_week),
+            month: limit(self.minutes_per_month, self.money_per_month),
         }
     }
 }

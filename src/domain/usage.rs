@@ -7,6 +7,8 @@ use crate::provider;
 
 /// Audio that one input token stands for (OpenAI's cost guide: 600 tokens a minute).
 const HEARD_PER_TOKEN: Duration = Duration::from_millis(100);
+/// Audio that one output token stands for (the same guide: 1,200 tokens a minute).
+const SPOKEN_PER_TOKEN: Duration = Duration::from_millis(50);
 
 /// Tokens by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +72,11 @@ impl Tokens {
         some.saturating_add(self.image)
     }
 
+    /// Raises each kind to that of `other`.
+    pub fn widen(&mut self, other: Self) {
+        *self = self.zip(other, u64::max);
+    }
+
     /// Returns the result of `join` for each kind.
     fn zip(self, other: Self, join: impl Fn(u64, u64) -> u64) -> Self {
         Self {
@@ -77,6 +84,12 @@ impl Tokens {
             audio: join(self.audio, other.audio),
             image: join(self.image, other.image),
         }
+    }
+}
+
+impl AddAssign for Tokens {
+    fn add_assign(&mut self, other: Self) {
+        *self = self.zip(other, u64::saturating_add);
     }
 }
 
@@ -107,15 +120,23 @@ impl Usage {
 
     /// Returns an estimate of the input tokens for audio of this length.
     pub fn heard(length: Duration) -> Self {
-        let tokens = length.as_millis().div_ceil(HEARD_PER_TOKEN.as_millis());
-        let audio = u64::try_from(tokens).unwrap_or(u64::MAX);
         Self {
-            fresh: Tokens {
-                audio,
-                ..Tokens::default()
-            },
+            fresh: audio(length, HEARD_PER_TOKEN),
             ..Self::default()
         }
+    }
+
+    /// Returns an estimate of the output tokens for audio of this length.
+    pub fn spoken(length: Duration) -> Tokens {
+        audio(length, SPOKEN_PER_TOKEN)
+    }
+
+    /// Returns what the next response reads at least: all that this one has read and said.
+    pub fn context(&self) -> Tokens {
+        let mut context = self.fresh;
+        context += self.cached;
+        context += self.output;
+        context
     }
 
     /// Returns the input tokens, the cached ones included.
@@ -150,6 +171,15 @@ impl Add for Usage {
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
+    }
+}
+
+/// Returns the tokens of audio of this length. A begun token counts.
+fn audio(length: Duration, per_token: Duration) -> Tokens {
+    let tokens = length.as_millis().div_ceil(per_token.as_millis());
+    Tokens {
+        audio: u64::try_from(tokens).unwrap_or(u64::MAX),
+        ..Tokens::default()
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
-use super::parse_duration;
+use super::{Money, parse_duration};
 
 /// Reads a text by `parse`.
 pub fn text<'de, T, E: Display, D: Deserializer<'de>>(
@@ -100,6 +100,25 @@ where
     D: Deserializer<'de>,
 {
     whole::<LEAST, MOST, T, D>(from).map(Some)
+}
+
+/// Reads an amount of dollars; an empty text is `None`. Whole dollars may come without quotes.
+pub fn money<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Money>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Dollars {
+        Text(String),
+        Whole(u32),
+    }
+    let wrong = |_: D::Error| Error::custom("must be an amount of dollars, like \"0.50\"");
+    let text = match Dollars::deserialize(from).map_err(wrong)? {
+        Dollars::Text(text) => text,
+        Dollars::Whole(dollars) => dollars.to_string(),
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Money::written(&text).map(Some).map_err(Error::custom)
 }
 
 /// Reads a number from `LEAST` to `MOST` thousandths.

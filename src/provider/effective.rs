@@ -163,6 +163,18 @@ impl EffectiveSession<'_> {
         let model: Cow<'_, str> = serde_json::from_str(self.pinned.model?.get()).ok()?;
         Some(model.as_ref().into())
     }
+
+    /// Returns the most tokens of a response's output.
+    pub fn most_tokens(&self) -> Option<MostTokens> {
+        MostTokens::read(self.pinned.max_output_tokens?)
+    }
+
+    /// Returns the bytes of instructions and tools together, in JSON.
+    pub fn prompt_length(&self) -> u64 {
+        let fields = [self.pinned.instructions, self.pinned.tools];
+        let lengths = fields.map(|json| json.map_or(0, |json| json.get().len()));
+        lengths.into_iter().sum::<usize>() as u64
+    }
 }
 
 impl fmt::Debug for EffectiveSession<'_> {

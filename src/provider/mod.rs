@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use effective::{EffectiveSession, MostTokens, Pinned};
 pub use event::{LONGEST_FRAME, News, OddFrame, ResponseStatus, ServerEvent, UsageReport};
 pub use models::{KNOWN_MODELS, known_model, known_transcription_model};
-pub use pins::{CORRECTION, NotConfirmed, Pins, assertion, contradiction, look, model};
+pub use pins::{CORRECTION, NotConfirmed, Pins, assertion, contradiction, look};
 use rule::{Check, Path, published};
 pub use usage::{InputDetails, Kinds, Usage};
 

@@ -135,13 +135,6 @@ pub fn look() -> String {
     json!({ "type": "session.update", "session": { "type": "realtime" } }).to_string()
 }
 
-/// Returns the model that the session object `asked` names.
-pub fn model(asked: &RawValue) -> Option<Box<str>> {
-    let model = PinnedFields::read(asked)?.get(Pinned::Model)?.get();
-    let model: Cow<'_, str> = serde_json::from_str(model).ok()?;
-    Some(model.as_ref().into())
-}
-
 /// Returns the first field that the session object `asked` pins and that `wanted` has another value for.
 pub fn contradiction(asked: &RawValue, wanted: &Map<String, Value>) -> Option<Pinned> {
     let asked: Map<String, Value> = serde_json::from_str(asked.get()).unwrap_or_default();

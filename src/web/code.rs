@@ -78,6 +78,11 @@ pub enum Code {
     /// A quota or a budget of all callers is used up; `limit` names it. See `Retry-After`.
     #[error("The allowance that limit names is used up. Retry after the time in Retry-After.")]
     QuotaExceeded,
+    /// The money for calls is used up, or held for calls that run; `limit` names it. See `Retry-After`.
+    #[error(
+        "The money that limit names is used up, or held for calls that run. Retry after the time in Retry-After."
+    )]
+    MoneyExhausted,
     /// This address or identity is blocked for a while; see `Retry-After`.
     #[error("This address or account is blocked. Retry after the time in Retry-After.")]
     Blocked,
@@ -107,9 +112,9 @@ pub enum Code {
     /// The service has no capacity at the moment; see `Retry-After`.
     #[error("The service is overloaded. Retry after the time in Retry-After.")]
     Overloaded,
-    /// Calls may cost only so much, and the persona's model has no price.
+    /// Calls may cost only so much, and a model of the persona has no price.
     #[error(
-        "The persona's model has no price, so its calls cannot be limited. Tell the operator the request_id."
+        "A model of the persona has no price, so its calls cannot be limited. Tell the operator the request_id."
     )]
     NoPrice,
     /// Use cannot be recorded, so nothing is minted; see `Retry-After`.
@@ -136,6 +141,7 @@ impl Code {
             Self::Unauthorized | Self::TicketExpired => StatusCode::UNAUTHORIZED,
             Self::OriginNotAllowed | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound | Self::UnknownSession | Self::UnknownCall => StatusCode::NOT_FOUND,
+            Self::MoneyExhausted => StatusCode::PAYMENT_REQUIRED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::CallRepeated | Self::TicketUsed => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -188,7 +194,7 @@ impl Code {
         match self.status() {
             StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYMENT_REQUIRED => "rate_limit_error",
             status if status.is_client_error() => "invalid_request_error",
             _ => "server_error",
         }

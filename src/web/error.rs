@@ -163,16 +163,20 @@ impl From<BrokerError> for ApiError {
             BrokerError::TooManyCalls(limit) => {
                 Self::from(Code::CallLimit).after(CALL_WAIT).under(limit)
             }
-            BrokerError::NoPrice => Code::NoPrice.into(),
+            BrokerError::NoPrice(_) => Code::NoPrice.into(),
             BrokerError::Repeated(_) => Code::CallRepeated.into(),
             BrokerError::Crowded => Code::Overloaded.into(),
             BrokerError::ShuttingDown => Code::ShuttingDown.into(),
             BrokerError::QuotaExceeded { wait, .. } => Self::from(Code::QuotaExceeded)
                 .after(*wait)
                 .under("sessions_per_month"),
-            BrokerError::Exhausted { budget, wait } => Self::from(Code::QuotaExceeded)
-                .after(*wait)
-                .under(budget.name()),
+            BrokerError::Exhausted { budget, wait } => Self::from(if budget.is_money {
+                Code::MoneyExhausted
+            } else {
+                Code::QuotaExceeded
+            })
+            .after(*wait)
+            .under(budget.name()),
             BrokerError::NotRead(_) | BrokerError::NotRecorded(_) | BrokerError::NotSettled(_) => {
                 Code::LedgerUnavailable.into()
             }

@@ -30,7 +30,7 @@ const OF_IDENTITY: [&str; 4] = [
 ];
 
 /// Those of calls, in `calls/`.
-const OF_CALLS: [&str; 2] = ["call_opened", "call_ended"];
+const OF_CALLS: [&str; 4] = ["call_opened", "call_ended", "zero_price", "odd_usage"];
 
 #[tokio::test]
 async fn every_event_of_the_inventory_happens_and_has_every_field() {

@@ -1,5 +1,7 @@
 //! `[quota.<role>]` and `[[quota.exceptions]]`.
 
+use token_broker::domain::Money;
+
 use super::*;
 
 const QUOTAS: &str = r#"
@@ -63,6 +65,57 @@ fn minutes_and_calls_at_once_are_quotas_too() {
 }
 
 #[test]
+fn money_is_a_quota_too_as_text_in_dollars() {
+    let text = "[quota.student]\nmoney_per_day = \"0.50\"\n[quota.default]\nlive_calls = 1\n\
+        [[quota.exceptions]]\nissuer = 'x'\nsubject = 'y'\nmoney_per_week = '2'\nmoney_per_month = 5";
+    let sources = Sources {
+        file: Some(file(text)),
+        ..good_and(&[
+            ("BROKER_QUOTA__TEACHER__MONEY_PER_MONTH", "3"),
+            ("BROKER_MONEY__PER_DAY", "20"),
+        ])
+    };
+    let config = serve(&sources).config;
+    let nanos = |money: Option<Money>| money.map(Money::as_nanos);
+    let of = |role: &str| config.quota.roles[role];
+    assert_eq!(nanos(of("student").money_per_day), Some(500_000_000));
+    assert_eq!(nanos(of("teacher").money_per_month), Some(3_000_000_000));
+    let exception = config.quota.exceptions[0].quota().budget();
+    assert_eq!(nanos(exception.week.money), Some(2_000_000_000));
+    assert_eq!(nanos(exception.month.money), Some(5_000_000_000));
+    let limits = config.money_limits().into_iter();
+    let limits: Vec<_> = limits.map(|limit| limit.name).collect();
+    for name in [
+        "money.per_day",
+        "quota.student.money_per_day",
+        "quota.teacher.money_per_month",
+        "quota.exceptions[1].money_per_week",
+        "quota.exceptions[1].money_per_month",
+    ] {
+        assert!(
+            limits.iter().any(|known| known == name),
+            "{name}: {limits:?}"
+        );
+    }
+    assert_eq!(limits.len(), 5);
+}
+
+#[test]
+fn money_is_limited_only_where_answers_are_bounded() {
+    let money = ("BROKER_MONEY__PER_MONTH", "5.00");
+    serve(&good_and(&[money]));
+    let named = ("BROKER_PERSONAS__FILE", "personas.toml");
+    let default = ("BROKER_PERSONAS__DEFAULT", "zoe");
+    let text = refusal(Mode::Serve, &good_and(&[money, named, default]));
+    for says in [
+        "money.per_month",
+        "set max_output_tokens in [NAME.session] of zoe, adam",
+    ] {
+        assert!(text.contains(says), "{text}");
+    }
+}
+
+#[test]
 fn without_a_quota_nobody_is_limited() {
     let quota = serve(&good_and(&[])).config.quota;
     assert_eq!(quota.everybody.sessions_per_month, None);
@@ -120,6 +173,10 @@ const BAD_FILES: &str = r"
 [quota.student] | quota.student (config/broker.toml:1): is a section, not a setting; it holds quota.student.sessions_per_month
 [quota] ⏎ student = 300 | quota.student (config/broker.toml:2): is a section
 [quota.student] ⏎ minutes_per_week = 0 | quota.student.minutes_per_week (config/broker.toml:2): must be between 1 and 1000000
+[quota.student] ⏎ money_per_day = 0.5 | quota.student.money_per_day (config/broker.toml:2): must be an amount of dollars
+[quota.student] ⏎ money_per_day = '0' | must be an amount of dollars
+[money] ⏎ per_day = '1,50' | money.per_day (config/broker.toml:2): must be an amount of dollars
+[money] ⏎ prices = 'nowhere.toml' | money.prices (config/broker.toml:2): nowhere.toml cannot be read
 [quota.student] ⏎ minutes_a_week = 30 | the nearest is quota.student.minutes_per_week
 [quota.student.call] ⏎ max_duration = '5s' | quota.student.call.max_duration (config/broker.toml:2): must be between 15s and 1h
 [quota.student] ⏎ call.max_money = '0' | quota.student.call.max_money (config/broker.toml:2): must be an amount of dollars

@@ -45,6 +45,36 @@ async fn settings_that_can_be_used_are_fine() {
 }
 
 #[tokio::test]
+async fn mo20_check_says_what_a_call_of_each_persona_needs_and_refuses_less() {
+    let check = |limit: &str| {
+        let arguments = ["check", "--set", limit];
+        Launch::of(&arguments)
+            .towards("http://127.0.0.1:1/v1")
+            .finish()
+    };
+    let ended = check("money.per_day=5.00").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let needs = ended
+        .out
+        .lines()
+        .find(|line| line.contains("a call needs at least"));
+    assert!(
+        needs.is_some_and(|line| line.contains("default $0.09")),
+        "{ended:?}"
+    );
+    let ended = check("quota.student.money_per_week=0.01").await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let says = "quota.student.money_per_week: $0.01 is less than a call needs of default";
+    assert!(ended.out.contains(says), "{ended:?}");
+    assert!(
+        ended
+            .out
+            .contains("neither money.per_day nor money.per_month is set"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
 async fn check_lists_for_people_and_programs_which_role_gets_which_persona() {
     let check = |extra: &[&str]| {
         Launch::of(&[&["check"], extra].concat())

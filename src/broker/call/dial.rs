@@ -16,9 +16,7 @@ use crate::domain::{
     RemovedChannel, SessionChange, SessionText, Ticket, UpstreamCall,
 };
 use crate::gate::Pass;
-use crate::provider::{
-    self, EffectiveSession, News, Pins, ServerEvent, assertion, contradiction, look,
-};
+use crate::provider::{EffectiveSession, News, Pins, ServerEvent, assertion, contradiction, look};
 use crate::upstream::{Begun, CallOrder, Late, NotBegun, SideChannel, UpstreamError};
 
 /// Longest time to join a side channel and to see the persona confirmed.
@@ -93,7 +91,7 @@ impl Inner {
     ) -> Result<Arc<Answered>, BrokerError> {
         let persona = self.persona(caller, &asked.choice)?;
         note_persona(&persona.name);
-        let terms = self.terms(caller, persona, asked.choice.language.as_ref());
+        let terms = self.terms(caller, persona, asked.choice.language.as_ref())?;
         self.may_dial(caller, (persona, &terms), &asked)?;
         let start = self.parts.clock.tick();
         let turn = self.parts.upstream.turn(caller.crowd()).await;
@@ -167,9 +165,6 @@ impl Inner {
         if let Some(field) = contradiction(terms.session.as_json(), &asked.session) {
             return Err(BrokerError::Pinned(field.as_str()));
         }
-        if terms.settings.max_money.is_some() && !self.has_price(&terms.session) {
-            return Err(BrokerError::NoPrice);
-        }
         if let Some(quota) = self.spent_quota(caller, Kind::Call) {
             return Err(self.quota_exceeded(quota));
         }
@@ -183,13 +178,6 @@ impl Inner {
     fn is_full(&self, caller: &Caller) -> Option<&'static str> {
         let (limit, since) = self.watches.full.get(&caller.party())?;
         (self.parts.clock.tick().since(since) < FULL_FOR).then_some(limit)
-    }
-
-    /// True when the model of a session has a price.
-    fn has_price(&self, session: &SessionText) -> bool {
-        let now = self.parts.clock.now();
-        let model = provider::model(session.as_json());
-        model.is_some_and(|model| self.rules.prices.card(&model, now).is_some())
     }
 
     /// Notes that the provider created no call, or that nobody knows.

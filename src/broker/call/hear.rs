@@ -32,10 +32,11 @@ impl Watch {
         if is_life(&event) {
             self.leash.lives(now);
         }
-        if self.meter.hears(inner, &event.news) {
+        let changes_money = self.meter.hears(inner, &event.news, now);
+        if changes_money {
             self.write(inner).await;
         }
-        let acts = match event.news {
+        let mut acts = match event.news {
             News::Session(shown) => self.compare(inner, &shown, side).await,
             News::Began { response, most } => {
                 let is_allowed = self.allows(most);
@@ -64,6 +65,9 @@ impl Watch {
             | News::Error { .. }
             | News::Other => Vec::new(),
         };
+        if changes_money {
+            acts.extend(self.top_up(inner).await);
+        }
         self.note_joined(inner).await;
         acts
     }

@@ -3,21 +3,39 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde_json::json;
+
+use super::allowance::Allowance;
+use crate::audit::Event;
 use crate::broker::Inner;
-use crate::domain::{CallUse, EntryId, Mark, Money, Reading, Usage};
+use crate::clock::Tick;
+use crate::domain::{Budgets, Call, CallUse, EntryId, Mark, Money, Reading, Tokens, Usage};
 use crate::provider::{self, EffectiveSession, News, UsageReport};
 
 /// Bounds the uses that wait for the records. Long before so many, the call is hung up.
 const MAX_UNWRITTEN: usize = 1_000;
+/// Bounds the responses whose end is waited for.
+const MAX_BEGUN: usize = 64;
+/// Shortest time without a side channel in which somebody may have had a turn.
+const BLIND: Duration = Duration::from_secs(1);
 
 /// The meter of one call.
 pub(super) struct Meter {
     entry: EntryId,
+    epoch: u32,
     models: Models,
     heard: Heard,
     unwritten: VecDeque<CallUse>,
     /// The price of the whole call, as far as it is known here.
     cost: Money,
+    allowance: Allowance,
+    /// The tokens that the next response reads, at most: those of the longest context that was seen, and what was said to it.
+    context: Tokens,
+    /// The responses that the model works on, and since when.
+    begun: Vec<(Box<str>, Tick)>,
+    blind_since: Option<Tick>,
+    /// The number of times without a side channel.
+    blinded: u32,
 }
 
 /// The models of a session, in the provider's words.
@@ -48,14 +66,25 @@ struct Heard {
 }
 
 impl Meter {
-    /// Returns the meter of a call that has cost so much already.
-    pub(super) fn new(entry: EntryId, cost: Money) -> Self {
+    /// Returns the meter of a call, which may have been watched before.
+    pub(super) fn new(row: &Call, mut allowance: Allowance) -> Self {
+        allowance.holds(row.held.money);
+        // Each token of a context was once new, or part of an answer.
+        let mut context = allowance.prompt();
+        context += row.used.usage.fresh;
+        context += row.used.usage.output;
         Self {
-            entry,
+            entry: row.entry,
+            epoch: row.epoch,
             models: Models::default(),
             heard: Heard::default(),
             unwritten: VecDeque::new(),
-            cost,
+            cost: row.used.cost,
+            allowance,
+            context,
+            begun: Vec::new(),
+            blind_since: None,
+            blinded: 0,
         }
     }
 
@@ -64,41 +93,79 @@ impl Meter {
         self.models = models;
     }
 
-    /// Takes an event in. Returns whether it reports use.
-    pub(super) fn hears(&mut self, inner: &Inner, news: &News<'_>) -> bool {
+    /// Takes an event in. Returns whether it changes what was spent, or what the next answer may cost.
+    pub(super) fn hears(&mut self, inner: &Inner, news: &News<'_>, now: Tick) -> bool {
         match news {
-            News::SpeechStarted(at) => self.heard.since = *at,
+            News::SpeechStarted(at) => {
+                self.heard.since = *at;
+                return false;
+            }
             News::SpeechStopped(at) => self.heard.until(*at),
+            News::Began { response, .. } => {
+                if self.begun.len() < MAX_BEGUN {
+                    self.begun.push((response.clone(), now));
+                }
+            }
             News::Ended {
                 response, usage, ..
             } => {
-                let figures = self.figures(usage, Usage::of_response);
-                self.count(inner, (response, true), figures);
-                self.heard.length = Duration::ZERO;
-                return true;
+                self.begun.retain(|(id, _)| id != response);
+                let read = self.reads(Duration::ZERO);
+                let (usage, mark) = self.figures(inner, usage, (Usage::of_response, read));
+                self.count(inner, (response, true), (usage, mark));
+                if mark == Mark::Measured {
+                    self.context.widen(usage.context());
+                    self.heard.length = Duration::ZERO;
+                }
             }
             News::Transcribed { item, usage } => {
-                let figures = self.figures(usage, Usage::of_transcription);
+                let heard = Usage::heard(self.heard.length);
+                let figures = self.figures(inner, usage, (Usage::of_transcription, heard));
                 self.count(inner, (item, false), figures);
-                return true;
             }
-            _ => {}
+            _ => return false,
         }
-        false
+        true
     }
 
-    /// Returns the use that the provider reports, or an estimate: the provider bills at least what the model has heard.
+    /// Returns the use that the provider reports, or the estimate: the provider bills at least what the model has read.
     fn figures(
         &self,
+        inner: &Inner,
         report: &UsageReport,
-        read: fn(&provider::Usage) -> Reading,
+        (read, estimate): (fn(&provider::Usage) -> Reading, Usage),
     ) -> (Usage, Mark) {
         match report {
-            UsageReport::Figures(said) => (read(said).usage, Mark::Measured),
-            UsageReport::Missing | UsageReport::Unreadable => {
-                (Usage::heard(self.heard.length), Mark::Estimated)
+            UsageReport::Figures(said) => {
+                let reading = read(said);
+                if !reading.adds_up {
+                    self.alarm(
+                        inner,
+                        "its figures contradict each other; the larger ones are counted",
+                    );
+                }
+                return (reading.usage, Mark::Measured);
             }
+            UsageReport::Unreadable => {
+                self.alarm(inner, "its figures are no counts; an estimate is counted");
+            }
+            UsageReport::Missing => {}
         }
+        (estimate, Mark::Estimated)
+    }
+
+    /// Records that the provider reports a use that cannot be right.
+    fn alarm(&self, inner: &Inner, what: &str) {
+        let model = self.models.response.as_deref();
+        let details = json!({ "model": model, "what": what });
+        inner.parts.audit.note(Event::OddUsage, details);
+    }
+
+    /// Returns an estimate of what a response reads after speech of this length beyond what is known.
+    fn reads(&self, more: Duration) -> Usage {
+        let mut usage = Usage::heard(self.heard.length + more);
+        usage.fresh += self.context;
+        usage
     }
 
     fn count(&mut self, inner: &Inner, (id, is_turn): (&str, bool), (usage, mark): (Usage, Mark)) {
@@ -124,6 +191,36 @@ impl Meter {
         }
     }
 
+    /// Notes that the side channel is lost, or is back. In the time between, somebody may have had a turn: unless the model
+    /// is known to work on a response, one is counted as an estimate.
+    pub(super) fn sees(&mut self, inner: &Inner, sees: bool, now: Tick) {
+        if !sees {
+            self.blind_since.get_or_insert(now);
+            return;
+        }
+        let Some(since) = self.blind_since.take() else {
+            return;
+        };
+        let length = now.since(since);
+        if length >= BLIND && self.begun.is_empty() {
+            self.blinded += 1;
+            let id = format!("blind_{}_{}", self.epoch, self.blinded);
+            let mut usage = self.reads(length);
+            usage.output = self.allowance.spoken(length);
+            self.count(inner, (&id, true), (usage, Mark::Estimated));
+        }
+    }
+
+    /// Counts estimates of the responses whose end was not seen. The call is over.
+    pub(super) fn closes(&mut self, inner: &Inner, now: Tick) {
+        self.sees(inner, true, now);
+        for (id, since) in std::mem::take(&mut self.begun) {
+            let mut usage = self.reads(Duration::ZERO);
+            usage.output = self.allowance.spoken(now.since(since));
+            self.count(inner, (&id, true), (usage, Mark::Estimated));
+        }
+    }
+
     /// True when uses wait for the records.
     pub(super) fn is_behind(&self) -> bool {
         !self.unwritten.is_empty()
@@ -132,6 +229,19 @@ impl Meter {
     /// Returns the price of the call so far.
     pub(super) const fn cost(&self) -> Money {
         self.cost
+    }
+
+    /// Returns the money that has to be held for the call in total, so that `answers` more stay within the hold; `None` when
+    /// so much is held. And the budgets to hold it against.
+    pub(super) fn lacks(&self, answers: usize) -> Option<(Money, Budgets)> {
+        let context = self.reads(Duration::ZERO).fresh;
+        let needed = self.allowance.lacks(self.cost, context, answers)?;
+        Some((needed, self.allowance.budgets))
+    }
+
+    /// Takes what is held for the call.
+    pub(super) const fn holds(&mut self, held: Money) {
+        self.allowance.holds(held);
     }
 
     /// Writes the uses that wait. Returns whether the records took them.
@@ -161,15 +271,14 @@ impl Heard {
 }
 
 impl Inner {
-    /// Returns the price of a use. A use without a price is logged: it counts less than it costs.
+    /// Returns the price of a use. A use without a price raises an alarm: it counts less than it costs.
     fn price(&self, model: &str, usage: &Usage) -> Money {
-        let card = self.rules.prices.card(model, self.parts.clock.now());
+        let card = self.rules.money.prices.card(model, self.parts.clock.now());
         let cost = card.map(|card| card.cost(usage));
         if !usage.is_nothing() && cost.is_none_or(|cost| cost.is_unpriced) {
-            tracing::warn!(
-                model,
-                "a call used what has no price, so its cost is too low; a newer version of the broker may know the price"
-            );
+            self.parts
+                .audit
+                .note(Event::ZeroPrice, json!({ "model": model }));
         }
         cost.map_or(Money::default(), |cost| cost.money)
     }

@@ -1,6 +1,7 @@
 //! Calls: an offer is exchanged for an answer, and the call that comes of it is watched until it is over.
 
 mod again;
+mod allowance;
 mod dial;
 mod hear;
 mod limits;

@@ -76,9 +76,8 @@ impl Inner {
         match row.state {
             CallState::Open if now < row.deadline_at => {
                 let persona = self.rules.personas.named(row.persona.as_str());
-                match persona {
-                    Some(persona) => {
-                        let terms = self.terms_again(&row, persona);
+                match persona.and_then(|persona| self.terms_again(&row, persona).ok()) {
+                    Some(terms) => {
                         let watch = Watch::new(&self, (row, call), terms);
                         self.watch(watch, None);
                     }

@@ -1,8 +1,9 @@
 //! What holds for one call: what the provider is told, and the limits.
 
-use crate::broker::Inner;
+use super::allowance::Allowance;
+use crate::broker::{BrokerError, Inner};
 use crate::config::CallSettings;
-use crate::domain::{Call, Caller, Hold, Language, Listener, Persona, Quota, SessionText};
+use crate::domain::{Call, Caller, Hold, Language, Listener, Party, Persona, Quota, SessionText};
 
 /// What holds for one call.
 #[derive(Clone)]
@@ -11,6 +12,8 @@ pub(super) struct Terms {
     pub(super) session: SessionText,
     /// The limits.
     pub(super) settings: CallSettings,
+    /// What the call may spend.
+    pub(super) allowance: Allowance,
 }
 
 impl Terms {
@@ -21,21 +24,20 @@ impl Terms {
 }
 
 impl Inner {
-    /// Returns the terms of a new call of `caller`.
+    /// Returns the terms of a new call of `caller`. Fails when money is limited, and a model has no price.
     pub(super) fn terms(
         &self,
         caller: &Caller,
         persona: &Persona,
         language: Option<&Language>,
-    ) -> Terms {
-        Terms {
-            session: persona.session_for(&caller.as_listener(language)),
-            settings: self.limits_of(persona, &self.quota(caller)),
-        }
+    ) -> Result<Terms, BrokerError> {
+        let session = persona.session_for(&caller.as_listener(language));
+        self.terms_of(caller.party(), (persona, session), &self.quota(caller))
     }
 
-    /// Returns the terms of a call that is watched already. Its listener's name and language are not known any more.
-    pub(super) fn terms_again(&self, row: &Call, persona: &Persona) -> Terms {
+    /// Returns the terms of a call that is watched already. Its listener's name and language are not known any more, and an
+    /// account that was erased has no quota any more.
+    pub(super) fn terms_again(&self, row: &Call, persona: &Persona) -> Result<Terms, BrokerError> {
         let role = row.role.as_deref();
         let account = row.account.as_ref();
         let quota = account.map(|account| self.rules.quotas.of(account, role));
@@ -43,10 +45,24 @@ impl Inner {
             role,
             ..Listener::default()
         };
-        Terms {
-            session: persona.session_for(&listener),
-            settings: self.limits_of(persona, &quota.unwrap_or_default()),
-        }
+        let session = persona.session_for(&listener);
+        self.terms_of(row.owner, (persona, session), &quota.unwrap_or_default())
+    }
+
+    fn terms_of(
+        &self,
+        owner: Party,
+        (persona, session): (&Persona, SessionText),
+        quota: &Quota,
+    ) -> Result<Terms, BrokerError> {
+        let settings = self.limits_of(persona, quota);
+        let is_limited = settings.max_money.is_some();
+        let allowance = self.allowance((owner, quota), &session, is_limited)?;
+        Ok(Terms {
+            session,
+            settings,
+            allowance,
+        })
     }
 
     fn limits_of(&self, persona: &Persona, quota: &Quota) -> CallSettings {

@@ -16,6 +16,7 @@ use crate::clock::Tick;
 use crate::config::Farewell;
 use crate::domain::{Call, CallState, CallStep, EndReason, EntryId, UpstreamCall};
 use crate::provider::{Pins, ServerEvent};
+use crate::records::ReserveError;
 use crate::upstream::UpstreamError;
 
 /// After the hang-up, the use of the last response is waited for so long.
@@ -42,6 +43,10 @@ pub(super) struct Watch {
     /// How often this replica's lease had run out when the watch last made sure that the call is its own.
     lapses: u32,
     is_joined: bool,
+    /// True once another replica watches the call.
+    is_replaced: bool,
+    /// True while the records have not answered whether the money for the next answer is held.
+    lacks_answer: bool,
 }
 
 /// What a watch waits for.
@@ -69,13 +74,15 @@ impl Watch {
             entry: row.entry,
             epoch: row.epoch,
             call,
+            meter: Meter::new(&row, terms.allowance.clone()),
             terms,
             pins: None,
-            meter: Meter::new(row.entry, row.used.cost),
             leash,
             told,
             lapses: inner.watches.lapses(now),
             is_joined: row.joined_at.is_some(),
+            is_replaced: false,
+            lacks_answer: false,
         }
     }
 }
@@ -89,8 +96,9 @@ impl Inner {
             let now = inner.parts.clock.tick();
             let mut side = Side::lost(now);
             watch.leash.sees(false, now);
+            watch.meter.sees(&inner, false, now);
             if let Some(attached) = attached {
-                watch.sees_by(attached, &mut side, now);
+                watch.sees_by(&inner, attached, (&mut side, now));
             }
             while watch.turn(&inner, &mut side).await.is_continue() {}
             watch.last_words(&inner, side).await;
@@ -127,11 +135,13 @@ impl Watch {
             Seen::Lost => {
                 side.is_lost(now);
                 self.leash.sees(false, now);
+                self.meter.sees(inner, false, now);
                 Vec::new()
             }
             Seen::Joined(Ok(attached)) => {
-                self.sees_by(*attached, side, now);
-                Vec::new()
+                self.sees_by(inner, *attached, (side, now));
+                self.write(inner).await;
+                self.top_up(inner).await
             }
             Seen::Joined(Err(UpstreamError::UnknownCall(_))) => {
                 // The call is over, or its key is not good any more: the hang-up finds out.
@@ -145,10 +155,13 @@ impl Watch {
                 if side.is_good(now) {
                     self.leash.sees(true, now);
                 }
-                if self.meter.is_behind() {
+                let mut acts = Vec::new();
+                if self.is_behind() {
                     self.write(inner).await;
+                    acts = self.top_up(inner).await;
                 }
-                self.leash.woke(now)
+                acts.extend(self.leash.woke(now));
+                acts
             }
             Seen::Told => {
                 self.look(inner).await?;
@@ -166,7 +179,7 @@ impl Watch {
         let clock = &inner.parts.clock;
         let due = self.leash.due();
         let rewrite = clock.tick().plus(REWRITE);
-        let due = if self.meter.is_behind() {
+        let due = if self.is_behind() {
             due.min(rewrite)
         } else {
             due
@@ -189,11 +202,17 @@ impl Watch {
         }
     }
 
+    /// True while the records have not taken something.
+    fn is_behind(&self) -> bool {
+        self.meter.is_behind() || self.lacks_answer
+    }
+
     /// Takes a side channel on which the provider has confirmed the persona.
-    fn sees_by(&mut self, attached: Attached, side: &mut Side, now: Tick) {
+    fn sees_by(&mut self, inner: &Inner, attached: Attached, (side, now): (&mut Side, Tick)) {
         side.opens(attached.channel, now);
         self.pins = attached.pins;
         self.meter.takes_models(attached.models);
+        self.meter.sees(inner, true, now);
         self.leash.forgets_responses();
         if side.is_good(now) {
             self.leash.sees(true, now);
@@ -218,7 +237,10 @@ impl Watch {
                 }
                 ControlFlow::Continue(())
             }
-            Ok(_) => ControlFlow::Break(()),
+            Ok(row) => {
+                self.is_replaced = row.is_none_or(|row| row.epoch != self.epoch);
+                ControlFlow::Break(())
+            }
             Err(error) => {
                 inner.note_records(&error);
                 ControlFlow::Continue(())
@@ -303,6 +325,32 @@ impl Watch {
         self.leash.is_recorded(is_recorded, now);
     }
 
+    /// Holds more money when the next answers could cost more than what is held.
+    pub(super) async fn top_up(&mut self, inner: &Inner) -> Vec<Act> {
+        let answers = self.leash.responses().len().max(1);
+        self.lacks_answer = false;
+        let Some((needed, budgets)) = self.meter.lacks(answers) else {
+            return Vec::new();
+        };
+        let watched = (self.entry, self.epoch);
+        match inner
+            .parts
+            .records
+            .top_up_call(watched, needed, budgets)
+            .await
+        {
+            Ok(Some(row)) => self.meter.holds(row.held.money),
+            Ok(None) => self.told.notify_one(),
+            Err(ReserveError::Unavailable(error)) => {
+                inner.note_records(&error);
+                self.lacks_answer = true;
+            }
+            // Nothing but a budget refuses money.
+            Err(_) => return self.leash.is_broke(inner.parts.clock.tick()),
+        }
+        Vec::new()
+    }
+
     /// Waits briefly for the use of the last response, and closes the side channel.
     async fn last_words(&mut self, inner: &Inner, mut side: Side) {
         let clock = &inner.parts.clock;
@@ -311,7 +359,7 @@ impl Watch {
                 && let Some(frame) = channel.next().await
             {
                 if let Ok(event) = ServerEvent::read(&frame) {
-                    self.meter.hears(inner, &event.news);
+                    self.meter.hears(inner, &event.news, clock.tick());
                 }
             }
         };
@@ -319,6 +367,9 @@ impl Watch {
         let _ = clock.timeout(LAST_WORDS, hear).await;
         if let Some(channel) = side.take() {
             channel.close().await;
+        }
+        if !self.is_replaced {
+            self.meter.closes(inner, clock.tick());
         }
         self.write(inner).await;
     }

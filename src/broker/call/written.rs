@@ -8,8 +8,7 @@ use super::terms::Terms;
 use crate::broker::{BrokerError, Inner};
 use crate::clock::seconds_up;
 use crate::domain::{
-    Amount, Budgets, Call, Caller, Dial, Kind, Money, Party, PersonaName, SessionId, SessionKey,
-    Ticket,
+    Amount, Call, Caller, Dial, Kind, Party, PersonaName, SessionId, SessionKey, Ticket,
 };
 use crate::records::CallBounds;
 
@@ -32,12 +31,9 @@ impl Inner {
             gives_up: GIVES_UP,
             want: Amount {
                 seconds: seconds_up(terms.settings.max_duration),
-                money: Money::ZERO,
+                money: terms.allowance.opening(),
             },
-            budgets: Budgets {
-                own: self.quota(caller).budget(),
-                ..Budgets::default()
-            },
+            budgets: terms.allowance.budgets,
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::domain::Money;
-use crate::domain::written::{some_lasting, some_whole, text};
+use crate::domain::written::{money, some_lasting, some_whole};
 
 /// The provider ends every call after an hour, in milliseconds.
 pub const LONGEST_CALL: u64 = 3_600_000;
@@ -44,13 +44,9 @@ pub struct CallLimits {
     #[serde(deserialize_with = "some_whole::<1, 1_000_000, _, _>")]
     pub max_turns: Option<u32>,
     /// Most money that one call may cost.
-    #[serde(deserialize_with = "some_money")]
+    #[serde(deserialize_with = "money")]
     pub max_money: Option<Money>,
     /// Most answers that the model may work on at a time.
     #[serde(deserialize_with = "some_whole::<1, 100, _, _>")]
     pub max_parallel_responses: Option<usize>,
-}
-
-fn some_money<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Money>, D::Error> {
-    text(from, Money::written).map(Some)
 }

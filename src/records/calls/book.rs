@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{CallBound, CallBounds, Dialled, TopUp, UsedRow};
 use crate::clock::Timestamp;
 use crate::domain::{
-    Amount, Call, CallChange, CallState, CallStep, CallUse, EndReason, EntryId, Party,
+    Amount, Call, CallChange, CallState, CallStep, CallUse, EndReason, EntryId, Money, Party,
 };
 use crate::records::ReserveError;
 use crate::records::book::{Book, Done};
@@ -137,9 +137,14 @@ impl Book {
         let Some(call) = self.calls.get(&entry).filter(is_theirs) else {
             return Ok(Done::default());
         };
+        // A top-up that was committed although its answer was lost is repeated.
+        let more = (top_up.to - call.held.money).max(Money::ZERO);
+        if more == Money::ZERO {
+            return Ok(Done::of_calls(0, vec![call.clone()]));
+        }
         let want = Amount {
             seconds: 0,
-            money: top_up.more,
+            money: more,
         };
         let granted = self.purses.grant(&top_up.asked(call), want, now);
         let mut call = call.clone();

@@ -49,18 +49,14 @@ impl CallRecords for MemoryRecords {
     async fn top_up_call(
         &self,
         (entry, epoch): (EntryId, u32),
-        more: Money,
+        to: Money,
         budgets: Budgets,
     ) -> Result<Option<Call>, ReserveError> {
         let (now, mut book) = (self.clock.now(), self.book.lock());
         let Some(call) = book.calls.get(&entry).cloned() else {
             return Ok(None);
         };
-        let top_up = TopUp {
-            epoch,
-            more,
-            budgets,
-        };
+        let top_up = TopUp { epoch, to, budgets };
         book.count_purses(&top_up.asked(&call), now);
         let done = book.top_up_call(entry, &top_up, now)?;
         Ok(done.calls.into_iter().next())

@@ -109,12 +109,12 @@ pub trait CallRecords: Send + Sync {
     /// counts. Returns the call then, or `None` when there is no such call.
     async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError>;
 
-    /// Holds more money for a call, before the call spends it, if the budgets have it. Returns the call then, or `None` when
-    /// there is no such call, or another replica watches it.
+    /// Holds money for a call, `to` in total, before the call spends it, if the budgets have it. Repeated, it holds nothing
+    /// more. Returns the call then, or `None` when there is no such call, or another replica watches it.
     async fn top_up_call(
         &self,
         (entry, epoch): (EntryId, u32),
-        more: Money,
+        to: Money,
         budgets: Budgets,
     ) -> Result<Option<Call>, ReserveError>;
 

@@ -116,7 +116,8 @@ impl Book {
 #[derive(Clone, Debug)]
 pub(in crate::records) struct TopUp {
     pub(super) epoch: u32,
-    pub(super) more: Money,
+    /// The money that is to be held in total.
+    pub(super) to: Money,
     pub(super) budgets: Budgets,
 }
 

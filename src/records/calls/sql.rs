@@ -125,14 +125,10 @@ impl CallRecords for SqlRecords {
     async fn top_up_call(
         &self,
         (entry, epoch): (EntryId, u32),
-        more: Money,
+        to: Money,
         budgets: Budgets,
     ) -> Result<Option<Call>, ReserveError> {
-        let top_up = TopUp {
-            epoch,
-            more,
-            budgets,
-        };
+        let top_up = TopUp { epoch, to, budgets };
         let done = self.paid(Paid::TopUp(entry, Box::new(top_up))).await?;
         Ok(done.calls.into_iter().next())
     }

@@ -59,6 +59,7 @@ pub struct CallOptions {
     )),
     responses(
         (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
+        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
         (status = 409, description = "A call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,
@@ -85,6 +86,7 @@ pub async fn open(
     )),
     responses(
         (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
+        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
         (status = 409, description = "A call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,

@@ -103,6 +103,7 @@ pub async fn client_secrets(paid: Paid<ClientSecretRequest>) -> Result<Response,
     responses(
         (status = 200, description = "A client secret.", body = OldSession),
         (status = 201, description = "The answer to an offer. `Location` names the call.", body = String, content_type = "application/sdp"),
+        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
         (status = 409, description = "A call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use token_broker::domain::{Account, EndReason, Naming};
 use token_broker::upstream::UpstreamError;
 
-use super::{Opened, channel, offer, pass, says};
+use super::{Opened, PERSONAS, channel, offer, pass, says};
 use crate::kit::in_process::{TestApp, student};
 use crate::kit::issuer::{ISSUER, REQUIRED};
 use crate::kit::waiting::{SOON, eventually};
@@ -219,7 +219,7 @@ pub fn done(id: &str) -> serde_json::Value {
 }
 
 /// A side channel that names its model, as the provider's does.
-fn named(app: &TestApp) -> crate::kit::calls::Channel {
+pub(super) fn named(app: &TestApp) -> crate::kit::calls::Channel {
     let side = channel(app);
     let mut session = side.sent()[0]["session"].clone();
     session["model"] = "gpt-realtime-2.1".into();
@@ -249,7 +249,11 @@ async fn sd01_mo01_mo07_each_answer_is_priced_once_and_shown() {
 
 #[tokio::test]
 async fn sd04_the_answer_that_reaches_the_money_ends_the_call() {
-    let app = TestApp::with(&[("call.persona", "free"), ("call.max_money", "0.02")]);
+    let app = TestApp::with(&[
+        ("call.persona", "free"),
+        ("call.max_money", "0.02"),
+        ("personas.file", PERSONAS),
+    ]);
     let call = Opened::by(&app).await;
     let side = named(&app);
     side.say(&done("resp_1"));
@@ -272,7 +276,10 @@ async fn sd04_the_answer_that_reaches_the_money_ends_the_call() {
 #[tokio::test]
 async fn mo08_a_persona_without_a_price_is_not_admitted_where_money_is_limited() {
     let file = "[personas]\nstrict = false\n";
-    let app = TestApp::of(file, &[("call.max_money", "0.02")]);
+    let app = TestApp::of(
+        file,
+        &[("call.max_money", "0.02"), ("personas.file", PERSONAS)],
+    );
     let unpriced = app
         .post("/calls?persona=unpriced")
         .body("application/sdp", super::OFFER);

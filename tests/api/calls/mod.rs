@@ -3,7 +3,9 @@
 mod leash;
 mod limits;
 mod minutes;
+mod money;
 mod offers;
+mod spending;
 
 use std::time::Duration;
 
@@ -24,6 +26,9 @@ const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 192.168.1.7\r\ns=-\
     a=ice-pwd:abcdefghijklmnopqrstuvwx\r\n\
     a=fingerprint:sha-256 AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99\r\n\
     a=setup:actpass\r\na=mid:1\r\na=sctp-port:5000\r\n";
+
+/// Personas whose answers are bounded.
+const PERSONAS: &str = "tests/api/calls/personas.toml";
 
 /// A call that a caller without identity has opened.
 struct Opened {

@@ -62,6 +62,8 @@ pub(super) struct Leash {
     corrections: VecDeque<Tick>,
     blind_since: Option<Tick>,
     unrecorded_since: Option<Tick>,
+    /// Since when no budget has the money for the next answer.
+    broke_since: Option<Tick>,
     has_ended: bool,
 }
 
@@ -81,6 +83,7 @@ impl Leash {
             corrections: VecDeque::new(),
             blind_since: None,
             unrecorded_since: None,
+            broke_since: None,
             has_ended: false,
         }
     }
@@ -92,7 +95,8 @@ impl Leash {
         let goodbye =
             (self.goodbye == Goodbye::NotDue && self.says_goodbye()).then_some(self.deadline);
         let moments = [Some(self.last_moment()), Some(self.silence_ends().0)];
-        let moments = moments.into_iter().chain([warning, goodbye, blind]);
+        let money = self.money_ends();
+        let moments = moments.into_iter().chain([warning, goodbye, blind, money]);
         let moments = moments.flatten();
         moments.min().unwrap_or(self.deadline)
     }
@@ -108,6 +112,8 @@ impl Leash {
             Some(EndReason::TimeLimit)
         } else if is_blind {
             Some(EndReason::Blind)
+        } else if self.money_ends().is_some_and(|end| now >= end) {
+            Some(EndReason::MoneyLimit)
         } else {
             (now >= silence_ends).then_some(silent)
         };
@@ -171,6 +177,11 @@ impl Leash {
     /// persona for it.
     pub(super) fn response_began(&mut self, id: &str, is_allowed: bool, now: Tick) -> Vec<Act> {
         self.lives(now);
+        if self.broke_since.is_some() {
+            let mut acts = vec![Act::Cancel(id.into())];
+            acts.extend(self.end(EndReason::MoneyLimit));
+            return acts;
+        }
         let room = self.settings.max_parallel_responses;
         if is_allowed && self.responses.len() < room {
             self.responses.push(id.into());
@@ -202,6 +213,9 @@ impl Leash {
     /// Notes that what the model said was played to its end.
     pub(super) fn was_played(&mut self, now: Tick) -> Vec<Act> {
         self.lives(now);
+        if self.broke_since.is_some() {
+            return self.end(EndReason::MoneyLimit);
+        }
         if self.goodbye == Goodbye::Begun {
             return self.end(EndReason::TimeLimit);
         }
@@ -246,6 +260,22 @@ impl Leash {
             Some(most) if cost >= most => self.end(EndReason::MoneyLimit),
             _ => Vec::new(),
         }
+    }
+
+    /// Notes that no budget has the money for the next answer. The last one may be heard: the call ends when it was played,
+    /// when the next one begins, or after the grace.
+    pub(super) fn is_broke(&mut self, now: Tick) -> Vec<Act> {
+        self.broke_since.get_or_insert(now);
+        if std::mem::replace(&mut self.is_warned, true) {
+            return Vec::new();
+        }
+        vec![Act::Warn(Farewell::None)]
+    }
+
+    /// Returns the moment at which a call without money ends.
+    fn money_ends(&self) -> Option<Tick> {
+        let since = self.broke_since?;
+        Some(since.plus(self.settings.grace))
     }
 
     /// Returns the moment at which the call ends because nobody sees or records it.

@@ -198,3 +198,21 @@ fn sd04_a_call_that_has_cost_its_money_ends() {
         [Act::End(EndReason::MoneyLimit)]
     );
 }
+
+#[test]
+fn mo13_a_call_without_money_is_warned_and_ends_after_the_grace_or_with_the_next_answer() {
+    let broke = || {
+        let mut leash = leash(&settings());
+        leash.lives(at(9));
+        assert_eq!(leash.is_broke(at(10)), [Act::Warn(Farewell::None)]);
+        assert!(leash.is_broke(at(12)).is_empty());
+        leash
+    };
+    let end = || Act::End(EndReason::MoneyLimit);
+    let mut silent = broke();
+    assert_eq!(silent.due(), at(20));
+    assert_eq!(silent.woke(at(20)), [end()]);
+    assert_eq!(broke().was_played(at(13)), [end()]);
+    let next = broke().response_began("a", true, at(14));
+    assert_eq!(next, [Act::Cancel("a".into()), end()]);
+}
