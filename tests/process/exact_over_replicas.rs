@@ -44,7 +44,11 @@ impl Shared {
     async fn serve(&self, settings: &[(&str, &str)]) -> Broker {
         let set = |launch: Launch, (name, value): &(&str, &str)| launch.set(name, value);
         // A busy machine is not an outage.
-        let command = self.command("serve").set("redis.timeout", "10s");
+        let command = self
+            .command("serve")
+            .set("redis.timeout", "10s")
+            .set("ledger.timeout", "8s")
+            .set("upstream.max_wait", "10s");
         let launch = settings.iter().fold(command, set);
         launch.start().await
     }
