@@ -5,7 +5,8 @@
 #   scripts/lambda-test.sh                            with target/debug/token-broker, which cargo build makes
 #   BROKER_BINARY=… LAMBDA_ADAPTER=… scripts/lambda-test.sh
 #
-# Compiles the adapter below target/ops-tools once: some five minutes on two cores. So scripts/test.sh does not run this script.
+# Compiles the adapter below target/ops-tools once, which takes minutes. So this is a job of its own in .github/workflows/ci.yml, not
+# a step of scripts/test.sh.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
