@@ -29,7 +29,7 @@ for arch in amd64 arm64; do
   echo 'broker:x:65532:65532:token-broker:/:/token-broker' >"$stage/out/etc/passwd"
   echo 'broker:x:65532:' >"$stage/out/etc/group"
   docker buildx build --platform "linux/$arch" --build-context "build=$stage" --build-arg "VERSION=$version" \
-    --build-arg "REVISION=$(git rev-parse HEAD)" --sbom true --provenance mode=max --tag "$name:$version-$arch" --push . >&2
+    --build-arg "REVISION=$(git rev-parse HEAD)" --sbom=true --provenance=mode=max --tag "$name:$version-$arch" --push . >&2
   parts+=("$name:$version-$arch")
 done
 
