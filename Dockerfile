@@ -26,12 +26,13 @@ ENV CC_x86_64_unknown_linux_musl=musl-gcc \
     CC_aarch64_unknown_linux_musl=musl-gcc \
     RUSTFLAGS="-C target-feature=+crt-static"
 
-# The cache mounts exist in this step only, so the step copies the binary out of them.
+# The simulator's WebRTC peers (the feature `peer`) stay out of the image. The cache mounts exist in this step only, so the step
+# copies the binary out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     target="${RUST_TARGET:-$(uname -m)-unknown-linux-musl}" \
     && { rustup target list --installed | grep -x "$target" >/dev/null || rustup target add "$target"; } \
-    && cargo build --profile "$PROFILE" --locked --bin token-broker --target "$target" \
+    && cargo build --profile "$PROFILE" --locked --no-default-features --bin token-broker --target "$target" \
     && mkdir -p /data /out/etc/ssl/certs \
     && cp "target/$target/$PROFILE/token-broker" /out/token-broker \
     && cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt \

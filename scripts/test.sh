@@ -26,6 +26,7 @@ export RUSTFLAGS="${RUSTFLAGS:-}" CARGO_TERM_COLOR=never RUST_BACKTRACE=0
 step 'programs that the tests need' bash scripts/test-tools.sh
 step 'formatting' cargo fmt --all --check
 step 'lints, warnings are errors' cargo clippy --locked --all-targets --quiet -- -D warnings
+step 'lints of what the image is built from' cargo clippy --locked --no-default-features --quiet -- -D warnings
 step 'documentation, warnings are errors' env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 step 'tests' cargo test --locked --quiet
 step 'the TypeScript client' bash scripts/sdk-test.sh

@@ -10,8 +10,10 @@ const BINARY = process.env['BROKER_BINARY'] ?? fileURLToPath(new URL('../../../t
 export interface RealBroker {
   /** Its address, like `http://127.0.0.1:1234`. */
   url: string;
-  /** Makes its upstream fail: `503`, `429:7`, `slow:2s`, `hang`. */
-  fail(fault: string, times: number): Promise<void>;
+  /** Makes its upstream fail: `503`, `429:7`, `slow:2s`, `hang`. `ofCalls` is `calls`, `join` or `hangup`. */
+  fail(fault: string, times: number, ofCalls?: string): Promise<void>;
+  /** Plays a turn in a call of its simulated OpenAI, like `say:Hello`. */
+  play(call: string, turn: string): Promise<void>;
   stop(): Promise<void>;
   /** Returns credentials of Sam and Toni by the issuer of this run. */
   people(): Promise<[string, string]>;
@@ -51,13 +53,15 @@ async function start(flags: string[]): Promise<RealBroker> {
     child.once('error', (cause) => reject(new Error(`No broker at ${BINARY}: cargo build, or set BROKER_BINARY.`, { cause })));
     child.once('exit', () => reject(new Error(`The broker did not start:\n${output}`)));
   });
+  const control = async (method: string, path: string, body: object): Promise<void> => {
+    const headers = { authorization: 'Bearer sk-simulated', 'content-type': 'application/json' };
+    const answer = await fetch(`${simulator}/_simulator/${path}`, { method, headers, body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(await answer.text());
+  };
   return {
     url,
-    async fail(fault, times) {
-      const headers = { authorization: 'Bearer sk-simulated', 'content-type': 'application/json' };
-      const answer = await fetch(`${simulator}/_simulator/faults`, { method: 'PUT', headers, body: JSON.stringify({ fault, times }) });
-      if (!answer.ok) throw new Error(await answer.text());
-    },
+    fail: (fault, times, ofCalls) => control('PUT', 'faults', { fault, times, of_calls: ofCalls }),
+    play: (call, turn) => control('POST', `calls/${call}/play`, { turn }),
     async people() {
       for (;;) {
         const found = [...output.matchAll(/'Authorization: (Bearer eyJ[\w.-]+)'/g)].map((match) => `${match[1]}`);

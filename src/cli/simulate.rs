@@ -67,5 +67,8 @@ pub(super) async fn start(
         faults,
     };
     let started = Simulator::start(settings).await;
-    started.with_context(|| format!("the simulated OpenAI cannot be started on {listen}"))
+    let started =
+        started.with_context(|| format!("the simulated OpenAI cannot be started on {listen}"))?;
+    started.calls().switch(|now| now.real_peers = true);
+    Ok(started)
 }

@@ -52,6 +52,8 @@ pub(super) enum Twist {
     NotCreated,
     /// The hang-up is confirmed and ends nothing.
     NoEffect,
+    /// The hang-up ends the call, and the real peer vanishes instead of closing its connection.
+    Silent,
 }
 
 /// What is wrong with the body of an answer to an offer.
@@ -128,6 +130,7 @@ fn failure(word: &str) -> Option<Failure> {
         "no-location" => Failure::Twist(Twist::Location(None)),
         "not-created" => Failure::Twist(Twist::NotCreated),
         "no-effect" => Failure::Twist(Twist::NoEffect),
+        "silent" => Failure::Twist(Twist::Silent),
         "empty-answer" => Failure::Twist(Twist::Answer(Answer::Empty)),
         "huge-answer" => Failure::Twist(Twist::Answer(Answer::Huge)),
         "hang-answer" => Failure::Twist(Twist::Answer(Answer::Hangs)),
@@ -229,6 +232,7 @@ mod tests {
             "hang-answer",
             "cut-answer",
             "no-effect",
+            "silent",
             "slow:2s",
             "slow:250ms",
             "scope:model.request",

@@ -1,7 +1,8 @@
 //! Simulates the provider's edge on loopback, strictly, for tests, demonstrations, and front ends without a key.
 //!
 //! It cannot be mistaken for the real provider: its client secrets begin with `ek_sim_`, its answers
-//! carry `x-simulated: true`, and it listens on loopback only.
+//! carry `x-simulated: true`, and it listens on loopback only. Each real peer of a call has a UDP socket on the address that the
+//! machine uses towards others, because some browsers connect to no loopback address.
 
 mod calls;
 mod control;

@@ -11,7 +11,7 @@ const HEARD_MS_PER_TOKEN: u64 = 100;
 /// Milliseconds of spoken audio of one token.
 const SPOKEN_MS_PER_TOKEN: u64 = 50;
 /// Milliseconds that a character takes to be spoken.
-const MS_PER_CHARACTER: u64 = 80;
+pub(super) const MS_PER_CHARACTER: u64 = 80;
 /// Cached tokens come in blocks of this size.
 const CACHE_BLOCK: u64 = 64;
 

@@ -30,6 +30,11 @@ pub(in crate::simulator) async fn hang_up(
     if !is_known {
         return Err(Refusal::no_call(404).into());
     }
+    if twist == Some(Twist::Silent)
+        && let Some((live, _)) = edge.calls.desk().open_call(&id)
+    {
+        live.media = None;
+    }
     if twist != Some(Twist::NoEffect) {
         end(&edge.calls, &id);
     }

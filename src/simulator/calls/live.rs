@@ -47,6 +47,20 @@ pub(super) enum Out {
     Drop,
 }
 
+/// The connection to a browser, in a call that has a real one.
+pub(super) trait Media: Send {
+    /// Sends an event over the data channel.
+    fn event(&self, event: &str);
+    /// Begins to say the text of a response.
+    fn speak(&self, response: &str, text: &str);
+    /// Says the text of a response to its end, and no more.
+    fn finish(&self, response: &str);
+    /// Throws away what was not heard yet.
+    fn hush(&self);
+    /// Closes the connection.
+    fn hang_up(&self);
+}
+
 /// A response that is being spoken.
 pub(super) struct Active {
     pub(super) id: String,
@@ -77,6 +91,7 @@ pub(super) struct Live {
     pub(super) ended_at: Option<Timestamp>,
     pub(super) joined_at: Option<Timestamp>,
     pub(super) asserted_at: Option<Timestamp>,
+    pub(super) media: Option<Box<dyn Media>>,
     pub(super) side_channels: Vec<(u64, UnboundedSender<Out>)>,
     pub(super) joins: u64,
     pub(super) received: Vec<Value>,
@@ -118,6 +133,7 @@ impl Live {
             ended_at: None,
             joined_at: None,
             asserted_at: None,
+            media: None,
             side_channels: Vec::new(),
             joins: 0,
             received: Vec::new(),
@@ -143,6 +159,13 @@ impl Live {
     pub(super) fn emit(&mut self, event: Value, switches: &Switches) {
         let event = finished(event, switches);
         self.tell_side_channels(&Out::Text(event.to_string()));
+        self.tell_browser(event);
+    }
+
+    fn tell_browser(&mut self, event: Value) {
+        if let Some(media) = &self.media {
+            media.event(&event.to_string());
+        }
         remember(&mut self.browser, event);
     }
 
@@ -150,7 +173,7 @@ impl Live {
     pub(super) fn emit_to(&mut self, peer: Peer, event: Value, switches: &Switches) {
         let event = finished(event, switches);
         match peer {
-            Peer::Browser => remember(&mut self.browser, event),
+            Peer::Browser => self.tell_browser(event),
             Peer::SideChannel(number) => {
                 let all = self.side_channels.iter();
                 for (_, channel) in all.filter(|(other, _)| *other == number) {
@@ -179,6 +202,9 @@ impl Live {
         self.ended_at = Some(now);
         for active in self.active.drain(..) {
             active.over.cancel();
+        }
+        if let Some(media) = self.media.take() {
+            media.hang_up();
         }
         if !switches.never_closes {
             self.tell_side_channels(&Out::Close(1000));

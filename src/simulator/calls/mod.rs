@@ -8,6 +8,11 @@ mod heard;
 mod join;
 mod live;
 mod open;
+#[cfg(feature = "peer")]
+mod peer;
+#[cfg(not(feature = "peer"))]
+#[path = "no_peer.rs"]
+mod peer;
 mod play;
 mod seen;
 mod turn;
@@ -41,6 +46,8 @@ const MAX_REQUESTS: usize = 4096;
     reason = "independent switches, named at every use"
 )]
 pub struct Switches {
+    /// Offers are answered by real peers, in builds with the feature `peer`. Otherwise nothing listens behind an answer.
+    pub real_peers: bool,
     /// What happens to a second side channel of a call.
     pub second: Second,
     /// `session.updated` reaches only the peer whose update it answers.

@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
-use super::Registry;
 use super::answer::answer;
 use super::live::Live;
+use super::{Registry, peer};
 use crate::provider;
 use crate::simulator::edge::{Edge, bearer};
 use crate::simulator::fault::{Answer, Twist};
@@ -54,18 +54,23 @@ pub(in crate::simulator) async fn open(
         None => of_parts(&headers, body).await?,
     };
     check_sdp(&offered.sdp)?;
-    let (id, sdp) = create(&edge.calls, &key, offered);
+    let (id, sdp) = create(&edge.calls, &key, offered).await?;
     Ok(answered(&id, sdp, twist.as_ref()))
 }
 
-fn create(calls: &Registry, key: &str, offered: Offered) -> (String, String) {
+async fn create(
+    calls: &Arc<Registry>,
+    key: &str,
+    offered: Offered,
+) -> Result<(String, String), Refusal> {
     let now = calls.clock.now();
-    let mut desk = calls.desk();
-    let sdp = answer(&offered.sdp, &desk.switches);
-    let live = Live::new(key, offered.sdp, &offered.session, (now, &desk.switches));
+    let switches = calls.desk().switches.clone();
+    let mut live = Live::new(key, offered.sdp, &offered.session, (now, &switches));
+    let sdp = peer::meet(calls, &mut live).await?;
+    let sdp = sdp.unwrap_or_else(|| answer(&live.offer, &switches));
     let id = live.id.clone();
-    desk.add(live);
-    (id, sdp)
+    calls.desk().add(live);
+    Ok((id, sdp))
 }
 
 /// Returns the answer: everything as recorded, but for the twist.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::conversation::twisted;
-use super::heard::{hear, transcribe};
+use super::heard::{HEARD_MS, hear, transcribe};
 use super::live::{Active, Live, token};
 use super::{OddUsage, Registry, Switches};
 
@@ -57,34 +57,38 @@ pub(super) fn play(calls: &Registry, id: &str, turn: &Turn) {
             return;
         };
         let item = hear(live, switches);
-        if !switches.late_transcription {
-            transcribe(live, &item, switches);
-        }
-        let long = match turn {
-            Turn::Silent => None,
-            Turn::Say(text) => {
-                let response = respond(live, text, &Value::Null, switches);
-                complete(live, Some(&response), switches);
-                None
-            }
-            Turn::Long(text) => Some(respond(live, text, &Value::Null, switches)),
-            Turn::Tool(name) => {
-                call_tool(live, name, switches);
-                None
-            }
-            Turn::Fail => {
-                fail(live, switches);
-                None
-            }
-        };
-        if switches.late_transcription {
-            transcribe(live, &item, switches);
-        }
-        long
+        reply(live, (&item, HEARD_MS), turn, switches)
     };
     if let Some(response) = long {
         end_later(calls, id, response);
     }
+}
+
+/// Replies to what somebody said for so long. Returns the id of a response that goes on.
+pub(super) fn reply(
+    live: &mut Live,
+    said: (&str, u64),
+    turn: &Turn,
+    switches: &Switches,
+) -> Option<String> {
+    if !switches.late_transcription {
+        transcribe(live, said, switches);
+    }
+    let mut long = None;
+    match turn {
+        Turn::Silent => {}
+        Turn::Say(text) => {
+            let response = respond(live, text, &Value::Null, switches);
+            complete(live, Some(&response), switches);
+        }
+        Turn::Long(text) => long = Some(respond(live, text, &Value::Null, switches)),
+        Turn::Tool(name) => call_tool(live, name, switches),
+        Turn::Fail => fail(live, switches),
+    }
+    if switches.late_transcription {
+        transcribe(live, said, switches);
+    }
+    long
 }
 
 /// Ends a response when it has been spoken.
@@ -152,6 +156,9 @@ pub(super) fn respond(live: &mut Live, text: &str, params: &Value, switches: &Sw
         json!({"type": "output_audio_buffer.started", "response_id": id}),
         switches,
     );
+    if let Some(media) = &live.media {
+        media.speak(&id, text);
+    }
     id
 }
 
@@ -227,10 +234,21 @@ pub(super) fn complete(live: &mut Live, id: Option<&str>, switches: &Switches) {
     response["output"] = json!([message]);
     let usage = live.conversation.answered(said, true, &live.session);
     done(live, response, usage, switches);
+    match &live.media {
+        Some(media) => media.finish(&active.id),
+        None => played(live, &active.id, switches),
+    }
+}
+
+/// A response was heard to its end.
+pub(super) fn played(live: &mut Live, id: &str, switches: &Switches) {
     live.emit(
-        json!({"type": "output_audio_buffer.stopped", "response_id": active.id}),
+        json!({"type": "output_audio_buffer.stopped", "response_id": id}),
         switches,
     );
+    if live.media.is_some() && live.played.as_deref() == Some(id) {
+        live.played = None;
+    }
 }
 
 /// Cuts a response off: the one with this id, or the conversation's. What was generated counts. Returns false when there is none.
@@ -258,12 +276,18 @@ pub(super) fn interrupt(
         .collect();
     let usage = live.conversation.answered(&said, true, &live.session);
     done(live, response, usage, switches);
+    if let Some(media) = &live.media {
+        media.finish(&active.id);
+    }
     true
 }
 
 /// Throws away the audio that was not heard yet.
 pub(super) fn clear_audio(live: &mut Live, switches: &Switches) {
     if let Some(id) = live.played.take() {
+        if let Some(media) = &live.media {
+            media.hush();
+        }
         live.emit(
             json!({"type": "output_audio_buffer.cleared", "response_id": id}),
             switches,
