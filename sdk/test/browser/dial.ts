@@ -39,11 +39,18 @@ export async function dial({ broker, speaks }: { broker: string; speaks: boolean
   return status;
 }
 
+export interface Look {
+  state: string;
+  reason?: string;
+  turns: number;
+  cost: string;
+}
+
 /** Runs in the page. Asks the broker about the call. */
-export async function look(): Promise<{ state: string; reason?: string; turns: number; cost: string }> {
+export async function look(): Promise<Look> {
   const { url, ticket } = window.dialled;
   const response = await fetch(url, { headers: { authorization: `Bearer ${ticket}` } });
-  return (await response.json()) as { state: string; turns: number; cost: string };
+  return (await response.json()) as Look;
 }
 
 /** Runs in the page. Hangs up at the broker. Returns the status of the answer. */

@@ -1,9 +1,10 @@
 // Tests calls in Chromium through the real broker, answered by the real peer of its simulated OpenAI: no key, no internet.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test, type TestContext } from 'node:test';
+import OpenAI from 'openai';
 import type { Page } from 'playwright-core';
 import { type RealBroker, startBroker } from '../broker.js';
-import { dial, hangUp, listen, look } from './dial.js';
+import { dial, hangUp, listen, type Look, look } from './dial.js';
 import { Stage } from './stage.js';
 
 let stage: Stage;
@@ -31,12 +32,19 @@ const event = (page: Page, type: string): Promise<unknown> =>
   page.waitForFunction((type) => window.dialled.events.some((event) => event.type === type), type);
 const send = (page: Page, event: object): Promise<void> => page.evaluate((event) => window.dialled.channel.send(JSON.stringify(event)), event);
 const closed = (page: Page): Promise<unknown> => page.waitForFunction(() => window.dialled.channel.readyState === 'closed');
+/** Asks the broker about the call until `is` holds, for half a minute. */
+async function looks(page: Page, is: (seen: Look) => boolean): Promise<Look> {
+  let seen = await page.evaluate(look);
+  for (let n = 0; n < 300 && !is(seen); n++) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    seen = await page.evaluate(look);
+  }
+  return seen;
+}
 const ended = async (page: Page, reason: string): Promise<void> => {
   await closed(page);
-  const deadline = Date.now() + 20_000;
-  let seen = await page.evaluate(look);
-  while (seen.state !== 'ended' && Date.now() < deadline) seen = await page.evaluate(look);
-  assert.deepEqual([seen.state, seen.reason], ['ended', reason]);
+  const seen = await looks(page, ({ state }) => state === 'ended');
+  assert.equal(seen.reason, reason);
 };
 
 test('CA14 a call through the broker is heard, carries events both ways, and is metered, without any address of the page', async () => {
@@ -47,7 +55,7 @@ test('CA14 a call through the broker is heard, carries events both ways, and is 
   await event(page, 'output_audio_buffer.stopped');
   const types = await page.evaluate(() => window.dialled.events.map(({ type }) => type).filter((type) => /^(response\.(created|done)|output_audio)/.test(type)));
   assert.deepEqual(types, ['response.created', 'output_audio_buffer.started', 'response.done', 'output_audio_buffer.stopped']);
-  const { state, turns, cost } = await page.evaluate(look);
+  const { state, turns, cost } = await looks(page, ({ turns }) => turns > 0);
   assert.deepEqual([state, turns], ['open', 1]);
   assert.ok(Number(cost) > 0, cost);
   await send(page, { type: 'no.such.event' });
@@ -125,4 +133,34 @@ test('CA16 a locked call has no data channel, and is heard all the same', async 
   await locked.play(id, 'long:Once upon a time');
   const heard = await listening;
   assert.ok(heard > 0.05, `${heard}`);
+});
+
+test('CA21 agents-js calls through the broker with only another URL: its session is updated, and it talks', async (t) => {
+  // Without identity its key says nothing, so that any is fine.
+  const { url } = await broker(t, 'auth.mode=off');
+  const page = await stage.page();
+  const seen = await page.evaluate(async (calls) => {
+    const session = await window.lab.converse(window.tokens, calls);
+    const types: string[] = [];
+    session.transport.on('*', (event: { type: string }) => types.push(event.type));
+    const { status, callId } = session.transport as unknown as { status: string; callId: string };
+    session.sendMessage('Hello');
+    for (let n = 0; n < 500 && !types.includes('response.done'); n++) await new Promise((resolve) => setTimeout(resolve, 20));
+    const { usage } = session;
+    session.close();
+    return { status, callId, types, tokens: usage.totalTokens };
+  }, `${url}/v1/realtime/calls`);
+  assert.equal(seen.status, 'connected');
+  assert.match(seen.callId, /^rtc_/);
+  for (const type of ['conversation.item.done', 'response.created', 'response.done']) assert.ok(seen.types.includes(type), `${type}: ${seen.types}`);
+  assert.ok(seen.tokens > 0);
+});
+
+test('CA23 the openai package hangs up a call with only another base URL', async () => {
+  const page = await caller();
+  await event(page, 'session.created');
+  const { url, ticket } = await page.evaluate(() => ({ url: window.dialled.url, ticket: window.dialled.ticket }));
+  const client = new OpenAI({ apiKey: ticket, baseURL: `${stage.broker.url}/v1` });
+  await client.realtime.calls.hangup(`${url.split('/').pop()}`);
+  await ended(page, 'hung_up');
 });
