@@ -4,6 +4,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -11,6 +12,7 @@ use tokio::io::AsyncWrite;
 
 use super::code::Code;
 use super::error::ApiError;
+use super::socket::Activity;
 use crate::domain::RequestId;
 
 /// The beginning of hyper's answer.
@@ -21,12 +23,17 @@ pub(super) struct Writer<W> {
     inner: W,
     /// What is left to be sent in the place of hyper's answer.
     instead: Option<Bytes>,
+    activity: Arc<Activity>,
 }
 
 impl<W> Writer<W> {
-    pub(super) const fn new(inner: W) -> Self {
-        let instead = None;
-        Self { inner, instead }
+    /// `activity` is told whether something is being written.
+    pub(super) const fn new(inner: W, activity: Arc<Activity>) -> Self {
+        Self {
+            inner,
+            instead: None,
+            activity,
+        }
     }
 }
 
@@ -37,6 +44,7 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Writer<W> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        this.activity.set_writing(true);
         if this.instead.is_none() && bytes.starts_with(BARE) {
             this.instead = Some(answer());
         }
@@ -63,7 +71,10 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Writer<W> {
             [first, ..] if self.instead.is_some() || first.starts_with(BARE) => {
                 self.poll_write(context, first)
             }
-            _ => Pin::new(&mut self.inner).poll_write_vectored(context, slices),
+            _ => {
+                self.activity.set_writing(true);
+                Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+            }
         }
     }
 
@@ -72,7 +83,10 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Writer<W> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        // hyper flushes when it has written everything.
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.activity.set_writing(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,9 +3,12 @@
 //! `axum::serve` has no defence against slow clients (tokio-rs/axum#2741), so hyper is driven here. A connection without
 //! a complete head costs a kilobyte: hyper's buffers (16 KiB) exist only from the end of a head on.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -22,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use super::layers::Onion;
 use super::layers::arrival::Peer;
 use super::layers::host::ProbesOnly;
-use super::slots::Slots;
+use super::slots::{Slots, Turn};
 use super::socket::{Activity, HEAD, HeadTimer, Moment, Socket, socket};
 use super::unread::Shared;
 use crate::clock::Clock;
@@ -39,7 +42,7 @@ const MAX_WAITING: usize = 4096;
 /// How long open connections without a request are kept after the listener has closed. A proxy that has just connected may
 /// have sent a request that it must not send twice.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
-/// How often an open connection is looked at. An idle one loses its buffers, and an incomplete request has to hold memory.
+/// How often a connection with a request is looked at: an incomplete one that takes longer has to hold memory.
 const LOOK: Duration = Duration::from_millis(100);
 /// Lifetime of a connection that is accepted for probes although the broker is full.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -150,9 +153,9 @@ impl Inner {
 
     async fn serve_all(self: Arc<Self>, mut socket: Socket, peer: Peer) {
         let mut patience = self.settings.header_timeout;
-        while self.has_head(&socket, patience).await {
+        while let Some(turn) = self.turn(&socket, patience).await {
             // Boxed, so that a connection without a request does not hold the memory of one.
-            let serving = Box::pin(self.serve_busy(socket, peer));
+            let serving = Box::pin(self.serve_one(socket, peer, turn));
             let Some(idle) = serving.await else {
                 return;
             };
@@ -161,18 +164,22 @@ impl Inner {
         }
     }
 
-    /// Waits `patience` for the first byte of a request, and then for its head. False when the connection is to be closed.
-    async fn has_head(&self, socket: &Socket, patience: Duration) -> bool {
+    /// Waits `patience` for the first byte of a request, and then for the rest of its head and for the turn to read it.
+    /// `None` when the connection is to be closed.
+    async fn turn(&self, socket: &Socket, patience: Duration) -> Option<Turn> {
         let reader = socket.reader();
-        let head = async {
+        let rest = async {
+            reader.head_arrived().await;
+            self.slots.turn(&reader.slot).await
+        };
+        let turn = async {
             self.clock.timeout(patience, reader.readable()).await?;
-            let rest = reader.head_arrived();
             self.clock.timeout(self.settings.header_timeout, rest).await
         };
         tokio::select! {
             biased;
-            outcome = head => outcome.is_ok(),
-            () = self.is_closed() => false,
+            turn = turn => turn.ok(),
+            () = self.is_closed() => None,
         }
     }
 
@@ -182,14 +189,16 @@ impl Inner {
         self.clock.sleep(ON_ITS_WAY).await;
     }
 
-    /// Serves requests. Returns the connection when it is idle, and nothing when it has ended or was upgraded.
-    async fn serve_busy(self: &Arc<Self>, socket: Socket, peer: Peer) -> Option<Socket> {
+    /// Serves a request, and those that came with it. Returns the connection when it is idle, and nothing when it has ended
+    /// or was upgraded.
+    async fn serve_one(
+        self: &Arc<Self>,
+        mut socket: Socket,
+        peer: Peer,
+        turn: Turn,
+    ) -> Option<Socket> {
+        let (mut turn, mut held) = (Some(turn), socket.reader_mut().held.take());
         let network = socket.reader().slot.network;
-        let mut held = None;
-        // What came behind an earlier request is memory already.
-        if !socket.reader().unread.is_empty() {
-            held = Some(self.slots.hold(network, HEAD)?);
-        }
         let activity = Arc::clone(&socket.reader().activity);
         let probes_only = socket.reader().slot.probes_only;
         let (inner, seen) = (Arc::clone(self), Arc::clone(&activity));
@@ -210,9 +219,20 @@ impl Inner {
         tokio::pin!(is_closed);
         let mut closing = false;
         loop {
+            let served = poll_fn(|context| {
+                let polled = Pin::new(&mut connection).poll(context);
+                if !activity.is_incomplete() {
+                    turn = None;
+                }
+                if polled.is_pending() && activity.is_idle() {
+                    return Poll::Ready(None);
+                }
+                polled.map(Some)
+            });
             tokio::select! {
                 biased;
-                outcome = &mut connection => {
+                outcome = served => {
+                    let Some(outcome) = outcome else { break };
                     // At debug level: callers hang up as they like.
                     if let Err(error) = outcome {
                         tracing::debug!(%error, "a connection ended early");
@@ -221,23 +241,26 @@ impl Inner {
                 }
                 () = &mut is_closed, if !closing => {
                     closing = true;
-                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                    Pin::new(&mut connection).graceful_shutdown();
                 }
                 () = self.clock.sleep(LOOK) => match activity.look() {
-                    Moment::Idle => break,
-                    Moment::Busy => held = None,
-                    Moment::Incomplete { bytes, is_known } => {
-                        held = held.filter(|_| is_known).or_else(|| self.slots.hold(network, bytes));
-                        if held.is_none() && is_known {
-                            return None;
-                        }
+                    Moment::Incomplete { bytes, is_known: true } => {
+                        held = held.filter(|held| held.bytes >= bytes);
+                        held = Some(held.or_else(|| self.slots.hold(network, bytes))?);
+                        turn = None;
                     }
+                    Moment::Incomplete { .. } => {}
+                    Moment::Idle | Moment::Busy => held = None,
                 }
             }
         }
         let parts = connection.into_parts()?;
         let mut socket = parts.io.into_inner();
-        socket.reader_mut().unread = parts.read_buf;
+        if !parts.read_buf.is_empty() {
+            // A part of the next head.
+            socket.reader_mut().held = Some(self.slots.hold(network, HEAD)?);
+            socket.reader_mut().unread = parts.read_buf;
+        }
         Some(socket)
     }
 }

@@ -18,6 +18,12 @@ use crate::domain::{Network, canonical, is_private};
 /// Orchestrators and balancers probe from there, and they restart or drop a broker that does not answer.
 const PROBES: usize = 64;
 
+/// Requests that are read at the same moment. Most are complete when they are, and take microseconds.
+const TURNS: usize = 1024;
+
+/// Those of one network. Others of it wait for their turn, so that a flood is in the way of its own network only.
+const TURNS_OF_ONE: usize = 8;
+
 /// Memory for incomplete requests that take longer than a moment, in bytes, however many connections there are.
 const INCOMPLETE: usize = 40 * 1024 * 1024;
 
@@ -31,6 +37,7 @@ const LOG_INTERVAL: Duration = Duration::from_mins(1);
 pub(super) struct Slots {
     all: Arc<Semaphore>,
     probes: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     per_address: usize,
     trusted: Vec<IpNet>,
     counts: Arc<Mutex<Counts>>,
@@ -47,10 +54,20 @@ struct Counts {
 }
 
 /// What one network uses.
-#[derive(Default)]
 struct Count {
     connections: usize,
     bytes: usize,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self {
+            connections: 0,
+            bytes: 0,
+            turns: Arc::new(Semaphore::new(TURNS_OF_ONE)),
+        }
+    }
 }
 
 /// Connections refused since the last log line.
@@ -66,13 +83,18 @@ pub(super) struct Slot {
     pub(super) probes_only: bool,
     /// The network that the connection is counted for.
     pub(super) network: Option<Network>,
+    /// The turns of that network.
+    turns: Option<Arc<Semaphore>>,
     counts: Arc<Mutex<Counts>>,
     _permit: OwnedSemaphorePermit,
 }
 
+/// The permits to read a request.
+pub(super) type Turn = [Option<OwnedSemaphorePermit>; 2];
+
 /// Memory that an incomplete request may take. Dropping it gives it back.
 pub(super) struct Held {
-    bytes: usize,
+    pub(super) bytes: usize,
     network: Option<Network>,
     counts: Arc<Mutex<Counts>>,
 }
@@ -82,6 +104,7 @@ impl Slots {
         Self {
             all: Arc::new(Semaphore::new(settings.max_connections)),
             probes: Arc::new(Semaphore::new(PROBES)),
+            turns: Arc::new(Semaphore::new(TURNS)),
             per_address: settings.max_connections_per_address,
             trusted: settings.trusted_proxies.clone(),
             counts: Arc::default(),
@@ -104,16 +127,30 @@ impl Slots {
         // A private address may be a gateway or a balancer, with all callers of the world behind it.
         let is_shared = is_proxy || (is_private(address) && !address.is_loopback());
         let network = (!is_shared).then(|| Network::of(address));
-        if network.is_some_and(|network| !self.count(network)) {
+        let turns = network.map(|network| self.count(network));
+        if let Some(None) = turns {
             self.log_refusal(address, "server.max_connections_per_address");
             return None;
         }
         Some(Slot {
             probes_only,
             network,
+            turns: turns.flatten(),
             counts: Arc::clone(&self.counts),
             _permit: permit,
         })
+    }
+
+    /// Waits until a request may be read. Probes wait for nobody.
+    pub(super) async fn turn(&self, slot: &Slot) -> Turn {
+        if slot.probes_only {
+            return Turn::default();
+        }
+        let own = match &slot.turns {
+            Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
+            None => None,
+        };
+        [own, Arc::clone(&self.turns).acquire_owned().await.ok()]
     }
 
     /// Reserves `bytes` for an incomplete request on a connection of `network`.
@@ -125,13 +162,14 @@ impl Slots {
         })
     }
 
-    /// Counts a connection of `network`. Returns false when the network has too many.
-    fn count(&self, network: Network) -> bool {
+    /// Counts a connection of `network`, and returns the turns of that network. `None` when it has too many connections.
+    fn count(&self, network: Network) -> Option<Arc<Semaphore>> {
         let mut counts = self.counts.lock();
         let count = counts.by_network.entry(network).or_default();
-        let fits = count.connections < self.per_address;
-        count.connections += usize::from(fits);
-        fits
+        (count.connections < self.per_address).then(|| {
+            count.connections += 1;
+            Arc::clone(&count.turns)
+        })
     }
 
     /// Logs at most one line a minute, and how many connections were refused since the last one.

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::head;
 use super::large_head::Writer;
-use super::slots::Slot;
+use super::slots::{Held, Slot};
 
 /// Memory that hyper holds for an incomplete head, in bytes.
 pub(super) const HEAD: usize = 24 * 1024;
@@ -31,6 +32,8 @@ pub(super) struct Reader {
     stream: OwnedReadHalf,
     /// Bytes that were received before the HTTP state was dropped. They are read first.
     pub(super) unread: Bytes,
+    /// The memory for them.
+    pub(super) held: Option<Held>,
     pub(super) activity: Arc<Activity>,
     pub(super) slot: Slot,
     _tracked: TaskTrackerToken,
@@ -47,14 +50,17 @@ pub(super) fn socket(
     let (stream, writer) = stream.into_split();
     let mut writer = TimeoutWriter::new(writer);
     writer.set_timeout(Some(write_timeout));
+    let activity = Arc::<Activity>::default();
+    let writer = Writer::new(Box::pin(writer), Arc::clone(&activity));
     let reader = Reader {
         stream,
         unread: Bytes::new(),
-        activity: Arc::default(),
+        held: None,
+        activity,
         slot,
         _tracked: tracked,
     };
-    join(reader, Writer::new(Box::pin(writer)))
+    join(reader, writer)
 }
 
 impl Reader {
@@ -99,7 +105,11 @@ impl AsyncRead for Reader {
 
 /// What a connection is doing. hyper shows it: hyper keeps a timer exactly while it waits for a request's head.
 #[derive(Default)]
-pub(super) struct Activity(Mutex<Moment>);
+pub(super) struct Activity {
+    moment: Mutex<Moment>,
+    /// True while hyper has written something and not flushed it.
+    is_writing: AtomicBool,
+}
 
 /// A moment of a connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,7 +131,7 @@ pub(super) enum Moment {
 impl Activity {
     /// Returns what the connection is doing, and remembers an incomplete request for the next look.
     pub(super) fn look(&self) -> Moment {
-        let mut moment = self.0.lock();
+        let mut moment = self.moment.lock();
         let seen = *moment;
         if let Moment::Incomplete { is_known, .. } = &mut *moment {
             *is_known = true;
@@ -129,8 +139,24 @@ impl Activity {
         seen
     }
 
+    /// True while a request is incomplete.
+    pub(super) fn is_incomplete(&self) -> bool {
+        matches!(*self.moment.lock(), Moment::Incomplete { .. })
+    }
+
+    /// True when no request has begun, and every answer was handed to the kernel.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_idle = matches!(*self.moment.lock(), Moment::Idle);
+        is_idle && !self.is_writing.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether hyper has something to flush.
+    pub(super) fn set_writing(&self, is_writing: bool) {
+        self.is_writing.store(is_writing, Ordering::Relaxed);
+    }
+
     fn note_received(&self) {
-        let mut moment = self.0.lock();
+        let mut moment = self.moment.lock();
         if matches!(*moment, Moment::Idle) {
             *moment = incomplete(HEAD);
         }
@@ -138,12 +164,12 @@ impl Activity {
 
     /// Notes that a body of up to `bytes` has begun.
     pub(super) fn begin_body(&self, bytes: usize) {
-        *self.0.lock() = incomplete(HEAD + bytes);
+        *self.moment.lock() = incomplete(HEAD + bytes);
     }
 
     /// Notes that the request is complete.
     pub(super) fn end_body(&self) {
-        let mut moment = self.0.lock();
+        let mut moment = self.moment.lock();
         if matches!(*moment, Moment::Incomplete { .. }) {
             *moment = Moment::Busy;
         }
@@ -170,7 +196,7 @@ impl Timer for HeadTimer {
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
         let activity = Arc::clone(&self.0);
-        *activity.0.lock() = Moment::Idle;
+        *activity.moment.lock() = Moment::Idle;
         let deadline = TokioTimer::new().sleep_until(deadline);
         Box::pin(HeadDeadline { deadline, activity })
     }
@@ -192,6 +218,6 @@ impl Future for HeadDeadline {
 
 impl Drop for HeadDeadline {
     fn drop(&mut self) {
-        *self.activity.0.lock() = Moment::Busy;
+        *self.activity.moment.lock() = Moment::Busy;
     }
 }

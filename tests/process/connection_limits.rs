@@ -8,7 +8,7 @@ use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch};
 use crate::kit::memory::peak;
 use crate::kit::provider::simulator;
-use crate::kit::waiting::{PATIENCE, SOON, eventually};
+use crate::kit::waiting::{PATIENCE, SOON, eventually, until};
 use crate::kit::wire::{ALIVE, MINT, Wire};
 
 /// A connection that has been answered, so it certainly has a place.
@@ -184,6 +184,33 @@ async fn a06_unfinished_heads_take_no_memory_and_their_rest_is_heard_at_once() {
     }
     let taken = peak(broker.running.pid()) - before;
     assert!(taken < 5 << 20, "{taken} bytes");
+}
+
+/// Each of these bodies is read at once and waited for. Others of the address wait for their turn, and nobody else does.
+#[tokio::test]
+async fn a06_incomplete_bodies_of_one_address_have_a_share_of_the_memory() {
+    let simulator = simulator(&[]).await;
+    let broker = Launch::serve(&simulator)
+        .set("server.max_connections_per_address", "1000")
+        .set("server.body_timeout", "60s")
+        .set("limits.token", "1000/60s")
+        .start()
+        .await;
+    let begin = "POST /calls HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\nContent-Length: 60000\r\n\r\nv=0";
+    let mut bodies = Vec::new();
+    for _ in 0..60 {
+        let mut wire = Wire::from("127.0.0.2", broker.address).await;
+        wire.send(begin).await;
+        bodies.push(wire);
+    }
+    // A sixteenth of 40 MiB, for 24 KiB and the body each.
+    let share = (40 << 20) / 16 / (24 * 1024 + 60_000);
+    let open = || bodies.iter().filter(|body| !body.is_let_go()).count();
+    until("what is too much is let go", || open() <= share).await;
+    let mut other = Wire::to(broker.address).await;
+    other.send(MINT).await;
+    assert_eq!(other.answer().await.status, 200);
+    assert_eq!(open(), share);
 }
 
 #[tokio::test]

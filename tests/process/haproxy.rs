@@ -24,7 +24,7 @@ async fn f09_f10_haproxy_finds_the_broker_healthy_and_loses_no_request_on_kept_c
     let path = scratch.file(
         "haproxy.cfg",
         &format!(
-            "defaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n  timeout server 30s\n  retries 0\n\
+            "defaults\n  mode http\n  timeout connect 1s\n  timeout client 30s\n  timeout server 30s\n  timeout check 10s\n  retries 0\n\
              frontend public\n  bind {front}\n  default_backend brokers\n\
              backend brokers\n  option httpchk GET /health\n  http-reuse always\n  option forwardfor\n\
              \x20 server one {} check inter 50ms fall 1\n",

@@ -193,3 +193,15 @@ async fn a_client_that_reads_slowly_gets_every_answer() {
     let heard = wire.hear().await;
     assert_eq!(heard.statuses(), [200; 41], "{}", heard.text.len());
 }
+
+#[tokio::test]
+async fn a_client_that_pauses_before_it_reads_gets_every_answer() {
+    let broker = impatient("server.keep_alive").await;
+    let mut wire = Wire::narrow(broker.address).await;
+    let asking = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    wire.send(asking.repeat(200)).await;
+    // Longer than the broker keeps an idle connection. This one is not idle: its answers wait.
+    wire.pause(3 * EARLIEST).await;
+    let heard = wire.hear().await;
+    assert_eq!(heard.statuses(), [200; 200], "{}", heard.text.len());
+}
