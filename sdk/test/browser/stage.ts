@@ -34,9 +34,11 @@ export class Stage {
     this.#browser = browser;
   }
 
-  static async set(): Promise<Stage> {
+  /** Starts everything. The broker gets these settings, too. */
+  static async set(...settings: string[]): Promise<Stage> {
     if (!CHROMIUM) throw new Error('No Chromium: apt-get install chromium, or set CHROMIUM to the executable.');
-    const broker = await startBroker('limits.token=1000/60s', 'session.min_refresh_interval=1s', 'session.max_live=1000', 'call.max_live_network=100', 'call.max_live_anonymous=100');
+    const limits = ['limits.token=1000/60s', 'session.min_refresh_interval=1s', 'session.max_live=1000', 'call.max_live_network=100', 'call.max_live_anonymous=100'];
+    const broker = await startBroker(...limits, ...settings);
     const args = [
       '--use-fake-device-for-media-stream',
       '--allow-loopback-in-peer-connection',

@@ -1,0 +1,82 @@
+// Tests calls with limits in Chromium against the real broker, whose simulated OpenAI is a WebRTC peer.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+import type { Page } from 'playwright-core';
+import { Stage } from './stage.js';
+
+let stage: Stage;
+before(async () => {
+  stage = await Stage.set('call.max_duration=20s', 'call.warn_before=10s');
+});
+after(() => stage?.strike());
+afterEach(() => stage.clear());
+
+/** A page whose user has not signed in, with a connection that tells what it hears. */
+async function caller(): Promise<Page> {
+  const page = await stage.page();
+  await page.evaluate((url) => {
+    window.tokens = window.lab.createTokenManager({ source: async () => ({ value: 'ek_none', expires_in: 60, connect: { mode: 'call', calls: `${url}/calls` } }) });
+    window.tokens.on('tokenRefreshed', () => window.told.push('tokenRefreshed'));
+    // The offer goes without a credential, so the broker hands over a ticket of the call.
+    const send: typeof fetch = (input, init) => fetch(input, `${input}`.endsWith('/calls') ? { ...init, headers: { 'content-type': 'application/sdp' } } : init);
+    window.connection = window.lab.createRealtimeConnection({ tokens: window.tokens, fetch: send });
+    for (const type of ['status', 'secondsLeft', 'warning', 'ended'] as const) {
+      window.connection.on(type, (event: unknown) => window.told.push(`${type} ${JSON.stringify(event)}`));
+    }
+    window.connection.on('event', ({ type }) => window.told.push(type));
+  }, stage.broker.url);
+  return page;
+}
+
+const state = (page: Page): Promise<unknown> =>
+  page.evaluate(() => {
+    const { status, error } = window.connection.getSnapshot();
+    return error ? `${status} ${error.code} ${error.message}` : status;
+  });
+const connect = async (page: Page): Promise<unknown> => {
+  await page.evaluate(() => window.connection.connect());
+  return state(page);
+};
+const told = (page: Page, pattern: string): Promise<unknown> =>
+  page.waitForFunction((pattern) => window.told.some((each) => new RegExp(pattern).test(each)), pattern, { timeout: 60_000 });
+
+test('a page speaks with the model, sees the time run, is warned, and its call ends at the limit', async () => {
+  const page = await caller();
+  assert.equal(await connect(page), 'connected');
+  await told(page, '^session.created');
+  const peak = await page.evaluate(async () => {
+    const meter = window.lab.createLevelMeter(window.connection.getSnapshot().session?.remote as MediaStream);
+    window.connection.send({ type: 'response.create' });
+    let peak = 0;
+    for (let n = 0; n < 300 && peak < 0.01; n++) {
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      peak = Math.max(peak, meter.read());
+    }
+    meter.close();
+    return peak;
+  });
+  assert.ok(peak >= 0.01, `${peak}`);
+  await told(page, '^response.done');
+  await told(page, '^warning {"secondsLeft":(10|9)}');
+  await told(page, '^ended {"reason":"time_limit"');
+  await told(page, '^status "disconnected"');
+  assert.equal(await state(page), 'disconnected ended The call has ended: time_limit.');
+  const { counted, call, keys } = await page.evaluate(() => ({
+    counted: window.told.filter((each) => each.startsWith('secondsLeft')).length,
+    call: window.connection.getSnapshot().call?.getSnapshot(),
+    keys: window.told.filter((each) => each === 'tokenRefreshed').length,
+  }));
+  assert.ok(counted >= 10, `${counted}`);
+  assert.ok(Number(call?.turns) >= 1 && Number(call?.cost) > 0, JSON.stringify(call));
+  assert.equal(keys, 1, 'no ticket is fetched for a call that was ended');
+});
+
+test('a page hangs up, and calls again', async () => {
+  const page = await caller();
+  assert.equal(await connect(page), 'connected');
+  await page.evaluate(() => window.connection.getSnapshot().call?.hangUp());
+  await told(page, '^ended {"reason":"hung_up"');
+  assert.equal(await state(page), 'disconnected');
+  assert.equal(await connect(page), 'connected');
+  await page.evaluate(() => window.connection.disconnect());
+});
