@@ -129,6 +129,7 @@ fn settlement(id: EntryId, at: Timestamp) -> Settlement {
             upstream_request: Some("req_0123456789abcdef0123456789abcdef".into()),
         },
         session: SessionChange::Keep,
+        ticket: None,
     }
 }
 
