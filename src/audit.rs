@@ -38,6 +38,8 @@ pub enum Event {
     OriginRefused,
     /// A session was presented by a caller that it does not belong to, or from another network.
     SessionMismatch,
+    /// A ticket was shown that had been used before.
+    TicketReused,
     /// A credential was refused.
     AuthFailed,
     /// An identity has used up its quota, or all callers together have used up a budget.
@@ -70,6 +72,7 @@ impl Event {
             | Self::SuspiciousActivity
             | Self::OriginRefused
             | Self::SessionMismatch
+            | Self::TicketReused
             | Self::AuthFailed
             | Self::QuotaExceeded
             | Self::ZeroPrice

@@ -122,6 +122,7 @@ impl App {
             personas: Arc::clone(&config.personas),
             quotas: records::quotas(&config.quota, &naming),
             session: config.session.clone(),
+            connect: config.connect.mode,
             call: config.call.clone(),
             money: config.money.clone(),
         };
@@ -261,6 +262,7 @@ fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
         folding: Arc::default(),
         vitals,
         connect: Connect::direct(config.upstream.page_url()),
+        public_url: config.connect.public_url.clone(),
         clock,
     }
 }

@@ -8,7 +8,7 @@ use tracing::Span;
 use super::{Answered, BrokerError, Grant, Inner};
 use crate::audit::Event;
 use crate::clock::millis;
-use crate::domain::{Caller, Kind, Origin, PersonaName, Refusal};
+use crate::domain::{Caller, Kind, Origin, PersonaName, Refusal, TicketRefusal};
 use crate::records::RecordsError;
 use crate::telemetry;
 use crate::upstream::{Complaint, UpstreamError};
@@ -36,6 +36,7 @@ impl Delivery for Grant {
         let what = json!({
             "persona": self.persona.as_str(),
             "origin": origin,
+            "connect": self.mode.as_str(),
             "expires_at": self.secret.expires_at.as_millis(),
             "upstream_ms": millis(self.upstream_took),
         });
@@ -91,6 +92,9 @@ impl Inner {
             Err(BrokerError::Refused(Refusal::Foreign | Refusal::Network)) => {
                 let what = json!({ "allowed": false, "origin": origin });
                 (Event::SessionMismatch, what)
+            }
+            Err(BrokerError::Ticket(TicketRefusal::Used)) => {
+                (Event::TicketReused, json!({ "origin": origin }))
             }
             Err(BrokerError::NotRecorded(error) | BrokerError::NotSettled(error)) => {
                 return self.note_records(error);

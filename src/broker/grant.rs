@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::audited::note_persona;
 use super::{BrokerError, Grant, Inner, Latest};
 use crate::domain::{
-    Caller, ClientSecret, EntryId, Intent, Kind, Language, Outcome, Party, Persona, PersonaName,
-    Quota, Session, SessionChange, SessionId, SessionKey, Settlement,
+    Caller, ClientSecret, ConnectMode, EntryId, Intent, Kind, KnownTicket, Language, Outcome,
+    Party, Persona, PersonaName, Quota, Session, SessionChange, SessionId, SessionKey, Settlement,
+    Ticket,
 };
 use crate::records::{Advance, CallBound, Exceeded, RecordsError, ReserveError, Settled};
-use crate::upstream::{Facts, MintOrder, Turn, UpstreamError};
+use crate::upstream::{self, Facts, MintOrder, Turn, UpstreamError};
 
 /// How long a used-up quota is remembered. Short, because a failed mint may give a place back.
 const SPENT_FOR: Duration = Duration::from_secs(10);
@@ -19,6 +20,7 @@ const SPENT_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Use<'a> {
     pub(super) caller: &'a Arc<Caller>,
     pub(super) persona: &'a Persona,
+    pub(super) mode: ConnectMode,
     pub(super) language: Option<&'a Language>,
     /// The lifetime that the caller asks for. It can only shorten what the operator allows.
     pub(super) lifetime: Option<Duration>,
@@ -43,6 +45,15 @@ impl Act {
     }
 }
 
+/// What is recorded of a use, what becomes of its session, and the ticket that was minted.
+type Effect = (Outcome, SessionChange, Option<Box<KnownTicket>>);
+
+/// A client secret, or a ticket in its place.
+struct Minted {
+    secret: ClientSecret,
+    ticket: Option<Box<KnownTicket>>,
+}
+
 impl Inner {
     /// Mints between two changes of the records: nothing is minted that was not recorded before, and nothing is delivered
     /// whose outcome was not.
@@ -52,21 +63,21 @@ impl Inner {
         if let Some(quota) = self.spent_quota(used.caller, kind) {
             return Err(self.quota_exceeded(quota));
         }
-        let asked = parts.clock.tick();
         // Refusals of our own write nothing: there may be very many of them.
-        let turn = parts.upstream.turn(used.caller.crowd()).await;
-        let turn =
-            turn.map_err(|error| BrokerError::mint(error, parts.clock.tick().since(asked)))?;
+        let turn = self.turn(&used).await?;
         let key = SessionKey::of(&used.session_id);
         let reserving = parts.clock.tick();
         let entry = self.reserve(&used, key).await?;
-        let (minted, took) = self.mint(&used, turn).await;
+        let (minted, took) = match turn {
+            Some(turn) => self.mint(&used, turn).await,
+            None => (Ok(self.mint_ticket(&used)), Duration::ZERO),
+        };
         let opens = matches!(used.act, Act::Mint(Some(_)));
         // The database dates a refresh when it reserves it, and a new session when it settles it.
         let since = if opens { parts.clock.tick() } else { reserving };
         let outcome = self.outcome(&minted, used.act, key);
         let settled = self.settle(entry, took, outcome).await;
-        let secret = minted.map_err(|error| {
+        let minted = minted.map_err(|error| {
             // The caller is told the same either way. An intent that stays without outcome counts as uncertain.
             settled
                 .as_ref()
@@ -83,11 +94,12 @@ impl Inner {
             kind,
             session_id: used.session_id,
             entry,
-            secret,
+            mode: used.mode,
+            secret: minted.secret,
             persona: used.persona.name.clone(),
             upstream_took: took,
         });
-        if opens || kind == Kind::Refresh {
+        if minted.ticket.is_none() && (opens || kind == Kind::Refresh) {
             let (owner, grant) = (used.caller.party(), Arc::clone(&grant));
             let latest = Latest {
                 owner,
@@ -102,22 +114,69 @@ impl Inner {
         Ok(grant)
     }
 
+    /// Waits for a turn at the upstream. Returns `None` for a mint that needs none.
+    async fn turn(&self, used: &Use<'_>) -> Result<Option<Turn>, BrokerError> {
+        if used.mode != ConnectMode::Direct {
+            return Ok(None);
+        }
+        let (clock, asked) = (&self.parts.clock, self.parts.clock.tick());
+        let turn = self.parts.upstream.turn(used.caller.crowd()).await;
+        turn.map(Some)
+            .map_err(|error| BrokerError::mint(error, clock.tick().since(asked)))
+    }
+
     /// Mints one client secret. Returns the time that the upstream took, too.
-    async fn mint(
-        &self,
-        used: &Use<'_>,
-        turn: Turn,
-    ) -> (Result<ClientSecret, UpstreamError>, Duration) {
+    async fn mint(&self, used: &Use<'_>, turn: Turn) -> (Result<Minted, UpstreamError>, Duration) {
         let listener = used.caller.as_listener(used.language);
-        let allowed = Duration::from_secs(self.rules.session.token_seconds.into());
         let order = MintOrder {
             session: used.persona.session_for(&listener),
-            lifetime: used.lifetime.map_or(allowed, |asked| asked.min(allowed)),
+            lifetime: self.lifetime(used),
             behalf: used.caller.party(),
         };
         let started = self.parts.clock.tick();
         let minted = self.parts.upstream.mint(&order, turn).await;
+        let ticket = None;
+        let minted = minted.map(|secret| Minted { secret, ticket });
         (minted, self.parts.clock.tick().since(started))
+    }
+
+    /// Mints one ticket. The provider learns nothing of it.
+    fn mint_ticket(&self, used: &Use<'_>) -> Minted {
+        let (ticket, clock) = (Ticket::random(), &self.parts.clock);
+        let (caller, lifetime) = (used.caller, self.lifetime(used));
+        let identity = caller.identity.as_deref();
+        let known = KnownTicket {
+            hash: ticket.hash(),
+            mode: used.mode,
+            account: identity.map(|known| known.account.clone()),
+            role: identity.and_then(|known| known.role.clone()),
+            name: identity
+                .and_then(|known| known.name.as_ref())
+                .and_then(|name| ticket.seal(name)),
+            persona: used.persona.name.clone(),
+            language: used.language.cloned(),
+            origin: caller.origin.clone(),
+            expires_at: clock.now().plus(lifetime),
+            uses: 0,
+            entry: None,
+        };
+        let session = used.persona.session_for(&caller.as_listener(used.language));
+        let ends = (known.expires_at, clock.tick().plus(lifetime));
+        Minted {
+            secret: ClientSecret::new(
+                ticket.into_secret(),
+                ends.0,
+                ends.1,
+                upstream::summary(&session),
+            ),
+            ticket: Some(Box::new(known)),
+        }
+    }
+
+    /// Returns the lifetime of a client secret or a ticket: the one that is asked for, or the longest that is allowed.
+    fn lifetime(&self, used: &Use<'_>) -> Duration {
+        let allowed = Duration::from_secs(self.rules.session.token_seconds.into());
+        used.lifetime.map_or(allowed, |asked| asked.min(allowed))
     }
 
     /// Returns the caller's quota, if the use has a place in it and the quota was found used up a moment ago.
@@ -219,14 +278,9 @@ impl Inner {
 
     /// Returns what is recorded of a mint, and what becomes of its session. The session opens with the outcome of its mint;
     /// a refresh that certainly minted nothing is given back.
-    fn outcome(
-        &self,
-        minted: &Result<ClientSecret, UpstreamError>,
-        act: Act,
-        key: SessionKey,
-    ) -> (Outcome, SessionChange) {
+    fn outcome(&self, minted: &Result<Minted, UpstreamError>, act: Act, key: SessionKey) -> Effect {
         let outcome = match minted {
-            Ok(secret) => Outcome::Minted {
+            Ok(Minted { secret, .. }) => Outcome::Minted {
                 expires_at: secret.expires_at,
                 model: secret.upstream_session.model.as_deref().map(Into::into),
                 upstream_request: secret.upstream_request.clone(),
@@ -254,14 +308,18 @@ impl Inner {
             (Act::Refresh, Outcome::Failed { .. }) => SessionChange::GiveBack(key),
             (Act::Mint(_) | Act::Refresh, _) => SessionChange::Keep,
         };
-        (outcome, change)
+        let ticket = minted
+            .as_ref()
+            .ok()
+            .and_then(|minted| minted.ticket.clone());
+        (outcome, change, ticket)
     }
 
     pub(super) async fn settle(
         &self,
         id: EntryId,
         took: Duration,
-        (outcome, session): (Outcome, SessionChange),
+        (outcome, session, ticket): Effect,
     ) -> Result<Settled, RecordsError> {
         let settlement = Settlement {
             id,
@@ -269,7 +327,7 @@ impl Inner {
             took,
             outcome,
             session,
-            ticket: None,
+            ticket,
         };
         self.parts.records.settle(settlement).await
     }
@@ -285,7 +343,7 @@ impl Inner {
             }
             Kind::Refresh | Kind::Call | Kind::Redemption => SessionChange::Keep,
         };
-        let outcome = (Outcome::Undelivered, change);
+        let outcome = (Outcome::Undelivered, change, None);
         let settled = self.settle(grant.entry, grant.upstream_took, outcome).await;
         if let Err(error) = settled {
             self.note_records(&error);

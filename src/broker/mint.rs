@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::grant::{Act, Use};
 use super::{Broker, BrokerError, Grant, Inner};
-use crate::domain::{Asked, Caller, Language, Persona, Session, SessionId};
+use crate::domain::{
+    Asked, Caller, ConnectMode, KnownTicket, Language, Persona, Session, SessionId,
+};
 use crate::gate::Pass;
 
 /// The persona that a caller asks for.
@@ -19,11 +21,24 @@ pub struct Choice {
     pub language: Option<Language>,
 }
 
+impl Choice {
+    /// Returns the choice that was made when the ticket was minted.
+    pub(super) fn of_ticket(ticket: &KnownTicket) -> Self {
+        Self {
+            persona: Some(ticket.persona.as_str().to_owned()),
+            role: None,
+            language: ticket.language.clone(),
+        }
+    }
+}
+
 /// A caller's request for a client secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MintRequest {
     /// The persona.
     pub choice: Choice,
+    /// How the page wants to connect; `None` for the usual mode.
+    pub connect: Option<ConnectMode>,
     /// The lifetime of the client secret. It can only shorten what the operator allows.
     pub lifetime: Option<Duration>,
     /// True when the answer holds the session id. Otherwise nobody could refresh, and no session is kept.
@@ -52,16 +67,20 @@ impl Inner {
     ) -> Result<Arc<Grant>, BrokerError> {
         let choice = &asked.choice;
         let persona = self.persona(caller, choice)?;
+        let mode = persona.mode(self.rules.connect, asked.connect);
+        let mode = mode.ok_or(BrokerError::ModeNotAllowed)?;
         let opened = asked.refreshable.then(|| {
             let session = Session::open(caller, persona.name.clone(), self.parts.clock.now());
             Box::new(Session {
                 language: choice.language.clone(),
+                mode,
                 ..session
             })
         });
         self.grant(Use {
             caller,
             persona,
+            mode,
             language: choice.language.as_ref(),
             lifetime: asked.lifetime,
             session_id: SessionId::random(),

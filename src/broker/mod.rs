@@ -26,9 +26,9 @@ use crate::auth::Authenticator;
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::{CallSettings, MoneySettings, SessionSettings};
 use crate::domain::{
-    Account, Caller, ClientSecret, EndReason, EntryId, Exhausted, IdentityKey, Kind, Party,
-    PersonaName, Personas, Quotas, RefreshRules, Refusal, SessionId, SessionKey, TicketRefusal,
-    Unpriced,
+    Account, Caller, ClientSecret, ConnectMode, EndReason, EntryId, Exhausted, IdentityKey, Kind,
+    Party, PersonaName, Personas, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
+    TicketRefusal, Unpriced,
 };
 use crate::gate::{Gate, Pass, Used};
 use crate::records::{Exceeded, LookUpError, Records, RecordsError, Sessions};
@@ -68,6 +68,8 @@ pub struct Rules {
     pub quotas: Quotas,
     /// The bounds of sessions and client secrets.
     pub session: SessionSettings,
+    /// How pages usually connect.
+    pub connect: ConnectMode,
     /// The limits of calls.
     pub call: CallSettings,
     /// What calls may cost everybody together, and the prices of the provider's models.
@@ -83,7 +85,9 @@ pub struct Grant {
     pub session_id: SessionId,
     /// The entry of this use.
     pub entry: EntryId,
-    /// The client secret.
+    /// How the page connects.
+    pub mode: ConnectMode,
+    /// The client secret; in other modes than direct a ticket in its place.
     pub secret: ClientSecret,
     /// The persona that it was minted for.
     pub persona: PersonaName,
@@ -97,6 +101,9 @@ pub enum BrokerError {
     /// No persona has that name.
     #[error("there is no such persona")]
     UnknownPersona,
+    /// The persona may not be used in that mode.
+    #[error("the persona may not be used in that mode")]
+    ModeNotAllowed,
     /// The persona is not for the caller's role.
     #[error("the persona is not for this caller")]
     PersonaNotAllowed,
@@ -111,7 +118,7 @@ pub enum BrokerError {
     UnknownCall,
     /// The ticket opens nothing.
     #[error(transparent)]
-    Ticket(TicketRefusal),
+    Ticket(#[from] TicketRefusal),
     /// A page offered video, which its persona does not take.
     #[error("the persona takes no video")]
     VideoNotAllowed,
@@ -203,6 +210,7 @@ impl BrokerError {
     pub fn used(&self) -> Used {
         match self {
             Self::UnknownPersona
+            | Self::ModeNotAllowed
             | Self::PersonaNotAllowed
             | Self::UnknownSession
             | Self::UnknownCall

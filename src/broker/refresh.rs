@@ -17,7 +17,8 @@ const WORTH_IT: u64 = 10;
 
 impl Broker {
     /// Mints again under the session of `id`. Within the least interval since the last mint, hands over its client secret
-    /// again, if this replica minted it and it lives long enough: the caller may have lost it. That is no second mint.
+    /// again, if this replica minted it and it lives long enough: the caller may have lost it. That is no second mint. A
+    /// ticket is never handed over again.
     pub async fn refresh(
         &self,
         caller: Arc<Caller>,
@@ -66,12 +67,15 @@ impl Inner {
         if !persona.admits(caller.role()) {
             return Err(BrokerError::PersonaNotAllowed);
         }
+        let mode = persona.mode(self.rules.connect, Some(session.mode));
+        let mode = mode.ok_or(BrokerError::UnknownSession)?;
         // Whoever comes second now gets the new client secret or a refusal.
         self.latest.remove(&key);
         let grant = self
             .grant(Use {
                 caller,
                 persona,
+                mode,
                 language: session.language.as_ref(),
                 lifetime: None,
                 session_id,

@@ -7,6 +7,7 @@ mod auth;
 mod call;
 mod compat;
 mod complaint;
+mod connect;
 mod cors;
 mod demo;
 mod document;
@@ -41,6 +42,7 @@ pub use auth::{Auth, AuthMode, Issuer, KeySource, Lookup};
 pub use call::{CallSettings, Farewell};
 pub use compat::Compat;
 pub use complaint::{Complaint, ConfigErrors};
+pub use connect::ConnectSettings;
 pub use cors::Cors;
 pub use demo::{Demo, DemoPerson};
 pub use environment::{environment_name, short_name};
@@ -88,6 +90,8 @@ pub struct Config {
     pub guard: Guard,
     /// The bounds of sessions.
     pub session: SessionSettings,
+    /// How pages connect to the provider.
+    pub connect: ConnectSettings,
     /// The limits of calls.
     pub call: CallSettings,
     /// What calls may cost everybody together, and the prices.
@@ -174,6 +178,7 @@ impl Config {
             limits: settings.section("limits")?,
             guard: Guard::read(settings)?,
             session: SessionSettings::read(settings)?,
+            connect: settings.section("connect")?,
             call: CallSettings::read(settings)?,
             money: MoneySettings::read(settings)?,
             quota: QuotaSettings::read(settings),
@@ -190,6 +195,7 @@ impl Config {
         config.auth.known_roles = known_roles(&config.personas, &config.quota);
         config.quota.warn(settings, &config.auth);
         config.require_bounded_answers(settings);
+        config.require_measured(settings);
         config.warn(settings);
         Some(config)
     }

@@ -12,12 +12,13 @@ use toml::de::DeValue;
 
 use super::SettingsFile;
 use super::complaint::nearest;
+use super::connect::read_mode;
 use super::document::plain;
 use super::reader::{explained, read as read_value};
 use super::settings::Settings;
 use crate::domain::{
-    CallLimits, Hold, Language, Listener, Persona, PersonaCalls, PersonaName, Personas,
-    SessionObject, written,
+    CallLimits, ConnectMode, Hold, Language, Listener, Persona, PersonaCalls, PersonaName,
+    Personas, SessionObject, written,
 };
 use crate::provider::UNKNOWN_MODEL;
 
@@ -53,6 +54,8 @@ struct Written {
     greets: Option<bool>,
     video: bool,
     call: CallLimits,
+    #[serde(deserialize_with = "connect")]
+    connect: Vec<ConnectMode>,
     session: Option<toml::Value>,
 }
 
@@ -172,6 +175,7 @@ fn persona(
                 video: written.video,
                 limits: written.call,
             },
+            connect: written.connect,
             session,
         }),
         _ => Err(faults),
@@ -252,6 +256,13 @@ fn roles<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<str>>, D::Error> 
 
 fn some_hold<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Hold>, D::Error> {
     Hold::deserialize(from).map(Some)
+}
+
+fn connect<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ConnectMode>, D::Error> {
+    let modes = written::list(from, read_mode)?;
+    let wrong = "must be a list of modes, like [\"call\"], and not empty";
+    let some = Some(modes).filter(|modes: &Vec<_>| !modes.is_empty());
+    some.ok_or_else(|| Error::custom(wrong))
 }
 
 fn language<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Language>, D::Error> {

@@ -82,6 +82,20 @@ impl QuotaSettings {
         quotas
     }
 
+    /// Returns the names of the quotas that limit time, turns or money of calls.
+    pub(super) fn measured(&self) -> impl Iterator<Item = String> {
+        let roles = self.roles.iter();
+        let roles = roles.map(|(role, quota)| (format!("quota.{role}"), *quota));
+        let exceptions = self.exceptions.iter().zip(1..);
+        let exceptions =
+            exceptions.map(|(one, number)| (format!("{EXCEPTIONS}[{number}]"), one.quota()));
+        let everybody = (format!("quota.{EVERYBODY}"), self.everybody);
+        let all = roles.chain(exceptions).chain([everybody]);
+        let measured = all
+            .filter(|(_, quota)| quota.budget() != Budget::default() || quota.call.are_measured());
+        measured.map(|(name, _)| name)
+    }
+
     /// Warns of quotas that limit fewer identities than they seem to.
     pub(super) fn warn(&self, settings: &mut Settings, auth: &Auth) {
         let is_for_all = self.everybody != Quota::default();
@@ -95,14 +109,6 @@ impl QuotaSettings {
             settings.mode == Mode::Serve && auth.mode == AuthMode::Off && limits_somebody,
             "quota",
             "limits nobody while auth.mode is off: callers are not identities; set auth.mode to optional or required",
-        );
-        let exceptions = self.exceptions.iter().map(QuotaException::quota);
-        let mut quotas = self.roles.values().copied().chain(exceptions);
-        let has_minutes = |quota: Quota| quota.budget() != Budget::default();
-        settings.warn_if(
-            has_minutes(self.everybody) || quotas.any(has_minutes),
-            "quota",
-            "limits minutes of calls; sessions that pages open with a client secret are not measured",
         );
         let trusted: HashSet<_> = auth.issuers.iter().map(|one| &*one.issuer).collect();
         for (exception, number) in self.exceptions.iter().zip(1..) {

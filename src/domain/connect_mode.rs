@@ -18,6 +18,9 @@ impl ConnectMode {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Direct, Self::Call, Self::Relay];
 
+    /// The ones that this version serves.
+    pub const SERVED: [Self; 2] = [Self::Direct, Self::Call];
+
     /// Returns the word for it in settings, answers and records.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::instructions::{Instructions, InstructionsError, Listener};
-use super::{CallLimits, Hold, Language};
+use super::{CallLimits, ConnectMode, Hold, Language};
 use crate::provider::{self, EffectiveSession, MostTokens};
 
 /// A persona's name: 1 to 64 of `a`–`z`, `0`–`9`, `-` and `_`.
@@ -58,6 +58,8 @@ pub struct Persona {
     pub language: Option<Language>,
     /// What holds for its calls.
     pub calls: PersonaCalls,
+    /// The modes in which pages may use it. Empty: the usual mode of the settings, and those with more control.
+    pub connect: Vec<ConnectMode>,
     /// Session object that is sent upstream.
     pub session: SessionObject,
 }
@@ -97,6 +99,23 @@ impl Persona {
         let session = EffectiveSession::read(self.session.written.as_json());
         let most = session.and_then(|session| session.most_tokens());
         matches!(most, Some(MostTokens::Count(_)))
+    }
+
+    /// Returns the mode in which a page uses the persona: the one that it `asked` for, or else the `usual` one, or else the
+    /// first one of the persona's own. Returns `None` when the persona may not be used so.
+    pub fn mode(&self, usual: ConnectMode, asked: Option<ConnectMode>) -> Option<ConnectMode> {
+        let allows = |mode: &ConnectMode| {
+            let is_fine = if self.connect.is_empty() {
+                *mode >= usual
+            } else {
+                self.connect.contains(mode)
+            };
+            is_fine && ConnectMode::SERVED.contains(mode)
+        };
+        match asked {
+            Some(asked) => Some(asked).filter(allows),
+            None => [usual].iter().chain(&self.connect).copied().find(allows),
+        }
     }
 
     /// Returns the session object for `listener`. The persona's language and role replace missing ones.
@@ -240,6 +259,7 @@ mod tests {
             calls: PersonaCalls::default(),
             session: SessionObject::new(session, &known).unwrap(),
             language: Some(language),
+            connect: Vec::new(),
         }
     }
 
@@ -307,6 +327,29 @@ mod tests {
         }
         let open = persona(&spoken(), &[]);
         assert!(open.admits(None) && open.admits(Some("anything")));
+    }
+
+    #[test]
+    fn a_page_may_ask_for_more_control_than_is_usual_and_for_less_only_where_the_persona_says_so() {
+        use ConnectMode::{Call, Direct, Relay};
+
+        let mut persona = persona(&spoken(), &[]);
+        for (own, usual, asked, mode) in [
+            (&[][..], Direct, None, Some(Direct)),
+            (&[], Direct, Some(Call), Some(Call)),
+            (&[], Call, None, Some(Call)),
+            (&[], Call, Some(Direct), None),
+            (&[Call], Direct, None, Some(Call)),
+            (&[Call], Direct, Some(Direct), None),
+            (&[Direct, Call], Call, None, Some(Call)),
+            (&[Direct, Call], Call, Some(Direct), Some(Direct)),
+            // This version has no relay.
+            (&[], Direct, Some(Relay), None),
+        ] {
+            persona.connect = own.to_vec();
+            let chosen = persona.mode(usual, asked);
+            assert_eq!(chosen, mode, "{own:?} {usual:?} {asked:?}");
+        }
     }
 
     #[test]

@@ -142,6 +142,7 @@ mod tests {
                 .map(Into::into)
                 .collect(),
             calls: PersonaCalls::default(),
+            connect: Vec::new(),
             session: SessionObject::new(&session, &Listener::default()).unwrap(),
         }
     }

@@ -46,6 +46,11 @@ impl Ticket {
         self.0.expose_secret()
     }
 
+    /// Returns the ticket in the place of a client secret, which hides itself as well.
+    pub fn into_secret(self) -> SecretString {
+        self.0
+    }
+
     /// Returns the hash under which the ticket is stored: the SHA-256 digest in base64url. A ticket has 256 random bits, so
     /// a stolen database holds none.
     pub fn hash(&self) -> Box<str> {

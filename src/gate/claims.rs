@@ -13,7 +13,9 @@ pub enum Purpose {
     Open,
     /// A refresh of a session.
     Refresh,
-    /// A look at something that was opened before, or its end.
+    /// A call, with the session that it counts as.
+    Call,
+    /// Something whose session was counted before: the redemption of a ticket, a look at a call, its end.
     Look,
 }
 
@@ -45,7 +47,7 @@ impl Purpose {
     /// Returns the windows that a request of `subject` for this purpose counts in.
     pub fn claims(self, subject: &Subject) -> Claims {
         let counts = |limit: &Limit| match limit.row().counts {
-            Counts::Openings => self == Self::Open,
+            Counts::Openings => matches!(self, Self::Open | Self::Call),
             Counts::Refreshes => self == Self::Refresh,
             Counts::Mints => self != Self::Look,
             Counts::Refusals => false,

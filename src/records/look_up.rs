@@ -1,5 +1,5 @@
 //! Live sessions in front of the database: a cache that judges a refresh before the database is asked, and bounded
-//! look-ups of sessions that it does not hold.
+//! look-ups of sessions that it does not hold, and of tickets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::{Dated, Records, RecordsError};
+use super::{Dated, DatedTicket, Records, RecordsError};
 use crate::clock::{Clock, Tick};
 use crate::domain::{Caller, Network, Opening, Party, RefreshRules, Refusal, SessionKey};
 
@@ -122,6 +122,15 @@ impl Sessions {
         let _ = self.live.fetch_update(order, order, left);
     }
 
+    /// Reads a ticket's row by its hash, once it is this network's turn.
+    pub async fn ticket(
+        &self,
+        hash: &str,
+        network: Network,
+    ) -> Result<Option<DatedTicket>, LookUpError> {
+        self.in_turn(network, self.records.ticket(hash)).await
+    }
+
     /// Returns the number of live sessions: as of the last sweep, plus those that were opened here since.
     pub fn live(&self) -> u64 {
         self.live.load(Ordering::Relaxed)
@@ -149,6 +158,15 @@ impl Sessions {
         key: SessionKey,
         network: Network,
     ) -> Result<Option<Dated>, LookUpError> {
+        self.in_turn(network, self.records.session(key)).await
+    }
+
+    /// Looks something up, once it is this network's turn.
+    async fn in_turn<T>(
+        &self,
+        network: Network,
+        look_up: impl Future<Output = Result<T, RecordsError>> + Send,
+    ) -> Result<T, LookUpError> {
         let theirs = self.turns_of(network);
         let turn = async {
             let theirs = theirs.acquire().await;
@@ -156,7 +174,7 @@ impl Sessions {
         };
         let turn = self.clock.timeout(WAIT, turn).await;
         let _turn = turn.map_err(|_| LookUpError::Crowded)?;
-        Ok(self.records.session(key).await?)
+        Ok(look_up.await?)
     }
 
     /// Returns the turns of one network. They are kept as long as somebody from there looks something up.

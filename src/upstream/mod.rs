@@ -28,6 +28,7 @@ pub use error::{Complaint, Facts, Kind, Trouble, UpstreamError, Verdict};
 use key::Looks;
 use policy::Policy;
 pub use policy::Turn;
+pub use wire::summary;
 
 use watch::Seen;
 

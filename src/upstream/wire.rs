@@ -10,7 +10,7 @@ use super::error::MISSING_SCOPE;
 use super::{CallOrder, MintOrder, UpstreamError};
 use crate::clock::{Tick, Timestamp};
 use crate::config;
-use crate::domain::{ClientSecret, UpstreamCallId, UpstreamSession};
+use crate::domain::{ClientSecret, SessionText, UpstreamCallId, UpstreamSession};
 
 /// The longest client secret that is accepted. Gateways encrypt the provider's, which lengthens it.
 const MAX_SECRET_LENGTH: usize = 4096;
@@ -108,6 +108,12 @@ pub(super) fn read_secret(
         sent.plus(lifetime.min(order.lifetime)),
         answer.session.map(summarise).unwrap_or_default(),
     ))
+}
+
+/// Returns what a page may know of a session before the provider has seen it.
+pub fn summary(session: &SessionText) -> UpstreamSession {
+    let read = serde_json::from_str(session.as_json().get());
+    read.map(summarise).unwrap_or_default()
 }
 
 fn summarise(session: SessionEcho) -> UpstreamSession {

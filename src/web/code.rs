@@ -72,6 +72,11 @@ pub enum Code {
     /// No persona has that name.
     #[error("No persona has this name. Omit the field to use the default persona.")]
     UnknownPersona,
+    /// The persona may not be used in the mode that `connect` asks for, or not for calls.
+    #[error(
+        "The persona may not be used in this mode. Omit connect to use the mode of the persona."
+    )]
+    ModeNotAllowed,
     /// Too many requests; `limit` names the limit. See `Retry-After`.
     #[error("Too many requests. Retry after the time in Retry-After; limit names the limit.")]
     RateLimited,
@@ -148,7 +153,7 @@ impl Code {
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::UnknownPersona => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UnknownPersona | Self::ModeNotAllowed => StatusCode::UNPROCESSABLE_ENTITY,
             Self::RateLimited
             | Self::QuotaExceeded
             | Self::Blocked

@@ -140,6 +140,7 @@ impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
         let mut failure = match &error {
             BrokerError::UnknownPersona => Self::from(Code::UnknownPersona).naming("persona"),
+            BrokerError::ModeNotAllowed => Self::from(Code::ModeNotAllowed).naming("connect"),
             BrokerError::PersonaNotAllowed => Self::from(Code::Forbidden).naming("persona"),
             BrokerError::Refused(Refusal::TooSoon { wait }) => Self::from(Code::RefreshTooSoon)
                 .after(*wait)

@@ -4,6 +4,7 @@ pub mod code;
 pub mod error;
 pub mod extract;
 mod head;
+mod here;
 mod large_head;
 pub mod layers;
 pub mod listener;
@@ -56,6 +57,7 @@ pub fn onion(state: &AppState) -> Onion {
 /// The routes with their descriptions.
 fn described(state: &AppState) -> OpenApiRouter<AppState> {
     let opens = |route| paid(route, Purpose::Open, state);
+    let dials = |route| paid(route, Purpose::Call, state);
     let looks = |route| paid(route, Purpose::Look, state);
     let refreshes = |route| paid(route, Purpose::Refresh, state);
     let face = &state.face;
@@ -64,9 +66,9 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(opens(routes!(token::open)))
         .routes(refreshes(routes!(refresh::refresh)))
         .routes(opens(routes!(compat::client_secrets)))
-        .routes(opens(routes!(compat::old_session)))
-        .routes(opens(routes!(calls::open)))
-        .routes(opens(routes!(calls::open_as_openai)))
+        .routes(dials(routes!(compat::old_session)))
+        .routes(dials(routes!(calls::open)))
+        .routes(dials(routes!(calls::open_as_openai)))
         .routes(looks(routes!(calls::look)))
         .routes(looks(routes!(calls::hang_up)))
         .routes(looks(routes!(calls::hang_up_as_openai)))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
+use url::Url;
 
 use crate::audit::Audit;
 use crate::auth::Authenticator;
@@ -68,8 +69,10 @@ pub struct Face {
     pub folding: Arc<Folding<Outcome>>,
     /// The counts of requests and refreshes.
     pub vitals: Arc<Vitals>,
-    /// How pages connect to the provider.
+    /// How pages connect to the provider in direct mode.
     pub connect: Connect,
+    /// The address of this service as pages reach it; `None` for the one that each request names.
+    pub public_url: Option<Url>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 use token_broker::audit::Event;
 use token_broker::upstream::UpstreamError;
 
+use crate::calls::OFFER;
 use crate::kit::PAGE;
 use crate::kit::in_process::{TestApp, claims, student};
 use crate::kit::issuer::{ISSUER, REQUIRED, sign, sign_with};
@@ -30,7 +31,13 @@ const OF_IDENTITY: [&str; 4] = [
 ];
 
 /// Those of calls, in `calls/`.
-const OF_CALLS: [&str; 4] = ["call_opened", "call_ended", "zero_price", "odd_usage"];
+const OF_CALLS: [&str; 5] = [
+    "call_opened",
+    "call_ended",
+    "ticket_reused",
+    "zero_price",
+    "odd_usage",
+];
 
 #[tokio::test]
 async fn every_event_of_the_inventory_happens_and_has_every_field() {
@@ -195,6 +202,21 @@ async fn a_ledger_that_cannot_be_written_is_told_once_for_each_mint_that_fails_f
         assert_eq!(told[0]["severity"], "high");
         assert!(test.events("token_minted").is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_shown_again_is_told_of_without_naming_it() {
+    let test = TestApp::with(&[("connect.mode", "call")]);
+    let minted = test.post("/token").send().await;
+    let ticket = minted.json["token"].as_str().unwrap();
+    for reused in 0..3 {
+        let dial = test.post("/calls").body("application/sdp", OFFER);
+        let opened = dial.bearer(ticket).send().await;
+        assert_eq!(opened.status, if reused == 0 { 201 } else { 409 });
+        assert_eq!(test.events("ticket_reused").len(), reused);
+    }
+    let told = json!(test.all_events()).to_string();
+    assert!(!told.contains(&ticket[3..]), "{told}");
 }
 
 #[tokio::test]

@@ -40,14 +40,6 @@ fn quotas_of_roles_without_one_for_everybody_else_are_warned_of() {
 }
 
 #[test]
-fn minutes_are_warned_of_because_client_secrets_have_none() {
-    let text = "[quota.default]\nminutes_per_week = 30\n";
-    let said = warnings(text);
-    let says = "quota: limits minutes of calls; sessions that pages open with a client secret are not measured";
-    assert!(said.len() == 1 && said[0].starts_with(says), "{said:?}");
-}
-
-#[test]
 fn quotas_while_nobody_is_asked_are_warned_of() {
     let exception = "[[quota.exceptions]]\nissuer = 'x'\nsubject = 'y'\nsessions_per_month = 1";
     for text in ["[quota.default]\nsessions_per_month = 5", exception] {

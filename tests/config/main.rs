@@ -58,6 +58,7 @@ fn read(path: &Path) -> Result<String, Error> {
         "huge.toml" => Ok("[default]\nsession.x = 99999999999999999999".into()),
         "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
         "bad-calls.toml" => Ok(BAD_CALLS.into()),
+        "measured.toml" => Ok(MEASURED.into()),
         _ => Err(ErrorKind::NotFound.into()),
     }
 }
@@ -103,6 +104,22 @@ max_turns = 0
 max_live = 5
 idle_timeout = "1s"
 [default.session]
+model = "gpt-realtime-2.1"
+"#;
+
+/// Personas with limits of their own.
+const MEASURED: &str = r#"
+[default]
+connect = ["call"]
+[default.call]
+max_duration = "5m"
+[default.session]
+model = "gpt-realtime-2.1"
+
+[other]
+[other.call]
+max_turns = 5
+[other.session]
 model = "gpt-realtime-2.1"
 "#;
 

@@ -94,6 +94,17 @@ fn limits_of_calls_are_refused_by_persona_and_field() {
 }
 
 #[test]
+fn a_persona_with_limits_that_direct_mode_cannot_keep_is_not_used_in_it() {
+    let file = ("BROKER_PERSONAS__FILE", "measured.toml");
+    let text = refusal(Mode::Serve, &good_and(&[file]));
+    let says =
+        "persona \"other\": call limits time, turns or money, which direct mode does not measure";
+    assert!(text.contains(says), "{text}");
+    assert!(!text.contains("persona \"default\""), "{text}");
+    serve(&good_and(&[file, ("BROKER_CONNECT__MODE", "call")]));
+}
+
+#[test]
 fn a_number_that_is_too_large_is_refused_by_persona_and_not_repeated() {
     let huge = [("BROKER_PERSONAS__FILE", "huge.toml")];
     let text = refusal(Mode::Serve, &good_and(&huge));

@@ -50,7 +50,7 @@ fn roles_are_free_and_everybody_else_and_single_identities_have_theirs() {
 
 #[test]
 fn minutes_and_calls_at_once_are_quotas_too() {
-    let text = "[quota.student]\nminutes_per_week = 30\n[quota.default]\nlive_calls = 1\n\
+    let text = "[connect]\nmode = 'call'\n[quota.student]\nminutes_per_week = 30\n[quota.default]\nlive_calls = 1\n\
         [[quota.exceptions]]\nissuer = 'x'\nsubject = 'y'\nminutes_per_day = 5\nminutes_per_month = 60";
     let quota = serve(&good_and_file(text)).config.quota;
     assert_eq!(quota.roles["student"].minutes_per_week, Some(30));
@@ -59,14 +59,17 @@ fn minutes_and_calls_at_once_are_quotas_too() {
     assert_eq!(exception.minutes_per_day, Some(5));
     let month = exception.budget().month;
     assert_eq!(month.seconds, Some(3_600));
-    let sources = good_and(&[("BROKER_QUOTA__STUDENT__MINUTES_PER_DAY", "10")]);
+    let sources = good_and(&[
+        ("BROKER_QUOTA__STUDENT__MINUTES_PER_DAY", "10"),
+        ("BROKER_CONNECT__MODE", "call"),
+    ]);
     let quota = serve(&sources).config.quota;
     assert_eq!(quota.roles["student"].minutes_per_day, Some(10));
 }
 
 #[test]
 fn money_is_a_quota_too_as_text_in_dollars() {
-    let text = "[quota.student]\nmoney_per_day = \"0.50\"\n[quota.default]\nlive_calls = 1\n\
+    let text = "[connect]\nmode = 'call'\n[quota.student]\nmoney_per_day = \"0.50\"\n[quota.default]\nlive_calls = 1\n\
         [[quota.exceptions]]\nissuer = 'x'\nsubject = 'y'\nmoney_per_week = '2'\nmoney_per_month = 5";
     let sources = Sources {
         file: Some(file(text)),
@@ -177,6 +180,15 @@ const BAD_FILES: &str = r"
 [quota.student] ⏎ money_per_day = '0' | must be an amount of dollars
 [money] ⏎ per_day = '1,50' | money.per_day (config/broker.toml:2): must be an amount of dollars
 [money] ⏎ prices = 'nowhere.toml' | money.prices (config/broker.toml:2): nowhere.toml cannot be read
+[quota.student] ⏎ minutes_per_week = 30 | quota.student (config/broker.toml:2): limits time, turns or money, which direct mode does not measure, and persona
+[quota.default] ⏎ minutes_per_day = 30 | quota.default (config/broker.toml:2): limits time, turns or money
+[[quota.exceptions]] ⏎ issuer = 'x' ⏎ subject = 'y' ⏎ minutes_per_day = 30 | quota.exceptions[1] (config/broker.toml:2): limits time, turns or money
+[quota.student.call] ⏎ max_turns = 5 | quota.student (config/broker.toml:2): limits time, turns or money
+[connect] ⏎ mode = 'relay' | connect.mode (config/broker.toml:2): must be direct or call
+[connect] ⏎ mode = 'phone' | connect.mode (config/broker.toml:2): must be direct or call
+[connect] ⏎ public_url = 'http://voice.example.com' | connect.public_url (config/broker.toml:2): must be https unless it is on this machine
+[connect] ⏎ public_url = 'voice.example.com' | connect.public_url (config/broker.toml:2): must be a whole address
+[connect] ⏎ public_url = 'https://voice.example.com/?a=b' | connect.public_url (config/broker.toml:2): must end with its path
 [quota.student] ⏎ minutes_a_week = 30 | the nearest is quota.student.minutes_per_week
 [quota.student.call] ⏎ max_duration = '5s' | quota.student.call.max_duration (config/broker.toml:2): must be between 15s and 1h
 [quota.student] ⏎ call.max_money = '0' | quota.student.call.max_money (config/broker.toml:2): must be an amount of dollars

@@ -47,7 +47,7 @@ async fn settings_that_can_be_used_are_fine() {
 #[tokio::test]
 async fn mo20_check_says_what_a_call_of_each_persona_needs_and_refuses_less() {
     let check = |limit: &str| {
-        let arguments = ["check", "--set", limit];
+        let arguments = ["check", "--set", limit, "--set", "connect.mode=call"];
         Launch::of(&arguments)
             .towards("http://127.0.0.1:1/v1")
             .finish()

@@ -8,12 +8,12 @@ use super::terms::Terms;
 use super::watch::Watch;
 use super::{Answered, CallRequest};
 use crate::broker::audited::note_persona;
-use crate::broker::{Broker, BrokerError, Inner};
+use crate::broker::{Broker, BrokerError, Choice, Inner};
 use crate::clock::Tick;
 use crate::config::CallSettings;
 use crate::domain::{
-    Call, CallStep, Caller, EndReason, EntryId, Hold, Kind, Offer, Outcome, Persona,
-    RemovedChannel, SessionChange, SessionText, Ticket, UpstreamCall,
+    Call, CallStep, Caller, ConnectMode, EndReason, EntryId, Hold, Offer, Outcome, Persona,
+    RemovedChannel, SessionChange, SessionText, Ticket, TicketRefusal, UpstreamCall,
 };
 use crate::gate::Pass;
 use crate::provider::{EffectiveSession, News, Pins, ServerEvent, assertion, contradiction, look};
@@ -67,9 +67,12 @@ impl Broker {
     pub async fn call(
         &self,
         caller: Arc<Caller>,
-        asked: CallRequest,
+        mut asked: CallRequest,
         pass: Pass,
     ) -> Result<Arc<Answered>, BrokerError> {
+        if let Some(ticket) = &asked.ticket {
+            asked.choice = Choice::of_ticket(ticket);
+        }
         let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
         let work = async move { inner.dial(&owner, asked).await };
         match self.carry_through(caller, work, pass).await {
@@ -90,15 +93,18 @@ impl Inner {
         asked: CallRequest,
     ) -> Result<Arc<Answered>, BrokerError> {
         let persona = self.persona(caller, &asked.choice)?;
+        let mode = persona.mode(self.rules.connect, Some(ConnectMode::Call));
+        mode.ok_or(BrokerError::ModeNotAllowed)?;
         note_persona(&persona.name);
         let terms = self.terms(caller, persona, asked.choice.language.as_ref())?;
         self.may_dial(caller, (persona, &terms), &asked)?;
         let start = self.parts.clock.tick();
         let turn = self.parts.upstream.turn(caller.crowd()).await;
         let turn = turn.map_err(|error| self.failed_since(start, error))?;
-        let ticket = caller.identity.is_none().then(Ticket::random);
+        let has_neither = caller.identity.is_none() && asked.ticket.is_none();
+        let ticket = has_neither.then(Ticket::random);
         let dial = self.to_dial(caller, (&asked, &terms), ticket.as_ref());
-        let row = self.write_down(caller, &persona.name, dial).await?;
+        let row = self.write_down((asked.kind(), &persona.name), dial).await?;
         let _dialling = self.watches.again.dials(row.entry);
         let (offer, removed) = to_send(&asked.offer, &terms.settings);
         let order = CallOrder {
@@ -165,7 +171,14 @@ impl Inner {
         if let Some(field) = contradiction(terms.session.as_json(), &asked.session) {
             return Err(BrokerError::Pinned(field.as_str()));
         }
-        if let Some(quota) = self.spent_quota(caller, Kind::Call) {
+        // A repeated request gets the answer of the first one.
+        if let Some(ticket) = &asked.ticket
+            && ticket.uses > 0
+            && asked.idempotency.is_none()
+        {
+            return Err(TicketRefusal::Used.into());
+        }
+        if let Some(quota) = self.spent_quota(caller, asked.kind()) {
             return Err(self.quota_exceeded(quota));
         }
         if let Some(limit) = self.is_full(caller) {
@@ -330,7 +343,7 @@ impl Inner {
         outcome: Outcome,
     ) -> Result<(), BrokerError> {
         let settled = self
-            .settle(entry, took, (outcome, SessionChange::Keep))
+            .settle(entry, took, (outcome, SessionChange::Keep, None))
             .await;
         settled.map(drop).map_err(BrokerError::NotSettled)
     }

@@ -26,7 +26,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Choice;
 use crate::clock::{Tick, Timestamp};
-use crate::domain::{EntryId, Offer, Party, PersonaName, Ticket, UpstreamCall, random_bytes};
+use crate::domain::{
+    EntryId, Kind, KnownTicket, Offer, Party, PersonaName, Ticket, UpstreamCall, random_bytes,
+};
 
 pub use listening::Listening;
 pub use owner::Which;
@@ -53,6 +55,19 @@ pub struct CallRequest {
     pub session: Map<String, Value>,
     /// The hash of the `Idempotency-Key`.
     pub idempotency: Option<Box<str>>,
+    /// The ticket that the caller shows. Its persona and language replace the choice.
+    pub ticket: Option<Arc<KnownTicket>>,
+}
+
+impl CallRequest {
+    /// Returns the kind of the use that the call is.
+    fn kind(&self) -> Kind {
+        if self.ticket.is_some() {
+            Kind::Redemption
+        } else {
+            Kind::Call
+        }
+    }
 }
 
 /// A call that runs, and the answer to its offer.
@@ -68,7 +83,7 @@ pub struct Answered {
     pub sdp: String,
     /// The time at which the call ends.
     pub ends_at: Timestamp,
-    /// What a caller without identity shows to look at the call and to hang it up.
+    /// What a caller with neither identity nor ticket shows to look at the call and to hang it up.
     pub ticket: Option<Ticket>,
     /// The time that the provider took for the answer.
     pub upstream_took: Duration,

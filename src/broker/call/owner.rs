@@ -1,13 +1,14 @@
-//! Shows calls to their owners and to operators, and ends them when they ask for it.
+//! Shows calls to their owners and to operators, knows their tickets, and ends them when they ask for it.
 
 use std::time::Duration;
 
 use super::Listening;
 use crate::broker::{Broker, BrokerError};
 use crate::domain::{
-    Account, Call, CallState, CallStep, Caller, EndReason, Party, Ticket, UpstreamCallId,
+    Account, Call, CallState, CallStep, Caller, ConnectMode, EndReason, KnownTicket, Party, Ticket,
+    TicketRefusal, UpstreamCallId,
 };
-use crate::records::CallQuery;
+use crate::records::{CallQuery, DatedTicket};
 
 /// A ticket shows its call for so long after the end.
 const TICKET_OUTLIVES: Duration = Duration::from_mins(1);
@@ -28,6 +29,24 @@ pub enum Which {
 }
 
 impl Broker {
+    /// Returns what the records know of the ticket that `caller` shows, if it opens `mode` there. A ticket that was used may
+    /// be shown again in a repeated request.
+    pub async fn ticket(
+        &self,
+        caller: &Caller,
+        shown: &Ticket,
+        mode: ConnectMode,
+    ) -> Result<KnownTicket, BrokerError> {
+        let sessions = &self.0.sessions;
+        let found = sessions.ticket(&shown.hash(), caller.network()).await?;
+        let DatedTicket { ticket, now } = found.ok_or(TicketRefusal::Unknown)?;
+        ticket.admit(mode, caller.origin.as_ref())?;
+        match ticket.is_open(now) {
+            Err(TicketRefusal::Used) | Ok(()) => Ok(ticket),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
     /// Returns a call of `caller`: the one that its identity opened, or that its ticket belongs to.
     pub async fn call_of(
         &self,

@@ -168,7 +168,7 @@ impl Inner {
         let (entry, took) = (answered.entry, answered.upstream_took);
         self.end_until_certain((entry, None), &answered.call, EndReason::HungUp)
             .await;
-        let outcome = (Outcome::Undelivered, SessionChange::Keep);
+        let outcome = (Outcome::Undelivered, SessionChange::Keep, None);
         if let Err(error) = self.settle(entry, took, outcome).await {
             self.note_records(&error);
         }

@@ -26,7 +26,10 @@ impl Inner {
         Dial {
             caller: Arc::clone(caller),
             idempotency: asked.idempotency.clone(),
-            ticket: ticket.map(Ticket::hash),
+            ticket: match &asked.ticket {
+                Some(shown) => Some(shown.hash.clone()),
+                None => ticket.map(Ticket::hash),
+            },
             replica: self.watches.replica.clone(),
             gives_up: GIVES_UP,
             want: Amount {
@@ -40,13 +43,13 @@ impl Inner {
     /// Writes the call down, with its place among the live calls, before anything is asked of the provider.
     pub(super) async fn write_down(
         &self,
-        caller: &Arc<Caller>,
-        persona: &PersonaName,
+        (kind, persona): (Kind, &PersonaName),
         dial: Dial,
     ) -> Result<Call, BrokerError> {
-        let rules = &self.rules.call;
+        let (rules, caller) = (&self.rules.call, Arc::clone(&dial.caller));
+        let caller = &*caller;
         let session = SessionKey::of(&SessionId::random());
-        let intent = self.intent(caller, persona, (Kind::Call, session));
+        let intent = self.intent(caller, persona, (kind, session));
         let bounds = CallBounds {
             owner: match caller.party() {
                 Party::Identity(_) => self.quota(caller).live_calls.unwrap_or(rules.max_live),

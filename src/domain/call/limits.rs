@@ -50,3 +50,10 @@ pub struct CallLimits {
     #[serde(deserialize_with = "some_whole::<1, 100, _, _>")]
     pub max_parallel_responses: Option<usize>,
 }
+
+impl CallLimits {
+    /// True when they limit time, turns or money, which direct mode does not measure.
+    pub const fn are_measured(&self) -> bool {
+        self.max_duration.is_some() || self.max_turns.is_some() || self.max_money.is_some()
+    }
+}

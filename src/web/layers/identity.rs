@@ -1,4 +1,4 @@
-//! Finds out which identity the caller of a paid request acts for, from its `Authorization` header.
+//! Finds out whom the caller of a paid request acts for, from the credential or the ticket in its `Authorization` header.
 
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use serde_json::json;
 use super::denied;
 use crate::audit::Event;
 use crate::auth::{AuthError, Credential};
+use crate::broker::BrokerError;
 use crate::config::AuthMode;
-use crate::domain::{Caller, Identity};
+use crate::domain::{Caller, ConnectMode, Identity, KnownTicket, Ticket};
 use crate::gate::Denied;
 use crate::limit::Offence;
 use crate::web::code::Code;
@@ -20,7 +21,7 @@ use crate::web::state::AppState;
 
 /// The challenges to a request without a credential, and to one whose credential is refused (RFC 6750 §3).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"token-broker\"");
-const REFUSAL: HeaderValue =
+pub(in crate::web) const REFUSAL: HeaderValue =
     HeaderValue::from_static("Bearer realm=\"token-broker\", error=\"invalid_token\"");
 
 /// Why the caller has no identity.
@@ -62,6 +63,34 @@ pub(super) async fn of(
         Ok(identity) => Ok(Some(identity)),
         Err(unknown) => Err(refuse(state, caller, unknown).await),
     }
+}
+
+/// Returns what is known of the ticket that `caller` shows to open a call. Fails with the answer to a request whose ticket
+/// opens nothing.
+pub(super) async fn of_ticket(
+    state: &AppState,
+    caller: &Caller,
+    shown: &Ticket,
+) -> Result<KnownTicket, Response> {
+    let found = state.broker.ticket(caller, shown, ConnectMode::Call).await;
+    let error = match found {
+        Ok(ticket) => return Ok(ticket),
+        Err(error) => error,
+    };
+    let refusal = match error {
+        BrokerError::Ticket(refusal) => refusal,
+        error => return Err(ApiError::from(error).into_response()),
+    };
+    let details = || json!({ "reason": refusal.to_string() });
+    state.audit.record(Event::AuthFailed, caller, details);
+    if let Err(denied) = state.gate.refuse_credential(caller).await {
+        return Err(denied::answer(state, caller, &denied));
+    }
+    let error = ApiError::from(refusal);
+    Err(match error.code {
+        Code::TicketExpired => ([(WWW_AUTHENTICATE, REFUSAL)], error).into_response(),
+        _ => error.into_response(),
+    })
 }
 
 /// Screens a credential, and verifies it unless too many verifications at the address of `caller` have

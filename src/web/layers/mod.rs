@@ -4,7 +4,7 @@ pub mod arrival;
 mod cors;
 mod denied;
 pub(super) mod host;
-mod identity;
+pub(super) mod identity;
 pub(super) mod origin;
 pub mod paid;
 mod security_headers;

@@ -8,10 +8,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{denied, identity, origin, trace};
-use crate::domain::Caller;
+use crate::domain::{Caller, KnownTicket};
 use crate::gate::{Pass, Purpose};
 use crate::web::code::Code;
 use crate::web::error::ApiError;
+use crate::web::here::Here;
 use crate::web::routes::calls;
 use crate::web::state::AppState;
 
@@ -22,6 +23,10 @@ pub struct Admitted {
     pub caller: Arc<Caller>,
     /// What the request may use up.
     pub pass: Pass,
+    /// The ticket that the request shows instead of a credential, and may redeem.
+    pub ticket: Option<Arc<KnownTicket>>,
+    /// Where the request has reached the service.
+    pub here: Here,
 }
 
 /// Admits a request for `purpose`, passes it to its route and settles what it used up.
@@ -33,17 +38,21 @@ pub(crate) async fn let_through(
     let Some(mut caller) = request.extensions_mut().remove::<Caller>() else {
         return ApiError::from(Code::Internal).into_response();
     };
-    let pass = match admit(&state, purpose, (&mut caller, request.headers())).await {
-        Ok(pass) => pass,
+    let admitted = admit(&state, purpose, (&mut caller, request.headers()));
+    let (pass, ticket) = match admitted.await {
+        Ok(admitted) => admitted,
         Err(mut refusal) => {
             refusal.extensions_mut().insert(caller.party());
             return refusal;
         }
     };
     let caller = Arc::new(caller);
+    let here = Here::of(request.headers());
     request.extensions_mut().insert(Admitted {
         caller: Arc::clone(&caller),
         pass: pass.clone(),
+        ticket,
+        here,
     });
     let mut response = next.run(request).await;
     denied::settle(&state, &caller, &pass, &mut response).await;
@@ -52,21 +61,30 @@ pub(crate) async fn let_through(
 }
 
 /// Checks the origin first, because pages that may not call use up nobody's allowance. Then finds out the identity,
-/// because the gate decides over all limits of address and identity at once.
+/// because the gate decides over all limits of address and identity at once. A ticket says who its bearer is, and its session
+/// was counted when it was minted.
 async fn admit(
     state: &AppState,
     purpose: Purpose,
     (caller, headers): (&mut Caller, &HeaderMap),
-) -> Result<Pass, Response> {
+) -> Result<(Pass, Option<Arc<KnownTicket>>), Response> {
     caller.origin = origin::guard(state, caller, headers).await?;
-    // A ticket shows its own call only, and says nothing of who its holder is.
-    let shows_ticket = purpose == Purpose::Look && calls::ticket(headers).is_some();
-    if !shows_ticket {
-        caller.identity = identity::of(state, caller, headers).await?;
+    let (mut purpose, mut known) = (purpose, None);
+    match (purpose, calls::ticket(headers)) {
+        // A ticket shows its own call only, and says nothing of who its holder is.
+        (Purpose::Look, Some(_)) => {}
+        (Purpose::Call, Some(shown)) => {
+            let ticket = identity::of_ticket(state, caller, &shown).await?;
+            caller.identity = ticket.identity(&shown);
+            (purpose, known) = (Purpose::Look, Some(Arc::new(ticket)));
+        }
+        _ => caller.identity = identity::of(state, caller, headers).await?,
     }
     if let Some(known) = &caller.identity {
         trace::note_identity(&known.account, state.face.log_identity);
     }
     let admitted = state.gate.admit(caller, purpose).await;
-    admitted.map_err(|denied| denied::answer(state, caller, &denied))
+    admitted
+        .map(|pass| (pass, known))
+        .map_err(|denied| denied::answer(state, caller, &denied))
 }

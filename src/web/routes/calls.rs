@@ -27,7 +27,7 @@ pub const CALL_ENDS_AT: HeaderName = HeaderName::from_static("x-call-ends-at");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Longest `Idempotency-Key`, in bytes.
 const MAX_KEY_LENGTH: usize = 255;
-/// What a caller without identity shows as bearer token to look at its call and to hang it up.
+/// What a caller with neither identity nor ticket shows as bearer token to look at its call and to hang it up.
 pub const CALL_TOKEN: HeaderName = HeaderName::from_static("x-call-token");
 const SDP: HeaderValue = HeaderValue::from_static("application/sdp");
 
@@ -60,8 +60,8 @@ pub struct CallOptions {
     responses(
         (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
         (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 409, description = "A call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name.", body = Failure<'static>),
+        (status = 409, description = "The ticket was used before, or a call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
+        (status = 422, description = "No persona has that name, or it may not be used for calls.", body = Failure<'static>),
         Refusals,
     )
 )]
@@ -87,8 +87,8 @@ pub async fn open(
     responses(
         (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
         (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 409, description = "A call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name.", body = Failure<'static>),
+        (status = 409, description = "The ticket was used before, or a call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
+        (status = 422, description = "No persona has that name, or it may not be used for calls.", body = Failure<'static>),
         Refusals,
     )
 )]
@@ -114,7 +114,12 @@ pub struct OfferForm {
 /// Reads the offer, has it exchanged, writes the answer. Calls stand below the path `calls`.
 pub(super) async fn exchange(
     state: &AppState,
-    Admitted { caller, pass }: Admitted,
+    Admitted {
+        caller,
+        pass,
+        ticket,
+        ..
+    }: Admitted,
     (options, calls): (CallOptions, &str),
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -130,6 +135,7 @@ pub(super) async fn exchange(
         offer,
         session: offered.session,
         idempotency,
+        ticket,
     };
     let answered = state.broker.call(caller, asked, pass).await?;
     let base = &state.face.server.base_path;

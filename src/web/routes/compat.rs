@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{FromRequest, Query, Request, State};
-use axum::http::header::ALLOW;
+use axum::http::header::{ALLOW, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -19,6 +19,7 @@ use crate::broker::{Choice, MintRequest};
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Paid;
+use crate::web::layers::identity::REFUSAL;
 use crate::web::layers::paid::Admitted;
 use crate::web::offered::is_offer;
 use crate::web::openapi::Refusals;
@@ -72,7 +73,7 @@ enum Anchor {
     tag = "compatibility",
     request_body(content = Option<ClientSecretRequest>, description = "Optional."),
     responses(
-        (status = 200, description = "A client secret.", body = ClientSecretAnswer),
+        (status = 200, description = "A client secret, or a ticket in its place.", body = ClientSecretAnswer),
         Refusals,
     )
 )]
@@ -84,6 +85,7 @@ pub async fn client_secrets(paid: Paid<ClientSecretRequest>) -> Result<Response,
     }
     let request = MintRequest {
         choice: Choice::default(),
+        connect: None,
         lifetime: seconds.map(Duration::from_secs_f64),
         refreshable: false,
     };
@@ -101,11 +103,11 @@ pub async fn client_secrets(paid: Paid<ClientSecretRequest>) -> Result<Response,
         (String = "application/sdp"),
     )),
     responses(
-        (status = 200, description = "A client secret.", body = OldSession),
+        (status = 200, description = "A client secret, or a ticket in its place.", body = OldSession),
         (status = 201, description = "The answer to an offer. `Location` names the call.", body = String, content_type = "application/sdp"),
         (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 409, description = "A call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name.", body = Failure<'static>),
+        (status = 409, description = "The ticket was used before, or a call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
+        (status = 422, description = "No persona has that name, or it may not be used for calls.", body = Failure<'static>),
         Refusals,
     )
 )]
@@ -119,6 +121,11 @@ pub async fn old_session(
         let Query(options) = options.map_err(|_| Code::BadRequest)?;
         return exchange(&state, admitted, (options, "/calls"), request).await;
     }
+    // A ticket opens a call and nothing else.
+    if admitted.ticket.is_some() {
+        let error = ApiError::from(Code::Unauthorized);
+        return Ok(([(WWW_AUTHENTICATE, REFUSAL)], error).into_response());
+    }
     let Paid { asked, .. } = Paid::<OldRequest>::from_request(request, &state).await?;
     let request = session(asked.persona, asked.user_role, asked.language.as_deref())?;
     mint(&state, admitted, request, Shape::Old).await
@@ -130,7 +137,7 @@ pub async fn old_session(
     path = "/token",
     tag = "compatibility",
     responses(
-        (status = 200, description = "A client secret, and the session under which it can be refreshed.", body = Granted<'static>),
+        (status = 200, description = "A client secret or a ticket, and the session under which it can be refreshed.", body = Granted<'static>),
         Refusals,
     )
 )]

@@ -1,5 +1,7 @@
 //! Writes answers that carry a client secret. The secret leaves memory here only.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -7,8 +9,9 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::broker::Grant;
-use crate::domain::below;
+use crate::domain::{ConnectMode, below};
 use crate::web::USUAL_HEADERS;
+use crate::web::here::Here;
 use crate::web::layers::trace::UpstreamTook;
 use crate::web::state::Face;
 
@@ -18,7 +21,7 @@ use crate::web::state::Face;
 pub struct Granted<'a> {
     /// Always true.
     success: bool,
-    /// The client secret, `ek_…`.
+    /// The client secret or the ticket, `ek_…`.
     token: String,
     /// Expiry in milliseconds since the Unix epoch. An expired secret opens no session.
     expires_at: u64,
@@ -34,17 +37,18 @@ pub struct Granted<'a> {
     /// Summary of the session that the secret opens.
     session: SessionSummary,
     /// How to connect with the client secret.
-    connect: &'a Connect,
+    connect: Cow<'a, Connect>,
 }
 
-/// How a page connects with a client secret.
+/// How a page connects with a client secret or a ticket.
 #[derive(Clone, Serialize, ToSchema)]
 pub struct Connect {
-    /// Always `direct`: the page talks to the provider itself.
+    /// `direct`: the page talks to the provider itself. `call`: it posts its offer to this service. `relay`: it opens a
+    /// WebSocket to this service.
     mode: &'static str,
-    /// URL of the provider that answers the offer of a WebRTC call.
+    /// URL that answers the offer of a WebRTC call.
     calls: String,
-    /// URL of the provider that takes a WebSocket.
+    /// URL that takes a WebSocket.
     realtime: String,
     /// The origin of both, for the policy of a page.
     #[serde(skip)]
@@ -54,10 +58,19 @@ pub struct Connect {
 impl Connect {
     /// Returns how a page connects to the provider's API at `base`.
     pub fn direct(base: &Url) -> Self {
-        let realtime = below(base, "realtime");
+        Self::new(ConnectMode::Direct, base, ("realtime/calls", "realtime"))
+    }
+
+    /// Returns how a page connects to this service at `base`.
+    fn through(mode: ConnectMode, base: &Url) -> Self {
+        Self::new(mode, base, ("calls", "v1/realtime"))
+    }
+
+    fn new(mode: ConnectMode, base: &Url, (calls, realtime): (&str, &str)) -> Self {
+        let realtime = below(base, realtime);
         Self {
-            mode: "direct",
-            calls: below(base, "realtime/calls").into(),
+            mode: mode.as_str(),
+            calls: below(base, calls).into(),
             realtime: realtime.as_str().replacen("http", "ws", 1),
             origin: base.origin().ascii_serialization(),
         }
@@ -117,8 +130,22 @@ pub enum Shape {
     Old,
 }
 
+/// Returns how the page connects.
+fn connect<'a>(mode: ConnectMode, (face, here): (&'a Face, &Here)) -> Cow<'a, Connect> {
+    match (mode, here.base(face)) {
+        (ConnectMode::Call | ConnectMode::Relay, Some(base)) => {
+            Cow::Owned(Connect::through(mode, &base))
+        }
+        (ConnectMode::Direct, _) | (_, None) => Cow::Borrowed(&face.connect),
+    }
+}
+
 /// Writes `grant`. The client secret and the session id leave memory here only.
-pub fn answer(grant: &Grant, shape: Shape, face: &Face) -> Response {
+pub(in crate::web) fn answer(
+    grant: &Grant,
+    shape: Shape,
+    (face, here): (&Face, &Here),
+) -> Response {
     let secret = &grant.secret;
     let (value, expires_at) = (secret.expose().to_owned(), secret.expires_at.as_seconds());
     let session_id = grant.session_id.expose().to_owned();
@@ -139,7 +166,7 @@ pub fn answer(grant: &Grant, shape: Shape, face: &Face) -> Response {
             value,
             expires_at_seconds: expires_at,
             session,
-            connect: &face.connect,
+            connect: connect(grant.mode, (face, here)),
         })
         .into_response(),
         Shape::OpenAi => Json(ClientSecretAnswer {

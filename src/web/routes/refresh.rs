@@ -9,6 +9,7 @@ use crate::domain::SessionId;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Paid;
+use crate::web::layers::paid::Admitted;
 use crate::web::openapi::Refusals;
 
 /// The session to mint under.
@@ -41,14 +42,14 @@ enum EitherRequest {
 /// Mint again under a live session.
 ///
 /// Within the least interval since the last mint, the last client secret is handed over again while it lives for at least ten
-/// more seconds.
+/// more seconds. A ticket is never handed over again.
 #[utoipa::path(
     post,
     path = "/refresh-token",
     tag = "mint",
     request_body = EitherRequest,
     responses(
-        (status = 200, description = "A new client secret under the same session, or the last one once more.", body = Granted<'static>),
+        (status = 200, description = "A new client secret or ticket under the same session, or the last client secret once more.", body = Granted<'static>),
         (status = 404, description = "No live session of this caller has that id.", body = Failure<'static>),
         Refusals,
     )
@@ -56,7 +57,9 @@ enum EitherRequest {
 pub async fn refresh(paid: Paid<RefreshRequest>) -> Result<Response, ApiError> {
     // A text that cannot be a session id is answered like an unknown id.
     let id = SessionId::parse(&paid.asked.session_id).ok_or(Code::UnknownSession)?;
-    let (caller, pass) = (paid.admitted.caller, paid.admitted.pass);
+    let Admitted {
+        caller, pass, here, ..
+    } = paid.admitted;
     let grant = paid.state.broker.refresh(caller, id, pass).await?;
-    Ok(answer(&grant, Shape::Ours, &paid.state.face))
+    Ok(answer(&grant, Shape::Ours, (&paid.state.face, &here)))
 }

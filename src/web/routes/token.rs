@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
 use crate::broker::{Choice, MintRequest};
-use crate::domain::Language;
+use crate::domain::{ConnectMode, Language};
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Paid;
 use crate::web::layers::paid::Admitted;
@@ -27,18 +27,31 @@ pub struct TokenRequest {
     /// the name of a locale like `es_MX` or `pt_BR.UTF-8`.
     #[schema(max_length = 35, pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$")]
     language: Option<String>,
+    /// How the page wants to connect. Omit this field to use the mode of the persona.
+    #[schema(value_type = Option<Mode>)]
+    connect: Option<ConnectMode>,
 }
 
-/// Open a session and mint its first client secret.
+/// The ways in which a page may connect.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "describes ConnectMode")]
+enum Mode {
+    Direct,
+    Call,
+    Relay,
+}
+
+/// Open a session and mint its first client secret. In call mode it is a ticket, which opens one call.
 #[utoipa::path(
     post,
     path = "/token",
     tag = "mint",
     request_body(content = Option<TokenRequest>, description = "Optional."),
     responses(
-        (status = 200, description = "A client secret, and the session under which it can be refreshed.", body = Granted<'static>),
+        (status = 200, description = "A client secret or a ticket, and the session under which it can be refreshed.", body = Granted<'static>),
         (status = 403, description = "The persona is for other roles.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name.", body = Failure<'static>),
+        (status = 422, description = "No persona has that name, or it may not be used in the mode of `connect`.", body = Failure<'static>),
         Refusals,
     )
 )]
@@ -47,8 +60,12 @@ pub async fn open(paid: Paid<TokenRequest>) -> Result<Response, ApiError> {
         persona,
         user_role,
         language,
+        connect,
     } = paid.asked;
-    let request = session(persona, user_role, language.as_deref())?;
+    let request = MintRequest {
+        connect,
+        ..session(persona, user_role, language.as_deref())?
+    };
     mint(&paid.state, paid.admitted, request, Shape::Ours).await
 }
 
@@ -60,6 +77,7 @@ pub(super) fn session(
 ) -> Result<MintRequest, ApiError> {
     Ok(MintRequest {
         choice: choice(persona, role, language)?,
+        connect: None,
         lifetime: None,
         refreshable: true,
     })
@@ -82,10 +100,13 @@ pub(super) fn choice(
 /// Mints as `request` says. Returns the answer in the given shape.
 pub(super) async fn mint(
     state: &AppState,
-    Admitted { caller, pass }: Admitted,
+    admitted: Admitted,
     request: MintRequest,
     shape: Shape,
 ) -> Result<Response, ApiError> {
+    let Admitted {
+        caller, pass, here, ..
+    } = admitted;
     let grant = state.broker.mint(caller, request, pass).await?;
-    Ok(answer(&grant, shape, &state.face))
+    Ok(answer(&grant, shape, (&state.face, &here)))
 }

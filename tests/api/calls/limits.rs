@@ -8,8 +8,7 @@ use crate::kit::in_process::{Call, START, TestApp, student, teacher};
 use crate::kit::issuer::REQUIRED;
 
 /// What a school writes for its students.
-const STUDENTS: &str =
-    "[quota.student.call]\nmax_duration = '45s'\nidle_timeout = '20s'\nmax_turns = 9\n";
+const STUDENTS: &str = "[connect]\nmode = 'call'\n[quota.student.call]\nmax_duration = '45s'\nidle_timeout = '20s'\nmax_turns = 9\n";
 
 fn offer_to(app: &TestApp, persona: &str, offer: &str) -> Call {
     app.post(&format!("/calls?persona={persona}"))

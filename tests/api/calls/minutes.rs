@@ -21,7 +21,11 @@ async fn seconds_left(app: &TestApp, call: &Answer) -> u64 {
 
 #[tokio::test]
 async fn a_call_lasts_no_longer_than_the_minutes_that_are_left_in_the_week() {
-    let settings = [("call.max_duration", "120s"), ("call.max_live", "9")];
+    let settings = [
+        ("call.max_duration", "120s"),
+        ("call.max_live", "9"),
+        ("connect.mode", "call"),
+    ];
     let app = TestApp::of(&format!("{REQUIRED}{THREE_MINUTES}"), &settings);
     let call = async || offer(&app).bearer(&student("ana")).send().await;
     let first = call().await;

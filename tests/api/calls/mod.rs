@@ -6,6 +6,7 @@ mod minutes;
 mod money;
 mod offers;
 mod spending;
+mod tickets;
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::kit::in_process::{Call, TestApp};
 use crate::kit::waiting::{SOON, eventually};
 
 /// An offer as Chromium writes it: audio, and a data channel.
-const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 192.168.1.7\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
+pub const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 192.168.1.7\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=candidate:1 1 udp 2122260223 192.168.1.7 50000 typ host\r\n\
     a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n\
     a=fingerprint:sha-256 AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99\r\n\

@@ -9,7 +9,11 @@ use crate::kit::waiting::{SOON, eventually};
 
 /// With this settings file, and these settings over it.
 fn app(file: &str, settings: &[(&str, &str)]) -> TestApp {
-    let usual = [("personas.file", PERSONAS), ("call.max_live", "9")];
+    let usual = [
+        ("personas.file", PERSONAS),
+        ("call.max_live", "9"),
+        ("connect.mode", "call"),
+    ];
     TestApp::of(file, &[&usual, settings].concat())
 }
 

@@ -17,7 +17,8 @@ const fn nanos(nanos: i64) -> Money {
 }
 
 /// The side channels of these tests show another session than the persona's, so that nobody may mind.
-const USUAL: [(&str, &str); 3] = [
+const USUAL: [(&str, &str); 4] = [
+    ("connect.mode", "call"),
     ("personas.file", PERSONAS),
     ("call.idle_timeout", "300s"),
     ("call.persona", "free"),
