@@ -1,3 +1,4 @@
-// The TypeScript client as one module: its core and its WebRTC entry.
+// The TypeScript client as one module: its core, and its entries for WebRTC and for calls through the broker.
 export * from '../../sdk/src/index.js';
 export * from '../../sdk/src/webrtc/index.js';
+export * from '../../sdk/src/call/index.js';

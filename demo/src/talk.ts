@@ -2,6 +2,7 @@
 import type { Desk } from './desk.js';
 import { enable, need, write } from './dom.js';
 import type { Falls } from './falls.js';
+import { Leash, OPEN_TIMEOUT_MS } from './leash.js';
 import { LevelStrip } from './levels.js';
 import { Line } from './line.js';
 import type { LocalModel } from './local-model.js';
@@ -35,6 +36,10 @@ export class Talk {
   readonly #outcome: Outcome;
   readonly #connection: RealtimeConnection;
   readonly #transcript: Transcript;
+  readonly #model: LocalModel | null;
+  readonly #leash: Leash;
+  /** True when calls go through the broker, to the peer of its simulated OpenAI. */
+  #isLeashed = false;
   readonly #me = new LevelStrip(need<HTMLCanvasElement>('level-me'));
   readonly #them = new LevelStrip(need<HTMLCanvasElement>('level-model'));
   readonly #line = new Line();
@@ -50,8 +55,11 @@ export class Talk {
     this.#log = log;
     this.#falls = falls;
     this.#outcome = outcome;
+    this.#model = model;
     this.#transcript = new Transcript(model !== null);
-    this.#connection = createRealtimeConnection({ tokens: desk.tokens, ...(model && { fetch: model.fetch }) });
+    this.#leash = new Leash(desk, { tell: (words) => this.#transcript.note(words), answered: () => this.#wait() });
+    const way: typeof fetch = (url, init) => (this.#isLeashed || this.#leash.isOwn(url) ? this.#leash : model)?.fetch(url, init) ?? fetch(url, init);
+    this.#connection = createRealtimeConnection({ tokens: desk.tokens, fetch: way });
     this.#connection.subscribe(() => this.#show());
     this.#connection.on('event', (event) => this.#hear(event));
     this.#connection.on('contextLost', () => this.#transcript.note('The call broke and was made again. The new call knows nothing of what was said.'));
@@ -62,7 +70,9 @@ export class Talk {
       event.preventDefault();
       this.#type();
     });
-    write(need('peer'), model ? 'Local stand-in' : 'Model');
+    need('way').addEventListener('click', () => this.#lead(!this.#isLeashed));
+    need('way').hidden = !model;
+    this.#lead(false);
     this.#show();
   }
 
@@ -75,9 +85,31 @@ export class Talk {
     this.#transcript.note(`${person ? `Signed in as ${person.name}` : 'Signed out'}: the call of the user before has ended.`);
   }
 
+  /** Chooses the way of the next call: through the broker, or to the stand-in of this page. */
+  #lead(isLeashed: boolean): void {
+    this.#isLeashed = isLeashed;
+    need('way').setAttribute('aria-pressed', `${isLeashed}`);
+    write(need('peer'), isLeashed ? 'Simulated OpenAI' : this.#model ? 'Local stand-in' : 'Model');
+    if (this.#status === 'disconnected') this.#transcript.clear(isLeashed);
+    // Whoever was hung up on by the broker is not to call again at once.
+    this.#connection.options = { ...this.#connection.options, reconnect: isLeashed ? 0 : 3 };
+  }
+
+  /** Goes on with the stand-in when the peer behind the broker cannot be reached. */
+  #wait(): void {
+    setTimeout(() => {
+      if (this.#status !== 'connecting' || !this.#isLeashed) return;
+      this.#leash.forget();
+      this.#connection.disconnect();
+      this.#lead(false);
+      this.#transcript.note('No connection within 3 s. A browser needs a network interface that is up, and the broker a build with real peers. This page goes on with its local stand-in.');
+      void this.#connect();
+    }, OPEN_TIMEOUT_MS);
+  }
+
   #toggle(): void {
     if (this.#status !== 'disconnected') return this.#connection.disconnect();
-    this.#transcript.clear();
+    this.#transcript.clear(this.#isLeashed);
     this.#voice?.close();
     this.#voice = null;
     void this.#connect();
@@ -120,8 +152,12 @@ export class Talk {
     this.#outcome.add(`call ${label.toLowerCase()}`, up ? 'good' : 'warn');
     const held = error && { held: { name: error.name, message: error.message } };
     this.#log.add({ from: 'call', text: label.toLowerCase(), tone: up ? 'good' : error ? 'bad' : 'warn', ...held });
-    if (error && !lacksMicrophone(error)) this.#transcript.note([...new Set([error.message, Object(error).hint])].filter(Boolean).join(' '));
+    // Why a call through the broker ended, the broker says.
+    const isTold = this.#isLeashed && error instanceof ConnectionError && error.code === 'lost';
+    if (error && !isTold && !lacksMicrophone(error)) this.#transcript.note([...new Set([error.message, Object(error).hint])].filter(Boolean).join(' '));
     this.#listen();
+    // The stand-in greets; the simulated OpenAI waits.
+    if (up && this.#isLeashed) this.#transcript.note('Connected through the broker. Speak, or type a message.');
     if (up && session) this.#falls.call({ ...timings, ...session.timings });
     this.#hasSpoken = false;
   }

@@ -20,8 +20,10 @@ export class Transcript {
     this.clear();
   }
 
-  clear(): void {
-    const hint = this.#local
+  clear(isLeashed = false): void {
+    const hint = isLeashed
+      ? 'The broker opens this call, counts its time and its price, and hangs up. Its simulated OpenAI hears you and hums; your audio never leaves this machine.'
+      : this.#local
       ? 'A local stand-in plays the model; your audio never leaves this page. No microphone? A synthetic voice is used.'
       : 'Your audio goes to OpenAI, on your account. No microphone? A synthetic voice is used.';
     this.#place.replaceChildren(make('div.empty', make('p', make('b', 'Not connected')), make('p', hint)));
