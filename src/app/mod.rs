@@ -196,7 +196,7 @@ impl App {
         };
         tokio::select! {
             () = all_work => tracing::info!("all work has ended"),
-            () = self.end(urgency, ending) => {}
+            () = self.end(urgency, ending) => self.let_calls_go().await,
             () = self.upkeep.run(&self.state) => {}
         }
         self.state.sum_up(true);
@@ -207,6 +207,13 @@ impl App {
             uptime_s = done.uptime.as_secs(),
             "stopped"
         );
+    }
+
+    /// Gives the calls to another replica although some work has not ended.
+    async fn let_calls_go(&self) {
+        let gone = self.state.broker.let_calls_go();
+        // Without the records, the lease runs out by itself.
+        let _ = self.upkeep.clock.timeout(LETTING_GO, gone).await;
     }
 
     /// Waits for the end to be requested, and conducts it. Returns when the time for work to end is over.
@@ -266,6 +273,9 @@ fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
         clock,
     }
 }
+
+/// Longest time to give the calls of this replica to others when its work is cut off.
+const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// Upper bound on the time for an issuer's keys and a look-up together, as in `auth`.
 const LONGEST_AUTH: Duration = Duration::from_secs(7);

@@ -24,7 +24,7 @@ pub struct CallSettings {
     /// How long before its end a call is warned of it.
     #[serde(deserialize_with = "lasting::<0, 600_000, _>")]
     pub warn_before: Duration,
-    /// Longest time that a spoken goodbye may take after the limit.
+    /// Longest time after the limit that a spoken goodbye may take, or the rest of the last answer.
     #[serde(deserialize_with = "lasting::<0, 10_000, _>")]
     pub grace: Duration,
     /// What the model is told before the end.
@@ -41,7 +41,7 @@ pub struct CallSettings {
     /// Most live calls of one identity.
     #[serde(deserialize_with = "whole::<1, 10_000, _, _>")]
     pub max_live: u32,
-    /// Most live calls of callers without identity from one network.
+    /// Most live calls of callers without identity from one neighbourhood.
     #[serde(deserialize_with = "whole::<1, 10_000, _, _>")]
     pub max_live_network: u32,
     /// Most live calls of all callers without identity.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::{Fuse, FusedFuture, FutureExt};
 
 use super::lane::Lane;
 use super::policy::{Policy, Turn};
@@ -114,7 +115,7 @@ impl fmt::Debug for Begun {
 pub struct NotBegun {
     /// The reason.
     pub error: UpstreamError,
-    /// What may still come of it, when the deadline has passed.
+    /// What may still come of it, when the deadline has passed without an answer.
     pub late: Option<Late>,
 }
 
@@ -175,10 +176,10 @@ impl CallDesk {
         policy: &Policy,
     ) -> Result<Begun, NotBegun> {
         let sent = self.clock.tick();
-        let mut asked = self.calls.exchange(order);
+        let mut asked = self.calls.exchange(order).fuse();
         match policy.once(turn, &mut asked).await {
             Ok(begun) => Ok(self.bounded(begun, sent.plus(self.deadline))),
-            Err(error @ UpstreamError::TimedOut) => Err(NotBegun {
+            Err(error @ UpstreamError::TimedOut) if !asked.is_terminated() => Err(NotBegun {
                 error,
                 late: Some(self.late(asked, sent.plus(LATEST_ANSWER))),
             }),
@@ -198,7 +199,7 @@ impl CallDesk {
         Begun { call, answer }
     }
 
-    fn late(&self, asked: Pending<Begun>, deadline: Tick) -> Late {
+    fn late(&self, asked: Fuse<Pending<Begun>>, deadline: Tick) -> Late {
         let clock = Arc::clone(&self.clock);
         Late(Box::pin(async move {
             let left = deadline.since(clock.tick());

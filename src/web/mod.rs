@@ -19,7 +19,7 @@ mod unread;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get, post};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
@@ -32,10 +32,19 @@ use state::AppState;
 /// Number of header fields of a usual answer. Reserving room for all of them at once spares reallocations.
 const USUAL_HEADERS: usize = 20;
 
+/// Paths of ours, and those of OpenAI that do the same.
+const AS_OPENAI: [(&str, &str); 2] = [
+    ("/calls", "/v1/realtime/calls"),
+    ("/calls/{id}/hangup", "/v1/realtime/calls/{id}/hangup"),
+];
+
 /// Every path, and the layers around them.
 pub fn onion(state: &AppState) -> Onion {
     let (api, mut document) = described(state).split_for_parts();
     openapi::make_optional(&mut document, "/session");
+    for (path, openais) in AS_OPENAI {
+        openapi::describe_as(&mut document, path, openais);
+    }
     let base = state.face.server.base_path.as_str();
     let api = api.route(
         "/openapi.json",
@@ -60,6 +69,9 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
     let dials = |route| paid(route, Purpose::Call, state);
     let looks = |route| paid(route, Purpose::Look, state);
     let refreshes = |route| paid(route, Purpose::Refresh, state);
+    let admits = |route: MethodRouter<AppState>, purpose| {
+        route.route_layer(from_fn_with_state((state.clone(), purpose), let_through))
+    };
     let face = &state.face;
     let introduction = openapi::introduction(&face.server.base_path, face.auth_mode);
     let mut router = OpenApiRouter::with_openapi(introduction)
@@ -68,11 +80,14 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(opens(routes!(compat::client_secrets)))
         .routes(dials(routes!(compat::old_session)))
         .routes(dials(routes!(calls::open)))
-        .routes(dials(routes!(calls::open_as_openai)))
         .routes(looks(routes!(calls::look)))
         .routes(looks(routes!(calls::hang_up)))
-        .routes(looks(routes!(calls::hang_up_as_openai)))
         .routes(looks(routes!(call_events::events)))
+        .route(
+            AS_OPENAI[0].1,
+            admits(post(calls::open_as_openai), Purpose::Call),
+        )
+        .route(AS_OPENAI[1].1, admits(post(calls::hang_up), Purpose::Look))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz));

@@ -55,6 +55,21 @@ pub(super) fn make_optional(document: &mut Document, path: &str) {
     }
 }
 
+/// Describes `other` as `path` is described. Names of operations must differ.
+pub(super) fn describe_as(document: &mut Document, path: &str, other: &str) {
+    let Some(mut item) = document.paths.paths.get(path).cloned() else {
+        return;
+    };
+    let operation = item
+        .post
+        .as_mut()
+        .and_then(|post| post.operation_id.as_mut());
+    if let Some(name) = operation {
+        name.push_str("_as_openai");
+    }
+    document.paths.paths.insert(other.to_owned(), item);
+}
+
 /// The failures of a paid request, for the description of its route.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers that the layers write")]

@@ -26,6 +26,8 @@ struct State {
     hang_ups: VecDeque<UpstreamError>,
     channels: Vec<Channel>,
     hung_up: Vec<UpstreamCall>,
+    /// What sessions show beside what the broker asked for.
+    shown: Value,
 }
 
 /// One joined side channel, from the provider's end.
@@ -61,6 +63,11 @@ impl ScriptedCalls {
     /// The next join fails so.
     pub fn fail_join(&self, error: UpstreamError) {
         self.state().joins.push_back(error);
+    }
+
+    /// New sessions show these fields, too.
+    pub fn show(&self, fields: Value) {
+        self.state().shown = fields;
     }
 
     /// Nothing fails any more.
@@ -126,8 +133,12 @@ impl Calls for ScriptedCalls {
             sent: Arc::default(),
         };
         state.channels.push(channel.clone());
+        let mut session = json!({ "id": call.id.as_str().replace("rtc_", "sess_") });
+        for (name, value) in state.shown.as_object().into_iter().flatten() {
+            session[name] = value.clone();
+        }
         Ok(Box::new(Scripted {
-            session: json!({ "id": call.id.as_str().replace("rtc_", "sess_") }),
+            session,
             // Weak, so that the test closes the side channel by dropping its end.
             answers: channel.events.downgrade(),
             sent: channel.sent,

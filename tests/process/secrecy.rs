@@ -17,8 +17,8 @@ const QUERY: &str = "canary-query-90de";
 const BODY: &str = "canary-body-5e2d";
 /// The name of a field, which is quoted back to whoever sent it.
 const FIELD: &str = "canary-field-11aa";
-const INSTRUCTIONS: &str = "canary-instructions-31bc";
-const PERSONAS: &str = "
+pub const INSTRUCTIONS: &str = "canary-instructions-31bc";
+pub const PERSONAS: &str = "
 [default]
 public = true
 [default.session]

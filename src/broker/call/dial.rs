@@ -9,7 +9,7 @@ use super::watch::Watch;
 use super::{Answered, CallRequest};
 use crate::broker::audited::note_persona;
 use crate::broker::{Broker, BrokerError, Choice, Inner};
-use crate::clock::Tick;
+use crate::clock::{Tick, Timestamp};
 use crate::config::CallSettings;
 use crate::domain::{
     Call, CallStep, Caller, ConnectMode, EndReason, EntryId, Hold, Offer, Outcome, Persona,
@@ -23,6 +23,10 @@ use crate::upstream::{Begun, CallOrder, Late, NotBegun, SideChannel, UpstreamErr
 const ATTACH: Duration = Duration::from_secs(5);
 /// The wait before a side channel that the provider does not know yet is tried again.
 const ATTACH_PAUSE: Duration = Duration::from_millis(250);
+/// A call ends so long before the provider would end it.
+const BEFORE_PROVIDER: Duration = Duration::from_secs(5);
+/// No provider allows less for a session.
+const SHORTEST_SESSION: Duration = Duration::from_mins(5);
 /// How long a limit of calls at once is remembered as having no place. Short, because calls end.
 const FULL_FOR: Duration = Duration::from_secs(1);
 
@@ -32,6 +36,8 @@ pub(super) struct Attached {
     /// What the provider confirmed; `None` where the page may change everything.
     pub(super) pins: Option<Pins>,
     pub(super) models: Models,
+    /// The time at which the provider ends the session.
+    expires_at: Option<Timestamp>,
 }
 
 impl Attached {
@@ -50,6 +56,7 @@ impl Attached {
             channel,
             pins: pins.transpose().map_err(wrong)?,
             models: Models::of(shown),
+            expires_at: shown.expires_at.map(Timestamp::from_seconds),
         })
     }
 }
@@ -189,7 +196,7 @@ impl Inner {
 
     /// Returns the limit of calls at once that had no place for the caller a moment ago.
     fn is_full(&self, caller: &Caller) -> Option<&'static str> {
-        let (limit, since) = self.watches.full.get(&caller.party())?;
+        let (limit, since) = self.watches.full.get(&caller.crowd())?;
         (self.parts.clock.tick().since(since) < FULL_FOR).then_some(limit)
     }
 
@@ -264,6 +271,7 @@ impl Inner {
         };
         let granted = Duration::from_secs(row.held.seconds);
         let lasts = terms.settings.max_duration.min(granted);
+        let lasts = lasts.min(self.provider_allows(&attached));
         let opened = CallStep::Opened(lasts).by(row.epoch);
         let opened = records.change_call(row.entry, opened).await;
         let row = opened
@@ -281,6 +289,15 @@ impl Inner {
             row,
             join_took,
         })
+    }
+
+    /// Returns how long the provider lets a new call last. Times that no provider means show that a clock is wrong.
+    fn provider_allows(&self, attached: &Attached) -> Duration {
+        let left = attached
+            .expires_at
+            .map(|end| end.since(self.parts.clock.now()));
+        let left = left.filter(|left| *left >= SHORTEST_SESSION);
+        left.map_or(Duration::MAX, |left| left.saturating_sub(BEFORE_PROVIDER))
     }
 
     /// Attaches to a call that the provider has just created, and may not know everywhere yet.

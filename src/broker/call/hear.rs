@@ -52,6 +52,10 @@ impl Watch {
                 }
                 acts
             }
+            News::PlaybackStarted => {
+                self.leash.is_played(now);
+                Vec::new()
+            }
             News::PlaybackStopped => self.leash.was_played(now),
             News::Error { code, .. } if code.as_deref() == Some(OUT_OF_CREDIT) => {
                 self.leash.end(EndReason::Provider)
@@ -61,7 +65,6 @@ impl Watch {
             | News::SpeechStarted(_)
             | News::SpeechStopped(_)
             | News::Committed
-            | News::PlaybackStarted
             | News::Error { .. }
             | News::Other => Vec::new(),
         };
@@ -108,18 +111,20 @@ impl Watch {
     }
 }
 
-/// True for events that come only while somebody speaks or the model works.
+/// True for events that come only while somebody speaks or the model works. A page can commit silence.
 fn is_life(event: &ServerEvent<'_>) -> bool {
     match event.news {
         News::SpeechStarted(_)
         | News::SpeechStopped(_)
-        | News::Committed
         | News::PlaybackStarted
-        | News::PlaybackStopped
         | News::Transcribed { .. }
         | News::Began { .. }
         | News::Ended { .. } => true,
         News::Other => event.kind.starts_with("response."),
-        News::Session(_) | News::Item(_) | News::Error { .. } => false,
+        News::Session(_)
+        | News::Item(_)
+        | News::Error { .. }
+        | News::Committed
+        | News::PlaybackStopped => false,
     }
 }

@@ -14,6 +14,7 @@ mod terms;
 mod watch;
 mod written;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +45,8 @@ const FULL_CAPACITY: usize = 10_000;
 /// Reads at the same time for those who ask about calls.
 const READS_AT_ONCE: usize = 1;
 
-/// A caller's request for a call.
-#[derive(Clone, Debug)]
+/// A caller's request for a call. Hides itself: its session may hold what a page says.
+#[derive(Clone)]
 pub struct CallRequest {
     /// The persona.
     pub choice: Choice,
@@ -70,8 +71,8 @@ impl CallRequest {
     }
 }
 
-/// A call that runs, and the answer to its offer.
-#[derive(Clone, Debug)]
+/// A call that runs, and the answer to its offer. Hides itself: the answer holds addresses and a password.
+#[derive(Clone)]
 pub struct Answered {
     /// The entry of the call.
     pub entry: EntryId,
@@ -102,6 +103,18 @@ struct Lease {
 impl Lease {
     fn has_lapsed(&self, now: Tick) -> bool {
         self.renewed.is_some_and(|at| now.since(at) >= LEASE)
+    }
+}
+
+impl fmt::Debug for CallRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "CallRequest({:?})", self.offer)
+    }
+}
+
+impl fmt::Debug for Answered {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Answered({})", self.entry)
     }
 }
 

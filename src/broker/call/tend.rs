@@ -52,7 +52,7 @@ impl Broker {
 
 impl Broker {
     /// Gives the leases of this replica back, so that its calls are watched elsewhere at once, or by the next run.
-    pub(in crate::broker) async fn let_calls_go(&self) {
+    pub async fn let_calls_go(&self) {
         let replica = &self.0.watches.replica;
         let gone = self.0.parts.records.renew_calls(replica, Duration::ZERO);
         if let Err(error) = gone.await {

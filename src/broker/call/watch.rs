@@ -27,6 +27,8 @@ const CANCELLING: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How often uses are written again that could not be written.
 const REWRITE: Duration = Duration::from_secs(1);
+/// How often they are written again after the end of the call.
+const REWRITES: usize = 120;
 
 /// One call that this replica watches.
 pub(super) struct Watch {
@@ -371,6 +373,12 @@ impl Watch {
         if !self.is_replaced {
             self.meter.closes(inner, clock.tick());
         }
-        self.write(inner).await;
+        for _ in 0..REWRITES {
+            self.write(inner).await;
+            if !self.meter.is_behind() {
+                return;
+            }
+            clock.sleep(REWRITE).await;
+        }
     }
 }

@@ -51,7 +51,7 @@ impl Inner {
         let session = SessionKey::of(&SessionId::random());
         let intent = self.intent(caller, persona, (kind, session));
         let bounds = CallBounds {
-            owner: match caller.party() {
+            owner: match caller.crowd() {
                 Party::Identity(_) => self.quota(caller).live_calls.unwrap_or(rules.max_live),
                 Party::Network(_) => rules.max_live_network,
             },
@@ -62,7 +62,7 @@ impl Inner {
         let opened = opened.map_err(|error| self.not_reserved(caller, error));
         if let Err(BrokerError::TooManyCalls(limit)) = &opened {
             let now = self.parts.clock.tick();
-            self.watches.full.insert(caller.party(), (*limit, now));
+            self.watches.full.insert(caller.crowd(), (*limit, now));
         }
         opened
     }

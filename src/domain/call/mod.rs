@@ -10,8 +10,6 @@ mod used;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     Account, Amount, Budgets, Caller, EntryId, Intent, Money, Network, Origin, Party, PersonaName,
     UpstreamCall,
@@ -24,8 +22,7 @@ pub use reason::EndReason;
 pub use used::{CallUse, Used};
 
 /// The state of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallState {
     /// The offer is on its way. The provider may have created the call.
     Dialling,
@@ -51,6 +48,18 @@ impl CallState {
         }
     }
 
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [
+            Self::Dialling,
+            Self::Open,
+            Self::Ending,
+            Self::Ended,
+            Self::Lost,
+        ];
+        all.into_iter().find(|state| state.as_str() == word)
+    }
+
     /// True while somebody has to watch the call.
     pub const fn is_live(self) -> bool {
         match self {
@@ -67,7 +76,7 @@ pub struct Call {
     pub entry: EntryId,
     /// The call at the provider, once the provider has named it.
     pub upstream: Option<UpstreamCall>,
-    /// Its owner, under whom it is counted.
+    /// Its owner, under whom it is counted: an identity, or a neighbourhood.
     pub owner: Party,
     /// The owner's account; `None` for a caller without identity.
     pub account: Option<Account>,
@@ -144,7 +153,7 @@ impl Call {
         Self {
             entry: intent.id,
             upstream: None,
-            owner: caller.party(),
+            owner: caller.crowd(),
             account: intent.account.clone(),
             role: intent.role.clone(),
             persona: intent.persona.clone(),

@@ -1,10 +1,7 @@
 //! Reasons for which calls end.
 
-use serde::{Deserialize, Serialize};
-
 /// Why a call ended. The first reason stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EndReason {
     /// The call has lasted as long as it may.
     TimeLimit,
@@ -48,6 +45,11 @@ impl EndReason {
         Self::Provider,
         Self::Shutdown,
     ];
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
 
     /// Returns the word for it in events, records and reports.
     pub const fn as_str(self) -> &'static str {

@@ -59,7 +59,7 @@ impl Book {
         dialled: &Dialled,
         now: Timestamp,
     ) -> Result<Done, ReserveError> {
-        let (intent, owner) = (&dialled.intent, dialled.dial.caller.party());
+        let (intent, owner) = (&dialled.intent, dialled.dial.caller.crowd());
         if let Some(call) = self.calls.get(&intent.id) {
             return Ok(Done::of_calls(0, vec![call.clone()]));
         }

@@ -61,7 +61,7 @@ impl Dialled {
     fn asked(&self) -> Asked<'_> {
         let identity = self.dial.caller.identity.as_deref();
         Asked {
-            owner: self.dial.caller.party(),
+            owner: self.dial.caller.crowd(),
             account: identity.map(|identity| &identity.account),
             budgets: self.dial.budgets,
         }

@@ -1,5 +1,7 @@
 //! One call as a row of a database.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::used::UsedRow;
@@ -35,7 +37,7 @@ pub(super) struct CallRow {
     origin: Option<String>,
     idempotency: Option<Box<str>>,
     ticket: Option<Box<str>>,
-    state: CallState,
+    state: Cow<'static, str>,
     dialled_at: u64,
     opened_at: Option<u64>,
     joined_at: Option<u64>,
@@ -43,7 +45,7 @@ pub(super) struct CallRow {
     warned: u8,
     ending_at: Option<u64>,
     ended_at: Option<u64>,
-    end_reason: Option<EndReason>,
+    end_reason: Option<Cow<'static, str>>,
     hang_up_attempts: u32,
     hang_up_due: Option<u64>,
     replica: Box<str>,
@@ -74,7 +76,7 @@ impl CallRow {
             origin: call.origin.as_ref().map(ToString::to_string),
             idempotency: call.idempotency.clone(),
             ticket: call.ticket.clone(),
-            state: call.state,
+            state: call.state.as_str().into(),
             dialled_at: call.dialled_at.as_millis(),
             opened_at: millis(call.opened_at),
             joined_at: millis(call.joined_at),
@@ -82,7 +84,7 @@ impl CallRow {
             warned: u8::from(call.is_warned),
             ending_at: millis(call.ending_at),
             ended_at: millis(call.ended_at),
-            end_reason: call.end_reason,
+            end_reason: call.end_reason.map(|reason| reason.as_str().into()),
             hang_up_attempts: call.hang_up_attempts,
             hang_up_due: millis(call.hang_up_due),
             replica: call.replica.clone(),
@@ -106,6 +108,10 @@ impl CallRow {
             }),
             None => None,
         };
+        let end_reason = match self.end_reason {
+            Some(word) => Some(EndReason::parse(&word)?),
+            None => None,
+        };
         let named = self.issuer.zip(self.subject);
         let origin = self.origin.as_deref().map(Origin::parse);
         Some(Call {
@@ -122,7 +128,7 @@ impl CallRow {
             origin: origin.transpose().ok()?,
             idempotency: self.idempotency,
             ticket: self.ticket,
-            state: self.state,
+            state: CallState::parse(&self.state)?,
             dialled_at: Timestamp::from_millis(self.dialled_at),
             opened_at: moment(self.opened_at),
             joined_at: moment(self.joined_at),
@@ -130,7 +136,7 @@ impl CallRow {
             is_warned: self.warned != 0,
             ending_at: moment(self.ending_at),
             ended_at: moment(self.ended_at),
-            end_reason: self.end_reason,
+            end_reason,
             hang_up_attempts: self.hang_up_attempts,
             hang_up_due: moment(self.hang_up_due),
             replica: self.replica,
@@ -142,5 +148,32 @@ impl CallRow {
             used: self.used.read(),
             revision: self.revision,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn row(state: &str, reason: &Value) -> Option<Call> {
+        let entry = EntryId::new(Timestamp::from_seconds(1)).to_string();
+        let network = Network::around([192, 0, 2, 1].into());
+        let row = json!({
+            "entry": entry, "party": Party::Network(network).to_text(),
+            "persona": "default", "neighbourhood": network.to_text(), "state": state, "dialled_at": 1, "deadline_at": 2,
+            "warned": 0, "end_reason": reason, "hang_up_attempts": 0, "replica": "", "epoch": 0, "revision": 0,
+            "held_seconds": 0, "held_nanodollars": 0,
+        });
+        serde_json::from_value::<CallRow>(row).unwrap().read()
+    }
+
+    #[test]
+    fn a_row_of_a_later_version_is_passed_over_and_breaks_nothing() {
+        assert!(row("ended", &"operator".into()).is_some());
+        assert!(row("open", &Value::Null).is_some());
+        assert!(row("ended", &"of_tomorrow".into()).is_none());
+        assert!(row("paused", &Value::Null).is_none());
     }
 }

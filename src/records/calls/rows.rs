@@ -148,7 +148,7 @@ async fn read_taken(
         .iter()
         .filter_map(|command| match command {
             Paid::OpenCall(dialled) => Some(AskedRow {
-                party: dialled.dial.caller.party().to_text(),
+                party: dialled.dial.caller.crowd().to_text(),
                 idempotency: dialled.dial.idempotency.as_deref(),
             }),
             _ => None,

@@ -33,6 +33,10 @@ const MAX_ORIGIN: usize = 128;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpstreamTook(pub Duration);
 
+/// An answer's extension: how long the side channel of a call took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JoinTook(pub Duration);
+
 /// Opens the span of a request. Log lines below the web and in spawned work carry its fields.
 pub(super) fn span(caller: &Caller) -> Span {
     // At the level of errors, so that every line that is written at all names its request.
@@ -124,7 +128,10 @@ impl Open {
         self.log(response, millis(took), upstream_ms);
         if let Some(upstream) = upstream_ms {
             let total = millis(took);
-            let timing = format!("upstream;dur={upstream:.1}, total;dur={total:.1}");
+            let join = response.extensions().get::<JoinTook>();
+            let join = join.map(|join| format!("join;dur={:.1}, ", millis(join.0)));
+            let join = join.unwrap_or_default();
+            let timing = format!("upstream;dur={upstream:.1}, {join}total;dur={total:.1}");
             let timing = HeaderValue::try_from(timing).ok();
             let timing = timing.map(|timing| (SERVER_TIMING, timing));
             response.headers_mut().extend(timing);

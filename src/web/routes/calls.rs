@@ -16,7 +16,7 @@ use crate::domain::{Call, Caller, EndReason, Offer, Ticket, UpstreamCallId, hash
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::layers::paid::Admitted;
-use crate::web::layers::trace::UpstreamTook;
+use crate::web::layers::trace::{JoinTook, UpstreamTook};
 use crate::web::offered::Offered;
 use crate::web::openapi::Refusals;
 use crate::web::state::AppState;
@@ -75,23 +75,6 @@ pub async fn open(
 }
 
 /// The same, under OpenAI's path.
-#[utoipa::path(
-    post,
-    path = "/v1/realtime/calls",
-    tag = "calls",
-    params(CallOptions),
-    request_body(content(
-        (String = "application/sdp"),
-        (OfferForm = "multipart/form-data"),
-    )),
-    responses(
-        (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
-        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 409, description = "The ticket was used before, or a call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name, or it may not be used for calls.", body = Failure<'static>),
-        Refusals,
-    )
-)]
 pub async fn open_as_openai(
     State(state): State<AppState>,
     Extension(admitted): Extension<Admitted>,
@@ -175,6 +158,8 @@ fn answer(answered: &Answered, location: &str) -> Result<Response, ApiError> {
     }
     let took = UpstreamTook(answered.upstream_took);
     response.extensions_mut().insert(took);
+    let join = JoinTook(answered.join_took);
+    response.extensions_mut().insert(join);
     Ok(response)
 }
 
@@ -274,27 +259,6 @@ pub async fn hang_up(
         .await?;
     let call = state.broker.call_of(&caller, ticket.as_ref(), &id).await?;
     Ok(Json(CallView::of(&call, state.face.clock.now())))
-}
-
-/// The same, under OpenAI's path.
-#[utoipa::path(
-    post,
-    path = "/v1/realtime/calls/{id}/hangup",
-    tag = "calls",
-    params(("id" = String, Path, description = "The id from `Location`.")),
-    responses(
-        (status = 200, description = "The call has ended, or ends as soon as the provider confirms it.", body = CallView),
-        (status = 404, description = "No call of this caller has that id.", body = Failure<'static>),
-        Refusals,
-    )
-)]
-pub async fn hang_up_as_openai(
-    state: State<AppState>,
-    admitted: Extension<Admitted>,
-    id: Path<String>,
-    headers: HeaderMap,
-) -> Result<Json<CallView>, ApiError> {
-    hang_up(state, admitted, id, headers).await
 }
 
 /// Returns the ticket that the request shows as bearer token.

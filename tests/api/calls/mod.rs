@@ -7,6 +7,7 @@ mod money;
 mod offers;
 mod spending;
 mod tickets;
+mod watched;
 
 use std::time::Duration;
 

@@ -1,11 +1,15 @@
 //! Offers that are exchanged for answers, and everything that can go wrong with one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use token_broker::domain::KeyFingerprint;
-use token_broker::upstream::{HungUp, Kind, NotBegun, UpstreamError};
+use token_broker::clock::ManualClock;
+use token_broker::domain::{KeyFingerprint, SafetyKey};
+use token_broker::upstream::openai::OpenAi;
+use token_broker::upstream::{HungUp, Kind, NotBegun, Upstream, UpstreamError};
 
-use super::{DEADLINE, Door, OFFER};
+use super::{DEADLINE, Door, OFFER, settings_for};
+use crate::kit::calls::ScriptedCalls;
 use crate::kit::provider::KEY;
 use crate::kit::waiting::until;
 
@@ -122,6 +126,21 @@ async fn ca7_a_call_that_is_created_after_the_deadline_is_still_learnt_of() {
         HungUp::Ended
     );
     assert_eq!(door.simulator.calls().open(), 0);
+}
+
+#[tokio::test]
+async fn ca7_an_exchange_that_has_ended_by_itself_is_not_waited_for() {
+    let door = Door::open().await;
+    let calls = ScriptedCalls::default();
+    calls.fail_exchange(UpstreamError::TimedOut);
+    let (settings, _) = settings_for(&door.simulator.base_url(), &[]);
+    let clock = Arc::<ManualClock>::clone(&door.clock);
+    let minter = Arc::new(OpenAi::new(&settings, &SafetyKey::random(), clock).unwrap());
+    let clock = Arc::<ManualClock>::clone(&door.clock);
+    let upstream = Upstream::new(minter, Arc::new(calls), &settings, clock);
+    let turn = upstream.turn(door.order.behalf).await.unwrap();
+    let failed = upstream.exchange(door.call_order(), turn).await;
+    assert!(failed.unwrap_err().late.is_none());
 }
 
 #[tokio::test]

@@ -12,15 +12,8 @@ use crate::kit::issuer::{SECRET, optional};
 use crate::kit::provider::{KEY, simulator};
 use crate::kit::waiting::until;
 use crate::ledger_file::Books;
+use crate::secrecy::{INSTRUCTIONS, PERSONAS};
 
-const INSTRUCTIONS: &str = "canary-instructions-31bc";
-const PERSONAS: &str = "
-[default]
-public = true
-[default.session]
-model = \"gpt-realtime-2.1\"
-instructions = \"canary-instructions-31bc\"
-";
 /// What is said in the call, or sent by the page or by the provider.
 const SAID: [&str; 6] = [
     "canary-transcript-77aa",

@@ -56,6 +56,10 @@ pub(super) struct Leash {
     is_warned: bool,
     goodbye: Goodbye,
     turns: u32,
+    /// True while what the model said is played.
+    is_playing: bool,
+    /// The moment at which the call ends after its last turn, once the last answer was made and is played still.
+    last_turn_ends: Option<Tick>,
     /// The responses that the model works on.
     responses: Vec<Box<str>>,
     /// The times at which the persona was put back, or a response was cancelled.
@@ -79,6 +83,8 @@ impl Leash {
             is_warned: false,
             goodbye: Goodbye::NotDue,
             turns: 0,
+            is_playing: false,
+            last_turn_ends: None,
             responses: Vec::new(),
             corrections: VecDeque::new(),
             blind_since: None,
@@ -96,7 +102,10 @@ impl Leash {
             (self.goodbye == Goodbye::NotDue && self.says_goodbye()).then_some(self.deadline);
         let moments = [Some(self.last_moment()), Some(self.silence_ends().0)];
         let money = self.money_ends();
-        let moments = moments.into_iter().chain([warning, goodbye, blind, money]);
+        let moments =
+            moments
+                .into_iter()
+                .chain([warning, goodbye, blind, money, self.last_turn_ends]);
         let moments = moments.flatten();
         moments.min().unwrap_or(self.deadline)
     }
@@ -114,6 +123,8 @@ impl Leash {
             Some(EndReason::Blind)
         } else if self.money_ends().is_some_and(|end| now >= end) {
             Some(EndReason::MoneyLimit)
+        } else if self.last_turn_ends.is_some_and(|end| now >= end) {
+            Some(EndReason::TurnLimit)
         } else {
             (now >= silence_ends).then_some(silent)
         };
@@ -182,6 +193,9 @@ impl Leash {
             acts.extend(self.end(EndReason::MoneyLimit));
             return acts;
         }
+        if self.last_turn_ends.is_some() {
+            return vec![Act::Cancel(id.into())];
+        }
         let room = self.settings.max_parallel_responses;
         if is_allowed && self.responses.len() < room {
             self.responses.push(id.into());
@@ -204,17 +218,34 @@ impl Leash {
         self.responses.retain(|known| **known != *id);
         self.turns += 1;
         let most = self.settings.max_turns;
-        if most > 0 && self.turns >= most {
-            return self.end(EndReason::TurnLimit);
+        if most == 0 || self.turns < most {
+            return Vec::new();
         }
-        Vec::new()
+        if self.is_playing {
+            let end = now.plus(self.settings.grace);
+            self.last_turn_ends.get_or_insert(end);
+            return Vec::new();
+        }
+        self.end(EndReason::TurnLimit)
     }
 
-    /// Notes that what the model said was played to its end.
-    pub(super) fn was_played(&mut self, now: Tick) -> Vec<Act> {
+    /// Notes that what the model says begins to be played.
+    pub(super) fn is_played(&mut self, now: Tick) {
         self.lives(now);
+        self.is_playing = true;
+    }
+
+    /// Notes that what the model said was played to its end, or was cut off. A page can cut off nothing, too, and that is no
+    /// sign of life.
+    pub(super) fn was_played(&mut self, now: Tick) -> Vec<Act> {
+        if std::mem::take(&mut self.is_playing) {
+            self.lives(now);
+        }
         if self.broke_since.is_some() {
             return self.end(EndReason::MoneyLimit);
+        }
+        if self.last_turn_ends.is_some() {
+            return self.end(EndReason::TurnLimit);
         }
         if self.goodbye == Goodbye::Begun {
             return self.end(EndReason::TimeLimit);

@@ -111,6 +111,33 @@ fn ca25_a_page_that_is_never_heard_of_is_not_joined_unless_it_cannot_be_heard() 
 }
 
 #[test]
+fn the_answer_of_the_last_turn_is_played_to_its_end_or_for_the_grace() {
+    let settings = CallSettings {
+        max_turns: 1,
+        ..settings()
+    };
+    let last = [Act::End(EndReason::TurnLimit)];
+    let spoken = || {
+        let mut leash = leash(&settings);
+        assert_eq!(leash.response_began("resp_1", true, at(1)), []);
+        leash.is_played(at(2));
+        assert_eq!(leash.response_ended("resp_1", at(3)), []);
+        leash
+    };
+    let mut played = spoken();
+    assert_eq!(
+        played.response_began("resp_2", true, at(4)),
+        [Act::Cancel("resp_2".into())]
+    );
+    assert_eq!(played.was_played(at(9)), last);
+    let mut long = spoken();
+    assert_eq!(long.due(), at(13));
+    assert_eq!(long.woke(at(13)), last);
+    let mut silent = leash(&settings);
+    assert_eq!(silent.response_ended("resp_1", at(3)), last);
+}
+
+#[test]
 fn sd05_a_call_without_speech_for_a_minute_is_idle_and_speech_in_the_last_second_saves_it() {
     let mut leash = leash(&settings());
     leash.joined(at(1));
