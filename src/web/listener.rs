@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, EXPECT, HeaderValue};
 use axum::http::{Request, Response, StatusCode};
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -255,11 +256,15 @@ impl Inner {
             }
         }
         let parts = connection.into_parts()?;
-        let mut socket = parts.io.into_inner();
-        if !parts.read_buf.is_empty() {
-            // A part of the next head.
+        self.kept(parts.io.into_inner(), parts.read_buf)
+    }
+
+    /// Returns an idle connection with what was read of its next head.
+    fn kept(&self, mut socket: Socket, unread: Bytes) -> Option<Socket> {
+        if !unread.is_empty() {
+            let network = socket.reader().slot.network;
             socket.reader_mut().held = Some(self.slots.hold(network, HEAD)?);
-            socket.reader_mut().unread = parts.read_buf;
+            socket.reader_mut().unread = unread;
         }
         Some(socket)
     }
