@@ -58,7 +58,7 @@ fi
 say "building; this takes some minutes the first time"
 cargo build --release --locked --manifest-path benches/load/Cargo.toml --target-dir "$bench/cargo" >&2
 if [ -z "${BROKER:-}" ]; then
-    cargo build --profile "$profile" --locked >&2
+    cargo build --profile "$profile" --locked --no-default-features >&2
     BROKER=$here/target/$profile/token-broker
 fi
 say "nginx $(nginx -v 2>&1 | cut -d/ -f2), Node $("$NODE" --version)"

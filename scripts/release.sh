@@ -51,7 +51,7 @@ install_tools() {
 
 build() {
   say "building $target, profile $profile"
-  RUSTFLAGS="-C target-feature=+crt-static" cargo auditable build --profile "$profile" --locked --bin token-broker --target "$target"
+  RUSTFLAGS="-C target-feature=+crt-static" cargo auditable build --profile "$profile" --locked --no-default-features --bin token-broker --target "$target"
   binary=target/$target/${profile/#dev/debug}/token-broker
   readelf --program-headers --wide "$binary" | grep INTERP && fail "the binary is not static"
   readelf --sections --wide "$binary" | grep -F .dep-v0 >/dev/null || fail "the binary does not list its crates"
@@ -70,7 +70,7 @@ pack() {
   tar --create --gzip --file "$files/$name.tar.gz" --directory "$room" --sort name --owner 0 --group 0 --numeric-owner \
     --mtime "@$(git log -1 --format=%ct 2>/dev/null || echo 0)" "$name"
   rm -rf "$room"
-  cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$target" --override-filename "$name.cdx"
+  cargo cyclonedx --quiet --no-default-features --format json --spec-version 1.5 --target "$target" --override-filename "$name.cdx"
   mv "$name.cdx.json" "$files/"
   (cd "$files" && sha256sum "$name.tar.gz" "$name.cdx.json" >"$name.sha256")
   (cd "$files" && ls -l "$name".*)
