@@ -21,7 +21,7 @@ use crate::records::{By, UsageQuery, UsageRow, measures};
 
 #[derive(Debug, Args)]
 pub(super) struct UsageFlags {
-    /// What to sum up by; all four without it
+    /// What to sum up by; all five without it
     #[arg(long, value_parser = By::ALL.map(By::as_str))]
     by: Option<String>,
     /// How far to look back, in whole UTC days: 24h, 7d, 30d
@@ -94,6 +94,7 @@ fn shape(by: By) -> (&'static str, &'static [&'static str]) {
         By::Role => ("By role", &["role"]),
         By::Persona => ("By persona", &["persona"]),
         By::User => ("By user, busiest first", &["issuer", "subject"]),
+        By::Model => ("By model, dearest first", &["model", "mark"]),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Usage {
 }
 
 /// How a figure came to be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mark {
     /// The broker saw the figure itself.
     Measured,

@@ -1,7 +1,7 @@
 //! Entries, counters, sessions, tickets and calls, and what the commands of the paid path do to them. A book in memory holds all of them.
 //! A book on its way to a database holds those that one transaction is about.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::calls::{Purses, Taken};
 use super::entry::{CounterKey, ENDED, Entry, State};
@@ -9,7 +9,8 @@ use super::kept::Kept;
 use super::{Advance, Dated, Exceeded, ReserveError, Settled};
 use crate::clock::Timestamp;
 use crate::domain::{
-    Call, EntryId, Intent, KnownTicket, Month, Party, SessionChange, SessionKey, Settlement,
+    Call, CallUse, EntryId, Intent, KnownTicket, Month, Party, SessionChange, SessionKey,
+    Settlement,
 };
 
 /// The effect of a command.
@@ -62,8 +63,8 @@ pub(super) struct Book {
     /// By their hash.
     pub(super) tickets: HashMap<Box<str>, KnownTicket>,
     pub(super) calls: HashMap<EntryId, Call>,
-    /// The uses of calls that are counted, by entry and the provider's id.
-    pub(super) uses: HashSet<(EntryId, Box<str>)>,
+    /// The uses of calls that are counted, by entry and the provider's id; `None` for those that a database has.
+    pub(super) uses: HashMap<(EntryId, Box<str>), Option<CallUse>>,
     /// The places that calls take, as of the start of the transaction and with those that were opened in it.
     pub(super) taken: Taken,
     /// What was spent and is held, as of the start of the transaction and with what was granted in it.

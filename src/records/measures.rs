@@ -16,7 +16,7 @@ struct Measure {
 }
 
 /// All measures, in the order of reports. A new one needs a line here, and a migration that adds its column.
-const MEASURES: [Measure; 17] = [
+const MEASURES: [Measure; 18] = [
     count("sessions", |entry| {
         u64::from(entry.kind.is_session() && entry.counts())
     }),
@@ -42,6 +42,9 @@ const MEASURES: [Measure; 17] = [
     column("output_audio", |entry| entry.used.output_audio),
     column("transcribed_ms", |entry| entry.used.transcribed_ms),
     column("nanodollars", |entry| entry.used.nanodollars),
+    column("estimated_nanodollars", |entry| {
+        entry.used.estimated_nanodollars
+    }),
 ];
 
 const fn count(name: &'static str, of: fn(&Entry) -> u64) -> Measure {

@@ -138,7 +138,7 @@ impl Records for MemoryRecords {
     }
 
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError> {
-        Ok(reports::sum_up(self.book.lock().entries.values(), query))
+        Ok(reports::sum_up(&self.book.lock(), query))
     }
 
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {

@@ -160,11 +160,19 @@ pub enum By {
     Persona,
     /// Accounts, busiest first.
     User,
+    /// Models, and whether their figures are measured or estimated; the dearest first. Counts calls, not sessions.
+    Model,
 }
 
 impl By {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Day, Self::Role, Self::Persona, Self::User];
+    pub const ALL: [Self; 5] = [
+        Self::Day,
+        Self::Role,
+        Self::Persona,
+        Self::User,
+        Self::Model,
+    ];
 
     /// Returns the word that people write for it.
     pub const fn as_str(self) -> &'static str {
@@ -173,6 +181,7 @@ impl By {
             Self::Role => "role",
             Self::Persona => "persona",
             Self::User => "user",
+            Self::Model => "model",
         }
     }
 
@@ -211,6 +220,12 @@ pub struct UsageRow {
     /// The account's subject; empty for callers without identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// The model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// How the figures came to be known: `measured` or `estimated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
     /// The sums of all measures.
     #[serde(flatten)]
     pub sums: Sums,

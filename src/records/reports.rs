@@ -4,34 +4,63 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::book::Book;
+use super::calls::UsedRow;
 use super::entry::Entry;
 use super::measures::Sums;
 use super::statement::{NO_PAGE, Statement};
 use super::{By, UsageQuery, UsageRow};
-use crate::domain::day_of;
+use crate::clock::Timestamp;
+use crate::domain::{EntryId, Kind, Used, day_of};
 
-/// Sums up entries in memory.
-pub(super) fn sum_up<'a>(
-    entries: impl Iterator<Item = &'a Entry>,
-    query: UsageQuery,
-) -> Vec<UsageRow> {
+/// Sums up a book in memory.
+pub(super) fn sum_up(book: &Book, query: UsageQuery) -> Vec<UsageRow> {
     let since = query.since.start_of_day();
     let mut groups: HashMap<_, Sums> = HashMap::new();
-    for entry in entries.filter(|entry| entry.at() >= since) {
-        let group = groups.entry(group(entry, query.by)).or_default();
-        group.add(Sums::of(entry));
+    let mut add = |group, entry: &Entry| groups.entry(group).or_default().add(Sums::of(entry));
+    if query.by == By::Model {
+        for (group, entry) in by_model(book) {
+            if entry.at() >= since {
+                add(group, &entry);
+            }
+        }
+    } else {
+        for entry in book.entries.values().filter(|entry| entry.at() >= since) {
+            add(group(entry, query.by), entry);
+        }
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     let use_of = |sums: &Sums| (sums.get("sessions"), sums.get("refreshes"));
     groups.sort_unstable_by(|(one, a), (two, b)| match query.by {
         By::Day => two.0.cmp(&one.0).then_with(|| one.1.cmp(&two.1)),
         By::Role | By::Persona | By::User => use_of(b).cmp(&use_of(a)).then_with(|| one.cmp(two)),
+        By::Model => {
+            let (a, b) = (a.get("nanodollars"), b.get("nanodollars"));
+            b.cmp(&a).then_with(|| one.cmp(two))
+        }
     });
     groups.truncate(usize::try_from(query.most).unwrap_or(usize::MAX));
     let rows = groups
         .into_iter()
         .map(|((one, two), sums)| ReportRow { one, two, sums });
     rows.map(|row| row.read(query.by)).collect()
+}
+
+/// Returns, for each call and each model in it, an entry that has used what the model was used for.
+fn by_model(book: &Book) -> impl Iterator<Item = ((String, String), Entry)> {
+    let mut used: HashMap<_, Used> = HashMap::new();
+    for ((entry, _), more) in &book.uses {
+        if let Some(more) = more {
+            let key = (*entry, &*more.model, more.mark);
+            let sums = used.entry(key).or_default();
+            *sums = sums.plus(more);
+        }
+    }
+    used.into_iter().filter_map(|((entry, model, mark), used)| {
+        let mut entry = book.entries.get(&entry)?.clone();
+        (entry.kind, entry.used) = (Kind::Redemption, UsedRow::new(&used));
+        Some(((model.to_owned(), mark.as_str().to_owned()), entry))
+    })
 }
 
 /// Returns the two columns that the entry is summed up by.
@@ -42,6 +71,7 @@ fn group(entry: &Entry, by: By) -> (String, String) {
         By::Role => (text(&entry.role), String::new()),
         By::Persona => (entry.persona.to_string(), String::new()),
         By::User => (text(&entry.issuer), text(&entry.subject)),
+        By::Model => (String::new(), String::new()),
     }
 }
 
@@ -65,6 +95,7 @@ impl ReportRow {
             By::Role => row.role = Some(self.one),
             By::Persona => row.persona = Some(self.one),
             By::User => (row.issuer, row.subject) = (Some(self.one), Some(self.two)),
+            By::Model => (row.model, row.mark) = (Some(self.one), Some(self.two)),
         }
         row
     }
@@ -103,14 +134,32 @@ static BY_USER: Statement = Statement::list(
      ORDER BY sessions DESC, refreshes DESC, issuer, subject LIMIT $2",
 );
 
+/// Sums up single uses of the calls whose entry is `$1` or later.
+static BY_MODEL: Statement = Statement::list(
+    NO_PAGE,
+    REPORT,
+    "SELECT model AS one, mark AS two, 0 AS sessions, 0 AS refreshes, 0 AS uncertain, 0 AS failed, \
+     COUNT(DISTINCT entry) AS calls, {used CAST(SUM(#) AS BIGINT) AS #}, MAX(at) AS last_at FROM call_uses \
+     WHERE entry >= $1 GROUP BY model, mark ORDER BY nanodollars DESC, model, mark LIMIT $2",
+);
+
 impl By {
-    /// Returns the statement that lists the report: since the day `$1`, at most `$2` rows.
+    /// Returns what reports since the day of `moment` are asked with: the first entry of that day, or else the day.
+    pub(super) fn since(self, moment: Timestamp) -> String {
+        match self {
+            Self::Model => EntryId::first_of(moment.start_of_day()).to_string(),
+            Self::Day | Self::Role | Self::Persona | Self::User => day_of(moment),
+        }
+    }
+
+    /// Returns the statement that lists the report: since the day or the entry `$1`, at most `$2` rows.
     pub(super) fn statement(self) -> &'static Statement {
         match self {
             Self::Day => &BY_DAY,
             Self::Role => &BY_ROLE,
             Self::Persona => &BY_PERSONA,
             Self::User => &BY_USER,
+            Self::Model => &BY_MODEL,
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
     Settled, UsageQuery, UsageRow,
 };
 use crate::clock::{Clock, Timestamp};
-use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement, day_of};
+use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement};
 
 /// Most entries that one call of `forget` removes.
 const FORGET: u64 = 1000;
@@ -255,7 +255,7 @@ impl Records for SqlRecords {
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError> {
         let _turn = self.reports.acquire().await;
         let binds = [
-            Bind::Text(day_of(query.since)),
+            Bind::Text(query.by.since(query.since)),
             u64::from(query.most).into(),
         ];
         let rows: Vec<ReportRow> = self.reader.rows(query.by.statement(), &binds).await?;

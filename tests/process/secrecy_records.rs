@@ -289,7 +289,8 @@ async fn a_copy_of_the_ledger_holds_no_secret_either() {
          ALTER TABLE entries DROP COLUMN output_text; \
          ALTER TABLE entries DROP COLUMN output_audio; \
          ALTER TABLE entries DROP COLUMN transcribed_ms; \
-         ALTER TABLE entries DROP COLUMN nanodollars;",
+         ALTER TABLE entries DROP COLUMN nanodollars; \
+         ALTER TABLE entries DROP COLUMN estimated_nanodollars;",
         "PRAGMA user_version = 1",
     ] {
         connection.execute(change).await.unwrap();

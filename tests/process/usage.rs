@@ -42,7 +42,7 @@ async fn use_it(broker: &Broker, simulator: &Simulator) {
 
 /// The measures, in the order of reports.
 const MEASURES: &str = "sessions,refreshes,uncertain,failed,calls,turns,seconds,fresh_text,fresh_audio,fresh_image,\
-     cached_text,cached_audio,cached_image,output_text,output_audio,transcribed_ms,nanodollars,last_at";
+     cached_text,cached_audio,cached_image,output_text,output_audio,transcribed_ms,nanodollars,estimated_nanodollars,last_at";
 
 #[tokio::test]
 async fn usage_reads_beside_a_running_broker_in_every_form() {

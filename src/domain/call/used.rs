@@ -30,6 +30,8 @@ pub struct Used {
     pub usage: Usage,
     /// The price.
     pub cost: Money,
+    /// The part of the price that was reckoned, because nobody measured it.
+    pub estimated: Money,
 }
 
 impl Used {
@@ -41,6 +43,10 @@ impl Used {
             seconds: self.seconds,
             usage: self.usage + more.usage,
             cost: self.cost + more.cost,
+            estimated: match more.mark {
+                Mark::Estimated => self.estimated + more.cost,
+                Mark::Measured | Mark::Reported => self.estimated,
+            },
         }
     }
 }

@@ -118,10 +118,12 @@ impl Book {
             return Done::default();
         };
         let is_erased = !self.entries.contains_key(&entry);
-        if is_erased || !self.uses.insert((entry, more.id.clone())) {
+        let key = (entry, more.id.clone());
+        if is_erased || self.uses.contains_key(&key) {
             return Done::of_calls(0, vec![call.clone()]);
         }
         let call = call.with_use(more);
+        self.uses.insert(key, Some(more.clone()));
         self.put_call(call.clone());
         Done::of_calls(1, vec![call])
     }
@@ -181,8 +183,8 @@ impl Book {
             CallState::Lost => call.deadline_at >= before,
             CallState::Dialling | CallState::Open | CallState::Ending => true,
         });
-        let calls = &self.calls;
-        self.uses.retain(|(entry, _)| calls.contains_key(entry));
+        self.uses
+            .retain(|(entry, _), _| entries.contains_key(entry));
     }
 
     /// Owes a hang-up to all calls of `owner`, and takes the account's name out of them.

@@ -187,7 +187,7 @@ async fn read_uses(
     let rows: Vec<UseKeyRow> = connection.rows(&COUNTED, &[page(&uses)?]).await?;
     let counted = rows.into_iter();
     book.uses
-        .extend(counted.filter_map(|row| Some((EntryId::parse(&row.entry)?, row.id))));
+        .extend(counted.filter_map(|row| Some(((EntryId::parse(&row.entry)?, row.id), None))));
     Ok(())
 }
 

@@ -39,6 +39,8 @@ pub(in crate::records) struct UsedRow {
     pub(in crate::records) transcribed_ms: u64,
     #[serde(deserialize_with = "or_zero")]
     pub(in crate::records) nanodollars: u64,
+    #[serde(deserialize_with = "or_zero")]
+    pub(in crate::records) estimated_nanodollars: u64,
 }
 
 fn or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -47,6 +49,7 @@ fn or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> 
 
 impl UsedRow {
     pub(in crate::records) fn new(used: &Used) -> Self {
+        let nanos = |money: Money| u64::try_from(money.as_nanos()).unwrap_or_default();
         let Usage {
             fresh,
             cached,
@@ -65,11 +68,13 @@ impl UsedRow {
             output_text: output.text,
             output_audio: output.audio,
             transcribed_ms: u64::try_from(transcribed.as_millis()).unwrap_or(u64::MAX),
-            nanodollars: u64::try_from(used.cost.as_nanos()).unwrap_or_default(),
+            nanodollars: nanos(used.cost),
+            estimated_nanodollars: nanos(used.estimated),
         }
     }
 
     pub(in crate::records) fn read(self) -> Used {
+        let money = |nanos| Money::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX));
         Used {
             turns: self.turns,
             seconds: self.seconds,
@@ -91,7 +96,8 @@ impl UsedRow {
                 },
                 transcribed: Duration::from_millis(self.transcribed_ms),
             },
-            cost: Money::from_nanos(i64::try_from(self.nanodollars).unwrap_or(i64::MAX)),
+            cost: money(self.nanodollars),
+            estimated: money(self.estimated_nanodollars),
         }
     }
 }

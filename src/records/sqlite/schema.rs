@@ -12,13 +12,14 @@ use crate::records::{OpenError, database};
 const OURS: i64 = 0x5254_424c;
 
 /// One script for each version. Each one starts from the schema of the one before.
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("../migrations/sqlite/1_entries.sql"),
     include_str!("../migrations/sqlite/2_sums.sql"),
     include_str!("../migrations/sqlite/3_sessions.sql"),
     include_str!("../migrations/sqlite/4_sessions.sql"),
     include_str!("../migrations/sqlite/5_calls.sql"),
     include_str!("../migrations/sqlite/6_tickets.sql"),
+    include_str!("../migrations/sqlite/7_estimated.sql"),
 ];
 
 /// The schema that this program reads and writes.

@@ -19,7 +19,7 @@ const MOST: u32 = 10_000;
 
 #[derive(Serialize)]
 pub(super) struct Usage {
-    /// The report: `day`, `role`, `persona` or `user`.
+    /// The report: `day`, `role`, `persona`, `user` or `model`.
     by: &'static str,
     /// The beginning of the first UTC day: milliseconds since the Unix epoch.
     since: u64,

@@ -182,6 +182,8 @@ pub struct CallView {
     pub tokens: u64,
     /// Price so far in US dollars, like `0.010296`.
     pub cost: String,
+    /// The part of the price that is an estimate, because nobody measured it, in US dollars.
+    pub estimated_cost: String,
     /// Why the call ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -202,6 +204,7 @@ impl CallView {
             turns: call.used.turns,
             tokens: call.used.usage.tokens(),
             cost: call.used.cost.to_string(),
+            estimated_cost: call.used.estimated.to_string(),
             reason: call.end_reason.map(EndReason::as_str),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::domain::{Call, CallStep, CallUse, EndReason, Mark, Money, Tokens, Usage, Used};
-use token_broker::records::{By, Records, Sums, UsageQuery, postgres};
+use token_broker::records::{By, Records, Sums, UsageQuery, UsageRow, postgres};
 
 use super::calls::{change, find, running};
 use super::kinds::{START, Subject, TIMEOUT, account, clock, each, minted, postgres_at, settled};
@@ -78,6 +78,7 @@ async fn mo7_a_response_counts_once_however_often_it_is_seen() {
             seconds: 0,
             usage: response.usage + response.usage + transcription.usage,
             cost: Money::from_nanos(2 * 10_296_000 + 793_334),
+            estimated: Money::from_nanos(793_334),
         };
         assert_eq!(all.used, expected, "{name}");
         assert_eq!(find(records, "a").await, Some(all), "{name}");
@@ -112,6 +113,7 @@ async fn reports_sum_up_what_calls_used_until_it_is_erased() {
             ("output_audio", 272),
             ("transcribed_ms", 5_600),
             ("nanodollars", 2 * (10_296_000 + 793_334)),
+            ("estimated_nanodollars", 2 * 793_334),
         ];
         for (measure, value) in expected {
             assert_eq!(get(&all, measure), value, "{name} {measure}");
@@ -126,6 +128,55 @@ async fn reports_sum_up_what_calls_used_until_it_is_erased() {
         let later = START.plus(Duration::from_hours(1));
         assert_eq!(records.forget(later).await.unwrap(), 1, "{name}");
         assert!(sums(records).await.is_empty(), "{name}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_report_by_model_says_what_was_measured_and_what_was_estimated() {
+    each(async |Subject { name, ledger, .. }| {
+        let records = &*ledger;
+        let (ana, ben) = (verified(account("ana")), verified(account("ben")));
+        let (one, two) = (
+            running(records, &ana, "a").await,
+            running(records, &ben, "b").await,
+        );
+        for id in ["resp_1", "resp_2"] {
+            used(records, &one, response(id)).await;
+        }
+        used(records, &two, response("resp_1")).await;
+        used(records, &two, transcription("item_1")).await;
+        let report = async |since| {
+            let (by, most) = (By::Model, 10);
+            let query = UsageQuery { by, since, most };
+            records.usage(query).await.unwrap()
+        };
+        let shown = |row: &UsageRow| {
+            let measures = ["calls", "turns", "nanodollars", "estimated_nanodollars"];
+            let named = [row.model.clone().unwrap(), row.mark.clone().unwrap()];
+            (
+                named.join(" "),
+                measures.map(|measure| row.sums.get(measure)),
+            )
+        };
+        let rows: Vec<_> = report(START).await.iter().map(shown).collect();
+        let expected = [
+            (
+                "gpt-realtime-2.1 measured".to_owned(),
+                [2, 3, 3 * 10_296_000, 0],
+            ),
+            (
+                "gpt-realtime-whisper estimated".to_owned(),
+                [1, 0, 793_334, 793_334],
+            ),
+        ];
+        assert_eq!(rows, expected, "{name}");
+        let tomorrow = START.plus(Duration::from_hours(24));
+        assert!(report(tomorrow).await.is_empty(), "{name}");
+        records.erase(&account("ben")).await.unwrap();
+        let rows = report(START).await;
+        assert_eq!(shown(&rows[0]).1, [1, 2, 2 * 10_296_000, 0], "{name}");
+        assert_eq!(rows.len(), 1, "{name}");
     })
     .await;
 }

@@ -146,6 +146,7 @@ impl Naive {
                 By::Role => (role, String::new()),
                 By::Persona => (intent.persona.to_string(), String::new()),
                 By::User => (issuer, subject),
+                By::Model => continue,
             };
             let sums = rows.entry(key).or_default();
             let counted = match (outcome, intent.kind) {
@@ -175,6 +176,7 @@ impl Naive {
                     By::Role => row.role = Some(one),
                     By::Persona => row.persona = Some(one),
                     By::User => (row.issuer, row.subject) = (Some(one), Some(two)),
+                    By::Model => {}
                 }
                 row
             })
@@ -197,7 +199,7 @@ async fn agrees(steps: &[Step]) {
         }
         // After an erasure the last use of what others share is still known.
         let erased = steps.iter().any(|step| matches!(step, Step::Erase(_)));
-        for by in [By::Day, By::Role, By::Persona, By::User] {
+        for by in By::ALL {
             for since in [hour(0), hour(30)] {
                 let query = UsageQuery {
                     by,
