@@ -6,25 +6,21 @@ import { Stage } from './stage.js';
 
 let stage: Stage;
 before(async () => {
-  stage = await Stage.set('call.max_duration=20s', 'call.warn_before=10s');
+  stage = await Stage.set('connect.mode=call', 'call.max_duration=20s', 'call.warn_before=10s');
 });
 after(() => stage?.strike());
 afterEach(() => stage.clear());
 
-/** A page whose user has not signed in, with a connection that tells what it hears. */
+/** A page with a connection that tells what it hears. Nothing of it asks for a call with limits. */
 async function caller(): Promise<Page> {
   const page = await stage.page();
-  await page.evaluate((url) => {
-    window.tokens = window.lab.createTokenManager({ source: async () => ({ value: 'ek_none', expires_in: 60, connect: { mode: 'call', calls: `${url}/calls` } }) });
-    window.tokens.on('tokenRefreshed', () => window.told.push('tokenRefreshed'));
-    // The offer goes without a credential, so the broker hands over a ticket of the call.
-    const send: typeof fetch = (input, init) => fetch(input, `${input}`.endsWith('/calls') ? { ...init, headers: { 'content-type': 'application/sdp' } } : init);
-    window.connection = window.lab.createRealtimeConnection({ tokens: window.tokens, fetch: send });
+  await page.evaluate(() => {
+    window.connection = window.lab.createRealtimeConnection({ tokens: window.tokens });
     for (const type of ['status', 'secondsLeft', 'warning', 'ended'] as const) {
       window.connection.on(type, (event: unknown) => window.told.push(`${type} ${JSON.stringify(event)}`));
     }
     window.connection.on('event', ({ type }) => window.told.push(type));
-  }, stage.broker.url);
+  });
   return page;
 }
 
@@ -71,7 +67,7 @@ test('a page speaks with the model, sees the time run, is warned, and its call e
   assert.equal(keys, 1, 'no ticket is fetched for a call that was ended');
 });
 
-test('a page hangs up, and calls again', async () => {
+test('a page hangs up, and calls again at once with another ticket', async () => {
   const page = await caller();
   assert.equal(await connect(page), 'connected');
   await page.evaluate(() => window.connection.getSnapshot().call?.hangUp());
