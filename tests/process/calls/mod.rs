@@ -30,6 +30,9 @@ const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 192.168.77.7\r\ns=-
     a=fingerprint:sha-256 CA:4A:51:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99\r\n\
     a=setup:actpass\r\na=mid:1\r\na=sctp-port:5000\r\n";
 
+/// The body of a request for a ticket.
+const CALL: &str = r#"{"connect":"call"}"#;
+
 /// How late something may be.
 const NEAR: Duration = Duration::from_secs(4);
 

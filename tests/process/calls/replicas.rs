@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use token_broker::clock::{Clock, SystemClock};
 use token_broker::simulator::Simulator;
 use tokio::time::{Instant, sleep};
 
-use super::{Up, kill};
+use super::{CALL, Up, kill, offer};
+use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch, student};
 use crate::kit::issuer::unlimited;
 use crate::kit::postgres::empty_database;
@@ -82,4 +84,40 @@ async fn sd17_sd18_calls_of_a_replica_that_is_killed_or_sleeps_are_taken_over_an
         assert_eq!(broker.stop().await.code, Some(0));
     }
     assert_eq!(simulator.calls().hang_ups().len(), 2);
+}
+
+/// Replicas on one database redeem a ticket once, however many pages show it at a time.
+#[tokio::test]
+async fn ti4_of_a_hundred_redemptions_at_once_over_two_replicas_one_opens_a_call() {
+    let (simulator, database) = (simulator(&[]).await, empty_database().await);
+    let migrated = Launch::of(&["migrate"]).env("DATABASE_URL", &database);
+    assert_eq!(migrated.finish().await.code, Some(0));
+    let one = replica(&database, &simulator).await;
+    let two = replica(&database, &simulator).await;
+    let mint = one
+        .post("/token")
+        .header("content-type", "application/json")
+        .body(CALL);
+    let minted = Answer::to(mint.bearer_auth(student("ana"))).await.json;
+    assert!(
+        minted["connect"]["calls"]
+            .as_str()
+            .unwrap()
+            .ends_with("/calls")
+    );
+    let ticket = minted["token"].as_str().unwrap();
+    let redeem = async |number: usize| {
+        let broker = if number.is_multiple_of(2) { &one } else { &two };
+        Answer::to(offer(broker).bearer_auth(ticket)).await
+    };
+    let answers = join_all((0..100).map(redeem)).await;
+    let (opened, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status == 201);
+    assert_eq!(opened.len(), 1, "{refused:?}");
+    // Those that had to wait too long for their turn are told so.
+    let is_told = |answer: &Answer| [409, 503].contains(&answer.status);
+    assert!(refused.iter().all(is_told), "{refused:?}");
+    assert_eq!(simulator.calls().open(), 1);
+    let used = Answer::to(offer(&two).bearer_auth(ticket)).await;
+    used.is(409, "ticket_used");
 }

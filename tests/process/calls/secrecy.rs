@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 use token_broker::simulator::{Simulator, Turn};
 
-use super::{OFFER, Up, offer, offer_to};
+use super::{CALL, OFFER, Up, offer, offer_to};
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, student};
 use crate::kit::issuer::{SECRET, optional};
@@ -91,6 +91,28 @@ async fn fail(broker: &Broker, simulator: &Simulator, ticket: &str) {
         .unwrap();
 }
 
+/// Mints tickets with and without identity, redeems them, and shows them once more. Returns the tickets.
+async fn redeem(broker: &Broker) -> Vec<String> {
+    let mut tickets = Vec::new();
+    for bearer in [Some(student("eva")), None] {
+        let mint = broker
+            .post("/token")
+            .header("content-type", "application/json")
+            .body(CALL);
+        let mint = match bearer {
+            Some(bearer) => mint.bearer_auth(bearer),
+            None => mint,
+        };
+        let ticket = Answer::to(mint).await.json["token"].clone();
+        let ticket = ticket.as_str().unwrap();
+        Up::of(broker, ticket).await.hang_up(broker).await;
+        let again = Answer::to(offer(broker).bearer_auth(ticket)).await;
+        again.is(409, "ticket_used");
+        tickets.push(ticket[3..].to_owned());
+    }
+    tickets
+}
+
 #[tokio::test]
 async fn ob01_nothing_that_is_said_or_shown_in_a_call_stands_in_a_log_or_in_a_file() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
@@ -107,6 +129,7 @@ async fn ob01_nothing_that_is_said_or_shown_in_a_call_stands_in_a_log_or_in_a_fi
     let mut secrets: Vec<String> = SAID.map(str::to_owned).to_vec();
     secrets.extend([INSTRUCTIONS, KEY, SECRET].map(str::to_owned));
 
+    secrets.extend(redeem(&broker).await);
     let owned = Up::of(&broker, &student("ana")).await;
     let call = Up::of_nobody(broker.post("/calls")).await;
     secrets.extend([call.bearer.clone(), owned.bearer.clone()]);
