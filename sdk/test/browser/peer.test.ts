@@ -136,11 +136,12 @@ test('CA16 a locked call has no data channel, and is heard all the same', async 
 });
 
 test('CA21 agents-js calls through the broker with only another URL: its session is updated, and it talks', async (t) => {
-  // Without identity its key says nothing, so that any is fine.
-  const { url } = await broker(t, 'auth.mode=off');
+  const { url } = await broker(t, 'connect.mode=call');
   const page = await stage.page();
-  const seen = await page.evaluate(async (calls) => {
-    const session = await window.lab.converse(window.tokens, calls);
+  const seen = await page.evaluate(async (url) => {
+    // The key is a ticket.
+    const tokens = window.lab.createTokenManager({ baseUrl: url });
+    const session = await window.lab.converse(tokens, `${url}/v1/realtime/calls`);
     const types: string[] = [];
     session.transport.on('*', (event: { type: string }) => types.push(event.type));
     const { status, callId } = session.transport as unknown as { status: string; callId: string };
@@ -149,7 +150,7 @@ test('CA21 agents-js calls through the broker with only another URL: its session
     const { usage } = session;
     session.close();
     return { status, callId, types, tokens: usage.totalTokens };
-  }, `${url}/v1/realtime/calls`);
+  }, url);
   assert.equal(seen.status, 'connected');
   assert.match(seen.callId, /^rtc_/);
   for (const type of ['conversation.item.done', 'response.created', 'response.done']) assert.ok(seen.types.includes(type), `${type}: ${seen.types}`);
