@@ -12,6 +12,7 @@ use token_broker::http_client::Way;
 use super::keys::{Signer, encode, jwks};
 use super::{Door, auth, called, claims, issuer, publisher};
 use crate::kit::host::{Host, Reply};
+use crate::kit::log_lines::Lines;
 use crate::kit::waiting::until;
 
 fn nth(signer: &Signer, nth: usize) -> String {
@@ -92,11 +93,19 @@ async fn rsa_keys_need_2048_bits_and_may_have_a_zero_before_them() {
 }
 
 #[tokio::test]
-async fn at_most_thirty_two_keys_are_used() {
+async fn at_most_thirty_two_keys_are_used_and_more_are_warned_of() {
+    let log = Lines::listen();
     let keys: Vec<_> = (0..40).map(|_| Signer::es256("same").jwk()).collect();
-    let host = Host::publishing(&keys).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
-    assert_eq!(door.authenticator.check_issuers().await[0].1, Ok(32));
+    for (number, warned) in [(32, false), (40, true)] {
+        let host = Host::publishing(&keys[..number]).await;
+        let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
+        assert_eq!(door.authenticator.check_issuers().await[0].1, Ok(32));
+        let said = log.take();
+        let is_warned = said
+            .iter()
+            .any(|line| line.contains("more keys than are used"));
+        assert_eq!(is_warned, warned, "{said:?}");
+    }
 }
 
 #[tokio::test]
