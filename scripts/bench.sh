@@ -8,6 +8,7 @@
 #                              the same, and an earlier executable of the broker in every round, with ratios
 #   scripts/bench.sh --governed [--baseline PATH] [--quick]
 #                              the cost of identity, a durable ledger and Redis; broker and load share all cores
+#   scripts/bench.sh --calls   what ten thousand watched calls cost; CALLS=1000 for fewer
 #   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
@@ -32,9 +33,12 @@ arguments=() baseline='' governed='' profile=${PROFILE:-release}
 while [ $# -gt 0 ]; do
     case $1 in
         --baseline) baseline=$(realpath -e "${2:?--baseline needs a path}"); shift ;;
+        --calls)
+            ulimit -n 50000 || { say "50,000 file handles are needed: ulimit -n 50000"; exit 1; }
+            exec cargo test --release --locked --test process -- --ignored --nocapture --test-threads=1 calls::heavy ;;
         --governed) governed=1; arguments+=("$1") ;;
         --quick | --only=* | --livez | --refused | --blocked | --few) arguments+=("$1") ;;
-        *) say "usage: scripts/bench.sh [--governed] [--baseline PATH] [--quick] | --only=SUBJECT …"; exit 2 ;;
+        *) say "usage: scripts/bench.sh [--governed] [--baseline PATH] [--quick] | --calls | --only=SUBJECT …"; exit 2 ;;
     esac
     shift
 done

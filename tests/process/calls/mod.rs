@@ -2,6 +2,7 @@
 
 mod dial;
 mod events;
+mod heavy;
 mod operators;
 mod replicas;
 mod restarts;
