@@ -58,7 +58,11 @@ export class Talk {
     this.#model = model;
     this.#transcript = new Transcript(model !== null);
     this.#leash = new Leash(desk, { tell: (words) => this.#transcript.note(words), answered: () => this.#wait() });
-    const way: typeof fetch = (url, init) => (this.#isLeashed || this.#leash.isOwn(url) ? this.#leash : model)?.fetch(url, init) ?? fetch(url, init);
+    const way: typeof fetch = (url, init) => {
+      // In call mode the client follows its call through this, too.
+      const taker = init?.method !== 'POST' || !/calls$/.test(`${url}`) ? null : this.#isLeashed || this.#leash.isOwn(url) ? this.#leash : model;
+      return taker?.fetch(url, init) ?? fetch(url, init);
+    };
     this.#connection = createRealtimeConnection({ tokens: desk.tokens, fetch: way });
     this.#connection.subscribe(() => this.#show());
     this.#connection.on('event', (event) => this.#hear(event));
