@@ -15,6 +15,7 @@ pub mod http_client;
 pub mod limit;
 pub mod tls;
 pub mod vitals;
+pub mod websocket;
 
 pub mod config;
 
@@ -26,6 +27,8 @@ pub mod telemetry;
 pub mod upstream;
 
 pub mod broker;
+
+pub mod relay;
 
 pub mod web;
 

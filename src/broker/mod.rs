@@ -8,16 +8,18 @@ mod mint;
 mod refresh;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use serde_json::json;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-pub use call::{Answered, CallRequest, Listening, Which};
+pub use call::{
+    Answered, CallRequest, Line, Listening, Order, RelayEnd, RelayRequest, Relayed, Which,
+};
 pub use health::{Health, Readiness, Status};
 pub use mint::{Choice, MintRequest};
 
@@ -264,7 +266,7 @@ struct Inner {
     spent: Cache<IdentityKey, (Exceeded, Tick)>,
     watches: Watches,
     work: TaskTracker,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 /// The last grant of a session.
@@ -290,18 +292,18 @@ impl Broker {
             spent: Cache::new(SPENT_CAPACITY),
             watches: Watches::new(),
             work: TaskTracker::new(),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         }))
     }
 
     /// Makes `/readyz` and `/health` say that the service is about to stop. Work is still accepted.
     pub fn drain(&self) {
-        self.0.draining.store(true, Ordering::SeqCst);
+        self.0.draining.cancel();
     }
 
     /// True once [`Broker::drain`] was called.
     pub fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::SeqCst)
+        self.0.draining.is_cancelled()
     }
 
     /// Ends all sessions of `account`, on every replica. Returns their number.
@@ -322,6 +324,11 @@ impl Broker {
         let theirs = Which::Of(account.clone());
         self.end_calls(&theirs, EndReason::LoggedOut).await?;
         Ok(ended)
+    }
+
+    /// Runs work that outlives its request, like a relay. Whoever waits for the end of all work waits for it.
+    pub fn carry_on(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.work.spawn(work.in_current_span());
     }
 
     /// Accepts no more work, and waits for the work in progress.

@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+/// How the id of a relay's session begins.
+const RELAY: &str = "sess_";
 /// The longest id of a call that is accepted, in bytes.
 const MAX_LENGTH: usize = 128;
 /// Bytes of the digest that name a key. Enough to tell apart the few keys of one operator.
 const FINGERPRINT_BYTES: usize = 8;
 
-/// The provider's id of a call. Starts with `rtc_`, and holds letters, digits, `_` and `-` only: it becomes part of paths.
+/// The provider's id of a call, or of a relay's session. Starts with `rtc_` or `sess_`, and holds letters, digits, `_` and
+/// `-` only: it becomes part of paths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamCallId(Box<str>);
 
@@ -17,7 +20,7 @@ impl UpstreamCallId {
     /// Returns the id in `text`, if it is one.
     pub fn parse(text: &str) -> Option<Self> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-        let name = text.strip_prefix("rtc_")?;
+        let name = text.strip_prefix("rtc_").or(text.strip_prefix(RELAY))?;
         let is_id = !name.is_empty() && text.len() <= MAX_LENGTH && name.bytes().all(is_plain);
         is_id.then(|| Self(text.into()))
     }
@@ -25,6 +28,11 @@ impl UpstreamCallId {
     /// Returns the id as the provider writes it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// True when this names the session of a relay. Only who holds its sockets can end it.
+    pub fn is_of_relay(&self) -> bool {
+        self.0.starts_with(RELAY)
     }
 
     /// True when the upstream session `session` is the one of this call. The provider names both alike:
@@ -78,12 +86,12 @@ mod tests {
     #[test]
     fn an_id_is_plain_and_bounded() {
         let longest = format!("rtc_{}", "a".repeat(MAX_LENGTH - 4));
-        for id in ["rtc_u0_A-1", longest.as_str()] {
+        for id in ["rtc_u0_A-1", "sess_A1", longest.as_str()] {
             assert_eq!(UpstreamCallId::parse(id).unwrap().as_str(), id);
         }
         let too_long = format!("{longest}a");
         for wrong in [
-            "", "rtc_", "sess_1", "rtc_a/b", "rtc_a b", "rtc_ä", &too_long,
+            "", "rtc_", "sess_", "ek_1", "rtc_a/b", "rtc_a b", "rtc_ä", &too_long,
         ] {
             assert_eq!(UpstreamCallId::parse(wrong), None, "{wrong}");
         }

@@ -13,7 +13,8 @@ use super::lane::Lane;
 use super::policy::{Policy, Turn};
 use super::{Facts, UpstreamError};
 use crate::clock::{Clock, Tick};
-use crate::domain::{Party, SessionText, UpstreamCall};
+use crate::domain::{KeyFingerprint, Party, SessionText, UpstreamCall};
+use crate::websocket::Leg;
 
 /// The longest wait for the provider's answer to an offer, from its sending. A call that is created so late is hung up.
 const LATEST_ANSWER: Duration = Duration::from_mins(1);
@@ -44,6 +45,24 @@ impl fmt::Debug for CallOrder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "CallOrder({} bytes of offer)", self.offer.len())
     }
+}
+
+/// A relay's upstream session that is to be opened.
+#[derive(Clone, Debug)]
+pub struct RelayOrder {
+    /// The persona's model; `None` for the provider's choice.
+    pub model: Option<Box<str>>,
+    /// On whose behalf: the provider learns only a keyed hash of it.
+    pub behalf: Party,
+}
+
+/// A relay's connection to the provider.
+#[derive(Debug)]
+pub struct RelayLeg {
+    /// The connection.
+    pub leg: Leg,
+    /// The key that opened it.
+    pub key: KeyFingerprint,
 }
 
 /// What a hang-up did.
@@ -77,6 +96,9 @@ pub trait Calls: Send + Sync {
     /// Sends the offer. Resolves when the call's id is known, before the answer is read. Dropping it before that may leave a
     /// call at the provider that nobody knows.
     fn exchange(&self, order: CallOrder) -> Pending<Begun>;
+
+    /// Opens a session over a WebSocket, and relays it. Dropping the connection ends the session.
+    fn relay(&self, order: RelayOrder) -> Pending<RelayLeg>;
 
     /// Joins the side channel of a call. [`UpstreamError::UnknownCall`] when the provider knows no such call, or not yet.
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError>;
@@ -185,6 +207,16 @@ impl CallDesk {
             }),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Opens a relay's session, once, within the bounds of `policy`.
+    pub(super) async fn relay(
+        &self,
+        order: RelayOrder,
+        turn: Turn,
+        policy: &Policy,
+    ) -> Result<RelayLeg, UpstreamError> {
+        policy.once(turn, self.calls.relay(order)).await
     }
 
     /// Bounds the wait for the answer by `deadline`.

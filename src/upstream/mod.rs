@@ -23,7 +23,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::domain::{ClientSecret, Condition, Party, SessionText, UpstreamCall};
 use calls::CallDesk;
-pub use calls::{Begun, CallOrder, Calls, HungUp, Late, NotBegun, Pending, SideChannel};
+pub use calls::{
+    Begun, CallOrder, Calls, HungUp, Late, NotBegun, Pending, RelayLeg, RelayOrder, SideChannel,
+};
 pub use error::{Complaint, Facts, Kind, Trouble, UpstreamError, Verdict};
 use key::Looks;
 use policy::Policy;
@@ -129,6 +131,18 @@ impl Upstream {
             Err(failed) => self.seen.lock().failed(&failed.error),
         }
         begun
+    }
+
+    /// Opens the upstream session of a relay. Never repeated.
+    pub async fn relay(&self, order: RelayOrder, turn: Turn) -> Result<RelayLeg, UpstreamError> {
+        let started = self.clock.tick();
+        let opened = self.desk.relay(order, turn, &self.policy).await;
+        let now = self.clock.tick();
+        match &opened {
+            Ok(_) => self.seen.lock().succeeded(now.since(started), now),
+            Err(error) => self.seen.lock().failed(error),
+        }
+        opened
     }
 
     /// Joins the side channel of a call. Never refused by the bounds of what starts something.

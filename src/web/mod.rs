@@ -16,6 +16,7 @@ mod slots;
 mod socket;
 pub mod state;
 mod unread;
+mod upgrade;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -26,7 +27,7 @@ use utoipa_axum::routes;
 use crate::gate::Purpose;
 use layers::Onion;
 use layers::paid::let_through;
-use routes::{call_events, calls, compat, demo, health, refresh, token};
+use routes::{call_events, calls, compat, demo, health, refresh, relay, token};
 use state::AppState;
 
 /// Number of header fields of a usual answer. Reserving room for all of them at once spares reallocations.
@@ -80,6 +81,8 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(opens(routes!(compat::client_secrets)))
         .routes(dials(routes!(compat::old_session)))
         .routes(dials(routes!(calls::open)))
+        .routes(opens(routes!(relay::relay)))
+        .routes(opens(routes!(relay::relay_as_openai)))
         .routes(looks(routes!(calls::look)))
         .routes(looks(routes!(calls::hang_up)))
         .routes(looks(routes!(call_events::events)))

@@ -163,6 +163,8 @@ async fn the_contract_describes_every_path_and_no_other() {
         "get /health",
         "get /livez",
         "get /readyz",
+        "get /realtime",
+        "get /v1/realtime",
         "post /calls",
         "post /calls/{id}/hangup",
         "post /refresh-token",

@@ -107,6 +107,10 @@ impl CallRecords for Fragile {
         self.inner.calls(query).await
     }
 
+    async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {
+        self.inner.ending_calls(replica).await
+    }
+
     async fn renew_calls(&self, replica: &str, lease: Duration) -> Result<(), RecordsError> {
         self.inner.renew_calls(replica, lease).await
     }

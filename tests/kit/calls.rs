@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use token_broker::domain::{KeyFingerprint, UpstreamCall, UpstreamCallId};
 use token_broker::upstream::{
-    Begun, CallOrder, Calls, HungUp, Pending, SideChannel, UpstreamError,
+    Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel, UpstreamError,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -119,6 +119,10 @@ impl Calls for ScriptedCalls {
         };
         let answer = Box::pin(async { Ok(ANSWER.to_owned()) });
         Box::pin(async { Ok(Begun::new(call, answer)) })
+    }
+
+    fn relay(&self, _order: RelayOrder) -> Pending<RelayLeg> {
+        Box::pin(async { Err(UpstreamError::Invalid("relays need real sockets")) })
     }
 
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {

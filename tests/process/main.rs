@@ -49,6 +49,7 @@ mod pooler;
 mod postgres;
 mod quota;
 mod refused_bodies;
+mod relay;
 mod replicas;
 mod rolling;
 mod round_trips;

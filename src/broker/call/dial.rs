@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use super::meter::Models;
 use super::terms::Terms;
 use super::watch::Watch;
@@ -12,7 +14,7 @@ use crate::broker::{Broker, BrokerError, Choice, Inner};
 use crate::clock::{Tick, Timestamp};
 use crate::config::CallSettings;
 use crate::domain::{
-    Call, CallStep, Caller, ConnectMode, EndReason, EntryId, Hold, Offer, Outcome, Persona,
+    Call, CallStep, Caller, ConnectMode, EndReason, EntryId, Hold, Kind, Offer, Outcome, Persona,
     RemovedChannel, SessionChange, SessionText, Ticket, TicketRefusal, UpstreamCall,
 };
 use crate::gate::Pass;
@@ -37,7 +39,7 @@ pub(super) struct Attached {
     pub(super) pins: Option<Pins>,
     pub(super) models: Models,
     /// The time at which the provider ends the session.
-    expires_at: Option<Timestamp>,
+    pub(super) expires_at: Option<Timestamp>,
 }
 
 impl Attached {
@@ -110,7 +112,9 @@ impl Inner {
         let turn = turn.map_err(|error| self.failed_since(start, error))?;
         let has_neither = caller.identity.is_none() && asked.ticket.is_none();
         let ticket = has_neither.then(Ticket::random);
-        let dial = self.to_dial(caller, (&asked, &terms), ticket.as_ref());
+        let shown = asked.ticket.as_ref().map(|shown| shown.hash.clone());
+        let hash = shown.or_else(|| ticket.as_ref().map(Ticket::hash));
+        let dial = self.to_dial(caller, &terms, (asked.idempotency.clone(), hash));
         let row = self.write_down((asked.kind(), &persona.name), dial).await?;
         let _dialling = self.watches.again.dials(row.entry);
         let (offer, removed) = to_send(&asked.offer, &terms.settings);
@@ -175,9 +179,6 @@ impl Inner {
         if asked.offer.has_video() && !persona.calls.video {
             return Err(BrokerError::VideoNotAllowed);
         }
-        if let Some(field) = contradiction(terms.session.as_json(), &asked.session) {
-            return Err(BrokerError::Pinned(field.as_str()));
-        }
         // A repeated request gets the answer of the first one.
         if let Some(ticket) = &asked.ticket
             && ticket.uses > 0
@@ -185,7 +186,20 @@ impl Inner {
         {
             return Err(TicketRefusal::Used.into());
         }
-        if let Some(quota) = self.spent_quota(caller, asked.kind()) {
+        self.may_open(caller, terms, (asked.kind(), &asked.session))
+    }
+
+    /// Refuses a call or a relay of this kind, for which the page wants these settings, as long as that costs nobody anything.
+    pub(super) fn may_open(
+        &self,
+        caller: &Caller,
+        terms: &Terms,
+        (kind, wanted): (Kind, &Map<String, Value>),
+    ) -> Result<(), BrokerError> {
+        if let Some(field) = contradiction(terms.session.as_json(), wanted) {
+            return Err(BrokerError::Pinned(field.as_str()));
+        }
+        if let Some(quota) = self.spent_quota(caller, kind) {
             return Err(self.quota_exceeded(quota));
         }
         if let Some(limit) = self.is_full(caller) {
@@ -269,9 +283,7 @@ impl Inner {
                 .refused_in(&answer)
                 .ok_or_else(|| self.failed_since(start, unusable))?,
         };
-        let granted = Duration::from_secs(row.held.seconds);
-        let lasts = terms.settings.max_duration.min(granted);
-        let lasts = lasts.min(self.provider_allows(&attached));
+        let lasts = terms.lasts(row).min(self.provider_allows(&attached));
         let opened = CallStep::Opened(lasts).by(row.epoch);
         let opened = records.change_call(row.entry, opened).await;
         let row = opened
@@ -348,12 +360,12 @@ impl Inner {
         attached.unwrap_or(Err(UpstreamError::TimedOut))
     }
 
-    fn failed_since(&self, start: Tick, error: UpstreamError) -> BrokerError {
+    pub(super) fn failed_since(&self, start: Tick, error: UpstreamError) -> BrokerError {
         let took = self.parts.clock.tick().since(start);
         BrokerError::call(error, took)
     }
 
-    async fn settle_call(
+    pub(super) async fn settle_call(
         &self,
         entry: EntryId,
         took: Duration,

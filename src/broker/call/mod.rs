@@ -5,9 +5,11 @@ mod allowance;
 mod dial;
 mod hear;
 mod limits;
+mod line;
 mod listening;
 mod meter;
 mod owner;
+mod relay;
 mod side;
 mod tend;
 mod terms;
@@ -31,8 +33,10 @@ use crate::domain::{
     EntryId, Kind, KnownTicket, Offer, Party, PersonaName, Ticket, UpstreamCall, random_bytes,
 };
 
+pub use line::{Line, Order, RelayEnd};
 pub use listening::Listening;
 pub use owner::Which;
+pub use relay::{RelayRequest, Relayed};
 
 /// The time for which a replica watches a call, unless it renews its lease. A call of a dead replica is watched again
 /// after so much time at most.
@@ -124,6 +128,8 @@ pub(super) struct Watches {
     replica: Box<str>,
     /// Wakes the watch of a call whose row was changed by somebody else.
     running: DashMap<EntryId, Arc<Notify>>,
+    /// The relays that this replica carries.
+    relays: DashMap<EntryId, line::Carried>,
     /// The pages that listen to the events of each call.
     listeners: Arc<DashMap<EntryId, usize>>,
     /// The lease of this replica.
@@ -144,6 +150,7 @@ impl Watches {
         Self {
             replica: format!("{:016x}", u64::from_ne_bytes(random_bytes())).into(),
             running: DashMap::new(),
+            relays: DashMap::new(),
             listeners: Arc::default(),
             lease: Mutex::default(),
             full: Cache::new(FULL_CAPACITY),
@@ -186,5 +193,6 @@ impl Watches {
     fn forget(&self, entry: EntryId, told: &Arc<Notify>) {
         self.running
             .remove_if(&entry, |_, known| Arc::ptr_eq(known, told));
+        self.relays.remove(&entry);
     }
 }

@@ -30,6 +30,7 @@ impl Broker {
         if let Err(error) = inner.renew().await {
             return inner.note_records(&error);
         }
+        inner.end_relays().await;
         for _ in 0..MOST_ROUNDS {
             let claimed = inner.parts.records.claim_calls(&watches.replica).await;
             let calls = match claimed {
@@ -72,6 +73,9 @@ impl Inner {
             self.change_call(row.entry, step).await;
             return;
         };
+        if call.id.is_of_relay() {
+            return self.end_abandoned_relay(&row).await;
+        }
         let of = (row.entry, Some(row.epoch));
         match row.state {
             CallState::Open if now < row.deadline_at => {
@@ -93,6 +97,40 @@ impl Inner {
                 self.hang_up(row.entry, &call).await;
             }
         }
+    }
+
+    /// Ends the relays of this replica whose end was decided on another one.
+    async fn end_relays(&self) {
+        if self.watches.relays.is_empty() {
+            return;
+        }
+        match self.parts.records.ending_calls(&self.watches.replica).await {
+            Ok(ending) => {
+                let is_relay = |row: &&Call| {
+                    row.upstream
+                        .as_ref()
+                        .is_some_and(|call| call.id.is_of_relay())
+                };
+                for row in ending.iter().filter(is_relay) {
+                    self.end_abandoned_relay(row).await;
+                }
+            }
+            Err(error) => self.note_records(&error),
+        }
+    }
+
+    /// Ends a relay whose end is decided, or whose broker is gone: its sockets were closed with the broker.
+    async fn end_abandoned_relay(&self, row: &Call) {
+        let is_late = row.state == CallState::Open && self.parts.clock.now() >= row.deadline_at;
+        let usual = if is_late {
+            EndReason::TimeLimit
+        } else {
+            EndReason::Shutdown
+        };
+        let reason = row.end_reason.unwrap_or(usual);
+        self.end_relay(row.entry, reason);
+        let over = CallStep::Over(reason).by_anybody();
+        self.change_call(row.entry, over).await;
     }
 
     /// Renews the lease when it is time. When it has run out meanwhile, another replica may watch the calls.
@@ -128,7 +166,16 @@ impl Inner {
         reason: EndReason,
     ) -> Result<(), RecordsError> {
         let (records, step) = (&self.parts.records, CallStep::End(reason));
+        let is_here = call.id.is_of_relay() && self.end_relay(entry, reason);
         let ended = match records.change_call(entry, CallChange { epoch, step }).await {
+            Ok(Some(_)) if call.id.is_of_relay() => {
+                // Otherwise the replica that has the relay ends it, and says so.
+                if is_here {
+                    let over = CallStep::Over(reason).by_anybody();
+                    self.change_call(entry, over).await;
+                }
+                Ok(())
+            }
             Ok(Some(_)) => {
                 self.hang_up(entry, call).await;
                 Ok(())
@@ -137,7 +184,7 @@ impl Inner {
             Ok(None) => Ok(()),
             Err(error) => {
                 self.note_records(&error);
-                if self.hang_up(entry, call).await {
+                if !call.id.is_of_relay() && self.hang_up(entry, call).await {
                     Ok(())
                 } else {
                     Err(error)

@@ -1,5 +1,7 @@
 //! What holds for one call: what the provider is told, and the limits.
 
+use std::time::Duration;
+
 use super::allowance::Allowance;
 use crate::broker::{BrokerError, Inner};
 use crate::config::CallSettings;
@@ -20,6 +22,12 @@ impl Terms {
     /// Returns the session that is asserted on every side channel; `None` where the page may change everything.
     pub(super) fn asserted(&self) -> Option<&SessionText> {
         (self.settings.persona != Hold::Free).then_some(&self.session)
+    }
+
+    /// Returns how long a call may last.
+    pub(super) fn lasts(&self, row: &Call) -> Duration {
+        let granted = Duration::from_secs(row.held.seconds);
+        self.settings.max_duration.min(granted)
     }
 }
 

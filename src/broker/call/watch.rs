@@ -134,6 +134,9 @@ impl Watch {
         }
         let acts = match seen {
             Seen::Event(text) => self.hear(inner, &text, side).await,
+            Seen::Lost if let Some(reason) = inner.why_relay_ended(self.entry) => {
+                self.leash.end(reason)
+            }
             Seen::Lost => {
                 side.is_lost(now);
                 self.leash.sees(false, now);

@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::CallRequest;
 use super::terms::Terms;
 use crate::broker::{BrokerError, Inner};
 use crate::clock::seconds_up;
-use crate::domain::{
-    Amount, Call, Caller, Dial, Kind, Party, PersonaName, SessionId, SessionKey, Ticket,
-};
+use crate::domain::{Amount, Call, Caller, Dial, Kind, Party, PersonaName, SessionId, SessionKey};
 use crate::records::CallBounds;
 
 /// A call that is being dialled is given up after so much time: the exchange, the side channel, and changes of the records.
@@ -20,16 +17,13 @@ impl Inner {
     pub(super) fn to_dial(
         &self,
         caller: &Arc<Caller>,
-        (asked, terms): (&CallRequest, &Terms),
-        ticket: Option<&Ticket>,
+        terms: &Terms,
+        (idempotency, ticket): (Option<Box<str>>, Option<Box<str>>),
     ) -> Dial {
         Dial {
             caller: Arc::clone(caller),
-            idempotency: asked.idempotency.clone(),
-            ticket: match &asked.ticket {
-                Some(shown) => Some(shown.hash.clone()),
-                None => ticket.map(Ticket::hash),
-            },
+            idempotency,
+            ticket,
             replica: self.watches.replica.clone(),
             gives_up: GIVES_UP,
             want: Amount {

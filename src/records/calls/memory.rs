@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::{CallBounds, CallQuery, CallRecords, Dialled, Taken, TopUp};
 use crate::domain::{
-    Budgets, Call, CallChange, CallUse, Dial, EntryId, Intent, Money, Party, UpstreamCallId,
+    Budgets, Call, CallChange, CallState, CallUse, Dial, EntryId, Intent, Money, Party,
+    UpstreamCallId,
 };
 use crate::records::{MemoryRecords, RecordsError, ReserveError};
 
@@ -80,6 +81,14 @@ impl CallRecords for MemoryRecords {
 
     async fn renew_calls(&self, _: &str, _: Duration) -> Result<(), RecordsError> {
         Ok(())
+    }
+
+    async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {
+        let book = self.book.lock();
+        let calls = book.calls.values();
+        let ending =
+            calls.filter(|call| call.state == CallState::Ending && *call.replica == *replica);
+        Ok(ending.cloned().collect())
     }
 
     async fn claim_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {

@@ -124,6 +124,9 @@ pub trait CallRecords: Send + Sync {
     /// Lists calls, those that live first, and the latest first.
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError>;
 
+    /// Lists the calls of `replica` that have to end.
+    async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError>;
+
     /// Renews the lease under which `replica` watches its calls. A replica renews its lease before its first call, and lets
     /// go of it with a lease of no length.
     async fn renew_calls(&self, replica: &str, lease: Duration) -> Result<(), RecordsError>;

@@ -36,6 +36,13 @@ static LATEST: Statement = Statement::list(
      ORDER BY state IN ('ended', 'lost'), entry DESC LIMIT $2",
 );
 
+/// Lists the calls of the replica `$1` that have to end.
+static ENDING: Statement = Statement::list(
+    NO_PAGE,
+    FOUND,
+    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE replica = $1 AND state = 'ending'",
+);
+
 /// Renews the lease of the replica `$1` for `$3` milliseconds.
 static RENEW: Statement = Statement::change(
     NO_PAGE,
@@ -143,6 +150,10 @@ impl CallRecords for SqlRecords {
         let party = Bind::Text(owner.map(Party::to_text).unwrap_or_default());
         let most = u64::from(query.most).into();
         self.find_calls(&LATEST, &[party, most]).await
+    }
+
+    async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {
+        self.find_calls(&ENDING, &[replica.into()]).await
     }
 
     async fn renew_calls(&self, replica: &str, lease: Duration) -> Result<(), RecordsError> {

@@ -1,7 +1,10 @@
 //! Obeys the events that peers send, as strictly as the provider does.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::heard::hear;
 use super::live::{Live, Peer, complete_transcription, token};
 use super::{Registry, Switches, turn};
 use crate::provider;
@@ -155,6 +158,10 @@ fn perform(
             turn::clear_audio(live, switches);
             Ok(None)
         }
+        "input_audio_buffer.append" if live.is_session => {
+            append(live, &event["audio"]).map(|()| None)
+        }
+        "input_audio_buffer.commit" if live.is_session => commit(live, switches).map(|()| None),
         "input_audio_buffer.append" => Err(Wrong::new(
             "invalid_value",
             "Audio comes over the peer connection of this call.",
@@ -171,6 +178,25 @@ fn perform(
         }
         _ => Ok(None),
     }
+}
+
+fn append(live: &mut Live, audio: &Value) -> Result<(), Wrong> {
+    let is_base64 = |text: &str| STANDARD.decode(text).is_ok();
+    let Some(audio) = audio.as_str().filter(|text| is_base64(text)) else {
+        let message = "Invalid 'audio'. Expected base64-encoded audio bytes.";
+        return Err(Wrong::new("invalid_value", message).at("audio"));
+    };
+    live.appended += audio.len();
+    Ok(())
+}
+
+fn commit(live: &mut Live, switches: &Switches) -> Result<(), Wrong> {
+    if std::mem::take(&mut live.appended) == 0 {
+        let message = "Error committing input audio buffer: the buffer is empty.";
+        return Err(Wrong::new("input_audio_buffer_commit_empty", message));
+    }
+    hear(live, switches);
+    Ok(())
 }
 
 /// Changes the session: only the fields that are there.

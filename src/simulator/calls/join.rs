@@ -1,6 +1,7 @@
 //! Serves side channels.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -8,16 +9,19 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
+use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::live::{Out, Peer};
-use super::{Registry, Second, client_event};
+use super::{Registry, Second, client_event, session};
 use crate::simulator::edge::{Edge, bearer};
 use crate::simulator::plan::{OfCalls, Place};
 use crate::simulator::refusal::Refusal;
 
 /// Largest accepted frame, in bytes.
-const MAX_FRAME: usize = 32 * 1024 * 1024;
+pub(super) const MAX_FRAME: usize = 32 * 1024 * 1024;
+/// How often somebody who does not listen changes their mind.
+const DEAF: Duration = Duration::from_millis(50);
 
 /// `GET /v1/realtime?call_id=`. A wrong key is answered like an unknown call.
 pub(in crate::simulator) async fn join(
@@ -28,14 +32,9 @@ pub(in crate::simulator) async fn join(
 ) -> Result<Response, Response> {
     edge.remember_call(&uri, &headers, Bytes::new());
     edge.suffer(Place::Call(OfCalls::Join)).await?;
-    let id = call_id(&uri).ok_or_else(|| {
-        Refusal::new(
-            400,
-            "missing_required_parameter",
-            "Missing required parameter: 'call_id'.",
-        )
-        .at("call_id")
-    })?;
+    let Some(id) = parameter(&uri, "call_id") else {
+        return session::open(edge, &uri, &headers, upgrade).map_err(Into::into);
+    };
     let is_beta = headers.contains_key("openai-beta");
     let may = !is_beta && may_join(&edge.calls, &id, &bearer(&headers));
     let upgrade = upgrade.map_err(|_| Refusal::new(400, None, "Expected a WebSocket upgrade."))?;
@@ -54,10 +53,11 @@ pub(in crate::simulator) async fn join(
     }))
 }
 
-fn call_id(uri: &Uri) -> Option<String> {
+/// Returns a parameter of the query.
+pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
     let mut pairs = uri.query()?.split('&');
-    let id = pairs.find_map(|pair| pair.strip_prefix("call_id="))?;
-    Some(id.to_owned())
+    let value = pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(value.to_owned())
 }
 
 /// True when the call is open, the key created it, and the side channel would not be one too many.
@@ -69,17 +69,22 @@ fn may_join(calls: &Registry, id: &str, key: &str) -> bool {
     })
 }
 
-async fn serve(calls: &Registry, id: String, mut socket: WebSocket) {
+/// Serves a connection of a call or a session.
+pub(super) async fn serve(calls: &Registry, id: String, mut socket: WebSocket) {
     let Some((number, mut out)) = enter(calls, &id) else {
         return;
     };
     converse(calls, (&id, number), &mut socket, &mut out).await;
     if let Some(live) = calls.desk().calls.get_mut(&id) {
         live.side_channels.retain(|(other, _)| *other != number);
+        if live.is_session {
+            live.is_over = true;
+            live.ended_at = Some(calls.clock.now());
+        }
     }
 }
 
-/// Takes a place among the call's side channels. Nothing is sent for it.
+/// Takes a place among the call's side channels. Nothing is sent for it but in a session.
 fn enter(calls: &Registry, id: &str) -> Option<(u64, UnboundedReceiver<Out>)> {
     let now = calls.clock.now();
     let mut desk = calls.desk();
@@ -92,6 +97,10 @@ fn enter(calls: &Registry, id: &str) -> Option<(u64, UnboundedReceiver<Out>)> {
     live.joins += 1;
     live.joined_at.get_or_insert(now);
     live.side_channels.push((live.joins, sender));
+    if live.is_session {
+        let created = json!({"type": "session.created", "session": live.session});
+        live.emit(created, switches);
+    }
     Some((live.joins, receiver))
 }
 
@@ -113,9 +122,14 @@ async fn converse(
                     let _ = socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
                     true
                 }
+                Some(Out::CloseFor(why)) => {
+                    let frame = why.map(|(code, reason)| CloseFrame { code, reason: reason.into() });
+                    let _ = socket.send(Message::Close(frame)).await;
+                    true
+                }
                 Some(Out::Drop) | None => true,
             },
-            heard = socket.recv() => match heard {
+            heard = hear(calls, socket) => match heard {
                 Some(Ok(Message::Text(text))) => {
                     client_event::obey(calls, id, Peer::SideChannel(number), &text);
                     false
@@ -124,7 +138,10 @@ async fn converse(
                     client_event::obey(calls, id, Peer::SideChannel(number), "");
                     false
                 }
-                Some(Ok(Message::Close(_))) => {
+                Some(Ok(Message::Close(frame))) => {
+                    if let Some(live) = calls.desk().calls.get_mut(id) {
+                        live.left.push(frame.map(|frame| frame.code));
+                    }
                     // What the library would answer now goes out with the next read only.
                     if calls.desk().switches.never_closes {
                         calls.stop.cancelled().await;
@@ -139,4 +156,12 @@ async fn converse(
             return;
         }
     }
+}
+
+/// Returns the next message; never, while nobody listens.
+async fn hear(calls: &Registry, socket: &mut WebSocket) -> Option<Result<Message, axum::Error>> {
+    while calls.desk().switches.deaf {
+        calls.clock.sleep(DEAF).await;
+    }
+    socket.recv().await
 }

@@ -43,6 +43,8 @@ pub(super) enum Out {
     Text(String),
     /// A close frame with this code.
     Close(u16),
+    /// A close frame with this code and reason, or without either.
+    CloseFor(Option<(u16, String)>),
     /// The end of the connection, without a word.
     Drop,
 }
@@ -85,6 +87,10 @@ pub(super) struct Live {
     /// The response whose audio was played last.
     pub(super) played: Option<String>,
     pub(super) is_over: bool,
+    /// True for a session over a WebSocket: audio comes as events.
+    pub(super) is_session: bool,
+    /// Bytes of audio in base64 that wait to be committed.
+    pub(super) appended: usize,
     /// True when the model has spoken, so that its voice cannot change.
     pub(super) has_spoken: bool,
     pub(super) opened_at: Timestamp,
@@ -94,6 +100,8 @@ pub(super) struct Live {
     pub(super) media: Option<Box<dyn Media>>,
     pub(super) side_channels: Vec<(u64, UnboundedSender<Out>)>,
     pub(super) joins: u64,
+    /// The codes by which the other side closed connections; `None` for a close frame without one.
+    pub(super) left: Vec<Option<u16>>,
     pub(super) received: Vec<Value>,
     pub(super) browser: Vec<Value>,
     pub(super) used: Vec<Value>,
@@ -128,6 +136,8 @@ impl Live {
             active: Vec::new(),
             played: None,
             is_over: false,
+            is_session: false,
+            appended: 0,
             has_spoken: false,
             opened_at: now,
             ended_at: None,
@@ -136,11 +146,21 @@ impl Live {
             media: None,
             side_channels: Vec::new(),
             joins: 0,
+            left: Vec::new(),
             received: Vec::new(),
             browser: Vec::new(),
             used: Vec::new(),
             transcribed: Vec::new(),
         }
+    }
+
+    /// Returns a new session of `key` over a WebSocket.
+    pub(super) fn session(key: &str, asked: &Value, at: (Timestamp, &Switches)) -> Self {
+        let mut live = Self::new(key, String::new(), asked, at);
+        live.id = format!("sess_{}", token::<16>());
+        live.session["id"] = live.id.clone().into();
+        live.is_session = true;
+        live
     }
 
     /// Takes a response that is being spoken: the one with this id, or the conversation's.
@@ -157,6 +177,10 @@ impl Live {
 
     /// Sends an event to all peers.
     pub(super) fn emit(&mut self, event: Value, switches: &Switches) {
+        let kind = event["type"].as_str().unwrap_or_default();
+        if self.is_session && kind.starts_with("output_audio_buffer.") {
+            return;
+        }
         let event = finished(event, switches);
         self.tell_side_channels(&Out::Text(event.to_string()));
         self.tell_browser(event);

@@ -15,6 +15,7 @@ mod peer;
 mod peer;
 mod play;
 mod seen;
+mod session;
 mod turn;
 
 use std::collections::HashMap;
@@ -60,6 +61,8 @@ pub struct Switches {
     pub long_responses: bool,
     /// The side channel of a call that has ended stays open, and close frames are not answered.
     pub never_closes: bool,
+    /// What is sent is not read any more, neither on side channels nor in sessions.
+    pub deaf: bool,
     /// New side channels are never read nor written, as when the network in between is gone.
     pub stalls: bool,
     /// The session of a call has another name than the call.

@@ -46,6 +46,8 @@ pub struct SeenCall {
     pub side_channels: usize,
     /// The side channels that were opened.
     pub joins: u64,
+    /// The codes by which the other side closed connections; `None` for a close frame without one.
+    pub left: Vec<Option<u16>>,
     /// The events that side channels sent, in order.
     pub received: Vec<Value>,
     /// The events that the browser got, in order.
@@ -69,6 +71,7 @@ impl From<&Live> for SeenCall {
             asserted_at: live.asserted_at,
             side_channels: live.side_channels.len(),
             joins: live.joins,
+            left: live.left.clone(),
             received: live.received.clone(),
             browser: live.browser.clone(),
             used: live.used.clone(),
@@ -145,6 +148,14 @@ impl Calls {
     pub fn close_side_channels(&self, id: &str, code: Option<u16>) {
         if let Some((live, _)) = self.0.desk().open_call(id) {
             live.tell_side_channels(&code.map_or(Out::Drop, Out::Close));
+        }
+    }
+
+    /// Closes all connections with this code and reason, or with neither.
+    pub fn close_for(&self, id: &str, why: Option<(u16, &str)>) {
+        if let Some((live, _)) = self.0.desk().open_call(id) {
+            let why = why.map(|(code, reason)| (code, reason.to_owned()));
+            live.tell_side_channels(&Out::CloseFor(why));
         }
     }
 

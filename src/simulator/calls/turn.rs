@@ -11,6 +11,8 @@ use super::heard::{HEARD_MS, hear, transcribe};
 use super::live::{Active, Live, token};
 use super::{OddUsage, Registry, Switches};
 
+/// A few samples of silence in base64.
+const SILENCE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 /// How long a response goes on that is long.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -151,6 +153,10 @@ pub(super) fn respond(live: &mut Live, text: &str, params: &Value, switches: &Sw
     for word in text.split_inclusive(' ') {
         let delta = json!({"type": "response.output_audio_transcript.delta", "delta": word, "obfuscation": token::<8>()});
         live.emit(with(&at, delta), switches);
+        if live.is_session {
+            let audio = json!({"type": "response.output_audio.delta", "delta": SILENCE});
+            live.emit(with(&at, audio), switches);
+        }
     }
     live.emit(
         json!({"type": "output_audio_buffer.started", "response_id": id}),

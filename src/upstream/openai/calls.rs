@@ -9,15 +9,17 @@ use reqwest::header::{
     ACCEPT, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use reqwest::{RequestBuilder, Response, StatusCode};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use reqwest::{RequestBuilder, Response, StatusCode, Upgraded, Url};
 
 use super::keys::KeyFor;
 use super::socket::Socket;
 use super::{OpenAi, SAFETY_IDENTIFIER, read_capped, refusal, transport};
 use crate::domain::{UpstreamCall, UpstreamCallId, below, random_bytes};
-use crate::upstream::calls::{Begun, CallOrder, Calls, HungUp, Pending, SideChannel};
+use crate::upstream::calls::{
+    Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel,
+};
 use crate::upstream::{UpstreamError, wire};
+use crate::websocket::{Leg, Role, derive_accept_key};
 
 #[async_trait]
 impl Calls for OpenAi {
@@ -50,31 +52,39 @@ impl Calls for OpenAi {
         })
     }
 
+    fn relay(&self, order: RelayOrder) -> Pending<RelayLeg> {
+        let mut url = self.socket_url.clone();
+        if let Some(model) = &order.model {
+            url.query_pairs_mut().append_pair("model", model);
+        }
+        let (request, nonce) = self.upgrade(url);
+        let request = request.header(SAFETY_IDENTIFIER, self.safety_identifier(&order.behalf));
+        let (key, clock) = (self.keys.current.clone(), Arc::clone(&self.clock));
+        Box::pin(async move {
+            let response = request.send().await.map_err(transport)?;
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                return Err(refusal(response).await);
+            }
+            let connection = upgraded(response, &nonce).await?;
+            let leg = Leg::over(Box::new(connection), Role::Client, clock).await;
+            Ok(RelayLeg { leg, key })
+        })
+    }
+
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {
         let mut url = self.socket_url.clone();
         url.query_pairs_mut()
             .append_pair("call_id", call.id.as_str());
-        let nonce = STANDARD.encode(random_bytes::<16>());
-        let request = self
-            .http1
-            .get(url)
-            .header(CONNECTION, "Upgrade")
-            .header(UPGRADE, "websocket")
-            .header(SEC_WEBSOCKET_VERSION, "13")
-            .header(SEC_WEBSOCKET_KEY, &nonce);
+        let (request, nonce) = self.upgrade(url);
         let response = self.send_for(call, request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(self
                 .unknown_or_refused(call, response, UNKNOWN_TO_JOINS)
                 .await);
         }
-        let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT);
-        if accepted.is_none_or(|accepted| *accepted != derive_accept_key(nonce.as_bytes())) {
-            return Err(UpstreamError::Invalid("it does not open a WebSocket"));
-        }
-        let stream = response.upgrade().await.map_err(transport)?;
+        let connection = upgraded(response, &nonce).await?;
         Ok(Box::new(
-            Socket::open(stream, Arc::clone(&self.clock)).await,
+            Socket::open(connection, Arc::clone(&self.clock)).await,
         ))
     }
 
@@ -95,6 +105,19 @@ impl Calls for OpenAi {
 }
 
 impl OpenAi {
+    /// Returns a request for a WebSocket, and its nonce.
+    fn upgrade(&self, url: Url) -> (RequestBuilder, String) {
+        let nonce = STANDARD.encode(random_bytes::<16>());
+        let request = self
+            .http1
+            .get(url)
+            .header(CONNECTION, "Upgrade")
+            .header(UPGRADE, "websocket")
+            .header(SEC_WEBSOCKET_VERSION, "13")
+            .header(SEC_WEBSOCKET_KEY, &nonce);
+        (request, nonce)
+    }
+
     /// Sends a request about a call with the key that created it. Tries the current key when that one is not loaded: the
     /// provider may know the call by another key of the same project.
     async fn send_for(
@@ -132,6 +155,15 @@ impl OpenAi {
             KeyFor::Current | KeyFor::Previous(_) => error,
         }
     }
+}
+
+/// Returns the connection that the provider has agreed to upgrade.
+async fn upgraded(response: Response, nonce: &str) -> Result<Upgraded, UpstreamError> {
+    let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT);
+    if accepted.is_none_or(|accepted| *accepted != derive_accept_key(nonce.as_bytes())) {
+        return Err(UpstreamError::Invalid("it does not open a WebSocket"));
+    }
+    response.upgrade().await.map_err(transport)
 }
 
 /// The statuses by which the provider says that there is no call to join. 409 may mean that another side channel is joined.

@@ -7,24 +7,16 @@ use async_trait::async_trait;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Upgraded;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::clock::{Clock, Tick};
 use crate::upstream::UpstreamError;
 use crate::upstream::calls::SideChannel;
+use crate::websocket::{
+    CloseCode, CloseFrame, DEAD_AFTER, Message, PING_AFTER, Role, Utf8Bytes, bounds, reason,
+};
 
-/// The largest event that is read. Audio of 15 MiB, in base64 and an envelope, fits.
-const MAX_EVENT: usize = 21 * 1024 * 1024;
-/// The first size of both buffers. Most events are smaller, and thousands of calls are watched at once.
-const BUFFER: usize = 4 * 1024;
 /// The most that waits to be written.
 const MAX_UNWRITTEN: usize = 1024 * 1024;
-/// The silence after which a ping asks for a sign of life.
-const PING_AFTER: Duration = Duration::from_secs(20);
-/// The silence after which the connection is dead.
-const DEAD_AFTER: Duration = Duration::from_secs(45);
 /// The longest wait for the other side to take an event, or to close. Providers often close without a word.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
@@ -39,12 +31,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) async fn open(connection: Upgraded, clock: Arc<dyn Clock>) -> Self {
-        let bounds = WebSocketConfig::default()
-            .read_buffer_size(BUFFER)
-            .write_buffer_size(0)
-            .max_write_buffer_size(MAX_UNWRITTEN)
-            .max_message_size(Some(MAX_EVENT))
-            .max_frame_size(Some(MAX_EVENT));
+        let bounds = bounds(MAX_UNWRITTEN);
         let stream = WebSocketStream::from_raw_socket(connection, Role::Client, Some(bounds));
         Self {
             stream: stream.await,
@@ -130,18 +117,5 @@ impl SideChannel for Socket {
         let clock = Arc::clone(&self.clock);
         let end = async { while let Some(Ok(_)) = self.stream.next().await {} };
         let _ = clock.timeout(LAST_WAIT, end).await;
-    }
-}
-
-/// Returns the kind of a failure. Its text may quote what was received.
-fn reason(error: &Error) -> &'static str {
-    match error {
-        Error::ConnectionClosed | Error::AlreadyClosed => "closed",
-        Error::Io(_) => "connection failed",
-        Error::Capacity(_) => "event is larger than 21 MiB",
-        Error::Protocol(_) => "not the WebSocket protocol",
-        Error::WriteBufferFull(_) => "events are not taken",
-        Error::Utf8(_) => "event is not UTF-8",
-        _ => "failed",
     }
 }

@@ -15,6 +15,7 @@ use crate::web::error::ApiError;
 use crate::web::here::Here;
 use crate::web::routes::calls;
 use crate::web::state::AppState;
+use crate::web::upgrade;
 
 /// A caller whose request was admitted.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ pub(crate) async fn let_through(
     mut request: Request,
     next: Next,
 ) -> Response {
+    upgrade::move_credential(request.headers_mut());
     let Some(mut caller) = request.extensions_mut().remove::<Caller>() else {
         return ApiError::from(Code::Internal).into_response();
     };

@@ -7,4 +7,5 @@ pub mod demo;
 pub mod granted;
 pub mod health;
 pub mod refresh;
+pub mod relay;
 pub mod token;

@@ -1,0 +1,122 @@
+//! The line between a relay and its watch: events go one way, orders the other.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Inner;
+use crate::clock::Clock;
+use crate::domain::{EndReason, EntryId};
+use crate::provider::MostTokens;
+use crate::upstream::{SideChannel, UpstreamError};
+use crate::websocket::Leg;
+
+/// What the watch of a relay, or somebody who ends it, wants of the relay.
+#[derive(Debug)]
+pub enum Order {
+    /// Send this event to the provider.
+    Say(String),
+    /// End the relay.
+    End(EndReason),
+    /// Wait for the last use no longer.
+    Release,
+}
+
+/// The upstream leg of a relay, and the ways between the relay and its watch. Dropping it ends the relay.
+pub struct Line {
+    /// What says why the relay has ended.
+    pub end: RelayEnd,
+    /// The connection to the provider.
+    pub upstream: Leg,
+    /// The event that greets the client: `session.created`, with the persona in it.
+    pub greeting: String,
+    /// False where the persona may be changed.
+    pub is_held: bool,
+    /// Most tokens of a response's output.
+    pub most_tokens: Option<MostTokens>,
+    /// Where events of the provider go that the watch needs.
+    pub events: mpsc::Sender<String>,
+    /// What others want of the relay.
+    pub orders: mpsc::UnboundedReceiver<Order>,
+    /// Cancelled when this replica is about to stop.
+    pub drain: CancellationToken,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Line({:?})", self.upstream)
+    }
+}
+
+/// Says why a relay has ended, at the latest when it is dropped. The watch of the relay writes the end down as soon as it has
+/// heard the last event.
+pub struct RelayEnd {
+    pub(super) inner: Arc<Inner>,
+    pub(super) entry: EntryId,
+}
+
+impl RelayEnd {
+    /// Says why. The first reason stays.
+    pub fn comes(&self, reason: EndReason) {
+        if let Some(mut carried) = self.inner.watches.relays.get_mut(&self.entry) {
+            carried.over.get_or_insert(reason);
+        }
+    }
+}
+
+impl Drop for RelayEnd {
+    fn drop(&mut self) {
+        self.comes(EndReason::HungUp);
+    }
+}
+
+/// A relay that this replica carries.
+pub(super) struct Carried {
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+    /// Why the relay has ended.
+    pub(super) over: Option<EndReason>,
+}
+
+/// The side channel of a relay.
+pub(super) struct Tap {
+    pub(super) events: mpsc::Receiver<String>,
+    pub(super) orders: mpsc::UnboundedSender<Order>,
+}
+
+#[async_trait]
+impl SideChannel for Tap {
+    async fn next(&mut self) -> Option<String> {
+        self.events.recv().await
+    }
+
+    async fn send(&mut self, event: String) -> Result<(), UpstreamError> {
+        // Nobody takes the order when the relay is over, and then nobody is to be told.
+        let _ = self.orders.send(Order::Say(event));
+        Ok(())
+    }
+
+    async fn close(self: Box<Self>) {
+        let _ = self.orders.send(Order::Release);
+    }
+}
+
+impl Inner {
+    /// Tells a relay of this replica to end. Returns false when another replica has it, or nobody.
+    pub(super) fn end_relay(&self, entry: EntryId, reason: EndReason) -> bool {
+        let carried = self.watches.relays.get(&entry);
+        carried.is_some_and(|carried| {
+            // Nobody takes the order of a relay that has ended already.
+            let _ = carried.orders.send(Order::End(reason));
+            true
+        })
+    }
+
+    /// Returns why a relay of this replica has ended.
+    pub(super) fn why_relay_ended(&self, entry: EntryId) -> Option<EndReason> {
+        self.watches.relays.get(&entry)?.over
+    }
+}

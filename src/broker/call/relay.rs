@@ -1,0 +1,322 @@
+//! Opens relays: the session at the provider runs as the persona says before the client's connection is accepted.
+//!
+//! A relay is watched as a call is. Its side channel is the relay itself, which hands over the events that matter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+
+use super::dial::Attached;
+use super::line::{Carried, Line, RelayEnd, Tap};
+use super::meter::Models;
+use super::terms::Terms;
+use super::watch::Watch;
+use crate::audit::Event;
+use crate::broker::audited::{Delivery, note_persona};
+use crate::broker::{Broker, BrokerError, Choice, Inner};
+use crate::clock::{Tick, Timestamp, millis};
+use crate::domain::{
+    Call, CallStep, Caller, ConnectMode, EndReason, Kind, Outcome, PersonaName, SessionText,
+    UpstreamCall, UpstreamCallId,
+};
+use crate::gate::Pass;
+use crate::provider::{self, EffectiveSession, News, Pins, ServerEvent};
+use crate::upstream::{RelayLeg, RelayOrder, UpstreamError};
+use crate::websocket::{Leg, Message};
+
+/// Longest time in which the provider has to confirm the persona.
+const ASSERT: Duration = Duration::from_secs(5);
+/// Events that wait for the watch of a relay. When there are more, the relay waits.
+const EVENTS: usize = 32;
+
+/// A caller's request for a relay.
+#[derive(Clone, Debug)]
+pub struct RelayRequest {
+    /// The persona.
+    pub choice: Choice,
+    /// The model that the client asks for. It must be the persona's.
+    pub model: Option<String>,
+}
+
+/// A relay whose session at the provider runs, and that waits for its client.
+#[derive(Debug)]
+pub struct Relayed {
+    /// The relay in the records.
+    call: UpstreamCall,
+    persona: PersonaName,
+    ends_at: Timestamp,
+    upstream_took: Duration,
+    line: Mutex<Option<Line>>,
+}
+
+impl Relayed {
+    /// Returns the line, once.
+    pub fn take(&self) -> Option<Line> {
+        self.line.lock().take()
+    }
+}
+
+impl Delivery for Relayed {
+    fn event(&self, origin: Option<&str>) -> (Event, Value) {
+        let what = json!({
+            "call": self.call.id.as_str(),
+            "persona": self.persona.as_str(),
+            "origin": origin,
+            "ends_at": self.ends_at.as_millis(),
+            "upstream_ms": millis(self.upstream_took),
+        });
+        (Event::CallOpened, what)
+    }
+
+    async fn undelivered(&self, _inner: &Inner) {
+        drop(self.take());
+    }
+}
+
+impl Broker {
+    /// Opens a relay's session at the provider, as the persona says.
+    pub async fn relay(
+        &self,
+        caller: Arc<Caller>,
+        asked: RelayRequest,
+        pass: Pass,
+    ) -> Result<Arc<Relayed>, BrokerError> {
+        let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
+        let work = async move { inner.open_relay(&owner, asked).await };
+        self.carry_through(caller, work, pass).await
+    }
+}
+
+impl Inner {
+    async fn open_relay(
+        self: Arc<Self>,
+        caller: &Arc<Caller>,
+        asked: RelayRequest,
+    ) -> Result<Arc<Relayed>, BrokerError> {
+        // Its clients would have to go again at once.
+        if self.draining.is_cancelled() {
+            return Err(BrokerError::ShuttingDown);
+        }
+        let persona = self.persona(caller, &asked.choice)?;
+        if !persona.connect.is_empty() && !persona.connect.contains(&ConnectMode::Relay) {
+            return Err(BrokerError::ModeNotAllowed);
+        }
+        note_persona(&persona.name);
+        let terms = self.terms(caller, persona, asked.choice.language.as_ref())?;
+        let wanted = asked.model.map(|model| ("model".to_owned(), model.into()));
+        self.may_open(caller, &terms, (Kind::Call, &wanted.into_iter().collect()))?;
+        let start = self.parts.clock.tick();
+        let turn = self.parts.upstream.turn(caller.crowd()).await;
+        let turn = turn.map_err(|error| self.failed_since(start, error))?;
+        let dial = self.to_dial(caller, &terms, (None, None));
+        let row = self.write_down((Kind::Call, &persona.name), dial).await?;
+        let start = self.parts.clock.tick();
+        let order = RelayOrder {
+            model: EffectiveSession::read(terms.session.as_json()).and_then(|asked| asked.model()),
+            behalf: caller.party(),
+        };
+        let confirmed = async {
+            let leg = self.parts.upstream.relay(order, turn).await?;
+            self.assert(leg, &terms).await
+        };
+        let confirmed = match confirmed.await {
+            Ok(confirmed) => confirmed,
+            Err(error) => return Err(self.not_relayed(&row, error, start).await),
+        };
+        let call = confirmed.call.clone();
+        let model = confirmed.models.response.clone();
+        let lasts = terms.lasts(&row);
+        let row = match self.take_up(&row, (&call, model, lasts), start).await {
+            Ok(row) => row,
+            Err(error) => {
+                self.change_call(row.entry, CallStep::Over(EndReason::Provider).by_anybody())
+                    .await;
+                return Err(error);
+            }
+        };
+        let relayed = Relayed {
+            call: call.clone(),
+            persona: persona.name.clone(),
+            ends_at: row.deadline_at,
+            upstream_took: self.parts.clock.tick().since(start),
+            line: Mutex::new(Some(self.line(row, call, (confirmed, terms)))),
+        };
+        Ok(Arc::new(relayed))
+    }
+
+    /// Notes that no session was opened. Whatever there was of it ended with its connection.
+    async fn not_relayed(&self, row: &Call, error: UpstreamError, start: Tick) -> BrokerError {
+        let took = self.parts.clock.tick().since(start);
+        let over = CallStep::Over(EndReason::Provider).by_anybody();
+        self.change_call(row.entry, over).await;
+        let outcome = Outcome::Failed {
+            code: error.facts().code,
+        };
+        let settled = self.settle_call(row.entry, took, outcome).await;
+        settled.err().unwrap_or(BrokerError::call(error, took))
+    }
+
+    /// Writes down that the relay runs.
+    async fn take_up(
+        &self,
+        row: &Call,
+        (call, model, lasts): (&UpstreamCall, Option<Box<str>>, Duration),
+        start: Tick,
+    ) -> Result<Call, BrokerError> {
+        let took = self.parts.clock.tick().since(start);
+        let mut opened = row.clone();
+        for step in [
+            CallStep::Named(call.clone()),
+            CallStep::Opened(lasts),
+            CallStep::Joined,
+        ] {
+            let changed = self.parts.records.change_call(row.entry, step.by_anybody());
+            let changed = changed.await.map_err(BrokerError::NotRecorded)?;
+            opened = changed.ok_or(BrokerError::Ended)?;
+        }
+        let outcome = Outcome::Minted {
+            expires_at: opened.deadline_at,
+            model,
+            upstream_request: None,
+        };
+        self.settle_call(row.entry, took, outcome).await?;
+        Ok(opened)
+    }
+
+    /// Starts the watch of a relay, and returns the relay's end of the line.
+    fn line(
+        self: &Arc<Self>,
+        row: Call,
+        call: UpstreamCall,
+        (confirmed, terms): (Confirmed, Terms),
+    ) -> Line {
+        let (events, received) = mpsc::channel(EVENTS);
+        let (orders, ordered) = mpsc::unbounded_channel();
+        let entry = row.entry;
+        let carried = Carried {
+            orders: orders.clone(),
+            over: None,
+        };
+        self.watches.relays.insert(entry, carried);
+        let most_tokens = confirmed.pins.as_ref().and_then(|pins| pins.most_tokens);
+        let is_held = confirmed.pins.is_some();
+        let tap = Tap {
+            events: received,
+            orders,
+        };
+        let attached = Attached {
+            channel: Box::new(tap),
+            pins: confirmed.pins,
+            models: confirmed.models,
+            // The provider says so itself, and closes the connection.
+            expires_at: None,
+        };
+        self.watch(Watch::new(self, (row, call), terms), Some(attached));
+        Line {
+            upstream: confirmed.leg,
+            greeting: confirmed.greeting,
+            is_held,
+            most_tokens,
+            events,
+            orders: ordered,
+            drain: self.draining.clone(),
+            clock: Arc::clone(&self.parts.clock),
+            end: RelayEnd {
+                inner: Arc::clone(self),
+                entry,
+            },
+        }
+    }
+
+    /// Has the session run as `session` says, and waits until the provider confirms it.
+    async fn assert(
+        &self,
+        RelayLeg { mut leg, key }: RelayLeg,
+        terms: &Terms,
+    ) -> Result<Confirmed, UpstreamError> {
+        leg.put(Message::Text(assertion(&terms.session).into()));
+        let confirmed = async {
+            while let Some(Ok(message)) = leg.next().await {
+                let Message::Text(text) = message else {
+                    continue;
+                };
+                let Ok(event) = ServerEvent::read(&text) else {
+                    continue;
+                };
+                match event.news {
+                    News::Session(shown) if event.kind == "session.updated" => {
+                        let id = shown.id.as_deref().and_then(UpstreamCallId::parse);
+                        let id = id.filter(UpstreamCallId::is_of_relay);
+                        let id = id.ok_or(UpstreamError::Invalid("it names no session"))?;
+                        let shown = (&*shown, greeting(&text)?);
+                        return confirm(UpstreamCall { id, key }, leg, shown, terms.asserted());
+                    }
+                    News::Error { .. } => {
+                        return Err(UpstreamError::Invalid("it refuses the persona's session"));
+                    }
+                    _ => {}
+                }
+            }
+            Err(UpstreamError::Invalid("its session ended at once"))
+        };
+        let confirmed = self.parts.clock.timeout(ASSERT, confirmed).await;
+        confirmed.unwrap_or(Err(UpstreamError::TimedOut))
+    }
+}
+
+/// A session that runs as its persona says.
+struct Confirmed {
+    leg: Leg,
+    call: UpstreamCall,
+    greeting: String,
+    pins: Option<Pins>,
+    models: Models,
+}
+
+fn confirm(
+    call: UpstreamCall,
+    leg: Leg,
+    (shown, greeting): (&EffectiveSession<'_>, String),
+    asked: Option<&SessionText>,
+) -> Result<Confirmed, UpstreamError> {
+    let pins = asked.map(|asked| Pins::confirm(asked.as_json(), shown));
+    let wrong = |_| UpstreamError::Invalid("its session is not the persona's");
+    Ok(Confirmed {
+        pins: pins.transpose().map_err(wrong)?,
+        models: Models::of(shown),
+        leg,
+        call,
+        greeting,
+    })
+}
+
+/// Returns the event that makes a new session the persona's. The model is chosen by the address.
+fn assertion(session: &SessionText) -> String {
+    let mut session: Map<String, Value> =
+        serde_json::from_str(session.as_json().get()).unwrap_or_default();
+    session.remove("model");
+    json!({ "type": "session.update", "event_id": provider::CORRECTION, "session": session })
+        .to_string()
+}
+
+/// Returns the event that greets the client: what the provider shows of the session now, under the name of its first event.
+fn greeting(updated: &str) -> Result<String, UpstreamError> {
+    #[derive(Deserialize)]
+    struct Updated<'frame> {
+        #[serde(borrow)]
+        event_id: &'frame RawValue,
+        #[serde(borrow)]
+        session: &'frame RawValue,
+    }
+    let updated: Updated<'_> =
+        serde_json::from_str(updated).map_err(|_| UpstreamError::Invalid("it shows no session"))?;
+    let (id, session) = (updated.event_id.get(), updated.session.get());
+    Ok(format!(
+        r#"{{"type":"session.created","event_id":{id},"session":{session}}}"#
+    ))
+}

@@ -1,0 +1,340 @@
+//! Relays: what a client and the provider say to each other goes through here, event by event.
+
+mod farewell;
+mod policy;
+mod tap;
+#[cfg(test)]
+mod tests;
+
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use self::farewell::{Farewell, refusal};
+use self::tap::Tap;
+use crate::broker::{Line, Order};
+use crate::clock::{Clock, Wait};
+use crate::domain::EndReason;
+use crate::websocket::{CloseCode, CloseFrame, Connection, Error, Leg, Message, Role, reason};
+
+pub use policy::{Flaw, Policy, Refusal, Verdict};
+
+/// How often it is looked whether both sides are alive and take what they are sent.
+const LOOK: Duration = Duration::from_secs(5);
+/// Longest time in which a client may take nothing.
+const SLOW_CLIENT: Duration = Duration::from_secs(10);
+/// Longest time in which the provider may take nothing.
+const SLOW_PROVIDER: Duration = Duration::from_secs(30);
+/// Most events of ours that wait for a client. When there are more, the client is not read.
+const MOST_WAITING: usize = 8;
+/// Longest time for which a replica that is about to stop waits for the end of a response.
+const DRAIN: Duration = Duration::from_secs(25);
+/// After the end, the use of the last response is waited for so long.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Asks the model to stop.
+const CANCEL: &str = r#"{"type":"response.cancel"}"#;
+
+/// Both ends of a relay.
+struct Relay {
+    client: Leg,
+    upstream: Leg,
+    policy: Policy,
+    tap: Tap,
+    is_draining: bool,
+    /// True when the provider is read before the client.
+    is_providers_turn: bool,
+}
+
+/// A message of one end; `None` when its connection is over.
+enum From {
+    Client(Option<Result<Message, Error>>),
+    Provider(Option<Result<Message, Error>>),
+}
+
+/// How a relay ends.
+struct Ending {
+    reason: EndReason,
+    /// What the client is told; `None` when it is gone.
+    client: Option<Farewell>,
+    /// How the provider's connection is closed.
+    upstream: Option<CloseFrame>,
+    /// True when the model is to be stopped.
+    cancels: bool,
+}
+
+type Goes = ControlFlow<Ending>;
+
+impl Ending {
+    fn new(reason: EndReason, client: Farewell) -> Goes {
+        Goes::Break(Self {
+            reason,
+            client: Some(client),
+            upstream: Some(closed(CloseCode::Normal)),
+            cancels: true,
+        })
+    }
+
+    /// The provider has left.
+    fn without_provider(client: Farewell) -> Goes {
+        Goes::Break(Self {
+            reason: EndReason::Provider,
+            client: Some(client),
+            upstream: None,
+            cancels: false,
+        })
+    }
+
+    /// The client has left.
+    fn left(upstream: Option<CloseFrame>) -> Goes {
+        Goes::Break(Self {
+            reason: EndReason::HungUp,
+            client: None,
+            upstream,
+            cancels: true,
+        })
+    }
+}
+
+/// Carries one relay from the moment at which its client is connected until both connections are closed.
+pub async fn carry(line: Line, connection: Box<dyn Connection>) {
+    let Line {
+        upstream,
+        greeting,
+        is_held,
+        most_tokens,
+        events,
+        mut orders,
+        drain,
+        clock,
+        end,
+    } = line;
+    let mut relay = Relay {
+        client: Leg::over(connection, Role::Server, Arc::clone(&clock)).await,
+        upstream,
+        policy: Policy {
+            is_held,
+            most_tokens,
+        },
+        tap: Tap::new(events, Arc::clone(&clock)),
+        is_draining: false,
+        is_providers_turn: false,
+    };
+    relay.client.put(Message::Text(greeting.into()));
+    let mut drained: Wait = Box::pin(async move { drain.cancelled().await });
+    let mut look = clock.sleep(LOOK);
+    let ending = loop {
+        let goes = tokio::select! {
+            biased;
+            () = &mut drained => {
+                drained = clock.sleep(DRAIN);
+                relay.drains()
+            }
+            order = orders.recv() => relay.obey(order),
+            () = &mut look => {
+                look = clock.sleep(LOOK);
+                relay.look()
+            }
+            from = poll_fn(|context| relay.poll(context)) => relay.pass(from).await,
+        };
+        if let Goes::Break(ending) = goes {
+            break ending;
+        }
+    };
+    end.comes(ending.reason);
+    relay.finish(ending, orders, &*clock).await;
+}
+
+impl Relay {
+    /// Sends what waits, and returns the next message of either end. An end is read when the other one is free, so that one
+    /// message at a time is held for each.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<From> {
+        self.client.drive(context);
+        self.upstream.drive(context);
+        for _ in 0..2 {
+            self.is_providers_turn = !self.is_providers_turn;
+            if self.is_providers_turn {
+                if self.client.is_free()
+                    && let Poll::Ready(message) = self.upstream.poll_next(context)
+                {
+                    return Poll::Ready(From::Provider(message));
+                }
+            } else if self.hears_client()
+                && let Poll::Ready(message) = self.client.poll_next(context)
+            {
+                return Poll::Ready(From::Client(message));
+            }
+        }
+        Poll::Pending
+    }
+
+    fn hears_client(&self) -> bool {
+        self.upstream.is_free() && self.client.waiting() < MOST_WAITING
+    }
+
+    /// Passes a message on, as far as the policy lets it.
+    async fn pass(&mut self, from: From) -> Goes {
+        match from {
+            From::Client(Some(Ok(message))) => return self.pass_up(message),
+            From::Client(Some(Err(error))) => {
+                tracing::debug!(reason = reason(&error), "the client's connection broke");
+                return match Farewell::of_failure(&error) {
+                    Some(farewell) => Ending::new(EndReason::HungUp, farewell),
+                    None => Ending::left(Some(closed(CloseCode::Away))),
+                };
+            }
+            From::Client(None) => return Ending::left(Some(closed(CloseCode::Away))),
+            From::Provider(Some(Ok(Message::Text(text)))) => {
+                self.tap.take(&text).await;
+                self.client.put(Message::Text(text));
+                if self.is_draining && !self.tap.is_answering() {
+                    return self.drains();
+                }
+            }
+            From::Provider(Some(Ok(Message::Close(frame)))) => {
+                return Ending::without_provider(Farewell::of_provider(frame));
+            }
+            From::Provider(Some(Ok(message @ Message::Binary(_)))) => self.client.put(message),
+            From::Provider(Some(Ok(_))) => {}
+            From::Provider(Some(Err(error))) => {
+                tracing::debug!(reason = reason(&error), "the provider's connection broke");
+                return Ending::without_provider(Farewell::lost());
+            }
+            From::Provider(None) => return Ending::without_provider(Farewell::lost()),
+        }
+        Goes::Continue(())
+    }
+
+    fn pass_up(&mut self, message: Message) -> Goes {
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Binary(_) => return Ending::new(EndReason::HungUp, Farewell::of_binary()),
+            Message::Close(frame) => return Ending::left(frame),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                return Goes::Continue(());
+            }
+        };
+        match self.policy.judge(&text) {
+            Verdict::Passes => self.upstream.put(Message::Text(text)),
+            Verdict::Becomes(other) => self.upstream.put(Message::Text(other.into())),
+            Verdict::Refused(refused) => {
+                self.client.put(Message::Text(refusal(&refused).into()));
+            }
+            Verdict::Broken(flaw) => {
+                return Ending::new(EndReason::HungUp, Farewell::of_flaw(flaw));
+            }
+        }
+        Goes::Continue(())
+    }
+
+    /// Does what the watch wants, or whoever ends the relay.
+    fn obey(&mut self, order: Option<Order>) -> Goes {
+        match order {
+            Some(Order::Say(event)) => {
+                self.upstream.put(Message::Text(event.into()));
+                Goes::Continue(())
+            }
+            Some(Order::End(reason)) => Ending::new(reason, Farewell::of(reason)),
+            // Nobody watches the relay any more.
+            Some(Order::Release) | None => {
+                Ending::new(EndReason::Shutdown, Farewell::of(EndReason::Shutdown))
+            }
+        }
+    }
+
+    /// Ends between two responses, or when it has waited long enough for that.
+    fn drains(&mut self) -> Goes {
+        if self.is_draining || !self.tap.is_answering() {
+            return Ending::new(EndReason::Shutdown, Farewell::of(EndReason::Shutdown));
+        }
+        self.is_draining = true;
+        Goes::Continue(())
+    }
+
+    /// Looks whether both ends are alive and take what they are sent. An end that is not read cannot show that it lives.
+    fn look(&mut self) -> Goes {
+        if self.client.stuck_for() >= SLOW_CLIENT {
+            tracing::debug!("the client takes nothing, so its relay ends");
+            return Ending::new(EndReason::HungUp, Farewell::of_slowness());
+        }
+        if self.upstream.stuck_for() >= SLOW_PROVIDER {
+            return Ending::without_provider(Farewell::lost());
+        }
+        if !self.hears_client() {
+            self.client.is_heard();
+        }
+        if !self.client.is_free() {
+            self.upstream.is_heard();
+        }
+        if !self.client.is_alive() {
+            return Ending::left(Some(closed(CloseCode::Away)));
+        }
+        if !self.upstream.is_alive() {
+            return Ending::without_provider(Farewell::lost());
+        }
+        Goes::Continue(())
+    }
+
+    /// Says goodbye to both ends, and waits for what the last response has used.
+    async fn finish(self, ending: Ending, orders: UnboundedReceiver<Order>, clock: &dyn Clock) {
+        let Self {
+            mut client,
+            mut upstream,
+            mut tap,
+            ..
+        } = self;
+        let is_here = ending.client.is_some();
+        let farewell = ending.client.map(Farewell::messages);
+        farewell
+            .into_iter()
+            .flatten()
+            .for_each(|message| client.put(message));
+        let goodbye = async {
+            if is_here {
+                client.finish().await;
+            }
+            drop(client);
+        };
+        let last_words = async {
+            if ending.cancels && tap.is_answering() {
+                upstream.put(Message::Text(CANCEL.into()));
+                let words = last_words(&mut upstream, &mut tap, orders);
+                let _ = clock.timeout(LAST_WORDS, words).await;
+            }
+            drop(tap);
+            upstream.put(Message::Close(ending.upstream));
+            upstream.finish().await;
+        };
+        tokio::join!(goodbye, last_words);
+    }
+}
+
+/// Waits until the model has stopped, or the watch wants to hear no more.
+async fn last_words(upstream: &mut Leg, tap: &mut Tap, mut orders: UnboundedReceiver<Order>) {
+    while tap.is_answering() {
+        let message = tokio::select! {
+            message = upstream.next() => message,
+            order = orders.recv() => match order {
+                Some(Order::Say(event)) => {
+                    upstream.put(Message::Text(event.into()));
+                    continue;
+                }
+                Some(Order::End(_)) => continue,
+                Some(Order::Release) | None => return,
+            },
+        };
+        match message {
+            Some(Ok(Message::Text(text))) => tap.take(&text).await,
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+fn closed(code: CloseCode) -> CloseFrame {
+    let reason = "".into();
+    CloseFrame { code, reason }
+}

@@ -1,0 +1,333 @@
+//! Decides what a client's event may do: one parse, and what goes on is written from that parse.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::provider::MostTokens;
+
+/// How an append begins as every client writes it. What follows is audio, and nothing is to be decided about audio.
+const APPEND: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
+/// Longest id of an event, which an error repeats.
+const MAX_ID: usize = 512;
+/// Most members of an event. The published ones have a handful.
+const MAX_MEMBERS: usize = 64;
+/// What a persona pins in a session.
+const PINNED: [&str; 6] = [
+    "instructions",
+    "tools",
+    "model",
+    "max_output_tokens",
+    "prompt",
+    "tracing",
+];
+/// What clients of a pinned persona may say about one response.
+const OF_RESPONSES: [&str; 8] = [
+    "audio",
+    "conversation",
+    "max_output_tokens",
+    "metadata",
+    "output_modalities",
+    "parallel_tool_calls",
+    "reasoning",
+    "tool_choice",
+];
+/// What clients often say about a response and what is left out, because the persona says it.
+const OF_THE_PERSONA: [&str; 2] = ["instructions", "tools"];
+/// The parts of messages that clients of a pinned persona may write.
+const PARTS: [&str; 4] = ["input_text", "input_audio", "text", "output_text"];
+/// The events that say nothing about the persona.
+const HARMLESS: [&str; 8] = [
+    "input_audio_buffer.append",
+    "input_audio_buffer.commit",
+    "input_audio_buffer.clear",
+    "output_audio_buffer.clear",
+    "response.cancel",
+    "conversation.item.truncate",
+    "conversation.item.delete",
+    "conversation.item.retrieve",
+];
+
+/// What clients may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// True when the persona is pinned. Otherwise only the model is.
+    pub is_held: bool,
+    /// Most tokens of a response's output.
+    pub most_tokens: Option<MostTokens>,
+}
+
+/// What happens to an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on as it came.
+    Passes,
+    /// This goes on instead.
+    Becomes(String),
+    /// It goes no further, and the client is told.
+    Refused(Refusal),
+    /// It is no event. The connection ends.
+    Broken(Flaw),
+}
+
+/// Why an event goes no further.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The `event_id` of the event.
+    pub event_id: Option<String>,
+    /// The field at fault.
+    pub param: &'static str,
+    /// What the client may do instead.
+    pub message: &'static str,
+}
+
+/// What is wrong with a text that is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// It is no JSON object with a type.
+    NoObject,
+    /// It says something twice, so that two readers may understand it differently.
+    Ambiguous,
+}
+
+/// An event on the wire, as far as it is judged.
+#[derive(Default)]
+struct Envelope<'frame> {
+    kind: String,
+    event_id: Option<&'frame RawValue>,
+    session: Option<&'frame RawValue>,
+    response: Option<&'frame RawValue>,
+    item: Option<&'frame RawValue>,
+    previous_item_id: Option<&'frame RawValue>,
+    /// True when a member stands twice.
+    is_ambiguous: bool,
+}
+
+/// The members of an event beside its type, as they are written anew.
+type Fields = Map<String, Value>;
+
+impl Policy {
+    /// Judges one text of a client.
+    pub fn judge(&self, text: &str) -> Verdict {
+        if is_plain_append(text) {
+            return Verdict::Passes;
+        }
+        let envelope = match read(text) {
+            Ok(envelope) => envelope,
+            Err(flaw) => return Verdict::Broken(flaw),
+        };
+        let judged = match &*envelope.kind {
+            "session.update" => self.session(&envelope),
+            "response.create" => self.response(&envelope),
+            "conversation.item.create" if self.is_held => item(&envelope),
+            "conversation.item.create" => Ok(Verdict::Passes),
+            kind if HARMLESS.contains(&kind) || !self.is_held => Ok(Verdict::Passes),
+            _ => Err((
+                "type",
+                "Events of this type are not allowed here. Send only events that the documentation of the relay lists.",
+            )),
+        };
+        judged.unwrap_or_else(|(param, message)| {
+            Verdict::Refused(Refusal {
+                event_id: envelope.id(),
+                param,
+                message,
+            })
+        })
+    }
+
+    /// Leaves what the persona pins out of a change of the session. What is left goes on, if only so that the provider
+    /// answers it.
+    fn session(&self, envelope: &Envelope<'_>) -> Judged {
+        let mut session =
+            object(envelope.session).ok_or(("session", "Send the session as an object."))?;
+        let is_pinned = |name: &str| {
+            if self.is_held {
+                PINNED.contains(&name)
+            } else {
+                name == "model"
+            }
+        };
+        session.retain(|name, _| !is_pinned(name));
+        Ok(envelope.with("session", session))
+    }
+
+    /// Leaves what the persona says out of a request for a response, and refuses what would make it another conversation.
+    fn response(&self, envelope: &Envelope<'_>) -> Judged {
+        let Some(response) = envelope.response.filter(|_| self.is_held) else {
+            return Ok(envelope.again());
+        };
+        if response.get() == "null" {
+            return Ok(envelope.again());
+        }
+        let mut response =
+            object(Some(response)).ok_or(("response", "Send the response as an object."))?;
+        response.retain(|name, value| !OF_THE_PERSONA.contains(&&**name) && !value.is_null());
+        if response.get("conversation").is_some_and(|of| of != "auto") {
+            return Err((
+                "response.conversation",
+                "Responses outside the conversation are not allowed here.",
+            ));
+        }
+        if !response.keys().all(|name| OF_RESPONSES.contains(&&**name)) {
+            return Err((
+                "response",
+                "Responses may not have their own input, prompt or other settings here. Omit them.",
+            ));
+        }
+        self.clamp(&mut response);
+        Ok(envelope.with("response", response))
+    }
+
+    /// Lowers the bound of tokens to the persona's.
+    fn clamp(&self, response: &mut Fields) {
+        let Some(MostTokens::Count(most)) = self.most_tokens else {
+            return;
+        };
+        if let Some(asked) = response.get_mut("max_output_tokens")
+            && asked.as_u64().is_none_or(|asked| asked > most)
+        {
+            *asked = most.into();
+        }
+    }
+}
+
+type Judged = Result<Verdict, (&'static str, &'static str)>;
+
+/// Lets messages of the user and the assistant pass, and results of tools.
+fn item(envelope: &Envelope<'_>) -> Judged {
+    let item = object(envelope.item).ok_or(("item", "Send the item as an object."))?;
+    match item.get("type").and_then(Value::as_str) {
+        Some("message") => {
+            let role = item.get("role").and_then(Value::as_str);
+            if !matches!(role, Some("user" | "assistant")) {
+                return Err((
+                    "item.role",
+                    "Only messages of the roles user and assistant are allowed here.",
+                ));
+            }
+            let parts = item.get("content").and_then(Value::as_array);
+            let may = |part: &Value| {
+                let kind = part.get("type").and_then(Value::as_str);
+                kind.is_some_and(|kind| PARTS.contains(&kind))
+            };
+            if !parts.is_some_and(|parts| parts.iter().all(may)) {
+                return Err(("item.content", "Only text and audio are allowed here."));
+            }
+        }
+        Some("function_call_output") => {}
+        _ => {
+            return Err((
+                "item.type",
+                "Only messages and outputs of functions are allowed here.",
+            ));
+        }
+    }
+    Ok(envelope.with("item", item))
+}
+
+impl Envelope<'_> {
+    fn id(&self) -> Option<String> {
+        let id: Cow<'_, str> = serde_json::from_str(self.event_id?.get()).ok()?;
+        (id.len() <= MAX_ID).then(|| id.into_owned())
+    }
+
+    /// Returns the event with this member, and nothing that was not read.
+    fn with(&self, name: &str, fields: Fields) -> Verdict {
+        let mut event = self.members();
+        event.insert(name.to_owned(), fields.into());
+        Verdict::Becomes(Value::from(event).to_string())
+    }
+
+    /// Returns the event with those of its members that may have any value.
+    fn again(&self) -> Verdict {
+        let mut event = self.members();
+        if let Some(response) = object(self.response) {
+            event.insert("response".to_owned(), response.into());
+        }
+        Verdict::Becomes(Value::from(event).to_string())
+    }
+
+    fn members(&self) -> Fields {
+        let mut event = Fields::new();
+        event.insert("type".to_owned(), self.kind.clone().into());
+        for (name, json) in [
+            ("event_id", self.event_id),
+            ("previous_item_id", self.previous_item_id),
+        ] {
+            if let Some(value) = json.and_then(|json| serde_json::from_str(json.get()).ok()) {
+                event.insert(name.to_owned(), value);
+            }
+        }
+        event
+    }
+}
+
+/// True for an append without an escape or a second member: nothing else can follow the audio.
+fn is_plain_append(text: &str) -> bool {
+    let audio = text
+        .strip_prefix(APPEND)
+        .and_then(|rest| rest.strip_suffix("\"}"));
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte);
+    audio.is_some_and(|audio| audio.bytes().all(is_base64))
+}
+
+fn read(text: &str) -> Result<Envelope<'_>, Flaw> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let envelope = reader.deserialize_map(Members);
+    let envelope = envelope.and_then(|envelope| reader.end().map(|()| envelope));
+    match envelope {
+        Ok(envelope) if envelope.is_ambiguous => Err(Flaw::Ambiguous),
+        Ok(envelope) if !envelope.kind.is_empty() => Ok(envelope),
+        Ok(_) | Err(_) => Err(Flaw::NoObject),
+    }
+}
+
+/// Reads the members of an event. Their names are compared as they read, however they are escaped.
+struct Members;
+
+impl<'frame> Visitor<'frame> for Members {
+    type Value = Envelope<'frame>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'frame>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut envelope = Envelope::default();
+        let mut seen: Vec<String> = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            envelope.is_ambiguous |= seen.len() >= MAX_MEMBERS || seen.contains(&name);
+            let place = match &*name {
+                "type" => {
+                    envelope.kind = map.next_value()?;
+                    None
+                }
+                "event_id" => Some(&mut envelope.event_id),
+                "session" => Some(&mut envelope.session),
+                "response" => Some(&mut envelope.response),
+                "item" => Some(&mut envelope.item),
+                "previous_item_id" => Some(&mut envelope.previous_item_id),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    None
+                }
+            };
+            if let Some(place) = place {
+                *place = Some(map.next_value()?);
+            }
+            if !envelope.is_ambiguous {
+                seen.push(name);
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+fn object(json: Option<&RawValue>) -> Option<Fields> {
+    serde_json::from_str(json?.get()).ok()
+}

@@ -1,0 +1,173 @@
+//! Tables and random texts for the policy of relays.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Flaw, Policy, Verdict};
+use crate::provider::MostTokens;
+
+const HELD: Policy = Policy {
+    is_held: true,
+    most_tokens: Some(MostTokens::Count(1024)),
+};
+const FREE: Policy = Policy {
+    is_held: false,
+    most_tokens: None,
+};
+
+/// The event that goes on; null for none.
+fn goes_on(policy: Policy, text: &str) -> Value {
+    match policy.judge(text) {
+        Verdict::Passes => serde_json::from_str(text).unwrap(),
+        Verdict::Becomes(other) => serde_json::from_str(&other).unwrap(),
+        Verdict::Refused(_) | Verdict::Broken(_) => Value::Null,
+    }
+}
+
+#[test]
+fn events_that_say_nothing_of_the_persona_pass_as_they_came() {
+    for text in [
+        r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#,
+        r#"{ "audio" : "AAAA", "type" : "input_audio_buffer.append" }"#,
+        r#"{"type":"input_audio_buffer.append","audio":"AA\u0041A","event_id":"e"}"#,
+        r#"{"type":"input_audio_buffer.commit"}"#,
+        r#"{"type":"response.cancel","response_id":"resp_1"}"#,
+        r#"{"type":"conversation.item.truncate","item_id":"i","content_index":0,"audio_end_ms":900}"#,
+        r#"{"type":"conversation.item.retrieve","item_id":"i"}"#,
+    ] {
+        assert_eq!(HELD.judge(text), Verdict::Passes, "{text}");
+        assert_eq!(FREE.judge(text), Verdict::Passes, "{text}");
+    }
+}
+
+#[test]
+fn an_append_cannot_smuggle_a_second_type() {
+    let text = r#"{"type":"input_audio_buffer.append","audio":"A","type":"session.update","session":{"instructions":"x"}}"#;
+    assert_eq!(HELD.judge(text), Verdict::Broken(Flaw::Ambiguous));
+    let text = r#"{"type":"input_audio_buffer.append","audio":"A"}{"type":"session.update"}"#;
+    assert_eq!(HELD.judge(text), Verdict::Broken(Flaw::NoObject));
+}
+
+#[test]
+fn tokens_are_clamped_to_the_persona_and_never_raised() {
+    for (asked, sent) in [
+        (json!(99), json!(99)),
+        (json!(4096), json!(1024)),
+        (json!("inf"), json!(1024)),
+        (json!(-1), json!(1024)),
+    ] {
+        let event = json!({"type": "response.create", "response": {"max_output_tokens": asked}});
+        let passed = goes_on(HELD, &event.to_string());
+        assert_eq!(passed["response"]["max_output_tokens"], sent, "{asked}");
+    }
+    let event = json!({"type": "response.create", "response": {"max_output_tokens": 4096}});
+    assert_eq!(goes_on(FREE, &event.to_string()), event);
+}
+
+#[test]
+fn what_makes_another_conversation_is_refused_by_its_field() {
+    for (response, is_fine) in [
+        (json!({"conversation": "auto"}), true),
+        (json!({"input": null, "metadata": {"a": "b"}}), true),
+        (
+            json!({"tool_choice": "none", "audio": {}, "output_modalities": ["text"]}),
+            true,
+        ),
+        (json!({"conversation": "none"}), false),
+        (json!({"input": []}), false),
+        (json!({"prompt": {"id": "p"}}), false),
+        (json!({"model": "other"}), false),
+        (json!([]), false),
+        (json!("x"), false),
+    ] {
+        let event = json!({"type": "response.create", "response": response});
+        assert_eq!(
+            goes_on(HELD, &event.to_string()).is_object(),
+            is_fine,
+            "{event}"
+        );
+    }
+}
+
+#[test]
+fn items_pass_by_their_role_and_their_parts() {
+    let text = json!([{"type": "input_text", "text": "Hi"}]);
+    for (item, is_fine) in [
+        (
+            json!({"type": "message", "role": "user", "content": text}),
+            true,
+        ),
+        (
+            json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}),
+            true,
+        ),
+        (
+            json!({"type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "AAAA"}]}),
+            true,
+        ),
+        (
+            json!({"type": "function_call_output", "call_id": "c", "output": "{}"}),
+            true,
+        ),
+        (
+            json!({"type": "message", "role": "system", "content": text}),
+            false,
+        ),
+        (
+            json!({"type": "message", "role": "developer", "content": text}),
+            false,
+        ),
+        (json!({"type": "message", "content": text}), false),
+        (
+            json!({"type": "message", "role": "user", "content": [{"type": "input_image"}]}),
+            false,
+        ),
+        (json!({"type": "function_call", "name": "f"}), false),
+        (json!({}), false),
+    ] {
+        let event =
+            json!({"type": "conversation.item.create", "previous_item_id": "p", "item": item});
+        let passed = goes_on(HELD, &event.to_string());
+        assert_eq!(passed, if is_fine { event } else { Value::Null });
+    }
+}
+
+/// The members that a client may try, some of them twice.
+fn members() -> impl Strategy<Value = String> {
+    let name = prop_oneof![
+        Just("type"),
+        Just("\\u0074ype"),
+        Just("session"),
+        Just("response"),
+        Just("item"),
+        Just("event_id"),
+        Just("audio"),
+    ];
+    let value = prop_oneof![
+        Just(r#""session.update""#.to_owned()),
+        Just(r#""response.create""#.to_owned()),
+        Just(r#""input_audio_buffer.append""#.to_owned()),
+        Just(r#"{"instructions":"evil","in\u0073tructions":"evil","tools":["evil"]}"#.to_owned()),
+        Just(r#"{"input":"evil"}"#.to_owned()),
+        Just("null".to_owned()),
+        "[ -~]{0,8}",
+    ];
+    let member = (name, value).prop_map(|(name, value)| format!(r#""{name}":{value}"#));
+    proptest::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(",")))
+}
+
+proptest! {
+    #[test]
+    fn no_text_passes_with_what_the_persona_pins(text in members()) {
+        let passed = goes_on(HELD, &text);
+        let kind = passed["type"].as_str().unwrap_or_default().to_owned();
+        if kind == "session.update" || kind == "response.create" {
+            prop_assert!(!passed.to_string().contains("evil"), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_text_gets_a_verdict(text in ".{0,200}") {
+        let _ = (HELD.judge(&text), FREE.judge(&text));
+    }
+}

@@ -1,0 +1,103 @@
+//! Opens sessions over a WebSocket.
+
+use std::sync::Arc;
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::response::Response;
+use serde_json::json;
+
+use super::join::{MAX_FRAME, parameter, serve};
+use super::live::Live;
+use crate::provider::known_model;
+use crate::simulator::edge::Edge;
+use crate::simulator::refusal::Refusal;
+
+/// How a subprotocol begins that is a key.
+const KEY: &str = "openai-insecure-api-key.";
+/// The error of clients of the API before its release.
+const BETA: &str =
+    "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API.";
+
+/// `GET /v1/realtime?model=`.
+pub(super) fn open(
+    edge: Arc<Edge>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Refusal> {
+    let missing = Refusal::new(
+        400,
+        "missing_required_parameter",
+        "Missing required parameter: 'model'.",
+    );
+    let model = parameter(uri, "model").ok_or(missing.at("model"))?;
+    let (key, session) = admit(&edge, headers)?;
+    if !known_model(&model) {
+        return Err(Refusal::new(
+            400,
+            "model_not_found",
+            "The requested model does not exist.",
+        ));
+    }
+    let upgrade = upgrade.map_err(|_| Refusal::new(400, None, "Expected a WebSocket upgrade."))?;
+    let upgrade = upgrade
+        .max_frame_size(MAX_FRAME)
+        .max_message_size(MAX_FRAME)
+        .protocols(["realtime"]);
+    if is_beta(headers) {
+        return Ok(upgrade.on_upgrade(refuse_beta));
+    }
+    let id = {
+        let mut desk = edge.calls.desk();
+        let mut asked = session.unwrap_or_else(|| json!({"type": "realtime"}));
+        asked["model"] = model.into();
+        let live = Live::session(&key, &asked, (edge.calls.clock.now(), &desk.switches));
+        let id = live.id.clone();
+        desk.add(live);
+        id
+    };
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        let serving = edge
+            .calls
+            .tasks
+            .track_future(serve(&edge.calls, id, socket));
+        edge.calls.stop.run_until_cancelled(serving).await;
+    }))
+}
+
+/// Returns the key of a request, and the session of a client secret.
+fn admit(edge: &Edge, headers: &HeaderMap) -> Result<(String, Option<serde_json::Value>), Refusal> {
+    let mut given = headers.clone();
+    let shown = protocols(headers).find_map(|name| name.strip_prefix(KEY));
+    let shown = shown.and_then(|key| HeaderValue::try_from(format!("Bearer {key}")).ok());
+    given.extend(shown.map(|shown| (header::AUTHORIZATION, shown)));
+    let key = crate::simulator::edge::bearer(&given);
+    match edge.secret_session(&key) {
+        Some(session) => Ok((key, Some(session).filter(|session| !session.is_null()))),
+        None => edge.admit(&given).map(|key| (key, None)),
+    }
+}
+
+fn is_beta(headers: &HeaderMap) -> bool {
+    headers.contains_key("openai-beta")
+        || protocols(headers).any(|name| name.starts_with("openai-beta."))
+}
+
+async fn refuse_beta(mut socket: WebSocket) {
+    let error = json!({"type": "invalid_request_error", "code": "beta_api_shape_disabled", "message": BETA});
+    let event = json!({"type": "error", "event_id": "event_beta", "error": error});
+    let _ = socket.send(Message::Text(event.to_string().into())).await;
+    let frame = CloseFrame {
+        code: 4000,
+        reason: "invalid_request_error.beta_api_shape_disabled".into(),
+    };
+    let _ = socket.send(Message::Close(Some(frame))).await;
+}
+
+fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let names = lines.filter_map(|line| line.to_str().ok());
+    names.flat_map(|line| line.split(',')).map(str::trim)
+}

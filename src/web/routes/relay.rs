@@ -1,0 +1,128 @@
+//! `GET /realtime`: a session over a WebSocket, which the broker carries to the provider and back.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{Query, Request, State};
+use axum::response::Response;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::token::choice;
+use crate::broker::{Line, RelayRequest};
+use crate::relay::carry;
+use crate::web::code::Code;
+use crate::web::error::{ApiError, Failure};
+use crate::web::layers::paid::Admitted;
+use crate::web::openapi::Refusals;
+use crate::web::state::AppState;
+use crate::web::upgrade::Upgrade;
+
+/// Longest time until a connection that was granted is there.
+const HANDOVER: Duration = Duration::from_secs(10);
+
+/// Options of a relay. All are optional. Others are ignored.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RelayOptions {
+    /// The model. Omit it, or send the persona's.
+    #[param(max_length = 128)]
+    model: Option<String>,
+    /// Not served: a relay carries conversations only.
+    intent: Option<String>,
+    /// Not served: calls are joined by the broker itself.
+    call_id: Option<String>,
+    /// Name of a persona. Omit this parameter to use the default persona.
+    #[param(max_length = 64, pattern = "^[a-z0-9_-]+$")]
+    persona: Option<String>,
+    /// Role by which a public persona is chosen. Ignored for callers with a verified role.
+    #[serde(rename = "userRole")]
+    user_role: Option<String>,
+    /// Language, as in `POST /token`.
+    #[param(max_length = 35, pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$")]
+    language: Option<String>,
+}
+
+/// Open a session over a WebSocket. The credential comes as bearer, or as the subprotocol `openai-insecure-api-key.…` beside
+/// `realtime`. Everything that can be refused is refused before the connection becomes a WebSocket.
+#[utoipa::path(
+    get,
+    path = "/realtime",
+    tag = "relay",
+    params(RelayOptions),
+    responses(
+        (status = 101, description = "The connection is a WebSocket with the provider's events. The session runs as the persona says."),
+        (status = 422, description = "No persona has that name.", body = Failure<'static>),
+        Refusals,
+    )
+)]
+pub async fn relay(
+    state: State<AppState>,
+    admitted: Extension<Admitted>,
+    options: Query<RelayOptions>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    open(state, admitted, options, request).await
+}
+
+/// The same, under OpenAI's path.
+#[utoipa::path(
+    get,
+    path = "/v1/realtime",
+    tag = "relay",
+    params(RelayOptions),
+    responses(
+        (status = 101, description = "The connection is a WebSocket with the provider's events. The session runs as the persona says."),
+        (status = 422, description = "No persona has that name.", body = Failure<'static>),
+        Refusals,
+    )
+)]
+pub async fn relay_as_openai(
+    state: State<AppState>,
+    admitted: Extension<Admitted>,
+    options: Query<RelayOptions>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    open(state, admitted, options, request).await
+}
+
+/// Reads the request, has the session opened, grants the WebSocket.
+async fn open(
+    State(state): State<AppState>,
+    Extension(Admitted { caller, pass, .. }): Extension<Admitted>,
+    Query(options): Query<RelayOptions>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if options.call_id.is_some() {
+        return Err(ApiError::at("call_id"));
+    }
+    if options.intent.is_some() {
+        return Err(ApiError::at("intent"));
+    }
+    let upgrade = Upgrade::of(request)?;
+    let asked = RelayRequest {
+        choice: choice(
+            options.persona,
+            options.user_role,
+            options.language.as_deref(),
+        )?,
+        model: options.model,
+    };
+    let relayed = state.broker.relay(caller, asked, pass).await?;
+    let line = relayed.take().ok_or(Code::Internal)?;
+    let (connection, response) = upgrade.grant();
+    state.broker.carry_on(hand_over(line, connection));
+    Ok(response)
+}
+
+/// Carries the relay once its connection is there.
+async fn hand_over(line: Line, connection: OnUpgrade) {
+    let clock = std::sync::Arc::clone(&line.clock);
+    if let Ok(Ok(connection)) = clock.timeout(HANDOVER, connection).await {
+        carry(line, Box::new(TokioIo::new(connection))).await;
+    } else {
+        tracing::debug!("the client left before its relay began");
+    }
+}

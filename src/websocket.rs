@@ -1,0 +1,197 @@
+//! One end of a WebSocket: bounded, written without blocking its reader, watched for signs of life.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+pub use tokio_tungstenite::tungstenite::Utf8Bytes;
+pub use tokio_tungstenite::tungstenite::error::ProtocolError;
+pub use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+pub use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, frame::coding::CloseCode};
+pub use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::clock::{Clock, Tick};
+
+/// The largest message. Audio of 15 MiB, in base64 and an envelope, fits.
+const MAX_MESSAGE: usize = 21 * 1024 * 1024;
+/// The first size of the buffer for reading. Most messages are smaller, and there are thousands of connections.
+const BUFFER: usize = 4 * 1024;
+/// The silence after which a ping asks for a sign of life.
+pub const PING_AFTER: Duration = Duration::from_secs(20);
+/// The silence after which the connection is dead.
+pub const DEAD_AFTER: Duration = Duration::from_secs(45);
+/// Longest time that the other side may take to answer a close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// Longest time for which what still comes is read after a failure, so that the close frame is not lost by a reset.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A connection of bytes.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// Returns the bounds of every WebSocket, which may have `unwritten` bytes waiting to be sent.
+pub fn bounds(unwritten: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(unwritten)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
+}
+
+/// One end of a WebSocket. A message waits here until the one before it was taken.
+pub struct Leg {
+    stream: WebSocketStream<Box<dyn Connection>>,
+    waiting: VecDeque<Message>,
+    is_flushed: bool,
+    /// Since when the other side takes nothing.
+    stuck_since: Option<Tick>,
+    clock: Arc<dyn Clock>,
+    /// When the last message came, of whatever kind.
+    heard: Tick,
+    is_asked: bool,
+}
+
+impl fmt::Debug for Leg {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Leg({} waiting)", self.waiting.len())
+    }
+}
+
+impl Leg {
+    /// Returns the end of the WebSocket that `connection` was upgraded to.
+    pub async fn over(connection: Box<dyn Connection>, role: Role, clock: Arc<dyn Clock>) -> Self {
+        // One message at a time waits inside, however large it is.
+        let bounds = bounds(2 * MAX_MESSAGE);
+        Self {
+            stream: WebSocketStream::from_raw_socket(connection, role, Some(bounds)).await,
+            waiting: VecDeque::new(),
+            is_flushed: true,
+            stuck_since: None,
+            heard: clock.tick(),
+            clock,
+            is_asked: false,
+        }
+    }
+
+    /// Returns how many messages wait behind the one that is being sent.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// True when the other side has taken everything.
+    pub fn is_free(&self) -> bool {
+        self.waiting.is_empty() && self.is_flushed
+    }
+
+    /// Sends a message as soon as the other side has taken those before it. Whoever polls this leg sends it.
+    pub fn put(&mut self, message: Message) {
+        self.waiting.push_back(message);
+    }
+
+    /// Sends what waits, as far as the other side takes it. After a failure, what came before it can still be read.
+    pub fn drive(&mut self, context: &mut Context<'_>) {
+        match self.poll_send(context) {
+            Poll::Pending => {
+                self.stuck_since.get_or_insert_with(|| self.clock.tick());
+            }
+            Poll::Ready(sent) => {
+                self.stuck_since = None;
+                if sent.is_err() {
+                    self.waiting.clear();
+                    self.is_flushed = true;
+                }
+            }
+        }
+    }
+
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while !self.waiting.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_ready(context))?;
+            if let Some(message) = self.waiting.pop_front() {
+                self.is_flushed = false;
+                Pin::new(&mut self.stream).start_send(message)?;
+            }
+        }
+        if !self.is_flushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.is_flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Returns the next message. Pings are answered already.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        let next = Pin::new(&mut self.stream).poll_next(context);
+        if next.is_ready() {
+            self.is_heard();
+        }
+        next
+    }
+
+    /// Notes a sign of life, or that nobody listens for one.
+    pub fn is_heard(&mut self) {
+        self.heard = self.clock.tick();
+        self.is_asked = false;
+    }
+
+    /// Returns how long the other side has taken nothing.
+    pub fn stuck_for(&self) -> Duration {
+        let since = self.stuck_since;
+        since.map_or(Duration::ZERO, |since| self.clock.tick().since(since))
+    }
+
+    /// Asks for a sign of life after a silence. Returns false when the connection is dead.
+    pub fn is_alive(&mut self) -> bool {
+        let silence = self.clock.tick().since(self.heard);
+        if silence >= PING_AFTER && !self.is_asked {
+            self.is_asked = true;
+            self.put(Message::Ping(bytes::Bytes::new()));
+        }
+        silence < DEAD_AFTER
+    }
+
+    /// Returns the next message, and sends what waits meanwhile. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Result<Message, Error>> {
+        std::future::poll_fn(|context| {
+            self.drive(context);
+            self.poll_next(context)
+        })
+        .await
+    }
+
+    /// Sends what waits, a close frame at its end, and waits within bounds until the other side has closed the connection.
+    pub async fn finish(&mut self) {
+        let clock = Arc::clone(&self.clock);
+        let end = async { while let Some(Ok(_)) = self.next().await {} };
+        if clock.timeout(CLOSE_WAIT, end).await.is_err() {
+            return;
+        }
+        // A connection that is closed while bytes come in is reset, and the other side may never see the close frame.
+        let mut rest = [0; BUFFER];
+        let connection = self.stream.get_mut();
+        let read = async { while let Ok(1..) = connection.read(&mut rest).await {} };
+        let _ = clock.timeout(LINGER, read).await;
+    }
+}
+
+/// Returns the kind of a failure. Its text may quote what was received.
+pub fn reason(error: &Error) -> &'static str {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => "closed",
+        Error::Io(_) => "connection failed",
+        Error::Capacity(_) => "event is larger than 21 MiB",
+        Error::Protocol(_) => "not the WebSocket protocol",
+        Error::WriteBufferFull(_) => "events are not taken",
+        Error::Utf8(_) => "event is not UTF-8",
+        _ => "failed",
+    }
+}

@@ -1,0 +1,124 @@
+//! What a relay holds, and who waits for whom.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{Client, left, pair, received, session};
+use crate::kit::executable::Broker;
+use crate::kit::waiting::{eventually, until};
+
+const MIB: usize = 1024 * 1024;
+
+/// The memory of the broker in MiB.
+fn memory(broker: &Broker) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.running.pid())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        / 1024
+}
+
+#[tokio::test]
+async fn re15_fifteen_mebibytes_of_audio_pass_and_more_than_21_mebibytes_end_the_relay() {
+    let (simulator, broker) = pair(&[]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    let audio = "A".repeat(20 * MIB);
+    client
+        .say(&json!({"type": "input_audio_buffer.append", "audio": audio}))
+        .await;
+    until("the audio", || !received(&simulator).is_empty()).await;
+    assert_eq!(
+        received(&simulator)[0]["audio"].as_str().unwrap().len(),
+        20 * MIB
+    );
+    let _ = client
+        .0
+        .send(Message::Text("A".repeat(21 * MIB + 1).into()))
+        .await;
+    let closed = client.end().await.0;
+    assert_eq!(closed.map(|(code, _)| code), Some(1009));
+    left(&simulator).await;
+}
+
+#[tokio::test]
+async fn re16_a_client_that_reads_nothing_costs_little_and_is_left() {
+    let (simulator, broker) = pair(&[]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    let id = session(&simulator).id;
+    let before = memory(&broker);
+    let event =
+        json!({"type": "response.output_audio.delta", "delta": "A".repeat(64 * 1024)}).to_string();
+    for _ in 0..800 {
+        simulator.calls().tell_side_channels(&id, &event);
+    }
+    // Others are served meanwhile.
+    Client::of(&broker).await.turn().await;
+    let is_over = || !simulator.calls().get(&id).unwrap().is_open;
+    let mut most = 0;
+    eventually("the end", super::LONG, async || {
+        most = most.max(memory(&broker));
+        is_over()
+    })
+    .await;
+    assert!(most < before + 24, "from {before} to {most} MiB");
+    // Whoever reads again finds the reason at the end.
+    let closed = loop {
+        match client.0.next().await {
+            Some(Ok(Message::Close(frame))) => break frame,
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => break None,
+        }
+    };
+    assert!(closed.is_none_or(|frame| u16::from(frame.code) == 1013));
+}
+
+#[tokio::test]
+async fn re18_a_client_waits_for_a_provider_that_reads_nothing() {
+    let (simulator, broker) = pair(&[]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    simulator.calls().switch(|switches| switches.deaf = true);
+    let before = memory(&broker);
+    let event =
+        json!({"type": "input_audio_buffer.append", "audio": "A".repeat(64 * 1024)}).to_string();
+    let flood = async {
+        loop {
+            client
+                .0
+                .send(Message::Text(event.clone().into()))
+                .await
+                .unwrap();
+        }
+    };
+    // The flood stands still soon, because nobody takes it.
+    let _ = tokio::time::timeout(Duration::from_secs(4), flood).await;
+    let most = memory(&broker);
+    assert!(most < before + 24, "from {before} to {most} MiB");
+}
+
+#[tokio::test]
+async fn re23_compression_is_not_negotiated_and_a_compressed_frame_ends_the_relay() {
+    let (_simulator, broker) = pair(&[]).await;
+    let tcp = TcpStream::connect(broker.address).await.unwrap();
+    let headers = [("sec-websocket-extensions", "permessage-deflate")];
+    let (mut client, _) = Client::over(tcp, &broker, ("/v1/realtime", &headers)).await;
+    client.hear("session.created").await;
+    // A masked text frame with RSV1 set.
+    let frame = [0xc1, 0x81, 0, 0, 0, 0, b'x'];
+    client.0.get_mut().write_all(&frame).await.unwrap();
+    let closed = client.end().await.0;
+    assert_eq!(closed.map(|(code, _)| code), Some(1002));
+}
