@@ -1,6 +1,5 @@
 //! Decides what a client's event may do: one parse, and what goes on is written from that parse.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer;
@@ -232,8 +231,8 @@ fn item(envelope: &Envelope<'_>) -> Judged {
 
 impl Envelope<'_> {
     fn id(&self) -> Option<String> {
-        let id: Cow<'_, str> = serde_json::from_str(self.event_id?.get()).ok()?;
-        (id.len() <= MAX_ID).then(|| id.into_owned())
+        let id: String = serde_json::from_str(self.event_id?.get()).ok()?;
+        (id.len() <= MAX_ID).then_some(id)
     }
 
     /// Returns the event with this member, and nothing that was not read.
@@ -259,8 +258,10 @@ impl Envelope<'_> {
             ("event_id", self.event_id),
             ("previous_item_id", self.previous_item_id),
         ] {
-            if let Some(value) = json.and_then(|json| serde_json::from_str(json.get()).ok()) {
-                event.insert(name.to_owned(), value);
+            // Anything but a text could carry what the persona pins.
+            if let Some(id) = json.and_then(|json| serde_json::from_str::<String>(json.get()).ok())
+            {
+                event.insert(name.to_owned(), id.into());
             }
         }
         event

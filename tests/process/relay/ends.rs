@@ -45,9 +45,9 @@ async fn re19_the_client_is_told_how_the_provider_closed() {
     simulator
         .calls()
         .close_side_channels(&session(&simulator).id, None);
-    let (closed, last) = client.end().await;
+    let (goodbye, last) = client.end().await;
     assert_eq!(
-        (closed.unwrap().0, &last["error"]["type"]),
+        (goodbye.unwrap().0, &last["error"]["type"]),
         (1011, &json!("server_error"))
     );
 }
@@ -111,9 +111,9 @@ async fn re25_money_ends_a_relay_in_words_that_sdks_stop_for() {
     for _ in 0..100 {
         client.say(&json!({"type": "response.create"})).await;
     }
-    let (closed, last) = client.end().await;
+    let (goodbye, last) = client.end().await;
     assert_eq!(
-        (closed.unwrap().0, &last["error"]["code"]),
+        (goodbye.unwrap().0, &last["error"]["code"]),
         (1008, &json!("insufficient_quota"))
     );
     assert_eq!(reason(&broker).await, "money_limit");
@@ -126,9 +126,9 @@ async fn turns_end_a_relay() {
     let mut client = Client::of(&broker).await;
     client.turn().await;
     client.turn().await;
-    let (closed, last) = client.end().await;
+    let (goodbye, last) = client.end().await;
     assert_eq!(
-        (closed.unwrap().0, &last["error"]["code"]),
+        (goodbye.unwrap().0, &last["error"]["code"]),
         (1008, &json!("insufficient_quota"))
     );
     assert_eq!(reason(&broker).await, "turn_limit");
@@ -139,8 +139,8 @@ async fn re26_time_ends_a_relay_as_the_providers_own_limit_does() {
     let (_simulator, broker) =
         pair(&[("call.max_duration", "15s"), ("call.warn_before", "5s")]).await;
     let mut client = Client::of(&broker).await;
-    let (closed, last) = client.end().await;
-    let (code, why) = closed.unwrap();
+    let (goodbye, last) = client.end().await;
+    let (code, why) = goodbye.unwrap();
     assert_eq!(
         (code, &last["error"]["code"]),
         (1001, &json!("session_expired"))
@@ -153,9 +153,9 @@ async fn re26_time_ends_a_relay_as_the_providers_own_limit_does() {
 async fn silence_ends_a_relay() {
     let (_simulator, broker) = pair(&[("call.idle_timeout", "5s")]).await;
     let mut client = Client::of(&broker).await;
-    let (closed, last) = client.end().await;
+    let (goodbye, last) = client.end().await;
     assert_eq!(
-        (closed.unwrap().0, &last["error"]["code"]),
+        (goodbye.unwrap().0, &last["error"]["code"]),
         (1000, &json!("session_expired"))
     );
     assert_eq!(reason(&broker).await, "idle");
@@ -193,9 +193,9 @@ async fn operators_see_relays_and_end_them() {
     )
     .await;
     assert_eq!(hang_up.status, 200, "{hang_up:?}");
-    let (closed, last) = client.end().await;
+    let (goodbye, last) = client.end().await;
     assert_eq!(
-        (closed.unwrap().0, &last["error"]["code"]),
+        (goodbye.unwrap().0, &last["error"]["code"]),
         (1008, &json!("invalid_api_key"))
     );
     assert_eq!(reason(&broker).await, "operator");

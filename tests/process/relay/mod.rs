@@ -23,7 +23,7 @@ use crate::kit::provider::simulator;
 use crate::kit::waiting::until;
 
 /// How long a message may take. Only what never comes takes as long.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A client of a relay.
 struct Client(WebSocketStream<TcpStream>);
