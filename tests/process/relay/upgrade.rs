@@ -8,6 +8,7 @@ use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Launch, student};
 use crate::kit::provider::simulator;
+use crate::kit::waiting::until;
 
 #[tokio::test]
 async fn re1_a_credential_among_the_subprotocols_is_never_echoed_nor_logged() {
@@ -131,9 +132,8 @@ async fn re4_a_provider_that_refuses_is_told_before_the_upgrade() {
         let answer = Answer::to(ask(&broker, "/v1/realtime")).await;
         assert_eq!(answer.status, status, "{fault}: {answer:?}");
         assert!(answer.json["error"]["code"].is_string(), "{fault}");
-        // Its place is free again.
-        let calls = broker.events("call_ended");
-        assert_eq!(calls.len(), 1, "{fault}");
+        let is_ended = || broker.events("call_ended").len() == 1;
+        until("its place is free again", is_ended).await;
     }
 }
 
@@ -165,9 +165,9 @@ async fn re29_a_session_whose_client_left_while_it_was_dialled_is_closed() {
     let simulator = simulator(&["join+1xslow:2s"]).await;
     let broker = Launch::serve(&simulator).start().await;
     let asked = tokio::spawn(ask(&broker, "/v1/realtime").send());
-    crate::kit::waiting::until("the dialling", || !simulator.calls().requests().is_empty()).await;
+    until("the dialling", || !simulator.calls().requests().is_empty()).await;
     asked.abort();
-    crate::kit::waiting::until("the session", || !simulator.calls().all().is_empty()).await;
+    until("the session", || !simulator.calls().all().is_empty()).await;
     left(&simulator).await;
-    crate::kit::waiting::until("the end", || broker.events("call_ended").len() == 1).await;
+    until("the end", || broker.events("call_ended").len() == 1).await;
 }
