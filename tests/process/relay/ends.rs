@@ -175,13 +175,13 @@ async fn operators_see_relays_and_end_them() {
     let mut client = Client::of(&broker).await;
     client.turn().await;
     let client_of = crate::kit::http::client();
-    let list = Answer::to(client_of.get(format!("{ops}/calls")).bearer_auth(TOKEN)).await;
-    let listed: Vec<Value> = list.json["calls"].as_array().unwrap().clone();
+    let page = Answer::to(client_of.get(format!("{ops}/calls")).bearer_auth(TOKEN)).await;
+    let listed: Vec<Value> = page.json["calls"].as_array().unwrap().clone();
     let id = session(&simulator).id;
     assert_eq!(
         (&listed[0]["id"], &listed[0]["state"]),
         (&json!(id), &json!("open")),
-        "{list:?}"
+        "{page:?}"
     );
     let hang_up = client_of
         .post(format!("{ops}/calls/hangup"))
