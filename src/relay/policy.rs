@@ -15,6 +15,8 @@ const APPEND: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
 const MAX_ID: usize = 512;
 /// Most members of an event. The published ones have a handful.
 const MAX_MEMBERS: usize = 64;
+/// Longest object that is parsed to be judged, in bytes. Parsed, it takes up to 30 times as much memory.
+const MAX_OBJECT: usize = 1024 * 1024;
 /// What a persona pins in a session.
 const PINNED: [&str; 6] = [
     "instructions",
@@ -142,8 +144,8 @@ impl Policy {
     /// Leaves what the persona pins out of a change of the session. What is left goes on, if only so that the provider
     /// answers it.
     fn session(&self, envelope: &Envelope<'_>) -> Judged {
-        let mut session =
-            object(envelope.session).ok_or(("session", "Send the session as an object."))?;
+        let mut session = object(envelope.session)
+            .ok_or(("session", "Send the session as an object of at most 1 MiB."))?;
         let is_pinned = |name: &str| {
             if self.is_held {
                 PINNED.contains(&name)
@@ -163,8 +165,10 @@ impl Policy {
         if response.get() == "null" {
             return Ok(envelope.again());
         }
-        let mut response =
-            object(Some(response)).ok_or(("response", "Send the response as an object."))?;
+        let mut response = object(Some(response)).ok_or((
+            "response",
+            "Send the response as an object of at most 1 MiB.",
+        ))?;
         response.retain(|name, value| !OF_THE_PERSONA.contains(&&**name) && !value.is_null());
         if response.get("conversation").is_some_and(|of| of != "auto") {
             return Err((
@@ -199,7 +203,8 @@ type Judged = Result<Verdict, (&'static str, &'static str)>;
 
 /// Lets messages of the user and the assistant pass, and results of tools.
 fn item(envelope: &Envelope<'_>) -> Judged {
-    let item = object(envelope.item).ok_or(("item", "Send the item as an object."))?;
+    let item =
+        object(envelope.item).ok_or(("item", "Send the item as an object of at most 1 MiB."))?;
     match item.get("type").and_then(Value::as_str) {
         Some("message") => {
             let role = item.get("role").and_then(Value::as_str);
@@ -330,5 +335,9 @@ impl<'frame> Visitor<'frame> for Members {
 }
 
 fn object(json: Option<&RawValue>) -> Option<Fields> {
-    serde_json::from_str(json?.get()).ok()
+    let json = json?.get();
+    if json.len() > MAX_OBJECT {
+        return None;
+    }
+    serde_json::from_str(json).ok()
 }

@@ -132,6 +132,19 @@ fn items_pass_by_their_role_and_their_parts() {
     }
 }
 
+#[test]
+fn what_is_too_large_to_be_judged_goes_no_further() {
+    let many = "0,".repeat(600_000) + "0";
+    for (kind, member, inner) in [
+        ("session.update", "session", "tools"),
+        ("response.create", "response", "metadata"),
+        ("conversation.item.create", "item", "content"),
+    ] {
+        let text = format!(r#"{{"type":"{kind}","{member}":{{"{inner}":[{many}]}}}}"#);
+        assert!(matches!(HELD.judge(&text), Verdict::Refused(_)), "{kind}");
+    }
+}
+
 /// The members that a client may try, some of them twice.
 fn members() -> impl Strategy<Value = String> {
     let name = prop_oneof![

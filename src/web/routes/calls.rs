@@ -106,9 +106,10 @@ pub(super) async fn exchange(
     (options, calls): (CallOptions, &str),
     request: Request,
 ) -> Result<Response, ApiError> {
-    let idempotency = idempotency(request.headers(), &caller)?;
+    let key = idempotency_key(request.headers())?;
     let offered = Offered::from_request(request, state).await?;
     let offer = Offer::parse(&offered.sdp)?;
+    let idempotency = key.map(|key| own(&key, &caller, &offered.sdp));
     let asked = CallRequest {
         choice: choice(
             options.persona,
@@ -128,8 +129,8 @@ pub(super) async fn exchange(
     )
 }
 
-/// Returns the hash of the `Idempotency-Key`, which is the caller's own: two callers may choose the same.
-fn idempotency(headers: &HeaderMap, caller: &Caller) -> Result<Option<Box<str>>, ApiError> {
+/// Returns the `Idempotency-Key`.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = keys.next() else {
         return Ok(None);
@@ -139,8 +140,18 @@ fn idempotency(headers: &HeaderMap, caller: &Caller) -> Result<Option<Box<str>>,
     let (Some(key), None) = (key, keys.next()) else {
         return Err(ApiError::at("Idempotency-Key"));
     };
-    let own = format!("{} {key}", caller.party().to_text());
-    Ok(Some(hash(&own)))
+    Ok(Some(key.to_owned()))
+}
+
+/// Returns the hash of an `Idempotency-Key`, which is the caller's own: two callers may choose the same. Callers without identity
+/// share addresses, so theirs holds for the offer that it came with.
+fn own(key: &str, caller: &Caller, offer: &[u8]) -> Box<str> {
+    let party = caller.party().to_text();
+    if caller.identity.is_some() {
+        hash(&format!("{party} {key}"))
+    } else {
+        hash(&format!("{party} {key} {}", String::from_utf8_lossy(offer)))
+    }
 }
 
 /// Writes the answer to an offer. The answer leaves memory here only.
