@@ -192,8 +192,11 @@ check_nginx() {
   sed 's/broker-[12]:/127.0.0.1:/' config/nginx-upstream-scale.inc >"$copy/nginx-upstream.inc"
   nginx -t -q -e "$copy/error.log" -c "$copy/nginx.conf" -g "pid $copy/pid;" || return
 
-  # Each location that proxies includes the header set. None sets a header of its own, because nginx would then drop the set.
-  if grep -n 'proxy_set_header' config/nginx.conf; then echo "proxy_set_header belongs in nginx-proxy.inc" >&2; return 1; fi
+  # Each location that proxies includes the header set. Only the relay's, which includes it too, adds the headers of a WebSocket.
+  if grep -n 'proxy_set_header' config/nginx.conf | grep -vE 'Upgrade +[$]http_upgrade;|Connection +[$]relay_connection;'; then
+    echo "proxy_set_header belongs in nginx-proxy.inc" >&2
+    return 1
+  fi
   [ "$(grep -c '^ *proxy_pass ' config/nginx.conf)" = "$(grep -c '^ *include nginx-proxy.inc;' config/nginx.conf)" ] ||
     { echo "a location that proxies does not include nginx-proxy.inc" >&2; return 1; }
   # With a URI part on proxy_pass, nginx would normalize paths before the broker sees them.
