@@ -23,7 +23,7 @@ use crate::websocket::{CloseCode, CloseFrame, Connection, Error, Leg, Message, R
 
 pub use policy::{Flaw, Policy, Refusal, Verdict};
 
-/// How often it is looked whether both sides are alive and take what they are sent.
+/// The pause between two checks that both sides are alive and take what they are sent.
 const LOOK: Duration = Duration::from_secs(5);
 /// Longest time in which a client may take nothing.
 const SLOW_CLIENT: Duration = Duration::from_secs(10);

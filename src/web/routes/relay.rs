@@ -54,6 +54,7 @@ pub struct RelayOptions {
     params(RelayOptions),
     responses(
         (status = 101, description = "The connection is a WebSocket with the provider's events. The session runs as the persona says."),
+        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,
     )
@@ -75,6 +76,7 @@ pub async fn relay(
     params(RelayOptions),
     responses(
         (status = 101, description = "The connection is a WebSocket with the provider's events. The session runs as the persona says."),
+        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
         (status = 422, description = "No persona has that name.", body = Failure<'static>),
         Refusals,
     )
