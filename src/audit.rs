@@ -28,6 +28,8 @@ pub enum Event {
     CallOpened,
     /// A call is over.
     CallEnded,
+    /// A recording was transcribed.
+    Transcribed,
     /// A request was refused by a rate limit.
     RateLimitExceeded,
     /// A caller committed an offence that has no event of its own.
@@ -62,9 +64,11 @@ impl Event {
     /// Returns how much the event matters.
     const fn severity(self) -> Severity {
         match self {
-            Self::TokenMinted | Self::TokenRefreshed | Self::CallOpened | Self::CallEnded => {
-                Severity::Low
-            }
+            Self::TokenMinted
+            | Self::TokenRefreshed
+            | Self::CallOpened
+            | Self::CallEnded
+            | Self::Transcribed => Severity::Low,
             Self::ClientBlocked | Self::UpstreamKeyRejected | Self::LedgerUnavailable => {
                 Severity::High
             }
@@ -87,7 +91,11 @@ impl Event {
     const fn folds(self) -> bool {
         !matches!(
             self,
-            Self::TokenMinted | Self::TokenRefreshed | Self::CallOpened | Self::CallEnded
+            Self::TokenMinted
+                | Self::TokenRefreshed
+                | Self::CallOpened
+                | Self::CallEnded
+                | Self::Transcribed
         )
     }
 }

@@ -10,7 +10,7 @@ const BINARY = process.env['BROKER_BINARY'] ?? fileURLToPath(new URL('../../../t
 export interface RealBroker {
   /** Its address, like `http://127.0.0.1:1234`. */
   url: string;
-  /** Makes its upstream fail: `503`, `429:7`, `slow:2s`, `hang`. `ofCalls` is `calls`, `join` or `hangup`. */
+  /** Makes its upstream fail: `503`, `429:7`, `slow:2s`, `hang`. `ofCalls` is `calls`, `join`, `hangup` or `transcribe`. */
   fail(fault: string, times: number, ofCalls?: string): Promise<void>;
   /** Plays a turn in a call of its simulated OpenAI, like `say:Hello`. */
   play(call: string, turn: string): Promise<void>;

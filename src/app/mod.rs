@@ -124,6 +124,7 @@ impl App {
             session: config.session.clone(),
             connect: config.connect.mode,
             call: config.call.clone(),
+            transcription: config.transcription.clone(),
             money: config.money.clone(),
         };
         let broker = Broker::new(parts, rules);
@@ -262,6 +263,7 @@ fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
         health_details: config.health.details,
         last_resort: last_resort(config),
         get_token: config.compat.get_token,
+        transcribes: config.transcription.is_on(),
         demo: config.demo.enabled.then(|| config.demo.clone()),
         refresh_interval: config.session.min_refresh_interval,
         ietf_fields: config.limits.ietf_fields,
@@ -291,7 +293,15 @@ fn last_resort(config: &Config) -> Duration {
     let upstream = config.upstream.max_wait + config.upstream.timeout + LONGEST_LOOKS;
     // The windows, and once more to give places back.
     let shared = config.redis.timeout * 4;
-    config.server.body_timeout + LONGEST_AUTH + records + upstream + shared + slack
+    let transcription = config
+        .transcription
+        .is_on()
+        .then_some(config.transcription.timeout);
+    let work = config
+        .server
+        .body_timeout
+        .max(transcription.unwrap_or_default());
+    work + LONGEST_AUTH + records + upstream + shared + slack
 }
 
 /// Returns the guard of the operators' token: ten wrong guesses within ten minutes block an address for

@@ -212,6 +212,7 @@ fn claims(used: &Recent) -> Claims {
         Kind::Mint | Kind::Call => Purpose::Open,
         Kind::Redemption => Purpose::Look,
         Kind::Refresh => Purpose::Refresh,
+        Kind::Transcription => Purpose::Transcribe,
     };
     purpose.claims_of_the_past(&subject)
 }

@@ -20,18 +20,18 @@ pub(super) fn note_persona(persona: &PersonaName) {
 
 /// What paid work gives its caller.
 pub(super) trait Delivery: Send + Sync + 'static {
-    /// Returns what the audit log says of it, for a page of `origin`.
-    fn event(&self, origin: Option<&str>) -> (Event, Value);
+    /// Returns what the audit log says of it now, for a page of `origin`.
+    fn event(&self, origin: Option<&str>) -> Option<(Event, Value)>;
 
     /// Takes it back as far as that is possible: its caller has left.
     fn undelivered(&self, inner: &Inner) -> impl Future<Output = ()> + Send;
 }
 
 impl Delivery for Grant {
-    fn event(&self, origin: Option<&str>) -> (Event, Value) {
+    fn event(&self, origin: Option<&str>) -> Option<(Event, Value)> {
         let event = match self.kind {
             Kind::Refresh => Event::TokenRefreshed,
-            Kind::Mint | Kind::Call | Kind::Redemption => Event::TokenMinted,
+            Kind::Mint | Kind::Call | Kind::Redemption | Kind::Transcription => Event::TokenMinted,
         };
         let what = json!({
             "persona": self.persona.as_str(),
@@ -40,7 +40,7 @@ impl Delivery for Grant {
             "expires_at": self.secret.expires_at.as_millis(),
             "upstream_ms": millis(self.upstream_took),
         });
-        (event, what)
+        Some((event, what))
     }
 
     async fn undelivered(&self, inner: &Inner) {
@@ -49,7 +49,7 @@ impl Delivery for Grant {
 }
 
 impl Delivery for Answered {
-    fn event(&self, origin: Option<&str>) -> (Event, Value) {
+    fn event(&self, origin: Option<&str>) -> Option<(Event, Value)> {
         let what = json!({
             "call": self.call.id.as_str(),
             "persona": self.persona.as_str(),
@@ -58,7 +58,7 @@ impl Delivery for Answered {
             "upstream_ms": millis(self.upstream_took),
             "join_ms": millis(self.join_took),
         });
-        (Event::CallOpened, what)
+        Some((Event::CallOpened, what))
     }
 
     async fn undelivered(&self, inner: &Inner) {
@@ -75,7 +75,10 @@ impl Inner {
     ) {
         let origin = caller.origin.as_ref().map(Origin::as_str);
         let (event, what) = match outcome {
-            Ok(done) => done.event(origin),
+            Ok(done) => match done.event(origin) {
+                Some(event) => event,
+                None => return,
+            },
             Err(BrokerError::QuotaExceeded { quota, .. }) => {
                 let what = json!({
                     "policy": "sessions_per_month",

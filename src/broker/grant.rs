@@ -341,7 +341,9 @@ impl Inner {
                 self.latest.remove(&key);
                 SessionChange::Close(key)
             }
-            Kind::Refresh | Kind::Call | Kind::Redemption => SessionChange::Keep,
+            Kind::Refresh | Kind::Call | Kind::Redemption | Kind::Transcription => {
+                SessionChange::Keep
+            }
         };
         let outcome = (Outcome::Undelivered, change, None);
         let settled = self.settle(grant.entry, grant.upstream_took, outcome).await;

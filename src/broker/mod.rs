@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub use call::{
-    Answered, CallRequest, Line, Listening, Order, RelayEnd, RelayRequest, Relayed, Which,
+    AnswerCut, Answered, CallRequest, Line, Listening, Order, Part, Pieces, RelayEnd, RelayRequest,
+    Relayed, Transcribed, TranscriptionRequest, Upload, UploadError, Which,
 };
 pub use health::{Health, Readiness, Status};
 pub use mint::{Choice, MintRequest};
@@ -26,7 +27,7 @@ pub use mint::{Choice, MintRequest};
 use crate::audit::{Audit, Event};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, Tick, Timestamp};
-use crate::config::{CallSettings, MoneySettings, SessionSettings};
+use crate::config::{CallSettings, MoneySettings, SessionSettings, TranscriptionSettings};
 use crate::domain::{
     Account, Caller, ClientSecret, ConnectMode, EndReason, EntryId, Exhausted, IdentityKey, Kind,
     Party, PersonaName, Personas, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
@@ -74,6 +75,8 @@ pub struct Rules {
     pub connect: ConnectMode,
     /// The limits of calls.
     pub call: CallSettings,
+    /// The transcription of recordings.
+    pub transcription: TranscriptionSettings,
     /// What calls may cost everybody together, and the prices of the provider's models.
     pub money: MoneySettings,
 }
@@ -133,6 +136,15 @@ pub enum BrokerError {
     /// Calls may cost only so much, and a model of the persona has no price.
     #[error("calls may cost only so much")]
     NoPrice(#[source] Unpriced),
+    /// A caller named a model that the operator does not allow.
+    #[error("the model is not one of those that callers may name")]
+    ModelNotAllowed,
+    /// The upload of a recording cannot be sent on.
+    #[error(transparent)]
+    Upload(UploadError),
+    /// The provider refused the recording, or the fields beside it.
+    #[error("the provider refused the recording")]
+    RecordingRefused(#[source] UpstreamError),
     /// A call with the same `Idempotency-Key` was opened before.
     #[error("a call with the same Idempotency-Key was opened before")]
     Repeated(EntryId),
@@ -204,6 +216,7 @@ impl BrokerError {
         match self {
             Self::Upstream { facts, .. } => facts.code,
             Self::Ended => "ended",
+            Self::Upload(_) | Self::ModelNotAllowed => "upload",
             _ => "ledger_unavailable",
         }
     }
@@ -219,6 +232,9 @@ impl BrokerError {
             | Self::Ticket(_)
             | Self::Pinned(_)
             | Self::VideoNotAllowed
+            | Self::ModelNotAllowed
+            | Self::Upload(_)
+            | Self::RecordingRefused(_)
             | Self::Refused(_) => Used::Request,
             Self::ShuttingDown
             | Self::QuotaExceeded { .. }
@@ -265,6 +281,8 @@ struct Inner {
     /// Quotas that were found used up, and when, so that a repeated request costs the database nothing.
     spent: Cache<IdentityKey, (Exceeded, Tick)>,
     watches: Watches,
+    /// The transcriptions that may begin at the moment.
+    transcribing: Arc<Semaphore>,
     work: TaskTracker,
     draining: CancellationToken,
 }
@@ -286,6 +304,7 @@ impl Broker {
         Self(Arc::new(Inner {
             sessions: Sessions::new(records, clock, capacity),
             refresh_rules: rules.session.refresh(),
+            transcribing: Arc::new(Semaphore::new(rules.transcription.max_in_flight)),
             parts,
             rules,
             latest: Cache::new(capacity),

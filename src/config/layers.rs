@@ -17,6 +17,7 @@ const DEV_DEFAULTS: &str = r#"
 guard.block = "30s"
 server.drain_delay = "0s"
 compat.get_token = true
+transcription.models = ["gpt-4o-mini-transcribe", "gpt-4o-transcribe", "whisper-1"]
 "#;
 
 /// The section whose tables the operator names.

@@ -34,6 +34,8 @@ pub struct Limits {
     pub mints_daily: Rate,
     /// Refused credentials of an address.
     pub refused_credentials: Rate,
+    /// Transcriptions of an address without identity, or of an identity.
+    pub transcribe: Rate,
     /// Upper bound on the addresses or identities that each limit remembers exactly.
     #[serde(deserialize_with = "whole::<1, 16_777_216, _, _>")]
     pub capacity: usize,

@@ -33,6 +33,7 @@ mod server;
 mod session;
 mod settings;
 mod source;
+mod transcription;
 mod upstream;
 
 use std::collections::BTreeSet;
@@ -60,6 +61,7 @@ pub use server::Server;
 pub use session::{IpBinding, SessionSettings};
 pub use settings::is_secret;
 pub use source::{ReadFile, SettingsFile, Source, Sources, read_file};
+pub use transcription::TranscriptionSettings;
 pub use upstream::Upstream;
 
 pub use crate::domain::Algorithm;
@@ -94,6 +96,8 @@ pub struct Config {
     pub connect: ConnectSettings,
     /// The limits of calls.
     pub call: CallSettings,
+    /// The transcription of recordings.
+    pub transcription: TranscriptionSettings,
     /// What calls may cost everybody together, and the prices.
     pub money: MoneySettings,
     /// What identities may use in a month.
@@ -180,6 +184,7 @@ impl Config {
             session: SessionSettings::read(settings)?,
             connect: settings.section("connect")?,
             call: CallSettings::read(settings)?,
+            transcription: TranscriptionSettings::read(settings)?,
             money: MoneySettings::read(settings)?,
             quota: QuotaSettings::read(settings),
             upstream: Upstream::read(settings)?,

@@ -58,6 +58,8 @@ pub enum Kind {
     Call,
     /// A call was opened with a ticket, whose mint counts as the session.
     Redemption,
+    /// A recording was transcribed.
+    Transcription,
 }
 
 impl Kind {
@@ -65,7 +67,7 @@ impl Kind {
     pub const fn is_session(self) -> bool {
         match self {
             Self::Mint | Self::Call => true,
-            Self::Refresh | Self::Redemption => false,
+            Self::Refresh | Self::Redemption | Self::Transcription => false,
         }
     }
 
@@ -73,8 +75,13 @@ impl Kind {
     pub const fn is_call(self) -> bool {
         match self {
             Self::Call | Self::Redemption => true,
-            Self::Mint | Self::Refresh => false,
+            Self::Mint | Self::Refresh | Self::Transcription => false,
         }
+    }
+
+    /// True when a use of this kind has a row among the calls, which holds a place, time and money until its end.
+    pub const fn holds(self) -> bool {
+        self.is_call() || matches!(self, Self::Transcription)
     }
 }
 

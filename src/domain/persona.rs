@@ -30,6 +30,11 @@ impl PersonaName {
             .ok_or(PersonaNameError)
     }
 
+    /// Returns the name under which transcriptions are recorded, which have no persona.
+    pub fn of_transcriptions() -> Self {
+        Self("transcription".into())
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -131,6 +131,13 @@ impl Usage {
         audio(length, SPOKEN_PER_TOKEN)
     }
 
+    /// Returns the length of the audio that a transcription with these figures has heard.
+    pub fn audio_length(&self) -> Duration {
+        let tokens = self.fresh.audio.saturating_add(self.cached.audio);
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        self.transcribed.max(HEARD_PER_TOKEN * tokens)
+    }
+
     /// Returns what the next response reads at least: all that this one has read and said.
     pub fn context(&self) -> Tokens {
         let mut context = self.fresh;

@@ -17,6 +17,8 @@ pub enum Purpose {
     Call,
     /// Something whose session was counted before: the redemption of a ticket, a look at a call, its end.
     Look,
+    /// A transcription of a recording.
+    Transcribe,
 }
 
 /// The windows that one request counts in: each limit at most once, and as many as apply.
@@ -49,7 +51,8 @@ impl Purpose {
         let counts = |limit: &Limit| match limit.row().counts {
             Counts::Openings => matches!(self, Self::Open | Self::Call),
             Counts::Refreshes => self == Self::Refresh,
-            Counts::Mints => self != Self::Look,
+            Counts::Mints => !matches!(self, Self::Look | Self::Transcribe),
+            Counts::Transcriptions => self == Self::Transcribe,
             Counts::Refusals => false,
         };
         let limits = Limit::ALL.into_iter().filter(counts);

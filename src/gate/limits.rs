@@ -41,6 +41,10 @@ pub enum Limit {
     MintsDailyAnonymous,
     /// Refused credentials of an address.
     RefusedCredentials,
+    /// Transcriptions of an address.
+    Transcribe,
+    /// Transcriptions of an identity.
+    TranscribeIdentity,
 }
 
 /// Whose requests share one window.
@@ -78,6 +82,8 @@ pub enum Counts {
     Mints,
     /// Requests whose credential was refused.
     Refusals,
+    /// Requests that transcribe a recording.
+    Transcriptions,
 }
 
 /// The rules of one limit.
@@ -120,7 +126,7 @@ impl Row {
 
 impl Limit {
     /// All limits, in the order in which their windows are locked.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Token,
         Self::TokenNetwork,
         Self::Refresh,
@@ -137,12 +143,14 @@ impl Limit {
         Self::MintsDaily,
         Self::MintsDailyAnonymous,
         Self::RefusedCredentials,
+        Self::Transcribe,
+        Self::TranscribeIdentity,
     ];
 
     /// The table.
     pub const fn row(self) -> Row {
         use Applies::{All, Anonymous, Verified};
-        use Counts::{Mints, Openings, Refreshes, Refusals};
+        use Counts::{Mints, Openings, Refreshes, Refusals, Transcriptions};
         use Scope::{Address, Everybody, Identity, Neighbourhood};
         let (slot, scope, applies, counts) = match self {
             Self::Token => ("token", Address, Anonymous, Openings),
@@ -161,11 +169,14 @@ impl Limit {
             Self::MintsDaily => ("mints_daily", Everybody, All, Mints),
             Self::MintsDailyAnonymous => ("mints_daily_anonymous", Everybody, Anonymous, Mints),
             Self::RefusedCredentials => ("refused_credentials", Address, All, Refusals),
+            Self::Transcribe => ("transcribe", Address, Anonymous, Transcriptions),
+            Self::TranscribeIdentity => ("transcribe_identity", Identity, Verified, Transcriptions),
         };
         let setting = match self {
             Self::VerifiedToken | Self::VerifiedRefresh => "verified_address",
             Self::MintsAnonymous | Self::MintsNetwork => "mints",
             Self::MintsDailyAnonymous => "mints_daily",
+            Self::TranscribeIdentity => "transcribe",
             _ => slot,
         };
         Row {
@@ -199,6 +210,7 @@ impl Limit {
             Self::MintsDaily => settings.mints_daily,
             Self::MintsDailyAnonymous => percent(settings.mints_daily, HALF),
             Self::RefusedCredentials => settings.refused_credentials,
+            Self::Transcribe | Self::TranscribeIdentity => settings.transcribe,
         }
     }
 }

@@ -249,7 +249,7 @@ fn ended<'frame>(response: &Response<'_>) -> Option<News<'frame>> {
 }
 
 impl UsageReport {
-    fn read(json: Option<&RawValue>) -> Self {
+    pub(super) fn read(json: Option<&RawValue>) -> Self {
         let Some(json) = json else {
             return Self::Missing;
         };

@@ -9,6 +9,7 @@ mod say;
 #[cfg(test)]
 mod tests;
 mod together;
+mod transcript;
 mod usage;
 
 use serde::Deserialize;
@@ -19,6 +20,7 @@ pub use event::{LONGEST_FRAME, News, OddFrame, ResponseStatus, ServerEvent, Usag
 pub use models::{KNOWN_MODELS, known_model, known_transcription_model};
 pub use pins::{CORRECTION, NotConfirmed, Pins, assertion, contradiction, look};
 use rule::{Check, Path, published};
+pub use transcript::{Heard, Transcript, transcription_part};
 pub use usage::{InputDetails, Kinds, Usage};
 
 /// A violation of the provider's rules by a session object.

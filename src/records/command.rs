@@ -104,7 +104,7 @@ impl Paid {
             Self::Settle(settlement) => {
                 let entry = book.entries.get(&settlement.id)?;
                 let is_taken_back = matches!(settlement.outcome, Outcome::Failed { .. });
-                (entry.kind.is_call() && is_taken_back).then_some(settlement.id)
+                (entry.kind.holds() && is_taken_back).then_some(settlement.id)
             }
             Self::Reserve(..) => None,
         }

@@ -54,6 +54,8 @@ pub(super) enum Twist {
     NoEffect,
     /// The hang-up ends the call, and the real peer vanishes instead of closing its connection.
     Silent,
+    /// A transcript has no figures of use, and a stream of one has no last event.
+    NoUsage,
 }
 
 /// What is wrong with the body of an answer to an offer.
@@ -131,6 +133,7 @@ fn failure(word: &str) -> Option<Failure> {
         "not-created" => Failure::Twist(Twist::NotCreated),
         "no-effect" => Failure::Twist(Twist::NoEffect),
         "silent" => Failure::Twist(Twist::Silent),
+        "no-usage" => Failure::Twist(Twist::NoUsage),
         "empty-answer" => Failure::Twist(Twist::Answer(Answer::Empty)),
         "huge-answer" => Failure::Twist(Twist::Answer(Answer::Huge)),
         "hang-answer" => Failure::Twist(Twist::Answer(Answer::Hangs)),
@@ -233,6 +236,7 @@ mod tests {
             "cut-answer",
             "no-effect",
             "silent",
+            "no-usage",
             "slow:2s",
             "slow:250ms",
             "scope:model.request",

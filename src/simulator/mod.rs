@@ -15,6 +15,7 @@ mod refusal;
 mod routes;
 mod secrets;
 mod serve;
+mod transcription;
 mod wire;
 
 use std::io;

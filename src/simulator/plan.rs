@@ -14,7 +14,7 @@ const MAX_PLANNED: usize = 64;
 pub(super) const TOO_LONG: &str = "a plan of faults has at most 64 entries";
 
 /// One entry of the plan. Written `FAULT` (until cleared), `3xFAULT`, `models+FAULT` or `models+3xFAULT`. In the same way,
-/// `calls+`, `join+` and `hangup+` plan failures of calls only.
+/// `calls+`, `join+` and `hangup+` plan failures of calls only, and `transcribe+` those of transcriptions.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Planned {
@@ -39,6 +39,8 @@ pub(super) enum OfCalls {
     Join,
     /// The hang-up.
     Hangup,
+    /// The transcription of a recording.
+    Transcribe,
 }
 
 impl FromStr for Planned {
@@ -66,10 +68,11 @@ impl FromStr for Planned {
     }
 }
 
-const PREFIXES: [(&str, OfCalls); 3] = [
+const PREFIXES: [(&str, OfCalls); 4] = [
     ("calls+", OfCalls::Calls),
     ("join+", OfCalls::Join),
     ("hangup+", OfCalls::Hangup),
+    ("transcribe+", OfCalls::Transcribe),
 ];
 
 /// The operation of the simulator that a fault may hit.

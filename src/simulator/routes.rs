@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use super::edge::Edge;
 use super::mint::mint;
 use super::plan::Place;
 use super::refusal::Refusal;
+use super::transcription::transcribe;
 use crate::domain::RequestId;
 use crate::provider::KNOWN_MODELS;
 
@@ -26,6 +27,10 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/realtime/calls", post(calls::open))
         .route("/v1/realtime/calls/{id}/hangup", post(calls::hang_up))
         .route("/v1/realtime", get(calls::join))
+        .route(
+            "/v1/audio/transcriptions",
+            post(transcribe).layer(DefaultBodyLimit::disable()),
+        )
         .route("/v1/models", get(models))
         .route("/_simulator/faults", get(faults).put(faults).delete(faults))
         .route("/_simulator/calls/{id}/play", post(calls::play))

@@ -11,7 +11,7 @@ use futures_util::future::{Fuse, FusedFuture, FutureExt};
 
 use super::lane::Lane;
 use super::policy::{Policy, Turn};
-use super::{Facts, UpstreamError};
+use super::{Facts, Transcription, TranscriptionOrder, UpstreamError};
 use crate::clock::{Clock, Tick};
 use crate::domain::{KeyFingerprint, Party, SessionText, UpstreamCall};
 use crate::websocket::Leg;
@@ -99,6 +99,9 @@ pub trait Calls: Send + Sync {
 
     /// Opens a session over a WebSocket, and relays it. Dropping the connection ends the session.
     fn relay(&self, order: RelayOrder) -> Pending<RelayLeg>;
+
+    /// Sends a recording as its pieces come. Resolves when the answer begins.
+    fn transcribe(&self, order: TranscriptionOrder) -> Pending<Transcription>;
 
     /// Joins the side channel of a call. [`UpstreamError::UnknownCall`] when the provider knows no such call, or not yet.
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError>;
@@ -217,6 +220,11 @@ impl CallDesk {
         policy: &Policy,
     ) -> Result<RelayLeg, UpstreamError> {
         policy.once(turn, self.calls.relay(order)).await
+    }
+
+    /// Sends a recording, once. Its bounds are the caller's.
+    pub(super) fn transcribe(&self, order: TranscriptionOrder) -> Pending<Transcription> {
+        self.calls.transcribe(order)
     }
 
     /// Bounds the wait for the answer by `deadline`.

@@ -10,6 +10,7 @@ mod lines;
 pub mod openai;
 mod policy;
 mod queue;
+mod transcription;
 mod watch;
 mod wire;
 
@@ -30,6 +31,7 @@ pub use error::{Complaint, Facts, Kind, Trouble, UpstreamError, Verdict};
 use key::Looks;
 use policy::Policy;
 pub use policy::Turn;
+pub use transcription::{Answer, Piece, Transcription, TranscriptionOrder};
 pub use wire::summary;
 
 use watch::Seen;

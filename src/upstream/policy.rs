@@ -140,6 +140,24 @@ impl Policy {
         self.attempt(deadline, operation).await
     }
 
+    /// Runs an operation that takes as long as its caller takes to send. The circuit breaker learns nothing of such an
+    /// operation, whose outcome says little, and late, of how the upstream is.
+    pub(super) async fn unhurried<T>(
+        &self,
+        limit: Duration,
+        operation: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        let sent = self.clock.tick();
+        let outcome = self.clock.timeout(limit, operation).await;
+        let error = match outcome.unwrap_or(Err(UpstreamError::TimedOut)) {
+            Ok(done) => return Ok(done),
+            Err(UpstreamError::KeyRejected(complaint)) => self.looks.judge(complaint, sent).await,
+            Err(error) => error,
+        };
+        self.lines.failure(&error);
+        Err(error)
+    }
+
     /// Runs one attempt and tells the circuit breaker its outcome.
     async fn attempt<T>(
         &self,

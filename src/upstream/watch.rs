@@ -27,6 +27,12 @@ impl Seen {
         };
     }
 
+    /// Notes an operation that succeeded at `now`, and whose time says nothing.
+    pub(super) const fn served(&mut self, now: Tick) {
+        self.trouble = Trouble::Nothing;
+        self.last_success = Some(now);
+    }
+
     /// Notes an operation or a look that failed. An open circuit breaker says less than the failure that opened it.
     pub(super) fn failed(&mut self, error: &UpstreamError) {
         match (error.facts().trouble, self.trouble) {

@@ -58,6 +58,29 @@ pub enum Code {
     /// The body is too large.
     #[error("The body is too large. Send at most 16 KiB.")]
     PayloadTooLarge,
+    /// The recording is too large.
+    #[error(
+        "The recording is too large. Send at most 25 MiB: cut the recording, or encode it with fewer bits, like Opus at 32 kbit/s."
+    )]
+    RecordingTooLarge,
+    /// The recording did not arrive in time.
+    #[error(
+        "The recording did not arrive in time. Send a smaller one, or use a faster connection."
+    )]
+    UploadTimeout,
+    /// The format of the recording is not known.
+    #[error(
+        "Send a recording as flac, m4a, mp3, mp4, mpeg, mpga, oga, ogg, wav or webm: with a file name that ends so, or with its media type, as multipart/form-data or, at /transcribe, as the body."
+    )]
+    UnsupportedRecording,
+    /// The provider refuses the recording, or a field beside it.
+    #[error(
+        "The provider cannot transcribe this recording with these fields. Send at most 1400 s of audio in a format that its name or type says, and fields that the model supports."
+    )]
+    RecordingRefused,
+    /// The model is not one of those that callers may name.
+    #[error("Callers may not use this model here. Omit model to use the usual one.")]
+    ModelNotAllowed,
     /// The header fields are too many, or too large together.
     #[error(
         "The headers are too large. Send at most 64 fields of 16 KiB in total. Large cookies are the usual cause: send none, or call the service under a host of its own."
@@ -144,16 +167,23 @@ impl Code {
                 StatusCode::BAD_REQUEST
             }
             Self::Unauthorized | Self::TicketExpired => StatusCode::UNAUTHORIZED,
-            Self::OriginNotAllowed | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::OriginNotAllowed | Self::Forbidden | Self::ModelNotAllowed => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound | Self::UnknownSession | Self::UnknownCall => StatusCode::NOT_FOUND,
             Self::MoneyExhausted => StatusCode::PAYMENT_REQUIRED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::CallRepeated | Self::TicketUsed => StatusCode::CONFLICT,
-            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::PayloadTooLarge | Self::RecordingTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UploadTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedRecording => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::UnknownPersona | Self::ModeNotAllowed => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::UnknownPersona | Self::ModeNotAllowed | Self::RecordingRefused => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Self::RateLimited
             | Self::QuotaExceeded
             | Self::Blocked

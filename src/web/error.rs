@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::USUAL_HEADERS;
 use super::code::Code;
 use super::layers::Probe;
 use super::layers::trace::UpstreamTook;
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, UploadError};
 use crate::clock::seconds_up;
 use crate::domain::{OfferError, Refusal, RequestId, TicketRefusal};
 use crate::upstream::{Facts, Kind};
@@ -127,7 +128,7 @@ pub(super) fn shape(response: &mut Response, id: &RequestId) {
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(RETRY_AFTER, seconds.into());
     }
-    if error.code == Code::PayloadTooLarge {
+    if error.code.status() == StatusCode::PAYLOAD_TOO_LARGE {
         // The rest of a body that is too large is not read.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -165,6 +166,9 @@ impl From<BrokerError> for ApiError {
                 Self::from(Code::CallLimit).after(CALL_WAIT).under(limit)
             }
             BrokerError::NoPrice(_) => Code::NoPrice.into(),
+            BrokerError::ModelNotAllowed => Self::from(Code::ModelNotAllowed).naming("model"),
+            BrokerError::Upload(error) => error.clone().into(),
+            BrokerError::RecordingRefused(_) => Code::RecordingRefused.into(),
             BrokerError::Repeated(_) => Code::CallRepeated.into(),
             BrokerError::Crowded => Code::Overloaded.into(),
             BrokerError::ShuttingDown => Code::ShuttingDown.into(),
@@ -199,6 +203,18 @@ impl From<TicketRefusal> for ApiError {
             TicketRefusal::Used => Code::TicketUsed,
             TicketRefusal::Foreign => Code::OriginNotAllowed,
         })
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::TooLarge => Code::RecordingTooLarge.into(),
+            UploadError::At(field) => Self::at(field),
+            UploadError::Format => Self::from(Code::UnsupportedRecording).naming("file"),
+            UploadError::Slow => Code::UploadTimeout.into(),
+            UploadError::Cut => Code::BadRequest.into(),
+        }
     }
 }
 

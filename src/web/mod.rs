@@ -8,9 +8,11 @@ mod here;
 mod large_head;
 pub mod layers;
 pub mod listener;
+mod multipart;
 mod offered;
 pub mod openapi;
 pub mod ops;
+mod recorded;
 pub mod routes;
 mod slots;
 mod socket;
@@ -27,7 +29,7 @@ use utoipa_axum::routes;
 use crate::gate::Purpose;
 use layers::Onion;
 use layers::paid::let_through;
-use routes::{call_events, calls, compat, demo, health, refresh, relay, token};
+use routes::{call_events, calls, compat, demo, health, refresh, relay, token, transcribe};
 use state::AppState;
 
 /// Number of header fields of a usual answer. Reserving room for all of them at once spares reallocations.
@@ -94,6 +96,12 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz));
+    if face.transcribes {
+        let transcribes = |route| paid(route, Purpose::Transcribe, state);
+        router = router
+            .routes(transcribes(routes!(transcribe::transcribe)))
+            .routes(transcribes(routes!(transcribe::transcribe_form)));
+    }
     if face.get_token {
         // axum answers HEAD with what GET would: here that would mint for nobody.
         let get_only =

@@ -93,7 +93,7 @@ async fn content(field: Field<'_>) -> Result<Bytes, ApiError> {
 }
 
 /// Returns the name of an unknown part, if an answer can quote it.
-fn quotable(name: &str) -> String {
+pub(super) fn quotable(name: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     let fits = (1..=64).contains(&name.len()) && name.bytes().all(is_plain);
     if fits { name.into() } else { "body".into() }

@@ -19,6 +19,7 @@ use crate::config::AuthMode;
         (name = "mint", description = "Open a session and mint client secrets under it."),
         (name = "calls", description = "Calls that the broker watches: with limits, metered, hung up when it is enough."),
         (name = "relay", description = "Sessions over a WebSocket that the broker carries: with limits, metered, every event under the operator's rules."),
+        (name = "transcription", description = "Recordings turned into text: with limits, metered."),
         (name = "compatibility", description = "The same mint in other wire shapes."),
         (name = "health", description = "Status of the service.")
     )

@@ -57,6 +57,8 @@ pub struct Face {
     pub last_resort: Duration,
     /// True when `GET /token` is served.
     pub get_token: bool,
+    /// True when recordings are transcribed.
+    pub transcribes: bool,
     /// The demo page, when it is served.
     pub demo: Option<Demo>,
     /// The minimum interval between two refreshes of one session, for the demo page.

@@ -37,3 +37,4 @@ mod refresh;
 mod secrecy;
 mod shared_address;
 mod token;
+mod transcribe;

@@ -7,16 +7,22 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use token_broker::domain::{KeyFingerprint, UpstreamCall, UpstreamCallId};
 use token_broker::upstream::{
-    Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel, UpstreamError,
+    Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel, Transcription,
+    TranscriptionOrder, UpstreamError,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::recordings::Recordings;
 
 /// The SDP that every offer is answered with.
 pub const ANSWER: &str = "v=0\r\ns=scripted\r\n";
 
 /// A provider of calls that does as it is told.
 #[derive(Clone, Default)]
-pub struct ScriptedCalls(Arc<Mutex<State>>);
+pub struct ScriptedCalls {
+    state: Arc<Mutex<State>>,
+    pub recordings: Recordings,
+}
 
 #[derive(Default)]
 struct State {
@@ -52,7 +58,7 @@ impl Channel {
 
 impl ScriptedCalls {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
     }
 
     /// The next exchange fails so.
@@ -123,6 +129,10 @@ impl Calls for ScriptedCalls {
 
     fn relay(&self, _order: RelayOrder) -> Pending<RelayLeg> {
         Box::pin(async { Err(UpstreamError::Invalid("relays need real sockets")) })
+    }
+
+    fn transcribe(&self, order: TranscriptionOrder) -> Pending<Transcription> {
+        self.recordings.transcribe(order)
     }
 
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {

@@ -63,6 +63,7 @@ mod slow_clients;
 mod start;
 mod sync_order;
 mod tls;
+mod transcribe;
 mod unread_log;
 mod usage;
 mod way_out;

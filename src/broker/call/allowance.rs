@@ -68,15 +68,9 @@ impl Inner {
         session: &SessionText,
         is_limited: bool,
     ) -> Result<Allowance, BrokerError> {
-        let money = &self.rules.money;
-        let budgets = Budgets {
-            own: match owner {
-                Party::Identity(_) => quota.budget(),
-                Party::Network(_) => money.anonymous,
-            },
-            everybody: money.everybody,
-        };
-        let need = match Need::of(session, &money.prices, self.parts.clock.now()) {
+        let budgets = self.budgets(owner, quota);
+        let prices = &self.rules.money.prices;
+        let need = match Need::of(session, prices, self.parts.clock.now()) {
             Err(unpriced) if is_limited || budgets.limit_money() => {
                 return Err(BrokerError::NoPrice(unpriced));
             }
@@ -87,5 +81,17 @@ impl Inner {
             need,
             held: Money::ZERO,
         })
+    }
+
+    /// Returns the budgets that hold for `owner`, whose quota is `quota`.
+    pub(super) fn budgets(&self, owner: Party, quota: &Quota) -> Budgets {
+        let money = &self.rules.money;
+        Budgets {
+            own: match owner {
+                Party::Identity(_) => quota.budget(),
+                Party::Network(_) => money.anonymous,
+            },
+            everybody: money.everybody,
+        }
     }
 }

@@ -209,7 +209,7 @@ impl Inner {
     }
 
     /// Returns the limit of calls at once that had no place for the caller a moment ago.
-    fn is_full(&self, caller: &Caller) -> Option<&'static str> {
+    pub(super) fn is_full(&self, caller: &Caller) -> Option<&'static str> {
         let (limit, since) = self.watches.full.get(&caller.crowd())?;
         (self.parts.clock.tick().since(since) < FULL_FOR).then_some(limit)
     }

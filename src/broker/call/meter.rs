@@ -272,7 +272,7 @@ impl Heard {
 
 impl Inner {
     /// Returns the price of a use. A use without a price raises an alarm: it counts less than it costs.
-    fn price(&self, model: &str, usage: &Usage) -> Money {
+    pub(super) fn price(&self, model: &str, usage: &Usage) -> Money {
         let card = self.rules.money.prices.card(model, self.parts.clock.now());
         let cost = card.map(|card| card.cost(usage));
         if !usage.is_nothing() && cost.is_none_or(|cost| cost.is_unpriced) {

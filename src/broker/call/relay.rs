@@ -62,7 +62,7 @@ impl Relayed {
 }
 
 impl Delivery for Relayed {
-    fn event(&self, origin: Option<&str>) -> (Event, Value) {
+    fn event(&self, origin: Option<&str>) -> Option<(Event, Value)> {
         let what = json!({
             "call": self.call.id.as_str(),
             "persona": self.persona.as_str(),
@@ -70,7 +70,7 @@ impl Delivery for Relayed {
             "ends_at": self.ends_at.as_millis(),
             "upstream_ms": millis(self.upstream_took),
         });
-        (Event::CallOpened, what)
+        Some((Event::CallOpened, what))
     }
 
     async fn undelivered(&self, _inner: &Inner) {

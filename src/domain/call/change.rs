@@ -59,6 +59,8 @@ pub enum CallStep {
     Over(EndReason),
     /// Nobody knows whether the provider has created the call. Its place stays taken for so much time.
     Lost(Duration),
+    /// The recording, which held a place like a call, is transcribed: the end of a call that lasted so long.
+    Transcribed(Duration),
 }
 
 impl CallStep {
@@ -143,6 +145,12 @@ impl Call {
             (CallStep::Lost(holds), Dialling | Ending) if self.upstream.is_none() => {
                 self.state = Lost;
                 self.deadline_at = now.plus(*holds);
+                Some(true)
+            }
+            (CallStep::Transcribed(length), Dialling | Ending | Lost) => {
+                self.end_reason.get_or_insert(EndReason::Provider);
+                self.is_over(now);
+                self.used.seconds = seconds_up(*length);
                 Some(true)
             }
             _ => None,

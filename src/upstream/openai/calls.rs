@@ -18,7 +18,7 @@ use crate::domain::{UpstreamCall, UpstreamCallId, below, random_bytes};
 use crate::upstream::calls::{
     Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel,
 };
-use crate::upstream::{UpstreamError, wire};
+use crate::upstream::{Transcription, TranscriptionOrder, UpstreamError, wire};
 use crate::websocket::{Leg, Role, derive_accept_key};
 
 #[async_trait]
@@ -69,6 +69,10 @@ impl Calls for OpenAi {
             let leg = Leg::over(Box::new(connection), Role::Client, clock).await;
             Ok(RelayLeg { leg, key })
         })
+    }
+
+    fn transcribe(&self, order: TranscriptionOrder) -> Pending<Transcription> {
+        self.send_recording(order)
     }
 
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {
@@ -178,7 +182,7 @@ fn call_id(response: &Response) -> Option<UpstreamCallId> {
 }
 
 /// Returns the meaning of a failed connection: unless the offer certainly was not sent, a call may have been created.
-fn cut(error: reqwest::Error) -> UpstreamError {
+pub(super) fn cut(error: reqwest::Error) -> UpstreamError {
     let is_sent = !error.is_connect();
     match transport(error) {
         UpstreamError::Unreachable(source) if is_sent => UpstreamError::Cut(source),

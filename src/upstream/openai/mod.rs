@@ -3,6 +3,7 @@
 mod calls;
 mod keys;
 mod socket;
+mod transcription;
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -43,6 +44,7 @@ pub struct OpenAi {
     models_url: Url,
     calls_url: Url,
     socket_url: Url,
+    transcriptions_url: Url,
     form: SecretForm,
     /// Turns the party an order is on behalf of into a safety identifier. The records keep its key, so that an identifier
     /// is stable over restarts, over a new API key, and the same in every replica.
@@ -83,6 +85,7 @@ impl OpenAi {
             models_url: below(&settings.base_url, "models"),
             calls_url: below(&settings.base_url, "realtime/calls"),
             socket_url: below(&settings.base_url, "realtime"),
+            transcriptions_url: below(&settings.base_url, "audio/transcriptions"),
             form: SecretForm::of(settings, keys::current(settings)?.clone()),
             pseudonyms: hmac::Key::new(hmac::HMAC_SHA256, safety_key.expose()),
             clock,

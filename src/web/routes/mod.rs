@@ -9,3 +9,4 @@ pub mod health;
 pub mod refresh;
 pub mod relay;
 pub mod token;
+pub mod transcribe;

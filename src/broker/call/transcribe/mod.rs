@@ -1,0 +1,276 @@
+//! Transcriptions: a recording is sent on as it comes, the answer is handed on as it is written, and the use is booked.
+//!
+//! A transcription holds a place, minutes and money as a call does, from before its recording is read until its use is
+//! booked.
+
+mod book;
+mod feed;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tracing::Instrument;
+
+use self::feed::Sending;
+use crate::audit::Event;
+use crate::broker::audited::Delivery;
+use crate::broker::{Broker, BrokerError, Inner};
+use crate::clock::{Tick, seconds_up};
+use crate::domain::{
+    Amount, Caller, Dial, EntryId, Format, Kind, Money, Outcome, PersonaName, Unpriced, Usage,
+    held_length,
+};
+use crate::gate::Pass;
+use crate::upstream::{Transcription, TranscriptionOrder, Trouble, UpstreamError};
+
+/// Pieces of a form that wait for the provider.
+const PIECES: usize = 4;
+/// Pieces of an answer that wait for the caller.
+const CHUNKS: usize = 16;
+/// The use is booked this long after the end at the latest, or the hold is given up.
+const BOOKING: Duration = Duration::from_mins(3);
+
+/// A part of a caller's upload.
+pub enum Part {
+    /// A field of a name that the provider knows, and its value.
+    Field(&'static str, Box<str>),
+    /// The recording begins.
+    File(Format),
+    /// Bytes of the recording.
+    Audio(Bytes),
+}
+
+/// Why an upload cannot be sent on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum UploadError {
+    /// It is larger than the provider takes.
+    #[error("the recording is too large")]
+    TooLarge,
+    /// A part is unknown, missing, repeated or wrong.
+    #[error("the upload is wrong at {0}")]
+    At(Cow<'static, str>),
+    /// Neither the file's name nor its media type is of a format that the provider reads.
+    #[error("the format of the recording is not known")]
+    Format,
+    /// It did not arrive in time.
+    #[error("the upload took too long")]
+    Slow,
+    /// Its connection broke.
+    #[error("the upload was cut")]
+    Cut,
+}
+
+/// An upload as it comes.
+#[async_trait]
+pub trait Upload: Send {
+    /// Returns the next part; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Part>, UploadError>;
+}
+
+/// A caller's request for a transcription.
+pub struct TranscriptionRequest {
+    /// The bytes that the request announces, if it does.
+    pub announced: Option<u64>,
+    /// The recording, and the fields beside it.
+    pub upload: Box<dyn Upload>,
+}
+
+/// The pieces of an answer. An error cuts it.
+pub type Pieces = mpsc::Receiver<Result<Bytes, AnswerCut>>;
+
+/// The answer was cut, and must not look complete.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the provider's answer was cut")]
+pub struct AnswerCut;
+
+/// An answer that has begun. Hides itself: it holds what somebody said.
+pub struct Transcribed {
+    /// The media type.
+    pub media_type: &'static str,
+    /// The time until the answer began.
+    pub upstream_took: Duration,
+    pieces: Mutex<Option<Pieces>>,
+}
+
+impl Transcribed {
+    /// Returns the pieces of the answer, once.
+    pub fn take(&self) -> Option<Pieces> {
+        self.pieces.lock().take()
+    }
+}
+
+impl fmt::Debug for Transcribed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Transcribed({})", self.media_type)
+    }
+}
+
+impl Delivery for Transcribed {
+    fn event(&self, _origin: Option<&str>) -> Option<(Event, Value)> {
+        // Written when the use is known.
+        None
+    }
+
+    async fn undelivered(&self, _inner: &Inner) {
+        drop(self.take());
+    }
+}
+
+/// A transcription under way.
+struct Job {
+    entry: EntryId,
+    caller: Arc<Caller>,
+    start: Tick,
+    sending: Sending,
+}
+
+impl Broker {
+    /// Has a recording transcribed. The caller gets the answer as it is written.
+    pub async fn transcribe(
+        &self,
+        caller: Arc<Caller>,
+        asked: TranscriptionRequest,
+        pass: Pass,
+    ) -> Result<Arc<Transcribed>, BrokerError> {
+        let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
+        let work = async move { inner.transcribe(&owner, asked).await };
+        self.carry_through(caller, work, pass).await
+    }
+}
+
+impl Inner {
+    async fn transcribe(
+        self: Arc<Self>,
+        caller: &Arc<Caller>,
+        asked: TranscriptionRequest,
+    ) -> Result<Arc<Transcribed>, BrokerError> {
+        let room = Arc::clone(&self.transcribing).try_acquire_owned();
+        let room = room.map_err(|_| BrokerError::Crowded)?;
+        if let Some(limit) = self.is_full(caller) {
+            return Err(BrokerError::TooManyCalls(limit));
+        }
+        let dial = self.to_hold(caller, asked.announced)?;
+        let start = self.parts.clock.tick();
+        let turn = self.parts.upstream.turn(caller.crowd()).await;
+        // It takes a place in the pace, and none of the room that mints need: an upload may take a minute.
+        drop(turn.map_err(|error| self.failed_since(start, error))?);
+        let name = PersonaName::of_transcriptions();
+        let row = self.write_down((Kind::Transcription, &name), dial).await?;
+        let mut job = Job {
+            entry: row.entry,
+            caller: Arc::clone(caller),
+            start: self.parts.clock.tick(),
+            sending: Sending::new(&self.rules.transcription.models),
+        };
+        match self.send(&mut job, asked.upload).await {
+            Ok(Ok(begun)) => Ok(self.hand_on(job, begun, room)),
+            Ok(Err(error)) => Err(self.not_transcribed(job, error).await),
+            Err(error) => {
+                self.give_back(&job, error.records_code()).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns what is held for a recording of which nothing is known but its size: the longest one of that size, at the
+    /// dearest model that the caller may name.
+    fn to_hold(&self, caller: &Arc<Caller>, announced: Option<u64>) -> Result<Dial, BrokerError> {
+        let settings = &self.rules.transcription;
+        let (length, now) = (held_length(announced), self.parts.clock.now());
+        let budgets = self.budgets(caller.party(), &self.quota(caller));
+        let mut money = Money::ZERO;
+        if budgets.limit_money() {
+            for model in &settings.models {
+                let card = self.rules.money.prices.card(model, now);
+                let card = card.ok_or_else(|| BrokerError::NoPrice(Unpriced(model.clone())))?;
+                let most = Usage::of_recording(card, length, None);
+                money = money.max(card.cost(&most).money);
+            }
+        }
+        Ok(Dial {
+            caller: Arc::clone(caller),
+            idempotency: None,
+            ticket: None,
+            replica: self.watches.replica.clone(),
+            gives_up: settings.timeout + BOOKING,
+            want: Amount {
+                seconds: seconds_up(length),
+                money,
+            },
+            budgets,
+        })
+    }
+
+    /// Sends the recording on until the provider's answer begins. An error of the upload ends the request half-way, so that the
+    /// provider does nothing.
+    async fn send(
+        &self,
+        job: &mut Job,
+        upload: Box<dyn Upload>,
+    ) -> Result<Result<Transcription, UpstreamError>, BrokerError> {
+        let (settings, clock) = (&self.rules.transcription, &self.parts.clock);
+        let (pieces, received) = mpsc::channel(PIECES);
+        let order = TranscriptionOrder {
+            pieces: received,
+            behalf: job.caller.party(),
+        };
+        let asked = self.parts.upstream.transcribe(order, settings.timeout);
+        let feeding = job.sending.feed(upload, pieces);
+        let feeding = clock.timeout(settings.upload_timeout, feeding);
+        tokio::pin!(asked, feeding);
+        let fed = tokio::select! {
+            biased;
+            begun = &mut asked => return Ok(begun),
+            fed = &mut feeding => fed,
+        };
+        fed.unwrap_or(Err(UploadError::Slow.into()))?;
+        Ok(asked.await)
+    }
+
+    /// Notes that the provider gave no answer. What it may have done all the same is booked as an estimate.
+    async fn not_transcribed(self: &Arc<Self>, job: Job, error: UpstreamError) -> BrokerError {
+        let facts = error.facts_of_transcription();
+        let took = self.parts.clock.tick().since(job.start);
+        if facts.is_definite || !job.sending.is_complete() {
+            self.give_back(&job, facts.code).await;
+        } else {
+            let (inner, outcome) = (Arc::clone(self), Outcome::Uncertain { code: facts.code });
+            let booking = async move { inner.book(&job, None, outcome).await };
+            self.work.spawn(booking.in_current_span());
+        }
+        if facts.trouble == Trouble::Nothing && error.complaint().is_some() {
+            return BrokerError::RecordingRefused(error);
+        }
+        let facts = Box::new(facts);
+        BrokerError::Upstream { error, facts, took }
+    }
+
+    /// Returns the answer, and has it carried to the caller.
+    fn hand_on(
+        self: &Arc<Self>,
+        job: Job,
+        begun: Transcription,
+        room: OwnedSemaphorePermit,
+    ) -> Arc<Transcribed> {
+        let (tell, told) = mpsc::channel(CHUNKS);
+        let transcribed = Transcribed {
+            media_type: begun.media_type,
+            upstream_took: self.parts.clock.tick().since(job.start),
+            pieces: Mutex::new(Some(told)),
+        };
+        let inner = Arc::clone(self);
+        let carried = async move {
+            inner.carry_answer(job, begun, tell).await;
+            drop(room);
+        };
+        self.work.spawn(carried.in_current_span());
+        Arc::new(transcribed)
+    }
+}

@@ -1,0 +1,147 @@
+//! Limits of transcriptions: windows, minutes, money, places.
+
+use token_broker::upstream::UpstreamError;
+
+use super::{DONE, app, booked, of, post, used};
+use crate::kit::in_process::{TestApp, student, teacher};
+use crate::kit::issuer::REQUIRED;
+
+/// Posts a recording as somebody, and returns the answer.
+async fn ask(app: &TestApp, bearer: &str) -> crate::kit::answer::Answer {
+    app.calls.recordings.answer_with("application/json", DONE);
+    post(app, &[]).bearer(bearer).send().await
+}
+
+#[tokio::test]
+async fn callers_sign_in_and_each_has_a_window_of_its_own() {
+    let app = of(REQUIRED, &[("limits.transcribe", "2/60s")]);
+    post(&app, &[]).send().await.is(401, "unauthorized");
+    let (ana, ben) = (student("ana"), student("ben"));
+    for _ in 0..2 {
+        assert_eq!(ask(&app, &ana).await.status, 200);
+    }
+    let refused = ask(&app, &ana).await;
+    refused.is(429, "rate_limited");
+    assert_eq!(refused.json["error"]["limit"], "transcribe");
+    assert_eq!(ask(&app, &ben).await.status, 200);
+    assert_eq!(
+        app.post("/token").bearer(&ana).send().await.status,
+        200,
+        "other windows are free"
+    );
+    assert_eq!(app.calls.recordings.received().len(), 3);
+}
+
+#[tokio::test]
+async fn money_is_held_before_the_recording_is_read_and_what_was_not_used_is_given_back() {
+    // The dearest model needs 10 tokens of audio and 10 of text for each second of 8 kbit/s: 9 s are 0.00045 … at least.
+    let file = format!("{REQUIRED}[quota.student]\nmoney_per_day = \"0.002\"\n");
+    let models = [(
+        "transcription.models",
+        "gpt-4o-mini-transcribe,gpt-4o-transcribe",
+    )];
+    let app = of(&file, &models);
+    let (ana, teacher) = (student("ana"), teacher("eva"));
+    let pen = app.calls.recordings.answer("application/json");
+    let first = post(&app, &[]).bearer(&ana).stream().await;
+    assert_eq!(first.status(), 200);
+    let second = post(&app, &[]).bearer(&ana).send().await;
+    second.is(402, "money_exhausted");
+    assert_eq!(second.json["error"]["limit"], "money_per_day");
+    assert_eq!(
+        app.calls.recordings.received().len(),
+        1,
+        "the provider is not asked"
+    );
+    assert_eq!(ask(&app, &teacher).await.status, 200);
+    pen.write(DONE);
+    drop(pen);
+    booked(&app, 2).await;
+    assert_eq!(ask(&app, &ana).await.status, 200, "given back");
+}
+
+#[tokio::test]
+async fn a_refused_recording_gives_its_money_back() {
+    let file = format!("{REQUIRED}[quota.student]\nmoney_per_day = \"0.002\"\n");
+    let app = of(&file, &[("transcription.models", "gpt-4o-transcribe")]);
+    let ana = student("ana");
+    for _ in 0..5 {
+        app.calls
+            .recordings
+            .refuse(UpstreamError::Refused(400.into()));
+        let refused = post(&app, &[]).bearer(&ana).send().await;
+        refused.is(422, "recording_refused");
+    }
+    assert_eq!(ask(&app, &ana).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_model_without_a_price_is_refused_while_money_is_limited() {
+    let limited = app(&[("money.per_day", "5.00")]);
+    post(&limited, &[]).send().await.is(503, "no_price");
+    assert!(limited.calls.recordings.received().is_empty());
+    let free = app(&[]);
+    free.calls.recordings.answer_with("application/json", DONE);
+    assert_eq!(
+        post(&free, &[("model", "unpriced")]).send().await.status,
+        200
+    );
+    booked(&free, 1).await;
+    assert_eq!(free.events("zero_price").len(), 1);
+}
+
+#[tokio::test]
+async fn the_minutes_of_recordings_and_of_calls_are_one_quota() {
+    let file = format!("{REQUIRED}[quota.student]\nminutes_per_day = 1\n");
+    let app = of(&file, &[("connect.mode", "call")]);
+    let ana = student("ana");
+    let minute = DONE
+        .replace(":30,", ":550,")
+        .replace("34", "554")
+        .replace(":30}", ":550}");
+    app.calls
+        .recordings
+        .answer_with("application/json", &minute);
+    assert_eq!(post(&app, &[]).bearer(&ana).send().await.status, 200);
+    assert_eq!(booked(&app, 1).await["seconds"], 55);
+    // Eight seconds are wanted for eight kilobytes, and five are left.
+    let refused = ask(&app, &ana).await;
+    refused.is(429, "quota_exceeded");
+    assert_eq!(refused.json["error"]["limit"], "minutes_per_day");
+    let call = app
+        .post("/calls")
+        .body("application/sdp", crate::calls::OFFER);
+    call.bearer(&ana).send().await.is(429, "quota_exceeded");
+    app.advance(86_400);
+    assert_eq!(ask(&app, &ana).await.status, 200, "another day");
+}
+
+#[tokio::test]
+async fn a_transcription_takes_a_place_among_the_calls_at_once_until_it_is_booked() {
+    let app = app(&[("call.max_live_network", "1")]);
+    let pen = app.calls.recordings.answer("application/json");
+    let first = post(&app, &[]).stream().await;
+    assert_eq!(first.status(), 200);
+    let refused = post(&app, &[]).send().await;
+    refused.is(429, "call_limit");
+    assert_eq!(refused.json["error"]["limit"], "max_live_network");
+    pen.write(DONE);
+    drop(pen);
+    booked(&app, 1).await;
+    app.calls.recordings.answer_with("application/json", DONE);
+    assert_eq!(post(&app, &[]).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn more_transcriptions_at_a_time_than_the_setting_says_are_refused_with_503() {
+    let app = app(&[("transcription.max_in_flight", "1")]);
+    let pen = app.calls.recordings.answer("application/json");
+    let first = post(&app, &[]).from("192.0.2.1").stream().await;
+    assert_eq!(first.status(), 200);
+    post(&app, &[]).send().await.is(503, "overloaded");
+    drop(pen);
+    booked(&app, 1).await;
+    app.calls.recordings.answer_with("application/json", DONE);
+    assert_eq!(post(&app, &[]).send().await.status, 200);
+    assert_eq!(used(&app).await.len(), 2, "one estimate, one measured");
+}

@@ -1,0 +1,235 @@
+//! Uploads: what is passed on, what is refused, and when.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use token_broker::clock::Clock;
+use token_broker::domain::LARGEST_RECORDING;
+
+use super::{DONE, PATH, app, booked, form, post, send, used};
+use crate::kit::in_process::TestApp;
+use crate::kit::waiting::{SOON, eventually, until};
+
+const LARGEST: usize = LARGEST_RECORDING as usize;
+
+/// A body that is sent in pieces without its length, and never ends.
+fn endless(begin: Vec<u8>) -> Body {
+    let pieces = stream::iter(
+        begin
+            .chunks(16 * 1024)
+            .map(Bytes::copy_from_slice)
+            .collect::<Vec<_>>(),
+    );
+    let pieces = pieces.map(Ok::<_, std::io::Error>).chain(stream::pending());
+    Body::from_stream(pieces)
+}
+
+#[tokio::test]
+async fn tr4_twenty_five_mebibytes_pass_and_a_byte_more_is_refused_before_the_upload_ends() {
+    let app = app(&[]);
+    app.calls.recordings.answer_with("application/json", DONE);
+    let whole = form(&[], ("a.wav", &vec![0; LARGEST]));
+    assert_eq!(send(&app, whole).send().await.status, 200);
+    booked(&app, 1).await;
+
+    let larger = form(&[], ("a.wav", &vec![0; LARGEST + 1]));
+    let refused = send(&app, endless(larger)).send().await;
+    refused.is(413, "recording_too_large");
+    assert_eq!(refused.header("connection"), Some("close"));
+    // A length that is announced is refused before anything is read, and before anything is held.
+    let announced = form(&[], ("a.wav", &vec![0; LARGEST + 256 * 1024]));
+    send(&app, announced)
+        .send()
+        .await
+        .is(413, "recording_too_large");
+    let raw = app
+        .post("/transcribe")
+        .body("audio/wav", vec![0; LARGEST + 1]);
+    raw.send().await.is(413, "recording_too_large");
+    let received = app.calls.recordings.received();
+    assert_eq!(received.len(), 2);
+    assert!(!received[1].is_complete, "the provider got no whole form");
+    assert_eq!(used(&app).await.len(), 1, "only the first one is paid");
+}
+
+#[tokio::test]
+async fn tr4_what_is_missing_not_allowed_or_unknown_is_refused_with_its_name() {
+    let app = app(&[]);
+    let part = |head: &str| {
+        format!("--XX\r\nContent-Disposition: form-data; {head}\r\n\r\nx\r\n--XX--\r\n")
+    };
+    for (body, status, code, param) in [
+        (
+            form(&[("model", "gpt-realtime-2.1")], ("a.wav", b"x")),
+            403,
+            "model_not_allowed",
+            "model",
+        ),
+        (
+            form(&[("user", "ana")], ("a.wav", b"x")),
+            400,
+            "bad_request",
+            "user",
+        ),
+        (
+            form(&[("temperature", "hot")], ("a.wav", b"x")),
+            400,
+            "bad_request",
+            "temperature",
+        ),
+        (
+            form(&[("language", "es"), ("language", "de")], ("a.wav", b"x")),
+            400,
+            "bad_request",
+            "language",
+        ),
+        (
+            form(&[("prompt", &"a".repeat(65 * 1024))], ("a.wav", b"x")),
+            400,
+            "bad_request",
+            "prompt",
+        ),
+        (form(&[], ("a.wav", b"")), 400, "bad_request", "file"),
+        (
+            form(&[], ("a.txt", b"x")),
+            415,
+            "unsupported_recording",
+            "file",
+        ),
+        (
+            part("name=\"model\"")
+                .replace("\r\nx\r\n", "\r\nwhisper-1\r\n")
+                .into(),
+            400,
+            "bad_request",
+            "file",
+        ),
+        (part("name=\"a\\\"b\"").into(), 400, "bad_request", "body"),
+        (b"--XX\r\n\r\n".to_vec(), 400, "bad_request", "body"),
+        (
+            b"--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nx"
+                .to_vec(),
+            400,
+            "bad_request",
+            "body",
+        ),
+    ] {
+        let refused = send(&app, body).send().await;
+        refused.is(status, code);
+        assert_eq!(refused.json["error"]["param"], param, "{refused:?}");
+    }
+    for content_type in [
+        "",
+        "application/json",
+        "multipart/form-data",
+        "multipart/mixed; boundary=XX",
+    ] {
+        let refused = app.post(PATH).body(content_type, "--XX--").send().await;
+        refused.is(415, "unsupported_recording");
+    }
+    let coded = post(&app, &[])
+        .header("content-encoding", "gzip")
+        .send()
+        .await;
+    coded.is(415, "unsupported_recording");
+    let raw = app.post("/transcribe").body("text/html", "x").send().await;
+    raw.is(415, "unsupported_recording");
+    for query in [
+        "prompt=a",
+        "stream=perhaps",
+        "response_format=html",
+        "model=",
+    ] {
+        let asked = app.post(&format!("/transcribe?{query}"));
+        asked
+            .body("audio/wav", "x")
+            .send()
+            .await
+            .is(400, "bad_request");
+    }
+    let received = app.calls.recordings.received();
+    assert!(received.iter().all(|received| !received.is_complete));
+    assert!(used(&app).await.is_empty() && app.events("transcribed").is_empty());
+}
+
+#[tokio::test]
+async fn a_model_behind_the_file_is_judged_before_the_provider_has_a_whole_form() {
+    let app = app(&[]);
+    let file_first = |model: &str| {
+        let form = String::from_utf8(form(&[("model", model)], ("a.wav", b"x"))).unwrap();
+        let (model, file) = form.split_at(form[4..].find("--XX").unwrap() + 4);
+        let file = file.trim_end_matches("--XX--\r\n");
+        format!("{file}{model}--XX--\r\n")
+    };
+    send(&app, file_first("o3"))
+        .send()
+        .await
+        .is(403, "model_not_allowed");
+    assert!(!app.calls.recordings.received()[0].is_complete);
+    app.calls.recordings.answer_with("application/json", DONE);
+    assert_eq!(send(&app, file_first("whisper-1")).send().await.status, 200);
+    let received = &app.calls.recordings.received()[1];
+    assert_eq!(received.fields, [("model", "whisper-1".to_owned())]);
+}
+
+#[tokio::test]
+async fn tr5_a_recording_that_does_not_arrive_in_time_is_refused_with_408_and_costs_nothing() {
+    let app = app(&[]);
+    let begin = form(&[], ("a.wav", &[0; 50_000]));
+    let upload = send(&app, endless(begin[..40_000].to_vec()));
+    let refused = tokio::spawn(upload.send());
+    let recordings = app.calls.recordings.clone();
+    until("the provider gets the beginning", || {
+        recordings
+            .received()
+            .first()
+            .is_some_and(|received| received.audio.len() > 30_000)
+    })
+    .await;
+    app.clock.advance(Duration::from_secs(60));
+    refused.await.unwrap().is(408, "upload_timeout");
+    assert!(!app.calls.recordings.received()[0].is_complete);
+    assert!(used(&app).await.is_empty());
+    free(&app).await;
+}
+
+/// Asserts that nothing is held any more: the only place is free.
+async fn free(app: &TestApp) {
+    eventually("the hold is given back", SOON, async || {
+        let calls = app.ledger.calls(token_broker::records::CallQuery {
+            account: None,
+            most: 10,
+        });
+        let calls = calls.await.unwrap();
+        calls
+            .iter()
+            .all(|call| !call.takes_a_place(app.clock.now()))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_during_the_upload_pays_nothing_and_the_provider_does_nothing() {
+    let app = app(&[]);
+    let begin = form(&[], ("a.wav", &[0; 50_000]));
+    let (feed, body) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(4);
+    let body = stream::unfold(body, async |mut body| Some((body.recv().await?, body)));
+    let asking = tokio::spawn(send(&app, Body::from_stream(body)).send());
+    feed.send(Ok(begin[..20_000].to_vec().into()))
+        .await
+        .unwrap();
+    let recordings = app.calls.recordings.clone();
+    until("the provider gets the beginning", || {
+        !recordings.received().is_empty()
+    })
+    .await;
+    asking.abort();
+    feed.send(Err(std::io::ErrorKind::ConnectionReset.into()))
+        .await
+        .unwrap();
+    free(&app).await;
+    assert!(!app.calls.recordings.received()[0].is_complete);
+    assert!(used(&app).await.is_empty() && app.events("transcribed").is_empty());
+}

@@ -1,0 +1,226 @@
+//! Transcriptions by the real executable and the simulated provider: rows of the acceptance matrix (TR), and OpenAI's SDKs.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use reqwest::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+use token_broker::simulator::Simulator;
+use tokio::process::Command;
+
+use crate::kit::answer::Answer;
+use crate::kit::executable::{Broker, Launch};
+use crate::kit::programs::{installed, program, run};
+use crate::kit::provider::simulator;
+use crate::nginx_front::Front;
+
+const PATH: &str = "/v1/audio/transcriptions";
+
+/// A broker that transcribes, before a provider that fails as planned.
+async fn pair(faults: &[&str]) -> (Simulator, Broker) {
+    let simulator = simulator(faults).await;
+    let models = "gpt-4o-mini-transcribe,gpt-4o-transcribe,whisper-1";
+    let launch = Launch::serve(&simulator).set("transcription.models", models);
+    let broker = launch.set("call.max_live_network", "100").start().await;
+    (simulator, broker)
+}
+
+fn form(fields: &[(&str, &str)], audio: &[u8]) -> Vec<u8> {
+    let mut form =
+        b"--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n"
+            .to_vec();
+    form.extend_from_slice(audio);
+    for (name, value) in fields {
+        let part =
+            format!("\r\n--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}");
+        form.extend_from_slice(part.as_bytes());
+    }
+    form.extend_from_slice(b"\r\n--XX--\r\n");
+    form
+}
+
+fn post(broker: &Broker, fields: &[(&str, &str)], audio: &[u8]) -> reqwest::RequestBuilder {
+    let post = broker.post(PATH).body(form(fields, audio));
+    post.header(CONTENT_TYPE, "multipart/form-data; boundary=XX")
+}
+
+/// What the provider has received: fields and file of each request.
+fn received(simulator: &Simulator) -> Vec<Value> {
+    let requests = simulator.calls().requests();
+    requests
+        .iter()
+        .map(|request| serde_json::from_slice(&request.body).unwrap())
+        .collect()
+}
+
+/// Waits for so many booked transcriptions, and returns their details.
+async fn booked(broker: &Broker, number: usize) -> Vec<Value> {
+    crate::kit::waiting::until("the use is booked", || {
+        broker.events("transcribed").len() >= number
+    })
+    .await;
+    let events = broker.events("transcribed");
+    let details = events
+        .iter()
+        .map(|event| event["details"].as_str().unwrap());
+    details
+        .map(|text| serde_json::from_str(text).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn tr1_the_provider_gets_every_byte_of_a_mebibyte_and_the_figures_are_its_own() {
+    let (simulator, broker) = pair(&[]).await;
+    let audio: Vec<u8> = (0..=255).rev().cycle().take(1024 * 1024).collect();
+    let answer = Answer::to(post(&broker, &[("model", "gpt-4o-transcribe")], &audio)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(
+        answer.json["text"],
+        "Simulated transcript of 1048576 bytes."
+    );
+    let hash: String = digest(&SHA256, &audio)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let expected = json!({
+        "fields": { "model": "gpt-4o-transcribe" },
+        "file": { "name": "recording.wav", "type": "audio/wav", "bytes": audio.len(), "sha256": hash },
+    });
+    assert_eq!(received(&simulator), [expected]);
+    // 33 seconds at 32 kB/s are 330 tokens; five words are five.
+    let details = &booked(&broker, 1).await[0];
+    assert_eq!(
+        (&details["mark"], &details["seconds"]),
+        (&"measured".into(), &33.into())
+    );
+    assert_eq!(details["cost"], "0.000875");
+}
+
+#[tokio::test]
+async fn tr2_a_stream_begins_long_before_it_ends_and_passes_byte_for_byte() {
+    let (_simulator, broker) = pair(&[]).await;
+    let fields = [("stream", "true"), ("model", "gpt-4o-transcribe")];
+    let mut response = post(&broker, &fields, &[0; 64_000]).send().await.unwrap();
+    assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
+    let mut pieces = Vec::new();
+    while let Some(piece) = response.chunk().await.unwrap() {
+        pieces.push(String::from_utf8(piece.to_vec()).unwrap());
+    }
+    assert!(!pieces[0].contains("transcript.text.done"), "{pieces:?}");
+    let text = pieces.concat();
+    let events = text
+        .split_terminator("\n\n")
+        .map(|event| event.strip_prefix("data: ").unwrap());
+    let events: Vec<Value> = events
+        .map(|event| serde_json::from_str(event).unwrap())
+        .collect();
+    let words = events.iter().filter_map(|event| event["delta"].as_str());
+    assert_eq!(
+        words.collect::<String>(),
+        "Simulated transcript of 64000 bytes."
+    );
+    assert_eq!(events.last().unwrap()["usage"]["input_tokens"], 20);
+    assert_eq!(booked(&broker, 1).await[0]["mark"], "measured");
+}
+
+#[tokio::test]
+async fn tr6_a_stream_without_its_last_event_and_a_document_without_figures_are_estimated() {
+    let (_simulator, broker) = pair(&["transcribe+no-usage"]).await;
+    for fields in [&[("stream", "true")][..], &[]] {
+        let answer = Answer::to(post(&broker, fields, &[0; 64_000])).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    for details in booked(&broker, 2).await {
+        assert_eq!(details["mark"], "estimated", "{details}");
+    }
+}
+
+#[tokio::test]
+async fn tr8_a_busy_provider_keeps_its_wait_and_one_that_cuts_its_answer_cuts_ours() {
+    let faults = [
+        "transcribe+1x429:7",
+        "transcribe+1x400",
+        "transcribe+1xtruncated",
+    ];
+    let (_simulator, broker) = pair(&faults).await;
+    let ask = || post(&broker, &[], &[0; 64_000]);
+    let busy = Answer::to(ask()).await;
+    busy.is(503, "upstream_unavailable");
+    assert_eq!(busy.retry_after(), 7);
+    Answer::to(ask()).await.is(422, "recording_refused");
+    assert!(
+        Answer::to_any(ask()).await.is_none(),
+        "it must not look complete"
+    );
+    assert_eq!(booked(&broker, 1).await[0]["mark"], "estimated");
+}
+
+/// Runs a script of an SDK, which transcribes once whole and once as a stream, and is refused a model.
+async fn transcribes(mut command: Command, broker: &Broker) {
+    let (succeeded, out, err) = run(&mut command).await;
+    assert!(succeeded, "{out}{err}");
+    let lines: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 4, "{out}{err}");
+    let text = "Simulated transcript of 64000 bytes.";
+    assert_eq!(
+        (&lines[0]["text"], &lines[0]["seconds"]),
+        (&text.into(), &Value::Null)
+    );
+    assert_eq!(
+        lines[1],
+        json!({ "deltas": 5, "text": text, "input_tokens": 20 })
+    );
+    assert_eq!(lines[2]["text"], format!("{text}\n"));
+    assert_eq!(
+        (&lines[3]["status"], &lines[3]["code"]),
+        (&403.into(), &"model_not_allowed".into())
+    );
+    assert_eq!(booked(broker, 3).await.len(), 3);
+}
+
+fn script(name: &str) -> String {
+    let place = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/sdk");
+    place.join(name).to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_python_sdk_transcribes_with_nothing_changed_but_its_base_url() {
+    let (_simulator, broker) = pair(&[]).await;
+    let mut command = program(installed("python/bin/python"));
+    command.args([&script("transcribe.py"), &broker.url("/v1"), "not-a-key"]);
+    transcribes(command, &broker).await;
+}
+
+#[tokio::test]
+async fn the_node_sdk_transcribes_with_nothing_changed_but_its_base_url() {
+    let (_simulator, broker) = pair(&[]).await;
+    let modules = installed("node/node_modules/openai");
+    let modules = modules.parent().unwrap().to_str().unwrap();
+    let mut command = program(installed("node/node"));
+    command.args([
+        &script("transcribe.mjs"),
+        modules,
+        &broker.url("/v1"),
+        "not-a-key",
+    ]);
+    transcribes(command, &broker).await;
+}
+
+#[tokio::test]
+async fn behind_nginx_a_recording_beyond_other_bodies_passes_and_its_stream_begins_before_it_ends()
+{
+    let front = Front::with(&[("transcription.models", "gpt-4o-transcribe")], &[]).await;
+    let audio = vec![0; 3 * 1024 * 1024];
+    let ask = |path: &str| front.post(path).body(form(&[("stream", "true")], &audio));
+    let ask = |path: &str| ask(path).header(CONTENT_TYPE, "multipart/form-data; boundary=XX");
+    let mut response = ask(PATH).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let first = response.chunk().await.unwrap().unwrap();
+    assert!(!String::from_utf8_lossy(&first).contains("transcript.text.done"));
+    while response.chunk().await.unwrap().is_some() {}
+    assert_eq!(received(&front.simulator)[0]["file"]["bytes"], audio.len());
+    // Other paths take no such bodies.
+    assert_eq!(Answer::to(ask("/token")).await.status, 413);
+}
