@@ -22,10 +22,10 @@ try {
   writeFileSync(join(room, 'package.json'), '{ "private": true, "type": "module" }');
   run('npm', ['install', '--silent', '--no-audit', '--no-fund', '--omit=peer', '--offline', tarball], room);
   // The types have to compile with the oldest libraries that they promise, without skipLibCheck.
-  writeFileSync(join(room, 'page.ts'), ['', '/webrtc', '/call', '/testing'].map((entry) => `export * from '@realtime-token-broker/client${entry}';\n`).join(''));
+  writeFileSync(join(room, 'page.ts'), ['', '/webrtc', '/call', '/transcribe', '/testing'].map((entry) => `export * from '@realtime-token-broker/client${entry}';\n`).join(''));
   const flags = '--noEmit --strict --skipLibCheck false --target es2022 --lib es2022,dom --module nodenext --types'.split(' ');
   process.stdout.write(run(bin('tsc'), [...flags, '', 'page.ts'], room));
-  const names = ['', '/webrtc', '/call', '/testing'].map((entry) => `@realtime-token-broker/client${entry}`);
+  const names = ['', '/webrtc', '/call', '/transcribe', '/testing'].map((entry) => `@realtime-token-broker/client${entry}`);
   const script = `for (const name of ${JSON.stringify(names)}) console.log(name, Object.keys(await import(name)).length, 'exports');`;
   process.stdout.write(run(process.execPath, ['--input-type=module', '-e', script], room));
 } finally {

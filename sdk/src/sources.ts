@@ -49,7 +49,7 @@ export interface BrokerOptions {
 }
 
 /** Evaluates an option. A failure is the page's own fault, with `code`, and another attempt would not help. */
-async function provided<T>(value: Provided<T> | undefined, code: TokenErrorCode): Promise<T | undefined> {
+export async function provided<T>(value: Provided<T> | undefined, code: TokenErrorCode): Promise<T | undefined> {
   try {
     return await (typeof value === 'function' ? (value as () => T | Promise<T>)() : value);
   } catch (cause) {
@@ -66,14 +66,6 @@ export const handlesOf = (options: BrokerOptions): string => `rtb ${below(option
 /** Credentials that a page builds from a missing value, or from a promise that it did not wait for. */
 const NO_CREDENTIAL = /^Bearer( +(undefined|null|NaN|false|\[object .*))?$/i;
 
-/** Returns the headers of the options. */
-export async function headersOf(options: BrokerOptions): Promise<Headers> {
-  const headers = new Headers(await provided(options.headers, 'unauthorized'));
-  const authorization = headers.get('authorization');
-  if (NO_CREDENTIAL.test(`${authorization}`)) throw new TokenError('unauthorized', `headers returned "${authorization}".`);
-  return headers;
-}
-
 /** Returns tokens of a broker: `POST /token`, then `POST /refresh-token` with the session, or `/token` when that is gone. */
 export function fromBroker(options: BrokerOptions = {}): TokenSource {
   const { tokenPath = '/token', refreshPath = '/refresh-token', credentials = 'same-origin', clock = systemClock } = options;
@@ -81,8 +73,9 @@ export function fromBroker(options: BrokerOptions = {}): TokenSource {
     throw new TypeError('baseUrl is required where there is no page.');
   }
   return async ({ previous, owner: before, keep, kept, signal, reason }) => {
-    const headers = await headersOf(options);
+    const headers = new Headers(await provided(options.headers, 'unauthorized'));
     const authorization = headers.get('authorization');
+    if (NO_CREDENTIAL.test(`${authorization}`)) throw new TokenError('unauthorized', `headers returned "${authorization}".`);
     const subject = subjectOf(authorization);
     const owner = subject ?? authorization;
     // A session is never named with another user's credential.

@@ -4,7 +4,7 @@ import { invalid } from '../answer.js';
 import { systemClock } from '../clock.js';
 import { failure, TokenError } from '../errors.js';
 import { refusal } from '../refusal.js';
-import { type BrokerOptions, below, headersOf, known } from '../sources.js';
+import { type BrokerOptions, below, known, provided } from '../sources.js';
 
 /** How to reach the broker, and how to transcribe. */
 export interface TranscribeOptions extends Pick<BrokerOptions, 'baseUrl' | 'headers' | 'credentials' | 'fetch' | 'clock'> {
@@ -39,7 +39,7 @@ export async function transcribe(recording: Blob, options: TranscribeOptions = {
     if (value) form.append(name, value);
   }
   form.append('file', recording);
-  const headers = await headersOf(options);
+  const headers = new Headers(await provided(options.headers, 'unauthorized'));
   // The boundary of the form is in a header that only fetch can write.
   headers.delete('content-type');
   const broken = (cause: unknown): TokenError => failure(cause, signal?.aborted ? 'aborted' : 'network');

@@ -87,6 +87,6 @@ test('what is no transcript, a stream without its end and a lost connection have
   await assert.rejects(transcribe(RECORDING, lost), { code: 'network', retryable: true });
   const [left] = broker(() => Promise.reject(new DOMException('', 'AbortError')), { signal: AbortSignal.abort() });
   await assert.rejects(transcribe(RECORDING, left), { code: 'aborted', retryable: false });
-  const [wrong] = broker(() => assert.fail(), { headers: { Authorization: 'Bearer undefined' } });
+  const [wrong] = broker(() => assert.fail(), { headers: () => Promise.reject(new Error('no login')) });
   await assert.rejects(transcribe(RECORDING, wrong), { code: 'unauthorized' });
 });
