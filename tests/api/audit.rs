@@ -30,10 +30,11 @@ const OF_IDENTITY: [&str; 4] = [
     "sessions_ended",
 ];
 
-/// Those of calls, in `calls/`.
-const OF_CALLS: [&str; 5] = [
+/// Those of calls and transcriptions, in `calls/` and `transcribe/`.
+const OF_CALLS: [&str; 6] = [
     "call_opened",
     "call_ended",
+    "transcribed",
     "ticket_reused",
     "zero_price",
     "odd_usage",

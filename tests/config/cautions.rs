@@ -158,3 +158,12 @@ fn f24_a_base_url_without_its_version_or_with_another_providers_is_warned_of() {
         assert_eq!(said(fine), [""; 0], "{fine}");
     }
 }
+
+#[test]
+fn an_unknown_transcription_model_is_warned_of_and_a_known_snapshot_is_not() {
+    let models = |names: &str| warnings(&format!("[transcription]\nmodels = {names}\n"));
+    let warned = models("['gpt-4o-mini-transcribe-2025-12-15', 'whisper-9']");
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("\"whisper-9\""), "{warned:?}");
+    assert!(models("['whisper-1']").is_empty());
+}

@@ -16,7 +16,7 @@ use crate::kit::provider::simulator;
 const BOUND: Duration = Duration::from_mins(2);
 
 /// Settings under which nobody is limited or blocked, beside those of [`unlimited`].
-const FREE: [(&str, &str); 9] = [
+const FREE: [(&str, &str); 12] = [
     ("compat.get_token", "true"),
     ("guard.failed_verifications", "1000000"),
     ("guard.threshold", "1000"),
@@ -25,7 +25,10 @@ const FREE: [(&str, &str); 9] = [
     ("limits.identity_mints", "1000000/24h"),
     ("limits.refresh", "1000000/60s"),
     ("limits.refused_credentials", "1000000/60s"),
+    ("limits.transcribe", "1000000/60s"),
     ("limits.verified_address", "1000000/60s"),
+    ("call.max_live_network", "1000"),
+    ("transcription.models", "gpt-4o-mini-transcribe,whisper-1"),
 ];
 
 /// Starts a broker that limits nobody, unless `settings` say so.

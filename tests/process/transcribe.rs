@@ -154,6 +154,27 @@ async fn tr8_a_busy_provider_keeps_its_wait_and_one_that_cuts_its_answer_cuts_ou
     assert_eq!(booked(&broker, 1).await[0]["mark"], "estimated");
 }
 
+#[tokio::test]
+async fn ob1_neither_the_recording_nor_what_was_said_is_ever_logged() {
+    let simulator = simulator(&["transcribe+1x400", "transcribe+1x503"]).await;
+    let launch = Launch::serve(&simulator).set("transcription.models", "whisper-1");
+    let broker = launch.env("RUST_LOG", "trace").start().await;
+    let prompt = "canary-prompt-5e2d";
+    for status in [422, 503, 200] {
+        let fields = [("prompt", prompt), ("response_format", "verbose_json")];
+        let answer = Answer::to(post(&broker, &fields, b"canary-audio-77ab")).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    let details = booked(&broker, 1).await;
+    let ended = broker.stop().await;
+    let said = ended.out + &ended.err;
+    assert!(
+        said.contains("transcribed") && !said.contains("canary"),
+        "{details:?}"
+    );
+    assert!(!said.contains("Simulated transcript"));
+}
+
 /// Runs a script of an SDK, which transcribes once whole and once as a stream, and is refused a model.
 async fn transcribes(mut command: Command, broker: &Broker) {
     let (succeeded, out, err) = run(&mut command).await;

@@ -6,6 +6,12 @@ use super::{DONE, app, booked, of, post, used};
 use crate::kit::in_process::{TestApp, student, teacher};
 use crate::kit::issuer::REQUIRED;
 
+/// What it takes to limit money: a mode that keeps such limits, and personas whose answers are bounded.
+const MONEY: [(&str, &str); 2] = [
+    ("connect.mode", "call"),
+    ("personas.file", "tests/api/calls/personas.toml"),
+];
+
 /// Posts a recording as somebody, and returns the answer.
 async fn ask(app: &TestApp, bearer: &str) -> crate::kit::answer::Answer {
     app.calls.recordings.answer_with("application/json", DONE);
@@ -34,13 +40,13 @@ async fn callers_sign_in_and_each_has_a_window_of_its_own() {
 
 #[tokio::test]
 async fn money_is_held_before_the_recording_is_read_and_what_was_not_used_is_given_back() {
-    // The dearest model needs 10 tokens of audio and 10 of text for each second of 8 kbit/s: 9 s are 0.00045 … at least.
+    // Nine seconds at 8 kbit/s need 90 tokens of audio and 90 of text at the dearest model: 0.001125 dollars.
     let file = format!("{REQUIRED}[quota.student]\nmoney_per_day = \"0.002\"\n");
-    let models = [(
+    let models = (
         "transcription.models",
         "gpt-4o-mini-transcribe,gpt-4o-transcribe",
-    )];
-    let app = of(&file, &models);
+    );
+    let app = of(&file, &[&MONEY[..], &[models]].concat());
     let (ana, teacher) = (student("ana"), teacher("eva"));
     let pen = app.calls.recordings.answer("application/json");
     let first = post(&app, &[]).bearer(&ana).stream().await;
@@ -63,7 +69,8 @@ async fn money_is_held_before_the_recording_is_read_and_what_was_not_used_is_giv
 #[tokio::test]
 async fn a_refused_recording_gives_its_money_back() {
     let file = format!("{REQUIRED}[quota.student]\nmoney_per_day = \"0.002\"\n");
-    let app = of(&file, &[("transcription.models", "gpt-4o-transcribe")]);
+    let models = ("transcription.models", "gpt-4o-transcribe");
+    let app = of(&file, &[&MONEY[..], &[models]].concat());
     let ana = student("ana");
     for _ in 0..5 {
         app.calls
@@ -77,7 +84,7 @@ async fn a_refused_recording_gives_its_money_back() {
 
 #[tokio::test]
 async fn a_model_without_a_price_is_refused_while_money_is_limited() {
-    let limited = app(&[("money.per_day", "5.00")]);
+    let limited = app(&[&MONEY[..], &[("money.per_day", "5.00")]].concat());
     post(&limited, &[]).send().await.is(503, "no_price");
     assert!(limited.calls.recordings.received().is_empty());
     let free = app(&[]);

@@ -140,7 +140,7 @@ async fn tr4_what_is_missing_not_allowed_or_unknown_is_refused_with_its_name() {
         "prompt=a",
         "stream=perhaps",
         "response_format=html",
-        "model=",
+        "language=",
     ] {
         let asked = app.post(&format!("/transcribe?{query}"));
         asked

@@ -20,3 +20,4 @@ mod sessions;
 mod sqlite_file;
 mod tickets;
 mod tls;
+mod transcriptions;
