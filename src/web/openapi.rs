@@ -62,11 +62,8 @@ pub(super) fn describe_as(document: &mut Document, path: &str, other: &str) {
     let Some(mut item) = document.paths.paths.get(path).cloned() else {
         return;
     };
-    let operation = item
-        .post
-        .as_mut()
-        .and_then(|post| post.operation_id.as_mut());
-    if let Some(name) = operation {
+    let operations = [&mut item.get, &mut item.post].into_iter().flatten();
+    for name in operations.filter_map(|operation| operation.operation_id.as_mut()) {
         name.push_str("_as_openai");
     }
     document.paths.paths.insert(other.to_owned(), item);

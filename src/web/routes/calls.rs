@@ -5,10 +5,10 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::token::choice;
+use super::wanted::Wanted;
 use crate::auth::bearer;
 use crate::broker::{Answered, CallRequest};
 use crate::clock::Timestamp;
@@ -31,28 +31,13 @@ const MAX_KEY_LENGTH: usize = 255;
 pub const CALL_TOKEN: HeaderName = HeaderName::from_static("x-call-token");
 const SDP: HeaderValue = HeaderValue::from_static("application/sdp");
 
-/// Options of a new call. All are optional. Others, like `model`, are ignored: the operator's persona decides.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct CallOptions {
-    /// Name of a persona. Omit this parameter to use the default persona.
-    #[param(max_length = 64, pattern = "^[a-z0-9_-]+$")]
-    persona: Option<String>,
-    /// Role by which a public persona is chosen. Ignored for callers with a verified role.
-    #[serde(rename = "userRole")]
-    user_role: Option<String>,
-    /// Language, as in `POST /token`.
-    #[param(max_length = 35, pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$")]
-    language: Option<String>,
-}
-
 /// Exchange the offer of a WebRTC call for an answer. The call is metered and has limits; media flows between the page and
 /// the provider.
 #[utoipa::path(
     post,
     path = "/calls",
     tag = "calls",
-    params(CallOptions),
+    params(Wanted),
     request_body(content(
         (String = "application/sdp"),
         (OfferForm = "multipart/form-data"),
@@ -68,20 +53,20 @@ pub struct CallOptions {
 pub async fn open(
     State(state): State<AppState>,
     Extension(admitted): Extension<Admitted>,
-    Query(options): Query<CallOptions>,
+    Query(wanted): Query<Wanted>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    exchange(&state, admitted, (options, "/calls"), request).await
+    exchange(&state, admitted, (wanted, "/calls"), request).await
 }
 
 /// The same, under OpenAI's path.
 pub async fn open_as_openai(
     State(state): State<AppState>,
     Extension(admitted): Extension<Admitted>,
-    Query(options): Query<CallOptions>,
+    Query(wanted): Query<Wanted>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    exchange(&state, admitted, (options, "/v1/realtime/calls"), request).await
+    exchange(&state, admitted, (wanted, "/v1/realtime/calls"), request).await
 }
 
 /// An offer as a form, as OpenAI's unified sample sends it.
@@ -103,7 +88,7 @@ pub(super) async fn exchange(
         ticket,
         ..
     }: Admitted,
-    (options, calls): (CallOptions, &str),
+    (wanted, calls): (Wanted, &str),
     request: Request,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(request.headers())?;
@@ -111,11 +96,7 @@ pub(super) async fn exchange(
     let offer = Offer::parse(&offered.sdp)?;
     let idempotency = key.map(|key| own(&key, &caller, &offered.sdp));
     let asked = CallRequest {
-        choice: choice(
-            options.persona,
-            options.user_role,
-            options.language.as_deref(),
-        )?,
+        choice: wanted.choice()?,
         offer,
         session: offered.session,
         idempotency,
@@ -240,11 +221,7 @@ pub async fn look(
     headers: HeaderMap,
 ) -> Result<Json<CallView>, ApiError> {
     let id = UpstreamCallId::parse(&id).ok_or(Code::UnknownCall)?;
-    let call = state
-        .broker
-        .call_of(&caller, ticket(&headers).as_ref(), &id)
-        .await?;
-    Ok(Json(CallView::of(&call, state.face.clock.now())))
+    view(&state, (&caller, ticket(&headers)), &id).await
 }
 
 /// Hang a call up. Doing so twice is fine.
@@ -271,7 +248,15 @@ pub async fn hang_up(
         .broker
         .hang_up_call(&caller, ticket.as_ref(), &id)
         .await?;
-    let call = state.broker.call_of(&caller, ticket.as_ref(), &id).await?;
+    view(&state, (&caller, ticket), &id).await
+}
+
+async fn view(
+    state: &AppState,
+    (caller, ticket): (&Caller, Option<Ticket>),
+    id: &UpstreamCallId,
+) -> Result<Json<CallView>, ApiError> {
+    let call = state.broker.call_of(caller, ticket.as_ref(), id).await?;
     Ok(Json(CallView::of(&call, state.face.clock.now())))
 }
 

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::calls::exchange;
 use super::granted::{ClientSecretAnswer, Granted, OldSession, Shape};
 use super::token::{mint, session};
+use super::wanted::Wanted;
 use crate::broker::{Choice, MintRequest};
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
@@ -30,20 +31,6 @@ use crate::web::state::AppState;
 pub struct ClientSecretRequest {
     /// Requested lifetime. It can shorten the configured lifetime, never extend it.
     expires_after: Option<ExpiresAfter>,
-}
-
-/// The request of the oldest clients. Other fields, like `model` and `voice`, are ignored.
-#[derive(Deserialize, ToSchema)]
-pub struct OldRequest {
-    /// Name of a persona. Omit this field to use the default persona.
-    #[schema(max_length = 64, pattern = "^[a-z0-9_-]+$")]
-    persona: Option<String>,
-    /// Role by which a public persona is chosen. Ignored for callers with a verified role.
-    #[serde(rename = "userRole")]
-    user_role: Option<String>,
-    /// Language, as in `POST /token`.
-    #[schema(max_length = 35, pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$")]
-    language: Option<String>,
 }
 
 /// A requested lifetime of a client secret.
@@ -99,7 +86,7 @@ pub async fn client_secrets(paid: Paid<ClientSecretRequest>) -> Result<Response,
     path = "/session",
     tag = "compatibility",
     request_body(content(
-        (Option<OldRequest> = "application/json"),
+        (Option<Wanted> = "application/json"),
         (String = "application/sdp"),
     )),
     responses(
@@ -117,17 +104,17 @@ pub async fn old_session(
     request: Request,
 ) -> Result<Response, ApiError> {
     if is_offer(request.headers()) {
-        let options = Query::try_from_uri(request.uri());
-        let Query(options) = options.map_err(|_| Code::BadRequest)?;
-        return exchange(&state, admitted, (options, "/calls"), request).await;
+        let wanted = Query::try_from_uri(request.uri());
+        let Query(wanted) = wanted.map_err(|_| Code::BadRequest)?;
+        return exchange(&state, admitted, (wanted, "/calls"), request).await;
     }
     // A ticket opens a call and nothing else.
     if admitted.ticket.is_some() {
         let error = ApiError::from(Code::Unauthorized);
         return Ok(([(WWW_AUTHENTICATE, REFUSAL)], error).into_response());
     }
-    let Paid { asked, .. } = Paid::<OldRequest>::from_request(request, &state).await?;
-    let request = session(asked.persona, asked.user_role, asked.language.as_deref())?;
+    let Paid { asked, .. } = Paid::<Wanted>::from_request(request, &state).await?;
+    let request = session(asked)?;
     mint(&state, admitted, request, Shape::Old).await
 }
 
@@ -145,7 +132,7 @@ pub async fn get_token(
     State(state): State<AppState>,
     Extension(admitted): Extension<Admitted>,
 ) -> Result<Response, ApiError> {
-    let request = session(None, None, None)?;
+    let request = session(Wanted::default())?;
     mint(&state, admitted, request, Shape::Ours).await
 }
 

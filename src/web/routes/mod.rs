@@ -10,3 +10,4 @@ pub mod refresh;
 pub mod relay;
 pub mod token;
 pub mod transcribe;
+mod wanted;

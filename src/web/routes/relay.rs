@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::token::choice;
+use super::wanted::Wanted;
 use crate::broker::{Line, RelayRequest};
 use crate::relay::carry;
 use crate::web::code::Code;
@@ -34,15 +34,6 @@ pub struct RelayOptions {
     intent: Option<String>,
     /// Not served: calls are joined by the broker itself.
     call_id: Option<String>,
-    /// Name of a persona. Omit this parameter to use the default persona.
-    #[param(max_length = 64, pattern = "^[a-z0-9_-]+$")]
-    persona: Option<String>,
-    /// Role by which a public persona is chosen. Ignored for callers with a verified role.
-    #[serde(rename = "userRole")]
-    user_role: Option<String>,
-    /// Language, as in `POST /token`.
-    #[param(max_length = 35, pattern = "^[A-Za-z0-9_-]+([.@][A-Za-z0-9_.@-]*)?$")]
-    language: Option<String>,
 }
 
 /// Open a session over a WebSocket. The credential comes as bearer, or as the subprotocol `openai-insecure-api-key.…` beside
@@ -51,7 +42,7 @@ pub struct RelayOptions {
     get,
     path = "/realtime",
     tag = "relay",
-    params(RelayOptions),
+    params(RelayOptions, Wanted),
     responses(
         (status = 101, description = "The connection is a WebSocket with the provider's events. The session runs as the persona says."),
         (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
@@ -60,41 +51,10 @@ pub struct RelayOptions {
     )
 )]
 pub async fn relay(
-    state: State<AppState>,
-    admitted: Extension<Admitted>,
-    options: Query<RelayOptions>,
-    request: Request,
-) -> Result<Response, ApiError> {
-    open(state, admitted, options, request).await
-}
-
-/// The same, under OpenAI's path.
-#[utoipa::path(
-    get,
-    path = "/v1/realtime",
-    tag = "relay",
-    params(RelayOptions),
-    responses(
-        (status = 101, description = "The connection is a WebSocket with the provider's events. The session runs as the persona says."),
-        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name.", body = Failure<'static>),
-        Refusals,
-    )
-)]
-pub async fn relay_as_openai(
-    state: State<AppState>,
-    admitted: Extension<Admitted>,
-    options: Query<RelayOptions>,
-    request: Request,
-) -> Result<Response, ApiError> {
-    open(state, admitted, options, request).await
-}
-
-/// Reads the request, has the session opened, grants the WebSocket.
-async fn open(
     State(state): State<AppState>,
     Extension(Admitted { caller, pass, .. }): Extension<Admitted>,
     Query(options): Query<RelayOptions>,
+    Query(wanted): Query<Wanted>,
     request: Request,
 ) -> Result<Response, ApiError> {
     if options.call_id.is_some() {
@@ -105,11 +65,7 @@ async fn open(
     }
     let upgrade = Upgrade::of(request)?;
     let asked = RelayRequest {
-        choice: choice(
-            options.persona,
-            options.user_role,
-            options.language.as_deref(),
-        )?,
+        choice: wanted.choice()?,
         model: options.model,
     };
     let relayed = state.broker.relay(caller, asked, pass).await?;

@@ -5,8 +5,9 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::granted::{Granted, Shape, answer};
-use crate::broker::{Choice, MintRequest};
-use crate::domain::{ConnectMode, Language};
+use super::wanted::Wanted;
+use crate::broker::MintRequest;
+use crate::domain::ConnectMode;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Paid;
 use crate::web::layers::paid::Admitted;
@@ -62,38 +63,25 @@ pub async fn open(paid: Paid<TokenRequest>) -> Result<Response, ApiError> {
         language,
         connect,
     } = paid.asked;
+    let wanted = Wanted {
+        persona,
+        user_role,
+        language,
+    };
     let request = MintRequest {
         connect,
-        ..session(persona, user_role, language.as_deref())?
+        ..session(wanted)?
     };
     mint(&paid.state, paid.admitted, request, Shape::Ours).await
 }
 
-/// Returns the request for a session of this persona, or else of one that fits role and language.
-pub(super) fn session(
-    persona: Option<String>,
-    role: Option<String>,
-    language: Option<&str>,
-) -> Result<MintRequest, ApiError> {
+/// Returns the request for a session of the persona that is `wanted`.
+pub(super) fn session(wanted: Wanted) -> Result<MintRequest, ApiError> {
     Ok(MintRequest {
-        choice: choice(persona, role, language)?,
+        choice: wanted.choice()?,
         connect: None,
         lifetime: None,
         refreshable: true,
-    })
-}
-
-/// Returns the choice of this persona, or else of one that fits role and language.
-pub(super) fn choice(
-    persona: Option<String>,
-    role: Option<String>,
-    language: Option<&str>,
-) -> Result<Choice, ApiError> {
-    let language = language.map(Language::parse).transpose();
-    Ok(Choice {
-        persona,
-        role,
-        language: language.map_err(|_| ApiError::at("language"))?,
     })
 }
 
