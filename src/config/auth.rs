@@ -56,7 +56,7 @@ impl AuthMode {
 }
 
 /// An issuer of JSON Web Tokens (RFC 7519), with one kind of key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Issuer {
     /// Exact value of `iss`.
     pub issuer: Arc<str>,
@@ -92,18 +92,9 @@ impl Issuer {
     pub fn new(issuer: &str, keys: KeySource, algorithms: Vec<Algorithm>) -> Self {
         Self {
             issuer: issuer.into(),
-            audience: Vec::new(),
-            authorized_parties: Vec::new(),
-            party_patterns: Vec::new(),
-            azp_optional: false,
             keys,
             algorithms,
-            required_claims: Vec::new(),
-            refused_claims: Vec::new(),
-            subject_pointer: None,
-            role_pointer: None,
-            name_pointer: None,
-            lookup: None,
+            ..Self::default()
         }
     }
 
@@ -126,6 +117,13 @@ pub enum KeySource {
     Jwks(Url),
     /// Public keys in PEM, one or more.
     Pem(String),
+}
+
+impl Default for KeySource {
+    /// No keys.
+    fn default() -> Self {
+        Self::Pem(String::new())
+    }
 }
 
 /// One HTTP request, with the caller's own token, for a role or name that the claims lack.

@@ -89,7 +89,7 @@ pub(super) fn read(
         audience: table.audience,
         authorized_parties: table.authorized_parties,
         azp_optional: table.azp_optional,
-        keys: keys.unwrap_or_else(|| KeySource::Pem(String::new())),
+        keys: keys.unwrap_or_default(),
         algorithms,
         required_claims: table.required_claims,
         refused_claims: table.refused_claims,

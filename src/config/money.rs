@@ -1,19 +1,15 @@
 //! `[money]`: what calls may cost everybody together, and the file of prices.
 
-use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::Config;
-use super::prices::{read_prices, usual_prices};
+use super::prices::{COMPILED_IN, read_prices};
 use super::settings::Settings;
 use crate::domain::written::money;
 use crate::domain::{Budget, Hold, Limit, Money, PersonaName, Prices};
 
-/// Read when no other file is named, if it exists.
-const USUAL_FILE: &str = "config/prices.toml";
 const PRICES: &str = "money.prices";
 
 /// What calls may cost everybody together.
@@ -88,19 +84,9 @@ impl MoneySettings {
 
 /// Reads the file of prices; `None` after a complaint.
 fn prices(settings: &mut Settings, named: &str) -> Option<Prices> {
-    let path = if named.is_empty() { USUAL_FILE } else { named };
-    let text = match (settings.read_file)(Path::new(path)) {
-        Ok(text) => text,
-        Err(error) if named.is_empty() && error.kind() == ErrorKind::NotFound => {
-            return Some(usual_prices());
-        }
-        Err(error) => {
-            settings.complain(PRICES, format!("{path} cannot be read: {}", error.kind()));
-            return None;
-        }
-    };
-    let read = read_prices(&text);
-    read.map_err(|error| settings.complain(PRICES, format!("{path}, {error}")))
+    let file = settings.document(PRICES, named, ("prices.toml", COMPILED_IN))?;
+    let read = read_prices(&file.text);
+    read.map_err(|error| settings.complain(PRICES, format!("{}, {error}", file.path)))
         .ok()
 }
 
@@ -143,13 +129,7 @@ impl Config {
             let most = persona.calls.limits.max_money;
             add(name, Some(&persona.name), most);
         }
-        let roles = self.quota.roles.iter();
-        let roles = roles.map(|(role, quota)| (format!("quota.{role}"), *quota));
-        let exceptions = self.quota.exceptions.iter().zip(1..);
-        let exceptions =
-            exceptions.map(|(one, number)| (format!("quota.exceptions[{number}]"), one.quota()));
-        let everybody = [("quota.default".to_owned(), self.quota.everybody)];
-        for (name, quota) in everybody.into_iter().chain(roles).chain(exceptions) {
+        for (name, quota) in self.quota.named() {
             add(format!("{name}.call.max_money"), None, quota.call.max_money);
             add_budget(&mut add, &format!("{name}.money_"), quota.budget());
         }

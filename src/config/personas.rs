@@ -1,7 +1,5 @@
 //! Reads the file of personas.
 
-use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::Error;
@@ -24,8 +22,6 @@ use crate::provider::UNKNOWN_MODEL;
 
 /// Used when the operator has written no personas.
 const COMPILED_IN: &str = include_str!("../../config/personas.toml");
-/// Read when no other file is named, if it exists.
-const USUAL_FILE: &str = "config/personas.toml";
 const FILE: &str = "personas.file";
 
 /// `[personas]` as it is written.
@@ -62,7 +58,7 @@ struct Written {
 /// Reads the personas that the settings name; `None` after a complaint.
 pub(super) fn read(settings: &mut Settings) -> Option<Arc<Personas>> {
     let section: Section = settings.section("personas")?;
-    let file = file(settings, &section.file)?;
+    let file = settings.document(FILE, &section.file, ("personas.toml", COMPILED_IN))?;
     let all = personas(settings, &file, section.strict)?;
     let names: Vec<_> = all.iter().map(|persona| persona.name.clone()).collect();
     let personas = Personas::new(all, &section.default);
@@ -76,21 +72,6 @@ pub(super) fn read(settings: &mut Settings) -> Option<Arc<Personas>> {
         );
     }
     personas.map(Arc::new).ok()
-}
-
-fn file(settings: &mut Settings, named: &str) -> Option<SettingsFile> {
-    let path = if named.is_empty() { USUAL_FILE } else { named };
-    let (path, text) = match (settings.read_file)(Path::new(path)) {
-        Ok(text) => (path.into(), text),
-        Err(error) if named.is_empty() && error.kind() == ErrorKind::NotFound => {
-            ("compiled-in personas.toml".into(), COMPILED_IN.into())
-        }
-        Err(error) => {
-            settings.complain(FILE, format!("{path} cannot be read: {}", error.kind()));
-            return None;
-        }
-    };
-    Some(SettingsFile { path, text })
 }
 
 /// Returns the personas in the order of the file; `None` after a complaint.

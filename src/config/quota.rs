@@ -82,17 +82,22 @@ impl QuotaSettings {
         quotas
     }
 
-    /// Returns the names of the quotas that limit time, turns or money of calls.
-    pub(super) fn measured(&self) -> impl Iterator<Item = String> {
+    /// Returns every quota with the name of its section.
+    pub(super) fn named(&self) -> impl Iterator<Item = (String, Quota)> {
         let roles = self.roles.iter();
         let roles = roles.map(|(role, quota)| (format!("quota.{role}"), *quota));
         let exceptions = self.exceptions.iter().zip(1..);
         let exceptions =
             exceptions.map(|(one, number)| (format!("{EXCEPTIONS}[{number}]"), one.quota()));
         let everybody = (format!("quota.{EVERYBODY}"), self.everybody);
-        let all = roles.chain(exceptions).chain([everybody]);
-        let measured = all
-            .filter(|(_, quota)| quota.budget() != Budget::default() || quota.call.are_measured());
+        [everybody].into_iter().chain(roles).chain(exceptions)
+    }
+
+    /// Returns the names of the quotas that limit time, turns or money of calls.
+    pub(super) fn measured(&self) -> impl Iterator<Item = String> {
+        let is_measured =
+            |quota: &Quota| quota.budget() != Budget::default() || quota.call.are_measured();
+        let measured = self.named().filter(move |(_, quota)| is_measured(quota));
         measured.map(|(name, _)| name)
     }
 

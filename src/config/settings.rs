@@ -1,12 +1,13 @@
 //! Holds the settings while they are read: each value with its source, and the mistakes so far.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use toml::Value;
 
 use super::source::ReadFile;
-use super::{Complaint, ConfigErrors, Mode, Source};
+use super::{Complaint, ConfigErrors, Mode, SettingsFile, Source};
 
 /// Settings and fields of tables that are never shown. Each can also come from a file: `…_file` holds its path.
 const SECRETS: [&str; 9] = [
@@ -254,6 +255,31 @@ impl Settings {
             self.complain(name, message);
         })
         .ok()
+    }
+
+    /// Returns the file that the setting `name` has `named`, or else the usual file in `config/`, or else the one of that
+    /// name that is compiled in. `None` after a complaint.
+    pub(super) fn document(
+        &mut self,
+        name: &str,
+        named: &str,
+        (usual, compiled_in): (&str, &str),
+    ) -> Option<SettingsFile> {
+        let path = match named {
+            "" => format!("config/{usual}"),
+            named => named.to_owned(),
+        };
+        let (path, text) = match (self.read_file)(Path::new(&path)) {
+            Ok(text) => (path, text),
+            Err(error) if named.is_empty() && error.kind() == ErrorKind::NotFound => {
+                (format!("compiled-in {usual}"), compiled_in.to_owned())
+            }
+            Err(error) => {
+                self.complain(name, format!("{path} cannot be read: {}", error.kind()));
+                return None;
+            }
+        };
+        Some(SettingsFile { path, text })
     }
 
     /// Complains when the file at `path` holds no certificate.
