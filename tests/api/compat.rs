@@ -47,14 +47,7 @@ async fn f30_n09_settings_in_the_bodies_of_old_clients_are_ignored_on_every_comp
     for path in ["/session", "/v1/realtime/client_secrets"] {
         let answer = app.post(path).json(&settings).send().await;
         assert_eq!(answer.status, 200, "{path}");
-        let sent = app
-            .minter
-            .orders()
-            .last()
-            .unwrap()
-            .session
-            .as_json()
-            .to_string();
+        let sent = app.minter.last_session();
         assert!(
             !sent.contains("mine") && !sent.contains("nova"),
             "{path}: {sent}"

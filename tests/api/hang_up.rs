@@ -40,18 +40,19 @@ async fn a_caller_who_hangs_up_still_leaves_a_finished_mint() {
     );
 }
 
+/// A refresh whose caller leaves before the answer.
+async fn lose_refresh(app: &TestApp, session: &str) {
+    app.advance(10);
+    let id = json!({ "sessionId": session });
+    hang_up(app, app.post("/refresh-token").json(&id)).await;
+    settled(app, "token_refreshed", 1).await;
+}
+
 #[tokio::test]
 async fn a_caller_who_lost_the_answer_to_a_refresh_gets_the_same_one_on_coming_back_at_once() {
     let app = TestApp::new();
     let session = app.open().await;
-    app.advance(10);
-    hang_up(
-        &app,
-        app.post("/refresh-token")
-            .json(&json!({ "sessionId": session })),
-    )
-    .await;
-    settled(&app, "token_refreshed", 1).await;
+    lose_refresh(&app, &session).await;
     app.advance(2);
     let again = app.refresh(&session).await;
     assert_eq!(
@@ -68,14 +69,7 @@ async fn a_caller_who_lost_the_answer_to_a_refresh_gets_the_same_one_on_coming_b
 async fn a_lost_answer_is_for_its_owner_only_and_not_for_long() {
     let app = TestApp::with(&[("session.ip_binding", "strict")]);
     let session = app.open().await;
-    app.advance(10);
-    hang_up(
-        &app,
-        app.post("/refresh-token")
-            .json(&json!({ "sessionId": session })),
-    )
-    .await;
-    settled(&app, "token_refreshed", 1).await;
+    lose_refresh(&app, &session).await;
     let stranger = app
         .post("/refresh-token")
         .from("198.51.100.9")

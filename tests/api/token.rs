@@ -165,14 +165,7 @@ async fn a_persona_speaks_the_language_that_was_asked_for() {
         (json!({ "persona": "tutor", "language": "fr" }), "Speak fr."),
     ] {
         assert_eq!(app.post("/token").json(&body).send().await.status, 200);
-        let session = app
-            .minter
-            .orders()
-            .last()
-            .unwrap()
-            .session
-            .as_json()
-            .to_string();
+        let session = app.minter.last_session();
         assert!(session.contains(spoken), "{body}: {session}");
     }
 }

@@ -89,6 +89,12 @@ impl ScriptedMinter {
     }
 
     /// How many mints were asked for.
+    /// The session of the last order, as text.
+    pub fn last_session(&self) -> String {
+        let orders = self.orders();
+        orders.last().unwrap().session.as_json().to_string()
+    }
+
     pub fn asked(&self) -> usize {
         self.orders.lock().unwrap().len()
     }

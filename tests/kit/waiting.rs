@@ -49,7 +49,8 @@ pub fn polled(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Waits for this many milliseconds of somebody else's work, to break into it wherever it is then.
+/// Lets this many milliseconds pass for somebody else, whose time no test can turn: of work, to break into it wherever it
+/// is then, of an idle connection, or of a lease.
 pub async fn amid_the_work(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }

@@ -15,6 +15,14 @@ fn report(ended: &Ended) -> (bool, Vec<(String, String)>) {
     (report["ok"].as_bool().unwrap(), findings.collect())
 }
 
+fn assert_upstream_broken(ended: &Ended) {
+    let (ok, findings) = report(ended);
+    assert!(
+        ended.code == Some(1) && !ok && has(&findings, "upstream", "broken"),
+        "{ended:?}"
+    );
+}
+
 fn has(findings: &[(String, String)], what: &str, state: &str) -> bool {
     findings
         .iter()
@@ -148,11 +156,7 @@ async fn online_a_wrong_key_is_broken_and_is_not_shown() {
         .env("OPENAI_API_KEY", "sk-wrong-canary")
         .finish()
         .await;
-    let (ok, findings) = report(&ended);
-    assert!(
-        ended.code == Some(1) && !ok && has(&findings, "upstream", "broken"),
-        "{ended:?}"
-    );
+    assert_upstream_broken(&ended);
     assert!(ended.out.contains("OPENAI_API_KEY"), "{ended:?}");
     assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
 }
@@ -172,15 +176,9 @@ async fn f22_online_a_key_that_may_mint_and_not_list_models_is_fine() {
 
 #[tokio::test]
 async fn online_nothing_listening_is_broken() {
-    let ended = Launch::of(&["check", "--online", "--json"])
-        .towards("http://127.0.0.1:1/v1")
-        .finish()
-        .await;
-    let (ok, findings) = report(&ended);
-    assert!(
-        ended.code == Some(1) && !ok && has(&findings, "upstream", "broken"),
-        "{ended:?}"
-    );
+    let launch = Launch::of(&["check", "--online", "--json"]);
+    let ended = launch.towards("http://127.0.0.1:1/v1").finish().await;
+    assert_upstream_broken(&ended);
     assert!(ended.out.contains("OPENAI_BASE_URL"), "{ended:?}");
     assert!(!format!("{ended:?}").contains(KEY), "{ended:?}");
 }

@@ -110,8 +110,13 @@ async fn n13_on_a_full_disk_nothing_is_minted_until_there_is_room_again() {
         let from = inside.join(format!("ledger.db{ending}"));
         fs::copy(from, format!("{}{ending}", books.path().display())).unwrap();
     }
+    assert_minted(&books, [first, again]).await;
+}
+
+/// The ledger holds these mints, and counts them.
+async fn assert_minted(books: &Books, answers: [Answer; 2]) {
     let entries = books.entries().await;
-    for answer in [first, again] {
+    for answer in answers {
         let entry = Books::of_request(&entries, &answer.request_id());
         assert_eq!(entry.outcome, "minted");
     }
@@ -139,12 +144,7 @@ async fn when_writes_fail_nothing_is_minted_until_they_succeed_again() {
     assert_mints_nothing(&broker, || simulator.seen()).await;
     limit("unlimited").await;
     let again = assert_recovers(&broker).await;
-    let entries = books.entries().await;
-    for answer in [first, again] {
-        let entry = Books::of_request(&entries, &answer.request_id());
-        assert_eq!(entry.outcome, "minted");
-    }
-    books.assert_counted().await;
+    assert_minted(&books, [first, again]).await;
 }
 
 #[tokio::test]

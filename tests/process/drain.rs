@@ -18,6 +18,13 @@ async fn draining(launch: Launch) -> Broker {
     broker
 }
 
+/// Tells the broker to end, and waits until its listener closes.
+async fn close(broker: &Broker) {
+    broker.running.signal("TERM");
+    let is_closing = |line: &str| line.contains("no more connections");
+    broker.running.said(is_closing).await;
+}
+
 #[tokio::test]
 async fn sigterm_ends_an_idle_broker_after_its_drain_delay_with_code_0() {
     let simulator = simulator(&[]).await;
@@ -45,11 +52,7 @@ async fn a_mint_under_way_is_answered_before_the_end() {
     let asking = client().post(broker.url("/token"));
     let ending = async {
         until("a mint under way", || simulator.seen() == 1).await;
-        broker.running.signal("TERM");
-        broker
-            .running
-            .said(|line| line.contains("no more connections"))
-            .await;
+        close(&broker).await;
     };
     let (answer, ()) = tokio::join!(Answer::to(asking), ending);
     answer.secret();
@@ -109,11 +112,7 @@ async fn a_request_that_was_on_its_way_when_the_listener_closed_is_answered() {
     );
     old.send(ALIVE).await;
     old.answer().await;
-    broker.running.signal("TERM");
-    broker
-        .running
-        .said(|line| line.contains("no more connections"))
-        .await;
+    close(&broker).await;
     for caller in [&mut new, &mut old] {
         caller.send(crate::kit::wire::MINT).await;
         let answer = caller.hear().await.parts().remove(0);
@@ -133,11 +132,7 @@ async fn once_the_delay_is_over_nobody_is_let_in() {
     let mut caller = Wire::to(broker.address).await;
     caller.send(crate::kit::wire::MINT).await;
     until("a mint under way", || simulator.seen() == 1).await;
-    broker.running.signal("TERM");
-    broker
-        .running
-        .said(|line| line.contains("no more connections"))
-        .await;
+    close(&broker).await;
     let refused = async || client().get(broker.url("/livez")).send().await.is_err();
     let began = Instant::now();
     while !refused().await {

@@ -74,14 +74,7 @@ async fn access_lines_name_the_caller_by_address_origin_and_hashed_identity() {
         let request = broker.post("/token").bearer_auth(student(who));
         Answer::to(request.header("origin", PAGE)).await.secret();
     }
-    let ended = broker.stop().await;
-    let lines = ended
-        .out
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    let access: Vec<Value> = lines
-        .filter(|line: &Value| line["target"] == "access")
-        .collect();
+    let access = lines_of("access", &broker.stop().await.out);
     let identity = |nth: usize| access[nth]["identity"].as_str().unwrap();
     assert_eq!(identity(0), identity(1));
     assert_ne!(identity(0), identity(2));

@@ -19,7 +19,7 @@ use crate::simulator::plan::{OfCalls, Place};
 use crate::simulator::refusal::Refusal;
 
 /// Largest accepted frame, in bytes.
-pub(super) const MAX_FRAME: usize = 32 * 1024 * 1024;
+const MAX_FRAME: usize = 32 * 1024 * 1024;
 /// How often somebody who does not listen changes their mind.
 const DEAF: Duration = Duration::from_millis(50);
 
@@ -37,20 +37,30 @@ pub(in crate::simulator) async fn join(
     };
     let is_beta = headers.contains_key("openai-beta");
     let may = !is_beta && may_join(&edge.calls, &id, &bearer(&headers));
-    let upgrade = upgrade.map_err(|_| Refusal::new(400, None, "Expected a WebSocket upgrade."))?;
+    let upgrade = bounded(upgrade)?;
     if !may {
         return Err(Refusal::no_call(404).into());
     }
-    let upgrade = upgrade
+    Ok(served(upgrade, edge, id))
+}
+
+/// Returns the upgrade with a bound on frames.
+pub(super) fn bounded(
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<WebSocketUpgrade, Refusal> {
+    let upgrade = upgrade.map_err(|_| Refusal::new(400, None, "Expected a WebSocket upgrade."))?;
+    Ok(upgrade
         .max_frame_size(MAX_FRAME)
-        .max_message_size(MAX_FRAME);
-    Ok(upgrade.on_upgrade(move |socket| async move {
-        let serving = edge
-            .calls
-            .tasks
-            .track_future(serve(&edge.calls, id, socket));
-        edge.calls.stop.run_until_cancelled(serving).await;
-    }))
+        .max_message_size(MAX_FRAME))
+}
+
+/// Serves the call `id` on the upgraded connection.
+pub(super) fn served(upgrade: WebSocketUpgrade, edge: Arc<Edge>, id: String) -> Response {
+    upgrade.on_upgrade(move |socket| async move {
+        let calls = &edge.calls;
+        let serving = calls.tasks.track_future(serve(calls, id, socket));
+        calls.stop.run_until_cancelled(serving).await;
+    })
 }
 
 /// Returns a parameter of the query.
@@ -70,7 +80,7 @@ fn may_join(calls: &Registry, id: &str, key: &str) -> bool {
 }
 
 /// Serves a connection of a call or a session.
-pub(super) async fn serve(calls: &Registry, id: String, mut socket: WebSocket) {
+async fn serve(calls: &Registry, id: String, mut socket: WebSocket) {
     let Some((number, mut out)) = enter(calls, &id) else {
         return;
     };

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use serde_json::json;
 
-use super::join::{MAX_FRAME, parameter, serve};
+use super::join::{bounded, parameter, served};
 use super::live::Live;
 use crate::provider::known_model;
 use crate::simulator::edge::Edge;
@@ -41,11 +41,7 @@ pub(super) fn open(
             "The requested model does not exist.",
         ));
     }
-    let upgrade = upgrade.map_err(|_| Refusal::new(400, None, "Expected a WebSocket upgrade."))?;
-    let upgrade = upgrade
-        .max_frame_size(MAX_FRAME)
-        .max_message_size(MAX_FRAME)
-        .protocols(["realtime"]);
+    let upgrade = bounded(upgrade)?.protocols(["realtime"]);
     if is_beta(headers) {
         return Ok(upgrade.on_upgrade(refuse_beta));
     }
@@ -58,13 +54,7 @@ pub(super) fn open(
         desk.add(live);
         id
     };
-    Ok(upgrade.on_upgrade(move |socket| async move {
-        let serving = edge
-            .calls
-            .tasks
-            .track_future(serve(&edge.calls, id, socket));
-        edge.calls.stop.run_until_cancelled(serving).await;
-    }))
+    Ok(served(upgrade, edge, id))
 }
 
 /// Returns the key of a request, and the session of a client secret.

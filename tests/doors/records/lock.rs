@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 use token_broker::records::{
@@ -143,16 +144,21 @@ async fn a_stalled_writer_has_a_queue_with_an_end() {
     ledger.close().await;
 }
 
+/// Another program holds the counter: the writer stops in the middle of its transaction.
+async fn hold_counters(url: &str) -> PgConnection {
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let mut other = options.connect().await.unwrap();
+    let hold = "BEGIN; SELECT sessions FROM token_broker.counters FOR UPDATE";
+    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    other
+}
+
 #[tokio::test]
 async fn a_reservation_that_was_written_for_a_caller_who_left_is_given_back() {
     let url = empty_database().await;
     let ledger = postgres_at(&url).await;
     ledger.reserve(limited("ana", START, 2)).await.unwrap();
-    // Another program holds the counter: the writer stops in the middle of its transaction.
-    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
-    let mut other = options.connect().await.unwrap();
-    let hold = "BEGIN; SELECT sessions FROM token_broker.counters FOR UPDATE";
-    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    let mut other = hold_counters(&url).await;
     let impatient = tokio::time::timeout(
         Duration::from_millis(500),
         ledger.reserve(limited("ana", START, 2)),
@@ -181,10 +187,7 @@ async fn a_server_that_holds_a_lock_too_long_is_given_up_and_what_it_had_is_take
     let url = empty_database().await;
     let ledger = postgres_at(&url).await;
     ledger.reserve(limited("ana", START, 2)).await.unwrap();
-    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
-    let mut other = options.connect().await.unwrap();
-    let hold = "BEGIN; SELECT sessions FROM token_broker.counters FOR UPDATE";
-    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    let mut other = hold_counters(&url).await;
     let started = Instant::now();
     let refused = ledger.reserve(limited("ana", START, 2)).await;
     assert!(

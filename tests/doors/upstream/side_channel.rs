@@ -5,17 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use token_broker::clock::SystemClock;
 use token_broker::domain::{KeyFingerprint, UpstreamCall};
 use token_broker::simulator::Turn;
 use token_broker::upstream::{HungUp, SideChannel, UpstreamError};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
+use super::streams::tls;
 use super::{Door, settings_for, upstream};
 use crate::kit::connect_proxy::ConnectProxy;
 use crate::kit::programs::self_signed;
@@ -212,17 +209,7 @@ async fn side_channels_and_hang_ups_go_through_a_tunnel_of_the_proxy_and_speak_h
 
 /// Terminates TLS before `server`. Prefers HTTP/2, which `server` does not speak.
 async fn tls_front(server: SocketAddr, folder: &Path) -> SocketAddr {
-    let certificate = CertificateDer::from_pem_file(folder.join("certificate.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let tls = TlsAcceptor::from(Arc::new(config));
+    let tls = tls(folder, &[b"h2", b"http/1.1"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

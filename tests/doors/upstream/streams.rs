@@ -27,7 +27,8 @@ use crate::kit::waiting::until;
 /// The most requests on one connection.
 const STREAMS: u32 = 100;
 
-fn tls(folder: &Path) -> TlsAcceptor {
+/// Terminates TLS with the certificate in `folder`. Speaks `protocols`, the preferred one first.
+pub fn tls(folder: &Path, protocols: &[&[u8]]) -> TlsAcceptor {
     let certificate = CertificateDer::from_pem_file(folder.join("certificate.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -37,7 +38,7 @@ fn tls(folder: &Path) -> TlsAcceptor {
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     TlsAcceptor::from(Arc::new(config))
 }
 
@@ -80,7 +81,11 @@ async fn requests_beyond_one_connections_streams_go_out_at_once_on_another_conne
         listener.local_addr().unwrap().port()
     );
     let arrived = Arc::new(AtomicUsize::new(0));
-    tokio::spawn(serve(listener, tls(scratch.path()), Arc::clone(&arrived)));
+    tokio::spawn(serve(
+        listener,
+        tls(scratch.path(), &[b"h2"]),
+        Arc::clone(&arrived),
+    ));
 
     let certificate = scratch.path().join("certificate.pem");
     let (settings, persona) = settings_for(

@@ -13,7 +13,7 @@ use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, student};
 use crate::kit::memory::resident;
 use crate::kit::provider::simulator;
-use crate::kit::waiting::until;
+use crate::kit::waiting::{amid_the_work, until};
 use crate::ledger_file::Books;
 
 /// Calls whose set-up is timed, one after the other.
@@ -122,7 +122,7 @@ async fn sd27_ten_thousand_calls_are_watched_and_end_in_time() {
     turns(&broker, &simulator, &calls).await;
     let latest = calls.iter().map(|call| call.ends_at).max().unwrap();
     let left = latest.saturating_sub(crate::kit::executable::now() * 1000);
-    sleep(Duration::from_millis(left)).await;
+    amid_the_work(left).await;
     until("all calls are over", || simulator.calls().open() == 0).await;
     let late = |call: &&Up| {
         let ended = call.seen(&simulator).ended_at.unwrap().as_millis();

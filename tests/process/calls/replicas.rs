@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use token_broker::clock::{Clock, SystemClock};
 use token_broker::simulator::Simulator;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{CALL, Up, kill, offer};
 use crate::kit::answer::Answer;
@@ -13,7 +13,7 @@ use crate::kit::executable::{Broker, Launch, student};
 use crate::kit::issuer::unlimited;
 use crate::kit::postgres::empty_database;
 use crate::kit::provider::simulator;
-use crate::kit::waiting::{PATIENCE, eventually, until};
+use crate::kit::waiting::{PATIENCE, amid_the_work, eventually, until};
 
 /// The lease of a replica, and the time until another one looks for it, with some room for a busy machine.
 const REPLACED: Duration = Duration::from_secs(35);
@@ -64,7 +64,8 @@ async fn sd17_sd18_calls_of_a_replica_that_is_killed_or_sleeps_are_taken_over_an
     }
     assert!(simulator.calls().hang_ups().is_empty());
 
-    sleep(SLEEPS.saturating_sub(began.elapsed())).await;
+    let left = SLEEPS.saturating_sub(began.elapsed());
+    amid_the_work(u64::try_from(left.as_millis()).unwrap()).await;
     sleeps.running.signal("CONT");
     let left = || of_sleeping.seen(&simulator).side_channels == 1;
     until("the replica that slept has left the call", left).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use token_broker::clock::{Clock, SystemClock};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{Up, kill, serve};
 use crate::kit::answer::Answer;
@@ -38,7 +38,7 @@ async fn killed_and_started_again() {
     })
     .await;
     // The time for which nobody watches.
-    sleep(Duration::from_secs(5)).await;
+    amid_the_work(5_000).await;
     assert!(call.seen(&simulator).is_open);
     let broker = serve(&books, &simulator).start().await;
     let began = Instant::now();
