@@ -1,6 +1,5 @@
 //! The composition root: chooses between kinds, connects the rooms, and runs the service until it is told to end.
 
-mod listeners;
 pub mod records;
 pub mod sharing;
 mod upkeep;
@@ -13,10 +12,9 @@ use tokio::sync::watch;
 
 use crate::audit::{self, Audit, Sink};
 use crate::auth::Authenticator;
-use crate::broker::{Broker, Parts, Rules};
+use crate::broker::{Broker, Parts, Recount, Rules};
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{AuthMode, Config};
-use crate::limit::{Guard, GuardRules, Offence, Points};
 use crate::records::Records;
 use crate::upstream::openai::OpenAi;
 use crate::upstream::{Calls, Minter, Upstream};
@@ -24,10 +22,10 @@ use crate::vitals::Vitals;
 use crate::web;
 use crate::web::layers::Onion;
 use crate::web::listener::{Ending, Listener};
+use crate::web::listeners::Listeners;
 use crate::web::ops::{self, OpsState};
 use crate::web::routes::granted::Connect;
 use crate::web::state::{AppState, Face};
-pub use listeners::Listeners;
 use records::Use;
 use sharing::Keeping;
 use upkeep::Upkeep;
@@ -130,34 +128,37 @@ impl App {
         let broker = Broker::new(parts, rules);
         let state = AppState {
             broker,
-            gate: keeping.gate.clone(),
+            gate: keeping.gate,
             auth,
             audit,
             face: Arc::new(face),
         };
-        let upkeep = Upkeep {
-            keeping,
+        let recount = Recount {
+            local: keeping.local,
+            shared: keeping.shared,
             shares: records::shares(config),
             records: Arc::clone(&records),
             clock,
+        };
+        let upkeep = Upkeep {
+            recount,
             retention: config.ledger.retention,
             probe_interval: config.upstream.probe_interval,
         };
-        let ops =
-            config.ops.token.as_ref().map(|token| {
-                OpsState::new(&state, (naming, Arc::clone(&records)), token, guesses())
-            });
+        let ops = config.ops.token.as_ref();
+        let ops = ops.map(|token| OpsState::new(&state, (naming, records), token));
         Ok(Self { state, upkeep, ops })
     }
 
     /// Counts the recorded use of the last day in the windows, so that a restart gives nobody a new allowance.
     pub async fn remember(&self) -> anyhow::Result<()> {
-        self.upkeep.remember().await
+        let remembered = self.upkeep.recount.remember().await;
+        remembered.context("the ledger cannot be read at the start (see ledger.url)")
     }
 
     /// Connects to Redis, if replicas share a server and the server can be reached.
     pub async fn join(&self) {
-        self.upkeep.join().await;
+        self.upkeep.recount.join().await;
     }
 
     /// Returns the public paths with their layers.
@@ -193,7 +194,7 @@ impl App {
         let all_work = async {
             tokio::join!(listener.serve(public), serve_operators);
             self.state.broker.finish().await;
-            self.upkeep.close().await;
+            self.upkeep.recount.records.close().await;
         };
         tokio::select! {
             () = all_work => tracing::info!("all work has ended"),
@@ -214,12 +215,12 @@ impl App {
     async fn let_calls_go(&self) {
         let gone = self.state.broker.let_calls_go();
         // Without the records, the lease runs out by itself.
-        let _ = self.upkeep.clock.timeout(LETTING_GO, gone).await;
+        let _ = self.upkeep.recount.clock.timeout(LETTING_GO, gone).await;
     }
 
     /// Waits for the end to be requested, and conducts it. Returns when the time for work to end is over.
     async fn end(&self, mut urgency: watch::Receiver<Urgency>, ending: Ending) {
-        let clock = &self.upkeep.clock;
+        let clock = &self.upkeep.recount.clock;
         let mut told = heard(&mut urgency, Urgency::Drain).await;
         self.state.broker.drain();
         ending.part.cancel();
@@ -302,17 +303,4 @@ fn last_resort(config: &Config) -> Duration {
         .body_timeout
         .max(transcription.unwrap_or_default());
     work + LONGEST_AUTH + records + upstream + shared + slack
-}
-
-/// Returns the guard of the operators' token: ten wrong guesses within ten minutes block an address for
-/// fifteen.
-fn guesses() -> Guard {
-    Guard::new(GuardRules {
-        threshold: 10_000,
-        decay: Duration::from_mins(10),
-        block: Duration::from_mins(15),
-        block_max: Duration::from_mins(15),
-        capacity: 1024,
-        weights: [(Offence::ForgedCredential, Points(1_000))].into(),
-    })
 }

@@ -5,6 +5,7 @@ mod call;
 mod grant;
 mod health;
 mod mint;
+mod recount;
 mod refresh;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use call::{
 };
 pub use health::{Health, Readiness, Status};
 pub use mint::{Choice, MintRequest};
+pub use recount::Recount;
 
 use crate::audit::{Audit, Event};
 use crate::auth::Authenticator;

@@ -7,10 +7,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Given, UNREAD_DOT_ENV, cost, has_dot_env};
-use crate::app::{App, Listeners, Urgency, records, sharing};
+use crate::app::{App, Urgency, records, sharing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Loaded, Mode};
 use crate::telemetry;
+use crate::web::listeners::Listeners;
 
 /// Runs the broker against the real upstream.
 pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
@@ -43,7 +44,9 @@ pub(super) async fn open(loaded: &Loaded) -> anyhow::Result<(App, Listeners)> {
     for warning in &loaded.warnings {
         app.state().audit.warn_of_setting(warning);
     }
-    Ok((app, Listeners::open(&loaded.config)?))
+    let config = &loaded.config;
+    let ops = config.ops.token.as_ref().map(|_| config.ops.listen);
+    Ok((app, Listeners::open(config.server.listen, ops)?))
 }
 
 /// Runs `work` to its end. Does not wait for what `work` leaves behind, like the look-up of a name.

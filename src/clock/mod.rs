@@ -1,5 +1,6 @@
 //! Tells the time and waits for it; no other module asks the machine for either.
 
+mod jumps;
 mod manual;
 
 use std::pin::Pin;

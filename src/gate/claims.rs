@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::limits::{Applies, Counts, Limit, Scope};
-use crate::domain::{Caller, IdentityKey, Network};
+use crate::domain::{Caller, IdentityKey, Kind, Network};
 use crate::limit::Key;
 
 /// What a request asks for.
@@ -41,6 +41,17 @@ impl From<&Caller> for Subject {
             network: Some(caller.network()),
             neighbourhood: Some(caller.neighbourhood()),
             identity: caller.identity.as_ref().map(|known| known.key),
+        }
+    }
+}
+
+impl From<Kind> for Purpose {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Mint | Kind::Call => Self::Open,
+            Kind::Redemption => Self::Look,
+            Kind::Refresh => Self::Refresh,
+            Kind::Transcription => Self::Transcribe,
         }
     }
 }

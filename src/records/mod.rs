@@ -300,3 +300,22 @@ pub trait Records: CallRecords {
     /// Writes what is waiting, and closes.
     async fn close(&self);
 }
+
+/// Age at which an intent without outcome is given up. A mint may take `upstream.timeout` and twice `ledger.timeout`, and
+/// the clocks of replicas may differ. An outcome that is later still counts.
+const LONGEST_INTENT: Duration = Duration::from_mins(10);
+/// Bounds the chunks that one turn deletes, so that other transactions do not wait.
+const MOST_CHUNKS: usize = 60;
+
+impl dyn Records + '_ {
+    /// Removes entries that are older than `retention`, and gives up intents that no broker works on any more.
+    pub async fn tidy(&self, now: Timestamp, retention: Duration) -> Result<(), RecordsError> {
+        self.give_up(now.minus(LONGEST_INTENT), None).await?;
+        for _ in 0..MOST_CHUNKS {
+            if self.forget(now.minus(retention)).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::config::Config;
-
 /// Bounds the connections that wait to be accepted, so that the kernel refuses none in a rush.
 const BACKLOG: u32 = 4096;
 
@@ -20,18 +18,26 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Opens the sockets on the addresses of `config`.
-    pub fn open(config: &Config) -> anyhow::Result<Self> {
-        let public = listen(config.server.listen, "--listen or PORT")?;
-        let ops = config.ops.token.is_some();
-        let ops = ops.then(|| listen(config.ops.listen, "ops.listen"));
-        let ops = ops.transpose()?;
-        Ok(Self { public, ops })
+    /// Opens the sockets on these addresses. The error says what the operator can do.
+    pub fn open(public: SocketAddr, ops: Option<SocketAddr>) -> Result<Self, ListenError> {
+        Ok(Self {
+            public: listen(public, "--listen or PORT")?,
+            ops: ops.map(|ops| listen(ops, "ops.listen")).transpose()?,
+        })
     }
 }
 
+/// Why a socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({}; {setting} chooses it)", help(.source))]
+pub struct ListenError {
+    address: SocketAddr,
+    setting: &'static str,
+    source: io::Error,
+}
+
 /// Opens a socket on `address`, which `setting` chooses.
-fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, ListenError> {
     let bind = || {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
@@ -43,10 +49,10 @@ fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    bind().map_err(|error| {
-        let help = help(&error);
-        let context = format!("cannot listen on {address} ({help}; {setting} chooses it)");
-        anyhow::Error::new(error).context(context)
+    bind().map_err(|source| ListenError {
+        address,
+        setting,
+        source,
     })
 }
 

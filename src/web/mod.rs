@@ -8,6 +8,7 @@ mod here;
 mod large_head;
 pub mod layers;
 pub mod listener;
+pub mod listeners;
 mod multipart;
 mod offered;
 pub mod openapi;
@@ -36,9 +37,10 @@ use state::AppState;
 const USUAL_HEADERS: usize = 20;
 
 /// Paths of ours, and those of OpenAI that do the same.
-const AS_OPENAI: [(&str, &str); 2] = [
+const AS_OPENAI: [(&str, &str); 3] = [
     ("/calls", "/v1/realtime/calls"),
     ("/calls/{id}/hangup", "/v1/realtime/calls/{id}/hangup"),
+    ("/realtime", "/v1/realtime"),
 ];
 
 /// Every path, and the layers around them.
@@ -84,7 +86,6 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(dials(routes!(compat::old_session)))
         .routes(dials(routes!(calls::open)))
         .routes(opens(routes!(relay::relay)))
-        .routes(opens(routes!(relay::relay_as_openai)))
         .routes(looks(routes!(calls::look)))
         .routes(looks(routes!(calls::hang_up)))
         .routes(looks(routes!(call_events::events)))
@@ -93,6 +94,7 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
             admits(post(calls::open_as_openai), Purpose::Call),
         )
         .route(AS_OPENAI[1].1, admits(post(calls::hang_up), Purpose::Look))
+        .route(AS_OPENAI[2].1, admits(get(relay::relay), Purpose::Open))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz));

@@ -6,6 +6,7 @@ mod sessions;
 mod usage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
@@ -27,7 +28,7 @@ use crate::audit::Event;
 use crate::auth::bearer;
 use crate::config::Server;
 use crate::domain::{Caller, Naming, Origins};
-use crate::limit::{Guard, Offence};
+use crate::limit::{Guard, GuardRules, Offence, Points};
 use crate::records::Records;
 
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"operators\"");
@@ -50,14 +51,16 @@ struct Entrance {
 }
 
 impl OpsState {
-    /// Returns the state for operators who show `token`. `guesses` blocks addresses that guess.
+    /// Returns the state for operators who show `token`.
     pub fn new(
         app: &AppState,
         (naming, records): (Naming, Arc<dyn Records>),
         token: &SecretString,
-        guesses: Guard,
     ) -> Self {
-        let token = hashed(token.expose_secret());
+        let entrance = Entrance {
+            token: hashed(token.expose_secret()),
+            guesses: guesses(),
+        };
         Self {
             app: AppState {
                 face: Arc::new(inward(&app.face)),
@@ -65,9 +68,22 @@ impl OpsState {
             },
             naming,
             records,
-            entrance: Arc::new(Entrance { token, guesses }),
+            entrance: Arc::new(entrance),
         }
     }
+}
+
+/// Returns the guard of the operators' token: ten wrong guesses within ten minutes block an address for
+/// fifteen.
+fn guesses() -> Guard {
+    Guard::new(GuardRules {
+        threshold: 10_000,
+        decay: Duration::from_mins(10),
+        block: Duration::from_mins(15),
+        block_max: Duration::from_mins(15),
+        capacity: 1024,
+        weights: [(Offence::ForgedCredential, Points(1_000))].into(),
+    })
 }
 
 /// Returns every path for operators, and the layers around them.
