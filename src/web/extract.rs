@@ -1,10 +1,10 @@
 //! Reads JSON bodies within bounds.
 
-use std::time::Duration;
-
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING};
+use axum::http::request::Parts;
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
@@ -12,10 +12,10 @@ use serde_json::error::Category;
 
 use super::code::Code;
 use super::error::ApiError;
+use super::intake::Intake;
 use super::layers::origin::is_of_forms;
 use super::layers::paid::Admitted;
-use super::state::AppState;
-use crate::clock::Clock;
+use super::state::{AppState, Face};
 use crate::limit::Offence;
 
 /// Upper bound on the bytes of a body.
@@ -36,12 +36,10 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let face = AppState::from_ref(state).face;
-        let (parts, body) = request.into_parts();
-        if is_coded(&parts.headers) {
+        if is_coded(request.headers()) {
             return Err(Code::UnsupportedMediaType.into());
         }
-        let limit = face.server.body_timeout;
-        let bytes = read(body, MAX_BODY_BYTES, &*face.clock, limit).await?;
+        let (parts, bytes) = read(request, MAX_BODY_BYTES, &face).await?;
         let note_offence = || {
             if let Some(admitted) = parts.extensions.get::<Admitted>() {
                 admitted.pass.note_offence(Offence::Malformed);
@@ -86,22 +84,31 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Paid<T> {
     }
 }
 
-/// Reads a body of at most `most` bytes that arrives within `limit`.
+/// Reads a body of at most `most` bytes, which has to arrive within `server.body_timeout`.
 pub(super) async fn read(
-    body: axum::body::Body,
+    request: Request,
     most: usize,
-    clock: &dyn Clock,
-    limit: Duration,
-) -> Result<bytes::Bytes, ApiError> {
+    face: &Face,
+) -> Result<(Parts, Bytes), ApiError> {
+    let (parts, body) = request.into_parts();
+    let (announced, limit) = (body.size_hint(), face.server.body_timeout);
     // An announced length is judged before the body arrives.
-    if body.size_hint().lower() > most as u64 {
+    if announced.lower() > most as u64 {
         return Err(Code::PayloadTooLarge.into());
     }
-    let whole = clock
-        .timeout(limit, Limited::new(body, most).collect())
-        .await;
+    let reading = Limited::new(body, most).collect();
+    let reading = face.clock.timeout(limit, reading);
+    let whole = match parts.extensions.get::<Intake>() {
+        Some(intake) => {
+            let bytes = announced.upper().map(usize::try_from);
+            let bytes = bytes.and_then(Result::ok).unwrap_or(most);
+            let admitted = intake.admit(bytes, limit, reading).await;
+            admitted.ok_or(Code::Overloaded)?
+        }
+        None => reading.await,
+    };
     match whole {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Ok(collected)) => Ok((parts, collected.to_bytes())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Code::PayloadTooLarge.into()),
         Ok(Err(_)) | Err(_) => Err(Code::BadRequest.into()),
     }

@@ -23,11 +23,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::intake::Intake;
 use super::layers::Onion;
 use super::layers::arrival::Peer;
 use super::layers::host::ProbesOnly;
 use super::slots::{Slots, Turn};
-use super::socket::{Activity, HEAD, HeadTimer, Moment, Socket, socket};
+use super::socket::{HEAD, HeadTimer, Socket, socket};
 use super::unread::Shared;
 use crate::clock::Clock;
 use crate::config::Server;
@@ -43,8 +44,6 @@ const MAX_WAITING: usize = 4096;
 /// How long open connections without a request are kept after the listener has closed. A proxy that has just connected may
 /// have sent a request that it must not send twice.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
-/// How often a connection with a request is looked at: an incomplete one that takes longer has to hold memory.
-const LOOK: Duration = Duration::from_millis(100);
 /// Lifetime of a connection that is accepted for probes although the broker is full.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -64,7 +63,7 @@ pub struct Listener(Arc<Inner>);
 struct Inner {
     onion: Onion,
     http: http1::Builder,
-    slots: Slots,
+    slots: Arc<Slots>,
     settings: Server,
     ending: Ending,
     connections: TaskTracker,
@@ -82,7 +81,7 @@ impl Listener {
         Self(Arc::new(Inner {
             onion,
             http,
-            slots: Slots::new(settings, Arc::clone(&clock)),
+            slots: Arc::new(Slots::new(settings, Arc::clone(&clock))),
             settings: settings.clone(),
             ending,
             connections: TaskTracker::new(),
@@ -156,7 +155,8 @@ impl Inner {
         let mut patience = self.settings.header_timeout;
         while let Some(turn) = self.turn(&socket, patience).await {
             // Boxed, so that a connection without a request does not hold the memory of one.
-            let serving = Box::pin(self.serve_one(socket, peer, turn));
+            socket.reader().activity.give(turn);
+            let serving = Box::pin(self.serve_one(socket, peer));
             let Some(idle) = serving.await else {
                 return;
             };
@@ -192,24 +192,23 @@ impl Inner {
 
     /// Serves a request, and those that came with it. Returns the connection when it is idle, and nothing when it has ended
     /// or was upgraded.
-    async fn serve_one(
-        self: &Arc<Self>,
-        mut socket: Socket,
-        peer: Peer,
-        turn: Turn,
-    ) -> Option<Socket> {
-        let (mut turn, mut held) = (Some(turn), socket.reader_mut().held.take());
-        let network = socket.reader().slot.network;
+    async fn serve_one(self: &Arc<Self>, mut socket: Socket, peer: Peer) -> Option<Socket> {
+        let mut held = socket.reader_mut().held.take();
         let activity = Arc::clone(&socket.reader().activity);
-        let probes_only = socket.reader().slot.probes_only;
-        let (inner, seen) = (Arc::clone(self), Arc::clone(&activity));
+        let intake = Intake {
+            slots: Arc::clone(&self.slots),
+            slot: Arc::clone(&socket.reader().slot),
+            activity: Arc::clone(&activity),
+            clock: Arc::clone(&self.clock),
+        };
+        let inner = Arc::clone(self);
         // Boxed for the same reason as above.
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            if probes_only {
+            if intake.slot.probes_only {
                 request.extensions_mut().insert(ProbesOnly);
             }
-            Box::pin(answer(Arc::clone(&inner), request, Arc::clone(&seen)))
+            Box::pin(answer(Arc::clone(&inner), request, intake.clone()))
         });
         let mut http = self.http.clone();
         http.timer(HeadTimer(Arc::clone(&activity)));
@@ -222,8 +221,12 @@ impl Inner {
         loop {
             let served = poll_fn(|context| {
                 let polled = Pin::new(&mut connection).poll(context);
-                if !activity.is_incomplete() {
-                    turn = None;
+                let is_incomplete = activity.is_incomplete();
+                if !is_incomplete || held.is_some() {
+                    activity.end_turn();
+                }
+                if !is_incomplete {
+                    held = None;
                 }
                 if polled.is_pending() && activity.is_idle() {
                     return Poll::Ready(None);
@@ -243,15 +246,6 @@ impl Inner {
                 () = &mut is_closed, if !closing => {
                     closing = true;
                     Pin::new(&mut connection).graceful_shutdown();
-                }
-                () = self.clock.sleep(LOOK) => match activity.look() {
-                    Moment::Incomplete { bytes, is_known: true } => {
-                        held = held.filter(|held| held.bytes >= bytes);
-                        held = Some(held.or_else(|| self.slots.hold(network, bytes))?);
-                        turn = None;
-                    }
-                    Moment::Incomplete { .. } => {}
-                    Moment::Idle | Moment::Busy => held = None,
                 }
             }
         }
@@ -273,18 +267,22 @@ impl Inner {
 async fn answer(
     inner: Arc<Inner>,
     request: Request<Incoming>,
-    activity: Arc<Activity>,
+    intake: Intake,
 ) -> Result<Response<Body>, std::convert::Infallible> {
     let expects_continue = request.headers().contains_key(EXPECT);
-    let (head, body) = request.into_parts();
-    let body = Shared::new(body, activity);
+    let (mut head, body) = request.into_parts();
+    let body = Shared::new(body);
+    head.extensions.insert(intake.clone());
     let request = Request::from_parts(head, Body::new(body.clone()));
     let mut response = inner.onion.answer(request).await;
     // An upgraded connection speaks no HTTP any more, so nothing is said about the next request.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Ok(response);
     }
-    let done = body.has_ended() || (!expects_continue && body.skip_rest(&*inner.clock).await);
+    let done = body.has_ended() || {
+        let _incomplete = intake.activity.begin_body();
+        !expects_continue && body.skip_rest(&*inner.clock).await
+    };
     if !done || inner.ending.part.is_cancelled() {
         response
             .headers_mut()

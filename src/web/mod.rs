@@ -5,6 +5,7 @@ pub mod error;
 pub mod extract;
 mod head;
 mod here;
+mod intake;
 mod large_head;
 pub mod layers;
 pub mod listener;

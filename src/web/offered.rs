@@ -15,8 +15,8 @@ use super::state::AppState;
 
 /// Upper bound on the bytes of an offer, or of the settings beside one.
 const MAX_PART_BYTES: usize = 64 * 1024;
-/// Upper bound on the bytes of a form. No body may be larger.
-pub(super) const MAX_FORM_BYTES: usize = 128 * 1024;
+/// Upper bound on the bytes of a form.
+const MAX_FORM_BYTES: usize = 128 * 1024;
 
 /// An offer, and the session settings that came with it.
 pub(super) struct Offered {
@@ -36,14 +36,12 @@ impl FromRequest<AppState> for Offered {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        let form = form(&parts.headers).ok_or(Code::UnsupportedMediaType)?;
+        let form = form(request.headers()).ok_or(Code::UnsupportedMediaType)?;
         let most = match form {
             Form::Alone => MAX_PART_BYTES,
             Form::Parts => MAX_FORM_BYTES,
         };
-        let (clock, limit) = (&*state.face.clock, state.face.server.body_timeout);
-        let bytes = read(body, most, clock, limit).await?;
+        let (parts, bytes) = read(request, most, &state.face).await?;
         match form {
             Form::Alone => Ok(Self {
                 sdp: bytes,

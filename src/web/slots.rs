@@ -24,7 +24,7 @@ const TURNS: usize = 1024;
 /// Those of one network. Others of it wait for their turn, so that a flood is in the way of its own network only.
 const TURNS_OF_ONE: usize = 8;
 
-/// Memory for incomplete requests that take longer than a moment, in bytes, however many connections there are.
+/// Memory for incomplete requests that take longer than a moment to arrive, in bytes, however many connections there are.
 const INCOMPLETE: usize = 40 * 1024 * 1024;
 
 /// The part of it that one network may hold. Addresses with many callers behind them may hold all of it.
@@ -94,7 +94,7 @@ pub(super) type Turn = [Option<OwnedSemaphorePermit>; 2];
 
 /// Memory that an incomplete request may take. Dropping it gives it back.
 pub(super) struct Held {
-    pub(super) bytes: usize,
+    bytes: usize,
     network: Option<Network>,
     counts: Arc<Mutex<Counts>>,
 }

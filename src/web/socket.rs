@@ -19,7 +19,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::head;
 use super::large_head::Writer;
-use super::slots::{Held, Slot};
+use super::slots::{Held, Slot, Turn};
 
 /// Memory that hyper holds for an incomplete head, in bytes.
 pub(super) const HEAD: usize = 24 * 1024;
@@ -35,7 +35,7 @@ pub(super) struct Reader {
     /// The memory for them.
     pub(super) held: Option<Held>,
     pub(super) activity: Arc<Activity>,
-    pub(super) slot: Slot,
+    pub(super) slot: Arc<Slot>,
     _tracked: TaskTrackerToken,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn socket(
         unread: Bytes::new(),
         held: None,
         activity,
-        slot,
+        slot: Arc::new(slot),
         _tracked: tracked,
     };
     join(reader, writer)
@@ -107,46 +107,48 @@ impl AsyncRead for Reader {
 #[derive(Default)]
 pub(super) struct Activity {
     moment: Mutex<Moment>,
+    /// The permits to read an incomplete request.
+    turn: Mutex<Option<Turn>>,
     /// True while hyper has written something and not flushed it.
     is_writing: AtomicBool,
 }
 
 /// A moment of a connection.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Moment {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Moment {
     /// No request has begun.
     #[default]
     Idle,
     /// The head or the body of a request is incomplete.
-    Incomplete {
-        /// Memory that the request may take.
-        bytes: usize,
-        /// True when an earlier look saw the same head or body.
-        is_known: bool,
-    },
-    /// The request is complete and waits for its answer.
+    Incomplete,
+    /// The request waits for its answer. It is complete, or nobody reads the rest of it.
     Busy,
 }
 
 impl Activity {
-    /// Returns what the connection is doing, and remembers an incomplete request for the next look.
-    pub(super) fn look(&self) -> Moment {
-        let mut moment = self.moment.lock();
-        let seen = *moment;
-        if let Moment::Incomplete { is_known, .. } = &mut *moment {
-            *is_known = true;
-        }
-        seen
+    /// True while a request is being read.
+    pub(super) fn is_incomplete(&self) -> bool {
+        *self.moment.lock() == Moment::Incomplete
     }
 
-    /// True while a request is incomplete.
-    pub(super) fn is_incomplete(&self) -> bool {
-        matches!(*self.moment.lock(), Moment::Incomplete { .. })
+    /// Lets a request be read.
+    pub(super) fn give(&self, turn: Turn) {
+        *self.turn.lock() = Some(turn);
+    }
+
+    /// Ends the turn of a request.
+    pub(super) fn end_turn(&self) {
+        self.turn.lock().take();
+    }
+
+    /// True while a request may be read.
+    pub(super) fn has_turn(&self) -> bool {
+        self.turn.lock().is_some()
     }
 
     /// True when no request has begun, and every answer was handed to the kernel.
     pub(super) fn is_idle(&self) -> bool {
-        let is_idle = matches!(*self.moment.lock(), Moment::Idle);
+        let is_idle = *self.moment.lock() == Moment::Idle;
         is_idle && !self.is_writing.load(Ordering::Relaxed)
     }
 
@@ -157,28 +159,25 @@ impl Activity {
 
     fn note_received(&self) {
         let mut moment = self.moment.lock();
-        if matches!(*moment, Moment::Idle) {
-            *moment = incomplete(HEAD);
+        if *moment == Moment::Idle {
+            *moment = Moment::Incomplete;
         }
     }
 
-    /// Notes that a body of up to `bytes` has begun.
-    pub(super) fn begin_body(&self, bytes: usize) {
-        *self.moment.lock() = incomplete(HEAD + bytes);
-    }
-
-    /// Notes that the request is complete.
-    pub(super) fn end_body(&self) {
-        let mut moment = self.moment.lock();
-        if matches!(*moment, Moment::Incomplete { .. }) {
-            *moment = Moment::Busy;
-        }
+    /// Notes that a body is being read, until the returned value is dropped.
+    pub(super) fn begin_body(&self) -> Incomplete<'_> {
+        *self.moment.lock() = Moment::Incomplete;
+        Incomplete(self)
     }
 }
 
-fn incomplete(bytes: usize) -> Moment {
-    let is_known = false;
-    Moment::Incomplete { bytes, is_known }
+/// A body that is being read.
+pub(super) struct Incomplete<'a>(&'a Activity);
+
+impl Drop for Incomplete<'_> {
+    fn drop(&mut self) {
+        *self.0.moment.lock() = Moment::Busy;
+    }
 }
 
 /// The timer that hyper uses for heads, and for nothing else.

@@ -14,8 +14,6 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 
-use super::offered::MAX_FORM_BYTES;
-use super::socket::Activity;
 use crate::clock::Clock;
 
 /// Upper bound on the wait for the rest of a body.
@@ -25,12 +23,7 @@ const MAX_SKIPPED: usize = 16 * 1024;
 
 /// A body that the handler reads first, and the listener afterwards.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Inner>);
-
-struct Inner {
-    body: Mutex<State>,
-    activity: Arc<Activity>,
-}
+pub(super) struct Shared(Arc<Mutex<State>>);
 
 struct State {
     incoming: Incoming,
@@ -38,16 +31,10 @@ struct State {
 }
 
 impl Shared {
-    /// Shares `incoming`, whose connection is told when the body has ended.
-    pub(super) fn new(incoming: Incoming, activity: Arc<Activity>) -> Self {
+    /// Shares `incoming`.
+    pub(super) fn new(incoming: Incoming) -> Self {
         let ended = incoming.is_end_stream();
-        if !ended {
-            let told = incoming.size_hint().upper().map(usize::try_from);
-            let bytes = told.and_then(Result::ok).unwrap_or(usize::MAX);
-            activity.begin_body(bytes.min(MAX_FORM_BYTES));
-        }
-        let body = Mutex::new(State { incoming, ended });
-        Self(Arc::new(Inner { body, activity }))
+        Self(Arc::new(Mutex::new(State { incoming, ended })))
     }
 
     /// Reads the rest if it is small and comes at once. True when nothing is left, so that the connection can be used
@@ -72,7 +59,7 @@ impl Shared {
 
     /// True when the whole body was read.
     pub(super) fn has_ended(&self) -> bool {
-        self.0.body.lock().ended
+        self.0.lock().ended
     }
 }
 
@@ -84,15 +71,12 @@ impl Body for Shared {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut body = self.0.body.lock();
+        let mut body = self.0.lock();
         if body.ended {
             return Poll::Ready(None);
         }
         let frame = ready!(Pin::new(&mut body.incoming).poll_frame(context));
         body.ended = frame.is_none() || body.incoming.is_end_stream();
-        if body.ended {
-            self.0.activity.end_body();
-        }
         Poll::Ready(frame)
     }
 
@@ -101,6 +85,6 @@ impl Body for Shared {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.body.lock().incoming.size_hint()
+        self.0.lock().incoming.size_hint()
     }
 }

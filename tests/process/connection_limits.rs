@@ -186,7 +186,7 @@ async fn a06_unfinished_heads_take_no_memory_and_their_rest_is_heard_at_once() {
     assert!(taken < 5 << 20, "{taken} bytes");
 }
 
-/// Each of these bodies is read at once and waited for. Others of the address wait for their turn, and nobody else does.
+/// Each of these bodies is read at once and waited for. What is too much is told so, and others are served.
 #[tokio::test]
 async fn a06_incomplete_bodies_of_one_address_have_a_share_of_the_memory() {
     let simulator = simulator(&[]).await;
@@ -211,6 +211,16 @@ async fn a06_incomplete_bodies_of_one_address_have_a_share_of_the_memory() {
     other.send(MINT).await;
     assert_eq!(other.answer().await.status, 200);
     assert_eq!(open(), share);
+    for refused in bodies.iter_mut().filter(|body| body.is_let_go()) {
+        let heard = refused.hear().await;
+        let [answer] = &heard.parts()[..] else {
+            panic!("{heard:?}");
+        };
+        assert_eq!(answer.status, 503, "{heard:?}");
+        assert!(answer.body.contains("\"overloaded\""), "{heard:?}");
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
 }
 
 #[tokio::test]

@@ -10,17 +10,20 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use token_broker::simulator::Simulator;
 use tokio::task::JoinSet;
 
 use super::ledger_file::Books;
 use super::nginx_front::Front;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch, Running, claims, now, student};
+use crate::kit::host::{Host, Reply};
 use crate::kit::issuer::{SECRET, sign, unlimited};
 use crate::kit::programs::{HELP, free_address, program, run};
 use crate::kit::provider::{KEY, simulator};
 use crate::kit::scratch::Scratch;
 use crate::kit::waiting::{eventually, until};
+use crate::kit::wire::Wire;
 
 /// What a pair of keys says of itself, and signs.
 struct Signer {
@@ -96,17 +99,20 @@ async fn call_of(broker: &Running, role: &str) -> String {
     said[place.unwrap() + 1].trim().to_owned()
 }
 
+/// A broker that finds its issuer's keys at `url`.
+async fn asking(simulator: &Simulator, url: &str) -> Broker {
+    let by_keys = format!("jwks_url = \"{url}\"\nalgorithms = [\"ES256\"]");
+    let secret = format!("hmac_secret = \"{SECRET}\"\nalgorithms = [\"HS256\"]");
+    let settings = unlimited().replace(&secret, &by_keys);
+    let launch = Launch::of(&["serve", "--config", "settings.toml"]);
+    let launch = launch.towards(&simulator.base_url());
+    launch.file("settings.toml", &settings).start().await
+}
+
 #[tokio::test]
 async fn without_its_issuers_keys_it_starts_lets_nobody_in_and_heals_by_itself() {
     let (simulator, signer, place) = (simulator(&[]).await, Signer::new(), free_address());
-    let by_keys = format!("jwks_url = \"http://{place}/jwks.json\"\nalgorithms = [\"ES256\"]");
-    let secret = format!("hmac_secret = \"{SECRET}\"\nalgorithms = [\"HS256\"]");
-    let settings = unlimited().replace(&secret, &by_keys);
-    let broker = Launch::of(&["serve", "--config", "settings.toml"])
-        .towards(&simulator.base_url())
-        .file("settings.toml", &settings)
-        .start()
-        .await;
+    let broker = asking(&simulator, &format!("http://{place}/jwks.json")).await;
     let bearer = signer.sign(&claims("ana", "student"));
     for _ in 0..3 {
         let refused = broker.token_as(&bearer).await;
@@ -129,6 +135,30 @@ async fn without_its_issuers_keys_it_starts_lets_nobody_in_and_heals_by_itself()
     broker.token_as(&bearer).await.secret();
     let other = Signer::new().sign(&claims("ana", "student"));
     broker.token_as(&other).await.is(401, "unauthorized");
+}
+
+/// A class sits behind one address. Its requests are complete, and wait for the keys: nobody's connection may be let go.
+#[tokio::test]
+async fn a06_a_class_whose_issuer_stalls_is_answered_every_one() {
+    let (simulator, signer) = (simulator(&[]).await, Signer::new());
+    let issuer = Host::that(Reply::Hang).await;
+    let broker = asking(&simulator, &issuer.url("/jwks.json")).await;
+    let bearer = signer.sign(&claims("ana", "student"));
+    let request = format!(
+        "POST /token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {bearer}\r\n\
+         Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
+    );
+    let mut pupils = Vec::new();
+    for _ in 0..200 {
+        let mut pupil = Wire::from("127.0.0.2", broker.address).await;
+        pupil.send(&request).await;
+        pupils.push(pupil);
+    }
+    for pupil in &mut pupils {
+        let answer = pupil.answer().await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.body.contains("auth_unavailable"), "{answer:?}");
+    }
 }
 
 /// In seconds.
