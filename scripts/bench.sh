@@ -8,7 +8,8 @@
 #                              the same, and an earlier executable of the broker in every round, with ratios
 #   scripts/bench.sh --governed [--baseline PATH] [--quick]
 #                              the cost of identity, a durable ledger and Redis; broker and load share all cores
-#   scripts/bench.sh --calls   what ten thousand watched calls cost; CALLS=1000 for fewer
+#   scripts/bench.sh --calls   what ten thousand watched calls cost, and what kills, takeovers and races do to calls: a quarter
+#                              of an hour; CALLS=1000 and KILLS=20 for less
 #   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
@@ -35,7 +36,9 @@ while [ $# -gt 0 ]; do
         --baseline) baseline=$(realpath -e "${2:?--baseline needs a path}"); shift ;;
         --calls)
             ulimit -n 50000 || { say "50,000 file handles are needed: ulimit -n 50000"; exit 1; }
-            exec cargo test --release --locked --test process -- --ignored --nocapture --test-threads=1 calls::heavy ;;
+            cargo test --release --locked --test api -- --nocapture an_overshoot_is_at_most
+            exec cargo test --release --locked --test process -- --include-ignored --nocapture --test-threads=1 \
+                calls::heavy calls::kills sd17_sd18 ca24 ;;
         --governed) governed=1; arguments+=("$1") ;;
         --quick | --only=* | --livez | --refused | --blocked | --few) arguments+=("$1") ;;
         *) say "usage: scripts/bench.sh [--governed] [--baseline PATH] [--quick] | --calls | --only=SUBJECT …"; exit 2 ;;

@@ -120,6 +120,9 @@ pub enum BrokerError {
     /// The account's sessions were ended before the client secret could be handed over.
     #[error("the sessions were ended meanwhile")]
     Ended,
+    /// The call was ended while it was dialled.
+    #[error("the call was ended while it was dialled")]
+    CallEnded,
     /// No call of this caller has that id.
     #[error("there is no such call")]
     UnknownCall,
@@ -217,7 +220,7 @@ impl BrokerError {
     fn records_code(&self) -> &'static str {
         match self {
             Self::Upstream { facts, .. } => facts.code,
-            Self::Ended => "ended",
+            Self::Ended | Self::CallEnded => "ended",
             Self::Upload(_) | Self::ModelNotAllowed => "upload",
             _ => "ledger_unavailable",
         }
@@ -247,7 +250,7 @@ impl BrokerError {
             | Self::NoPrice(_)
             | Self::NotRead(_)
             | Self::NotRecorded(_) => Used::Nothing,
-            Self::Ended | Self::NotSettled(_) | Self::Lost => Used::Mint,
+            Self::Ended | Self::CallEnded | Self::NotSettled(_) | Self::Lost => Used::Mint,
             Self::Upstream { facts, .. } => match facts {
                 facts if !facts.is_definite => Used::Mint,
                 // The provider will refuse the same request again, so the window must hold the caller.

@@ -4,7 +4,7 @@ use super::check::Finding;
 use super::check::Verdict::{Broken, Fine, Warning};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::domain::{Listener, Need};
+use crate::domain::{ConnectMode, Listener, Need};
 
 /// Looks at prices and at limits in money, as they are at `now`.
 pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
@@ -47,7 +47,10 @@ pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
             found.push(Broken(text).of("money"));
         }
     }
-    if !config.money.has_ceiling() {
+    let modes = config.personas.iter().flat_map(|persona| &persona.connect);
+    let mut modes = modes.chain([&config.connect.mode]);
+    let has_calls = modes.any(|mode| *mode != ConnectMode::Direct);
+    if has_calls && !config.money.has_ceiling() {
         let text = "neither money.per_day nor money.per_month is set: calls may cost as much as other limits let through";
         found.push(Warning(text.into()).of("money"));
     }

@@ -17,6 +17,8 @@ pub struct ManualClock {
 #[derive(Debug, Default)]
 struct Turned {
     by: Duration,
+    /// How far the wall clock was set forward or back beside, in milliseconds.
+    set_by: i64,
     waits: Vec<Tick>,
 }
 
@@ -55,6 +57,12 @@ impl ManualClock {
         self.state.send_modify(|turned| turned.by += by);
     }
 
+    /// Sets the wall clock alone, as somebody may set the machine's: by so many seconds forward, or back.
+    pub fn set_wall_by(&self, seconds: i64) {
+        let millis = seconds.saturating_mul(1000);
+        self.state.send_modify(|turned| turned.set_by += millis);
+    }
+
     /// Returns once some task waits for a moment that is at most `within` ahead. A test that turns the clock calls this
     /// first, so that the task under test is waiting and not still on its way.
     pub async fn awaited(&self, within: Duration) {
@@ -72,7 +80,9 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.epoch_millis).plus(self.state.borrow().by)
+        let turned = self.state.borrow();
+        let set = self.epoch_millis.saturating_add_signed(turned.set_by);
+        Timestamp::from_millis(set).plus(turned.by)
     }
 
     fn tick(&self) -> Tick {
@@ -123,6 +133,16 @@ mod tests {
         hand.advance(SECOND);
         assert!(is_ready(&mut wait));
         assert!(is_ready(&mut clock.until(clock.tick())));
+    }
+
+    #[test]
+    fn setting_the_wall_clock_moves_no_tick() {
+        let (hand, clock) = manual();
+        let (now, tick) = (clock.now(), clock.tick());
+        hand.set_wall_by(-60);
+        hand.advance(SECOND);
+        assert_eq!(now.since(clock.now()), 59 * SECOND);
+        assert_eq!(clock.tick(), tick.plus(SECOND));
     }
 
     #[tokio::test]

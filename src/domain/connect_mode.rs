@@ -21,6 +21,11 @@ impl ConnectMode {
     /// The ones that this version serves.
     pub const SERVED: [Self; 2] = [Self::Direct, Self::Call];
 
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == word)
+    }
+
     /// Returns the word for it in settings, answers and records.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -208,6 +208,28 @@ mod tests {
         }
     }
 
+    /// Tickets are compared by their hashes alone. Those of two tickets say nothing of how much the tickets have in common, so
+    /// that the time of a comparison says nothing either.
+    #[test]
+    fn ti10_a_guess_that_is_almost_right_is_as_wrong_as_any_other() {
+        let alike = |one: &str, other: &str| {
+            let pairs = one.bytes().zip(other.bytes());
+            pairs.take_while(|(one, other)| one == other).count()
+        };
+        let (mut near, mut far) = (0, 0);
+        for _ in 0..10_000 {
+            let ticket = Ticket::random();
+            let text = ticket.expose();
+            let (start, last) = text.split_at(LENGTH - 2);
+            let other = if last.starts_with('A') { "B" } else { "A" };
+            let guess = Ticket::parse(&format!("{start}{other}{}", &last[1..])).unwrap();
+            near += alike(&ticket.hash(), &guess.hash());
+            far += alike(&ticket.hash(), &Ticket::random().hash());
+        }
+        // One letter in 64 is the same by chance.
+        assert!(near < 400 && far < 400, "{near}, {far}");
+    }
+
     #[test]
     fn only_the_ticket_itself_decrypts_the_name_that_was_stored_beside_its_hash() {
         let (ticket, other) = (Ticket::random(), Ticket::random());

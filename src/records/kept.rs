@@ -26,7 +26,7 @@ pub(super) struct SessionRow {
     networks: String,
     persona: String,
     language: Option<String>,
-    mode: ConnectMode,
+    mode: String,
     origin: Option<String>,
     /// Empty once the last refresh was given back.
     entry: String,
@@ -50,7 +50,7 @@ impl SessionRow {
             networks: networks.join(" "),
             persona: session.persona.to_string(),
             language: session.language.as_ref().map(|tag| tag.as_str().to_owned()),
-            mode: session.mode,
+            mode: session.mode.as_str().to_owned(),
             origin: session.origin.as_ref().map(ToString::to_string),
             entry: kept
                 .entry
@@ -71,7 +71,7 @@ impl SessionRow {
         let session = Session {
             persona: PersonaName::parse(&self.persona).ok()?,
             language: language.transpose().ok()?,
-            mode: self.mode,
+            mode: ConnectMode::parse(&self.mode)?,
             owner: Party::parse(&self.party)?,
             networks: networks.collect::<Option<_>>()?,
             origin: origin.transpose().ok()?,

@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
+use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::{Dated, DatedTicket, Records, RecordsError};
 use crate::clock::{Clock, Tick};
-use crate::domain::{Caller, Network, Opening, Party, RefreshRules, Refusal, SessionKey};
+use crate::domain::{
+    Caller, ConnectMode, Network, Opening, Party, RefreshRules, Refusal, SessionKey,
+};
 
 /// Most look-ups at once. Unknown session ids cost no more than these.
 const LOOK_UPS: usize = 64;
@@ -20,6 +23,10 @@ const LOOK_UPS: usize = 64;
 const LOOK_UPS_OF_ONE: usize = 4;
 /// Longest wait for a turn to look up.
 const WAIT: Duration = Duration::from_secs(1);
+/// A used ticket is remembered for so long, so that showing it in a loop costs the database nothing.
+const USED_FOR: Duration = Duration::from_secs(30);
+/// Most used tickets that are remembered.
+const USED_CAPACITY: usize = 10_000;
 
 /// Why a session was not found.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +52,8 @@ pub struct Sessions {
     /// Sessions as they were last read or written, and when that was.
     known: DashMap<SessionKey, (Dated, Tick)>,
     capacity: usize,
+    /// Tickets of calls that were found used, and when. A used ticket never opens anything again.
+    used: Cache<Box<str>, (DatedTicket, Tick)>,
     turns: Semaphore,
     by_network: Mutex<HashMap<Network, Arc<Semaphore>>>,
     /// The number of live sessions when the database was last swept, and of those opened here since.
@@ -59,6 +68,7 @@ impl Sessions {
             clock,
             known: DashMap::new(),
             capacity,
+            used: Cache::new(USED_CAPACITY),
             turns: Semaphore::new(LOOK_UPS),
             by_network: Mutex::default(),
             live: AtomicU64::new(0),
@@ -128,7 +138,20 @@ impl Sessions {
         hash: &str,
         network: Network,
     ) -> Result<Option<DatedTicket>, LookUpError> {
-        self.in_turn(network, self.records.ticket(hash)).await
+        let now = self.clock.tick();
+        let known = self.used.get(hash);
+        if let Some((used, _)) = known.filter(|(_, since)| now.since(*since) < USED_FOR) {
+            return Ok(Some(used));
+        }
+        let found = self.in_turn(network, self.records.ticket(hash)).await?;
+        let is_used = |found: &&DatedTicket| {
+            // The ticket of a relay is good for more than one connection.
+            found.ticket.uses > 0 && found.ticket.mode == ConnectMode::Call
+        };
+        if let Some(used) = found.as_ref().filter(is_used) {
+            self.used.insert(hash.into(), (used.clone(), now));
+        }
+        Ok(found)
     }
 
     /// Returns the number of live sessions: as of the last sweep, plus those that were opened here since.

@@ -1,5 +1,6 @@
 //! Records that live and die with the process.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// the months stay exact.
 pub struct MemoryRecords {
     pub(super) book: Mutex<Book>,
+    /// When each replica last renewed its lease. In service there is one replica.
+    pub(super) renewed: Mutex<HashMap<Box<str>, Timestamp>>,
     capacity: usize,
     pub(super) clock: Arc<dyn Clock>,
     safety_key: SafetyKey,
@@ -33,6 +36,7 @@ impl MemoryRecords {
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             book: Mutex::default(),
+            renewed: Mutex::default(),
             capacity,
             clock,
             safety_key: SafetyKey::random(),

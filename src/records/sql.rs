@@ -264,7 +264,10 @@ impl Records for SqlRecords {
 
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
         let named: [Bind; 2] = [(*account.issuer).into(), (*account.subject).into()];
-        self.erase_calls(Party::Identity(account.key())).await?;
+        let owner = Party::Identity(account.key());
+        // First, so that nobody opens a call with a ticket meanwhile.
+        self.end_sessions(owner).await?;
+        self.erase_calls(owner).await?;
         let (mut total, mut last) = (0, Bind::from(""));
         loop {
             let [issuer, subject] = named.clone();
@@ -280,7 +283,9 @@ impl Records for SqlRecords {
             }
         }
         self.run(&entries::ERASE_COUNTERS, &named).await?;
-        self.end_sessions(Party::Identity(account.key())).await?;
+        // Of what was under way: its entry may be gone, and then it must name nobody either.
+        self.end_sessions(owner).await?;
+        self.erase_calls(owner).await?;
         Ok(total)
     }
 

@@ -1,5 +1,7 @@
 //! Tickets in the records: stored with the settlement of their mint, redeemed with the call that they open.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::book::Book;
@@ -64,7 +66,7 @@ struct KeyRow<'a> {
 #[derive(Deserialize, Serialize)]
 struct TicketRow {
     ticket: Box<str>,
-    mode: ConnectMode,
+    mode: Cow<'static, str>,
     party: Option<String>,
     issuer: Option<Box<str>>,
     subject: Option<Box<str>>,
@@ -101,7 +103,7 @@ impl TicketRow {
         let account = ticket.account.as_ref();
         Self {
             ticket: ticket.hash.clone(),
-            mode: ticket.mode,
+            mode: ticket.mode.as_str().into(),
             party: account.map(|account| Party::Identity(account.key()).to_text()),
             issuer: account.map(|account| (*account.issuer).into()),
             subject: account.map(|account| (*account.subject).into()),
@@ -123,7 +125,7 @@ impl TicketRow {
         let origin = self.origin.as_deref().map(Origin::parse);
         Some(KnownTicket {
             hash: self.ticket,
-            mode: self.mode,
+            mode: ConnectMode::parse(&self.mode)?,
             account: named.map(|(issuer, subject)| Account {
                 issuer: issuer.into(),
                 subject: subject.into(),
@@ -208,4 +210,21 @@ pub(super) async fn write(
         connection.change(&WRITE, &[page(&rows)?]).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_ticket_of_a_later_version_is_passed_over_and_breaks_nothing() {
+        let read = |mode: &str| {
+            let row = json!({ "ticket": "hash", "mode": mode, "persona": "default", "expires_at": 1, "uses": 0 });
+            serde_json::from_value::<TicketRow>(row).unwrap().read()
+        };
+        assert!(read("call").is_some());
+        assert!(read("of_tomorrow").is_none());
+    }
 }

@@ -157,6 +157,16 @@ impl Upstream {
         self.desk.hang_up(call).await
     }
 
+    /// Notes that a call has shown that the account has no credit left. Nothing new is started for a while.
+    pub fn has_no_credit(&self) {
+        let error = UpstreamError::QuotaExhausted(Complaint {
+            code: "insufficient_quota".to_owned(),
+            ..429.into()
+        });
+        self.policy.learn(&error);
+        self.seen.lock().failed(&error);
+    }
+
     /// Looks whether the upstream answers and accepts the API key. Costs nothing and is never refused.
     pub async fn look(&self) -> Result<Probe, UpstreamError> {
         let looked = self.policy.looks.look().await;

@@ -185,6 +185,15 @@ impl Policy {
         Err(error)
     }
 
+    /// Tells the circuit breaker of a failure that something under way has shown.
+    pub(super) fn learn(&self, error: &UpstreamError) {
+        let now = self.clock.tick();
+        if let Ok(permit) = self.breaker.enter(now) {
+            permit.failed(now, error.facts().rest());
+            self.lines.failure(error);
+        }
+    }
+
     /// Returns the wait before a second attempt, when that may succeed and ends in time. The second attempt takes a place
     /// in the pace like any other.
     fn pause_before_retry(&self, error: &UpstreamError, deadline: Tick) -> Option<Duration> {

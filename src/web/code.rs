@@ -126,6 +126,11 @@ pub enum Code {
     /// A call with the same `Idempotency-Key` was opened before.
     #[error("A call with this Idempotency-Key was opened before. Use a new key for a new call.")]
     CallRepeated,
+    /// The call was ended while it was dialled.
+    #[error(
+        "The call was ended while it was dialled: its owner was signed out, or an operator ended it. Sign in again for a new call."
+    )]
+    CallEnded,
     /// As many calls are live as may be; `limit` names the limit. See `Retry-After`.
     #[error(
         "As many calls are live as the limit allows. End one, or retry after the time in Retry-After."
@@ -173,7 +178,7 @@ impl Code {
             Self::NotFound | Self::UnknownSession | Self::UnknownCall => StatusCode::NOT_FOUND,
             Self::MoneyExhausted => StatusCode::PAYMENT_REQUIRED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::CallRepeated | Self::TicketUsed => StatusCode::CONFLICT,
+            Self::CallRepeated | Self::CallEnded | Self::TicketUsed => StatusCode::CONFLICT,
             Self::PayloadTooLarge | Self::RecordingTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UploadTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

@@ -159,6 +159,7 @@ impl From<BrokerError> for ApiError {
                 Code::UnknownSession.into()
             }
             BrokerError::UnknownCall => Code::UnknownCall.into(),
+            BrokerError::CallEnded => Code::CallEnded.into(),
             BrokerError::Ticket(refusal) => (*refusal).into(),
             BrokerError::VideoNotAllowed => Code::VideoNotAllowed.into(),
             BrokerError::Pinned(field) => Self::at(format!("session.{field}")),

@@ -64,7 +64,7 @@ async fn strangers_see_only_the_status_in_health() {
 }
 
 #[tokio::test]
-async fn upstream_trouble_is_degraded_and_never_unready() {
+async fn ob5_upstream_trouble_is_degraded_and_never_unready() {
     let app = TestApp::with(&[("limits.token", "100/60s")]);
     let is_shown_as = async |condition: &str| {
         let health = app.get("/health").from("127.0.0.1").send().await;
@@ -110,7 +110,7 @@ async fn failures_are_those_of_ours_and_the_upstreams_only() {
 }
 
 #[tokio::test]
-async fn a_draining_service_says_so_and_still_serves() {
+async fn ob5_a_draining_service_says_so_and_still_serves() {
     let app = TestApp::new();
     app.app.state().broker.drain();
     assert_eq!(app.get("/readyz").send().await.status, 503);

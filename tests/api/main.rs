@@ -4,8 +4,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     unreachable_pub,
-    reason = "tests fail by panicking, spawn callers that nothing waits for"
+    reason = "tests fail by panicking, spawn callers that nothing waits for, and print figures"
 )]
 
 #[expect(dead_code, reason = "other test crates use the rest of the kit")]

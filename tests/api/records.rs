@@ -141,6 +141,7 @@ impl Records for Fragile {
     }
 
     async fn ticket(&self, hash: &str) -> Result<Option<DatedTicket>, RecordsError> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
         self.inner.ticket(hash).await
     }
 

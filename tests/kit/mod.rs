@@ -23,6 +23,7 @@ pub mod proxy;
 pub mod recordings;
 pub mod redis;
 pub mod scratch;
+pub mod tls_front;
 pub mod waiting;
 pub mod wire;
 

@@ -21,8 +21,17 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// The calls that are being dialled, and the answers of a moment ago. In memory only.
 pub(super) struct Again {
-    dialling: DashMap<EntryId, ()>,
-    answers: Cache<EntryId, (Arc<Answered>, Tick)>,
+    /// With the hash of the `Idempotency-Key`.
+    dialling: DashMap<EntryId, Option<Box<str>>>,
+    answers: Cache<EntryId, Kept>,
+}
+
+/// An answer, the hash of the `Idempotency-Key` of its request, and when it was given.
+#[derive(Clone)]
+struct Kept {
+    answered: Arc<Answered>,
+    key: Option<Box<str>>,
+    since: Tick,
 }
 
 /// A call that is being dialled, until this is dropped.
@@ -36,16 +45,28 @@ impl Again {
         }
     }
 
-    /// Notes that a call is being dialled.
-    pub(super) fn dials(&self, entry: EntryId) -> Dialling<'_> {
-        self.dialling.insert(entry, ());
+    /// Notes that a call is being dialled, for a request with this `Idempotency-Key`.
+    pub(super) fn dials(&self, entry: EntryId, key: Option<Box<str>>) -> Dialling<'_> {
+        self.dialling.insert(entry, key);
         Dialling(self, entry)
     }
 
     /// Keeps an answer.
-    pub(super) fn keep(&self, answered: &Arc<Answered>, now: Tick) {
-        self.answers
-            .insert(answered.entry, (Arc::clone(answered), now));
+    pub(super) fn keep(&self, answered: &Arc<Answered>, key: Option<Box<str>>, since: Tick) {
+        let answered = Arc::clone(answered);
+        let kept = Kept {
+            answered,
+            key,
+            since,
+        };
+        self.answers.insert(kept.answered.entry, kept);
+    }
+
+    /// True when this replica has the call, or its answer, of an earlier request with the same `Idempotency-Key`.
+    pub(super) fn knows(&self, entry: EntryId, key: &str) -> bool {
+        let dialled = self.dialling.get(&entry).and_then(|known| known.clone());
+        let known = dialled.or_else(|| self.answers.get(&entry)?.key);
+        known.is_some_and(|known| *known == *key)
     }
 
     /// Waits for the answer to the first request of this call, and returns it while it is worth something.
@@ -54,8 +75,8 @@ impl Again {
         while self.dialling.contains_key(&entry) && clock.tick().since(asked) < LONGEST {
             clock.sleep(LOOK).await;
         }
-        let (answered, since) = self.answers.get(&entry)?;
-        (clock.tick().since(since) < AGAIN_FOR).then_some(answered)
+        let kept = self.answers.get(&entry)?;
+        (clock.tick().since(kept.since) < AGAIN_FOR).then_some(kept.answered)
     }
 }
 

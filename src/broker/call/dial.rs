@@ -14,12 +14,12 @@ use crate::broker::{Broker, BrokerError, Choice, Inner};
 use crate::clock::{Tick, Timestamp};
 use crate::config::CallSettings;
 use crate::domain::{
-    Call, CallStep, Caller, ConnectMode, EndReason, EntryId, Hold, Kind, Offer, Outcome, Persona,
+    Call, CallStep, Caller, ConnectMode, EntryId, Hold, Kind, KnownTicket, Offer, Outcome, Persona,
     RemovedChannel, SessionChange, SessionText, Ticket, TicketRefusal, UpstreamCall,
 };
 use crate::gate::Pass;
 use crate::provider::{EffectiveSession, News, Pins, ServerEvent, assertion, contradiction, look};
-use crate::upstream::{Begun, CallOrder, Late, NotBegun, SideChannel, UpstreamError};
+use crate::upstream::{Begun, CallOrder, SideChannel, UpstreamError};
 
 /// Longest time to join a side channel and to see the persona confirmed.
 const ATTACH: Duration = Duration::from_secs(5);
@@ -116,7 +116,8 @@ impl Inner {
         let hash = shown.or_else(|| ticket.as_ref().map(Ticket::hash));
         let dial = self.to_dial(caller, &terms, (asked.idempotency.clone(), hash));
         let row = self.write_down((asked.kind(), &persona.name), dial).await?;
-        let _dialling = self.watches.again.dials(row.entry);
+        let key = asked.idempotency.clone();
+        let _dialling = self.watches.again.dials(row.entry, key);
         let (offer, removed) = to_send(&asked.offer, &terms.settings);
         let order = CallOrder {
             offer: offer.as_str().to_owned().into(),
@@ -150,23 +151,8 @@ impl Inner {
         self.watch(watch, Some(connected.attached));
         let answered = Arc::new(answered);
         let now = self.parts.clock.tick();
-        self.watches.again.keep(&answered, now);
+        self.watches.again.keep(&answered, asked.idempotency, now);
         Ok(answered)
-    }
-
-    /// Hangs up a call that nobody can use.
-    async fn undone(
-        &self,
-        row: &Call,
-        (call, took): (&UpstreamCall, Duration),
-        error: BrokerError,
-    ) -> BrokerError {
-        let end = CallStep::End(EndReason::Provider).by_anybody();
-        self.change_call(row.entry, end).await;
-        self.hang_up(row.entry, call).await;
-        let code = error.records_code();
-        let settled = self.settle_call(row.entry, took, Outcome::Failed { code });
-        settled.await.err().unwrap_or(error)
     }
 
     /// Refuses what costs nobody anything to refuse.
@@ -179,14 +165,20 @@ impl Inner {
         if asked.offer.has_video() && !persona.calls.video {
             return Err(BrokerError::VideoNotAllowed);
         }
-        // A repeated request gets the answer of the first one.
-        if let Some(ticket) = &asked.ticket
-            && ticket.uses > 0
-            && asked.idempotency.is_none()
-        {
-            return Err(TicketRefusal::Used.into());
+        if let Some(ticket) = asked.ticket.as_ref().filter(|ticket| ticket.uses > 0) {
+            return Err(self.used_before(ticket, asked.idempotency.as_deref()));
         }
         self.may_open(caller, terms, (asked.kind(), &asked.session))
+    }
+
+    /// Returns what a ticket that was used before gets: a repeated request the answer of the first one.
+    fn used_before(&self, ticket: &KnownTicket, key: Option<&str>) -> BrokerError {
+        let again = &self.watches.again;
+        let earlier = ticket.entry.zip(key);
+        match earlier.filter(|(entry, key)| again.knows(*entry, key)) {
+            Some((entry, _)) => BrokerError::Repeated(entry),
+            None => TicketRefusal::Used.into(),
+        }
     }
 
     /// Refuses a call or a relay of this kind, for which the page wants these settings, as long as that costs nobody anything.
@@ -214,46 +206,6 @@ impl Inner {
         (self.parts.clock.tick().since(since) < FULL_FOR).then_some(limit)
     }
 
-    /// Notes that the provider created no call, or that nobody knows.
-    async fn not_begun(
-        self: &Arc<Self>,
-        entry: EntryId,
-        failed: NotBegun,
-        start: Tick,
-    ) -> BrokerError {
-        let facts = failed.facts();
-        let took = self.parts.clock.tick().since(start);
-        let (step, outcome) = if facts.is_definite {
-            let outcome = Outcome::Failed { code: facts.code };
-            (CallStep::Over(EndReason::Provider), outcome)
-        } else {
-            let outcome = Outcome::Uncertain { code: facts.code };
-            (CallStep::Lost(self.rules.call.join_timeout), outcome)
-        };
-        self.change_call(entry, step.by_anybody()).await;
-        if let Err(error) = self.settle_call(entry, took, outcome).await {
-            return error;
-        }
-        if let Some(late) = failed.late {
-            let inner = Arc::clone(self);
-            self.work
-                .spawn(async move { inner.hang_up_late(entry, late).await });
-        }
-        BrokerError::call(failed.error, took)
-    }
-
-    /// Hangs up a call that was created after its caller was told that it failed.
-    async fn hang_up_late(&self, entry: EntryId, late: Late) {
-        if let Some(begun) = late.begun().await {
-            let named = CallStep::Named(begun.call.clone()).by_anybody();
-            self.change_call(entry, named).await;
-            // A call that was given up is ending as soon as it has a name, and then nobody else hangs up.
-            let end = CallStep::End(EndReason::Provider).by_anybody();
-            self.change_call(entry, end).await;
-            self.hang_up(entry, &begun.call).await;
-        }
-    }
-
     /// Writes the provider's id down, joins the side channel, and takes the answer.
     async fn connect(
         &self,
@@ -268,7 +220,7 @@ impl Inner {
         let named = records.change_call(row.entry, named).await;
         named
             .map_err(BrokerError::NotRecorded)?
-            .ok_or(BrokerError::Ended)?;
+            .ok_or(BrokerError::CallEnded)?;
         let attached = async {
             let attached = self.attach_new(&call, terms.asserted()).await;
             attached.map(|attached| (attached, self.parts.clock.tick().since(start)))
@@ -288,7 +240,7 @@ impl Inner {
         let opened = records.change_call(row.entry, opened).await;
         let row = opened
             .map_err(BrokerError::NotRecorded)?
-            .ok_or(BrokerError::Ended)?;
+            .ok_or(BrokerError::CallEnded)?;
         let outcome = Outcome::Minted {
             expires_at: row.deadline_at,
             model: attached.models.response.clone(),

@@ -46,9 +46,8 @@ impl Watch {
                 response, failure, ..
             } => {
                 let mut acts = self.leash.response_ended(&response, now);
-                acts.extend(self.leash.has_cost(self.meter.cost()));
                 if failure.is_some_and(|code| &*code == OUT_OF_CREDIT) {
-                    acts.extend(self.leash.end(EndReason::Provider));
+                    acts.extend(self.is_out_of_credit(inner));
                 }
                 acts
             }
@@ -58,10 +57,10 @@ impl Watch {
             }
             News::PlaybackStopped => self.leash.was_played(now),
             News::Error { code, .. } if code.as_deref() == Some(OUT_OF_CREDIT) => {
-                self.leash.end(EndReason::Provider)
+                self.is_out_of_credit(inner)
             }
-            News::Transcribed { .. } => self.leash.has_cost(self.meter.cost()),
             News::Item(_)
+            | News::Transcribed { .. }
             | News::SpeechStarted(_)
             | News::SpeechStopped(_)
             | News::Committed
@@ -69,10 +68,16 @@ impl Watch {
             | News::Other => Vec::new(),
         };
         if changes_money {
-            acts.extend(self.top_up(inner).await);
+            acts.extend(self.judge_money(inner).await);
         }
         self.note_joined(inner).await;
         acts
+    }
+
+    /// Ends the call, and starts nothing new for a while: the account has no credit left.
+    fn is_out_of_credit(&mut self, inner: &Inner) -> Vec<Act> {
+        inner.parts.upstream.has_no_credit();
+        self.leash.end(EndReason::Provider)
     }
 
     /// Compares the session in force with the persona's, and puts back what the page has changed.

@@ -9,7 +9,9 @@ use super::allowance::Allowance;
 use crate::audit::Event;
 use crate::broker::Inner;
 use crate::clock::Tick;
-use crate::domain::{Budgets, Call, CallUse, EntryId, Mark, Money, Reading, Tokens, Usage};
+use crate::domain::{
+    Budgets, Call, CallUse, EntryId, Mark, Money, Reading, SessionText, Tokens, Usage,
+};
 use crate::provider::{self, EffectiveSession, News, UsageReport};
 
 /// Bounds the uses that wait for the records. Long before so many, the call is hung up.
@@ -26,16 +28,24 @@ pub(super) struct Meter {
     models: Models,
     heard: Heard,
     unwritten: VecDeque<CallUse>,
-    /// The price of the whole call, as far as it is known here.
-    cost: Money,
+    /// The price of what the records have, whoever has seen it.
+    recorded: Money,
     allowance: Allowance,
     /// The tokens that the next response reads, at most: those of the longest context that was seen, and what was said to it.
     context: Tokens,
-    /// The responses that the model works on, and since when.
-    begun: Vec<(Box<str>, Tick)>,
+    /// The responses whose end was not seen yet.
+    begun: Vec<Begun>,
     blind_since: Option<Tick>,
     /// The number of times without a side channel.
     blinded: u32,
+}
+
+/// A response whose end was not seen yet.
+struct Begun {
+    response: Box<str>,
+    since: Tick,
+    /// Set when a time without a side channel is over: the response may have ended by then.
+    ended_by: Option<Tick>,
 }
 
 /// The models of a session, in the provider's words.
@@ -66,8 +76,9 @@ struct Heard {
 }
 
 impl Meter {
-    /// Returns the meter of a call, which may have been watched before.
-    pub(super) fn new(row: &Call, mut allowance: Allowance) -> Self {
+    /// Returns the meter of a call, which may have been watched before. `session` is the persona's.
+    pub(super) fn new(row: &Call, session: &SessionText, mut allowance: Allowance) -> Self {
+        let asked = EffectiveSession::read(session.as_json());
         allowance.holds(row.held.money);
         // Each token of a context was once new, or part of an answer.
         let mut context = allowance.prompt();
@@ -76,10 +87,10 @@ impl Meter {
         Self {
             entry: row.entry,
             epoch: row.epoch,
-            models: Models::default(),
+            models: asked.as_ref().map(Models::of).unwrap_or_default(),
             heard: Heard::default(),
             unwritten: VecDeque::new(),
-            cost: row.used.cost,
+            recorded: row.used.cost,
             allowance,
             context,
             begun: Vec::new(),
@@ -101,15 +112,11 @@ impl Meter {
                 return false;
             }
             News::SpeechStopped(at) => self.heard.until(*at),
-            News::Began { response, .. } => {
-                if self.begun.len() < MAX_BEGUN {
-                    self.begun.push((response.clone(), now));
-                }
-            }
+            News::Began { response, .. } => self.begins(inner, response, now),
             News::Ended {
                 response, usage, ..
             } => {
-                self.begun.retain(|(id, _)| id != response);
+                self.begun.retain(|begun| begun.response != *response);
                 let read = self.reads(Duration::ZERO);
                 let (usage, mark) = self.figures(inner, usage, (Usage::of_response, read));
                 self.count(inner, (response, true), (usage, mark));
@@ -177,7 +184,6 @@ impl Meter {
         };
         let model = model.unwrap_or_default();
         let cost = inner.price(&model, &usage);
-        self.cost += cost;
         let used = CallUse {
             id: id.into(),
             is_turn,
@@ -191,34 +197,72 @@ impl Meter {
         }
     }
 
-    /// Notes that the side channel is lost, or is back. In the time between, somebody may have had a turn: unless the model
-    /// is known to work on a response, one is counted as an estimate.
-    pub(super) fn sees(&mut self, inner: &Inner, sees: bool, now: Tick) {
-        if !sees {
-            self.blind_since.get_or_insert(now);
+    /// Notes that the model begins to work on a response. The end of an earlier one was missed, if it may have been.
+    fn begins(&mut self, inner: &Inner, response: &str, now: Tick) {
+        self.gives_up_missed(inner);
+        let is_known = self.begun.iter().any(|begun| *begun.response == *response);
+        if !is_known && self.begun.len() < MAX_BEGUN {
+            self.begun.push(Begun {
+                response: response.into(),
+                since: now,
+                ended_by: None,
+            });
+        }
+    }
+
+    /// Notes that nobody has seen the call since this moment.
+    pub(super) fn is_blind_since(&mut self, since: Tick) {
+        self.blind_since.get_or_insert(since);
+    }
+
+    /// Notes that the side channel is back. In the time without it somebody may have had a turn: unless the model is known to
+    /// have worked on a response, one is counted as an estimate.
+    pub(super) fn sees_again(&mut self, inner: &Inner, now: Tick) {
+        let since = self.blind_since.take();
+        let length = since.map_or(Duration::ZERO, |since| now.since(since));
+        if length < BLIND {
             return;
         }
-        let Some(since) = self.blind_since.take() else {
-            return;
-        };
-        let length = now.since(since);
-        if length >= BLIND && self.begun.is_empty() {
+        self.gives_up_missed(inner);
+        if self.begun.is_empty() {
             self.blinded += 1;
             let id = format!("blind_{}_{}", self.epoch, self.blinded);
-            let mut usage = self.reads(length);
-            usage.output = self.allowance.spoken(length);
-            self.count(inner, (&id, true), (usage, Mark::Estimated));
+            self.estimate(inner, &id, (length, length));
+        }
+        for begun in &mut self.begun {
+            begun.ended_by = Some(now);
         }
     }
 
     /// Counts estimates of the responses whose end was not seen. The call is over.
     pub(super) fn closes(&mut self, inner: &Inner, now: Tick) {
-        self.sees(inner, true, now);
-        for (id, since) in std::mem::take(&mut self.begun) {
-            let mut usage = self.reads(Duration::ZERO);
-            usage.output = self.allowance.spoken(now.since(since));
-            self.count(inner, (&id, true), (usage, Mark::Estimated));
+        self.sees_again(inner, now);
+        for begun in &mut self.begun {
+            begun.ended_by.get_or_insert(now);
         }
+        self.gives_up_missed(inner);
+    }
+
+    /// Counts estimates of the responses whose end may have been missed.
+    fn gives_up_missed(&mut self, inner: &Inner) {
+        let missed = self.begun.extract_if(.., |begun| begun.ended_by.is_some());
+        let missed: Vec<_> = missed.collect();
+        for Begun {
+            response,
+            since,
+            ended_by,
+        } in missed
+        {
+            let lasted = ended_by.map_or(Duration::ZERO, |ended| ended.since(since));
+            self.estimate(inner, &response, (Duration::ZERO, lasted));
+        }
+    }
+
+    /// Counts an estimate of a response, after speech that nobody has seen, and while the model may have spoken for so long.
+    fn estimate(&mut self, inner: &Inner, id: &str, (heard, spoken): (Duration, Duration)) {
+        let mut usage = self.reads(heard);
+        usage.output = self.allowance.spoken(spoken);
+        self.count(inner, (id, true), (usage, Mark::Estimated));
     }
 
     /// True when uses wait for the records.
@@ -227,15 +271,16 @@ impl Meter {
     }
 
     /// Returns the price of the call so far.
-    pub(super) const fn cost(&self) -> Money {
-        self.cost
+    pub(super) fn cost(&self) -> Money {
+        let unwritten = self.unwritten.iter().map(|used| used.cost);
+        unwritten.fold(self.recorded, |sum, cost| sum + cost)
     }
 
     /// Returns the money that has to be held for the call in total, so that `answers` more stay within the hold; `None` when
     /// so much is held. And the budgets to hold it against.
     pub(super) fn lacks(&self, answers: usize) -> Option<(Money, Budgets)> {
         let context = self.reads(Duration::ZERO).fresh;
-        let needed = self.allowance.lacks(self.cost, context, answers)?;
+        let needed = self.allowance.lacks(self.cost(), context, answers)?;
         Some((needed, self.allowance.budgets))
     }
 
@@ -250,7 +295,8 @@ impl Meter {
             let written = inner.parts.records.use_call(self.entry, used.clone());
             match written.await {
                 // Another replica may have counted what this one has not seen.
-                Ok(row) => self.cost = row.map_or(self.cost, |row| row.used.cost.max(self.cost)),
+                Ok(Some(row)) => self.recorded = row.used.cost,
+                Ok(None) => self.recorded += used.cost,
                 Err(error) => {
                     inner.note_records(&error);
                     return false;

@@ -9,16 +9,19 @@ mod line;
 mod listening;
 mod meter;
 mod owner;
+mod purse;
 mod relay;
 mod side;
 mod tend;
 mod terms;
 mod transcribe;
+mod undo;
 mod watch;
 mod written;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -31,7 +34,7 @@ use tokio_util::task::TaskTracker;
 use super::Choice;
 use crate::clock::{Tick, Timestamp};
 use crate::domain::{
-    EntryId, Kind, KnownTicket, Offer, Party, PersonaName, Ticket, UpstreamCall, random_bytes,
+    Call, EntryId, Kind, KnownTicket, Offer, Party, PersonaName, Ticket, UpstreamCall, random_bytes,
 };
 
 pub use line::{Line, Order, RelayEnd};
@@ -126,12 +129,30 @@ impl fmt::Debug for Answered {
     }
 }
 
+/// What wakes the watch of a call, and the epoch under which the watch may change the row.
+struct Told {
+    changed: Notify,
+    epoch: AtomicU32,
+}
+
+impl Told {
+    fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+}
+
+/// A call that this replica watches.
+struct Running {
+    told: Arc<Told>,
+    /// The call once it is over. The audit log hears of it when the watch has counted the last use.
+    over: Option<Call>,
+}
+
 /// The calls that this replica watches.
 pub(super) struct Watches {
     /// The name of this replica among those that share the records.
     replica: Box<str>,
-    /// Wakes the watch of a call whose row was changed by somebody else.
-    running: DashMap<EntryId, Arc<Notify>>,
+    running: DashMap<EntryId, Running>,
     /// The relays that this replica carries.
     relays: DashMap<EntryId, line::Carried>,
     /// The pages that listen to the events of each call.
@@ -164,20 +185,44 @@ impl Watches {
         }
     }
 
-    /// Returns what wakes the watch of a call. A watch that runs already is told to look.
-    fn register(&self, entry: EntryId) -> Arc<Notify> {
-        let told = Arc::new(Notify::new());
-        if let Some(earlier) = self.running.insert(entry, Arc::clone(&told)) {
-            earlier.notify_one();
-        }
+    /// Notes that a call is watched. Returns what wakes its watch.
+    fn register(&self, call: &Call) -> Arc<Told> {
+        let told = Arc::new(Told {
+            changed: Notify::new(),
+            epoch: call.epoch.into(),
+        });
+        let running = Running {
+            told: Arc::clone(&told),
+            over: None,
+        };
+        self.running.insert(call.entry, running);
         told
     }
 
     /// Tells the watch of a call, if there is one, that its row was changed.
     fn wake(&self, entry: EntryId) {
-        if let Some(told) = self.running.get(&entry) {
-            told.notify_one();
+        if let Some(running) = self.running.get(&entry) {
+            running.told.changed.notify_one();
         }
+    }
+
+    /// Leaves a call that this replica has claimed to the watch that it has already. Returns false when there is none.
+    fn goes_on(&self, claimed: &Call) -> bool {
+        let Some(running) = self.running.get(&claimed.entry) else {
+            return false;
+        };
+        running.told.epoch.store(claimed.epoch, Ordering::Relaxed);
+        running.told.changed.notify_one();
+        true
+    }
+
+    /// Leaves word of the end of a call to its watch, which may have more use to count. Returns false when there is none.
+    fn takes_end(&self, over: &Call) -> bool {
+        let Some(mut running) = self.running.get_mut(&over.entry) else {
+            return false;
+        };
+        running.over = Some(over.clone());
+        true
     }
 
     /// Returns how often the lease has run out until now.
@@ -188,15 +233,16 @@ impl Watches {
 
     /// Tells all watches to look whether they still are the ones of their calls.
     fn wake_all(&self) {
-        for told in &self.running {
-            told.notify_one();
+        for running in &self.running {
+            running.told.changed.notify_one();
         }
     }
 
-    /// Forgets a watch that has ended.
-    fn forget(&self, entry: EntryId, told: &Arc<Notify>) {
-        self.running
-            .remove_if(&entry, |_, known| Arc::ptr_eq(known, told));
+    /// Forgets a watch that has ended. Returns its call, if that is over.
+    fn forget(&self, entry: EntryId, told: &Arc<Told>) -> Option<Call> {
+        let is_it = |_: &EntryId, running: &Running| Arc::ptr_eq(&running.told, told);
+        let running = self.running.remove_if(&entry, is_it);
         self.relays.remove(&entry);
+        running?.1.over
     }
 }

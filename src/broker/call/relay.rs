@@ -177,7 +177,7 @@ impl Inner {
         ] {
             let changed = self.parts.records.change_call(row.entry, step.by_anybody());
             let changed = changed.await.map_err(BrokerError::NotRecorded)?;
-            opened = changed.ok_or(BrokerError::Ended)?;
+            opened = changed.ok_or(BrokerError::CallEnded)?;
         }
         let outcome = Outcome::Minted {
             expires_at: opened.deadline_at,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::watch::Watch;
-use super::{Answered, LEASE, RENEW};
+use super::{Answered, LEASE, RENEW, Told};
 use crate::audit::Event;
 use crate::broker::{Broker, Inner};
 use crate::domain::{
@@ -54,8 +54,17 @@ impl Broker {
 impl Broker {
     /// Gives the leases of this replica back, so that its calls are watched elsewhere at once, or by the next run.
     pub async fn let_calls_go(&self) {
-        let replica = &self.0.watches.replica;
-        let gone = self.0.parts.records.renew_calls(replica, Duration::ZERO);
+        let watches = &self.0.watches;
+        for mut running in watches.running.iter_mut() {
+            if let Some(over) = running.over.take() {
+                self.0.note_ended(&over);
+            }
+        }
+        let gone = self
+            .0
+            .parts
+            .records
+            .renew_calls(&watches.replica, Duration::ZERO);
         if let Err(error) = gone.await {
             self.0.note_records(&error);
         }
@@ -65,9 +74,10 @@ impl Broker {
 impl Inner {
     /// Takes a call over that this replica has just claimed.
     async fn take_over(self: Arc<Self>, row: Call) {
-        // Whoever watched it here has missed its end.
-        self.watches.wake(row.entry);
-        let now = self.parts.clock.now();
+        // The clock was set, or the watch is ending the call.
+        if row.state == CallState::Open && self.watches.goes_on(&row) {
+            return;
+        }
         let Some(call) = row.upstream.clone() else {
             let step = CallStep::Lost(self.rules.call.join_timeout).by(row.epoch);
             self.change_call(row.entry, step).await;
@@ -78,7 +88,8 @@ impl Inner {
         }
         let of = (row.entry, Some(row.epoch));
         match row.state {
-            CallState::Open if now < row.deadline_at => {
+            // Where its deadline has passed, the watch ends the call at once, and counts what nobody saw.
+            CallState::Open => {
                 let persona = self.rules.personas.named(row.persona.as_str());
                 match persona.and_then(|persona| self.terms_again(&row, persona).ok()) {
                     Some(terms) => {
@@ -87,10 +98,6 @@ impl Inner {
                     }
                     None => self.end_until_certain(of, &call, EndReason::Shutdown).await,
                 }
-            }
-            CallState::Open => {
-                self.end_until_certain(of, &call, EndReason::TimeLimit)
-                    .await;
             }
             CallState::Dialling => self.end_until_certain(of, &call, EndReason::Shutdown).await,
             CallState::Ending | CallState::Ended | CallState::Lost => {
@@ -238,12 +245,21 @@ impl Inner {
         is_over
     }
 
+    /// Forgets a watch that has ended, and records the end of its call.
+    pub(super) async fn forget(&self, entry: EntryId, told: &Arc<Told>) {
+        let Some(over) = self.watches.forget(entry, told) else {
+            return;
+        };
+        let found = match &over.upstream {
+            Some(upstream) => self.parts.records.call(&upstream.id).await,
+            None => Ok(None),
+        };
+        // The last use was counted after the end.
+        self.note_ended(found.ok().flatten().as_ref().unwrap_or(&over));
+    }
+
     /// Records the end of a call.
     fn note_ended(&self, call: &Call) {
-        if call.state != CallState::Ended {
-            return;
-        }
-        self.watches.full.remove(&call.owner);
         let details = json!({
             "call": call.upstream.as_ref().map(|upstream| upstream.id.as_str()),
             "persona": call.persona.as_str(),
@@ -251,6 +267,7 @@ impl Inner {
             "seconds": call.used.seconds,
             "turns": call.used.turns,
             "cost": call.used.cost.to_string(),
+            "estimated_cost": call.used.estimated.to_string(),
         });
         self.parts.audit.note(Event::CallEnded, details);
     }
@@ -258,7 +275,14 @@ impl Inner {
     /// Changes the row of a call. A failure is logged; whoever tends calls makes up for it.
     pub(super) async fn change_call(&self, entry: EntryId, change: CallChange) -> Option<Call> {
         match self.parts.records.change_call(entry, change).await {
-            Ok(changed) => changed.inspect(|call| self.note_ended(call)),
+            Ok(changed) => changed.inspect(|call| {
+                if call.state == CallState::Ended {
+                    self.watches.full.remove(&call.owner);
+                    if !self.watches.takes_end(call) {
+                        self.note_ended(call);
+                    }
+                }
+            }),
             Err(error) => {
                 self.note_records(&error);
                 None

@@ -4,36 +4,28 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
+use super::Told;
 use super::dial::Attached;
 use super::limits::{Act, Leash};
 use super::meter::Meter;
+use super::purse::REWRITE;
 use super::side::{Side, cancel, goodbye, time_is_short};
 use super::terms::Terms;
 use crate::broker::Inner;
 use crate::clock::Tick;
 use crate::config::Farewell;
 use crate::domain::{Call, CallState, CallStep, EndReason, EntryId, UpstreamCall};
-use crate::provider::{Pins, ServerEvent};
-use crate::records::ReserveError;
+use crate::provider::Pins;
 use crate::upstream::UpstreamError;
 
-/// After the hang-up, the use of the last response is waited for so long.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Longest time that the cancelling of responses may take at the end.
 const CANCELLING: Duration = Duration::from_millis(500);
 /// The wait before a row is looked at again that could not be read.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How often uses are written again that could not be written.
-const REWRITE: Duration = Duration::from_secs(1);
-/// How often they are written again after the end of the call.
-const REWRITES: usize = 120;
 
 /// One call that this replica watches.
 pub(super) struct Watch {
     pub(super) entry: EntryId,
-    pub(super) epoch: u32,
     pub(super) call: UpstreamCall,
     pub(super) terms: Terms,
     /// What the provider confirmed of it; `None` before the side channel has joined.
@@ -41,14 +33,14 @@ pub(super) struct Watch {
     pub(super) meter: Meter,
     pub(super) leash: Leash,
     /// Notified when the row was changed by somebody else.
-    told: Arc<Notify>,
+    pub(super) told: Arc<Told>,
     /// How often this replica's lease had run out when the watch last made sure that the call is its own.
     lapses: u32,
     is_joined: bool,
     /// True once another replica watches the call.
-    is_replaced: bool,
+    pub(super) is_replaced: bool,
     /// True while the records have not answered whether the money for the next answer is held.
-    lacks_answer: bool,
+    pub(super) lacks_answer: bool,
 }
 
 /// What a watch waits for.
@@ -61,7 +53,8 @@ enum Seen {
 }
 
 impl Watch {
-    /// Returns the watch of an open call.
+    /// Returns the watch of an open call. Of a call that was taken over, nobody has seen anything since its last watcher was
+    /// alive.
     pub(super) fn new(inner: &Inner, (row, call): (Call, UpstreamCall), terms: Terms) -> Self {
         let (clock, settings) = (&inner.parts.clock, &terms.settings);
         let now = clock.tick();
@@ -69,14 +62,17 @@ impl Watch {
             .deadline_at
             .since(clock.now())
             .min(settings.max_duration);
-        let told = inner.watches.register(row.entry);
+        let told = inner.watches.register(&row);
         let mut leash = Leash::new(settings, now, now.plus(left));
         leash.resumes(&row, now);
+        let mut meter = Meter::new(&row, &terms.session, terms.allowance.clone());
+        if let Some(last_seen) = row.watched_until {
+            meter.is_blind_since(now.minus(clock.now().since(last_seen)));
+        }
         Self {
             entry: row.entry,
-            epoch: row.epoch,
             call,
-            meter: Meter::new(&row, terms.allowance.clone()),
+            meter,
             terms,
             pins: None,
             leash,
@@ -98,7 +94,7 @@ impl Inner {
             let now = inner.parts.clock.tick();
             let mut side = Side::lost(now);
             watch.leash.sees(false, now);
-            watch.meter.sees(&inner, false, now);
+            watch.meter.is_blind_since(now);
             if let Some(attached) = attached {
                 watch.sees_by(&inner, attached, (&mut side, now));
             }
@@ -116,7 +112,7 @@ impl Inner {
                     .end_until_certain((entry, None), &call, EndReason::Blind)
                     .await;
             }
-            inner.watches.forget(entry, &told);
+            inner.forget(entry, &told).await;
         });
     }
 }
@@ -140,13 +136,13 @@ impl Watch {
             Seen::Lost => {
                 side.is_lost(now);
                 self.leash.sees(false, now);
-                self.meter.sees(inner, false, now);
+                self.meter.is_blind_since(now);
                 Vec::new()
             }
             Seen::Joined(Ok(attached)) => {
                 self.sees_by(inner, *attached, (side, now));
                 self.write(inner).await;
-                self.top_up(inner).await
+                self.judge_money(inner).await
             }
             Seen::Joined(Err(UpstreamError::UnknownCall(_))) => {
                 // The call is over, or its key is not good any more: the hang-up finds out.
@@ -154,7 +150,7 @@ impl Watch {
             }
             Seen::Joined(Err(_)) => {
                 side.is_lost(now);
-                Vec::new()
+                self.judge_money(inner).await
             }
             Seen::Due => {
                 if side.is_good(now) {
@@ -163,7 +159,7 @@ impl Watch {
                 let mut acts = Vec::new();
                 if self.is_behind() {
                     self.write(inner).await;
-                    acts = self.top_up(inner).await;
+                    acts = self.judge_money(inner).await;
                 }
                 acts.extend(self.leash.woke(now));
                 acts
@@ -203,7 +199,7 @@ impl Watch {
             biased;
             () = clock.until(due) => Seen::Due,
             seen = side => seen,
-            () = self.told.notified() => Seen::Told,
+            () = self.told.changed.notified() => Seen::Told,
         }
     }
 
@@ -215,9 +211,10 @@ impl Watch {
     /// Takes a side channel on which the provider has confirmed the persona.
     fn sees_by(&mut self, inner: &Inner, attached: Attached, (side, now): (&mut Side, Tick)) {
         side.opens(attached.channel, now);
-        self.pins = attached.pins;
+        // What the page has changed meanwhile is no model for what is put back.
+        self.pins = self.pins.take().or(attached.pins);
         self.meter.takes_models(attached.models);
-        self.meter.sees(inner, true, now);
+        self.meter.sees_again(inner, now);
         self.leash.forgets_responses();
         if side.is_good(now) {
             self.leash.sees(true, now);
@@ -235,7 +232,7 @@ impl Watch {
             row = inner.parts.records.call(&self.call.id).await;
         }
         match row {
-            Ok(Some(row)) if row.state == CallState::Open && row.epoch == self.epoch => {
+            Ok(Some(row)) if row.state == CallState::Open && row.epoch == self.told.epoch() => {
                 if row.joined_at.is_some() {
                     self.is_joined = true;
                     self.leash.joined(inner.parts.clock.tick());
@@ -243,7 +240,7 @@ impl Watch {
                 ControlFlow::Continue(())
             }
             Ok(row) => {
-                self.is_replaced = row.is_none_or(|row| row.epoch != self.epoch);
+                self.is_replaced = row.is_none_or(|row| row.epoch != self.told.epoch());
                 ControlFlow::Break(())
             }
             Err(error) => {
@@ -258,10 +255,10 @@ impl Watch {
         let changed = inner
             .parts
             .records
-            .change_call(self.entry, step.by(self.epoch));
+            .change_call(self.entry, step.by(self.told.epoch()));
         match changed.await {
             Ok(Some(_)) => {}
-            Ok(None) => self.told.notify_one(),
+            Ok(None) => self.told.changed.notify_one(),
             Err(error) => inner.note_records(&error),
         }
     }
@@ -310,7 +307,7 @@ impl Watch {
         };
         // A response that cannot be cancelled ends with the call.
         let _ = inner.parts.clock.timeout(CANCELLING, cancelling).await;
-        let of = (self.entry, Some(self.epoch));
+        let of = (self.entry, Some(self.told.epoch()));
         inner.end_until_certain(of, &self.call, reason).await;
         ControlFlow::Break(())
     }
@@ -320,68 +317,6 @@ impl Watch {
             && let Err(error) = channel.send(event).await
         {
             tracing::debug!(call = self.call.id.as_str(), %error, "the side channel took no event");
-        }
-    }
-
-    /// Writes the uses that wait, and notes when the records do not take them.
-    pub(super) async fn write(&mut self, inner: &Inner) {
-        let is_recorded = self.meter.write(inner).await;
-        let now = inner.parts.clock.tick();
-        self.leash.is_recorded(is_recorded, now);
-    }
-
-    /// Holds more money when the next answers could cost more than what is held.
-    pub(super) async fn top_up(&mut self, inner: &Inner) -> Vec<Act> {
-        let answers = self.leash.responses().len().max(1);
-        self.lacks_answer = false;
-        let Some((needed, budgets)) = self.meter.lacks(answers) else {
-            return Vec::new();
-        };
-        let watched = (self.entry, self.epoch);
-        match inner
-            .parts
-            .records
-            .top_up_call(watched, needed, budgets)
-            .await
-        {
-            Ok(Some(row)) => self.meter.holds(row.held.money),
-            Ok(None) => self.told.notify_one(),
-            Err(ReserveError::Unavailable(error)) => {
-                inner.note_records(&error);
-                self.lacks_answer = true;
-            }
-            // Nothing but a budget refuses money.
-            Err(_) => return self.leash.is_broke(inner.parts.clock.tick()),
-        }
-        Vec::new()
-    }
-
-    /// Waits briefly for the use of the last response, and closes the side channel.
-    async fn last_words(&mut self, inner: &Inner, mut side: Side) {
-        let clock = &inner.parts.clock;
-        let hear = async {
-            while let Some(channel) = side.channel()
-                && let Some(frame) = channel.next().await
-            {
-                if let Ok(event) = ServerEvent::read(&frame) {
-                    self.meter.hears(inner, &event.news, clock.tick());
-                }
-            }
-        };
-        // Whatever comes later is lost.
-        let _ = clock.timeout(LAST_WORDS, hear).await;
-        if let Some(channel) = side.take() {
-            channel.close().await;
-        }
-        if !self.is_replaced {
-            self.meter.closes(inner, clock.tick());
-        }
-        for _ in 0..REWRITES {
-            self.write(inner).await;
-            if !self.meter.is_behind() {
-                return;
-            }
-            clock.sleep(REWRITE).await;
         }
     }
 }

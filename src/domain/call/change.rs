@@ -211,7 +211,12 @@ impl Call {
     /// that is ending, the new watcher tries the hang-up at once.
     #[must_use]
     pub fn claimed(&self, replica: &str, now: Timestamp) -> Self {
+        let is_anothers = *self.replica != *replica;
         Self {
+            watched_until: self
+                .watched_until
+                .or(self.opened_at)
+                .filter(|_| is_anothers),
             replica: replica.into(),
             epoch: self.epoch.wrapping_add(1),
             hang_up_due: self.hang_up_due.map(|_| now.plus(ATTEMPT)),

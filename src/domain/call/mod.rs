@@ -119,6 +119,8 @@ pub struct Call {
     pub replica: Box<str>,
     /// The number of replicas that watched the call before.
     pub epoch: u32,
+    /// Of a call that was just claimed from another replica: the last time at which that replica was known to watch it.
+    pub watched_until: Option<Timestamp>,
     /// What is held for the call. What the call used is part of the hold while the call runs.
     pub held: Amount,
     /// The sums of use.
@@ -174,6 +176,7 @@ impl Call {
             hang_up_due: None,
             replica: dial.replica.clone(),
             epoch: 0,
+            watched_until: None,
             held: dial.want,
             used: Used::default(),
             revision: 0,

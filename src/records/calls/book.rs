@@ -140,17 +140,18 @@ impl Book {
             return Ok(Done::default());
         };
         // A top-up that was committed although its answer was lost is repeated.
-        let more = (top_up.to - call.held.money).max(Money::ZERO);
-        if more == Money::ZERO {
+        if top_up.to <= call.held.money {
             return Ok(Done::of_calls(0, vec![call.clone()]));
         }
+        // What the call used beyond its hold is spent already.
         let want = Amount {
             seconds: 0,
-            money: more,
+            money: (top_up.to - call.held.money.max(call.used.cost)).max(Money::ZERO),
         };
         let granted = self.purses.grant(&top_up.asked(call), want, now);
+        granted.map_err(ReserveError::Exhausted)?;
         let mut call = call.clone();
-        call.held += granted.map_err(ReserveError::Exhausted)?;
+        call.held.money = top_up.to;
         self.put_call(call.clone());
         Ok(Done::of_calls(1, vec![call]))
     }

@@ -79,7 +79,9 @@ impl CallRecords for MemoryRecords {
         Ok(calls)
     }
 
-    async fn renew_calls(&self, _: &str, _: Duration) -> Result<(), RecordsError> {
+    async fn renew_calls(&self, replica: &str, _: Duration) -> Result<(), RecordsError> {
+        let now = self.clock.now();
+        self.renewed.lock().insert(replica.into(), now);
         Ok(())
     }
 
@@ -96,8 +98,10 @@ impl CallRecords for MemoryRecords {
         let mut claimed = Vec::new();
         for call in book.calls.values_mut() {
             if call.is_claimable(*call.replica == *replica, now) {
+                call.watched_until = self.renewed.lock().get(&call.replica).copied();
                 *call = call.claimed(replica, now);
                 claimed.push(call.clone());
+                call.watched_until = None;
             }
         }
         Ok(claimed)

@@ -18,10 +18,22 @@ pub(super) const CALL: &str = "entry text, upstream text, fingerprint text, part
      end_reason text, hang_up_attempts bigint, hang_up_due bigint, replica text, epoch bigint, revision bigint, \
      held_seconds bigint, held_nanodollars bigint";
 
+macro_rules! columns_and {
+    ($more:literal) => {
+        concat!(
+            "entry, upstream, fingerprint, party, issuer, subject, persona, neighbourhood, origin, idempotency, ticket, \
+             state, dialled_at, opened_at, joined_at, deadline_at, warned, ending_at, ended_at, end_reason, \
+             hang_up_attempts, hang_up_due, replica, epoch, revision, held_seconds, held_nanodollars, role, {used #}",
+            $more
+        )
+    };
+}
+
 /// The columns of [`CallRow`] with the role and the sums of use, which its entry has.
-pub(super) const FOUND: &str = "entry, upstream, fingerprint, party, issuer, subject, persona, neighbourhood, origin, \
-     idempotency, ticket, state, dialled_at, opened_at, joined_at, deadline_at, warned, ending_at, ended_at, end_reason, \
-     hang_up_attempts, hang_up_due, replica, epoch, revision, held_seconds, held_nanodollars, role, {used #}";
+pub(super) const FOUND: &str = columns_and!("");
+
+/// The same, and until when the call was surely watched.
+pub(super) const CLAIMED: &str = columns_and!(", watched_until");
 
 /// A call as it is stored, and as it is found with its sums of use. Times are in milliseconds since the Unix epoch.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -55,6 +67,8 @@ pub(super) struct CallRow {
     held_nanodollars: i64,
     #[serde(skip_serializing)]
     role: Option<Box<str>>,
+    #[serde(default, skip_serializing)]
+    watched_until: Option<u64>,
     #[serde(flatten, skip_serializing)]
     used: UsedRow,
 }
@@ -93,6 +107,7 @@ impl CallRow {
             held_seconds: call.held.seconds,
             held_nanodollars: call.held.money.as_nanos(),
             role: None,
+            watched_until: None,
             used: UsedRow::new(&call.used),
         }
     }
@@ -141,6 +156,7 @@ impl CallRow {
             hang_up_due: moment(self.hang_up_due),
             replica: self.replica,
             epoch: self.epoch,
+            watched_until: moment(self.watched_until),
             held: Amount {
                 seconds: self.held_seconds,
                 money: Money::from_nanos(self.held_nanodollars),

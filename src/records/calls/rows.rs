@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::row::{CALL, CallRow, FOUND};
+use super::row::{CALL, CLAIMED, CallRow, FOUND};
 use super::spent;
 use super::used::{USE, UseKeyRow, UseRow};
 use crate::clock::Timestamp;
@@ -62,8 +62,10 @@ static WRITE: Statement = Statement::change(
 /// time in milliseconds after which an open call is late.
 static CLAIMABLE: Statement = Statement::list(
     NO_PAGE,
-    FOUND,
-    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE state <> 'ended' AND state <> 'lost' AND ({is abandoned} OR hang_up_due <= {now} \
+    CLAIMED,
+    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry \
+     LEFT JOIN (SELECT replica AS watcher, renewed_at AS watched_until FROM leases) AS watchers ON watcher = replica \
+     WHERE state <> 'ended' AND state <> 'lost' AND ({is abandoned} OR hang_up_due <= {now} \
      OR ((state <> 'ending' OR hang_up_due IS NULL) AND deadline_at <= {now} - $4)) \
      ORDER BY state = 'ending', deadline_at LIMIT $3 \
      FOR UPDATE OF calls SKIP LOCKED",

@@ -46,8 +46,8 @@ static ENDING: Statement = Statement::list(
 /// Renews the lease of the replica `$1` for `$3` milliseconds.
 static RENEW: Statement = Statement::change(
     NO_PAGE,
-    "INSERT INTO leases (replica, until) VALUES ($1, {now} + $3) \
-     ON CONFLICT (replica) DO UPDATE SET until = excluded.until",
+    "INSERT INTO leases (replica, until, renewed_at) VALUES ($1, {now} + $3, {now}) \
+     ON CONFLICT (replica) DO UPDATE SET until = excluded.until, renewed_at = excluded.renewed_at",
 );
 
 /// Removes leases that ran out `$1` milliseconds ago.

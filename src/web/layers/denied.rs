@@ -106,9 +106,17 @@ pub(super) async fn settle(
     if let Some(offence) = settled.offence {
         offend(state, caller, offence).await;
     }
+    let code = response.extensions().get::<ApiError>();
+    let code = code.map(|error| error.code);
+    // Whoever shows a used ticket in a loop meets the limit of refused credentials.
+    if code == Some(Code::TicketUsed)
+        && let Err(denied) = state.gate.refuse_credential(caller).await
+    {
+        *response = answer(state, caller, &denied);
+        return;
+    }
     // On an exhausted quota the headers would describe the wrong limit.
-    let error = response.extensions().get::<ApiError>();
-    let is_quota = error.is_some_and(|error| error.code == Code::QuotaExceeded);
+    let is_quota = code == Some(Code::QuotaExceeded);
     if let Some(standing) = settled.standing.filter(|_| !is_quota) {
         tell(response.headers_mut(), &standing, state.face.ietf_fields);
     }

@@ -45,7 +45,7 @@ const SDP: HeaderValue = HeaderValue::from_static("application/sdp");
     responses(
         (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
         (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 409, description = "The ticket was used before, or a call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
+        (status = 409, description = "The ticket was used before, a call with the same `Idempotency-Key` was opened before, or the call was ended while it was dialled.", body = Failure<'static>),
         (status = 422, description = "No persona has that name, or it may not be used for calls.", body = Failure<'static>),
         Refusals,
     )

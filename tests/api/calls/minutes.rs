@@ -20,7 +20,7 @@ async fn seconds_left(app: &TestApp, call: &Answer) -> u64 {
 }
 
 #[tokio::test]
-async fn a_call_lasts_no_longer_than_the_minutes_that_are_left_in_the_week() {
+async fn mo14_a_call_lasts_no_longer_than_the_minutes_that_are_left_in_the_week() {
     let settings = [
         ("call.max_duration", "120s"),
         ("call.max_live", "9"),

@@ -1,5 +1,7 @@
 //! Calls as pages and operators meet them: rows of the acceptance matrix by their names (CA, SD).
 
+mod bad_input;
+mod clocks;
 mod leash;
 mod limits;
 mod minutes;
@@ -7,6 +9,7 @@ mod money;
 mod offers;
 mod spending;
 mod tickets;
+mod unseen;
 mod watched;
 
 use std::time::Duration;
@@ -76,6 +79,16 @@ fn offer(app: &TestApp) -> Call {
 /// The side channel of the last call.
 fn channel(app: &TestApp) -> Channel {
     app.calls.channels().pop().unwrap()
+}
+
+/// What the audit log says of the end of the first call, once all its use is counted.
+async fn ended(app: &TestApp) -> Value {
+    eventually("the audit log", SOON, async || {
+        pass(app, 1).await;
+        !app.events("call_ended").is_empty()
+    })
+    .await;
+    app.events("call_ended")[0]["details"].clone()
 }
 
 /// Turns the clock in steps of a second, so that everything that is due happens at its time.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use token_broker::upstream::{Complaint, UpstreamError};
 
-use super::{OFFER, Opened, channel, offer, pass};
+use super::{OFFER, Opened, channel, ended, offer, pass};
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::calls::ANSWER;
@@ -303,7 +303,7 @@ async fn ca23_only_the_owner_sees_a_call_and_hangs_it_up_and_twice_is_fine() {
         );
     }
     assert_eq!(app.calls.hung_up().len(), 1);
-    assert_eq!(app.events("call_ended")[0]["details"]["reason"], "hung_up");
+    assert_eq!(ended(&app).await["reason"], "hung_up");
 }
 
 #[tokio::test]

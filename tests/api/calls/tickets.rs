@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 use token_broker::domain::Account;
 use token_broker::records::{By, UsageQuery};
+use token_broker::upstream::UpstreamError;
 
-use super::{OFFER, offer};
+use super::{OFFER, offer, pass};
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::in_process::{Call, START, TestApp, claims, student, teacher};
-use crate::kit::issuer::{REQUIRED, sign};
+use crate::kit::issuer::{ISSUER, REQUIRED, sign};
+use crate::kit::waiting::{SOON, eventually};
 use crate::records::fragile;
 
 const CALL: (&str, &str) = ("connect.mode", "call");
@@ -131,6 +133,52 @@ async fn ti3_a_ticket_is_used_once_and_a_repeated_request_gets_the_same_answer()
     other.send().await.is(409, "ticket_used");
     assert_eq!(app.events("ticket_reused").len(), 2);
     assert_eq!(app.calls.orders().len(), 1);
+}
+
+#[tokio::test]
+async fn ti3_a_used_ticket_in_a_loop_meets_a_limit_and_costs_the_database_nothing() {
+    let file = "[connect]\nmode = \"call\"\n[limits]\nrefused_credentials = \"5/60s\"\n";
+    let (app, ledger) = fragile(file);
+    let minted = mint(&app).await;
+    assert_eq!(redeem(&app, &ticket(&minted)).send().await.status, 201);
+    let again = |key: &str| {
+        let again = redeem(&app, &ticket(&minted));
+        again.header("idempotency-key", key).send()
+    };
+    again("one").await.is(409, "ticket_used");
+    let looked_up = ledger.looked_up();
+    ledger.fail(true, true);
+    for key in ["two", "three", "four", "five"] {
+        again(key).await.is(409, "ticket_used");
+    }
+    let refused = again("six").await;
+    refused.is(429, "rate_limited");
+    assert_eq!(refused.json["error"]["limit"], "refused_credentials");
+    assert_eq!(ledger.looked_up(), looked_up, "it is remembered");
+    ledger.fail(false, false);
+    // Good tickets never meet that limit.
+    let minted = mint(&app).await;
+    assert_eq!(redeem(&app, &ticket(&minted)).send().await.status, 201);
+}
+
+#[tokio::test]
+async fn a_call_whose_owner_is_signed_out_while_it_is_dialled_says_so() {
+    let app = TestApp::of(REQUIRED, &[CALL]);
+    app.calls.fail_join(UpstreamError::UnknownCall(404.into()));
+    let dialled = tokio::spawn(offer(&app).bearer(&student("ana")).send());
+    eventually("the call", SOON, async || !app.calls.orders().is_empty()).await;
+    let account = Account {
+        issuer: ISSUER.into(),
+        subject: "ana".into(),
+    };
+    app.app.state().broker.end_sessions(&account).await.unwrap();
+    eventually("the answer", SOON, async || {
+        pass(&app, 1).await;
+        dialled.is_finished()
+    })
+    .await;
+    dialled.await.unwrap().is(409, "call_ended");
+    assert!(!app.calls.hung_up().is_empty());
 }
 
 #[tokio::test]

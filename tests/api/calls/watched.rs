@@ -4,7 +4,7 @@ use serde_json::json;
 use token_broker::upstream::UpstreamError;
 
 use super::leash::{done, named};
-use super::{Opened, channel, offer, pass, says};
+use super::{Opened, channel, ended, offer, pass, says};
 use crate::kit::in_process::{START, TestApp};
 use crate::kit::waiting::{SOON, eventually};
 use crate::records::fragile;
@@ -75,6 +75,49 @@ async fn sd19_calls_end_in_time_without_the_records_and_their_use_is_written_whe
     assert_eq!(call.reason(&app).await, "time_limit");
 }
 
+/// The audit log says what a call has cost only when the last answer is counted, which may end after the hang-up.
+#[tokio::test]
+async fn ob03_the_audit_log_has_the_use_of_the_last_answer() {
+    let app = TestApp::with(&[("call.persona", "free"), ("connect.mode", "call")]);
+    let call = Opened::by(&app).await;
+    let side = named(&app);
+    let hang_up = format!("{}/hangup", call.path);
+    app.post(&hang_up).bearer(&call.ticket).send().await;
+    assert_eq!(call.look(&app).await["state"], "ended");
+    side.say(&done("resp_1"));
+    assert!(app.events("call_ended").is_empty());
+    let details = ended(&app).await;
+    assert_eq!(app.events("call_ended").len(), 1);
+    assert_eq!(
+        (&details["turns"], &details["cost"]),
+        (&json!(1), &json!("0.010296"))
+    );
+    assert_eq!(details["estimated_cost"], "0.00");
+    assert_eq!(details["reason"], "hung_up");
+}
+
+/// The records take nothing for two minutes: the call ends. What it used is not lost.
+#[tokio::test]
+async fn mo18_sd20_use_that_cannot_be_written_ends_the_call_and_is_written_later() {
+    let (app, records) = fragile("[call]\npersona = 'free'\nidle_timeout = '600s'\n");
+    let call = Opened::by(&app).await;
+    let side = named(&app);
+    pass(&app, 1).await;
+    records.fail(true, true);
+    side.say(&done("resp_1"));
+    drop(side);
+    pass(&app, 110).await;
+    assert!(app.calls.hung_up().is_empty());
+    pass(&app, 15).await;
+    eventually("the hang-up", SOON, async || app.calls.hung_up().len() == 1).await;
+    records.fail(false, false);
+    eventually("the use", SOON, async || {
+        pass(&app, 1).await;
+        call.look(&app).await["cost"] == "0.010296"
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn sd24_a_side_channel_of_another_call_is_not_believed() {
     let app = TestApp::new();
@@ -95,7 +138,8 @@ async fn sd26_a_call_ends_before_the_provider_would_end_it() {
 }
 
 #[tokio::test]
-async fn sd28_an_account_without_credit_ends_the_call_and_other_errors_do_not() {
+async fn sd28_an_account_without_credit_ends_the_call_and_starts_nothing_new_and_other_errors_do_not()
+ {
     let app = TestApp::new();
     let call = Opened::by(&app).await;
     let error = |code| json!({ "type": "error", "event_id": "event_1", "error": { "code": code } });
@@ -104,6 +148,10 @@ async fn sd28_an_account_without_credit_ends_the_call_and_other_errors_do_not() 
     assert_eq!(call.look(&app).await["state"], "open");
     channel(&app).say(&error("insufficient_quota"));
     assert_eq!(call.reason(&app).await, "provider");
+    let refused = offer(&app).send().await;
+    refused.is(503, "upstream_unavailable");
+    assert!(refused.retry_after() >= 10, "{refused:?}");
+    assert_eq!(app.calls.orders().len(), 1, "the provider is not asked");
 }
 
 #[tokio::test]

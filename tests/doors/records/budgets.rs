@@ -8,12 +8,14 @@ use token_broker::domain::{
     Amount, Budget, Budgets, Call, CallStep, CallUse, Caller, Dial, EndReason, Exhausted, Intent,
     Limit, Mark, Money, Period, Purse, Usage,
 };
-use token_broker::records::{Records, ReserveError, postgres};
+use token_broker::records::{CallQuery, Records, ReserveError, postgres};
 
 use super::calls::{MANY, change, dial, upstream, use_of};
 use super::kinds::{Subject, TIMEOUT, account, clock, each, postgres_at};
 use super::sessions::{somebody, verified};
 use crate::kit::postgres::empty_database;
+
+const LEASE: Duration = Duration::from_secs(30);
 
 const fn cents(number: i64) -> Money {
     Money::from_nanos(number * 10_000_000)
@@ -165,6 +167,106 @@ async fn money_is_held_topped_up_and_settled_by_what_was_used() {
         over(records, &second).await;
         over(records, &third).await;
         assert_eq!(exhausted(open(records, &ana, budgets).await), day, "{name}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_call_has_used_beyond_its_hold_is_not_held_once_more() {
+    each(async |Subject { name, ledger, .. }| {
+        let records = &*ledger;
+        let budgets = Budgets {
+            own: money_per_day(cents(30)),
+            ..Budgets::default()
+        };
+        let call = open(records, &verified(account("ana")), budgets).await;
+        let call = call.unwrap();
+        // Ten cents are held, and the answer has cost eighteen.
+        spend(records, &call, "resp_1", cents(18)).await;
+        let watched = (call.entry, call.epoch);
+        let topped = records.top_up_call(watched, cents(30), budgets).await;
+        assert_eq!(topped.unwrap().unwrap().held.money, cents(30), "{name}");
+        let beyond = records.top_up_call(watched, cents(31), budgets).await;
+        let day = (Purse::Owner, Period::Day, true);
+        assert_eq!(exhausted(beyond.map(Option::unwrap)), day, "{name}");
+    })
+    .await;
+}
+
+/// A replica dies between the use of its call and the end: ten cents are held, three were used.
+#[tokio::test]
+async fn mo12_what_a_call_did_not_use_is_given_back_once_also_when_its_replica_died_before() {
+    each(async |Subject { name, ledger, .. }| {
+        let records = &*ledger;
+        let ana = verified(account("ana"));
+        let budgets = Budgets {
+            own: money_per_day(cents(23)),
+            ..Budgets::default()
+        };
+        let call = open(records, &ana, budgets).await.unwrap();
+        let named = change(records, &call, CallStep::Named(upstream("a"))).await;
+        let lasts = CallStep::Opened(Duration::from_mins(5));
+        change(records, &named.unwrap(), lasts).await.unwrap();
+        spend(records, &call, "resp_1", cents(3)).await;
+        open(records, &ana, budgets).await.unwrap();
+        let day = (Purse::Owner, Period::Day, true);
+        assert_eq!(exhausted(open(records, &ana, budgets).await), day, "{name}");
+        records.renew_calls("one", Duration::ZERO).await.unwrap();
+        records.renew_calls("two", LEASE).await.unwrap();
+        let taken = records.claim_calls("two").await.unwrap();
+        let taken = taken.iter().find(|taken| taken.entry == call.entry);
+        let taken = taken.unwrap();
+        // The new watcher sees the same answer, and both of them end the call.
+        spend(records, taken, "resp_1", cents(3)).await;
+        over(records, taken).await;
+        assert_eq!(
+            change(records, &call, CallStep::Over(EndReason::Provider)).await,
+            None,
+            "{name}"
+        );
+        open(records, &ana, budgets).await.unwrap();
+        assert_eq!(exhausted(open(records, &ana, budgets).await), day, "{name}");
+    })
+    .await;
+}
+
+/// The answers of ten calls of one identity arrive at once, a hundred of each, and each is followed by a top-up.
+#[tokio::test]
+async fn mo17_a_thousand_settlements_at_once_add_up_and_exceed_no_budget() {
+    each(async |Subject { name, ledger, .. }| {
+        let ana = verified(account("ana"));
+        let budgets = Budgets {
+            own: money_per_day(cents(1_100)),
+            ..Budgets::default()
+        };
+        let mut calls = Vec::new();
+        for _ in 0..10 {
+            calls.push(open(&*ledger, &ana, budgets).await.unwrap());
+        }
+        let mut settled = tokio::task::JoinSet::new();
+        for number in 0..1_000 {
+            let (records, call) = (Arc::clone(&ledger), calls[number % 10].clone());
+            settled.spawn(async move {
+                let spent = spend(&*records, &call, &format!("resp_{number}"), cents(1)).await;
+                let watched = (call.entry, call.epoch);
+                let to = spent.used.cost + cents(5);
+                match records.top_up_call(watched, to, budgets).await {
+                    Ok(_) | Err(ReserveError::Exhausted(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            });
+        }
+        settled.join_all().await;
+        let query = CallQuery {
+            account: Some(account("ana")),
+            most: 10,
+        };
+        let calls = ledger.calls(query).await.unwrap();
+        let sum = |of: fn(&Call) -> Money| calls.iter().map(of).fold(Money::ZERO, |a, b| a + b);
+        assert_eq!(sum(|call| call.used.cost), cents(1_000), "{name}");
+        // Beyond what was used, the rest of the day's budget is held at most.
+        let held = sum(|call| (call.held.money - call.used.cost).max(Money::ZERO));
+        assert!(held <= cents(100), "{name}: {held}");
     })
     .await;
 }

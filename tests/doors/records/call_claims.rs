@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::clock::ManualClock;
-use token_broker::domain::{CallState, CallStep, EndReason};
+use token_broker::domain::{Call, CallState, CallStep, EndReason};
 use token_broker::records::{CallRecords, Records, postgres, sqlite};
 
 use super::calls::{change, find, running};
@@ -35,7 +35,12 @@ async fn the_calls_of_a_replica_that_is_gone_are_taken_over_and_fence_it_off() {
         assert_eq!(taken.len(), 1, "{name}");
         assert_eq!((&*taken[0].replica, taken[0].epoch), ("two", 1), "{name}");
         assert_eq!(taken[0].deadline_at, call.deadline_at, "{name}");
-        assert_eq!(find(records, "a").await.as_ref(), Some(&taken[0]), "{name}");
+        assert!(taken[0].watched_until.is_some(), "{name}: by its lease");
+        let found = Call {
+            watched_until: None,
+            ..taken[0].clone()
+        };
+        assert_eq!(find(records, "a").await, Some(found), "{name}");
         let idle = CallStep::End(EndReason::Idle);
         assert_eq!(change(records, &call, idle.clone()).await, None, "{name}");
         assert!(change(records, &taken[0], idle).await.is_some(), "{name}");

@@ -1,7 +1,5 @@
 //! Side channels: how they open, what they carry, and how they end.
 
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +8,12 @@ use token_broker::clock::SystemClock;
 use token_broker::domain::{KeyFingerprint, UpstreamCall};
 use token_broker::simulator::Turn;
 use token_broker::upstream::{HungUp, SideChannel, UpstreamError};
-use tokio::net::{TcpListener, TcpStream};
 
-use super::streams::tls;
 use super::{Door, settings_for, upstream};
 use crate::kit::connect_proxy::ConnectProxy;
 use crate::kit::programs::self_signed;
 use crate::kit::scratch::Scratch;
+use crate::kit::tls_front::tls_front;
 use crate::kit::waiting::until;
 
 async fn joined(door: &Door) -> (UpstreamCall, Box<dyn SideChannel>) {
@@ -185,7 +182,9 @@ async fn side_channels_and_hang_ups_go_through_a_tunnel_of_the_proxy_and_speak_h
     let call = door.exchange().await.unwrap().call;
     let scratch = Scratch::new();
     self_signed(scratch.path(), "DNS:api.provider.test");
-    let front = tls_front(door.simulator.address(), scratch.path()).await;
+    // HTTP/2 is preferred, which the provider behind does not speak.
+    let protocols: [&[u8]; 2] = [b"h2", b"http/1.1"];
+    let front = tls_front(door.simulator.address(), scratch.path(), &protocols).await;
     let proxy = ConnectProxy::start(None).await;
     let certificate = scratch.path().join("certificate.pem");
     let (settings, _) = settings_for(
@@ -205,23 +204,4 @@ async fn side_channels_and_hang_ups_go_through_a_tunnel_of_the_proxy_and_speak_h
     assert_eq!(upstream.hang_up(&call).await.unwrap(), HungUp::Ended);
     let tunnel = format!("CONNECT api.provider.test:{} HTTP/1.1", front.port());
     assert_eq!(proxy.requests(), [tunnel.clone(), tunnel]);
-}
-
-/// Terminates TLS before `server`. Prefers HTTP/2, which `server` does not speak.
-async fn tls_front(server: SocketAddr, folder: &Path) -> SocketAddr {
-    let tls = tls(folder, &[b"h2", b"http/1.1"]);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let tls = tls.clone();
-            tokio::spawn(async move {
-                let mut stream = tls.accept(stream).await.unwrap();
-                let mut server = TcpStream::connect(server).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
-            });
-        }
-    });
-    address
 }

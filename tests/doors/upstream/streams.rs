@@ -1,7 +1,6 @@
 //! A provider that allows a hundred requests on one HTTP/2 connection, as real ones do.
 
 use std::convert::Infallible;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,9 +10,6 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use token_broker::clock::{ManualClock, Timestamp};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -22,25 +18,11 @@ use tokio_rustls::TlsAcceptor;
 use super::{order, settings_for, upstream};
 use crate::kit::programs::self_signed;
 use crate::kit::scratch::Scratch;
+use crate::kit::tls_front::tls;
 use crate::kit::waiting::until;
 
 /// The most requests on one connection.
 const STREAMS: u32 = 100;
-
-/// Terminates TLS with the certificate in `folder`. Speaks `protocols`, the preferred one first.
-pub fn tls(folder: &Path, protocols: &[&[u8]]) -> TlsAcceptor {
-    let certificate = CertificateDer::from_pem_file(folder.join("certificate.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    TlsAcceptor::from(Arc::new(config))
-}
 
 /// Counts requests. Refuses the first one and never answers the others.
 async fn serve(listener: TcpListener, tls: TlsAcceptor, arrived: Arc<AtomicUsize>) {

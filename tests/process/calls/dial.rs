@@ -124,6 +124,7 @@ async fn ca24_whoever_leaves_or_hangs_up_while_the_answer_comes_leaves_no_open_c
     let live = "SELECT COUNT(*) FROM calls WHERE state <> 'ended'";
     let none_is_left = async || books.number(live).await == 0;
     eventually("no call is left to be ended", PATIENCE, none_is_left).await;
+    println!("{RACES} hang-ups against answers: no call is left open");
     broker.stop().await;
 }
 

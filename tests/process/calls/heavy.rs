@@ -1,4 +1,5 @@
-//! What ten thousand watched calls cost: set-up, memory, processor, deadlines. Minutes long, so not run by default.
+//! What ten thousand watched calls cost: set-up, memory, processor, deadlines. TLS to the provider, as in production.
+//! Minutes long, so not run by default.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +13,9 @@ use super::{Up, offer, serve};
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, student};
 use crate::kit::memory::resident;
+use crate::kit::programs::self_signed;
 use crate::kit::provider::simulator;
+use crate::kit::tls_front::tls_front;
 use crate::kit::waiting::{amid_the_work, until};
 use crate::ledger_file::Books;
 
@@ -80,7 +83,7 @@ async fn open(broker: &Broker, number: usize) -> Vec<Up> {
     let calls: Vec<_> = dials.buffer_unordered(AT_ONCE).collect().await;
     let more = resident(broker.running.pid()).saturating_sub(before);
     let each = more / 1024 / u64::try_from(number).unwrap();
-    println!("memory of {number} watched calls: {each} KiB each, without TLS to the provider");
+    println!("memory of {number} watched calls: {each} KiB each");
     calls
 }
 
@@ -96,8 +99,9 @@ async fn turns(broker: &Broker, simulator: &Simulator, calls: &[Up]) {
     let used = processor(broker.running.pid()).saturating_sub(before);
     let share = 100.0 * used.as_secs_f64() / began.elapsed().as_secs_f64();
     println!(
-        "a turn in each of them within {:?}: {share:.0} % of a core",
-        began.elapsed()
+        "a turn in each of them within {:?}: {share:.0} % of a core, {:?} for each turn",
+        began.elapsed(),
+        used / u32::try_from(calls.len()).unwrap()
     );
 }
 
@@ -107,7 +111,12 @@ async fn sd27_ten_thousand_calls_are_watched_and_end_in_time() {
     let (simulator, books, number) = (simulator(&[]).await, Books::new(), number());
     let longest =
         Duration::from_mins(1) + Duration::from_millis(20) * u32::try_from(number).unwrap();
+    self_signed(books.folder(), "DNS:localhost");
+    let front = tls_front(simulator.address(), books.folder(), &[b"http/1.1"]).await;
+    let certificate = books.folder().join("certificate.pem");
     let broker = serve(&books, &simulator)
+        .towards(&format!("https://localhost:{}/v1", front.port()))
+        .set("upstream.ca_file", certificate.to_str().unwrap())
         .set("call.max_duration", &format!("{}s", longest.as_secs()))
         .set("call.idle_timeout", "1h")
         .set("call.join_timeout", "600s")

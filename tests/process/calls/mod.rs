@@ -3,6 +3,7 @@
 mod dial;
 mod events;
 mod heavy;
+mod kills;
 mod operators;
 mod replicas;
 mod restarts;

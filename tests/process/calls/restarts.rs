@@ -112,12 +112,6 @@ async fn stopped_and_started_again() {
     broker.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "minutes: cargo test --release --test process calls -- --ignored --nocapture"]
-async fn sd15_two_hundred_kills_lose_no_call() {
-    killed_again_and_again(200).await;
-}
-
 #[tokio::test]
 async fn sd15_a_kill_at_any_moment_leaves_no_call_that_nobody_ends() {
     killed_again_and_again(5).await;
