@@ -34,7 +34,7 @@ export async function serve({ broker, port = 0 }) {
 }
 
 function pass(broker, request, response) {
-  const up = ask(new URL(request.url, broker), { method: request.method, headers: { ...request.headers, host: new URL(broker).host } }, (answer) => {
+  const up = ask(new URL(request.url, broker), { method: request.method, headers: request.headers }, (answer) => {
     response.writeHead(answer.statusCode, answer.headers);
     answer.pipe(response);
   });

@@ -34,7 +34,7 @@ function signIn({ people }: About, desk: Desk, log: EventLog): void {
 function start(about: About): void {
   const lab: Lab = { clock: new LabClock(), page: new LabPage(), wire: new Wire() };
   lab.wire.refreshEveryMs = about.refresh_interval_seconds * 1000;
-  const desk = new Desk(lab);
+  const desk = new Desk(lab, about.call_persona);
   const log = new EventLog();
   keepDiary(desk, lab.wire, log);
   const falls = new Falls(lab.wire);

@@ -25,14 +25,25 @@ export class Desk {
   readonly #lab: Lab;
   #person: Person | null = null;
   #tokens: TokenManager;
+  #tickets: TokenManager | null = null;
+  /** The persona of calls through the broker. Null: the one of all other keys. */
+  readonly callPersona: string | null;
 
-  constructor(lab: Lab) {
+  constructor(lab: Lab, callPersona: string | null) {
     this.#lab = lab;
+    this.callPersona = callPersona;
     this.#tokens = this.#open();
   }
 
   get tokens(): TokenManager {
     return this.#tokens;
+  }
+
+  /** The source of keys that open calls at the broker. */
+  get tickets(): TokenManager {
+    const { callPersona: persona } = this;
+    if (!persona) return this.#tokens;
+    return (this.#tickets ??= createTokenManager({ baseUrl: BASE.href, headers: this.credential, body: { persona, connect: 'call' }, autoRefresh: false }));
   }
 
   get person(): Person | null {
@@ -47,6 +58,8 @@ export class Desk {
   /** Changes the user. A session belongs to one identity, so each user gets a new manager. */
   signIn(person: Person | null): void {
     this.#tokens.destroy();
+    this.#tickets?.destroy();
+    this.#tickets = null;
     this.#person = person;
     this.#tokens = this.#open();
     this.changed.tell(this.#tokens.getSnapshot());

@@ -1,14 +1,13 @@
-// Takes calls through the broker, and shows what is left of their time, their price and their end.
-import { BASE } from './about.js';
-import type { Desk } from './desk.js';
+// Shows what the broker tells of a call: the time left, the price, and why it ended.
 import { draw, need, write } from './dom.js';
-import { type FollowedCall, followCall } from './sdk.js';
+import type { FollowedCall } from './sdk.js';
 import { countdown } from './words.js';
 
-/** Without a network interface a browser finds no way to any peer, and says nothing about it. */
-export const OPEN_TIMEOUT_MS = 3000;
-const RADIUS = 6;
+const RADIUS = 18;
 const AROUND = 2 * Math.PI * RADIUS;
+/** How long the price counts up to a new one, in milliseconds. */
+const COUNT_MS = 700;
+const stillness = matchMedia('(prefers-reduced-motion: reduce)');
 
 const WHY: Record<string, string> = {
   time_limit: 'its time was over',
@@ -25,74 +24,63 @@ const WHY: Record<string, string> = {
   shutdown: 'the broker went away',
 };
 
-export interface LeashParts {
-  /** Puts a remark into the transcript. */
-  tell(words: string): void;
-  /** The broker has answered an offer. */
-  answered(): void;
-}
+const dollars = (price: number): string => `$${price.toFixed(4)}`;
 
-/** The calls of this page that go through the broker. */
+/** The figures of the call that goes through the broker. */
 export class Leash {
-  readonly #desk: Desk;
-  readonly #parts: LeashParts;
+  readonly #tell: (words: string) => void;
   readonly #place = need('leash');
-  readonly #ring = draw('circle', { class: 'left', cx: 8, cy: 8, r: RADIUS, 'stroke-dasharray': AROUND });
+  readonly #ring = draw('circle', { class: 'left', cx: 21, cy: 21, r: RADIUS, 'stroke-dasharray': AROUND });
   #call: FollowedCall | null = null;
+  /** The most seconds that were left. */
   #whole = 0;
+  #price = 0;
+  #shown = 0;
 
-  constructor(desk: Desk, parts: LeashParts) {
-    this.#desk = desk;
-    this.#parts = parts;
-    need('leash-ring').append(draw('circle', { cx: 8, cy: 8, r: RADIUS }), this.#ring);
+  /** `tell` puts a remark into the transcript. */
+  constructor(tell: (words: string) => void) {
+    this.#tell = tell;
+    need('leash-ring').append(draw('circle', { cx: 21, cy: 21, r: RADIUS }), this.#ring);
   }
 
-  /** Returns true for an address at the broker: in call mode the client calls it by itself, with a ticket. */
-  isOwn(url: RequestInfo | URL): boolean {
-    return new URL(`${url}`, BASE).origin === BASE.origin;
-  }
-
-  /** Sends an offer to the broker. Has the signature of `fetch`. */
-  readonly fetch: typeof fetch = async (to, init) => {
-    const own = this.isOwn(to) ? new Headers(init?.headers) : null;
-    const headers = own ?? { ...this.#desk.credential(), 'content-type': 'application/sdp' };
-    const url = new URL('calls', BASE);
-    const { signal, body } = { signal: null, body: null, ...init };
-    const response = await fetch(own ? to : url, { method: 'POST', headers, body, signal });
-    if (response.ok) {
-      const ticket = response.headers.get('x-call-token') ?? own?.get('authorization')?.slice(7) ?? this.#desk.person?.bearer;
-      this.#follow(`${url}`, `${response.headers.get('location')?.split('/').pop()}`, { ticket: `${ticket}`, signal });
-      this.#parts.answered();
-    }
-    return response;
-  };
-
-  /** Shows and tells no more of the call. */
-  forget(): void {
-    this.#call = null;
+  /** Shows `call` until another one follows. Null shows nothing. */
+  follow(call: FollowedCall | null): void {
+    if (call === this.#call) return;
+    this.#call = call;
+    this.#whole = this.#price = this.#shown = 0;
     this.#place.hidden = true;
-  }
-
-  #follow(calls: string, id: string, { ticket, signal }: { ticket: string; signal: AbortSignal | null }): void {
-    const call = (this.#call = followCall({ url: `${calls}/${id}`, ticket }));
-    const { tell } = this.#parts;
-    this.#whole = 0;
-    call.subscribe(() => call === this.#call && this.#show(call));
+    if (!call) return;
+    const tell = (words: string): void => void (call === this.#call && this.#tell(words));
     call.on('warning', ({ secondsLeft }) => tell(`The broker ends this call in ${secondsLeft} s.`));
-    call.on('ended', ({ reason }) => call === this.#call && tell(`The call has ended: ${WHY[`${reason}`] ?? 'the broker does not say why'}.`));
-    // The client aborts when it gives up and when it disconnects.
-    signal?.addEventListener('abort', () => void call.hangUp());
+    call.on('ended', ({ reason, cost }) => tell(`The call has ended: ${WHY[`${reason}`] ?? 'the broker does not say why'}. It cost ${dollars(cost)}.`));
+    call.subscribe(() => call === this.#call && this.#show(call));
+    this.#show(call);
   }
 
   #show(call: FollowedCall): void {
-    const { secondsLeft, cost, warning, turns } = call.getSnapshot();
+    const { secondsLeft, cost, estimatedCost, warning, turns } = call.getSnapshot();
     this.#place.hidden = secondsLeft === null;
     if (secondsLeft === null) return;
     this.#whole = Math.max(this.#whole, secondsLeft);
     this.#place.toggleAttribute('data-warns', warning);
     this.#ring.setAttribute('stroke-dashoffset', `${AROUND * (1 - secondsLeft / this.#whole)}`);
     write(need('leash-left'), countdown(secondsLeft * 1000));
-    write(need('leash-cost'), `$${cost.toFixed(4)}`);
-    this.#place.title = `Until the broker hangs up, and the price of ${turns} ${turns === 1 ? 'answer' : 'answers'} so far`;
+    write(need('leash-note'), `${turns} ${turns === 1 ? 'answer' : 'answers'}${estimatedCost ? `, ${dollars(estimatedCost)} estimated` : ''}`);
+    this.#count(cost);
+  }
+
+  /** Counts the price up to `price`. */
+  #count(price: number): void {
+    const [from, began] = [this.#shown, performance.now()];
+    const isNew = price !== this.#price || !this.#shown;
+    this.#price = price;
+    const step = (): void => {
+      if (price !== this.#price) return;
+      const part = stillness.matches ? 1 : Math.min((performance.now() - began) / COUNT_MS, 1);
+      this.#shown = from + (price - from) * part;
+      write(need('leash-cost'), dollars(this.#shown));
+      if (part < 1) requestAnimationFrame(step);
+    };
+    if (isNew) step();
   }
 }

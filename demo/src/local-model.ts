@@ -167,7 +167,7 @@ export class LocalModel {
     // The client aborts when it gives up and when it hangs up.
     init?.signal?.addEventListener('abort', () => call.close());
     const sdp = await call.answer(`${init?.body}`);
-    return new Response(sdp, { status: 201, headers: { 'content-type': 'application/sdp', location: '/v1/realtime/calls/rtc_local' } });
+    return new Response(sdp, { status: 201, headers: { 'content-type': 'application/sdp' } });
   };
 
   hangUp(): void {

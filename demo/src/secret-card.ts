@@ -24,6 +24,8 @@ export class SecretCard {
   readonly #desk: Desk;
   readonly #facts = new Map<string, HTMLElement>();
   #reason = '';
+  /** True where the key is a ticket, which is used up by the one call that takes it. */
+  #isTicket = false;
   /** How long before its end the key is refreshed; 0 when no refresh is planned. */
   #leadMs = 0;
 
@@ -43,7 +45,10 @@ export class SecretCard {
   }
 
   #remember(event: DeskEvent): void {
-    if (event.type === 'tokenRefreshed') this.#reason = REASONS[event.reason];
+    if (event.type === 'tokenRefreshed') {
+      this.#reason = REASONS[event.reason];
+      this.#isTicket = event.token.connect?.mode === 'call';
+    }
     this.#show(this.#desk.tokens.getSnapshot());
   }
 
@@ -76,7 +81,7 @@ export class SecretCard {
     need('dial-left').setAttribute('stroke-dasharray', `${share * 100} 100`);
     write(need('dial-time'), token ? countdown(left) : '–');
     need('dial-time').classList.toggle('none', !token);
-    write(need('dial-note'), token ? `of ${countdown(token.lifetimeMs)}` : phase === 'idle' ? 'no key yet' : 'no key');
+    write(need('dial-note'), token ? `of ${countdown(token.lifetimeMs)}` : this.#isTicket ? 'one ticket per call' : phase === 'idle' ? 'no key yet' : 'no key');
     write(need('trouble'), error ? trouble(error) : '');
     if (nextAttemptAt) this.#fact('Next', `attempt ${attempt + 1} in ${wait(nextAttemptAt - this.#desk.wall())}`);
     else if (phase === 'requesting' || phase === 'refreshing') this.#fact('Next', `attempt ${attempt} under way`);

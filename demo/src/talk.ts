@@ -2,19 +2,22 @@
 import type { Desk } from './desk.js';
 import { enable, need, write } from './dom.js';
 import type { Falls } from './falls.js';
-import { Leash, OPEN_TIMEOUT_MS } from './leash.js';
+import { Leash } from './leash.js';
 import { LevelStrip } from './levels.js';
 import { Line } from './line.js';
 import type { LocalModel } from './local-model.js';
 import type { EventLog } from './log.js';
 import { Microphones } from './microphones.js';
 import type { Outcome } from './outcome.js';
-import { ConnectionError, createRealtimeConnection, type RealtimeConnection, type RealtimeEvent } from './sdk.js';
+import { ConnectionError, createRealtimeConnection, type RealtimeConnection, type RealtimeEvent, type TokenManager } from './sdk.js';
 import { Transcript } from './transcript.js';
+import { Tries } from './tries.js';
 import { syllables, Voice } from './voice.js';
 
 const STATES = { disconnected: ['Not connected', 'rest'], connecting: ['Connecting', 'wait'], connected: ['Connected', 'good'] } as const;
 const LABELS = { disconnected: 'Connect', connecting: 'Cancel', connected: 'Disconnect' } as const;
+/** Without a network interface a browser finds no way to any peer, and says nothing about it. */
+const OPEN_TIMEOUT_MS = 3000;
 const SAMPLE = 'Is anybody there? I would like to know how this works.';
 
 export interface TalkParts {
@@ -31,6 +34,7 @@ const lacksMicrophone = (error: Error | null): error is ConnectionError =>
 
 /** The card of the conversation. */
 export class Talk {
+  readonly #desk: Desk;
   readonly #log: EventLog;
   readonly #falls: Falls;
   readonly #outcome: Outcome;
@@ -38,8 +42,13 @@ export class Talk {
   readonly #transcript: Transcript;
   readonly #model: LocalModel | null;
   readonly #leash: Leash;
-  /** True when calls go through the broker, to the peer of its simulated OpenAI. */
+  readonly #tries: Tries;
+  /** True when calls go through the broker. */
   #isLeashed = false;
+  /** True once the broker has said that it wants calls through itself. */
+  #isCallMode = false;
+  /** True after the laptop was closed: this page hangs nothing up. */
+  #isAsleep = false;
   readonly #me = new LevelStrip(need<HTMLCanvasElement>('level-me'));
   readonly #them = new LevelStrip(need<HTMLCanvasElement>('level-model'));
   readonly #line = new Line();
@@ -52,18 +61,37 @@ export class Talk {
   #hasSpoken = false;
 
   constructor({ desk, log, falls, outcome, model }: TalkParts) {
+    this.#desk = desk;
     this.#log = log;
     this.#falls = falls;
     this.#outcome = outcome;
     this.#model = model;
     this.#transcript = new Transcript(model !== null);
-    this.#leash = new Leash(desk, { tell: (words) => this.#transcript.note(words), answered: () => this.#wait() });
-    const way: typeof fetch = (url, init) => {
-      // In call mode the client follows its call through this, too.
-      const taker = init?.method !== 'POST' || !/calls$/.test(`${url}`) ? null : this.#isLeashed || this.#leash.isOwn(url) ? this.#leash : model;
-      return taker?.fetch(url, init) ?? fetch(url, init);
+    const tell = (words: string): void => this.#transcript.note(words);
+    this.#leash = new Leash(tell);
+    const way: typeof fetch = async (url, init) => {
+      if (this.#isAsleep && /hangup$/.test(`${url}`)) throw new TypeError('The laptop is closed.');
+      const isOffer = /calls$/.test(`${url}`);
+      if (isOffer && model && !this.#isLeashed) return model.fetch(url, init);
+      const response = await fetch(url, init);
+      if (isOffer && response.ok) this.#wait();
+      return response;
     };
-    this.#connection = createRealtimeConnection({ tokens: desk.tokens, fetch: way });
+    const connection = (this.#connection = createRealtimeConnection({ tokens: desk.tokens, fetch: way }));
+    this.#tries = new Tries({
+      connection,
+      log,
+      isDev: desk.callPersona !== null,
+      tell,
+      say: (event) => this.#say(event),
+      ask: (words) => this.#ask(words),
+      hush: () => this.#hush(),
+      vanish: () => {
+        this.#isAsleep = true;
+        connection.getSnapshot().session?.peer.close();
+        this.#show();
+      },
+    });
     this.#connection.subscribe(() => this.#show());
     this.#connection.on('event', (event) => this.#hear(event));
     this.#connection.on('contextLost', () => this.#transcript.note('The call broke and was made again. The new call knows nothing of what was said.'));
@@ -82,28 +110,36 @@ export class Talk {
 
   /** Uses the keys of whoever is signed in. A call belongs to the person who opened it, so it ends with a change. */
   #follow({ tokens, person }: Desk): void {
-    if (tokens === this.#connection.options.tokens) return;
-    this.#connection.options = { ...this.#connection.options, tokens };
+    if (!this.#isCallMode && tokens.getCurrentToken()?.connect?.mode === 'call') {
+      this.#isCallMode = true;
+      this.#lead(true);
+    }
+    if (this.#source === this.#connection.options.tokens) return;
+    this.#connection.options = { ...this.#connection.options, tokens: this.#source };
     if (this.#status === 'disconnected') return;
     this.#connection.disconnect();
     this.#transcript.note(`${person ? `Signed in as ${person.name}` : 'Signed out'}: the call of the user before has ended.`);
+  }
+
+  get #source(): TokenManager {
+    return this.#isLeashed ? this.#desk.tickets : this.#desk.tokens;
   }
 
   /** Chooses the way of the next call: through the broker, or to the stand-in of this page. */
   #lead(isLeashed: boolean): void {
     this.#isLeashed = isLeashed;
     need('way').setAttribute('aria-pressed', `${isLeashed}`);
-    write(need('peer'), isLeashed ? 'Simulated OpenAI' : this.#model ? 'Local stand-in' : 'Model');
+    write(need('peer'), !this.#model ? 'Model' : isLeashed ? 'Simulated OpenAI' : 'Local stand-in');
+    need('leashed').hidden = !isLeashed;
     if (this.#status === 'disconnected') this.#transcript.clear(isLeashed);
     // Whoever was hung up on by the broker is not to call again at once.
-    this.#connection.options = { ...this.#connection.options, reconnect: isLeashed ? 0 : 3 };
+    this.#connection.options = { ...this.#connection.options, tokens: this.#source, reconnect: isLeashed ? 0 : 3 };
   }
 
   /** Goes on with the stand-in when the peer behind the broker cannot be reached. */
   #wait(): void {
     setTimeout(() => {
-      if (this.#status !== 'connecting' || !this.#isLeashed) return;
-      this.#leash.forget();
+      if (this.#status !== 'connecting' || !this.#isLeashed || !this.#model) return;
       this.#connection.disconnect();
       this.#lead(false);
       this.#transcript.note('No connection within 3 s. A browser needs a network interface that is up, and the broker a build with real peers. This page goes on with its local stand-in.');
@@ -114,6 +150,7 @@ export class Talk {
   #toggle(): void {
     if (this.#status !== 'disconnected') return this.#connection.disconnect();
     this.#transcript.clear(this.#isLeashed);
+    this.#isAsleep = false;
     this.#voice?.close();
     this.#voice = null;
     void this.#connect();
@@ -138,7 +175,7 @@ export class Talk {
   }
 
   #show(): void {
-    const { status, error, session, timings } = this.#connection.getSnapshot();
+    const { status, error, session, call, timings } = this.#connection.getSnapshot();
     const [label, tone] = STATES[status];
     const pill = need('call-status');
     write(pill, label);
@@ -148,8 +185,11 @@ export class Talk {
     const up = status === 'connected';
     for (const id of ['send', 'mute', 'hang-up']) {
       const control = document.getElementById(id);
-      if (control) enable(control, up);
+      // What drops calls is the stand-in.
+      if (control) enable(control, up && !(id === 'hang-up' && call));
     }
+    this.#leash.follow(call);
+    this.#tries.enable(up && call !== null && !this.#isAsleep);
     need<HTMLInputElement>('words').placeholder = up ? 'Type a message' : 'Connect first';
     if (status === this.#status) return;
     this.#status = status;
@@ -157,11 +197,11 @@ export class Talk {
     const held = error && { held: { name: error.name, message: error.message } };
     this.#log.add({ from: 'call', text: label.toLowerCase(), tone: up ? 'good' : error ? 'bad' : 'warn', ...held });
     // Why a call through the broker ended, the broker says.
-    const isTold = this.#isLeashed && error instanceof ConnectionError && error.code === 'lost';
+    const isTold = this.#isLeashed && error instanceof ConnectionError && /lost|ended/.test(error.code);
     if (error && !isTold && !lacksMicrophone(error)) this.#transcript.note([...new Set([error.message, Object(error).hint])].filter(Boolean).join(' '));
     this.#listen();
     // The stand-in greets; the simulated OpenAI waits.
-    if (up && this.#isLeashed) this.#transcript.note('Connected through the broker. Speak, or type a message.');
+    if (up && call) this.#transcript.note('Connected through the broker. Speak, or type a message.');
     if (up && session) this.#falls.call({ ...timings, ...session.timings });
     this.#hasSpoken = false;
   }
@@ -209,11 +249,21 @@ export class Talk {
   #type(): void {
     const input = need<HTMLInputElement>('words');
     const words = input.value.trim();
+    if (words && this.#ask(words)) input.value = '';
+  }
+
+  #ask(words: string): boolean {
     const item = { type: 'message', role: 'user', content: [{ type: 'input_text', text: words }] };
-    if (!words || !this.#say({ type: 'conversation.item.create', item })) return;
-    this.#say({ type: 'response.create' });
+    if (!this.#say({ type: 'conversation.item.create', item })) return false;
     this.#transcript.typed(words);
-    input.value = '';
+    return this.#say({ type: 'response.create' });
+  }
+
+  /** Keeps this side silent. */
+  #hush(): void {
+    this.#hasSpoken = true;
+    this.#voice?.hush();
+    if (!this.#voice) this.#mute(true);
   }
 
   #say(event: RealtimeEvent): boolean {
@@ -224,6 +274,7 @@ export class Talk {
   #hear(event: RealtimeEvent): void {
     this.#log.add({ from: 'model', text: `← ${event.type}`, held: event });
     this.#transcript.hear(event);
+    this.#tries.hear(event);
     if (event.type === 'output_audio_buffer.started') this.#falls.spoken();
     if (event.type === 'error') this.#transcript.note(`${Object(event['error']).message ?? 'The model reports an error.'}`);
     if (event.type === 'output_audio_buffer.stopped' && this.#voice && !this.#hasSpoken) {

@@ -1,7 +1,7 @@
 // Tests that everybody can use the page: keyboard, names, contrast, small screens, any font, less motion.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { raise, read, says } from './stage.mjs';
+import { callThroughBroker, raise, read, says } from './stage.mjs';
 
 describe('everybody can use it', () => {
   let stage;
@@ -165,6 +165,26 @@ describe('everybody can use it', () => {
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme });
       assert.deepEqual((await page.evaluate(pale)).found, [], colorScheme);
+    }
+  });
+
+  test('a call through the broker has that contrast, too, before and after its warning', async () => {
+    const stage = await raise({ settings: ['call.warn_before=45s'] });
+    try {
+      const page = await stage.visit({ microphone: true });
+      await callThroughBroker(page);
+      await page.click('#tries [name=talk-on]');
+      await says(page, '#leash-note', /^[1-9]/);
+      await page.mouse.move(0, 0);
+      for (const warns of [':not([data-warns])', '[data-warns]']) {
+        for (const colorScheme of ['light', 'dark']) {
+          await page.emulateMedia({ colorScheme });
+          await page.waitForSelector(`#leash${warns}`);
+          assert.deepEqual((await page.evaluate(pale)).found, [], `${colorScheme} ${warns}`);
+        }
+      }
+    } finally {
+      await stage.strike();
     }
   });
 

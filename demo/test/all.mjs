@@ -4,6 +4,7 @@ import './page.test.mjs';
 import './call.test.mjs';
 import './chaos.test.mjs';
 import './leash.test.mjs';
+import './tries.test.mjs';
 import './guards.test.mjs';
 import './access.test.mjs';
 import './phone.test.mjs';

@@ -1,7 +1,7 @@
 // Tests calls that go through the broker to the peer of its simulated OpenAI: time, price, end, and a peer out of reach.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { raise, read, says } from './stage.mjs';
+import { callThroughBroker, raise, read, says } from './stage.mjs';
 
 describe('a call through the broker', () => {
   let stage;
@@ -10,26 +10,27 @@ describe('a call through the broker', () => {
   });
   after(() => stage?.strike());
 
-  const call = async (page) => {
-    await page.click('#way');
-    assert.equal(await page.getAttribute('#way', 'aria-pressed'), 'true');
-    await page.click('#connect');
-    await says(page, '#call-status', /^Connected/);
-  };
-
-  test('it is heard, counts down, costs money, warns, and is hung up at its limit with the reason', async () => {
+  test('it is heard, counts down, costs money, warns, says goodbye, and is hung up at its limit with the reason', async () => {
     const page = await stage.visit({ microphone: true });
-    await call(page);
-    await says(page, '#leash', /^0:[0-3]\d\s*·\s*\$0\.\d{4}$/);
+    await callThroughBroker(page);
+    await says(page, '#leash-left', /^0:[0-3]\d$/);
+    await says(page, '#leash-cost', /^\$0\.\d{4}$/);
     await page.click('#mute');
     await page.fill('#words', 'Hello');
     await page.click('#send');
     await says(page, '#transcript', /A simulated answer\./);
     await page.waitForFunction(() => Number(document.getElementById('level-model').dataset.peak) > 0.05);
-    await says(page, '#leash', /\$0\.00(0[1-9]|[1-9]\d)/);
+    await says(page, '#leash-cost', /\$0\.00(0[1-9]|[1-9]\d)/);
+    await says(page, '#leash-note', /^[1-9]\d* answers?$/);
+    const ring = () => page.evaluate(() => Number(document.querySelector('#leash-ring .left').getAttribute('stroke-dashoffset')));
+    const before = await ring();
+    // Who is silent is hung up on for that.
+    await page.click('#tries [name=talk-on]');
     await page.waitForSelector('#leash[data-warns]');
+    assert.ok((await ring()) > before, 'the ring shrinks');
     await says(page, '#transcript', /The broker ends this call in \d+ s\./);
-    await says(page, '#transcript', /The call has ended: its time was over\./);
+    await says(page, '#transcript', /The time of this conversation is over\. Say goodbye/);
+    await says(page, '#transcript', /The call has ended: its time was over\. It cost \$0\.\d{4}\./);
     await says(page, '#call-status', /^Not connected/);
     assert.equal(await page.isVisible('#leash'), false);
     assert.doesNotMatch(await read(page, '#transcript'), /connection broke/);
@@ -38,28 +39,34 @@ describe('a call through the broker', () => {
 
   test('who disconnects has hung up at the broker', async () => {
     const page = await stage.visit({ microphone: true });
-    await call(page);
-    await says(page, '#leash', /^0:/);
+    await callThroughBroker(page);
+    await says(page, '#leash-left', /^0:/);
     await page.click('#connect');
     await says(page, '#transcript', /The call has ended: this page hung up\./);
     await says(page, '#call-status', /^Not connected/);
     assert.deepEqual(page.complaints, []);
   });
 
-  test('a peer that cannot be reached gives way to the local stand-in after three seconds', async () => {
-    const page = await stage.visit({ microphone: true });
-    // As in a machine without any network: the answer comes, and its address leads nowhere.
-    await page.route('**/calls', async (route) => {
-      const response = await route.fetch();
-      const body = (await response.text()).replace(/^(a=candidate:.* udp \d+) \S+ \d+/gm, '$1 192.0.2.77 9');
-      await route.fulfill({ response, body });
-    });
-    await page.click('#way');
-    await page.click('#connect');
-    await says(page, '#transcript', /No connection within 3 s/);
-    await says(page, '#call-status', /^Connected/);
-    await says(page, '#transcript', /Hello!/);
-    assert.equal(await page.getAttribute('#way', 'aria-pressed'), 'false');
-    assert.equal(await read(page, '#peer'), 'Local stand-in');
+  for (const mode of ['direct', 'call']) test(`a peer that cannot be reached gives way to the local stand-in after three seconds, in ${mode} mode`, async () => {
+    const stage = await raise({ settings: [`connect.mode=${mode}`] });
+    try {
+      const page = await stage.visit({ microphone: true, isIdle: mode === 'call' });
+      // As in a machine without any network: the answer comes, and its address leads nowhere.
+      await page.route('**/calls', async (route) => {
+        const response = await route.fetch();
+        const body = (await response.text()).replace(/^(a=candidate:.* udp \d+) \S+ \d+/gm, '$1 192.0.2.77 9');
+        await route.fulfill({ response, body });
+      });
+      if (mode === 'direct') await page.click('#way');
+      await page.waitForSelector('#way[aria-pressed=true]');
+      await page.click('#connect');
+      await says(page, '#transcript', /No connection within 3 s/);
+      await says(page, '#call-status', /^Connected/);
+      await says(page, '#transcript', /Hello!/);
+      assert.equal(await page.getAttribute('#way', 'aria-pressed'), 'false');
+      assert.equal(await read(page, '#peer'), 'Local stand-in');
+    } finally {
+      await stage.strike();
+    }
   });
 });

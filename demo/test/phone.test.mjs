@@ -1,7 +1,7 @@
 // Tests the page on a phone: one part at a time, tabs by the ARIA pattern, room for fingers.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { connect, raise, says } from './stage.mjs';
+import { callThroughBroker, connect, raise, says } from './stage.mjs';
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
 const ON_ITS_SIDE = { ...PHONE, viewport: { width: 667, height: 375 } };
@@ -101,6 +101,17 @@ describe('on a phone', () => {
     await page.click('#chaos [name="500"]');
     await says(page, '#outcome', /new key/);
     await look();
+  });
+
+  test('in a call through the broker nothing is cut off either, and everything has room for a finger', async () => {
+    const page = await stage.visit({ ...PHONE, microphone: true, hash: '#view=talk' });
+    await callThroughBroker(page);
+    await says(page, '#leash-left', /^[01]:\d\d$/);
+    for (const [width, height] of [[320, 740], [360, 740], [390, 844], [640, 740], [667, 375], [932, 430]]) {
+      await page.setViewportSize({ width, height });
+      assert.deepEqual(await page.evaluate(cramped), [], `at ${width} px`);
+      assert.ok(await page.evaluate(() => document.getElementById('transcript').clientHeight >= 100), `at ${width} px`);
+    }
   });
 
   test('a conversation fills the screen and no more, and lists that were out of sight are at their end', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { connect, raise, says } from './stage.mjs';
+import { callThroughBroker, connect, raise, says } from './stage.mjs';
 
 const MOST_BYTES = 250_000;
 
@@ -21,6 +21,18 @@ test('the page in the middle of its work is a picture for the README', async () 
     await page.click('#chaos [name="500"]');
     await says(page, '#outcome', /new key/);
     await says(page, '#transcript', /A running call/);
+    await page.click('#connect');
+    await says(page, '#call-status', /^Not connected/);
+    await callThroughBroker(page);
+    await page.fill('#words', 'How long may I talk?');
+    await page.press('#words', 'Enter');
+    await says(page, '#transcript', /A simulated answer/);
+    await page.click('#tries [name=rewrite]');
+    await says(page, '#transcript', /put the persona back/);
+    await page.fill('#words', 'And what does it cost?');
+    await page.press('#words', 'Enter');
+    await says(page, '#leash-note', /^[2-9]/);
+    await page.waitForFunction(() => document.getElementById('leash-left').textContent <= '0:48');
     await page.mouse.move(640, 790);
     const picture = await page.screenshot();
     assert.ok(picture.length < MOST_BYTES, `${picture.length} bytes`);

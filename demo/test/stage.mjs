@@ -160,6 +160,14 @@ export async function says(page, selector, pattern) {
   });
 }
 
+/** Connects through the broker. */
+export async function callThroughBroker(page) {
+  await page.click('#way');
+  await page.waitForSelector('#way[aria-pressed=true]');
+  await page.click('#connect');
+  await says(page, '#call-status', /^Connected/);
+}
+
 /** Connects and waits until the other side speaks. */
 export async function connect(page) {
   await page.click('#connect');

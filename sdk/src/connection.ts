@@ -45,6 +45,10 @@ export class ConnectionError extends Error {
   readonly status: number | undefined;
   /** Why the call ended, when it ended. */
   readonly reason: EndReason | null | undefined;
+  /** Of a refusal by the broker, as in a {@link TokenError}: `money_exhausted`, `call_limit`, `ticket_used`, … */
+  declare readonly brokerCode: TokenError['brokerCode'];
+  declare readonly limit: string | undefined;
+  declare readonly retryAfterMs: number | undefined;
 
   constructor(code: ConnectionErrorCode, message?: string, details: { status?: number; reason?: EndReason | null; cause?: unknown } = {}) {
     super(message ?? HINTS[code], { cause: details.cause });
@@ -53,6 +57,8 @@ export class ConnectionError extends Error {
     this.hint = HINTS[code];
     this.status = details.status;
     this.reason = details.reason;
+    const { brokerCode, limit, retryAfterMs } = Object(details.cause) as Partial<TokenError>;
+    Object.assign(this, { brokerCode, limit, retryAfterMs });
   }
 }
 

@@ -18,6 +18,44 @@ export type TokenErrorCode =
   | 'expired'
   | 'destroyed';
 
+/** The broker's own codes. `docs/api.md` of the broker says what each means. */
+export type BrokerCode =
+  | 'bad_request'
+  | 'unauthorized'
+  | 'ticket_expired'
+  | 'ticket_used'
+  | 'origin_not_allowed'
+  | 'forbidden'
+  | 'not_found'
+  | 'unknown_session'
+  | 'unknown_call'
+  | 'invalid_offer'
+  | 'video_not_allowed'
+  | 'method_not_allowed'
+  | 'payload_too_large'
+  | 'headers_too_large'
+  | 'unsupported_media_type'
+  | 'misdirected'
+  | 'unknown_persona'
+  | 'mode_not_allowed'
+  | 'rate_limited'
+  | 'quota_exceeded'
+  | 'money_exhausted'
+  | 'blocked'
+  | 'refresh_too_soon'
+  | 'refresh_limit_reached'
+  | 'internal'
+  | 'call_repeated'
+  | 'call_limit'
+  | 'upstream_invalid'
+  | 'upstream_unavailable'
+  | 'overloaded'
+  | 'no_price'
+  | 'ledger_unavailable'
+  | 'auth_unavailable'
+  | 'shutting_down'
+  | 'upstream_timeout';
+
 // The hint of each code, and its statuses. Hints are short, because they are a tenth of the core.
 const KINDS: Record<TokenErrorCode, [hint: string, ...statuses: number[]]> = {
   network: ['Network, TLS or CORS: does the broker allow this origin?'],
@@ -29,7 +67,7 @@ const KINDS: Record<TokenErrorCode, [hint: string, ...statuses: number[]]> = {
   forbidden: ['This origin or user is not allowed.', 403],
   not_found: ['Wrong base URL or path.', 404, 410],
   rate_limited: ['Too many requests.', 429],
-  quota_exceeded: ['See limit, or ask the operator.'],
+  quota_exceeded: ['Used up: see limit.', 402],
   upstream_unavailable: ['OpenAI or the path to it is down.', 502, 503, 504],
   server_error: ['See cause, or quote requestId.'],
   invalid_response: ['Is this the URL of the broker?'],
@@ -51,8 +89,8 @@ export interface TokenErrorDetails {
   retryAfterMs?: number;
   /** The broker's `X-Request-Id`, which finds the request in its log. */
   requestId?: string;
-  /** The broker's own code, finer than `code`: `origin_not_allowed`, `unknown_session`, `blocked`, … */
-  brokerCode?: string;
+  /** The broker's own code, finer than `code`. A provider or a proxy may have other codes. */
+  brokerCode?: BrokerCode | (string & {});
   /** The field at fault. */
   param?: string;
   /** The name of the limit or quota that was reached. */
@@ -68,7 +106,7 @@ export class TokenError extends Error {
   declare readonly status?: number;
   declare readonly retryAfterMs?: number;
   declare readonly requestId?: string;
-  declare readonly brokerCode?: string;
+  declare readonly brokerCode?: BrokerCode | (string & {});
   declare readonly param?: string;
   declare readonly limit?: string;
   /** The attempt that failed, from 1. The manager sets it. */

@@ -1,7 +1,7 @@
 // The public surface of the core entry.
 export type { TokenResponse } from './answer.js';
 export type { Clock } from './clock.js';
-export { TokenError, type TokenErrorCode, type TokenErrorDetails } from './errors.js';
+export { type BrokerCode, TokenError, type TokenErrorCode, type TokenErrorDetails } from './errors.js';
 export type { ListenOptions } from './events.js';
 export { withFreshKey } from './fresh-key.js';
 export type { Logger, PageLike, RequestOptions, TokenManagerOptions } from './options.js';

@@ -32,7 +32,7 @@ export class CallBroker {
   readonly asked: Asked[] = [];
   readonly streams: Stream[] = [];
   /** A new call. */
-  fresh: CallView = { state: 'open', revision: 1, seconds_left: 600, warning: false, turns: 0, tokens: 0, cost: '0.000000' };
+  fresh: CallView = { state: 'open', revision: 1, seconds_left: 600, warning: false, turns: 0, tokens: 0, cost: '0.000000', estimated_cost: '0.000000' };
   /** Where the call stands. */
   view: CallView = this.fresh;
   /** The answer to an offer, and more of its headers. */

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use anyhow::ensure;
 use clap::Args;
 
+use super::dev_calls::try_calls;
 use super::dev_issuer::{STUDENT, vouch};
 use super::serve::{block_on, open, signals};
 use super::simulate::{SIMULATED_KEY, start};
 use super::{Given, local_url, say};
 use crate::app::Urgency;
-use crate::config::{AuthMode, Config, DemoPerson, LedgerPlace, Loaded, Mode, Source};
+use crate::config::{AuthMode, Config, DemoPerson, Farewell, LedgerPlace, Loaded, Mode, Source};
 use crate::domain::Quota;
 use crate::simulator::Planned;
 use crate::telemetry;
@@ -56,6 +57,10 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
             config.upstream.base_url = started.base_url().parse()?;
             config.upstream.public_url = None;
             config.upstream.api_key = Some(SIMULATED_KEY.into());
+            // Whoever is not on this machine plays no tricks with calls of others.
+            if config.server.listen.ip().is_loopback() {
+                try_calls(config, started.calls())?;
+            }
         }
         config.demo.simulated = simulator.is_some();
         let (app, listeners) = open(&loaded).await?;
@@ -67,13 +72,17 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
 
 /// Sets what makes trying out easy: people to act for, the try-it page, and records that leave nothing behind.
 fn adapt(loaded: &mut Loaded) -> anyhow::Result<()> {
-    let is_usual = |(name, _, source): (&str, &str, &Source)| {
-        name == "auth.mode" && *source == Source::Default
+    let is_usual = |wanted| {
+        let mut listing = loaded.listing();
+        listing.any(|(name, _, source)| name == wanted && *source == Source::Default)
     };
-    let has_usual_mode = loaded.listing().any(is_usual);
+    let (has_usual_mode, has_usual_farewell) = (is_usual("auth.mode"), is_usual("call.farewell"));
     let config = &mut loaded.config;
     if has_usual_mode {
         config.auth.mode = AuthMode::Optional;
+    }
+    if has_usual_farewell {
+        config.call.farewell = Farewell::Goodbye;
     }
     if config.auth.mode != AuthMode::Off {
         vouch(config)?;

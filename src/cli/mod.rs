@@ -6,6 +6,7 @@ mod calls;
 mod check;
 mod cost;
 mod dev;
+mod dev_calls;
 mod dev_issuer;
 mod erase;
 mod healthcheck;

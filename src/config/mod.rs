@@ -45,7 +45,7 @@ pub use compat::Compat;
 pub use complaint::{Complaint, ConfigErrors};
 pub use connect::ConnectSettings;
 pub use cors::Cors;
-pub use demo::{Demo, DemoPerson};
+pub use demo::{Cutting, Demo, DemoCalls, DemoPerson};
 pub use environment::{environment_name, short_name};
 pub use guard::Guard;
 pub use health::{Health, HealthDetails};

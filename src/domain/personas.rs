@@ -56,6 +56,16 @@ impl Personas {
         Ok(Self { all, default })
     }
 
+    /// Returns these personas and one more, after all others.
+    #[must_use]
+    pub fn with(&self, persona: Persona) -> Self {
+        let all = self.all.iter().cloned().chain([Arc::new(persona)]);
+        Self {
+            all: all.collect(),
+            default: self.default,
+        }
+    }
+
     /// Returns the default persona.
     pub fn default_persona(&self) -> &Arc<Persona> {
         &self.all[self.default]

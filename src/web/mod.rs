@@ -31,7 +31,7 @@ use utoipa_axum::routes;
 use crate::gate::Purpose;
 use layers::Onion;
 use layers::paid::let_through;
-use routes::{call_events, calls, compat, demo, health, refresh, relay, token, transcribe};
+use routes::{call_events, calls, compat, demo, health, refresh, relay, token, transcribe, tricks};
 use state::AppState;
 
 /// Number of header fields of a usual answer. Reserving room for all of them at once spares reallocations.
@@ -56,10 +56,11 @@ pub fn onion(state: &AppState) -> Onion {
         "/openapi.json",
         get(async move || axum::Json(document.clone())),
     );
-    let api = if state.face.demo.is_some() {
-        api.merge(demo::routes(&state.face.connect))
-    } else {
-        api
+    let api = match &state.face.demo {
+        Some(demo) => api
+            .merge(demo::routes(&state.face.connect))
+            .merge(demo.calls.as_ref().map(tricks::routes).unwrap_or_default()),
+        None => api,
     };
     let api = if base.is_empty() {
         api

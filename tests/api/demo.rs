@@ -117,6 +117,16 @@ async fn outside_dev_mode_it_knows_of_nobody_to_act_for() {
     assert_eq!(about["people"], serde_json::json!([]));
     assert_eq!(about["simulated"], false);
     assert_eq!(about["refresh_interval_seconds"], 10.0);
+    assert_eq!(about["call_persona"], serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn outside_dev_mode_the_page_plays_neither_the_operator_nor_the_provider() {
+    let test = TestApp::with(&[("demo.enabled", "true")]);
+    for path in ["/demo/calls/rtc_1/hangup", "/demo/calls/rtc_1/cut"] {
+        let own = test.post(path).header("sec-fetch-site", "same-origin");
+        own.send().await.is(404, "not_found");
+    }
 }
 
 #[tokio::test]

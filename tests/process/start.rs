@@ -72,6 +72,37 @@ async fn the_page_of_dev_is_told_of_sam_and_toni_and_they_get_what_their_roles_m
 }
 
 #[tokio::test]
+async fn only_the_page_of_dev_plays_tricks_with_calls_and_only_on_loopback() {
+    let tricks = ["hangup", "cut"].map(|what| format!("/demo/calls/rtc_1/{what}"));
+    let send = async |url: &str, path: &str, site: Option<&str>| {
+        let request = client().post(format!("{url}{path}"));
+        let site = site.map(|site| ("sec-fetch-site", site));
+        let request = site
+            .into_iter()
+            .fold(request, |request, (name, site)| request.header(name, site));
+        Answer::to(request).await
+    };
+    for (listen, answers) in [("127.0.0.1:0", true), ("0.0.0.0:0", false)] {
+        let broker = Launch::of(&["dev", "--listen", listen]).spawn();
+        let address = broker.said(|line| line.contains("listens on ")).await;
+        let url = address.rsplit(' ').next().unwrap();
+        let about = Answer::to(client().get(format!("{url}/demo/about"))).await;
+        assert_eq!(about.json["call_persona"] == "demo", answers, "{about:?}");
+        for path in &tricks {
+            let own = send(url, path, Some("same-origin")).await;
+            if !answers {
+                own.is(404, "not_found");
+                continue;
+            }
+            assert_eq!(own.status, 200, "{own:?}");
+            for site in [Some("same-site"), Some("cross-site"), Some("none"), None] {
+                send(url, path, site).await.is(403, "origin_not_allowed");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn n07_dev_keeps_the_auth_mode_that_any_source_sets() {
     let address = ["dev", "--listen", "127.0.0.1:0"];
     let flag = |mode| Launch::of(&address).set("auth.mode", mode);

@@ -69,9 +69,10 @@ export function followCall({ url, ticket, secondsLeft, clock = systemClock, fetc
     if (Object.entries(next).every(([key, value]) => value === before[key as keyof CallSnapshot])) return;
     snapshot = Object.freeze(next);
     emit('change', undefined);
-    const { secondsLeft, cost, warning, endedReason: reason } = next;
+    const { secondsLeft, cost, estimatedCost, warning, endedReason: reason } = next;
     if (secondsLeft !== null && secondsLeft !== before.secondsLeft) emit('secondsLeft', secondsLeft);
     if (cost !== before.cost) emit('cost', cost);
+    if (estimatedCost !== before.estimatedCost) emit('estimatedCost', estimatedCost);
     if (warning && !before.warning) emit('warning', { secondsLeft });
     if (!isOver(next) || isOver(before)) return;
     emit('ended', { reason, cost });
@@ -105,7 +106,8 @@ export function followCall({ url, ticket, secondsLeft, clock = systemClock, fetc
     revision = view.revision;
     const isOpen = state === 'open';
     if (isOpen) run(view.seconds_left);
-    set({ state, turns, tokens, warning, cost: Number(view.cost), endedReason: reason ?? null, ...(!isOpen && { secondsLeft: null }) });
+    const [cost, estimatedCost] = [Number(view.cost), Number(view.estimated_cost ?? 0)];
+    set({ state, turns, tokens, warning, cost, estimatedCost, endedReason: reason ?? null, ...(!isOpen && { secondsLeft: null }) });
     // Nothing changes any more.
     if (state === 'ended' || state === 'lost') following.abort();
   };
@@ -114,7 +116,7 @@ export function followCall({ url, ticket, secondsLeft, clock = systemClock, fetc
     const headers = { Authorization: `Bearer ${ticket}`, ...(path === '/events' && revision >= 0 && { 'Last-Event-ID': `${revision}` }) };
     const response = await send(url + path, { ...init, headers, ...known({ cache: 'no-store', redirect: 'error' }) });
     // The broker forgets tickets a minute after the end.
-    if (/401|404|410/.test(`${response.status}`)) read({ ...snapshot, state: 'ended', revision: Infinity, reason: snapshot.endedReason });
+    if (/401|404|410/.test(`${response.status}`)) read({ ...snapshot, estimated_cost: snapshot.estimatedCost, state: 'ended', revision: Infinity, reason: snapshot.endedReason });
     return response;
   };
 

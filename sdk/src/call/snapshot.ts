@@ -32,6 +32,8 @@ export interface CallSnapshot {
   readonly tokens: number;
   /** Price so far in US dollars. */
   readonly cost: number;
+  /** The part of the price that is an estimate, because nobody measured it, in US dollars. */
+  readonly estimatedCost: number;
   /** Why the call ended. Null while it runs, and when the broker does not say. */
   readonly endedReason: EndReason | null;
 }
@@ -44,6 +46,7 @@ export const UNKNOWN: CallSnapshot = Object.freeze({
   turns: 0,
   tokens: 0,
   cost: 0,
+  estimatedCost: 0,
   endedReason: null,
 });
 
@@ -53,6 +56,8 @@ export interface CallEvents {
   secondsLeft: number;
   /** The price so far in US dollars, when it has changed. */
   cost: number;
+  /** The estimated part of the price in US dollars, when it has changed. */
+  estimatedCost: number;
   /** Little time is left. Once. */
   warning: { secondsLeft: number | null };
   /** The call is over. Once. `reason` is null when the broker no longer knows the call. */
@@ -65,6 +70,8 @@ export interface CallView extends Pick<CallSnapshot, 'warning' | 'turns' | 'toke
   revision: number;
   seconds_left: number;
   cost: string;
+  /** A broker of November 2026 does not tell. */
+  estimated_cost?: string;
   reason?: EndReason;
 }
 

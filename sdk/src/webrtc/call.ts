@@ -2,6 +2,7 @@
 import type { FollowedCall } from '../call/follow.js';
 import { checkAborted } from '../clock.js';
 import { type ConnectContext, ConnectionError, ended } from '../connection.js';
+import { refusal } from '../refusal.js';
 
 /** An event of the Realtime API, in either direction. */
 export interface RealtimeEvent {
@@ -49,7 +50,7 @@ const unreached = (cause: unknown): never => {
   throw new ConnectionError('network', undefined, { cause });
 };
 
-async function exchange(url: string, sdp: string, apiKey: string, signal: AbortSignal, send: typeof fetch): Promise<Response> {
+async function exchange(url: string, sdp: string, { apiKey, clock }: ConnectContext, signal: AbortSignal, send: typeof fetch): Promise<Response> {
   const response = await send(url, {
     method: 'POST',
     // Only these two: OpenAI refuses the preflight that another header needs.
@@ -58,11 +59,11 @@ async function exchange(url: string, sdp: string, apiKey: string, signal: AbortS
     signal,
   }).catch(unreached);
   if (response.ok) return response;
-  const text = await response.text().catch(() => '');
+  const { status } = response;
+  const text = await response.clone().text().catch(() => '');
+  const cause = await refusal(response, clock.wall());
   const told = /"message":\s*"([^"]*)"/.exec(text)?.[1];
-  throw new ConnectionError('refused', `The offer was refused with ${response.status}: ${told ?? text.slice(0, 200)}`, {
-    status: response.status,
-  });
+  throw new ConnectionError('refused', `The offer was refused with ${status}: ${told ?? text.slice(0, 200)}`, { status, cause });
 }
 
 /** Opens a call. `hear` receives every event of the other side. */
@@ -105,8 +106,9 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     if (audio?.srcObject === remote) audio.srcObject = null;
   };
   const close = (): void => {
-    leave();
+    // Asked for first, so that the broker hears of it before the provider misses the peer.
     void call?.hangUp();
+    leave();
   };
   // A break before the channel was open is a failure to connect. Only afterwards there is a context to lose.
   const broken = (reason: string): void => {
@@ -144,7 +146,7 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     await peer.setLocalDescription(offer);
     const started = clock.monotonic();
     late = clock.setTimeout(() => fail(new ConnectionError('timeout', 'The offer was not answered in time.')), timeoutMs);
-    const response = await unlessOver(exchange(url, `${offer.sdp}`, context.apiKey, posting.signal, options.fetch ?? fetch));
+    const response = await unlessOver(exchange(url, `${offer.sdp}`, context, posting.signal, options.fetch ?? fetch));
     const sdp = await unlessOver(response.text().catch(unreached));
     clock.clearTimeout(late);
     if (!sdp.startsWith('v=')) throw new ConnectionError('invalid_answer', `The answer is ${response.headers.get('content-type')}, not SDP.`);

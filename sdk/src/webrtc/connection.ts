@@ -39,7 +39,7 @@ export class RealtimeConnection extends Connection<RealtimeCall, RealtimeConnect
   async #open(context: ConnectContext, options: CallOptions, hear: (event: RealtimeEvent) => void): Promise<RealtimeCall> {
     const session = await openCall(context, options, hear);
     const { call } = session;
-    for (const type of ['secondsLeft', 'cost', 'warning', 'ended'] as const) {
+    for (const type of ['secondsLeft', 'cost', 'estimatedCost', 'warning', 'ended'] as const) {
       // The hang-up of a call that was replaced is no news.
       call?.on(type, (event) => this.getSnapshot().call === call && this.listeners.emit(type, event));
     }

@@ -54,7 +54,7 @@ async function caller(): Promise<Page> {
     window.tokens = window.lab.createTokenManager({ source: async () => ({ value: `ek_${++minted}`, expires_in: 60, connect: { mode: 'call', calls } }) });
     window.connection = window.lab.createRealtimeConnection({ tokens: window.tokens });
     window.told = [];
-    for (const type of ['status', 'secondsLeft', 'cost', 'warning', 'ended'] as const) {
+    for (const type of ['status', 'secondsLeft', 'cost', 'estimatedCost', 'warning', 'ended'] as const) {
       window.connection.on(type, (event: unknown) => window.told.push(`${type} ${JSON.stringify(event)}`));
     }
     window.connection.on('event', ({ type }) => window.told.push(type));
@@ -78,8 +78,9 @@ test('a page sees its call count down, cost money and end at its limit', async (
   assert.equal(await connect(page), 'connected');
   await told(page, 'session.created');
   await told(page, 'secondsLeft 599');
-  broker.change({ cost: '0.0125', turns: 1 });
+  broker.change({ cost: '0.0125', estimated_cost: '0.0025', turns: 1 });
   await told(page, 'cost 0.0125');
+  await told(page, 'estimatedCost 0.0025');
   broker.change({ warning: true, seconds_left: 30 }, 'warning');
   await told(page, 'warning {"secondsLeft":30}');
   broker.change({ state: 'ending', reason: 'time_limit', seconds_left: 0 });

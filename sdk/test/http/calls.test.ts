@@ -7,7 +7,7 @@ import { type RealBroker, startBroker } from '../broker.js';
 
 let broker: RealBroker;
 before(async () => {
-  broker = await startBroker('connect.mode=call', 'call.max_duration=15s', 'call.warn_before=10s', 'limits.token=1000/60s', 'call.max_live_network=100');
+  broker = await startBroker('connect.mode=call', 'call.max_duration=15s', 'call.warn_before=10s', 'call.farewell=none', 'limits.token=1000/60s', 'call.max_live_network=100');
 });
 after(() => broker.stop());
 

@@ -245,8 +245,8 @@ test('a component shows the countdown, the price and the end of its call, and ha
   const broker = new CallBroker();
   let renders = 0;
   function Call({ call }: { call: FollowedCall | null }): ReactNode {
-    const { state, secondsLeft, cost, warning, endedReason, hangUp } = useRealtimeCall(call);
-    return <><i>{`${state} ${secondsLeft} ${cost} ${warning} ${endedReason}`}</i><button onClick={hangUp}>hang up</button></>;
+    const { state, secondsLeft, cost, estimatedCost, warning, endedReason, hangUp } = useRealtimeCall(call);
+    return <><i>{`${state} ${secondsLeft} ${cost} ${estimatedCost} ${warning} ${endedReason}`}</i><button onClick={hangUp}>hang up</button></>;
   }
   function Page(): ReactNode {
     renders++;
@@ -259,25 +259,25 @@ test('a component shows the countdown, the price and the end of its call, and ha
   }
   const { element, text } = await render(t, <StrictMode><Page /></StrictMode>);
   const shown = (): string => text().replace('start', ' | ').replace('hang up', '');
-  assert.equal(shown(), 'disconnected – | null null 0 false null');
+  assert.equal(shown(), 'disconnected – | null null 0 0 false null');
   await click(element, 'start');
   await act(turns);
-  assert.equal(shown(), 'connected – | open 600 0 false null');
+  assert.equal(shown(), 'connected – | open 600 0 0 false null');
   const before = renders;
   await act(() => clock.advance(2 * SECOND));
-  broker.change({ cost: '0.25', warning: true, seconds_left: 30 });
+  broker.change({ cost: '0.25', estimated_cost: '0.05', warning: true, seconds_left: 30 });
   await act(turns);
-  assert.equal(shown(), 'connected – | open 30 0.25 true null');
+  assert.equal(shown(), 'connected – | open 30 0.25 0.05 true null');
   assert.equal(renders, before, 'the page itself does not render each second');
   await click(element, 'hang up');
   await act(turns);
-  assert.equal(shown(), 'disconnected – | ended null 0.25 true hung_up');
+  assert.equal(shown(), 'disconnected – | ended null 0.25 0.05 true hung_up');
   broker.view = { ...broker.fresh };
   await click(element, 'start');
   await act(turns);
   broker.change({ state: 'ended', reason: 'time_limit' });
   await act(turns);
-  assert.equal(shown(), 'disconnected The call has ended: time_limit. | ended null 0 false time_limit');
+  assert.equal(shown(), 'disconnected The call has ended: time_limit. | ended null 0 0 false time_limit');
 });
 
 test('a component that goes away ends its connection', async (t) => {

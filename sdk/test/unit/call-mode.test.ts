@@ -70,6 +70,17 @@ test('the offer goes to the broker with the ticket, and the connection tells wha
   assert.deepEqual(new Set(broker.asked.map(({ bearer }) => bearer)), new Set(['Bearer ek_1']));
 });
 
+test('a refusal by the broker has its code, its limit and its wait, and is not tried again', async (t) => {
+  const { broker, connection } = stage(t);
+  const error = { code: 'money_exhausted', message: 'The money is used up.', limit: 'quota.student.money_per_month' };
+  broker.faults['offer'] = [Response.json({ error }, { status: 402, headers: { 'retry-after': '90' } })];
+  await connection.connect();
+  const { code, status, brokerCode, limit, retryAfterMs, message } = connection.getSnapshot().error as ConnectionError;
+  assert.deepEqual([code, status, brokerCode, limit, retryAfterMs], ['refused', 402, 'money_exhausted', error.limit, 90_000]);
+  assert.match(message, /402: The money is used up\./);
+  assert.deepEqual(broker.paths, ['POST offer']);
+});
+
 test('a broker that hands over a token for the call is shown that one from then on', async (t) => {
   const { broker, connection } = stage(t);
   broker.headers = { 'x-call-token': 'ek_of_the_call' };

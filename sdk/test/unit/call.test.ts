@@ -22,7 +22,7 @@ async function bench(t: TestContext, prepare: (broker: CallBroker) => unknown = 
   const call = followCall({ url: CALL, ticket: 'ek_ticket', clock, fetch: broker.fetch });
   if (typeof undo === 'function') undo();
   const told: Bench['told'] = [];
-  for (const type of ['cost', 'warning', 'ended'] as const) call.on(type, (event) => told.push([type, event]));
+  for (const type of ['cost', 'estimatedCost', 'warning', 'ended'] as const) call.on(type, (event) => told.push([type, event]));
   t.after(() => broker.change({ state: 'ended' }));
   await turns();
   const pass = async (ms: number): Promise<void> => {
@@ -65,22 +65,23 @@ test('cost, warning and the end are told once each, and the snapshot holds them'
   const { broker, call, told, pass } = await bench(t);
   const before = call.getSnapshot();
   assert.equal(call.id, 'rtc_1');
-  assert.deepEqual(before, { state: 'open', secondsLeft: 600, warning: false, turns: 0, tokens: 0, cost: 0, endedReason: null });
+  assert.deepEqual(before, { state: 'open', secondsLeft: 600, warning: false, turns: 0, tokens: 0, cost: 0, estimatedCost: 0, endedReason: null });
   broker.change({ turns: 1, tokens: 512, cost: '0.010296', seconds_left: 600 });
   broker.change({ warning: true, seconds_left: 30 }, 'warning');
   broker.change({ seconds_left: 29 });
   await turns();
   assert.notEqual(call.getSnapshot(), before);
   broker.change({ state: 'ending', reason: 'time_limit', seconds_left: 0 });
-  broker.change({ state: 'ended', cost: '0.02' }, 'ended');
+  broker.change({ state: 'ended', cost: '0.02', estimated_cost: '0.005' }, 'ended');
   await turns();
   assert.deepEqual(told, [
     ['cost', 0.010296],
     ['warning', { secondsLeft: 30 }],
     ['ended', { reason: 'time_limit', cost: 0.010296 }],
     ['cost', 0.02],
+    ['estimatedCost', 0.005],
   ]);
-  assert.deepEqual(call.getSnapshot(), { state: 'ended', secondsLeft: null, warning: true, turns: 1, tokens: 512, cost: 0.02, endedReason: 'time_limit' });
+  assert.deepEqual(call.getSnapshot(), { state: 'ended', secondsLeft: null, warning: true, turns: 1, tokens: 512, cost: 0.02, estimatedCost: 0.005, endedReason: 'time_limit' });
   await pass(HOUR);
   assert.deepEqual(broker.paths, ['GET /events'], 'nothing is asked after the end');
 });

@@ -248,7 +248,11 @@ fn create_response(
             message,
         ));
     }
-    let id = turn::respond(live, "A simulated answer.", params, switches);
+    let text = match params["instructions"].as_str() {
+        Some(asked) => format!("A simulated answer to: {asked}"),
+        None => "A simulated answer.".to_owned(),
+    };
+    let id = turn::respond(live, &text, params, switches);
     if switches.long_responses {
         return Ok(Some(id));
     }

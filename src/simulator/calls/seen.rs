@@ -1,6 +1,7 @@
 //! What a test sees of the calls of the simulated provider, and what it may do to them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -9,6 +10,10 @@ use serde_json::Value;
 use super::live::{Live, Out, Peer};
 use super::{Registry, Switches, Turn, client_event, hang_up, turn};
 use crate::clock::Timestamp;
+
+/// How often a call is looked at that has lost its side channel, and for how long.
+const LOOK: Duration = Duration::from_millis(5);
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// A received request about calls.
 #[derive(Clone, Debug)]
@@ -149,6 +154,22 @@ impl Calls {
         if let Some((live, _)) = self.0.desk().open_call(id) {
             live.tell_side_channels(&code.map_or(Out::Drop, Out::Close));
         }
+    }
+
+    /// Closes all side channels without a word. Returns the time until the call had another one; `None` when it got none
+    /// within 5 s, or is over.
+    pub async fn cut(&self, id: &str) -> Option<Duration> {
+        let clock = &self.0.clock;
+        let joins = || self.0.desk().open_call(id).map(|(live, _)| live.joins);
+        let (began, before) = (clock.tick(), joins()?);
+        self.close_side_channels(id, None);
+        let again = async {
+            while joins()? == before {
+                clock.sleep(LOOK).await;
+            }
+            Some(clock.tick().since(began))
+        };
+        clock.timeout(LONGEST, again).await.ok()?
     }
 
     /// Closes all connections with this code and reason, or with neither.

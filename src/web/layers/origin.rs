@@ -114,6 +114,12 @@ pub(in crate::web) fn sent_by_foreign_page(headers: &HeaderMap) -> bool {
     site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
 
+/// Returns whether a browser says that a page of this very origin made it send the request.
+pub(in crate::web) fn sent_by_own_page(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    sites.next().is_some_and(|site| site == "same-origin") && sites.next().is_none()
+}
+
 /// Returns whether the answer may repeat the names of headers that a page wants to send.
 fn can_be_mirrored(headers: &HeaderMap) -> bool {
     let line = headers.get(ACCESS_CONTROL_REQUEST_HEADERS);

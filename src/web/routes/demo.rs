@@ -134,6 +134,7 @@ async fn about(State(face): State<Arc<Face>>, headers: HeaderMap) -> Result<Json
         "simulated": demo.is_some_and(|demo| demo.simulated),
         "version": env!("CARGO_PKG_VERSION"),
         "refresh_interval_seconds": face.refresh_interval.as_secs_f64(),
+        "call_persona": demo.and_then(|demo| demo.calls.as_ref()).map(|calls| calls.persona),
         "people": people,
     })))
 }

@@ -10,4 +10,5 @@ pub mod refresh;
 pub mod relay;
 pub mod token;
 pub mod transcribe;
+pub mod tricks;
 mod wanted;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{Up, serve};
 use crate::kit::executable::{Launch, student};
 use crate::kit::provider::simulator;
-use crate::kit::waiting::PATIENCE;
+use crate::kit::waiting::{PATIENCE, eventually};
 use crate::ledger_file::Books;
 use crate::nginx_front::Front;
 
@@ -129,6 +129,37 @@ async fn events_of_a_call_arrive_as_they_happen_behind_nginx() {
         assert_eq!(hung_up.status(), 200);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_page_that_reads_again_is_told_first_where_the_call_stands_and_after_the_end_that_it_is_over()
+ {
+    let (simulator, books) = (simulator(&[]).await, Books::new());
+    let broker = books.launch(&simulator).start().await;
+    let call = Up::of(&broker, &student("ana")).await;
+    let events = || broker.get(&format!("{}/events", call.path));
+    let mut first = Page::reads(events(), &call).await;
+    let (_, seen, _) = first.event().await;
+    drop(first);
+    call.speak(&simulator);
+    let turns = async || call.look(&broker).await["turns"].as_u64();
+    eventually("the turn", PATIENCE, async || turns().await >= Some(1)).await;
+    // Whatever the page has seen, it is told all.
+    let mut again = Page::reads(events().header("last-event-id", seen), &call).await;
+    let (name, _, state) = again.event().await;
+    assert_eq!((&*name, &state["state"]), ("state", &"open".into()));
+    assert!(state["turns"].as_u64() >= Some(1), "{state}");
+    drop(again);
+    call.hang_up(&broker).await;
+    eventually("the end", PATIENCE, async || {
+        call.look(&broker).await["state"] == "ended"
+    })
+    .await;
+    let mut last = Page::reads(events(), &call).await;
+    let (name, _, state) = last.event().await;
+    assert_eq!((&*name, &state["reason"]), ("ended", &"hung_up".into()));
+    assert_eq!(last.block().await, None, "nothing follows the end");
+    broker.stop().await;
 }
 
 #[tokio::test]

@@ -1,0 +1,54 @@
+//! Prepares the calls of the demo page in dev mode: a persona with short limits, and tricks with the simulated OpenAI.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Cutting, DemoCalls};
+use crate::domain::{
+    CallLimits, ConnectMode, Listener, Persona, PersonaCalls, PersonaName, SessionObject,
+};
+use crate::simulator::Calls;
+
+/// The name of the persona. A persona of that name in the operator's file comes first.
+const PERSONA: &str = "demo";
+/// Time to look around, and to see the limit at work.
+const MAX_DURATION: Duration = Duration::from_mins(1);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Adds the persona to those of `config`, and lets the page cut the side channels of `simulated` calls.
+pub(super) fn try_calls(config: &mut Config, simulated: Calls) -> anyhow::Result<()> {
+    config.personas = Arc::new(config.personas.with(persona(config)?));
+    let cut = move |id: String| -> Cutting {
+        let simulated = simulated.clone();
+        Box::pin(async move { simulated.cut(&id).await })
+    };
+    config.demo.calls = Some(DemoCalls {
+        persona: PERSONA,
+        cut: Arc::new(cut),
+    });
+    Ok(())
+}
+
+/// Returns a persona that says what the default one says to a stranger.
+fn persona(config: &Config) -> anyhow::Result<Persona> {
+    let nobody = Listener::default();
+    let usual = config.personas.default_persona();
+    let session = serde_json::from_str(usual.session_for(&nobody).as_json().get())?;
+    Ok(Persona {
+        name: PersonaName::parse(PERSONA)?,
+        public: false,
+        role: None,
+        roles: Vec::new(),
+        language: usual.language.clone(),
+        calls: PersonaCalls {
+            limits: CallLimits {
+                max_duration: Some(MAX_DURATION),
+                idle_timeout: Some(IDLE_TIMEOUT),
+                ..CallLimits::default()
+            },
+            ..PersonaCalls::default()
+        },
+        connect: vec![ConnectMode::Call],
+        session: SessionObject::new(&session, &nobody)?,
+    })
+}
