@@ -33,6 +33,11 @@ export type BrokerCode =
   | 'video_not_allowed'
   | 'method_not_allowed'
   | 'payload_too_large'
+  | 'recording_too_large'
+  | 'upload_timeout'
+  | 'unsupported_recording'
+  | 'recording_refused'
+  | 'model_not_allowed'
   | 'headers_too_large'
   | 'unsupported_media_type'
   | 'misdirected'
@@ -67,7 +72,7 @@ const KINDS: Record<TokenErrorCode, [hint: string, ...statuses: number[]]> = {
   forbidden: ['This origin or user is not allowed.', 403],
   not_found: ['Wrong base URL or path.', 404, 410],
   rate_limited: ['Too many requests.', 429],
-  quota_exceeded: ['Used up: see limit.', 402],
+  quota_exceeded: ['See limit, or ask the operator.', 402],
   upstream_unavailable: ['OpenAI or the path to it is down.', 502, 503, 504],
   server_error: ['See cause, or quote requestId.'],
   invalid_response: ['Is this the URL of the broker?'],
