@@ -12,8 +12,8 @@ use crate::kit::issuer::unlimited;
 use crate::kit::programs::{installed, program};
 use crate::kit::provider::simulator;
 
-/// Bound on one run, which takes about ten seconds on two quiet cores.
-const BOUND: Duration = Duration::from_mins(2);
+/// Bound on one run, which takes about fifteen seconds on two quiet cores.
+const BOUND: Duration = Duration::from_mins(4);
 
 /// Settings under which nobody is limited or blocked, beside those of [`unlimited`].
 const FREE: [(&str, &str); 12] = [
@@ -43,9 +43,14 @@ async fn broker(simulator: &Simulator, settings: &[(&str, &str)]) -> Broker {
 
 /// Runs schemathesis with all its checks against the broker. It must find nothing. Returns the statuses of the answers.
 async fn judged(broker: &Broker, flags: &[&str]) -> BTreeSet<u64> {
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/schemathesis.toml");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process");
+    let (place, audio) = (
+        folder.join("schemathesis.toml"),
+        folder.join("schemathesis_audio.py"),
+    );
     let mut command = program(installed("python/bin/python"));
     command
+        .env("SCHEMATHESIS_HOOKS", audio)
         .arg(installed("python/bin/st"))
         .arg("--config-file")
         .arg(place)

@@ -58,11 +58,9 @@ async fn booked(broker: &Broker, number: usize) -> Vec<Value> {
     })
     .await;
     let events = broker.events("transcribed");
-    let details = events
+    events
         .iter()
-        .map(|event| event["details"].as_str().unwrap());
-    details
-        .map(|text| serde_json::from_str(text).unwrap())
+        .map(|event| event["details"].clone())
         .collect()
 }
 

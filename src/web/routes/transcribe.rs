@@ -92,16 +92,14 @@ pub struct TranscriptAnswer {
     usage: Option<serde_json::Value>,
 }
 
-/// Turn a recording into text. The recording is the body.
+/// Turn a recording into text. The recording is the body. Its content type is that of a flac, m4a, mp3, mp4, mpeg, mpga, oga, ogg,
+/// wav or webm file, like the two that are listed.
 #[utoipa::path(
     post,
     path = "/transcribe",
     tag = "transcription",
     params(TranscribeOptions),
-    request_body(content(
-        (String = "audio/webm"), (String = "audio/ogg"), (String = "audio/wav"), (String = "audio/mpeg"),
-        (String = "audio/mp4"), (String = "audio/x-m4a"), (String = "audio/flac"),
-    )),
+    request_body(content((String = "audio/webm"), (String = "audio/wav"))),
     responses(
         (status = 200, description = "The transcript: JSON, text, or events while it is written.", content(
             (TranscriptAnswer = "application/json"), (String = "text/plain"), (String = "text/event-stream"), (String = "text/vtt"),
