@@ -8,7 +8,7 @@ use super::Config;
 use super::prices::{COMPILED_IN, read_prices};
 use super::settings::Settings;
 use crate::domain::written::money;
-use crate::domain::{Budget, Hold, Limit, Money, PersonaName, Prices};
+use crate::domain::{Budget, ConnectMode, Hold, Limit, Money, Persona, PersonaName, Prices};
 
 const PRICES: &str = "money.prices";
 
@@ -98,7 +98,10 @@ impl Config {
             return;
         };
         let is_limited = |name: &str| limits.iter().any(|limit| limit.concerns(name));
-        let unbounded = self.personas.iter().filter(|one| !one.is_bounded());
+        // In direct mode nothing is held.
+        let is_held = |one: &Persona| one.connect != [ConnectMode::Direct];
+        let personas = self.personas.iter();
+        let unbounded = personas.filter(|one| !one.is_bounded() && is_held(one));
         let names = unbounded.map(|persona| persona.name.as_str());
         let names: Vec<_> = names.filter(|name| is_limited(name)).collect();
         let names = names.join(", ");

@@ -170,10 +170,17 @@ fn session(written: &Written, is_strict: bool) -> Result<SessionObject, String> 
         "session is missing: write a table [name.session] with what the provider is to be told",
     )?;
     let mut session = table(fields).ok_or("session holds a number that JSON cannot hold")?;
-    if session.get("type").is_some() {
-        return Err("session.type is set by the broker; remove it".into());
+    match session.get("type").map(Value::as_str) {
+        None => session["type"] = "realtime".into(),
+        Some(Some("transcription")) if written.connect == [ConnectMode::Direct] => {}
+        Some(Some("transcription")) => {
+            return Err(
+                "session.type transcription needs connect = [\"direct\"]: calls and relays of the broker carry conversations"
+                    .into(),
+            );
+        }
+        Some(_) => return Err("session.type is set by the broker; remove it".into()),
     }
-    session["type"] = "realtime".into();
     // TOML has no null, by which the provider switches turn detection off.
     if let Some(turn) = session.pointer_mut("/audio/input/turn_detection")
         && turn == "none"

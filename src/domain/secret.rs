@@ -24,6 +24,8 @@ pub struct ClientSecret {
 pub struct UpstreamSession {
     /// `sess_…`
     pub id: Option<String>,
+    /// True when the session only transcribes, and nobody answers.
+    pub is_transcription: bool,
     /// The model's name.
     pub model: Option<String>,
     /// The built-in voice's name, or a custom voice's id.

@@ -55,6 +55,7 @@ struct MintAnswer {
 #[derive(Deserialize)]
 struct SessionEcho {
     id: Option<String>,
+    r#type: Option<String>,
     model: Option<String>,
     audio: Option<AudioEcho>,
 }
@@ -121,6 +122,7 @@ fn summarise(session: SessionEcho) -> UpstreamSession {
     let name = |voice: Value| Some(voice.as_str().or(voice["id"].as_str())?.to_owned());
     UpstreamSession {
         id: session.id,
+        is_transcription: session.r#type.as_deref() == Some("transcription"),
         model: session.model,
         voice: voice.and_then(name),
     }

@@ -57,6 +57,8 @@ fn read(path: &Path) -> Result<String, Error> {
         }
         "huge.toml" => Ok("[default]\nsession.x = 99999999999999999999".into()),
         "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
+        "dictation.toml" => Ok(DICTATION.into()),
+        "everywhere.toml" => Ok(DICTATION.replace("connect", "# connect")),
         "bad-calls.toml" => Ok(BAD_CALLS.into()),
         "measured.toml" => Ok(MEASURED.into()),
         _ => Err(ErrorKind::NotFound.into()),
@@ -94,6 +96,16 @@ type = "realtime"
 
 [empty]
 public = "yes"
+"#;
+
+/// A persona that only transcribes.
+const DICTATION: &str = r#"
+[default]
+public = true
+connect = ["direct"]
+[default.session]
+type = "transcription"
+audio.input.transcription.model = "gpt-4o-mini-transcribe"
 "#;
 
 const BAD_CALLS: &str = r#"

@@ -274,3 +274,14 @@ fn a_number_that_json_cannot_hold_is_refused_and_a_date_is_sent_as_text() {
     let sent = session(personas.default_persona(), "", "");
     assert_eq!(sent["x"][0], "2026-12-01");
 }
+
+#[test]
+fn a_persona_that_only_transcribes_is_for_direct_mode() {
+    let sources = |file| good_and(&[("BROKER_PERSONAS__FILE", file)]);
+    let config = serve(&sources("dictation.toml")).config;
+    let session = session(config.personas.default_persona(), "", "");
+    assert_eq!(session["type"], "transcription");
+    let refused = refusal(Mode::Serve, &sources("everywhere.toml"));
+    let says = "session.type transcription needs connect = [\"direct\"]";
+    assert!(refused.contains(says), "{refused}");
+}

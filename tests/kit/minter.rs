@@ -120,6 +120,7 @@ impl Minter for ScriptedMinter {
         }
         let summary = UpstreamSession {
             id: Some(format!("sess_{number}")),
+            is_transcription: false,
             model: Some("gpt-realtime-2.1".into()),
             voice: Some("marin".into()),
         };

@@ -173,6 +173,25 @@ async fn ob1_neither_the_recording_nor_what_was_said_is_ever_logged() {
     assert!(!said.contains("Simulated transcript"));
 }
 
+/// The client secret of a persona that only transcribes opens such a session at the provider.
+#[tokio::test]
+async fn a_persona_that_only_transcribes_gives_client_secrets_of_its_kind() {
+    let simulator = simulator(&[]).await;
+    let persona = "[default]\npublic = true\nconnect = [\"direct\"]\n[default.session]\ntype = \"transcription\"\n\
+         audio.input.transcription = { model = \"gpt-4o-transcribe\", language = \"es\" }\n";
+    let launch = Launch::serve(&simulator).set("personas.file", "dictation.toml");
+    let broker = launch.file("dictation.toml", persona).start().await;
+    let answer = Answer::to(broker.post("/v1/realtime/client_secrets")).await;
+    answer.secret();
+    assert_eq!(answer.json["session"]["type"], "transcription");
+    let sent: Value = serde_json::from_slice(&simulator.requests()[0].body).unwrap();
+    assert_eq!(sent["session"]["type"], "transcription");
+    assert_eq!(
+        sent["session"]["audio"]["input"]["transcription"]["language"],
+        "es"
+    );
+}
+
 /// Runs a script of an SDK, which transcribes once whole and once as a stream, and is refused a model.
 async fn transcribes(mut command: Command, broker: &Broker) {
     let (succeeded, out, err) = run(&mut command).await;

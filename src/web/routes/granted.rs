@@ -82,7 +82,7 @@ impl Connect {
 pub struct SessionSummary {
     /// The upstream session's id, `sess_…`.
     id: Option<String>,
-    /// Always `realtime`.
+    /// `realtime`, or `transcription` when nobody answers.
     r#type: &'static str,
     /// The model.
     model: Option<String>,
@@ -152,7 +152,11 @@ pub(in crate::web) fn answer(
     let upstream = secret.upstream_session.clone();
     let session = SessionSummary {
         id: upstream.id,
-        r#type: "realtime",
+        r#type: if upstream.is_transcription {
+            "transcription"
+        } else {
+            "realtime"
+        },
         model: upstream.model,
         voice: upstream.voice,
     };

@@ -99,7 +99,7 @@ pub struct TranscriptAnswer {
     path = "/transcribe",
     tag = "transcription",
     params(TranscribeOptions),
-    request_body(content((String = "audio/webm"), (String = "audio/wav"))),
+    request_body(content((serde_json::Value = "audio/webm"), (serde_json::Value = "audio/wav"))),
     responses(
         (status = 200, description = "The transcript: JSON, text, or events while it is written.", content(
             (TranscriptAnswer = "application/json"), (String = "text/plain"), (String = "text/event-stream"), (String = "text/vtt"),

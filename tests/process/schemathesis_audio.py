@@ -1,0 +1,5 @@
+"""Teaches schemathesis to send recordings: their bytes are the body."""
+
+import schemathesis
+
+schemathesis.serializer.alias(["audio/webm", "audio/wav"], "application/octet-stream")
