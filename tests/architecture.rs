@@ -27,12 +27,13 @@ const NEIGHBOURS: [(&str, &str); 3] = [
 const SIMULATOR_SEES: [&str; 3] = ["clock", "domain", "provider"];
 
 /// The files that may speak HTTP to others.
-const KNOW_REQWEST: [&str; 7] = [
+const KNOW_REQWEST: [&str; 8] = [
     "http_client.rs",
     "upstream/openai/mod.rs",
     "upstream/openai/calls.rs",
     "upstream/openai/keys.rs",
     "upstream/openai/socket.rs",
+    "upstream/openai/transcription.rs",
     "upstream/connections.rs",
     "auth/http.rs",
 ];

@@ -14,6 +14,9 @@ const MOST_KEPT: usize = 1024 * 1024;
 /// Bytes of a text that are kept: the last times of subtitles are in them.
 const TEXT_TAIL: usize = 16 * 1024;
 
+/// Longest tag of a language (BCP 47), in bytes.
+const LONGEST_LANGUAGE: usize = 35;
+
 /// The words of `response_format`.
 const RESPONSE_FORMATS: [&str; 6] = [
     "json",
@@ -24,8 +27,7 @@ const RESPONSE_FORMATS: [&str; 6] = [
     "diarized_json",
 ];
 /// Parts whose value is checked by the provider alone. Each says something about this transcription only.
-const FREE_PARTS: [&str; 7] = [
-    "language",
+const FREE_PARTS: [&str; 6] = [
     "languages[]",
     "prompt",
     "keywords[]",
@@ -49,6 +51,12 @@ pub fn transcription_part(name: &str, value: &str) -> Option<&'static str> {
         "response_format" => RESPONSE_FORMATS
             .contains(&value)
             .then_some("response_format"),
+        "language" => {
+            let is_tag = value
+                .bytes()
+                .all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
+            (is_tag && value.len() <= LONGEST_LANGUAGE).then_some("language")
+        }
         "temperature" => {
             let number = value.parse::<f64>().ok();
             let fits = number.is_some_and(|number| (0.0..=1.0).contains(&number));
@@ -347,6 +355,8 @@ mod tests {
             ("chunking_strategy[type]", "server_vad", true),
             ("include[]", "logprobs", true),
             ("language", "", false),
+            ("language", "pt-BR", true),
+            ("language", "<es>", false),
             ("prompt", "", true),
             ("file", "x", false),
             ("user", "x", false),

@@ -69,6 +69,7 @@ pub struct RecordingForm {
     /// One of the models that the operator allows. Omit it to use the usual one.
     model: Option<String>,
     /// The language that is spoken, as ISO 639-1: `es`.
+    #[schema(max_length = 35, pattern = "^[A-Za-z-]+$")]
     language: Option<String>,
     /// Words that are likely in the recording.
     prompt: Option<String>,
@@ -101,8 +102,8 @@ pub struct TranscriptAnswer {
     params(TranscribeOptions),
     request_body(content((serde_json::Value = "audio/webm"), (serde_json::Value = "audio/wav"))),
     responses(
-        (status = 200, description = "The transcript: JSON, text, or events while it is written.", content(
-            (TranscriptAnswer = "application/json"), (String = "text/plain"), (String = "text/event-stream"), (String = "text/vtt"),
+        (status = 200, description = "The transcript: JSON, text, or events while it is written (`transcript.text.delta`, then `transcript.text.done`).", content(
+            (TranscriptAnswer = "application/json"), (String = "text/plain"), (serde_json::Value = "text/event-stream"), (String = "text/vtt"),
             (String = "application/x-subrip"),
         )),
         (status = 402, description = "The money for calls and transcriptions is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
@@ -138,8 +139,8 @@ pub async fn transcribe(
     tag = "transcription",
     request_body(content = RecordingForm, content_type = "multipart/form-data"),
     responses(
-        (status = 200, description = "The transcript: JSON, text, or events while it is written.", content(
-            (TranscriptAnswer = "application/json"), (String = "text/plain"), (String = "text/event-stream"), (String = "text/vtt"),
+        (status = 200, description = "The transcript: JSON, text, or events while it is written (`transcript.text.delta`, then `transcript.text.done`).", content(
+            (TranscriptAnswer = "application/json"), (String = "text/plain"), (serde_json::Value = "text/event-stream"), (String = "text/vtt"),
             (String = "application/x-subrip"),
         )),
         (status = 402, description = "The money for calls and transcriptions is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
