@@ -51,6 +51,7 @@ async fn judged(broker: &Broker, flags: &[&str]) -> BTreeSet<u64> {
     let mut command = program(installed("python/bin/python"));
     command
         .env("SCHEMATHESIS_HOOKS", audio)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .arg(installed("python/bin/st"))
         .arg("--config-file")
         .arg(place)
