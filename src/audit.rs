@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::LogIdentity;
 use crate::domain::{Caller, Party};
 use crate::limit::Folding;
+use crate::metrics::Vitals;
 
 /// Longest part of a user agent that is written, in bytes.
 const MAX_USER_AGENT: usize = 256;
@@ -162,21 +163,24 @@ pub struct Audit {
     clock: Arc<dyn Clock>,
     folding: Folding<Event>,
     shown: LogIdentity,
+    vitals: Arc<Vitals>,
 }
 
 impl Audit {
-    /// Returns an audit log that gives each line to `sink` and names identities as `shown` says.
-    pub fn new(clock: Arc<dyn Clock>, sink: Sink, shown: LogIdentity) -> Self {
+    /// Returns an audit log that gives each line to `sink`, names identities as `shown` says, and counts in `vitals`.
+    pub fn new(sink: Sink, shown: LogIdentity, vitals: Arc<Vitals>) -> Self {
         Self {
             sink,
-            clock,
+            clock: vitals.clock(),
             folding: Folding::default(),
             shown,
+            vitals,
         }
     }
 
     /// Records an event that `caller` caused. `details` runs only when the event is written.
     pub fn record(&self, event: Event, caller: &Caller, details: impl FnOnce() -> Value) {
+        self.count(event);
         if !event.folds() || self.admits(event, Some(Party::Network(caller.network()))) {
             self.write(event, Some(caller), details());
         }
@@ -189,6 +193,7 @@ impl Audit {
 
     /// Records an event that no caller caused.
     pub fn note(&self, event: Event, details: Value) {
+        self.count(event);
         if !event.folds() || self.admits(event, None) {
             self.write(event, None, details);
         }
@@ -200,6 +205,11 @@ impl Audit {
             let details = json!({ "folded": lines.folded, "written": lines.written });
             self.write(event, None, details);
         }
+    }
+
+    fn count(&self, event: Event) {
+        let events = &self.vitals.series.audit_events;
+        events.add([&word(event).to_string()], 1);
     }
 
     fn admits(&self, event: Event, party: Option<Party>) -> bool {
@@ -246,7 +256,8 @@ mod tests {
                 .unwrap()
                 .push(serde_json::to_value(line).unwrap());
         };
-        let audit = Audit::new(clock.clone(), Box::new(sink), LogIdentity::Hashed);
+        let vitals = Arc::new(Vitals::new(clock.clone()));
+        let audit = Audit::new(Box::new(sink), LogIdentity::Hashed, vitals);
         (clock, lines, audit)
     }
 

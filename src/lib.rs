@@ -13,8 +13,8 @@ pub mod provider;
 
 pub mod http_client;
 pub mod limit;
+pub mod metrics;
 pub mod tls;
-pub mod vitals;
 pub mod websocket;
 
 pub mod config;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The rooms by floor, lowest first. Imports point down only, and never sideways.
 const FLOORS: [&[&str]; 9] = [
     &["clock", "domain", "provider"],
-    &["http_client", "limit", "tls", "vitals", "websocket"],
+    &["http_client", "limit", "metrics", "tls", "websocket"],
     &["config"],
     &["audit", "auth", "gate", "records", "telemetry", "upstream"],
     &["broker"],

@@ -15,10 +15,10 @@ use crate::auth::Authenticator;
 use crate::broker::{Broker, Parts, Recount, Rules};
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{AuthMode, Config};
+use crate::metrics::Vitals;
 use crate::records::Records;
 use crate::upstream::openai::OpenAi;
 use crate::upstream::{Calls, Minter, Upstream};
-use crate::vitals::Vitals;
 use crate::web;
 use crate::web::layers::Onion;
 use crate::web::listener::{Ending, Listener};
@@ -98,14 +98,15 @@ impl App {
             audit,
         } = world;
         let vitals = Arc::new(Vitals::new(Arc::clone(&clock)));
-        let audit = Arc::new(Audit::new(Arc::clone(&clock), audit, config.log.identity));
+        let audit = Audit::new(audit, config.log.identity, Arc::clone(&vitals));
+        let audit = Arc::new(audit);
         let keeping = Keeping::choose(config, &clock)?;
         let naming = records::naming(&config.ledger);
         let way = config.upstream.way();
         let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), &way)?;
         let auth = Arc::new(auth);
         let asks = config.auth.mode != AuthMode::Off;
-        let upstream = Upstream::new(minter, calls, &config.upstream, Arc::clone(&clock));
+        let upstream = Upstream::new(minter, calls, &config.upstream, Arc::clone(&vitals));
         let parts = Parts {
             upstream: Arc::new(upstream),
             gate: keeping.gate.clone(),

@@ -30,6 +30,7 @@ impl Upkeep {
             self.recount.local.sweep();
             state.gate.sweep();
             broker.sweep().await;
+            broker.take_stock().await;
             self.recount.count_back().await;
             state.sum_up(false);
         };

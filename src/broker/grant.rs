@@ -58,6 +58,13 @@ impl Inner {
     /// Mints between two changes of the records: nothing is minted that was not recorded before, and nothing is delivered
     /// whose outcome was not.
     pub(super) async fn grant(&self, used: Use<'_>) -> Result<Arc<Grant>, BrokerError> {
+        let (caller, kind) = (used.caller, used.act.kind());
+        let granted = self.account_for(used).await;
+        self.count_grant((kind, caller.role()), &granted);
+        granted
+    }
+
+    async fn account_for(&self, used: Use<'_>) -> Result<Arc<Grant>, BrokerError> {
         let (parts, kind) = (&self.parts, used.act.kind());
         note_persona(&used.persona.name);
         if let Some(quota) = self.spent_quota(used.caller, kind) {

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::Broker;
 use crate::domain::Condition;
+use crate::metrics::Reading;
 use crate::telemetry;
 use crate::upstream::UpstreamError;
-use crate::vitals::Reading;
 
 /// How the service is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -4,6 +4,7 @@ mod audited;
 mod call;
 mod grant;
 mod health;
+mod measure;
 mod mint;
 mod recount;
 mod refresh;
@@ -36,9 +37,9 @@ use crate::domain::{
     TicketRefusal, Unpriced,
 };
 use crate::gate::{Gate, Pass, Used};
+use crate::metrics::Vitals;
 use crate::records::{Exceeded, LookUpError, Records, RecordsError, Sessions};
 use crate::upstream::{self, Facts, Upstream, UpstreamError};
-use crate::vitals::Vitals;
 use audited::Delivery;
 use call::Watches;
 

@@ -30,6 +30,15 @@ impl Timestamp {
         self.0
     }
 
+    /// Returns the seconds since the Unix epoch.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "figures for people and Prometheus"
+    )]
+    pub const fn as_seconds_f64(self) -> f64 {
+        self.0 as f64 / 1000.0
+    }
+
     /// Returns the whole seconds since the Unix epoch, rounded down.
     pub const fn as_seconds(self) -> u64 {
         self.0 / 1000

@@ -152,6 +152,11 @@ impl Gate {
         self.0.windows.is_exact() && !self.0.used_up.lock().values().any(is_used_up)
     }
 
+    /// Returns how often Redis failed since the start; `None` where it is not used.
+    pub fn redis_failures(&self) -> Option<u64> {
+        self.0.windows.failures()
+    }
+
     /// Drops what has expired in the gate itself.
     pub fn sweep(&self) {
         self.0.failed.sweep(self.0.clock.tick());

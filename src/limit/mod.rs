@@ -82,6 +82,18 @@ pub enum Offence {
     WrongOrigin,
 }
 
+impl Offence {
+    /// Returns the word for it, as records and settings have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::Malformed => "malformed",
+            Self::ForgedCredential => "forged_credential",
+            Self::WrongOrigin => "wrong_origin",
+        }
+    }
+}
+
 /// Refusals of a party under one limit that are no offence yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tolerance {

@@ -149,6 +149,21 @@ pub struct Recent {
     pub neighbourhood: Option<Network>,
 }
 
+/// What waits to be written, and what was done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Commands that wait.
+    pub waiting: usize,
+    /// Transactions that were committed.
+    pub commits: u64,
+    /// Commands that were written in them.
+    pub written: u64,
+    /// Settlements that were dropped in a long outage.
+    pub dropped: u64,
+    /// How often the database was lost.
+    pub failures: u64,
+}
+
 /// The columns that a report is summed up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
@@ -293,6 +308,11 @@ pub trait Records: CallRecords {
     /// Removes entries from before `before`, at most a thousand. Returns their number: a thousand means that there may
     /// be more.
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError>;
+
+    /// Returns what waits to be written, and what was done. Records without a writer have nothing to tell.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
 
     /// Returns whether the records can be written.
     fn condition(&self) -> RecordsCondition;

@@ -5,6 +5,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,10 +17,19 @@ use tokio_util::task::TaskTracker;
 
 use super::command::{Answer, Command};
 use super::database::Fault;
-use super::{RecordsCondition, RecordsError};
+use super::{Figures, RecordsCondition, RecordsError};
 
 /// The reason why nothing can be written at present, if nothing can.
 pub(super) type Status = Arc<Mutex<Option<Fault>>>;
+
+/// What the writer did since the start.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) commits: AtomicU64,
+    pub(super) written: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) failures: AtomicU64,
+}
 
 /// A command on its way to the writer.
 pub(super) struct Task {
@@ -41,6 +51,7 @@ impl Task {
 pub(super) struct Queue {
     pub(super) sender: mpsc::Sender<Task>,
     pub(super) status: Status,
+    pub(super) done: Arc<Done>,
     pub(super) timeout: Duration,
     pub(super) closing: CancellationToken,
     pub(super) tracker: TaskTracker,
@@ -57,6 +68,7 @@ impl Queue {
         Self {
             sender,
             status: Status::default(),
+            done: Arc::default(),
             timeout,
             closing: CancellationToken::new(),
             tracker: TaskTracker::new(),
@@ -97,6 +109,17 @@ impl Queue {
             RecordsCondition::Down
         } else {
             RecordsCondition::Operational
+        }
+    }
+
+    /// Returns what waits, and what the writer did.
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            waiting: self.sender.max_capacity() - self.sender.capacity(),
+            commits: self.done.commits.load(Relaxed),
+            written: self.done.written.load(Relaxed),
+            dropped: self.done.dropped.load(Relaxed),
+            failures: self.done.failures.load(Relaxed),
         }
     }
 

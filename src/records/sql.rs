@@ -18,8 +18,8 @@ use super::sessions::{self, FoundRow, IdleRow};
 use super::statement::{NO_PAGE, Statement};
 use super::tickets;
 use super::{
-    Advance, Dated, DatedTicket, Recent, Records, RecordsCondition, RecordsError, ReserveError,
-    Settled, UsageQuery, UsageRow,
+    Advance, Dated, DatedTicket, Figures, Recent, Records, RecordsCondition, RecordsError,
+    ReserveError, Settled, UsageQuery, UsageRow,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement};
@@ -73,10 +73,10 @@ struct KeyRow {
     value: String,
 }
 
-/// The number of all sessions.
+/// A number of rows.
 #[derive(Deserialize)]
-struct TotalRow {
-    total: u64,
+pub(super) struct TotalRow {
+    pub(super) total: u64,
 }
 
 /// Records in a database.
@@ -296,6 +296,10 @@ impl Records for SqlRecords {
         self.run(&entries::FORGET_COUNTERS, &[month]).await?;
         self.forget_calls().await?;
         Ok(number)
+    }
+
+    fn figures(&self) -> Figures {
+        self.queue.figures()
     }
 
     fn condition(&self) -> RecordsCondition {

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::OpenError;
 use super::command::{self, Answer, Command, Paid};
 use super::database::{Base, Connection, Fault, Severity};
-use super::queue::{Queue, Status, Task};
+use super::queue::{Done, Queue, Status, Task};
 use crate::clock::Clock;
 use crate::domain::Settlement;
 
@@ -40,6 +41,7 @@ pub(super) struct Writer {
     connection: Option<Box<dyn Connection>>,
     queue: mpsc::Receiver<Task>,
     status: Status,
+    done: Arc<Done>,
     /// Settlements of reservations whose caller already received an error. They are written when the database is
     /// reachable again.
     owed: VecDeque<Settlement>,
@@ -66,6 +68,7 @@ impl Writer {
             connection: Some(connection),
             queue: receiver,
             status: Arc::clone(&queue.status),
+            done: Arc::clone(&queue.done),
             owed: VecDeque::new(),
             look,
             closing: queue.closing.clone(),
@@ -169,7 +172,12 @@ impl Writer {
             task.begun = true;
         }
         match carried_out {
-            Ok(answers) => connection.commit().await.map(|()| answers),
+            Ok(answers) => {
+                connection.commit().await?;
+                self.done.commits.fetch_add(1, Relaxed);
+                self.done.written.fetch_add(answers.len() as u64, Relaxed);
+                Ok(answers)
+            }
             Err(fault) if matches!(fault.severity, Severity::Command | Severity::Conflict) => {
                 connection.rollback().await.and(Err(fault))
             }
@@ -191,6 +199,7 @@ impl Writer {
     fn go_down(&mut self, tasks: Vec<Task>, fault: &Fault) {
         self.connection = None;
         if self.status.lock().replace(fault.clone()).is_none() {
+            self.done.failures.fetch_add(1, Relaxed);
             tracing::error!(
                 cause = %fault,
                 "the database cannot be written: no client secret is minted until it can be (see ledger.url)"
@@ -208,6 +217,7 @@ impl Writer {
             }
         }
         let too_many = self.owed.len().saturating_sub(OWED);
+        self.done.dropped.fetch_add(too_many as u64, Relaxed);
         self.owed.drain(..too_many);
         refuse(tasks, fault);
     }

@@ -95,6 +95,11 @@ impl Drop for Running {
     }
 }
 
+/// Returns the number of log lines that this process dropped because standard output was not read fast enough.
+pub fn dropped_lines() -> u64 {
+    queue::dropped()
+}
+
 /// Returns the message of `error` and of all its causes in one line.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

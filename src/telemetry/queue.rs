@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -15,6 +16,14 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Capacity that an empty buffer keeps after a burst.
 const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// Lines dropped since the process began.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns the number of lines dropped since the process began.
+pub(super) fn dropped() -> u64 {
+    DROPPED.load(Relaxed)
+}
 
 /// Lines on their way to the log thread.
 #[derive(Clone)]
@@ -63,6 +72,7 @@ impl Queue {
     fn put(&self, line: &[u8], is_audit: bool) {
         let mut state = self.0.state.lock();
         if state.lines.len() + state.in_flight + line.len() > MAX_BYTES {
+            DROPPED.fetch_add(1, Relaxed);
             state.dropped.lines += 1;
             state.dropped.audit_events += u64::from(is_audit);
             return;

@@ -20,9 +20,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Tick, Timestamp};
 use crate::config;
 use crate::domain::{ClientSecret, Condition, Party, SessionText, UpstreamCall};
+use crate::metrics::Vitals;
 use calls::CallDesk;
 pub use calls::{
     Begun, CallOrder, Calls, HungUp, Late, NotBegun, Pending, RelayLeg, RelayOrder, SideChannel,
@@ -38,6 +39,9 @@ use watch::Seen;
 
 /// Attempts at a mint. A second one is safe: a lost secret opens nothing for anybody.
 const MINT_ATTEMPTS: u32 = 2;
+
+/// The name of the API key in series.
+const KEY: &str = "default";
 
 /// What is to be minted.
 #[derive(Clone, Debug)]
@@ -80,23 +84,26 @@ pub struct Upstream {
     desk: CallDesk,
     policy: Policy,
     seen: Mutex<Seen>,
+    vitals: Arc<Vitals>,
     clock: Arc<dyn Clock>,
 }
 
 impl Upstream {
-    /// Returns the upstream that `minter` and `calls` ask, within the bounds of `settings`.
+    /// Returns the upstream that `minter` and `calls` ask, within the bounds of `settings`. Counts in `vitals`.
     pub fn new(
         minter: Arc<dyn Minter>,
         calls: Arc<dyn Calls>,
         settings: &config::Upstream,
-        clock: Arc<dyn Clock>,
+        vitals: Arc<Vitals>,
     ) -> Self {
+        let clock = vitals.clock();
         let looks = Looks::new(Arc::clone(&minter), Arc::clone(&clock));
         Self {
             minter,
             desk: CallDesk::new(calls, settings.timeout, Arc::clone(&clock)),
             policy: Policy::new(settings, looks, Arc::clone(&clock)),
             seen: Mutex::default(),
+            vitals,
             clock,
         }
     }
@@ -105,7 +112,10 @@ impl Upstream {
     /// neighbourhood or an identity. An error has left nothing behind.
     pub async fn turn(&self, party: Party) -> Result<Turn, UpstreamError> {
         let turn = self.policy.turn(party).await;
-        turn.inspect_err(|error| self.seen.lock().failed(error))
+        turn.inspect_err(|error| {
+            self.seen.lock().failed(error);
+            self.count_failure("turn", error);
+        })
     }
 
     /// Obtains one client secret.
@@ -113,11 +123,7 @@ impl Upstream {
         let started = self.clock.tick();
         let operation = || self.minter.mint(order);
         let minted = self.policy.run(turn, MINT_ATTEMPTS, operation).await;
-        let now = self.clock.tick();
-        match &minted {
-            Ok(_) => self.seen.lock().succeeded(now.since(started), now),
-            Err(error) => self.seen.lock().failed(error),
-        }
+        self.note("mint", started, minted.as_ref().err());
         minted
     }
 
@@ -127,11 +133,8 @@ impl Upstream {
     pub async fn exchange(&self, order: CallOrder, turn: Turn) -> Result<Begun, NotBegun> {
         let started = self.clock.tick();
         let begun = self.desk.exchange(order, turn, &self.policy).await;
-        let now = self.clock.tick();
-        match &begun {
-            Ok(_) => self.seen.lock().succeeded(now.since(started), now),
-            Err(failed) => self.seen.lock().failed(&failed.error),
-        }
+        let error = begun.as_ref().err().map(|failed| &failed.error);
+        self.note("exchange", started, error);
         begun
     }
 
@@ -139,22 +142,24 @@ impl Upstream {
     pub async fn relay(&self, order: RelayOrder, turn: Turn) -> Result<RelayLeg, UpstreamError> {
         let started = self.clock.tick();
         let opened = self.desk.relay(order, turn, &self.policy).await;
-        let now = self.clock.tick();
-        match &opened {
-            Ok(_) => self.seen.lock().succeeded(now.since(started), now),
-            Err(error) => self.seen.lock().failed(error),
-        }
+        self.note("relay", started, opened.as_ref().err());
         opened
     }
 
     /// Joins the side channel of a call. Never refused by the bounds of what starts something.
     pub async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {
-        self.desk.join(call).await
+        let started = self.clock.tick();
+        let joined = self.desk.join(call).await;
+        self.count("join", started, joined.as_ref().err());
+        joined
     }
 
     /// Ends a call. Never refused by the bounds of what starts something. An error leaves the hang-up owed.
     pub async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError> {
-        self.desk.hang_up(call).await
+        let started = self.clock.tick();
+        let hung_up = self.desk.hang_up(call).await;
+        self.count("hang_up", started, hung_up.as_ref().err());
+        hung_up
     }
 
     /// Notes that a call has shown that the account has no credit left. Nothing new is started for a while.
@@ -169,7 +174,9 @@ impl Upstream {
 
     /// Looks whether the upstream answers and accepts the API key. Costs nothing and is never refused.
     pub async fn look(&self) -> Result<Probe, UpstreamError> {
+        let started = self.clock.tick();
         let looked = self.policy.looks.look().await;
+        self.count("probe", started, looked.as_ref().err());
         match &looked {
             Ok(probe) => self.seen.lock().looked(probe),
             Err(error) => self.seen.lock().failed(error),
@@ -181,6 +188,50 @@ impl Upstream {
     pub fn has_served_within(&self, period: Duration) -> bool {
         let last = self.seen.lock().last_success;
         last.is_some_and(|last| self.clock.tick().since(last) < period)
+    }
+
+    /// Notes the outcome of an operation that started something.
+    fn note(&self, operation: &str, started: Tick, failed: Option<&UpstreamError>) {
+        let now = self.clock.tick();
+        match failed {
+            None => self.seen.lock().succeeded(now.since(started), now),
+            Some(error) => self.seen.lock().failed(error),
+        }
+        self.count(operation, started, failed);
+    }
+
+    fn count(&self, operation: &str, started: Tick, failed: Option<&UpstreamError>) {
+        let took = self.clock.tick().since(started);
+        let outcome = if failed.is_none() { "ok" } else { "failed" };
+        let durations = &self.vitals.series.upstream_duration;
+        durations.observe([operation, outcome], took);
+        if let Some(error) = failed {
+            self.count_failure(operation, error);
+        }
+    }
+
+    fn count_failure(&self, operation: &str, error: &UpstreamError) {
+        let errors = &self.vitals.series.upstream_errors;
+        errors.add([operation, error.facts().code], 1);
+    }
+
+    /// Writes what is known of the upstream at this moment into the series.
+    pub fn measure(&self) {
+        let (now, series) = (self.clock.tick(), &self.vitals.series);
+        let is_resting = self.policy.is_resting(now);
+        series.breaker_open.set([], f64::from(u8::from(is_resting)));
+        let seen = self.seen.lock();
+        let is_rejected = f64::from(u8::from(seen.is_key_rejected));
+        series.key_rejected.set([KEY], is_rejected);
+        let last = seen.last_success;
+        let last = last.map(|last| self.clock.now().minus(now.since(last)));
+        let last = last.map_or(0.0, Timestamp::as_seconds_f64);
+        series.key_success.set([KEY], last);
+    }
+
+    /// True while the provider rejects the API key.
+    pub fn is_key_rejected(&self) -> bool {
+        self.seen.lock().is_key_rejected
     }
 
     /// Writes the counts of folded log lines when their minute is over, or at once when `even_early`.

@@ -74,6 +74,11 @@ impl Policy {
         }
     }
 
+    /// True while the circuit breaker is open.
+    pub(super) fn is_resting(&self, now: Tick) -> bool {
+        self.breaker.rest(now).is_some()
+    }
+
     /// Waits, briefly and in a queue behind a bounded number of others, for room and for a place in the pace. An error here has
     /// asked nobody and left nothing behind, so this comes before anything is recorded.
     pub(super) async fn turn(&self, party: Party) -> Result<Turn, UpstreamError> {

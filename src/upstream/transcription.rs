@@ -82,8 +82,10 @@ impl Upstream {
         order: TranscriptionOrder,
         limit: Duration,
     ) -> Result<Transcription, UpstreamError> {
+        let started = self.clock.tick();
         let operation = self.desk.transcribe(order);
         let begun = self.policy.unhurried(limit, operation).await;
+        self.count("transcribe", started, begun.as_ref().err());
         match &begun {
             Ok(_) => self.seen.lock().served(self.clock.tick()),
             Err(error) if error.facts_of_transcription().trouble == Trouble::Nothing => {}

@@ -15,6 +15,8 @@ pub(super) struct Seen {
     pub(super) latency: Option<Duration>,
     /// When an operation last succeeded.
     pub(super) last_success: Option<Tick>,
+    /// True while the API key is rejected, or may not do what is asked of it.
+    pub(super) is_key_rejected: bool,
 }
 
 impl Seen {
@@ -24,6 +26,7 @@ impl Seen {
             trouble: Trouble::Nothing,
             latency: Some(took),
             last_success: Some(now),
+            is_key_rejected: false,
         };
     }
 
@@ -31,10 +34,12 @@ impl Seen {
     pub(super) const fn served(&mut self, now: Tick) {
         self.trouble = Trouble::Nothing;
         self.last_success = Some(now);
+        self.is_key_rejected = false;
     }
 
     /// Notes an operation or a look that failed. An open circuit breaker says less than the failure that opened it.
     pub(super) fn failed(&mut self, error: &UpstreamError) {
+        self.is_key_rejected |= matches!(error, UpstreamError::KeyRejected(_));
         match (error.facts().trouble, self.trouble) {
             (Trouble::Nothing, _)
             | (Trouble::Resting, Trouble::Refusing | Trouble::KeyRejected) => {}
@@ -55,6 +60,7 @@ impl Seen {
         };
         if is_over {
             self.trouble = Trouble::Nothing;
+            self.is_key_rejected = false;
         }
     }
 

@@ -14,7 +14,7 @@ use crate::config::{AuthMode, Demo, HealthDetails, LogIdentity, Server};
 use crate::domain::Origins;
 use crate::gate::Gate;
 use crate::limit::Folding;
-use crate::vitals::Vitals;
+use crate::metrics::Vitals;
 use crate::web::layers::trace::{self, Outcome};
 use crate::web::routes::granted::Connect;
 

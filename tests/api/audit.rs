@@ -5,10 +5,10 @@ use token_broker::audit::Event;
 use token_broker::upstream::UpstreamError;
 
 use crate::calls::OFFER;
+use crate::fragile::fragile;
 use crate::kit::PAGE;
 use crate::kit::in_process::{TestApp, claims, student};
 use crate::kit::issuer::{ISSUER, REQUIRED, sign, sign_with};
-use crate::records::fragile;
 
 /// Events that the first test below brings about.
 const OF_REQUESTS: [&str; 9] = [

@@ -6,10 +6,10 @@ use serde_json::json;
 use token_broker::domain::SessionId;
 use tokio::task::JoinHandle;
 
+use crate::fragile::fragile;
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::in_process::TestApp;
-use crate::records::fragile;
 
 /// Asks for a session that nobody has, from `address`.
 fn ask(app: &TestApp, address: &str) -> JoinHandle<Answer> {

@@ -1,213 +1,14 @@
 //! What is recorded of every use, and that nothing is minted that cannot be recorded.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
-
-use async_trait::async_trait;
 use axum::http::StatusCode;
 use serde_json::json;
-use token_broker::clock::{ManualClock, Timestamp};
-use token_broker::domain::{
-    Account, Budgets, Call, CallChange, CallUse, Dial, EntryId, Intent, Money, Party, SafetyKey,
-    SessionKey, Settlement, UpstreamCallId,
-};
-use token_broker::records::{
-    Advance, By, CallBounds, CallQuery, CallRecords, Dated, DatedTicket, MemoryRecords, Recent,
-    Records, RecordsCondition, RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
-};
+use token_broker::clock::Timestamp;
+use token_broker::records::{By, UsageQuery, UsageRow};
 use token_broker::upstream::UpstreamError;
-use tokio::sync::Semaphore;
 
+use crate::fragile::fragile;
 use crate::kit::in_process::{START, TestApp, student, teacher};
 use crate::kit::issuer::REQUIRED;
-
-/// A ledger that fails when told to.
-pub struct Fragile {
-    inner: MemoryRecords,
-    reserves: AtomicBool,
-    settles: AtomicBool,
-    asked: AtomicUsize,
-    /// Look-ups wait here while there is no permit.
-    look_ups: Semaphore,
-    /// Look-ups that have begun.
-    looked_up: AtomicUsize,
-}
-
-impl Fragile {
-    /// Holds all look-ups until they are let go on.
-    pub fn hold_look_ups(&self) {
-        self.look_ups.forget_permits(1000);
-    }
-
-    pub fn let_look_up(&self, count: usize) {
-        self.look_ups.add_permits(count);
-    }
-
-    pub fn looked_up(&self) -> usize {
-        self.looked_up.load(Ordering::SeqCst)
-    }
-
-    pub fn fail(&self, reserves: bool, settles: bool) {
-        self.reserves.store(reserves, Ordering::SeqCst);
-        self.settles.store(settles, Ordering::SeqCst);
-    }
-}
-
-fn broken(flag: &AtomicBool) -> Result<(), RecordsError> {
-    if flag.load(Ordering::SeqCst) {
-        Err(RecordsError::Failed("disk full".into()))
-    } else {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl CallRecords for Fragile {
-    async fn open_call(
-        &self,
-        intent: Intent,
-        dial: Dial,
-        bounds: CallBounds,
-    ) -> Result<Call, ReserveError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        broken(&self.reserves)?;
-        self.inner.open_call(intent, dial, bounds).await
-    }
-
-    async fn change_call(
-        &self,
-        entry: EntryId,
-        change: CallChange,
-    ) -> Result<Option<Call>, RecordsError> {
-        broken(&self.settles)?;
-        self.inner.change_call(entry, change).await
-    }
-
-    async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
-        broken(&self.settles)?;
-        self.inner.use_call(entry, more).await
-    }
-
-    async fn top_up_call(
-        &self,
-        watched: (EntryId, u32),
-        more: Money,
-        budgets: Budgets,
-    ) -> Result<Option<Call>, ReserveError> {
-        broken(&self.settles)?;
-        self.inner.top_up_call(watched, more, budgets).await
-    }
-
-    async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {
-        self.inner.call(id).await
-    }
-
-    async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError> {
-        self.inner.calls(query).await
-    }
-
-    async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {
-        self.inner.ending_calls(replica).await
-    }
-
-    async fn renew_calls(&self, replica: &str, lease: Duration) -> Result<(), RecordsError> {
-        self.inner.renew_calls(replica, lease).await
-    }
-
-    async fn claim_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {
-        self.inner.claim_calls(replica).await
-    }
-}
-
-#[async_trait]
-impl Records for Fragile {
-    async fn reserve(&self, intent: Intent) -> Result<(), ReserveError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        broken(&self.reserves)?;
-        self.inner.reserve(intent).await
-    }
-
-    async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        broken(&self.reserves)?;
-        self.inner.advance(intent, asked).await
-    }
-
-    async fn session(&self, key: SessionKey) -> Result<Option<Dated>, RecordsError> {
-        self.looked_up.fetch_add(1, Ordering::SeqCst);
-        let _permit = self.look_ups.acquire().await;
-        self.inner.session(key).await
-    }
-
-    async fn ticket(&self, hash: &str) -> Result<Option<DatedTicket>, RecordsError> {
-        self.looked_up.fetch_add(1, Ordering::SeqCst);
-        self.inner.ticket(hash).await
-    }
-
-    async fn end_sessions(&self, owner: Party) -> Result<u64, RecordsError> {
-        broken(&self.reserves)?;
-        self.inner.end_sessions(owner).await
-    }
-
-    async fn sweep_sessions(&self, max_age: Duration, most: u64) -> Result<u64, RecordsError> {
-        self.inner.sweep_sessions(max_age, most).await
-    }
-
-    async fn safety_key(&self) -> Result<SafetyKey, RecordsError> {
-        self.inner.safety_key().await
-    }
-
-    async fn settle(&self, settlement: Settlement) -> Result<Settled, RecordsError> {
-        broken(&self.settles)?;
-        self.inner.settle(settlement).await
-    }
-
-    async fn give_up(&self, before: Timestamp, of: Option<&Account>) -> Result<u64, RecordsError> {
-        self.inner.give_up(before, of).await
-    }
-
-    async fn recent(&self, since: Timestamp) -> Result<Vec<Recent>, RecordsError> {
-        self.inner.recent(since).await
-    }
-
-    async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError> {
-        self.inner.usage(query).await
-    }
-
-    async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
-        self.inner.erase(account).await
-    }
-
-    async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
-        self.inner.forget(before).await
-    }
-
-    fn condition(&self) -> RecordsCondition {
-        match broken(&self.reserves) {
-            Ok(()) => RecordsCondition::Operational,
-            Err(_) => RecordsCondition::Down,
-        }
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-}
-
-pub fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
-    let clock = Arc::new(ManualClock::at(START));
-    let ledger = Arc::new(Fragile {
-        inner: MemoryRecords::new(100_000, Arc::<ManualClock>::clone(&clock)),
-        reserves: AtomicBool::new(false),
-        settles: AtomicBool::new(false),
-        asked: AtomicUsize::new(0),
-        look_ups: Semaphore::new(1000),
-        looked_up: AtomicUsize::new(0),
-    });
-    let test = TestApp::over(Arc::<Fragile>::clone(&ledger), clock, (file, &[]));
-    (test, ledger)
-}
 
 async fn rows(test: &TestApp, by: By) -> Vec<UsageRow> {
     let query = UsageQuery {
@@ -346,7 +147,7 @@ async fn a_refusal_while_the_upstream_rests_writes_nothing_however_often() {
     for _ in 0..5 {
         test.post("/token").send().await.is(503, "overloaded");
     }
-    assert_eq!(ledger.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(ledger.asked(), 1);
     test.minter.fail(UpstreamError::QuotaExhausted(429.into()));
     test.minter.let_through(1);
     first.await.unwrap().is(503, "upstream_unavailable");
@@ -356,7 +157,7 @@ async fn a_refusal_while_the_upstream_rests_writes_nothing_however_often() {
             .await
             .is(503, "upstream_unavailable");
     }
-    assert_eq!(ledger.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(ledger.asked(), 1);
     let rows = rows(&test, By::Role).await;
     assert_eq!(
         (
@@ -376,10 +177,10 @@ async fn a_quota_that_is_used_up_is_asked_about_once_in_ten_seconds() {
     assert_eq!(ask().await.status, StatusCode::OK);
     let waits: Vec<_> = refusals(50, ask).await;
     assert!(waits.iter().all(|wait| *wait == waits[0]), "{waits:?}");
-    assert_eq!(ledger.asked.load(Ordering::SeqCst), 2);
+    assert_eq!(ledger.asked(), 2);
     test.advance(10);
     ask().await.is(429, "quota_exceeded");
-    assert_eq!(ledger.asked.load(Ordering::SeqCst), 3);
+    assert_eq!(ledger.asked(), 3);
     let other = test.post("/token").bearer(&student("ben")).send().await;
     assert_eq!(other.status, StatusCode::OK);
 }

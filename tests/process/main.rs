@@ -37,6 +37,7 @@ mod ledger;
 mod ledger_file;
 mod log;
 mod lost_commits;
+mod metrics;
 mod nginx;
 mod nginx_errors;
 mod nginx_front;

@@ -103,6 +103,8 @@ impl Watch {
             "the page has changed what its persona pins; it is put back"
         );
         let corrections = pins.corrections(&changed, self.terms.session.as_json());
+        let corrected = &inner.parts.vitals.series.persona_corrections;
+        corrected.add([], changed.len() as u64);
         for correction in corrections {
             self.send(side, correction).await;
         }

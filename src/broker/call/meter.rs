@@ -25,6 +25,8 @@ const BLIND: Duration = Duration::from_secs(1);
 pub(super) struct Meter {
     entry: EntryId,
     epoch: u32,
+    /// The owner's role.
+    role: Box<str>,
     models: Models,
     heard: Heard,
     unwritten: VecDeque<CallUse>,
@@ -87,6 +89,7 @@ impl Meter {
         Self {
             entry: row.entry,
             epoch: row.epoch,
+            role: row.role.clone().unwrap_or_default(),
             models: asked.as_ref().map(Models::of).unwrap_or_default(),
             heard: Heard::default(),
             unwritten: VecDeque::new(),
@@ -192,6 +195,7 @@ impl Meter {
             usage,
             cost,
         };
+        inner.count_use(&used, &self.role);
         if self.unwritten.len() < MAX_UNWRITTEN {
             self.unwritten.push_back(used);
         }
@@ -322,9 +326,9 @@ impl Inner {
         let card = self.rules.money.prices.card(model, self.parts.clock.now());
         let cost = card.map(|card| card.cost(usage));
         if !usage.is_nothing() && cost.is_none_or(|cost| cost.is_unpriced) {
-            self.parts
-                .audit
-                .note(Event::ZeroPrice, json!({ "model": model }));
+            self.parts.vitals.series.price_misses.add([model], 1);
+            let details = json!({ "model": model });
+            self.parts.audit.note(Event::ZeroPrice, details);
         }
         cost.map_or(Money::default(), |cost| cost.money)
     }

@@ -199,6 +199,13 @@ impl Watches {
         told
     }
 
+    /// Returns the numbers of calls, without relays, and of relays that this replica watches.
+    pub(super) fn numbers(&self) -> (u64, u64) {
+        let relays = self.relays.len();
+        let calls = self.running.len().saturating_sub(relays);
+        (calls as u64, relays as u64)
+    }
+
     /// Tells the watch of a call, if there is one, that its row was changed.
     fn wake(&self, entry: EntryId) {
         if let Some(running) = self.running.get(&entry) {

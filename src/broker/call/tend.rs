@@ -241,6 +241,8 @@ impl Inner {
                 (false, CallStep::HangUpFailed)
             }
         };
+        let outcome = if is_over { "confirmed" } else { "failed" };
+        self.parts.vitals.series.hang_ups.add([outcome], 1);
         self.change_call(entry, step.by_anybody()).await;
         is_over
     }
@@ -260,6 +262,7 @@ impl Inner {
 
     /// Records the end of a call.
     fn note_ended(&self, call: &Call) {
+        self.count_end(call);
         let details = json!({
             "call": call.upstream.as_ref().map(|upstream| upstream.id.as_str()),
             "persona": call.persona.as_str(),

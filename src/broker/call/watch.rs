@@ -140,6 +140,7 @@ impl Watch {
                 Vec::new()
             }
             Seen::Joined(Ok(attached)) => {
+                inner.parts.vitals.series.side_channel_reconnects.add([], 1);
                 self.sees_by(inner, *attached, (side, now));
                 self.write(inner).await;
                 self.judge_money(inner).await

@@ -146,6 +146,11 @@ pub trait Windows: Send + Sync {
 
     /// Returns false while some callers are only estimated, or while Redis is unreachable.
     fn is_exact(&self) -> bool;
+
+    /// Returns how often Redis failed since the start; `None` where it is not used.
+    fn failures(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Returns the tightest standing of those that callers are told about; the refusal when a window is

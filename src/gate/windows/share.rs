@@ -239,4 +239,8 @@ impl Windows for SharedWindows {
     fn is_exact(&self) -> bool {
         self.shared.is_exact()
     }
+
+    fn failures(&self) -> Option<u64> {
+        Some(self.shared.link().failures())
+    }
 }

@@ -85,6 +85,12 @@ impl CallRecords for MemoryRecords {
         Ok(())
     }
 
+    async fn ending(&self) -> Result<u64, RecordsError> {
+        let book = self.book.lock();
+        let is_ending = |call: &&Call| call.state == CallState::Ending;
+        Ok(book.calls.values().filter(is_ending).count() as u64)
+    }
+
     async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {
         let book = self.book.lock();
         let calls = book.calls.values();

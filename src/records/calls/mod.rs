@@ -124,6 +124,9 @@ pub trait CallRecords: Send + Sync {
     /// Lists calls, those that live first, and the latest first.
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError>;
 
+    /// Returns the number of calls whose end is decided and not confirmed, on all replicas.
+    async fn ending(&self) -> Result<u64, RecordsError>;
+
     /// Lists the calls of `replica` that have to end.
     async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError>;
 

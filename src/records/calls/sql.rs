@@ -14,7 +14,7 @@ use crate::domain::{
 use crate::records::command::{Command, Paid, Upkeep};
 use crate::records::database::Bind;
 use crate::records::entries::CHUNK;
-use crate::records::sql::SqlRecords;
+use crate::records::sql::{SqlRecords, TotalRow};
 use crate::records::statement::{NO_PAGE, Statement};
 use crate::records::{RecordsError, ReserveError, tickets};
 
@@ -34,6 +34,13 @@ static LATEST: Statement = Statement::list(
     FOUND,
     "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE ($1 = '' OR party = $1) \
      ORDER BY state IN ('ended', 'lost'), entry DESC LIMIT $2",
+);
+
+/// Counts the calls that have to end.
+static COUNT_ENDING: Statement = Statement::list(
+    NO_PAGE,
+    "total",
+    "SELECT COUNT(*) AS total FROM calls WHERE state = 'ending'",
 );
 
 /// Lists the calls of the replica `$1` that have to end.
@@ -150,6 +157,11 @@ impl CallRecords for SqlRecords {
         let party = Bind::Text(owner.map(Party::to_text).unwrap_or_default());
         let most = u64::from(query.most).into();
         self.find_calls(&LATEST, &[party, most]).await
+    }
+
+    async fn ending(&self) -> Result<u64, RecordsError> {
+        let rows: Vec<TotalRow> = self.reader.rows(&COUNT_ENDING, &[]).await?;
+        Ok(rows.first().map_or(0, |row| row.total))
     }
 
     async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {

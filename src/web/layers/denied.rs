@@ -124,6 +124,8 @@ pub(super) async fn settle(
 
 /// Adds an offence to the caller's score, and records the offence or the block that it earned.
 pub(super) async fn offend(state: &AppState, caller: &Caller, offence: Offence) {
+    let anomalies = &state.face.vitals.series.anomalies;
+    anomalies.add([offence.as_str()], 1);
     match state.gate.offend(caller, offence).await {
         Ok(Some(block)) => note_block(state, caller, offence, &block),
         // A wrong origin has an event of its own.
@@ -139,6 +141,8 @@ pub(super) async fn offend(state: &AppState, caller: &Caller, offence: Offence) 
 }
 
 fn note_block(state: &AppState, caller: &Caller, offence: Offence, block: &Block) {
+    let blocks = &state.face.vitals.series.blocks;
+    blocks.add([offence.as_str()], 1);
     let network = match block.party {
         Party::Network(network) => Some(network.to_string()),
         Party::Identity(_) => None,

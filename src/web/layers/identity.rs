@@ -83,6 +83,7 @@ pub(super) async fn of_ticket(
     };
     let details = || json!({ "reason": refusal.to_string() });
     state.audit.record(Event::AuthFailed, caller, details);
+    state.face.vitals.series.auth_failures.add(["ticket"], 1);
     if let Err(denied) = state.gate.refuse_credential(caller).await {
         return Err(denied::answer(state, caller, &denied));
     }
@@ -131,7 +132,10 @@ async fn refuse(state: &AppState, caller: &Caller, unknown: Unknown) -> Response
     if let Some(error) = error {
         let details = || json!({ "reason": error.to_string() });
         state.audit.record(Event::AuthFailed, caller, details);
-        if matches!(error, AuthError::Forged(_)) {
+        let is_forged = matches!(error, AuthError::Forged(_));
+        let reason = if is_forged { "forged" } else { "refused" };
+        state.face.vitals.series.auth_failures.add([reason], 1);
+        if is_forged {
             denied::offend(state, caller, Offence::ForgedCredential).await;
         }
         challenge = REFUSAL;

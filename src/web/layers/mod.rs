@@ -2,6 +2,7 @@
 
 pub mod arrival;
 mod cors;
+mod counted;
 mod denied;
 pub(super) mod host;
 pub(super) mod identity;
@@ -82,6 +83,7 @@ impl Onion {
         let open = Open::new(face, &caller, &request);
         let id = caller.request_id.clone();
         request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(open.route.clone());
         let is_preflight = request.method() == Method::OPTIONS;
         // In front of CORS, which would answer every preflight alike.
         let refused = is_preflight.then(|| origin::preflight(face, request.headers()).err());

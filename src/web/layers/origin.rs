@@ -46,6 +46,8 @@ async fn note_refusal(state: &AppState, caller: &Caller, headers: &HeaderMap) {
     let from_page = sent_by_foreign_page(headers);
     let details = || json!({ "origin": shown(headers), "cross_site": from_page });
     state.audit.record(Event::OriginRefused, caller, details);
+    let reason = if from_page { "page" } else { "program" };
+    state.face.vitals.series.origin_rejected.add([reason], 1);
     let from_browser = headers.contains_key(SEC_FETCH_SITE);
     if !from_browser && is_beyond_pages(headers) {
         offend(state, caller, Offence::WrongOrigin).await;

@@ -1,7 +1,7 @@
 //! Traces requests: the span that log lines are tied to, the access line, the counts, `Server-Timing`.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
@@ -11,7 +11,7 @@ use axum::response::Response;
 use tracing::Span;
 use tracing::field::{Empty, display};
 
-use super::Probe;
+use super::{Probe, counted};
 use crate::clock::{Tick, millis};
 use crate::config::LogIdentity;
 use crate::domain::{Account, Caller, Party};
@@ -37,6 +37,17 @@ pub(crate) struct UpstreamTook(pub Duration);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JoinTook(pub Duration);
 
+/// A request's extension: the matched route, once it is known.
+#[derive(Clone, Default)]
+pub(super) struct Route(Arc<OnceLock<MatchedPath>>);
+
+impl Route {
+    /// Returns the pattern. Strangers make up unknown paths, so these have none.
+    fn pattern(&self) -> &str {
+        self.0.get().map_or("-", MatchedPath::as_str)
+    }
+}
+
 /// Opens the span of a request. Log lines below the web and in spawned work carry its fields.
 pub(super) fn span(caller: &Caller) -> Span {
     // At the level of errors, so that every line that is written at all names its request.
@@ -57,11 +68,16 @@ pub(super) fn note_identity(account: &Account, shown: LogIdentity) {
     }
 }
 
-/// Adds the pattern of the matched route to the request's span. Strangers make up unknown paths, so these are not
-/// logged.
+/// Notes the pattern of the matched route, also in the request's span.
 pub(super) fn note_route(request: &Request) {
-    let matched = request.extensions().get::<MatchedPath>();
-    Span::current().record("route", matched.map_or("-", MatchedPath::as_str));
+    let Some(route) = request.extensions().get::<Route>() else {
+        return;
+    };
+    if let Some(matched) = request.extensions().get::<MatchedPath>() {
+        // A request is routed once.
+        let _ = route.0.set(matched.clone());
+    }
+    Span::current().record("route", route.pattern());
 }
 
 /// What access lines are folded by. Strangers can cause many requests at no cost, so only the first lines of an outcome are
@@ -95,6 +111,7 @@ pub(super) struct Open {
     face: Arc<Face>,
     at: Tick,
     method: Method,
+    pub(super) route: Route,
     client_ip: IpAddr,
     network: Party,
     origin: Option<HeaderValue>,
@@ -108,6 +125,7 @@ impl Open {
             face: Arc::clone(face),
             at: face.clock.tick(),
             method: request.method().clone(),
+            route: Route::default(),
             client_ip: caller.address(),
             network: Party::Network(caller.network()),
             origin: request.headers().get(ORIGIN).cloned(),
@@ -122,6 +140,7 @@ impl Open {
         let is_failure = response.status().is_server_error();
         if response.extensions().get::<Probe>().is_none() {
             self.face.vitals.count_request(took, is_failure);
+            self.count(took, Some(response));
         }
         let upstream = response.extensions().get::<UpstreamTook>();
         let upstream_ms = upstream.map(|upstream| millis(upstream.0));
@@ -166,6 +185,11 @@ impl Open {
         }
     }
 
+    fn count(&self, took: Duration, response: Option<&Response>) {
+        let of = (self.route.pattern(), self.method());
+        counted::count(&self.face.vitals.series, of, took, response);
+    }
+
     /// Returns whether a line of `party` is written in full.
     fn admits(&self, outcome: Outcome, party: Party) -> bool {
         sum_up(&self.face, false);
@@ -193,6 +217,7 @@ impl Drop for Open {
         }
         let took = self.face.clock.tick().since(self.at);
         self.face.vitals.count_request(took, false);
+        self.count(took, None);
         let left = Outcome {
             status: None,
             code: None,

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod calls;
+mod metrics;
 mod sessions;
 mod usage;
 
@@ -89,6 +90,7 @@ fn guesses() -> Guard {
 /// Returns every path for operators, and the layers around them.
 pub fn onion(state: &OpsState) -> Onion {
     let routes = Router::new()
+        .route("/metrics", get(metrics::metrics))
         .route("/usage", get(usage::usage))
         .route("/sessions/end", post(sessions::end))
         .route("/calls", get(calls::list))

@@ -231,7 +231,7 @@ fn nothing() -> Value {
 }
 
 /// A side channel that names its model, as the provider's does.
-pub(super) fn named(app: &TestApp) -> crate::kit::calls::Channel {
+pub fn named(app: &TestApp) -> crate::kit::calls::Channel {
     let side = channel(app);
     let mut session = side.sent()[0]["session"].clone();
     session["model"] = "gpt-realtime-2.1".into();

@@ -12,6 +12,7 @@ mod tickets;
 mod unseen;
 mod watched;
 
+pub use leash::{done, named};
 use std::time::Duration;
 
 use serde_json::{Value, json};

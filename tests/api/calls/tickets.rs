@@ -6,12 +6,12 @@ use token_broker::records::{By, UsageQuery};
 use token_broker::upstream::UpstreamError;
 
 use super::{OFFER, offer, pass};
+use crate::fragile::fragile;
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::in_process::{Call, START, TestApp, claims, student, teacher};
 use crate::kit::issuer::{ISSUER, REQUIRED, sign};
 use crate::kit::waiting::{SOON, eventually};
-use crate::records::fragile;
 
 const CALL: (&str, &str) = ("connect.mode", "call");
 const OTHER: &str = "https://other.example.com";

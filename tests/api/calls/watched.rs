@@ -5,9 +5,9 @@ use token_broker::upstream::UpstreamError;
 
 use super::leash::{done, named};
 use super::{Opened, channel, ended, offer, pass, says};
+use crate::fragile::fragile;
 use crate::kit::in_process::{START, TestApp};
 use crate::kit::waiting::{SOON, eventually};
-use crate::records::fragile;
 
 #[tokio::test]
 async fn ca05_a_call_that_is_not_known_yet_is_joined_before_its_answer() {

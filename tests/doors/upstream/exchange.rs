@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use token_broker::clock::ManualClock;
 use token_broker::domain::{KeyFingerprint, SafetyKey};
+use token_broker::metrics::Vitals;
 use token_broker::upstream::openai::OpenAi;
 use token_broker::upstream::{HungUp, Kind, NotBegun, Upstream, UpstreamError};
 
@@ -136,8 +137,8 @@ async fn ca7_an_exchange_that_has_ended_by_itself_is_not_waited_for() {
     let (settings, _) = settings_for(&door.simulator.base_url(), &[]);
     let clock = Arc::<ManualClock>::clone(&door.clock);
     let minter = Arc::new(OpenAi::new(&settings, &SafetyKey::random(), clock).unwrap());
-    let clock = Arc::<ManualClock>::clone(&door.clock);
-    let upstream = Upstream::new(minter, Arc::new(calls), &settings, clock);
+    let vitals = Vitals::new(Arc::<ManualClock>::clone(&door.clock));
+    let upstream = Upstream::new(minter, Arc::new(calls), &settings, Arc::new(vitals));
     let turn = upstream.turn(door.order.behalf).await.unwrap();
     let failed = upstream.exchange(door.call_order(), turn).await;
     assert!(failed.unwrap_err().late.is_none());

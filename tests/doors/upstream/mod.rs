@@ -15,6 +15,7 @@ use std::time::Duration;
 use token_broker::clock::{Clock, ManualClock, Timestamp};
 use token_broker::config::{self, Config, Mode};
 use token_broker::domain::{ClientSecret, Listener, Network, Party, Persona, SafetyKey};
+use token_broker::metrics::Vitals;
 use token_broker::simulator::Simulator;
 use token_broker::upstream::openai::OpenAi;
 use token_broker::upstream::{Begun, CallOrder, MintOrder, NotBegun, Upstream, UpstreamError};
@@ -130,7 +131,8 @@ pub fn settings_for(base_url: &str, settings: &[(&str, &str)]) -> (config::Upstr
 pub fn upstream(settings: &config::Upstream, clock: Arc<dyn Clock>) -> Upstream {
     let openai = OpenAi::new(settings, &SafetyKey::random(), Arc::clone(&clock)).unwrap();
     let openai = Arc::new(openai);
-    Upstream::new(Arc::<OpenAi>::clone(&openai), openai, settings, clock)
+    let vitals = Arc::new(Vitals::new(clock));
+    Upstream::new(Arc::<OpenAi>::clone(&openai), openai, settings, vitals)
 }
 
 pub fn order(persona: &Persona) -> MintOrder {

@@ -95,6 +95,7 @@ impl Inner {
             "mark": mark.as_str(),
             "upstream_ms": millis(took),
         });
+        self.count_use(&used, job.caller.role().unwrap_or_default());
         let mut waits = WAITS.into_iter();
         while let Err(error) = self.write_use(job, &used, (length, took, &outcome)).await {
             self.note_records(&error);

@@ -62,6 +62,8 @@ struct State {
     doubted: bool,
     /// Late answers since the last log line about trouble.
     late: u32,
+    /// Late answers, rejected calls and lost connections since the start.
+    failures: u64,
     /// Calls that the server rejected since that line, and the last reason.
     rejected: u32,
     cause: String,
@@ -115,6 +117,11 @@ impl Link {
         state.connection.is_some() && !state.doubted
     }
 
+    /// Returns the number of late answers, rejected calls and lost connections since the start.
+    pub fn failures(&self) -> u64 {
+        self.state.read().failures
+    }
+
     /// Returns whether there is no connection; false while the server is merely slow.
     pub fn is_gone(&self) -> bool {
         self.state.read().connection.is_none()
@@ -138,6 +145,7 @@ impl Link {
             Err(error) if error.is_about_the_call() => {
                 let mut state = self.state.write();
                 state.rejected += 1;
+                state.failures += 1;
                 state.cause = error.to_string();
             }
             Err(error) => self.lose(generation, error),
@@ -281,6 +289,7 @@ impl Link {
         if state.generation == generation && !state.doubted {
             state.doubted = true;
             state.late += 1;
+            state.failures += 1;
             drop(state);
             self.stirred.notify_one();
             tracing::debug!("Redis answered late: requests do without it until a probe succeeds");
@@ -316,6 +325,7 @@ impl Link {
         if state.generation != generation || state.connection.take().is_none() {
             return;
         }
+        state.failures += 1;
         drop(state);
         self.stirred.notify_one();
         let cause = error.to_string();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::Series;
 use crate::clock::{Clock, Tick};
 
 /// The number of steps that means and shares look back.
@@ -13,8 +14,10 @@ const STEPS: usize = 30;
 /// The length of a step: thirty of them are five minutes.
 const STEP: Duration = Duration::from_secs(10);
 
-/// The counts of requests, failures and durations.
+/// The counts of requests, failures and durations, and all series.
 pub struct Vitals {
+    /// The series for Prometheus.
+    pub series: Series,
     clock: Arc<dyn Clock>,
     started: Tick,
     requests: AtomicU64,
@@ -49,13 +52,22 @@ pub struct Reading {
 impl Vitals {
     /// Returns counts that start at zero now.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let series = Series::default();
+        series.build_info.set([env!("CARGO_PKG_VERSION")], 1.0);
+        series.process_start.set([], clock.now().as_seconds_f64());
         Self {
+            series,
             started: clock.tick(),
             clock,
             requests: AtomicU64::default(),
             refreshes: AtomicU64::default(),
             recent: Mutex::default(),
         }
+    }
+
+    /// Returns the clock that the counts use.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
     }
 
     /// Counts one request, its duration and whether it failed.
