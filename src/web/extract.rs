@@ -92,13 +92,15 @@ pub(super) async fn read(
 ) -> Result<(Parts, Bytes), ApiError> {
     let (parts, body) = request.into_parts();
     let (announced, limit) = (body.size_hint(), face.server.body_timeout);
+    let intake = parts.extensions.get::<Intake>();
+    let intake = intake.filter(|_| !body.is_end_stream());
     // An announced length is judged before the body arrives.
     if announced.lower() > most as u64 {
         return Err(Code::PayloadTooLarge.into());
     }
     let reading = Limited::new(body, most).collect();
     let reading = face.clock.timeout(limit, reading);
-    let whole = match parts.extensions.get::<Intake>() {
+    let whole = match intake {
         Some(intake) => {
             let bytes = announced.upper().map(usize::try_from);
             let bytes = bytes.and_then(Result::ok).unwrap_or(most);

@@ -190,6 +190,8 @@ async fn all_at_once(text: &str) -> (u64, Vec<Duration>) {
         .set("limits.token_network", "100000/60s")
         .set("limits.mints", "100000/60s")
         .set("upstream.mints_per_second", "1000")
+        // Whoever is served late waits, so that the time shows it.
+        .set("upstream.max_wait", "5s")
         .start()
         .await;
     broker.token().await.secret();
