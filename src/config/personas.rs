@@ -137,6 +137,9 @@ fn persona(
         return Err(faults);
     };
     let name = PersonaName::parse(name).map_err(|error| faults.push(error.to_string()));
+    if name.as_ref() == Ok(&PersonaName::of_transcriptions()) {
+        faults.push("the name is reserved: reports show transcriptions under it".into());
+    }
     let session = session(&written, is_strict).map_err(|fault| faults.push(fault));
     let (role, roles) = (written.role, written.roles);
     let mut excluded = role.iter().filter(|role| !roles.contains(role));

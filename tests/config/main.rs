@@ -58,6 +58,7 @@ fn read(path: &Path) -> Result<String, Error> {
         "huge.toml" => Ok("[default]\nsession.x = 99999999999999999999".into()),
         "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
         "dictation.toml" => Ok(DICTATION.into()),
+        "reserved.toml" => Ok(DICTATION.replace("default", "transcription")),
         "everywhere.toml" => Ok(DICTATION.replace("connect", "# connect")),
         "bad-calls.toml" => Ok(BAD_CALLS.into()),
         "measured.toml" => Ok(MEASURED.into()),

@@ -284,4 +284,6 @@ fn a_persona_that_only_transcribes_is_for_direct_mode() {
     let refused = refusal(Mode::Serve, &sources("everywhere.toml"));
     let says = "session.type transcription needs connect = [\"direct\"]";
     assert!(refused.contains(says), "{refused}");
+    let refused = refusal(Mode::Serve, &sources("reserved.toml"));
+    assert!(refused.contains("the name is reserved"), "{refused}");
 }

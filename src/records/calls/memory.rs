@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{CallBounds, CallQuery, CallRecords, Dialled, Taken, TopUp};
 use crate::domain::{
     Budgets, Call, CallChange, CallState, CallUse, Dial, EntryId, Intent, Money, Party,
-    UpstreamCallId,
+    PersonaName, UpstreamCallId,
 };
 use crate::records::{MemoryRecords, RecordsError, ReserveError};
 
@@ -72,7 +72,10 @@ impl CallRecords for MemoryRecords {
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError> {
         let owner = query.account.map(|account| Party::Identity(account.key()));
         let book = self.book.lock();
-        let is_meant = |call: &&Call| owner.is_none_or(|owner| call.owner == owner);
+        let transcriptions = PersonaName::of_transcriptions();
+        let is_meant = |call: &&Call| {
+            owner.is_none_or(|owner| call.owner == owner) && call.persona != transcriptions
+        };
         let mut calls: Vec<_> = book.calls.values().filter(is_meant).cloned().collect();
         calls.sort_unstable_by_key(|call| (!call.state.is_live(), std::cmp::Reverse(call.entry)));
         calls.truncate(usize::try_from(query.most).unwrap_or(usize::MAX));

@@ -121,7 +121,7 @@ pub trait CallRecords: Send + Sync {
     /// Looks a call up.
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError>;
 
-    /// Lists calls, those that live first, and the latest first.
+    /// Lists calls, those that live first, and the latest first. Transcriptions, which hold like calls, are no calls.
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError>;
 
     /// Returns the number of calls whose end is decided and not confirmed, on all replicas.

@@ -28,12 +28,12 @@ static FIND: Statement = Statement::list(
     "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE upstream = $1 ORDER BY entry DESC LIMIT 1",
 );
 
-/// Lists the `$2` latest calls of the owner `$1`, or of everybody, those that live first.
+/// Lists, transcriptions left out, the `$2` latest calls of the owner `$1`, or of everybody, those that live first.
 static LATEST: Statement = Statement::list(
     NO_PAGE,
     FOUND,
     "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE ($1 = '' OR party = $1) \
-     ORDER BY state IN ('ended', 'lost'), entry DESC LIMIT $2",
+     AND persona <> 'transcription' ORDER BY state IN ('ended', 'lost'), entry DESC LIMIT $2",
 );
 
 /// Counts the calls that have to end.
