@@ -154,6 +154,7 @@ impl Naive {
                 (_, Kind::Mint | Kind::Call) => "sessions",
                 (_, Kind::Refresh) => "refreshes",
                 (_, Kind::Redemption) => "calls",
+                (_, Kind::Transcription) => continue,
             };
             *sums.entry(counted).or_default() += 1;
             let is_call = counted == "sessions" && intent.kind == Kind::Call;

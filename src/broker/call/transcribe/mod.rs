@@ -245,7 +245,13 @@ impl Inner {
             let booking = async move { inner.book(&job, None, outcome).await };
             self.work.spawn(booking.in_current_span());
         }
-        if facts.trouble == Trouble::Nothing && error.complaint().is_some() {
+        if let (Trouble::Nothing, Some(told)) = (facts.trouble, error.complaint()) {
+            tracing::info!(
+                upstream.status = told.status,
+                upstream.code = told.code,
+                upstream.request_id = told.request.as_deref(),
+                "provider refused a recording, its caller is answered 422"
+            );
             return BrokerError::RecordingRefused(error);
         }
         let facts = Box::new(facts);
