@@ -229,7 +229,7 @@ check_alerts() {
   cp -r config/prometheus "$copy"
   echo a-token >"$copy/ops_token"
   timeout 60 promtool check config "$copy/prometheus.yml" >"$scratch/rules.log" 2>&1 &&
-    timeout 120 promtool test rules "$copy/alerts.test.yml" >"$scratch/rules.log" 2>&1 && return
+    timeout 300 promtool test rules "$copy/alerts.test.yml" "$copy/alerts.history.test.yml" >"$scratch/rules.log" 2>&1 && return
   cat "$scratch/rules.log" >&2
   return 1
 }

@@ -25,6 +25,7 @@ pub mod gate;
 pub mod records;
 pub mod telemetry;
 pub mod upstream;
+pub mod webhook;
 
 pub mod broker;
 

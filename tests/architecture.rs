@@ -10,7 +10,15 @@ const FLOORS: [&[&str]; 9] = [
     &["clock", "domain", "provider"],
     &["http_client", "limit", "metrics", "tls", "websocket"],
     &["config"],
-    &["audit", "auth", "gate", "records", "telemetry", "upstream"],
+    &[
+        "audit",
+        "auth",
+        "gate",
+        "records",
+        "telemetry",
+        "upstream",
+        "webhook",
+    ],
     &["broker"],
     &["relay"],
     &["web"],
@@ -27,7 +35,7 @@ const NEIGHBOURS: [(&str, &str); 3] = [
 const SIMULATOR_SEES: [&str; 3] = ["clock", "domain", "provider"];
 
 /// The files that may speak HTTP to others.
-const KNOW_REQWEST: [&str; 8] = [
+const KNOW_REQWEST: [&str; 9] = [
     "http_client.rs",
     "upstream/openai/mod.rs",
     "upstream/openai/calls.rs",
@@ -36,6 +44,7 @@ const KNOW_REQWEST: [&str; 8] = [
     "upstream/openai/transcription.rs",
     "upstream/connections.rs",
     "auth/http.rs",
+    "webhook.rs",
 ];
 
 /// Most lines of a source file.

@@ -26,6 +26,7 @@ use crate::web::listeners::Listeners;
 use crate::web::ops::{self, OpsState};
 use crate::web::routes::granted::Connect;
 use crate::web::state::{AppState, Face};
+use crate::webhook::Webhook;
 use records::Use;
 use sharing::Keeping;
 use upkeep::Upkeep;
@@ -134,6 +135,7 @@ impl App {
             audit,
             face: Arc::new(face),
         };
+        let webhook = Webhook::new(&config.alerts, &way, Arc::clone(&clock))?;
         let recount = Recount {
             local: keeping.local,
             shared: keeping.shared,
@@ -142,6 +144,7 @@ impl App {
             clock,
         };
         let upkeep = Upkeep {
+            alerts: webhook.map(|hook| (config.alerts.clone(), Arc::new(hook))),
             recount,
             retention: config.ledger.retention,
             probe_interval: config.upstream.probe_interval,

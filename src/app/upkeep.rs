@@ -1,10 +1,13 @@
 //! The work outside of requests: periodic sweeps and probes, closing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::Recount;
+use crate::config::Alerts;
 use crate::telemetry;
 use crate::web::state::AppState;
+use crate::webhook::Webhook;
 
 /// How often expired entries are swept out.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -12,6 +15,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 const KEYS: Duration = Duration::from_secs(1);
 /// How often owed hang-ups, and calls that nobody watches any more, are looked for.
 const CALLS: Duration = Duration::from_secs(1);
+/// How often the conditions of alerts are judged.
+const ALERTS: Duration = Duration::from_secs(10);
 /// How often old entries of the ledger are deleted, and how often intents of replicas that have ended are given up.
 const LEDGER: Duration = Duration::from_mins(1);
 
@@ -20,6 +25,8 @@ pub(super) struct Upkeep {
     pub(super) recount: Recount,
     pub(super) retention: Duration,
     pub(super) probe_interval: Duration,
+    /// How operators are told of alerts, if they are.
+    pub(super) alerts: Option<(Alerts, Arc<Webhook>)>,
 }
 
 impl Upkeep {
@@ -49,12 +56,18 @@ impl Upkeep {
             clock.sleep(LEDGER).await;
             self.every(LEDGER, tidy).await;
         };
+        let alerts = async || {
+            if let Some((settings, webhook)) = &self.alerts {
+                broker.judge_alerts(settings, webhook).await;
+            }
+        };
         tokio::join!(
             self.every(SWEEP, sweep),
             self.every(self.probe_interval, async || {
                 broker.look_upstream(self.probe_interval).await;
             }),
             self.every(CALLS, async || broker.tend_calls().await),
+            self.every(ALERTS, alerts),
             self.every(KEYS, async || state.auth.keep_fresh().await),
             tidying,
             clock.log_jumps(),

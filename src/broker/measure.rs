@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alerts::Stock;
 use super::{Broker, BrokerError, Grant, Inner};
-use crate::domain::{Call, CallUse, Condition, EndReason, Kind, Period, Tokens};
+use crate::domain::{Call, CallUse, Condition, EndReason, Kind, Money, Period, Tokens};
 use crate::records::{By, RecordsError, UsageQuery};
 use crate::telemetry;
 
@@ -57,9 +58,10 @@ impl Broker {
 impl Inner {
     async fn take_stock(&self) -> Result<(), RecordsError> {
         let (records, series) = (&self.parts.records, &self.parts.vitals.series);
-        series
-            .hang_ups_pending
-            .set([], figure(records.ending().await?));
+        let mut stock = Stock {
+            ending: records.ending().await?,
+            ..Stock::default()
+        };
         let now = self.parts.clock.now();
         for (period, limit) in self.rules.money.everybody.limits() {
             let (Some(limit), Some(name)) = (limit.money, budget(period)) else {
@@ -71,11 +73,14 @@ impl Inner {
                 most: MOST_ROWS,
             };
             let rows = records.usage(query).await?;
-            let spent = rows.iter().map(|row| row.sums.get("nanodollars")).sum();
+            let spent = rows.iter().map(|row| row.sums.get("nanodollars"));
+            let spent = Money::from_nanos(i64::try_from(spent.sum::<u64>()).unwrap_or(i64::MAX));
+            stock.budgets.push((name, spent, limit));
             series.budget_spent.set([name], dollars(spent));
-            let limit = u64::try_from(limit.as_nanos()).unwrap_or_default();
             series.budget_limit.set([name], dollars(limit));
         }
+        series.hang_ups_pending.set([], figure(stock.ending));
+        *self.stock.lock() = stock;
         Ok(())
     }
 
@@ -172,6 +177,6 @@ const fn figure(count: u64) -> f64 {
     count as f64
 }
 
-const fn dollars(nanos: u64) -> f64 {
-    figure(nanos) / 1e9
+fn dollars(money: Money) -> f64 {
+    figure(u64::try_from(money.as_nanos()).unwrap_or_default()) / 1e9
 }

@@ -1,5 +1,6 @@
 //! The decisions: who gets a client secret, in which order the effects happen, and what is recorded.
 
+mod alerts;
 mod audited;
 mod call;
 mod grant;
@@ -12,6 +13,7 @@ mod refresh;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use serde_json::json;
 use tokio::sync::{Semaphore, oneshot};
@@ -40,6 +42,7 @@ use crate::gate::{Gate, Pass, Used};
 use crate::metrics::Vitals;
 use crate::records::{Exceeded, LookUpError, Records, RecordsError, Sessions};
 use crate::upstream::{self, Facts, Upstream, UpstreamError};
+use alerts::{Sightings, Stock};
 use audited::Delivery;
 use call::Watches;
 
@@ -286,6 +289,9 @@ struct Inner {
     latest: Cache<SessionKey, Latest>,
     /// Quotas that were found used up, and when, so that a repeated request costs the database nothing.
     spent: Cache<IdentityKey, (Exceeded, Tick)>,
+    /// What the records last knew beyond this replica.
+    stock: Mutex<Stock>,
+    sightings: Sightings,
     watches: Watches,
     /// The transcriptions that may begin at the moment.
     transcribing: Arc<Semaphore>,
@@ -315,6 +321,8 @@ impl Broker {
             rules,
             latest: Cache::new(capacity),
             spent: Cache::new(SPENT_CAPACITY),
+            stock: Mutex::default(),
+            sightings: Sightings::default(),
             watches: Watches::new(),
             work: TaskTracker::new(),
             draining: CancellationToken::new(),

@@ -14,7 +14,7 @@ use crate::config::{ConfigErrors, Loaded, Mode};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckFlags {
-    /// Also ask the upstream (name, TLS, key, clock), the issuers (keys), the ledger and Redis. Costs nothing
+    /// Also ask the upstream (name, TLS, key, clock, WebSockets), the issuers (keys), the ledger, Redis and the webhook. Costs nothing
     #[arg(long)]
     online: bool,
     /// Answer in JSON
@@ -68,6 +68,8 @@ impl Finding {
 struct Report<'a> {
     ok: bool,
     findings: Vec<Finding>,
+    /// What to change, the most dangerous first.
+    advice: Vec<String>,
     /// Which callers get which persona.
     personas: Vec<Place<'a>>,
 }
@@ -96,9 +98,11 @@ pub(super) fn check(given: &Given, asked: &CheckFlags) -> anyhow::Result<ExitCod
     }
     let is_broken = |finding: &Finding| matches!(finding.verdict, Broken(_));
     let ok = !findings.iter().any(is_broken);
+    let advice = advice(&findings);
     let report = Report {
         ok,
         findings,
+        advice,
         personas,
     };
     say(&if asked.json {
@@ -127,6 +131,38 @@ fn settings(loaded: &Loaded) -> Vec<Finding> {
     findings
 }
 
+/// What doubts are about, the most dangerous first: strangers who mint, keys and tokens that others can read, and money without
+/// a limit. The rest comes after these.
+const DANGERS: [&str; 9] = [
+    "auth.",
+    "cors.",
+    "server.trusted_proxies",
+    "upstream.",
+    "ops.",
+    "alerts.webhook",
+    "money",
+    "call.",
+    "ledger",
+];
+
+/// Returns what to change: what is broken, then what is doubtful.
+fn advice(findings: &[Finding]) -> Vec<String> {
+    let rank = |finding: &&Finding| {
+        let doubt = finding.doubt().unwrap_or_default();
+        let is_it = |danger: &&str| doubt.starts_with(*danger) || finding.what == *danger;
+        let danger = DANGERS.iter().position(|danger| is_it(&danger));
+        let is_warning = matches!(finding.verdict, Warning(_));
+        (is_warning, danger.unwrap_or(DANGERS.len()))
+    };
+    let mut doubtful: Vec<_> = findings
+        .iter()
+        .filter(|one| one.doubt().is_some())
+        .collect();
+    doubtful.sort_by_key(rank);
+    let line = |finding: &Finding| Some(format!("{}: {}", finding.what, finding.doubt()?));
+    doubtful.into_iter().filter_map(line).collect()
+}
+
 fn lines(report: &Report<'_>) -> String {
     let line = |finding: &Finding| {
         let (mark, text) = match &finding.verdict {
@@ -140,6 +176,11 @@ fn lines(report: &Report<'_>) -> String {
     if !report.personas.is_empty() {
         let table = roster::table(&report.personas);
         lines.extend(table.lines().map(|line| format!("         {line}")));
+    }
+    if !report.advice.is_empty() {
+        lines.push("\nto be looked after, the most dangerous first:".to_owned());
+        let advice = report.advice.iter().enumerate();
+        lines.extend(advice.map(|(place, text)| format!("{:3}. {text}", place + 1)));
     }
     lines.join("\n")
 }

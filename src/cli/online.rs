@@ -1,4 +1,4 @@
-//! `check --online`: asks the upstream, the issuers, the ledger and Redis, without changing anything in them.
+//! `check --online`: asks the upstream, the issuers, the ledger, Redis and the webhook, without changing anything in them.
 
 use std::fs::{self, File};
 use std::net::ToSocketAddrs;
@@ -16,17 +16,23 @@ use crate::app::sharing::try_redis;
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
-use crate::domain::SafetyKey;
+use crate::domain::{ConnectMode, KeyFingerprint, SafetyKey, UpstreamCall, UpstreamCallId};
 use crate::records::OpenError;
 use crate::telemetry::chain;
 use crate::upstream::openai::OpenAi;
-use crate::upstream::{Complaint, Minter, Probe, UpstreamError};
+use crate::upstream::{Calls, Complaint, Minter, Probe, UpstreamError};
+use crate::webhook::Webhook;
 
 /// Clocks further apart than this make expiry times misleading.
 const MAX_SKEW: Duration = Duration::from_secs(5);
 
-/// Looks whether a client for the upstream can be built, and if `is_online` asks the upstream, the issuers, the ledger
-/// and Redis.
+/// Longest time to open a WebSocket.
+const UPGRADE: Duration = Duration::from_secs(5);
+/// The id of a call that nobody has.
+const NO_CALL: &str = "rtc_check";
+
+/// Looks whether a client for the upstream can be built, and if `is_online` asks the upstream, the issuers, the ledger,
+/// Redis and the webhook.
 pub(super) async fn look(config: &Config, is_online: bool) -> anyhow::Result<Vec<Finding>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut findings = match OpenAi::new(&config.upstream, &SafetyKey::random(), clock.clone()) {
@@ -35,10 +41,12 @@ pub(super) async fn look(config: &Config, is_online: bool) -> anyhow::Result<Vec
         Ok(_) => Vec::new(),
     };
     if is_online {
+        let hook = webhook(config, clock.clone()).await;
         let issuers = issuers(config, clock.clone()).await;
         findings.extend(issuers.into_iter().map(|verdict| verdict.of("identity")));
         findings.push(ledger(config, clock).await.of("ledger"));
         findings.extend(redis(config).await.map(|verdict| verdict.of("redis")));
+        findings.extend(hook.map(|verdict| verdict.of("webhook")));
     }
     Ok(findings)
 }
@@ -62,9 +70,48 @@ async fn upstream(config: &Config, openai: &OpenAi, clock: &dyn Clock) -> Vec<Fi
             dns,
             key(&probe, settings.is_providers_own()).of("upstream"),
             skew(&probe, clock).of("clock"),
+            side_channel(config, openai, clock).await.of("calls"),
         ],
         Err(error) => vec![dns, Broken(explain(&error)).of("upstream")],
     }
+}
+
+/// Tries to join the side channel of a call that does not exist. A provider that does not know the call was reached by a
+/// WebSocket, through the proxy if there is one.
+async fn side_channel(config: &Config, openai: &OpenAi, clock: &dyn Clock) -> Verdict {
+    let key = config.upstream.api_key.as_ref();
+    let key = KeyFingerprint::of(key.map_or("", ExposeSecret::expose_secret));
+    let Some(id) = UpstreamCallId::parse(NO_CALL) else {
+        return Warning("the side channels of calls were not tried".into());
+    };
+    let call = UpstreamCall { id, key };
+    let joined = clock.timeout(UPGRADE, openai.join(&call)).await;
+    let why = match joined.unwrap_or(Err(UpstreamError::TimedOut)) {
+        Ok(_) | Err(UpstreamError::UnknownCall(_)) => {
+            return Fine("side channels of calls can be joined".into());
+        }
+        Err(error) => chain(&error),
+    };
+    let text = format!(
+        "side channels of calls cannot be joined: {why}. A proxy must let WebSockets through"
+    );
+    match config.connect.mode {
+        ConnectMode::Direct => Warning(text),
+        ConnectMode::Call | ConnectMode::Relay => Broken(text),
+    }
+}
+
+/// Looks whether the server of the webhook is there.
+async fn webhook(config: &Config, clock: Arc<dyn Clock>) -> Option<Verdict> {
+    let webhook = Webhook::new(&config.alerts, &config.upstream.way(), clock);
+    let webhook = match webhook {
+        Ok(webhook) => webhook?,
+        Err(error) => return Some(Broken(chain(&error))),
+    };
+    Some(match webhook.look().await {
+        Ok(host) => Fine(format!("{host} answers; no message was sent")),
+        Err(error) => Broken(format!("{}. Check alerts.webhook", chain(&error))),
+    })
 }
 
 /// Judges a look at an API that is the provider's own, or at a gateway.

@@ -3,6 +3,7 @@
 //! There are four sources, of which the later win: the compiled-in `config/default.toml`, a file, the environment, flags.
 //! All mistakes are reported at once. No message repeats a value, which may be a secret.
 
+mod alerts;
 mod auth;
 mod call;
 mod compat;
@@ -39,6 +40,7 @@ mod upstream;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use alerts::{AlertFormat, Alerts};
 pub use auth::{Auth, AuthMode, Issuer, KeySource, Lookup};
 pub use call::{CallSettings, Farewell};
 pub use compat::Compat;
@@ -112,6 +114,8 @@ pub struct Config {
     pub redis: RedisSettings,
     /// The listener for operators.
     pub ops: Ops,
+    /// Alerts by webhook.
+    pub alerts: Alerts,
     /// The details of health answers.
     pub health: Health,
     /// The demo page.
@@ -191,6 +195,7 @@ impl Config {
             redis: RedisSettings::read(settings, &ledger)?,
             ledger,
             ops: Ops::read(settings)?,
+            alerts: Alerts::read(settings)?,
             health: settings.section("health")?,
             demo: settings.section("demo")?,
             compat: settings.section("compat")?,

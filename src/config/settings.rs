@@ -10,7 +10,7 @@ use super::source::ReadFile;
 use super::{Complaint, ConfigErrors, Mode, SettingsFile, Source};
 
 /// Settings and fields of tables that are never shown. Each can also come from a file: `…_file` holds its path.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 10] = [
     "auth.supabase_jwt_secret",
     "upstream.api_key",
     "upstream.previous_api_key",
@@ -19,6 +19,7 @@ const SECRETS: [&str; 9] = [
     "ledger.pseudonym_key",
     "redis.url",
     "ops.token",
+    "alerts.webhook",
     "hmac_secret",
 ];
 /// A table of secrets.

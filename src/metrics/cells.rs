@@ -142,6 +142,12 @@ impl<const N: usize> Family<N, Total> {
             total.0.fetch_max(count, Relaxed);
         });
     }
+
+    /// Returns the sum of all counts.
+    pub fn sum(&self) -> u64 {
+        let cells = self.cells.read();
+        cells.iter().map(|(_, total)| total.0.load(Relaxed)).sum()
+    }
 }
 
 impl<const N: usize> Family<N, Nanos> {

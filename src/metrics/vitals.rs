@@ -43,6 +43,8 @@ pub struct Reading {
     pub requests: u64,
     /// Refreshes since the start.
     pub refreshes: u64,
+    /// Requests of the last five minutes.
+    pub recent: u64,
     /// Share of the last five minutes' requests that failed through us or upstream.
     pub error_rate: f64,
     /// Mean duration of the last five minutes' requests, in milliseconds.
@@ -98,14 +100,16 @@ impl Vitals {
         let recent = recent
             .iter()
             .filter(|step| step.number + STEPS as u64 > newest);
-        let sum = |count: fn(&Step) -> u64| recent.clone().map(count).sum::<u64>() as f64;
-        let each = sum(|step| step.requests).max(1.0);
+        let count = |count: fn(&Step) -> u64| recent.clone().map(count).sum::<u64>();
+        let requests = count(|step| step.requests);
+        let each = requests.max(1) as f64;
         Reading {
             uptime: self.clock.tick().since(self.started),
             requests: self.requests.load(Relaxed),
             refreshes: self.refreshes.load(Relaxed),
-            error_rate: sum(|step| step.failures) / each,
-            mean_millis: sum(|step| step.micros) / each / 1000.0,
+            recent: requests,
+            error_rate: count(|step| step.failures) as f64 / each,
+            mean_millis: count(|step| step.micros) as f64 / each / 1000.0,
         }
     }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::alerts::Raised;
 use super::book::Book;
 use super::calls::KEPT;
 use super::entry::{ENDED, Entry, LEFT_PENDING, State};
 use super::{
-    Advance, Dated, DatedTicket, Recent, Records, RecordsCondition, RecordsError, ReserveError,
-    Settled, UsageQuery, UsageRow, reports,
+    Advance, AlertTimes, Dated, DatedTicket, Recent, Records, RecordsCondition, RecordsError,
+    ReserveError, Settled, UsageQuery, UsageRow, reports,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement};
@@ -24,6 +25,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 /// the months stay exact.
 pub struct MemoryRecords {
     pub(super) book: Mutex<Book>,
+    raised: Mutex<Raised>,
     /// When each replica last renewed its lease. In service there is one replica.
     pub(super) renewed: Mutex<HashMap<Box<str>, Timestamp>>,
     capacity: usize,
@@ -36,6 +38,7 @@ impl MemoryRecords {
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             book: Mutex::default(),
+            raised: Mutex::default(),
             renewed: Mutex::default(),
             capacity,
             clock,
@@ -163,6 +166,14 @@ impl Records for MemoryRecords {
         book.tickets
             .retain(|_, ticket| ticket.expires_at >= long_ago);
         Ok(remove(&mut book, 1000, |entry| entry.at() < before))
+    }
+
+    async fn raise_alert(&self, name: &str, times: AlertTimes) -> Result<bool, RecordsError> {
+        Ok(self.raised.lock().raise(name, times, self.clock.now()))
+    }
+
+    async fn end_alerts(&self) -> Result<Vec<String>, RecordsError> {
+        Ok(self.raised.lock().end_over(self.clock.now()))
     }
 
     fn condition(&self) -> RecordsCondition {

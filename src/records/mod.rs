@@ -1,6 +1,7 @@
 //! The records: the append-only ledger of use, the quotas that are counted with it, the sessions, the tickets and the calls,
 //! in one writer's transactions.
 
+mod alerts;
 mod book;
 mod calls;
 mod command;
@@ -35,6 +36,7 @@ use crate::domain::{
     Refusal, SafetyKey, Session, SessionKey, Settlement, TicketRefusal,
 };
 
+pub use alerts::AlertTimes;
 pub use calls::{CallBound, CallBounds, CallQuery, CallRecords};
 pub use look_up::{LookUpError, Sessions};
 pub use measures::{Sums, measures};
@@ -308,6 +310,14 @@ pub trait Records: CallRecords {
     /// Removes entries from before `before`, at most a thousand. Returns their number: a thousand means that there may
     /// be more.
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError>;
+
+    /// Raises the alert `name`, or prolongs it. Returns true for one of all replicas when operators are to be told: the alert
+    /// was off, and its cool-down is over.
+    async fn raise_alert(&self, name: &str, times: AlertTimes) -> Result<bool, RecordsError>;
+
+    /// Ends the alerts that no replica has raised for their time. Returns their names to one of all replicas: operators are
+    /// to be told.
+    async fn end_alerts(&self) -> Result<Vec<String>, RecordsError>;
 
     /// Returns what waits to be written, and what was done. Records without a writer have nothing to tell.
     fn figures(&self) -> Figures {

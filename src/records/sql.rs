@@ -18,8 +18,8 @@ use super::sessions::{self, FoundRow, IdleRow};
 use super::statement::{NO_PAGE, Statement};
 use super::tickets;
 use super::{
-    Advance, Dated, DatedTicket, Figures, Recent, Records, RecordsCondition, RecordsError,
-    ReserveError, Settled, UsageQuery, UsageRow,
+    Advance, AlertTimes, Dated, DatedTicket, Figures, Recent, Records, RecordsCondition,
+    RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement};
@@ -296,6 +296,14 @@ impl Records for SqlRecords {
         self.run(&entries::FORGET_COUNTERS, &[month]).await?;
         self.forget_calls().await?;
         Ok(number)
+    }
+
+    async fn raise_alert(&self, name: &str, times: AlertTimes) -> Result<bool, RecordsError> {
+        self.raise(name, times).await
+    }
+
+    async fn end_alerts(&self) -> Result<Vec<String>, RecordsError> {
+        self.end_over().await
     }
 
     fn figures(&self) -> Figures {

@@ -11,8 +11,8 @@ use token_broker::domain::{
     SessionKey, Settlement, UpstreamCallId,
 };
 use token_broker::records::{
-    Advance, CallBounds, CallQuery, CallRecords, Dated, DatedTicket, MemoryRecords, Recent,
-    Records, RecordsCondition, RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
+    Advance, AlertTimes, CallBounds, CallQuery, CallRecords, Dated, DatedTicket, MemoryRecords,
+    Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
 };
 use tokio::sync::Semaphore;
 
@@ -186,6 +186,16 @@ impl Records for Fragile {
 
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
         self.inner.forget(before).await
+    }
+
+    async fn raise_alert(&self, name: &str, times: AlertTimes) -> Result<bool, RecordsError> {
+        broken(&self.settles)?;
+        self.inner.raise_alert(name, times).await
+    }
+
+    async fn end_alerts(&self) -> Result<Vec<String>, RecordsError> {
+        broken(&self.settles)?;
+        self.inner.end_alerts().await
     }
 
     fn condition(&self) -> RecordsCondition {

@@ -13,6 +13,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod alerts;
 mod audit;
 mod calls;
 mod compat;

@@ -235,7 +235,9 @@ async fn calls_their_use_and_their_ends_are_counted() {
     assert_eq!(samples(&test).await["broker_hangups_pending"], 1.0);
     test.advance(60);
     test.app.state().broker.tend_calls().await;
+    // The watch waits a moment for the use of a last answer.
     eventually("the end", SOON, async || {
+        test.advance(1);
         !test.events("call_ended").is_empty()
     })
     .await;

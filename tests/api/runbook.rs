@@ -104,7 +104,8 @@ async fn every_alert_and_every_code_has_its_place_in_the_runbook() {
         sections.collect::<BTreeSet<_>>(),
         alerts().iter().map(String::as_str).collect()
     );
-    let tests = read("config/prometheus/alerts.test.yml");
+    let tests = read("config/prometheus/alerts.test.yml")
+        + &read("config/prometheus/alerts.history.test.yml");
     for alert in alerts() {
         let url = format!("runbook_url: docs/runbook.md#{}\n", alert.to_lowercase());
         assert!(rules.contains(&url), "{url}");

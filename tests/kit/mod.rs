@@ -20,6 +20,7 @@ pub mod postgres;
 pub mod programs;
 pub mod provider;
 pub mod proxy;
+pub mod receiver;
 pub mod recordings;
 pub mod redis;
 pub mod scratch;

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::kit::executable::{Ended, Launch};
 use crate::kit::provider::{KEY, simulator};
+use crate::kit::receiver::Receiver;
 use crate::kit::redis::Redis;
 
 /// Whether all is well, and the state of each thing looked at.
@@ -172,6 +173,57 @@ async fn f22_online_a_key_that_may_mint_and_not_list_models_is_fine() {
     assert!(ended.code == Some(0) && ok, "{ended:?}");
     assert!(has(&findings, "upstream", "fine"), "{ended:?}");
     assert!(ended.out.contains("may not list models"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn online_it_tries_side_channels_and_the_webhook_and_sends_no_message() {
+    let (simulator, receiver) = (simulator(&[]).await, Receiver::start().await);
+    let check = |hook: &str| {
+        Launch::of(&["check", "--online", "--json"])
+            .towards(&simulator.base_url())
+            .env("BROKER_ALERTS__WEBHOOK", hook)
+            .finish()
+    };
+    let ended = check(&receiver.url).await;
+    let (ok, findings) = report(&ended);
+    assert!(ended.code == Some(0) && ok, "{ended:?}");
+    assert!(has(&findings, "calls", "fine"), "{ended:?}");
+    assert!(has(&findings, "webhook", "fine"), "{ended:?}");
+    assert!(receiver.messages().is_empty());
+    let ended = check("http://127.0.0.1:1/hook-with-a-secret").await;
+    let (ok, findings) = report(&ended);
+    assert!(!ok && has(&findings, "webhook", "broken"), "{ended:?}");
+    assert!(!format!("{ended:?}").contains("with-a-secret"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn at_the_end_it_says_what_to_look_after_the_most_dangerous_first() {
+    let check = |extra: &[&str]| {
+        let arguments = [&["check"], extra].concat();
+        Launch::of(&arguments)
+            .towards("http://127.0.0.1:1/v1")
+            .env("BROKER_ALERTS__WEBHOOK", "http://hooks.example.test/x")
+            .set("server.listen", "0.0.0.0:8080")
+            .set("quota.student.money_per_week", "0.01")
+            .finish()
+    };
+    let ended = check(&["--json"]).await;
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    let advice = report["advice"].as_array().unwrap();
+    let place = |start: &str| {
+        let mut texts = advice.iter().map(|text| text.as_str().unwrap());
+        let found = texts.position(|text| text.starts_with(start));
+        found.unwrap_or_else(|| panic!("{start}: {advice:#?}"))
+    };
+    assert_eq!(place("money: quota.student.money_per_week"), 0);
+    assert!(place("settings: auth.mode") < place("settings: alerts.webhook"));
+    assert!(place("settings: alerts.webhook") < place("money: neither"));
+    let ended = check(&[]).await;
+    let end = ended.out.split("the most dangerous first:").nth(1).unwrap();
+    assert!(
+        end.trim_start().starts_with("1. money: quota.student"),
+        "{end}"
+    );
 }
 
 #[tokio::test]

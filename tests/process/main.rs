@@ -15,6 +15,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod alerts;
 mod ambiguous;
 mod ambiguous_table;
 mod calls;

@@ -12,7 +12,7 @@ use crate::records::{OpenError, database};
 const OURS: i64 = 0x5254_424c;
 
 /// One script for each version. Each one starts from the schema of the one before.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 9] = [
     include_str!("../migrations/sqlite/1_entries.sql"),
     include_str!("../migrations/sqlite/2_sums.sql"),
     include_str!("../migrations/sqlite/3_sessions.sql"),
@@ -21,6 +21,7 @@ const SCRIPTS: [&str; 8] = [
     include_str!("../migrations/sqlite/6_tickets.sql"),
     include_str!("../migrations/sqlite/7_estimated.sql"),
     include_str!("../migrations/sqlite/8_watched.sql"),
+    include_str!("../migrations/sqlite/9_alerts.sql"),
 ];
 
 /// The schema that this program reads and writes.

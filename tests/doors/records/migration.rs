@@ -72,7 +72,7 @@ async fn a_file_of_the_version_before_is_copied_and_brought_up_to_date() {
     let reading = sqlite::open_for_reading(&folder.file(), clock(), TIMEOUT).await;
     assert!(matches!(
         reading,
-        Err(OpenError::Older { found: 1, known: 8 })
+        Err(OpenError::Older { found: 1, known: 9 })
     ));
     let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT)
         .await
@@ -108,7 +108,7 @@ async fn a_file_in_use_is_not_migrated_under_its_broker() {
     let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT)
         .await
         .unwrap();
-    assert_eq!(sqlite::migrate(&folder.file()).await.unwrap(), (8, 8));
+    assert_eq!(sqlite::migrate(&folder.file()).await.unwrap(), (9, 9));
     ledger.close().await;
     let older = Folder::new();
     version_1(&older.file(), 10).await;
@@ -119,7 +119,7 @@ async fn a_file_in_use_is_not_migrated_under_its_broker() {
         Err(OpenError::InUse(_))
     ));
     drop(lock);
-    assert_eq!(sqlite::migrate(&older.file()).await.unwrap(), (1, 8));
+    assert_eq!(sqlite::migrate(&older.file()).await.unwrap(), (1, 9));
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn a_migration_that_is_killed_completes_at_the_next_start() {
 async fn a_server_is_served_with_only_after_its_schema_was_made() {
     let url = empty_database().await;
     let none = postgres::open(&url, clock(), TIMEOUT).await;
-    let Err(none @ OpenError::Older { found: 0, known: 8 }) = none else {
+    let Err(none @ OpenError::Older { found: 0, known: 9 }) = none else {
         panic!("an empty database was opened");
     };
     assert!(none.to_string().contains("token-broker migrate"), "{none}");
@@ -227,7 +227,7 @@ async fn a_server_is_served_with_only_after_its_schema_was_made() {
         .unwrap();
     let older = postgres::open(&url, clock(), TIMEOUT).await;
     assert!(matches!(older, Err(OpenError::Older { found: 1, .. })));
-    assert_eq!(postgres::migrate(&url).await.unwrap(), (1, 8));
+    assert_eq!(postgres::migrate(&url).await.unwrap(), (1, 9));
     let ledger = postgres::open(&url, clock(), TIMEOUT).await.unwrap();
     holds_the_rows(&ledger).await;
     let newer = "INSERT INTO ledger_schema VALUES (99)";
@@ -248,12 +248,12 @@ async fn many_that_migrate_a_server_at_once_do_it_once_and_never_under_a_broker(
         }));
     }
     for task in tasks {
-        assert_eq!(task.await.unwrap().1, 8);
+        assert_eq!(task.await.unwrap().1, 9);
     }
     let broker = postgres_at(&url).await;
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let mut connection = options.connect().await.unwrap();
-    let older = "DELETE FROM token_broker.ledger_schema WHERE version = 8";
+    let older = "DELETE FROM token_broker.ledger_schema WHERE version = 9";
     sqlx::query(older).execute(&mut connection).await.unwrap();
     assert!(matches!(
         postgres::migrate(&url).await,
@@ -311,7 +311,7 @@ async fn schema_3_of_a_server_loses_no_entry_and_its_sessions_end() {
         .execute(&mut connection)
         .await
         .unwrap();
-    assert_eq!(postgres::migrate(&url).await.unwrap(), (3, 8));
+    assert_eq!(postgres::migrate(&url).await.unwrap(), (3, 9));
     let ledger = postgres::open(&url, clock(), TIMEOUT).await.unwrap();
     holds_and_opens(&ledger).await;
     ledger.close().await;

@@ -1,5 +1,6 @@
 //! The records: one contract over every kind, and what happens when disks, servers and processes fail under them.
 
+mod alerts;
 mod budgets;
 mod call_claims;
 mod call_uses;

@@ -1,0 +1,9 @@
+-- Alerts that operators were told of: of all replicas, the one that changes the row tells them.
+CREATE TABLE alerts (
+  name TEXT PRIMARY KEY NOT NULL,
+  is_on INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  told_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+PRAGMA user_version = 9;

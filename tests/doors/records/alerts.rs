@@ -1,0 +1,58 @@
+//! What every kind promises of alerts: of all replicas, one tells operators.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use token_broker::records::{AlertTimes, Records};
+
+use super::kinds::{each, postgres_at};
+use crate::kit::postgres::empty_database;
+
+const LONG: Duration = Duration::from_hours(1);
+const SHORT: Duration = Duration::from_millis(1);
+
+const fn times(lasts: Duration, cooldown: Duration) -> AlertTimes {
+    AlertTimes { lasts, cooldown }
+}
+
+async fn raised(records: &dyn Records, name: &str, times: AlertTimes) -> bool {
+    records.raise_alert(name, times).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_alert_is_told_once_and_again_after_its_end_and_its_cooldown() {
+    each(async |subject| {
+        let records = &*subject.ledger;
+        assert!(raised(records, "long", times(LONG, SHORT)).await);
+        subject.tick().await;
+        assert!(!raised(records, "long", times(LONG, SHORT)).await);
+        assert!(records.end_alerts().await.unwrap().is_empty());
+
+        assert!(raised(records, "rare", times(SHORT, LONG)).await);
+        assert!(raised(records, "often", times(SHORT, SHORT)).await);
+        subject.tick().await;
+        let mut ended = records.end_alerts().await.unwrap();
+        ended.sort();
+        assert_eq!(ended, ["often", "rare"], "{}", subject.name);
+        assert!(records.end_alerts().await.unwrap().is_empty());
+        subject.tick().await;
+        assert!(!raised(records, "rare", times(SHORT, LONG)).await);
+        assert!(raised(records, "often", times(SHORT, SHORT)).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_many_who_raise_or_end_an_alert_at_once_one_is_to_tell() {
+    let url = empty_database().await;
+    let (one, two) = (postgres_at(&url).await, postgres_at(&url).await);
+    let both = [&*one, &*two];
+    let all = || (0..20).map(|number| both[number % 2]);
+    let told = join_all(all().map(|records| raised(records, "ledger", times(SHORT, LONG)))).await;
+    assert_eq!(told.into_iter().filter(|told| *told).count(), 1);
+    // Longer than the alert lasts, on the server's clock.
+    crate::kit::waiting::amid_the_work(20).await;
+    let ended = join_all(all().map(|records| records.end_alerts())).await;
+    let ended: Vec<_> = ended.into_iter().flat_map(Result::unwrap).collect();
+    assert_eq!(ended, ["ledger"]);
+}
