@@ -91,15 +91,9 @@ impl App {
 
     /// Returns the service that `config` describes, with the neighbours in `world`.
     pub fn assemble(config: &Config, world: World) -> anyhow::Result<Self> {
-        let World {
-            clock,
-            minter,
-            calls,
-            records,
-            audit,
-        } = world;
+        let (clock, records) = (world.clock, world.records);
         let vitals = Arc::new(Vitals::new(Arc::clone(&clock)));
-        let audit = Audit::new(audit, config.log.identity, Arc::clone(&vitals));
+        let audit = Audit::new(world.audit, config.log.identity, Arc::clone(&vitals));
         let audit = Arc::new(audit);
         let keeping = Keeping::choose(config, &clock)?;
         let naming = records::naming(&config.ledger);
@@ -107,6 +101,7 @@ impl App {
         let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), &way)?;
         let auth = Arc::new(auth);
         let asks = config.auth.mode != AuthMode::Off;
+        let (minter, calls) = (world.minter, world.calls);
         let upstream = Upstream::new(minter, calls, &config.upstream, Arc::clone(&vitals));
         let parts = Parts {
             upstream: Arc::new(upstream),
@@ -298,13 +293,8 @@ fn last_resort(config: &Config) -> Duration {
     let upstream = config.upstream.max_wait + config.upstream.timeout + LONGEST_LOOKS;
     // The windows, and once more to give places back.
     let shared = config.redis.timeout * 4;
-    let transcription = config
-        .transcription
-        .is_on()
-        .then_some(config.transcription.timeout);
-    let work = config
-        .server
-        .body_timeout
-        .max(transcription.unwrap_or_default());
+    let (body, recordings) = (config.server.body_timeout, &config.transcription);
+    let recording = recordings.is_on().then_some(recordings.timeout);
+    let work = body.max(recording.unwrap_or_default());
     work + LONGEST_AUTH + records + upstream + shared + slack
 }

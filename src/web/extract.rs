@@ -91,7 +91,7 @@ pub(super) async fn read(
     face: &Face,
 ) -> Result<(Parts, Bytes), ApiError> {
     let (parts, body) = request.into_parts();
-    let (announced, limit) = (body.size_hint(), face.server.body_timeout);
+    let announced = body.size_hint();
     let intake = parts.extensions.get::<Intake>();
     let intake = intake.filter(|_| !body.is_end_stream());
     // An announced length is judged before the body arrives.
@@ -99,12 +99,12 @@ pub(super) async fn read(
         return Err(Code::PayloadTooLarge.into());
     }
     let reading = Limited::new(body, most).collect();
-    let reading = face.clock.timeout(limit, reading);
+    let reading = face.clock.timeout(face.server.body_timeout, reading);
     let whole = match intake {
         Some(intake) => {
             let bytes = announced.upper().map(usize::try_from);
             let bytes = bytes.and_then(Result::ok).unwrap_or(most);
-            let admitted = intake.admit(bytes, limit, reading).await;
+            let admitted = intake.admit(bytes, reading).await;
             admitted.ok_or(Code::Overloaded)?
         }
         None => reading.await,

@@ -10,6 +10,9 @@ use crate::clock::Clock;
 /// How long a body may be incomplete before it has to hold memory. Most bodies are complete within microseconds.
 const MOMENT: Duration = Duration::from_millis(100);
 
+/// Longest wait of a body for its turn. Turns are short, so that only a flood of the same network takes as long.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// What the listener gives to the reader of a request's body. A body that nobody has asked for stays with the kernel.
 #[derive(Clone)]
 pub(super) struct Intake {
@@ -20,18 +23,17 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Runs `reading`, which reads a body of up to `bytes`. `None` when its turn does not come within `limit`, or when
-    /// the body is slow and no memory is free for incomplete requests.
+    /// Runs `reading`, which reads a body of up to `bytes`. `None` when its turn does not come, or when the body is slow and
+    /// no memory is free for incomplete requests.
     pub(super) async fn admit<T>(
         &self,
         bytes: usize,
-        limit: Duration,
         reading: impl Future<Output = T>,
     ) -> Option<T> {
         // The turn of the head has ended if something else was waited for since: an issuer, or a database.
         if !self.activity.has_turn() {
             let turn = self.slots.turn(&self.slot);
-            let turn = self.clock.timeout(limit, turn).await.ok()?;
+            let turn = self.clock.timeout(PATIENCE, turn).await.ok()?;
             self.activity.give(turn);
         }
         let incomplete = self.activity.begin_body();
@@ -42,5 +44,71 @@ impl Intake {
         let _held = self.slots.hold(self.slot.network, HEAD + bytes)?;
         drop(incomplete);
         Some(reading.await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+    use crate::config::{Config, Mode};
+
+    fn intake() -> (Arc<ManualClock>, Intake) {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1000)));
+        let server = Config::from_pairs(Mode::Dev, &[]).unwrap().server;
+        let slots = Arc::new(Slots::new(&server, Arc::<ManualClock>::clone(&clock)));
+        let slot = slots.take([192, 0, 2, 1].into()).unwrap();
+        let intake = Intake {
+            slots,
+            slot: Arc::new(slot),
+            activity: Arc::default(),
+            clock: Arc::<ManualClock>::clone(&clock),
+        };
+        (clock, intake)
+    }
+
+    async fn pass(clock: &ManualClock, time: Duration) {
+        clock.awaited(time).await;
+        clock.advance(time);
+    }
+
+    #[tokio::test]
+    async fn a06_a_body_is_read_in_the_turn_of_its_head_or_waits_three_seconds_for_one() {
+        let (clock, intake) = intake();
+        let mut flood = Vec::new();
+        for _ in 0..8 {
+            flood.push(intake.slots.turn(&intake.slot).await);
+        }
+        let (refused, ()) = tokio::join!(intake.admit(1, ready(())), pass(&clock, PATIENCE));
+        assert!(refused.is_none());
+        intake.activity.give(flood.remove(0));
+        assert!(intake.admit(1, ready(())).await.is_some());
+        assert!(!intake.activity.is_incomplete());
+    }
+
+    #[tokio::test]
+    async fn a06_a_slow_body_has_to_find_memory_which_it_gives_back() {
+        let (clock, intake) = intake();
+        let mut held = Vec::new();
+        while let Some(more) = intake.slots.hold(None, HEAD) {
+            held.push(more);
+        }
+        let slow = intake.admit(0, pending::<()>());
+        let (refused, ()) = tokio::join!(slow, pass(&clock, MOMENT));
+        assert!(refused.is_none());
+        held.pop();
+        for _ in 0..2 {
+            let rest = intake.clock.sleep(2 * MOMENT);
+            let slow = intake.admit(0, rest);
+            let (read, ()) = tokio::join!(slow, async {
+                pass(&clock, MOMENT).await;
+                // The body holds memory now.
+                tokio::task::yield_now().await;
+                clock.advance(MOMENT);
+            });
+            assert!(read.is_some());
+        }
     }
 }

@@ -192,6 +192,7 @@ async fn all_at_once(text: &str) -> (u64, Vec<Duration>) {
         .set("upstream.mints_per_second", "1000")
         // Whoever is served late waits, so that the time shows it.
         .set("upstream.max_wait", "5s")
+        .set("upstream.max_in_flight", "10000")
         .start()
         .await;
     broker.token().await.secret();
