@@ -48,7 +48,10 @@ export class Tries {
       parts.hush();
     });
     if (parts.isDev) this.#add('operator', 'Operator hangs up', 'An operator hangs this call up, as token-broker calls hangup does.', () => this.#trick('hangup'));
-    this.#talk = this.#add('talk-on', 'Talk past limit', 'This page asks for one answer after the other, until it is stopped.', () => this.#talkOn(!this.#talksOn));
+    this.#talk = this.#add('talk-on', 'Talk past limit', 'The microphone is muted, and this page asks for one answer after the other.', () => {
+      if (!this.#talksOn) parts.hush();
+      this.#talkOn(!this.#talksOn);
+    });
     this.#talk.setAttribute('aria-pressed', 'false');
     this.#add('lid', 'Close laptop', 'The laptop is closed: the peer is gone, and nobody has hung up.', () => parts.vanish());
     if (parts.isDev) {
@@ -69,7 +72,7 @@ export class Tries {
   }
 
   hear({ type, session }: RealtimeEvent): void {
-    if (type === 'output_audio_buffer.stopped' && this.#talksOn) setTimeout(() => this.#more(), BREATH_MS);
+    if (/^output_audio_buffer\.(stopped|cleared)$/.test(type) && this.#talksOn) setTimeout(() => this.#more(), BREATH_MS);
     const { instructions } = Object(session) as { instructions?: string };
     if (type !== 'session.updated' || this.#rewroteAt === null || instructions === OTHER) return;
     this.#parts.tell(`The broker has put the persona back after ${span(performance.now() - this.#rewroteAt)}.`);

@@ -30,6 +30,7 @@ export function pretendPeers(t: TestContext): PretendedPeer[] {
     }
     createDataChannel = (): object => this.channel;
     addTransceiver(): void {}
+    getSenders = (): object[] => [];
     createOffer = async (): Promise<object> => ({ sdp: 'v=0' });
     async setLocalDescription(): Promise<void> {}
     async setRemoteDescription({ sdp }: { sdp: string }): Promise<void> {

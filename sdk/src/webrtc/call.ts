@@ -28,6 +28,9 @@ export interface CallOptions {
 /** OpenAI's own endpoint for offers. */
 export const OPENAI_CALLS = 'https://api.openai.com/v1/realtime/calls';
 
+/** Longest time that a peer stays open for the hang-up, silent, in milliseconds. */
+const HANG_UP_MS = 500;
+
 /** A connected call. */
 export interface RealtimeCall {
   readonly peer: RTCPeerConnection;
@@ -96,19 +99,25 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
   opened.catch(() => {});
   /** Waits for `work`, even when it ignores its signal. */
   const unlessOver = <T>(work: Promise<T>): Promise<T> => Promise.race([work, opened as Promise<never>]);
+  const shut = (): void => {
+    channel.close();
+    peer.close();
+  };
   const leave = (): void => {
     state = 'over';
     clock.clearTimeout(grace);
     clock.clearTimeout(late);
     posting.abort();
-    channel.close();
-    peer.close();
+    channel.onmessage = null;
     if (audio?.srcObject === remote) audio.srcObject = null;
   };
   const close = (): void => {
-    // Asked for first, so that the broker hears of it before the provider misses the peer.
-    void call?.hangUp();
     leave();
+    if (!call || call.getSnapshot().endedReason) return shut();
+    for (const sender of peer.getSenders()) void sender.replaceTrack(null);
+    // The broker hears of the hang-up before the provider misses the peer. Otherwise the provider would seem to have ended the call.
+    late = clock.setTimeout(shut, HANG_UP_MS);
+    void call.hangUp().then(() => clock.clearTimeout(late)).then(shut);
   };
   // A break before the channel was open is a failure to connect. Only afterwards there is a context to lose.
   const broken = (reason: string): void => {
@@ -117,6 +126,7 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     const error = new ConnectionError('lost', reason);
     fail(error);
     leave();
+    shut();
     if (before === 'open') lost(error);
   };
   signal.addEventListener('abort', () => {

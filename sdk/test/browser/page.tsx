@@ -1,5 +1,6 @@
 // The test page: puts the client, the examples and React within reach of the tests.
 import * as core from '@realtime-token-broker/client';
+import { OpenAIRealtimeWebSocket, RealtimeAgent, RealtimeSession } from '@openai/agents-realtime';
 import * as webrtc from '@realtime-token-broker/client/webrtc';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
@@ -25,7 +26,26 @@ function show(visible: boolean): void {
   document.dispatchEvent(new Event('visibilitychange', { bubbles: true }));
 }
 
-const lab = { ...core, ...webrtc, agent, converse, openSocket, call, mountAgent, show };
+/** Asks the model one thing by the WebSocket of agents-js. Returns what is known of the session and of its use. */
+async function relay(url: string, apiKey: string, model: string): Promise<{ instructions: string[]; tokens: number }> {
+  const transport = new OpenAIRealtimeWebSocket({ useInsecureApiKey: true });
+  const session = new RealtimeSession(new RealtimeAgent({ name: 'Assistant', instructions: 'You are a pirate.' }), { transport, model });
+  const instructions: string[] = [];
+  const done = new Promise<void>((resolve, reject) => {
+    session.on('error', ({ error }) => reject(new Error(JSON.stringify(error))));
+    session.on('transport_event', (event) => {
+      if (/^session\.(created|updated)$/.test(event.type)) instructions.push(`${(event as { session?: { instructions?: string } }).session?.instructions}`);
+      if (event.type === 'response.done') resolve();
+    });
+  });
+  await session.connect({ apiKey, url });
+  session.sendMessage('Hello');
+  await done;
+  session.close();
+  return { instructions, tokens: session.usage.totalTokens };
+}
+
+const lab = { ...core, ...webrtc, agent, converse, openSocket, call, mountAgent, relay, show };
 Object.assign(window, { lab });
 
 declare global {

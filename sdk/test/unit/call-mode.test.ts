@@ -95,8 +95,9 @@ test('disconnect() hangs up, and the last figures still arrive', async (t) => {
   broker.hungUp = { state: 'ended', reason: 'hung_up', cost: '0.03' };
   connection.disconnect();
   assert.deepEqual(error(connection), ['disconnected', undefined, undefined]);
-  assert.equal(peers[0]?.closed, true);
+  assert.equal(peers[0]?.closed, false, 'the broker is told first');
   await turns();
+  assert.equal(peers[0]?.closed, true);
   assert.deepEqual(broker.paths, ['POST offer', 'GET /events', 'POST /hangup']);
   assert.deepEqual(told, [0.03, ['ended', 'hung_up']]);
   assert.equal(connection.getSnapshot().call?.getSnapshot().endedReason, 'hung_up');
