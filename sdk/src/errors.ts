@@ -51,6 +51,7 @@ export type BrokerCode =
   | 'refresh_limit_reached'
   | 'internal'
   | 'call_repeated'
+  | 'call_ended'
   | 'call_limit'
   | 'upstream_invalid'
   | 'upstream_unavailable'

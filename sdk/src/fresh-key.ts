@@ -5,7 +5,9 @@ import type { TokenManager } from './token-manager.js';
 
 /** Returns whether `error` of any SDK says that the key was refused, or used before (409). Some SDKs say so in the message only. */
 export function isKeyRefused(error: unknown): boolean {
-  const { status, code, message } = Object(error) as Record<string, unknown>;
+  const { status, code, message, brokerCode } = Object(error) as Record<string, unknown>;
+  // Whose call was ended while it was dialled is not to call again.
+  if (brokerCode === 'call_ended') return false;
   return code === 'expired' || /\b40[139]\b/.test(`${status ?? message}`) || (!status && /expired/i.test(`${message}`));
 }
 

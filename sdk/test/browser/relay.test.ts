@@ -21,6 +21,6 @@ test('agents-js talks through the relay by its WebSocket, with a login as its ke
   const { instructions, tokens } = await ask(toni.replace('Bearer ', ''));
   assert.ok(tokens > 0);
   assert.ok(instructions.length >= 2, 'the client has sent its update, and it was answered');
-  for (const each of instructions) assert.match(each, /friendly voice assistant/);
+  for (const each of instructions) assert.doesNotMatch(each, /pirate|undefined/);
   await assert.rejects(ask('ek_of_nobody'), 'a key that nobody knows opens nothing');
 });

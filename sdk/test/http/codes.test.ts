@@ -39,6 +39,7 @@ const CLASSES: Record<BrokerCode, [TokenErrorCode, boolean]> = {
   refresh_limit_reached: ['rate_limited', true],
   internal: ['server_error', true],
   call_repeated: ['bad_request', false],
+  call_ended: ['bad_request', false],
   call_limit: ['rate_limited', true],
   upstream_invalid: ['upstream_unavailable', true],
   upstream_unavailable: ['upstream_unavailable', true],

@@ -193,6 +193,14 @@ test('disconnect() while the call opens hangs up', async (t) => {
   assert.deepEqual([broker.paths.at(-1), peers[0]?.closed], ['POST /hangup', true]);
 });
 
+test('a call that was ended while it was dialled is not dialled again', async (t) => {
+  const { broker, connection } = stage(t);
+  broker.faults['offer'] = [Response.json({ error: { code: 'call_ended', message: 'ended' } }, { status: 409 })];
+  await connection.connect();
+  const { code, brokerCode } = connection.getSnapshot().error as ConnectionError;
+  assert.deepEqual([code, brokerCode, broker.paths], ['refused', 'call_ended', ['POST offer']]);
+});
+
 test('a ticket that was used before is replaced once', async (t) => {
   const { broker, connection, reasons } = stage(t);
   broker.faults['offer'] = [Response.json({ error: { code: 'ticket_used', message: 'used' } }, { status: 409 })];
