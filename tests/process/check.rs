@@ -204,6 +204,7 @@ async fn at_the_end_it_says_what_to_look_after_the_most_dangerous_first() {
             .towards("http://127.0.0.1:1/v1")
             .env("BROKER_ALERTS__WEBHOOK", "http://hooks.example.test/x")
             .set("server.listen", "0.0.0.0:8080")
+            .set("connect.mode", "call")
             .set("quota.student.money_per_week", "0.01")
             .finish()
     };
