@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -90,6 +91,12 @@ impl Simulator {
     /// Returns the base URL for clients, `/v1` included.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
+    }
+
+    /// Serves a connection that somebody else has accepted, for example behind TLS.
+    pub fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let router = routes::router(Arc::clone(&self.server.edge));
+        self.server.take(stream, router, None);
     }
 
     /// Appends an entry to the plan. Ignored when the plan has 64 entries.

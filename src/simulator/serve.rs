@@ -7,8 +7,9 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,21 +42,31 @@ impl Server {
                     self.edge.clock.sleep(BREATH).await;
                     continue;
                 };
-                self.edge.state().connections += 1;
-                let (router, stop) = (router.clone(), self.stop.clone());
-                self.tasks.spawn(async move {
-                    stop.run_until_cancelled(converse(stream, router)).await;
-                    drop(place);
-                });
+                // Answers are small and come one by one.
+                let _ = stream.set_nodelay(true);
+                self.take(stream, router.clone(), Some(place));
             }
         };
         self.stop.run_until_cancelled(accepting).await;
     }
+
+    /// Serves one connection in a task of its own. The connection keeps its place.
+    pub(super) fn take(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        router: Router,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
+        self.edge.state().connections += 1;
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(converse(stream, router)).await;
+            drop(place);
+        });
+    }
 }
 
-async fn converse(stream: TcpStream, router: Router) {
-    // Answers are small and come one by one.
-    let _ = stream.set_nodelay(true);
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)

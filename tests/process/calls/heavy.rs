@@ -2,11 +2,14 @@
 //! Minutes long, so not run by default.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use token_broker::simulator::{Simulator, Turn};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
 use super::{Up, offer, serve};
@@ -15,7 +18,7 @@ use crate::kit::executable::{Broker, student};
 use crate::kit::memory::resident;
 use crate::kit::programs::self_signed;
 use crate::kit::provider::simulator;
-use crate::kit::tls_front::tls_front;
+use crate::kit::tls_front::tls;
 use crate::kit::waiting::{amid_the_work, until};
 use crate::ledger_file::Books;
 
@@ -51,6 +54,25 @@ fn own_time(answer: &Answer) -> f64 {
         found.unwrap().parse().unwrap()
     };
     part("total") - part("upstream") - part("join")
+}
+
+/// Serves the provider behind TLS, without sockets in between.
+async fn over_tls(simulator: Arc<Simulator>, folder: &Path) -> SocketAddr {
+    let tls = tls(folder, &[b"http/1.1"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (simulator, tls) = (Arc::clone(&simulator), tls.clone());
+            stream.set_nodelay(true).unwrap();
+            tokio::spawn(async move {
+                if let Ok(stream) = tls.accept(stream).await {
+                    simulator.serve(stream);
+                }
+            });
+        }
+    });
+    address
 }
 
 /// Opens calls one after the other, and prints what the broker adds to the provider's time.
@@ -106,13 +128,13 @@ async fn turns(broker: &Broker, simulator: &Simulator, calls: &[Up]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "minutes, 50,000 file handles: scripts/bench.sh --calls"]
+#[ignore = "minutes, 15,000 file handles: scripts/bench.sh --calls"]
 async fn sd27_ten_thousand_calls_are_watched_and_end_in_time() {
-    let (simulator, books, number) = (simulator(&[]).await, Books::new(), number());
+    let (simulator, books, number) = (Arc::new(simulator(&[]).await), Books::new(), number());
     let longest =
         Duration::from_mins(1) + Duration::from_millis(20) * u32::try_from(number).unwrap();
     self_signed(books.folder(), "DNS:localhost");
-    let front = tls_front(simulator.address(), books.folder(), &[b"http/1.1"]).await;
+    let front = over_tls(Arc::clone(&simulator), books.folder()).await;
     let certificate = books.folder().join("certificate.pem");
     let broker = serve(&books, &simulator)
         .towards(&format!("https://localhost:{}/v1", front.port()))

@@ -1,6 +1,7 @@
 //! A broker that is killed two hundred times while a hundred calls are up. Minutes long, so not run by default.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use token_broker::clock::{Clock, SystemClock};
@@ -14,6 +15,8 @@ use crate::ledger_file::Books;
 
 /// Calls that are up at each kill.
 const UP: usize = 100;
+/// How long each call lives.
+const LIVES: Duration = Duration::from_secs(30);
 /// Calls that are opened at a time.
 const AT_ONCE: usize = 8;
 /// Calls in which somebody speaks in each round.
@@ -60,7 +63,7 @@ async fn sd15_two_hundred_kills_with_a_hundred_calls_up_lose_no_call_and_no_use(
     let (simulator, books, kills) = (simulator(&[]).await, Books::new(), kills());
     let launch = || {
         serve(&books, &simulator)
-            .set("call.max_duration", "30s")
+            .set("call.max_duration", &format!("{}s", LIVES.as_secs()))
             .set("call.idle_timeout", "1h")
             .set("call.join_timeout", "600s")
             .set("limits.verified_address", "1000000/60s")
@@ -98,7 +101,8 @@ async fn sd15_two_hundred_kills_with_a_hundred_calls_up_lose_no_call_and_no_use(
         .await;
         up.retain(|call| call.seen(&simulator).is_open);
     }
-    until("all calls are over", || simulator.calls().open() == 0).await;
+    let are_over = async || simulator.calls().open() == 0;
+    eventually("all calls are over", LIVES + PATIENCE, are_over).await;
     let latest = all.values().map(|call| lateness(call, &simulator, &starts));
     let latest = latest.max().unwrap();
     let counted = usize::try_from(measured(&books).await).unwrap();
