@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 const AGAIN: [Duration; 3] = [
     Duration::from_secs(2),
     Duration::from_secs(10),
-    Duration::from_secs(60),
+    Duration::from_mins(1),
 ];
 
 /// A message to operators. Nothing in it comes from a caller.

@@ -198,7 +198,7 @@ impl App {
         tokio::select! {
             () = all_work => tracing::info!("all work has ended"),
             () = self.end(urgency, ending) => self.let_calls_go().await,
-            () = self.upkeep.run(&self.state) => {}
+            () = Box::pin(self.upkeep.run(&self.state)) => {}
         }
         self.state.sum_up(true);
         let done = self.state.face.vitals.read();

@@ -217,7 +217,7 @@ impl Inner {
                     seen.blocks = Some((now, total));
                 }
                 (number >= settings.blocks).then(|| {
-                    format!("{number} addresses or identities were blocked within 15 minutes")
+                    format!("blocks of addresses and identities within 15 minutes: {number}")
                 })
             }
             Alert::Budget => {
@@ -232,7 +232,7 @@ impl Inner {
             Alert::HangUpsOwed => {
                 let ending = self.stock.lock().ending;
                 (ending > 0).then(|| {
-                    format!("{ending} calls should be over, and the provider has not confirmed it")
+                    format!("calls that should be over, and that the provider has not confirmed to be: {ending}")
                 })
             }
             Alert::Ledger => (parts.records.condition() == Condition::Down)

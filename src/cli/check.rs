@@ -150,7 +150,7 @@ fn advice(findings: &[Finding]) -> Vec<String> {
     let rank = |finding: &&Finding| {
         let doubt = finding.doubt().unwrap_or_default();
         let is_it = |danger: &&str| doubt.starts_with(*danger) || finding.what == *danger;
-        let danger = DANGERS.iter().position(|danger| is_it(&danger));
+        let danger = DANGERS.iter().position(is_it);
         let is_warning = matches!(finding.verdict, Warning(_));
         (is_warning, danger.unwrap_or(DANGERS.len()))
     };

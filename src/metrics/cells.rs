@@ -196,7 +196,7 @@ impl Cell for Total {
     const KIND: &'static str = "counter";
 
     fn write(&self, page: &mut Page, name: &Name<'_>) {
-        page.sample(name, "", None, self.0.load(Relaxed));
+        page.sample(name, ("", None), self.0.load(Relaxed));
     }
 }
 
@@ -204,7 +204,7 @@ impl Cell for Nanos {
     const KIND: &'static str = "counter";
 
     fn write(&self, page: &mut Page, name: &Name<'_>) {
-        page.sample(name, "", None, units(self.0.load(Relaxed)));
+        page.sample(name, ("", None), units(self.0.load(Relaxed)));
     }
 }
 
@@ -212,7 +212,7 @@ impl Cell for Level {
     const KIND: &'static str = "gauge";
 
     fn write(&self, page: &mut Page, name: &Name<'_>) {
-        page.sample(name, "", None, f64::from_bits(self.0.load(Relaxed)));
+        page.sample(name, ("", None), f64::from_bits(self.0.load(Relaxed)));
     }
 }
 
@@ -226,10 +226,10 @@ impl<const IS_LONG: bool> Cell for Histogram<IS_LONG> {
         let mut count = 0;
         for (bound, counted) in bounds.zip(&self.counts) {
             count += counted.load(Relaxed);
-            page.sample(name, "_bucket", Some(bound), count);
+            page.sample(name, ("_bucket", Some(bound)), count);
         }
-        page.sample(name, "_sum", None, units(self.nanos.load(Relaxed)));
-        page.sample(name, "_count", None, count);
+        page.sample(name, ("_sum", None), units(self.nanos.load(Relaxed)));
+        page.sample(name, ("_count", None), count);
     }
 }
 

@@ -73,12 +73,11 @@ impl Page {
         ));
     }
 
-    /// Writes one sample. `bound` is that of a bucket.
+    /// Writes one sample. The bound is that of a bucket.
     pub(super) fn sample(
         &mut self,
         name: &Name<'_>,
-        suffix: &str,
-        bound: Option<&str>,
+        (suffix, bound): (&str, Option<&str>),
         value: impl Display,
     ) {
         self.put(format_args!("{}{suffix}", name.family));
