@@ -10,6 +10,7 @@
 #                              the cost of identity, a durable ledger and Redis; broker and load share all cores
 #   scripts/bench.sh --calls   what ten thousand watched calls cost, and what kills, takeovers and races do to calls: a quarter
 #                              of an hour; CALLS=1000 and KILLS=20 for less
+#   scripts/bench.sh --relay   what a relay costs beside nginx, ten thousand idle relays, half a million frames; RELAYS=1000 for fewer
 #   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
@@ -40,9 +41,15 @@ while [ $# -gt 0 ]; do
             cargo test --release --locked --test api -- --nocapture an_overshoot_is_at_most
             exec cargo test --release --locked --test process -- --include-ignored --nocapture --test-threads=1 \
                 calls::heavy calls::kills sd17_sd18 ca24 ;;
+        --relay)
+            ulimit -n 50000 || { say "50,000 file handles are needed: ulimit -n 50000"; exit 1; }
+            need taskset util-linux
+            need nginx nginx
+            cargo test --release --locked --test process --no-run >&2
+            exec taskset -c "$other_core" cargo test --release --locked --test process -- --ignored --nocapture --test-threads=1 relay::heavy ;;
         --governed) governed=1; arguments+=("$1") ;;
         --quick | --only=* | --livez | --refused | --blocked | --few) arguments+=("$1") ;;
-        *) say "usage: scripts/bench.sh [--governed] [--baseline PATH] [--quick] | --calls | --only=SUBJECT …"; exit 2 ;;
+        *) say "usage: scripts/bench.sh [--governed] [--baseline PATH] [--quick] | --calls | --relay | --only=SUBJECT …"; exit 2 ;;
     esac
     shift
 done

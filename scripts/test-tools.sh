@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests start beside the broker. As Debian packages: nginx, HAProxy, curl, openssl, unshare, strace,
 # eatmydata, faketime, Redis, PostgreSQL, PgBouncer, Prometheus (for promtool), Python, Node. Below target/tools: Valkey,
-# schemathesis, and for Python and Node OpenAI's SDKs, libraries that sign credentials and one that reads metrics. Programs that are
-# installed already stay as they are. Each step is reported.
+# schemathesis, LiveKit's OpenAI plugin, and for Python and Node OpenAI's SDKs, libraries that sign credentials and one that reads
+# metrics. Programs that are installed already stay as they are. Each step is reported.
 #
 #   scripts/test-tools.sh
 #
@@ -13,6 +13,7 @@ cd "$(dirname "$0")/.."
 
 tools=$PWD/target/tools
 python_sdk=3.54.0
+livekit_plugin=1.8.9
 node_sdk=6.49.0 # the last version that runs on every Node; 7 needs Node 22
 python_jwt=2.15.1
 python_prometheus=0.23.1
@@ -60,6 +61,10 @@ if ! "$python/bin/python" -c "import openai; assert openai.__version__ == '$pyth
   python3 -m venv "$python"
   timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check "openai==$python_sdk"
 fi
+if ! "$python/bin/python" -c "import websockets" 2>/dev/null; then
+  say "installing what the Python SDK needs for WebSockets"
+  timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check "openai[realtime]==$python_sdk"
+fi
 if ! "$python/bin/python" -c "import cryptography, jwt; assert jwt.__version__ == '$python_jwt'" 2>/dev/null; then
   say "installing PyJWT $python_jwt into target/tools/python"
   timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check "pyjwt[crypto]==$python_jwt"
@@ -72,6 +77,14 @@ if ! "$python/bin/python" -c "import importlib.metadata as m; assert m.version('
   say "installing schemathesis $schemathesis into target/tools/python"
   # Without compiling: most of its modules are never imported.
   timeout 600 "$python/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "schemathesis==$schemathesis"
+fi
+
+livekit=$tools/livekit
+if ! "$livekit/bin/python" -c "import importlib.metadata as m; assert m.version('livekit-plugins-openai') == '$livekit_plugin'" 2>/dev/null; then
+  say "installing LiveKit's OpenAI plugin $livekit_plugin into target/tools/livekit"
+  rm -rf "$livekit"
+  python3 -m venv "$livekit"
+  timeout 600 "$livekit/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "livekit-plugins-openai==$livekit_plugin"
 fi
 
 node=$tools/node

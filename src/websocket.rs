@@ -19,13 +19,13 @@ pub use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::clock::{Clock, Tick};
 
-/// The largest message. Audio of 15 MiB, in base64 and an envelope, fits.
+/// The largest message of a side channel. Audio of 15 MiB, in base64 and an envelope, fits.
 const MAX_MESSAGE: usize = 21 * 1024 * 1024;
 /// The first size of the buffer for reading. Most messages are smaller, and there are thousands of connections.
 const BUFFER: usize = 4 * 1024;
-/// The silence after which a ping asks for a sign of life.
+/// The silence of a side channel after which a ping asks for a sign of life.
 pub const PING_AFTER: Duration = Duration::from_secs(20);
-/// The silence after which the connection is dead.
+/// The silence of a side channel after which its connection is dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(45);
 /// Longest time that the other side may take to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -37,14 +37,29 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
-/// Returns the bounds of every WebSocket, which may have `unwritten` bytes waiting to be sent.
-pub fn bounds(unwritten: usize) -> WebSocketConfig {
+/// The bounds of one end.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The largest message, in bytes.
+    pub message: usize,
+    /// The silence after which a ping asks for a sign of life.
+    pub ping_after: Duration,
+    /// The silence after which the connection is dead.
+    pub dead_after: Duration,
+}
+
+/// Returns the configuration of a side channel, which may have `unwritten` bytes waiting to be sent.
+pub fn side_channel(unwritten: usize) -> WebSocketConfig {
+    configuration(MAX_MESSAGE, unwritten)
+}
+
+fn configuration(message: usize, unwritten: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(0)
         .max_write_buffer_size(unwritten)
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE))
+        .max_message_size(Some(message))
+        .max_frame_size(Some(message))
 }
 
 /// One end of a WebSocket. A message waits here until the one before it was taken.
@@ -52,6 +67,7 @@ pub struct Leg {
     stream: WebSocketStream<Box<dyn Connection>>,
     waiting: VecDeque<Message>,
     is_flushed: bool,
+    bounds: Bounds,
     /// Since when the other side takes nothing.
     stuck_since: Option<Tick>,
     clock: Arc<dyn Clock>,
@@ -68,11 +84,16 @@ impl fmt::Debug for Leg {
 
 impl Leg {
     /// Returns the end of the WebSocket that `connection` was upgraded to.
-    pub async fn over(connection: Box<dyn Connection>, role: Role, clock: Arc<dyn Clock>) -> Self {
+    pub async fn over(
+        connection: Box<dyn Connection>,
+        (role, bounds): (Role, Bounds),
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         // One message at a time waits inside, however large it is.
-        let bounds = bounds(2 * MAX_MESSAGE);
+        let inside = configuration(bounds.message, 2 * bounds.message);
         Self {
-            stream: WebSocketStream::from_raw_socket(connection, role, Some(bounds)).await,
+            stream: WebSocketStream::from_raw_socket(connection, role, Some(inside)).await,
+            bounds,
             waiting: VecDeque::new(),
             is_flushed: true,
             stuck_since: None,
@@ -152,11 +173,11 @@ impl Leg {
     /// Asks for a sign of life after a silence. Returns false when the connection is dead.
     pub fn is_alive(&mut self) -> bool {
         let silence = self.clock.tick().since(self.heard);
-        if silence >= PING_AFTER && !self.is_asked {
+        if silence >= self.bounds.ping_after && !self.is_asked {
             self.is_asked = true;
             self.put(Message::Ping(bytes::Bytes::new()));
         }
-        silence < DEAD_AFTER
+        silence < self.bounds.dead_after
     }
 
     /// Returns the next message, and sends what waits meanwhile. Cancel-safe.
@@ -188,7 +209,7 @@ pub fn reason(error: &Error) -> &'static str {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => "closed",
         Error::Io(_) => "connection failed",
-        Error::Capacity(_) => "event is larger than 21 MiB",
+        Error::Capacity(_) => "event is too large",
         Error::Protocol(_) => "not the WebSocket protocol",
         Error::WriteBufferFull(_) => "events are not taken",
         Error::Utf8(_) => "event is not UTF-8",

@@ -121,6 +121,8 @@ impl App {
             call: config.call.clone(),
             transcription: config.transcription.clone(),
             money: config.money.clone(),
+            relay: config.relay.clone(),
+            drain_time: config.server.drain_delay + config.server.drain_timeout,
         };
         let broker = Broker::new(parts, rules);
         let state = AppState {

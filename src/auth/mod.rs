@@ -13,6 +13,7 @@ mod source;
 mod trust;
 mod unverified;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use self::trust::Trust;
 use self::unverified::{Unverified, Verified};
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::Auth;
-use crate::domain::{Identity, Naming};
+use crate::domain::{Identity, Naming, SERVICE_KEYS};
 use crate::http_client::{ClientError, Way};
 
 /// Most verified tokens that are remembered.
@@ -81,6 +82,8 @@ fn require(is_met: bool, reason: &'static str) -> Result<(), AuthError> {
 pub struct Authenticator {
     /// The entries of the settings, in their order. An issuer may have several, one for each key source.
     trusted: Vec<Arc<Trust>>,
+    /// The programs by the hashes of their keys.
+    programs: HashMap<Fingerprint, Arc<Identity>>,
     default_role: Option<Box<str>>,
     naming: Naming,
     clock: Arc<dyn Clock>,
@@ -104,13 +107,20 @@ enum Step<'a> {
     /// Verified a short while ago.
     Known(Arc<Known>),
     Unverified(Box<Unverified<'a>>),
+    /// The key of a program, which its hash proves.
+    Program(Arc<Identity>),
 }
 
 impl Screened<'_> {
     /// Returns true when the token was verified within the last minute (five with a look-up), so that
     /// [`Authenticator::verify`] computes no signature.
     pub const fn is_verified(&self) -> bool {
-        matches!(self.step, Step::Known(_))
+        matches!(self.step, Step::Known(_) | Step::Program(_))
+    }
+
+    /// True for the key of one of the operator's own programs.
+    pub const fn is_of_program(&self) -> bool {
+        matches!(self.step, Step::Program(_))
     }
 }
 
@@ -145,6 +155,7 @@ impl Authenticator {
             .collect();
         Ok(Self {
             trusted: trusted?,
+            programs: programs(settings, &naming),
             default_role: settings.default_role.clone(),
             naming,
             clock,
@@ -158,8 +169,11 @@ impl Authenticator {
     pub fn screen<'a>(&self, credential: &'a Credential) -> Result<Screened<'a>, AuthError> {
         let fingerprint = credential.fingerprint();
         let known = self.verified.get(&fingerprint);
+        let program = self.programs.get(&fingerprint);
         let step = if let Some(known) = known.filter(|known| self.is_current(known)) {
             Step::Known(known)
+        } else if let Some(program) = program {
+            Step::Program(Arc::clone(program))
         } else {
             let unverified = Unverified::read(credential, &self.trusted, self.clock.now())?;
             Step::Unverified(Box::new(unverified))
@@ -177,6 +191,7 @@ impl Authenticator {
     pub async fn verify(&self, screened: Screened<'_>) -> Result<Arc<Identity>, AuthError> {
         let unverified = match screened.step {
             Step::Known(known) => return Ok(Arc::clone(&known.identity)),
+            Step::Program(program) => return Ok(program),
             Step::Unverified(unverified) => unverified,
         };
         let fingerprint = &screened.fingerprint;
@@ -196,6 +211,7 @@ impl Authenticator {
                 account,
                 role: profile.role.or_else(|| self.default_role.clone()),
                 name: profile.name,
+                personas: Arc::default(),
             };
             Ok(Arc::new(Known {
                 identity: Arc::new(identity),
@@ -262,6 +278,24 @@ impl Authenticator {
         }
         checked
     }
+}
+
+/// Returns the identities of the operator's own programs, by the hashes of their keys.
+fn programs(settings: &Auth, naming: &Naming) -> HashMap<Fingerprint, Arc<Identity>> {
+    let issuer = SERVICE_KEYS.into();
+    let keys = settings.service_keys.iter();
+    keys.map(|key| {
+        let account = naming.account(&issuer, &key.name);
+        let identity = Identity {
+            key: account.key(),
+            account,
+            role: key.role.clone().or_else(|| settings.default_role.clone()),
+            name: None,
+            personas: key.personas.as_slice().into(),
+        };
+        (key.hash, Arc::new(identity))
+    })
+    .collect()
 }
 
 /// Adds up what two entries of one issuer found. An error counts only where there are no keys.

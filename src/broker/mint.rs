@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::grant::{Act, Use};
 use super::{Broker, BrokerError, Grant, Inner};
 use crate::domain::{
-    Asked, Caller, ConnectMode, KnownTicket, Language, Persona, Session, SessionId,
+    Asked, Caller, ConnectMode, KnownTicket, Language, Persona, PersonaName, Session, SessionId,
 };
 use crate::gate::Pass;
 
@@ -91,11 +91,13 @@ impl Inner {
 
     /// Returns the chosen persona, or the one that fits best, if it admits the caller.
     pub(super) fn persona(&self, caller: &Caller, asked: &Choice) -> Result<&Persona, BrokerError> {
-        let personas = &self.rules.personas;
-        let persona = match &asked.persona {
+        let (personas, own) = (&self.rules.personas, caller.personas());
+        let usual = own.first().map(PersonaName::as_str);
+        let persona = match asked.persona.as_deref().or(usual) {
             Some(name) => {
                 let named = personas.named(name).ok_or(BrokerError::UnknownPersona)?;
-                Some(named).filter(|persona| persona.admits(caller.role()))
+                let is_own = own.is_empty() || own.contains(&named.name);
+                Some(named).filter(|persona| is_own && persona.admits(caller.role()))
             }
             None => personas.fitting(&Asked {
                 verified_role: caller.role(),

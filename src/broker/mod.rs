@@ -32,7 +32,9 @@ pub use recount::Recount;
 use crate::audit::{Audit, Event};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, Tick, Timestamp};
-use crate::config::{CallSettings, MoneySettings, SessionSettings, TranscriptionSettings};
+use crate::config::{
+    CallSettings, MoneySettings, RelaySettings, SessionSettings, TranscriptionSettings,
+};
 use crate::domain::{
     Account, Caller, ClientSecret, ConnectMode, EndReason, EntryId, Exhausted, IdentityKey, Kind,
     Party, PersonaName, Personas, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
@@ -85,6 +87,10 @@ pub struct Rules {
     pub transcription: TranscriptionSettings,
     /// What calls may cost everybody together, and the prices of the provider's models.
     pub money: MoneySettings,
+    /// How relays are carried.
+    pub relay: RelaySettings,
+    /// The time between the beginning of a drain and the end of this replica.
+    pub drain_time: Duration,
 }
 
 /// A session, and a client secret that was minted under it.

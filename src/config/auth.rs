@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::settings::Settings;
-use super::{Mode, issuers, presets};
+use super::{Mode, ServiceKey, issuers, presets, service_keys};
 use crate::domain::written::{list, optional_word};
 use crate::domain::{Algorithm, OriginPattern, Origins, own_host};
 
@@ -21,6 +21,9 @@ pub struct Auth {
     /// Trusted issuers. An issuer with several kinds of key has several entries.
     #[serde(skip)]
     pub issuers: Vec<Issuer>,
+    /// The keys of the operator's own programs.
+    #[serde(skip)]
+    pub service_keys: Vec<ServiceKey>,
     /// Hosts of one's own network that issuers' keys and look-ups may be fetched from over plain http.
     #[serde(deserialize_with = "own_hosts")]
     pub allow_plain_http: Vec<String>,
@@ -151,21 +154,29 @@ impl Auth {
         auth.issuers = issuers
             .map(|(name, table)| issuers::read((settings, &auth.allow_plain_http), name, table))
             .collect();
+        auth.service_keys = service_keys::read(settings);
         let is_off = auth.mode == AuthMode::Off;
         settings.warn_if(
             is_off && !auth.issuers.is_empty(),
             MODE,
             "is off: issuers are configured, but no credential is verified; set required or optional",
         );
+        settings.warn_if(
+            is_off && !auth.service_keys.is_empty(),
+            MODE,
+            "is off: service keys are configured, but none is looked at; set required or optional",
+        );
         // A preset with a mistake gives no issuer, and is complained of already.
         let is_given = |name: &String| !settings.text(name).is_empty();
-        let has_issuer = !auth.issuers.is_empty() || presets::names().iter().any(is_given);
+        let has_issuer = !auth.issuers.is_empty()
+            || !auth.service_keys.is_empty()
+            || presets::names().iter().any(is_given);
         settings.require(
             &[MODE, "auth.issuers"],
             is_off || has_issuer || settings.mode == Mode::Dev,
             format_args!(
                 "needs an issuer of tokens: set {}, or write [[auth.issuers]] with issuer, audience, \
-                 jwks_url and algorithms",
+                 jwks_url and algorithms, or [[auth.service_keys]] for programs",
                 presets::names().join(", ")
             ),
         );

@@ -96,6 +96,24 @@ impl CallSettings {
         settings
     }
 
+    /// Leaves of the limits what a session has not used yet. Returns the name of a limit that is used up.
+    pub fn leave_rest(
+        &mut self,
+        time: Duration,
+        turns: u64,
+        cost: Money,
+    ) -> Result<(), &'static str> {
+        self.max_duration = self.max_duration.min(time);
+        if self.max_turns > 0 {
+            let left = u64::from(self.max_turns).saturating_sub(turns);
+            self.max_turns = u32::try_from(left).unwrap_or(u32::MAX);
+            (left > 0).then_some(()).ok_or("max_turns")?;
+        }
+        self.max_money = self.max_money.map(|most| most - cost);
+        let is_broke = self.max_money.is_some_and(|left| left <= Money::ZERO);
+        (!is_broke).then_some(()).ok_or("max_money")
+    }
+
     /// Returns the settings with the smaller ones of both limits.
     #[must_use]
     pub fn within(&self, limits: &CallLimits) -> Self {

@@ -35,8 +35,8 @@ fn public_url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Erro
 /// Reads the word for a mode.
 pub(super) fn read_mode(text: &str) -> Result<ConnectMode, &'static str> {
     let is_it = |mode: &&ConnectMode| mode.as_str() == text;
-    let known = ConnectMode::SERVED.iter().find(is_it).copied();
-    known.ok_or("must be direct or call")
+    let known = ConnectMode::ALL.iter().find(is_it).copied();
+    known.ok_or("must be direct, call or relay")
 }
 
 /// What is wrong with a limit that direct mode cannot keep.
@@ -54,7 +54,7 @@ impl Config {
         if let Some(persona) = direct.peek() {
             for name in self.quota.measured() {
                 let message = format_args!(
-                    "{NOT_KEPT}, and persona {:?} may be used in it: set connect.mode to call, or the persona's connect to [\"call\"]",
+                    "{NOT_KEPT}, and persona {:?} may be used in it: set connect.mode to call or relay, or the persona's connect to [\"call\", \"relay\"]",
                     persona.name.as_str()
                 );
                 settings.complain(&name, message);
@@ -62,7 +62,7 @@ impl Config {
         }
         for persona in direct.filter(|persona| persona.calls.limits.are_measured()) {
             let message = format_args!(
-                "persona {:?}: call {NOT_KEPT}: set connect.mode to call, or the persona's connect to [\"call\"]",
+                "persona {:?}: call {NOT_KEPT}: set connect.mode to call or relay, or the persona's connect to [\"call\", \"relay\"]",
                 persona.name.as_str()
             );
             settings.complain("personas.file", message);

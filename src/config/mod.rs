@@ -30,7 +30,9 @@ mod prices;
 mod quota;
 mod reader;
 mod redis;
+mod relay;
 mod server;
+mod service_keys;
 mod session;
 mod settings;
 mod source;
@@ -59,7 +61,9 @@ pub use ops::Ops;
 pub use prices::{PricesError, read_prices};
 pub use quota::{QuotaException, QuotaSettings};
 pub use redis::{OnFailure, RedisSettings};
+pub use relay::RelaySettings;
 pub use server::Server;
+pub use service_keys::ServiceKey;
 pub use session::{IpBinding, SessionSettings};
 pub use settings::is_secret;
 pub use source::{ReadFile, SettingsFile, Source, Sources, read_file};
@@ -100,6 +104,8 @@ pub struct Config {
     pub call: CallSettings,
     /// The transcription of recordings.
     pub transcription: TranscriptionSettings,
+    /// How relays are carried.
+    pub relay: RelaySettings,
     /// What calls may cost everybody together, and the prices.
     pub money: MoneySettings,
     /// What identities may use in a month.
@@ -189,6 +195,7 @@ impl Config {
             connect: settings.section("connect")?,
             call: CallSettings::read(settings)?,
             transcription: TranscriptionSettings::read(settings)?,
+            relay: RelaySettings::read(settings)?,
             money: MoneySettings::read(settings)?,
             quota: QuotaSettings::read(settings),
             upstream: Upstream::read(settings)?,
@@ -204,6 +211,7 @@ impl Config {
         };
         config.auth.known_roles = known_roles(&config.personas, &config.quota);
         config.quota.warn(settings, &config.auth);
+        config.require_personas_of_programs(settings);
         config.require_bounded_answers(settings);
         config.require_measured(settings);
         config.warn(settings);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::settings::Settings;
 use super::{Auth, AuthMode, Mode};
 use crate::domain::written::{money, some_whole};
-use crate::domain::{Budget, CallLimits, Money, Quota};
+use crate::domain::{Budget, CallLimits, Money, Quota, SERVICE_KEYS};
 
 const EXCEPTIONS: &str = "quota.exceptions";
 /// The name of the quota for roles without a quota.
@@ -115,7 +115,8 @@ impl QuotaSettings {
             "quota",
             "limits nobody while auth.mode is off: callers are not identities; set auth.mode to optional or required",
         );
-        let trusted: HashSet<_> = auth.issuers.iter().map(|one| &*one.issuer).collect();
+        let mut trusted: HashSet<_> = auth.issuers.iter().map(|one| &*one.issuer).collect();
+        trusted.extend(auth.service_keys.first().map(|_| SERVICE_KEYS));
         for (exception, number) in self.exceptions.iter().zip(1..) {
             // In dev mode, and where credentials are ignored, there may be no issuer yet.
             settings.warn_if(

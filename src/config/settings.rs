@@ -10,7 +10,7 @@ use super::source::ReadFile;
 use super::{Complaint, ConfigErrors, Mode, SettingsFile, Source};
 
 /// Settings and fields of tables that are never shown. Each can also come from a file: `…_file` holds its path.
-const SECRETS: [&str; 10] = [
+const SECRETS: [&str; 11] = [
     "auth.supabase_jwt_secret",
     "upstream.api_key",
     "upstream.previous_api_key",
@@ -21,6 +21,7 @@ const SECRETS: [&str; 10] = [
     "ops.token",
     "alerts.webhook",
     "hmac_secret",
+    "key",
 ];
 /// A table of secrets.
 const SECRET_TABLE: &str = "lookup_headers";

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Identity, Language, Listener, Network, Origin, Party, RequestId};
+use super::{Identity, Language, Listener, Network, Origin, Party, PersonaName, RequestId};
 
 /// The program at the other end of one request.
 #[derive(Clone, Debug)]
@@ -90,6 +90,11 @@ impl Caller {
             language,
             role: self.role(),
         }
+    }
+
+    /// Returns the only personas that it may use, the usual one first; none when its role decides.
+    pub fn personas(&self) -> &[PersonaName] {
+        self.identity.as_ref().map_or(&[], |known| &known.personas)
     }
 
     /// Returns its verified role.

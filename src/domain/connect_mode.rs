@@ -18,9 +18,6 @@ impl ConnectMode {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Direct, Self::Call, Self::Relay];
 
-    /// The ones that this version serves.
-    pub const SERVED: [Self; 2] = [Self::Direct, Self::Call];
-
     /// Reads the word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.as_str() == word)

@@ -8,7 +8,10 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{DisplayName, Network};
+use super::{DisplayName, Network, PersonaName};
+
+/// Stands for the issuer of the operator's own programs, which show a service key.
+pub const SERVICE_KEYS: &str = "service-key";
 
 /// The name of an identity in records: its issuer, and its subject or a keyed hash of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +107,8 @@ pub struct Identity {
     pub role: Option<Box<str>>,
     /// Its display name.
     pub name: Option<DisplayName>,
+    /// The personas that it may use, the usual one first. Empty: those that its role may use.
+    pub personas: Arc<[PersonaName]>,
 }
 
 /// Whom a session belongs to: the identity it was opened for, or else the network it was opened from.

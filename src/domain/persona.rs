@@ -110,12 +110,11 @@ impl Persona {
     /// first one of the persona's own. Returns `None` when the persona may not be used so.
     pub fn mode(&self, usual: ConnectMode, asked: Option<ConnectMode>) -> Option<ConnectMode> {
         let allows = |mode: &ConnectMode| {
-            let is_fine = if self.connect.is_empty() {
+            if self.connect.is_empty() {
                 *mode >= usual
             } else {
                 self.connect.contains(mode)
-            };
-            is_fine && ConnectMode::SERVED.contains(mode)
+            }
         };
         match asked {
             Some(asked) => Some(asked).filter(allows),

@@ -99,6 +99,11 @@ impl Prices {
         is_new
     }
 
+    /// Returns the models that have a card.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        self.cards.keys().map(|model| &**model)
+    }
+
     /// Returns the card of exactly this model at `now`. A model's first card also applies before its time, so that a
     /// wrong clock does not make a call free.
     pub fn card(&self, model: &str, now: Timestamp) -> Option<&Card> {

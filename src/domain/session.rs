@@ -228,6 +228,7 @@ mod tests {
             account,
             role: None,
             name: None,
+            personas: Arc::default(),
         };
         Caller {
             identity: Some(Arc::new(identity)),

@@ -1,6 +1,7 @@
 //! Tickets: what opens a call, or shows who opened it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -20,6 +21,10 @@ const PREFIX: &str = "ek_";
 const RANDOM_BYTES: usize = 32;
 /// Length of a ticket as text: the prefix and 32 bytes in base64url.
 const LENGTH: usize = PREFIX.len() + 43;
+
+/// How often the ticket of a relay can be redeemed: once, and five times more within the time of its session. Networks
+/// break, and SDKs recycle their connections.
+pub const RELAY_USES: u32 = 6;
 
 /// A secret of ours that opens one call, or belongs to one. Hides itself.
 #[derive(Clone, Debug)]
@@ -106,7 +111,8 @@ pub struct KnownTicket {
     pub language: Option<Language>,
     /// The origin of the page that it was minted for.
     pub origin: Option<Origin>,
-    /// The time at which it stops opening anything, on the database's clock.
+    /// The time at which it stops opening anything, on the database's clock. Of a relay's ticket that was redeemed: the end of
+    /// the session's time.
     pub expires_at: Timestamp,
     /// How often it was redeemed.
     pub uses: u32,
@@ -123,9 +129,12 @@ pub enum TicketRefusal {
     /// Its time is over.
     #[error("the ticket has expired")]
     Expired,
-    /// It was redeemed before.
+    /// It was redeemed before. For a relay's ticket: its connection is still up.
     #[error("the ticket was used before")]
     Used,
+    /// The session that it opened has used up the limit of this name.
+    #[error("the session of the ticket has used up {0}")]
+    Spent(&'static str),
     /// It opens something else.
     #[error("the ticket is for another mode")]
     Mode,
@@ -154,21 +163,33 @@ impl KnownTicket {
 
     /// Checks at `now` that the ticket may still be redeemed.
     pub fn is_open(&self, now: Timestamp) -> Result<(), TicketRefusal> {
-        if self.uses > 0 {
-            Err(TicketRefusal::Used)
-        } else if now >= self.expires_at {
-            Err(TicketRefusal::Expired)
-        } else {
-            Ok(())
+        let (is_first, is_late) = (self.uses == 0, now >= self.expires_at);
+        match self.mode {
+            _ if is_first && is_late => Err(TicketRefusal::Expired),
+            _ if is_first => Ok(()),
+            ConnectMode::Direct | ConnectMode::Call => Err(TicketRefusal::Used),
+            ConnectMode::Relay if is_late => Err(TicketRefusal::Spent("max_duration")),
+            ConnectMode::Relay if self.uses >= RELAY_USES => Err(TicketRefusal::Spent("redials")),
+            ConnectMode::Relay => Ok(()),
         }
     }
 
-    /// Returns the ticket after its redemption at `now`, for `entry`.
-    pub fn redeem(&self, entry: EntryId, now: Timestamp) -> Result<Self, TicketRefusal> {
+    /// Returns the ticket after its redemption at `now`, for `entry`, which lasts so long at most.
+    pub fn redeem(
+        &self,
+        (entry, lasts): (EntryId, Duration),
+        now: Timestamp,
+    ) -> Result<Self, TicketRefusal> {
         self.is_open(now)?;
+        let begins = self.mode == ConnectMode::Relay && self.uses == 0;
         Ok(Self {
             uses: self.uses + 1,
             entry: Some(entry),
+            expires_at: if begins {
+                now.plus(lasts)
+            } else {
+                self.expires_at
+            },
             ..self.clone()
         })
     }
@@ -181,6 +202,8 @@ impl KnownTicket {
             account,
             role: self.role.clone(),
             name: self.name.as_ref().and_then(|name| ticket.unseal(name)),
+            // The ticket is for one persona.
+            personas: Arc::default(),
         }))
     }
 }
@@ -261,12 +284,36 @@ mod tests {
     fn ti2_ti3_a_ticket_is_redeemed_once_until_it_expires() {
         let (at, ticket) = (Timestamp::from_seconds, known(None));
         let entry = EntryId::new(at(1));
-        assert_eq!(ticket.redeem(entry, at(160)), Err(TicketRefusal::Expired));
-        let used = ticket.redeem(entry, at(159)).unwrap();
+        let opens = (entry, Duration::from_mins(10));
+        assert_eq!(ticket.redeem(opens, at(160)), Err(TicketRefusal::Expired));
+        let used = ticket.redeem(opens, at(159)).unwrap();
         assert_eq!((used.uses, used.entry), (1, Some(entry)));
         for second in [159, 161] {
-            assert_eq!(used.redeem(entry, at(second)), Err(TicketRefusal::Used));
+            assert_eq!(used.redeem(opens, at(second)), Err(TicketRefusal::Used));
         }
+    }
+
+    #[test]
+    fn ti5_the_ticket_of_a_relay_is_redeemed_five_times_more_within_the_time_of_its_session() {
+        let at = Timestamp::from_seconds;
+        let mut ticket = KnownTicket {
+            mode: ConnectMode::Relay,
+            ..known(None)
+        };
+        let opens = (EntryId::new(at(1)), Duration::from_mins(10));
+        assert_eq!(ticket.redeem(opens, at(160)), Err(TicketRefusal::Expired));
+        for second in [150, 200, 300, 400, 500, 749] {
+            ticket = ticket.redeem(opens, at(second)).unwrap();
+            assert_eq!(ticket.expires_at, at(750));
+            assert_eq!(
+                ticket.is_open(at(750)),
+                Err(TicketRefusal::Spent("max_duration"))
+            );
+        }
+        assert_eq!(
+            ticket.is_open(at(749)),
+            Err(TicketRefusal::Spent("redials"))
+        );
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub enum Purpose {
     Refresh,
     /// A call, with the session that it counts as.
     Call,
+    /// A relay, with the session that it counts as.
+    Relay,
     /// Something whose session was counted before: the redemption of a ticket, a look at a call, its end.
     Look,
     /// A transcription of a recording.
@@ -60,7 +62,7 @@ impl Purpose {
     /// Returns the windows that a request of `subject` for this purpose counts in.
     pub fn claims(self, subject: &Subject) -> Claims {
         let counts = |limit: &Limit| match limit.row().counts {
-            Counts::Openings => matches!(self, Self::Open | Self::Call),
+            Counts::Openings => matches!(self, Self::Open | Self::Call | Self::Relay),
             Counts::Refreshes => self == Self::Refresh,
             Counts::Mints => !matches!(self, Self::Look | Self::Transcribe),
             Counts::Transcriptions => self == Self::Transcribe,

@@ -165,8 +165,8 @@ async fn decide(
 ) -> Result<Vec<Answer>, Fault> {
     let mut before = entries::read(connection, commands).await?;
     sessions::read(connection, &mut before, commands).await?;
-    calls::read(connection, &mut before, (commands, now)).await?;
     tickets::read(connection, &mut before, commands).await?;
+    calls::read(connection, &mut before, (commands, now)).await?;
     let mut after = before.clone();
     let decided = commands.iter().map(|command| match command {
         Paid::Reserve(intent, None) => after.reserve(intent),

@@ -1,6 +1,7 @@
 //! Tickets in the records: stored with the settlement of their mint, redeemed with the call that they open.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,8 @@ use super::statement::{NO_PAGE, Statement};
 use super::{DatedTicket, ReserveError};
 use crate::clock::Timestamp;
 use crate::domain::{
-    Account, ConnectMode, EntryId, Intent, Kind, KnownTicket, Language, Origin, Party, PersonaName,
-    Settlement, TicketRefusal,
+    Account, ConnectMode, Dial, EntryId, Intent, Kind, KnownTicket, Language, Origin, Party,
+    PersonaName, Settlement, TicketRefusal,
 };
 
 /// The columns of [`TicketRow`], with types.
@@ -39,7 +40,7 @@ pub(super) static FIND: Statement = Statement::list(
 static WRITE: Statement = Statement::change(
     TICKET,
     "INSERT INTO tickets ({page}) SELECT {page} FROM page WHERE true ORDER BY 1 \
-     ON CONFLICT (ticket) DO UPDATE SET uses = excluded.uses, entry = excluded.entry",
+     ON CONFLICT (ticket) DO UPDATE SET uses = excluded.uses, entry = excluded.entry, expires_at = excluded.expires_at",
 );
 
 /// Ends all tickets of the owner `$1`.
@@ -159,15 +160,21 @@ impl Book {
     pub(super) fn redeemed(
         &self,
         intent: &Intent,
-        hash: Option<&str>,
+        dial: &Dial,
         now: Timestamp,
     ) -> Result<Option<KnownTicket>, ReserveError> {
         if intent.kind != Kind::Redemption {
             return Ok(None);
         }
+        let hash = dial.ticket.as_deref();
         let known = hash.and_then(|hash| self.tickets.get(hash));
-        let redeemed = known.ok_or(TicketRefusal::Unknown);
-        let redeemed = redeemed.and_then(|known| known.redeem(intent.id, now));
+        let opens = (intent.id, Duration::from_secs(dial.want.seconds));
+        let redeemed = known.ok_or(TicketRefusal::Unknown).and_then(|known| {
+            let opened = known.entry.and_then(|entry| self.calls.get(&entry));
+            let is_up = opened.is_some_and(|call| call.state.is_live());
+            let redeemed = known.redeem(opens, now)?;
+            (!is_up).then_some(redeemed).ok_or(TicketRefusal::Used)
+        });
         redeemed.map(Some).map_err(ReserveError::Ticket)
     }
 

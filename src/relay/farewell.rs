@@ -116,6 +116,15 @@ impl Farewell {
         )
     }
 
+    /// The client sends audio faster than anybody speaks, and goes on.
+    pub(super) fn of_haste() -> Self {
+        Self::telling(
+            ("invalid_request_error", "rate_limit_exceeded"),
+            CloseCode::Policy,
+            "Send audio no faster than twice as fast as it is spoken.",
+        )
+    }
+
     /// The client takes nothing.
     pub(super) fn of_slowness() -> Self {
         Self::new(CloseCode::Again, "too slow")
@@ -124,7 +133,7 @@ impl Farewell {
     /// The client broke the protocol, or a bound. Nothing is said to a client that is gone.
     pub(super) fn of_failure(error: &Error) -> Option<Self> {
         match error {
-            Error::Capacity(_) => Some(Self::new(CloseCode::Size, "message is larger than 21 MiB")),
+            Error::Capacity(_) => Some(Self::new(CloseCode::Size, "message is too large")),
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
             Error::Protocol(_) => Some(Self::new(CloseCode::Protocol, "")),
             Error::Utf8(_) => Some(Self::new(CloseCode::Invalid, "")),

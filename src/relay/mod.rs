@@ -1,6 +1,8 @@
 //! Relays: what a client and the provider say to each other goes through here, event by event.
 
+mod blank;
 mod farewell;
+mod pace;
 mod policy;
 mod tap;
 #[cfg(test)]
@@ -15,24 +17,27 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use self::farewell::{Farewell, refusal};
+use self::pace::Pace;
 use self::tap::Tap;
 use crate::broker::{Line, Order};
 use crate::clock::{Clock, Wait};
+use crate::config::RelaySettings;
 use crate::domain::EndReason;
-use crate::websocket::{CloseCode, CloseFrame, Connection, Error, Leg, Message, Role, reason};
+use crate::websocket::{
+    CloseCode, CloseFrame, Connection, Error, Leg, Message, Role, Utf8Bytes, reason,
+};
 
 pub use policy::{Flaw, Policy, Refusal, Verdict};
 
-/// The pause between two checks that both sides are alive and take what they are sent.
+/// Longest pause between two checks that both sides are alive and take what they are sent. Clients that are held back are
+/// read again then.
 const LOOK: Duration = Duration::from_secs(5);
-/// Longest time in which a client may take nothing.
-const SLOW_CLIENT: Duration = Duration::from_secs(10);
 /// Longest time in which the provider may take nothing.
 const SLOW_PROVIDER: Duration = Duration::from_secs(30);
 /// Most events of ours that wait for a client. When there are more, the client is not read.
 const MOST_WAITING: usize = 8;
-/// Longest time for which a replica that is about to stop waits for the end of a response.
-const DRAIN: Duration = Duration::from_secs(25);
+/// A replica that is about to stop ends its relays so long before it stops itself.
+const GOODBYE: Duration = Duration::from_secs(5);
 /// After the end, the use of the last response is waited for so long.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Asks the model to stop.
@@ -44,6 +49,9 @@ struct Relay {
     upstream: Leg,
     policy: Policy,
     tap: Tap,
+    pace: Pace,
+    clock: Arc<dyn Clock>,
+    settings: RelaySettings,
     is_draining: bool,
     /// True when the provider is read before the client.
     is_providers_turn: bool,
@@ -58,7 +66,7 @@ enum From {
 /// How a relay ends.
 struct Ending {
     reason: EndReason,
-    /// What the client is told; `None` when it is gone.
+    /// What the client is told; `None` when it has left by itself.
     client: Option<Farewell>,
     /// How the provider's connection is closed.
     upstream: Option<CloseFrame>,
@@ -106,39 +114,48 @@ pub async fn carry(line: Line, connection: Box<dyn Connection>) {
         greeting,
         is_held,
         most_tokens,
+        priced,
         events,
         mut orders,
         drain,
+        drain_time,
+        settings,
         clock,
         end,
     } = line;
+    let ours = (Role::Server, settings.bounds());
     let mut relay = Relay {
-        client: Leg::over(connection, Role::Server, Arc::clone(&clock)).await,
+        client: Leg::over(connection, ours, Arc::clone(&clock)).await,
         upstream,
         policy: Policy {
             is_held,
             most_tokens,
+            priced,
         },
         tap: Tap::new(events, Arc::clone(&clock)),
+        pace: Pace::new(clock.tick()),
+        clock: Arc::clone(&clock),
+        settings,
         is_draining: false,
         is_providers_turn: false,
     };
-    relay.client.put(Message::Text(greeting.into()));
+    relay.tell(greeting.into());
     let mut drained: Wait = Box::pin(async move { drain.cancelled().await });
-    let mut look = clock.sleep(LOOK);
+    let pause = LOOK.min(relay.settings.ping);
+    let mut look = clock.sleep(pause);
     let ending = loop {
         let goes = tokio::select! {
             biased;
             () = &mut drained => {
-                drained = clock.sleep(DRAIN);
+                drained = clock.sleep(drain_time.saturating_sub(GOODBYE));
                 relay.drains()
             }
             order = orders.recv() => relay.obey(order),
             () = &mut look => {
-                look = clock.sleep(LOOK);
+                look = clock.sleep(pause);
                 relay.look()
             }
-            from = poll_fn(|context| relay.poll(context)) => relay.pass(from).await,
+            from = poll_fn(|context| relay.poll(context)) => relay.pass(from),
         };
         if let Goes::Break(ending) = goes {
             break ending;
@@ -158,11 +175,13 @@ impl Relay {
             self.is_providers_turn = !self.is_providers_turn;
             if self.is_providers_turn {
                 if self.client.is_free()
+                    && self.tap.has_room(context)
                     && let Poll::Ready(message) = self.upstream.poll_next(context)
                 {
                     return Poll::Ready(From::Provider(message));
                 }
             } else if self.hears_client()
+                && self.pace.is_free(self.clock.tick())
                 && let Poll::Ready(message) = self.client.poll_next(context)
             {
                 return Poll::Ready(From::Client(message));
@@ -176,7 +195,7 @@ impl Relay {
     }
 
     /// Passes a message on, as far as the policy lets it.
-    async fn pass(&mut self, from: From) -> Goes {
+    fn pass(&mut self, from: From) -> Goes {
         match from {
             From::Client(Some(Ok(message))) => return self.pass_up(message),
             From::Client(Some(Err(error))) => {
@@ -188,8 +207,8 @@ impl Relay {
             }
             From::Client(None) => return Ending::left(Some(closed(CloseCode::Away))),
             From::Provider(Some(Ok(Message::Text(text)))) => {
-                self.tap.take(&text).await;
-                self.client.put(Message::Text(text));
+                self.tap.take(&text);
+                self.tell(text);
                 if self.is_draining && !self.tap.is_answering() {
                     return self.drains();
                 }
@@ -208,6 +227,17 @@ impl Relay {
         Goes::Continue(())
     }
 
+    /// Passes a text of the provider on.
+    fn tell(&mut self, text: Utf8Bytes) {
+        let text = if self.settings.hide_instructions {
+            blank::instructions(text)
+        } else {
+            Some(text)
+        };
+        text.into_iter()
+            .for_each(|text| self.client.put(Message::Text(text)));
+    }
+
     fn pass_up(&mut self, message: Message) -> Goes {
         let text = match message {
             Message::Text(text) => text,
@@ -217,6 +247,7 @@ impl Relay {
                 return Goes::Continue(());
             }
         };
+        self.pace.counts(text.len());
         match self.policy.judge(&text) {
             Verdict::Passes => self.upstream.put(Message::Text(text)),
             Verdict::Becomes(other) => self.upstream.put(Message::Text(other.into())),
@@ -256,17 +287,22 @@ impl Relay {
 
     /// Looks whether both ends are alive and take what they are sent. An end that is not read cannot show that it lives.
     fn look(&mut self) -> Goes {
-        if self.client.stuck_for() >= SLOW_CLIENT {
+        let now = self.clock.tick();
+        if self.client.stuck_for() >= self.settings.slow {
             tracing::debug!("the client takes nothing, so its relay ends");
             return Ending::new(EndReason::HungUp, Farewell::of_slowness());
         }
         if self.upstream.stuck_for() >= SLOW_PROVIDER {
             return Ending::without_provider(Farewell::lost());
         }
-        if !self.hears_client() {
+        let is_free = self.pace.is_free(now);
+        if self.pace.is_over(now) {
+            return Ending::new(EndReason::HungUp, Farewell::of_haste());
+        }
+        if !self.hears_client() || !is_free {
             self.client.is_heard();
         }
-        if !self.client.is_free() {
+        if !self.client.is_free() || self.tap.is_full() {
             self.upstream.is_heard();
         }
         if !self.client.is_alive() {
@@ -286,16 +322,14 @@ impl Relay {
             mut tap,
             ..
         } = self;
-        let is_here = ending.client.is_some();
         let farewell = ending.client.map(Farewell::messages);
         farewell
             .into_iter()
             .flatten()
             .for_each(|message| client.put(message));
         let goodbye = async {
-            if is_here {
-                client.finish().await;
-            }
+            // The close frame of a client is answered.
+            client.finish().await;
             drop(client);
         };
         let last_words = async {
@@ -315,8 +349,19 @@ impl Relay {
 /// Waits until the model has stopped, or the watch wants to hear no more.
 async fn last_words(upstream: &mut Leg, tap: &mut Tap, mut orders: UnboundedReceiver<Order>) {
     while tap.is_answering() {
+        let next = async {
+            poll_fn(|context| {
+                if tap.has_room(context) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+            upstream.next().await
+        };
         let message = tokio::select! {
-            message = upstream.next() => message,
+            message = next => message,
             order = orders.recv() => match order {
                 Some(Order::Say(event)) => {
                     upstream.put(Message::Text(event.into()));
@@ -327,7 +372,7 @@ async fn last_words(upstream: &mut Leg, tap: &mut Tap, mut orders: UnboundedRece
             },
         };
         match message {
-            Some(Ok(Message::Text(text))) => tap.take(&text).await,
+            Some(Ok(Message::Text(text))) => tap.take(&text),
             Some(Ok(_)) => {}
             Some(Err(_)) | None => return,
         }

@@ -1,6 +1,7 @@
 //! Decides what a client's event may do: one parse, and what goes on is written from that parse.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -41,7 +42,17 @@ const OF_RESPONSES: [&str; 8] = [
 const OF_THE_PERSONA: [&str; 2] = ["instructions", "tools"];
 /// The parts of messages that clients of a pinned persona may write.
 const PARTS: [&str; 4] = ["input_text", "input_audio", "text", "output_text"];
-/// The events that say nothing about the persona.
+/// The members that hold one value: a text or a number. None of them can carry what the persona pins.
+const PLAIN: [&str; 7] = [
+    "event_id",
+    "previous_item_id",
+    "audio",
+    "response_id",
+    "item_id",
+    "content_index",
+    "audio_end_ms",
+];
+/// The events that say nothing about the persona. They have plain members only.
 const HARMLESS: [&str; 8] = [
     "input_audio_buffer.append",
     "input_audio_buffer.commit",
@@ -54,12 +65,14 @@ const HARMLESS: [&str; 8] = [
 ];
 
 /// What clients may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// True when the persona is pinned. Otherwise only the model is.
     pub is_held: bool,
     /// Most tokens of a response's output.
     pub most_tokens: Option<MostTokens>,
+    /// The models that may transcribe, where money is limited: those that have a price. `None` for all.
+    pub priced: Option<Arc<[Box<str>]>>,
 }
 
 /// What happens to an event.
@@ -99,16 +112,16 @@ pub enum Flaw {
 #[derive(Default)]
 struct Envelope<'frame> {
     kind: String,
-    event_id: Option<&'frame RawValue>,
     session: Option<&'frame RawValue>,
     response: Option<&'frame RawValue>,
     item: Option<&'frame RawValue>,
-    previous_item_id: Option<&'frame RawValue>,
+    /// The members of [`PLAIN`] that hold one value, as they are written.
+    plain: Vec<(&'static str, &'frame RawValue)>,
     /// True when a member stands twice.
     is_ambiguous: bool,
 }
 
-/// The members of an event beside its type, as they are written anew.
+/// The members of an object, as they are written anew.
 type Fields = Map<String, Value>;
 
 impl Policy {
@@ -125,8 +138,8 @@ impl Policy {
             "session.update" => self.session(&envelope),
             "response.create" => self.response(&envelope),
             "conversation.item.create" if self.is_held => item(&envelope),
-            "conversation.item.create" => Ok(Verdict::Passes),
-            kind if HARMLESS.contains(&kind) || !self.is_held => Ok(Verdict::Passes),
+            _ if !self.is_held => Ok(Verdict::Passes),
+            kind if HARMLESS.contains(&kind) => Ok(Verdict::Becomes(envelope.written(None))),
             _ => Err((
                 "type",
                 "Events of this type are not allowed here. Send only events that the documentation of the relay lists.",
@@ -154,7 +167,29 @@ impl Policy {
             }
         };
         session.retain(|name, _| !is_pinned(name));
-        Ok(envelope.with("session", session))
+        self.require_priced(&mut session);
+        Ok(envelope.with("session", &session))
+    }
+
+    /// Leaves a transcription out whose model has no price, where money is limited.
+    fn require_priced(&self, session: &mut Fields) {
+        let Some(priced) = &self.priced else { return };
+        let input = session
+            .get_mut("audio")
+            .and_then(|audio| audio.get_mut("input"));
+        let Some(input) = input.and_then(Value::as_object_mut) else {
+            return;
+        };
+        let model = input
+            .get("transcription")
+            .and_then(|asked| asked.get("model"));
+        let is_priced = |model: &Value| {
+            let name = model.as_str();
+            name.is_some_and(|name| priced.iter().any(|known| **known == *name))
+        };
+        if model.is_some_and(|model| !is_priced(model)) {
+            input.remove("transcription");
+        }
     }
 
     /// Leaves what the persona says out of a request for a response, and refuses what would make it another conversation.
@@ -183,7 +218,7 @@ impl Policy {
             ));
         }
         self.clamp(&mut response);
-        Ok(envelope.with("response", response))
+        Ok(envelope.with("response", &response))
     }
 
     /// Lowers the bound of tokens to the persona's.
@@ -231,44 +266,48 @@ fn item(envelope: &Envelope<'_>) -> Judged {
             ));
         }
     }
-    Ok(envelope.with("item", item))
+    Ok(envelope.with("item", &item))
 }
 
-impl Envelope<'_> {
+impl<'frame> Envelope<'frame> {
+    /// Keeps a member that holds one value. Anything else could carry what the persona pins.
+    fn keep(&mut self, name: &'static str, json: &'frame RawValue) {
+        if !json.get().starts_with(['{', '[']) {
+            self.plain.push((name, json));
+        }
+    }
+
     fn id(&self) -> Option<String> {
-        let id: String = serde_json::from_str(self.event_id?.get()).ok()?;
+        let (_, json) = self.plain.iter().find(|(name, _)| *name == "event_id")?;
+        let id: String = serde_json::from_str(json.get()).ok()?;
         (id.len() <= MAX_ID).then_some(id)
     }
 
     /// Returns the event with this member, and nothing that was not read.
-    fn with(&self, name: &str, fields: Fields) -> Verdict {
-        let mut event = self.members();
-        event.insert(name.to_owned(), fields.into());
-        Verdict::Becomes(Value::from(event).to_string())
+    fn with(&self, name: &str, fields: &Fields) -> Verdict {
+        let fields = Value::from(fields.clone()).to_string();
+        Verdict::Becomes(self.written(Some((name, &fields))))
     }
 
-    /// Returns the event with those of its members that may have any value.
+    /// Returns the event with its plain members, and what it says of a response.
     fn again(&self) -> Verdict {
-        let mut event = self.members();
-        if let Some(response) = object(self.response) {
-            event.insert("response".to_owned(), response.into());
+        match object(self.response) {
+            Some(response) => self.with("response", &response),
+            None => Verdict::Becomes(self.written(None)),
         }
-        Verdict::Becomes(Value::from(event).to_string())
     }
 
-    fn members(&self) -> Fields {
-        let mut event = Fields::new();
-        event.insert("type".to_owned(), self.kind.clone().into());
-        for (name, json) in [
-            ("event_id", self.event_id),
-            ("previous_item_id", self.previous_item_id),
-        ] {
-            // Anything but a text could carry what the persona pins.
-            if let Some(id) = json.and_then(|json| serde_json::from_str::<String>(json.get()).ok())
-            {
-                event.insert(name.to_owned(), id.into());
-            }
+    /// Writes the event from what was read of it.
+    fn written(&self, inner: Option<(&str, &str)>) -> String {
+        let mut event = format!(r#"{{"type":{}"#, Value::from(&*self.kind));
+        let plain = self.plain.iter().map(|(name, json)| (*name, json.get()));
+        for (name, json) in plain.chain(inner) {
+            event.push_str(",\"");
+            event.push_str(name);
+            event.push_str("\":");
+            event.push_str(json);
         }
+        event.push('}');
         event
     }
 }
@@ -313,13 +352,16 @@ impl<'frame> Visitor<'frame> for Members {
                     envelope.kind = map.next_value()?;
                     None
                 }
-                "event_id" => Some(&mut envelope.event_id),
                 "session" => Some(&mut envelope.session),
                 "response" => Some(&mut envelope.response),
                 "item" => Some(&mut envelope.item),
-                "previous_item_id" => Some(&mut envelope.previous_item_id),
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
+                name => {
+                    match PLAIN.iter().find(|plain| **plain == name) {
+                        Some(plain) => envelope.keep(plain, map.next_value()?),
+                        None => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
                     None
                 }
             };

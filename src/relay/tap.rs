@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::mpsc::Sender;
+use tokio_util::sync::PollSender;
 
 use crate::clock::{Clock, Tick};
 
@@ -28,7 +30,9 @@ const NEEDED: [&str; 9] = [
 
 /// The events that go to the watch of a relay.
 pub(super) struct Tap {
-    events: Sender<String>,
+    events: PollSender<String>,
+    /// True while the watch is far behind.
+    is_full: bool,
     clock: Arc<dyn Clock>,
     told: Option<Tick>,
     /// The responses that the model works on.
@@ -44,7 +48,8 @@ struct Typed<'frame> {
 impl Tap {
     pub(super) fn new(events: Sender<String>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            events,
+            events: PollSender::new(events),
+            is_full: false,
             clock,
             told: None,
             answering: 0,
@@ -56,8 +61,20 @@ impl Tap {
         self.answering > 0
     }
 
-    /// Takes an event of the provider. Waits when the watch is far behind.
-    pub(super) async fn take(&mut self, text: &str) {
+    /// Looks whether the watch can take another event. When it is far behind, it wakes whoever polls as soon as it can.
+    pub(super) fn has_room(&mut self, context: &mut Context<'_>) -> bool {
+        // Without a watch the relay is about to end.
+        self.is_full = self.events.poll_reserve(context).is_pending();
+        !self.is_full
+    }
+
+    /// True while the watch is far behind, so that the provider is not read.
+    pub(super) const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Takes an event of the provider, for which there has to be room.
+    pub(super) fn take(&mut self, text: &str) {
         let kind = if text.starts_with(AUDIO) {
             Cow::Borrowed("response.output_audio.delta")
         } else {
@@ -73,8 +90,8 @@ impl Tap {
         let is_quiet = || self.told.is_none_or(|told| now.since(told) >= LIFE);
         if NEEDED.contains(&&*kind) || (kind.starts_with("response.") && is_quiet()) {
             self.told = Some(now);
-            // Without a watch the relay is about to end.
-            let _ = self.events.send(text.to_owned()).await;
+            // Without a watch nobody needs it.
+            let _ = self.events.send_item(text.to_owned());
         }
     }
 }

@@ -9,10 +9,12 @@ use crate::provider::MostTokens;
 const HELD: Policy = Policy {
     is_held: true,
     most_tokens: Some(MostTokens::Count(1024)),
+    priced: None,
 };
 const FREE: Policy = Policy {
     is_held: false,
     most_tokens: None,
+    priced: None,
 };
 
 /// The event that goes on; null for none.
@@ -25,9 +27,10 @@ fn goes_on(policy: Policy, text: &str) -> Value {
 }
 
 #[test]
-fn events_that_say_nothing_of_the_persona_pass_as_they_came() {
+fn events_that_say_nothing_of_the_persona_pass_with_all_that_they_say() {
+    let plain = r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#;
+    assert_eq!(HELD.judge(plain), Verdict::Passes);
     for text in [
-        r#"{"type":"input_audio_buffer.append","audio":"AAAA"}"#,
         r#"{ "audio" : "AAAA", "type" : "input_audio_buffer.append" }"#,
         r#"{"type":"input_audio_buffer.append","audio":"AA\u0041A","event_id":"e"}"#,
         r#"{"type":"input_audio_buffer.commit"}"#,
@@ -35,8 +38,46 @@ fn events_that_say_nothing_of_the_persona_pass_as_they_came() {
         r#"{"type":"conversation.item.truncate","item_id":"i","content_index":0,"audio_end_ms":900}"#,
         r#"{"type":"conversation.item.retrieve","item_id":"i"}"#,
     ] {
-        assert_eq!(HELD.judge(text), Verdict::Passes, "{text}");
+        let said: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(goes_on(HELD, text), said, "{text}");
         assert_eq!(FREE.judge(text), Verdict::Passes, "{text}");
+    }
+}
+
+#[test]
+fn events_that_say_nothing_of_the_persona_pass_without_members_that_they_do_not_have() {
+    let text = r#"{"type":"response.cancel","response":{"instructions":"x"},"response_id":"r","item_id":{"a":1},"tools":[]}"#;
+    let known = json!({"type": "response.cancel", "response_id": "r"});
+    assert_eq!(goes_on(HELD, text), known);
+}
+
+#[test]
+fn a_transcription_without_a_price_is_left_out_where_money_is_limited() {
+    let limited = |is_held| Policy {
+        priced: Some(["gpt-4o-mini-transcribe".into()].into()),
+        is_held,
+        ..FREE
+    };
+    let update = |transcription: &Value| {
+        json!({"type": "session.update", "session": {"audio": {"input": {
+            "transcription": transcription, "turn_detection": null,
+        }}}})
+    };
+    for (transcription, is_fine) in [
+        (json!({"model": "gpt-4o-mini-transcribe"}), true),
+        (json!({"language": "de"}), true),
+        (json!(null), true),
+        (json!({"model": "whisper-9"}), false),
+        (json!({"model": {"x": 1}}), false),
+    ] {
+        let event = update(&transcription);
+        for is_held in [true, false] {
+            let passed = goes_on(limited(is_held), &event.to_string());
+            let passed = &passed["session"]["audio"]["input"];
+            assert_eq!(passed.get("transcription").is_some(), is_fine, "{event}");
+            assert!(passed.get("turn_detection").is_some());
+        }
+        assert_eq!(goes_on(FREE, &event.to_string()), event);
     }
 }
 
@@ -155,13 +196,17 @@ fn members() -> impl Strategy<Value = String> {
         Just("item"),
         Just("event_id"),
         Just("audio"),
+        Just("item_id"),
+        Just("tools"),
     ];
     let value = prop_oneof![
         Just(r#""session.update""#.to_owned()),
         Just(r#""response.create""#.to_owned()),
         Just(r#""input_audio_buffer.append""#.to_owned()),
+        Just(r#""conversation.item.delete""#.to_owned()),
+        Just(r#""conversation.item.create""#.to_owned()),
         Just(r#"{"instructions":"evil","in\u0073tructions":"evil","tools":["evil"]}"#.to_owned()),
-        Just(r#"{"input":"evil"}"#.to_owned()),
+        Just(r#"{"input":"sly"}"#.to_owned()),
         Just("null".to_owned()),
         "[ -~]{0,8}",
     ];
@@ -170,13 +215,14 @@ fn members() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // Every run tries other texts, for a bounded time.
+    #![proptest_config(ProptestConfig { cases: 20_000, max_global_rejects: 1, ..ProptestConfig::default() })]
+
     #[test]
     fn no_text_passes_with_what_the_persona_pins(text in members()) {
         let passed = goes_on(HELD, &text);
-        let kind = passed["type"].as_str().unwrap_or_default().to_owned();
-        if kind == "session.update" || kind == "response.create" {
-            prop_assert!(!passed.to_string().contains("evil"), "{text}");
-        }
+        prop_assert!(!passed.to_string().contains("evil"), "{text}");
+        prop_assert!(!passed["response"].to_string().contains("sly"), "{text}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::policy::{Policy, Turn};
 use super::{Facts, Transcription, TranscriptionOrder, UpstreamError};
 use crate::clock::{Clock, Tick};
 use crate::domain::{KeyFingerprint, Party, SessionText, UpstreamCall};
-use crate::websocket::Leg;
+use crate::websocket::{Bounds, Leg};
 
 /// The longest wait for the provider's answer to an offer, from its sending. A call that is created so late is hung up.
 const LATEST_ANSWER: Duration = Duration::from_mins(1);
@@ -54,6 +54,8 @@ pub struct RelayOrder {
     pub model: Option<Box<str>>,
     /// On whose behalf: the provider learns only a keyed hash of it.
     pub behalf: Party,
+    /// The bounds of the connection.
+    pub bounds: Bounds,
 }
 
 /// A relay's connection to the provider.

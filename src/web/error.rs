@@ -197,6 +197,9 @@ impl From<BrokerError> for ApiError {
 impl From<TicketRefusal> for ApiError {
     fn from(refusal: TicketRefusal) -> Self {
         Self::from(match refusal {
+            TicketRefusal::Spent(limit) => {
+                return Self::from(Code::CallLimit).after(CALL_WAIT).under(limit);
+            }
             // All alike, so that a stranger learns nothing of a ticket.
             TicketRefusal::Unknown | TicketRefusal::Expired | TicketRefusal::Mode => {
                 Code::TicketExpired

@@ -74,6 +74,7 @@ pub fn onion(state: &AppState) -> Onion {
 fn described(state: &AppState) -> OpenApiRouter<AppState> {
     let opens = |route| paid(route, Purpose::Open, state);
     let dials = |route| paid(route, Purpose::Call, state);
+    let relays = |route| paid(route, Purpose::Relay, state);
     let looks = |route| paid(route, Purpose::Look, state);
     let refreshes = |route| paid(route, Purpose::Refresh, state);
     let admits = |route: MethodRouter<AppState>, purpose| {
@@ -87,7 +88,7 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(opens(routes!(compat::client_secrets)))
         .routes(dials(routes!(compat::old_session)))
         .routes(dials(routes!(calls::open)))
-        .routes(opens(routes!(relay::relay)))
+        .routes(relays(routes!(relay::relay)))
         .routes(looks(routes!(calls::look)))
         .routes(looks(routes!(calls::hang_up)))
         .routes(looks(routes!(call_events::events)))
@@ -96,7 +97,7 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
             admits(post(calls::open_as_openai), Purpose::Call),
         )
         .route(AS_OPENAI[1].1, admits(post(calls::hang_up), Purpose::Look))
-        .route(AS_OPENAI[2].1, admits(get(relay::relay), Purpose::Open))
+        .route(AS_OPENAI[2].1, admits(get(relay::relay), Purpose::Relay))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz));

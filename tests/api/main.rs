@@ -40,6 +40,7 @@ mod records;
 mod refresh;
 mod runbook;
 mod secrecy;
+mod service_keys;
 mod shared_address;
 mod token;
 mod transcribe;

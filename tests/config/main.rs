@@ -19,6 +19,7 @@ mod loaded;
 mod personas;
 mod quotas;
 mod refused;
+mod service_keys;
 mod sources;
 mod stray_bytes;
 

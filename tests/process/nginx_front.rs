@@ -56,6 +56,15 @@ impl Nginx {
             .collect()
     }
 
+    /// Its master and its workers.
+    pub fn pids(&self) -> Vec<u32> {
+        let master = self.running.pid();
+        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children"));
+        let children = children.unwrap();
+        let workers = children.split_whitespace().map(|pid| pid.parse().unwrap());
+        std::iter::once(master).chain(workers).collect()
+    }
+
     pub fn certificate(&self) -> PathBuf {
         self.scratch.path().join("fullchain.pem")
     }
@@ -237,10 +246,11 @@ pub async fn over_tls(simulator: &Simulator) -> (Nginx, String, String) {
     certificate(&scratch, "DNS:localhost,DNS:api.provider.test");
     let place = scratch.path().to_str().unwrap().to_owned();
     let text = format!(
-        "events {{}}\nhttp {{\n{}    log_format lines escape=json '{{\"protocol\":\"$server_protocol\",\"path\":\"$uri\"}}';\n\
+        "events {{}}\nhttp {{\n{}    map $http_upgrade $way {{ default upgrade; '' ''; }}\n    log_format lines escape=json '{{\"protocol\":\"$server_protocol\",\"path\":\"$uri\"}}';\n\
          access_log {place}/access.log lines;\n    server {{\n        listen {address} ssl http2;\n\
          ssl_certificate {place}/fullchain.pem;\n        ssl_certificate_key {place}/privkey.pem;\n\
-         location / {{ proxy_pass http://{}; }}\n    }}\n}}\n",
+         location / {{ proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
+         proxy_set_header Connection $way; proxy_pass http://{}; }}\n    }}\n}}\n",
         temporary(&place),
         simulator.address()
     );

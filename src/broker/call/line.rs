@@ -1,6 +1,7 @@
 //! The line between a relay and its watch: events go one way, orders the other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Inner;
 use crate::clock::Clock;
+use crate::config::RelaySettings;
 use crate::domain::{EndReason, EntryId};
 use crate::provider::MostTokens;
 use crate::upstream::{SideChannel, UpstreamError};
@@ -36,12 +38,18 @@ pub struct Line {
     pub is_held: bool,
     /// Most tokens of a response's output.
     pub most_tokens: Option<MostTokens>,
+    /// The models that have a price, where money is limited.
+    pub priced: Option<Arc<[Box<str>]>>,
     /// Where events of the provider go that the watch needs.
     pub events: mpsc::Sender<String>,
     /// What others want of the relay.
     pub orders: mpsc::UnboundedReceiver<Order>,
     /// Cancelled when this replica is about to stop.
     pub drain: CancellationToken,
+    /// The time that there is then until this replica stops.
+    pub drain_time: Duration,
+    /// How relays are carried.
+    pub settings: RelaySettings,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }

@@ -116,6 +116,7 @@ impl Broker {
     pub async fn calls(&self) -> Result<Vec<Call>, BrokerError> {
         let query = CallQuery {
             account: None,
+            ticket: None,
             most: MOST,
         };
         let found = self.0.parts.records.calls(query).await;
@@ -140,6 +141,7 @@ impl Broker {
             let found = records
                 .calls(CallQuery {
                     account,
+                    ticket: None,
                     most: MOST,
                 })
                 .await;

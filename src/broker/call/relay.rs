@@ -21,16 +21,22 @@ use crate::broker::audited::{Delivery, note_persona};
 use crate::broker::{Broker, BrokerError, Choice, Inner};
 use crate::clock::{Tick, Timestamp, millis};
 use crate::domain::{
-    Call, CallStep, Caller, ConnectMode, EndReason, Kind, Outcome, PersonaName, SessionText,
-    UpstreamCall, UpstreamCallId,
+    Call, CallStep, Caller, ConnectMode, Dial, EndReason, EntryId, Kind, KnownTicket, Money,
+    Outcome, PersonaName, RELAY_USES, SessionChange, SessionText, TicketRefusal, UpstreamCall,
+    UpstreamCallId,
 };
 use crate::gate::Pass;
 use crate::provider::{self, EffectiveSession, News, Pins, ServerEvent};
+use crate::records::CallQuery;
 use crate::upstream::{RelayLeg, RelayOrder, UpstreamError};
 use crate::websocket::{Leg, Message};
 
 /// Longest time in which the provider has to confirm the persona.
 const ASSERT: Duration = Duration::from_secs(5);
+/// How often it is looked whether the last relay of a ticket has ended meanwhile.
+const TRIES: usize = 5;
+/// The wait before each of these looks.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Events that wait for the watch of a relay. When there are more, the relay waits.
 const EVENTS: usize = 32;
 
@@ -41,12 +47,16 @@ pub struct RelayRequest {
     pub choice: Choice,
     /// The model that the client asks for. It must be the persona's.
     pub model: Option<String>,
+    /// The ticket that the caller shows. Its persona and language replace the choice.
+    pub ticket: Option<Arc<KnownTicket>>,
 }
 
 /// A relay whose session at the provider runs, and that waits for its client.
 #[derive(Debug)]
 pub struct Relayed {
-    /// The relay in the records.
+    /// The entry of the relay.
+    entry: EntryId,
+    /// The session at the provider.
     call: UpstreamCall,
     persona: PersonaName,
     ends_at: Timestamp,
@@ -73,8 +83,14 @@ impl Delivery for Relayed {
         Some((Event::CallOpened, what))
     }
 
-    async fn undelivered(&self, _inner: &Inner) {
+    async fn undelivered(&self, inner: &Inner) {
+        // The watch writes the end down.
         drop(self.take());
+        let outcome = (Outcome::Undelivered, SessionChange::Keep, None);
+        let settled = inner.settle(self.entry, self.upstream_took, outcome).await;
+        if let Err(error) = settled {
+            inner.note_records(&error);
+        }
     }
 }
 
@@ -83,9 +99,12 @@ impl Broker {
     pub async fn relay(
         &self,
         caller: Arc<Caller>,
-        asked: RelayRequest,
+        mut asked: RelayRequest,
         pass: Pass,
     ) -> Result<Arc<Relayed>, BrokerError> {
+        if let Some(ticket) = &asked.ticket {
+            asked.choice = Choice::of_ticket(ticket);
+        }
         let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
         let work = async move { inner.open_relay(&owner, asked).await };
         self.carry_through(caller, work, pass).await
@@ -103,22 +122,32 @@ impl Inner {
             return Err(BrokerError::ShuttingDown);
         }
         let persona = self.persona(caller, &asked.choice)?;
-        if !persona.connect.is_empty() && !persona.connect.contains(&ConnectMode::Relay) {
-            return Err(BrokerError::ModeNotAllowed);
-        }
+        let mode = persona.mode(self.rules.connect, Some(ConnectMode::Relay));
+        mode.ok_or(BrokerError::ModeNotAllowed)?;
         note_persona(&persona.name);
-        let terms = self.terms(caller, persona, asked.choice.language.as_ref())?;
+        let mut terms = self.terms(caller, persona, asked.choice.language.as_ref())?;
+        let ticket = asked.ticket.as_deref();
+        let kind = if ticket.is_some() {
+            Kind::Redemption
+        } else {
+            Kind::Call
+        };
         let wanted = asked.model.map(|model| ("model".to_owned(), model.into()));
-        self.may_open(caller, &terms, (Kind::Call, &wanted.into_iter().collect()))?;
+        self.may_open(caller, &terms, (kind, &wanted.into_iter().collect()))?;
+        if let Some(ticket) = ticket {
+            self.leave_rest(ticket, &mut terms).await?;
+        }
         let start = self.parts.clock.tick();
         let turn = self.parts.upstream.turn(caller.crowd()).await;
         let turn = turn.map_err(|error| self.failed_since(start, error))?;
-        let dial = self.to_dial(caller, &terms, (None, None));
-        let row = self.write_down((Kind::Call, &persona.name), dial).await?;
+        let hash = ticket.map(|ticket| ticket.hash.clone());
+        let dial = self.to_dial(caller, &terms, (None, hash));
+        let row = self.write_relay_down((kind, &persona.name), dial).await?;
         let start = self.parts.clock.tick();
         let order = RelayOrder {
             model: EffectiveSession::read(terms.session.as_json()).and_then(|asked| asked.model()),
             behalf: caller.party(),
+            bounds: self.rules.relay.bounds(),
         };
         let confirmed = async {
             let leg = self.parts.upstream.relay(order, turn).await?;
@@ -126,20 +155,20 @@ impl Inner {
         };
         let confirmed = match confirmed.await {
             Ok(confirmed) => confirmed,
-            Err(error) => return Err(self.not_relayed(&row, error, start).await),
+            Err(error) => {
+                let error = self.failed_since(start, error);
+                return Err(self.not_relayed(&row, error, start).await);
+            }
         };
         let call = confirmed.call.clone();
         let model = confirmed.models.response.clone();
         let lasts = terms.lasts(&row);
         let row = match self.take_up(&row, (&call, model, lasts), start).await {
             Ok(row) => row,
-            Err(error) => {
-                self.change_call(row.entry, CallStep::Over(EndReason::Provider).by_anybody())
-                    .await;
-                return Err(error);
-            }
+            Err(error) => return Err(self.not_relayed(&row, error, start).await),
         };
         let relayed = Relayed {
+            entry: row.entry,
             call: call.clone(),
             persona: persona.name.clone(),
             ends_at: row.deadline_at,
@@ -149,16 +178,53 @@ impl Inner {
         Ok(Arc::new(relayed))
     }
 
-    /// Notes that no session was opened. Whatever there was of it ended with its connection.
-    async fn not_relayed(&self, row: &Call, error: UpstreamError, start: Tick) -> BrokerError {
+    /// Leaves of the limits what earlier relays of the same ticket have not used.
+    async fn leave_rest(&self, ticket: &KnownTicket, terms: &mut Terms) -> Result<(), BrokerError> {
+        if ticket.uses == 0 {
+            return Ok(());
+        }
+        let query = CallQuery {
+            account: None,
+            ticket: Some(ticket.hash.clone()),
+            most: RELAY_USES,
+        };
+        let earlier = self.parts.records.calls(query).await;
+        let earlier = earlier.map_err(BrokerError::NotRead)?;
+        let cost = earlier
+            .iter()
+            .fold(Money::ZERO, |sum, call| sum + call.used.cost);
+        let turns = earlier.iter().map(|call| call.used.turns).sum();
+        let time = ticket.expires_at.since(self.parts.clock.now());
+        terms
+            .settings
+            .leave_rest(time, turns, cost)
+            .map_err(|limit| TicketRefusal::Spent(limit).into())
+    }
+
+    /// Writes a relay down. A client that connects again may be faster than the end of its last relay.
+    async fn write_relay_down(
+        &self,
+        of: (Kind, &PersonaName),
+        dial: Dial,
+    ) -> Result<Call, BrokerError> {
+        for _ in 0..TRIES {
+            match self.write_down(of, dial.clone()).await {
+                Err(BrokerError::Ticket(TicketRefusal::Used)) => {}
+                written => return written,
+            }
+            self.parts.clock.sleep(PAUSE).await;
+        }
+        self.write_down(of, dial).await
+    }
+
+    /// Notes that there is no relay. Whatever there was of its session ended with its connection.
+    async fn not_relayed(&self, row: &Call, error: BrokerError, start: Tick) -> BrokerError {
         let took = self.parts.clock.tick().since(start);
         let over = CallStep::Over(EndReason::Provider).by_anybody();
         self.change_call(row.entry, over).await;
-        let outcome = Outcome::Failed {
-            code: error.facts().code,
-        };
-        let settled = self.settle_call(row.entry, took, outcome).await;
-        settled.err().unwrap_or(BrokerError::call(error, took))
+        let code = error.records_code();
+        let settled = self.settle_call(row.entry, took, Outcome::Failed { code });
+        settled.await.err().unwrap_or(error)
     }
 
     /// Writes down that the relay runs.
@@ -205,6 +271,10 @@ impl Inner {
         self.watches.relays.insert(entry, carried);
         let most_tokens = confirmed.pins.as_ref().and_then(|pins| pins.most_tokens);
         let is_held = confirmed.pins.is_some();
+        let priced = terms.is_limited().then(|| {
+            let prices = &self.rules.money.prices;
+            prices.models().map(Into::into).collect()
+        });
         let tap = Tap {
             events: received,
             orders,
@@ -222,9 +292,12 @@ impl Inner {
             greeting: confirmed.greeting,
             is_held,
             most_tokens,
+            priced,
             events,
             orders: ordered,
             drain: self.draining.clone(),
+            drain_time: self.rules.drain_time,
+            settings: self.rules.relay.clone(),
             clock: Arc::clone(&self.parts.clock),
             end: RelayEnd {
                 inner: Arc::clone(self),

@@ -24,6 +24,11 @@ impl Terms {
         (self.settings.persona != Hold::Free).then_some(&self.session)
     }
 
+    /// True when the money of the call is limited.
+    pub(super) fn is_limited(&self) -> bool {
+        self.settings.max_money.is_some() || self.allowance.budgets.limit_money()
+    }
+
     /// Returns how long a call may last.
     pub(super) fn lasts(&self, row: &Call) -> Duration {
         let granted = Duration::from_secs(row.held.seconds);

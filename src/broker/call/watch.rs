@@ -90,7 +90,13 @@ impl Inner {
     pub(super) fn watch(self: &Arc<Self>, mut watch: Watch, attached: Option<Attached>) {
         let (inner, (entry, call)) = (Arc::clone(self), (watch.entry, watch.call.clone()));
         let told = Arc::clone(&watch.told);
-        let watching = self.watches.tasks.spawn(async move {
+        // No other replica hears the last use of a relay, so that the end of this one waits for it.
+        let tasks = if call.id.is_of_relay() {
+            &self.work
+        } else {
+            &self.watches.tasks
+        };
+        let watching = tasks.spawn(async move {
             let now = inner.parts.clock.tick();
             let mut side = Side::lost(now);
             watch.leash.sees(false, now);

@@ -69,7 +69,7 @@ impl Book {
         if let Some(bound) = self.taken.full(owner, dialled.bounds) {
             return Err(ReserveError::TooManyCalls(bound));
         }
-        let redeemed = self.redeemed(intent, dialled.dial.ticket.as_deref(), now)?;
+        let redeemed = self.redeemed(intent, &dialled.dial, now)?;
         let mut call = Call::dialled(intent, &dialled.dial, now);
         let purses = self.purses.clone();
         let granted = self.purses.grant(&dialled.asked(), dialled.dial.want, now);

@@ -73,8 +73,11 @@ impl CallRecords for MemoryRecords {
         let owner = query.account.map(|account| Party::Identity(account.key()));
         let book = self.book.lock();
         let transcriptions = PersonaName::of_transcriptions();
+        let (owner, ticket) = (owner.as_ref(), query.ticket.as_ref());
         let is_meant = |call: &&Call| {
-            owner.is_none_or(|owner| call.owner == owner) && call.persona != transcriptions
+            owner.is_none_or(|owner| call.owner == *owner)
+                && ticket.is_none_or(|ticket| call.ticket.as_ref() == Some(ticket))
+                && call.persona != transcriptions
         };
         let mut calls: Vec<_> = book.calls.values().filter(is_meant).cloned().collect();
         calls.sort_unstable_by_key(|call| (!call.state.is_live(), std::cmp::Reverse(call.entry)));

@@ -73,6 +73,8 @@ impl Dialled {
 pub struct CallQuery {
     /// The account that owns the calls; `None` for the calls of everybody.
     pub account: Option<Account>,
+    /// The hash of the ticket that opened the calls; `None` for calls with any ticket, or without.
+    pub ticket: Option<Box<str>>,
     /// Most calls.
     pub most: u32,
 }

@@ -1,5 +1,7 @@
 //! The rows of calls: how they are read, counted, written and claimed in a transaction.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::row::{CALL, CLAIMED, CallRow, FOUND};
@@ -129,7 +131,10 @@ pub(in crate::records) async fn read(
         connection.change(&LOCK, &[]).await?;
     }
     let ids = commands.iter().filter_map(|command| command.call(book));
-    let ids: Vec<_> = ids.map(|id| id.to_string()).collect();
+    // A relay's ticket opens nothing while what it opened before is up.
+    let tickets = commands.iter().filter_map(|command| command.ticket());
+    let opened = tickets.filter_map(|hash| book.tickets.get(hash)?.entry);
+    let ids: BTreeSet<_> = ids.chain(opened).map(|id| id.to_string()).collect();
     if ids.is_empty() {
         return Ok(());
     }

@@ -28,11 +28,12 @@ static FIND: Statement = Statement::list(
     "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE upstream = $1 ORDER BY entry DESC LIMIT 1",
 );
 
-/// Lists, transcriptions left out, the `$2` latest calls of the owner `$1`, or of everybody, those that live first.
+/// Lists, transcriptions left out, the `$2` latest calls of the owner `$1`, or of everybody, that the ticket `$3` opened, or any,
+/// those that live first.
 static LATEST: Statement = Statement::list(
     NO_PAGE,
     FOUND,
-    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE ($1 = '' OR party = $1) \
+    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE ($1 = '' OR party = $1) AND ($3 = '' OR ticket = $3) \
      AND persona <> 'transcription' ORDER BY state IN ('ended', 'lost'), entry DESC LIMIT $2",
 );
 
@@ -81,7 +82,11 @@ impl SqlRecords {
     pub(in crate::records) async fn erase_calls(&self, owner: Party) -> Result<(), RecordsError> {
         let party = Bind::Text(owner.to_text());
         let most = Bind::Number(i64::MAX);
-        for call in self.find_calls(&LATEST, &[party.clone(), most]).await? {
+        let any = Bind::Text(String::new());
+        for call in self
+            .find_calls(&LATEST, &[party.clone(), most, any])
+            .await?
+        {
             if matches!(call.state, CallState::Dialling | CallState::Open) {
                 let change = CallStep::Disown(EndReason::LoggedOut).by_anybody();
                 self.change_call(call.entry, change).await?;
@@ -156,7 +161,8 @@ impl CallRecords for SqlRecords {
         let owner = query.account.map(|account| Party::Identity(account.key()));
         let party = Bind::Text(owner.map(Party::to_text).unwrap_or_default());
         let most = u64::from(query.most).into();
-        self.find_calls(&LATEST, &[party, most]).await
+        let ticket = Bind::Text(query.ticket.unwrap_or_default().into());
+        self.find_calls(&LATEST, &[party, most, ticket]).await
     }
 
     async fn ending(&self) -> Result<u64, RecordsError> {

@@ -66,7 +66,7 @@ impl Calls for OpenAi {
                 return Err(refusal(response).await);
             }
             let connection = upgraded(response, &nonce).await?;
-            let leg = Leg::over(Box::new(connection), Role::Client, clock).await;
+            let leg = Leg::over(Box::new(connection), (Role::Client, order.bounds), clock).await;
             Ok(RelayLeg { leg, key })
         })
     }

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Tick};
 use crate::upstream::UpstreamError;
 use crate::upstream::calls::SideChannel;
 use crate::websocket::{
-    CloseCode, CloseFrame, DEAD_AFTER, Message, PING_AFTER, Role, Utf8Bytes, bounds, reason,
+    CloseCode, CloseFrame, DEAD_AFTER, Message, PING_AFTER, Role, Utf8Bytes, reason, side_channel,
 };
 
 /// The most that waits to be written.
@@ -31,7 +31,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) async fn open(connection: Upgraded, clock: Arc<dyn Clock>) -> Self {
-        let bounds = bounds(MAX_UNWRITTEN);
+        let bounds = side_channel(MAX_UNWRITTEN);
         let stream = WebSocketStream::from_raw_socket(connection, Role::Client, Some(bounds));
         Self {
             stream: stream.await,

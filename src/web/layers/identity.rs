@@ -65,14 +65,14 @@ pub(super) async fn of(
     }
 }
 
-/// Returns what is known of the ticket that `caller` shows to open a call. Fails with the answer to a request whose ticket
+/// Returns what is known of the ticket that `caller` shows to open a call or a relay. Fails with the answer to a request whose ticket
 /// opens nothing.
 pub(super) async fn of_ticket(
     state: &AppState,
     caller: &Caller,
-    shown: &Ticket,
+    (shown, mode): (&Ticket, ConnectMode),
 ) -> Result<KnownTicket, Response> {
-    let found = state.broker.ticket(caller, shown, ConnectMode::Call).await;
+    let found = state.broker.ticket(caller, shown, mode).await;
     let error = match found {
         Ok(ticket) => return Ok(ticket),
         Err(error) => error,
@@ -103,6 +103,12 @@ async fn verified(
 ) -> Result<Arc<Identity>, Unknown> {
     let credential = Credential::parse(header.as_bytes())?;
     let screened = state.auth.screen(&credential)?;
+    if screened.is_of_program() && caller.origin.is_some() {
+        return Err(AuthError::Rejected(
+            "a web page has shown a service key, which everybody can read there: revoke it",
+        )
+        .into());
+    }
     if !screened.is_verified() {
         state.gate.may_verify(caller).map_err(Unknown::Denied)?;
     }

@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{denied, identity, origin, trace};
-use crate::domain::{Caller, KnownTicket};
+use crate::domain::{Caller, ConnectMode, KnownTicket};
 use crate::gate::{Pass, Purpose};
 use crate::web::code::Code;
 use crate::web::error::ApiError;
@@ -75,8 +75,13 @@ async fn admit(
     match (purpose, calls::ticket(headers)) {
         // A ticket shows its own call only, and says nothing of who its holder is.
         (Purpose::Look, Some(_)) => {}
-        (Purpose::Call, Some(shown)) => {
-            let ticket = identity::of_ticket(state, caller, &shown).await?;
+        (Purpose::Call | Purpose::Relay, Some(shown)) => {
+            let mode = if purpose == Purpose::Call {
+                ConnectMode::Call
+            } else {
+                ConnectMode::Relay
+            };
+            let ticket = identity::of_ticket(state, caller, (&shown, mode)).await?;
             caller.identity = ticket.identity(&shown);
             (purpose, known) = (Purpose::Look, Some(Arc::new(ticket)));
         }

@@ -36,7 +36,7 @@ pub struct RelayOptions {
     call_id: Option<String>,
 }
 
-/// Open a session over a WebSocket. The credential comes as bearer, or as the subprotocol `openai-insecure-api-key.…` beside
+/// Open a session over a WebSocket. The credential or the ticket comes as bearer, or as the subprotocol `openai-insecure-api-key.…` beside
 /// `realtime`. Everything that can be refused is refused before the connection becomes a WebSocket.
 #[utoipa::path(
     get,
@@ -46,13 +46,14 @@ pub struct RelayOptions {
     responses(
         (status = 101, description = "The connection is a WebSocket with the provider's events. The session runs as the persona says."),
         (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name.", body = Failure<'static>),
+        (status = 409, description = "The ticket was used before, and its connection is still up.", body = Failure<'static>),
+        (status = 422, description = "No persona has that name, or it may not be used for relays.", body = Failure<'static>),
         Refusals,
     )
 )]
 pub async fn relay(
     State(state): State<AppState>,
-    Extension(Admitted { caller, pass, .. }): Extension<Admitted>,
+    Extension(admitted): Extension<Admitted>,
     Query(options): Query<RelayOptions>,
     Query(wanted): Query<Wanted>,
     request: Request,
@@ -67,7 +68,9 @@ pub async fn relay(
     let asked = RelayRequest {
         choice: wanted.choice()?,
         model: options.model,
+        ticket: admitted.ticket,
     };
+    let (caller, pass) = (admitted.caller, admitted.pass);
     let relayed = state.broker.relay(caller, asked, pass).await?;
     let line = relayed.take().ok_or(Code::Internal)?;
     let (connection, response) = upgrade.grant();

@@ -73,7 +73,7 @@ impl Opened {
     }
 }
 
-fn offer(app: &TestApp) -> Call {
+pub fn offer(app: &TestApp) -> Call {
     app.post("/calls").body("application/sdp", OFFER)
 }
 

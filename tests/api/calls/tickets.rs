@@ -76,6 +76,17 @@ async fn ti1_in_call_mode_every_mint_gives_a_ticket_and_asks_the_provider_for_no
 }
 
 #[tokio::test]
+async fn ti7_a_ticket_of_a_call_opens_no_relay_and_is_not_used_up_by_the_attempt() {
+    let app = app();
+    let ticket = ticket(&mint(&app).await);
+    for path in ["/realtime", "/v1/realtime"] {
+        let relay = app.get(path).bearer(&ticket).send().await;
+        relay.is(401, "ticket_expired");
+    }
+    assert_eq!(redeem(&app, &ticket).send().await.status, 201);
+}
+
+#[tokio::test]
 async fn ca03_a_ticket_opens_a_call_at_openais_path_as_its_sdk_posts_it() {
     let app = TestApp::of(REQUIRED, &[CALL]);
     let minted = app.post("/token").bearer(&student("ana")).send().await;

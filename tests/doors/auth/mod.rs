@@ -69,6 +69,7 @@ pub fn auth(issuers: Vec<Issuer>) -> Auth {
     Auth {
         mode: AuthMode::Required,
         issuers,
+        service_keys: Vec::new(),
         allow_plain_http: Vec::new(),
         default_role: Some("student".into()),
         known_roles: ["teacher", "student"].map(Into::into).into(),

@@ -106,7 +106,11 @@ async fn a_call_is_found_as_it_was_changed_last() {
         let over = change(records, &failed.unwrap(), over).await.unwrap();
         assert_eq!(over.end_reason, Some(EndReason::Idle), "{name}");
         assert_eq!(change(records, &over, CallStep::Warned).await, None);
-        let query = |account| CallQuery { account, most: 10 };
+        let query = |account| CallQuery {
+            account,
+            ticket: None,
+            most: 10,
+        };
         let all = records.calls(query(None)).await.unwrap();
         assert_eq!(all.len(), 2, "{name}");
         let of_ana = records.calls(query(Some(account("ana")))).await.unwrap();
@@ -215,6 +219,7 @@ async fn ca19_replicas_that_share_a_server_never_exceed_a_bound_together() {
     ] {
         let before = replicas[0].calls(CallQuery {
             account: None,
+            ticket: None,
             most: 99,
         });
         let before = before.await.unwrap().len();

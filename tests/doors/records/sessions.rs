@@ -51,6 +51,7 @@ pub fn verified(account: Account) -> Arc<Caller> {
         account,
         role: None,
         name: None,
+        personas: Arc::default(),
     };
     let mut caller = Arc::unwrap_or_clone(somebody());
     caller.identity = Some(Arc::new(identity));

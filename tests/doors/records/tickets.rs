@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use token_broker::clock::Timestamp;
 use token_broker::domain::{
-    Call, Caller, ConnectMode, Dial, EntryId, Intent, Kind, KnownTicket, Language, Origin, Party,
-    PersonaName, Quota, Settlement, Ticket, TicketRefusal,
+    Call, CallStep, Caller, ConnectMode, Dial, EndReason, EntryId, Intent, Kind, KnownTicket,
+    Language, Origin, Party, PersonaName, Quota, RELAY_USES, Settlement, Ticket, TicketRefusal,
 };
-use token_broker::records::{CallBound, CallBounds, Records, ReserveError, Settled};
+use token_broker::records::{CallBound, CallBounds, CallQuery, Records, ReserveError, Settled};
 
 use super::calls::{MANY, dial, use_of};
 use super::kinds::{START, Subject, account, each, limited, mint, minted, postgres_at, settled};
@@ -126,6 +126,42 @@ async fn ti2_an_expired_or_unknown_ticket_opens_nothing() {
         records.forget(Timestamp::from_millis(0)).await.unwrap();
         let known = records.ticket(&short.hash).await.unwrap();
         assert!(known.is_some(), "{name}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ti5_the_ticket_of_a_relay_opens_another_one_once_the_last_is_over() {
+    each(async |Subject { name, ledger, .. }| {
+        let (records, ana) = (&*ledger, verified(account("ana")));
+        let ticket = KnownTicket {
+            mode: ConnectMode::Relay,
+            ..ticket(&ana)
+        };
+        keep(records, &ticket).await;
+        let mut ends = Vec::new();
+        for number in 1..=RELAY_USES {
+            let call = redeem(records, &ana, (&ticket, MANY)).await.unwrap();
+            let live = redeem(records, &ana, (&ticket, MANY)).await;
+            assert_eq!(refusal(live), TicketRefusal::Used, "{name}");
+            let over = CallStep::Over(EndReason::HungUp).by_anybody();
+            records.change_call(call.entry, over).await.unwrap();
+            let found = records.ticket(&ticket.hash).await.unwrap().unwrap();
+            assert_eq!(found.ticket.uses, number, "{name}");
+            ends.push(found.ticket.expires_at);
+        }
+        // The time of the session begins with the first redemption.
+        ends.dedup();
+        assert_eq!(ends.len(), 1, "{name}: {ends:?}");
+        let spent = redeem(records, &ana, (&ticket, MANY)).await;
+        assert_eq!(refusal(spent), TicketRefusal::Spent("redials"), "{name}");
+        let query = CallQuery {
+            account: None,
+            ticket: Some(ticket.hash.clone()),
+            most: 10,
+        };
+        let all = records.calls(query).await.unwrap();
+        assert_eq!(all.len(), RELAY_USES as usize, "{name}");
     })
     .await;
 }

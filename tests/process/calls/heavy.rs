@@ -1,7 +1,6 @@
 //! What ten thousand watched calls cost: set-up, memory, processor, deadlines. TLS to the provider, as in production.
 //! Minutes long, so not run by default.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::{Up, offer, serve};
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, student};
-use crate::kit::memory::resident;
+use crate::kit::memory::{processor, resident};
 use crate::kit::programs::self_signed;
 use crate::kit::provider::simulator;
 use crate::kit::tls_front::tls;
@@ -33,16 +32,6 @@ const ROUND: Duration = Duration::from_secs(10);
 fn number() -> usize {
     let asked = std::env::var("CALLS").ok();
     asked.map_or(10_000, |text| text.parse().unwrap())
-}
-
-/// The processor time of a process so far.
-fn processor(pid: u32) -> Duration {
-    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let ticks = fields.split(' ').skip(11).take(2);
-    let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-    // A tick of /proc is a hundredth of a second.
-    Duration::from_millis(ticks * 10)
 }
 
 /// The broker's own part of the time to a call's answer, in milliseconds.

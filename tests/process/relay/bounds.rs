@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Client, left, pair, received, session};
+use super::{Client, left, pair, reason, received, session};
 use crate::kit::executable::Broker;
 use crate::kit::waiting::{eventually, until};
 
@@ -83,6 +83,65 @@ async fn re16_a_client_that_reads_nothing_costs_little_and_is_left() {
         }
     };
     assert!(closed.is_none_or(|frame| u16::from(frame.code) == 1013));
+}
+
+#[tokio::test]
+async fn re17_the_pings_of_a_client_that_reads_nothing_are_answered() {
+    let (simulator, broker) = pair(&[("relay.slow", "1m")]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    let id = session(&simulator).id;
+    let event =
+        json!({"type": "response.output_audio.delta", "delta": "A".repeat(64 * 1024)}).to_string();
+    for _ in 0..200 {
+        simulator.calls().tell_side_channels(&id, &event);
+    }
+    // Others are served meanwhile.
+    Client::of(&broker).await.turn().await;
+    let ping = Message::Ping(b"alive".to_vec().into());
+    client.0.send(ping).await.unwrap();
+    let (mut deltas, mut pongs) = (0, 0);
+    while deltas < 200 || pongs < 1 {
+        match client.0.next().await.unwrap().unwrap() {
+            Message::Text(_) => deltas += 1,
+            Message::Pong(payload) => pongs += usize::from(payload.as_ref() == b"alive"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn re24_a_client_that_gives_no_sign_of_life_is_left() {
+    let (simulator, broker) = pair(&[("relay.ping", "1s"), ("relay.dead", "3s")]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    // Whoever reads nothing answers no ping.
+    assert_eq!(left(&simulator).await, [Some(1001)]);
+    assert_eq!(reason(&broker).await, "hung_up");
+}
+
+#[tokio::test]
+async fn re31_a_flood_of_audio_is_held_back() {
+    let (simulator, broker) = pair(&[]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    let event =
+        json!({"type": "input_audio_buffer.append", "audio": "A".repeat(256 * 1024)}).to_string();
+    let flood = async {
+        loop {
+            client
+                .0
+                .send(Message::Text(event.clone().into()))
+                .await
+                .unwrap();
+        }
+    };
+    let seconds = 6;
+    let _ = tokio::time::timeout(Duration::from_secs(seconds), flood).await;
+    let passed = received(&simulator).len() * 256 * 1024;
+    // 16 MiB at once, and then 96 kB in a second; in base64.
+    let most = (16 * MIB + 2 * MIB) * 4 / 3;
+    assert!((MIB..most).contains(&passed), "{passed}");
 }
 
 #[tokio::test]

@@ -64,6 +64,9 @@ async fn re20_the_provider_is_told_how_the_client_closed() {
         });
         client.0.close(frame).await.unwrap();
         assert_eq!(left(&simulator).await, [code]);
+        // Its own frame is answered.
+        let answered = code.map(|code| (code, "bye".to_owned()));
+        assert_eq!(client.end().await.0, answered);
         assert_eq!(reason(&broker).await, "hung_up");
     }
     let (simulator, broker) = pair(&[]).await;

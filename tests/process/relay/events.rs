@@ -210,6 +210,38 @@ async fn escaped_names_are_read_as_what_they_mean() {
 }
 
 #[tokio::test]
+async fn re12_instructions_are_hidden_where_the_operator_says_so() {
+    let (simulator, broker) = pair(&[("relay.hide_instructions", "true")]).await;
+    let mut client = Client::of(&broker).await;
+    let mut shown = session(&simulator).session;
+    assert_ne!(shown["instructions"], "");
+    shown["instructions"] = "".into();
+    assert_eq!(client.hear("session.created").await["session"], shown);
+    client
+        .say(&json!({"type": "session.update", "session": {"type": "realtime"}}))
+        .await;
+    assert_eq!(client.hear("session.updated").await["session"], shown);
+}
+
+#[tokio::test]
+async fn a_transcription_without_a_price_is_left_out_where_money_is_limited() {
+    let (simulator, broker) = pair(&[("call.max_money", "1.00")]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    let transcribed = |model: &str| {
+        json!({"type": "session.update", "session": {"type": "realtime",
+            "audio": {"input": {"transcription": {"model": model}}}}})
+    };
+    for model in ["whisper-unpriced", "gpt-4o-mini-transcribe"] {
+        client.say(&transcribed(model)).await;
+        client.hear("session.updated").await;
+    }
+    let received = received(&simulator);
+    assert_eq!(received[0]["session"]["audio"]["input"], json!({}));
+    assert_eq!(received[1], transcribed("gpt-4o-mini-transcribe"));
+}
+
+#[tokio::test]
 async fn what_the_provider_says_arrives_as_it_said_it() {
     let (simulator, broker) = pair(&[]).await;
     let mut client = Client::of(&broker).await;

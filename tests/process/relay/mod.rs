@@ -1,8 +1,15 @@
 //! Relays of the real executable to the simulated provider: rows of the acceptance matrix by their names (RE).
 
 mod bounds;
+mod echo;
 mod ends;
 mod events;
+mod front;
+mod heavy;
+mod protocol;
+mod sdks;
+mod stops;
+mod tickets;
 mod upgrade;
 
 use std::time::Duration;
@@ -11,6 +18,7 @@ use futures_util::{SinkExt, StreamExt};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use token_broker::simulator::{SeenCall, Simulator};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -26,7 +34,7 @@ use crate::kit::waiting::until;
 const LONG: Duration = Duration::from_mins(1);
 
 /// A client of a relay.
-struct Client(WebSocketStream<TcpStream>);
+struct Client<S = TcpStream>(WebSocketStream<S>);
 
 /// How a client's connection was closed: the code, or none, and the reason.
 type Closed = Option<(u16, String)>;
@@ -84,7 +92,9 @@ impl Client {
         let protocol = protocol.map(|name| name.to_str().unwrap().to_owned());
         (Self(socket), protocol)
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     async fn say(&mut self, event: &Value) {
         self.send(event.to_string()).await;
     }

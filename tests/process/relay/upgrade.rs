@@ -8,7 +8,7 @@ use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Launch, student};
 use crate::kit::provider::simulator;
-use crate::kit::waiting::until;
+use crate::kit::waiting::{SOON, eventually, until};
 
 #[tokio::test]
 async fn re1_a_credential_among_the_subprotocols_is_never_echoed_nor_logged() {
@@ -162,12 +162,17 @@ async fn re6_who_speaks_at_once_is_heard_in_order_and_after_the_persona() {
 
 #[tokio::test]
 async fn re29_a_session_whose_client_left_while_it_was_dialled_is_closed() {
-    let simulator = simulator(&["join+1xslow:2s"]).await;
-    let broker = Launch::serve(&simulator).start().await;
+    let (simulator, books) = (simulator(&["join+1xslow:2s"]).await, Books::new());
+    let broker = books.with(Launch::serve(&simulator)).start().await;
     let asked = tokio::spawn(ask(&broker, "/v1/realtime").send());
     until("the dialling", || !simulator.calls().requests().is_empty()).await;
     asked.abort();
     until("the session", || !simulator.calls().all().is_empty()).await;
     left(&simulator).await;
     until("the end", || broker.events("call_ended").len() == 1).await;
+    eventually("the settlement", SOON, async || {
+        let entries = books.entries().await;
+        entries.len() == 1 && entries[0].outcome == "undelivered"
+    })
+    .await;
 }
