@@ -168,7 +168,7 @@ mod tests {
             assert_eq!(recording.length(), Duration::from_secs(3), "{size}");
         }
         let mut other = Recording::default();
-        other.takes(&[0; 40_000]);
+        other.takes(&vec![0; 40_000]);
         assert_eq!(other.length(), Duration::from_secs(10));
     }
 

@@ -221,7 +221,7 @@ impl Transcript {
     }
 }
 
-/// Returns the last time of subtitles: `00:01:02,500 --> 00:01:04,000` in SRT, `01:02.500 --> 01:04.000` in WebVTT.
+/// Returns the last time of subtitles: `00:01:02,500 --> 00:01:04,000` in SRT, `01:02.500 --> 01:04.000` in VTT.
 fn last_time(text: &[u8]) -> Option<Duration> {
     let text = String::from_utf8_lossy(text);
     let (_, end) = text.rsplit_once("--> ")?;

@@ -10,6 +10,8 @@ use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Map, Value, json};
@@ -97,12 +99,7 @@ impl Asked {
                 return Err(Refusal::new(413, None, message));
             }
         }
-        let digest = digest.finish();
-        let digest: String = digest
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = STANDARD.encode(digest.finish());
         (file["bytes"], file["sha256"]) = (self.bytes.into(), digest.into());
         self.file = Some(file);
         Ok(())

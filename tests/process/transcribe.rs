@@ -1,6 +1,8 @@
 //! Transcriptions by the real executable and the simulated provider: rows of the acceptance matrix (TR), and OpenAI's SDKs.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use token_broker::simulator::Simulator;
@@ -74,11 +76,7 @@ async fn tr1_the_provider_gets_every_byte_of_a_mebibyte_and_the_figures_are_its_
         answer.json["text"],
         "Simulated transcript of 1048576 bytes."
     );
-    let hash: String = digest(&SHA256, &audio)
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = STANDARD.encode(digest(&SHA256, &audio));
     let expected = json!({
         "fields": { "model": "gpt-4o-transcribe" },
         "file": { "name": "recording.wav", "type": "audio/wav", "bytes": audio.len(), "sha256": hash },
@@ -97,7 +95,10 @@ async fn tr1_the_provider_gets_every_byte_of_a_mebibyte_and_the_figures_are_its_
 async fn tr2_a_stream_begins_long_before_it_ends_and_passes_byte_for_byte() {
     let (_simulator, broker) = pair(&[]).await;
     let fields = [("stream", "true"), ("model", "gpt-4o-transcribe")];
-    let mut response = post(&broker, &fields, &[0; 64_000]).send().await.unwrap();
+    let mut response = post(&broker, &fields, &vec![0; 64_000])
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
     let mut pieces = Vec::new();
     while let Some(piece) = response.chunk().await.unwrap() {
@@ -124,7 +125,7 @@ async fn tr2_a_stream_begins_long_before_it_ends_and_passes_byte_for_byte() {
 async fn tr6_a_stream_without_its_last_event_and_a_document_without_figures_are_estimated() {
     let (_simulator, broker) = pair(&["transcribe+no-usage"]).await;
     for fields in [&[("stream", "true")][..], &[]] {
-        let answer = Answer::to(post(&broker, fields, &[0; 64_000])).await;
+        let answer = Answer::to(post(&broker, fields, &vec![0; 64_000])).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     }
     for details in booked(&broker, 2).await {
@@ -140,7 +141,7 @@ async fn tr8_a_busy_provider_keeps_its_wait_and_one_that_cuts_its_answer_cuts_ou
         "transcribe+1xtruncated",
     ];
     let (_simulator, broker) = pair(&faults).await;
-    let ask = || post(&broker, &[], &[0; 64_000]);
+    let ask = || post(&broker, &[], &vec![0; 64_000]);
     let busy = Answer::to(ask()).await;
     busy.is(503, "upstream_unavailable");
     assert_eq!(busy.retry_after(), 7);

@@ -5,16 +5,16 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use token_broker::domain::LARGEST_RECORDING;
 
 use super::{DONE, PATH, app, booked, form, post, send, used};
 use crate::kit::in_process::TestApp;
 use crate::kit::waiting::{SOON, eventually, until};
 
-const LARGEST: usize = LARGEST_RECORDING as usize;
+/// Most bytes of a recording.
+const LARGEST: usize = 25 * 1024 * 1024;
 
 /// A body that is sent in pieces without its length, and never ends.
-fn endless(begin: Vec<u8>) -> Body {
+fn endless(begin: &[u8]) -> Body {
     let pieces = stream::iter(
         begin
             .chunks(16 * 1024)
@@ -34,7 +34,7 @@ async fn tr4_twenty_five_mebibytes_pass_and_a_byte_more_is_refused_before_the_up
     booked(&app, 1).await;
 
     let larger = form(&[], ("a.wav", &vec![0; LARGEST + 1]));
-    let refused = send(&app, endless(larger)).send().await;
+    let refused = send(&app, endless(&larger)).send().await;
     refused.is(413, "recording_too_large");
     assert_eq!(refused.header("connection"), Some("close"));
     // A length that is announced is refused before anything is read, and before anything is held.
@@ -53,72 +53,71 @@ async fn tr4_twenty_five_mebibytes_pass_and_a_byte_more_is_refused_before_the_up
     assert_eq!(used(&app).await.len(), 1, "only the first one is paid");
 }
 
+/// Sends a form, which is refused at this field.
+async fn refused(app: &TestApp, body: Vec<u8>, (status, code, param): (u16, &str, &str)) {
+    let refused = send(app, body).send().await;
+    refused.is(status, code);
+    assert_eq!(refused.json["error"]["param"], param, "{refused:?}");
+}
+
 #[tokio::test]
 async fn tr4_what_is_missing_not_allowed_or_unknown_is_refused_with_its_name() {
     let app = app(&[]);
-    let part = |head: &str| {
-        format!("--XX\r\nContent-Disposition: form-data; {head}\r\n\r\nx\r\n--XX--\r\n")
-    };
-    for (body, status, code, param) in [
+    let long = "a".repeat(65 * 1024);
+    for (fields, (name, audio), refusal) in [
         (
-            form(&[("model", "gpt-realtime-2.1")], ("a.wav", b"x")),
-            403,
-            "model_not_allowed",
-            "model",
+            &[("model", "o3")][..],
+            ("a.wav", &b"x"[..]),
+            (403, "model_not_allowed", "model"),
         ),
         (
-            form(&[("user", "ana")], ("a.wav", b"x")),
-            400,
-            "bad_request",
-            "user",
+            &[("user", "ana")],
+            ("a.wav", b"x"),
+            (400, "bad_request", "user"),
         ),
         (
-            form(&[("temperature", "hot")], ("a.wav", b"x")),
-            400,
-            "bad_request",
-            "temperature",
+            &[("temperature", "hot")],
+            ("a.wav", b"x"),
+            (400, "bad_request", "temperature"),
         ),
         (
-            form(&[("language", "es"), ("language", "de")], ("a.wav", b"x")),
-            400,
-            "bad_request",
-            "language",
+            &[("language", "es"), ("language", "de")],
+            ("a.wav", b"x"),
+            (400, "bad_request", "language"),
         ),
         (
-            form(&[("prompt", &"a".repeat(65 * 1024))], ("a.wav", b"x")),
-            400,
-            "bad_request",
-            "prompt",
+            &[("prompt", &long)],
+            ("a.wav", b"x"),
+            (400, "bad_request", "prompt"),
         ),
-        (form(&[], ("a.wav", b"")), 400, "bad_request", "file"),
+        (&[], ("a.wav", b""), (400, "bad_request", "file")),
+        (&[], ("a.txt", b"x"), (415, "unsupported_recording", "file")),
+    ] {
+        refused(&app, form(fields, (name, audio)), refusal).await;
+    }
+    let part = "--XX\r\nContent-Disposition: form-data; name=";
+    for (body, param) in [
         (
-            form(&[], ("a.txt", b"x")),
-            415,
-            "unsupported_recording",
+            format!("{part}\"model\"\r\n\r\nwhisper-1\r\n--XX--\r\n"),
             "file",
         ),
+        (format!("{part}\"a\\\"b\"\r\n\r\nx\r\n--XX--\r\n"), "body"),
         (
-            part("name=\"model\"")
-                .replace("\r\nx\r\n", "\r\nwhisper-1\r\n")
-                .into(),
-            400,
-            "bad_request",
-            "file",
-        ),
-        (part("name=\"a\\\"b\"").into(), 400, "bad_request", "body"),
-        (b"--XX\r\n\r\n".to_vec(), 400, "bad_request", "body"),
-        (
-            b"--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nx"
-                .to_vec(),
-            400,
-            "bad_request",
+            format!("{part}\"file\"; filename=\"a.wav\"\r\n\r\nx"),
             "body",
         ),
+        ("--XX\r\n\r\n".to_owned(), "body"),
     ] {
-        let refused = send(&app, body).send().await;
-        refused.is(status, code);
-        assert_eq!(refused.json["error"]["param"], param, "{refused:?}");
+        refused(&app, body.into(), (400, "bad_request", param)).await;
     }
+    let received = app.calls.recordings.received();
+    assert!(received.iter().all(|received| !received.is_complete));
+    assert!(used(&app).await.is_empty() && app.events("transcribed").is_empty());
+}
+
+#[tokio::test]
+async fn tr4_other_bodies_and_options_are_refused_before_the_provider_is_asked() {
+    let app = app(&[]);
     for content_type in [
         "",
         "application/json",
@@ -148,9 +147,13 @@ async fn tr4_what_is_missing_not_allowed_or_unknown_is_refused_with_its_name() {
             .await
             .is(400, "bad_request");
     }
-    let received = app.calls.recordings.received();
-    assert!(received.iter().all(|received| !received.is_complete));
-    assert!(used(&app).await.is_empty() && app.events("transcribed").is_empty());
+    assert!(
+        app.calls
+            .recordings
+            .received()
+            .iter()
+            .all(|received| !received.is_complete)
+    );
 }
 
 #[tokio::test]
@@ -176,8 +179,8 @@ async fn a_model_behind_the_file_is_judged_before_the_provider_has_a_whole_form(
 #[tokio::test]
 async fn tr5_a_recording_that_does_not_arrive_in_time_is_refused_with_408_and_costs_nothing() {
     let app = app(&ONE);
-    let begin = form(&[], ("a.wav", &[0; 50_000]));
-    let upload = send(&app, endless(begin[..40_000].to_vec()));
+    let begin = form(&[], ("a.wav", &vec![0; 50_000]));
+    let upload = send(&app, endless(&begin[..40_000]));
     let refused = tokio::spawn(upload.send());
     let recordings = app.calls.recordings.clone();
     until("the provider gets the beginning", || {
@@ -187,7 +190,7 @@ async fn tr5_a_recording_that_does_not_arrive_in_time_is_refused_with_408_and_co
             .is_some_and(|received| received.audio.len() > 30_000)
     })
     .await;
-    app.clock.advance(Duration::from_secs(60));
+    app.clock.advance(Duration::from_mins(1));
     refused.await.unwrap().is(408, "upload_timeout");
     assert!(!app.calls.recordings.received()[0].is_complete);
     free(&app).await;
@@ -212,7 +215,7 @@ async fn free(app: &TestApp) {
 #[tokio::test]
 async fn a_caller_who_leaves_during_the_upload_pays_nothing_and_the_provider_does_nothing() {
     let app = app(&ONE);
-    let begin = form(&[], ("a.wav", &[0; 50_000]));
+    let begin = form(&[], ("a.wav", &vec![0; 50_000]));
     let (feed, body) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(4);
     let body = stream::unfold(body, async |mut body| Some((body.recv().await?, body)));
     let asking = tokio::spawn(send(&app, Body::from_stream(body)).send());

@@ -7,7 +7,7 @@ use token_broker::domain::{
     Amount, Budget, Budgets, Call, CallState, CallStep, CallUse, Dial, Intent, Kind, Limit, Mark,
     Money, Outcome, PersonaName, Tokens, Usage,
 };
-use token_broker::records::{By, Records, ReserveError, UsageQuery};
+use token_broker::records::{By, Records, ReserveError, UsageQuery, UsageRow};
 
 use super::calls::{MANY, change, dial, use_of};
 use super::kinds::{START, account, each, minted, settled};
@@ -45,6 +45,44 @@ async fn open(records: &dyn Records) -> Result<Call, ReserveError> {
     records.open_call(intent, dial, MANY).await
 }
 
+/// What a transcription of 4.2 seconds uses.
+fn used() -> CallUse {
+    CallUse {
+        id: "transcription".into(),
+        is_turn: false,
+        model: "whisper-1".into(),
+        mark: Mark::Estimated,
+        usage: Usage {
+            output: Tokens {
+                text: 7,
+                ..Tokens::default()
+            },
+            transcribed: Duration::from_millis(4_200),
+            ..Usage::default()
+        },
+        cost: Money::from_nanos(420_000),
+    }
+}
+
+const MEASURES: [&str; 7] = [
+    "sessions",
+    "calls",
+    "seconds",
+    "output_text",
+    "transcribed_ms",
+    "nanodollars",
+    "estimated_nanodollars",
+];
+
+async fn by_persona(records: &dyn Records) -> Vec<UsageRow> {
+    let query = UsageQuery {
+        by: By::Persona,
+        since: START,
+        most: 10,
+    };
+    records.usage(query).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_transcription_holds_until_its_end_and_counts_its_seconds_and_no_session() {
     each(async |subject| {
@@ -56,23 +94,8 @@ async fn a_transcription_holds_until_its_end_and_counts_its_seconds_and_no_sessi
             matches!(full, Err(ReserveError::Exhausted(_))),
             "{name}: {full:?}"
         );
-        let used = CallUse {
-            id: "transcription".into(),
-            is_turn: false,
-            model: "whisper-1".into(),
-            mark: Mark::Estimated,
-            usage: Usage {
-                output: Tokens {
-                    text: 7,
-                    ..Tokens::default()
-                },
-                transcribed: Duration::from_millis(4_200),
-                ..Usage::default()
-            },
-            cost: Money::from_nanos(420_000),
-        };
         for _ in 0..2 {
-            records.use_call(first.entry, used.clone()).await.unwrap();
+            records.use_call(first.entry, used()).await.unwrap();
         }
         let ended = change(
             records,
@@ -95,23 +118,9 @@ async fn a_transcription_holds_until_its_end_and_counts_its_seconds_and_no_sessi
         let third = open(records).await.unwrap();
         assert_eq!(third.held.seconds, 55, "{name}: five seconds are spent");
 
-        let query = UsageQuery {
-            by: By::Persona,
-            since: START,
-            most: 10,
-        };
-        let rows = records.usage(query).await.unwrap();
+        let rows = by_persona(records).await;
         assert_eq!(rows[0].persona.as_deref(), Some("transcription"), "{name}");
-        let names = [
-            "sessions",
-            "calls",
-            "seconds",
-            "output_text",
-            "transcribed_ms",
-            "nanodollars",
-            "estimated_nanodollars",
-        ];
-        let sums = names.map(|name| rows[0].sums.get(name));
+        let sums = MEASURES.map(|name| rows[0].sums.get(name));
         assert_eq!(sums, [0, 0, 5, 7, 4_200, 420_000, 420_000], "{name}");
     })
     .await;

@@ -107,6 +107,6 @@ impl Sending {
 /// Sends a piece. When the provider reads no more, its answer is on its way: whoever waits for that drops this wait.
 async fn send(pieces: &mpsc::Sender<Piece>, piece: Piece) {
     if pieces.send(piece).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
