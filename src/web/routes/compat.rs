@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::{FromRequest, Query, Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::header::{ALLOW, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -104,8 +104,7 @@ pub async fn old_session(
     request: Request,
 ) -> Result<Response, ApiError> {
     if is_offer(request.headers()) {
-        let wanted = Query::try_from_uri(request.uri());
-        let Query(wanted) = wanted.map_err(|_| Code::BadRequest)?;
+        let wanted = Wanted::of(&request)?;
         return exchange(&state, admitted, (wanted, "/calls"), request).await;
     }
     // A ticket opens a call and nothing else.

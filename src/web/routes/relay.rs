@@ -55,7 +55,6 @@ pub async fn relay(
     State(state): State<AppState>,
     Extension(admitted): Extension<Admitted>,
     Query(options): Query<RelayOptions>,
-    Query(wanted): Query<Wanted>,
     request: Request,
 ) -> Result<Response, ApiError> {
     if options.call_id.is_some() {
@@ -64,6 +63,7 @@ pub async fn relay(
     if options.intent.is_some() {
         return Err(ApiError::at("intent"));
     }
+    let wanted = Wanted::of(&request)?;
     let upgrade = Upgrade::of(request)?;
     let asked = RelayRequest {
         choice: wanted.choice()?,

@@ -1,10 +1,12 @@
 //! The persona that a caller asks for.
 
+use axum::extract::{Query, Request};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::broker::Choice;
 use crate::domain::Language;
+use crate::web::code::Code;
 use crate::web::error::ApiError;
 
 /// The persona that a caller asks for. All fields are optional. Others, like `model`, are ignored: the operator's persona
@@ -26,6 +28,13 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Reads the query of a request.
+    pub(super) fn of(request: &Request) -> Result<Self, ApiError> {
+        let read = Query::try_from_uri(request.uri());
+        read.map(|Query(wanted)| wanted)
+            .map_err(|_| Code::BadRequest.into())
+    }
+
     /// Returns the choice of this persona, or else of one that fits role and language.
     pub(super) fn choice(self) -> Result<Choice, ApiError> {
         let language = self.language.as_deref().map(Language::parse).transpose();
