@@ -28,7 +28,7 @@ function show(visible: boolean): void {
 
 /** Asks the model one thing by the WebSocket of agents-js. Returns what is known of the session and of its use. */
 async function relay(url: string, apiKey: string, model: string): Promise<{ instructions: string[]; tokens: number }> {
-  const transport = new OpenAIRealtimeWebSocket({ useInsecureApiKey: true });
+  const transport = new OpenAIRealtimeWebSocket({ useInsecureApiKey: !apiKey.startsWith('ek_') });
   const session = new RealtimeSession(new RealtimeAgent({ name: 'Assistant', instructions: 'You are a pirate.' }), { transport, model });
   const instructions: string[] = [];
   const done = new Promise<void>((resolve, reject) => {

@@ -24,3 +24,15 @@ test('agents-js talks through the relay by its WebSocket, with a login as its ke
   for (const each of instructions) assert.doesNotMatch(each, /pirate|undefined/);
   await assert.rejects(ask('ek_of_nobody'), 'a key that nobody knows opens nothing');
 });
+
+test('agents-js takes a ticket for the relay as it takes a client secret', async () => {
+  const page = await stage.page(undefined, false);
+  const { mode, instructions, tokens } = await page.evaluate(async ([baseUrl, model]) => {
+    const manager = window.lab.createTokenManager({ baseUrl, body: { connect: 'relay' } });
+    const { value, connect } = await manager.takeToken();
+    return { mode: connect?.mode, ...(await window.lab.relay(`${connect?.realtime}`, value, model)) };
+  }, [stage.broker.url, MODEL] as const);
+  assert.equal(mode, 'relay');
+  assert.ok(tokens > 0);
+  for (const each of instructions) assert.match(each, /friendly voice assistant/);
+});
