@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub use call::{
-    AnswerCut, Answered, CallRequest, Line, Listening, Order, Part, Pieces, RelayEnd, RelayRequest,
+    AnswerCut, Answered, CallRequest, Line, Listening, Order, Part, RelayEnd, RelayRequest,
     Relayed, Transcribed, TranscriptionRequest, Upload, UploadError, Which,
 };
 pub use health::{Health, Readiness, Status};

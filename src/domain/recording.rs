@@ -6,18 +6,21 @@ use super::{Card, Usage};
 
 /// Most bytes of a recording. The provider takes no more.
 pub const LARGEST_RECORDING: u64 = 25 * 1024 * 1024;
-/// Longest recording that time and money are held for: `gpt-4o-transcribe` and its kin refuse longer ones.
+/// Longest recording that models billed by the token take: `gpt-4o-transcribe` and its kin refuse longer ones.
 const LONGEST: Duration = Duration::from_secs(1400);
-/// Fewest bytes of a second of speech: 8 kbit/s. Codecs for speech need as much.
+/// Fewest bytes of a second for which time and money are held, before anything is known: 8 kbit/s. Codecs for speech need as
+/// much; silence may take less.
 const LEAST_RATE: u64 = 1_000;
-/// Bytes of a second of speech where nothing says how many: 32 kbit/s, the least that recorders of browsers use.
+/// Bytes of a second that are counted where nothing says how many: 32 kbit/s, the least that recorders of browsers use.
 const USUAL_RATE: u32 = 4_000;
 /// Most text tokens of the transcript of one second.
 const TOKENS_PER_SECOND: u64 = 10;
 /// Bytes of text for each token, on average.
 const BYTES_PER_TOKEN: u64 = 4;
-/// The head of a WAV file up to its bytes for each second (`nAvgBytesPerSec`).
-const WAV_HEAD: usize = 32;
+/// The head of a WAV file up to its bits for each sample.
+const WAV_HEAD: usize = 36;
+/// The formats of WAV files whose samples all have the same size: integers, floating point, and either with more channels.
+const EVEN_FORMATS: [u16; 3] = [1, 3, 0xFFFE];
 
 /// The file names' endings that the provider reads the format from, each with its media types. The first type is sent on.
 const FORMATS: [(&str, &[&str]); 10] = [
@@ -95,26 +98,54 @@ impl Recording {
         self.bytes
     }
 
-    /// Returns an estimate of the length: exact for a WAV file, and the longest that is likely for others.
+    /// Returns the length: exact for a WAV file, and an estimate from the bytes for others.
     pub fn length(&self) -> Duration {
-        let rate = self.wav_rate().unwrap_or(USUAL_RATE);
-        Duration::from_millis(self.bytes.saturating_mul(1000) / u64::from(rate))
+        self.exact_length()
+            .unwrap_or_else(|| self.at(USUAL_RATE.into()))
     }
 
-    /// Returns the bytes of a second, from the head of a WAV file.
-    fn wav_rate(&self) -> Option<u32> {
+    /// Returns the length of a WAV file.
+    pub fn exact_length(&self) -> Option<Duration> {
+        self.wav_rate().map(|rate| self.at(rate))
+    }
+
+    /// Returns the length at this number of bytes for each second.
+    fn at(&self, rate: u64) -> Duration {
+        Duration::from_millis(self.bytes.saturating_mul(1000) / rate)
+    }
+
+    /// Returns the bytes of a second, from the head of a WAV file. What decoders ignore in it says nothing, unless it agrees
+    /// with what they read.
+    fn wav_rate(&self) -> Option<u64> {
         let is_wav = self.head.starts_with(b"RIFF") && self.head.get(8..16)? == b"WAVEfmt ";
-        let rate = self.head.get(28..WAV_HEAD)?;
-        let rate = u32::from_le_bytes(rate.try_into().ok()?);
-        (is_wav && (1_000..=1_000_000).contains(&rate)).then_some(rate)
+        let [format, channels, bits] = [20, 22, 34].map(|at| self.word(at));
+        let [samples, said] = [24, 28].map(|at| {
+            let high = self.word(at + 2)?;
+            Some(u64::from(high) << 16 | u64::from(self.word(at)?))
+        });
+        let frame = u64::from(channels?) * u64::from(bits?.div_ceil(8));
+        let rate = samples? * frame;
+        let is_read = is_wav && EVEN_FORMATS.contains(&format?) && said? == rate;
+        (is_read && (1_000..=10_000_000).contains(&rate)).then_some(rate)
+    }
+
+    /// Returns two bytes of the head as a number.
+    fn word(&self, at: usize) -> Option<u16> {
+        let bytes = self.head.get(at..at + 2)?;
+        Some(u16::from_le_bytes(bytes.try_into().ok()?))
     }
 }
 
-/// Returns the length that is held for a recording of this many bytes, or of an unknown number.
-pub fn held_length(bytes: Option<u64>) -> Duration {
-    let seconds = bytes.map(|bytes| bytes.div_ceil(LEAST_RATE));
-    let length = seconds.map_or(LONGEST, Duration::from_secs);
-    length.clamp(Duration::from_secs(1), LONGEST)
+/// Returns the length that is held for a recording of this many bytes, or of an unknown number. `is_bounded` says that the
+/// models refuse recordings that are too long.
+pub fn held_length(bytes: Option<u64>, is_bounded: bool) -> Duration {
+    let seconds = bytes.unwrap_or(LARGEST_RECORDING).div_ceil(LEAST_RATE);
+    let length = Duration::from_secs(seconds.max(1));
+    if is_bounded {
+        length.min(LONGEST)
+    } else {
+        length
+    }
 }
 
 impl Usage {
@@ -156,12 +187,29 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_length_of_a_wav_file_is_exact_however_it_is_cut_and_of_others_estimated() {
+    /// Three seconds of 16 kHz, 16 bit, one channel, whose head says that a second has so many bytes.
+    fn wav(said: u32) -> Vec<u8> {
         let mut wav = b"RIFF....WAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
         wav.extend(16_000_u32.to_le_bytes());
-        wav.extend(32_000_u32.to_le_bytes());
+        wav.extend(said.to_le_bytes());
+        wav.extend([2, 0, 16, 0]);
         wav.resize(96_000, 0);
+        wav
+    }
+
+    #[test]
+    fn a_wav_file_whose_head_contradicts_itself_counts_no_less_than_it_lasts() {
+        for said in [0, 31_999, 1_000_000, u32::MAX] {
+            let mut recording = Recording::default();
+            recording.takes(&wav(said));
+            assert_eq!(recording.exact_length(), None, "{said}");
+            assert_eq!(recording.length(), Duration::from_secs(24), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_wav_file_is_exact_however_it_is_cut_and_of_others_estimated() {
+        let wav = wav(32_000);
         for size in [1, 7, 32, 50_000] {
             let mut recording = Recording::default();
             wav.chunks(size).for_each(|chunk| recording.takes(chunk));
@@ -174,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_is_held_for_grows_with_the_bytes_up_to_the_longest_recording() {
-        let seconds = |bytes| held_length(bytes).as_secs();
+        let seconds = |bytes| held_length(bytes, true).as_secs();
         assert_eq!(
             [
                 seconds(None),
@@ -184,6 +232,9 @@ mod tests {
             ],
             [1400, 1, 21, 1400]
         );
+        for bytes in [None, Some(LARGEST_RECORDING)] {
+            assert_eq!(held_length(bytes, false).as_secs(), 26_215, "no bound");
+        }
     }
 
     #[test]

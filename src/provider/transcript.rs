@@ -206,8 +206,9 @@ impl Transcript {
         let Some(said) = text.and_then(object::<Said<'_>>) else {
             return;
         };
-        if let UsageReport::Figures(_) | UsageReport::Unreadable = UsageReport::read(said.usage) {
-            self.heard.usage = UsageReport::read(said.usage);
+        match UsageReport::read(said.usage) {
+            UsageReport::Missing => {}
+            read => self.heard.usage = read,
         }
         let seconds = said.duration.and_then(|given| match given {
             Value::String(text) => text.parse().ok(),

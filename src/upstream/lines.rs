@@ -14,6 +14,8 @@ enum Line {
     Retry,
     /// A rejection of the API key concerned one request only.
     OneRequest,
+    /// A recording was refused.
+    Recording,
     /// A failure that lasts until an operator acts. Holds the cure.
     Lasting(&'static str),
 }
@@ -68,6 +70,20 @@ impl Lines {
         }
     }
 
+    /// Tells that the provider refused a recording. Any caller can bring that about.
+    pub(super) fn recording(&self, error: &UpstreamError) {
+        if let Some(told) = error.complaint()
+            && self.admits(Line::Recording)
+        {
+            tracing::info!(
+                upstream.status = told.status,
+                upstream.code = told.code,
+                upstream.request_id = told.request.as_deref(),
+                "provider refused a recording, its caller is answered 422"
+            );
+        }
+    }
+
     fn cure(&self, complaint: &Complaint) {
         if let Some(cure) = complaint.cure()
             && self.admits(Line::Lasting(cure))
@@ -96,6 +112,9 @@ impl Lines {
                         written,
                         "upstream rejected the API key for single requests"
                     );
+                }
+                Line::Recording => {
+                    tracing::info!(folded, written, "provider refused recordings");
                 }
                 Line::Lasting(cure) => {
                     tracing::error!(

@@ -9,6 +9,7 @@ use futures_util::Stream;
 use tokio::sync::mpsc::Receiver;
 
 use super::{Facts, Kind, Trouble, Upstream, UpstreamError};
+use crate::clock::Tick;
 use crate::domain::{Format, Party};
 
 /// A piece of the form that the provider gets. A form whose last piece is not [`Piece::End`] was cut: the provider gets an
@@ -61,18 +62,22 @@ impl fmt::Debug for Transcription {
 const MEDIA_TYPES: [&str; 5] = [
     "application/json",
     "text/event-stream",
-    "text/vtt",
-    "application/x-subrip",
-    "text/plain",
+    "text/vtt; charset=utf-8",
+    "application/x-subrip; charset=utf-8",
+    TEXT,
 ];
+/// Without a charset, clients take text for Latin-1.
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Returns the media type of an answer, as callers get it. What is not known is shown as text.
 pub(super) fn media_type(given: Option<&str>) -> &'static str {
-    let essence = given.unwrap_or_default().split(';').next();
-    let essence = essence.unwrap_or_default().trim();
+    let essence = |media_type: &str| {
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        essence.to_ascii_lowercase()
+    };
+    let given = essence(given.unwrap_or_default());
     let mut known = MEDIA_TYPES.into_iter();
-    let known = known.find(|known| known.eq_ignore_ascii_case(essence));
-    known.unwrap_or("text/plain")
+    known.find(|known| essence(known) == given).unwrap_or(TEXT)
 }
 
 impl Upstream {
@@ -85,13 +90,26 @@ impl Upstream {
         let started = self.clock.tick();
         let operation = self.desk.transcribe(order);
         let begun = self.policy.unhurried(limit, operation).await;
+        self.note_transcription(started, &begun);
+        begun
+    }
+
+    /// Returns the failure of a provider that stopped reading a recording.
+    pub fn stopped_reading(&self, started: Tick) -> UpstreamError {
+        let stopped = Err(UpstreamError::TimedOut);
+        self.note_transcription(started, &stopped);
+        UpstreamError::TimedOut
+    }
+
+    fn note_transcription(&self, started: Tick, begun: &Result<Transcription, UpstreamError>) {
         self.count("transcribe", started, begun.as_ref().err());
-        match &begun {
+        match begun {
             Ok(_) => self.seen.lock().served(self.clock.tick()),
-            Err(error) if error.facts_of_transcription().trouble == Trouble::Nothing => {}
+            Err(error) if error.facts_of_transcription().trouble == Trouble::Nothing => {
+                self.policy.lines.recording(error);
+            }
             Err(error) => self.seen.lock().failed(error),
         }
-        begun
     }
 }
 
@@ -113,5 +131,28 @@ impl UpstreamError {
             },
             _ => facts,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_text_says_that_it_is_utf_8() {
+        for (given, told) in [
+            ("text/plain; charset=utf-8", TEXT),
+            ("Text/VTT", "text/vtt; charset=utf-8"),
+            (
+                "application/x-subrip",
+                "application/x-subrip; charset=utf-8",
+            ),
+            ("text/html", TEXT),
+            ("application/json", "application/json"),
+            ("text/event-stream; charset=utf-8", "text/event-stream"),
+        ] {
+            assert_eq!(media_type(Some(given)), told, "{given}");
+        }
+        assert_eq!(media_type(None), TEXT);
     }
 }

@@ -1,6 +1,7 @@
 //! A provider of transcriptions that does as a test tells it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -17,6 +18,10 @@ pub struct Recordings(Arc<Mutex<State>>);
 struct State {
     received: Vec<Received>,
     answers: VecDeque<Result<Script, UpstreamError>>,
+    /// True when the next recording is not read.
+    stalls: bool,
+    /// True once a recording waits that is not read.
+    is_stalled: bool,
 }
 
 /// A recording as the provider received it.
@@ -31,20 +36,34 @@ pub struct Received {
 /// An answer that the test writes.
 struct Script {
     media_type: &'static str,
-    pieces: UnboundedReceiver<Bytes>,
+    pieces: UnboundedReceiver<Result<Bytes, UpstreamError>>,
+    read: Arc<AtomicUsize>,
 }
 
 /// The test's end of an answer. Dropping it ends the answer.
-pub struct Pen(UnboundedSender<Bytes>);
+pub struct Pen {
+    pieces: UnboundedSender<Result<Bytes, UpstreamError>>,
+    read: Arc<AtomicUsize>,
+}
 
 impl Pen {
     pub fn write(&self, text: &str) {
-        let _ = self.0.send(Bytes::from(text.to_owned()));
+        let _ = self.pieces.send(Ok(Bytes::from(text.to_owned())));
+    }
+
+    /// Breaks the answer off.
+    pub fn cut(self) {
+        let _ = self.pieces.send(Err(UpstreamError::Cut("reset".into())));
+    }
+
+    /// Returns how many pieces the broker has read.
+    pub fn read(&self) -> usize {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// Waits until the broker reads the answer no more.
     pub async fn is_left(&self) {
-        self.0.closed().await;
+        self.pieces.closed().await;
     }
 }
 
@@ -56,9 +75,24 @@ impl Recordings {
     /// The next recording gets an answer of this media type, which the test writes.
     pub fn answer(&self, media_type: &'static str) -> Pen {
         let (pen, pieces) = unbounded_channel();
-        let script = Script { media_type, pieces };
+        let read = Arc::<AtomicUsize>::default();
+        let script = Script {
+            media_type,
+            pieces,
+            read: Arc::clone(&read),
+        };
         self.state().answers.push_back(Ok(script));
-        Pen(pen)
+        Pen { pieces: pen, read }
+    }
+
+    /// The next recording is not read beyond its first pieces.
+    pub fn stall(&self) {
+        self.state().stalls = true;
+    }
+
+    /// True once pieces wait that are not read.
+    pub fn is_stalled(&self) -> bool {
+        self.state().is_stalled
     }
 
     /// The next recording gets this answer.
@@ -84,7 +118,15 @@ impl Recordings {
             state.received.len() - 1
         };
         let this = self.clone();
+        let stalls = std::mem::take(&mut self.state().stalls);
         Box::pin(async move {
+            if stalls {
+                while order.pieces.capacity() > 0 {
+                    tokio::task::yield_now().await;
+                }
+                this.state().is_stalled = true;
+                return std::future::pending().await;
+            }
             while let Some(piece) = order.pieces.recv().await {
                 let received = &mut this.state().received[place];
                 match piece {
@@ -102,11 +144,14 @@ impl Recordings {
             }
             let answer = this.state().answers.pop_front();
             let script = answer.expect("the test has told no answer")?;
-            let pieces = stream::unfold(script.pieces, async |mut pieces| {
-                Some((Ok(pieces.recv().await?), pieces))
+            let media_type = script.media_type;
+            let pieces = stream::unfold(script, async |mut script| {
+                let piece = script.pieces.recv().await?;
+                script.read.fetch_add(1, Ordering::Relaxed);
+                Some((piece, script))
             });
             Ok(Transcription {
-                media_type: script.media_type,
+                media_type,
                 upstream_request: Some("req_test".into()),
                 answer: Box::pin(pieces),
             })

@@ -263,3 +263,18 @@ async fn behind_nginx_a_recording_beyond_other_bodies_passes_and_its_stream_begi
     // Other paths take no such bodies.
     assert_eq!(Answer::to(ask("/token")).await.status, 413);
 }
+
+#[tokio::test]
+async fn behind_nginx_and_a_base_path_a_recording_passes_too() {
+    let settings = [
+        ("transcription.models", "gpt-4o-transcribe"),
+        ("server.base_path", "/api/voice-agent"),
+    ];
+    let front = Front::with(&settings, &[]).await;
+    let ask = front
+        .post("/api/voice-agent/v1/audio/transcriptions")
+        .body(form(&[], &vec![0; 1024 * 1024]))
+        .header(CONTENT_TYPE, "multipart/form-data; boundary=XX");
+    let answer = Answer::to(ask).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}

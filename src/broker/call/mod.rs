@@ -41,9 +41,7 @@ pub use line::{Line, Order, RelayEnd};
 pub use listening::Listening;
 pub use owner::Which;
 pub use relay::{RelayRequest, Relayed};
-pub use transcribe::{
-    AnswerCut, Part, Pieces, Transcribed, TranscriptionRequest, Upload, UploadError,
-};
+pub use transcribe::{AnswerCut, Part, Transcribed, TranscriptionRequest, Upload, UploadError};
 
 /// The time for which a replica watches a call, unless it renews its lease. A call of a dead replica is watched again
 /// after so much time at most.

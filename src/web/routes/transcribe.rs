@@ -5,7 +5,6 @@ use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use hyper::body::Body as _;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -27,11 +26,14 @@ use crate::web::state::AppState;
 /// Most bytes of a form beside the recording: the fields, and the heads of parts.
 const MAX_BESIDE: u64 = 128 * 1024;
 
-/// Options of a transcription. All are optional. Words that name the recording, like a prompt, are sent in a form only:
-/// addresses are logged by others.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+/// The options that a query may have. Words that name the recording, like a prompt, are sent in a form only: addresses are
+/// logged by others.
+const OPTIONS: [&str; 4] = ["model", "language", "response_format", "stream"];
+
+/// Options of a transcription. All are optional.
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes a query that is read option by option")]
 pub struct TranscribeOptions {
     /// One of the models that the operator allows. Omit it to use the usual one.
     #[param(max_length = 128, min_length = 1)]
@@ -47,7 +49,7 @@ pub struct TranscribeOptions {
 }
 
 /// The forms of an answer.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum ResponseFormat {
     Json,
@@ -118,16 +120,16 @@ pub struct TranscriptAnswer {
 pub async fn transcribe(
     State(state): State<AppState>,
     Extension(admitted): Extension<Admitted>,
-    Query(options): Query<TranscribeOptions>,
+    Query(options): Query<Vec<(String, String)>>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
     let media_type = content_type(&head.headers).ok_or(Code::UnsupportedRecording)?;
     let format = Format::of(None, Some(media_type)).ok_or(Code::UnsupportedRecording)?;
     let announced = announced(&body, LARGEST_RECORDING)?;
-    let mut parts = options.parts()?;
-    parts.push(Part::File(format));
-    let parts = parts.into();
+    let parts = options.into_iter().map(option);
+    let parts = parts.chain([Ok(Part::File(format))]);
+    let parts = parts.collect::<Result<_, _>>()?;
     let upload = Raw { parts, body };
     answer(&state, admitted, (announced, Box::new(upload))).await
 }
@@ -165,38 +167,13 @@ pub async fn transcribe_form(
     answer(&state, admitted, (announced, Box::new(upload))).await
 }
 
-impl TranscribeOptions {
-    /// Returns the options as fields of a form.
-    fn parts(self) -> Result<Vec<Part>, ApiError> {
-        let format = self.response_format.map(ResponseFormat::as_str);
-        let stream = self.stream.map(|stream| stream.to_string());
-        let fields = [
-            ("model", self.model),
-            ("language", self.language),
-            ("response_format", format.map(str::to_owned)),
-            ("stream", stream),
-        ];
-        let given = fields
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
-        let parts = given.map(|(name, value)| {
-            let known = transcription_part(name, &value).ok_or_else(|| ApiError::at(name))?;
-            Ok(Part::Field(known, value.into()))
-        });
-        parts.collect()
-    }
-}
-
-impl ResponseFormat {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Text => "text",
-            Self::Srt => "srt",
-            Self::VerboseJson => "verbose_json",
-            Self::Vtt => "vtt",
-            Self::DiarizedJson => "diarized_json",
-        }
+/// Returns an option of a query as a field of a form.
+fn option((name, value): (String, String)) -> Result<Part, ApiError> {
+    let known = OPTIONS.contains(&&*name);
+    let known = known.then(|| transcription_part(&name, &value)).flatten();
+    match known {
+        Some(known) => Ok(Part::Field(known, value.into())),
+        None => Err(ApiError::at(name)),
     }
 }
 
@@ -227,9 +204,6 @@ async fn answer(
     let asked = TranscriptionRequest { announced, upload };
     let transcribed = state.broker.transcribe(caller, asked, pass).await?;
     let pieces = transcribed.take().ok_or(Code::Internal)?;
-    let pieces = stream::unfold(pieces, async |mut pieces| {
-        Some((pieces.recv().await?, pieces))
-    });
     let headers = [
         (
             CONTENT_TYPE,

@@ -5,9 +5,10 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use token_broker::upstream::{Complaint, UpstreamError};
 
-use super::{DONE, app, booked, post, used};
+use super::{DONE, app, booked, form, post, send, used};
 use crate::kit::in_process::TestApp;
-use crate::kit::waiting::{SOON, eventually};
+use crate::kit::recordings::Pen;
+use crate::kit::waiting::{SOON, eventually, until};
 
 const EVENTS: &str = "text/event-stream";
 
@@ -226,4 +227,52 @@ async fn an_answer_that_breaks_off_does_not_look_complete_at_the_end_of_its_time
     let cut = body.frame().await.unwrap();
     assert!(cut.is_err(), "the connection is cut");
     assert_eq!(booked(&app, 1).await["mark"], "estimated");
+}
+
+/// An answer whose caller has read nothing of it, with more pieces than wait for a caller.
+async fn unread(app: &TestApp) -> (Pen, axum::body::Body) {
+    let pen = app.calls.recordings.answer("text/plain");
+    let response = post(app, &[("response_format", "text")]).stream().await;
+    for _ in 0..40 {
+        pen.write("word ");
+    }
+    until("no more pieces can wait", || pen.read() > 16).await;
+    (pen, response.into_body())
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_while_its_caller_reads_slowly_does_not_look_complete() {
+    let late = app(&[]);
+    let (pen, body) = unread(&late).await;
+    late.clock.advance(Duration::from_mins(5));
+    assert_eq!(booked(&late, 1).await["mark"], "estimated");
+    assert!(body.collect().await.is_err(), "out of time");
+    drop(pen);
+
+    let broken = app(&[]);
+    let (pen, body) = unread(&broken).await;
+    pen.cut();
+    assert!(body.collect().await.is_err(), "the provider broke off");
+    assert_eq!(booked(&broken, 1).await["mark"], "estimated");
+
+    let whole = app(&[]);
+    let (pen, body) = unread(&whole).await;
+    drop(pen);
+    let text = body.collect().await.unwrap().to_bytes();
+    assert_eq!(text.len(), 40 * "word ".len());
+}
+
+#[tokio::test]
+async fn subtitles_that_end_before_the_recording_do_not_shorten_it() {
+    let app = app(&[]);
+    let subtitles = "1\n00:00:00,000 --> 00:00:01,000\nHello\n\n";
+    app.calls.recordings.answer_with("text/plain", subtitles);
+    let mut wav = b"RIFF....WAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
+    // 8 kHz, 8 bit: 8,000 bytes a second.
+    wav.extend([0x40, 0x1F, 0, 0, 0x40, 0x1F, 0, 0, 1, 0, 8, 0]);
+    wav.resize(20 * 8_000, 0);
+    let fields = [("model", "whisper-1"), ("response_format", "srt")];
+    let answer = send(&app, form(&fields, ("a.wav", &wav))).send().await;
+    assert_eq!((answer.status, &*answer.text), (200, subtitles));
+    assert_eq!(booked(&app, 1).await["seconds"], 20);
 }

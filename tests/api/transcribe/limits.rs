@@ -2,7 +2,7 @@
 
 use token_broker::upstream::UpstreamError;
 
-use super::{DONE, app, booked, of, post, used};
+use super::{DONE, app, booked, form, of, post, send, used};
 use crate::kit::in_process::{TestApp, student, teacher};
 use crate::kit::issuer::REQUIRED;
 
@@ -151,4 +151,27 @@ async fn more_transcriptions_at_a_time_than_the_setting_says_are_refused_with_50
     app.calls.recordings.answer_with("application/json", DONE);
     assert_eq!(post(&app, &[]).send().await.status, 200);
     assert_eq!(used(&app).await.len(), 2, "one estimate, one measured");
+}
+
+#[tokio::test]
+async fn a_model_that_is_billed_by_the_minute_is_held_for_whatever_its_size_may_hold() {
+    // Two mebibytes at 8 kbit/s are 35 minutes: 0.21 dollars of whisper-1, of which 1400 seconds would be 0.14.
+    let file = format!("{REQUIRED}[quota.student]\nmoney_per_day = \"0.20\"\n");
+    let models = ("transcription.models", "whisper-1");
+    let app = of(&file, &[&MONEY[..], &[models]].concat());
+    let ana = student("ana");
+    let large = || form(&[], ("a.webm", &vec![7; 2 * 1024 * 1024]));
+    let refused = send(&app, large()).bearer(&ana).send().await;
+    refused.is(402, "money_exhausted");
+    assert_eq!(ask(&app, &ana).await.status, 200);
+    let bounded = of(
+        &file,
+        &[&MONEY[..], &[("transcription.models", "gpt-4o-transcribe")]].concat(),
+    );
+    bounded
+        .calls
+        .recordings
+        .answer_with("application/json", DONE);
+    let answer = send(&bounded, large()).bearer(&ana).send().await;
+    assert_eq!(answer.status, 200, "{answer:?}");
 }

@@ -134,18 +134,17 @@ async fn tr4_other_bodies_and_options_are_refused_before_the_provider_is_asked()
     coded.is(415, "unsupported_recording");
     let raw = app.post("/transcribe").body("text/html", "x").send().await;
     raw.is(415, "unsupported_recording");
-    for query in [
-        "prompt=a",
-        "stream=perhaps",
-        "response_format=html",
-        "language=",
+    for (query, param) in [
+        ("prompt=a", "prompt"),
+        ("stream=perhaps", "stream"),
+        ("response_format=html", "response_format"),
+        ("language=", "language"),
+        ("language=es&language=de", "language"),
     ] {
         let asked = app.post(&format!("/transcribe?{query}"));
-        asked
-            .body("audio/wav", "x")
-            .send()
-            .await
-            .is(400, "bad_request");
+        let refused = asked.body("audio/wav", "x").send().await;
+        refused.is(400, "bad_request");
+        assert_eq!(refused.json["error"]["param"], param, "{refused:?}");
     }
     assert!(
         app.calls
@@ -193,6 +192,21 @@ async fn tr5_a_recording_that_does_not_arrive_in_time_is_refused_with_408_and_co
     app.clock.advance(Duration::from_mins(1));
     refused.await.unwrap().is(408, "upload_timeout");
     assert!(!app.calls.recordings.received()[0].is_complete);
+    free(&app).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_stops_reading_is_at_fault_and_not_the_caller() {
+    let app = app(&ONE);
+    app.calls.recordings.stall();
+    let upload = send(&app, endless(form(&[], ("a.wav", &[0; 500_000]))));
+    let refused = tokio::spawn(upload.send());
+    let recordings = app.calls.recordings.clone();
+    until("the recording waits", || recordings.is_stalled()).await;
+    app.clock.advance(Duration::from_secs(60));
+    refused.await.unwrap().is(504, "upstream_timeout");
+    let health = app.get("/health").from("127.0.0.1").send().await;
+    assert_eq!(health.json["services"]["openaiApi"]["status"], "degraded");
     free(&app).await;
 }
 

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{AnswerCut, Job};
+use super::Job;
 use crate::audit::Event;
 use crate::broker::Inner;
 use crate::clock::{millis, seconds_up};
@@ -23,7 +23,7 @@ const USE: &str = "transcription";
 /// The waits, in seconds, before a use is booked again that could not be.
 const WAITS: [u64; 5] = [1, 5, 15, 30, 60];
 
-type Tell = mpsc::Sender<Result<Bytes, AnswerCut>>;
+type Tell = mpsc::Sender<Option<Bytes>>;
 
 impl Inner {
     /// Carries the answer to the caller, and books the use at its end, however it ends.
@@ -32,11 +32,8 @@ impl Inner {
         let limit = self.rules.transcription.timeout;
         let left = limit.saturating_sub(self.parts.clock.tick().since(job.start));
         let carrying = self.carry(begun.answer, (&mut transcript, &tell));
-        let carried = self.parts.clock.timeout(left, carrying).await;
-        if carried.is_err() || carried.is_ok_and(|carried| carried.is_err()) {
-            // A caller that reads no more is cut off with the connection.
-            let _ = tell.try_send(Err(AnswerCut));
-        }
+        // Without its end, the caller gets a cut answer.
+        let _ = self.parts.clock.timeout(left, carrying).await;
         drop(tell);
         let outcome = Outcome::Minted {
             expires_at: self.parts.clock.now(),
@@ -46,20 +43,18 @@ impl Inner {
         self.book(&job, Some(transcript.ends()), outcome).await;
     }
 
-    /// Carries the answer until it ends, or a moment longer than its caller stays.
-    async fn carry(
-        &self,
-        mut answer: Answer,
-        (transcript, tell): (&mut Transcript, &Tell),
-    ) -> Result<(), AnswerCut> {
+    /// Carries the answer until it ends or breaks off, or a moment longer than its caller stays.
+    async fn carry(&self, mut answer: Answer, (transcript, tell): (&mut Transcript, &Tell)) {
         let reading = async {
             while let Some(piece) = answer.next().await {
-                let piece = piece.map_err(|_| AnswerCut)?;
+                let Ok(piece) = piece else {
+                    return;
+                };
                 transcript.hears(&piece);
                 // Whoever has left is noticed below.
-                let _ = tell.send(Ok(piece)).await;
+                let _ = tell.send(Some(piece)).await;
             }
-            Ok(())
+            let _ = tell.send(None).await;
         };
         let leaving = async {
             tell.closed().await;
@@ -67,8 +62,8 @@ impl Inner {
         };
         tokio::select! {
             biased;
-            read = reading => read,
-            () = leaving => Err(AnswerCut),
+            () = reading => {}
+            () = leaving => {}
         }
     }
 
@@ -160,7 +155,12 @@ impl Inner {
             .money
             .prices
             .card(job.sending.model(), self.parts.clock.now());
-        let length = length.unwrap_or_else(|| job.sending.recording.length());
+        // Who speaks for a second may be silent for minutes, which the times of subtitles do not show.
+        let recording = &job.sending.recording;
+        let length = match length {
+            Some(said) => said.max(recording.exact_length().unwrap_or_default()),
+            None => recording.length(),
+        };
         let usage = Usage::of_recording(&card.copied().unwrap_or_default(), length, letters);
         (usage, Mark::Estimated)
     }

@@ -53,20 +53,20 @@ impl Sending {
     pub(super) async fn feed(
         &mut self,
         mut upload: Box<dyn Upload>,
-        pieces: mpsc::Sender<Piece>,
+        pieces: &mpsc::Sender<Piece>,
     ) -> Result<(), BrokerError> {
         while let Some(part) = upload.next().await? {
             let piece = self.admit(part)?;
-            send(&pieces, piece).await;
+            send(pieces, piece).await;
         }
         if self.recording.bytes() == 0 {
             return Err(UploadError::At("file".into()).into());
         }
         if self.model.is_none() {
-            send(&pieces, Piece::Field("model", self.model().into())).await;
+            send(pieces, Piece::Field("model", self.model().into())).await;
         }
         self.is_complete = true;
-        send(&pieces, Piece::End).await;
+        send(pieces, Piece::End).await;
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::{Stream, stream};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -24,8 +25,8 @@ use crate::broker::audited::Delivery;
 use crate::broker::{Broker, BrokerError, Inner};
 use crate::clock::{Tick, seconds_up};
 use crate::domain::{
-    Amount, Caller, Dial, EntryId, Format, Kind, Money, Outcome, PersonaName, Unpriced, Usage,
-    held_length,
+    Amount, Caller, Card, Dial, EntryId, Format, Kind, Money, Outcome, PersonaName, Unpriced,
+    Usage, held_length,
 };
 use crate::gate::Pass;
 use crate::upstream::{Transcription, TranscriptionOrder, Trouble, UpstreamError};
@@ -82,8 +83,8 @@ pub struct TranscriptionRequest {
     pub upload: Box<dyn Upload>,
 }
 
-/// The pieces of an answer. An error cuts it.
-pub type Pieces = mpsc::Receiver<Result<Bytes, AnswerCut>>;
+/// The pieces of an answer. `None` is its end: pieces that stop without one were cut.
+type Pieces = mpsc::Receiver<Option<Bytes>>;
 
 /// The answer was cut, and must not look complete.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -100,9 +101,16 @@ pub struct Transcribed {
 }
 
 impl Transcribed {
-    /// Returns the pieces of the answer, once.
-    pub fn take(&self) -> Option<Pieces> {
-        self.pieces.lock().take()
+    /// Returns the pieces of the answer, once. An error cuts it.
+    pub fn take(&self) -> Option<impl Stream<Item = Result<Bytes, AnswerCut>> + Send + use<>> {
+        let pieces = self.pieces.lock().take()?;
+        Some(stream::unfold(Some(pieces), async |pieces| {
+            let mut pieces = pieces?;
+            match pieces.recv().await {
+                Some(piece) => Some((Ok(piece?), Some(pieces))),
+                None => Some((Err(AnswerCut), None)),
+            }
+        }))
     }
 }
 
@@ -180,15 +188,19 @@ impl Inner {
     }
 
     /// Returns what is held for a recording of which nothing is known but its size: the longest one of that size, at the
-    /// dearest model that the caller may name.
+    /// dearest model that the caller may name. A model that is billed by the minute takes recordings of any length.
     fn to_hold(&self, caller: &Arc<Caller>, announced: Option<u64>) -> Result<Dial, BrokerError> {
         let settings = &self.rules.transcription;
-        let (length, now) = (held_length(announced), self.parts.clock.now());
+        let now = self.parts.clock.now();
+        let cards = settings.models.iter();
+        let cards = cards.map(|model| (model, self.rules.money.prices.card(model, now)));
+        let is_bounded = |card: &Card| card.minute.is_none();
+        let are_bounded = cards.clone().all(|(_, card)| card.is_some_and(is_bounded));
+        let length = held_length(announced, are_bounded);
         let budgets = self.budgets(caller.party(), &self.quota(caller));
         let mut money = Money::ZERO;
         if budgets.limit_money() {
-            for model in &settings.models {
-                let card = self.rules.money.prices.card(model, now);
+            for (model, card) in cards {
                 let card = card.ok_or_else(|| BrokerError::NoPrice(Unpriced(model.clone())))?;
                 let most = Usage::of_recording(card, length, None);
                 money = money.max(card.cost(&most).money);
@@ -222,7 +234,7 @@ impl Inner {
             behalf: job.caller.party(),
         };
         let asked = self.parts.upstream.transcribe(order, settings.timeout);
-        let feeding = job.sending.feed(upload, pieces);
+        let feeding = job.sending.feed(upload, &pieces);
         let feeding = clock.timeout(settings.upload_timeout, feeding);
         tokio::pin!(asked, feeding);
         let fed = tokio::select! {
@@ -230,7 +242,14 @@ impl Inner {
             begun = &mut asked => return Ok(begun),
             fed = &mut feeding => fed,
         };
-        fed.unwrap_or(Err(UploadError::Slow.into()))?;
+        match fed {
+            Ok(fed) => fed?,
+            // The recording is here, and the provider does not take it.
+            Err(_) if pieces.capacity() == 0 => {
+                return Ok(Err(self.parts.upstream.stopped_reading(job.start)));
+            }
+            Err(_) => return Err(UploadError::Slow.into()),
+        }
         Ok(asked.await)
     }
 
@@ -245,13 +264,7 @@ impl Inner {
             let booking = async move { inner.book(&job, None, outcome).await };
             self.work.spawn(booking.in_current_span());
         }
-        if let (Trouble::Nothing, Some(told)) = (facts.trouble, error.complaint()) {
-            tracing::info!(
-                upstream.status = told.status,
-                upstream.code = told.code,
-                upstream.request_id = told.request.as_deref(),
-                "provider refused a recording, its caller is answered 422"
-            );
+        if facts.trouble == Trouble::Nothing && error.complaint().is_some() {
             return BrokerError::RecordingRefused(error);
         }
         let facts = Box::new(facts);
