@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::audited::note_persona;
-use super::{BrokerError, Grant, Inner, Latest};
+use super::{BrokerError, Inner, Latest};
 use crate::domain::{
     Caller, ClientSecret, ConnectMode, EntryId, Intent, Kind, KnownTicket, Language, Outcome,
     Party, Persona, PersonaName, Quota, Session, SessionChange, SessionId, SessionKey, Settlement,
@@ -15,6 +15,25 @@ use crate::upstream::{self, Facts, MintOrder, Turn, UpstreamError};
 
 /// How long a used-up quota is remembered. Short, because a failed mint may give a place back.
 const SPENT_FOR: Duration = Duration::from_secs(10);
+
+/// A session, and a client secret that was minted under it.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Whether the session was opened with it or refreshed.
+    pub kind: Kind,
+    /// The handle to refresh with.
+    pub session_id: SessionId,
+    /// The entry of this use.
+    pub entry: EntryId,
+    /// How the page connects.
+    pub mode: ConnectMode,
+    /// The client secret; in other modes than direct a ticket in its place.
+    pub secret: ClientSecret,
+    /// The persona that it was minted for.
+    pub persona: PersonaName,
+    /// The time that the upstream took.
+    pub upstream_took: Duration,
+}
 
 /// One use that is to be accounted for.
 pub(super) struct Use<'a> {

@@ -25,6 +25,7 @@ pub use call::{
     AnswerCut, Answered, CallRequest, Line, Listening, Order, Part, RelayEnd, RelayRequest,
     Relayed, Transcribed, TranscriptionRequest, Upload, UploadError, Which,
 };
+pub use grant::Grant;
 pub use health::{Health, Readiness, Status};
 pub use mint::{Choice, MintRequest};
 pub use recount::Recount;
@@ -36,9 +37,8 @@ use crate::config::{
     CallSettings, MoneySettings, RelaySettings, SessionSettings, TranscriptionSettings,
 };
 use crate::domain::{
-    Account, Caller, ClientSecret, ConnectMode, EndReason, EntryId, Exhausted, IdentityKey, Kind,
-    Party, PersonaName, Personas, Quotas, RefreshRules, Refusal, SessionId, SessionKey,
-    TicketRefusal, Unpriced,
+    Account, Caller, ConnectMode, EndReason, EntryId, Exhausted, IdentityKey, Party, Personas,
+    Quotas, RefreshRules, Refusal, SessionKey, TicketRefusal, Unpriced,
 };
 use crate::gate::{Gate, Pass, Used};
 use crate::metrics::Vitals;
@@ -91,25 +91,6 @@ pub struct Rules {
     pub relay: RelaySettings,
     /// The time between the beginning of a drain and the end of this replica.
     pub drain_time: Duration,
-}
-
-/// A session, and a client secret that was minted under it.
-#[derive(Clone, Debug)]
-pub struct Grant {
-    /// Whether the session was opened with it or refreshed.
-    pub kind: Kind,
-    /// The handle to refresh with.
-    pub session_id: SessionId,
-    /// The entry of this use.
-    pub entry: EntryId,
-    /// How the page connects.
-    pub mode: ConnectMode,
-    /// The client secret; in other modes than direct a ticket in its place.
-    pub secret: ClientSecret,
-    /// The persona that it was minted for.
-    pub persona: PersonaName,
-    /// The time that the upstream took.
-    pub upstream_took: Duration,
 }
 
 /// Why there is no grant.
