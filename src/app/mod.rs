@@ -147,7 +147,10 @@ impl App {
             probe_interval: config.upstream.probe_interval,
         };
         let ops = config.ops.token.as_ref();
-        let ops = ops.map(|token| OpsState::new(&state, (naming, records), token));
+        let ops = ops.map(|token| {
+            let entrance = (token, config.ops.hosts.as_slice());
+            OpsState::new(&state, (naming, records), entrance)
+        });
         Ok(Self { state, upkeep, ops })
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::alerts::Stock;
 use super::{Broker, BrokerError, Grant, Inner};
+use crate::config::MoneySettings;
 use crate::domain::{Call, CallUse, Condition, EndReason, Kind, Money, Period, Tokens};
 use crate::records::{By, RecordsError, UsageQuery};
 use crate::telemetry;
@@ -44,6 +45,11 @@ impl Broker {
             series.store_errors.reach(["redis"], failures);
         }
         series.log_dropped.reach([], telemetry::dropped_lines());
+    }
+
+    /// Returns what calls of everybody may cost, and the prices.
+    pub fn money(&self) -> &MoneySettings {
+        &self.0.rules.money
     }
 
     /// Reads what only the records know into the series: hang-ups that are owed, and money that was spent. Called

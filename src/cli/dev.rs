@@ -8,6 +8,7 @@ use anyhow::ensure;
 use clap::Args;
 
 use super::dev_calls::try_calls;
+use super::dev_desk::{about_desk, open_desk};
 use super::dev_issuer::{STUDENT, vouch};
 use super::serve::{block_on, open, signals};
 use super::simulate::{SIMULATED_KEY, start};
@@ -48,7 +49,7 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
     let _log = telemetry::start(&loaded.config.log)?;
     block_on(async {
         let urgency = signals(Some(Urgency::Finish))?;
-        adapt(&mut loaded)?;
+        let is_shown = adapt(&mut loaded)?;
         let config = &mut loaded.config;
         let mut simulator = None;
         if !asked.live {
@@ -64,19 +65,24 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
         }
         config.demo.simulated = simulator.is_some();
         let (app, listeners) = open(&loaded).await?;
-        say(&greeting(&loaded.config, listeners.public.local_addr()?)?)?;
+        let (config, public) = (&loaded.config, listeners.public.local_addr()?);
+        let ops = listeners.ops.as_ref().map(|ops| ops.local_addr());
+        let desk = about_desk(config, ops.transpose()?, is_shown);
+        say(&greeting(config, public, &desk)?)?;
         app.run(listeners, urgency).await;
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// Sets what makes trying out easy: people to act for, the try-it page, and records that leave nothing behind.
-fn adapt(loaded: &mut Loaded) -> anyhow::Result<()> {
+/// Sets what makes trying out easy: people to act for, the try-it page, the dashboard, and records that leave
+/// nothing behind. Returns whether the dashboard has a token of this run.
+fn adapt(loaded: &mut Loaded) -> anyhow::Result<bool> {
     let is_usual = |wanted| {
         let mut listing = loaded.listing();
         listing.any(|(name, _, source)| name == wanted && *source == Source::Default)
     };
     let (has_usual_mode, has_usual_farewell) = (is_usual("auth.mode"), is_usual("call.farewell"));
+    let has_usual_desk = is_usual("ops.listen");
     let config = &mut loaded.config;
     if has_usual_mode {
         config.auth.mode = AuthMode::Optional;
@@ -97,10 +103,10 @@ fn adapt(loaded: &mut Loaded) -> anyhow::Result<()> {
     if config.ledger.is_usual {
         config.ledger.place = LedgerPlace::Memory;
     }
-    Ok(())
+    Ok(open_desk(config, has_usual_desk))
 }
 
-fn greeting(config: &Config, address: SocketAddr) -> anyhow::Result<String> {
+fn greeting(config: &Config, address: SocketAddr, desk: &str) -> anyhow::Result<String> {
     let url = local_url(address, &config.server.base_path);
     let upstream = &config.upstream.base_url;
     let (kind, note) = if config.demo.simulated {
@@ -109,7 +115,7 @@ fn greeting(config: &Config, address: SocketAddr) -> anyhow::Result<String> {
         REAL
     };
     let mut text = format!(
-        "\n  The broker listens on {url}\n  and mints from {kind} at {upstream} ({note}).\n\n  Try it in a browser:\n    {url}/demo\n"
+        "\n  The broker listens on {url}\n  and mints from {kind} at {upstream} ({note}).\n\n  Try it in a browser:\n    {url}/demo\n{desk}"
     );
     let call = format!("curl -X POST {url}/token");
     if config.auth.mode != AuthMode::Required {

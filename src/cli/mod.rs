@@ -7,6 +7,7 @@ mod check;
 mod cost;
 mod dev;
 mod dev_calls;
+mod dev_desk;
 mod dev_issuer;
 mod erase;
 mod healthcheck;

@@ -62,7 +62,7 @@ pub use prices::{PricesError, read_prices};
 pub use quota::{QuotaException, QuotaSettings};
 pub use redis::{OnFailure, RedisSettings};
 pub use relay::RelaySettings;
-pub use server::Server;
+pub use server::{LOCALHOST, Server};
 pub use service_keys::ServiceKey;
 pub use session::{IpBinding, SessionSettings};
 pub use settings::is_secret;

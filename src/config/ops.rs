@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::fields::{long_secret, socket_address};
+use super::server;
 use super::settings::Settings;
 
 /// The listener for operators.
@@ -18,6 +19,9 @@ pub struct Ops {
     /// The bearer token of operators. Without a token there is no listener.
     #[serde(deserialize_with = "long_secret::<24, _>")]
     pub token: Option<SecretString>,
+    /// Host names under which the dashboard is served, beside those of this machine.
+    #[serde(deserialize_with = "server::hosts")]
+    pub hosts: Vec<String>,
 }
 
 impl Ops {

@@ -63,7 +63,7 @@ const FIVE_MINUTES: u64 = 300_000;
 /// In milliseconds. Balancers keep idle connections for up to an hour, and the broker has to keep them longer.
 const TWO_HOURS: u64 = 7_200_000;
 /// The names of a developer's own machine.
-const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+pub const LOCALHOST: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 impl Server {
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
@@ -103,7 +103,7 @@ fn base_path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     text(from, read_base_path)
 }
 
-fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+pub(super) fn hosts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     list(from, host)
 }
 

@@ -108,6 +108,15 @@ impl<const N: usize, C: Cell> Family<N, C> {
         change(&cells[place].1);
     }
 
+    /// Returns every set of label values, with the figure that `of` reads from its cell.
+    pub fn read<T>(&self, of: impl Fn(&C) -> T) -> Vec<([Box<str>; N], T)> {
+        let cells = self.cells.read();
+        let figures = cells
+            .iter()
+            .map(|(values, cell)| (values.clone(), of(cell)));
+        figures.collect()
+    }
+
     pub(super) fn write(&self, page: &mut Page) {
         page.head(self.name, C::KIND, self.help);
         for (values, cell) in &*self.cells.read() {
@@ -186,7 +195,49 @@ impl<const N: usize, const IS_LONG: bool> Family<N, Histogram<IS_LONG>> {
     }
 }
 
+impl Total {
+    /// Returns the count.
+    pub fn count(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Level {
+    /// Returns the figure.
+    pub fn figure(&self) -> f64 {
+        f64::from_bits(self.0.load(Relaxed))
+    }
+}
+
 impl<const IS_LONG: bool> Histogram<IS_LONG> {
+    /// Returns the number of durations.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    /// Returns the mean of all durations; zero without any.
+    pub fn mean(&self) -> Duration {
+        Duration::from_nanos(self.nanos.load(Relaxed) / self.count().max(1))
+    }
+
+    /// Returns the least bound that at least `share` of the durations do not exceed. `None` beyond all bounds.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count, for people"
+    )]
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        let wanted = (self.count() as f64 * share).ceil() as u64;
+        let mut seen = 0;
+        let mut bounds = Self::bounds().iter().zip(&self.counts);
+        let reached = bounds.find(|(_, count)| {
+            seen += count.load(Relaxed);
+            seen >= wanted
+        });
+        reached.map(|(bound, _)| Duration::from_millis(*bound))
+    }
+
     const fn bounds() -> &'static [u64; BOUNDS] {
         if IS_LONG { &LENGTH } else { &LATENCY }
     }

@@ -144,6 +144,12 @@ mod tests {
         assert!(buckets[0].ends_with("le=\"0.005\"} 2"), "{}", buckets[0]);
         assert!(buckets[5].ends_with("le=\"0.1\"} 3"), "{}", buckets[5]);
         assert!(buckets[14].ends_with("le=\"+Inf\"} 4"), "{}", buckets[14]);
+        let read = series.own_duration.read(|times| {
+            let quantiles = [0.5, 0.75, 0.99].map(|share| times.quantile(share));
+            (times.count(), times.mean(), quantiles)
+        });
+        let bounds = [Some(5), Some(100), None].map(|bound| bound.map(Duration::from_millis));
+        assert_eq!(read[0].1, (4, Duration::from_millis(5_022), bounds));
         let sum = lines(&page, "broker_http_own_duration_seconds_sum");
         assert_eq!(
             sum,

@@ -148,6 +148,14 @@ impl Records for MemoryRecords {
         Ok(reports::sum_up(&self.book.lock(), query))
     }
 
+    async fn usage_of(
+        &self,
+        account: &Account,
+        since: Timestamp,
+    ) -> Result<Vec<UsageRow>, RecordsError> {
+        Ok(reports::days_of(&self.book.lock(), account, since))
+    }
+
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
         let mut book = self.book.lock();
         let owner = Party::Identity(account.key());

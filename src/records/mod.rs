@@ -304,6 +304,13 @@ pub trait Records: CallRecords {
     /// Sums up use.
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError>;
 
+    /// Sums up the use of one account by UTC days, the latest first. The account of callers without identity has no names.
+    async fn usage_of(
+        &self,
+        account: &Account,
+        since: Timestamp,
+    ) -> Result<Vec<UsageRow>, RecordsError>;
+
     /// Removes everything that names the account, its count and its sessions included. Returns the number of entries.
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError>;
 

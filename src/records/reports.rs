@@ -1,6 +1,6 @@
 //! Reports: how use is summed up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use super::measures::Sums;
 use super::statement::{NO_PAGE, Statement};
 use super::{By, UsageQuery, UsageRow};
 use crate::clock::Timestamp;
-use crate::domain::{EntryId, Kind, Used, day_of};
+use crate::domain::{Account, EntryId, Kind, Used, day_of};
 
 /// Sums up a book in memory.
 pub(super) fn sum_up(book: &Book, query: UsageQuery) -> Vec<UsageRow> {
@@ -44,6 +44,29 @@ pub(super) fn sum_up(book: &Book, query: UsageQuery) -> Vec<UsageRow> {
         .into_iter()
         .map(|((one, two), sums)| ReportRow { one, two, sums });
     rows.map(|row| row.read(query.by)).collect()
+}
+
+/// Sums up the use of one account by days, the latest first.
+pub(super) fn days_of(book: &Book, account: &Account, since: Timestamp) -> Vec<UsageRow> {
+    let since = since.start_of_day();
+    let name = (account.issuer.to_string(), account.subject.to_string());
+    let is_meant = |entry: &&Entry| entry.at() >= since && group(entry, By::User) == name;
+    let mut days: BTreeMap<_, Sums> = BTreeMap::new();
+    for entry in book.entries.values().filter(is_meant) {
+        days.entry(day_of(entry.at()))
+            .or_default()
+            .add(Sums::of(entry));
+    }
+    let two = String::new;
+    let days = days.into_iter().rev();
+    days.map(|(one, sums)| {
+        ReportRow::day(ReportRow {
+            one,
+            two: two(),
+            sums,
+        })
+    })
+    .collect()
 }
 
 /// Returns, for each call and each model in it, an entry that has used what the model was used for.
@@ -85,6 +108,15 @@ pub(super) struct ReportRow {
 }
 
 impl ReportRow {
+    /// Returns the row of a report on one account.
+    pub(super) fn day(self) -> UsageRow {
+        UsageRow {
+            day: Some(self.one),
+            sums: self.sums,
+            ..UsageRow::default()
+        }
+    }
+
     pub(super) fn read(self, by: By) -> UsageRow {
         let mut row = UsageRow {
             sums: self.sums,
@@ -132,6 +164,15 @@ static BY_USER: Statement = Statement::list(
      (SELECT account, {each CAST(SUM(#) AS BIGINT) AS #}, MAX(last_at) AS last_at FROM daily_accounts \
      WHERE day >= $1 GROUP BY account) AS summed JOIN accounts ON accounts.account = summed.account \
      ORDER BY sessions DESC, refreshes DESC, issuer, subject LIMIT $2",
+);
+
+/// Sums up the days of the account with the names `$1` and `$2` from the day `$3` on.
+pub(super) static DAYS_OF_ACCOUNT: Statement = Statement::list(
+    NO_PAGE,
+    REPORT,
+    "SELECT day AS one, '' AS two, {each #}, last_at FROM daily_accounts \
+     JOIN accounts ON accounts.account = daily_accounts.account \
+     WHERE issuer = $1 AND subject = $2 AND day >= $3 ORDER BY day DESC",
 );
 
 /// Sums up single uses of the calls whose entry is `$1` or later.

@@ -13,7 +13,7 @@ use super::database::{Bind, Reader, page};
 use super::entries::{self, CHUNK, IdRow};
 use super::entry::{ENDED, Entry, LEFT_PENDING};
 use super::queue::Queue;
-use super::reports::ReportRow;
+use super::reports::{DAYS_OF_ACCOUNT, ReportRow};
 use super::sessions::{self, FoundRow, IdleRow};
 use super::statement::{NO_PAGE, Statement};
 use super::tickets;
@@ -22,7 +22,7 @@ use super::{
     RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
 };
 use crate::clock::{Clock, Timestamp};
-use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement};
+use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement, day_of};
 
 /// Most entries that one call of `forget` removes.
 const FORGET: u64 = 1000;
@@ -260,6 +260,18 @@ impl Records for SqlRecords {
         ];
         let rows: Vec<ReportRow> = self.reader.rows(query.by.statement(), &binds).await?;
         Ok(rows.into_iter().map(|row| row.read(query.by)).collect())
+    }
+
+    async fn usage_of(
+        &self,
+        account: &Account,
+        since: Timestamp,
+    ) -> Result<Vec<UsageRow>, RecordsError> {
+        let _turn = self.reports.acquire().await;
+        let [issuer, subject]: [Bind; 2] = [(*account.issuer).into(), (*account.subject).into()];
+        let binds = [issuer, subject, Bind::Text(day_of(since))];
+        let rows: Vec<ReportRow> = self.reader.rows(&DAYS_OF_ACCOUNT, &binds).await?;
+        Ok(rows.into_iter().map(ReportRow::day).collect())
     }
 
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {

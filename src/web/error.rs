@@ -113,11 +113,17 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// Gives failures the layout of [`Failure`], those of libraries included. Answers to probes keep their body.
+/// The content type of pages for people.
+pub(super) const PAGE: &str = "text/html; charset=utf-8";
+
+/// Gives failures the layout of [`Failure`], those of libraries included. Answers to probes and pages for people keep their
+/// body.
 pub(super) fn shape(response: &mut Response, id: &RequestId) {
     let status = response.status();
     let is_failure = status.is_client_error() || status.is_server_error();
-    if !is_failure || response.extensions().get::<Probe>().is_some() {
+    let kind = response.headers().get(CONTENT_TYPE);
+    let is_page = kind.is_some_and(|kind| kind == PAGE);
+    if !is_failure || is_page || response.extensions().get::<Probe>().is_some() {
         return;
     }
     let known = response.extensions().get::<ApiError>().cloned();

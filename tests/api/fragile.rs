@@ -180,6 +180,14 @@ impl Records for Fragile {
         self.inner.usage(query).await
     }
 
+    async fn usage_of(
+        &self,
+        account: &Account,
+        since: Timestamp,
+    ) -> Result<Vec<UsageRow>, RecordsError> {
+        self.inner.usage_of(account, since).await
+    }
+
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
         self.inner.erase(account).await
     }

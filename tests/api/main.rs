@@ -18,6 +18,7 @@ mod audit;
 mod calls;
 mod compat;
 mod cors;
+mod dashboard;
 mod demo;
 mod failures;
 mod fragile;

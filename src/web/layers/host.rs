@@ -46,16 +46,22 @@ fn check(request: &Request, settings: &Server) -> Result<(), Code> {
             .then_some(())
             .ok_or(Code::Misdirected);
     };
+    is_among(&host, ours).then_some(()).ok_or(Code::Misdirected)
+}
+
+/// True when `ours` has the name of `host`, with or without its port.
+pub(in crate::web) fn is_among(host: &Authority, ours: &[String]) -> bool {
     let names = [host.host(), host.as_str()];
     let is_ours = |ours: &String| names.iter().any(|name| name.eq_ignore_ascii_case(ours));
-    ours.iter()
-        .any(is_ours)
-        .then_some(())
-        .ok_or(Code::Misdirected)
+    ours.iter().any(is_ours)
 }
 
 /// Returns the host that a request names. `None` in HTTP/1.0 without a `Host`.
-fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, Code> {
+pub(in crate::web) fn host(
+    version: Version,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Option<Authority>, Code> {
     let mut sent = headers.get_all(HOST).iter();
     let only = match (sent.next(), sent.next()) {
         (None, None) if version == Version::HTTP_10 => return Ok(uri.authority().cloned()),

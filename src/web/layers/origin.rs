@@ -110,6 +110,13 @@ pub(in crate::web) fn is_of_forms(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Returns the origin of the page that sent the request, if the request names one and no more.
+pub(in crate::web) fn only_origin(headers: &HeaderMap) -> Option<&str> {
+    let mut sent = headers.get_all(ORIGIN).iter();
+    let only = sent.next().filter(|_| sent.next().is_none());
+    only?.to_str().ok()
+}
+
 /// Returns whether a browser says that a page elsewhere made it send the request: a link, an image, a form.
 pub(in crate::web) fn sent_by_foreign_page(headers: &HeaderMap) -> bool {
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);

@@ -24,12 +24,13 @@ static ALWAYS: [(HeaderName, HeaderValue); 6] = [
     ),
 ];
 
-/// Sets the headers. Only a file of the demo page, recognised by its own policy, keeps that policy and
-/// may be cached.
+/// Sets the headers. Only a file of a page, recognised by its own policy, keeps that policy and
+/// its own caching and referrer policy.
 pub(super) fn put_on(response: &mut Response, is_preflight: bool) {
     let headers = response.headers_mut();
     let policy = headers.remove(CONTENT_SECURITY_POLICY);
     let caching = headers.remove(CACHE_CONTROL);
+    let referrer = headers.remove(REFERRER_POLICY);
     for (name, value) in &ALWAYS {
         headers.insert(name, value.clone());
     }
@@ -37,6 +38,9 @@ pub(super) fn put_on(response: &mut Response, is_preflight: bool) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
         if let Some(caching) = caching {
             headers.insert(CACHE_CONTROL, caching);
+        }
+        if let Some(referrer) = referrer {
+            headers.insert(REFERRER_POLICY, referrer);
         }
     }
     // Caches need this on every answer.

@@ -18,7 +18,7 @@ use crate::web::error::ApiError;
 use crate::web::extract::Body;
 
 /// Upper bound on the blocks of one answer.
-const MOST: usize = 1000;
+pub(super) const MOST: usize = 1000;
 /// The wait of operators while Redis, which knows the blocks of all replicas, is unreachable.
 const OUTAGE_WAIT: Duration = Duration::from_secs(5);
 
@@ -74,7 +74,7 @@ impl LiftRequest {
     }
 }
 
-fn unavailable(_: WindowsError) -> ApiError {
+pub(super) fn unavailable(_: WindowsError) -> ApiError {
     ApiError::from(Code::Overloaded).after(OUTAGE_WAIT)
 }
 

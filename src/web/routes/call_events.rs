@@ -26,7 +26,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The wait of a page before it reads again, when this replica is about to stop.
 const RETRY: Duration = Duration::from_secs(1);
 /// Asks proxies not to hold events back (nginx).
-pub(super) const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(in crate::web) const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Where a stream of events stands.
 struct Telling {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use token_broker::clock::Timestamp;
-use token_broker::domain::{EntryId, Intent, Kind, Outcome, PersonaName};
-use token_broker::records::{By, Records, UsageQuery, UsageRow};
+use token_broker::domain::{Account, EntryId, Intent, Kind, Outcome, PersonaName};
+use token_broker::records::{By, Records, UsageQuery, UsageRow, measures};
 
-use super::kinds::{FAILED, START, UNCERTAIN, account, each, mint, minted, settled};
+use super::kinds::{FAILED, START, Subject, UNCERTAIN, account, each, mint, minted, settled};
 
 /// One thing that happens. Numbers pick one of what is there.
 #[derive(Clone, Debug)]
@@ -192,6 +192,29 @@ impl Naive {
     }
 }
 
+/// The days of each account add up to its row among all accounts.
+async fn agrees_on_accounts(subject: &Subject, since: Timestamp) {
+    let query = UsageQuery {
+        by: By::User,
+        since,
+        most: 100,
+    };
+    for row in subject.ledger.usage(query).await.unwrap() {
+        let account = Account {
+            issuer: row.issuer.as_deref().unwrap().into(),
+            subject: row.subject.as_deref().unwrap().into(),
+        };
+        let days = subject.ledger.usage_of(&account, since).await.unwrap();
+        assert!(days.is_sorted_by(|one, two| one.day > two.day));
+        for name in measures() {
+            let sum: u64 = days.iter().map(|day| day.sums.get(name)).sum();
+            assert_eq!(sum, row.sums.get(name), "{} {name}", subject.name);
+        }
+        let last = days.iter().map(|day| day.sums.last_at).max();
+        assert_eq!(last, Some(row.sums.last_at), "{}", subject.name);
+    }
+}
+
 async fn agrees(steps: &[Step]) {
     each(async |subject| {
         let mut naive = Naive::default();
@@ -219,6 +242,7 @@ async fn agrees(steps: &[Step]) {
                 assert!(subject.ledger.usage(one).await.unwrap().len() <= 1);
             }
         }
+        agrees_on_accounts(&subject, hour(30)).await;
         let counted = naive.0.iter().filter(|(intent, outcome)| {
             intent.at >= hour(30) && !matches!(outcome, Some(Outcome::Failed { .. }))
         });

@@ -1,0 +1,414 @@
+//! The parts of a page of the dashboard, and how they are written as HTML, CSV and JSON.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::http::header::{
+    CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use url::form_urlencoded;
+
+use super::Tab;
+use super::chart::Chart;
+use crate::clock::Timestamp;
+use crate::domain::{Mark, Money, day_of};
+use crate::web::code::Code;
+use crate::web::error::{ApiError, PAGE};
+
+/// Allows the page's own style, script, requests and forms, and nothing else.
+pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; \
+     base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+);
+
+/// One page.
+#[derive(Default)]
+pub(super) struct View {
+    pub(super) title: &'static str,
+    /// A sentence about the figures.
+    pub(super) lead: String,
+    /// The names of the page's subject, which its links repeat.
+    pub(super) query: Vec<(&'static str, String)>,
+    /// The choices above the page: what they choose, and the name and value of each.
+    pub(super) choices: Vec<Choice>,
+    pub(super) cards: Vec<Card>,
+    pub(super) chart: Option<Chart>,
+    pub(super) actions: Vec<Action>,
+    pub(super) tables: Vec<Table>,
+    /// True when the first table changes while it is read.
+    pub(super) is_live: bool,
+}
+
+/// A choice between views of one page.
+pub(super) struct Choice {
+    pub(super) label: String,
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) is_chosen: bool,
+}
+
+/// One figure.
+pub(super) struct Card {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) note: String,
+    /// How the figure came to be known.
+    pub(super) mark: &'static str,
+}
+
+/// One table.
+pub(super) struct Table {
+    /// The name in links and files.
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) columns: Vec<Column>,
+    pub(super) rows: Vec<Row>,
+    /// The sentence in place of rows.
+    pub(super) empty: &'static str,
+}
+
+/// One column.
+#[derive(Clone, Copy)]
+pub(super) struct Column {
+    pub(super) name: &'static str,
+    /// How its figures came to be known; empty for names.
+    pub(super) mark: &'static str,
+}
+
+/// One row.
+#[derive(Default)]
+pub(super) struct Row {
+    /// The name of the row while the page is live.
+    pub(super) key: String,
+    pub(super) cells: Vec<Cell>,
+    pub(super) action: Option<Action>,
+}
+
+/// One cell.
+pub(super) struct Cell {
+    /// For people.
+    pub(super) text: String,
+    /// For programs.
+    exact: Value,
+    pub(super) link: Option<String>,
+}
+
+/// A button that changes something.
+#[derive(Clone)]
+pub(super) struct Action {
+    pub(super) label: &'static str,
+    /// What assistive technology says in addition.
+    pub(super) whom: String,
+    pub(super) path: &'static str,
+    pub(super) fields: Vec<(&'static str, String)>,
+}
+
+/// The forms of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Csv,
+    Json,
+}
+
+impl Column {
+    pub(super) const fn name(name: &'static str) -> Self {
+        Self { name, mark: "" }
+    }
+
+    pub(super) const fn figure(name: &'static str, mark: Mark) -> Self {
+        Self {
+            name,
+            mark: mark.as_str(),
+        }
+    }
+
+    pub(super) const fn is_figure(&self) -> bool {
+        !self.mark.is_empty()
+    }
+}
+
+impl Cell {
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            exact: Value::from(text.clone()),
+            text,
+            link: None,
+        }
+    }
+
+    pub(super) fn count(number: u64) -> Self {
+        Self {
+            text: grouped(number),
+            exact: number.into(),
+            link: None,
+        }
+    }
+
+    /// Returns nano-dollars as dollars.
+    pub(super) fn money(nanos: u64) -> Self {
+        Self {
+            text: dollars(nanos),
+            exact: money(nanos).to_string().into(),
+            link: None,
+        }
+    }
+
+    /// Returns seconds as minutes and seconds.
+    pub(super) fn span(seconds: u64) -> Self {
+        Self {
+            text: span(seconds),
+            exact: seconds.into(),
+            link: None,
+        }
+    }
+
+    /// Returns a moment in UTC.
+    pub(super) fn moment(moment: Timestamp) -> Self {
+        Self {
+            text: moment_of(moment),
+            exact: moment.as_millis().into(),
+            link: None,
+        }
+    }
+
+    pub(super) fn link(self, path: String) -> Self {
+        Self {
+            link: Some(path),
+            ..self
+        }
+    }
+}
+
+/// Returns nano-dollars as money.
+fn money(nanos: u64) -> Money {
+    Money::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+}
+
+/// Returns nano-dollars for people: whole cents, or four decimal places below a dollar.
+pub(super) fn dollars(nanos: u64) -> String {
+    let unit = if nanos >= 1_000_000_000 {
+        10_000_000
+    } else {
+        100_000
+    };
+    let rounded = nanos.saturating_add(unit / 2) / unit * unit;
+    let (whole, part) = (rounded / 1_000_000_000, rounded % 1_000_000_000);
+    let part = if unit == 10_000_000 {
+        format!("{:02}", part / unit)
+    } else {
+        format!("{:04}", part / unit)
+    };
+    format!("${}.{part}", grouped(whole))
+}
+
+/// Returns a number with commas between thousands.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Returns seconds as `1:05`, or `2:01:05` from an hour on.
+pub(super) fn span(seconds: u64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{}:{minutes:02}:{seconds:02}", grouped(hours))
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}
+
+/// Returns a moment as `2026-12-01 21:45:03`, in UTC.
+pub(super) fn moment_of(moment: Timestamp) -> String {
+    let second = moment.since(moment.start_of_day()).as_secs();
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!(
+        "{} {hour:02}:{minute:02}:{:02}",
+        day_of(moment),
+        second % 60
+    )
+}
+
+/// Returns a path with a query.
+pub(super) fn path_with<'a>(
+    path: &str,
+    query: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let mut written = form_urlencoded::Serializer::new(String::new());
+    let query = written.extend_pairs(query).finish();
+    if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{query}")
+    }
+}
+
+impl Table {
+    pub(super) fn has_actions(&self) -> bool {
+        self.rows.iter().any(|row| row.action.is_some())
+    }
+
+    /// Returns the answer with the table as a file.
+    pub(super) fn file(&self, form: Form) -> Response {
+        let (ending, kind, text) = match form {
+            Form::Csv => ("csv", "text/csv; charset=utf-8", self.csv()),
+            Form::Json => ("json", "application/json", self.json()),
+        };
+        let place = format!("attachment; filename=\"{}.{ending}\"", self.name);
+        ([(CONTENT_TYPE, kind), (CONTENT_DISPOSITION, &*place)], text).into_response()
+    }
+
+    /// Returns the table as RFC 4180 wants it.
+    fn csv(&self) -> String {
+        let line = |cells: Vec<String>| cells.join(",") + "\r\n";
+        let head = self.columns.iter().map(|column| quoted(column.name));
+        let rows = self.rows.iter().map(|row| {
+            let cells = row.cells.iter().map(|cell| match &cell.exact {
+                Value::String(text) => quoted(text),
+                exact => exact.to_string(),
+            });
+            line(cells.collect())
+        });
+        line(head.collect()) + &rows.collect::<String>()
+    }
+
+    fn json(&self) -> String {
+        let rows = self.rows.iter().map(|row| {
+            let names = self.columns.iter().map(|column| column.name.to_owned());
+            let exact = row.cells.iter().map(|cell| cell.exact.clone());
+            Value::Object(names.zip(exact).collect::<Map<_, _>>())
+        });
+        let columns = self.columns.iter().map(|column| {
+            let mark = column.is_figure().then_some(column.mark);
+            json!({ "name": column.name, "source": mark })
+        });
+        let (columns, rows): (Vec<_>, Vec<_>) = (columns.collect(), rows.collect());
+        json!({ "table": self.name, "columns": columns, "rows": rows }).to_string()
+    }
+}
+
+/// Returns a text as a cell of CSV. Spreadsheets run a text that begins like a formula, so such a text gets an apostrophe.
+fn quoted(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '%']);
+    let mark = if is_formula { "'" } else { "" };
+    format!("\"{mark}{}\"", text.replace('"', "\"\""))
+}
+
+/// A page as a template sees it.
+#[derive(Template)]
+#[template(path = "ops/page.html")]
+struct Page<'a> {
+    view: &'a View,
+    tab: Tab,
+    now: String,
+}
+
+impl Page<'_> {
+    /// Returns a link to this page with one field of the query set.
+    fn link(&self, fields: &[(&str, &str)]) -> String {
+        let given = self.view.query.iter();
+        let given = given.map(|(name, value)| (*name, value.as_str()));
+        let is_set = |name: &str| fields.iter().any(|(set, _)| *set == name);
+        let kept = given.filter(|(name, _)| !is_set(name));
+        path_with(self.tab.path(), kept.chain(fields.iter().copied()))
+    }
+
+    /// True for the page that the navigation shows as current.
+    fn is_current(&self, tab: Tab) -> bool {
+        tab == self.tab || (tab == Tab::Users && self.tab == Tab::User)
+    }
+}
+
+/// The page on which operators sign in.
+#[derive(Template)]
+#[template(path = "ops/sign_in.html")]
+struct SignIn {
+    trouble: String,
+}
+
+/// Returns the page as an answer.
+pub(super) fn html(view: &View, tab: Tab, now: Timestamp) -> Result<Response, ApiError> {
+    let now = moment_of(now);
+    rendered(StatusCode::OK, &Page { view, tab, now })
+}
+
+/// Returns the page on which operators sign in, with a sentence about what went wrong.
+pub(super) fn sign_in(status: StatusCode, trouble: String) -> Result<Response, ApiError> {
+    rendered(status, &SignIn { trouble })
+}
+
+fn rendered(status: StatusCode, page: &impl Template) -> Result<Response, ApiError> {
+    let text = page.render().map_err(|_| Code::Internal)?;
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(PAGE)),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        // With `no-referrer`, browsers hide the origin of a form from its own server.
+        (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    ];
+    Ok((status, headers, text).into_response())
+}
+
+/// A table as a live page reads it.
+#[derive(Serialize)]
+pub(super) struct Live {
+    rows: Vec<(String, Vec<String>, bool)>,
+}
+
+impl Live {
+    pub(super) fn of(table: Table) -> Self {
+        let rows = table.rows.into_iter().map(|row| {
+            let cells = row.cells.into_iter().map(|cell| cell.text).collect();
+            (row.key, cells, row.action.is_some())
+        });
+        Self {
+            rows: rows.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_for_people() {
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [0, 12_345_678, 999_999_999, 1_005_000_000, 1_234_567_000_000].map(dollars),
+            ["$0.0000", "$0.0123", "$1.0000", "$1.01", "$1,234.57"]
+        );
+        assert_eq!([5, 65, 7_265].map(span), ["0:05", "1:05", "2:01:05"]);
+        assert_eq!(
+            moment_of(Timestamp::from_seconds(1_640_998_923)),
+            "2022-01-01 01:02:03"
+        );
+    }
+
+    #[test]
+    fn a_cell_that_begins_like_a_formula_is_text_to_a_spreadsheet() {
+        for (text, cell) in [
+            ("ana", "\"ana\""),
+            ("a\"b,c", "\"a\"\"b,c\""),
+            ("=1+1", "\"'=1+1\""),
+            ("+1", "\"'+1\""),
+            ("-1", "\"'-1\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
+            ("\t=1", "\"'\t=1\""),
+            ("\r=1", "\"'\r=1\""),
+        ] {
+            assert_eq!(quoted(text), cell);
+        }
+    }
+}
