@@ -15,6 +15,9 @@ const FORMS: u32 = 2_000;
 /// Requests over which the processor's time is averaged.
 const TIMED: u32 = 50;
 
+/// Makes one request as often as wanted.
+type Request<'a> = Box<dyn Fn() -> Call + 'a>;
+
 fn app() -> TestApp {
     TestApp::with(&[
         ("limits.token", "1000000/60s"),
@@ -62,20 +65,17 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
          --x\r\nContent-Disposition: form-data; name=\"session\"\r\n\r\n{{}}\r\n--x--\r\n"
     );
     let damage = prop::collection::vec((any::<Index>(), any::<u8>()), 0..4);
-    (damage, any::<Index>()).prop_map(move |(damage, end)| {
+    let end = prop::option::of(any::<Index>());
+    (damage, end).prop_map(move |(damage, end)| {
         let mut form = good.clone().into_bytes();
         for (at, byte) in damage {
             *at.get_mut(&mut form) = byte;
         }
-        if byte_is_even(&form) {
+        if let Some(end) = end {
             form.truncate(end.index(form.len()));
         }
         form
     })
-}
-
-fn byte_is_even(form: &[u8]) -> bool {
-    form.iter().map(|byte| u32::from(*byte)).sum::<u32>() % 2 == 0
 }
 
 /// Rows CA11 and CA12: a form is understood or refused, and only an offer that was understood reaches the provider.
@@ -135,7 +135,6 @@ async fn ca10_bad_input_is_refused_for_little_of_the_processors_time_and_reaches
         app.post("/calls").body(kind, body.to_owned())
     };
     let most = Duration::from_millis(if cfg!(debug_assertions) { 10 } else { 1 });
-    type Request<'a> = Box<dyn Fn() -> Call + 'a>;
     let bad: [(&str, Request<'_>); 9] = [
         ("a long line", Box::new(|| raw(&long_line))),
         ("many lines", Box::new(|| raw(&lines))),
@@ -153,7 +152,7 @@ async fn ca10_bad_input_is_refused_for_little_of_the_processors_time_and_reaches
             let status = request().send().await.status;
             assert!((400..500).contains(&status), "{what}: {status}");
         }
-        let each = (used() - began) / TIMED;
+        let each = used().saturating_sub(began) / TIMED;
         assert!(each <= most, "{what}: {each:?}");
     }
     assert!(app.calls.orders().is_empty());

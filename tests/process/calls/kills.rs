@@ -51,7 +51,7 @@ fn lateness(call: &Up, simulator: &Simulator, starts: &[u64]) -> u64 {
     ended.saturating_sub(call.ends_at.max(*started.unwrap()))
 }
 
-/// What the records have counted, by call.
+/// The answers that the records have counted as measured.
 async fn measured(books: &Books) -> i64 {
     let question = "SELECT COUNT(*) FROM call_uses WHERE mark = 'measured' AND turns = 1";
     books.number(question).await
@@ -76,8 +76,9 @@ async fn sd15_two_hundred_kills_with_a_hundred_calls_up_lose_no_call_and_no_use(
     for round in 0..kills {
         fill(&broker, &mut up).await;
         all.extend(up.iter().map(|call: &Up| (call.id.clone(), call.clone())));
-        let speaks = up.iter().rev().take(SPEAK);
-        speaks.for_each(|call| call.speak(&simulator));
+        for call in up.iter().rev().take(SPEAK) {
+            call.speak(&simulator);
+        }
         played += SPEAK;
         if round % 2 == 0 {
             // These are counted before the kill, and the others may be.
