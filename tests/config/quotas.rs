@@ -187,8 +187,7 @@ const BAD_FILES: &str = r"
 [quota.default] ⏎ minutes_per_day = 30 | quota.default (config/broker.toml:2): limits time, turns or money
 [[quota.exceptions]] ⏎ issuer = 'x' ⏎ subject = 'y' ⏎ minutes_per_day = 30 | quota.exceptions[1] (config/broker.toml:2): limits time, turns or money
 [quota.student.call] ⏎ max_turns = 5 | quota.student (config/broker.toml:2): limits time, turns or money
-[connect] ⏎ mode = 'relay' | connect.mode (config/broker.toml:2): must be direct or call
-[connect] ⏎ mode = 'phone' | connect.mode (config/broker.toml:2): must be direct or call
+[connect] ⏎ mode = 'phone' | connect.mode (config/broker.toml:2): must be direct, call or relay
 [connect] ⏎ public_url = 'http://voice.example.com' | connect.public_url (config/broker.toml:2): must be https unless it is on this machine
 [connect] ⏎ public_url = 'voice.example.com' | connect.public_url (config/broker.toml:2): must be a whole address
 [connect] ⏎ public_url = 'https://voice.example.com/?a=b' | connect.public_url (config/broker.toml:2): must end with its path
