@@ -234,8 +234,9 @@ impl Relay {
         } else {
             Some(text)
         };
-        text.into_iter()
-            .for_each(|text| self.client.put(Message::Text(text)));
+        if let Some(text) = text {
+            self.client.put(Message::Text(text));
+        }
     }
 
     fn pass_up(&mut self, message: Message) -> Goes {
