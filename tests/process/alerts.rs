@@ -12,7 +12,7 @@ use crate::kit::receiver::Receiver;
 use crate::kit::waiting::eventually;
 
 /// Conditions are judged every ten seconds.
-const JUDGED: Duration = Duration::from_secs(60);
+const JUDGED: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn operators_are_told_through_the_proxy_that_most_requests_fail() {

@@ -19,6 +19,10 @@ async fn raised(records: &dyn Records, name: &str, times: AlertTimes) -> bool {
     records.raise_alert(name, times).await.unwrap()
 }
 
+async fn ended(records: &dyn Records) -> Vec<String> {
+    records.end_alerts().await.unwrap()
+}
+
 #[tokio::test]
 async fn an_alert_is_told_once_and_again_after_its_end_and_its_cooldown() {
     each(async |subject| {
@@ -52,7 +56,6 @@ async fn of_many_who_raise_or_end_an_alert_at_once_one_is_to_tell() {
     assert_eq!(told.into_iter().filter(|told| *told).count(), 1);
     // Longer than the alert lasts, on the server's clock.
     crate::kit::waiting::amid_the_work(20).await;
-    let ended = join_all(all().map(|records| records.end_alerts())).await;
-    let ended: Vec<_> = ended.into_iter().flat_map(Result::unwrap).collect();
-    assert_eq!(ended, ["ledger"]);
+    let ended = join_all(all().map(ended)).await;
+    assert_eq!(ended.concat(), ["ledger"]);
 }
