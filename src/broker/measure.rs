@@ -65,7 +65,7 @@ impl Inner {
     async fn take_stock(&self) -> Result<(), RecordsError> {
         let (records, series) = (&self.parts.records, &self.parts.vitals.series);
         let mut stock = Stock {
-            ending: records.ending().await?,
+            ending: records.owed_hang_ups().await?,
             ..Stock::default()
         };
         let now = self.parts.clock.now();

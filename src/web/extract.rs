@@ -104,7 +104,9 @@ pub(super) async fn read(
         Some(intake) => {
             let bytes = announced.upper().map(usize::try_from);
             let bytes = bytes.and_then(Result::ok).unwrap_or(most);
-            let admitted = intake.admit(bytes, reading).await;
+            let caller = parts.extensions.get::<Admitted>();
+            let caller = caller.map(|admitted| &*admitted.caller);
+            let admitted = intake.admit(caller, bytes, reading).await;
             admitted.ok_or(Code::Overloaded)?
         }
         None => reading.await,

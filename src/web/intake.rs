@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::slots::{Slot, Slots};
 use super::socket::{Activity, HEAD};
 use crate::clock::Clock;
+use crate::domain::{Caller, Network, is_private};
 
 /// How long a body may be incomplete before it has to hold memory. Most bodies are complete within microseconds.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -23,10 +24,11 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Runs `reading`, which reads a body of up to `bytes`. `None` when its turn does not come, or when the body is slow and
+    /// Runs `reading`, which reads a body of up to `bytes` of `caller`. `None` when its turn does not come, or when the body is slow and
     /// no memory is free for incomplete requests.
     pub(super) async fn admit<T>(
         &self,
+        caller: Option<&Caller>,
         bytes: usize,
         reading: impl Future<Output = T>,
     ) -> Option<T> {
@@ -41,9 +43,15 @@ impl Intake {
         if let Ok(read) = self.clock.timeout(MOMENT, &mut reading).await {
             return Some(read);
         }
-        let _held = self.slots.hold(self.slot.network, HEAD + bytes)?;
+        let _held = self.slots.hold(self.network(caller), HEAD + bytes)?;
         drop(incomplete);
         Some(reading.await)
+    }
+
+    /// The network whose share of the memory a body takes. Behind a trusted proxy it is the caller's own.
+    fn network(&self, caller: Option<&Caller>) -> Option<Network> {
+        let named = caller.filter(|caller| !is_private(caller.address()));
+        self.slot.network.or_else(|| named.map(Caller::network))
     }
 }
 
@@ -54,6 +62,7 @@ mod tests {
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
     use crate::config::{Config, Mode};
+    use crate::domain::RequestId;
 
     fn intake() -> (Arc<ManualClock>, Intake) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(1000)));
@@ -81,10 +90,10 @@ mod tests {
         for _ in 0..8 {
             flood.push(intake.slots.turn(&intake.slot).await);
         }
-        let (refused, ()) = tokio::join!(intake.admit(1, ready(())), pass(&clock, PATIENCE));
+        let (refused, ()) = tokio::join!(intake.admit(None, 1, ready(())), pass(&clock, PATIENCE));
         assert!(refused.is_none());
         intake.activity.give(flood.remove(0));
-        assert!(intake.admit(1, ready(())).await.is_some());
+        assert!(intake.admit(None, 1, ready(())).await.is_some());
         assert!(!intake.activity.is_incomplete());
     }
 
@@ -95,13 +104,13 @@ mod tests {
         while let Some(more) = intake.slots.hold(None, HEAD) {
             held.push(more);
         }
-        let slow = intake.admit(0, pending::<()>());
+        let slow = intake.admit(None, 0, pending::<()>());
         let (refused, ()) = tokio::join!(slow, pass(&clock, MOMENT));
         assert!(refused.is_none());
         held.pop();
         for _ in 0..2 {
             let rest = intake.clock.sleep(2 * MOMENT);
-            let slow = intake.admit(0, rest);
+            let slow = intake.admit(None, 0, rest);
             let (read, ()) = tokio::join!(slow, async {
                 pass(&clock, MOMENT).await;
                 // The body holds memory now.
@@ -110,5 +119,20 @@ mod tests {
             });
             assert!(read.is_some());
         }
+    }
+
+    #[test]
+    fn a06_behind_a_trusted_proxy_each_caller_has_a_share_of_the_memory() {
+        let (_, mut intake) = intake();
+        let caller = |address: [u8; 4]| Caller::at(address.into(), RequestId::random());
+        let network = |intake: &Intake, address| intake.network(Some(&caller(address)));
+        let own = intake.slot.network;
+        assert_eq!(network(&intake, [198, 51, 100, 7]), own);
+        // A private address that is no loopback may be a balancer.
+        let shared = intake.slots.take([10, 0, 0, 1].into()).unwrap();
+        intake.slot = Arc::new(shared);
+        let named = Network::of([198, 51, 100, 7].into());
+        assert_eq!(network(&intake, [198, 51, 100, 7]), Some(named));
+        assert_eq!(network(&intake, [10, 0, 0, 1]), None);
     }
 }

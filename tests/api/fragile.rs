@@ -108,8 +108,8 @@ impl CallRecords for Fragile {
         self.inner.calls(query).await
     }
 
-    async fn ending(&self) -> Result<u64, RecordsError> {
-        self.inner.ending().await
+    async fn owed_hang_ups(&self) -> Result<u64, RecordsError> {
+        self.inner.owed_hang_ups().await
     }
 
     async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {

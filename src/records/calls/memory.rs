@@ -91,10 +91,13 @@ impl CallRecords for MemoryRecords {
         Ok(())
     }
 
-    async fn ending(&self) -> Result<u64, RecordsError> {
-        let book = self.book.lock();
-        let is_ending = |call: &&Call| call.state == CallState::Ending;
-        Ok(book.calls.values().filter(is_ending).count() as u64)
+    async fn owed_hang_ups(&self) -> Result<u64, RecordsError> {
+        let (now, book) = (self.clock.now(), self.book.lock());
+        let is_owed = |call: &&Call| {
+            let is_due = call.hang_up_due.is_some_and(|due| due <= now);
+            call.state == CallState::Ending && (call.hang_up_attempts > 0 || is_due)
+        };
+        Ok(book.calls.values().filter(is_owed).count() as u64)
     }
 
     async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {

@@ -126,8 +126,8 @@ pub trait CallRecords: Send + Sync {
     /// Lists calls, those that live first, and the latest first. Transcriptions, which hold like calls, are no calls.
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError>;
 
-    /// Returns the number of calls whose end is decided and not confirmed, on all replicas.
-    async fn ending(&self) -> Result<u64, RecordsError>;
+    /// Returns the number of calls whose hang-up failed or is overdue, of all replicas.
+    async fn owed_hang_ups(&self) -> Result<u64, RecordsError>;
 
     /// Lists the calls of `replica` that have to end.
     async fn ending_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError>;

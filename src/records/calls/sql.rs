@@ -37,11 +37,11 @@ static LATEST: Statement = Statement::list(
      AND persona <> 'transcription' ORDER BY state IN ('ended', 'lost'), entry DESC LIMIT $2",
 );
 
-/// Counts the calls that have to end.
-static COUNT_ENDING: Statement = Statement::list(
+/// Counts the calls whose hang-up failed, or is overdue at `$1`.
+static COUNT_OWED: Statement = Statement::list(
     NO_PAGE,
     "total",
-    "SELECT COUNT(*) AS total FROM calls WHERE state = 'ending'",
+    "SELECT COUNT(*) AS total FROM calls WHERE state = 'ending' AND (hang_up_attempts > 0 OR hang_up_due <= $1)",
 );
 
 /// Lists the calls of the replica `$1` that have to end.
@@ -165,8 +165,11 @@ impl CallRecords for SqlRecords {
         self.find_calls(&LATEST, &[party, most, ticket]).await
     }
 
-    async fn ending(&self) -> Result<u64, RecordsError> {
-        let rows: Vec<TotalRow> = self.reader.rows(&COUNT_ENDING, &[]).await?;
+    async fn owed_hang_ups(&self) -> Result<u64, RecordsError> {
+        let rows: Vec<TotalRow> = self
+            .reader
+            .rows(&COUNT_OWED, &[self.clock.now().into()])
+            .await?;
         Ok(rows.first().map_or(0, |row| row.total))
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::trace::{JoinTook, UpstreamTook};
@@ -16,6 +17,15 @@ pub(super) fn count(
     response: Option<&Response>,
 ) {
     let status = response.map(Response::status);
+    // Strangers choose the method of what is refused for its path, method or host.
+    let method = match status {
+        Some(
+            StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::MISDIRECTED_REQUEST,
+        ) => "-",
+        _ => method,
+    };
     let code = status.as_ref().map_or("left", |status| status.as_str());
     series.http_requests.add([route, method, code], 1);
     let Some(response) = response else { return };
