@@ -154,6 +154,31 @@ async fn tr8_a_busy_provider_keeps_its_wait_and_one_that_cuts_its_answer_cuts_ou
 }
 
 #[tokio::test]
+async fn what_is_text_says_that_it_is_utf_8() {
+    let (_simulator, broker) = pair(&[]).await;
+    let fields = [("response_format", "text"), ("model", "whisper-1")];
+    let answer = Answer::to(post(&broker, &fields, &[0; 64_000])).await;
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
+}
+
+#[tokio::test]
+async fn the_lines_about_refused_recordings_are_folded() {
+    let (_simulator, broker) = pair(&["transcribe+400"]).await;
+    for _ in 0..40 {
+        let refused = Answer::to(post(&broker, &[], &[0; 100])).await;
+        refused.is(422, "recording_refused");
+    }
+    let ended = broker.stop().await;
+    let lines = (ended.out + &ended.err)
+        .matches("provider refused a recording,")
+        .count();
+    assert!((1..40).contains(&lines), "{lines} lines");
+}
+
+#[tokio::test]
 async fn ob1_neither_the_recording_nor_what_was_said_is_ever_logged() {
     let simulator = simulator(&["transcribe+1x400", "transcribe+1x503"]).await;
     let launch = Launch::serve(&simulator).set("transcription.models", "whisper-1");
