@@ -199,7 +199,7 @@ async fn tr5_a_recording_that_does_not_arrive_in_time_is_refused_with_408_and_co
 async fn a_provider_that_stops_reading_is_at_fault_and_not_the_caller() {
     let app = app(&ONE);
     app.calls.recordings.stall();
-    let upload = send(&app, endless(form(&[], ("a.wav", &[0; 500_000]))));
+    let upload = send(&app, endless(&form(&[], ("a.wav", &[0; 500_000]))));
     let refused = tokio::spawn(upload.send());
     let recordings = app.calls.recordings.clone();
     until("the recording waits", || recordings.is_stalled()).await;
