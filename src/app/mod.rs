@@ -147,10 +147,8 @@ impl App {
             probe_interval: config.upstream.probe_interval,
         };
         let ops = config.ops.token.as_ref();
-        let ops = ops.map(|token| {
-            let entrance = (token, config.ops.hosts.as_slice());
-            OpsState::new(&state, (naming, records), entrance)
-        });
+        let hosts = config.ops.hosts.as_slice();
+        let ops = ops.map(|token| OpsState::new(&state, (naming, records), (token, hosts)));
         Ok(Self { state, upkeep, ops })
     }
 

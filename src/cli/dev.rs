@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use clap::Args;
+use tokio::net::TcpListener;
 
 use super::dev_calls::try_calls;
 use super::dev_desk::{about_desk, open_desk};
@@ -66,7 +67,7 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
         config.demo.simulated = simulator.is_some();
         let (app, listeners) = open(&loaded).await?;
         let (config, public) = (&loaded.config, listeners.public.local_addr()?);
-        let ops = listeners.ops.as_ref().map(|ops| ops.local_addr());
+        let ops = listeners.ops.as_ref().map(TcpListener::local_addr);
         let desk = about_desk(config, ops.transpose()?, is_shown);
         say(&greeting(config, public, &desk)?)?;
         app.run(listeners, urgency).await;

@@ -13,8 +13,10 @@ use crate::web::ops::OpsState;
 /// Upper bound on the rows of one table.
 pub(super) const MOST: u32 = 10_000;
 
-/// The measures that a chart can show, with how they are written.
-const SHOWN: [(&str, fn(&Sums) -> u64, fn(u64) -> String); 4] = [
+/// A measure that a chart can show: its name, its value and how that is written.
+type Shown = (&'static str, fn(&Sums) -> u64, fn(u64) -> String);
+
+const SHOWN: [Shown; 4] = [
     ("sessions", |sums| sums.get("sessions"), grouped),
     ("minutes", |sums| sums.get("seconds"), span),
     ("tokens", tokens, grouped),

@@ -33,11 +33,13 @@ pub(super) async fn all(ops: &OpsState, asked: &Asked) -> Result<View, ApiError>
         let (issuer, subject) = (row.issuer.as_deref(), row.subject.as_deref());
         let link = path_of(issuer.unwrap_or_default(), subject.unwrap_or_default());
         let names = vec![named(subject, NOBODY).link(link), named(issuer, "")];
-        let mut line = cells(names, &row.sums);
+        let mut filled = cells(names, &row.sums);
         let share = row.sums.get("nanodollars").saturating_mul(100) / whole.max(1);
         let last = crate::clock::Timestamp::from_millis(row.sums.last_at);
-        line.cells.extend([Cell::count(share), Cell::moment(last)]);
-        line
+        filled
+            .cells
+            .extend([Cell::count(share), Cell::moment(last)]);
+        filled
     };
     let table = Table {
         name: "users",
