@@ -61,6 +61,7 @@ fn settings(pem: String) -> Auth {
         allow_plain_http: Vec::new(),
         default_role: None,
         known_roles: Vec::new(),
+        service_keys: Vec::new(),
     }
 }
 

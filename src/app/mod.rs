@@ -146,9 +146,8 @@ impl App {
             retention: config.ledger.retention,
             probe_interval: config.upstream.probe_interval,
         };
-        let ops = config.ops.token.as_ref();
-        let hosts = config.ops.hosts.as_slice();
-        let ops = ops.map(|token| OpsState::new(&state, (naming, records), (token, hosts)));
+        let (token, hosts) = (config.ops.token.as_ref(), config.ops.hosts.as_slice());
+        let ops = token.map(|token| OpsState::new(&state, (naming, records), (token, hosts)));
         Ok(Self { state, upkeep, ops })
     }
 

@@ -18,7 +18,7 @@ const FREE: Policy = Policy {
 };
 
 /// The event that goes on; null for none.
-fn goes_on(policy: Policy, text: &str) -> Value {
+fn goes_on(policy: &Policy, text: &str) -> Value {
     match policy.judge(text) {
         Verdict::Passes => serde_json::from_str(text).unwrap(),
         Verdict::Becomes(other) => serde_json::from_str(&other).unwrap(),
@@ -39,7 +39,7 @@ fn events_that_say_nothing_of_the_persona_pass_with_all_that_they_say() {
         r#"{"type":"conversation.item.retrieve","item_id":"i"}"#,
     ] {
         let said: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(goes_on(HELD, text), said, "{text}");
+        assert_eq!(goes_on(&HELD, text), said, "{text}");
         assert_eq!(FREE.judge(text), Verdict::Passes, "{text}");
     }
 }
@@ -48,7 +48,7 @@ fn events_that_say_nothing_of_the_persona_pass_with_all_that_they_say() {
 fn events_that_say_nothing_of_the_persona_pass_without_members_that_they_do_not_have() {
     let text = r#"{"type":"response.cancel","response":{"instructions":"x"},"response_id":"r","item_id":{"a":1},"tools":[]}"#;
     let known = json!({"type": "response.cancel", "response_id": "r"});
-    assert_eq!(goes_on(HELD, text), known);
+    assert_eq!(goes_on(&HELD, text), known);
 }
 
 #[test]
@@ -72,12 +72,12 @@ fn a_transcription_without_a_price_is_left_out_where_money_is_limited() {
     ] {
         let event = update(&transcription);
         for is_held in [true, false] {
-            let passed = goes_on(limited(is_held), &event.to_string());
+            let passed = goes_on(&limited(is_held), &event.to_string());
             let passed = &passed["session"]["audio"]["input"];
             assert_eq!(passed.get("transcription").is_some(), is_fine, "{event}");
             assert!(passed.get("turn_detection").is_some());
         }
-        assert_eq!(goes_on(FREE, &event.to_string()), event);
+        assert_eq!(goes_on(&FREE, &event.to_string()), event);
     }
 }
 
@@ -98,11 +98,11 @@ fn tokens_are_clamped_to_the_persona_and_never_raised() {
         (json!(-1), json!(1024)),
     ] {
         let event = json!({"type": "response.create", "response": {"max_output_tokens": asked}});
-        let passed = goes_on(HELD, &event.to_string());
+        let passed = goes_on(&HELD, &event.to_string());
         assert_eq!(passed["response"]["max_output_tokens"], sent, "{asked}");
     }
     let event = json!({"type": "response.create", "response": {"max_output_tokens": 4096}});
-    assert_eq!(goes_on(FREE, &event.to_string()), event);
+    assert_eq!(goes_on(&FREE, &event.to_string()), event);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn what_makes_another_conversation_is_refused_by_its_field() {
     ] {
         let event = json!({"type": "response.create", "response": response});
         assert_eq!(
-            goes_on(HELD, &event.to_string()).is_object(),
+            goes_on(&HELD, &event.to_string()).is_object(),
             is_fine,
             "{event}"
         );
@@ -168,7 +168,7 @@ fn items_pass_by_their_role_and_their_parts() {
     ] {
         let event =
             json!({"type": "conversation.item.create", "previous_item_id": "p", "item": item});
-        let passed = goes_on(HELD, &event.to_string());
+        let passed = goes_on(&HELD, &event.to_string());
         assert_eq!(passed, if is_fine { event } else { Value::Null });
     }
 }
@@ -220,7 +220,7 @@ proptest! {
 
     #[test]
     fn no_text_passes_with_what_the_persona_pins(text in members()) {
-        let passed = goes_on(HELD, &text);
+        let passed = goes_on(&HELD, &text);
         prop_assert!(!passed.to_string().contains("evil"), "{text}");
         prop_assert!(!passed["response"].to_string().contains("sly"), "{text}");
     }

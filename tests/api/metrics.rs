@@ -1,4 +1,5 @@
 //! `/metrics`: what is counted, in which format, and that no caller can make it grow.
+#![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 
 use std::collections::BTreeMap;
 
@@ -53,6 +54,7 @@ async fn operators_get_it_in_both_formats_and_strangers_do_not() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one list of what one page says")]
 async fn mints_refreshes_refusals_and_durations_are_counted() {
     let test = app(&[("limits.token", "2/60s")]);
     let session = test.open().await;

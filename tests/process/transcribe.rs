@@ -157,7 +157,7 @@ async fn tr8_a_busy_provider_keeps_its_wait_and_one_that_cuts_its_answer_cuts_ou
 async fn what_is_text_says_that_it_is_utf_8() {
     let (_simulator, broker) = pair(&[]).await;
     let fields = [("response_format", "text"), ("model", "whisper-1")];
-    let answer = Answer::to(post(&broker, &fields, &[0; 64_000])).await;
+    let answer = Answer::to(post(&broker, &fields, &vec![0; 64_000])).await;
     assert_eq!(
         answer.header("content-type"),
         Some("text/plain; charset=utf-8")

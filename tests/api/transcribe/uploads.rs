@@ -199,11 +199,11 @@ async fn tr5_a_recording_that_does_not_arrive_in_time_is_refused_with_408_and_co
 async fn a_provider_that_stops_reading_is_at_fault_and_not_the_caller() {
     let app = app(&ONE);
     app.calls.recordings.stall();
-    let upload = send(&app, endless(&form(&[], ("a.wav", &[0; 500_000]))));
+    let upload = send(&app, endless(&form(&[], ("a.wav", &vec![0; 500_000]))));
     let refused = tokio::spawn(upload.send());
     let recordings = app.calls.recordings.clone();
     until("the recording waits", || recordings.is_stalled()).await;
-    app.clock.advance(Duration::from_secs(60));
+    app.clock.advance(Duration::from_mins(1));
     refused.await.unwrap().is(504, "upstream_timeout");
     let health = app.get("/health").from("127.0.0.1").send().await;
     assert_eq!(health.json["services"]["openaiApi"]["status"], "degraded");

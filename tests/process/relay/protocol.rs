@@ -24,7 +24,7 @@ async fn send(client: &mut Client, bytes: &[u8]) {
 
 #[tokio::test]
 async fn autobahn_what_is_no_websocket_ends_the_relay_with_the_right_code() {
-    let (text, binary, ping, pong) = (0x81, 0x82, 0x89, 0x8a);
+    let (text, binary, ping, answer) = (0x81, 0x82, 0x89, 0x8a);
     for (case, bytes, code) in [
         ("2.5 a ping of 126 bytes", frame(ping, &[0; 126]), 1002),
         ("3.1 RSV3", frame(text | 0x10, b"{}"), 1002),
@@ -62,7 +62,7 @@ async fn autobahn_what_is_no_websocket_ends_the_relay_with_the_right_code() {
         ("1.2 bytes instead of text", frame(binary, b"{}"), 1003),
         (
             "2.9 pongs that nobody asked for, and then the end",
-            [frame(pong, b"a"), frame(pong, b""), close(1000, b"")].concat(),
+            [frame(answer, b"a"), frame(answer, b""), close(1000, b"")].concat(),
             1000,
         ),
     ] {
