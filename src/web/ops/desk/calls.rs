@@ -5,7 +5,8 @@ use axum::response::Redirect;
 
 use super::asked::form;
 use super::users::path_of;
-use super::view::{Action, Card, Cell, Column, Row, Table, View, dollars, grouped};
+use super::view::{Action, Card, Cell, Column, Row, Table, View};
+use super::words::{dollars, grouped};
 use super::{Tab, cost};
 use crate::broker::Which;
 use crate::clock::Timestamp;

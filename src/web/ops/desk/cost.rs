@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::asked::Asked;
 use super::usage::{named, report, total};
-use super::view::{Card, Cell, Column, Row, Table, View, dollars};
+use super::view::{Card, Cell, Column, Row, Table, View};
+use super::words::dollars;
 use crate::clock::Timestamp;
 use crate::domain::Mark::{Estimated, Measured};
 use crate::domain::{Card as Prices, Money, Period, Tokens, Usage};

@@ -11,6 +11,7 @@ mod today;
 mod usage;
 mod users;
 mod view;
+mod words;
 
 use std::convert::Infallible;
 use std::time::Duration;

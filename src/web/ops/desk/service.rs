@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::view::{Card, Cell, Column, Row, Table, View, moment_of};
+use super::view::{Card, Cell, Column, Row, Table, View};
+use super::words::moment_of;
 use crate::domain::Mark::{Estimated, Measured};
 use crate::metrics::{Family, Latency, Total};
 use crate::web::ops::OpsState;

@@ -2,7 +2,8 @@
 
 use super::asked::since;
 use super::usage::{report, tokens, total};
-use super::view::{Card, View, dollars, grouped, span};
+use super::view::{Card, View};
+use super::words::{dollars, grouped, span};
 use super::{cost, usage};
 use crate::domain::day_of;
 use crate::records::{By, Sums, UsageRow};

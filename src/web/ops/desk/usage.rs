@@ -2,7 +2,8 @@
 
 use super::asked::Asked;
 use super::chart::{Chart, Point};
-use super::view::{Cell, Choice, Column, Row, Table, View, dollars, grouped, span};
+use super::view::{Cell, Choice, Column, Row, Table, View};
+use super::words::{dollars, grouped, span};
 use crate::broker::BrokerError;
 use crate::clock::Timestamp;
 use crate::domain::Mark::{Estimated, Measured};
