@@ -347,8 +347,9 @@ mod tests {
             (&[Call], Direct, Some(Direct), None),
             (&[Direct, Call], Call, None, Some(Call)),
             (&[Direct, Call], Call, Some(Direct), Some(Direct)),
-            // This version has no relay.
-            (&[], Direct, Some(Relay), None),
+            (&[], Direct, Some(Relay), Some(Relay)),
+            (&[], Relay, Some(Call), None),
+            (&[Call], Direct, Some(Relay), None),
         ] {
             persona.connect = own.to_vec();
             let chosen = persona.mode(usual, asked);
