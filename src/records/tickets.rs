@@ -172,8 +172,10 @@ impl Book {
         let redeemed = known.ok_or(TicketRefusal::Unknown).and_then(|known| {
             let opened = known.entry.and_then(|entry| self.calls.get(&entry));
             let is_up = opened.is_some_and(|call| call.state.is_live());
-            let redeemed = known.redeem(opens, now)?;
-            (!is_up).then_some(redeemed).ok_or(TicketRefusal::Used)
+            if is_up {
+                return Err(TicketRefusal::Used);
+            }
+            known.redeem(opens, now)
         });
         redeemed.map(Some).map_err(ReserveError::Ticket)
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use token_broker::clock::Timestamp;
 use token_broker::domain::{
-    Call, CallStep, Caller, ConnectMode, Dial, EndReason, EntryId, Intent, Kind, KnownTicket,
-    Language, Origin, Party, PersonaName, Quota, RELAY_USES, Settlement, Ticket, TicketRefusal,
+    Amount, Call, CallStep, Caller, ConnectMode, Dial, EndReason, EntryId, Intent, Kind,
+    KnownTicket, Language, Origin, Party, PersonaName, Quota, RELAY_USES, Settlement, Ticket,
+    TicketRefusal,
 };
 use token_broker::records::{CallBound, CallBounds, CallQuery, Records, ReserveError, Settled};
 
@@ -62,6 +63,10 @@ async fn redeem(
     };
     let dial = Dial {
         ticket: Some(ticket.hash.clone()),
+        want: Amount {
+            seconds: 600,
+            ..Amount::default()
+        },
         ..dial(caller)
     };
     records.open_call(intent, dial, bounds).await
