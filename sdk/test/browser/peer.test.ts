@@ -93,7 +93,7 @@ test('the page hangs up at the broker, and its data channel closes', async () =>
 });
 
 test('the broker hangs up at the limit, and the page sees it', async (t) => {
-  const { url } = await broker(t, 'call.max_duration=15s', 'call.warn_before=5s');
+  const { url } = await broker(t, 'call.max_duration=15s', 'call.warn_before=5s', 'call.join_timeout=30s');
   const page = await caller(url);
   await event(page, 'session.created');
   await ended(page, 'time_limit');
