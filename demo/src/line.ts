@@ -45,6 +45,7 @@ export class Line {
   #draw(): void {
     const [low, high] = [Math.min(...this.#past), Math.max(...this.#past)];
     this.#picture.toggleAttribute('hidden', this.#past.length < 2);
+    if (!this.#past.length) return;
     const { width, height, least } = SIZE;
     const scale = (height - 3) / Math.max(high, least);
     const points = this.#past.map((ms, n): [number, number] => [width - 2 - ((this.#past.length - 1 - n) * (width - 4)) / (MOST - 1), height - 1.5 - ms * scale]);

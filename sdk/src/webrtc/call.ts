@@ -114,7 +114,7 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
   const close = (): void => {
     leave();
     if (!call || call.getSnapshot().endedReason) return shut();
-    for (const sender of peer.getSenders()) void sender.replaceTrack(null);
+    if (peer.signalingState !== 'closed') for (const sender of peer.getSenders()) void sender.replaceTrack(null);
     // The broker hears of the hang-up before the provider misses the peer. Otherwise the provider would seem to have ended the call.
     late = clock.setTimeout(shut, HANG_UP_MS);
     void call.hangUp().then(() => clock.clearTimeout(late)).then(shut);
