@@ -25,7 +25,7 @@ pub(super) struct Upkeep {
     pub(super) recount: Recount,
     pub(super) retention: Duration,
     pub(super) probe_interval: Duration,
-    /// How operators are told of alerts, if they are.
+    /// How alerts are sent to operators, if they are.
     pub(super) alerts: Option<(Alerts, Arc<Webhook>)>,
 }
 

@@ -20,7 +20,7 @@ const LEAST_REQUESTS: u64 = 30;
 /// Blocks are counted in stretches of this length.
 const STRETCH: Duration = Duration::from_mins(15);
 
-/// A condition that operators are told of.
+/// A condition that is reported to operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Alert {
     ErrorRate,
@@ -121,7 +121,7 @@ pub(super) struct Stock {
 }
 
 impl Broker {
-    /// Judges every condition, and has operators told of those that have begun or ended. Called periodically. Of all
+    /// Judges every condition, and reports those that have begun or ended to operators. Called periodically. Of all
     /// replicas, the one that writes the change down tells. While nothing can be written, each replica tells for itself.
     pub async fn judge_alerts(&self, settings: &Alerts, webhook: &Arc<Webhook>) {
         let inner = &self.0;

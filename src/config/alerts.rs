@@ -1,4 +1,4 @@
-//! `[alerts]`: where operators are told of trouble, and from when on.
+//! `[alerts]`: where trouble is reported to operators, and from when on.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::domain::written::{lasting, whole};
 
 const WEBHOOK: &str = "alerts.webhook";
 
-/// Where operators are told of trouble, and from when on.
+/// Where trouble is reported to operators, and from when on.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alerts {

@@ -26,7 +26,7 @@ static PROLONG: Statement = Statement::change(
     "UPDATE alerts SET until = {now} + $3 WHERE name = $1 AND is_on = 1",
 );
 
-/// Turns the alert `$1` on for `$3` milliseconds, unless it is on already or was told of in the last `$4` milliseconds.
+/// Turns the alert `$1` on for `$3` milliseconds, unless it is on already or was reported in the last `$4` milliseconds.
 static RAISE: Statement = Statement::change(
     NO_PAGE,
     "INSERT INTO alerts (name, is_on, until, told_at) VALUES ($1, 1, {now} + $3, {now}) \

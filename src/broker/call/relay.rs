@@ -33,7 +33,7 @@ use crate::websocket::{Leg, Message};
 
 /// Longest time in which the provider has to confirm the persona.
 const ASSERT: Duration = Duration::from_secs(5);
-/// How often it is looked whether the last relay of a ticket has ended meanwhile.
+/// The interval between looks at whether the last relay of a ticket has ended.
 const TRIES: usize = 5;
 /// The wait before each of these looks.
 const PAUSE: Duration = Duration::from_millis(200);
