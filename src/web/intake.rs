@@ -43,7 +43,11 @@ impl Intake {
         if let Ok(read) = self.clock.timeout(MOMENT, &mut reading).await {
             return Some(read);
         }
-        let _held = self.slots.hold(self.network(caller), HEAD + bytes)?;
+        let held = self.slots.hold(self.network(caller), HEAD + bytes);
+        if held.is_none() {
+            self.activity.set_lacks_memory();
+        }
+        let _held = held?;
         drop(incomplete);
         Some(reading.await)
     }

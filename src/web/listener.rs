@@ -253,6 +253,23 @@ impl Inner {
         self.kept(parts.io.into_inner(), parts.read_buf)
     }
 
+    /// Receives and drops what is left of a body while its answer is written. A connection that is closed with unread bytes is
+    /// reset, and a client that still sends may never see the answer. Without memory for it the connection is closed.
+    fn let_finish(self: &Arc<Self>, body: Shared, intake: &Intake) {
+        let Some(held) = self.slots.hold(intake.slot.network, HEAD) else {
+            return;
+        };
+        let inner = Arc::clone(self);
+        self.connections.spawn(async move {
+            tokio::select! {
+                biased;
+                () = body.drop_rest(&*inner.clock) => {}
+                () = inner.is_closed() => {}
+            }
+            drop(held);
+        });
+    }
+
     /// Returns an idle connection with what was read of its next head.
     fn kept(&self, mut socket: Socket, unread: Bytes) -> Option<Socket> {
         if !unread.is_empty() {
@@ -283,6 +300,9 @@ async fn answer(
         let _incomplete = intake.activity.begin_body();
         !expects_continue && body.skip_rest(&*inner.clock).await
     };
+    if !done && !expects_continue && !intake.activity.lacks_memory() {
+        inner.let_finish(body, &intake);
+    }
     if !done || inner.ending.part.is_cancelled() {
         response
             .headers_mut()

@@ -111,6 +111,8 @@ pub(super) struct Activity {
     turn: Mutex<Option<Turn>>,
     /// True while hyper has written something and not flushed it.
     is_writing: AtomicBool,
+    /// True once there was no memory for a request.
+    lacks_memory: AtomicBool,
 }
 
 /// A moment of a connection.
@@ -155,6 +157,16 @@ impl Activity {
     /// Notes whether hyper has something to flush.
     pub(super) fn set_writing(&self, is_writing: bool) {
         self.is_writing.store(is_writing, Ordering::Relaxed);
+    }
+
+    /// Notes that there is no memory for a request of this connection.
+    pub(super) fn set_lacks_memory(&self) {
+        self.lacks_memory.store(true, Ordering::Relaxed);
+    }
+
+    /// True once there was no memory for a request.
+    pub(super) fn lacks_memory(&self) -> bool {
+        self.lacks_memory.load(Ordering::Relaxed)
     }
 
     fn note_received(&self) {

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
 use crate::kit::executable::{Broker, Launch};
 use crate::kit::provider::simulator;
+use crate::kit::waiting::PATIENCE;
 use crate::kit::wire::{ALIVE, MINT, Part, Wire};
 
 const HEAD: &str = "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
@@ -93,4 +97,30 @@ async fn a_caller_who_waits_to_be_asked_for_the_body_is_refused_unasked() {
         (429, Some("close")),
         "{refusal:?}"
     );
+}
+
+#[tokio::test]
+async fn a_client_that_uploads_on_still_gets_its_refusal_and_no_reset() {
+    let broker = spent().await;
+    let chunk = [b'a'; 64 * 1024];
+    // What announces more than any upload has is not waited for.
+    for (length, chunks) in [(1_000_000, 15), (26_000_000, 396), (90_000_000, 0)] {
+        let mut wire = Wire::to(broker.address).await;
+        wire.send(format!("{HEAD}Content-Length: {length}\r\n\r\n"))
+            .await;
+        let refusal = wire.answer().await;
+        assert_eq!(
+            (refusal.status, refusal.header("connection")),
+            (429, Some("close"))
+        );
+        for _ in 0..chunks {
+            assert!(wire.send(chunk).await, "{length}: it does not listen");
+        }
+        if chunks > 0 {
+            let sent = chunks * chunk.len();
+            assert!(wire.send(&chunk[..length - sent]).await, "{length}");
+        }
+        let rest = timeout(PATIENCE, wire.0.read(&mut [0; 1])).await.unwrap();
+        assert_eq!(rest.ok(), Some(0), "{length}: it was reset");
+    }
 }
