@@ -208,7 +208,7 @@ async fn frames_cost_little_more_than_behind_nginx() {
 }
 
 #[tokio::test]
-#[ignore = "minutes, 50,000 file handles: scripts/bench.sh --relay"]
+#[ignore = "minutes, 21,000 file handles: scripts/bench.sh --relay"]
 async fn idle_relays_take_little_memory() {
     let number: usize = std::env::var("RELAYS").map_or(10_000, |text| text.parse().unwrap());
     let echo = Echo::over_tls().await;
