@@ -125,6 +125,7 @@ async fn broker(base_url: &str, more: &[(&str, &str)]) -> Broker {
         ("call.max_live_network", "10000"),
         ("call.max_live_anonymous", "100000"),
         ("call.max_live_total", "100000"),
+        ("server.max_connections_per_address", "100000"),
         ("limits.token", "1000000/60s"),
         ("limits.token_network", "1000000/60s"),
         ("limits.mints", "1000000/60s"),
