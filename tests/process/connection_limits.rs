@@ -203,8 +203,8 @@ async fn a06_incomplete_bodies_of_one_address_have_a_share_of_the_memory() {
         wire.send(begin).await;
         bodies.push(wire);
     }
-    // A sixteenth of 40 MiB, for 24 KiB and the body each.
-    let share = (40 << 20) / 16 / (24 * 1024 + 60_000);
+    // 2.5 MiB, for 24 KiB and the body each.
+    let share = 2560 * 1024 / (24 * 1024 + 60_000);
     let open = || bodies.iter().filter(|body| !body.is_let_go()).count();
     until("what is too much is let go", || open() <= share).await;
     let mut other = Wire::to(broker.address).await;
