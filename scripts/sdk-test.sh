@@ -53,7 +53,7 @@ npm run --silent build:test
 say 'testing'
 # One test file after the other, because some start browsers or brokers and would disturb each other's times.
 log=$PWD/test-dist/tests.log
-timeout 900 node --expose-gc --test --test-concurrency=1 --test-timeout=300000 --test-reporter=dot --test-reporter-destination=stdout \
+timeout 1800 node --expose-gc --test --test-concurrency=1 --test-timeout=300000 --test-reporter=dot --test-reporter-destination=stdout \
   --test-reporter=spec --test-reporter-destination="$log" test-dist/test/*/*.test.js || {
   sed -n '/failing tests/,$p' "$log" >&2
   fail "tests failed; see $log"
