@@ -17,7 +17,10 @@ use serde_json::Value;
 
 pub use effective::{EffectiveSession, MostTokens, Pinned};
 pub use event::{LONGEST_FRAME, News, OddFrame, ResponseStatus, ServerEvent, UsageReport};
-pub use models::{KNOWN_MODELS, known_model, known_transcription_model};
+pub use models::{
+    KNOWN_MODELS, LIVE_MODELS, SHUTDOWNS, Shutdown, announced_shutdown, known_live_model,
+    known_model, known_transcription_model,
+};
 pub use pins::{CORRECTION, NotConfirmed, Pins, assertion, contradiction, look};
 use rule::{Check, Path, published};
 pub use transcript::{Heard, Transcript, transcription_part};
@@ -66,9 +69,25 @@ pub fn check_request(body: &Value) -> Result<(), Fault> {
     body.get("session").map_or(Ok(()), together::check)
 }
 
+/// Checks the whole body of a request for a GPT-Live session over WebRTC. Accepts any model name.
+pub fn check_live_request(body: &Value) -> Result<(), Fault> {
+    obey("LiveRequest", body, true)?;
+    together::check_live(&body["session"])
+}
+
+/// Checks a GPT-Live session as [`check_live_request`] does.
+pub fn check_live(session: &Value) -> Result<(), Fault> {
+    obey("LiveSession", session, true)?;
+    together::check_live(session)
+}
+
 /// Checks `value` against a published rule. Returns what is unknown, or, when `is_strict`, fails with it.
 fn obey(rule: &str, value: &Value, is_strict: bool) -> Result<Vec<Fault>, Fault> {
-    let root = if rule == "Request" { "" } else { "session" };
+    let root = if rule.ends_with("Request") {
+        ""
+    } else {
+        "session"
+    };
     let mut check = Check {
         is_strict,
         doubts: Vec::new(),

@@ -1,6 +1,6 @@
 //! Lists the provider's models.
 
-/// Realtime models that exist, the oldest last. `gpt-realtime` and `gpt-realtime-mini` end on 2027-01-20.
+/// Realtime models that exist, the oldest last.
 pub const KNOWN_MODELS: &[&str] = &[
     "gpt-realtime-2.1",
     "gpt-realtime-2.1-mini",
@@ -13,6 +13,9 @@ pub const KNOWN_MODELS: &[&str] = &[
     "gpt-audio-1.5",
     "gpt-audio-mini",
 ];
+
+/// Models of GPT-Live, the newest first. They open sessions at `/v1/live/sessions` only.
+pub const LIVE_MODELS: &[&str] = &["gpt-live-1.1", "gpt-live-1"];
 
 /// Models that were shut down, although their names look like snapshots of existing ones.
 const GONE: &[&str] = &["gpt-realtime-mini-2025-10-06"];
@@ -28,9 +31,52 @@ const TRANSCRIPTION: &[&str] = &[
     "gpt-realtime-whisper",
 ];
 
+/// The announced end of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// The model, without the date of a snapshot.
+    pub model: &'static str,
+    /// The day (UTC) from which the provider refuses it: `2027-01-20`.
+    pub day: &'static str,
+    /// What the provider recommends instead.
+    pub instead: &'static str,
+}
+
+const RECORDERS: &str = "gpt-transcribe or gpt-live-transcribe";
+
+/// Models with an announced end, from <https://developers.openai.com/api/docs/deprecations> as of 2026-12-01. The provider's
+/// list of models has the same days as `shutdown_date`.
+pub const SHUTDOWNS: &[Shutdown] = &[
+    shutdown("gpt-realtime", "2027-01-20", "gpt-realtime-2.1"),
+    shutdown("gpt-realtime-mini", "2027-01-20", "gpt-realtime-2.1-mini"),
+    shutdown("whisper-1", "2027-02-26", RECORDERS),
+    shutdown("gpt-4o-transcribe", "2027-02-26", RECORDERS),
+    shutdown("gpt-4o-mini-transcribe", "2027-02-26", RECORDERS),
+    shutdown("gpt-4o-transcribe-diarize", "2027-02-26", RECORDERS),
+];
+
+const fn shutdown(model: &'static str, day: &'static str, instead: &'static str) -> Shutdown {
+    Shutdown {
+        model,
+        day,
+        instead,
+    }
+}
+
+/// Returns the announced end of a model, or of the model whose dated snapshot it is.
+pub fn announced_shutdown(name: &str) -> Option<&'static Shutdown> {
+    let mut all = SHUTDOWNS.iter();
+    all.find(|shutdown| shutdown.model == undated(name))
+}
+
 /// Returns true for a model that can open a session, and for dated snapshots of one.
 pub fn known_model(name: &str) -> bool {
     !GONE.contains(&name) && KNOWN_MODELS.contains(&undated(name))
+}
+
+/// Returns true for a model that can open a GPT-Live session, and for dated snapshots of one.
+pub fn known_live_model(name: &str) -> bool {
+    LIVE_MODELS.contains(&undated(name))
 }
 
 /// Returns true for a model that can transcribe a session's input.

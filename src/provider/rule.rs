@@ -7,10 +7,15 @@ use serde_json::{Map, Value};
 
 use super::{Fault, say};
 
-/// The published rules. A text that were no JSON would leave no rule that accepts anything.
+/// The published rules of both dialects. A text that were no JSON would leave no rule that accepts anything.
 pub(super) static RULES: LazyLock<Value> = LazyLock::new(|| {
-    let text = include_str!("session.schema.json");
-    serde_json::from_str(text).unwrap_or_default()
+    let read = |text| serde_json::from_str::<Value>(text).unwrap_or_default();
+    let mut rules = read(include_str!("session.schema.json"));
+    let mut live = read(include_str!("live.schema.json"));
+    if let (Value::Object(all), Value::Object(live)) = (&mut rules["$defs"], live["$defs"].take()) {
+        all.extend(live);
+    }
+    rules
 });
 
 /// A rule: one schema.
@@ -215,6 +220,15 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
         "^tunnel_[a-z0-9]{32}$" => text
             .strip_prefix("tunnel_")
             .is_some_and(|id| id.len() == 32 && id.bytes().all(is_small)),
+        // The name of an event.
+        r"^(error|info|[a-z0-9_]+(\.[a-z0-9_]+)+)$" => {
+            let is_part = |part: &str| {
+                let is_letter = |byte: u8| is_small(byte) || byte == b'_';
+                !part.is_empty() && part.bytes().all(is_letter)
+            };
+            let is_dotted = text.contains('.') && text.split('.').all(is_part);
+            text.len() <= 256 && (is_dotted || ["error", "info"].contains(&text))
+        }
         _ => false,
     }
 }

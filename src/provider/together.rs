@@ -13,6 +13,43 @@ pub(super) fn check(session: &Value) -> Result<(), Fault> {
     transcription(session, &root)
 }
 
+/// Checks the rules between fields of a GPT-Live session that passed the rules of each field.
+pub(super) fn check_live(session: &Value) -> Result<(), Fault> {
+    const INNER: &str = "response_event";
+    let root = Path::Root("session");
+    let (client, input) = (root.field("client"), root.field("input"));
+    let channel = client.field("data_channel");
+    let list = channel.field("allowed_server_events");
+    let allowed = &session["client"]["data_channel"]["allowed_server_events"];
+    for (index, event) in allowed.as_array().into_iter().flatten().enumerate() {
+        let item = Path::Item(&list, index);
+        match (event["type"] == "response.event", event.get(INNER)) {
+            (true, None) => return Err(say::missing(&item.field(INNER))),
+            (false, Some(_)) => return Err(say::unknown(&item.field(INNER))),
+            _ => {}
+        }
+    }
+    for (index, message) in session["input"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        let (item, part) = (Path::Item(&input, index), &message["content"][0]["type"]);
+        let fitting = match message["role"].as_str() {
+            Some("assistant") => "output_text",
+            _ => "input_text",
+        };
+        if part != fitting {
+            let content = item.field("content");
+            let first = Path::Item(&content, 0);
+            let found = part.as_str().unwrap_or_default();
+            return Err(say::unsupported(&first.field("type"), found, &[fitting]));
+        }
+    }
+    Ok(())
+}
+
 /// Requires an address of every MCP server.
 fn tools(session: &Value, path: &Path<'_>) -> Result<(), Fault> {
     const PLACES: [&str; 3] = ["server_url", "connector_id", "tunnel_id"];

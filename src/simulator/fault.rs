@@ -56,6 +56,22 @@ pub(super) enum Twist {
     Silent,
     /// A transcript has no figures of use, and a stream of one has no last event.
     NoUsage,
+    /// The call is created, and the answer to its offer is this refusal.
+    Afterwards(Refusal),
+    /// The call is created, and the answer to its offer comes after this time.
+    Late(Duration),
+}
+
+impl Twist {
+    /// Waits or refuses after a call was created, where the twist says so.
+    pub(super) async fn after_creation(&self, clock: &dyn Clock) -> Result<(), Refusal> {
+        match self {
+            Self::Afterwards(refusal) => return Err(refusal.clone()),
+            Self::Late(delay) => clock.sleep(*delay).await,
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// What is wrong with the body of an answer to an offer.
@@ -127,6 +143,7 @@ fn failure(word: &str) -> Option<Failure> {
         "huge" => Failure::Break(wire::huge),
         "disconnect" => Failure::Break(wire::disconnect),
         "truncated" => Failure::Break(wire::truncated),
+        "429-bare" => Failure::Break(wire::too_many),
         "expired" => Failure::Twist(Twist::Expired),
         "missing-value" => Failure::Twist(Twist::MissingValue),
         "no-location" => Failure::Twist(Twist::Location(None)),
@@ -138,13 +155,17 @@ fn failure(word: &str) -> Option<Failure> {
         "huge-answer" => Failure::Twist(Twist::Answer(Answer::Huge)),
         "hang-answer" => Failure::Twist(Twist::Answer(Answer::Hangs)),
         "cut-answer" => Failure::Twist(Twist::Answer(Answer::Cut)),
-        _ => Failure::Refuse(refusal(word, None)?),
+        _ => match word.strip_prefix("created-") {
+            Some(word) => Failure::Twist(Twist::Afterwards(refusal(word, None)?)),
+            None => Failure::Refuse(refusal(word, None)?),
+        },
     })
 }
 
 fn failure_with(word: &str, argument: &str) -> Option<Failure> {
     Some(match word {
         "slow" => Failure::Delay(parse_duration(argument).ok()?),
+        "late-answer" => Failure::Twist(Twist::Late(parse_duration(argument).ok()?)),
         "scope" if !argument.is_empty() => Failure::Refuse(Refusal::missing_scope(argument)),
         "location" => {
             let location = HeaderValue::from_str(argument).ok()?;
@@ -173,6 +194,7 @@ fn refusal(word: &str, retry_after: Option<u64>) -> Option<Refusal> {
         ("no-model", None) => Refusal::new(403, "model_not_found", TOLD),
         ("unknown", None) => Refusal::no_call(404),
         ("unknown-400", None) => Refusal::no_call(400),
+        ("no-session", None) => Refusal::no_session(),
         ("conflict", None) => Refusal::new(409, "call_already_ended", TOLD),
         ("503", _) => Refusal::new(503, "server_is_overloaded", BROKEN),
         _ => {
@@ -182,7 +204,9 @@ fn refusal(word: &str, retry_after: Option<u64>) -> Option<Refusal> {
         }
     };
     refusal.kind = match word {
-        "400" | "401" | "no-model" | "unknown" | "unknown-400" | "conflict" => refusal.kind,
+        "400" | "401" | "no-model" | "unknown" | "unknown-400" | "no-session" | "conflict" => {
+            refusal.kind
+        }
         "403" => "request_forbidden",
         "429" => "requests",
         "quota" => "insufficient_quota",
@@ -237,6 +261,10 @@ mod tests {
             "no-effect",
             "silent",
             "no-usage",
+            "429-bare",
+            "no-session",
+            "created-503",
+            "late-answer:2s",
             "slow:2s",
             "slow:250ms",
             "scope:model.request",
@@ -266,6 +294,8 @@ mod tests {
             "redirect:",
             "redirect:a\nb",
             "Hang",
+            "created-200",
+            "late-answer",
             "hang:1s",
         ] {
             assert_eq!(parse(wrong).err(), Some(FaultError), "{wrong:?}");

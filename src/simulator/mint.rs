@@ -40,6 +40,18 @@ pub(super) async fn mint(
 
 /// Returns the request when it obeys all rules.
 fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
+    let asked = read_json(headers, body)?;
+    if headers.contains_key("openai-beta") {
+        let message = "The Realtime Beta API is no longer supported. Remove the OpenAI-Beta header and use the GA shape.";
+        return Err(Refusal::new(400, "beta_api_shape_disabled", message));
+    }
+    check_request(&asked)?;
+    models_exist(&asked["session"])?;
+    Ok(asked)
+}
+
+/// Reads a body that says that it is JSON.
+pub(super) fn read_json(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let content_type = String::from_utf8_lossy(content_type.unwrap_or_default());
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -49,18 +61,11 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
         );
         return Err(Refusal::new(400, "unsupported_content_type", message));
     }
-    if headers.contains_key("openai-beta") {
-        let message = "The Realtime Beta API is no longer supported. Remove the OpenAI-Beta header and use the GA shape.";
-        return Err(Refusal::new(400, "beta_api_shape_disabled", message));
-    }
-    let asked: Value = serde_json::from_slice(body).map_err(|_| {
+    serde_json::from_slice(body).map_err(|_| {
         let message = "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload, but what \
              was sent was not valid JSON.";
         Refusal::new(400, None, message)
-    })?;
-    check_request(&asked)?;
-    models_exist(&asked["session"])?;
-    Ok(asked)
+    })
 }
 
 /// Refuses unknown models. The published rules accept any name, the provider does not.

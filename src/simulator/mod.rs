@@ -35,7 +35,10 @@ use self::serve::Server;
 use crate::clock::Clock;
 use crate::domain::canonical;
 
-pub use self::calls::{CallRequest, Calls, OddUsage, Second, SeenCall, Switches, Turn, TurnError};
+pub use self::calls::{
+    Announcement, CallRequest, Calls, Drain, LiveSwitches, OddUsage, Reports, Second, SeenCall,
+    Switches, Turn, TurnError,
+};
 pub use self::edge::Request;
 pub use self::fault::FaultError;
 pub use self::plan::Planned;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::provider;
 
 /// A refusal in the provider's form.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Refusal {
     #[serde(skip)]
     status: u16,
@@ -49,6 +49,12 @@ impl Refusal {
     /// Refuses an unknown call.
     pub(super) fn no_call(status: u16) -> Self {
         Self::new(status, "call_id_not_found", "No session found for call_id.")
+    }
+
+    /// Refuses an unknown GPT-Live session, or one that has ended.
+    pub(super) fn no_session() -> Self {
+        let message = "No session found for session_id.";
+        Self::new(404, "session_id_not_found", message).at("session_id")
     }
 
     /// Refuses a wrong key. The provider quotes the ends of the key, so its message must not be passed on.

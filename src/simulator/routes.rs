@@ -18,7 +18,7 @@ use super::plan::Place;
 use super::refusal::Refusal;
 use super::transcription::transcribe;
 use crate::domain::RequestId;
-use crate::provider::KNOWN_MODELS;
+use crate::provider::{KNOWN_MODELS, LIVE_MODELS, announced_shutdown};
 
 /// Returns all routes.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
@@ -27,6 +27,9 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/realtime/calls", post(calls::open))
         .route("/v1/realtime/calls/{id}/hangup", post(calls::hang_up))
         .route("/v1/realtime", get(calls::join))
+        .route("/v1/live/sessions", post(calls::create))
+        .route("/v1/live/sessions/{id}/attach", get(calls::attach))
+        .route("/v1/live/sessions/{id}/hangup", post(calls::hang_up_live))
         .route(
             "/v1/audio/transcriptions",
             post(transcribe).layer(DefaultBodyLimit::disable()),
@@ -46,9 +49,12 @@ async fn models(
 ) -> Result<Json<Value>, Response> {
     edge.admit(&headers)?;
     edge.suffer(Place::Models).await?;
-    let model =
-        |name: &&str| json!({"id": name, "object": "model", "created": 0, "owned_by": "system"});
-    let models: Vec<_> = KNOWN_MODELS.iter().map(model).collect();
+    let model = |name: &&str| {
+        let day = announced_shutdown(name).map(|shutdown| shutdown.day);
+        json!({"id": name, "object": "model", "created": 0, "owned_by": "system", "shutdown_date": day})
+    };
+    let names = KNOWN_MODELS.iter().chain(LIVE_MODELS);
+    let models: Vec<_> = names.map(model).collect();
     Ok(Json(json!({"object": "list", "data": models})))
 }
 

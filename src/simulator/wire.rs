@@ -4,7 +4,7 @@ use std::io;
 use std::iter::{once, repeat_n};
 
 use axum::body::Body;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -62,6 +62,11 @@ pub(super) fn garbage() -> Response {
 pub(super) fn html() -> Response {
     const PAGE: &str = "<!DOCTYPE html><title>Welcome</title><p>Please sign in to this network.";
     axum::response::Html(PAGE).into_response()
+}
+
+/// Returns a 429 that is not in the provider's envelope, as a proxy in front of it sends.
+pub(super) fn too_many() -> Response {
+    (StatusCode::TOO_MANY_REQUESTS, "Too many requests").into_response()
 }
 
 fn broken() -> Chunk {

@@ -93,7 +93,11 @@ fn understand(schema: &Value) {
             "pattern" => {
                 let pattern = value.as_str().unwrap();
                 let fits = |text: &str| rule::matches(pattern, text);
-                assert!(["voice_a", "http://a", &tunnel].into_iter().any(fits));
+                assert!(
+                    ["voice_a", "http://a", &tunnel, "error"]
+                        .into_iter()
+                        .any(fits)
+                );
             }
             _ => {}
         }

@@ -2,15 +2,20 @@
 
 use std::fmt::Write as _;
 
-use super::Switches;
-use super::live::token;
+use super::live::{Live, token};
+use super::{Dialect, Switches};
 
-/// Returns the answer to `offer`: as the provider writes it, section by section. Nothing listens at its addresses.
-pub(super) fn answer(offer: &str, switches: &Switches) -> String {
+/// Returns the answer to the call's offer: as the provider writes it, section by section. Nothing listens at its addresses.
+pub(super) fn answer(live: &Live, switches: &Switches) -> String {
+    // The provider begins the handshake of a Realtime call itself, whatever it is offered.
+    let setup = match live.dialect() {
+        Dialect::Realtime => "active",
+        Dialect::Live => "passive",
+    };
     let (ufrag, password) = (ice(&token::<12>()), ice(&token::<18>()));
     let mut bundle = String::new();
     let mut sections = String::new();
-    for section in sections_of(offer) {
+    for section in sections_of(&live.offer) {
         let kind = section.kind;
         let is_taken = kind == "audio" || (kind == "application" && !switches.no_data_channel);
         if is_taken {
@@ -26,7 +31,7 @@ pub(super) fn answer(offer: &str, switches: &Switches) -> String {
         // Writing to a String cannot fail.
         let _ = write!(
             sections,
-            "m={kind} {port} {rest}a=setup:active\r\na=mid:{}\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n",
+            "m={kind} {port} {rest}a=setup:{setup}\r\na=mid:{}\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n",
             section.mid
         );
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::heard::hear;
 use super::live::{Live, Peer, complete_transcription, token};
-use super::{Registry, Switches, turn};
+use super::{Registry, Switches, gpt_live, turn};
 use crate::provider;
 use crate::simulator::effective::lay_over;
 
@@ -45,15 +45,18 @@ const RESPONSE_FIELDS: [&str; 12] = [
 /// Longest id of an event.
 const MAX_ID: usize = 512;
 
+/// The events that a dialect knows, each with its fields.
+pub(super) type Known = [(&'static str, &'static [&'static str])];
+
 /// Why an event is refused.
-struct Wrong {
-    code: &'static str,
-    message: String,
-    param: Option<String>,
+pub(super) struct Wrong {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+    pub(super) param: Option<String>,
 }
 
 impl Wrong {
-    fn new(code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -61,12 +64,12 @@ impl Wrong {
         }
     }
 
-    fn at(self, param: impl Into<String>) -> Self {
+    pub(super) fn at(self, param: impl Into<String>) -> Self {
         let param = Some(param.into());
         Self { param, ..self }
     }
 
-    fn missing(param: &str) -> Self {
+    pub(super) fn missing(param: &str) -> Self {
         let message = format!("Missing required parameter: '{param}'.");
         Self::new("missing_required_parameter", message).at(param)
     }
@@ -81,7 +84,11 @@ pub(super) fn obey(calls: &Registry, id: &str, peer: Peer, text: &str) {
         return;
     };
     live.note(peer, &event);
-    let outcome = known(&event).and_then(|kind| perform(live, (peer, kind), &event, switches));
+    if live.gpt_live.is_some() {
+        return gpt_live::obey(live, peer, &event, (now, switches));
+    }
+    let outcome =
+        known(&event, &KNOWN).and_then(|kind| perform(live, (peer, kind), &event, switches));
     if outcome.is_ok() && peer != Peer::Browser && event["type"] == "session.update" {
         live.asserted_at.get_or_insert(now);
     }
@@ -105,12 +112,12 @@ pub(super) fn obey(calls: &Registry, id: &str, peer: Peer, text: &str) {
 }
 
 /// Returns the type of an event that has the form of its type.
-fn known(event: &Value) -> Result<&'static str, Wrong> {
+pub(super) fn known(event: &Value, all: &Known) -> Result<&'static str, Wrong> {
     let unreadable = || Wrong::new("invalid_value", "The event is no JSON object.");
     let fields = event.as_object().ok_or_else(unreadable)?;
     let kind = fields.get("type").ok_or_else(|| Wrong::missing("type"))?;
-    let found = KNOWN.iter().find(|(name, _)| kind == name);
-    let (kind, allowed) = found
+    let found = all.iter().find(|(name, _)| kind == name);
+    let &(kind, allowed) = found
         .ok_or_else(|| Wrong::new("invalid_value", format!("Invalid value: {kind}.")).at("type"))?;
     let is_id = |id: &Value| id.as_str().is_some_and(|id| id.len() <= MAX_ID);
     if !fields.get("event_id").is_none_or(is_id) {
@@ -124,7 +131,7 @@ fn known(event: &Value) -> Result<&'static str, Wrong> {
     Ok(kind)
 }
 
-fn only(
+pub(super) fn only(
     fields: &Map<String, Value>,
     is_known: impl Fn(&str) -> bool,
     prefix: &str,

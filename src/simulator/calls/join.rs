@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::live::{Out, Peer};
-use super::{Registry, Second, client_event, session};
+use super::live::{Channel, Out, Peer};
+use super::{Dialect, Registry, Second, client_event, gpt_live, session};
 use crate::simulator::edge::{Edge, bearer};
 use crate::simulator::plan::{OfCalls, Place};
 use crate::simulator::refusal::Refusal;
@@ -36,12 +36,33 @@ pub(in crate::simulator) async fn join(
         return session::open(edge, &uri, &headers, upgrade).map_err(Into::into);
     };
     let is_beta = headers.contains_key("openai-beta");
-    let may = !is_beta && may_join(&edge.calls, &id, &bearer(&headers));
+    let of = (id.as_str(), Dialect::Realtime);
+    let may = !is_beta && may_join(&edge.calls, of, &bearer(&headers));
     let upgrade = bounded(upgrade)?;
     if !may {
         return Err(Refusal::no_call(404).into());
     }
-    Ok(served(upgrade, edge, id))
+    Ok(served(upgrade, edge, id, true))
+}
+
+/// `GET /v1/live/sessions/{id}/attach`.
+pub(in crate::simulator) async fn attach(
+    State(edge): State<Arc<Edge>>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Response> {
+    edge.remember_call(&uri, &headers, Bytes::new());
+    let key = edge.admit(&headers)?;
+    edge.suffer(Place::Call(OfCalls::Join)).await?;
+    let may = may_join(&edge.calls, (&id, Dialect::Live), &key);
+    let upgrade = bounded(upgrade)?;
+    if !may {
+        return Err(Refusal::no_session().into());
+    }
+    let is_graceful = parameter(&uri, "graceful_close").as_deref() == Some("true");
+    Ok(served(upgrade, edge, id, is_graceful))
 }
 
 /// Returns the upgrade with a bound on frames.
@@ -54,11 +75,17 @@ pub(super) fn bounded(
         .max_message_size(MAX_FRAME))
 }
 
-/// Serves the call `id` on the upgraded connection.
-pub(super) fn served(upgrade: WebSocketUpgrade, edge: Arc<Edge>, id: String) -> Response {
+/// Serves the call `id` on the upgraded connection, which gets a close frame in the end if it `is_graceful`.
+pub(super) fn served(
+    upgrade: WebSocketUpgrade,
+    edge: Arc<Edge>,
+    id: String,
+    is_graceful: bool,
+) -> Response {
     upgrade.on_upgrade(move |socket| async move {
         let calls = &edge.calls;
-        let serving = calls.tasks.track_future(serve(calls, id, socket));
+        let serving = serve(calls, id, socket, is_graceful);
+        let serving = calls.tasks.track_future(serving);
         calls.stop.run_until_cancelled(serving).await;
     })
 }
@@ -71,22 +98,23 @@ pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
 }
 
 /// True when the call is open, the key created it, and the side channel would not be one too many.
-fn may_join(calls: &Registry, id: &str, key: &str) -> bool {
+fn may_join(calls: &Registry, (id, dialect): (&str, Dialect), key: &str) -> bool {
     let mut desk = calls.desk();
-    desk.open_call(id).is_some_and(|(live, switches)| {
+    desk.open_of(id, dialect).is_some_and(|(live, switches)| {
         let has_room = switches.second != Second::IsRefused || live.side_channels.is_empty();
         live.key == key && has_room
     })
 }
 
 /// Serves a connection of a call or a session.
-async fn serve(calls: &Registry, id: String, mut socket: WebSocket) {
-    let Some((number, mut out)) = enter(calls, &id) else {
+async fn serve(calls: &Registry, id: String, mut socket: WebSocket, is_graceful: bool) {
+    let Some((number, mut out)) = enter(calls, &id, is_graceful) else {
         return;
     };
     converse(calls, (&id, number), &mut socket, &mut out).await;
     if let Some(live) = calls.desk().calls.get_mut(&id) {
-        live.side_channels.retain(|(other, _)| *other != number);
+        live.side_channels
+            .retain(|channel| channel.number != number);
         if live.is_session {
             live.is_over = true;
             live.ended_at = Some(calls.clock.now());
@@ -94,8 +122,8 @@ async fn serve(calls: &Registry, id: String, mut socket: WebSocket) {
     }
 }
 
-/// Takes a place among the call's side channels. Nothing is sent for it but in a session.
-fn enter(calls: &Registry, id: &str) -> Option<(u64, UnboundedReceiver<Out>)> {
+/// Takes a place among the call's side channels. Nothing is sent for it in a Realtime call.
+fn enter(calls: &Registry, id: &str, is_graceful: bool) -> Option<(u64, UnboundedReceiver<Out>)> {
     let now = calls.clock.now();
     let mut desk = calls.desk();
     let (live, switches) = desk.open_call(id)?;
@@ -103,15 +131,24 @@ fn enter(calls: &Registry, id: &str) -> Option<(u64, UnboundedReceiver<Out>)> {
         live.tell_side_channels(&Out::Close(1000));
         live.side_channels.clear();
     }
-    let (sender, receiver) = unbounded_channel();
+    let (out, receiver) = unbounded_channel();
     live.joins += 1;
     live.joined_at.get_or_insert(now);
-    live.side_channels.push((live.joins, sender));
+    let number = live.joins;
+    live.side_channels.push(Channel {
+        number,
+        out,
+        is_graceful,
+    });
     if live.is_session {
         let created = json!({"type": "session.created", "session": live.session});
         live.emit(created, switches);
     }
-    Some((live.joins, receiver))
+    if live.gpt_live.is_some() {
+        let started = gpt_live::started(live, switches);
+        live.emit_to(Peer::SideChannel(number), started, switches);
+    }
+    Some((number, receiver))
 }
 
 async fn converse(

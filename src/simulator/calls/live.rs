@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use super::Switches;
 use super::conversation::Conversation;
+use super::gpt_live::GptLive;
+use super::{Dialect, Switches};
 use crate::clock::Timestamp;
 use crate::domain::random_bytes;
 use crate::simulator::effective::effective;
@@ -47,6 +48,15 @@ pub(super) enum Out {
     CloseFor(Option<(u16, String)>),
     /// The end of the connection, without a word.
     Drop,
+}
+
+/// A side channel that is open.
+pub(super) struct Channel {
+    /// Which side channel of the call it is.
+    pub(super) number: u64,
+    pub(super) out: UnboundedSender<Out>,
+    /// True when it ends with a close frame when the call does.
+    pub(super) is_graceful: bool,
 }
 
 /// The connection to a browser, in a call that has a real one.
@@ -89,6 +99,8 @@ pub(super) struct Live {
     pub(super) is_over: bool,
     /// True for a session over a WebSocket: audio comes as events.
     pub(super) is_session: bool,
+    /// What a GPT-Live session has beside.
+    pub(super) gpt_live: Option<GptLive>,
     /// Bytes of audio in base64 that wait to be committed.
     pub(super) appended: usize,
     /// True when the model has spoken, so that its voice cannot change.
@@ -98,7 +110,7 @@ pub(super) struct Live {
     pub(super) joined_at: Option<Timestamp>,
     pub(super) asserted_at: Option<Timestamp>,
     pub(super) media: Option<Box<dyn Media>>,
-    pub(super) side_channels: Vec<(u64, UnboundedSender<Out>)>,
+    pub(super) side_channels: Vec<Channel>,
     pub(super) joins: u64,
     /// The codes by which the other side closed connections; `None` for a close frame without one.
     pub(super) left: Vec<Option<u16>>,
@@ -137,6 +149,7 @@ impl Live {
             played: None,
             is_over: false,
             is_session: false,
+            gpt_live: None,
             appended: 0,
             has_spoken: false,
             opened_at: now,
@@ -163,6 +176,14 @@ impl Live {
         live
     }
 
+    /// Returns which interface the call was created by.
+    pub(super) const fn dialect(&self) -> Dialect {
+        match self.gpt_live {
+            Some(_) => Dialect::Live,
+            None => Dialect::Realtime,
+        }
+    }
+
     /// Takes a response that is being spoken: the one with this id, or the conversation's.
     pub(super) fn take_active(&mut self, id: Option<&str>) -> Option<Active> {
         let is_it = |active: &Active| match id {
@@ -178,7 +199,8 @@ impl Live {
     /// Sends an event to all peers.
     pub(super) fn emit(&mut self, event: Value, switches: &Switches) {
         let kind = event["type"].as_str().unwrap_or_default();
-        if self.is_session && kind.starts_with("output_audio_buffer.") {
+        let has_buffer = !self.is_session && self.gpt_live.is_none();
+        if !has_buffer && kind.starts_with("output_audio_buffer.") {
             return;
         }
         let event = finished(event, switches);
@@ -187,10 +209,24 @@ impl Live {
     }
 
     fn tell_browser(&mut self, event: Value) {
+        let own = self.gpt_live.as_ref();
+        if own.is_some_and(|own| !own.permissions.may_receive(&event)) {
+            return;
+        }
+        self.reach_browser(event);
+    }
+
+    fn reach_browser(&mut self, event: Value) {
         if let Some(media) = &self.media {
             media.event(&event.to_string());
         }
         remember(&mut self.browser, event);
+    }
+
+    /// Sends an event to the browser whose permissions do not matter.
+    pub(super) fn emit_anyway(&mut self, event: Value, switches: &Switches) {
+        let event = finished(event, switches);
+        self.reach_browser(event);
     }
 
     /// Sends an event to one peer.
@@ -200,16 +236,16 @@ impl Live {
             Peer::Browser => self.tell_browser(event),
             Peer::SideChannel(number) => {
                 let all = self.side_channels.iter();
-                for (_, channel) in all.filter(|(other, _)| *other == number) {
-                    let _ = channel.send(Out::Text(event.to_string()));
+                for channel in all.filter(|channel| channel.number == number) {
+                    let _ = channel.out.send(Out::Text(event.to_string()));
                 }
             }
         }
     }
 
     pub(super) fn tell_side_channels(&self, out: &Out) {
-        for (_, channel) in &self.side_channels {
-            let _ = channel.send(out.clone());
+        for channel in &self.side_channels {
+            let _ = channel.out.send(out.clone());
         }
     }
 
@@ -230,8 +266,16 @@ impl Live {
         if let Some(media) = self.media.take() {
             media.hang_up();
         }
-        if !switches.never_closes {
-            self.tell_side_channels(&Out::Close(1000));
+        if switches.never_closes {
+            return;
+        }
+        for channel in &self.side_channels {
+            let end = if channel.is_graceful {
+                Out::Close(1000)
+            } else {
+                Out::Drop
+            };
+            let _ = channel.out.send(end);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod client_event;
 mod conversation;
+mod gpt_live;
 mod hang_up;
 mod heard;
 mod join;
@@ -28,8 +29,10 @@ use tokio_util::task::TaskTracker;
 use self::live::Live;
 use crate::clock::Clock;
 
-pub(super) use self::hang_up::hang_up;
-pub(super) use self::join::join;
+pub(super) use self::gpt_live::create;
+pub use self::gpt_live::{Announcement, Drain, LiveSwitches, Reports};
+pub(super) use self::hang_up::{hang_up, hang_up_live};
+pub(super) use self::join::{attach, join};
 pub(super) use self::open::open;
 pub(super) use self::play::play;
 pub use self::seen::{CallRequest, Calls, SeenCall};
@@ -75,8 +78,10 @@ pub struct Switches {
     pub late_transcription: bool,
     /// What is wrong with the usage in `response.done`.
     pub usage: OddUsage,
-    /// The lifetime of a session in seconds, instead of an hour.
+    /// The lifetime of a session in seconds, instead of an hour, or of two hours for GPT-Live.
     pub session_seconds: Option<u64>,
+    /// What only GPT-Live sessions do.
+    pub live: LiveSwitches,
 }
 
 /// What happens to a second side channel of a call.
@@ -105,6 +110,13 @@ pub enum OddUsage {
     ExtraKeys,
     /// It stands beside the response instead of in it.
     TopLevel,
+}
+
+/// Which of the provider's interfaces a call was created by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Realtime,
+    Live,
 }
 
 /// All calls, as the routes see them.
@@ -173,5 +185,11 @@ impl Desk {
     fn open_call(&mut self, id: &str) -> Option<(&mut Live, &Switches)> {
         let live = self.calls.get_mut(id).filter(|call| !call.is_over)?;
         Some((live, &self.switches))
+    }
+
+    /// Returns a call of this dialect that is not over, and the behaviours.
+    fn open_of(&mut self, id: &str, dialect: Dialect) -> Option<(&mut Live, &Switches)> {
+        let (live, switches) = self.open_call(id)?;
+        (live.dialect() == dialect).then_some((live, switches))
     }
 }

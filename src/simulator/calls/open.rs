@@ -22,7 +22,7 @@ use crate::simulator::plan::{OfCalls, Place};
 use crate::simulator::refusal::Refusal;
 
 /// Largest accepted body, in bytes.
-const MAX_BODY: usize = 256 * 1024;
+pub(super) const MAX_BODY: usize = 256 * 1024;
 /// Size of an answer that is too large, in bytes.
 const HUGE: usize = 2 * 1024 * 1024;
 
@@ -55,6 +55,9 @@ pub(in crate::simulator) async fn open(
     };
     check_sdp(&offered.sdp)?;
     let (id, sdp) = create(&edge.calls, &key, offered).await?;
+    if let Some(twist) = &twist {
+        twist.after_creation(&*edge.clock).await?;
+    }
     Ok(answered(&id, sdp, twist.as_ref()))
 }
 
@@ -67,7 +70,7 @@ async fn create(
     let switches = calls.desk().switches.clone();
     let mut live = Live::new(key, offered.sdp, &offered.session, (now, &switches));
     let sdp = peer::meet(calls, &mut live).await?;
-    let sdp = sdp.unwrap_or_else(|| answer(&live.offer, &switches));
+    let sdp = sdp.unwrap_or_else(|| answer(&live, &switches));
     let id = live.id.clone();
     calls.desk().add(live);
     Ok((id, sdp))
@@ -84,7 +87,8 @@ fn answered(id: &str, sdp: String, twist: Option<&Twist>) -> Response {
         _ => HeaderValue::try_from(format!("/v1/realtime/calls/{id}")).ok(),
     };
     let body = match twist {
-        Some(Twist::Answer(wrong)) => wrong_body(*wrong),
+        Some(Twist::Answer(Answer::Empty)) => Body::empty(),
+        Some(Twist::Answer(wrong)) => wrong_body(*wrong, ("v=0\r\n".to_owned(), "")),
         _ => Body::from(sdp),
     };
     let headers = [
@@ -102,19 +106,20 @@ fn answered(id: &str, sdp: String, twist: Option<&Twist>) -> Response {
     response
 }
 
-fn wrong_body(wrong: Answer) -> Body {
-    let begin = || stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"v=0\r\n"))]);
+/// Returns a body that begins like an answer, and ends so if it ends, without any SDP between but what is wrong with it.
+pub(super) fn wrong_body(wrong: Answer, (begin, end): (String, &str)) -> Body {
+    let beginning = |begin: String| stream::iter([Ok::<_, io::Error>(Bytes::from(begin))]);
     match wrong {
-        Answer::Empty => Body::empty(),
-        Answer::Huge => Body::from(format!("v=0\r\n{}", "a".repeat(HUGE))),
-        Answer::Hangs => Body::from_stream(begin().chain(stream::pending())),
+        Answer::Empty => Body::from(format!("{begin}{end}")),
+        Answer::Huge => Body::from(format!("{begin}{}{end}", "a".repeat(HUGE))),
+        Answer::Hangs => Body::from_stream(beginning(begin).chain(stream::pending())),
         Answer::Cut => {
             let end = async {
                 // Lets hyper send what it has.
                 tokio::task::yield_now().await;
                 Err(io::ErrorKind::ConnectionAborted.into())
             };
-            Body::from_stream(begin().chain(stream::once(end)))
+            Body::from_stream(beginning(begin).chain(stream::once(end)))
         }
     }
 }
@@ -192,7 +197,7 @@ fn read_session(bytes: &[u8]) -> Result<Value, Refusal> {
     Ok(session)
 }
 
-fn check_sdp(sdp: &str) -> Result<(), Refusal> {
+pub(super) fn check_sdp(sdp: &str) -> Result<(), Refusal> {
     if sdp.starts_with("v=0") && sdp.contains("\nm=audio ") {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! Lets programs outside this process play turns.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::live::Peer;
-use super::{client_event, turn};
+use super::{client_event, gpt_live, turn};
 use crate::simulator::edge::Edge;
 use crate::simulator::refusal::Refusal;
 
@@ -22,6 +23,8 @@ struct Played {
     turn: Option<String>,
     /// An event that the browser sends.
     browser: Option<Value>,
+    /// Seconds of a GPT-Live session that pass at once.
+    pass: Option<u64>,
 }
 
 /// `POST /_simulator/calls/{id}/play`.
@@ -43,6 +46,9 @@ pub(in crate::simulator) async fn play(
             .parse()
             .map_err(|error: turn::TurnError| refuse(error.to_string()))?;
         turn::play(&edge.calls, &id, &turn);
+    }
+    if let Some(seconds) = played.pass {
+        gpt_live::pass(&edge.calls, &id, Duration::from_secs(seconds));
     }
     if let Some(event) = played.browser {
         client_event::obey(&edge.calls, &id, Peer::Browser, &event.to_string());

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::live::{Live, Out, Peer};
-use super::{Registry, Switches, Turn, client_event, hang_up, turn};
+use super::{Announcement, Registry, Switches, Turn, client_event, gpt_live, hang_up, turn};
 use crate::clock::Timestamp;
 
 /// How often a call is looked at that has lost its side channel, and for how long.
@@ -61,10 +61,14 @@ pub struct SeenCall {
     pub used: Vec<Value>,
     /// The usage of every transcription.
     pub transcribed: Vec<Value>,
+    /// The seconds of voice that a GPT-Live session is billed for.
+    pub live_seconds: f64,
 }
 
-impl From<&Live> for SeenCall {
-    fn from(live: &Live) -> Self {
+impl SeenCall {
+    fn of(live: &Live, now: Timestamp) -> Self {
+        let own = live.gpt_live.as_ref();
+        let until = live.ended_at.unwrap_or(now);
         Self {
             id: live.id.clone(),
             offer: live.offer.clone(),
@@ -81,6 +85,7 @@ impl From<&Live> for SeenCall {
             browser: live.browser.clone(),
             used: live.used.clone(),
             transcribed: live.transcribed.clone(),
+            live_seconds: own.map_or(0.0, |own| own.meter.billed(until)),
         }
     }
 }
@@ -92,14 +97,15 @@ pub struct Calls(pub(in crate::simulator) Arc<Registry>);
 impl Calls {
     /// Returns all calls, oldest first.
     pub fn all(&self) -> Vec<SeenCall> {
-        let desk = self.0.desk();
+        let (now, desk) = (self.0.clock.now(), self.0.desk());
         let calls = desk.order.iter().filter_map(|id| desk.calls.get(id));
-        calls.map(SeenCall::from).collect()
+        calls.map(|live| SeenCall::of(live, now)).collect()
     }
 
     /// Returns one call.
     pub fn get(&self, id: &str) -> Option<SeenCall> {
-        self.0.desk().calls.get(id).map(SeenCall::from)
+        let (now, desk) = (self.0.clock.now(), self.0.desk());
+        desk.calls.get(id).map(|live| SeenCall::of(live, now))
     }
 
     /// Returns the number of calls that are not over.
@@ -180,8 +186,18 @@ impl Calls {
         }
     }
 
+    /// Lets so much time of a GPT-Live session pass at once: what is used, when it pauses, and when it expires.
+    pub fn pass(&self, id: &str, time: Duration) {
+        gpt_live::pass(&self.0, id, time);
+    }
+
+    /// Returns the webhook by which the provider announces a GPT-Live session, signed with `secret` (`whsec_…`).
+    pub fn announce(&self, id: &str, secret: &str) -> Announcement {
+        Announcement::of(id, secret, self.0.clock.now())
+    }
+
     /// Ends the call, as when the browser leaves.
     pub fn end(&self, id: &str) {
-        hang_up::end(&self.0, id);
+        hang_up::end(&self.0, id, "remote_hangup");
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn open(
         desk.add(live);
         id
     };
-    Ok(served(upgrade, edge, id))
+    Ok(served(upgrade, edge, id, true))
 }
 
 /// Returns the key of a request, and the session of a client secret.

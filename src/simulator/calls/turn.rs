@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::conversation::twisted;
 use super::heard::{HEARD_MS, hear, transcribe};
 use super::live::{Active, Live, token};
-use super::{OddUsage, Registry, Switches};
+use super::{OddUsage, Registry, Switches, gpt_live};
 
 /// A few samples of silence in base64.
 const SILENCE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -53,11 +53,15 @@ impl FromStr for Turn {
 
 /// Plays a turn in an open call.
 pub(super) fn play(calls: &Registry, id: &str, turn: &Turn) {
+    let now = calls.clock.now();
     let long = {
         let mut desk = calls.desk();
         let Some((live, switches)) = desk.open_call(id) else {
             return;
         };
+        if live.gpt_live.is_some() {
+            return gpt_live::play(live, (turn, HEARD_MS), (now, switches));
+        }
         let item = hear(live, switches);
         reply(live, (&item, HEARD_MS), turn, switches)
     };

@@ -16,8 +16,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use self::run::Peer;
-use super::Registry;
 use super::live::{Live, Media};
+use super::{Dialect, Registry};
 use crate::simulator::refusal::Refusal;
 
 /// Bytes of events that may wait for the browser. An event may hold instructions of 64 KiB, twice escaped.
@@ -73,7 +73,12 @@ pub(super) async fn meet(
     let socket = bind().await.map_err(failed)?;
     let here = socket.local_addr().map_err(failed)?;
     let began = (calls.clock.tick(), first_instant());
-    let (rtc, answer) = negotiate(&live.offer, here, began.1).map_err(|error| {
+    // The provider begins the handshake of a Realtime call itself, whatever it is offered.
+    let offer = match live.dialect() {
+        Dialect::Realtime => live.offer.replace("a=setup:actpass", "a=setup:passive"),
+        Dialect::Live => live.offer.clone(),
+    };
+    let (rtc, answer) = negotiate(&offer, here, began.1).map_err(|error| {
         let message = format!("The SDP offer could not be used: {error}");
         Refusal::new(400, "invalid_offer", message)
     })?;
@@ -119,9 +124,7 @@ enum NotNegotiated {
 
 /// Returns a peer that waits for the browser at `here`, and its answer.
 fn negotiate(offer: &str, here: SocketAddr, now: Instant) -> Result<(Rtc, String), NotNegotiated> {
-    // The provider begins the handshake itself, whatever it is offered.
-    let offer = offer.replace("a=setup:actpass", "a=setup:passive");
-    let offer = SdpOffer::from_sdp_string(&offer)?;
+    let offer = SdpOffer::from_sdp_string(offer)?;
     let mut rtc = RtcConfig::new()
         .set_ice_lite(true)
         .clear_codecs()

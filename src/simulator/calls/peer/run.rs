@@ -19,7 +19,7 @@ use super::ear::{Ear, Heard};
 use super::voice::{MS_PER_PACKET, Voice};
 use crate::clock::Tick;
 use crate::simulator::calls::live::Peer as Side;
-use crate::simulator::calls::{Registry, Turn, client_event, hang_up, heard, turn};
+use crate::simulator::calls::{Registry, Turn, client_event, gpt_live, hang_up, heard, turn};
 
 /// Largest packet, in bytes.
 const MAX_PACKET: usize = 2000;
@@ -80,7 +80,7 @@ impl Peer {
         let stop = self.calls.stop.clone();
         // A browser that breaks the protocol has left, too.
         let _ = stop.run_until_cancelled(self.converse()).await;
-        hang_up::end(&self.calls, &self.id);
+        hang_up::end(&self.calls, &self.id, "remote_hangup");
     }
 
     async fn converse(&mut self) -> Result<(), RtcError> {
@@ -235,6 +235,9 @@ impl Peer {
 
     fn greet(&self) {
         if let Some((live, switches)) = self.calls.desk().open_call(&self.id) {
+            if live.gpt_live.is_some() {
+                return gpt_live::greet(live, switches);
+            }
             let created = json!({"type": "session.created", "session": live.session});
             live.emit_to(Side::Browser, created, switches);
         }
@@ -242,10 +245,26 @@ impl Peer {
 
     /// Listens to one packet, and lets the model answer what was said.
     fn listen(&mut self, level: i8) {
+        let now = self.calls.clock.now();
         let mut desk = self.calls.desk();
         let Some((live, switches)) = desk.open_call(&self.id) else {
             return;
         };
+        if live.gpt_live.is_some() {
+            match self.ear.listen(level, SILENCE_MS) {
+                Some(Heard::Started(at)) => {
+                    self.spoken = Some((String::new(), at));
+                    gpt_live::interrupt(live);
+                }
+                Some(Heard::Stopped(at)) => {
+                    let began = self.spoken.take().map_or(at, |(_, began)| began);
+                    let turn = spoken(at - began);
+                    gpt_live::play(live, (&turn, at - began), (now, switches));
+                }
+                None => {}
+            }
+            return;
+        }
         let detection = live.session.pointer("/audio/input/turn_detection");
         let Some(detection) = detection.filter(|detection| !detection.is_null()) else {
             return;
@@ -263,7 +282,7 @@ impl Peer {
                 heard::end(live, &item, (began, at), switches);
                 let is_free = live.active.iter().all(|active| !active.is_of_conversation);
                 let turn = if answers && is_free {
-                    Turn::Say(format!("You spoke for {} milliseconds.", at - began))
+                    spoken(at - began)
                 } else {
                     Turn::Silent
                 };
@@ -272,4 +291,9 @@ impl Peer {
             None => {}
         }
     }
+}
+
+/// Returns how the model answers somebody who spoke for so long.
+fn spoken(millis: u64) -> Turn {
+    Turn::Say(format!("You spoke for {millis} milliseconds."))
 }
