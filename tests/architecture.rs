@@ -35,11 +35,12 @@ const NEIGHBOURS: [(&str, &str); 3] = [
 const SIMULATOR_SEES: [&str; 3] = ["clock", "domain", "provider"];
 
 /// The files that may speak HTTP to others.
-const KNOW_REQWEST: [&str; 9] = [
+const KNOW_REQWEST: [&str; 10] = [
     "http_client.rs",
     "upstream/openai/mod.rs",
     "upstream/openai/calls.rs",
     "upstream/openai/keys.rs",
+    "upstream/openai/models.rs",
     "upstream/openai/socket.rs",
     "upstream/openai/transcription.rs",
     "upstream/connections.rs",

@@ -150,6 +150,32 @@ async fn online_an_upstream_that_takes_the_key_is_fine_and_costs_no_mint() {
 }
 
 #[tokio::test]
+async fn models_that_the_provider_shuts_down_are_warned_of_with_the_day_and_what_to_use() {
+    let simulator = simulator(&[]).await;
+    let personas = "[default]\nsession = { type = \"realtime\", model = \"gpt-realtime-2025-08-28\" }\n\
+                    [new]\nsession = { type = \"realtime\", model = \"gpt-realtime-2.1\" }\n";
+    // Offline by the table of this version, online by the provider's own list of models.
+    for extra in [&["check"][..], &["check", "--online"]] {
+        let ended = Launch::of(extra)
+            .towards(&simulator.base_url())
+            .file("personas.toml", personas)
+            .set("personas.file", "personas.toml")
+            .set("transcription.models", "whisper-1,gpt-transcribe")
+            .finish()
+            .await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        for line in [
+            "on 2027-01-20; use gpt-realtime-2.1 in persona default",
+            "on 2027-02-26; use gpt-transcribe or gpt-live-transcribe in transcription.models",
+        ] {
+            assert!(ended.out.contains(line), "{line}: {ended:?}");
+        }
+        let warned = ended.out.matches("models: ").count();
+        assert_eq!(warned, 2, "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn online_a_wrong_key_is_broken_and_is_not_shown() {
     let simulator = simulator(&[]).await;
     let ended = Launch::of(&["check", "--online", "--json"])

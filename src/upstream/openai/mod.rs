@@ -2,6 +2,7 @@
 
 mod calls;
 mod keys;
+mod models;
 mod socket;
 mod transcription;
 
