@@ -62,5 +62,5 @@ scripts/demo-build.sh --check
 
 say 'testing'
 # One process, because the files share a browser.
-timeout 1200 node --test-reporter=spec demo/test/all.mjs
+timeout 2400 node --test-reporter=spec demo/test/all.mjs
 say 'all tests passed'
