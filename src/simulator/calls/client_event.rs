@@ -84,7 +84,7 @@ pub(super) fn obey(calls: &Registry, id: &str, peer: Peer, text: &str) {
         return;
     };
     live.note(peer, &event);
-    if live.gpt_live.is_some() {
+    if live.gpt.is_some() {
         return gpt_live::obey(live, peer, &event, (now, switches));
     }
     let outcome =

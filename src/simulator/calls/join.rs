@@ -47,8 +47,7 @@ pub(in crate::simulator) async fn join(
 
 /// `GET /v1/live/sessions/{id}/attach`.
 pub(in crate::simulator) async fn attach(
-    State(edge): State<Arc<Edge>>,
-    Path(id): Path<String>,
+    (State(edge), Path(id)): (State<Arc<Edge>>, Path<String>),
     uri: Uri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -144,7 +143,7 @@ fn enter(calls: &Registry, id: &str, is_graceful: bool) -> Option<(u64, Unbounde
         let created = json!({"type": "session.created", "session": live.session});
         live.emit(created, switches);
     }
-    if live.gpt_live.is_some() {
+    if live.gpt.is_some() {
         let started = gpt_live::started(live, switches);
         live.emit_to(Peer::SideChannel(number), started, switches);
     }

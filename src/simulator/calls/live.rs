@@ -100,7 +100,7 @@ pub(super) struct Live {
     /// True for a session over a WebSocket: audio comes as events.
     pub(super) is_session: bool,
     /// What a GPT-Live session has beside.
-    pub(super) gpt_live: Option<GptLive>,
+    pub(super) gpt: Option<GptLive>,
     /// Bytes of audio in base64 that wait to be committed.
     pub(super) appended: usize,
     /// True when the model has spoken, so that its voice cannot change.
@@ -149,7 +149,7 @@ impl Live {
             played: None,
             is_over: false,
             is_session: false,
-            gpt_live: None,
+            gpt: None,
             appended: 0,
             has_spoken: false,
             opened_at: now,
@@ -178,7 +178,7 @@ impl Live {
 
     /// Returns which interface the call was created by.
     pub(super) const fn dialect(&self) -> Dialect {
-        match self.gpt_live {
+        match self.gpt {
             Some(_) => Dialect::Live,
             None => Dialect::Realtime,
         }
@@ -199,7 +199,7 @@ impl Live {
     /// Sends an event to all peers.
     pub(super) fn emit(&mut self, event: Value, switches: &Switches) {
         let kind = event["type"].as_str().unwrap_or_default();
-        let has_buffer = !self.is_session && self.gpt_live.is_none();
+        let has_buffer = !self.is_session && self.gpt.is_none();
         if !has_buffer && kind.starts_with("output_audio_buffer.") {
             return;
         }
@@ -209,7 +209,7 @@ impl Live {
     }
 
     fn tell_browser(&mut self, event: Value) {
-        let own = self.gpt_live.as_ref();
+        let own = self.gpt.as_ref();
         if own.is_some_and(|own| !own.permissions.may_receive(&event)) {
             return;
         }

@@ -67,7 +67,7 @@ pub struct SeenCall {
 
 impl SeenCall {
     fn of(live: &Live, now: Timestamp) -> Self {
-        let own = live.gpt_live.as_ref();
+        let own = live.gpt.as_ref();
         let until = live.ended_at.unwrap_or(now);
         Self {
             id: live.id.clone(),

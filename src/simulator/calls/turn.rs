@@ -59,7 +59,7 @@ pub(super) fn play(calls: &Registry, id: &str, turn: &Turn) {
         let Some((live, switches)) = desk.open_call(id) else {
             return;
         };
-        if live.gpt_live.is_some() {
+        if live.gpt.is_some() {
             return gpt_live::play(live, (turn, HEARD_MS), (now, switches));
         }
         let item = hear(live, switches);

@@ -29,14 +29,14 @@ pub(super) fn call_tool(live: &mut Live, name: &str, at: (Timestamp, &Switches))
             "name": name, "call_id": format!("call_{}", token::<12>()), "arguments": "{}"});
         respond(live, &task, ("completed", Some(&item)), at);
     }
-    if let Some(own) = &mut live.gpt_live {
+    if let Some(own) = &mut live.gpt {
         own.waiting = Some(task);
     }
 }
 
 /// Goes on with the result of a tool.
 pub(super) fn go_on(live: &mut Live, at: (Timestamp, &Switches)) -> Result<(), Wrong> {
-    let own = live.gpt_live.as_mut();
+    let own = live.gpt.as_mut();
     let Some(task) = own.and_then(|own| own.waiting.take()) else {
         let message = "There is no response to continue.";
         return Err(Wrong::new("invalid_value", message));

@@ -63,7 +63,7 @@ pub(in crate::simulator::calls) fn obey(
 
 /// Refuses an event that this peer may not send. Side channels are never restricted.
 fn allowed(live: &Live, peer: Peer, kind: &Value) -> Result<(), Wrong> {
-    let (Some(own), Some(kind)) = (&live.gpt_live, kind.as_str()) else {
+    let (Some(own), Some(kind)) = (&live.gpt, kind.as_str()) else {
         return Ok(());
     };
     let is_anywhere = !OF_THE_PRIMARY.contains(&kind);
@@ -88,8 +88,10 @@ fn perform(
             ask_to_close(live, &event["event_id"], at);
             Ok(())
         }
-        "session.input_audio.mute" => mute(live, true, event, at.1),
-        "session.input_audio.unmute" => mute(live, false, event, at.1),
+        "session.input_audio.mute" | "session.input_audio.unmute" => {
+            mute(live, kind == "session.input_audio.mute", event, at.1);
+            Ok(())
+        }
         "response.item.create" if event["item"].is_object() => Ok(()),
         "response.item.create" => Err(Wrong::missing("item")),
         "response.create" => backend::go_on(live, at),
@@ -110,12 +112,11 @@ fn update(live: &mut Live, event: &Value, switches: &Switches) -> Result<(), Wro
         let kind = &delegation["type"];
         delegation.is_null() != before.is_none() || (kind.is_string() && kind.as_str() != before)
     };
-    let fixed = match other {
-        Some(name) => Some(format!("session.{name}")),
-        None => {
-            let is_fixed = asked.get("delegation").is_some_and(is_other);
-            is_fixed.then(|| "session.delegation.type".to_owned())
-        }
+    let fixed = if let Some(name) = other {
+        Some(format!("session.{name}"))
+    } else {
+        let is_fixed = asked.get("delegation").is_some_and(is_other);
+        is_fixed.then(|| "session.delegation.type".to_owned())
     };
     if let Some(param) = fixed {
         let message = format!("The field '{param}' of a session cannot be changed.");
@@ -162,14 +163,13 @@ fn append(
     Ok(())
 }
 
-fn mute(live: &mut Live, is_muted: bool, event: &Value, switches: &Switches) -> Result<(), Wrong> {
-    if let Some(own) = &mut live.gpt_live {
+fn mute(live: &mut Live, is_muted: bool, event: &Value, switches: &Switches) {
+    if let Some(own) = &mut live.gpt {
         own.is_muted = is_muted;
     }
     let word = if is_muted { "muted" } else { "unmuted" };
     let done = json!({"type": format!("session.input_audio.{word}")});
     live.emit(echoed(done, event), switches);
-    Ok(())
 }
 
 fn play_fixture(live: &mut Live, event: &Value, switches: &Switches) -> Result<(), Wrong> {
@@ -185,7 +185,7 @@ fn play_fixture(live: &mut Live, event: &Value, switches: &Switches) -> Result<(
 
 /// Lets the session end when its drain is over. A second wish changes nothing.
 fn ask_to_close(live: &mut Live, wish: &Value, (now, switches): (Timestamp, &Switches)) {
-    let Some(own) = &mut live.gpt_live else {
+    let Some(own) = &mut live.gpt else {
         return;
     };
     own.waiting = None;

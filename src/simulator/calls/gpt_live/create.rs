@@ -107,7 +107,7 @@ async fn open(
 fn has_room(calls: &Registry, live: &Live, most: Option<usize>) -> Result<(), Refusal> {
     let desk = calls.desk();
     let is_like = |other: &&Live| {
-        let is_open = !other.is_over && other.gpt_live.is_some();
+        let is_open = !other.is_over && other.gpt.is_some();
         is_open && other.session["model"] == live.session["model"]
     };
     let open = desk.calls.values().filter(is_like).count();

@@ -67,7 +67,7 @@ impl Live {
         live.id = format!("live_u0_{}", token::<24>());
         let end = now.as_seconds() + switches.session_seconds.unwrap_or(SECONDS);
         live.session = resolved(asked, &live.id, end);
-        live.gpt_live = Some(GptLive::of(&live.session, now));
+        live.gpt = Some(GptLive::of(&live.session, now));
         live
     }
 }
@@ -111,7 +111,7 @@ pub(super) fn started(live: &Live, switches: &Switches) -> Value {
 /// Greets a browser whose data channel has opened.
 pub(super) fn greet(live: &mut Live, switches: &Switches) {
     let is_restricted = |own: &GptLive| own.permissions.is_restricted();
-    if live.gpt_live.as_ref().is_some_and(is_restricted) {
+    if live.gpt.as_ref().is_some_and(is_restricted) {
         let message = "The data channel of this session is restricted.";
         let info = json!({"type": "info", "code": "data_channel_permissions", "message": message});
         live.emit_anyway(info, switches);
@@ -127,7 +127,7 @@ pub(super) fn close(live: &mut Live, reason: &str, at: (Timestamp, &Switches)) {
 
 /// Closes the session as [`close`] does, at the wish of the event with the id `wish`.
 fn close_for(live: &mut Live, reason: &str, wish: &Value, (now, switches): (Timestamp, &Switches)) {
-    let Some(own) = &live.gpt_live else {
+    let Some(own) = &live.gpt else {
         return;
     };
     let usage = own.meter.last(now, &switches.live);

@@ -43,7 +43,7 @@ pub(in crate::simulator::calls) fn pulse(calls: &Registry, id: &str) {
 pub(in crate::simulator::calls) fn pass(calls: &Registry, id: &str, time: Duration) {
     let now = calls.clock.now();
     if let Some((live, switches)) = calls.desk().open_call(id) {
-        if let Some(own) = &mut live.gpt_live {
+        if let Some(own) = &mut live.gpt {
             own.meter.skip(time);
         }
         settle(live, now, switches);
@@ -66,7 +66,7 @@ fn reflect(live: &Live) {
 
 /// Does what is due at `now`.
 fn settle(live: &mut Live, now: Timestamp, switches: &Switches) {
-    let Some(own) = &mut live.gpt_live else {
+    let Some(own) = &mut live.gpt else {
         return;
     };
     let moment = own.meter.moment(now);

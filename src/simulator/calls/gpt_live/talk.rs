@@ -32,7 +32,7 @@ pub(in crate::simulator::calls) fn play(
 
 /// Lets the model be quiet, because somebody speaks.
 pub(in crate::simulator::calls) fn interrupt(live: &Live) {
-    let own = live.gpt_live.as_ref();
+    let own = live.gpt.as_ref();
     if own.is_some_and(|own| own.is_muted) {
         return;
     }
@@ -43,7 +43,7 @@ pub(in crate::simulator::calls) fn interrupt(live: &Live) {
 
 /// Somebody has spoken for so long. Returns false for a session that is muted.
 fn hear(live: &mut Live, millis: u64, (now, switches): (Timestamp, &Switches)) -> bool {
-    if live.gpt_live.as_ref().is_none_or(|own| own.is_muted) {
+    if live.gpt.as_ref().is_none_or(|own| own.is_muted) {
         return false;
     }
     wake(live, (now, switches));
@@ -86,7 +86,7 @@ pub(super) fn say(
 
 /// Returns the age of the session in milliseconds.
 pub(super) fn millis(live: &Live, now: Timestamp) -> u64 {
-    let own = live.gpt_live.as_ref();
+    let own = live.gpt.as_ref();
     let elapsed = own.map_or(0, |own| own.meter.elapsed(now).as_millis());
     u64::try_from(elapsed).unwrap_or(u64::MAX)
 }
@@ -108,7 +108,7 @@ fn transcribe<'a>(
 
 /// Notes that somebody speaks, which ends standby.
 fn wake(live: &mut Live, (now, switches): (Timestamp, &Switches)) {
-    let own = live.gpt_live.as_mut();
+    let own = live.gpt.as_mut();
     if own.is_some_and(|own| own.meter.speak(now)) {
         live.emit(json!({"type": "session.resumed"}), switches);
     }

@@ -235,7 +235,7 @@ impl Peer {
 
     fn greet(&self) {
         if let Some((live, switches)) = self.calls.desk().open_call(&self.id) {
-            if live.gpt_live.is_some() {
+            if live.gpt.is_some() {
                 return gpt_live::greet(live, switches);
             }
             let created = json!({"type": "session.created", "session": live.session});
@@ -250,7 +250,7 @@ impl Peer {
         let Some((live, switches)) = desk.open_call(&self.id) else {
             return;
         };
-        if live.gpt_live.is_some() {
+        if live.gpt.is_some() {
             match self.ear.listen(level, SILENCE_MS) {
                 Some(Heard::Started(at)) => {
                     self.spoken = Some((String::new(), at));
