@@ -1,5 +1,6 @@
 //! The composition root: chooses between kinds, connects the rooms, and runs the service until it is told to end.
 
+mod example;
 pub mod records;
 pub mod sharing;
 mod upkeep;
@@ -69,7 +70,11 @@ impl App {
     /// Returns the service that `config` describes, with the system clock, the real upstream and open records.
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let records = records::open(&config.ledger, Use::Serving, Arc::clone(&clock)).await?;
+        let records: Arc<dyn Records> = if config.demo.has_past {
+            Arc::new(example::records(config, Arc::clone(&clock)))
+        } else {
+            records::open(&config.ledger, Use::Serving, Arc::clone(&clock)).await?
+        };
         let help = "the database of the records cannot be read at the start (see ledger.url)";
         let safety_key = records.safety_key().await.context(help)?;
         let openai = OpenAi::new(&config.upstream, &safety_key, Arc::clone(&clock))?;
@@ -82,7 +87,10 @@ impl App {
             audit: Box::new(audit::log),
         };
         let app = Self::assemble(config, world)?;
-        app.remember().await?;
+        // What is made up counts in no limit.
+        if !config.demo.has_past {
+            app.remember().await?;
+        }
         app.join().await;
         // The calls of an earlier run go on at once, unless another replica may watch them.
         app.state.broker.tend_calls().await;

@@ -13,7 +13,7 @@ use crate::domain::{Naming, Quotas};
 use crate::records::{MemoryRecords, Records, postgres, sqlite};
 
 /// Bounds the entries of a ledger in memory.
-const MEMORY: usize = 10_000;
+pub(super) const MEMORY: usize = 10_000;
 const OF_A_RUN: &str = "the ledger is memory (ledger.url), and ends with the run of its broker";
 const FILE: &str = "the ledger's file cannot be used; see ledger.url";
 const SERVER: &str = "the ledger's server cannot be used; see ledger.url or DATABASE_URL";

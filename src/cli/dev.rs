@@ -65,6 +65,9 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
             }
         }
         config.demo.simulated = simulator.is_some();
+        // Made-up money would count against a budget.
+        let has_budget = config.money.has_ceiling();
+        config.demo.has_past = !asked.live && config.ledger.is_usual && !has_budget;
         let (app, listeners) = open(&loaded).await?;
         let (config, public) = (&loaded.config, listeners.public.local_addr()?);
         let ops = listeners.ops.as_ref().map(TcpListener::local_addr);

@@ -33,7 +33,12 @@ pub(super) fn about_desk(config: &Config, address: Option<SocketAddr>, is_shown:
     } else {
         "your ops.token"
     };
+    let note = if config.demo.has_past {
+        ", with a made-up month"
+    } else {
+        ""
+    };
     format!(
-        "\n  See live calls, usage and cost:\n    http://{address}/\n    Sign in with {token}\n"
+        "\n  See live calls, usage and cost{note}:\n    http://{address}/\n    Sign in with {token}\n"
     )
 }

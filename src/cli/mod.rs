@@ -14,7 +14,6 @@ mod healthcheck;
 mod init;
 mod listing;
 mod migrate;
-mod models;
 mod online;
 mod place;
 mod roster;

@@ -15,6 +15,9 @@ pub struct Demo {
     /// True when the upstream is a simulated one, so that the page plays the model itself.
     #[serde(skip)]
     pub simulated: bool,
+    /// True when the records begin with a made-up month. Only those of dev mode can, in memory.
+    #[serde(skip)]
+    pub has_past: bool,
     /// People whom a visitor may act for. Empty outside dev mode.
     #[serde(skip)]
     pub people: Vec<DemoPerson>,

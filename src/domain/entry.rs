@@ -23,11 +23,6 @@ impl EntryId {
         Self(u128::from(now.as_millis()) << 80 | u128::from_be_bytes(random))
     }
 
-    /// Returns the least name of an entry made at `now` or later.
-    pub fn first_of(now: Timestamp) -> Self {
-        Self(u128::from(now.as_millis()) << 80)
-    }
-
     /// Parses the text form of an entry's name.
     pub fn parse(text: &str) -> Option<Self> {
         u128::from_str_radix(text, 16).ok().map(Self)

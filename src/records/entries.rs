@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::book::Book;
-use super::calls::{REMOVE_USES, UsedRow};
+use super::calls::{UsedRow, models};
 use super::command::Paid;
 use super::database::{Bind, Connection, Fault, Severity, page};
 use super::entry::{CounterKey, Entry, State};
 use super::statement::{NO_PAGE, Statement};
 use super::sums::Changes;
 use crate::clock::Timestamp;
-use crate::domain::{EntryId, Intent, Origin, Outcome, Settlement};
+use crate::domain::{EntryId, Intent, Origin, Outcome, Settlement, day_of};
 
 /// The columns of [`Entry`].
 pub(super) const ENTRY: &str = "id text, at bigint, kind text, outcome text, issuer text, subject text, role text, \
@@ -129,6 +129,13 @@ impl IdRow {
     pub(super) fn page(ids: impl Iterator<Item = impl Into<Box<str>>>) -> Result<Bind, Fault> {
         page(&ids.map(|id| Self { id: id.into() }).collect::<Vec<_>>())
     }
+}
+
+/// An entry that goes.
+#[derive(Serialize)]
+struct GoneRow<'a> {
+    id: &'a str,
+    day: String,
 }
 
 /// A new entry.
@@ -342,9 +349,13 @@ pub(super) async fn remove(
     for entry in &entries {
         changes.note(Some(entry), None);
     }
-    let ids = IdRow::page(entries.iter().map(|entry| entry.id.clone()))?;
-    let ids = [ids];
-    connection.change(&REMOVE_USES, &ids).await?;
-    let number = connection.change(&REMOVE, &ids).await?;
-    changes.write_and_drop(connection).await.map(|()| number)
+    let gone = entries.iter().map(|entry| GoneRow {
+        id: &entry.id,
+        day: day_of(entry.at()),
+    });
+    let gone = [page(&gone.collect::<Vec<_>>())?];
+    let number = connection.change(&REMOVE, &gone).await?;
+    // In the order in which uses are added, so that brokers do not wait for each other in a circle.
+    changes.write_and_drop(connection).await?;
+    models::remove(connection, &gone).await.map(|()| number)
 }

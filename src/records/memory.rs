@@ -9,14 +9,16 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::alerts::Raised;
 use super::book::Book;
-use super::calls::KEPT;
+use super::calls::{KEPT, UsedRow};
 use super::entry::{ENDED, Entry, LEFT_PENDING, State};
 use super::{
     Advance, AlertTimes, Dated, DatedTicket, Recent, Records, RecordsCondition, RecordsError,
     ReserveError, Settled, UsageQuery, UsageRow, reports,
 };
 use crate::clock::{Clock, Timestamp};
-use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement};
+use crate::domain::{
+    Account, CallUse, Intent, Month, Party, SafetyKey, SessionKey, Settlement, Used,
+};
 
 /// The shortest time between two moments of a timestamp.
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -44,6 +46,19 @@ impl MemoryRecords {
             clock,
             safety_key: SafetyKey::random(),
         }
+    }
+
+    /// Adds a call of the past with all that it used, as if it had been recorded then.
+    pub fn add_past(&self, intent: &Intent, seconds: u64, uses: Vec<CallUse>) {
+        let (mut book, mut used) = (self.book.lock(), Used::default());
+        for more in uses {
+            used = used.plus(&more);
+            book.uses.insert((intent.id, more.id.clone()), Some(more));
+        }
+        let mut entry = Entry::pending(intent);
+        entry.state = State::Minted;
+        entry.used = UsedRow::new(&Used { seconds, ..used });
+        book.entries.insert(intent.id, entry);
     }
 
     /// Returns the book with a free place for the entry of `intent`. In a full book the oldest entry with an outcome is evicted.

@@ -11,7 +11,7 @@ use super::measures::Sums;
 use super::statement::{NO_PAGE, Statement};
 use super::{By, UsageQuery, UsageRow};
 use crate::clock::Timestamp;
-use crate::domain::{Account, EntryId, Kind, Used, day_of};
+use crate::domain::{Account, Kind, Used, day_of};
 
 /// Sums up a book in memory.
 pub(super) fn sum_up(book: &Book, query: UsageQuery) -> Vec<UsageRow> {
@@ -157,12 +157,15 @@ static BY_PERSONA: Statement = Statement::list(
      WHERE day >= $1 GROUP BY persona ORDER BY sessions DESC, refreshes DESC, persona LIMIT $2",
 );
 
+/// Sums up all measures of the accounts on the list only: most of them are not listed.
 static BY_USER: Statement = Statement::list(
     NO_PAGE,
     REPORT,
     "SELECT issuer AS one, subject AS two, {each #}, last_at FROM \
      (SELECT account, {each CAST(SUM(#) AS BIGINT) AS #}, MAX(last_at) AS last_at FROM daily_accounts \
-     WHERE day >= $1 GROUP BY account) AS summed JOIN accounts ON accounts.account = summed.account \
+     WHERE day >= $1 AND account IN (SELECT account FROM daily_accounts WHERE day >= $1 \
+     GROUP BY account ORDER BY SUM(sessions) DESC, SUM(refreshes) DESC, account LIMIT $2) \
+     GROUP BY account) AS summed JOIN accounts ON accounts.account = summed.account \
      ORDER BY sessions DESC, refreshes DESC, issuer, subject LIMIT $2",
 );
 
@@ -175,25 +178,16 @@ pub(super) static DAYS_OF_ACCOUNT: Statement = Statement::list(
      WHERE issuer = $1 AND subject = $2 AND day >= $3 ORDER BY day DESC",
 );
 
-/// Sums up single uses of the calls whose entry is `$1` or later.
 static BY_MODEL: Statement = Statement::list(
     NO_PAGE,
     REPORT,
     "SELECT model AS one, mark AS two, 0 AS sessions, 0 AS refreshes, 0 AS uncertain, 0 AS failed, \
-     COUNT(DISTINCT entry) AS calls, {used CAST(SUM(#) AS BIGINT) AS #}, MAX(at) AS last_at FROM call_uses \
-     WHERE entry >= $1 GROUP BY model, mark ORDER BY nanodollars DESC, model, mark LIMIT $2",
+     CAST(SUM(calls) AS BIGINT) AS calls, {used CAST(SUM(#) AS BIGINT) AS #}, MAX(last_at) AS last_at FROM daily_models \
+     WHERE day >= $1 GROUP BY model, mark ORDER BY nanodollars DESC, model, mark LIMIT $2",
 );
 
 impl By {
-    /// Returns what reports since the day of `moment` are asked with: the first entry of that day, or else the day.
-    pub(super) fn since(self, moment: Timestamp) -> String {
-        match self {
-            Self::Model => EntryId::first_of(moment.start_of_day()).to_string(),
-            Self::Day | Self::Role | Self::Persona | Self::User => day_of(moment),
-        }
-    }
-
-    /// Returns the statement that lists the report: since the day or the entry `$1`, at most `$2` rows.
+    /// Returns the statement that lists the report: since the day `$1`, at most `$2` rows.
     pub(super) fn statement(self) -> &'static Statement {
         match self {
             Self::Day => &BY_DAY,

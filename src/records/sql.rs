@@ -255,7 +255,7 @@ impl Records for SqlRecords {
     async fn usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, RecordsError> {
         let _turn = self.reports.acquire().await;
         let binds = [
-            Bind::Text(query.by.since(query.since)),
+            Bind::Text(day_of(query.since)),
             u64::from(query.most).into(),
         ];
         let rows: Vec<ReportRow> = self.reader.rows(query.by.statement(), &binds).await?;

@@ -130,6 +130,7 @@ impl Books {
             ("the quotas", QUOTAS_OFF),
             ("the accounts' days", ACCOUNTS_OFF),
             ("the roles' days", ROLES_OFF),
+            ("the models' days", MODELS_OFF),
         ] {
             assert_eq!(self.number(question).await, 0, "{what} do not agree");
         }
@@ -163,6 +164,16 @@ WITH counted AS (
          SUM(kind = 'mint' AND outcome <> 'failed'), SUM(kind = 'refresh' AND outcome <> 'failed'),
          SUM(outcome = 'uncertain'), SUM(outcome = 'failed') FROM entries GROUP BY 1, 2, 3),
 kept AS (SELECT day, role, persona, sessions, refreshes, uncertain, failed FROM daily)
+SELECT COUNT(*) FROM (
+  SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM counted)
+  UNION ALL SELECT * FROM (SELECT * FROM counted EXCEPT SELECT * FROM kept))";
+
+const MODELS_OFF: &str = "
+WITH counted AS (
+  SELECT date(entries.at / 1000, 'unixepoch') AS day, call_uses.model, mark, COUNT(DISTINCT entry), SUM(call_uses.turns),
+         SUM(call_uses.output_audio), SUM(call_uses.nanodollars), SUM(call_uses.estimated_nanodollars)
+  FROM call_uses JOIN entries ON entries.id = entry GROUP BY 1, 2, 3),
+kept AS (SELECT day, model, mark, calls, turns, output_audio, nanodollars, estimated_nanodollars FROM daily_models)
 SELECT COUNT(*) FROM (
   SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM counted)
   UNION ALL SELECT * FROM (SELECT * FROM counted EXCEPT SELECT * FROM kept))";

@@ -269,6 +269,9 @@ async fn a_copy_of_the_ledger_holds_no_secret_either() {
     // As the first version left it, so that the next start puts a copy beside it.
     let mut connection = books.open().await;
     for change in [
+        "DROP VIEW realtime_token_usage",
+        "DROP VIEW daily_usage",
+        "DROP TABLE daily_models",
         "DROP TABLE secrets",
         "DROP TABLE daily",
         "DROP TABLE daily_accounts",

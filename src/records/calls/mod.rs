@@ -2,6 +2,7 @@
 
 mod book;
 mod memory;
+pub(super) mod models;
 mod purses;
 mod row;
 mod rows;
@@ -21,7 +22,7 @@ use crate::domain::{
 
 pub(super) use book::Taken;
 pub(super) use purses::{Purses, TopUp};
-pub(super) use rows::{REMOVE_USES, claim, read, write};
+pub(super) use rows::{claim, read, write};
 pub(super) use used::UsedRow;
 
 /// Calls are kept for so long after their end.

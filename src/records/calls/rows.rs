@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::row::{CALL, CLAIMED, CallRow, FOUND};
-use super::spent;
 use super::used::{USE, UseKeyRow, UseRow};
+use super::{models, spent};
 use crate::clock::Timestamp;
-use crate::domain::{Call, CallUse, EntryId, Party};
+use crate::domain::{Call, CallUse, EntryId, Party, day_of};
 use crate::records::book::Book;
 use crate::records::command::Paid;
-use crate::records::database::{Bind, Connection, Fault, page};
+use crate::records::database::{Bind, Connection, Fault, Severity, page};
 use crate::records::entries::IdRow;
 use crate::records::statement::{NO_PAGE, Statement};
 
@@ -97,13 +97,8 @@ static COUNTED: Statement = Statement::list(
 
 static ADD_USES: Statement = Statement::change(
     USE,
-    "INSERT INTO call_uses ({page}) SELECT {page} FROM page WHERE true ORDER BY 1, 2 ON CONFLICT (entry, id) DO NOTHING",
-);
-
-/// Removes the uses of the entries on the page.
-pub(in crate::records) static REMOVE_USES: Statement = Statement::change(
-    "id text",
-    "DELETE FROM call_uses WHERE entry IN (SELECT page.id FROM page)",
+    "INSERT INTO call_uses (entry, id, at, mark, model, {used #}) SELECT entry, id, at, mark, model, {used #} FROM page \
+     WHERE true ORDER BY 1, 2 ON CONFLICT (entry, id) DO NOTHING",
 );
 
 #[derive(Serialize)]
@@ -216,11 +211,19 @@ pub(in crate::records) async fn write(
     (before, after): (&Book, &Book),
     (accepted, now): (&[&Paid], Timestamp),
 ) -> Result<(), Fault> {
-    let uses: Vec<_> = uses(accepted)
-        .map(|(entry, more)| UseRow::new(entry, more, now))
-        .collect();
+    let uses = uses(accepted).filter_map(|(id, more)| {
+        let day = day_of(after.entries.get(&id)?.at());
+        Some(UseRow::new((id, day), more, now))
+    });
+    let uses: Vec<_> = uses.collect();
     if !uses.is_empty() {
-        connection.change(&ADD_USES, &[page(&uses)?]).await?;
+        let new = [page(&uses)?];
+        models::add(connection, &new).await?;
+        let written = connection.change(&ADD_USES, &new).await?;
+        if written != uses.len() as u64 {
+            // Another broker has written one of them after it was looked for. The next attempt finds it.
+            return Err(Fault::new(Severity::Conflict, "a use has just appeared"));
+        }
     }
     let calls = after.calls.values();
     let changed = calls.filter(|call| before.calls.get(&call.entry) != Some(call));

@@ -9,7 +9,7 @@ use crate::domain::{CallUse, EntryId, Money, Tokens, Usage, Used};
 
 /// The columns of [`UseRow`].
 pub(super) const USE: &str =
-    "entry text, id text, at bigint, mark text, model text, {used # bigint}";
+    "day text, entry text, id text, at bigint, mark text, model text, {used # bigint}";
 
 /// The sums of use. An entry of another kind has `NULL` in all these columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -105,6 +105,8 @@ impl UsedRow {
 /// The use by one response or one transcription, as it is stored.
 #[derive(Serialize)]
 pub(super) struct UseRow<'a> {
+    /// The day of the entry.
+    day: String,
     entry: String,
     id: &'a str,
     /// In milliseconds since the Unix epoch.
@@ -116,8 +118,10 @@ pub(super) struct UseRow<'a> {
 }
 
 impl<'a> UseRow<'a> {
-    pub(super) fn new(entry: EntryId, more: &'a CallUse, now: Timestamp) -> Self {
+    /// Returns the use of a call that began on `day`.
+    pub(super) fn new((entry, day): (EntryId, String), more: &'a CallUse, now: Timestamp) -> Self {
         Self {
+            day,
             entry: entry.to_string(),
             id: &more.id,
             at: now.as_millis(),

@@ -249,3 +249,22 @@ async fn errors_limits_latency_and_keys_are_counted() {
     let head = head.header("cookie", cookie(&test).await).send().await;
     assert_eq!((head.status, head.text.len()), (200, 0));
 }
+
+#[tokio::test]
+async fn the_busiest_users_are_on_the_page_and_all_are_in_its_files() {
+    let paces = [
+        ("limits.verified_address", "1000/60s"),
+        ("upstream.mints_per_second", "1000"),
+    ];
+    let test = app(&paces);
+    for number in 0..201 {
+        let minted = test.post("/token").bearer(&student(&format!("u{number}")));
+        assert_eq!(minted.send().await.status, 200, "{number}");
+    }
+    test.post("/token").bearer(&student("u7")).send().await;
+    let page = read(&test, "/pages/users").await;
+    assert_eq!(page.text.matches("/pages/user?").count(), 200);
+    let users = rows(&test, "/pages/users", "users").await;
+    assert_eq!(users.as_array().unwrap().len(), 201);
+    assert_eq!(users[0]["User"], "u7");
+}

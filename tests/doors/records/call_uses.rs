@@ -3,11 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use token_broker::domain::{Call, CallStep, CallUse, EndReason, Mark, Money, Tokens, Usage, Used};
 use token_broker::records::{By, Records, Sums, UsageQuery, UsageRow, postgres};
 
 use super::calls::{change, find, running};
-use super::kinds::{START, Subject, TIMEOUT, account, clock, each, minted, postgres_at, settled};
+use super::kinds::{
+    Folder, START, Subject, TIMEOUT, account, clock, each, minted, postgres_at, settled, sqlite_at,
+};
 use super::sessions::{somebody, verified};
 use crate::kit::postgres::empty_database;
 
@@ -215,4 +220,61 @@ async fn sd18_uses_that_two_replicas_have_seen_are_entered_once() {
     assert_eq!(found.used.cost, Money::from_nanos(25 * 10_296_000));
     assert_eq!(found.revision, call.revision + 25);
     assert_eq!(sums(&*one).await[0].get("turns"), 25);
+    let models = by_model(&*two).await;
+    let models: Vec<_> = models.iter().map(|row| row.sums).collect();
+    assert_eq!(models.len(), 1);
+    assert_eq!((models[0].get("calls"), models[0].get("turns")), (1, 25));
+}
+
+async fn by_model(records: &dyn Records) -> Vec<UsageRow> {
+    let (by, since, most) = (By::Model, START, 10);
+    let query = UsageQuery { by, since, most };
+    records.usage(query).await.unwrap()
+}
+
+/// Two calls of two models, one of whose uses is estimated.
+async fn fill(records: &dyn Records) -> Vec<UsageRow> {
+    for name in ["a", "b"] {
+        let call = running(records, &somebody(), name).await;
+        for more in [response("1"), response("2"), transcription("3")] {
+            used(records, &call, more).await;
+        }
+    }
+    by_model(records).await
+}
+
+/// Takes the schema back to the version before the sums by model.
+const BACK: &str =
+    "DROP VIEW realtime_token_usage; DROP VIEW daily_usage; DROP TABLE daily_models; ";
+
+#[tokio::test]
+async fn a_migration_sums_up_by_model_what_was_used_before_it() {
+    let folder = Folder::new();
+    let file = sqlite_at(&folder).await;
+    let before = fill(&*file).await;
+    file.close().await;
+    let options = SqliteConnectOptions::new().filename(folder.file());
+    let mut connection = options.connect().await.unwrap();
+    let back = sqlx::AssertSqlSafe(format!("{BACK} PRAGMA user_version = 9"));
+    sqlx::raw_sql(back).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let file = sqlite_at(&folder).await;
+    assert_eq!(by_model(&*file).await, before);
+    file.close().await;
+
+    let url = empty_database().await;
+    let server = postgres_at(&url).await;
+    let before = fill(&*server).await;
+    server.close().await;
+    let options: PgConnectOptions = url.parse().unwrap();
+    let mut connection = options.connect().await.unwrap();
+    let back = format!(
+        "SET search_path = token_broker; {BACK} DELETE FROM ledger_schema WHERE version = 10"
+    );
+    let back = sqlx::raw_sql(sqlx::AssertSqlSafe(back));
+    back.execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let server = postgres_at(&url).await;
+    assert_eq!(by_model(&*server).await, before);
+    server.close().await;
 }

@@ -72,7 +72,10 @@ async fn a_file_of_the_version_before_is_copied_and_brought_up_to_date() {
     let reading = sqlite::open_for_reading(&folder.file(), clock(), TIMEOUT).await;
     assert!(matches!(
         reading,
-        Err(OpenError::Older { found: 1, known: 9 })
+        Err(OpenError::Older {
+            found: 1,
+            known: 10
+        })
     ));
     let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT)
         .await
@@ -108,7 +111,7 @@ async fn a_file_in_use_is_not_migrated_under_its_broker() {
     let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT)
         .await
         .unwrap();
-    assert_eq!(sqlite::migrate(&folder.file()).await.unwrap(), (9, 9));
+    assert_eq!(sqlite::migrate(&folder.file()).await.unwrap(), (10, 10));
     ledger.close().await;
     let older = Folder::new();
     version_1(&older.file(), 10).await;
@@ -119,7 +122,7 @@ async fn a_file_in_use_is_not_migrated_under_its_broker() {
         Err(OpenError::InUse(_))
     ));
     drop(lock);
-    assert_eq!(sqlite::migrate(&older.file()).await.unwrap(), (1, 9));
+    assert_eq!(sqlite::migrate(&older.file()).await.unwrap(), (1, 10));
 }
 
 #[tokio::test]
@@ -210,7 +213,13 @@ async fn a_migration_that_is_killed_completes_at_the_next_start() {
 async fn a_server_is_served_with_only_after_its_schema_was_made() {
     let url = empty_database().await;
     let none = postgres::open(&url, clock(), TIMEOUT).await;
-    let Err(none @ OpenError::Older { found: 0, known: 9 }) = none else {
+    let Err(
+        none @ OpenError::Older {
+            found: 0,
+            known: 10,
+        },
+    ) = none
+    else {
         panic!("an empty database was opened");
     };
     assert!(none.to_string().contains("token-broker migrate"), "{none}");
@@ -227,7 +236,7 @@ async fn a_server_is_served_with_only_after_its_schema_was_made() {
         .unwrap();
     let older = postgres::open(&url, clock(), TIMEOUT).await;
     assert!(matches!(older, Err(OpenError::Older { found: 1, .. })));
-    assert_eq!(postgres::migrate(&url).await.unwrap(), (1, 9));
+    assert_eq!(postgres::migrate(&url).await.unwrap(), (1, 10));
     let ledger = postgres::open(&url, clock(), TIMEOUT).await.unwrap();
     holds_the_rows(&ledger).await;
     let newer = "INSERT INTO ledger_schema VALUES (99)";
@@ -248,12 +257,12 @@ async fn many_that_migrate_a_server_at_once_do_it_once_and_never_under_a_broker(
         }));
     }
     for task in tasks {
-        assert_eq!(task.await.unwrap().1, 9);
+        assert_eq!(task.await.unwrap().1, 10);
     }
     let broker = postgres_at(&url).await;
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let mut connection = options.connect().await.unwrap();
-    let older = "DELETE FROM token_broker.ledger_schema WHERE version = 9";
+    let older = "DELETE FROM token_broker.ledger_schema WHERE version = 10";
     sqlx::query(older).execute(&mut connection).await.unwrap();
     assert!(matches!(
         postgres::migrate(&url).await,
@@ -311,7 +320,7 @@ async fn schema_3_of_a_server_loses_no_entry_and_its_sessions_end() {
         .execute(&mut connection)
         .await
         .unwrap();
-    assert_eq!(postgres::migrate(&url).await.unwrap(), (3, 9));
+    assert_eq!(postgres::migrate(&url).await.unwrap(), (3, 10));
     let ledger = postgres::open(&url, clock(), TIMEOUT).await.unwrap();
     holds_and_opens(&ledger).await;
     ledger.close().await;

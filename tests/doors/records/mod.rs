@@ -22,3 +22,4 @@ mod sqlite_file;
 mod tickets;
 mod tls;
 mod transcriptions;
+mod views;

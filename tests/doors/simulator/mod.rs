@@ -3,7 +3,6 @@
 mod calls;
 mod events;
 mod faults;
-mod live;
 mod responses;
 mod schema;
 mod strict;

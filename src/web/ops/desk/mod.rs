@@ -160,7 +160,7 @@ async fn show(ops: &OpsState, tab: Tab, uri: &Uri) -> Result<Response, ApiError>
     let asked = Asked::read(uri.query().unwrap_or_default())?;
     let view = tab.view(ops, &asked).await?;
     let Some((table, form)) = &asked.file else {
-        return view::html(&view, tab, ops.app.face.clock.now());
+        return view::html(ops, &view, tab);
     };
     let mut tables = view.tables.iter();
     let table = tables.find(|known| known.name == table);

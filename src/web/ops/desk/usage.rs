@@ -13,6 +13,8 @@ use crate::web::ops::OpsState;
 
 /// Upper bound on the rows of one table.
 pub(super) const MOST: u32 = 10_000;
+/// Upper bound on the users of a page. Their files have more.
+pub(super) const MOST_SHOWN: u32 = 200;
 
 /// A measure that a chart can show: its name, its value and how that is written.
 type Shown = (&'static str, fn(&Sums) -> u64, fn(u64) -> String);
@@ -48,12 +50,16 @@ pub(super) async fn report(
     by: By,
     since: Timestamp,
 ) -> Result<Vec<UsageRow>, ApiError> {
-    let query = UsageQuery {
-        by,
-        since,
-        most: MOST,
-    };
-    let rows = ops.records.usage(query).await;
+    first(ops, (by, MOST), since).await
+}
+
+/// Reads the first rows of a report from the records.
+pub(super) async fn first(
+    ops: &OpsState,
+    (by, most): (By, u32),
+    since: Timestamp,
+) -> Result<Vec<UsageRow>, ApiError> {
+    let rows = ops.records.usage(UsageQuery { by, since, most }).await;
     Ok(rows.map_err(BrokerError::NotRead)?)
 }
 

@@ -5,7 +5,7 @@ use axum::response::Redirect;
 
 use super::asked::{Asked, form};
 use super::calls;
-use super::usage::{cells, columns, named, report, total};
+use super::usage::{MOST, MOST_SHOWN, cells, columns, first, named, report, total};
 use super::view::{Action, Card, Cell, Column, Table, View, path_with};
 use super::words::{dollars, grouped, span};
 use super::{Tab, usage};
@@ -25,11 +25,12 @@ pub(super) fn path_of(issuer: &str, subject: &str) -> String {
 
 pub(super) async fn all(ops: &OpsState, asked: &Asked) -> Result<View, ApiError> {
     let since = asked.since(ops.app.face.clock.now());
-    let users = report(ops, By::User, since).await?;
+    let most = asked.file.as_ref().map_or(MOST_SHOWN, |_| MOST);
+    let users = first(ops, (By::User, most), since).await?;
     let mut columns = columns(&["User", "Issuer"]);
     columns.push(Column::figure("Share of cost, %", Measured));
     columns.push(Column::name("Last use"));
-    let whole = total(&users, "nanodollars");
+    let whole = total(&report(ops, By::Role, since).await?, "nanodollars");
     let row = |row: &UsageRow| {
         let (issuer, subject) = (row.issuer.as_deref(), row.subject.as_deref());
         let link = path_of(issuer.unwrap_or_default(), subject.unwrap_or_default());
@@ -51,8 +52,10 @@ pub(super) async fn all(ops: &OpsState, asked: &Asked) -> Result<View, ApiError>
     };
     Ok(View {
         title: "Users",
-        lead: "Users are named as the ledger names them: by their subject, or by a pseudonym with ledger.pseudonymous."
-            .to_owned(),
+        lead: format!(
+            "Users are named as the ledger names them: by their subject, or by a pseudonym with ledger.pseudonymous. \
+             The page has the {MOST_SHOWN} busiest, its files up to {MOST}."
+        ),
         query: vec![("days", asked.days().to_string())],
         choices: asked.periods(),
         tables: vec![table],

@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::domain::Mark;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, PAGE};
+use crate::web::ops::OpsState;
 
 /// Allows the page's own style, script, requests and forms, and nothing else.
 pub(super) const POLICY: HeaderValue = HeaderValue::from_static(
@@ -255,6 +256,8 @@ struct Page<'a> {
     view: &'a View,
     tab: Tab,
     now: String,
+    /// True when the records began with a made-up month.
+    has_past: bool,
 }
 
 impl Page<'_> {
@@ -281,9 +284,15 @@ struct SignIn {
 }
 
 /// Returns the page as an answer.
-pub(super) fn html(view: &View, tab: Tab, now: Timestamp) -> Result<Response, ApiError> {
-    let now = moment_of(now);
-    rendered(StatusCode::OK, &Page { view, tab, now })
+pub(super) fn html(ops: &OpsState, view: &View, tab: Tab) -> Result<Response, ApiError> {
+    let face = &ops.app.face;
+    let page = Page {
+        view,
+        tab,
+        now: moment_of(face.clock.now()),
+        has_past: face.demo.as_ref().is_some_and(|demo| demo.has_past),
+    };
+    rendered(StatusCode::OK, &page)
 }
 
 /// Returns the page on which operators sign in, with a sentence about what went wrong.
