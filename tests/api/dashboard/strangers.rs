@@ -226,9 +226,71 @@ async fn what_callers_write_is_text_on_every_page_and_no_formula_in_a_spreadshee
 }
 
 #[tokio::test]
+async fn names_personas_and_formulas_of_callers_reach_no_page_and_no_spreadsheet_as_code() {
+    let test = app(&[]);
+    let formula = "=cmd|'/C calc'!A0";
+    let mut named = claims("nina", formula);
+    named["name"] = CODE.into();
+    let bearer = sign(&named);
+    let minted = test.post("/token").bearer(&bearer);
+    assert_eq!(minted.send().await.status, 200);
+    for field in ["persona", "language", "userRole"] {
+        let body = serde_json::json!({ field: CODE });
+        let asked = test.post("/token").bearer(&bearer).json(&body).send().await;
+        assert!(!asked.text.contains("<script>"), "{field}: {}", asked.text);
+    }
+    let code: String = url::form_urlencoded::byte_serialize(CODE.as_bytes()).collect();
+    let call = test.post(&format!("/calls?persona={code}")).bearer(&bearer);
+    let call = call.body("application/sdp", OFFER).send().await;
+    assert!(call.status >= 400, "{}", call.text);
+    for page in PAGES {
+        let page = read(&test, page).await;
+        assert!(!page.text.contains("<script>") && !page.text.contains("<img"));
+    }
+    for table in ["days", "roles"] {
+        let file = read(&test, &format!("/pages/usage?table={table}&as=csv")).await;
+        let cell = format!("\"'{formula}\"");
+        assert!(file.text.contains(&cell), "{}", file.text);
+    }
+}
+
+#[tokio::test]
+async fn what_stands_in_a_query_a_path_or_a_form_comes_back_as_text_or_not_at_all() {
+    let test = app(&[]);
+    let code: String = url::form_urlencoded::byte_serialize(CODE.as_bytes()).collect();
+    for path in [
+        format!("/pages/usage?show={code}"),
+        format!("/pages/usage?{code}=1"),
+        format!("/pages/usage?table={code}&as=csv"),
+        format!("/pages/user?issuer={code}&subject={code}"),
+        format!("/pages/user?issuer={code}&subject={code}&table=days&as=csv"),
+        format!("/pages/{code}"),
+    ] {
+        let answer = read(&test, &path).await;
+        let is_page = answer.header("content-type") == Some("text/html; charset=utf-8");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert!(!answer.text.contains("<script>"), "{path}: {}", answer.text);
+        assert_eq!(
+            is_page,
+            answer.status == 200 && !path.contains("as="),
+            "{path}"
+        );
+    }
+    let guess = post(&test, "/sign-in", &format!("token={code}"));
+    let late = async {
+        test.clock.awaited(Duration::from_secs(1)).await;
+        test.advance(1);
+    };
+    let (answer, ()) = tokio::join!(guess.send(), late);
+    assert_eq!(answer.status, 401);
+    assert!(!answer.text.contains("alert(1)"), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn queries_that_nobody_expects_are_refused() {
     let test = app(&[]);
     let long = format!("subject={}", "x".repeat(3000));
+    let many = "x=1&".repeat(2000);
     for (query, param) in [
         ("days=8", "days"),
         ("days=999999999999", "days"),
@@ -239,6 +301,7 @@ async fn queries_that_nobody_expects_are_refused() {
         ("as=csv&table=nothing", "table"),
         ("next=//evil.test", "query"),
         (&*long, "query"),
+        (&*many, "query"),
     ] {
         let refused = read(&test, &format!("/pages/usage?{query}")).await;
         refused.is(400, "bad_request");
