@@ -116,7 +116,7 @@ struct Seen {
 pub(super) struct Stock {
     /// Calls whose hang-up is owed.
     pub(super) ending: u64,
-    /// The budgets of everybody: the setting, what is spent, and the limit.
+    /// The budgets in money: the setting, what is spent, and the limit.
     pub(super) budgets: Vec<(&'static str, Money, Money)>,
 }
 

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::alerts::Stock;
 use super::{Broker, BrokerError, Grant, Inner};
+use crate::clock::Timestamp;
 use crate::config::MoneySettings;
-use crate::domain::{Call, CallUse, Condition, EndReason, Kind, Money, Period, Tokens};
+use crate::domain::{
+    Account, Budgets, Call, CallUse, Condition, EndReason, Exhausted, Kind, Money, Purse, Tokens,
+};
 use crate::records::{By, RecordsError, UsageQuery};
 use crate::telemetry;
 
@@ -63,31 +66,57 @@ impl Broker {
 
 impl Inner {
     async fn take_stock(&self) -> Result<(), RecordsError> {
-        let (records, series) = (&self.parts.records, &self.parts.vitals.series);
-        let mut stock = Stock {
-            ending: records.owed_hang_ups().await?,
-            ..Stock::default()
+        let series = &self.parts.vitals.series;
+        let stock = Stock {
+            ending: self.parts.records.owed_hang_ups().await?,
+            budgets: self.ceilings().await?,
         };
-        let now = self.parts.clock.now();
-        for (period, limit) in self.rules.money.everybody.limits() {
-            let (Some(limit), Some(name)) = (limit.money, budget(period)) else {
-                continue;
-            };
-            let query = UsageQuery {
-                by: By::Day,
-                since: period.start(now),
-                most: MOST_ROWS,
-            };
-            let rows = records.usage(query).await?;
-            let spent = rows.iter().map(|row| row.sums.get("nanodollars"));
-            let spent = Money::from_nanos(i64::try_from(spent.sum::<u64>()).unwrap_or(i64::MAX));
-            stock.budgets.push((name, spent, limit));
-            series.budget_spent.set([name], dollars(spent));
-            series.budget_limit.set([name], dollars(limit));
+        for (name, spent, limit) in &stock.budgets {
+            series.budget_spent.set([name], dollars(*spent));
+            series.budget_limit.set([name], dollars(*limit));
         }
         series.hang_ups_pending.set([], figure(stock.ending));
         *self.stock.lock() = stock;
         Ok(())
+    }
+
+    /// Returns the budgets of everybody and of callers without identity: the setting, what is spent, and the limit.
+    async fn ceilings(&self) -> Result<Vec<(&'static str, Money, Money)>, RecordsError> {
+        let (money, now) = (&self.rules.money, self.parts.clock.now());
+        let limits = Budgets {
+            own: money.anonymous,
+            everybody: money.everybody,
+        };
+        let mut ceilings = Vec::new();
+        for (purse, period, limit) in limits.limits(true) {
+            let Some(limit) = limit.money else {
+                continue;
+            };
+            let budget = Exhausted {
+                purse,
+                period,
+                is_money: true,
+                resets_at: period.end(now),
+            };
+            let spent = self.spent(purse, period.start(now)).await?;
+            ceilings.push((budget.name(), spent, limit));
+        }
+        Ok(ceilings)
+    }
+
+    /// Returns the money that everybody, or callers without identity, spent since a moment.
+    async fn spent(&self, purse: Purse, since: Timestamp) -> Result<Money, RecordsError> {
+        let records = &self.parts.records;
+        let rows = if purse == Purse::Anonymous {
+            records.usage_of(&Account::default(), since).await?
+        } else {
+            let (by, most) = (By::Day, MOST_ROWS);
+            records.usage(UsageQuery { by, since, most }).await?
+        };
+        let spent = rows.iter().map(|row| row.sums.get("nanodollars"));
+        Ok(Money::from_nanos(
+            i64::try_from(spent.sum::<u64>()).unwrap_or(i64::MAX),
+        ))
     }
 
     /// Counts a mint or a refresh for a caller of `role`.
@@ -155,15 +184,6 @@ impl BrokerError {
             Self::NotRecorded(_) | Self::NotRead(_) | Self::NotSettled(_) => "ledger_unavailable",
             _ => "refused",
         }
-    }
-}
-
-/// Returns the setting of everybody's budget for a period.
-const fn budget(period: Period) -> Option<&'static str> {
-    match period {
-        Period::Day => Some("money.per_day"),
-        Period::Month => Some("money.per_month"),
-        Period::Week => None,
     }
 }
 

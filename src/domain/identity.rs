@@ -13,8 +13,9 @@ use super::{DisplayName, Network, PersonaName};
 /// Stands for the issuer of the operator's own programs, which show a service key.
 pub const SERVICE_KEYS: &str = "service-key";
 
-/// The name of an identity in records: its issuer, and its subject or a keyed hash of it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The name of an identity in records: its issuer, and its subject or a keyed hash of it. In reports, callers without
+/// identity have empty names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account {
     /// `iss` of the token.
     pub issuer: Arc<str>,

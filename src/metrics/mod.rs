@@ -72,7 +72,7 @@ series! {
     usage_audio: Nanos<3> = "broker_usage_transcribed_seconds_total" ["model", "role", "source"] "Audio that is billed by its duration.";
     usage_cost: Nanos<3> = "broker_usage_cost_usd_total" ["model", "role", "source"] "Money that calls and transcriptions cost, measured or estimated.";
     price_misses: Total<1> = "broker_price_lookup_misses_total" ["model"] "Uses without a price: the cost is too low by them.";
-    budget_spent: Level<1> = "broker_budget_spent_usd" ["budget"] "Money that calls of everybody cost in the period of a budget, on all replicas.";
+    budget_spent: Level<1> = "broker_budget_spent_usd" ["budget"] "Money that calls cost in the period of a budget, on all replicas.";
     budget_limit: Level<1> = "broker_budget_limit_usd" ["budget"] "The budget. Absent without one.";
 
     ledger_queue: Level<0> = "broker_ledger_queue_length" [] "Commands that wait to be written.";

@@ -12,6 +12,7 @@ use token_broker::webhook::{Notice, Webhook, WebhookError};
 
 use crate::calls::{OFFER, done, named};
 use crate::fragile::fragile;
+use crate::kit::answer::Answer;
 use crate::kit::in_process::{START, TestApp};
 use crate::kit::receiver::{Message, Receiver};
 use crate::kit::waiting::{SOON, amid_the_work, eventually, until};
@@ -174,6 +175,42 @@ async fn failures_of_more_than_five_in_a_hundred_requests_are_told_and_a_few_req
     assert_eq!(json["runbook"], "docs/runbook.md#brokererrorrate");
 }
 
+/// Opens a call of a caller without identity, for which the model answers once. Returns the answer to the offer.
+async fn spend(test: &TestApp) -> Answer {
+    let call = test.post("/calls").body("application/sdp", OFFER);
+    let answer = call.send().await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    named(test).say(&done("resp_1"));
+    let usage = UsageQuery {
+        by: By::Model,
+        since: START,
+        most: 10,
+    };
+    eventually("the use", SOON, async || {
+        !test.ledger.usage(usage).await.unwrap().is_empty()
+    })
+    .await;
+    test.app.state().broker.take_stock().await;
+    answer
+}
+
+#[tokio::test]
+async fn the_budget_of_callers_without_identity_is_told_by_its_own_name() {
+    let test = TestApp::with(&[
+        ("connect.mode", "call"),
+        ("personas.file", "tests/api/calls/personas.toml"),
+        ("call.persona", "free"),
+        ("money.per_day", "5.00"),
+        ("money.anonymous_per_day", "0.05"),
+    ]);
+    let desk = Desk::open(&[("alerts.budget_percent", "20")]).await;
+    spend(&test).await;
+    desk.judge(&test).await;
+    assert_eq!(desk.told(1).await, [pair("budget", "firing")]);
+    let said = &desk.receiver.messages()[0].text;
+    assert!(said.contains("20 % of money.anonymous_per_day"), "{said}");
+}
+
 #[tokio::test]
 async fn a_budget_hang_ups_that_are_owed_and_blocks_are_told() {
     let test = TestApp::with(&[
@@ -187,21 +224,8 @@ async fn a_budget_hang_ups_that_are_owed_and_blocks_are_told() {
     let settings = [("alerts.budget_percent", "20"), ("alerts.blocks", "2")];
     let desk = Desk::open(&settings).await;
     let broker = &test.app.state().broker;
-    let call = test.post("/calls").body("application/sdp", OFFER);
-    let answer = call.send().await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
     desk.judge(&test).await;
-    named(&test).say(&done("resp_1"));
-    let usage = UsageQuery {
-        by: By::Model,
-        since: START,
-        most: 10,
-    };
-    eventually("the use", SOON, async || {
-        !test.ledger.usage(usage).await.unwrap().is_empty()
-    })
-    .await;
-    broker.take_stock().await;
+    let answer = spend(&test).await;
     desk.judge(&test).await;
     assert_eq!(desk.told(1).await, [pair("budget", "firing")]);
 

@@ -204,6 +204,7 @@ async fn calls_their_use_and_their_ends_are_counted() {
         ("personas.file", "tests/api/calls/personas.toml"),
         ("call.persona", "free"),
         ("money.per_day", "5.00"),
+        ("money.anonymous_per_day", "2.00"),
     ]);
     let call = test.post("/calls").body("application/sdp", OFFER);
     let answer = call.bearer(&student("ana")).send().await;
@@ -227,6 +228,9 @@ async fn calls_their_use_and_their_ends_are_counted() {
     let seen = samples(&test).await;
     assert!((seen["broker_budget_spent_usd{budget=\"money.per_day\"}"] - 0.010_296).abs() < 1e-9);
     assert!((seen["broker_budget_limit_usd{budget=\"money.per_day\"}"] - 5.0).abs() < 1e-9);
+    let anonymous = "{budget=\"money.anonymous_per_day\"}";
+    assert!(seen[&format!("broker_budget_spent_usd{anonymous}")].abs() < 1e-9);
+    assert!((seen[&format!("broker_budget_limit_usd{anonymous}")] - 2.0).abs() < 1e-9);
     assert_eq!(seen["broker_hangups_pending"], 0.0);
 
     test.calls.fail_hang_up(UpstreamError::TimedOut);
