@@ -14,6 +14,7 @@ mod healthcheck;
 mod init;
 mod listing;
 mod migrate;
+mod models;
 mod online;
 mod place;
 mod roster;

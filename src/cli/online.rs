@@ -11,6 +11,7 @@ use url::Url;
 
 use super::check::Verdict::{Broken, Fine, Warning};
 use super::check::{Finding, Verdict};
+use super::models;
 use crate::app::records::{self, Use};
 use crate::app::sharing::try_redis;
 use crate::auth::Authenticator;
@@ -28,6 +29,8 @@ const MAX_SKEW: Duration = Duration::from_secs(5);
 
 /// Longest time to open a WebSocket.
 const UPGRADE: Duration = Duration::from_secs(5);
+/// Longest time to list the models.
+const LISTING: Duration = Duration::from_secs(5);
 /// The id of a call that nobody has.
 const NO_CALL: &str = "rtc_check";
 
@@ -35,11 +38,19 @@ const NO_CALL: &str = "rtc_check";
 /// Redis and the webhook.
 pub(super) async fn look(config: &Config, is_online: bool) -> anyhow::Result<Vec<Finding>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut told = Vec::new();
     let mut findings = match OpenAi::new(&config.upstream, &SafetyKey::random(), clock.clone()) {
         Err(error) => vec![Broken(chain(&error)).of("upstream")],
-        Ok(openai) if is_online => upstream(config, &openai, &*clock).await,
+        Ok(openai) if is_online => {
+            let findings = upstream(config, &openai, &*clock).await;
+            // Without a list, the days that this version knows remain.
+            let days = clock.timeout(LISTING, openai.shutdowns()).await;
+            told = days.ok().and_then(Result::ok).unwrap_or_default();
+            findings
+        }
         Ok(_) => Vec::new(),
     };
+    findings.extend(models::findings(config, clock.now(), &told));
     if is_online {
         let hook = webhook(config, clock.clone()).await;
         let issuers = issuers(config, clock.clone()).await;

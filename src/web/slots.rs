@@ -25,10 +25,10 @@ const TURNS: usize = 1024;
 const TURNS_OF_ONE: usize = 8;
 
 /// Memory for incomplete requests that take longer than a moment to arrive, in bytes, however many connections there are.
-const INCOMPLETE: usize = 40 * 1024 * 1024;
+const INCOMPLETE: usize = 32 * 1024 * 1024;
 
 /// The part of it that one network may hold. Addresses with many callers behind them may hold all of it.
-const INCOMPLETE_OF_ONE: usize = INCOMPLETE / 16;
+const INCOMPLETE_OF_ONE: usize = 2560 * 1024;
 
 /// Shortest time between two log lines about refused connections.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);

@@ -4,7 +4,7 @@ use token_broker::simulator::{SeenCall, Turn};
 
 use super::*;
 
-const OFFER: &str = "v=0\r\ns=-\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
+pub const OFFER: &str = "v=0\r\ns=-\r\na=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
     m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n";
 const BOUNDARY: &str = "boundary";
 

@@ -3,6 +3,7 @@
 mod calls;
 mod events;
 mod faults;
+mod live;
 mod responses;
 mod schema;
 mod strict;
