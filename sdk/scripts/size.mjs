@@ -13,7 +13,8 @@ const budgets = [
   ['core, whole', "export * from './index.js'", 6429],
   ['call', "export * from './call/index.js'; export * from './call/opened.js'", 2000],
   ['transcribe', "export * from './transcribe/index.js'", 700],
-  ['webrtc', "export * from './webrtc/index.js'", 3500],
+  // 68 more than the 3500 before: the names of GPT-Live's events, so that a page hears both dialects alike.
+  ['webrtc', "export * from './webrtc/index.js'", 3568],
   ['react', "export * from './react/index.js'", 1000],
 ];
 

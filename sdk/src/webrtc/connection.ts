@@ -4,14 +4,23 @@ import { type ConnectContext, Connection, type ConnectionEvents, type Connection
 import { defined } from '../options.js';
 import { type CallOptions, openCall, type RealtimeCall, type RealtimeEvent } from './call.js';
 
+/** Events of GPT-Live that mean the same as events of the Realtime API. */
+const SAME: Record<string, string> = {
+  'session.started': 'session.created',
+  'session.input_transcript.delta': 'conversation.item.input_audio_transcription.delta',
+  'session.output_transcript.delta': 'response.output_audio_transcript.delta',
+};
+
 export interface RealtimeConnectionOptions extends Omit<ConnectionOptions<RealtimeCall>, 'connect'>, CallOptions {
   /** When to warn before the end of the session, in milliseconds. 60 000. */
   warnBeforeMs?: number;
 }
 
 export interface RealtimeConnectionEvents extends ConnectionEvents, CallEvents {
-  /** Every event of the other side. */
+  /** Every event of the other side. Events of GPT-Live have the names of the Realtime API where they mean the same. */
   event: RealtimeEvent;
+  /** Every event of the other side, as it was sent. */
+  raw: RealtimeEvent;
   /** OpenAI ends the session soon; `expiresAt` in epoch milliseconds by its clock. The end of a key ends no session. */
   sessionWillExpire: { expiresAt: number };
 }
@@ -46,7 +55,8 @@ export class RealtimeConnection extends Connection<RealtimeCall, RealtimeConnect
     return session;
   }
 
-  #hear(event: RealtimeEvent, before: number): void {
+  #hear(raw: RealtimeEvent, before: number): void {
+    const event: RealtimeEvent = { ...raw, type: SAME[raw.type] ?? raw.type };
     const end = Number(Object(event['session']).expires_at) * 1000;
     if (event.type === 'session.created' && end) {
       const { clock, getSnapshot } = this.options.tokens;
@@ -56,6 +66,7 @@ export class RealtimeConnection extends Connection<RealtimeCall, RealtimeConnect
       const wait = Math.min(end - skew - clock.wall() - before, 2 ** 31 - 1);
       this.#warning = clock.setTimeout(() => this.listeners.emit('sessionWillExpire', { expiresAt: end }), wait);
     }
+    this.listeners.emit('raw', raw);
     this.listeners.emit('event', event);
   }
 }

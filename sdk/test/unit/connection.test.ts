@@ -164,6 +164,39 @@ test('sessionWillExpire comes when it should on a device whose clock is wrong', 
   }
 });
 
+test('events of GPT-Live have the names of the Realtime API where they mean the same, and raw ones keep their own', async (t) => {
+  const clock = createFakeClock();
+  const peers = pretendPeers(t);
+  const tokens = createTokenManager({ fetch: createFakeBroker({ now: () => clock.wall() }).fetch, baseUrl: 'https://broker.test', clock });
+  const answer = (async () => new Response('v=0')) as typeof fetch;
+  const connection = createRealtimeConnection({ tokens, microphone: false, audio: null, fetch: answer });
+  t.after(() => {
+    connection.disconnect();
+    tokens.destroy();
+  });
+  const [told, raw]: [unknown[], string[]] = [[], []];
+  connection.on('event', ({ type, delta }) => told.push(delta ? [type, delta] : type));
+  connection.on('raw', ({ type }) => raw.push(type));
+  connection.on('sessionWillExpire', () => told.push('sessionWillExpire'));
+  await connection.connect();
+  const sent = [
+    { type: 'session.started', session: { expires_at: Math.floor(clock.wall() / 1000) + 90 } },
+    { type: 'session.input_transcript.delta', delta: 'Hello', start_ms: 0, end_ms: 300 },
+    { type: 'session.output_transcript.delta', delta: 'Hi', start_ms: 400, end_ms: 500 },
+    { type: 'session.closed', reason: 'expired' },
+  ];
+  for (const event of sent) peers.at(-1)?.channel.onmessage?.({ data: JSON.stringify(event) });
+  await clock.advance(31 * SECOND);
+  assert.deepEqual(told, [
+    'session.created',
+    ['conversation.item.input_audio_transcription.delta', 'Hello'],
+    ['response.output_audio_transcript.delta', 'Hi'],
+    'session.closed',
+    'sessionWillExpire',
+  ]);
+  assert.deepEqual(raw, sent.map(({ type }) => type));
+});
+
 test('f24 the offer goes where the key came from, unless the page names another URL, and to OpenAI when neither says', async (t) => {
   pretendPeers(t);
   const azure = 'https://mine.openai.azure.com/openai/v1/realtime/calls';
