@@ -50,7 +50,12 @@ export class Transcript {
       this.#turn('you', 'You').append(Number.isFinite(spoke) ? `(${span(Math.max(spoke, 0))} of speech)` : '(speech)');
     } else if (type === 'conversation.item.input_audio_transcription.completed') {
       this.#turn('you', 'You').append(text(event['transcript']));
+    } else if (type === 'conversation.item.input_audio_transcription.delta' && !event['item_id']) {
+      // GPT-Live has no turns: what the model said ends here.
+      this.#turns.delete(response);
+      this.#words('you', 'You', 'you').append(text(event['delta']));
     } else if (type === 'response.output_audio_transcript.delta' || type === 'response.output_text.delta') {
+      this.#turns.delete('you');
       this.#answer(response).append(text(event['delta']));
       this.#follow();
     } else if (type === 'response.function_call_arguments.done') {
@@ -63,12 +68,17 @@ export class Transcript {
   }
 
   #answer(response: string): HTMLElement {
-    const known = this.#turns.get(response);
-    if (known) return known;
-    const made = this.#turn('model', 'Model', this.#askedAt ? performance.now() - this.#askedAt : undefined);
+    if (this.#turns.has(response)) return this.#words('model', 'Model', response);
+    const took = this.#askedAt ? performance.now() - this.#askedAt : undefined;
     this.#askedAt = null;
-    this.#turns.set(response, made);
-    return made;
+    return this.#words('model', 'Model', response, took);
+  }
+
+  /** Returns the words of the turn with this key. Adds the turn if there is none. */
+  #words(kind: string, who: string, key: string, tookMs?: number): HTMLElement {
+    const words = this.#turns.get(key) ?? this.#turn(kind, who, tookMs);
+    this.#turns.set(key, words);
+    return words;
   }
 
   #cut(response: string): void {
