@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{NoProxy, Proxy, redirect};
+use reqwest::{NoProxy, Proxy, RequestBuilder, Response, StatusCode, redirect};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::clock::Clock;
 use crate::tls::{self, TlsError};
 
 /// How long an idle connection is kept for the next request.
@@ -106,6 +107,36 @@ impl ClientBuilder {
             None => builder,
         }
     }
+}
+
+/// Why a request came to nothing. Never names the address, which may be a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum Unserved {
+    /// The server answered so.
+    #[error("the server answered with status {0}")]
+    Refused(StatusCode),
+    /// The server does not answer in time.
+    #[error("the server did not answer in time")]
+    TimedOut,
+    /// The server cannot be reached.
+    #[error("the server cannot be reached")]
+    Unreachable(#[source] reqwest::Error),
+}
+
+/// Sends a request. Returns the answer if it begins within `limit` and is a success.
+pub async fn send(
+    request: RequestBuilder,
+    limit: Duration,
+    clock: &dyn Clock,
+) -> Result<Response, Unserved> {
+    let answer = clock.timeout(limit, request.send()).await;
+    let answer = match answer.map_err(|_| Unserved::TimedOut)? {
+        Err(error) if error.is_timeout() => return Err(Unserved::TimedOut),
+        answer => answer.map_err(|error| Unserved::Unreachable(error.without_url()))?,
+    };
+    let status = answer.status();
+    let is_served = status.is_success();
+    is_served.then_some(answer).ok_or(Unserved::Refused(status))
 }
 
 /// Why an answer could not be read.

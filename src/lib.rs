@@ -14,6 +14,7 @@ pub mod provider;
 pub mod http_client;
 pub mod limit;
 pub mod metrics;
+pub mod spans;
 pub mod tls;
 pub mod websocket;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tokio_util::task::TaskTracker;
@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{AlertFormat, Alerts};
-use crate::http_client::{ClientBuilder, ClientError, Way};
+use crate::http_client::{self, ClientBuilder, ClientError, Unserved, Way};
 
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -40,30 +40,6 @@ pub struct Notice {
     pub runbook: &'static str,
     /// The time.
     pub at: Timestamp,
-}
-
-/// Why a message was not taken. Never names the address, which is a secret.
-#[derive(Debug, thiserror::Error)]
-pub enum WebhookError {
-    /// The server answered so.
-    #[error("the webhook's server answered with status {0}")]
-    Refused(StatusCode),
-    /// The server does not answer in time.
-    #[error("the webhook's server did not answer in time")]
-    TimedOut,
-    /// The server cannot be reached.
-    #[error("the webhook's server cannot be reached")]
-    Unreachable(#[source] reqwest::Error),
-}
-
-impl From<reqwest::Error> for WebhookError {
-    fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() {
-            Self::TimedOut
-        } else {
-            Self::Unreachable(error.without_url())
-        }
-    }
 }
 
 /// The way to operators.
@@ -118,29 +94,28 @@ impl Webhook {
     }
 
     /// Sends a message once.
-    pub async fn send(&self, notice: &Notice) -> Result<(), WebhookError> {
+    pub async fn send(&self, notice: &Notice) -> Result<(), Unserved> {
         let request = self.client.post(self.url.expose_secret());
         let request = match self.format {
             AlertFormat::Auto | AlertFormat::Json => json_of(request, notice),
             AlertFormat::Slack => slack(request, notice),
             AlertFormat::Ntfy => ntfy(request, notice),
         };
-        let answer = self.clock.timeout(DEADLINE, request.send()).await;
-        let status = answer.map_err(|_| WebhookError::TimedOut)??.status();
-        let is_taken = status.is_success();
-        is_taken.then_some(()).ok_or(WebhookError::Refused(status))
+        let answer = http_client::send(request, DEADLINE, &*self.clock);
+        answer.await.map(drop)
     }
 
     /// Asks the server whether it is there, without a message and without the secret part of the address. Returns its name.
-    pub async fn look(&self) -> Result<String, WebhookError> {
+    pub async fn look(&self) -> Result<String, Unserved> {
         // The settings were read into a whole address.
         let url = Url::parse(self.url.expose_secret()).ok();
         let url = url.and_then(|url| url.join("/").ok());
         let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
         let request = self.client.head(url.as_ref().map_or("", Url::as_str));
-        let answer = self.clock.timeout(DEADLINE, request.send()).await;
-        answer.map_err(|_| WebhookError::TimedOut)??;
-        Ok(host.to_owned())
+        match http_client::send(request, DEADLINE, &*self.clock).await {
+            Ok(_) | Err(Unserved::Refused(_)) => Ok(host.to_owned()),
+            Err(error) => Err(error),
+        }
     }
 }
 

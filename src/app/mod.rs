@@ -278,6 +278,7 @@ fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
         refresh_interval: config.session.min_refresh_interval,
         ietf_fields: config.limits.ietf_fields,
         log_identity: config.log.identity,
+        traced_percent: config.otel.traced_percent(),
         folding: Arc::default(),
         vitals,
         connect: Connect::direct(config.upstream.page_url()),

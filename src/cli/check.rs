@@ -14,7 +14,7 @@ use crate::config::{ConfigErrors, Loaded, Mode};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckFlags {
-    /// Also ask the upstream (name, TLS, key, clock, WebSockets), the issuers (keys), the ledger, Redis and the webhook. Costs nothing
+    /// Also ask the upstream (name, TLS, key, clock, WebSockets), the issuers (keys), the ledger, Redis, the webhook and the collector of traces. Costs nothing
     #[arg(long)]
     online: bool,
     /// Answer in JSON

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::dev_calls::try_calls;
 use super::dev_desk::{about_desk, open_desk};
 use super::dev_issuer::{STUDENT, vouch};
-use super::serve::{block_on, open, signals};
+use super::serve::{block_on, open, signals, traces};
 use super::simulate::{SIMULATED_KEY, start};
 use super::{Given, local_url, say};
 use crate::app::Urgency;
@@ -47,7 +47,8 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
         !asked.live || loaded.config.upstream.api_key.is_some(),
         "--live needs the real key: set OPENAI_API_KEY=sk-… (or omit --live for the simulated OpenAI)"
     );
-    let _log = telemetry::start(&loaded.config.log)?;
+    let traces = traces(&loaded.config)?;
+    let _log = telemetry::start(&loaded.config.log, traces.as_ref())?;
     block_on(async {
         let urgency = signals(Some(Urgency::Finish))?;
         let is_shown = adapt(&mut loaded)?;
@@ -73,7 +74,7 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
         let ops = listeners.ops.as_ref().map(TcpListener::local_addr);
         let desk = about_desk(config, ops.transpose()?, is_shown);
         say(&greeting(config, public, &desk)?)?;
-        app.run(listeners, urgency).await;
+        telemetry::beside(traces.as_ref(), app.run(listeners, urgency)).await;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -17,6 +17,7 @@ mod migrate;
 mod models;
 mod online;
 mod place;
+mod reconcile;
 mod roster;
 mod serve;
 mod simulate;
@@ -77,6 +78,8 @@ enum Command {
     Config,
     /// Print what was used: by day and role, by role, by persona, by user
     Usage(usage::UsageFlags),
+    /// Compare the ledger's money with what the provider bills, by day and model: exit code 1 where they differ
+    Reconcile(reconcile::ReconcileFlags),
     /// List the blocks of a running broker, or lift one
     Blocks(blocks::BlocksFlags),
     /// List the calls of a running broker, or hang them up
@@ -108,6 +111,7 @@ pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode
         Command::Check(asked) => check::check(&given, &asked),
         Command::Config => listing::config(&given),
         Command::Usage(asked) => usage::usage(&given, &asked),
+        Command::Reconcile(asked) => reconcile::reconcile(&given, &asked),
         Command::Blocks(asked) => blocks::blocks(&given, &asked),
         Command::Calls(asked) => calls::calls(&given, &asked),
         Command::Erase(asked) => erase::erase(&given, &asked),

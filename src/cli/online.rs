@@ -1,4 +1,5 @@
-//! `check --online`: asks the upstream, the issuers, the ledger, Redis and the webhook, without changing anything in them.
+//! `check --online`: asks the upstream, the issuers, the ledger, Redis, the webhook and the collector of traces, without changing
+//! anything in them.
 
 use std::fs::{self, File};
 use std::net::ToSocketAddrs;
@@ -12,6 +13,7 @@ use url::Url;
 use super::check::Verdict::{Broken, Fine, Warning};
 use super::check::{Finding, Verdict};
 use super::models;
+use super::serve::traces;
 use crate::app::records::{self, Use};
 use crate::app::sharing::try_redis;
 use crate::auth::Authenticator;
@@ -34,8 +36,7 @@ const LISTING: Duration = Duration::from_secs(5);
 /// The id of a call that nobody has.
 const NO_CALL: &str = "rtc_check";
 
-/// Looks whether a client for the upstream can be built, and if `is_online` asks the upstream, the issuers, the ledger,
-/// Redis and the webhook.
+/// Looks whether a client for the upstream can be built, and if `is_online` asks everybody that the settings name.
 pub(super) async fn look(config: &Config, is_online: bool) -> anyhow::Result<Vec<Finding>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut told = Vec::new();
@@ -53,11 +54,13 @@ pub(super) async fn look(config: &Config, is_online: bool) -> anyhow::Result<Vec
     findings.extend(models::findings(config, clock.now(), &told));
     if is_online {
         let hook = webhook(config, clock.clone()).await;
+        let collector = collector(config).await;
         let issuers = issuers(config, clock.clone()).await;
         findings.extend(issuers.into_iter().map(|verdict| verdict.of("identity")));
         findings.push(ledger(config, clock).await.of("ledger"));
         findings.extend(redis(config).await.map(|verdict| verdict.of("redis")));
         findings.extend(hook.map(|verdict| verdict.of("webhook")));
+        findings.extend(collector.map(|verdict| verdict.of("traces")));
     }
     Ok(findings)
 }
@@ -122,6 +125,23 @@ async fn webhook(config: &Config, clock: Arc<dyn Clock>) -> Option<Verdict> {
     Some(match webhook.look().await {
         Ok(host) => Fine(format!("{host} answers; no message was sent")),
         Err(error) => Broken(format!("{}. Check alerts.webhook", chain(&error))),
+    })
+}
+
+/// Looks whether the collector takes traces.
+async fn collector(config: &Config) -> Option<Verdict> {
+    let exporter = match traces(config) {
+        Ok(exporter) => exporter?,
+        Err(error) => return Some(Broken(format!("{error:#}"))),
+    };
+    let host = config.otel.endpoint.as_ref().and_then(Url::host_str);
+    let host = host.unwrap_or_default();
+    Some(match exporter.look().await {
+        Ok(()) => Fine(format!("{host} takes traces; none was sent")),
+        Err(error) => Broken(format!(
+            "{host} takes no traces: {}. Check otel.endpoint and otel.headers",
+            chain(&error)
+        )),
     })
 }
 

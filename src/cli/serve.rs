@@ -1,6 +1,7 @@
 //! `serve`: runs the broker from its settings to its drain.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,7 +11,7 @@ use super::{Given, UNREAD_DOT_ENV, cost, has_dot_env};
 use crate::app::{App, Urgency, records, sharing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Loaded, Mode};
-use crate::telemetry;
+use crate::telemetry::{self, Exporter};
 use crate::web::listeners::Listeners;
 
 /// Runs the broker against the real upstream.
@@ -19,7 +20,8 @@ pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
         Err(failure) if has_dot_env() => return Err(failure.context(UNREAD_DOT_ENV)),
         loaded => loaded?,
     };
-    let _log = telemetry::start(&loaded.config.log)?;
+    let traces = traces(&loaded.config)?;
+    let _log = telemetry::start(&loaded.config.log, traces.as_ref())?;
     if has_dot_env() {
         tracing::warn!("{UNREAD_DOT_ENV}");
     }
@@ -33,7 +35,7 @@ pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
             }
         }
         announce(&loaded.config, &listeners)?;
-        app.run(listeners, urgency).await;
+        telemetry::beside(traces.as_ref(), app.run(listeners, urgency)).await;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -47,6 +49,12 @@ pub(super) async fn open(loaded: &Loaded) -> anyhow::Result<(App, Listeners)> {
     let config = &loaded.config;
     let ops = config.ops.token.as_ref().map(|_| config.ops.listen);
     Ok((app, Listeners::open(config.server.listen, ops)?))
+}
+
+/// Returns the way of traces to their collector, if there is one.
+pub(super) fn traces(config: &Config) -> anyhow::Result<Option<Exporter>> {
+    let clock = Arc::new(SystemClock::new());
+    Ok(Exporter::new(&config.otel, &config.upstream.way(), clock)?)
 }
 
 /// Runs `work` to its end. Does not wait for what `work` leaves behind, like the look-up of a name.

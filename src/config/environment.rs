@@ -25,12 +25,16 @@ const SHORT_NAMES: &[(&str, &str)] = &[
     ("VOICE_AGENT_TOKEN_DURATION", "session.token_seconds"),
     ("OPENAI_API_KEY", "upstream.api_key"),
     ("OPENAI_API_KEY_FILE", "upstream.api_key_file"),
+    ("OPENAI_ADMIN_KEY", "upstream.admin_key"),
     ("OPENAI_BASE_URL", "upstream.base_url"),
     ("OPENAI_ORG_ID", "upstream.organization"),
     ("OPENAI_PROJECT_ID", "upstream.project"),
     ("DATABASE_URL", "ledger.url"),
     ("REDIS_URL", "redis.url"),
     ("RUST_LOG", "log.filter"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel.endpoint"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "otel.headers"),
+    ("OTEL_SERVICE_NAME", "otel.service"),
 ];
 
 /// Returns the variable of a setting: `BROKER_LIMITS__TOKEN` for `limits.token`.

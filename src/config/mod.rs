@@ -24,6 +24,7 @@ mod log;
 mod money;
 mod networks;
 mod ops;
+mod otel;
 mod personas;
 mod presets;
 mod prices;
@@ -58,6 +59,7 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat, LogIdentity};
 pub use money::{MoneyLimit, MoneySettings};
 pub use ops::Ops;
+pub use otel::Otel;
 pub use prices::{PricesError, read_prices};
 pub use quota::{QuotaException, QuotaSettings};
 pub use redis::{OnFailure, RedisSettings};
@@ -122,6 +124,8 @@ pub struct Config {
     pub ops: Ops,
     /// Alerts by webhook.
     pub alerts: Alerts,
+    /// Traces.
+    pub otel: Otel,
     /// The details of health answers.
     pub health: Health,
     /// The demo page.
@@ -203,6 +207,7 @@ impl Config {
             ledger,
             ops: Ops::read(settings)?,
             alerts: Alerts::read(settings)?,
+            otel: Otel::read(settings)?,
             health: settings.section("health")?,
             demo: settings.section("demo")?,
             compat: settings.section("compat")?,

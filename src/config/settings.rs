@@ -10,16 +10,18 @@ use super::source::ReadFile;
 use super::{Complaint, ConfigErrors, Mode, SettingsFile, Source};
 
 /// Settings and fields of tables that are never shown. Each can also come from a file: `…_file` holds its path.
-const SECRETS: [&str; 11] = [
+const SECRETS: [&str; 13] = [
     "auth.supabase_jwt_secret",
     "upstream.api_key",
     "upstream.previous_api_key",
+    "upstream.admin_key",
     "upstream.proxy",
     "ledger.url",
     "ledger.pseudonym_key",
     "redis.url",
     "ops.token",
     "alerts.webhook",
+    "otel.headers",
     "hmac_secret",
     "key",
 ];

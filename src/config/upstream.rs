@@ -31,6 +31,9 @@ pub struct Upstream {
     /// The key before that, for the calls that it created.
     #[serde(deserialize_with = "secret")]
     pub previous_api_key: Option<SecretString>,
+    /// A key of the organization's owner that reads what is billed. Only `reconcile` uses it.
+    #[serde(deserialize_with = "secret")]
+    pub admin_key: Option<SecretString>,
     /// The header that carries the key: as a bearer token in `authorization`, alone in any other.
     #[serde(deserialize_with = "header_name")]
     pub key_header: String,
@@ -75,6 +78,7 @@ pub struct Upstream {
 const BASE_URL: &str = "upstream.base_url";
 const KEY: &str = "upstream.api_key";
 const PREVIOUS_KEY: &str = "upstream.previous_api_key";
+const ADMIN_KEY: &str = "upstream.admin_key";
 /// The key in `.env.example`.
 const EXAMPLE_KEY: &str = "sk-replace-me";
 
@@ -145,7 +149,8 @@ impl Upstream {
         let host = self.base_url.host_str().unwrap_or_default();
         let previous = self.previous_api_key.as_ref();
         let previous = previous.map(ExposeSecret::expose_secret);
-        for (setting, key) in [(KEY, key), (PREVIOUS_KEY, previous)] {
+        let admin = self.admin_key.as_ref().map(ExposeSecret::expose_secret);
+        for (setting, key) in [(KEY, key), (PREVIOUS_KEY, previous), (ADMIN_KEY, admin)] {
             settings.require(
                 &[setting],
                 key.is_none_or(|text| text.bytes().all(|byte| byte.is_ascii_graphic())),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Identity, Language, Listener, Network, Origin, Party, PersonaName, RequestId};
+use super::{Identity, Language, Listener, Network, Origin, Party, PersonaName, RequestId, Trace};
 
 /// The program at the other end of one request.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Caller {
     pub user_agent: Option<Box<str>>,
     /// The request that it made.
     pub request_id: RequestId,
+    /// The place of this request in its trace, when the trace is recorded.
+    pub trace: Option<Trace>,
 }
 
 /// Whether an address forwards the requests of others, so that many callers share it.
@@ -48,6 +50,7 @@ impl Caller {
             identity: None,
             user_agent: None,
             request_id,
+            trace: None,
         }
     }
 

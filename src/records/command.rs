@@ -59,6 +59,20 @@ pub(super) enum Upkeep {
 pub(super) type Answer = Result<Done, ReserveError>;
 
 impl Command {
+    /// Returns the name of the command in traces.
+    pub(super) const fn operation(&self) -> &'static str {
+        match self {
+            Self::Paid(Paid::Reserve(_, None)) => "ledger reserve",
+            Self::Paid(Paid::Reserve(_, Some(_))) => "ledger advance",
+            Self::Paid(Paid::Settle(_)) => "ledger settle",
+            Self::Paid(Paid::OpenCall(_)) => "ledger open call",
+            Self::Paid(Paid::ChangeCall(..)) => "ledger change call",
+            Self::Paid(Paid::UseCall(..)) => "ledger use call",
+            Self::Paid(Paid::TopUp(..)) => "ledger top up",
+            Self::Upkeep(_) => "ledger upkeep",
+        }
+    }
+
     /// Returns the settlement that takes the command back when its caller was told that it failed, or has left.
     pub(super) fn withdrawal(&self, at: Timestamp) -> Option<Settlement> {
         let (id, session) = match self {

@@ -99,6 +99,18 @@ pub enum RecordsError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl RecordsError {
+    /// Returns the failure in a word.
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::TimedOut => "timed_out",
+            Self::Closed => "closed",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// A session, and the time on the database's clock when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dated {

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::command::{Answer, Command};
 use super::database::Fault;
 use super::{Figures, RecordsCondition, RecordsError};
+use crate::spans::spanned;
 
 /// The reason why nothing can be written at present, if nothing can.
 pub(super) type Status = Arc<Mutex<Option<Fault>>>;
@@ -77,6 +78,11 @@ impl Queue {
 
     /// Carries the command out. When this fails, or the caller leaves, the command has not happened or is taken back.
     pub(super) async fn submit(&self, command: Command) -> Result<Answer, RecordsError> {
+        let operation = command.operation();
+        spanned(operation, self.carry_out(command), RecordsError::code).await
+    }
+
+    async fn carry_out(&self, command: Command) -> Result<Answer, RecordsError> {
         if let Some(fault) = self.status.lock().clone() {
             return Err(fault.into());
         }

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::calls::{CallRequest, Registry};
+use super::costs::Bill;
 use super::fault::Twist;
 use super::plan::{Place, Plan};
 use super::refusal::Refusal;
@@ -19,6 +20,9 @@ use crate::clock::Clock;
 
 /// Most mint requests that are remembered. The oldest is evicted.
 const MAX_REQUESTS: usize = 64;
+
+/// The end of the admin key, which begins with the API key.
+const ADMIN: &str = "-admin";
 
 /// A received request for a client secret.
 #[derive(Clone, Debug)]
@@ -52,6 +56,8 @@ pub(super) struct State {
     pub(super) connections: u64,
     /// Accepted keys beside the first one.
     pub(super) more_keys: Vec<String>,
+    /// What the organization is billed.
+    pub(super) bills: Vec<Bill>,
 }
 
 impl Edge {
@@ -86,6 +92,17 @@ impl Edge {
         } else {
             Err(Refusal::wrong_key(&key))
         }
+    }
+
+    /// Admits a request that carries the admin key. Other keys lack the permission.
+    pub(super) fn admit_admin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let key = bearer(headers);
+        let main = key.strip_suffix(ADMIN);
+        if main == Some(self.api_key.expose_secret()) {
+            return Ok(());
+        }
+        self.admit(headers)?;
+        Err(Refusal::missing_scope("api.usage.read"))
     }
 
     /// Returns the session of a live client secret; null when it asked for none.

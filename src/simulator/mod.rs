@@ -6,6 +6,7 @@
 
 mod calls;
 mod control;
+mod costs;
 mod edge;
 mod effective;
 mod fault;
@@ -29,11 +30,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::calls::Registry;
+use self::costs::Bill;
 use self::edge::Edge;
 use self::plan::{Plan, TOO_LONG};
 use self::serve::Server;
-use crate::clock::Clock;
-use crate::domain::canonical;
+use crate::clock::{Clock, Timestamp};
+use crate::domain::{Money, canonical};
 
 pub use self::calls::{
     Announcement, CallRequest, Calls, Drain, LiveSwitches, OddUsage, Reports, Second, SeenCall,
@@ -141,6 +143,15 @@ impl Simulator {
     /// Accepts another API key from now on. It does not know the calls of other keys.
     pub fn accept_key(&self, key: &str) {
         self.server.edge.state().more_keys.push(key.to_owned());
+    }
+
+    /// Bills the UTC day of `moment` for `item`. The admin key that sees it is the API key with `-admin` behind it.
+    pub fn bill(&self, moment: Timestamp, item: &str, money: Money) {
+        self.server.edge.state().bills.push(Bill {
+            day: moment.start_of_day().as_seconds(),
+            item: item.into(),
+            money,
+        });
     }
 
     /// Returns the number of accepted connections.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::calls;
 use super::control::faults;
+use super::costs::costs;
 use super::edge::Edge;
 use super::mint::mint;
 use super::plan::Place;
@@ -35,6 +36,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
             post(transcribe).layer(DefaultBodyLimit::disable()),
         )
         .route("/v1/models", get(models))
+        .route("/v1/organization/costs", get(costs))
         .route("/_simulator/faults", get(faults).put(faults).delete(faults))
         .route("/_simulator/calls/{id}/play", post(calls::play))
         .fallback(no_path)

@@ -1,7 +1,9 @@
-//! Sends log lines to standard output: text on a terminal, JSON otherwise.
+//! Sends log lines to standard output: text on a terminal, JSON otherwise. Sends traces to a collector, if there is one.
 
+mod export;
 mod json;
 mod queue;
+mod traces;
 
 use std::error::Error;
 use std::io::{self, IsTerminal};
@@ -9,12 +11,16 @@ use std::panic;
 use std::thread;
 use std::time::Duration;
 
+use tracing::Subscriber;
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::fmt as lines;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
+use crate::spans::TRACE;
+pub use export::{Exporter, beside};
 use json::{JsonFields, JsonLine};
 use queue::Queue;
 
@@ -34,8 +40,8 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 /// Upper bound on the wait for the reader of the log after a panic.
 const WRITE_AFTER_PANIC: Duration = Duration::from_millis(100);
 
-/// Starts logging for this process. Log calls never wait for the reader of standard output.
-pub fn start(settings: &Log) -> anyhow::Result<Running> {
+/// Starts logging for this process, and collects spans for `traces`. Log calls never wait for the reader of standard output.
+pub fn start(settings: &Log, traces: Option<&Exporter>) -> anyhow::Result<Running> {
     let terminal = io::stdout().is_terminal();
     let text = match settings.format {
         LogFormat::Auto => terminal,
@@ -43,7 +49,7 @@ pub fn start(settings: &Log) -> anyhow::Result<Running> {
         LogFormat::Json => false,
     };
     let queue = Queue::new(if terminal { Duration::ZERO } else { GATHER });
-    subscribe(settings, text, &queue)?;
+    subscribe((settings, text), &queue, traces)?;
     let writer = queue.clone();
     thread::Builder::new()
         .name("log".to_owned())
@@ -52,13 +58,20 @@ pub fn start(settings: &Log) -> anyhow::Result<Running> {
     Ok(Running(queue))
 }
 
-fn subscribe(settings: &Log, text: bool, queue: &Queue) -> anyhow::Result<()> {
+fn subscribe(
+    (settings, text): (&Log, bool),
+    queue: &Queue,
+    traces: Option<&Exporter>,
+) -> anyhow::Result<()> {
     // `log.filter` applies to system and access lines. Audit events are always written. Request spans are always open,
     // because a line of any level names its request.
     let always = filter_fn(|metadata| {
         metadata.target() == AUDIT || (metadata.is_span() && metadata.target() == REQUEST)
     });
     let always = always.with_max_level_hint(LevelFilter::INFO);
+    let no_trace = filter_fn(|metadata| metadata.target() != TRACE);
+    let no_trace = no_trace.with_max_level_hint(LevelFilter::TRACE);
+    let filter = settings.filter.clone().or(always).and(no_trace);
     let layer = lines::layer().with_writer(queue.clone());
     let layer = if io::stdout().is_terminal() {
         layer
@@ -70,10 +83,23 @@ fn subscribe(settings: &Log, text: bool, queue: &Queue) -> anyhow::Result<()> {
     } else {
         layer.event_format(JsonLine).fmt_fields(JsonFields).boxed()
     };
-    tracing_subscriber::registry()
-        .with(layer.with_filter(settings.filter.clone().or(always)))
-        .try_init()?;
+    let registry = tracing_subscriber::registry().with(layer.with_filter(filter));
+    match traces {
+        // A layer that may be absent would have every callsite ask it, again and again.
+        None => registry.try_init()?,
+        Some(traces) => registry.with(spans(traces)).try_init()?,
+    }
     Ok(())
+}
+
+/// Returns the layer that collects spans for `traces`.
+pub fn spans<S>(traces: &Exporter) -> impl Layer<S> + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let is_shown = filter_fn(|metadata| [TRACE, REQUEST].contains(&metadata.target()));
+    let is_shown = is_shown.with_max_level_hint(LevelFilter::INFO);
+    traces.collecting().with_filter(is_shown)
 }
 
 /// Writes the lines that wait when a thread panics: the process may be about to abort.

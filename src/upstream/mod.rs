@@ -24,6 +24,7 @@ use crate::clock::{Clock, Tick, Timestamp};
 use crate::config;
 use crate::domain::{ClientSecret, Condition, Party, SessionText, UpstreamCall};
 use crate::metrics::Vitals;
+use crate::spans::spanned;
 use calls::CallDesk;
 pub use calls::{
     Begun, CallOrder, Calls, HungUp, Late, NotBegun, Pending, RelayLeg, RelayOrder, SideChannel,
@@ -122,7 +123,8 @@ impl Upstream {
     pub async fn mint(&self, order: &MintOrder, turn: Turn) -> Result<ClientSecret, UpstreamError> {
         let started = self.clock.tick();
         let operation = || self.minter.mint(order);
-        let minted = self.policy.run(turn, MINT_ATTEMPTS, operation).await;
+        let minting = self.policy.run(turn, MINT_ATTEMPTS, operation);
+        let minted = spanned("mint", minting, code).await;
         self.note("mint", started, minted.as_ref().err());
         minted
     }
@@ -132,7 +134,9 @@ impl Upstream {
     /// The call's id is known when this returns; write it down, then wait for [`Begun::answer`].
     pub async fn exchange(&self, order: CallOrder, turn: Turn) -> Result<Begun, NotBegun> {
         let started = self.clock.tick();
-        let begun = self.desk.exchange(order, turn, &self.policy).await;
+        let beginning = self.desk.exchange(order, turn, &self.policy);
+        let of = |failed: &NotBegun| code(&failed.error);
+        let begun = spanned("exchange", beginning, of).await;
         let error = begun.as_ref().err().map(|failed| &failed.error);
         self.note("exchange", started, error);
         begun
@@ -141,7 +145,8 @@ impl Upstream {
     /// Opens the upstream session of a relay. Never repeated.
     pub async fn relay(&self, order: RelayOrder, turn: Turn) -> Result<RelayLeg, UpstreamError> {
         let started = self.clock.tick();
-        let opened = self.desk.relay(order, turn, &self.policy).await;
+        let opening = self.desk.relay(order, turn, &self.policy);
+        let opened = spanned("relay", opening, code).await;
         self.note("relay", started, opened.as_ref().err());
         opened
     }
@@ -149,7 +154,7 @@ impl Upstream {
     /// Joins the side channel of a call. Never refused by the bounds of what starts something.
     pub async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {
         let started = self.clock.tick();
-        let joined = self.desk.join(call).await;
+        let joined = spanned("join", self.desk.join(call), code).await;
         self.count("join", started, joined.as_ref().err());
         joined
     }
@@ -157,7 +162,7 @@ impl Upstream {
     /// Ends a call. Never refused by the bounds of what starts something. An error leaves the hang-up owed.
     pub async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError> {
         let started = self.clock.tick();
-        let hung_up = self.desk.hang_up(call).await;
+        let hung_up = spanned("hang_up", self.desk.hang_up(call), code).await;
         self.count("hang_up", started, hung_up.as_ref().err());
         hung_up
     }
@@ -212,7 +217,7 @@ impl Upstream {
 
     fn count_failure(&self, operation: &str, error: &UpstreamError) {
         let errors = &self.vitals.series.upstream_errors;
-        errors.add([operation, error.facts().code], 1);
+        errors.add([operation, code(error)], 1);
     }
 
     /// Writes what is known of the upstream at this moment into the series.
@@ -248,4 +253,9 @@ impl Upstream {
     pub fn latency(&self) -> Option<Duration> {
         self.seen.lock().latency
     }
+}
+
+/// Returns the failure in a word.
+fn code(error: &UpstreamError) -> &'static str {
+    error.facts().code
 }

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::mpsc::Receiver;
 
-use super::{Facts, Kind, Trouble, Upstream, UpstreamError};
+use super::{Facts, Kind, Trouble, Upstream, UpstreamError, code};
 use crate::clock::Tick;
 use crate::domain::{Format, Party};
+use crate::spans::spanned;
 
 /// A piece of the form that the provider gets. A form whose last piece is not [`Piece::End`] was cut: the provider gets an
 /// incomplete request, and does nothing.
@@ -89,7 +90,8 @@ impl Upstream {
     ) -> Result<Transcription, UpstreamError> {
         let started = self.clock.tick();
         let operation = self.desk.transcribe(order);
-        let begun = self.policy.unhurried(limit, operation).await;
+        let beginning = self.policy.unhurried(limit, operation);
+        let begun = spanned("transcribe", beginning, code).await;
         self.note_transcription(started, &begun);
         begun
     }

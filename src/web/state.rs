@@ -67,6 +67,8 @@ pub struct Face {
     pub ietf_fields: bool,
     /// How lines name identities.
     pub log_identity: LogIdentity,
+    /// The percentage of new traces that are recorded; `None` without traces.
+    pub traced_percent: Option<u32>,
     /// The access lines of the current minute.
     pub folding: Arc<Folding<Outcome>>,
     /// The counts of requests and refreshes.

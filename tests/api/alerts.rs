@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use token_broker::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use token_broker::config::{Alerts, Config, Mode};
-use token_broker::http_client::Way;
+use token_broker::http_client::{Unserved, Way};
 use token_broker::records::{By, MemoryRecords, UsageQuery};
 use token_broker::upstream::UpstreamError;
-use token_broker::webhook::{Notice, Webhook, WebhookError};
+use token_broker::webhook::{Notice, Webhook};
 
 use crate::calls::{OFFER, done, named};
 use crate::fragile::fragile;
@@ -336,7 +336,7 @@ async fn the_address_is_a_secret_and_no_error_or_setting_shows_it() {
     let desk = Desk::open(&[]).await;
     desk.receiver.refuse(1);
     let refused = desk.webhook.send(&notice()).await.unwrap_err();
-    assert!(matches!(refused, WebhookError::Refused(_)));
+    assert!(matches!(refused, Unserved::Refused(_)));
     let settings = [("alerts.webhook", "http://127.0.0.1:1/hook-with-a-secret")];
     let config = Config::from_pairs(Mode::Dev, &settings).unwrap();
     let clock = Arc::new(SystemClock::new());

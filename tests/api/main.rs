@@ -44,4 +44,5 @@ mod secrecy;
 mod service_keys;
 mod shared_address;
 mod token;
+mod traces;
 mod transcribe;

@@ -16,6 +16,7 @@ mod example;
 mod forms;
 mod issuers;
 mod loaded;
+mod otel;
 mod personas;
 mod quotas;
 mod refused;

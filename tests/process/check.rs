@@ -223,6 +223,31 @@ async fn online_it_tries_side_channels_and_the_webhook_and_sends_no_message() {
 }
 
 #[tokio::test]
+async fn online_it_tries_the_collector_of_traces_and_sends_none() {
+    let (simulator, receiver) = (simulator(&[]).await, Receiver::start().await);
+    let check = |collector: &str| {
+        Launch::of(&["check", "--online", "--json"])
+            .towards(&simulator.base_url())
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
+            .env("BROKER_OTEL__HEADERS", "authorization=canary")
+            .finish()
+    };
+    let ended = check(&receiver.collector).await;
+    let (ok, findings) = report(&ended);
+    assert!(ok && has(&findings, "traces", "fine"), "{ended:?}");
+    assert_eq!(receiver.spans().len(), 0);
+    receiver.refuse(1);
+    let absent = String::from("http://127.0.0.1:1");
+    for broken in [receiver.collector.clone(), absent] {
+        let ended = check(&broken).await;
+        let (ok, findings) = report(&ended);
+        assert!(!ok && has(&findings, "traces", "broken"), "{ended:?}");
+        assert!(ended.out.contains("otel.endpoint"), "{ended:?}");
+        assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn at_the_end_it_says_what_to_look_after_the_most_dangerous_first() {
     let check = |extra: &[&str]| {
         let arguments = [&["check"], extra].concat();

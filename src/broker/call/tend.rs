@@ -13,6 +13,7 @@ use crate::domain::{
     Call, CallChange, CallState, CallStep, EndReason, EntryId, Outcome, SessionChange, UpstreamCall,
 };
 use crate::records::RecordsError;
+use crate::spans;
 use crate::upstream::HungUp;
 
 /// Calls that the records hand out at a time.
@@ -263,6 +264,7 @@ impl Inner {
     /// Records the end of a call.
     fn note_ended(&self, call: &Call) {
         self.count_end(call);
+        spans::note_end(call.end_reason, call.used.seconds, call.used.turns);
         let details = json!({
             "call": call.upstream.as_ref().map(|upstream| upstream.id.as_str()),
             "persona": call.persona.as_str(),

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::allowance::Allowance;
 use crate::broker::{BrokerError, Inner};
 use crate::config::CallSettings;
-use crate::domain::{Call, Caller, Hold, Language, Listener, Party, Persona, Quota, SessionText};
+use crate::domain::{
+    Call, Caller, Hold, Language, Listener, Party, Persona, Quota, SessionText, Trace,
+};
 
 /// What holds for one call.
 #[derive(Clone)]
@@ -16,6 +18,8 @@ pub(super) struct Terms {
     pub(super) settings: CallSettings,
     /// What the call may spend.
     pub(super) allowance: Allowance,
+    /// The place of the request that opened the call in its trace. Another run of the broker does not know it.
+    pub(super) trace: Option<Trace>,
 }
 
 impl Terms {
@@ -45,7 +49,11 @@ impl Inner {
         language: Option<&Language>,
     ) -> Result<Terms, BrokerError> {
         let session = persona.session_for(&caller.as_listener(language));
-        self.terms_of(caller.party(), (persona, session), &self.quota(caller))
+        let terms = self.terms_of(caller.party(), (persona, session), &self.quota(caller))?;
+        Ok(Terms {
+            trace: caller.trace,
+            ..terms
+        })
     }
 
     /// Returns the terms of a call that is watched already. Its listener's name and language are not known any more, and an
@@ -75,6 +83,7 @@ impl Inner {
             session,
             settings,
             allowance,
+            trace: None,
         })
     }
 

@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{Instrument, Span};
+
 use super::Told;
 use super::dial::Attached;
 use super::limits::{Act, Leash};
@@ -16,6 +18,7 @@ use crate::clock::Tick;
 use crate::config::Farewell;
 use crate::domain::{Call, CallState, CallStep, EndReason, EntryId, UpstreamCall};
 use crate::provider::Pins;
+use crate::spans;
 use crate::upstream::UpstreamError;
 
 /// Longest time that the cancelling of responses may take at the end.
@@ -41,6 +44,8 @@ pub(super) struct Watch {
     pub(super) is_replaced: bool,
     /// True while the records have not answered whether the money for the next answer is held.
     pub(super) lacks_answer: bool,
+    /// The span of the end, once it has begun.
+    ending: Option<Span>,
 }
 
 /// What a watch waits for.
@@ -81,6 +86,7 @@ impl Watch {
             is_joined: row.joined_at.is_some(),
             is_replaced: false,
             lacks_answer: false,
+            ending: None,
         }
     }
 }
@@ -105,11 +111,15 @@ impl Inner {
                 watch.sees_by(&inner, attached, (&mut side, now));
             }
             while watch.turn(&inner, &mut side).await.is_continue() {}
-            watch.last_words(&inner, side).await;
+            let ending = watch.ending();
+            let last_words = watch.last_words(&inner, side);
+            last_words.instrument(ending.clone()).await;
+            ending
         });
         let inner = Arc::clone(self);
         self.watches.tasks.spawn(async move {
-            if watching.await.is_err() {
+            let watched = watching.await;
+            if watched.is_err() {
                 tracing::error!(
                     call = call.id.as_str(),
                     "the watch of a call has failed, so the call is hung up"
@@ -118,7 +128,8 @@ impl Inner {
                     .end_until_certain((entry, None), &call, EndReason::Blind)
                     .await;
             }
-            inner.forget(entry, &told).await;
+            let ending = watched.unwrap_or_else(|_| Span::none());
+            inner.forget(entry, &told).instrument(ending).await;
         });
     }
 }
@@ -315,8 +326,17 @@ impl Watch {
         // A response that cannot be cancelled ends with the call.
         let _ = inner.parts.clock.timeout(CANCELLING, cancelling).await;
         let of = (self.entry, Some(self.told.epoch()));
-        inner.end_until_certain(of, &self.call, reason).await;
+        let end = inner.end_until_certain(of, &self.call, reason);
+        let ending = self.ending.insert(spans::ending(self.terms.trace)).clone();
+        end.instrument(ending).await;
         ControlFlow::Break(())
+    }
+
+    /// Returns the span of the end. There is none where another replica goes on watching.
+    fn ending(&mut self) -> Span {
+        let opened = self.terms.trace.filter(|_| !self.is_replaced);
+        let ending = self.ending.take();
+        ending.unwrap_or_else(|| spans::ending(opened))
     }
 
     pub(super) async fn send(&self, side: &mut Side, event: String) {

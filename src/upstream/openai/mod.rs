@@ -1,6 +1,7 @@
 //! Client of OpenAI's HTTP API: one attempt at a time, with the API key that no other module holds.
 
 mod calls;
+mod costs;
 mod keys;
 mod models;
 mod socket;
@@ -16,6 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 
+pub use self::costs::{Billed, Bills};
 use self::keys::Keys;
 use super::connections::Connections;
 use super::wire::{self, SecretForm};

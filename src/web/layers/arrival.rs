@@ -7,11 +7,13 @@ use axum::http::header::USER_AGENT;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::domain::{Caller, Forwards, RequestId, canonical, is_private};
+use crate::domain::{Caller, Forwards, RequestId, Trace, canonical, is_private};
+use crate::web::state::Face;
 
 /// The id of a request, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Headers that proxies add. A request with one of them may come from another address than its peer's.
 const FORWARDED: [HeaderName; 5] = [
@@ -26,9 +28,10 @@ const FORWARDED: [HeaderName; 5] = [
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// Returns the caller of `request`, without its origin and identity. Only a trusted proxy may name the request.
-pub(super) fn caller(request: &Request, trusted: &[IpNet]) -> Caller {
-    let headers = request.headers();
+/// Returns the caller of `request`, without its origin and identity. Only a trusted proxy may name the request, and the trace
+/// that it belongs to.
+pub(super) fn caller(request: &Request, face: &Face) -> Caller {
+    let (headers, trusted) = (request.headers(), &*face.server.trusted_proxies);
     let peer = request.extensions().get::<Peer>();
     let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| canonical(peer.0.ip()));
     let comes_from_proxy = is_trusted(peer, trusted);
@@ -37,6 +40,10 @@ pub(super) fn caller(request: &Request, trusted: &[IpNet]) -> Caller {
     let given_id = headers.get(X_REQUEST_ID).filter(|_| comes_from_proxy);
     let given_id = given_id.and_then(|id| RequestId::parse(id.to_str().ok()?));
     let mut caller = Caller::at(address, given_id.unwrap_or_else(RequestId::random));
+    caller.trace = face.traced_percent.and_then(|percent| {
+        let parent = headers.get(TRACEPARENT).filter(|_| comes_from_proxy);
+        Trace::of(parent.and_then(|parent| parent.to_str().ok()), percent)
+    });
     caller.forwards = if is_trusted(address, trusted) {
         Forwards::Trusted
     } else if is_forwarded && !comes_from_proxy && is_private(address) {

@@ -72,7 +72,7 @@ impl Onion {
     /// Answers `request`, whose extensions name its [`arrival::Peer`].
     pub async fn answer(&self, request: Request) -> Response {
         // Everything below may quote the request's id and address.
-        let caller = arrival::caller(&request, &self.state.face.server.trusted_proxies);
+        let caller = arrival::caller(&request, &self.state.face);
         let span = trace::span(&caller);
         self.answer_to(caller, request).instrument(span).await
     }

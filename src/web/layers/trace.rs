@@ -14,7 +14,8 @@ use tracing::field::{Empty, display};
 use super::{Probe, counted};
 use crate::clock::{Tick, millis};
 use crate::config::LogIdentity;
-use crate::domain::{Account, Caller, Party};
+use crate::domain::{Account, Caller, Party, Trace};
+use crate::spans::TRACE;
 use crate::telemetry;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
@@ -50,6 +51,7 @@ impl Route {
 
 /// Opens the span of a request. Log lines below the web and in spawned work carry its fields.
 pub(super) fn span(caller: &Caller) -> Span {
+    let trace = caller.trace.as_ref();
     // At the level of errors, so that every line that is written at all names its request.
     tracing::error_span!(
         target: telemetry::REQUEST,
@@ -58,6 +60,9 @@ pub(super) fn span(caller: &Caller) -> Span {
         route = Empty,
         identity = Empty,
         persona = Empty,
+        trace_id = trace.map(Trace::trace_id),
+        span_id = trace.map(Trace::span_id),
+        parent_span_id = trace.and_then(Trace::parent_id),
     )
 }
 
@@ -141,6 +146,7 @@ impl Open {
         if response.extensions().get::<Probe>().is_none() {
             self.face.vitals.count_request(took, is_failure);
             self.count(took, Some(response));
+            self.end_span(response);
         }
         let upstream = response.extensions().get::<UpstreamTook>();
         let upstream_ms = upstream.map(|upstream| millis(upstream.0));
@@ -185,6 +191,14 @@ impl Open {
         }
     }
 
+    /// Ends the request's span in its trace.
+    fn end_span(&self, response: &Response) {
+        let (method, status) = (self.method(), response.status().as_u16());
+        let error = response.extensions().get::<ApiError>();
+        let code = error.map(|error| display(error.code.name()));
+        tracing::info!(target: TRACE, method, status, code);
+    }
+
     fn count(&self, took: Duration, response: Option<&Response>) {
         let of = (self.route.pattern(), self.method());
         counted::count(&self.face.vitals.series, of, took, response);
@@ -218,6 +232,7 @@ impl Drop for Open {
         let took = self.face.clock.tick().since(self.at);
         self.face.vitals.count_request(took, false);
         self.count(took, None);
+        tracing::info!(target: TRACE, method = self.method(), code = "left");
         let left = Outcome {
             status: None,
             code: None,

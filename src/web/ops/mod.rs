@@ -68,7 +68,7 @@ pub fn onion(state: &OpsState) -> Onion {
     Onion::around(routes, &state.app)
 }
 
-/// Returns the public face without what only the public needs: no page may call, and no proxy is trusted.
+/// Returns the public face without what only the public needs: no page may call, no proxy is trusted, and nothing is traced.
 fn inward(face: &Face) -> Face {
     Face {
         server: Server {
@@ -78,6 +78,7 @@ fn inward(face: &Face) -> Face {
             ..face.server.clone()
         },
         origins: Origins::exactly([]),
+        traced_percent: None,
         ..face.clone()
     }
 }
