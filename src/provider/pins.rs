@@ -130,6 +130,15 @@ pub fn assertion(asked: &RawValue) -> String {
     event + "}}"
 }
 
+/// Returns the event that puts back the transcription of the session object `asked`, or no transcription.
+pub fn own_transcription(asked: &RawValue) -> String {
+    let asked: Value = serde_json::from_str(asked.get()).unwrap_or_default();
+    let own = asked.pointer("/audio/input/transcription");
+    let input = json!({ "transcription": own });
+    let session = json!({ "type": asked["type"], "audio": { "input": input } });
+    json!({ "type": "session.update", "event_id": CORRECTION, "session": session }).to_string()
+}
+
 /// Returns the event that changes nothing. The provider answers it with the session as it runs.
 pub fn look() -> String {
     json!({ "type": "session.update", "session": { "type": "realtime" } }).to_string()

@@ -8,10 +8,12 @@ use super::side::Side;
 use super::watch::Watch;
 use crate::broker::Inner;
 use crate::domain::EndReason;
-use crate::provider::{EffectiveSession, MostTokens, News, ServerEvent};
+use crate::provider::{EffectiveSession, MostTokens, News, ServerEvent, own_transcription};
 
 /// The provider's code for an account without credit. Nothing works until an operator acts.
 const OUT_OF_CREDIT: &str = "insufficient_quota";
+/// The event by which a part of speech is transcribed, before the speaker has paused.
+const HEARD: &str = "conversation.item.input_audio_transcription.delta";
 
 impl Watch {
     /// Takes an event of the provider in. Nothing of its content is kept or logged.
@@ -80,16 +82,46 @@ impl Watch {
         self.leash.end(EndReason::Provider)
     }
 
-    /// Compares the session in force with the persona's, and puts back what the page has changed.
+    /// Takes the session in force in, and puts back what the page may not change.
     async fn compare(
         &mut self,
         inner: &Inner,
         shown: &EffectiveSession<'_>,
         side: &mut Side,
     ) -> Vec<Act> {
-        let now = inner.parts.clock.tick();
-        self.leash.joined(now);
+        self.leash.joined(inner.parts.clock.tick());
         self.meter.takes_models(Models::of(shown));
+        let mut acts = self.require_priced(inner, side).await;
+        acts.extend(self.require_pinned(inner, shown, side).await);
+        acts
+    }
+
+    /// Puts the persona's transcription back when the page has chosen one without a price, where money is limited.
+    pub(super) async fn require_priced(&mut self, inner: &Inner, side: &mut Side) -> Vec<Act> {
+        let (prices, clock) = (&inner.rules.money.prices, &inner.parts.clock);
+        let model = self.meter.transcription();
+        let is_priced = model.is_none_or(|model| prices.card(model, clock.now()).is_some());
+        if is_priced || !self.terms.is_limited() {
+            return Vec::new();
+        }
+        tracing::info!(
+            call = self.call.id.as_str(),
+            "the page has chosen a transcription without a price; the persona's is put back"
+        );
+        inner.parts.vitals.series.persona_corrections.add([], 1);
+        let own = own_transcription(self.terms.session.as_json());
+        self.send(side, own).await;
+        self.leash.corrected(clock.tick())
+    }
+
+    /// Compares the session in force with the persona's, and puts back what the page has changed.
+    async fn require_pinned(
+        &mut self,
+        inner: &Inner,
+        shown: &EffectiveSession<'_>,
+        side: &mut Side,
+    ) -> Vec<Act> {
+        let now = inner.parts.clock.tick();
         let Some(pins) = &mut self.pins else {
             return Vec::new();
         };
@@ -127,7 +159,7 @@ fn is_life(event: &ServerEvent<'_>) -> bool {
         | News::Transcribed { .. }
         | News::Began { .. }
         | News::Ended { .. } => true,
-        News::Other => event.kind.starts_with("response."),
+        News::Other => event.kind.starts_with("response.") || event.kind == HEARD,
         News::Session(_)
         | News::Item(_)
         | News::Error { .. }

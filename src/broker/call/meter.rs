@@ -102,6 +102,11 @@ impl Meter {
         }
     }
 
+    /// Returns the model that transcribes what callers say.
+    pub(super) fn transcription(&self) -> Option<&str> {
+        self.models.transcription.as_deref()
+    }
+
     /// Takes the models of the session in force.
     pub(super) fn takes_models(&mut self, models: Models) {
         self.models = models;

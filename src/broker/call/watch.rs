@@ -160,7 +160,9 @@ impl Watch {
                 inner.parts.vitals.series.side_channel_reconnects.add([], 1);
                 self.sees_by(inner, *attached, (side, now));
                 self.write(inner).await;
-                self.judge_money(inner).await
+                let mut acts = self.require_priced(inner, side).await;
+                acts.extend(self.judge_money(inner).await);
+                acts
             }
             Seen::Joined(Err(UpstreamError::UnknownCall(_))) => {
                 // The call is over, or its key is not good any more: the hang-up finds out.

@@ -8,6 +8,7 @@ use token_broker::domain::{Call, Money, UpstreamCallId};
 
 use super::leash::{done, named};
 use super::{Opened, PERSONAS, channel, ended, offer, pass, says};
+use crate::kit::calls::Channel;
 use crate::kit::in_process::{TestApp, student};
 use crate::kit::issuer::REQUIRED;
 use crate::kit::waiting::{SOON, eventually};
@@ -298,4 +299,65 @@ async fn mo10_figures_that_cannot_be_right_raise_an_alarm_and_count_as_the_large
         3,
         "unknown kinds are ignored"
     );
+}
+
+const UNPRICED: &str = "whisper-of-tomorrow";
+
+/// What a session shows when the page has chosen this model to transcribe.
+fn transcribed_by(model: &str) -> Value {
+    json!({ "input": { "transcription": { "model": model, "language": null } } })
+}
+
+/// The provider says that the page has chosen this model to transcribe.
+fn transcribes(model: &str) -> Value {
+    let audio = transcribed_by(model);
+    json!({ "type": "session.updated", "session": { "id": "sess_u0_test1", "audio": audio } })
+}
+
+/// What the broker has put back of transcriptions.
+fn put_back(side: &Channel) -> Vec<Value> {
+    let sent = side.sent().into_iter();
+    let inputs = sent.map(|event| event["session"]["audio"]["input"].clone());
+    inputs.filter(|input| !input.is_null()).collect()
+}
+
+#[tokio::test]
+async fn a_transcription_without_a_price_is_put_back_where_money_is_limited_and_the_fourth_ends_the_call()
+ {
+    let free = app("", &[]);
+    Opened::by(&free).await;
+    let side = channel(&free);
+    side.say(&transcribes(UNPRICED));
+    pass(&free, 1).await;
+    assert!(put_back(&side).is_empty(), "money is not limited");
+
+    let limited = app("", &[("money.per_day", "5.00")]);
+    let call = Opened::by(&limited).await;
+    let side = channel(&limited);
+    side.say(&transcribes("gpt-4o-mini-transcribe"));
+    side.say(&transcribes(UNPRICED));
+    eventually("the correction", SOON, async || !put_back(&side).is_empty()).await;
+    assert_eq!(put_back(&side), [json!({ "transcription": null })]);
+    for _ in 0..3 {
+        side.say(&transcribes(UNPRICED));
+    }
+    assert_eq!(call.reason(&limited).await, "persona_violation");
+}
+
+#[tokio::test]
+async fn a_transcription_without_a_price_that_was_chosen_while_nobody_saw_is_put_back_too() {
+    let app = app("", &[("money.per_day", "5.00")]);
+    Opened::by(&app).await;
+    channel(&app).say(&says("input_audio_buffer.speech_started"));
+    pass(&app, 1).await;
+    app.calls.show(json!({ "audio": transcribed_by(UNPRICED) }));
+    app.calls.drop_channels();
+    eventually("the correction", SOON, async || {
+        pass(&app, 1).await;
+        let channels = app.calls.channels();
+        channels
+            .last()
+            .is_some_and(|side| !put_back(side).is_empty())
+    })
+    .await;
 }
