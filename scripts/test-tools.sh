@@ -4,7 +4,8 @@
 # schemathesis, LiveKit's OpenAI plugin, and for Python and Node OpenAI's SDKs, libraries that sign credentials and one that reads
 # metrics. Programs that are installed already stay as they are. Each step is reported.
 #
-#   scripts/test-tools.sh
+#   scripts/test-tools.sh             what all tests need
+#   scripts/test-tools.sh --pipecat   pipecat as well, 350 MB, for one test that is not run by default
 #
 # Needs root or sudo only for Debian packages that are missing.
 
@@ -14,6 +15,7 @@ cd "$(dirname "$0")/.."
 tools=$PWD/target/tools
 python_sdk=3.54.0
 livekit_plugin=1.8.9
+pipecat_version=1.14.0
 node_sdk=6.49.0 # the last version that runs on every Node; 7 needs Node 22
 python_jwt=2.15.1
 python_prometheus=0.23.1
@@ -85,6 +87,14 @@ if ! "$livekit/bin/python" -c "import importlib.metadata as m; assert m.version(
   rm -rf "$livekit"
   python3 -m venv "$livekit"
   timeout 600 "$livekit/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "livekit-plugins-openai==$livekit_plugin"
+fi
+
+pipecat=$tools/pipecat
+if [ "${1:-}" = --pipecat ] && ! "$pipecat/bin/python" -c "import importlib.metadata as m; assert m.version('pipecat-ai') == '$pipecat_version'" 2>/dev/null; then
+  say "installing pipecat $pipecat_version into target/tools/pipecat"
+  rm -rf "$pipecat"
+  python3 -m venv "$pipecat"
+  timeout 600 "$pipecat/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "pipecat-ai==$pipecat_version"
 fi
 
 node=$tools/node

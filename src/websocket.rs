@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 pub use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, frame::coding::CloseCode};
 pub use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_util::io::InspectReader;
 
 use crate::clock::{Clock, Tick};
 
@@ -31,6 +33,8 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(45);
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// Longest time for which what still comes is read after a failure, so that the close frame is not lost by a reset.
 const LINGER: Duration = Duration::from_secs(1);
+/// Most pings that are answered while the other side takes nothing. Each answer waits in memory.
+const MOST_PONGS: usize = 64;
 
 /// A connection of bytes.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -67,11 +71,15 @@ pub struct Leg {
     stream: WebSocketStream<Box<dyn Connection>>,
     waiting: VecDeque<Message>,
     is_flushed: bool,
+    /// The answers to pings that may still wait.
+    pongs: usize,
     bounds: Bounds,
     /// Since when the other side takes nothing.
     stuck_since: Option<Tick>,
     clock: Arc<dyn Clock>,
-    /// When the last message came, of whatever kind.
+    /// True when bytes came since the last look. The largest messages take minutes on slow ways.
+    came: Arc<AtomicBool>,
+    /// When something came, as far as it was noticed.
     heard: Tick,
     is_asked: bool,
 }
@@ -91,12 +99,20 @@ impl Leg {
     ) -> Self {
         // One message at a time waits inside, however large it is.
         let inside = configuration(bounds.message, 2 * bounds.message);
+        let came = Arc::<AtomicBool>::default();
+        let noted = Arc::clone(&came);
+        let noting = InspectReader::new(connection, move |bytes: &[u8]| {
+            noted.fetch_or(!bytes.is_empty(), Ordering::Relaxed);
+        });
+        let connection: Box<dyn Connection> = Box::new(noting);
         Self {
             stream: WebSocketStream::from_raw_socket(connection, role, Some(inside)).await,
             bounds,
             waiting: VecDeque::new(),
             is_flushed: true,
+            pongs: 0,
             stuck_since: None,
+            came,
             heard: clock.tick(),
             clock,
             is_asked: false,
@@ -129,6 +145,7 @@ impl Leg {
                 if sent.is_err() {
                     self.waiting.clear();
                     self.is_flushed = true;
+                    self.pongs = 0;
                 }
             }
         }
@@ -145,15 +162,20 @@ impl Leg {
         if !self.is_flushed {
             ready!(Pin::new(&mut self.stream).poll_flush(context))?;
             self.is_flushed = true;
+            self.pongs = 0;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Returns the next message. Pings are answered already.
+    /// Returns the next message. The answer to a ping waits to be sent. When many do, nothing is read until they are sent.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        if self.pongs >= MOST_PONGS {
+            return Poll::Pending;
+        }
         let next = Pin::new(&mut self.stream).poll_next(context);
-        if next.is_ready() {
-            self.is_heard();
+        if matches!(next, Poll::Ready(Some(Ok(Message::Ping(_))))) {
+            self.pongs += 1;
+            self.is_flushed = false;
         }
         next
     }
@@ -172,6 +194,9 @@ impl Leg {
 
     /// Asks for a sign of life after a silence. Returns false when the connection is dead.
     pub fn is_alive(&mut self) -> bool {
+        if self.came.swap(false, Ordering::Relaxed) {
+            self.is_heard();
+        }
         let silence = self.clock.tick().since(self.heard);
         if silence >= self.bounds.ping_after && !self.is_asked {
             self.is_asked = true;

@@ -126,6 +126,9 @@ pub enum BrokerError {
     /// A page asked for another value of a field that its persona pins.
     #[error("the persona pins session.{0}")]
     Pinned(&'static str),
+    /// A client asked for a session that only transcribes, and the persona carries a conversation.
+    #[error("the persona carries a conversation")]
+    Converses,
     /// As many calls are live as the setting of that name allows.
     #[error("as many calls are live as {0} allows")]
     TooManyCalls(&'static str),
@@ -227,6 +230,7 @@ impl BrokerError {
             | Self::UnknownCall
             | Self::Ticket(_)
             | Self::Pinned(_)
+            | Self::Converses
             | Self::VideoNotAllowed
             | Self::ModelNotAllowed
             | Self::Upload(_)

@@ -175,10 +175,10 @@ fn session(written: &Written, is_strict: bool) -> Result<SessionObject, String> 
     let mut session = table(fields).ok_or("session holds a number that JSON cannot hold")?;
     match session.get("type").map(Value::as_str) {
         None => session["type"] = "realtime".into(),
-        Some(Some("transcription")) if written.connect == [ConnectMode::Direct] => {}
+        Some(Some("transcription")) if transcribes(&written.connect) => {}
         Some(Some("transcription")) => {
             return Err(
-                "session.type transcription needs connect = [\"direct\"]: calls and relays of the broker carry conversations"
+                "session.type transcription needs connect = [\"direct\"], [\"relay\"] or both: calls of the broker carry conversations"
                     .into(),
             );
         }
@@ -201,6 +201,11 @@ fn session(written: &Written, is_strict: bool) -> Result<SessionObject, String> 
         Some(doubt) => Err(doubt.to_string()),
         None => Ok(session),
     }
+}
+
+/// True when a persona of these modes may transcribe only.
+fn transcribes(modes: &[ConnectMode]) -> bool {
+    !modes.is_empty() && !modes.contains(&ConnectMode::Call)
 }
 
 /// Returns a table as JSON, which has no dates. Returns `None` for the numbers that JSON cannot hold (nan and inf).

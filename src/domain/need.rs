@@ -45,8 +45,14 @@ impl Need {
         };
         let transcription = shown.transcription_model.as_deref().map(card);
         let prompt = shown.prompt_length().div_ceil(BYTES_PER_TOKEN) + OVERHEAD;
+        let answers = if shown.is_transcription {
+            // Nothing answers.
+            Card::default()
+        } else {
+            *card(&shown.model().unwrap_or_default())?
+        };
         Ok(Self {
-            card: *card(&shown.model().unwrap_or_default())?,
+            card: answers,
             transcription: transcription.transpose()?.copied(),
             longest: match shown.most_tokens() {
                 Some(MostTokens::Count(most)) => most,
@@ -155,6 +161,19 @@ mod tests {
         let unbounded = need(json!({})).unwrap();
         let longest = Money::from_nanos(least + (32_000 - 100) * 64_000);
         assert_eq!(unbounded.least(), longest);
+    }
+
+    #[test]
+    fn a_session_that_only_transcribes_needs_a_minute_of_its_transcription() {
+        let transcribed = json!({ "type": "transcription", "audio": { "input": { "transcription": { "model": "t" } } } });
+        let known = Listener::default();
+        let object = SessionObject::new(&transcribed, &known).unwrap();
+        let need = Need::of(
+            &object.written_for(&known),
+            &prices(),
+            Timestamp::from_seconds(0),
+        );
+        assert_eq!(need.unwrap().least(), Money::from_nanos(17_000_000));
     }
 
     #[test]

@@ -99,11 +99,12 @@ impl Persona {
         self.roles.is_empty() || self.roles.iter().any(|known| role == Some(&**known))
     }
 
-    /// True when the length of the model's answers is limited.
+    /// True when the length of the model's answers is limited, or nothing answers.
     pub fn is_bounded(&self) -> bool {
         let session = EffectiveSession::read(self.session.written.as_json());
-        let most = session.and_then(|session| session.most_tokens());
-        matches!(most, Some(MostTokens::Count(_)))
+        session.is_some_and(|session| {
+            session.is_transcription || matches!(session.most_tokens(), Some(MostTokens::Count(_)))
+        })
     }
 
     /// Returns the mode in which a page uses the persona: the one that it `asked` for, or else the `usual` one, or else the

@@ -35,6 +35,8 @@ pub struct EffectiveSession<'frame> {
     pub expires_at: Option<u64>,
     /// The model that transcribes what callers say. `None` when nothing is transcribed.
     pub transcription_model: Option<Cow<'frame, str>>,
+    /// True when the session only transcribes.
+    pub is_transcription: bool,
     /// The fields that a persona pins.
     pub(super) pinned: PinnedFields<'frame>,
 }
@@ -120,6 +122,8 @@ impl<'json> PinnedFields<'json> {
 struct Frame<'frame> {
     #[serde(borrow)]
     id: Option<Cow<'frame, str>>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'frame, str>>,
     expires_at: Option<u64>,
     #[serde(borrow)]
     audio: Option<Audio<'frame>>,
@@ -151,6 +155,7 @@ impl<'frame> EffectiveSession<'frame> {
         Some(Self {
             id: frame.id,
             expires_at: frame.expires_at,
+            is_transcription: frame.kind.as_deref() == Some("transcription"),
             transcription_model: input.and_then(|input| input.transcription?.model),
             pinned: PinnedFields::read(session)?,
         })

@@ -175,7 +175,10 @@ impl Book {
             if is_up {
                 return Err(TicketRefusal::Used);
             }
-            known.redeem(opens, now)
+            let redeemed = known.redeem(opens, now)?;
+            // When somebody else was faster, what the ticket has left is less than what was reckoned.
+            let is_reckoned = known.uses == dial.uses;
+            is_reckoned.then_some(redeemed).ok_or(TicketRefusal::Used)
         });
         redeemed.map(Some).map_err(ReserveError::Ticket)
     }

@@ -8,6 +8,8 @@ use crate::websocket::{CloseCode, CloseFrame, Error, Message, ProtocolError};
 
 /// Longest reason in a close frame, in bytes (RFC 6455 §5.5).
 const MAX_REASON: usize = 123;
+/// The type of errors that a client has caused.
+const INVALID: &str = "invalid_request_error";
 
 /// How a relay ends for its client.
 #[derive(Debug, Default)]
@@ -40,7 +42,6 @@ impl Farewell {
     /// Returns what a client is told when its relay ends for this reason. SDKs stop for good after `insufficient_quota` and
     /// `invalid_api_key`, and come back after 1011, 1012 and 1013.
     pub(super) fn of(reason: EndReason) -> Self {
-        const INVALID: &str = "invalid_request_error";
         match reason {
             EndReason::TimeLimit => Self::telling(
                 (INVALID, "session_expired"),
@@ -104,13 +105,13 @@ impl Farewell {
             ),
             Flaw::Ambiguous => (CloseCode::Policy, "Send each member of an event once."),
         };
-        Self::telling(("invalid_request_error", "invalid_value"), code, reason)
+        Self::telling((INVALID, "invalid_value"), code, reason)
     }
 
     /// The client sent bytes instead of text.
     pub(super) fn of_binary() -> Self {
         Self::telling(
-            ("invalid_request_error", "invalid_value"),
+            (INVALID, "invalid_value"),
             CloseCode::Unsupported,
             "Send events as text frames.",
         )
@@ -119,7 +120,7 @@ impl Farewell {
     /// The client sends audio faster than anybody speaks, and goes on.
     pub(super) fn of_haste() -> Self {
         Self::telling(
-            ("invalid_request_error", "rate_limit_exceeded"),
+            (INVALID, "rate_limit_exceeded"),
             CloseCode::Policy,
             "Send audio no faster than twice as fast as it is spoken.",
         )
@@ -151,7 +152,7 @@ impl Farewell {
 /// Returns the event that tells a client that an event of its went no further.
 pub(super) fn refusal(refused: &Refusal) -> String {
     event(&json!({
-        "type": "invalid_request_error",
+        "type": INVALID,
         "code": "invalid_value",
         "message": refused.message,
         "param": refused.param,

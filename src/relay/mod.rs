@@ -114,7 +114,7 @@ pub async fn carry(line: Line, connection: Box<dyn Connection>) {
         greeting,
         is_held,
         most_tokens,
-        priced,
+        transcribers,
         events,
         mut orders,
         drain,
@@ -130,7 +130,7 @@ pub async fn carry(line: Line, connection: Box<dyn Connection>) {
         policy: Policy {
             is_held,
             most_tokens,
-            priced,
+            transcribers,
         },
         tap: Tap::new(events, Arc::clone(&clock)),
         pace: Pace::new(clock.tick()),

@@ -71,8 +71,8 @@ pub struct Policy {
     pub is_held: bool,
     /// Most tokens of a response's output.
     pub most_tokens: Option<MostTokens>,
-    /// The models that may transcribe, where money is limited: those that have a price. `None` for all.
-    pub priced: Option<Arc<[Box<str>]>>,
+    /// The models that may transcribe; `None` for all.
+    pub transcribers: Option<Arc<[Box<str>]>>,
 }
 
 /// What happens to an event.
@@ -167,13 +167,15 @@ impl Policy {
             }
         };
         session.retain(|name, _| !is_pinned(name));
-        self.require_priced(&mut session);
+        self.leave_transcribers(&mut session);
         Ok(envelope.with("session", &session))
     }
 
-    /// Leaves a transcription out whose model has no price, where money is limited.
-    fn require_priced(&self, session: &mut Fields) {
-        let Some(priced) = &self.priced else { return };
+    /// Leaves a transcription out by a model that may not transcribe.
+    fn leave_transcribers(&self, session: &mut Fields) {
+        let Some(allowed) = &self.transcribers else {
+            return;
+        };
         let input = session
             .get_mut("audio")
             .and_then(|audio| audio.get_mut("input"));
@@ -183,27 +185,28 @@ impl Policy {
         let model = input
             .get("transcription")
             .and_then(|asked| asked.get("model"));
-        let is_priced = |model: &Value| {
+        let is_allowed = |model: &Value| {
             let name = model.as_str();
-            name.is_some_and(|name| priced.iter().any(|known| **known == *name))
+            name.is_some_and(|name| allowed.iter().any(|known| **known == *name))
         };
-        if model.is_some_and(|model| !is_priced(model)) {
+        if model.is_some_and(|model| !is_allowed(model)) {
             input.remove("transcription");
         }
     }
 
     /// Leaves what the persona says out of a request for a response, and refuses what would make it another conversation.
     fn response(&self, envelope: &Envelope<'_>) -> Judged {
-        let Some(response) = envelope.response.filter(|_| self.is_held) else {
-            return Ok(envelope.again());
+        let is_there = |response: &&RawValue| response.get() != "null";
+        let Some(response) = envelope.response.filter(is_there) else {
+            return Ok(Verdict::Becomes(envelope.written(None)));
         };
-        if response.get() == "null" {
-            return Ok(envelope.again());
-        }
         let mut response = object(Some(response)).ok_or((
             "response",
             "Send the response as an object of at most 1 MiB.",
         ))?;
+        if !self.is_held {
+            return Ok(envelope.with("response", &response));
+        }
         response.retain(|name, value| !OF_THE_PERSONA.contains(&&**name) && !value.is_null());
         if response.get("conversation").is_some_and(|of| of != "auto") {
             return Err((
@@ -287,14 +290,6 @@ impl<'frame> Envelope<'frame> {
     fn with(&self, name: &str, fields: &Fields) -> Verdict {
         let fields = Value::from(fields.clone()).to_string();
         Verdict::Becomes(self.written(Some((name, &fields))))
-    }
-
-    /// Returns the event with its plain members, and what it says of a response.
-    fn again(&self) -> Verdict {
-        match object(self.response) {
-            Some(response) => self.with("response", &response),
-            None => Verdict::Becomes(self.written(None)),
-        }
     }
 
     /// Writes the event from what was read of it.

@@ -13,7 +13,9 @@ use crate::clock::{Clock, Tick};
 
 /// How the most frequent event of the provider begins. It says no more than that the model speaks.
 const AUDIO: &str = r#"{"type":"response.output_audio.delta","#;
-/// Other events of a response are signs of life only, and one in this time is enough.
+/// The event by which a part of speech is transcribed.
+const HEARD: &str = "conversation.item.input_audio_transcription.delta";
+/// That event, and other events of a response, are signs of life only, and one in this time is enough.
 const LIFE: Duration = Duration::from_secs(5);
 /// The events that the watch needs.
 const NEEDED: [&str; 9] = [
@@ -88,7 +90,8 @@ impl Tap {
         }
         let now = self.clock.tick();
         let is_quiet = || self.told.is_none_or(|told| now.since(told) >= LIFE);
-        if NEEDED.contains(&&*kind) || (kind.starts_with("response.") && is_quiet()) {
+        let is_life = || kind.starts_with("response.") || kind == HEARD;
+        if NEEDED.contains(&&*kind) || (is_life() && is_quiet()) {
             self.told = Some(now);
             // Without a watch nobody needs it.
             let _ = self.events.send_item(text.to_owned());

@@ -9,12 +9,12 @@ use crate::provider::MostTokens;
 const HELD: Policy = Policy {
     is_held: true,
     most_tokens: Some(MostTokens::Count(1024)),
-    priced: None,
+    transcribers: None,
 };
 const FREE: Policy = Policy {
     is_held: false,
     most_tokens: None,
-    priced: None,
+    transcribers: None,
 };
 
 /// The event that goes on; null for none.
@@ -54,7 +54,7 @@ fn events_that_say_nothing_of_the_persona_pass_without_members_that_they_do_not_
 #[test]
 fn a_transcription_without_a_price_is_left_out_where_money_is_limited() {
     let limited = |is_held| Policy {
-        priced: Some(["gpt-4o-mini-transcribe".into()].into()),
+        transcribers: Some(["gpt-4o-mini-transcribe".into()].into()),
         is_held,
         ..FREE
     };
@@ -184,6 +184,11 @@ fn what_is_too_large_to_be_judged_goes_no_further() {
         let text = format!(r#"{{"type":"{kind}","{member}":{{"{inner}":[{many}]}}}}"#);
         assert!(matches!(HELD.judge(&text), Verdict::Refused(_)), "{kind}");
     }
+    // Without its response, what is asked for beside a conversation would be spoken in it.
+    let text = format!(
+        r#"{{"type":"response.create","response":{{"conversation":"none","input":[{many}]}}}}"#
+    );
+    assert!(matches!(FREE.judge(&text), Verdict::Refused(_)));
 }
 
 /// The members that a client may try, some of them twice.

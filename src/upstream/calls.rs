@@ -52,6 +52,8 @@ impl fmt::Debug for CallOrder {
 pub struct RelayOrder {
     /// The persona's model; `None` for the provider's choice.
     pub model: Option<Box<str>>,
+    /// True for a session that only transcribes.
+    pub is_transcription: bool,
     /// On whose behalf: the provider learns only a keyed hash of it.
     pub behalf: Party,
     /// The bounds of the connection.

@@ -169,6 +169,7 @@ impl From<BrokerError> for ApiError {
             BrokerError::Ticket(refusal) => (*refusal).into(),
             BrokerError::VideoNotAllowed => Code::VideoNotAllowed.into(),
             BrokerError::Pinned(field) => Self::at(format!("session.{field}")),
+            BrokerError::Converses => Self::at("intent"),
             BrokerError::TooManyCalls(limit) => {
                 Self::from(Code::CallLimit).after(CALL_WAIT).under(limit)
             }

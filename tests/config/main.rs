@@ -61,6 +61,7 @@ fn read(path: &Path) -> Result<String, Error> {
         "bad-personas.toml" => Ok(BAD_PERSONAS.into()),
         "dictation.toml" => Ok(DICTATION.into()),
         "reserved.toml" => Ok(DICTATION.replace("default", "transcription")),
+        "captions.toml" => Ok(DICTATION.replace("direct", "relay")),
         "everywhere.toml" => Ok(DICTATION.replace("connect", "# connect")),
         "bad-calls.toml" => Ok(BAD_CALLS.into()),
         "measured.toml" => Ok(MEASURED.into()),

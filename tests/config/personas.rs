@@ -276,11 +276,13 @@ fn a_number_that_json_cannot_hold_is_refused_and_a_date_is_sent_as_text() {
 }
 
 #[test]
-fn a_persona_that_only_transcribes_is_for_direct_mode() {
+fn a_persona_that_only_transcribes_is_for_direct_and_relay_mode() {
     let sources = |file| good_and(&[("BROKER_PERSONAS__FILE", file)]);
-    let config = serve(&sources("dictation.toml")).config;
-    let session = session(config.personas.default_persona(), "", "");
-    assert_eq!(session["type"], "transcription");
+    for file in ["dictation.toml", "captions.toml"] {
+        let config = serve(&sources(file)).config;
+        let session = session(config.personas.default_persona(), "", "");
+        assert_eq!(session["type"], "transcription");
+    }
     let refused = refusal(Mode::Serve, &sources("everywhere.toml"));
     let says = "session.type transcription needs connect = [\"direct\"]";
     assert!(refused.contains(says), "{refused}");

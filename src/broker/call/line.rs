@@ -38,8 +38,8 @@ pub struct Line {
     pub is_held: bool,
     /// Most tokens of a response's output.
     pub most_tokens: Option<MostTokens>,
-    /// The models that have a price, where money is limited.
-    pub priced: Option<Arc<[Box<str>]>>,
+    /// The models that may transcribe; `None` for all.
+    pub transcribers: Option<Arc<[Box<str>]>>,
     /// Where events of the provider go that the watch needs.
     pub events: mpsc::Sender<String>,
     /// What others want of the relay.

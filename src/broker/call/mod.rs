@@ -10,6 +10,7 @@ mod listening;
 mod meter;
 mod owner;
 mod purse;
+mod redial;
 mod relay;
 mod side;
 mod tend;

@@ -20,23 +20,18 @@ use crate::audit::Event;
 use crate::broker::audited::{Delivery, note_persona};
 use crate::broker::{Broker, BrokerError, Choice, Inner};
 use crate::clock::{Tick, Timestamp, millis};
+use crate::config::Farewell;
 use crate::domain::{
-    Call, CallStep, Caller, ConnectMode, Dial, EndReason, EntryId, Kind, KnownTicket, Money,
-    Outcome, PersonaName, RELAY_USES, SessionChange, SessionText, TicketRefusal, UpstreamCall,
-    UpstreamCallId,
+    Call, CallStep, Caller, ConnectMode, EndReason, EntryId, Kind, KnownTicket, Outcome, Persona,
+    PersonaName, SessionChange, SessionText, UpstreamCall, UpstreamCallId,
 };
 use crate::gate::Pass;
 use crate::provider::{self, EffectiveSession, News, Pins, ServerEvent};
-use crate::records::CallQuery;
 use crate::upstream::{RelayLeg, RelayOrder, UpstreamError};
 use crate::websocket::{Leg, Message};
 
 /// Longest time in which the provider has to confirm the persona.
 const ASSERT: Duration = Duration::from_secs(5);
-/// The interval between looks at whether the last relay of a ticket has ended.
-const TRIES: usize = 5;
-/// The wait before each of these looks.
-const PAUSE: Duration = Duration::from_millis(200);
 /// Events that wait for the watch of a relay. When there are more, the relay waits.
 const EVENTS: usize = 32;
 
@@ -47,6 +42,8 @@ pub struct RelayRequest {
     pub choice: Choice,
     /// The model that the client asks for. It must be the persona's.
     pub model: Option<String>,
+    /// True when the client asks for a session that only transcribes. The persona must be one for that.
+    pub wants_transcription: bool,
     /// The ticket that the caller shows. Its persona and language replace the choice.
     pub ticket: Option<Arc<KnownTicket>>,
 }
@@ -121,31 +118,20 @@ impl Inner {
         if self.draining.is_cancelled() {
             return Err(BrokerError::ShuttingDown);
         }
-        let persona = self.persona(caller, &asked.choice)?;
-        let mode = persona.mode(self.rules.connect, Some(ConnectMode::Relay));
-        mode.ok_or(BrokerError::ModeNotAllowed)?;
-        note_persona(&persona.name);
-        let mut terms = self.terms(caller, persona, asked.choice.language.as_ref())?;
+        let (persona, mut terms) = self.relay_terms(caller, &asked)?;
         let ticket = asked.ticket.as_deref();
-        let kind = if ticket.is_some() {
-            Kind::Redemption
-        } else {
-            Kind::Call
-        };
-        let wanted = asked.model.map(|model| ("model".to_owned(), model.into()));
-        self.may_open(caller, &terms, (kind, &wanted.into_iter().collect()))?;
         if let Some(ticket) = ticket {
-            self.leave_rest(ticket, &mut terms).await?;
+            self.rest(ticket, &terms.settings).await?;
         }
         let start = self.parts.clock.tick();
         let turn = self.parts.upstream.turn(caller.crowd()).await;
         let turn = turn.map_err(|error| self.failed_since(start, error))?;
-        let hash = ticket.map(|ticket| ticket.hash.clone());
-        let dial = self.to_dial(caller, &terms, (None, hash));
-        let row = self.write_relay_down((kind, &persona.name), dial).await?;
+        let opens = (ticket, &mut terms);
+        let row = self.write_relay_down(caller, &persona.name, opens).await?;
         let start = self.parts.clock.tick();
         let order = RelayOrder {
             model: EffectiveSession::read(terms.session.as_json()).and_then(|asked| asked.model()),
+            is_transcription: terms.only_transcribes(),
             behalf: caller.party(),
             bounds: self.rules.relay.bounds(),
         };
@@ -178,43 +164,31 @@ impl Inner {
         Ok(Arc::new(relayed))
     }
 
-    /// Leaves of the limits what earlier relays of the same ticket have not used.
-    async fn leave_rest(&self, ticket: &KnownTicket, terms: &mut Terms) -> Result<(), BrokerError> {
-        if ticket.uses == 0 {
-            return Ok(());
-        }
-        let query = CallQuery {
-            account: None,
-            ticket: Some(ticket.hash.clone()),
-            most: RELAY_USES,
-        };
-        let earlier = self.parts.records.calls(query).await;
-        let earlier = earlier.map_err(BrokerError::NotRead)?;
-        let cost = earlier
-            .iter()
-            .fold(Money::ZERO, |sum, call| sum + call.used.cost);
-        let turns = earlier.iter().map(|call| call.used.turns).sum();
-        let time = ticket.expires_at.since(self.parts.clock.now());
-        terms
-            .settings
-            .leave_rest(time, turns, cost)
-            .map_err(|limit| TicketRefusal::Spent(limit).into())
-    }
-
-    /// Writes a relay down. A client that connects again may be faster than the end of its last relay.
-    async fn write_relay_down(
+    /// Returns the persona of a relay, and what holds for it. Refuses what costs nobody anything to refuse.
+    fn relay_terms(
         &self,
-        of: (Kind, &PersonaName),
-        dial: Dial,
-    ) -> Result<Call, BrokerError> {
-        for _ in 0..TRIES {
-            match self.write_down(of, dial.clone()).await {
-                Err(BrokerError::Ticket(TicketRefusal::Used)) => {}
-                written => return written,
-            }
-            self.parts.clock.sleep(PAUSE).await;
+        caller: &Arc<Caller>,
+        asked: &RelayRequest,
+    ) -> Result<(&Persona, Terms), BrokerError> {
+        let persona = self.persona(caller, &asked.choice)?;
+        let mode = persona.mode(self.rules.connect, Some(ConnectMode::Relay));
+        mode.ok_or(BrokerError::ModeNotAllowed)?;
+        note_persona(&persona.name);
+        let mut terms = self.terms(caller, persona, asked.choice.language.as_ref())?;
+        if terms.only_transcribes() {
+            // No model speaks.
+            terms.settings.farewell = Farewell::None;
+        } else if asked.wants_transcription {
+            return Err(BrokerError::Converses);
         }
-        self.write_down(of, dial).await
+        let kind = match asked.ticket {
+            Some(_) => Kind::Redemption,
+            None => Kind::Call,
+        };
+        let model = asked.model.as_deref();
+        let wanted = model.map(|model| ("model".to_owned(), model.into()));
+        self.may_open(caller, &terms, (kind, &wanted.into_iter().collect()))?;
+        Ok((persona, terms))
     }
 
     /// Notes that there is no relay. Whatever there was of its session ended with its connection.
@@ -271,10 +245,7 @@ impl Inner {
         self.watches.relays.insert(entry, carried);
         let most_tokens = confirmed.pins.as_ref().and_then(|pins| pins.most_tokens);
         let is_held = confirmed.pins.is_some();
-        let priced = terms.is_limited().then(|| {
-            let prices = &self.rules.money.prices;
-            prices.models().map(Into::into).collect()
-        });
+        let transcribers = self.transcribers(&terms);
         let tap = Tap {
             events: received,
             orders,
@@ -292,7 +263,7 @@ impl Inner {
             greeting: confirmed.greeting,
             is_held,
             most_tokens,
-            priced,
+            transcribers,
             events,
             orders: ordered,
             drain: self.draining.clone(),
@@ -304,6 +275,19 @@ impl Inner {
                 entry,
             },
         }
+    }
+
+    /// Returns the models that may transcribe: the persona's own where that is the persona's model, and those that have a
+    /// price where money is limited. `None` for all.
+    fn transcribers(&self, terms: &Terms) -> Option<Arc<[Box<str>]>> {
+        if let Some(own) = terms.asserted().filter(|_| terms.only_transcribes()) {
+            let asked = EffectiveSession::read(own.as_json());
+            let own = asked.and_then(|asked| asked.transcription_model);
+            return Some(own.iter().map(|model| (**model).into()).collect());
+        }
+        let prices = &self.rules.money.prices;
+        let priced = || prices.models().map(Into::into).collect();
+        terms.is_limited().then(priced)
     }
 
     /// Has the session run as `session` says, and waits until the provider confirms it.

@@ -8,6 +8,7 @@ use crate::config::CallSettings;
 use crate::domain::{
     Call, Caller, Hold, Language, Listener, Party, Persona, Quota, SessionText, Trace,
 };
+use crate::provider::EffectiveSession;
 
 /// What holds for one call.
 #[derive(Clone)]
@@ -26,6 +27,12 @@ impl Terms {
     /// Returns the session that is asserted on every side channel; `None` where the page may change everything.
     pub(super) fn asserted(&self) -> Option<&SessionText> {
         (self.settings.persona != Hold::Free).then_some(&self.session)
+    }
+
+    /// True when the session only transcribes.
+    pub(super) fn only_transcribes(&self) -> bool {
+        let session = EffectiveSession::read(self.session.as_json());
+        session.is_some_and(|session| session.is_transcription)
     }
 
     /// True when the money of the call is limited.

@@ -24,6 +24,7 @@ impl Inner {
             caller: Arc::clone(caller),
             idempotency,
             ticket,
+            uses: 0,
             replica: self.watches.replica.clone(),
             gives_up: GIVES_UP,
             want: Amount {

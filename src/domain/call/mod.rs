@@ -138,6 +138,8 @@ pub struct Dial {
     pub idempotency: Option<Box<str>>,
     /// The hash of the ticket that opens the call, or that the caller gets with the answer.
     pub ticket: Option<Box<str>>,
+    /// How often the ticket that opens the call had been redeemed when the limits of the call were reckoned.
+    pub uses: u32,
     /// The replica that watches the call.
     pub replica: Box<str>,
     /// The time after which the call is given up, unless it was opened.

@@ -34,6 +34,7 @@ fn dialled() -> Call {
         caller: Arc::new(caller),
         idempotency: None,
         ticket: None,
+        uses: 0,
         replica: "one".into(),
         gives_up: seconds(25),
         want: Amount::default(),

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::heard::hear;
+use super::heard::{HEARD_MS, hear, transcribe};
 use super::live::{Live, Peer, complete_transcription, token};
 use super::{Registry, Switches, gpt_live, turn};
 use crate::provider;
@@ -202,7 +202,10 @@ fn commit(live: &mut Live, switches: &Switches) -> Result<(), Wrong> {
         let message = "Error committing input audio buffer: the buffer is empty.";
         return Err(Wrong::new("input_audio_buffer_commit_empty", message));
     }
-    hear(live, switches);
+    let item = hear(live, switches);
+    if live.only_transcribes() {
+        transcribe(live, (&item, HEARD_MS), switches);
+    }
     Ok(())
 }
 
@@ -213,6 +216,10 @@ fn update(live: &mut Live, peer: Peer, session: &Value, switches: &Switches) -> 
         message: fault.message,
         param: Some(fault.param),
     })?;
+    if session["type"] != live.session["type"] {
+        let message = "The type of a session cannot be changed.";
+        return Err(Wrong::new("invalid_value", message).at("session.type"));
+    }
     let asked = |place: &str| session.pointer(place).filter(|value| !value.is_null());
     if asked("/model").is_some_and(|model| *model != live.session["model"]) {
         let message = "The model of a session cannot be changed.";
@@ -240,6 +247,10 @@ fn create_response(
     params: &Value,
     switches: &Switches,
 ) -> Result<Option<String>, Wrong> {
+    if live.only_transcribes() {
+        let message = "Responses cannot be created in transcription sessions.";
+        return Err(Wrong::new("invalid_value", message).at("type"));
+    }
     if let Some(fields) = params.as_object() {
         only(fields, |name| RESPONSE_FIELDS.contains(&name), "response.")?;
     }

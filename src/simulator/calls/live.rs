@@ -184,6 +184,11 @@ impl Live {
         }
     }
 
+    /// True for a session in which no model answers.
+    pub(super) fn only_transcribes(&self) -> bool {
+        self.session["type"] == "transcription"
+    }
+
     /// Takes a response that is being spoken: the one with this id, or the conversation's.
     pub(super) fn take_active(&mut self, id: Option<&str>) -> Option<Active> {
         let is_it = |active: &Active| match id {

@@ -6,7 +6,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::join::{bounded, parameter, served};
 use super::live::Live;
@@ -20,21 +20,18 @@ const KEY: &str = "openai-insecure-api-key.";
 const BETA: &str =
     "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API.";
 
-/// `GET /v1/realtime?model=`.
+/// `GET /v1/realtime?model=`, or `?intent=transcription`.
 pub(super) fn open(
     edge: Arc<Edge>,
     uri: &Uri,
     headers: &HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Refusal> {
-    let missing = Refusal::new(
-        400,
-        "missing_required_parameter",
-        "Missing required parameter: 'model'.",
-    );
-    let model = parameter(uri, "model").ok_or(missing.at("model"))?;
+    let asked = asked(uri)?;
     let (key, session) = admit(&edge, headers)?;
-    if !known_model(&model) {
+    if let Asked::Model(model) = &asked
+        && !known_model(model)
+    {
         return Err(Refusal::new(
             400,
             "model_not_found",
@@ -47,9 +44,8 @@ pub(super) fn open(
     }
     let id = {
         let mut desk = edge.calls.desk();
-        let mut asked = session.unwrap_or_else(|| json!({"type": "realtime"}));
-        asked["model"] = model.into();
-        let live = Live::session(&key, &asked, (edge.calls.clock.now(), &desk.switches));
+        let session = asked.session(session);
+        let live = Live::session(&key, &session, (edge.calls.clock.now(), &desk.switches));
         let id = live.id.clone();
         desk.add(live);
         id
@@ -57,8 +53,46 @@ pub(super) fn open(
     Ok(served(upgrade, edge, id, true))
 }
 
+/// What a client asks for by the address.
+enum Asked {
+    Model(String),
+    Transcription,
+}
+
+impl Asked {
+    /// Returns the session, over that of a client secret.
+    fn session(self, of_secret: Option<Value>) -> Value {
+        match self {
+            Self::Model(model) => {
+                let mut session = of_secret.unwrap_or_else(|| json!({"type": "realtime"}));
+                session["model"] = model.into();
+                session
+            }
+            Self::Transcription => of_secret.unwrap_or_else(|| json!({"type": "transcription"})),
+        }
+    }
+}
+
+fn asked(uri: &Uri) -> Result<Asked, Refusal> {
+    let refused = |code, message: &str, param| Refusal::new(400, code, message).at(param);
+    match (parameter(uri, "model"), parameter(uri, "intent")) {
+        (Some(model), None) => Ok(Asked::Model(model)),
+        (None, Some(intent)) if intent == "transcription" => Ok(Asked::Transcription),
+        (None, None) => Err(refused(
+            "missing_required_parameter",
+            "Missing required parameter: 'model'.",
+            "model",
+        )),
+        (_, Some(_)) => Err(refused(
+            "invalid_value",
+            "Send either a model or intent=transcription.",
+            "intent",
+        )),
+    }
+}
+
 /// Returns the key of a request, and the session of a client secret.
-fn admit(edge: &Edge, headers: &HeaderMap) -> Result<(String, Option<serde_json::Value>), Refusal> {
+fn admit(edge: &Edge, headers: &HeaderMap) -> Result<(String, Option<Value>), Refusal> {
     let mut given = headers.clone();
     let shown = protocols(headers).find_map(|name| name.strip_prefix(KEY));
     let shown = shown.and_then(|key| HeaderValue::try_from(format!("Bearer {key}")).ok());

@@ -82,6 +82,7 @@ pub(super) fn reply(
     }
     let mut long = None;
     match turn {
+        _ if live.only_transcribes() => {}
         Turn::Silent => {}
         Turn::Say(text) => {
             let response = respond(live, text, &Value::Null, switches);

@@ -54,7 +54,9 @@ impl Calls for OpenAi {
 
     fn relay(&self, order: RelayOrder) -> Pending<RelayLeg> {
         let mut url = self.socket_url.clone();
-        if let Some(model) = &order.model {
+        if order.is_transcription {
+            url.query_pairs_mut().append_pair("intent", "transcription");
+        } else if let Some(model) = &order.model {
             url.query_pairs_mut().append_pair("model", model);
         }
         let (request, nonce) = self.upgrade(url);

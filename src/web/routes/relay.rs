@@ -30,7 +30,7 @@ pub struct RelayOptions {
     /// The model. Omit it, or send the persona's.
     #[param(max_length = 128)]
     model: Option<String>,
-    /// Not served: a relay carries conversations only.
+    /// `transcription`, for a persona that only transcribes. It may be omitted.
     intent: Option<String>,
     /// Not served: calls are joined by the broker itself.
     call_id: Option<String>,
@@ -60,13 +60,15 @@ pub async fn relay(
     if options.call_id.is_some() {
         return Err(ApiError::at("call_id"));
     }
-    if options.intent.is_some() {
+    let intent = options.intent.as_deref();
+    if intent.is_some_and(|intent| intent != "transcription") {
         return Err(ApiError::at("intent"));
     }
     let wanted = Wanted::of(&request)?;
     let upgrade = Upgrade::of(request)?;
     let asked = RelayRequest {
         choice: wanted.choice()?,
+        wants_transcription: options.intent.is_some(),
         model: options.model,
         ticket: admitted.ticket,
     };

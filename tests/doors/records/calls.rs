@@ -34,6 +34,7 @@ pub fn dial(caller: &Arc<Caller>) -> Dial {
         caller: Arc::clone(caller),
         idempotency: None,
         ticket: Some("hash-of-a-ticket".into()),
+        uses: 0,
         replica: "one".into(),
         gives_up: Duration::from_secs(45),
         want: Amount::default(),

@@ -8,9 +8,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::protocol::frame;
 use super::{Client, left, pair, reason, received, session};
 use crate::kit::executable::Broker;
-use crate::kit::waiting::{eventually, until};
+use crate::kit::waiting::{amid_the_work, eventually, until};
+use crate::kit::wire::Wire;
 
 const MIB: usize = 1024 * 1024;
 
@@ -111,6 +113,32 @@ async fn re17_the_pings_of_a_client_that_reads_nothing_are_answered() {
 }
 
 #[tokio::test]
+async fn re16_pings_of_a_client_that_reads_nothing_cost_little_and_the_client_is_left() {
+    let (simulator, broker) = pair(&[]).await;
+    let narrow = Wire::narrow(broker.address).await.0;
+    let (mut client, _) = Client::over(narrow, &broker, ("/v1/realtime", &[])).await;
+    client.hear("session.created").await;
+    let id = session(&simulator).id;
+    let before = memory(&broker);
+    let pings = frame(0x89, &[0; 125]).repeat(1_000);
+    let flood = async {
+        // The broker cuts it off in the end.
+        while client.0.get_mut().write_all(&pings).await.is_ok() {}
+        std::future::pending::<()>().await;
+    };
+    let mut most = 0;
+    let end = eventually("the end", super::LONG, async || {
+        most = most.max(memory(&broker));
+        !simulator.calls().get(&id).unwrap().is_open
+    });
+    tokio::select! {
+        () = flood => {}
+        _ = end => {}
+    }
+    assert!(most < before + 24, "from {before} to {most} MiB");
+}
+
+#[tokio::test]
 async fn re24_a_client_that_gives_no_sign_of_life_is_left() {
     let (simulator, broker) = pair(&[("relay.ping", "1s"), ("relay.dead", "3s")]).await;
     let mut client = Client::of(&broker).await;
@@ -118,6 +146,22 @@ async fn re24_a_client_that_gives_no_sign_of_life_is_left() {
     // Whoever reads nothing answers no ping.
     assert_eq!(left(&simulator).await, [Some(1001)]);
     assert_eq!(reason(&broker).await, "hung_up");
+}
+
+#[tokio::test]
+async fn re24_a_client_whose_event_takes_longer_than_a_silence_may_is_alive() {
+    let (simulator, broker) = pair(&[("relay.ping", "1s"), ("relay.dead", "12s")]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    let event = json!({"type": "input_audio_buffer.append", "audio": "A".repeat(1_000)});
+    let bytes = frame(0x81, event.to_string().as_bytes());
+    let (last, most) = bytes.split_last().unwrap();
+    for part in most.chunks(most.len() / 13) {
+        client.0.get_mut().write_all(part).await.unwrap();
+        amid_the_work(1_000).await;
+    }
+    client.0.get_mut().write_all(&[*last]).await.unwrap();
+    until("the event", || received(&simulator) == [event.clone()]).await;
 }
 
 #[tokio::test]

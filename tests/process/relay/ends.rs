@@ -53,6 +53,31 @@ async fn re19_the_client_is_told_how_the_provider_closed() {
 }
 
 #[tokio::test]
+async fn re22_a_reason_of_the_provider_is_passed_on_whole_and_not_at_all_when_it_may_hold_a_key() {
+    let longest = format!("{}!", "é".repeat(61));
+    let keys = [
+        "Incorrect API key provided: sk-proj-canary",
+        "The client secret ek_canary has expired",
+        "Wrong header: Bearer canary",
+    ];
+    let keys = keys.map(|text| format!("{text:.<123}"));
+    for (why, told) in [(&longest, &*longest)]
+        .into_iter()
+        .chain(keys.iter().map(|key| (key, "")))
+    {
+        assert_eq!(why.len(), 123);
+        let (simulator, broker) = pair(&[]).await;
+        let mut client = Client::of(&broker).await;
+        client.hear("session.created").await;
+        let id = session(&simulator).id;
+        simulator.calls().close_for(&id, Some((4001, why.as_str())));
+        assert_eq!(client.end().await.0, Some((4001, told.to_owned())));
+        let ended = broker.stop().await;
+        assert!(!ended.out.contains("canary") && !ended.err.contains("canary"));
+    }
+}
+
+#[tokio::test]
 async fn re20_the_provider_is_told_how_the_client_closed() {
     for code in [Some(1000), Some(3000), Some(4999), None] {
         let (simulator, broker) = pair(&[]).await;

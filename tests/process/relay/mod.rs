@@ -1,6 +1,7 @@
 //! Relays of the real executable to the simulated provider: rows of the acceptance matrix by their names (RE).
 
 mod bounds;
+mod captions;
 mod echo;
 mod ends;
 mod events;
@@ -8,6 +9,7 @@ mod front;
 mod heavy;
 mod protocol;
 mod sdks;
+mod secrecy;
 mod stops;
 mod tickets;
 mod upgrade;

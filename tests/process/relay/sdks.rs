@@ -48,7 +48,11 @@ fn ticket(minted: &crate::kit::answer::Answer) -> String {
 }
 
 /// A script that talks to `broker` until it has had one turn.
-async fn has_a_turn(broker: &Broker, (environment, script): (&str, &str), key: &str) -> Vec<Value> {
+pub async fn has_a_turn(
+    broker: &Broker,
+    (environment, script): (&str, &str),
+    key: &str,
+) -> Vec<Value> {
     let command = python(environment, script, &[&broker.url("/v1"), key, "1", MODEL]);
     let ended = Launch::from(command).spawn().end(AGES).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -132,6 +136,16 @@ async fn re2_livekits_plugin_has_turns_by_a_service_key_and_a_free_persona() {
     let types = received(&simulator);
     let has = |kind: &str| types.iter().any(|event| event["type"] == kind);
     assert!(has("session.update") && has("conversation.item.create"));
+    assert_eq!(session(&simulator).session["instructions"], "Be brief.");
+}
+
+#[tokio::test]
+#[ignore = "350 MB: scripts/test-tools.sh --pipecat"]
+async fn re2_pipecats_service_has_a_turn_by_a_service_key_and_a_free_persona() {
+    let simulator = simulator(&[]).await;
+    let broker = for_programs(&simulator, &[]).await;
+    let heard = has_a_turn(&broker, ("pipecat", "relay_pipecat.py"), KEY).await;
+    assert_eq!(heard, [json!({"status": "completed"})]);
     assert_eq!(session(&simulator).session["instructions"], "Be brief.");
 }
 

@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
+use futures_util::future::select;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::super::ledger_file::Books;
 use super::{Client, LONG, ask, left, pair, reason};
@@ -128,6 +133,47 @@ async fn re28_connections_of_one_ticket_share_the_limits_of_one_session() {
     until("both ends", || broker.events("call_ended").len() == 2).await;
     let (status, error) = refused(&broker, &ticket).await;
     assert_eq!((status, &error["limit"]), (429, &json!("max_turns")));
+}
+
+/// Connects as soon as nobody else uses the ticket.
+async fn connect_in_turn(broker: &Broker, ticket: &str) -> Client {
+    let url = broker.url("/v1/realtime").replace("http://", "ws://");
+    loop {
+        let tcp = TcpStream::connect(broker.address).await.unwrap();
+        let mut request = (&*url).into_client_request().unwrap();
+        let bearer = format!("Bearer {ticket}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        match client_async(request, tcp).await {
+            Ok((socket, _)) => return Client(socket),
+            Err(Error::Http(refused)) => assert_eq!(refused.status(), 409, "{refused:?}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn re28_connections_that_are_asked_for_at_once_share_the_limits_of_one_session_too() {
+    let one_a_second = [
+        ("upstream.mints_per_second", "1"),
+        ("upstream.max_wait", "1m"),
+    ];
+    let settings = [&[RELAY, ("call.max_turns", "3")][..], &one_a_second].concat();
+    let (_simulator, broker) = pair(&settings).await;
+    let ticket = ticket(&broker.token().await);
+    // This second has no turn left, so that both wait for theirs while nobody has redeemed the ticket.
+    Client::of(&broker).await;
+    let [one, other] = [(); 2].map(|()| Box::pin(connect_in_turn(&broker, &ticket)));
+    let (mut first, other) = select(one, other).await.factor_first();
+    first.turn().await;
+    first.turn().await;
+    first.0.close(None).await.unwrap();
+    let mut second = other.await;
+    second.turn().await;
+    let (closed, last) = second.end().await;
+    assert_eq!(
+        (closed.unwrap().0, &last["error"]["code"]),
+        (1008, &json!("insufficient_quota"))
+    );
 }
 
 #[tokio::test]

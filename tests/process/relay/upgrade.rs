@@ -9,6 +9,10 @@ use crate::kit::answer::Answer;
 use crate::kit::executable::{Launch, student};
 use crate::kit::provider::simulator;
 use crate::kit::waiting::{SOON, eventually, until};
+use crate::kit::wire::{Left, Wire};
+
+/// Connections whose requests for a WebSocket never end. One address may have 256 connections.
+const HALF_UPGRADES: usize = 200;
 
 #[tokio::test]
 async fn re1_a_credential_among_the_subprotocols_is_never_echoed_nor_logged() {
@@ -158,6 +162,58 @@ async fn re6_who_speaks_at_once_is_heard_in_order_and_after_the_persona() {
         assert_eq!(*id, format!("first_{number}"));
     }
     assert_eq!(session(&simulator).received[0]["event_id"], "tb_persona");
+}
+
+#[tokio::test]
+async fn re33_who_wants_a_relay_over_http_2_is_refused_at_once_or_served_over_http_1() {
+    let (_simulator, broker) = pair(&[]).await;
+    // The preface, settings, and the head of a stream: CONNECT with :protocol = websocket (RFC 8441).
+    let head = [
+        &b"\x02\x07CONNECT\x40\x09:protocol\x09websocket"[..],
+        b"\x86\x44\x0c/v1/realtime\x41\x09localhost",
+    ]
+    .concat();
+    let length = u8::try_from(head.len()).unwrap();
+    let frames = [
+        &[0, 0, 0, 4, 0, 0, 0, 0, 0][..],
+        &[0, 0, length, 1, 4, 0, 0, 0, 1],
+        &head,
+    ]
+    .concat();
+    let mut wire = Wire::to(broker.address).await;
+    wire.send([&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frames].concat())
+        .await;
+    let heard = wire.hear_for(SOON).await;
+    assert_eq!(heard.left, Left::Closed, "{heard:?}");
+    let upgrade = "GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+        Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+    let connect = "CONNECT /v1/realtime HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n";
+    for request in [upgrade, connect] {
+        let mut wire = Wire::to(broker.address).await;
+        wire.send(request).await;
+        let answer = wire.answer().await;
+        assert!((400..500).contains(&answer.status), "{answer:?}");
+    }
+    Client::of(&broker).await.turn().await;
+}
+
+#[tokio::test]
+async fn re34_half_upgrades_are_let_go_and_keep_nobody_from_a_relay() {
+    let (simulator, broker) = pair(&[("server.header_timeout", "5s")]).await;
+    let half = "GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    let mut slow = Vec::new();
+    for number in 0..HALF_UPGRADES {
+        let mut wire = Wire::to(broker.address).await;
+        wire.send(&half[..half.len() - number % half.len()]).await;
+        slow.push(wire);
+    }
+    Client::of(&broker).await.turn().await;
+    for wire in &mut slow {
+        let heard = wire.hear().await;
+        assert!(!heard.text.contains(" 101 "), "{heard:?}");
+    }
+    assert_eq!(simulator.calls().all().len(), 1);
 }
 
 #[tokio::test]

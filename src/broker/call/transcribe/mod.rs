@@ -210,6 +210,7 @@ impl Inner {
             caller: Arc::clone(caller),
             idempotency: None,
             ticket: None,
+            uses: 0,
             replica: self.watches.replica.clone(),
             gives_up: settings.timeout + BOOKING,
             want: Amount {
