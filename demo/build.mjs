@@ -21,7 +21,8 @@ const samples = {
     }));
   },
 };
-const external = { name: 'sdk apart', setup: (plugin) => plugin.onResolve({ filter: /^\.\/sdk\.js$/ }, () => ({ path: './sdk.js', external: true })) };
+/** Leaves imports that match to another file of the page. */
+const apart = (filter, path) => ({ name: 'apart', setup: (plugin) => plugin.onResolve({ filter }, () => ({ path, external: true })) });
 
 async function bundle(entry, plugins = []) {
   const options = { bundle: true, minify: true, write: false, format: 'esm', target: 'es2022', charset: 'utf8', legalComments: 'none', logLevel: 'warning' };
@@ -44,8 +45,10 @@ function isCurrent(name, text) {
 const made = {
   'index.html': readFileSync(`${HERE}index.html`, 'utf8'),
   'style.css': await bundle('style.css'),
-  'app.js': await bundle('src/app.ts', [external, samples]),
-  'sdk.js': await bundle('src/sdk.ts'),
+  'app.js': await bundle('src/app.ts', [apart(/^\.\/sdk\.js$/, './sdk.js'), samples]),
+  // The relay of the client is loaded when it is used, and takes what it shares from the rest of the client.
+  'sdk.js': await bundle('src/sdk.ts', [apart(/\/relay\/open\.js$/, './relay.js')]),
+  'relay.js': await bundle('../sdk/src/relay/open.ts', [apart(/\/(connection|clock|follow)\.js$/, './sdk.js')]),
 };
 let stale = false;
 let total = 0;
@@ -57,7 +60,8 @@ for (const [name, text] of Object.entries(made)) {
     if (check) console.error(`demo/built/${name} is stale: run scripts/demo-build.sh and commit the result.`);
     else for (const [path, bytes] of [[name, text], [`${name}.gz`, packed]]) writeFileSync(`${HERE}built/${path}`, bytes);
   }
-  total += packed.length;
+  // Loaded by those who choose it.
+  if (name !== 'relay.js') total += packed.length;
   console.log(`${name.padEnd(10)} ${`${Buffer.byteLength(text)}`.padStart(6)} bytes, ${`${packed.length}`.padStart(5)} gzip`);
 }
 console.log(`${'together'.padEnd(10)} ${''.padStart(13)} ${`${total}`.padStart(5)} of ${BUDGET}`);

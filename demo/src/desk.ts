@@ -25,7 +25,7 @@ export class Desk {
   readonly #lab: Lab;
   #person: Person | null = null;
   #tokens: TokenManager;
-  #tickets: TokenManager | null = null;
+  readonly #tickets = new Map<string, TokenManager>();
   /** The persona of calls through the broker. Null: the one of all other keys. */
   readonly callPersona: string | null;
 
@@ -39,11 +39,13 @@ export class Desk {
     return this.#tokens;
   }
 
-  /** The source of keys that open calls at the broker. */
-  get tickets(): TokenManager {
+  /** Returns the source of keys that open calls at the broker, or relays. */
+  tickets(connect: 'call' | 'relay'): TokenManager {
     const { callPersona: persona } = this;
     if (!persona) return this.#tokens;
-    return (this.#tickets ??= createTokenManager({ baseUrl: BASE.href, headers: this.credential, body: { persona, connect: 'call' }, autoRefresh: false }));
+    const tickets = this.#tickets.get(connect) ?? createTokenManager({ baseUrl: BASE.href, headers: this.credential, body: { persona, connect }, autoRefresh: false });
+    this.#tickets.set(connect, tickets);
+    return tickets;
   }
 
   get person(): Person | null {
@@ -58,8 +60,8 @@ export class Desk {
   /** Changes the user. A session belongs to one identity, so each user gets a new manager. */
   signIn(person: Person | null): void {
     this.#tokens.destroy();
-    this.#tickets?.destroy();
-    this.#tickets = null;
+    for (const tickets of this.#tickets.values()) tickets.destroy();
+    this.#tickets.clear();
     this.#person = person;
     this.#tokens = this.#open();
     this.changed.tell(this.#tokens.getSnapshot());

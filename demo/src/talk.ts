@@ -18,6 +18,8 @@ const STATES = { disconnected: ['Not connected', 'rest'], connecting: ['Connecti
 const LABELS = { disconnected: 'Connect', connecting: 'Cancel', connected: 'Disconnect' } as const;
 /** Without a network interface a browser finds no way to any peer, and says nothing about it. */
 const OPEN_TIMEOUT_MS = 3000;
+/** The buttons that choose a way through the broker. */
+const WAYS = [['way', 'call'], ['relay', 'relay']] as const;
 const SAMPLE = 'Is anybody there? I would like to know how this works.';
 
 export interface TalkParts {
@@ -43,10 +45,10 @@ export class Talk {
   readonly #model: LocalModel | null;
   readonly #leash: Leash;
   readonly #tries: Tries;
-  /** True when calls go through the broker. */
-  #isLeashed = false;
+  /** How the next call goes: to the stand-in of this page or to OpenAI, through the broker, or by its relay. */
+  #way: 'direct' | 'call' | 'relay' = 'direct';
   /** True once the broker has said that it wants calls through itself. */
-  #isCallMode = false;
+  #isBrokers = false;
   /** True after the laptop was closed: this page hangs nothing up. */
   #isAsleep = false;
   readonly #me = new LevelStrip(need<HTMLCanvasElement>('level-me'));
@@ -88,7 +90,8 @@ export class Talk {
       hush: () => this.#hush(),
       vanish: () => {
         this.#isAsleep = true;
-        connection.getSnapshot().session?.peer.close();
+        const { session } = connection.getSnapshot();
+        (session?.peer ?? session)?.close();
         this.#show();
       },
     });
@@ -102,17 +105,20 @@ export class Talk {
       event.preventDefault();
       this.#type();
     });
-    need('way').addEventListener('click', () => this.#lead(!this.#isLeashed));
-    need('way').hidden = !model;
-    this.#lead(false);
+    for (const [id, way] of WAYS) {
+      need(id).addEventListener('click', () => this.#lead(this.#way === way ? 'direct' : way));
+      need(id).hidden = !model;
+    }
+    this.#lead('direct');
     this.#show();
   }
 
   /** Uses the keys of whoever is signed in. A call belongs to the person who opened it, so it ends with a change. */
   #follow({ tokens, person }: Desk): void {
-    if (!this.#isCallMode && tokens.getCurrentToken()?.connect?.mode === 'call') {
-      this.#isCallMode = true;
-      this.#lead(true);
+    const mode = tokens.getCurrentToken()?.connect?.mode;
+    if (!this.#isBrokers && (mode === 'call' || mode === 'relay')) {
+      this.#isBrokers = true;
+      this.#lead(mode);
     }
     if (this.#source === this.#connection.options.tokens) return;
     this.#connection.options = { ...this.#connection.options, tokens: this.#source };
@@ -122,13 +128,19 @@ export class Talk {
   }
 
   get #source(): TokenManager {
-    return this.#isLeashed ? this.#desk.tickets : this.#desk.tokens;
+    return this.#way === 'direct' ? this.#desk.tokens : this.#desk.tickets(this.#way);
   }
 
-  /** Chooses the way of the next call: through the broker, or to the stand-in of this page. */
-  #lead(isLeashed: boolean): void {
-    this.#isLeashed = isLeashed;
-    need('way').setAttribute('aria-pressed', `${isLeashed}`);
+  /** True when calls go through the broker. */
+  get #isLeashed(): boolean {
+    return this.#way !== 'direct';
+  }
+
+  /** Chooses the way of the next call. */
+  #lead(way: 'direct' | 'call' | 'relay'): void {
+    this.#way = way;
+    const isLeashed = this.#isLeashed;
+    for (const [id, each] of WAYS) need(id).setAttribute('aria-pressed', `${each === way}`);
     write(need('peer'), !this.#model ? 'Model' : isLeashed ? 'Simulated OpenAI' : 'Local stand-in');
     need('leashed').hidden = !isLeashed;
     if (this.#status === 'disconnected') this.#transcript.clear(isLeashed);
@@ -141,7 +153,7 @@ export class Talk {
     setTimeout(() => {
       if (this.#status !== 'connecting' || !this.#isLeashed || !this.#model) return;
       this.#connection.disconnect();
-      this.#lead(false);
+      this.#lead('direct');
       this.#transcript.note('No connection within 3 s. A browser needs a network interface that is up, and the broker a build with real peers. This page goes on with its local stand-in.');
       void this.#connect();
     }, OPEN_TIMEOUT_MS);
@@ -189,7 +201,7 @@ export class Talk {
       if (control) enable(control, up && !(id === 'hang-up' && call));
     }
     this.#leash.follow(call);
-    this.#tries.enable(up && call !== null && !this.#isAsleep);
+    this.#tries.enable(up && call !== null && !this.#isAsleep, session?.peer === null);
     need<HTMLInputElement>('words').placeholder = up ? 'Type a message' : 'Connect first';
     if (status === this.#status) return;
     this.#status = status;
@@ -209,14 +221,15 @@ export class Talk {
   #listen(): void {
     const { session } = this.#connection.getSnapshot();
     if (this.#status === 'disconnected') this.#rest();
-    const track = this.#microphones.sent(session?.peer);
+    const peer = session?.peer;
+    const track = peer === null ? (session?.microphone?.getAudioTracks()[0] ?? null) : this.#microphones.sent(peer);
     this.#me.listen(track ? new MediaStream([track]) : null);
     this.#them.listen(session?.remote ?? null);
-    this.#line.watch(session?.peer ?? null);
+    this.#line.watch(peer ?? null);
     // Muting outlasts a reconnect.
     this.#mute(this.#muted);
     write(need('microphone'), this.#voice ? 'Synthetic voice' : 'Microphone');
-    if (track) void this.#microphones.show(this.#voice ? null : track);
+    if (track) void this.#microphones.show(this.#voice || !peer ? null : track);
   }
 
   #rest(): void {
@@ -238,7 +251,7 @@ export class Talk {
 
   async #pick(id: string): Promise<void> {
     const { session } = this.#connection.getSnapshot();
-    if (!session) return;
+    if (!session?.peer) return;
     const track = await this.#microphones.swap(session.peer, id);
     if (!track || this.#connection.getSnapshot().session !== session) return;
     track.enabled = !this.#muted;
@@ -275,7 +288,7 @@ export class Talk {
     this.#log.add({ from: 'model', text: `← ${event.type}`, held: event });
     this.#transcript.hear(event);
     this.#tries.hear(event);
-    if (event.type === 'output_audio_buffer.started') this.#falls.spoken();
+    if (/^(output_audio_buffer\.started|response\.output_audio\.delta)$/.test(event.type)) this.#falls.spoken();
     if (event.type === 'error') this.#transcript.note(`${Object(event['error']).message ?? 'The model reports an error.'}`);
     if (event.type === 'output_audio_buffer.stopped' && this.#voice && !this.#hasSpoken) {
       this.#hasSpoken = true;

@@ -32,6 +32,8 @@ export class Tries {
   readonly #buttons: HTMLButtonElement[] = [];
   readonly #talk: HTMLButtonElement;
   #talksOn = false;
+  /** True by the relay, where nothing tells when an answer was played. */
+  #isRelayed = false;
   /** When this page gave the model other instructions, until they are put back. */
   #rewroteAt: number | null = null;
 
@@ -65,14 +67,17 @@ export class Tries {
     this.enable(false);
   }
 
-  enable(does: boolean): void {
-    for (const each of this.#buttons) enable(each, does);
+  enable(does: boolean, isRelayed = false): void {
+    this.#isRelayed = isRelayed;
+    // A relay is its own side channel.
+    for (const each of this.#buttons) enable(each, does && !(isRelayed && each.name === 'cut'));
     if (!does) this.#talkOn(false);
     if (!does) this.#rewroteAt = null;
   }
 
   hear({ type, session }: RealtimeEvent): void {
-    if (/^output_audio_buffer\.(stopped|cleared)$/.test(type) && this.#talksOn) setTimeout(() => this.#more(), BREATH_MS);
+    const ends = this.#isRelayed ? /^response\.done$/ : /^output_audio_buffer\.(stopped|cleared)$/;
+    if (ends.test(type) && this.#talksOn) setTimeout(() => this.#more(), BREATH_MS);
     const { instructions } = Object(session) as { instructions?: string };
     if (type !== 'session.updated' || this.#rewroteAt === null || instructions === OTHER) return;
     this.#parts.tell(`The broker has put the persona back after ${span(performance.now() - this.#rewroteAt)}.`);

@@ -47,6 +47,26 @@ describe('a call through the broker', () => {
     assert.deepEqual(page.complaints, []);
   });
 
+  test('by the relay the same is said and counted, and who disconnects has hung up', async () => {
+    const page = await stage.visit({ microphone: true });
+    await page.click('#relay');
+    await page.waitForSelector('#relay[aria-pressed=true]');
+    assert.equal(await page.getAttribute('#way', 'aria-pressed'), 'false');
+    await page.click('#connect');
+    await says(page, '#call-status', /^Connected/);
+    await says(page, '#leash-left', /^0:/);
+    await page.click('#mute');
+    await page.fill('#words', 'Hello');
+    await page.click('#send');
+    await says(page, '#transcript', /A simulated answer\./);
+    await says(page, '#leash-cost', /\$0\.00(0[1-9]|[1-9]\d)/);
+    assert.equal(await page.getAttribute('#tries [name=cut]', 'aria-disabled'), 'true');
+    await page.click('#connect');
+    await says(page, '#transcript', /The call has ended: this page hung up\./);
+    await says(page, '#call-status', /^Not connected/);
+    assert.deepEqual(page.complaints, []);
+  });
+
   for (const mode of ['direct', 'call']) test(`a peer that cannot be reached gives way to the local stand-in after three seconds, in ${mode} mode`, async () => {
     const stage = await raise({ settings: [`connect.mode=${mode}`] });
     try {

@@ -48,7 +48,7 @@ fn persona(config: &Config) -> anyhow::Result<Persona> {
             },
             ..PersonaCalls::default()
         },
-        connect: vec![ConnectMode::Call],
+        connect: vec![ConnectMode::Call, ConnectMode::Relay],
         session: SessionObject::new(&session, &nobody)?,
     })
 }

@@ -5,7 +5,13 @@ use axum::http::{Method, StatusCode};
 use crate::kit::PAGE;
 use crate::kit::in_process::TestApp;
 
-const PATHS: [&str; 4] = ["/demo", "/demo/style.css", "/demo/app.js", "/demo/sdk.js"];
+const PATHS: [&str; 5] = [
+    "/demo",
+    "/demo/style.css",
+    "/demo/app.js",
+    "/demo/sdk.js",
+    "/demo/relay.js",
+];
 
 #[tokio::test]
 async fn the_demo_is_not_there_unless_a_setting_wants_it() {

@@ -1,4 +1,5 @@
-// One WebRTC call: offer, answer, the channel for events, and the detection of a break. At OpenAI, or through the broker.
+// One WebRTC call: offer, answer, the channel for events, and the detection of a break. At OpenAI, or through the broker. Where the
+// broker relays, another module opens the conversation.
 import type { FollowedCall } from '../call/follow.js';
 import { checkAborted } from '../clock.js';
 import { type ConnectContext, ConnectionError, ended } from '../connection.js';
@@ -33,10 +34,13 @@ const HANG_UP_MS = 500;
 
 /** A connected call. */
 export interface RealtimeCall {
-  readonly peer: RTCPeerConnection;
+  /** Null through the relay, which is a WebSocket. */
+  readonly peer: RTCPeerConnection | null;
+  /** What the model hears. Null without a microphone. */
+  readonly microphone: MediaStream | null;
   /** The model's voice. */
   readonly remote: MediaStream;
-  /** From `Location`, for a server that hangs up. Null when it cannot be read. */
+  /** From `Location`, for a server that hangs up. Null when it cannot be read. Through the relay: the id of the session. */
   readonly callId: string | null;
   /** The duration of each step in milliseconds: offer to answer, and answer to open channel. */
   readonly timings: { readonly sdp: number; readonly open: number };
@@ -73,7 +77,8 @@ async function exchange(url: string, sdp: string, { apiKey, clock }: ConnectCont
 export async function openCall(context: ConnectContext, options: CallOptions, hear: (event: RealtimeEvent) => void): Promise<RealtimeCall> {
   const { stream, signal, lost, clock } = context;
   const { mode = 'direct', calls = OPENAI_CALLS } = context.connect ?? {};
-  if (!/^(direct|call)$/.test(mode)) throw new ConnectionError('unsupported_mode', `The broker wants connections by ${mode}.`);
+  if (mode === 'relay') return (await import('../relay/open.js')).openRelay(context, options, hear);
+  if (!/^(direct|call)$/.test(mode)) throw new ConnectionError('unsupported_mode', `Unknown mode: ${mode}.`);
   // Loaded while the offer is on its way, and in call mode only.
   const loading = mode === 'call' ? import('../call/opened.js') : null;
   loading?.catch(() => {});
@@ -176,6 +181,7 @@ export async function openCall(context: ConnectContext, options: CallOptions, he
     state = 'open';
     return {
       peer,
+      microphone: stream,
       remote,
       callId,
       call,

@@ -42,7 +42,7 @@ export class RealtimeConnection extends Connection<RealtimeCall, RealtimeConnect
 
   /** Mutes the microphone, or opens it again. The connection stays. */
   mute(muted: boolean): void {
-    for (const { track } of this.getSnapshot().session?.peer.getSenders() ?? []) if (track) track.enabled = !muted;
+    for (const track of this.getSnapshot().session?.microphone?.getAudioTracks() ?? []) track.enabled = !muted;
   }
 
   async #open(context: ConnectContext, options: CallOptions, hear: (event: RealtimeEvent) => void): Promise<RealtimeCall> {

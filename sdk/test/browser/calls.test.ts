@@ -38,7 +38,7 @@ test('a call connects, carries events both ways, and its levels move', async () 
     }
     for (const meter of meters) meter.close();
     window.connection.mute(true);
-    const muted = session?.peer.getSenders()[0]?.track?.enabled;
+    const muted = session?.peer?.getSenders()[0]?.track?.enabled;
     return { peaks, muted, callId: session?.callId, steps: Object.keys(timings), sdp: session?.timings.sdp };
   });
   assert.ok(Math.min(...seen.peaks) > 0.05, `${seen.peaks}`);

@@ -221,10 +221,10 @@ test('no ticket is fetched during a call, and each is handed out once', async (t
 });
 
 test('a mode that the client does not know is an error with a code of its own, and nothing is sent', async (t) => {
-  const { broker, connection, peers } = stage(t, 'relay');
+  const { broker, connection, peers } = stage(t, 'phone');
   await connection.connect();
   assert.deepEqual(error(connection), ['disconnected', 'unsupported_mode', undefined]);
-  assert.match(`${connection.getSnapshot().error?.message}`, /relay/);
+  assert.match(`${connection.getSnapshot().error?.message}`, /phone/);
   assert.deepEqual([broker.asked, peers], [[], []]);
 });
 

@@ -67,6 +67,7 @@ pub fn routes(connect: &Connect) -> Router<AppState> {
         .route("/demo/style.css", file(built!("style.css", CSS)))
         .route("/demo/app.js", file(built!("app.js", SCRIPT)))
         .route("/demo/sdk.js", file(built!("sdk.js", SCRIPT)))
+        .route("/demo/relay.js", file(built!("relay.js", SCRIPT)))
         .route("/demo/about", get(about))
 }
 
