@@ -10,7 +10,7 @@
 #                              the cost of identity, a durable ledger and Redis; broker and load share all cores
 #   scripts/bench.sh --calls   what ten thousand watched calls cost, and what kills, takeovers and races do to calls: a quarter
 #                              of an hour; CALLS=1000 and KILLS=20 for less
-#   scripts/bench.sh --relay   what a relay costs beside nginx, ten thousand idle relays, half a million frames; RELAYS=1000 for fewer
+#   scripts/bench.sh --relay   what a relay costs beside nginx and SMG, ten thousand idle relays, half a million frames; RELAYS=1000 for fewer
 #   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
@@ -27,6 +27,7 @@ here=$PWD
 bench=$here/target/bench
 core=${BENCH_CORE:-0} other_core=${BENCH_OTHER_CORE:-1}
 node_version=24
+smg_version=1.13.0
 
 say() { printf 'bench: %s\n' "$*" >&2; }
 need() { command -v "$1" >/dev/null || { say "$1 is missing: apt-get install $2"; exit 1; }; }
@@ -50,6 +51,13 @@ while [ $# -gt 0 ]; do
             }
             need taskset util-linux
             need nginx nginx
+            smg=target/tools/smg
+            if ! "$smg/bin/python" -c "import importlib.metadata as m; assert m.version('smg') == '$smg_version'" 2>/dev/null; then
+                say "installing smg $smg_version from PyPI"
+                rm -rf "$smg"
+                python3 -m venv "$smg"
+                "$smg/bin/python" -m pip install --quiet --disable-pip-version-check "smg==$smg_version"
+            fi
             cargo test --release --locked --test process --no-run >&2
             exec taskset -c "$other_core" cargo test --release --locked --test process -- --ignored --nocapture --test-threads=1 relay::heavy ;;
         --governed) governed=1; arguments+=("$1") ;;

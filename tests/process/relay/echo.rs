@@ -8,8 +8,8 @@ use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -58,6 +58,7 @@ impl Echo {
                                 answer(stream).await;
                             }
                         }
+                        None if wants_models(&tcp).await => list_models(tcp).await,
                         None => answer(tcp).await,
                     }
                     counted.fetch_sub(1, Ordering::SeqCst);
@@ -103,6 +104,23 @@ fn acceptor(scratch: &Scratch) -> TlsAcceptor {
         .with_single_cert(vec![certificate], key)
         .unwrap();
     TlsAcceptor::from(Arc::new(config))
+}
+
+/// True for a gateway that asks which models there are.
+async fn wants_models(tcp: &TcpStream) -> bool {
+    let mut head = [0; 14];
+    tcp.peek(&mut head).await.is_ok() && head.starts_with(b"GET /v1/models")
+}
+
+async fn list_models(mut tcp: TcpStream) {
+    let list = r#"{"object":"list","data":[{"id":"gpt-realtime","object":"model"}]}"#;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{list}",
+        list.len()
+    );
+    // A gateway that leaves asks again.
+    let _ = tcp.read(&mut [0; 4096]).await;
+    let _ = tcp.write_all(answer.as_bytes()).await;
 }
 
 /// Serves one connection until its end.

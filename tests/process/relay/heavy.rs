@@ -1,5 +1,5 @@
-//! What a relay costs beside nginx, which only forwards: processor, added round trip, memory, order. Minutes long, so not run by
-//! default. The subject has one core and everything else the other one.
+//! What a relay costs beside nginx, which only forwards, and beside SMG, which is another gateway: processor, added round trip,
+//! memory, order. Minutes long, so not run by default. The subject has one core and everything else the other one.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,16 +8,17 @@ use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, sleep};
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::echo::Echo;
-use crate::kit::executable::{Broker, Launch};
+use crate::kit::executable::{Broker, Launch, Running};
 use crate::kit::memory::{pin, processor, resident};
-use crate::kit::programs::free_address;
+use crate::kit::programs::{free_address, installed, program};
 use crate::kit::scratch::Scratch;
-use crate::kit::waiting::until;
+use crate::kit::waiting::{eventually, until};
 use crate::nginx_front::{Nginx, temporary};
 
 /// Connections whose frames are timed, and the frames of each in a second, each way.
@@ -47,11 +48,17 @@ struct Round {
 }
 
 async fn connect(url: &str) -> Socket {
-    let request = url.into_client_request().unwrap();
+    try_connect(url).await.unwrap()
+}
+
+async fn try_connect(url: &str) -> Result<Socket, Error> {
+    let mut request = url.into_client_request()?;
+    let bearer = HeaderValue::from_static("Bearer any");
+    request.headers_mut().insert("authorization", bearer);
     let authority = request.uri().authority().unwrap().to_string();
-    let tcp = TcpStream::connect(authority).await.unwrap();
-    tcp.set_nodelay(true).unwrap();
-    client_async(request, tcp).await.unwrap().0
+    let tcp = TcpStream::connect(authority).await?;
+    tcp.set_nodelay(true)?;
+    Ok(client_async(request, tcp).await?.0)
 }
 
 fn frame(number: usize) -> Message {
@@ -120,6 +127,8 @@ async fn round(subject: &Subject) -> Round {
 async fn broker(base_url: &str, more: &[(&str, &str)]) -> Broker {
     let launch = Launch::of(&["serve"]).towards(base_url);
     let launch = [
+        // Clients that nobody reads answer no ping.
+        ("relay.dead", "10m"),
         ("call.max_duration", "1h"),
         ("call.idle_timeout", "1h"),
         ("call.max_live_network", "10000"),
@@ -161,6 +170,38 @@ async fn nginx(provider: &str) -> (Nginx, Subject) {
     (nginx, Subject { name, url, pids })
 }
 
+/// SMG before this provider, on the same core.
+async fn smg(provider: &str) -> (Running, Subject) {
+    let [address, figures] = [(); 2].map(|()| free_address());
+    let worker = format!("http://{provider}");
+    let [port, figures] = [address, figures].map(|address| address.port().to_string());
+    let mut command = program(installed("smg/bin/smg"));
+    command.args([
+        "launch",
+        "--backend",
+        "openai",
+        "--worker-urls",
+        &worker,
+        "--host",
+        "127.0.0.1",
+    ]);
+    command.args([
+        "--port",
+        &port,
+        "--prometheus-port",
+        &figures,
+        "--disable-health-check",
+    ]);
+    command.args(["--policy", "round_robin", "--log-level", "warn"]);
+    let running = Launch::from(command).spawn();
+    let url = format!("ws://{address}/v1/realtime?model=gpt-realtime");
+    let knows = async || try_connect(&url).await.is_ok();
+    eventually("SMG knows its provider", Duration::from_mins(1), knows).await;
+    pin(running.pid(), 0);
+    let (name, pids) = ("SMG", vec![running.pid()]);
+    (running, Subject { name, url, pids })
+}
+
 fn print(name: &str, rounds: &[Round]) {
     let mut costs: Vec<_> = rounds.iter().map(|round| round.each).collect();
     costs.sort_by(f64::total_cmp);
@@ -194,7 +235,8 @@ async fn frames_cost_little_more_than_behind_nginx() {
         url: broker.url("/v1/realtime").replace("http://", "ws://"),
         pids: vec![broker.running.pid()],
     };
-    let subjects = [forwarder, relay];
+    let (_smg, other) = smg(&echo.address.to_string()).await;
+    let subjects = [forwarder, relay, other];
     let mut rounds = subjects.each_ref().map(|_| Vec::new());
     for _ in 0..ROUNDS {
         for (subject, rounds) in subjects.iter().zip(&mut rounds) {
