@@ -4,7 +4,7 @@
 # Installs Chromium and that font as Debian packages (as root or with sudo), and Node packages below demo/node_modules.
 #
 #   scripts/demo-test.sh                               everything
-#   scripts/demo-test.sh --picture                     also saves a screenshot of the page as docs/demo.png
+#   scripts/demo-test.sh --picture                     also saves screenshots for the README: docs/demo.png, docs/dashboard.png
 #   DEMO_URL=broker …                                  the page as the broker under test serves it, not the files here
 #   DEMO_URL=http://127.0.0.1:8080/demo …              the page of a broker that runs already; its limits should be wide
 #   BROKER_BINARY=… CHROMIUM=… scripts/demo-test.sh    with another broker or browser

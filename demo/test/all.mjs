@@ -7,5 +7,6 @@ import './leash.test.mjs';
 import './tries.test.mjs';
 import './guards.test.mjs';
 import './access.test.mjs';
+import './desk.test.mjs';
 import './phone.test.mjs';
 import './picture.test.mjs';

@@ -43,7 +43,7 @@ async function run(command, settings, { port = 0, ...environment } = {}) {
 }
 
 /** A port that was free just now. */
-async function freePort() {
+export async function freePort() {
   const server = createServer();
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address();

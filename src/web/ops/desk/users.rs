@@ -54,7 +54,8 @@ pub(super) async fn all(ops: &OpsState, asked: &Asked) -> Result<View, ApiError>
         title: "Users",
         lead: format!(
             "Users are named as the ledger names them: by their subject, or by a pseudonym with ledger.pseudonymous. \
-             The page has the {MOST_SHOWN} busiest, its files up to {MOST}."
+             The page has the {MOST_SHOWN} busiest, its files up to {}.",
+            grouped(MOST.into())
         ),
         query: vec![("days", asked.days().to_string())],
         choices: asked.periods(),
