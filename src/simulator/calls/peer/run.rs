@@ -27,6 +27,8 @@ const MAX_PACKET: usize = 2000;
 const SAMPLES_PER_PACKET: u64 = 48 * MS_PER_PACKET;
 /// Silence that ends speech where the session does not say, in milliseconds.
 const SILENCE_MS: u64 = 500;
+/// The same in GPT-Live, whose sessions never say.
+const GAP_MS: u64 = 200;
 
 /// The provider's end of one call. Str0m does no work of its own: after each change everything that it has to say is taken.
 pub(super) struct Peer {
@@ -251,7 +253,7 @@ impl Peer {
             return;
         };
         if live.gpt.is_some() {
-            match self.ear.listen(level, SILENCE_MS) {
+            match self.ear.listen(level, GAP_MS) {
                 Some(Heard::Started(at)) => {
                     self.spoken = Some((String::new(), at));
                     gpt_live::interrupt(live);
