@@ -152,8 +152,8 @@ async fn online_an_upstream_that_takes_the_key_is_fine_and_costs_no_mint() {
 #[tokio::test]
 async fn models_that_the_provider_shuts_down_are_warned_of_with_the_day_and_what_to_use() {
     let simulator = simulator(&[]).await;
-    let personas = "[default]\nsession = { type = \"realtime\", model = \"gpt-realtime-2025-08-28\" }\n\
-                    [new]\nsession = { type = \"realtime\", model = \"gpt-realtime-2.1\" }\n";
+    let personas = "[default]\nsession = { model = \"gpt-realtime-2025-08-28\" }\n\
+                    [new]\nsession = { model = \"gpt-realtime-2.1\" }\n";
     // Offline by the table of this version, online by the provider's own list of models.
     for extra in [&["check"][..], &["check", "--online"]] {
         let ended = Launch::of(extra)
