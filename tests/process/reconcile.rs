@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use token_broker::clock::{Clock, SystemClock, Timestamp};
-use token_broker::domain::{EntryId, Money, day_of};
+use token_broker::domain::{Money, day_of};
 use token_broker::simulator::Simulator;
 
 use super::ledger_file::Books;
@@ -21,17 +21,17 @@ fn money(dollars: &str) -> Money {
     Money::parse(dollars).unwrap()
 }
 
-/// Writes down that a model cost so much in a call of that day.
+/// Writes down that a model cost so much in a call of that day, as sums of days.
 async fn note(books: &Books, day: Timestamp, model: &str, dollars: &str) {
     let noon = day.plus(Duration::from_hours(12));
-    let statement = "INSERT INTO call_uses (entry, id, at, mark, model, turns, seconds, fresh_text, fresh_audio, fresh_image, \
-         cached_text, cached_audio, cached_image, output_text, output_audio, transcribed_ms, nanodollars, estimated_nanodollars) \
-         VALUES ($1, 'resp_1', $2, 'measured', $3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, $4, 0)";
+    let statement = "INSERT INTO daily_models (day, model, mark, calls, turns, seconds, fresh_text, fresh_audio, fresh_image, \
+         cached_text, cached_audio, cached_image, output_text, output_audio, transcribed_ms, nanodollars, \
+         estimated_nanodollars, last_at) VALUES ($1, $2, 'measured', 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, $3, 0, $4)";
     let written = sqlx::query(statement)
-        .bind(EntryId::new(noon).to_string())
-        .bind(i64::try_from(noon.as_millis()).unwrap())
+        .bind(day_of(day))
         .bind(model)
         .bind(money(dollars).as_nanos())
+        .bind(i64::try_from(noon.as_millis()).unwrap())
         .execute(&mut books.open().await)
         .await;
     assert_eq!(written.unwrap().rows_affected(), 1);

@@ -7,6 +7,7 @@ use super::{Client, ask, left, pair, reason, session};
 use crate::kit::answer::Answer;
 use crate::kit::executable::Launch;
 use crate::kit::provider::simulator;
+use crate::kit::receiver::{Receiver, span};
 use crate::kit::waiting::until;
 
 /// The most money of a relay: enough for one answer as long as the persona allows.
@@ -257,4 +258,41 @@ async fn re27_a_replica_that_stops_ends_its_relays_between_answers() {
             .all(|event| event["details"]["reason"] == "shutdown"),
         "{reasons:?}"
     );
+}
+
+#[tokio::test]
+async fn the_span_of_a_relay_ends_with_its_answer_and_one_of_its_end_links_to_it() {
+    let receiver = Receiver::start().await;
+    let (_simulator, broker) = pair(&[("otel.endpoint", &receiver.collector)]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    let name = "GET /v1/realtime";
+    until("the spans of the opening", || {
+        receiver
+            .spans()
+            .iter()
+            .any(|span| span.text("name") == name)
+    })
+    .await;
+    client.turn().await;
+    client.0.close(None).await.unwrap();
+    assert_eq!(reason(&broker).await, "hung_up");
+    broker.stop().await;
+    let spans = receiver.spans();
+    let (request, end) = (span(&spans, name), span(&spans, "end"));
+    assert_eq!(request.attribute("http.response.status_code"), Some("101"));
+    let opened = span(&spans, "relay");
+    assert_eq!(opened.text("parentSpanId"), request.text("spanId"));
+    // What was used later is in no trace of the request.
+    let uses = spans
+        .iter()
+        .filter(|span| span.text("name") == "ledger use call");
+    assert!(
+        uses.clone()
+            .all(|span| span.text("parentSpanId") == end.text("spanId"))
+    );
+    assert_eq!(end.0["links"][0]["traceId"], request.text("traceId"));
+    assert_eq!(end.0["links"][0]["spanId"], request.text("spanId"));
+    assert_eq!(end.attribute("broker.end_reason"), Some("hung_up"));
+    assert_eq!(end.attribute("broker.turns"), Some("1"));
 }
