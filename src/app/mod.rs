@@ -127,6 +127,7 @@ impl App {
             session: config.session.clone(),
             connect: config.connect.mode,
             call: config.call.clone(),
+            live: config.live,
             transcription: config.transcription.clone(),
             money: config.money.clone(),
             relay: config.relay.clone(),

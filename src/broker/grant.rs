@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::audited::note_persona;
+use super::call::MAX_SESSIONS;
 use super::{BrokerError, Inner, Latest};
 use crate::domain::{
     Caller, ClientSecret, ConnectMode, EntryId, Intent, Kind, KnownTicket, Language, Outcome,
@@ -386,5 +387,6 @@ fn setting(bound: CallBound, caller: &Caller) -> &'static str {
         (CallBound::Owner, Party::Network(_)) => "max_live_network",
         (CallBound::Anonymous, _) => "max_live_anonymous",
         (CallBound::Total, _) => "max_live_total",
+        (CallBound::Kin, _) => MAX_SESSIONS,
     }
 }

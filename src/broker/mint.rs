@@ -9,6 +9,7 @@ use crate::domain::{
     Asked, Caller, ConnectMode, KnownTicket, Language, Persona, PersonaName, Session, SessionId,
 };
 use crate::gate::Pass;
+use crate::provider::Dialect;
 
 /// The persona that a caller asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub struct MintRequest {
     pub lifetime: Option<Duration>,
     /// True when the answer holds the session id. Otherwise nobody could refresh, and no session is kept.
     pub refreshable: bool,
+    /// The dialect that the page speaks; `None` when it speaks the persona's, whatever that is.
+    pub dialect: Option<Dialect>,
 }
 
 impl Broker {
@@ -68,6 +71,10 @@ impl Inner {
         let choice = &asked.choice;
         let persona = self.persona(caller, choice)?;
         let mode = persona.mode(self.rules.connect, asked.connect);
+        let is_spoken = asked
+            .dialect
+            .is_none_or(|dialect| dialect == persona.session.dialect());
+        let mode = mode.filter(|_| is_spoken);
         let mode = mode.ok_or(BrokerError::ModeNotAllowed)?;
         let opened = asked.refreshable.then(|| {
             let session = Session::open(caller, persona.name.clone(), self.parts.clock.now());

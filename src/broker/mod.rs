@@ -34,7 +34,8 @@ use crate::audit::{Audit, Event};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::{
-    CallSettings, MoneySettings, RelaySettings, SessionSettings, TranscriptionSettings,
+    CallSettings, LiveSettings, MoneySettings, RelaySettings, SessionSettings,
+    TranscriptionSettings,
 };
 use crate::domain::{
     Account, Caller, ConnectMode, EndReason, EntryId, Exhausted, IdentityKey, Party, Personas,
@@ -83,6 +84,8 @@ pub struct Rules {
     pub connect: ConnectMode,
     /// The limits of calls.
     pub call: CallSettings,
+    /// What holds for calls of GPT-Live.
+    pub live: LiveSettings,
     /// The transcription of recordings.
     pub transcription: TranscriptionSettings,
     /// What calls may cost everybody together, and the prices of the provider's models.
@@ -123,6 +126,9 @@ pub enum BrokerError {
     /// A page offered video, which its persona does not take.
     #[error("the persona takes no video")]
     VideoNotAllowed,
+    /// A page sent settings of a session whose persona takes nothing but an offer.
+    #[error("the persona takes nothing but an offer")]
+    OffersOnly,
     /// A page asked for another value of a field that its persona pins.
     #[error("the persona pins session.{0}")]
     Pinned(&'static str),
@@ -231,6 +237,7 @@ impl BrokerError {
             | Self::Ticket(_)
             | Self::Pinned(_)
             | Self::Converses
+            | Self::OffersOnly
             | Self::VideoNotAllowed
             | Self::ModelNotAllowed
             | Self::Upload(_)

@@ -20,6 +20,7 @@ mod issuers;
 mod layers;
 mod ledger;
 mod limits;
+mod live;
 mod log;
 mod money;
 mod networks;
@@ -56,6 +57,7 @@ pub use guard::Guard;
 pub use health::{Health, HealthDetails};
 pub use ledger::{LedgerPlace, LedgerSettings};
 pub use limits::Limits;
+pub use live::LiveSettings;
 pub use log::{Log, LogFormat, LogIdentity};
 pub use money::{MoneyLimit, MoneySettings};
 pub use ops::Ops;
@@ -104,6 +106,8 @@ pub struct Config {
     pub connect: ConnectSettings,
     /// The limits of calls.
     pub call: CallSettings,
+    /// What holds for calls of GPT-Live.
+    pub live: LiveSettings,
     /// The transcription of recordings.
     pub transcription: TranscriptionSettings,
     /// How relays are carried.
@@ -198,6 +202,7 @@ impl Config {
             session: SessionSettings::read(settings)?,
             connect: settings.section("connect")?,
             call: CallSettings::read(settings)?,
+            live: settings.section("live")?,
             transcription: TranscriptionSettings::read(settings)?,
             relay: RelaySettings::read(settings)?,
             money: MoneySettings::read(settings)?,

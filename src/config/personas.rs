@@ -18,7 +18,7 @@ use crate::domain::{
     CallLimits, ConnectMode, Hold, Language, Listener, Persona, PersonaCalls, PersonaName,
     Personas, SessionObject, written,
 };
-use crate::provider::UNKNOWN_MODEL;
+use crate::provider::{Dialect, PageEvents, UNKNOWN_MODEL};
 
 /// Used when the operator has written no personas.
 const COMPILED_IN: &str = include_str!("../../config/personas.toml");
@@ -49,6 +49,8 @@ struct Written {
     hold: Option<Hold>,
     greets: Option<bool>,
     video: bool,
+    #[serde(deserialize_with = "some_events")]
+    events: Option<PageEvents>,
     call: CallLimits,
     #[serde(deserialize_with = "connect")]
     connect: Vec<ConnectMode>,
@@ -141,6 +143,9 @@ fn persona(
         faults.push("the name is reserved: reports show transcriptions under it".into());
     }
     let session = session(&written, is_strict).map_err(|fault| faults.push(fault));
+    let is_live = |session: &SessionObject| session.dialect() == Dialect::Live;
+    let is_live = session.as_ref().is_ok_and(is_live);
+    let calls = calls(&written, is_live);
     let (role, roles) = (written.role, written.roles);
     let mut excluded = role.iter().filter(|role| !roles.contains(role));
     if !roles.is_empty() && excluded.next().is_some() {
@@ -153,16 +158,26 @@ fn persona(
             role,
             roles,
             language: written.language,
-            calls: PersonaCalls {
-                hold: written.hold,
-                greets: written.greets.unwrap_or(true),
-                video: written.video,
-                limits: written.call,
+            calls,
+            connect: if is_live {
+                vec![ConnectMode::Call]
+            } else {
+                written.connect
             },
-            connect: written.connect,
             session,
         }),
         _ => Err(faults),
+    }
+}
+
+/// Returns what holds for the calls of a persona.
+fn calls(written: &Written, is_live: bool) -> PersonaCalls {
+    PersonaCalls {
+        hold: written.hold,
+        // People may be silent in a GPT-Live session, and its model need not speak first.
+        greets: written.greets.unwrap_or(!is_live),
+        video: written.video,
+        limits: written.call,
     }
 }
 
@@ -173,7 +188,15 @@ fn session(written: &Written, is_strict: bool) -> Result<SessionObject, String> 
         "session is missing: write a table [name.session] with what the provider is to be told",
     )?;
     let mut session = table(fields).ok_or("session holds a number that JSON cannot hold")?;
+    let model = session["model"].as_str().unwrap_or_default();
+    let is_live = Dialect::of_model(model) == Dialect::Live;
+    if is_live {
+        complete_live(&mut session, written)?;
+    } else if written.events.is_some() {
+        return Err("events is for GPT-Live: other models have no such lists".into());
+    }
     match session.get("type").map(Value::as_str) {
+        None if is_live => {}
         None => session["type"] = "realtime".into(),
         Some(Some("transcription")) if transcribes(&written.connect) => {}
         Some(Some("transcription")) => {
@@ -206,6 +229,39 @@ fn session(written: &Written, is_strict: bool) -> Result<SessionObject, String> 
 /// True when a persona of these modes may transcribe only.
 fn transcribes(modes: &[ConnectMode]) -> bool {
     !modes.is_empty() && !modes.contains(&ConnectMode::Call)
+}
+
+/// Completes the session object of a GPT-Live persona. What its page may send and see is always said: without lists, the
+/// page would see the instructions and could change the backend.
+fn complete_live(session: &mut Value, written: &Written) -> Result<(), &'static str> {
+    const LISTS: [&str; 2] = ["allowed_client_events", "allowed_server_events"];
+    if !written.connect.is_empty() && written.connect != [ConnectMode::Call] {
+        return Err("connect must be [\"call\"] or left out: GPT-Live has calls only");
+    }
+    if session.get("safety_identifier").is_some() {
+        return Err("session.safety_identifier is set by the broker; remove it");
+    }
+    if session["delegation"]["responses"]["tool_choice"] == "required" {
+        return Err(
+            "session.delegation.responses.tool_choice must not be required: the backend calls its tools without end then",
+        );
+    }
+    match (session.get("client"), written.events) {
+        (None, events) => session["client"] = events.unwrap_or_default().as_client(),
+        (Some(_), Some(_)) => {
+            return Err("events and session.client say the same: leave one of them out");
+        }
+        (Some(client), None) => {
+            let is_list = |list: &str| client["data_channel"][list].is_array();
+            if !LISTS.into_iter().all(is_list) {
+                return Err(
+                    "session.client.data_channel needs the lists allowed_client_events and allowed_server_events: \
+                     without them the page may send and see everything",
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Returns a table as JSON, which has no dates. Returns `None` for the numbers that JSON cannot hold (nan and inf).
@@ -252,6 +308,10 @@ fn roles<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<str>>, D::Error> 
 
 fn some_hold<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Hold>, D::Error> {
     Hold::deserialize(from).map(Some)
+}
+
+fn some_events<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PageEvents>, D::Error> {
+    PageEvents::deserialize(from).map(Some)
 }
 
 fn connect<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ConnectMode>, D::Error> {

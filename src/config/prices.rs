@@ -6,7 +6,7 @@ use time::Month;
 use toml::value::Datetime;
 
 use crate::clock::Timestamp;
-use crate::domain::{Card, Money, Prices, Rates};
+use crate::domain::{Card, Money, Prices, Rates, in_tier};
 
 /// Used when the operator has written no prices.
 pub(super) const COMPILED_IN: &str = include_str!("../../config/prices.toml");
@@ -32,12 +32,15 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Model {
     names: Vec<Box<str>>,
+    tier: Option<Box<str>>,
     #[serde(deserialize_with = "day")]
     valid_from: Timestamp,
     text: Option<Written>,
     audio: Option<Written>,
     image: Option<Written>,
     minute: Option<Dollars>,
+    standby: Option<Dollars>,
+    search: Option<Dollars>,
 }
 
 /// Prices of one kind of tokens as they are written.
@@ -70,11 +73,14 @@ pub fn read_prices(text: &str) -> Result<Prices, PricesError> {
 }
 
 fn add(prices: &mut Prices, model: &Model) -> Result<(), &'static str> {
+    let dollars = |price: Option<Dollars>| price.map(|price| price.0);
     let card = Card {
         text: rates(model.text),
         audio: rates(model.audio),
         image: rates(model.image),
-        minute: model.minute.map(|price| price.0),
+        minute: dollars(model.minute),
+        standby: dollars(model.standby),
+        search: dollars(model.search),
     };
     if card == Card::default() {
         return Err("the card has no price: give text, audio, image or minute");
@@ -83,7 +89,8 @@ fn add(prices: &mut Prices, model: &Model) -> Result<(), &'static str> {
         return Err("the card names no model");
     }
     for name in &model.names {
-        if !prices.add(name, model.valid_from, card) {
+        let name = in_tier(name, model.tier.as_deref());
+        if !prices.add(&name, model.valid_from, card) {
             return Err("a model of the card has another card with the same valid_from");
         }
     }
@@ -128,7 +135,7 @@ fn day<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
 mod tests {
     use super::*;
     use crate::domain::{Tokens, Usage};
-    use crate::provider::KNOWN_MODELS;
+    use crate::provider::{KNOWN_MODELS, LIVE_MODELS};
 
     const NOW: Timestamp = Timestamp::from_seconds(1_796_083_200);
 
@@ -188,6 +195,20 @@ mod tests {
             .filter(|name| name.starts_with("gpt-realtime"))
         {
             assert!(prices.card(model, NOW).is_some(), "{model}");
+        }
+    }
+
+    #[test]
+    fn every_known_live_model_has_the_price_of_a_minute_and_1_1_that_of_standby() {
+        let prices = read_prices(COMPILED_IN).unwrap();
+        let minute = std::time::Duration::from_mins(1);
+        for model in LIVE_MODELS {
+            let card = prices.card(model, NOW).unwrap();
+            let cost = |active, standby| card.voice_cost(active, standby).money.as_nanos();
+            let nothing = std::time::Duration::ZERO;
+            assert_eq!(cost(minute, nothing), 50_000_000, "{model}");
+            let standby = if *model == "gpt-live-1.1" { 20 } else { 50 };
+            assert_eq!(cost(nothing, minute), standby * 1_000_000, "{model}");
         }
     }
 

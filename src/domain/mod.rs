@@ -43,7 +43,7 @@ pub use algorithm::{Algorithm, AlgorithmError, Family, algorithm};
 pub use binding::{Binding, Bindings};
 pub use budget::{Amount, Budget, Budgets, Exhausted, Limit, Period, Purse};
 pub use call::{
-    Call, CallChange, CallLimits, CallState, CallStep, CallUse, Dial, EndReason, Hold, LATE,
+    Call, CallChange, CallLimits, CallState, CallStep, CallUse, Dial, EndReason, Hold, Kin, LATE,
     LONGEST_CALL, Used,
 };
 pub use caller::{Caller, Forwards};
@@ -66,7 +66,7 @@ pub use persona::{
     SessionText,
 };
 pub use personas::{Asked, Personas, PersonasError};
-pub use price::{Card, Cost, Prices, Rates};
+pub use price::{Card, Cost, Prices, Rates, in_tier};
 pub use quota::{Month, Quota, Quotas, day_of};
 pub use random::random_bytes;
 pub use rate::{Rate, RateError, parse_duration};

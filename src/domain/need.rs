@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Card, Money, Prices, SessionText, Tokens, Usage};
 use crate::clock::Timestamp;
-use crate::provider::{EffectiveSession, MostTokens};
+use crate::provider::{Dialect, EffectiveSession, MostTokens};
 
 /// Bytes of instructions and tools for each text token, at least: English has four, other scripts have two.
 const BYTES_PER_TOKEN: u64 = 2;
@@ -21,8 +21,8 @@ const LONGEST_ANSWER: u64 = 32_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
     card: Card,
-    /// The price of transcriptions. `None` when nothing is transcribed.
-    transcription: Option<Card>,
+    /// The price of what runs beside the answers: transcriptions, or the voice of GPT-Live. `None` when nothing does.
+    beside: Option<Card>,
     longest: u64,
     /// The tokens of instructions and tools, at most.
     prompt: Tokens,
@@ -43,17 +43,28 @@ impl Need {
                 .card(model, now)
                 .ok_or_else(|| Unpriced(model.into()))
         };
-        let transcription = shown.transcription_model.as_deref().map(card);
-        let prompt = shown.prompt_length().div_ceil(BYTES_PER_TOKEN) + OVERHEAD;
-        let answers = if shown.is_transcription {
-            // Nothing answers.
-            Card::default()
-        } else {
-            *card(&shown.model().unwrap_or_default())?
+        let model = shown.model().unwrap_or_default();
+        let (answers, beside) = match shown.dialect() {
+            Dialect::Realtime => {
+                let transcription = shown.transcription_model.as_deref().map(card);
+                let answers = if shown.is_transcription {
+                    // Nothing answers.
+                    Card::default()
+                } else {
+                    *card(&model)?
+                };
+                (answers, transcription.transpose()?.copied())
+            }
+            Dialect::Live => {
+                let voice = *card(&model)?;
+                voice.minute.ok_or_else(|| Unpriced(model.clone()))?;
+                (backend(&shown, prices, now)?, Some(voice))
+            }
         };
+        let prompt = shown.prompt_length().div_ceil(BYTES_PER_TOKEN) + OVERHEAD;
         Ok(Self {
             card: answers,
-            transcription: transcription.transpose()?.copied(),
+            beside,
             longest: match shown.most_tokens() {
                 Some(MostTokens::Count(most)) => most,
                 Some(MostTokens::Unlimited) | None => LONGEST_ANSWER,
@@ -88,14 +99,31 @@ impl Need {
         let mut transcribed = heard;
         transcribed.output.text = TRANSCRIPT;
         transcribed.transcribed = SPEECH;
-        let transcribed = self.transcription.map(|card| card.cost(&transcribed).money);
-        answer[0].max(answer[1]) + transcribed.unwrap_or_default()
+        let beside = self.beside.map(|card| card.cost(&transcribed).money);
+        answer[0].max(answer[1]) + beside.unwrap_or_default()
     }
 
     /// Returns the least money that a call needs to begin: the price of its first answer.
     pub fn least(&self) -> Money {
         self.next_answer(self.prompt)
     }
+}
+
+/// Returns the prices of the backend of a GPT-Live session. Without a backend, there are no answers that cost anything.
+fn backend(
+    shown: &EffectiveSession<'_>,
+    prices: &Prices,
+    now: Timestamp,
+) -> Result<Card, Unpriced> {
+    let Some(backend) = &shown.backend else {
+        return Ok(Card::default());
+    };
+    let card = prices.backend(&backend.model, backend.service_tier.as_deref(), now);
+    let card = card.ok_or_else(|| Unpriced((*backend.model).into()))?;
+    if backend.searches() && card.search.is_none() {
+        return Err(Unpriced("web_search".into()));
+    }
+    Ok(*card)
 }
 
 #[cfg(test)]
@@ -185,6 +213,44 @@ mod tests {
         ] {
             let found = Need::of(&session(&more), &prices(), now);
             assert_eq!(found.unwrap_err(), Unpriced("other".into()));
+        }
+    }
+
+    #[test]
+    fn lv4_a_live_call_needs_a_minute_of_its_voice_and_one_answer_of_its_backend() {
+        let now = Timestamp::from_seconds(0);
+        let mut prices = prices();
+        let voice = Card {
+            minute: Some(Money::from_nanos(50_000_000)),
+            ..Card::default()
+        };
+        prices.add("gpt-live-1", now, voice);
+        let need = |delegation: serde_json::Value| {
+            let session = json!({ "model": "gpt-live-1", "delegation": delegation });
+            let known = Listener::default();
+            let object = SessionObject::new(&session, &known).unwrap();
+            Need::of(&object.written_for(&known), &prices, now)
+        };
+        let alone = need(json!({ "type": "client" })).unwrap();
+        assert_eq!(alone.least(), Money::from_nanos(50_000_000));
+        let responses = |more: serde_json::Value| {
+            let mut responses =
+                json!({ "model": "m", "max_output_tokens": 100, "instructions": "a".repeat(974) });
+            let fields = more.as_object().unwrap().clone();
+            responses.as_object_mut().unwrap().extend(fields);
+            json!({ "type": "responses", "responses": responses })
+        };
+        // 488 tokens of instructions, and 512 of the provider. A minute of speech has a price of its own here.
+        let least = 50_000_000 + (488 + 512) * 4_000 + 600 * 32_000 + 100 * 64_000;
+        let found = need(responses(json!({}))).unwrap();
+        assert_eq!(found.least(), Money::from_nanos(least));
+        for (more, missing) in [
+            (json!({ "model": "other" }), "other"),
+            (json!({ "service_tier": "priority" }), "m"),
+            (json!({ "tools": [{ "type": "web_search" }] }), "web_search"),
+        ] {
+            let found = need(responses(more));
+            assert_eq!(found.unwrap_err(), Unpriced(missing.into()));
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::instructions::{Instructions, InstructionsError, Listener};
 use super::{CallLimits, ConnectMode, Hold, Language};
-use crate::provider::{self, EffectiveSession, MostTokens};
+use crate::provider::{self, Dialect, EffectiveSession};
 
 /// A persona's name: 1 to 64 of `a`–`z`, `0`–`9`, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,9 +102,12 @@ impl Persona {
     /// True when the length of the model's answers is limited, or nothing answers.
     pub fn is_bounded(&self) -> bool {
         let session = EffectiveSession::read(self.session.written.as_json());
-        session.is_some_and(|session| {
-            session.is_transcription || matches!(session.most_tokens(), Some(MostTokens::Count(_)))
-        })
+        session.is_some_and(|session| session.is_bounded())
+    }
+
+    /// Returns its model, if it names one.
+    pub fn model(&self) -> Option<Box<str>> {
+        EffectiveSession::read(self.session.written.as_json())?.model()
     }
 
     /// Returns the mode in which a page uses the persona: the one that it `asked` for, or else the `usual` one, or else the
@@ -144,6 +147,7 @@ pub struct SessionObject {
 
 /// A session object whose instructions are a template.
 struct Spoken {
+    dialect: Dialect,
     instructions: Instructions,
     /// JSON of all other fields without the opening brace: `"model":…}`.
     rest: Box<str>,
@@ -169,19 +173,26 @@ impl SessionObject {
     pub fn new(session: &Value, known: &Listener<'_>) -> Result<Self, SessionObjectError> {
         let doubts = provider::doubts(session)?;
         let text = session["instructions"].as_str().unwrap_or_default();
+        let dialect = Dialect::of_model(session["model"].as_str().unwrap_or_default());
         let spoken = Instructions::parse(text, known)?.map(|instructions| Spoken {
+            dialect,
             instructions,
             rest: without_instructions(session),
         });
         let written = match &spoken {
             Some(spoken) => spoken.write(known)?,
-            None => SessionText(to_raw_value(session)?.into()),
+            None => SessionText(to_raw_value(session)?.into(), dialect),
         };
         Ok(Self {
             written,
             spoken,
             doubts,
         })
+    }
+
+    /// Returns how a call with the session speaks with the provider.
+    pub const fn dialect(&self) -> Dialect {
+        self.written.dialect()
     }
 
     /// Returns the fields, words and models that this version does not know. The provider may.
@@ -199,8 +210,7 @@ impl SessionObject {
     }
 }
 
-/// Returns the JSON of `session` without its instructions and the opening brace. A session has a type, so
-/// that something follows the comma.
+/// Returns the JSON of `session` without its instructions and the opening brace. A type or a model follows the comma.
 fn without_instructions(session: &Value) -> Box<str> {
     let mut others = session.clone();
     if let Some(fields) = others.as_object_mut() {
@@ -214,15 +224,21 @@ impl Spoken {
         let text = self.instructions.speak_to(listener);
         let text = serde_json::to_string(&text.ok_or(InstructionsError::TooLong)?)?;
         let json = format!("{{\"instructions\":{text},{}", self.rest);
-        Ok(SessionText(RawValue::from_string(json)?.into()))
+        let json = RawValue::from_string(json)?;
+        Ok(SessionText(json.into(), self.dialect))
     }
 }
 
 /// A serialised session object. Cheap to clone. Hides itself: its tools may carry credentials.
 #[derive(Clone)]
-pub struct SessionText(Arc<RawValue>);
+pub struct SessionText(Arc<RawValue>, Dialect);
 
 impl SessionText {
+    /// Returns how a call with this session speaks with the provider.
+    pub const fn dialect(&self) -> Dialect {
+        self.1
+    }
+
     /// Returns the JSON.
     pub fn as_json(&self) -> &RawValue {
         &self.0

@@ -1,10 +1,12 @@
 //! Prices usage by the provider's price cards.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Money, Usage};
 use crate::clock::Timestamp;
+use crate::provider::undated;
 
 const MILLION_TOKENS: i128 = 1_000_000;
 const MINUTE: i128 = Duration::from_mins(1).as_nanos().cast_signed();
@@ -31,6 +33,10 @@ pub struct Card {
     pub image: Rates,
     /// Price of one minute of audio, for models that are billed by duration.
     pub minute: Option<Money>,
+    /// Price of one minute in standby. `None` for the price of any other minute.
+    pub standby: Option<Money>,
+    /// Price of one web search.
+    pub search: Option<Money>,
 }
 
 /// The cost of a usage.
@@ -58,18 +64,45 @@ impl Card {
         ];
         let tokens = parts.map(|(count, price)| priced(count.into(), price));
         let sum = tokens.into_iter().fold(0_i128, i128::saturating_add);
-        let length = usage.transcribed.as_nanos().cast_signed();
-        let nanos = round_up(sum, MILLION_TOKENS)
-            .saturating_add(round_up(priced(length, self.minute), MINUTE));
+        let nanos =
+            round_up(sum, MILLION_TOKENS).saturating_add(timed(usage.transcribed, self.minute));
         let is_missing = parts
             .iter()
             .any(|&(count, price)| count > 0 && price.is_none())
-            || (length > 0 && self.minute.is_none());
+            || (usage.transcribed > Duration::ZERO && self.minute.is_none());
+        Cost::new(nanos, is_missing || (nanos == 0 && !usage.is_nothing()))
+    }
+
+    /// Returns the cost of a voice that was active and in standby for so long, each rounded up once.
+    pub fn voice_cost(&self, active: Duration, standby: Duration) -> Cost {
+        let nanos =
+            timed(active, self.minute).saturating_add(timed(standby, self.standby.or(self.minute)));
+        Cost::new(nanos, nanos == 0 && active + standby > Duration::ZERO)
+    }
+
+    /// Returns the cost of `usage` and of so many web searches.
+    pub fn work_cost(&self, usage: &Usage, searches: u32) -> Cost {
+        let work = self.cost(usage);
+        let found = priced(searches.into(), self.search);
         Cost {
-            money: Money::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX)),
-            is_unpriced: is_missing || (nanos == 0 && !usage.is_nothing()),
+            money: work.money + Cost::new(found, false).money,
+            is_unpriced: work.is_unpriced || (searches > 0 && found == 0),
         }
     }
+}
+
+impl Cost {
+    fn new(nanos: i128, is_unpriced: bool) -> Self {
+        Self {
+            money: Money::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX)),
+            is_unpriced,
+        }
+    }
+}
+
+/// Returns the price of so much time, in nano-dollars.
+fn timed(length: Duration, minute: Option<Money>) -> i128 {
+    round_up(priced(length.as_nanos().cast_signed(), minute), MINUTE)
 }
 
 fn priced(count: i128, price: Option<Money>) -> i128 {
@@ -111,6 +144,21 @@ impl Prices {
         let valid = cards.iter().find(|&&(from, _)| from <= now);
         valid.or(cards.last()).map(|(_, card)| card)
     }
+
+    /// Returns the card of the backend `model` in a service tier at `now`. The provider reports dated snapshots for models
+    /// that were asked for without a date.
+    pub fn backend(&self, model: &str, tier: Option<&str>, now: Timestamp) -> Option<&Card> {
+        let card = |model| self.card(&in_tier(model, tier), now);
+        card(model).or_else(|| card(undated(model)))
+    }
+}
+
+/// Returns the name under which the card of `model` in a service tier is kept.
+pub fn in_tier<'model>(model: &'model str, tier: Option<&str>) -> Cow<'model, str> {
+    match tier {
+        None | Some("auto" | "default") => model.into(),
+        Some(tier) => format!("{model} {tier}").into(),
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +189,7 @@ mod tests {
                 output: None,
                 ..rates("5.00", "0.50", "0")
             },
-            minute: None,
+            ..Card::default()
         }
     }
 
@@ -280,6 +328,54 @@ mod tests {
             ..Usage::default()
         };
         assert_eq!(nanos(card(), exact), (1_i64 << 53) * 400);
+    }
+
+    #[test]
+    fn lv15_standby_has_a_price_of_its_own_and_otherwise_costs_as_much_as_any_minute() {
+        let minutes = |minutes| Duration::from_mins(minutes);
+        let live = Card {
+            minute: dollars("0.05"),
+            standby: dollars("0.02"),
+            ..Card::default()
+        };
+        let nanos = |card: Card, active, standby| card.voice_cost(active, standby).money.as_nanos();
+        assert_eq!(nanos(live, minutes(1), minutes(1)), 70_000_000);
+        let prepaid = Duration::from_secs(15);
+        assert_eq!(nanos(live, prepaid, Duration::ZERO), 12_500_000);
+        let older = Card {
+            standby: None,
+            ..live
+        };
+        assert_eq!(nanos(older, minutes(1), minutes(1)), 100_000_000);
+        assert!(card().voice_cost(minutes(1), Duration::ZERO).is_unpriced);
+    }
+
+    #[test]
+    fn lv16_a_backend_is_priced_by_model_and_tier_and_by_its_searches() {
+        let mut prices = Prices::default();
+        let now = Timestamp::from_seconds(5);
+        let fast = Card {
+            search: dollars("0.01"),
+            ..card()
+        };
+        prices.add(&in_tier("m-small", None), now, card());
+        prices.add(&in_tier("m-small", Some("priority")), now, fast);
+        for (model, tier, found) in [
+            ("m-small", None, Some(&card())),
+            ("m-small", Some("default"), Some(&card())),
+            ("m-small-2026-03-01", Some("auto"), Some(&card())),
+            ("m-small-2026-03-01", Some("priority"), Some(&fast)),
+            ("m-small", Some("flex"), None),
+            ("m-smaller", None, None),
+        ] {
+            assert_eq!(prices.backend(model, tier, now), found, "{model} {tier:?}");
+        }
+        let usage = Usage {
+            fresh: tokens(1_000, 0, 0),
+            ..Usage::default()
+        };
+        assert_eq!(fast.work_cost(&usage, 2).money.as_nanos(), 24_000_000);
+        assert!(card().work_cost(&usage, 1).is_unpriced);
     }
 
     #[test]

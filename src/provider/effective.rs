@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::object;
+use super::{Dialect, object};
 
 /// Most tokens of a response's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,8 +37,47 @@ pub struct EffectiveSession<'frame> {
     pub transcription_model: Option<Cow<'frame, str>>,
     /// True when the session only transcribes.
     pub is_transcription: bool,
+    /// The backend of a GPT-Live session, when the provider runs one.
+    pub backend: Option<Backend<'frame>>,
     /// The fields that a persona pins.
     pub(super) pinned: PinnedFields<'frame>,
+}
+
+/// The model behind a GPT-Live session that answers what needs thought.
+#[derive(Deserialize)]
+pub struct Backend<'frame> {
+    /// The model; empty when the session does not say.
+    #[serde(borrow, default)]
+    pub model: Cow<'frame, str>,
+    /// The service tier; `None` for the usual one.
+    #[serde(borrow)]
+    pub service_tier: Option<Cow<'frame, str>>,
+    #[serde(borrow)]
+    max_output_tokens: Option<&'frame RawValue>,
+    #[serde(borrow)]
+    instructions: Option<&'frame RawValue>,
+    #[serde(borrow)]
+    tools: Option<&'frame RawValue>,
+}
+
+impl Backend<'_> {
+    /// Returns the most tokens of one of its answers.
+    fn most_tokens(&self) -> Option<MostTokens> {
+        MostTokens::read(self.max_output_tokens?)
+    }
+
+    /// True when it may search the web.
+    pub fn searches(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Tool<'json> {
+            #[serde(borrow, rename = "type")]
+            kind: Cow<'json, str>,
+        }
+        let tools = self.tools.map(RawValue::get);
+        let tools: Option<Vec<Tool<'_>>> = tools.and_then(|tools| serde_json::from_str(tools).ok());
+        let mut tools = tools.into_iter().flatten();
+        tools.any(|tool| tool.kind.starts_with("web_search"))
+    }
 }
 
 /// The fields of a session that a persona pins, in JSON. A missing field and null are the same.
@@ -56,6 +95,10 @@ pub(super) struct PinnedFields<'json> {
     prompt: Option<&'json RawValue>,
     #[serde(borrow, default)]
     tracing: Option<&'json RawValue>,
+    #[serde(borrow, default)]
+    delegation: Option<&'json RawValue>,
+    #[serde(borrow, default)]
+    triggers: Option<&'json RawValue>,
 }
 
 /// A field that a persona pins.
@@ -73,18 +116,27 @@ pub enum Pinned {
     Prompt,
     /// `tracing`
     Tracing,
+    /// `delegation` of GPT-Live
+    Delegation,
+    /// `triggers` of GPT-Live
+    Triggers,
 }
 
 impl Pinned {
-    /// All of them.
-    pub(super) const ALL: [Self; 6] = [
-        Self::Instructions,
-        Self::Tools,
-        Self::Model,
-        Self::MaxOutputTokens,
-        Self::Prompt,
-        Self::Tracing,
-    ];
+    /// Returns the fields that a persona pins in this dialect. Nobody can change the others of GPT-Live.
+    pub(super) const fn of(dialect: Dialect) -> &'static [Self] {
+        match dialect {
+            Dialect::Realtime => &[
+                Self::Instructions,
+                Self::Tools,
+                Self::Model,
+                Self::MaxOutputTokens,
+                Self::Prompt,
+                Self::Tracing,
+            ],
+            Dialect::Live => &[Self::Delegation, Self::Triggers],
+        }
+    }
 
     /// Returns the field's name.
     pub const fn as_str(self) -> &'static str {
@@ -95,6 +147,8 @@ impl Pinned {
             Self::MaxOutputTokens => "max_output_tokens",
             Self::Prompt => "prompt",
             Self::Tracing => "tracing",
+            Self::Delegation => "delegation",
+            Self::Triggers => "triggers",
         }
     }
 }
@@ -103,6 +157,16 @@ impl<'json> PinnedFields<'json> {
     /// Reads the pinned fields of a session object.
     pub(super) fn read(session: &'json RawValue) -> Option<Self> {
         object(session.get())
+    }
+
+    fn model(&self) -> Option<Box<str>> {
+        let model: Cow<'_, str> = serde_json::from_str(self.model?.get()).ok()?;
+        Some(model.as_ref().into())
+    }
+
+    /// Returns the dialect of the session.
+    pub(super) fn dialect(&self) -> Dialect {
+        Dialect::of_model(&self.model().unwrap_or_default())
     }
 
     /// Returns the JSON of a field; `None` when it is missing or null.
@@ -114,6 +178,8 @@ impl<'json> PinnedFields<'json> {
             Pinned::MaxOutputTokens => self.max_output_tokens,
             Pinned::Prompt => self.prompt,
             Pinned::Tracing => self.tracing,
+            Pinned::Delegation => self.delegation,
+            Pinned::Triggers => self.triggers,
         }
     }
 }
@@ -127,6 +193,16 @@ struct Frame<'frame> {
     expires_at: Option<u64>,
     #[serde(borrow)]
     audio: Option<Audio<'frame>>,
+    #[serde(borrow)]
+    delegation: Option<Delegation<'frame>>,
+}
+
+#[derive(Deserialize)]
+struct Delegation<'frame> {
+    #[serde(borrow)]
+    responses: Option<Backend<'frame>>,
+    #[serde(borrow)]
+    decisions: Option<Backend<'frame>>,
 }
 
 #[derive(Deserialize)]
@@ -152,7 +228,11 @@ impl<'frame> EffectiveSession<'frame> {
     pub fn read(session: &'frame RawValue) -> Option<Self> {
         let frame: Frame<'_> = object(session.get())?;
         let input = frame.audio.and_then(|audio| audio.input);
+        let backend = frame
+            .delegation
+            .and_then(|known| known.responses.or(known.decisions));
         Some(Self {
+            backend,
             id: frame.id,
             expires_at: frame.expires_at,
             is_transcription: frame.kind.as_deref() == Some("transcription"),
@@ -165,18 +245,36 @@ impl<'frame> EffectiveSession<'frame> {
 impl EffectiveSession<'_> {
     /// Returns the model's name.
     pub fn model(&self) -> Option<Box<str>> {
-        let model: Cow<'_, str> = serde_json::from_str(self.pinned.model?.get()).ok()?;
-        Some(model.as_ref().into())
+        self.pinned.model()
     }
 
-    /// Returns the most tokens of a response's output.
+    /// Returns the dialect of the session.
+    pub fn dialect(&self) -> Dialect {
+        self.pinned.dialect()
+    }
+
+    /// Returns the most tokens of the output of a response, or of a response of the backend.
     pub fn most_tokens(&self) -> Option<MostTokens> {
-        MostTokens::read(self.pinned.max_output_tokens?)
+        match &self.backend {
+            Some(backend) => backend.most_tokens(),
+            None => MostTokens::read(self.pinned.max_output_tokens?),
+        }
     }
 
-    /// Returns the bytes of instructions and tools together, in JSON.
+    /// True when the length of each response is limited, or there are none that are billed by their length.
+    pub fn is_bounded(&self) -> bool {
+        let has_none = self.dialect() == Dialect::Live && self.backend.is_none();
+        has_none
+            || self.is_transcription
+            || matches!(self.most_tokens(), Some(MostTokens::Count(_)))
+    }
+
+    /// Returns the bytes of instructions and tools together, in JSON: those of the backend, where there is one.
     pub fn prompt_length(&self) -> u64 {
-        let fields = [self.pinned.instructions, self.pinned.tools];
+        let fields = match &self.backend {
+            Some(backend) => [backend.instructions, backend.tools],
+            None => [self.pinned.instructions, self.pinned.tools],
+        };
         let lengths = fields.map(|json| json.map_or(0, |json| json.get().len()));
         lengths.into_iter().sum::<usize>() as u64
     }

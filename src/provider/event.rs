@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::effective::EffectiveSession;
+use super::live::{Lasted, Work};
 use super::{MostTokens, Usage, object};
 
 /// Longest text frame that is read. An event may carry an image of 15 MiB in base64.
@@ -72,6 +73,21 @@ pub enum News<'frame> {
         code: Option<Box<str>>,
         /// The `event_id` of the client event that the error answers.
         event: Option<Box<str>>,
+    },
+    /// `session.input_transcript.delta` or `session.output_transcript.delta` of GPT-Live: somebody speaks.
+    Spoken,
+    /// `session.paused` of GPT-Live, or, with false, `session.resumed`.
+    Standby(bool),
+    /// `session.usage.updated` of GPT-Live: the time that is billed until now.
+    Lasted(Lasted),
+    /// `response.event` or `decision.event` of GPT-Live: a response of the backend has ended, however it did.
+    Worked(Box<Work>),
+    /// `session.closed` of GPT-Live: the session is over. No other event says so.
+    Closed {
+        /// True when somebody closed the session or hung up.
+        by_caller: bool,
+        /// The time that is billed.
+        lasted: Option<Lasted>,
     },
     /// Nothing that a watcher needs.
     Other,
@@ -165,13 +181,16 @@ struct StatusDetails<'frame> {
 }
 
 #[derive(Deserialize)]
-struct Complaint<'frame> {
+pub(super) struct Complaint<'frame> {
     #[serde(borrow)]
     code: Option<Cow<'frame, str>>,
     #[serde(borrow, rename = "type")]
     kind: Option<Cow<'frame, str>>,
     #[serde(borrow)]
     event_id: Option<Cow<'frame, str>>,
+    /// The word of GPT-Live for it.
+    #[serde(borrow)]
+    client_event_id: Option<Cow<'frame, str>>,
 }
 
 impl<'frame> ServerEvent<'frame> {
@@ -222,7 +241,7 @@ fn news<'frame>(kind: &str, envelope: &Envelope<'frame>) -> Option<News<'frame>>
             let error: Complaint<'_> = object(envelope.error?.get())?;
             News::Error {
                 code: error.code(),
-                event: error.event_id.as_deref().and_then(id),
+                event: error.event(),
             }
         }
         _ => News::Other,
@@ -258,7 +277,13 @@ impl UsageReport {
 }
 
 impl Complaint<'_> {
-    fn code(&self) -> Option<Box<str>> {
+    /// Returns the id of the client event that the error answers.
+    pub(super) fn event(&self) -> Option<Box<str>> {
+        let event = self.event_id.as_ref().or(self.client_event_id.as_ref())?;
+        id(event)
+    }
+
+    pub(super) fn code(&self) -> Option<Box<str>> {
         let code = self.code.as_deref().or(self.kind.as_deref())?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         let is_code = code.len() <= LONGEST_CODE && code.bytes().all(is_plain);
@@ -267,7 +292,7 @@ impl Complaint<'_> {
 }
 
 /// Returns an id of one to [`LONGEST_ID`] bytes.
-fn id(text: &str) -> Option<Box<str>> {
+pub(super) fn id(text: &str) -> Option<Box<str>> {
     (1..=LONGEST_ID).contains(&text.len()).then(|| text.into())
 }
 

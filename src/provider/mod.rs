@@ -1,7 +1,9 @@
 //! Knows the provider's Realtime schema: the rules for session objects, events, and the figures of use.
 
+mod dialect;
 mod effective;
 mod event;
+mod live;
 mod models;
 mod pins;
 mod rule;
@@ -15,11 +17,13 @@ mod usage;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use effective::{EffectiveSession, MostTokens, Pinned};
+pub use dialect::Dialect;
+pub use effective::{Backend, EffectiveSession, MostTokens, Pinned};
 pub use event::{LONGEST_FRAME, News, OddFrame, ResponseStatus, ServerEvent, UsageReport};
+pub use live::{Lasted, PageEvents, Work, close, instruct, is_reflected_audio};
 pub use models::{
     KNOWN_MODELS, LIVE_MODELS, SHUTDOWNS, Shutdown, announced_shutdown, known_live_model,
-    known_model, known_transcription_model,
+    known_model, known_transcription_model, undated,
 };
 pub use pins::{CORRECTION, NotConfirmed, Pins, assertion, contradiction, look, own_transcription};
 use rule::{Check, Path, published};
@@ -49,11 +53,17 @@ pub fn check(session: &Value) -> Result<(), Fault> {
 }
 
 /// Checks a session object as [`check`] does, and returns the fields, words and models that are not
-/// known instead of refusing them. The provider may have published them after this version.
+/// known instead of refusing them. The provider may have published them after this version. The model tells which rules apply.
 pub fn doubts(session: &Value) -> Result<Vec<Fault>, Fault> {
-    let mut doubts = obey("Session", session, false)?;
-    together::check(session)?;
-    let unknown = session["model"].as_str().filter(|name| !known_model(name));
+    let model = session["model"].as_str();
+    let dialect = Dialect::of_model(model.unwrap_or_default());
+    let (rule, together, known): (_, fn(&Value) -> _, fn(&str) -> _) = match dialect {
+        Dialect::Realtime => ("Session", together::check, known_model),
+        Dialect::Live => ("LiveSession", together::check_live, known_live_model),
+    };
+    let mut doubts = obey(rule, session, false)?;
+    together(session)?;
+    let unknown = model.filter(|name| !known(name));
     doubts.extend(unknown.map(|name| Fault {
         param: "session.model".to_owned(),
         code: UNKNOWN_MODEL,

@@ -85,7 +85,7 @@ pub fn known_transcription_model(name: &str) -> bool {
 }
 
 /// Returns the name without the date at its end: `gpt-realtime-2026-01-31` is `gpt-realtime`.
-pub(super) fn undated(name: &str) -> &str {
+pub fn undated(name: &str) -> &str {
     const DATE: &[u8] = b"-0000-00-00";
     let Some((base, date)) = name
         .len()

@@ -6,6 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::Dialect;
 use super::effective::{EffectiveSession, MostTokens, Pinned, PinnedFields};
 
 /// The `event_id` of every correction, by which an error that answers one is known.
@@ -13,8 +14,9 @@ pub const CORRECTION: &str = "tb_persona";
 
 /// What a session of a persona looks like at the provider. Holds hashes, because thousands of calls may be up.
 pub struct Pins {
-    /// The hash of each pinned field, in the order of [`Pinned::ALL`].
-    hashes: [[u8; 32]; Pinned::ALL.len()],
+    dialect: Dialect,
+    /// The hash of each pinned field.
+    hashes: Box<[(Pinned, [u8; 32])]>,
     /// The provider's values of fields that the persona leaves to the provider.
     defaults: Vec<(Pinned, Box<RawValue>)>,
     /// The last tracing that was corrected.
@@ -31,10 +33,12 @@ pub struct NotConfirmed(pub Pinned);
 impl Pins {
     /// Learns the pinned fields from the first session that the provider shows, before any page has a part in it. `asked` is
     /// the persona's session object. The provider may fill in what the persona does not say, and may rename a model, but
-    /// must run the persona's instructions, tools and limit of tokens.
+    /// must run the persona's instructions, tools and limit of tokens. GPT-Live has no fields for the last two, and may show
+    /// its own words for the first.
     pub fn confirm(asked: &RawValue, shown: &EffectiveSession<'_>) -> Result<Self, NotConfirmed> {
         let asked = PinnedFields::read(asked).unwrap_or_default();
-        let shown = shown.pinned;
+        let (dialect, shown) = (asked.dialect(), shown.pinned);
+        let fields = Pinned::of(dialect);
         let differs = [
             (Pinned::Instructions, text(&asked) == text(&shown)),
             (Pinned::Tools, tools(&asked) == tools(&shown)),
@@ -42,14 +46,17 @@ impl Pins {
         ];
         let wrong = differs
             .into_iter()
+            .filter(|(field, _)| fields.contains(field))
             .find(|&(field, is_same)| asked.get(field).is_some() && !is_same);
         if let Some((field, _)) = wrong {
             return Err(NotConfirmed(field));
         }
         let is_default = |field: &Pinned| asked.get(*field).is_none();
-        let defaults = Pinned::ALL.into_iter().filter(is_default);
+        let fields = fields.iter().copied();
+        let defaults = fields.clone().filter(is_default);
         Ok(Self {
-            hashes: Pinned::ALL.map(|field| hash(&shown, field)),
+            dialect,
+            hashes: fields.map(|field| (field, hash(&shown, field))).collect(),
             defaults: defaults
                 .filter_map(|field| Some((field, shown.get(field)?.to_owned())))
                 .collect(),
@@ -61,9 +68,8 @@ impl Pins {
     /// Returns the pinned fields that differ in a later session. A tracing that was corrected before is not reported again:
     /// the provider never changes a tracing that is on, and agents-js turns it on in every call.
     pub fn changed(&mut self, shown: &EffectiveSession<'_>) -> Vec<Pinned> {
-        let known = Pinned::ALL.into_iter().zip(self.hashes);
         let mut changed = Vec::new();
-        for (field, expected) in known {
+        for &(field, expected) in &self.hashes {
             let found = hash(&shown.pinned, field);
             if found == expected {
                 continue;
@@ -90,9 +96,10 @@ impl Pins {
     }
 
     fn correction(&self, fields: &[Pinned], asked: &PinnedFields<'_>) -> String {
-        let mut event = format!(
-            r#"{{"type":"session.update","event_id":"{CORRECTION}","session":{{"type":"realtime""#
-        );
+        let mut members = match self.dialect {
+            Dialect::Realtime => vec![r#""type":"realtime""#.to_owned()],
+            Dialect::Live => Vec::new(),
+        };
         for &field in fields {
             let mut defaults = self.defaults.iter();
             let default = || {
@@ -104,9 +111,10 @@ impl Pins {
                 .get(field)
                 .or_else(default)
                 .map_or("null", RawValue::get);
-            event.extend([",\"", field.as_str(), "\":", json]);
+            members.push(format!("\"{}\":{json}", field.as_str()));
         }
-        event + "}}"
+        let members = members.join(",");
+        format!(r#"{{"type":"session.update","event_id":"{CORRECTION}","session":{{{members}}}}}"#)
     }
 }
 
@@ -152,7 +160,8 @@ pub fn contradiction(asked: &RawValue, wanted: &Map<String, Value>) -> Option<Pi
         Pinned::MaxOutputTokens => json!("inf"),
         _ => Value::Null,
     };
-    Pinned::ALL.into_iter().find(|field| {
+    let mut fields = Pinned::of(Dialect::Realtime).iter().copied();
+    fields.find(|field| {
         let wanted = wanted.get(field.as_str()).filter(|value| !value.is_null());
         let pinned = asked.get(field.as_str()).cloned();
         wanted.is_some_and(|wanted| pinned.unwrap_or_else(|| usual(*field)) != *wanted)

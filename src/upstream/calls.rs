@@ -97,7 +97,7 @@ pub trait SideChannel: Send {
 /// Asks the provider about calls, one attempt at a time. Knows no bounds: those are the policy's and the lane's.
 #[async_trait]
 pub trait Calls: Send + Sync {
-    /// Sends the offer. Resolves when the call's id is known, before the answer is read. Dropping it before that may leave a
+    /// Sends the offer, in the dialect of the session. Resolves when the call's id is known, before the answer is read. Dropping it before that may leave a
     /// call at the provider that nobody knows.
     fn exchange(&self, order: CallOrder) -> Pending<Begun>;
 

@@ -145,6 +145,30 @@ pub(super) fn call_body(order: &CallOrder, boundary: &str) -> Vec<u8> {
     body
 }
 
+/// Writes the body of `POST /live/sessions`: the session with the name of its end user, and the offer.
+pub(super) fn live_body(order: &CallOrder, safety_identifier: &str) -> String {
+    let session = order.session.as_json().get().trim_start();
+    let fields = session.strip_prefix('{').unwrap_or_default();
+    let sdp = Value::from(String::from_utf8_lossy(&order.offer));
+    format!(
+        r#"{{"session":{{"safety_identifier":"{safety_identifier}",{fields},"transport":{{"type":"webrtc","sdp":{sdp}}}}}"#
+    )
+}
+
+/// Reads the answer to a request for a GPT-Live session: its id, and the SDP answer. A session whose SDP cannot be used
+/// exists and has to be ended.
+pub(super) fn read_live(
+    body: &[u8],
+) -> Result<(UpstreamCallId, Result<String, UpstreamError>), UpstreamError> {
+    let answer: Value =
+        serde_json::from_slice(body).map_err(|_| UpstreamError::Invalid("it cannot be read"))?;
+    let id = answer["session"]["id"].as_str();
+    let id = id.and_then(UpstreamCallId::of_live);
+    let id = id.ok_or(UpstreamError::Invalid("it names no session"))?;
+    let sdp = answer["transport"]["sdp"].as_str().unwrap_or_default();
+    Ok((id, read_answer(sdp.into())))
+}
+
 /// Reads the id of a call from a `Location`: the last part of the path that looks like one. Some gateways repeat a part of
 /// the path, or name the call in the query.
 pub(super) fn call_id(location: &str) -> Option<UpstreamCallId> {
@@ -248,6 +272,33 @@ mod tests {
         ] {
             let read = call_id(location);
             assert_eq!(read.as_ref().map(UpstreamCallId::as_str), id, "{location}");
+        }
+    }
+
+    #[test]
+    fn lv8_a_session_without_a_usable_answer_is_named_and_one_without_a_plain_id_is_not() {
+        let read = |answer: &str| read_live(answer.as_bytes());
+        let (id, sdp) = read(
+            r#"{"session":{"id":"live_u1_A","more":1},"transport":{"type":"webrtc","sdp":"v=0\r\n"}}"#,
+        )
+        .unwrap();
+        assert_eq!((id.as_str(), &*sdp.unwrap()), ("live_u1_A", "v=0\r\n"));
+        for without in [
+            r#"{"session":{"id":"sess_A"}}"#,
+            r#"{"session":{"id":"sess_A"},"transport":{"sdp":"<html>"}}"#,
+            r#"{"session":{"id":"sess_A"},"transport":null}"#,
+        ] {
+            let (id, sdp) = read(without).unwrap();
+            assert!(id.as_provider_writes() == "sess_A" && sdp.is_err());
+        }
+        for wrong in [
+            "",
+            "[]",
+            r#"{"session":{}}"#,
+            r#"{"session":{"id":"../x"}}"#,
+            r#"{"session":{"id":7}}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -97,7 +97,7 @@ pub enum Code {
     UnknownPersona,
     /// The persona may not be used in the mode that `connect` asks for, or not for calls.
     #[error(
-        "The persona may not be used in this mode. Omit connect to use the mode of the persona."
+        "The persona may not be used in this mode. Omit connect to use the mode of the persona. Personas of GPT-Live open calls only: POST /calls."
     )]
     ModeNotAllowed,
     /// Too many requests; `limit` names the limit. See `Retry-After`.

@@ -168,6 +168,7 @@ impl From<BrokerError> for ApiError {
             BrokerError::CallEnded => Code::CallEnded.into(),
             BrokerError::Ticket(refusal) => (*refusal).into(),
             BrokerError::VideoNotAllowed => Code::VideoNotAllowed.into(),
+            BrokerError::OffersOnly => Self::at("session"),
             BrokerError::Pinned(field) => Self::at(format!("session.{field}")),
             BrokerError::Converses => Self::at("intent"),
             BrokerError::TooManyCalls(limit) => {

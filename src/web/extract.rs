@@ -36,28 +36,37 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let face = AppState::from_ref(state).face;
-        if is_coded(request.headers()) {
-            return Err(Code::UnsupportedMediaType.into());
-        }
-        let (parts, bytes) = read(request, MAX_BODY_BYTES, &face).await?;
-        let note_offence = || {
-            if let Some(admitted) = parts.extensions.get::<Admitted>() {
-                admitted.pass.note_offence(Offence::Malformed);
-            }
-        };
-        if !bytes.is_empty() && !is_json(&parts.headers) {
-            if !is_of_forms(&parts.headers) {
-                note_offence();
-            }
-            return Err(Code::UnsupportedMediaType.into());
-        }
-        parse(&bytes).map(Self).map_err(|(error, is_json)| {
-            if !is_json {
-                note_offence();
-            }
-            error
-        })
+        read_json(request, MAX_BODY_BYTES, &face).await.map(Self)
     }
+}
+
+/// Reads a JSON object of at most `most` bytes. An empty body and `null` count as an empty object.
+pub(super) async fn read_json<T: DeserializeOwned>(
+    request: Request,
+    most: usize,
+    face: &Face,
+) -> Result<T, ApiError> {
+    if is_coded(request.headers()) {
+        return Err(Code::UnsupportedMediaType.into());
+    }
+    let (parts, bytes) = read(request, most, face).await?;
+    let note_offence = || {
+        if let Some(admitted) = parts.extensions.get::<Admitted>() {
+            admitted.pass.note_offence(Offence::Malformed);
+        }
+    };
+    if !bytes.is_empty() && !is_json(&parts.headers) {
+        if !is_of_forms(&parts.headers) {
+            note_offence();
+        }
+        return Err(Code::UnsupportedMediaType.into());
+    }
+    parse(&bytes).map_err(|(error, is_json)| {
+        if !is_json {
+            note_offence();
+        }
+        error
+    })
 }
 
 /// An admitted request of a paid route, with its body.

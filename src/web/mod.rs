@@ -31,17 +31,20 @@ use utoipa_axum::routes;
 use crate::gate::Purpose;
 use layers::Onion;
 use layers::paid::let_through;
-use routes::{call_events, calls, compat, demo, health, refresh, relay, token, transcribe, tricks};
+use routes::{
+    call_events, calls, compat, demo, health, live, refresh, relay, token, transcribe, tricks,
+};
 use state::AppState;
 
 /// Number of header fields of a usual answer. Reserving room for all of them at once spares reallocations.
 const USUAL_HEADERS: usize = 20;
 
 /// Paths of ours, and those of OpenAI that do the same.
-const AS_OPENAI: [(&str, &str); 3] = [
+const AS_OPENAI: [(&str, &str); 4] = [
     ("/calls", "/v1/realtime/calls"),
     ("/calls/{id}/hangup", "/v1/realtime/calls/{id}/hangup"),
     ("/realtime", "/v1/realtime"),
+    ("/calls/{id}/hangup", "/v1/live/sessions/{id}/hangup"),
 ];
 
 /// Every path, and the layers around them.
@@ -88,6 +91,8 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(opens(routes!(compat::client_secrets)))
         .routes(dials(routes!(compat::old_session)))
         .routes(dials(routes!(calls::open)))
+        .routes(dials(routes!(live::create)))
+        .routes(dials(routes!(live::create_for_sample)))
         .routes(relays(routes!(relay::relay)))
         .routes(looks(routes!(calls::look)))
         .routes(looks(routes!(calls::hang_up)))
@@ -98,6 +103,7 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         )
         .route(AS_OPENAI[1].1, admits(post(calls::hang_up), Purpose::Look))
         .route(AS_OPENAI[2].1, admits(get(relay::relay), Purpose::Relay))
+        .route(AS_OPENAI[3].1, admits(post(calls::hang_up), Purpose::Look))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz));

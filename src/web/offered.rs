@@ -15,8 +15,8 @@ use super::state::AppState;
 
 /// Upper bound on the bytes of an offer, or of the settings beside one.
 const MAX_PART_BYTES: usize = 64 * 1024;
-/// Upper bound on the bytes of a form.
-const MAX_FORM_BYTES: usize = 128 * 1024;
+/// Upper bound on the bytes of a form, or of an offer in JSON, which writes line ends as four letters.
+pub(super) const MAX_FORM_BYTES: usize = 128 * 1024;
 
 /// An offer, and the session settings that came with it.
 pub(super) struct Offered {

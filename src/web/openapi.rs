@@ -62,9 +62,14 @@ pub(super) fn describe_as(document: &mut Document, path: &str, other: &str) {
     let Some(mut item) = document.paths.paths.get(path).cloned() else {
         return;
     };
+    let suffix = if other.contains("/live/") {
+        "_as_live"
+    } else {
+        "_as_openai"
+    };
     let operations = [&mut item.get, &mut item.post].into_iter().flatten();
     for name in operations.filter_map(|operation| operation.operation_id.as_mut()) {
-        name.push_str("_as_openai");
+        name.push_str(suffix);
     }
     document.paths.paths.insert(other.to_owned(), item);
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use token_broker::domain::{KeyFingerprint, UpstreamCall, UpstreamCallId};
+use token_broker::provider::Dialect;
 use token_broker::upstream::{
     Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel, Transcription,
     TranscriptionOrder, UpstreamError,
@@ -28,6 +29,7 @@ pub struct ScriptedCalls {
 struct State {
     orders: Vec<CallOrder>,
     exchanges: VecDeque<UpstreamError>,
+    answers: VecDeque<UpstreamError>,
     joins: VecDeque<UpstreamError>,
     hang_ups: VecDeque<UpstreamError>,
     channels: Vec<Channel>,
@@ -66,6 +68,11 @@ impl ScriptedCalls {
         self.state().exchanges.push_back(error);
     }
 
+    /// The next call is created, and its answer fails so.
+    pub fn fail_answer(&self, error: UpstreamError) {
+        self.state().answers.push_back(error);
+    }
+
     /// The next join fails so.
     pub fn fail_join(&self, error: UpstreamError) {
         self.state().joins.push_back(error);
@@ -87,6 +94,11 @@ impl ScriptedCalls {
     /// The next hang-up fails so.
     pub fn fail_hang_up(&self, error: UpstreamError) {
         self.state().hang_ups.push_back(error);
+    }
+
+    /// Knows an order that was given before.
+    pub fn remember(&self, order: CallOrder) {
+        self.state().orders.push(order);
     }
 
     /// Returns the offers so far.
@@ -118,12 +130,18 @@ impl Calls for ScriptedCalls {
         if let Some(error) = state.exchanges.pop_front() {
             return Box::pin(async { Err(error) });
         }
-        let id = format!("rtc_u0_test{}", state.orders.len());
+        let dialect = state.orders.last().map(|order| order.session.dialect());
+        let kind = match dialect {
+            Some(Dialect::Live) => "live_u1",
+            _ => "rtc_u0",
+        };
+        let id = format!("{kind}_test{}", state.orders.len());
         let call = UpstreamCall {
             id: UpstreamCallId::parse(&id).unwrap(),
             key: KeyFingerprint::of("sk-test"),
         };
-        let answer = Box::pin(async { Ok(ANSWER.to_owned()) });
+        let failed = state.answers.pop_front();
+        let answer = Box::pin(async { failed.map_or_else(|| Ok(ANSWER.to_owned()), Err) });
         Box::pin(async { Ok(Begun::new(call, answer)) })
     }
 
@@ -148,8 +166,19 @@ impl Calls for ScriptedCalls {
         };
         state.channels.push(channel.clone());
         let mut session = json!({ "id": call.id.as_str().replace("rtc_", "sess_") });
+        if call.id.is_live() {
+            let number = call.id.as_str().trim_start_matches("live_u1_test");
+            let number: usize = number.parse().unwrap();
+            let asked = state.orders[number - 1].session.as_json().get();
+            session = serde_json::from_str(asked).unwrap();
+            session["id"] = call.id.as_str().into();
+        }
         for (name, value) in state.shown.as_object().into_iter().flatten() {
             session[name] = value.clone();
+        }
+        if call.id.is_live() {
+            channel
+                .say(&json!({ "type": "session.started", "event_id": "e0", "session": session }));
         }
         Ok(Box::new(Scripted {
             session,

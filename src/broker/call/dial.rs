@@ -14,11 +14,13 @@ use crate::broker::{Broker, BrokerError, Choice, Inner};
 use crate::clock::{Tick, Timestamp};
 use crate::config::CallSettings;
 use crate::domain::{
-    Call, CallStep, Caller, ConnectMode, EntryId, Hold, Kind, KnownTicket, Offer, Outcome, Persona,
-    RemovedChannel, SessionChange, SessionText, Ticket, TicketRefusal, UpstreamCall,
+    Call, CallStep, Caller, ConnectMode, EntryId, Hold, Kind, KnownTicket, Mark, Offer, Outcome,
+    Persona, RemovedChannel, SessionChange, SessionText, Ticket, TicketRefusal, UpstreamCall,
 };
 use crate::gate::Pass;
-use crate::provider::{EffectiveSession, News, Pins, ServerEvent, assertion, contradiction, look};
+use crate::provider::{
+    Dialect, EffectiveSession, News, Pins, ServerEvent, assertion, contradiction, look,
+};
 use crate::upstream::{Begun, CallOrder, SideChannel, UpstreamError};
 
 /// Longest time to join a side channel and to see the persona confirmed.
@@ -103,7 +105,11 @@ impl Inner {
     ) -> Result<Arc<Answered>, BrokerError> {
         let persona = self.persona(caller, &asked.choice)?;
         let mode = persona.mode(self.rules.connect, Some(ConnectMode::Call));
-        mode.ok_or(BrokerError::ModeNotAllowed)?;
+        let is_spoken = asked
+            .dialect
+            .is_none_or(|dialect| dialect == persona.session.dialect());
+        mode.filter(|_| is_spoken)
+            .ok_or(BrokerError::ModeNotAllowed)?;
         note_persona(&persona.name);
         let terms = self.terms(caller, persona, asked.choice.language.as_ref())?;
         self.may_dial(caller, (persona, &terms), &asked)?;
@@ -128,7 +134,7 @@ impl Inner {
         let exchanged = self.parts.upstream.exchange(order, turn).await;
         let begun = match exchanged {
             Ok(begun) => begun,
-            Err(failed) => return Err(self.not_begun(row.entry, failed, start).await),
+            Err(failed) => return Err(self.not_begun(&row, failed, (start, &terms.session)).await),
         };
         let call = begun.call.clone();
         let upstream_took = self.parts.clock.tick().since(start);
@@ -188,6 +194,9 @@ impl Inner {
         terms: &Terms,
         (kind, wanted): (Kind, &Map<String, Value>),
     ) -> Result<(), BrokerError> {
+        if terms.session.dialect() == Dialect::Live && !wanted.is_empty() {
+            return Err(BrokerError::OffersOnly);
+        }
         if let Some(field) = contradiction(terms.session.as_json(), wanted) {
             return Err(BrokerError::Pinned(field.as_str()));
         }
@@ -218,9 +227,10 @@ impl Inner {
         let call = begun.call.clone();
         let named = CallStep::Named(call.clone()).by_anybody();
         let named = records.change_call(row.entry, named).await;
-        named
-            .map_err(BrokerError::NotRecorded)?
-            .ok_or(BrokerError::CallEnded)?;
+        let named = named.map_err(BrokerError::NotRecorded)?;
+        self.book_creation(row, &terms.session, Mark::Measured)
+            .await;
+        named.ok_or(BrokerError::CallEnded)?;
         let attached = async {
             let attached = self.attach_new(&call, terms.asserted()).await;
             attached.map(|attached| (attached, self.parts.clock.tick().since(start)))
@@ -294,14 +304,17 @@ impl Inner {
         let clock = &self.parts.clock;
         let attached = async {
             let mut channel = self.parts.upstream.join(call).await?;
-            // An update without fields shows the session.
-            let update = asserted.map_or_else(look, |session| assertion(session.as_json()));
-            channel.send(update).await?;
+            let dialect = call.id.dialect();
+            if dialect == Dialect::Realtime {
+                // An update without fields shows the session. GPT-Live shows it unasked.
+                let update = asserted.map_or_else(look, |session| assertion(session.as_json()));
+                channel.send(update).await?;
+            }
             while let Some(frame) = channel.next().await {
                 if let Ok(ServerEvent {
                     news: News::Session(shown),
                     ..
-                }) = ServerEvent::read(&frame)
+                }) = dialect.read(&frame)
                 {
                     return Attached::confirmed((channel, &shown), call, asserted);
                 }

@@ -24,7 +24,7 @@ impl Watch {
         side: &mut Side,
     ) -> Vec<Act> {
         let now = inner.parts.clock.tick();
-        let event = match ServerEvent::read(frame) {
+        let event = match self.call.id.dialect().read(frame) {
             Ok(event) => event,
             Err(error) => {
                 tracing::debug!(call = self.call.id.as_str(), %error, "an event of the provider is passed over");
@@ -58,6 +58,24 @@ impl Watch {
                 Vec::new()
             }
             News::PlaybackStopped => self.leash.was_played(now),
+            News::Closed { by_caller, .. } => {
+                self.is_closed = true;
+                self.leash.end(if by_caller {
+                    EndReason::HungUp
+                } else {
+                    EndReason::Provider
+                })
+            }
+            // Of GPT-Live, only `session.closed` ends a session.
+            News::Error { code, .. } if self.call.id.is_live() => {
+                let (call, code) = (self.call.id.as_str(), code.as_deref());
+                tracing::info!(
+                    call,
+                    code,
+                    "the provider reports an error; the call goes on"
+                );
+                Vec::new()
+            }
             News::Error { code, .. } if code.as_deref() == Some(OUT_OF_CREDIT) => {
                 self.is_out_of_credit(inner)
             }
@@ -67,6 +85,10 @@ impl Watch {
             | News::SpeechStopped(_)
             | News::Committed
             | News::Error { .. }
+            | News::Spoken
+            | News::Standby(_)
+            | News::Lasted(_)
+            | News::Worked(_)
             | News::Other => Vec::new(),
         };
         if changes_money {
@@ -123,7 +145,7 @@ impl Watch {
     ) -> Vec<Act> {
         let now = inner.parts.clock.tick();
         let Some(pins) = &mut self.pins else {
-            return Vec::new();
+            return self.judge_backend(inner, shown);
         };
         let changed = pins.changed(shown);
         if changed.is_empty() {
@@ -143,6 +165,19 @@ impl Watch {
         self.leash.corrected(now)
     }
 
+    /// Ends a call whose page has chosen a backend without a price, where money is limited.
+    fn judge_backend(&mut self, inner: &Inner, shown: &EffectiveSession<'_>) -> Vec<Act> {
+        let (prices, now) = (&inner.rules.money.prices, inner.parts.clock.now());
+        let is_priced = shown.backend.as_ref().is_none_or(|backend| {
+            let tier = backend.service_tier.as_deref();
+            prices.backend(&backend.model, tier, now).is_some()
+        });
+        if is_priced || !self.terms.is_limited() {
+            return Vec::new();
+        }
+        self.leash.end(EndReason::MoneyLimit)
+    }
+
     /// True when a response may have as many tokens.
     fn allows(&self, most: Option<MostTokens>) -> bool {
         let pinned = self.pins.as_ref().and_then(|pins| pins.most_tokens);
@@ -158,12 +193,17 @@ fn is_life(event: &ServerEvent<'_>) -> bool {
         | News::PlaybackStarted
         | News::Transcribed { .. }
         | News::Began { .. }
-        | News::Ended { .. } => true,
+        | News::Ended { .. }
+        | News::Spoken
+        | News::Worked(_) => true,
         News::Other => event.kind.starts_with("response.") || event.kind == HEARD,
         News::Session(_)
         | News::Item(_)
         | News::Error { .. }
         | News::Committed
+        | News::Standby(_)
+        | News::Lasted(_)
+        | News::Closed { .. }
         | News::PlaybackStopped => false,
     }
 }

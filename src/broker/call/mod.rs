@@ -37,11 +37,14 @@ use crate::clock::{Tick, Timestamp};
 use crate::domain::{
     Call, EntryId, Kind, KnownTicket, Offer, Party, PersonaName, Ticket, UpstreamCall, random_bytes,
 };
+use crate::provider::Dialect;
 
 pub use line::{Line, Order, RelayEnd};
 pub use listening::Listening;
 pub use owner::Which;
 pub use relay::{RelayRequest, Relayed};
+pub(super) use written::MAX_SESSIONS;
+
 pub use transcribe::{AnswerCut, Part, Transcribed, TranscriptionRequest, Upload, UploadError};
 
 /// The time for which a replica watches a call, unless it renews its lease. A call of a dead replica is watched again
@@ -68,6 +71,8 @@ pub struct CallRequest {
     pub idempotency: Option<Box<str>>,
     /// The ticket that the caller shows. Its persona and language replace the choice.
     pub ticket: Option<Arc<KnownTicket>>,
+    /// The dialect that the page speaks; `None` when it speaks the persona's, whatever that is.
+    pub dialect: Option<Dialect>,
 }
 
 impl CallRequest {

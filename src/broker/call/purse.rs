@@ -6,11 +6,15 @@ use super::limits::Act;
 use super::side::Side;
 use super::watch::Watch;
 use crate::broker::Inner;
-use crate::provider::ServerEvent;
+use crate::domain::{CallStep, EndReason};
+use crate::provider::{News, close};
 use crate::records::ReserveError;
 
 /// After the hang-up, the use of the last response is waited for so long.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// After a GPT-Live session was closed, its last report is waited for so long before it is hung up: its backend may be at
+/// work.
+const CLOSING: Duration = Duration::from_secs(15);
 /// How often uses are written again that could not be written.
 pub(super) const REWRITE: Duration = Duration::from_secs(1);
 /// How often they are written again after the end of the call.
@@ -27,7 +31,8 @@ impl Watch {
     /// Ends a call that has cost as much as it may, and otherwise holds more money when the next answers could cost more than
     /// what is held.
     pub(super) async fn judge_money(&mut self, inner: &Inner) -> Vec<Act> {
-        let acts = self.leash.has_cost(self.meter.cost());
+        let now = inner.parts.clock.tick();
+        let acts = self.leash.has_cost(self.meter.cost(inner, now));
         if acts.is_empty() {
             self.top_up(inner).await
         } else {
@@ -38,7 +43,8 @@ impl Watch {
     async fn top_up(&mut self, inner: &Inner) -> Vec<Act> {
         let answers = self.leash.responses().len().max(1);
         self.lacks_answer = false;
-        let Some((needed, budgets)) = self.meter.lacks(answers) else {
+        let now = inner.parts.clock.tick();
+        let Some((needed, budgets)) = self.meter.lacks(answers, (inner, now)) else {
             return Vec::new();
         };
         let watched = (self.entry, self.told.epoch());
@@ -60,20 +66,46 @@ impl Watch {
         Vec::new()
     }
 
-    /// Waits briefly for the use of the last response, and closes the side channel.
-    pub(super) async fn last_words(&mut self, inner: &Inner, mut side: Side) {
+    /// Closes a GPT-Live session, whose watch alone can wait for its last report, and hangs it up when it does not close.
+    async fn close_session(&mut self, inner: &Inner, side: &mut Side) {
+        if !self.is_closed {
+            self.send(side, close()).await;
+            self.hear_out(inner, side, CLOSING).await;
+        }
+        if self.is_closed {
+            let over = CallStep::Over(EndReason::Provider).by_anybody();
+            inner.change_call(self.entry, over).await;
+        } else {
+            inner.hang_up(self.entry, &self.call).await;
+        }
+    }
+
+    /// Counts what the side channel still reports, until it ends or the session is closed, and for so long at most.
+    async fn hear_out(&mut self, inner: &Inner, side: &mut Side, most: Duration) {
         let clock = &inner.parts.clock;
+        let dialect = self.call.id.dialect();
         let hear = async {
-            while let Some(channel) = side.channel()
+            while !self.is_closed
+                && let Some(channel) = side.channel()
                 && let Some(frame) = channel.next().await
             {
-                if let Ok(event) = ServerEvent::read(&frame) {
+                if let Ok(event) = dialect.read(&frame) {
                     self.meter.hears(inner, &event.news, clock.tick());
+                    self.is_closed = matches!(event.news, News::Closed { .. });
                 }
             }
         };
         // Whatever comes later is lost.
-        let _ = clock.timeout(LAST_WORDS, hear).await;
+        let _ = clock.timeout(most, hear).await;
+    }
+
+    /// Waits briefly for the use of the last response, and closes the side channel.
+    pub(super) async fn last_words(&mut self, inner: &Inner, mut side: Side) {
+        let clock = &inner.parts.clock;
+        if self.call.id.is_live() && !self.is_replaced {
+            self.close_session(inner, &mut side).await;
+        }
+        self.hear_out(inner, &mut side, LAST_WORDS).await;
         if let Some(channel) = side.take() {
             channel.close().await;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::clock::Tick;
+use crate::provider::{Dialect, instruct};
 use crate::upstream::SideChannel;
 
 /// The waits before a lost side channel is joined again.
@@ -74,18 +75,22 @@ pub(super) fn cancel(response: &str) -> String {
 }
 
 /// Tells the model that little time is left.
-pub(super) fn time_is_short() -> String {
+pub(super) fn time_is_short(dialect: Dialect) -> String {
     let text = "Little time is left in this conversation. Bring it to a close politely.";
+    if dialect == Dialect::Live {
+        return instruct(text);
+    }
     let content = json!([{ "type": "input_text", "text": text }]);
     let item = json!({ "type": "message", "role": "system", "content": content });
     json!({ "type": "conversation.item.create", "item": item }).to_string()
 }
 
 /// Asks the model to say goodbye.
-pub(super) fn goodbye() -> String {
-    let response = json!({
-        "instructions": "The time of this conversation is over. Say goodbye in one short sentence.",
-        "tool_choice": "none",
-    });
+pub(super) fn goodbye(dialect: Dialect) -> String {
+    let text = "The time of this conversation is over. Say goodbye in one short sentence.";
+    if dialect == Dialect::Live {
+        return instruct(text);
+    }
+    let response = json!({ "instructions": text, "tool_choice": "none" });
     json!({ "type": "response.create", "response": response }).to_string()
 }

@@ -92,19 +92,21 @@ impl Inner {
             // Where its deadline has passed, the watch ends the call at once, and counts what nobody saw.
             CallState::Open => {
                 let persona = self.rules.personas.named(row.persona.as_str());
-                match persona.and_then(|persona| self.terms_again(&row, persona).ok()) {
-                    Some(terms) => {
-                        let watch = Watch::new(&self, (row, call), terms);
-                        self.watch(watch, None);
-                    }
-                    None => self.end_until_certain(of, &call, EndReason::Shutdown).await,
+                let persona = persona.filter(|one| one.session.dialect() == call.id.dialect());
+                if let Some(terms) =
+                    persona.and_then(|persona| self.terms_again(&row, persona).ok())
+                {
+                    let watch = Watch::new(&self, (row, call), terms);
+                    return self.watch(watch, None);
                 }
+                self.end_until_certain(of, &call, EndReason::Shutdown).await;
             }
             CallState::Dialling => self.end_until_certain(of, &call, EndReason::Shutdown).await,
             CallState::Ending | CallState::Ended | CallState::Lost => {
                 self.hang_up(row.entry, &call).await;
             }
         }
+        self.book_unwatched(&row).await;
     }
 
     /// Ends the relays of this replica whose end was decided on another one.
@@ -184,6 +186,8 @@ impl Inner {
                 }
                 Ok(())
             }
+            // Its watch closes the session, and hangs up when that does not help.
+            Ok(Some(_)) if call.id.is_live() && self.watches.running.contains_key(&entry) => Ok(()),
             Ok(Some(_)) => {
                 self.hang_up(entry, call).await;
                 Ok(())

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::broker::{BrokerError, Inner};
 use crate::clock::Tick;
-use crate::domain::{Call, CallStep, EndReason, EntryId, Outcome, UpstreamCall};
-use crate::upstream::{Late, NotBegun};
+use crate::domain::{Call, CallStep, EndReason, EntryId, Mark, Outcome, SessionText, UpstreamCall};
+use crate::provider::Dialect;
+use crate::upstream::{Late, NotBegun, UpstreamError};
 
 impl Inner {
     /// Hangs up a call that nobody can use.
@@ -27,13 +28,18 @@ impl Inner {
     /// Notes that the provider created no call, or that nobody knows.
     pub(super) async fn not_begun(
         self: &Arc<Self>,
-        entry: EntryId,
+        row: &Call,
         failed: NotBegun,
-        start: Tick,
+        (start, session): (Tick, &SessionText),
     ) -> BrokerError {
+        let entry = row.entry;
         let facts = failed.facts();
         let took = self.parts.clock.tick().since(start);
-        let (step, outcome) = if facts.is_definite {
+        // A GPT-Live session is billed from its creation, and a server that failed may have created it.
+        let may_be_billed =
+            session.dialect() == Dialect::Live && matches!(failed.error, UpstreamError::Broken(_));
+        let is_definite = facts.is_definite && !may_be_billed;
+        let (step, outcome) = if is_definite {
             let outcome = Outcome::Failed { code: facts.code };
             (CallStep::Over(EndReason::Provider), outcome)
         } else {
@@ -43,6 +49,9 @@ impl Inner {
         self.change_call(entry, step.by_anybody()).await;
         if let Err(error) = self.settle_call(entry, took, outcome).await {
             return error;
+        }
+        if !is_definite {
+            self.book_creation(row, session, Mark::Estimated).await;
         }
         if let Some(late) = failed.late {
             let inner = Arc::clone(self);

@@ -40,6 +40,8 @@ pub(super) struct Watch {
     /// How often this replica's lease had run out when the watch last made sure that the call is its own.
     lapses: u32,
     is_joined: bool,
+    /// True once the provider has ended the call.
+    pub(super) is_closed: bool,
     /// True once another replica watches the call.
     pub(super) is_replaced: bool,
     /// True while the records have not answered whether the money for the next answer is held.
@@ -70,7 +72,8 @@ impl Watch {
         let told = inner.watches.register(&row);
         let mut leash = Leash::new(settings, now, now.plus(left));
         leash.resumes(&row, now);
-        let mut meter = Meter::new(&row, &terms.session, terms.allowance.clone());
+        let created = now.minus(clock.now().since(row.dialled_at));
+        let mut meter = Meter::new(&row, created, &terms.session, terms.allowance.clone());
         if let Some(last_seen) = row.watched_until {
             meter.is_blind_since(now.minus(clock.now().since(last_seen)));
         }
@@ -84,6 +87,7 @@ impl Watch {
             told,
             lapses: inner.watches.lapses(now),
             is_joined: row.joined_at.is_some(),
+            is_closed: false,
             is_replaced: false,
             lacks_answer: false,
             ending: None,
@@ -124,6 +128,8 @@ impl Inner {
                     call = call.id.as_str(),
                     "the watch of a call has failed, so the call is hung up"
                 );
+                // There is no watch any more that could close the session.
+                inner.watches.running.remove(&entry);
                 inner
                     .end_until_certain((entry, None), &call, EndReason::Blind)
                     .await;
@@ -177,7 +183,8 @@ impl Watch {
                     self.leash.sees(true, now);
                 }
                 let mut acts = Vec::new();
-                if self.is_behind() {
+                let ticks = self.terms.is_limited() && self.meter.ticks(now);
+                if ticks || self.is_behind() {
                     self.write(inner).await;
                     acts = self.judge_money(inner).await;
                 }
@@ -205,6 +212,8 @@ impl Watch {
         } else {
             due
         };
+        let tick = self.meter.due().filter(|_| self.terms.is_limited());
+        let due = tick.map_or(due, |tick| due.min(tick));
         let next = side.next();
         let side = async {
             if let Some(channel) = side.channel() {
@@ -260,6 +269,8 @@ impl Watch {
                 ControlFlow::Continue(())
             }
             Ok(row) => {
+                let is_over = |row: &Call| row.state == CallState::Ended;
+                self.is_closed |= row.as_ref().is_some_and(is_over);
                 self.is_replaced = row.is_none_or(|row| row.epoch != self.told.epoch());
                 ControlFlow::Break(())
             }
@@ -296,10 +307,12 @@ impl Watch {
             Act::Warn(farewell) => {
                 self.change(inner, CallStep::Warned).await;
                 if farewell == Farewell::Warn {
-                    self.send(side, time_is_short()).await;
+                    self.send(side, time_is_short(self.call.id.dialect())).await;
                 }
             }
-            Act::SayGoodbye => self.send(side, goodbye()).await,
+            Act::SayGoodbye => {
+                self.send(side, goodbye(self.call.id.dialect())).await;
+            }
             Act::Cancel(response) => self.send(side, cancel(&response)).await,
             Act::End(reason) => return self.end(inner, side, reason).await,
         }

@@ -6,11 +6,16 @@ use std::time::Duration;
 use super::terms::Terms;
 use crate::broker::{BrokerError, Inner};
 use crate::clock::seconds_up;
-use crate::domain::{Amount, Call, Caller, Dial, Kind, Party, PersonaName, SessionId, SessionKey};
+use crate::domain::{
+    Amount, Call, Caller, Dial, Kin, Kind, Party, PersonaName, SessionId, SessionKey,
+};
+use crate::provider::{Dialect, EffectiveSession};
 use crate::records::CallBounds;
 
 /// A call that is being dialled is given up after so much time: the exchange, the side channel, and changes of the records.
 const GIVES_UP: Duration = Duration::from_secs(45);
+/// The setting of the limit on the calls of one GPT-Live model.
+pub(in crate::broker) const MAX_SESSIONS: &str = "max_sessions";
 
 impl Inner {
     /// Returns what is written down of a call beside its use.
@@ -32,7 +37,23 @@ impl Inner {
                 money: terms.allowance.opening(),
             },
             budgets: terms.allowance.budgets,
+            kin: self.kin(terms),
         }
+    }
+
+    /// Returns the calls that the provider counts together with one on these terms.
+    fn kin(&self, terms: &Terms) -> Option<Kin> {
+        let most = self.rules.live.max_sessions;
+        if terms.session.dialect() == Dialect::Realtime || most == 0 {
+            return None;
+        }
+        let model = EffectiveSession::read(terms.session.as_json())?.model();
+        let personas = self.rules.personas.iter();
+        let personas = personas.filter(|persona| persona.model() == model);
+        Some(Kin {
+            personas: personas.map(|persona| persona.name.clone()).collect(),
+            most,
+        })
     }
 
     /// Writes the call down, with its place among the live calls, before anything is asked of the provider.
@@ -55,7 +76,10 @@ impl Inner {
         };
         let opened = self.parts.records.open_call(intent, dial, bounds).await;
         let opened = opened.map_err(|error| self.not_reserved(caller, error));
-        if let Err(BrokerError::TooManyCalls(limit)) = &opened {
+        // Another persona may have another model.
+        if let Err(BrokerError::TooManyCalls(limit)) = &opened
+            && *limit != MAX_SESSIONS
+        {
             let now = self.parts.clock.tick();
             self.watches.full.insert(caller.crowd(), (*limit, now));
         }

@@ -7,6 +7,8 @@ use crate::clock::{Timestamp, seconds_up};
 
 /// While somebody tries to hang up, nobody else does. Somebody who died in the attempt is replaced after this time.
 const ATTEMPT: Duration = Duration::from_secs(15);
+/// The same for a GPT-Live session, which has 15 s to close before it is hung up.
+const CLOSE_AND_ATTEMPT: Duration = Duration::from_secs(30);
 
 /// The waits after the first failed hang-ups.
 const FIRST_WAITS: [Duration; 4] = [
@@ -21,6 +23,8 @@ const WAIT: Duration = Duration::from_mins(1);
 
 /// Hang-ups are repeated for so long. The provider ends every call itself by then.
 const LONGEST: Duration = Duration::from_hours(1);
+/// The same for a GPT-Live session.
+const LONGEST_LIVE: Duration = Duration::from_hours(2);
 
 /// After so much time beyond its deadline, an open call is taken over whatever its lease says: whoever watches it has
 /// failed to end it. Longer than a farewell may take.
@@ -163,7 +167,17 @@ impl Call {
         self.end_reason.get_or_insert(reason);
         self.ending_at.get_or_insert(now);
         self.ended_at = None;
-        self.hang_up_due = self.upstream.is_some().then(|| now.plus(ATTEMPT));
+        self.hang_up_due = self.attempt().map(|attempt| now.plus(attempt));
+    }
+
+    /// Returns how long somebody who tries to hang up is left alone; `None` when there is nothing to hang up.
+    fn attempt(&self) -> Option<Duration> {
+        let upstream = self.upstream.as_ref()?;
+        Some(if upstream.id.is_live() {
+            CLOSE_AND_ATTEMPT
+        } else {
+            ATTEMPT
+        })
     }
 
     fn hang_up_failed(&mut self, now: Timestamp) {
@@ -172,7 +186,8 @@ impl Call {
         self.hang_up_attempts = self.hang_up_attempts.saturating_add(1);
         self.hang_up_due = Some(now.plus(wait));
         let tried = self.ending_at.map_or(Duration::ZERO, |at| now.since(at));
-        if tried >= LONGEST {
+        let is_live = self.upstream.as_ref().is_some_and(|call| call.id.is_live());
+        if tried >= if is_live { LONGEST_LIVE } else { LONGEST } {
             self.is_over(now);
         }
     }

@@ -148,6 +148,17 @@ pub struct Dial {
     pub want: Amount,
     /// The budgets that hold for the call.
     pub budgets: Budgets,
+    /// The calls that the provider allows only so many of at once; `None` for a call without such a limit.
+    pub kin: Option<Kin>,
+}
+
+/// Calls that count together, by their personas: those of one GPT-Live model.
+#[derive(Clone, Debug)]
+pub struct Kin {
+    /// The personas.
+    pub personas: Box<[PersonaName]>,
+    /// Most live calls.
+    pub most: u32,
 }
 
 impl Call {

@@ -39,6 +39,7 @@ fn dialled() -> Call {
         gives_up: seconds(25),
         want: Amount::default(),
         budgets: Budgets::default(),
+        kin: None,
     };
     Call::dialled(&intent, &dial, at(0))
 }
@@ -130,6 +131,16 @@ fn while_somebody_tries_to_hang_up_nobody_else_does() {
     assert!(!taken.is_claimable(true, at(39)));
     let failed = after(&taken, at(26), &[CallStep::HangUpFailed]);
     assert!(failed.is_claimable(true, at(27)));
+}
+
+#[test]
+fn whoever_closes_a_live_session_has_time_for_its_last_report_and_a_hang_up() {
+    let mut call = opened();
+    let upstream = call.upstream.as_mut().unwrap();
+    upstream.id = UpstreamCallId::of_live("live_u1_abc").unwrap();
+    let ending = after(&call, at(10), &[CallStep::End(EndReason::HungUp)]);
+    assert!(!ending.is_claimable(true, at(39)));
+    assert!(ending.is_claimable(true, at(40)), "whoever tried is gone");
 }
 
 #[test]

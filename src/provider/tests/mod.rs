@@ -7,6 +7,7 @@
 
 mod accepted;
 mod events;
+mod live_events;
 mod refused;
 
 use serde_json::{Value, json};

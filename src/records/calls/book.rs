@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::{CallBound, CallBounds, Dialled, TopUp, UsedRow};
 use crate::clock::Timestamp;
 use crate::domain::{
-    Amount, Call, CallChange, CallState, CallStep, CallUse, EndReason, EntryId, Money, Party,
+    Amount, Call, CallChange, CallState, CallStep, CallUse, EndReason, EntryId, Kin, Money, Party,
+    PersonaName,
 };
 use crate::records::ReserveError;
 use crate::records::book::{Book, Done};
@@ -14,6 +15,8 @@ use crate::records::book::{Book, Done};
 #[derive(Clone, Debug, Default)]
 pub(in crate::records) struct Taken {
     pub(super) owners: HashMap<Party, u64>,
+    /// By persona, as far as somebody asks for them.
+    pub(super) personas: HashMap<PersonaName, u64>,
     pub(super) anonymous: u64,
     pub(super) total: u64,
 }
@@ -23,19 +26,20 @@ impl Taken {
     pub(super) fn of<'a>(calls: impl Iterator<Item = &'a Call>, now: Timestamp) -> Self {
         let mut taken = Self::default();
         for call in calls.filter(|call| call.takes_a_place(now)) {
-            taken.add(call.owner);
+            taken.add(call);
         }
         taken
     }
 
-    fn add(&mut self, owner: Party) {
-        *self.owners.entry(owner).or_default() += 1;
-        self.anonymous += u64::from(matches!(owner, Party::Network(_)));
+    fn add(&mut self, call: &Call) {
+        *self.owners.entry(call.owner).or_default() += 1;
+        *self.personas.entry(call.persona.clone()).or_default() += 1;
+        self.anonymous += u64::from(call.is_anonymous());
         self.total += 1;
     }
 
-    /// Returns the bound that has no place for another call of `owner`.
-    fn full(&self, owner: Party, bounds: CallBounds) -> Option<CallBound> {
+    /// Returns the bound that has no place for another call of `owner`, which counts together with its `kin`.
+    fn full(&self, owner: Party, bounds: CallBounds, kin: Option<&Kin>) -> Option<CallBound> {
         let of_owner = self.owners.get(&owner).copied().unwrap_or_default();
         let is_anonymous = matches!(owner, Party::Network(_));
         let full = [
@@ -45,9 +49,15 @@ impl Taken {
                 is_anonymous && self.anonymous >= u64::from(bounds.anonymous),
             ),
             (CallBound::Total, self.total >= u64::from(bounds.total)),
+            (CallBound::Kin, kin.is_some_and(|kin| self.is_full_of(kin))),
         ];
         let full = full.into_iter().find(|(_, is_full)| *is_full);
         full.map(|(bound, _)| bound)
+    }
+
+    fn is_full_of(&self, kin: &Kin) -> bool {
+        let taken = kin.personas.iter().filter_map(|one| self.personas.get(one));
+        taken.sum::<u64>() >= u64::from(kin.most)
     }
 }
 
@@ -66,7 +76,8 @@ impl Book {
         if let Some(entry) = self.same(owner, dialled) {
             return Err(ReserveError::Repeated(entry));
         }
-        if let Some(bound) = self.taken.full(owner, dialled.bounds) {
+        let kin = dialled.dial.kin.as_ref();
+        if let Some(bound) = self.taken.full(owner, dialled.bounds, kin) {
             return Err(ReserveError::TooManyCalls(bound));
         }
         let redeemed = self.redeemed(intent, &dialled.dial, now)?;
@@ -81,7 +92,7 @@ impl Book {
                 return Err(error);
             }
         };
-        self.taken.add(owner);
+        self.taken.add(&call);
         self.calls.insert(call.entry, call.clone());
         let redeemed = redeemed.map(|ticket| (ticket.hash.clone(), ticket));
         self.tickets.extend(redeemed);

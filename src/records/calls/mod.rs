@@ -37,6 +37,8 @@ pub enum CallBound {
     Anonymous,
     /// All calls.
     Total,
+    /// The calls of one GPT-Live model.
+    Kin,
 }
 
 /// Most calls at once. A call that is dialled, or that is not hung up yet, has a place as well.

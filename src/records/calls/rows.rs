@@ -8,7 +8,7 @@ use super::row::{CALL, CLAIMED, CallRow, FOUND};
 use super::used::{USE, UseKeyRow, UseRow};
 use super::{models, spent};
 use crate::clock::Timestamp;
-use crate::domain::{Call, CallUse, EntryId, Party, day_of};
+use crate::domain::{Call, CallUse, EntryId, Party, PersonaName, day_of};
 use crate::records::book::Book;
 use crate::records::command::Paid;
 use crate::records::database::{Bind, Connection, Fault, Severity, page};
@@ -41,6 +41,14 @@ static TAKEN: Statement = Statement::list(
      SUM(CASE WHEN calls.party LIKE 'n%' THEN 1 ELSE 0 END) AS anonymous, COUNT(calls.entry) AS total \
      FROM (SELECT DISTINCT party FROM page) AS asked \
      LEFT JOIN calls ON state <> 'ended' AND (state <> 'lost' OR deadline_at > {now}) GROUP BY asked.party",
+);
+
+/// Counts the places that calls of the personas on the page take.
+static TAKEN_BY_PERSONAS: Statement = Statement::list(
+    "persona text",
+    "persona, total",
+    "SELECT persona, COUNT(*) AS total FROM calls WHERE persona IN (SELECT page.persona FROM page) \
+     AND state <> 'ended' AND (state <> 'lost' OR deadline_at > {now}) GROUP BY persona",
 );
 
 /// Makes replicas that open calls wait for each other until the transaction ends. A statement of its own: the next one
@@ -115,6 +123,13 @@ struct TakenRow {
     total: u64,
 }
 
+#[derive(Deserialize, Serialize)]
+struct PersonaRow {
+    persona: String,
+    #[serde(skip_serializing)]
+    total: Option<u64>,
+}
+
 /// Reads the calls that the commands are about, and, for new calls and more money, what is taken and spent already.
 pub(in crate::records) async fn read(
     connection: &mut dyn Connection,
@@ -166,6 +181,34 @@ async fn read_taken(
         (book.taken.anonymous, book.taken.total) = (row.anonymous, row.total);
         if let Some(owner) = Party::parse(&row.party) {
             book.taken.owners.insert(owner, row.of_owner);
+        }
+    }
+    read_taken_by_personas(connection, book, (commands, now)).await
+}
+
+/// Reads the places that calls of personas take, as far as new calls count together with them.
+async fn read_taken_by_personas(
+    connection: &mut dyn Connection,
+    book: &mut Book,
+    (commands, now): (&[&Paid], Timestamp),
+) -> Result<(), Fault> {
+    let kin = commands.iter().filter_map(|command| match command {
+        Paid::OpenCall(dialled) => dialled.dial.kin.as_ref(),
+        _ => None,
+    });
+    let personas: BTreeSet<_> = kin.flat_map(|kin| kin.personas.iter()).collect();
+    if personas.is_empty() {
+        return Ok(());
+    }
+    let asked = personas.into_iter().map(|persona| PersonaRow {
+        persona: persona.to_string(),
+        total: None,
+    });
+    let asked = [page(&asked.collect::<Vec<_>>())?, now.into()];
+    let rows: Vec<PersonaRow> = connection.rows(&TAKEN_BY_PERSONAS, &asked).await?;
+    for row in rows {
+        if let (Ok(persona), Some(total)) = (PersonaName::parse(&row.persona), row.total) {
+            book.taken.personas.insert(persona, total);
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
-//! Calls of OpenAI's Realtime API: the exchange of SDP, the start of a side channel, the hang-up.
+//! Calls of OpenAI's Realtime API and of GPT-Live: the exchange of SDP, the start of a side channel, the hang-up.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use super::keys::KeyFor;
 use super::socket::Socket;
 use super::{OpenAi, SAFETY_IDENTIFIER, read_capped, refusal, transport};
 use crate::domain::{UpstreamCall, UpstreamCallId, below, random_bytes};
+use crate::provider::Dialect;
 use crate::upstream::calls::{
     Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel,
 };
@@ -24,6 +26,9 @@ use crate::websocket::{Leg, Role, derive_accept_key};
 #[async_trait]
 impl Calls for OpenAi {
     fn exchange(&self, order: CallOrder) -> Pending<Begun> {
+        if order.session.dialect() == Dialect::Live {
+            return self.create_session(&order);
+        }
         // Held until the answer is read.
         let connection = self.connections.take();
         let boundary = URL_SAFE_NO_PAD.encode(random_bytes::<18>());
@@ -78,9 +83,15 @@ impl Calls for OpenAi {
     }
 
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {
-        let mut url = self.socket_url.clone();
-        url.query_pairs_mut()
-            .append_pair("call_id", call.id.as_str());
+        let url = match call.id.dialect() {
+            Dialect::Realtime => {
+                let mut url = self.socket_url.clone();
+                url.query_pairs_mut()
+                    .append_pair("call_id", call.id.as_str());
+                url
+            }
+            Dialect::Live => self.session_url(call, "attach"),
+        };
         let (request, nonce) = self.upgrade(url);
         let response = self.send_for(call, request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -95,7 +106,10 @@ impl Calls for OpenAi {
     }
 
     async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError> {
-        let url = below(&self.calls_url, &format!("{}/hangup", call.id.as_str()));
+        let url = match call.id.dialect() {
+            Dialect::Realtime => below(&self.calls_url, &format!("{}/hangup", call.id.as_str())),
+            Dialect::Live => self.session_url(call, "hangup"),
+        };
         let response = self.send_for(call, self.http1.post(url)).await?;
         if response.status().is_success() {
             return Ok(HungUp::Ended);
@@ -111,6 +125,41 @@ impl Calls for OpenAi {
 }
 
 impl OpenAi {
+    /// Creates a GPT-Live session. The answer holds the id and the SDP together.
+    fn create_session(&self, order: &CallOrder) -> Pending<Begun> {
+        // Held until the answer is read.
+        let connection = self.connections.take();
+        let body = wire::live_body(order, &self.safety_identifier(&order.behalf));
+        let request = connection
+            .post(self.sessions_url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        let key = self.keys.current.clone();
+        Box::pin(async move {
+            let response = request.send().await.map_err(cut)?;
+            if !response.status().is_success() {
+                return Err(refusal(response).await);
+            }
+            // The session exists by now, whatever happens to the rest of the answer.
+            let body = read_capped(response).await.map_err(|error| match error {
+                UpstreamError::Unreachable(source) => UpstreamError::Cut(source),
+                other => other,
+            })?;
+            drop(connection);
+            let (id, answer) = wire::read_live(&body)?;
+            Ok(Begun::new(
+                UpstreamCall { id, key },
+                Box::pin(ready(answer)),
+            ))
+        })
+    }
+
+    /// Returns the address of a GPT-Live session, for one verb.
+    fn session_url(&self, call: &UpstreamCall, verb: &str) -> Url {
+        let id = call.id.as_provider_writes();
+        below(&self.sessions_url, &format!("{id}/{verb}"))
+    }
+
     /// Returns a request for a WebSocket, and its nonce.
     fn upgrade(&self, url: Url) -> (RequestBuilder, String) {
         let nonce = STANDARD.encode(random_bytes::<16>());

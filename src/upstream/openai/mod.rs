@@ -47,6 +47,8 @@ pub struct OpenAi {
     models_url: Url,
     calls_url: Url,
     socket_url: Url,
+    /// Where GPT-Live sessions are created.
+    sessions_url: Url,
     transcriptions_url: Url,
     form: SecretForm,
     /// Turns the party an order is on behalf of into a safety identifier. The records keep its key, so that an identifier
@@ -88,6 +90,7 @@ impl OpenAi {
             models_url: below(&settings.base_url, "models"),
             calls_url: below(&settings.base_url, "realtime/calls"),
             socket_url: below(&settings.base_url, "realtime"),
+            sessions_url: below(&settings.base_url, "live/sessions"),
             transcriptions_url: below(&settings.base_url, "audio/transcriptions"),
             form: SecretForm::of(settings, keys::current(settings)?.clone()),
             pseudonyms: hmac::Key::new(hmac::HMAC_SHA256, safety_key.expose()),

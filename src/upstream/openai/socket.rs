@@ -9,6 +9,7 @@ use reqwest::Upgraded;
 use tokio_tungstenite::WebSocketStream;
 
 use crate::clock::{Clock, Tick};
+use crate::provider::is_reflected_audio;
 use crate::upstream::UpstreamError;
 use crate::upstream::calls::SideChannel;
 use crate::websocket::{
@@ -88,6 +89,7 @@ impl SideChannel for Socket {
     async fn next(&mut self) -> Option<String> {
         loop {
             match self.message().await? {
+                Message::Text(text) if is_reflected_audio(&text) => {}
                 Message::Text(text) => return Some(text.as_str().to_owned()),
                 Message::Close(frame) => {
                     let code = frame.map(|frame| u16::from(frame.code));

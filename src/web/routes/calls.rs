@@ -1,5 +1,7 @@
 //! `POST /calls` and its kin: exchange an offer for an answer, look at a call, hang it up.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -13,6 +15,7 @@ use crate::auth::bearer;
 use crate::broker::{Answered, CallRequest};
 use crate::clock::Timestamp;
 use crate::domain::{Call, Caller, EndReason, Offer, Ticket, UpstreamCallId, hash};
+use crate::provider::Dialect;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::layers::paid::Admitted;
@@ -56,17 +59,18 @@ pub async fn open(
     Query(wanted): Query<Wanted>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    exchange(&state, admitted, (wanted, "/calls"), request).await
+    exchange(&state, admitted, (wanted, None), request).await
 }
 
-/// The same, under OpenAI's path.
+/// The same, under OpenAI's path, for clients that speak the Realtime API.
 pub async fn open_as_openai(
     State(state): State<AppState>,
     Extension(admitted): Extension<Admitted>,
     Query(wanted): Query<Wanted>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    exchange(&state, admitted, (wanted, "/v1/realtime/calls"), request).await
+    let realtime = Some(Dialect::Realtime);
+    exchange(&state, admitted, (wanted, realtime), request).await
 }
 
 /// An offer as a form, as OpenAI's unified sample sends it.
@@ -79,8 +83,27 @@ pub struct OfferForm {
     session: Option<serde_json::Value>,
 }
 
-/// Reads the offer, has it exchanged, writes the answer. Calls stand below the path `calls`.
+/// Reads the offer, has it exchanged, writes the answer.
 pub(super) async fn exchange(
+    state: &AppState,
+    admitted: Admitted,
+    (wanted, dialect): (Wanted, Option<Dialect>),
+    request: Request,
+) -> Result<Response, ApiError> {
+    let key = idempotency_key(request.headers())?;
+    let offered = Offered::from_request(request, state).await?;
+    let answered = dial(state, admitted, (wanted, dialect), (key, offered)).await?;
+    let calls = if dialect.is_some() {
+        "/v1/realtime/calls"
+    } else {
+        "/calls"
+    };
+    let body = ([(CONTENT_TYPE, SDP)], answered.sdp.clone());
+    answer(state, &answered, (calls, body.into_response()))
+}
+
+/// Has an offer exchanged.
+pub(super) async fn dial(
     state: &AppState,
     Admitted {
         caller,
@@ -88,11 +111,9 @@ pub(super) async fn exchange(
         ticket,
         ..
     }: Admitted,
-    (wanted, calls): (Wanted, &str),
-    request: Request,
-) -> Result<Response, ApiError> {
-    let key = idempotency_key(request.headers())?;
-    let offered = Offered::from_request(request, state).await?;
+    (wanted, dialect): (Wanted, Option<Dialect>),
+    (key, offered): (Option<String>, Offered),
+) -> Result<Arc<Answered>, ApiError> {
     let offer = Offer::parse(&offered.sdp)?;
     let idempotency = key.map(|key| own(&key, &caller, &offered.sdp));
     let asked = CallRequest {
@@ -101,17 +122,13 @@ pub(super) async fn exchange(
         session: offered.session,
         idempotency,
         ticket,
+        dialect,
     };
-    let answered = state.broker.call(caller, asked, pass).await?;
-    let base = &state.face.server.base_path;
-    answer(
-        &answered,
-        &format!("{base}{calls}/{}", answered.call.id.as_str()),
-    )
+    Ok(state.broker.call(caller, asked, pass).await?)
 }
 
 /// Returns the `Idempotency-Key`.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(key) = keys.next() else {
         return Ok(None);
@@ -135,12 +152,17 @@ fn own(key: &str, caller: &Caller, offer: &[u8]) -> Box<str> {
     }
 }
 
-/// Writes the answer to an offer. The answer leaves memory here only.
-fn answer(answered: &Answered, location: &str) -> Result<Response, ApiError> {
+/// Completes the answer to an offer. Calls stand below the path `calls`.
+pub(super) fn answer(
+    state: &AppState,
+    answered: &Answered,
+    (calls, mut response): (&str, Response),
+) -> Result<Response, ApiError> {
     let broken = |_| ApiError::from(Code::Internal);
-    let mut response = (StatusCode::CREATED, answered.sdp.clone()).into_response();
+    *response.status_mut() = StatusCode::CREATED;
+    let base = &state.face.server.base_path;
+    let location = format!("{base}{calls}/{}", answered.call.id.as_str());
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, SDP);
     headers.insert(LOCATION, HeaderValue::try_from(location).map_err(broken)?);
     headers.insert(CALL_ENDS_AT, answered.ends_at.as_millis().into());
     if let Some(ticket) = &answered.ticket {

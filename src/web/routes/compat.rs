@@ -17,6 +17,7 @@ use super::granted::{ClientSecretAnswer, Granted, OldSession, Shape};
 use super::token::{mint, session};
 use super::wanted::Wanted;
 use crate::broker::{Choice, MintRequest};
+use crate::provider::Dialect;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::Paid;
@@ -75,6 +76,7 @@ pub async fn client_secrets(paid: Paid<ClientSecretRequest>) -> Result<Response,
         connect: None,
         lifetime: seconds.map(Duration::from_secs_f64),
         refreshable: false,
+        dialect: Some(Dialect::Realtime),
     };
     mint(&paid.state, paid.admitted, request, Shape::OpenAi).await
 }
@@ -105,7 +107,7 @@ pub async fn old_session(
 ) -> Result<Response, ApiError> {
     if is_offer(request.headers()) {
         let wanted = Wanted::of(&request)?;
-        return exchange(&state, admitted, (wanted, "/calls"), request).await;
+        return exchange(&state, admitted, (wanted, None), request).await;
     }
     // A ticket opens a call and nothing else.
     if admitted.ticket.is_some() {

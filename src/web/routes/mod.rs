@@ -6,6 +6,7 @@ pub mod compat;
 pub mod demo;
 pub mod granted;
 pub mod health;
+pub mod live;
 pub mod refresh;
 pub mod relay;
 pub mod token;

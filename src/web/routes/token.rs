@@ -82,6 +82,7 @@ pub(super) fn session(wanted: Wanted) -> Result<MintRequest, ApiError> {
         connect: None,
         lifetime: None,
         refreshable: true,
+        dialect: None,
     })
 }
 

@@ -4,6 +4,8 @@ mod bad_input;
 mod clocks;
 mod leash;
 mod limits;
+mod live;
+mod live_money;
 mod minutes;
 mod money;
 mod offers;

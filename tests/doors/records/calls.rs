@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use token_broker::domain::{
     Amount, Budgets, Call, CallState, CallStep, Caller, Dial, EndReason, Intent, KeyFingerprint,
-    Kind, Quota, UpstreamCall, UpstreamCallId,
+    Kin, Kind, PersonaName, Quota, UpstreamCall, UpstreamCallId,
 };
 use token_broker::records::{CallBound, CallBounds, CallQuery, Records, ReserveError, postgres};
 
@@ -39,6 +39,7 @@ pub fn dial(caller: &Arc<Caller>) -> Dial {
         gives_up: Duration::from_secs(45),
         want: Amount::default(),
         budgets: Budgets::default(),
+        kin: None,
     }
 }
 
@@ -164,6 +165,43 @@ async fn calls_at_once_are_bounded_for_one_owner_for_all_strangers_and_in_total(
         open(records, &one, bounds).await.unwrap();
         let full_again = open(records, &one, bounds).await;
         assert_eq!(full(full_again), CallBound::Owner, "{name}: one is ending");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lv5_calls_of_personas_that_count_together_are_bounded_and_others_are_not() {
+    each(async |Subject { name, ledger, .. }| {
+        let records = &*ledger;
+        let open = async |persona: &str, most| {
+            let caller = somebody();
+            let named = |name| PersonaName::parse(name).unwrap();
+            let kin = ["one", "two"].map(named);
+            let dial = Dial {
+                kin: Some(Kin {
+                    personas: kin.into(),
+                    most,
+                }),
+                ..dial(&caller)
+            };
+            let intent = Intent {
+                persona: named(persona),
+                ..use_of(&caller)
+            };
+            records.open_call(intent, dial, MANY).await
+        };
+        let both = tokio::join!(open("one", 1), open("two", 1));
+        let (opened, refused) = match both {
+            (Ok(opened), refused) | (refused, Ok(opened)) => (opened, refused),
+            (Err(error), _) => panic!("{name}: {error}"),
+        };
+        assert_eq!(full(refused), CallBound::Kin, "{name}");
+        open("three", 2).await.unwrap();
+        open("two", 2).await.unwrap();
+        assert_eq!(full(open("one", 2).await), CallBound::Kin, "{name}");
+        let over = CallStep::Over(EndReason::Provider);
+        change(records, &opened, over).await.unwrap();
+        open("one", 2).await.unwrap();
     })
     .await;
 }

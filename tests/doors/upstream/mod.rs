@@ -4,6 +4,7 @@ mod exchange;
 mod faults;
 mod hang_up;
 mod key;
+mod live;
 mod openai;
 mod outage;
 mod side_channel;

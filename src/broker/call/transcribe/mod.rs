@@ -218,6 +218,7 @@ impl Inner {
                 money,
             },
             budgets,
+            kin: None,
         })
     }
 

@@ -1,16 +1,20 @@
 //! Meters one call: prices each response and transcription, and keeps their use until the records have it.
 
+mod live;
+mod voice;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::json;
 
+use self::voice::Voice;
 use super::allowance::Allowance;
 use crate::audit::Event;
 use crate::broker::Inner;
 use crate::clock::Tick;
 use crate::domain::{
-    Budgets, Call, CallUse, EntryId, Mark, Money, Reading, SessionText, Tokens, Usage,
+    Budgets, Call, CallUse, Cost, EntryId, Mark, Money, Reading, SessionText, Tokens, Usage,
 };
 use crate::provider::{self, EffectiveSession, News, UsageReport};
 
@@ -29,6 +33,8 @@ pub(super) struct Meter {
     role: Box<str>,
     models: Models,
     heard: Heard,
+    /// The voice of a GPT-Live session, which is billed by time.
+    voice: Option<Voice>,
     unwritten: VecDeque<CallUse>,
     /// The price of what the records have, whoever has seen it.
     recorded: Money,
@@ -78,8 +84,13 @@ struct Heard {
 }
 
 impl Meter {
-    /// Returns the meter of a call, which may have been watched before. `session` is the persona's.
-    pub(super) fn new(row: &Call, session: &SessionText, mut allowance: Allowance) -> Self {
+    /// Returns the meter of a call that was created at `created`, and may have been watched before. `session` is the persona's.
+    pub(super) fn new(
+        row: &Call,
+        created: Tick,
+        session: &SessionText,
+        mut allowance: Allowance,
+    ) -> Self {
         let asked = EffectiveSession::read(session.as_json());
         allowance.holds(row.held.money);
         // Each token of a context was once new, or part of an answer.
@@ -92,6 +103,7 @@ impl Meter {
             role: row.role.clone().unwrap_or_default(),
             models: asked.as_ref().map(Models::of).unwrap_or_default(),
             heard: Heard::default(),
+            voice: Voice::of(row, created),
             unwritten: VecDeque::new(),
             recorded: row.used.cost,
             allowance,
@@ -138,7 +150,7 @@ impl Meter {
                 let figures = self.figures(inner, usage, (Usage::of_transcription, heard));
                 self.count(inner, (item, false), figures);
             }
-            _ => return false,
+            _ => return self.hears_live(inner, news, now),
         }
         true
     }
@@ -200,6 +212,10 @@ impl Meter {
             usage,
             cost,
         };
+        self.push(inner, used);
+    }
+
+    fn push(&mut self, inner: &Inner, used: CallUse) {
         inner.count_use(&used, &self.role);
         if self.unwritten.len() < MAX_UNWRITTEN {
             self.unwritten.push_back(used);
@@ -219,9 +235,13 @@ impl Meter {
         }
     }
 
-    /// Notes that nobody has seen the call since this moment.
+    /// Notes that nobody has seen the call since this moment. The next report on a voice includes what nobody saw; until then,
+    /// the voice counts as active.
     pub(super) fn is_blind_since(&mut self, since: Tick) {
-        self.blind_since.get_or_insert(since);
+        match &mut self.voice {
+            Some(voice) => voice.turns(false, since),
+            None => _ = self.blind_since.get_or_insert(since),
+        }
     }
 
     /// Notes that the side channel is back. In the time without it somebody may have had a turn: unless the model is known to
@@ -250,6 +270,7 @@ impl Meter {
             begun.ended_by.get_or_insert(now);
         }
         self.gives_up_missed(inner);
+        self.ends_voice(inner, now);
     }
 
     /// Counts estimates of the responses whose end may have been missed.
@@ -279,17 +300,27 @@ impl Meter {
         !self.unwritten.is_empty()
     }
 
-    /// Returns the price of the call so far.
-    pub(super) fn cost(&self) -> Money {
+    /// Returns the price of the call until `now`.
+    pub(super) fn cost(&self, inner: &Inner, now: Tick) -> Money {
         let unwritten = self.unwritten.iter().map(|used| used.cost);
-        unwritten.fold(self.recorded, |sum, cost| sum + cost)
+        let model = self.models.response.as_deref().unwrap_or_default();
+        let voice = self.voice.as_ref();
+        let voice = voice.map(|voice| voice.unbooked((inner, model), now));
+        unwritten.fold(self.recorded + voice.unwrap_or_default(), |sum, cost| {
+            sum + cost
+        })
     }
 
     /// Returns the money that has to be held for the call in total, so that `answers` more stay within the hold; `None` when
     /// so much is held. And the budgets to hold it against.
-    pub(super) fn lacks(&self, answers: usize) -> Option<(Money, Budgets)> {
+    pub(super) fn lacks(
+        &self,
+        answers: usize,
+        (inner, now): (&Inner, Tick),
+    ) -> Option<(Money, Budgets)> {
         let context = self.reads(Duration::ZERO).fresh;
-        let needed = self.allowance.lacks(self.cost(), context, answers)?;
+        let spent = self.cost(inner, now);
+        let needed = self.allowance.lacks(spent, context, answers)?;
         Some((needed, self.allowance.budgets))
     }
 
@@ -329,12 +360,16 @@ impl Inner {
     /// Returns the price of a use. A use without a price raises an alarm: it counts less than it costs.
     pub(super) fn price(&self, model: &str, usage: &Usage) -> Money {
         let card = self.rules.money.prices.card(model, self.parts.clock.now());
-        let cost = card.map(|card| card.cost(usage));
-        if !usage.is_nothing() && cost.is_none_or(|cost| cost.is_unpriced) {
+        self.known_price(model, card.copied().unwrap_or_default().cost(usage))
+    }
+
+    /// Returns the money of a cost. Raises the alarm when a part has no price.
+    pub(super) fn known_price(&self, model: &str, cost: Cost) -> Money {
+        if cost.is_unpriced {
             self.parts.vitals.series.price_misses.add([model], 1);
             let details = json!({ "model": model });
             self.parts.audit.note(Event::ZeroPrice, details);
         }
-        cost.map_or(Money::default(), |cost| cost.money)
+        cost.money
     }
 }

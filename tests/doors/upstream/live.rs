@@ -1,0 +1,111 @@
+//! GPT-Live sessions: how they are created, attached to and hung up.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use token_broker::domain::UpstreamCall;
+use token_broker::upstream::{HungUp, Kind, SideChannel, UpstreamError};
+
+use super::{Door, OFFER};
+
+/// A door whose persona is one of GPT-Live.
+async fn door() -> Door {
+    Door::with(&[("personas.file", "tests/api/calls/live.toml")]).await
+}
+
+async fn attached(door: &Door) -> (UpstreamCall, Box<dyn SideChannel>) {
+    let call = door.exchange().await.unwrap().call;
+    let channel = door.upstream.join(&call).await.unwrap();
+    (call, channel)
+}
+
+async fn next(channel: &mut Box<dyn SideChannel>) -> Value {
+    serde_json::from_str(&channel.next().await.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn lv1_a_session_is_created_in_json_with_the_persona_and_a_name_of_its_end_user() {
+    let door = door().await;
+    let begun = door.exchange().await.unwrap();
+    let id = begun.call.id.clone();
+    assert!(id.is_live(), "{id:?}");
+    let answer = begun.answer().await.unwrap();
+    assert!(answer.starts_with("v=0\r\n") && answer.contains("\r\nm=audio "));
+    let request = door.simulator.calls().requests().pop().unwrap();
+    assert_eq!(request.path, "/v1/live/sessions");
+    assert_eq!(request.headers["content-type"], "application/json");
+    assert!(!request.headers.contains_key("openai-safety-identifier"));
+    let mut body: Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(body["transport"], json!({ "type": "webrtc", "sdp": OFFER }));
+    let session = body["session"].as_object_mut().unwrap();
+    let name = session.remove("safety_identifier").unwrap();
+    assert_eq!(name.as_str().unwrap().len(), 43);
+    let asked: Value = serde_json::from_str(door.order.session.as_json().get()).unwrap();
+    assert_eq!(body["session"], asked);
+}
+
+#[tokio::test]
+async fn lv11_lv12_the_side_channel_shows_the_session_and_none_of_its_audio() {
+    let door = door().await;
+    let (call, mut channel) = attached(&door).await;
+    let started = next(&mut channel).await;
+    assert_eq!(started["type"], "session.started");
+    assert!(call.id.is_of(started["session"]["id"].as_str().unwrap()));
+    assert!(started["session"]["expires_at"].is_u64());
+    // Audio is reflected five times a second. The next event is the report of the first minute.
+    let heard = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        door.simulator
+            .calls()
+            .pass(call.id.as_str(), Duration::from_mins(2));
+    };
+    let (event, ()) = tokio::join!(next(&mut channel), heard);
+    assert_eq!(event["type"], "session.usage.updated", "{event}");
+}
+
+#[tokio::test]
+async fn a_session_is_hung_up_once_and_is_then_unknown() {
+    let door = door().await;
+    let call = door.exchange().await.unwrap().call;
+    assert_eq!(door.upstream.hang_up(&call).await.unwrap(), HungUp::Ended);
+    assert_eq!(door.upstream.hang_up(&call).await.unwrap(), HungUp::WasOver);
+    let unknown = door.upstream.join(&call).await.err().unwrap();
+    assert!(
+        matches!(unknown, UpstreamError::UnknownCall(_)),
+        "{unknown}"
+    );
+}
+
+#[tokio::test]
+async fn lv6_lv7_each_failure_has_its_meaning_and_no_request_is_repeated() {
+    for (fault, code, kind, is_definite) in [
+        ("calls+400", "refused", Kind::Invalid, true),
+        ("calls+429:7", "rate_limited", Kind::Unavailable, true),
+        ("calls+429-bare", "rate_limited", Kind::Unavailable, true),
+        ("calls+quota", "quota_exhausted", Kind::Unavailable, true),
+        ("calls+created-502", "broken", Kind::Unavailable, false),
+        ("calls+disconnect", "cut", Kind::Unavailable, false),
+        ("calls+html", "invalid", Kind::Invalid, false),
+        ("calls+cut-answer", "cut", Kind::Unavailable, false),
+        ("calls+huge-answer", "invalid", Kind::Invalid, false),
+    ] {
+        let door = door().await;
+        door.simulator.plan(fault.parse().unwrap());
+        let failed = door.exchange().await.unwrap_err();
+        let facts = failed.facts();
+        let meaning = (facts.code, facts.kind, facts.is_definite);
+        assert_eq!(meaning, (code, kind, is_definite), "{fault}");
+        assert_eq!(door.simulator.calls().requests().len(), 1, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn lv8_a_session_whose_answer_cannot_be_used_is_known_so_that_it_can_be_ended() {
+    let door = door().await;
+    door.simulator.plan("calls+empty-answer".parse().unwrap());
+    let begun = door.exchange().await.unwrap();
+    let call = begun.call.clone();
+    let unusable = begun.answer().await.unwrap_err();
+    assert!(matches!(unusable, UpstreamError::Invalid(_)), "{unusable}");
+    assert_eq!(door.upstream.hang_up(&call).await.unwrap(), HungUp::Ended);
+}
