@@ -59,6 +59,10 @@ pub enum Event {
     UpstreamKeyRejected,
     /// A setting is legal but risky.
     ConfigWarning,
+    /// Settings were read again, and are in force.
+    SettingsReloaded,
+    /// Settings were read again and hold a mistake, so those before them stay in force.
+    SettingsRefused,
 }
 
 impl Event {
@@ -83,7 +87,9 @@ impl Event {
             | Self::ZeroPrice
             | Self::OddUsage
             | Self::SessionsEnded
-            | Self::ConfigWarning => Severity::Medium,
+            | Self::ConfigWarning
+            | Self::SettingsReloaded
+            | Self::SettingsRefused => Severity::Medium,
         }
     }
 
@@ -186,7 +192,7 @@ impl Audit {
         }
     }
 
-    /// Records a warning about the settings when the broker starts. Such warnings are few and never folded.
+    /// Records a warning about the settings when they are read. Such warnings are few and never folded.
     pub fn warn_of_setting(&self, warning: &str) {
         self.write(Event::ConfigWarning, None, json!({ "warning": warning }));
     }

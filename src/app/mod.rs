@@ -13,12 +13,13 @@ use tokio::sync::watch;
 
 use crate::audit::{self, Audit, Sink};
 use crate::auth::Authenticator;
-use crate::broker::{Broker, Parts, Recount, Rules};
+use crate::broker::{Agreement, Broker, Parts, Recount, Rules};
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{AuthMode, Config};
+use crate::domain::Naming;
 use crate::metrics::Vitals;
 use crate::records::Records;
-use crate::upstream::openai::OpenAi;
+use crate::upstream::openai::{OpenAi, SetupError};
 use crate::upstream::{Calls, Minter, Upstream};
 use crate::web;
 use crate::web::layers::Onion;
@@ -50,6 +51,8 @@ pub struct App {
     state: AppState,
     upkeep: Upkeep,
     ops: Option<OpsState>,
+    /// How identities are named in records for the whole run.
+    naming: Naming,
 }
 
 /// The neighbours of the service.
@@ -121,19 +124,7 @@ impl App {
             clock: Arc::clone(&clock),
         };
         let face = face(config, vitals, Arc::clone(&clock));
-        let rules = Rules {
-            personas: Arc::clone(&config.personas),
-            quotas: records::quotas(&config.quota, &naming),
-            session: config.session.clone(),
-            connect: config.connect.mode,
-            call: config.call.clone(),
-            live: config.live,
-            transcription: config.transcription.clone(),
-            money: config.money.clone(),
-            relay: config.relay.clone(),
-            drain_time: config.server.drain_delay + config.server.drain_timeout,
-        };
-        let broker = Broker::new(parts, rules);
+        let broker = Broker::new(parts, rules(config), agreement(config, &naming));
         let state = AppState {
             broker,
             gate: keeping.gate,
@@ -156,8 +147,16 @@ impl App {
             probe_interval: config.upstream.probe_interval,
         };
         let (token, hosts) = (config.ops.token.as_ref(), config.ops.hosts.as_slice());
-        let ops = token.map(|token| OpsState::new(&state, (naming, records), (token, hosts)));
-        Ok(Self { state, upkeep, ops })
+        let ops = token.map(|token| {
+            let named = (naming.clone(), records);
+            OpsState::new(&state, named, (token, hosts))
+        });
+        Ok(Self {
+            state,
+            upkeep,
+            ops,
+            naming,
+        })
     }
 
     /// Counts the recorded use of the last day in the windows, so that a restart gives nobody a new allowance.
@@ -169,6 +168,21 @@ impl App {
     /// Connects to Redis, if replicas share a server and the server can be reached.
     pub async fn join(&self) {
         self.upkeep.recount.join().await;
+    }
+
+    /// Takes over what may change while the service runs: personas, quotas, budgets, prices and keys. An error has changed
+    /// nothing.
+    pub fn adopt(&self, config: &Config) -> Result<(), SetupError> {
+        self.adopt_keys(config)?;
+        self.state.broker.adopt(agreement(config, &self.naming));
+        Ok(())
+    }
+
+    /// Takes over the API keys, and the keys of programs. An error has changed nothing.
+    pub fn adopt_keys(&self, config: &Config) -> Result<(), SetupError> {
+        self.state.broker.load_keys(&config.upstream)?;
+        self.state.auth.adopt(&config.auth);
+        Ok(())
     }
 
     /// Returns the public paths with their layers.
@@ -262,6 +276,28 @@ async fn heard(urgency: &mut watch::Receiver<Urgency>, least: Urgency) -> Urgenc
     match told {
         Ok(told) => told,
         Err(_) => std::future::pending().await,
+    }
+}
+
+/// Returns the rules of `config` that hold for a whole run.
+fn rules(config: &Config) -> Rules {
+    Rules {
+        session: config.session.clone(),
+        connect: config.connect.mode,
+        call: config.call.clone(),
+        live: config.live,
+        transcription: config.transcription.clone(),
+        relay: config.relay.clone(),
+        drain_time: config.server.drain_delay + config.server.drain_timeout,
+    }
+}
+
+/// Returns what callers may choose, use and spend by `config`.
+fn agreement(config: &Config, naming: &Naming) -> Agreement {
+    Agreement {
+        personas: Arc::clone(&config.personas),
+        quotas: records::quotas(&config.quota, naming),
+        money: config.money.clone(),
     }
 }
 

@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use quick_cache::sync::Cache;
 
 pub use self::credential::{Credential, bearer};
@@ -26,6 +27,7 @@ pub use self::http::FetchError;
 use self::credential::Fingerprint;
 use self::http::Fetcher;
 use self::keys::KeySet;
+use self::profile::KnownRoles;
 use self::trust::Trust;
 use self::unverified::{Unverified, Verified};
 use crate::clock::{Clock, Tick, Timestamp};
@@ -83,7 +85,8 @@ pub struct Authenticator {
     /// The entries of the settings, in their order. An issuer may have several, one for each key source.
     trusted: Vec<Arc<Trust>>,
     /// The programs by the hashes of their keys.
-    programs: HashMap<Fingerprint, Arc<Identity>>,
+    programs: RwLock<HashMap<Fingerprint, Arc<Identity>>>,
+    known_roles: KnownRoles,
     default_role: Option<Box<str>>,
     naming: Naming,
     clock: Arc<dyn Clock>,
@@ -148,19 +151,28 @@ impl Authenticator {
         // A second installation changes nothing.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let fetcher = Fetcher::new(way, &settings.allow_plain_http, Arc::clone(&clock))?;
-        let known_roles: Arc<[_]> = settings.known_roles.as_slice().into();
+        let known_roles = Arc::new(RwLock::new(settings.known_roles.clone()));
         let trusted = settings.issuers.iter();
         let trusted: Result<_, _> = trusted
             .map(|rules| Trust::new(rules, &known_roles, &fetcher).map(Arc::new))
             .collect();
         Ok(Self {
             trusted: trusted?,
-            programs: programs(settings, &naming),
+            programs: RwLock::new(programs(settings, &naming)),
+            known_roles,
             default_role: settings.default_role.clone(),
             naming,
             clock,
             verified: Cache::new(MAX_VERIFIED),
         })
+    }
+
+    /// Takes over the keys of programs and the roles that are known. The issuers stay as they are. Whoever was verified
+    /// before is verified again, because the role may be another one.
+    pub fn adopt(&self, settings: &Auth) {
+        *self.programs.write() = programs(settings, &self.naming);
+        self.known_roles.write().clone_from(&settings.known_roles);
+        self.verified.clear();
     }
 
     /// Checks everything about `credential` but its signature: form, issuer, algorithm, key id, times
@@ -169,11 +181,11 @@ impl Authenticator {
     pub fn screen<'a>(&self, credential: &'a Credential) -> Result<Screened<'a>, AuthError> {
         let fingerprint = credential.fingerprint();
         let known = self.verified.get(&fingerprint);
-        let program = self.programs.get(&fingerprint);
+        let program = self.programs.read().get(&fingerprint).cloned();
         let step = if let Some(known) = known.filter(|known| self.is_current(known)) {
             Step::Known(known)
         } else if let Some(program) = program {
-            Step::Program(Arc::clone(program))
+            Step::Program(program)
         } else {
             let unverified = Unverified::read(credential, &self.trusted, self.clock.now())?;
             Step::Unverified(Box::new(unverified))

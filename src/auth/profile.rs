@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::RwLock;
 use serde_json::Value;
 
 use crate::domain::DisplayName;
@@ -33,14 +34,16 @@ const NO_ROLE: &str = "the role pointer finds no role, the identity gets the def
 const NO_KNOWN_ROLE: &str = "the role pointer finds several values, none of which a persona or a quota \
     names; the identity gets the default role";
 
+/// Roles that a persona or a quota names, the preferred ones first. An operator may change them while the broker runs.
+pub(super) type KnownRoles = Arc<RwLock<Vec<Box<str>>>>;
+
 /// Where role and display name are found in one issuer's documents.
 #[derive(Debug)]
 pub(super) struct Pointers {
     pub(super) issuer: Arc<str>,
     pub(super) role: Option<String>,
     pub(super) name: Option<String>,
-    /// Roles that a persona or a quota names, the preferred ones first.
-    pub(super) known_roles: Arc<[Box<str>]>,
+    pub(super) known_roles: KnownRoles,
     /// True once the log has said that the role pointer finds no role, or when it need not.
     pub(super) is_warned: AtomicBool,
 }
@@ -75,13 +78,13 @@ impl Pointers {
             Some(Value::Object(members)) => members.keys().map(String::as_str).collect(),
             _ => return Err(NO_ROLE),
         };
-        let mut known = self.known_roles.iter();
-        let known = known.find(|known| values.contains(&&***known));
+        let known = self.known_roles.read();
+        let known = known.iter().find(|known| values.contains(&&***known));
         known.cloned().ok_or(NO_KNOWN_ROLE)
     }
 
     fn warn(&self, message: &str) {
-        if !self.known_roles.is_empty() && !self.is_warned.swap(true, Ordering::Relaxed) {
+        if !self.known_roles.read().is_empty() && !self.is_warned.swap(true, Ordering::Relaxed) {
             let (issuer, role_pointer) = (&*self.issuer, &self.role);
             tracing::warn!(issuer, ?role_pointer, "{message}");
         }
@@ -99,7 +102,7 @@ mod tests {
             issuer: "https://id.example.com/".into(),
             role: Some(role.into()),
             name: name.map(Into::into),
-            known_roles: ["teacher", "student"].map(Into::into).into(),
+            known_roles: Arc::new(RwLock::new(["teacher", "student"].map(Into::into).into())),
             is_warned: AtomicBool::new(false),
         }
     }

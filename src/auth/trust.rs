@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::http::Fetcher;
 use super::keys::one_family;
 use super::lookup::LookUp;
-use super::profile::{Pointers, Profile};
+use super::profile::{KnownRoles, Pointers, Profile};
 use super::source::Source;
 use super::{Credential, SetupError};
 use crate::config::{Issuer, KeySource};
@@ -32,7 +32,7 @@ impl Trust {
     /// Returns the entry that `rules` describe, unless they contradict each other.
     pub(super) fn new(
         rules: &Issuer,
-        known_roles: &Arc<[Box<str>]>,
+        known_roles: &KnownRoles,
         fetcher: &Fetcher,
     ) -> Result<Self, SetupError> {
         let refused = |why| SetupError::Keys {

@@ -11,6 +11,7 @@ use crate::clock::Tick;
 use crate::config::Alerts;
 use crate::domain::{Condition, Money};
 use crate::records::AlertTimes;
+use crate::upstream::KeyState;
 use crate::webhook::{Notice, Webhook};
 
 /// An alert is over when its condition held on no replica for so long.
@@ -205,10 +206,20 @@ impl Inner {
                     format!("{percent:.1} % of {number} requests failed within five minutes")
                 })
             }
-            Alert::KeyRejected => parts
-                .upstream
-                .is_key_rejected()
-                .then(|| "the provider rejects the API key, so nothing is minted".to_owned()),
+            Alert::KeyRejected => {
+                let keys = parts.upstream.keys();
+                let rejected = keys.iter().filter(|key| key.state == KeyState::Rejected);
+                let names: Vec<_> = rejected.map(|key| &*key.alias).collect();
+                let serves = keys.iter().any(|key| key.state == KeyState::Accepted);
+                (!names.is_empty()).then(|| {
+                    if serves {
+                        let names = names.join(", ");
+                        format!("the provider rejects an API key, and other keys serve: {names}")
+                    } else {
+                        "the provider rejects the API key, so nothing is minted".to_owned()
+                    }
+                })
+            }
             Alert::Blocks => {
                 let total = parts.vitals.series.blocks.sum();
                 let (begun, before) = *seen.blocks.get_or_insert((now, total));

@@ -120,7 +120,11 @@ impl Inner {
 
     /// Records that the upstream rejects the API key.
     pub(super) fn note_rejected_key(&self, complaint: &Complaint) {
-        let details = json!({ "status": complaint.status, "code": complaint.code });
+        let details = json!({
+            "key": complaint.key,
+            "status": complaint.status,
+            "code": complaint.code,
+        });
         self.parts.audit.note(Event::UpstreamKeyRejected, details);
     }
 

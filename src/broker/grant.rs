@@ -12,7 +12,7 @@ use crate::domain::{
     Ticket,
 };
 use crate::records::{Advance, CallBound, Exceeded, RecordsError, ReserveError, Settled};
-use crate::upstream::{self, Facts, MintOrder, Turn, UpstreamError};
+use crate::upstream::{self, Facts, MintOrder, Payer, Turn, UpstreamError};
 
 /// How long a used-up quota is remembered. Short, because a failed mint may give a place back.
 const SPENT_FOR: Duration = Duration::from_secs(10);
@@ -147,7 +147,8 @@ impl Inner {
             return Ok(None);
         }
         let (clock, asked) = (&self.parts.clock, self.parts.clock.tick());
-        let turn = self.parts.upstream.turn(used.caller.crowd()).await;
+        let payer = Payer::of(used.caller, &used.persona.name);
+        let turn = self.parts.upstream.turn(used.caller.crowd(), payer).await;
         turn.map(Some)
             .map_err(|error| BrokerError::mint(error, clock.tick().since(asked)))
     }
@@ -299,7 +300,8 @@ impl Inner {
     pub(super) fn quota(&self, caller: &Caller) -> Quota {
         let identity = caller.identity.as_deref();
         identity.map_or_else(Quota::default, |known| {
-            self.rules.quotas.of(&known.account, known.role.as_deref())
+            let agreement = self.agreement();
+            agreement.quotas.of(&known.account, known.role.as_deref())
         })
     }
 

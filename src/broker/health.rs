@@ -8,7 +8,7 @@ use super::Broker;
 use crate::domain::Condition;
 use crate::metrics::Reading;
 use crate::telemetry;
-use crate::upstream::UpstreamError;
+use crate::upstream::{KeyHealth, UpstreamError};
 
 /// How the service is, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +44,8 @@ pub struct Health {
     pub upstream: Condition,
     /// The duration of the upstream's last good answer.
     pub upstream_latency: Option<Duration>,
+    /// The API keys that may start operations, in the order of the settings.
+    pub keys: Vec<KeyHealth>,
     /// The limits: degraded while they are not exact, or a budget of everybody is used up.
     pub limits: Condition,
     /// The record of use and of sessions.
@@ -81,6 +83,7 @@ impl Broker {
             status,
             upstream,
             upstream_latency: parts.upstream.latency(),
+            keys: parts.upstream.keys(),
             limits,
             ledger,
             identity,
@@ -104,20 +107,19 @@ impl Broker {
         }
     }
 
-    /// Looks whether the upstream answers, unless a mint has shown that within `unless_within`. Costs nothing; called
-    /// periodically.
+    /// Looks whether the upstream answers and accepts the API keys, but for keys of which a mint has shown that within
+    /// `unless_within`. Costs nothing; called periodically.
     pub async fn look_upstream(&self, unless_within: Duration) {
-        let upstream = &self.0.parts.upstream;
-        if upstream.has_served_within(unless_within) {
-            return;
-        }
-        match upstream.look().await {
-            Ok(_) => {}
-            Err(UpstreamError::KeyRejected(complaint)) => self.0.note_rejected_key(&complaint),
-            Err(error) => tracing::warn!(
-                cause = telemetry::chain(&error),
-                "probe of the upstream failed, health is degraded; mints are still tried"
-            ),
+        let looks = self.0.parts.upstream.look(unless_within).await;
+        for error in looks.into_iter().filter_map(Result::err) {
+            if let UpstreamError::KeyRejected(complaint) = error {
+                self.0.note_rejected_key(&complaint);
+            } else {
+                tracing::warn!(
+                    cause = telemetry::chain(&error),
+                    "probe of the upstream failed, health is degraded; mints are still tried"
+                );
+            }
         }
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::alerts::Stock;
 use super::{Broker, BrokerError, Grant, Inner};
 use crate::clock::Timestamp;
-use crate::config::MoneySettings;
 use crate::domain::{
-    Account, Budgets, Call, CallUse, Condition, EndReason, Exhausted, Kind, Money, Purse, Tokens,
+    Account, Budgets, Call, CallUse, Condition, EndReason, Exhausted, KeyFingerprint, Kind, Money,
+    Purse, Tokens,
 };
 use crate::records::{By, RecordsError, UsageQuery};
 use crate::telemetry;
@@ -50,11 +50,6 @@ impl Broker {
         series.log_dropped.reach([], telemetry::dropped_lines());
     }
 
-    /// Returns what calls of everybody may cost, and the prices.
-    pub fn money(&self) -> &MoneySettings {
-        &self.0.rules.money
-    }
-
     /// Reads what only the records know into the series: hang-ups that are owed, and money that was spent. Called
     /// periodically, so that no scrape asks the database.
     pub async fn take_stock(&self) {
@@ -82,7 +77,8 @@ impl Inner {
 
     /// Returns the budgets of everybody and of callers without identity: the setting, what is spent, and the limit.
     async fn ceilings(&self) -> Result<Vec<(&'static str, Money, Money)>, RecordsError> {
-        let (money, now) = (&self.rules.money, self.parts.clock.now());
+        let (agreement, now) = (self.agreement(), self.parts.clock.now());
+        let money = &agreement.money;
         let limits = Budgets {
             own: money.anonymous,
             everybody: money.everybody,
@@ -140,8 +136,15 @@ impl Inner {
         );
     }
 
-    /// Counts the use of one response or transcription by a caller of `role`.
-    pub(super) fn count_use(&self, used: &CallUse, role: &str) {
+    /// Counts a use of the call in `row`.
+    pub(super) fn count_use_of(&self, row: &Call, used: &CallUse) {
+        let key = row.upstream.as_ref().map(|call| &call.key);
+        self.count_use(used, row.role.as_deref().unwrap_or_default(), key);
+    }
+
+    /// Counts the use of one response or transcription by a caller of `role`. The API key of the fingerprint pays for it, if
+    /// that is known.
+    pub(super) fn count_use(&self, used: &CallUse, role: &str, key: Option<&KeyFingerprint>) {
         let series = &self.parts.vitals.series;
         let (model, source, usage) = (&*used.model, used.mark.as_str(), &used.usage);
         for (direction, cache, tokens) in [
@@ -163,6 +166,10 @@ impl Inner {
         }
         let cost = u64::try_from(used.cost.as_nanos()).unwrap_or_default();
         series.usage_cost.add([model, role, source], cost);
+        let alias = key.map(|key| self.parts.upstream.alias_of(key));
+        series
+            .key_cost
+            .add([alias.as_deref().unwrap_or_default(), source], cost);
     }
 
     /// Counts the end of a call.

@@ -86,7 +86,7 @@ impl Inner {
         });
         self.grant(Use {
             caller,
-            persona,
+            persona: &persona,
             mode,
             language: choice.language.as_ref(),
             lifetime: asked.lifetime,
@@ -97,8 +97,13 @@ impl Inner {
     }
 
     /// Returns the chosen persona, or the one that fits best, if it admits the caller.
-    pub(super) fn persona(&self, caller: &Caller, asked: &Choice) -> Result<&Persona, BrokerError> {
-        let (personas, own) = (&self.rules.personas, caller.personas());
+    pub(super) fn persona(
+        &self,
+        caller: &Caller,
+        asked: &Choice,
+    ) -> Result<Arc<Persona>, BrokerError> {
+        let (agreement, own) = (self.agreement(), caller.personas());
+        let personas = &agreement.personas;
         let usual = own.first().map(PersonaName::as_str);
         let persona = match asked.persona.as_deref().or(usual) {
             Some(name) => {
@@ -112,8 +117,6 @@ impl Inner {
                 language: asked.language.as_ref(),
             }),
         };
-        persona
-            .map(|persona| &**persona)
-            .ok_or(BrokerError::PersonaNotAllowed)
+        persona.cloned().ok_or(BrokerError::PersonaNotAllowed)
     }
 }

@@ -1,5 +1,6 @@
 //! The decisions: who gets a client secret, in which order the effects happen, and what is recorded.
 
+mod agreement;
 mod alerts;
 mod audited;
 mod call;
@@ -13,7 +14,7 @@ mod refresh;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use quick_cache::sync::Cache;
 use serde_json::json;
 use tokio::sync::{Semaphore, oneshot};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+pub use agreement::Agreement;
 pub use call::{
     AnswerCut, Answered, CallRequest, Line, Listening, Order, Part, RelayEnd, RelayRequest,
     Relayed, Transcribed, TranscriptionRequest, Upload, UploadError, Which,
@@ -34,12 +36,11 @@ use crate::audit::{Audit, Event};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config::{
-    CallSettings, LiveSettings, MoneySettings, RelaySettings, SessionSettings,
-    TranscriptionSettings,
+    CallSettings, LiveSettings, RelaySettings, SessionSettings, TranscriptionSettings,
 };
 use crate::domain::{
-    Account, Caller, ConnectMode, EndReason, EntryId, Exhausted, IdentityKey, Party, Personas,
-    Quotas, RefreshRules, Refusal, SessionKey, TicketRefusal, Unpriced,
+    Account, Caller, ConnectMode, EndReason, EntryId, Exhausted, IdentityKey, Party, RefreshRules,
+    Refusal, SessionKey, TicketRefusal, Unpriced,
 };
 use crate::gate::{Gate, Pass, Used};
 use crate::metrics::Vitals;
@@ -71,13 +72,9 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
 }
 
-/// The operator's rules.
+/// The operator's rules that hold for a whole run.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// The presets that callers may choose from.
-    pub personas: Arc<Personas>,
-    /// The quotas of identities.
-    pub quotas: Quotas,
     /// The bounds of sessions and client secrets.
     pub session: SessionSettings,
     /// How pages usually connect.
@@ -88,8 +85,6 @@ pub struct Rules {
     pub live: LiveSettings,
     /// The transcription of recordings.
     pub transcription: TranscriptionSettings,
-    /// What calls may cost everybody together, and the prices of the provider's models.
-    pub money: MoneySettings,
     /// How relays are carried.
     pub relay: RelaySettings,
     /// The time between the beginning of a drain and the end of this replica.
@@ -281,6 +276,7 @@ pub struct Broker(Arc<Inner>);
 struct Inner {
     parts: Parts,
     rules: Rules,
+    agreement: RwLock<Arc<Agreement>>,
     refresh_rules: RefreshRules,
     sessions: Sessions,
     /// The last grant of each session, while its client secret is worth handing over again. In memory only.
@@ -307,8 +303,8 @@ struct Latest {
 }
 
 impl Broker {
-    /// Returns a broker that uses `parts` by `rules`.
-    pub fn new(parts: Parts, rules: Rules) -> Self {
+    /// Returns a broker that uses `parts` by `rules`, and by `agreement` until another one is taken over.
+    pub fn new(parts: Parts, rules: Rules, agreement: Agreement) -> Self {
         let (records, clock) = (Arc::clone(&parts.records), Arc::clone(&parts.clock));
         let capacity = rules.session.max_total as usize;
         Self(Arc::new(Inner {
@@ -317,6 +313,7 @@ impl Broker {
             transcribing: Arc::new(Semaphore::new(rules.transcription.max_in_flight)),
             parts,
             rules,
+            agreement: RwLock::new(Arc::new(agreement)),
             latest: Cache::new(capacity),
             spent: Cache::new(SPENT_CAPACITY),
             stock: Mutex::default(),

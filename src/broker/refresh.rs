@@ -62,7 +62,8 @@ impl Inner {
             .await?;
         let session = &opening.session;
         // A session that has outlived its persona has ended. The caller's role may have changed since.
-        let persona = self.rules.personas.named(session.persona.as_str());
+        let agreement = self.agreement();
+        let persona = agreement.personas.named(session.persona.as_str());
         let persona = persona.ok_or(BrokerError::UnknownSession)?;
         if !persona.admits(caller.role()) {
             return Err(BrokerError::PersonaNotAllowed);

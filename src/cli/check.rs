@@ -48,6 +48,13 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
+    /// Returns the same judgement with another beginning of its reason.
+    pub(super) fn with(mut self, begin: &str) -> Self {
+        let (Fine(text) | Warning(text) | Broken(text)) = &mut self;
+        text.insert_str(0, begin);
+        self
+    }
+
     pub(super) const fn of(self, what: &'static str) -> Finding {
         let verdict = self;
         Finding { what, verdict }

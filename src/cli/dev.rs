@@ -14,7 +14,6 @@ use super::dev_issuer::{STUDENT, vouch};
 use super::serve::{block_on, open, signals, traces};
 use super::simulate::{SIMULATED_KEY, start};
 use super::{Given, local_url, say};
-use crate::app::Urgency;
 use crate::config::{AuthMode, Config, DemoPerson, Farewell, LedgerPlace, Loaded, Mode, Source};
 use crate::domain::Quota;
 use crate::simulator::Planned;
@@ -44,13 +43,13 @@ pub(super) struct DevFlags {
 pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
     let mut loaded = given.with_dot_env()?.load(Mode::Dev)?;
     ensure!(
-        !asked.live || loaded.config.upstream.api_key.is_some(),
+        !asked.live || loaded.config.upstream.has_key(),
         "--live needs the real key: set OPENAI_API_KEY=sk-… (or omit --live for the simulated OpenAI)"
     );
     let traces = traces(&loaded.config)?;
     let _log = telemetry::start(&loaded.config.log, traces.as_ref())?;
     block_on(async {
-        let urgency = signals(Some(Urgency::Finish))?;
+        let urgency = signals(None)?;
         let is_shown = adapt(&mut loaded)?;
         let config = &mut loaded.config;
         let mut simulator = None;
@@ -60,6 +59,7 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
             config.upstream.base_url = started.base_url().parse()?;
             config.upstream.public_url = None;
             config.upstream.api_key = Some(SIMULATED_KEY.into());
+            config.upstream.api_keys.clear();
             // Whoever is not on this machine plays no tricks with calls of others.
             if config.server.listen.ip().is_loopback() {
                 try_calls(config, started.calls())?;

@@ -18,6 +18,7 @@ mod models;
 mod online;
 mod place;
 mod reconcile;
+mod reload;
 mod roster;
 mod serve;
 mod simulate;
@@ -140,6 +141,11 @@ struct Given {
 impl Given {
     /// Loads the settings from all sources.
     fn load(&self, mode: Mode) -> anyhow::Result<Loaded> {
+        self.read(mode).map(|(loaded, _)| loaded)
+    }
+
+    /// Loads the settings, and returns their sources, too.
+    fn read(&self, mode: Mode) -> anyhow::Result<(Loaded, Sources)> {
         let mut flags = self.flags.set.clone();
         if let Some(address) = &self.flags.listen {
             flags.push(("server.listen".to_owned(), address.clone()));
@@ -150,7 +156,7 @@ impl Given {
             flags,
             ..Sources::default()
         };
-        Ok(Config::from_sources(mode, &sources)?)
+        Ok((Config::from_sources(mode, &sources)?, sources))
     }
 
     /// Adds the `.env` of this directory below the real environment, which wins.

@@ -18,7 +18,7 @@ use crate::app::records::{self, Use};
 use crate::app::sharing::try_redis;
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMode, Config, Upstream};
 use crate::domain::{ConnectMode, KeyFingerprint, SafetyKey, UpstreamCall, UpstreamCallId};
 use crate::records::OpenError;
 use crate::telemetry::chain;
@@ -79,23 +79,42 @@ async fn upstream(config: &Config, openai: &OpenAi, clock: &dyn Clock) -> Vec<Fi
         return vec![Broken(format!("{host} has no address: {error}")).of("dns")];
     }
     let dns = Fine(format!("{host} has an address")).of("dns");
-    match openai.probe().await {
-        Ok(probe) => vec![
-            dns,
-            key(&probe, settings.is_providers_own()).of("upstream"),
-            skew(&probe, clock).of("clock"),
-            side_channel(config, openai, clock).await.of("calls"),
-        ],
-        Err(error) => vec![dns, Broken(explain(&error)).of("upstream")],
+    let mut findings = vec![dns];
+    let mut answer = None;
+    for (key, about) in live_keys(settings) {
+        match openai.probe(&key).await {
+            Ok(probe) => {
+                let verdict = judge(&probe, settings.is_providers_own());
+                findings.push(verdict.with(&about).of("upstream"));
+                answer = Some(probe);
+            }
+            Err(error) => findings.push(Broken(about + &explain(&error)).of("upstream")),
+        }
     }
+    if let Some(probe) = answer {
+        findings.push(skew(&probe, clock).of("clock"));
+        findings.push(side_channel(config, openai, clock).await.of("calls"));
+    }
+    findings
+}
+
+/// Returns the keys that start something, each with the beginning of what is said of it: its alias, when there are several.
+fn live_keys(settings: &Upstream) -> Vec<(KeyFingerprint, String)> {
+    let mut keys = settings.keys();
+    keys.retain(|key| !key.is_retired);
+    let are_several = keys.len() > 1;
+    let keys = keys.iter().map(|key| {
+        let about = are_several.then(|| format!("key {}: ", key.alias));
+        (key.fingerprint(), about.unwrap_or_default())
+    });
+    keys.collect()
 }
 
 /// Tries to join the side channel of a call that does not exist. A provider that does not know the call was reached by a
 /// WebSocket, through the proxy if there is one.
 async fn side_channel(config: &Config, openai: &OpenAi, clock: &dyn Clock) -> Verdict {
-    let key = config.upstream.api_key.as_ref();
-    let key = KeyFingerprint::of(key.map_or("", ExposeSecret::expose_secret));
-    let Some(id) = UpstreamCallId::parse(NO_CALL) else {
+    let key = live_keys(&config.upstream).into_iter().next();
+    let (Some(id), Some((key, _))) = (UpstreamCallId::parse(NO_CALL), key) else {
         return Warning("the side channels of calls were not tried".into());
     };
     let call = UpstreamCall { id, key };
@@ -146,7 +165,7 @@ async fn collector(config: &Config) -> Option<Verdict> {
 }
 
 /// Judges a look at an API that is the provider's own, or at a gateway.
-fn key(probe: &Probe, is_providers_own: bool) -> Verdict {
+fn judge(probe: &Probe, is_providers_own: bool) -> Verdict {
     let millis = probe.latency.as_millis();
     let Some(refusal) = &probe.refusal else {
         return Fine(format!("answered in {millis} ms and takes the key"));

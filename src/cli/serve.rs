@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::check::Finding;
+use super::reload::Reload;
 use super::{Given, UNREAD_DOT_ENV, cost, has_dot_env};
 use crate::app::{App, Urgency, records, sharing};
 use crate::clock::{Clock, SystemClock};
@@ -16,9 +18,9 @@ use crate::web::listeners::Listeners;
 
 /// Runs the broker against the real upstream.
 pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
-    let loaded = match given.load(Mode::Serve) {
+    let (loaded, sources) = match given.read(Mode::Serve) {
         Err(failure) if has_dot_env() => return Err(failure.context(UNREAD_DOT_ENV)),
-        loaded => loaded?,
+        read => read?,
     };
     let traces = traces(&loaded.config)?;
     let _log = telemetry::start(&loaded.config.log, traces.as_ref())?;
@@ -27,17 +29,27 @@ pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
     }
     block_on(async {
         // First, because process 1 does not even notice a signal that it has no handler for.
-        let urgency = signals(None)?;
+        let reload = Arc::new(Notify::new());
+        let urgency = signals(Some(Arc::clone(&reload)))?;
         let (app, listeners) = open(&loaded).await?;
-        for doubt in cost::findings(&loaded.config, SystemClock::new().now()) {
-            if let Some(text) = doubt.doubt() {
-                app.state().audit.warn_of_setting(text);
-            }
+        for doubt in doubts(&loaded.config) {
+            app.state().audit.warn_of_setting(&doubt);
         }
         announce(&loaded.config, &listeners)?;
-        telemetry::beside(traces.as_ref(), app.run(listeners, urgency)).await;
+        let reloading = Reload::new(given, &app, (loaded, sources));
+        tokio::select! {
+            () = telemetry::beside(traces.as_ref(), app.run(listeners, urgency)) => {}
+            () = reloading.run(&reload) => {}
+        }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Returns the doubts about prices and limits in money, a sentence each.
+pub(super) fn doubts(config: &Config) -> Vec<String> {
+    let findings = cost::findings(config, SystemClock::new().now());
+    let doubts = findings.iter().filter_map(Finding::doubt);
+    doubts.map(str::to_owned).collect()
 }
 
 /// Builds the broker, records the warnings about its settings, and opens its listeners.
@@ -92,9 +104,10 @@ fn listed(items: impl IntoIterator<Item = impl ToString>) -> String {
     items.join(",")
 }
 
-/// Listens for signals: SIGTERM drains, SIGINT finishes, and a second one of either ends at once. SIGHUP has the given
-/// effect, or none: programs that rotate logs send it, and so does a terminal that is closed. SIGUSR1 has none.
-pub(super) fn signals(on_hang_up: Option<Urgency>) -> anyhow::Result<watch::Receiver<Urgency>> {
+/// Listens for signals: SIGTERM drains, SIGINT finishes, and a second one of either ends at once. SIGHUP tells `reload`; where
+/// nothing can be read again, it finishes, because a terminal that is closed sends it. SIGUSR1 has no effect: programs that
+/// rotate logs send it.
+pub(super) fn signals(reload: Option<Arc<Notify>>) -> anyhow::Result<watch::Receiver<Urgency>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -103,16 +116,19 @@ pub(super) fn signals(on_hang_up: Option<Urgency>) -> anyhow::Result<watch::Rece
     let listening = async move {
         loop {
             let asked = tokio::select! {
-                _ = terminate.recv() => Some(Urgency::Drain),
-                _ = interrupt.recv() => Some(Urgency::Finish),
-                _ = hang_up.recv() => on_hang_up,
-                _ = user.recv() => None,
-            };
-            let Some(asked) = asked else {
-                tracing::warn!(
-                    "signal ignored: settings are read at the start only; restart to apply changes"
-                );
-                continue;
+                _ = terminate.recv() => Urgency::Drain,
+                _ = interrupt.recv() => Urgency::Finish,
+                _ = hang_up.recv() => match &reload {
+                    Some(reload) => {
+                        reload.notify_one();
+                        continue;
+                    }
+                    None => Urgency::Finish,
+                },
+                _ = user.recv() => {
+                    tracing::warn!("signal ignored: SIGHUP reads the settings again, SIGTERM ends the broker");
+                    continue;
+                }
             };
             let is_first = *tell.borrow() == Urgency::None;
             tell.send_replace(if is_first { asked } else { Urgency::Now });

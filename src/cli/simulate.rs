@@ -40,7 +40,7 @@ pub(super) fn simulate(given: &Given, asked: SimulateFlags) -> anyhow::Result<Ex
         format!("--listen {listen}: write address and port, like {USUAL_ADDRESS}")
     })?;
     block_on(async {
-        let mut urgency = signals(Some(Urgency::Finish))?;
+        let mut urgency = signals(None)?;
         let SimulateFlags { key, fault } = asked;
         let simulator = start(listen, &key, fault).await?;
         let url = simulator.base_url();

@@ -7,12 +7,13 @@ use toml::{Spanned, Table, Value};
 use super::SettingsFile;
 use super::settings::{Settings, joined};
 
-/// The lists of tables, and how many tables each may hold. Every request may be checked against each issuer; a
-/// program and an exception are found by their keys.
-pub(super) const LISTS: [(&str, usize); 3] = [
+/// The lists of tables, and how many tables each may hold. Every request may be checked against each issuer, and looks at
+/// each API key; a program and an exception are found by their keys.
+pub(super) const LISTS: [(&str, usize); 4] = [
     ("auth.issuers", 64),
     ("auth.service_keys", 1000),
     ("quota.exceptions", 1000),
+    ("upstream.api_keys", 16),
 ];
 
 /// One value of a document.

@@ -4,6 +4,7 @@
 //! All mistakes are reported at once. No message repeats a value, which may be a secret.
 
 mod alerts;
+mod api_keys;
 mod auth;
 mod call;
 mod compat;
@@ -45,6 +46,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use alerts::{AlertFormat, Alerts};
+pub use api_keys::ApiKey;
 pub use auth::{Auth, AuthMode, Issuer, KeySource, Lookup};
 pub use call::{CallSettings, Farewell};
 pub use compat::Compat;
@@ -174,6 +176,19 @@ impl Config {
         })
     }
 
+    /// Returns these settings with the keys that their files hold now: the API keys, and the keys of programs. `sources` are
+    /// those that the settings were read from.
+    pub fn with_keys_of(&self, mode: Mode, sources: &Sources) -> Result<Self, ConfigErrors> {
+        let mut settings = layers::gather(mode, sources);
+        let upstream = Upstream::read(&mut settings);
+        let service_keys = service_keys::read(&mut settings);
+        settings.verdict()?;
+        let mut config = self.clone();
+        config.upstream = upstream.unwrap_or(config.upstream);
+        config.auth.service_keys = service_keys;
+        Ok(config)
+    }
+
     /// Reads settings given as dotted names and texts alone, as flags give them. For dev mode and tests:
     /// `Config::from_pairs(Mode::Dev, &[("limits.token", "2/60s")])`.
     pub fn from_pairs(mode: Mode, pairs: &[(&str, &str)]) -> Result<Self, ConfigErrors> {
@@ -219,9 +234,10 @@ impl Config {
             log: settings.section("log")?,
             personas: personas::read(settings)?,
         };
-        config.auth.known_roles = known_roles(&config.personas, &config.quota);
+        config.auth.known_roles = known_roles(&config);
         config.quota.warn(settings, &config.auth);
         config.require_personas_of_programs(settings);
+        config.require_personas_of_keys(settings);
         config.require_bounded_answers(settings);
         config.require_measured(settings);
         config.warn(settings);
@@ -253,12 +269,13 @@ impl Config {
     }
 }
 
-/// Returns the roles that personas name, in the order of their file, and then those that quotas name, in alphabetical order.
-fn known_roles(personas: &Personas, quota: &QuotaSettings) -> Vec<Box<str>> {
-    let named = personas
-        .iter()
-        .flat_map(|persona| persona.role.iter().chain(&persona.roles));
-    let quotas: BTreeSet<_> = quota.roles.keys().collect();
+/// Returns the roles that personas name, in the order of their file, and then those that quotas and API keys name, in
+/// alphabetical order.
+fn known_roles(config: &Config) -> Vec<Box<str>> {
+    let personas = config.personas.iter();
+    let named = personas.flat_map(|persona| persona.role.iter().chain(&persona.roles));
+    let keys = config.upstream.api_keys.iter().flat_map(|key| &key.roles);
+    let quotas: BTreeSet<_> = config.quota.roles.keys().chain(keys).collect();
     let mut roles: Vec<Box<str>> = Vec::new();
     for role in named.chain(quotas) {
         if !roles.contains(role) {

@@ -7,10 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use super::Mode;
 use super::auth::own_hosts;
 use super::fields::secret;
 use super::settings::Settings;
+use super::{ApiKey, Mode, api_keys};
 use crate::domain::written::{lasting, list, optional, optional_path, optional_word, text, whole};
 use crate::domain::{is_loopback, is_private_enough};
 use crate::http_client::Way;
@@ -25,9 +25,12 @@ pub struct Upstream {
     /// The same API under the address that pages reach it by, when that is another one.
     #[serde(deserialize_with = "public_url")]
     pub public_url: Option<Url>,
-    /// Our API key. Required outside dev mode.
+    /// Our API key, when there is a single one. Outside dev mode, a key is required.
     #[serde(deserialize_with = "secret")]
     pub api_key: Option<SecretString>,
+    /// `[[upstream.api_keys]]`: several keys, in the order in which they are used.
+    #[serde(skip)]
+    pub api_keys: Vec<ApiKey>,
     /// The key before that, for the calls that it created.
     #[serde(deserialize_with = "secret")]
     pub previous_api_key: Option<SecretString>,
@@ -77,6 +80,7 @@ pub struct Upstream {
 
 const BASE_URL: &str = "upstream.base_url";
 const KEY: &str = "upstream.api_key";
+const KEYS: &str = "upstream.api_keys";
 const PREVIOUS_KEY: &str = "upstream.previous_api_key";
 const ADMIN_KEY: &str = "upstream.admin_key";
 /// The key in `.env.example`.
@@ -104,7 +108,8 @@ impl Upstream {
     }
 
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
-        let upstream: Self = settings.section("upstream")?;
+        let mut upstream: Self = settings.section("upstream")?;
+        upstream.api_keys = api_keys::read(settings, upstream.api_key.as_ref());
         upstream.check_keys(settings);
         let host = upstream.base_url.host_str().unwrap_or_default();
         settings.require(
@@ -150,9 +155,15 @@ impl Upstream {
         let previous = self.previous_api_key.as_ref();
         let previous = previous.map(ExposeSecret::expose_secret);
         let admin = self.admin_key.as_ref().map(ExposeSecret::expose_secret);
-        for (setting, key) in [(KEY, key), (PREVIOUS_KEY, previous), (ADMIN_KEY, admin)] {
+        let several = self.api_keys.iter().zip(1..).map(|(key, number)| {
+            let setting = format!("{KEYS}[{number}].key");
+            (setting, Some(key.secret.expose_secret()))
+        });
+        let single = [(KEY, key), (PREVIOUS_KEY, previous), (ADMIN_KEY, admin)];
+        let single = single.map(|(setting, key)| (setting.to_owned(), key));
+        for (setting, key) in single.into_iter().chain(several) {
             settings.require(
-                &[setting],
+                &[&setting],
                 key.is_none_or(|text| text.bytes().all(|byte| byte.is_ascii_graphic())),
                 "holds a space or another character that no key has; paste the key again, without quotes",
             );
@@ -167,7 +178,7 @@ impl Upstream {
         );
         settings.require(
             &[KEY, "upstream.api_key_file"],
-            key.is_some() || settings.mode == Mode::Dev,
+            self.has_key() || settings.mode == Mode::Dev,
             "is required; set OPENAI_API_KEY=sk-… (or OPENAI_API_KEY_FILE=/run/secrets/openai)",
         );
     }

@@ -176,6 +176,11 @@ impl<const N: usize> Family<N, Nanos> {
 }
 
 impl<const N: usize> Family<N, Level> {
+    /// Forgets all figures: what they were of may be gone.
+    pub fn clear(&self) {
+        self.cells.write().clear();
+    }
+
     /// Takes the figure of `values` at this moment.
     pub fn set(&self, values: [&str; N], figure: f64) {
         self.with(values, |level| level.0.store(figure.to_bits(), Relaxed));
@@ -202,10 +207,10 @@ impl Total {
     }
 }
 
-impl Level {
-    /// Returns the figure.
-    pub fn figure(&self) -> f64 {
-        f64::from_bits(self.0.load(Relaxed))
+impl Nanos {
+    /// Returns the count of billionths.
+    pub fn count(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 }
 

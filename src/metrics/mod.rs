@@ -59,6 +59,7 @@ series! {
     breaker_open: Level<0> = "broker_upstream_breaker_open" [] "1 while the circuit breaker keeps requests from the provider.";
     key_rejected: Level<1> = "broker_key_rejected" ["key"] "1 while the provider rejects the API key.";
     key_success: Level<1> = "broker_key_last_success_timestamp_seconds" ["key"] "Time of the last operation that the provider carried out; 0 before the first.";
+    key_cost: Nanos<2> = "broker_key_cost_usd_total" ["key", "source"] "Money that calls and transcriptions cost, measured or estimated, by the API key that pays.";
 
     calls_open: Level<0> = "broker_calls_open" [] "Calls that this replica watches, without relays.";
     relays_open: Level<0> = "broker_relay_connections" [] "Relays that this replica carries.";

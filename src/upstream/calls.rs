@@ -94,18 +94,20 @@ pub trait SideChannel: Send {
     async fn close(self: Box<Self>);
 }
 
-/// Asks the provider about calls, one attempt at a time. Knows no bounds: those are the policy's and the lane's.
+/// Asks the provider about calls, one attempt at a time. What starts something is asked with the API key of a fingerprint, and
+/// what concerns a call with the key that created it. Knows no bounds: those are the policy's and the lane's.
 #[async_trait]
 pub trait Calls: Send + Sync {
     /// Sends the offer, in the dialect of the session. Resolves when the call's id is known, before the answer is read. Dropping it before that may leave a
     /// call at the provider that nobody knows.
-    fn exchange(&self, order: CallOrder) -> Pending<Begun>;
+    fn exchange(&self, order: CallOrder, key: &KeyFingerprint) -> Pending<Begun>;
 
     /// Opens a session over a WebSocket, and relays it. Dropping the connection ends the session.
-    fn relay(&self, order: RelayOrder) -> Pending<RelayLeg>;
+    fn relay(&self, order: RelayOrder, key: &KeyFingerprint) -> Pending<RelayLeg>;
 
     /// Sends a recording as its pieces come. Resolves when the answer begins.
-    fn transcribe(&self, order: TranscriptionOrder) -> Pending<Transcription>;
+    fn transcribe(&self, order: TranscriptionOrder, key: &KeyFingerprint)
+    -> Pending<Transcription>;
 
     /// Joins the side channel of a call. [`UpstreamError::UnknownCall`] when the provider knows no such call, or not yet.
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError>;
@@ -197,38 +199,54 @@ impl CallDesk {
         }
     }
 
-    /// Sends one offer, once, within the bounds of `policy`.
+    /// Sends one offer, once for each key that the provider does not take, within the bounds of `policy`.
     pub(super) async fn exchange(
         &self,
         order: CallOrder,
-        turn: Turn,
+        mut turn: Turn,
         policy: &Policy,
     ) -> Result<Begun, NotBegun> {
         let sent = self.clock.tick();
-        let mut asked = self.calls.exchange(order).fuse();
-        match policy.once(turn, &mut asked).await {
-            Ok(begun) => Ok(self.bounded(begun, sent.plus(self.deadline))),
-            Err(error @ UpstreamError::TimedOut) if !asked.is_terminated() => Err(NotBegun {
-                error,
-                late: Some(self.late(asked, sent.plus(LATEST_ANSWER))),
-            }),
-            Err(error) => Err(error.into()),
+        let deadline = sent.plus(self.deadline);
+        loop {
+            let asked = self.calls.exchange(order.clone(), turn.key());
+            let mut asked = asked.fuse();
+            return match policy.once(&turn, deadline, &mut asked).await {
+                Ok(begun) => Ok(self.bounded(begun, deadline)),
+                Err(error @ UpstreamError::TimedOut) if !asked.is_terminated() => Err(NotBegun {
+                    error,
+                    late: Some(self.late(asked, sent.plus(LATEST_ANSWER))),
+                }),
+                Err(error) if turn.moves_on(&error) => continue,
+                Err(error) => Err(error.into()),
+            };
         }
     }
 
-    /// Opens a relay's session, once, within the bounds of `policy`.
+    /// Opens a relay's session, once for each key that the provider does not take, within the bounds of `policy`.
     pub(super) async fn relay(
         &self,
         order: RelayOrder,
-        turn: Turn,
+        mut turn: Turn,
         policy: &Policy,
     ) -> Result<RelayLeg, UpstreamError> {
-        policy.once(turn, self.calls.relay(order)).await
+        let deadline = self.clock.tick().plus(self.deadline);
+        loop {
+            let asked = self.calls.relay(order.clone(), turn.key());
+            match policy.once(&turn, deadline, asked).await {
+                Err(error) if turn.moves_on(&error) => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Sends a recording, once. Its bounds are the caller's.
-    pub(super) fn transcribe(&self, order: TranscriptionOrder) -> Pending<Transcription> {
-        self.calls.transcribe(order)
+    pub(super) fn transcribe(
+        &self,
+        order: TranscriptionOrder,
+        turn: &Turn,
+    ) -> Pending<Transcription> {
+        self.calls.transcribe(order, turn.key())
     }
 
     /// Bounds the wait for the answer by `deadline`.

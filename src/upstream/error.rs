@@ -27,6 +27,8 @@ pub struct Complaint {
     pub request: Option<Box<str>>,
     /// How long the upstream asked to be left alone.
     pub retry_after: Option<Duration>,
+    /// The alias of the API key, when the answer is about the key.
+    pub key: Option<Box<str>>,
 }
 
 impl From<u16> for Complaint {
@@ -306,6 +308,19 @@ impl UpstreamError {
             },
             _ => facts,
         }
+    }
+
+    /// True for failures of one API key: another one may serve.
+    pub(super) const fn is_of_key(&self) -> bool {
+        matches!(self, Self::KeyRejected(_) | Self::QuotaExhausted(_))
+    }
+
+    /// Names the API key of this `alias` in failures that are the key's.
+    pub(super) fn of_key(mut self, alias: &str) -> Self {
+        if let Self::KeyRejected(complaint) | Self::QuotaExhausted(complaint) = &mut self {
+            complaint.key = Some(alias.into());
+        }
+        self
     }
 
     /// Returns the error that the upstream answered with, if it answered.

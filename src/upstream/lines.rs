@@ -16,6 +16,8 @@ enum Line {
     OneRequest,
     /// A recording was refused.
     Recording,
+    /// One of several API keys starts nothing for a while.
+    OneKey,
     /// A failure that lasts until an operator acts. Holds the cure.
     Lasting(&'static str),
 }
@@ -70,6 +72,22 @@ impl Lines {
         }
     }
 
+    /// Tells that one of several API keys is of no use, and that another one serves.
+    pub(super) fn of_key(&self, error: &UpstreamError) {
+        if let Some(complaint) = error.complaint()
+            && self.admits(Line::OneKey)
+        {
+            tracing::error!(
+                upstream.key = complaint.key.as_deref(),
+                upstream.status = complaint.status,
+                upstream.code = complaint.code,
+                upstream.request_id = complaint.request.as_deref(),
+                cure = complaint.cure(),
+                "provider refused an API key, the next key serves; the account of this key needs an operator"
+            );
+        }
+    }
+
     /// Tells that the provider refused a recording. Any caller can bring that about.
     pub(super) fn recording(&self, error: &UpstreamError) {
         if let Some(told) = error.complaint()
@@ -89,6 +107,7 @@ impl Lines {
             && self.admits(Line::Lasting(cure))
         {
             tracing::error!(
+                upstream.key = complaint.key.as_deref(),
                 upstream.status = complaint.status,
                 upstream.code = complaint.code,
                 upstream.request_id = complaint.request.as_deref(),
@@ -115,6 +134,9 @@ impl Lines {
                 }
                 Line::Recording => {
                     tracing::info!(folded, written, "provider refused recordings");
+                }
+                Line::OneKey => {
+                    tracing::error!(folded, written, "provider refused API keys, others serve");
                 }
                 Line::Lasting(cure) => {
                     tracing::error!(

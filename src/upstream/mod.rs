@@ -5,6 +5,7 @@ mod calls;
 mod connections;
 mod error;
 mod key;
+mod keyring;
 mod lane;
 mod lines;
 pub mod openai;
@@ -22,7 +23,10 @@ use parking_lot::Mutex;
 
 use crate::clock::{Clock, Tick, Timestamp};
 use crate::config;
-use crate::domain::{ClientSecret, Condition, Party, SessionText, UpstreamCall};
+use crate::config::ApiKey;
+use crate::domain::{
+    Caller, ClientSecret, Condition, KeyFingerprint, Party, PersonaName, SessionText, UpstreamCall,
+};
 use crate::metrics::Vitals;
 use crate::spans::spanned;
 use calls::CallDesk;
@@ -30,7 +34,9 @@ pub use calls::{
     Begun, CallOrder, Calls, HungUp, Late, NotBegun, Pending, RelayLeg, RelayOrder, SideChannel,
 };
 pub use error::{Complaint, Facts, Kind, Trouble, UpstreamError, Verdict};
-use key::Looks;
+pub use key::{KeyHealth, KeyState};
+use keyring::Keyring;
+use openai::SetupError;
 use policy::Policy;
 pub use policy::Turn;
 pub use transcription::{Answer, Piece, Transcription, TranscriptionOrder};
@@ -41,8 +47,24 @@ use watch::Seen;
 /// Attempts at a mint. A second one is safe: a lost secret opens nothing for anybody.
 const MINT_ATTEMPTS: u32 = 2;
 
-/// The name of the API key in series.
-const KEY: &str = "default";
+/// Whom an operation is for. The API key may depend on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Payer<'a> {
+    /// The persona.
+    pub persona: Option<&'a PersonaName>,
+    /// The verified role.
+    pub role: Option<&'a str>,
+}
+
+impl<'a> Payer<'a> {
+    /// Returns `caller` with the persona of this name.
+    pub fn of(caller: &'a Caller, persona: &'a PersonaName) -> Self {
+        Self {
+            persona: Some(persona),
+            role: caller.role(),
+        }
+    }
+}
 
 /// What is to be minted.
 #[derive(Clone, Debug)]
@@ -67,16 +89,23 @@ pub struct Probe {
     pub refusal: Option<Complaint>,
 }
 
-/// Asks the provider, one attempt at a time. Knows no bounds: those are the policy's.
+/// Asks the provider, one attempt at a time, with the API key of a fingerprint. Knows no bounds: those are the policy's.
 ///
 /// Cancelling a mint breaks nothing here, but may leave a secret at the provider that nobody holds.
 #[async_trait]
 pub trait Minter: Send + Sync {
     /// Obtains one client secret.
-    async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError>;
+    async fn mint(
+        &self,
+        order: &MintOrder,
+        key: &KeyFingerprint,
+    ) -> Result<ClientSecret, UpstreamError>;
 
     /// Asks for something free, to see whether the upstream answers and accepts the API key.
-    async fn probe(&self) -> Result<Probe, UpstreamError>;
+    async fn probe(&self, key: &KeyFingerprint) -> Result<Probe, UpstreamError>;
+
+    /// Takes other API keys over. Those before them stay for the calls that they created.
+    fn load(&self, keys: &[ApiKey]) -> Result<(), SetupError>;
 }
 
 /// The upstream, as the broker uses it.
@@ -98,23 +127,36 @@ impl Upstream {
         vitals: Arc<Vitals>,
     ) -> Self {
         let clock = vitals.clock();
-        let looks = Looks::new(Arc::clone(&minter), Arc::clone(&clock));
+        let keys = Keyring::new(&settings.keys(), Arc::clone(&minter), Arc::clone(&clock));
         Self {
             minter,
             desk: CallDesk::new(calls, settings.timeout, Arc::clone(&clock)),
-            policy: Policy::new(settings, looks, Arc::clone(&clock)),
+            policy: Policy::new(settings, keys, Arc::clone(&clock)),
             seen: Mutex::default(),
             vitals,
             clock,
         }
     }
 
-    /// Waits briefly for a turn to start an operation. Those who wait for their turn share the places by `party`, a
-    /// neighbourhood or an identity. An error has left nothing behind.
-    pub async fn turn(&self, party: Party) -> Result<Turn, UpstreamError> {
-        let turn = self.policy.turn(party).await;
+    /// Takes the API keys of changed settings over, for everything that begins from now on. Calls under way keep the key that
+    /// created them.
+    pub fn load(&self, settings: &config::Upstream) -> Result<(), SetupError> {
+        let keys = settings.keys();
+        self.minter.load(&keys)?;
+        self.policy.keys.load(&keys);
+        let series = &self.vitals.series;
+        series.key_rejected.clear();
+        series.key_success.clear();
+        self.measure();
+        Ok(())
+    }
+
+    /// Waits briefly for a turn to start an operation for `payer`. Those who wait for their turn share the places by `party`,
+    /// a neighbourhood or an identity. An error has left nothing behind.
+    pub async fn turn(&self, party: Party, payer: Payer<'_>) -> Result<Turn, UpstreamError> {
+        let turn = self.policy.turn(party, payer).await;
         turn.inspect_err(|error| {
-            self.seen.lock().failed(error);
+            self.saw(error);
             self.count_failure("turn", error);
         })
     }
@@ -122,7 +164,7 @@ impl Upstream {
     /// Obtains one client secret.
     pub async fn mint(&self, order: &MintOrder, turn: Turn) -> Result<ClientSecret, UpstreamError> {
         let started = self.clock.tick();
-        let operation = || self.minter.mint(order);
+        let operation = |key| async move { self.minter.mint(order, &key).await };
         let minting = self.policy.run(turn, MINT_ATTEMPTS, operation);
         let minted = spanned("mint", minting, code).await;
         self.note("mint", started, minted.as_ref().err());
@@ -167,42 +209,55 @@ impl Upstream {
         hung_up
     }
 
-    /// Notes that a call has shown that the account has no credit left. Nothing new is started for a while.
-    pub fn has_no_credit(&self) {
+    /// Notes that a call has shown that the account of its API key has no credit left. The key starts nothing new for a while.
+    pub fn has_no_credit(&self, key: &KeyFingerprint) {
         let error = UpstreamError::QuotaExhausted(Complaint {
             code: "insufficient_quota".to_owned(),
             ..429.into()
         });
-        self.policy.learn(&error);
-        self.seen.lock().failed(&error);
+        self.policy.learn(&error, key);
+        self.saw(&error);
     }
 
-    /// Looks whether the upstream answers and accepts the API key. Costs nothing and is never refused.
-    pub async fn look(&self) -> Result<Probe, UpstreamError> {
-        let started = self.clock.tick();
-        let looked = self.policy.looks.look().await;
-        self.count("probe", started, looked.as_ref().err());
-        match &looked {
-            Ok(probe) => self.seen.lock().looked(probe),
-            Err(error) => self.seen.lock().failed(error),
+    /// Looks whether the upstream answers and accepts the API keys that no operation succeeded with in the last `period`.
+    /// Costs nothing and is never refused. Returns what each look has shown.
+    pub async fn look(&self, period: Duration) -> Vec<Result<Probe, UpstreamError>> {
+        let mut shown = Vec::new();
+        for key in &*self.policy.keys.all() {
+            let started = self.clock.tick();
+            let served = key.last_success();
+            if served.is_some_and(|last| started.since(last) < period) {
+                continue;
+            }
+            let looked = self.policy.keys.look(key).await;
+            self.count("probe", started, looked.as_ref().err());
+            match &looked {
+                Ok(probe) => self.seen.lock().looked(probe),
+                Err(error) => self.saw(error),
+            }
+            shown.push(looked);
         }
-        looked
-    }
-
-    /// True when an operation succeeded within the last `period`, which makes a look superfluous.
-    pub fn has_served_within(&self, period: Duration) -> bool {
-        let last = self.seen.lock().last_success;
-        last.is_some_and(|last| self.clock.tick().since(last) < period)
+        shown
     }
 
     /// Notes the outcome of an operation that started something.
     fn note(&self, operation: &str, started: Tick, failed: Option<&UpstreamError>) {
         let now = self.clock.tick();
         match failed {
-            None => self.seen.lock().succeeded(now.since(started), now),
-            Some(error) => self.seen.lock().failed(error),
+            None => self.seen.lock().succeeded(now.since(started)),
+            Some(error) => self.saw(error),
         }
         self.count(operation, started, failed);
+    }
+
+    /// Notes a failure, unless it is that of one API key, and another key is good.
+    fn saw(&self, error: &UpstreamError) {
+        let is_resting = matches!(error, UpstreamError::Resting { .. });
+        let is_of_key =
+            error.is_of_key() || (is_resting && !self.policy.is_resting(self.clock.tick()));
+        if !(is_of_key && self.policy.keys.is_any_good()) {
+            self.seen.lock().failed(error);
+        }
     }
 
     fn count(&self, operation: &str, started: Tick, failed: Option<&UpstreamError>) {
@@ -225,18 +280,24 @@ impl Upstream {
         let (now, series) = (self.clock.tick(), &self.vitals.series);
         let is_resting = self.policy.is_resting(now);
         series.breaker_open.set([], f64::from(u8::from(is_resting)));
-        let seen = self.seen.lock();
-        let is_rejected = f64::from(u8::from(seen.is_key_rejected));
-        series.key_rejected.set([KEY], is_rejected);
-        let last = seen.last_success;
-        let last = last.map(|last| self.clock.now().minus(now.since(last)));
-        let last = last.map_or(0.0, Timestamp::as_seconds_f64);
-        series.key_success.set([KEY], last);
+        for key in self.keys() {
+            let is_rejected = key.state == KeyState::Rejected;
+            let is_rejected = f64::from(u8::from(is_rejected));
+            series.key_rejected.set([&key.alias], is_rejected);
+            let last = key.last_success;
+            let last = last.map_or(0.0, Timestamp::as_seconds_f64);
+            series.key_success.set([&key.alias], last);
+        }
     }
 
-    /// True while the provider rejects the API key.
-    pub fn is_key_rejected(&self) -> bool {
-        self.seen.lock().is_key_rejected
+    /// Returns how each API key is that may start operations, in the order of the settings.
+    pub fn keys(&self) -> Vec<KeyHealth> {
+        self.policy.keys.health()
+    }
+
+    /// Returns the alias of the API key of this fingerprint, which may have been replaced since.
+    pub fn alias_of(&self, key: &KeyFingerprint) -> Box<str> {
+        self.policy.keys.alias_of(key)
     }
 
     /// Writes the counts of folded log lines when their minute is over, or at once when `even_early`.
@@ -244,9 +305,16 @@ impl Upstream {
         self.policy.lines.sum_up(even_early);
     }
 
-    /// Returns the upstream's condition, from what was last seen of it.
+    /// Returns the upstream's condition, from what was last seen of it. A key that is rejected degrades it, though others
+    /// serve.
     pub fn condition(&self) -> Condition {
-        self.seen.lock().condition()
+        let seen = self.seen.lock().condition();
+        let is_rejected = |key: &KeyHealth| key.state == KeyState::Rejected;
+        if self.keys().iter().any(is_rejected) {
+            seen.max(Condition::Degraded)
+        } else {
+            seen
+        }
     }
 
     /// Returns how long the upstream's last good answer took.

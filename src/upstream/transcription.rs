@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::mpsc::Receiver;
 
-use super::{Facts, Kind, Trouble, Upstream, UpstreamError, code};
+use super::{Facts, Kind, Trouble, Turn, Upstream, UpstreamError, code};
 use crate::clock::Tick;
 use crate::domain::{Format, Party};
 use crate::spans::spanned;
@@ -86,11 +86,12 @@ impl Upstream {
     pub async fn transcribe(
         &self,
         order: TranscriptionOrder,
+        turn: &Turn,
         limit: Duration,
     ) -> Result<Transcription, UpstreamError> {
         let started = self.clock.tick();
-        let operation = self.desk.transcribe(order);
-        let beginning = self.policy.unhurried(limit, operation);
+        let operation = self.desk.transcribe(order, turn);
+        let beginning = self.policy.unhurried((turn, limit), operation);
         let begun = spanned("transcribe", beginning, code).await;
         self.note_transcription(started, &begun);
         begun
@@ -106,11 +107,11 @@ impl Upstream {
     fn note_transcription(&self, started: Tick, begun: &Result<Transcription, UpstreamError>) {
         self.count("transcribe", started, begun.as_ref().err());
         match begun {
-            Ok(_) => self.seen.lock().served(self.clock.tick()),
+            Ok(_) => self.seen.lock().served(),
             Err(error) if error.facts_of_transcription().trouble == Trouble::Nothing => {
                 self.policy.lines.recording(error);
             }
-            Err(error) => self.seen.lock().failed(error),
+            Err(error) => self.saw(error),
         }
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::error::Trouble;
 use super::{Complaint, Probe, UpstreamError};
-use crate::clock::Tick;
 use crate::domain::Condition;
 
 /// What the last dealings with the upstream showed.
@@ -13,33 +12,22 @@ pub(super) struct Seen {
     trouble: Trouble,
     /// How long the last good answer took.
     pub(super) latency: Option<Duration>,
-    /// When an operation last succeeded.
-    pub(super) last_success: Option<Tick>,
-    /// True while the API key is rejected, or may not do what is asked of it.
-    pub(super) is_key_rejected: bool,
 }
 
 impl Seen {
-    /// Notes an operation that succeeded at `now` after `took`.
-    pub(super) const fn succeeded(&mut self, took: Duration, now: Tick) {
-        *self = Self {
-            trouble: Trouble::Nothing,
-            latency: Some(took),
-            last_success: Some(now),
-            is_key_rejected: false,
-        };
+    /// Notes an operation that succeeded after `took`.
+    pub(super) const fn succeeded(&mut self, took: Duration) {
+        self.trouble = Trouble::Nothing;
+        self.latency = Some(took);
     }
 
-    /// Notes an operation that succeeded at `now`, and whose time says nothing.
-    pub(super) const fn served(&mut self, now: Tick) {
+    /// Notes an operation that succeeded, and whose time says nothing.
+    pub(super) const fn served(&mut self) {
         self.trouble = Trouble::Nothing;
-        self.last_success = Some(now);
-        self.is_key_rejected = false;
     }
 
     /// Notes an operation or a look that failed. An open circuit breaker says less than the failure that opened it.
     pub(super) fn failed(&mut self, error: &UpstreamError) {
-        self.is_key_rejected |= matches!(error, UpstreamError::KeyRejected(_));
         match (error.facts().trouble, self.trouble) {
             (Trouble::Nothing, _)
             | (Trouble::Resting, Trouble::Refusing | Trouble::KeyRejected) => {}
@@ -60,7 +48,6 @@ impl Seen {
         };
         if is_over {
             self.trouble = Trouble::Nothing;
-            self.is_key_rejected = false;
         }
     }
 

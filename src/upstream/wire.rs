@@ -22,21 +22,20 @@ const MAX_SCOPES: usize = 4;
 /// What a client secret looks like, which never is the API key.
 pub(super) struct SecretForm {
     prefix: &'static str,
-    api_key: SecretString,
 }
 
 impl SecretForm {
     /// Returns the form of client secrets of the API of `settings`. Gateways hand out secrets of their own, in a form of their
     /// own.
-    pub(super) fn of(settings: &config::Upstream, api_key: SecretString) -> Self {
+    pub(super) fn of(settings: &config::Upstream) -> Self {
         let is_provider = settings.is_providers_own();
         let prefix = if is_provider { "ek_" } else { "" };
-        Self { prefix, api_key }
+        Self { prefix }
     }
 
-    fn fits(&self, value: &str) -> bool {
+    fn fits(&self, value: &str, api_key: &SecretString) -> bool {
         let is_printable = value.bytes().all(|byte| byte.is_ascii_graphic());
-        let is_key = value.starts_with("sk-") || value.contains(self.api_key.expose_secret());
+        let is_key = value.starts_with("sk-") || value.contains(api_key.expose_secret());
         let length = value.len();
         is_printable
             && !is_key
@@ -84,13 +83,13 @@ pub(super) fn mint_body(order: &MintOrder) -> String {
 /// client secret is an error.
 pub(super) fn read_secret(
     body: &[u8],
-    form: &SecretForm,
+    (form, api_key): (&SecretForm, &SecretString),
     order: &MintOrder,
     (sent, answered): (Tick, Timestamp),
 ) -> Result<ClientSecret, UpstreamError> {
     let answer: MintAnswer =
         serde_json::from_slice(body).map_err(|_| UpstreamError::Invalid("it cannot be read"))?;
-    if !form.fits(&answer.value) {
+    if !form.fits(&answer.value, api_key) {
         return Err(UpstreamError::Invalid(
             "its value does not look like a client secret",
         ));

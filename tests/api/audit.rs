@@ -40,6 +40,9 @@ const OF_CALLS: [&str; 6] = [
     "odd_usage",
 ];
 
+/// Those of settings that are read again, in `tests/process/reload.rs`.
+const OF_SETTINGS: [&str; 2] = ["settings_reloaded", "settings_refused"];
+
 #[tokio::test]
 async fn every_event_of_the_inventory_happens_and_has_every_field() {
     let app = TestApp::with(&[
@@ -142,7 +145,7 @@ fn inventory() -> Vec<String> {
 
 #[test]
 fn no_event_is_without_a_test() {
-    let mut tested = [&OF_REQUESTS[..], &OF_IDENTITY, &OF_CALLS].concat();
+    let mut tested = [&OF_REQUESTS[..], &OF_IDENTITY, &OF_CALLS, &OF_SETTINGS].concat();
     tested.sort_unstable();
     let mut inventory = inventory();
     inventory.sort_unstable();

@@ -13,6 +13,7 @@
 #[path = "../kit/mod.rs"]
 mod kit;
 
+mod agreement;
 mod alerts;
 mod audit;
 mod calls;

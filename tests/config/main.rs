@@ -10,6 +10,7 @@ use std::path::Path;
 
 use token_broker::config::{Config, Loaded, Mode, SettingsFile, Sources};
 
+mod api_keys;
 mod bad_issuers;
 mod cautions;
 mod example;

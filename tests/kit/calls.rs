@@ -124,7 +124,7 @@ impl ScriptedCalls {
 
 #[async_trait]
 impl Calls for ScriptedCalls {
-    fn exchange(&self, order: CallOrder) -> Pending<Begun> {
+    fn exchange(&self, order: CallOrder, key: &KeyFingerprint) -> Pending<Begun> {
         let mut state = self.state();
         state.orders.push(order);
         if let Some(error) = state.exchanges.pop_front() {
@@ -138,18 +138,18 @@ impl Calls for ScriptedCalls {
         let id = format!("{kind}_test{}", state.orders.len());
         let call = UpstreamCall {
             id: UpstreamCallId::parse(&id).unwrap(),
-            key: KeyFingerprint::of("sk-test"),
+            key: key.clone(),
         };
         let failed = state.answers.pop_front();
         let answer = Box::pin(async { failed.map_or_else(|| Ok(ANSWER.to_owned()), Err) });
         Box::pin(async { Ok(Begun::new(call, answer)) })
     }
 
-    fn relay(&self, _order: RelayOrder) -> Pending<RelayLeg> {
+    fn relay(&self, _order: RelayOrder, _: &KeyFingerprint) -> Pending<RelayLeg> {
         Box::pin(async { Err(UpstreamError::Invalid("relays need real sockets")) })
     }
 
-    fn transcribe(&self, order: TranscriptionOrder) -> Pending<Transcription> {
+    fn transcribe(&self, order: TranscriptionOrder, _: &KeyFingerprint) -> Pending<Transcription> {
         self.recordings.transcribe(order)
     }
 

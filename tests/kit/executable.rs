@@ -1,6 +1,7 @@
 //! The executable under test: how it is started, followed, signalled and ended.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -66,6 +67,11 @@ impl Launch {
         self
     }
 
+    /// The directory it is started in.
+    pub fn path(&self) -> &Path {
+        self.scratch.path()
+    }
+
     pub fn spawn(mut self) -> Running {
         let spawned = self.command.spawn();
         let mut child =
@@ -77,7 +83,7 @@ impl Launch {
             err: follow(err, &readers),
             readers,
             child,
-            _scratch: self.scratch,
+            scratch: self.scratch,
         }
     }
 
@@ -131,7 +137,7 @@ pub struct Running {
     out: watch::Receiver<Vec<String>>,
     err: watch::Receiver<Vec<String>>,
     readers: TaskTracker,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 /// How a process ended.
@@ -180,6 +186,11 @@ impl Running {
             .iter()
             .filter_map(|line| serde_json::from_str(line).ok());
         lines.filter(|line| fits(line)).collect()
+    }
+
+    /// Changes a file in the directory it was started in.
+    pub fn file(&self, name: &str, text: &str) {
+        self.scratch.file(name, text);
     }
 
     /// All lines of standard output so far.

@@ -59,27 +59,7 @@ impl TestApp {
         clock: Arc<ManualClock>,
         (file, settings): (&str, &[(&str, &str)]),
     ) -> Self {
-        let usual = [
-            ("upstream.api_key", "sk-test"),
-            ("cors.allowed_origins", PAGE),
-            ("personas.file", PERSONAS),
-            ("ledger.url", "memory"),
-            // Other tests prove that the default is a hash.
-            ("log.identity", "clear"),
-            // The pace has tests of its own; here time stands still.
-            ("upstream.mints_per_second", "100000"),
-        ];
-        let flags = usual.iter().chain(settings);
-        let flags = flags.map(|&(name, text)| (name.into(), text.into()));
-        let sources = Sources {
-            file: Some(SettingsFile {
-                path: "broker.toml".into(),
-                text: file.into(),
-            }),
-            flags: flags.collect(),
-            ..Sources::default()
-        };
-        let config = Config::from_sources(Mode::Serve, &sources).unwrap().config;
+        let config = config(file, settings);
         let minter = Arc::new(ScriptedMinter::new(Arc::clone(&clock)));
         let calls = ScriptedCalls::default();
         let events = Arc::new(Mutex::new(Vec::new()));
@@ -108,6 +88,11 @@ impl TestApp {
             onion,
             events,
         }
+    }
+
+    /// Takes this settings file over, and these settings over it.
+    pub fn adopt(&self, file: &str, settings: &[(&str, &str)]) {
+        self.app.adopt(&config(file, settings)).unwrap();
     }
 
     pub fn post(&self, path: &str) -> Call {
@@ -178,6 +163,31 @@ impl TestApp {
 
 /// Personas that only tests know.
 const PERSONAS: &str = "tests/api/personas.toml";
+
+/// Returns the settings that every test has, with this file and these settings over them.
+fn config(file: &str, settings: &[(&str, &str)]) -> Config {
+    let usual = [
+        ("upstream.api_key", "sk-test"),
+        ("cors.allowed_origins", PAGE),
+        ("personas.file", PERSONAS),
+        ("ledger.url", "memory"),
+        // Other tests prove that the default is a hash.
+        ("log.identity", "clear"),
+        // The pace has tests of its own; here time stands still.
+        ("upstream.mints_per_second", "100000"),
+    ];
+    let flags = usual.iter().chain(settings);
+    let flags = flags.map(|&(name, text)| (name.into(), text.into()));
+    let sources = Sources {
+        file: Some(SettingsFile {
+            path: "broker.toml".into(),
+            text: file.into(),
+        }),
+        flags: flags.collect(),
+        ..Sources::default()
+    };
+    Config::from_sources(Mode::Serve, &sources).unwrap().config
+}
 
 /// A request on its way.
 pub struct Call {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use token_broker::clock::{Clock, ManualClock};
-use token_broker::domain::{ClientSecret, UpstreamSession};
+use token_broker::config::ApiKey;
+use token_broker::domain::{ClientSecret, KeyFingerprint, UpstreamSession};
+use token_broker::upstream::openai::SetupError;
 use token_broker::upstream::{MintOrder, Minter, Probe, UpstreamError};
 use tokio::sync::{Semaphore, watch};
 
@@ -106,7 +108,11 @@ impl ScriptedMinter {
 
 #[async_trait]
 impl Minter for ScriptedMinter {
-    async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError> {
+    async fn mint(
+        &self,
+        order: &MintOrder,
+        _: &KeyFingerprint,
+    ) -> Result<ClientSecret, UpstreamError> {
         let number = {
             let mut orders = self.orders.lock().unwrap();
             orders.push(order.clone());
@@ -136,7 +142,11 @@ impl Minter for ScriptedMinter {
         ))
     }
 
-    async fn probe(&self) -> Result<Probe, UpstreamError> {
+    fn load(&self, _: &[ApiKey]) -> Result<(), SetupError> {
+        Ok(())
+    }
+
+    async fn probe(&self, _: &KeyFingerprint) -> Result<Probe, UpstreamError> {
         *self.probes.lock().unwrap() += 1;
         match self.script.lock().unwrap().pop_front() {
             Some(error) => Err(error),

@@ -55,6 +55,7 @@ mod quota;
 mod reconcile;
 mod refused_bodies;
 mod relay;
+mod reload;
 mod replicas;
 mod rolling;
 mod round_trips;

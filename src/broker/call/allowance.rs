@@ -69,7 +69,7 @@ impl Inner {
         is_limited: bool,
     ) -> Result<Allowance, BrokerError> {
         let budgets = self.budgets(owner, quota);
-        let prices = &self.rules.money.prices;
+        let prices = &self.agreement().money.prices;
         let need = match Need::of(session, prices, self.parts.clock.now()) {
             Err(unpriced) if is_limited || budgets.limit_money() => {
                 return Err(BrokerError::NoPrice(unpriced));
@@ -85,7 +85,7 @@ impl Inner {
 
     /// Returns the budgets that hold for `owner`, whose quota is `quota`.
     pub(super) fn budgets(&self, owner: Party, quota: &Quota) -> Budgets {
-        let money = &self.rules.money;
+        let money = &self.agreement().money;
         Budgets {
             own: match owner {
                 Party::Identity(_) => quota.budget(),

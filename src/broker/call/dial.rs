@@ -15,13 +15,14 @@ use crate::clock::{Tick, Timestamp};
 use crate::config::CallSettings;
 use crate::domain::{
     Call, CallStep, Caller, ConnectMode, EntryId, Hold, Kind, KnownTicket, Mark, Offer, Outcome,
-    Persona, RemovedChannel, SessionChange, SessionText, Ticket, TicketRefusal, UpstreamCall,
+    Persona, PersonaName, RemovedChannel, SessionChange, SessionText, Ticket, TicketRefusal,
+    UpstreamCall,
 };
 use crate::gate::Pass;
 use crate::provider::{
     Dialect, EffectiveSession, News, Pins, ServerEvent, assertion, contradiction, look,
 };
-use crate::upstream::{Begun, CallOrder, SideChannel, UpstreamError};
+use crate::upstream::{Begun, CallOrder, Payer, SideChannel, Turn, UpstreamError};
 
 /// Longest time to join a side channel and to see the persona confirmed.
 const ATTACH: Duration = Duration::from_secs(5);
@@ -111,11 +112,9 @@ impl Inner {
         mode.filter(|_| is_spoken)
             .ok_or(BrokerError::ModeNotAllowed)?;
         note_persona(&persona.name);
-        let terms = self.terms(caller, persona, asked.choice.language.as_ref())?;
-        self.may_dial(caller, (persona, &terms), &asked)?;
-        let start = self.parts.clock.tick();
-        let turn = self.parts.upstream.turn(caller.crowd()).await;
-        let turn = turn.map_err(|error| self.failed_since(start, error))?;
+        let terms = self.terms(caller, &persona, asked.choice.language.as_ref())?;
+        self.may_dial(caller, (&persona, &terms), &asked)?;
+        let turn = self.turn_for(caller, &persona.name).await?;
         let has_neither = caller.identity.is_none() && asked.ticket.is_none();
         let ticket = has_neither.then(Ticket::random);
         let shown = asked.ticket.as_ref().map(|shown| shown.hash.clone());
@@ -323,6 +322,18 @@ impl Inner {
         };
         let attached = clock.timeout(ATTACH, attached).await;
         attached.unwrap_or(Err(UpstreamError::TimedOut))
+    }
+
+    /// Waits for a turn to start something at the provider for `caller`, with the persona of this name.
+    pub(super) async fn turn_for(
+        &self,
+        caller: &Caller,
+        persona: &PersonaName,
+    ) -> Result<Turn, BrokerError> {
+        let start = self.parts.clock.tick();
+        let payer = Payer::of(caller, persona);
+        let turn = self.parts.upstream.turn(caller.crowd(), payer).await;
+        turn.map_err(|error| self.failed_since(start, error))
     }
 
     pub(super) fn failed_since(&self, start: Tick, error: UpstreamError) -> BrokerError {

@@ -100,7 +100,7 @@ impl Watch {
 
     /// Ends the call, and starts nothing new for a while: the account has no credit left.
     fn is_out_of_credit(&mut self, inner: &Inner) -> Vec<Act> {
-        inner.parts.upstream.has_no_credit();
+        inner.parts.upstream.has_no_credit(&self.call.key);
         self.leash.end(EndReason::Provider)
     }
 
@@ -120,7 +120,8 @@ impl Watch {
 
     /// Puts the persona's transcription back when the page has chosen one without a price, where money is limited.
     pub(super) async fn require_priced(&mut self, inner: &Inner, side: &mut Side) -> Vec<Act> {
-        let (prices, clock) = (&inner.rules.money.prices, &inner.parts.clock);
+        let (agreement, clock) = (inner.agreement(), &inner.parts.clock);
+        let prices = &agreement.money.prices;
         let model = self.meter.transcription();
         let is_priced = model.is_none_or(|model| prices.card(model, clock.now()).is_some());
         if is_priced || !self.terms.is_limited() {
@@ -167,7 +168,8 @@ impl Watch {
 
     /// Ends a call whose page has chosen a backend without a price, where money is limited.
     fn judge_backend(&mut self, inner: &Inner, shown: &EffectiveSession<'_>) -> Vec<Act> {
-        let (prices, now) = (&inner.rules.money.prices, inner.parts.clock.now());
+        let (agreement, now) = (inner.agreement(), inner.parts.clock.now());
+        let prices = &agreement.money.prices;
         let is_priced = shown.backend.as_ref().is_none_or(|backend| {
             let tier = backend.service_tier.as_deref();
             prices.backend(&backend.model, tier, now).is_some()

@@ -123,9 +123,7 @@ impl Inner {
         if let Some(ticket) = ticket {
             self.rest(ticket, &terms.settings).await?;
         }
-        let start = self.parts.clock.tick();
-        let turn = self.parts.upstream.turn(caller.crowd()).await;
-        let turn = turn.map_err(|error| self.failed_since(start, error))?;
+        let turn = self.turn_for(caller, &persona.name).await?;
         let opens = (ticket, &mut terms);
         let row = self.write_relay_down(caller, &persona.name, opens).await?;
         let start = self.parts.clock.tick();
@@ -169,12 +167,12 @@ impl Inner {
         &self,
         caller: &Arc<Caller>,
         asked: &RelayRequest,
-    ) -> Result<(&Persona, Terms), BrokerError> {
+    ) -> Result<(Arc<Persona>, Terms), BrokerError> {
         let persona = self.persona(caller, &asked.choice)?;
         let mode = persona.mode(self.rules.connect, Some(ConnectMode::Relay));
         mode.ok_or(BrokerError::ModeNotAllowed)?;
         note_persona(&persona.name);
-        let mut terms = self.terms(caller, persona, asked.choice.language.as_ref())?;
+        let mut terms = self.terms(caller, &persona, asked.choice.language.as_ref())?;
         if terms.only_transcribes() {
             // No model speaks.
             terms.settings.farewell = Farewell::None;
@@ -285,7 +283,7 @@ impl Inner {
             let own = asked.and_then(|asked| asked.transcription_model);
             return Some(own.iter().map(|model| (**model).into()).collect());
         }
-        let prices = &self.rules.money.prices;
+        let prices = &self.agreement().money.prices;
         let priced = || prices.models().map(Into::into).collect();
         terms.is_limited().then(priced)
     }

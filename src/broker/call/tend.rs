@@ -91,7 +91,8 @@ impl Inner {
         match row.state {
             // Where its deadline has passed, the watch ends the call at once, and counts what nobody saw.
             CallState::Open => {
-                let persona = self.rules.personas.named(row.persona.as_str());
+                let agreement = self.agreement();
+                let persona = agreement.personas.named(row.persona.as_str());
                 let persona = persona.filter(|one| one.session.dialect() == call.id.dialect());
                 if let Some(terms) =
                     persona.and_then(|persona| self.terms_again(&row, persona).ok())

@@ -68,7 +68,8 @@ impl Inner {
     pub(super) fn terms_again(&self, row: &Call, persona: &Persona) -> Result<Terms, BrokerError> {
         let role = row.role.as_deref();
         let account = row.account.as_ref();
-        let quota = account.map(|account| self.rules.quotas.of(account, role));
+        let quotas = &self.agreement().quotas;
+        let quota = account.map(|account| quotas.of(account, role));
         let listener = Listener {
             role,
             ..Listener::default()

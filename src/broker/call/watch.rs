@@ -73,7 +73,8 @@ impl Watch {
         let mut leash = Leash::new(settings, now, now.plus(left));
         leash.resumes(&row, now);
         let created = now.minus(clock.now().since(row.dialled_at));
-        let mut meter = Meter::new(&row, created, &terms.session, terms.allowance.clone());
+        let (of, session) = ((&row, &call), &terms.session);
+        let mut meter = Meter::new(of, created, session, terms.allowance.clone());
         if let Some(last_seen) = row.watched_until {
             meter.is_blind_since(now.minus(clock.now().since(last_seen)));
         }

@@ -48,7 +48,8 @@ impl Inner {
             return None;
         }
         let model = EffectiveSession::read(terms.session.as_json())?.model();
-        let personas = self.rules.personas.iter();
+        let agreement = self.agreement();
+        let personas = agreement.personas.iter();
         let personas = personas.filter(|persona| persona.model() == model);
         Some(Kin {
             personas: personas.map(|persona| persona.name.clone()).collect(),

@@ -12,10 +12,10 @@ use reqwest::header::{
 };
 use reqwest::{RequestBuilder, Response, StatusCode, Upgraded, Url};
 
-use super::keys::KeyFor;
+use super::keys::Loaded;
 use super::socket::Socket;
 use super::{OpenAi, SAFETY_IDENTIFIER, read_capped, refusal, transport};
-use crate::domain::{UpstreamCall, UpstreamCallId, below, random_bytes};
+use crate::domain::{KeyFingerprint, UpstreamCall, UpstreamCallId, below, random_bytes};
 use crate::provider::Dialect;
 use crate::upstream::calls::{
     Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel,
@@ -25,15 +25,17 @@ use crate::websocket::{Leg, Role, derive_accept_key};
 
 #[async_trait]
 impl Calls for OpenAi {
-    fn exchange(&self, order: CallOrder) -> Pending<Begun> {
+    fn exchange(&self, order: CallOrder, key: &KeyFingerprint) -> Pending<Begun> {
+        let key = self.keys.choose(key);
         if order.session.dialect() == Dialect::Live {
-            return self.create_session(&order);
+            return self.create_session(&order, &key);
         }
         // Held until the answer is read.
         let connection = self.connections.take();
         let boundary = URL_SAFE_NO_PAD.encode(random_bytes::<18>());
         let request = connection
             .post(self.calls_url.clone())
+            .header(&self.keys.header, &key.value)
             .header(
                 CONTENT_TYPE,
                 format!("multipart/form-data; boundary={boundary}"),
@@ -41,7 +43,7 @@ impl Calls for OpenAi {
             .header(ACCEPT, "application/sdp")
             .header(SAFETY_IDENTIFIER, self.safety_identifier(&order.behalf))
             .body(wire::call_body(&order, &boundary));
-        let key = self.keys.current.clone();
+        let key = key.fingerprint.clone();
         Box::pin(async move {
             let response = request.send().await.map_err(cut)?;
             if response.status() != StatusCode::CREATED {
@@ -57,16 +59,17 @@ impl Calls for OpenAi {
         })
     }
 
-    fn relay(&self, order: RelayOrder) -> Pending<RelayLeg> {
+    fn relay(&self, order: RelayOrder, key: &KeyFingerprint) -> Pending<RelayLeg> {
         let mut url = self.socket_url.clone();
         if order.is_transcription {
             url.query_pairs_mut().append_pair("intent", "transcription");
         } else if let Some(model) = &order.model {
             url.query_pairs_mut().append_pair("model", model);
         }
-        let (request, nonce) = self.upgrade(url);
+        let key = self.keys.choose(key);
+        let (request, nonce) = self.upgrade(url, &key.fingerprint);
         let request = request.header(SAFETY_IDENTIFIER, self.safety_identifier(&order.behalf));
-        let (key, clock) = (self.keys.current.clone(), Arc::clone(&self.clock));
+        let (key, clock) = (key.fingerprint.clone(), Arc::clone(&self.clock));
         Box::pin(async move {
             let response = request.send().await.map_err(transport)?;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -78,8 +81,12 @@ impl Calls for OpenAi {
         })
     }
 
-    fn transcribe(&self, order: TranscriptionOrder) -> Pending<Transcription> {
-        self.send_recording(order)
+    fn transcribe(
+        &self,
+        order: TranscriptionOrder,
+        key: &KeyFingerprint,
+    ) -> Pending<Transcription> {
+        self.send_recording(order, key)
     }
 
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {
@@ -92,8 +99,8 @@ impl Calls for OpenAi {
             }
             Dialect::Live => self.session_url(call, "attach"),
         };
-        let (request, nonce) = self.upgrade(url);
-        let response = self.send_for(call, request).await?;
+        let (request, nonce) = self.upgrade(url, &call.key);
+        let response = request.send().await.map_err(transport)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(self
                 .unknown_or_refused(call, response, UNKNOWN_TO_JOINS)
@@ -110,7 +117,9 @@ impl Calls for OpenAi {
             Dialect::Realtime => below(&self.calls_url, &format!("{}/hangup", call.id.as_str())),
             Dialect::Live => self.session_url(call, "hangup"),
         };
-        let response = self.send_for(call, self.http1.post(url)).await?;
+        let key = self.keys.choose(&call.key);
+        let request = self.http1.post(url).header(&self.keys.header, &key.value);
+        let response = request.send().await.map_err(transport)?;
         if response.status().is_success() {
             return Ok(HungUp::Ended);
         }
@@ -126,15 +135,16 @@ impl Calls for OpenAi {
 
 impl OpenAi {
     /// Creates a GPT-Live session. The answer holds the id and the SDP together.
-    fn create_session(&self, order: &CallOrder) -> Pending<Begun> {
+    fn create_session(&self, order: &CallOrder, key: &Loaded) -> Pending<Begun> {
         // Held until the answer is read.
         let connection = self.connections.take();
         let body = wire::live_body(order, &self.safety_identifier(&order.behalf));
         let request = connection
             .post(self.sessions_url.clone())
+            .header(&self.keys.header, &key.value)
             .header(CONTENT_TYPE, "application/json")
             .body(body);
-        let key = self.keys.current.clone();
+        let key = key.fingerprint.clone();
         Box::pin(async move {
             let response = request.send().await.map_err(cut)?;
             if !response.status().is_success() {
@@ -160,31 +170,18 @@ impl OpenAi {
         below(&self.sessions_url, &format!("{id}/{verb}"))
     }
 
-    /// Returns a request for a WebSocket, and its nonce.
-    fn upgrade(&self, url: Url) -> (RequestBuilder, String) {
+    /// Returns a request for a WebSocket with this key, and its nonce.
+    fn upgrade(&self, url: Url, key: &KeyFingerprint) -> (RequestBuilder, String) {
         let nonce = STANDARD.encode(random_bytes::<16>());
         let request = self
             .http1
             .get(url)
+            .header(&self.keys.header, &self.keys.choose(key).value)
             .header(CONNECTION, "Upgrade")
             .header(UPGRADE, "websocket")
             .header(SEC_WEBSOCKET_VERSION, "13")
             .header(SEC_WEBSOCKET_KEY, &nonce);
         (request, nonce)
-    }
-
-    /// Sends a request about a call with the key that created it. Tries the current key when that one is not loaded: the
-    /// provider may know the call by another key of the same project.
-    async fn send_for(
-        &self,
-        call: &UpstreamCall,
-        request: RequestBuilder,
-    ) -> Result<Response, UpstreamError> {
-        let request = match self.keys.choose(&call.key) {
-            KeyFor::Previous(value) => request.header(&self.keys.header, value),
-            KeyFor::Current | KeyFor::Missing => request,
-        };
-        request.send().await.map_err(transport)
     }
 
     /// Reads a refusal of a request about a call. That the provider does not know the call means something only when the key
@@ -202,12 +199,12 @@ impl OpenAi {
         let is_unknown = unknown.contains(&complaint.status)
             || (complaint.status == 400 && complaint.code.starts_with("call_id_not_found"));
         let complaint = complaint.clone();
-        match self.keys.choose(&call.key) {
-            KeyFor::Missing => UpstreamError::OtherKey(complaint),
-            KeyFor::Current | KeyFor::Previous(_) if is_unknown => {
-                UpstreamError::UnknownCall(complaint)
-            }
-            KeyFor::Current | KeyFor::Previous(_) => error,
+        if !self.keys.has(&call.key) {
+            UpstreamError::OtherKey(complaint)
+        } else if is_unknown {
+            UpstreamError::UnknownCall(complaint)
+        } else {
+            error
         }
     }
 }

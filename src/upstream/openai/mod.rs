@@ -23,8 +23,8 @@ use super::connections::Connections;
 use super::wire::{self, SecretForm};
 use super::{Complaint, MintOrder, Minter, Probe, UpstreamError};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Upstream;
-use crate::domain::{ClientSecret, Party, SafetyKey, below};
+use crate::config::{ApiKey, Upstream};
+use crate::domain::{ClientSecret, KeyFingerprint, Party, SafetyKey, below};
 use crate::http_client::{ClientBuilder, ClientError, ReadError, read_body};
 
 /// The largest answer that is read.
@@ -92,7 +92,7 @@ impl OpenAi {
             socket_url: below(&settings.base_url, "realtime"),
             sessions_url: below(&settings.base_url, "live/sessions"),
             transcriptions_url: below(&settings.base_url, "audio/transcriptions"),
-            form: SecretForm::of(settings, keys::current(settings)?.clone()),
+            form: SecretForm::of(settings),
             pseudonyms: hmac::Key::new(hmac::HMAC_SHA256, safety_key.expose()),
             clock,
         })
@@ -109,12 +109,18 @@ impl OpenAi {
 
 #[async_trait]
 impl Minter for OpenAi {
-    async fn mint(&self, order: &MintOrder) -> Result<ClientSecret, UpstreamError> {
+    async fn mint(
+        &self,
+        order: &MintOrder,
+        key: &KeyFingerprint,
+    ) -> Result<ClientSecret, UpstreamError> {
+        let key = self.keys.choose(key);
         let sent = self.clock.tick();
         // Held until the answer is read.
         let connection = self.connections.take();
         let request = connection
             .post(self.mint_url.clone())
+            .header(&self.keys.header, &key.value)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .header(SAFETY_IDENTIFIER, self.safety_identifier(&order.behalf))
             .body(wire::mint_body(order));
@@ -125,15 +131,18 @@ impl Minter for OpenAi {
         let answered = time(response.headers(), &DATE).unwrap_or_else(|| self.clock.now());
         let upstream_request = request_id(response.headers());
         let body = read_capped(response).await?;
-        let mut secret = wire::read_secret(&body, &self.form, order, (sent, answered))?;
+        let form = (&self.form, &key.secret);
+        let mut secret = wire::read_secret(&body, form, order, (sent, answered))?;
         secret.upstream_request = upstream_request;
         Ok(secret)
     }
 
-    async fn probe(&self) -> Result<Probe, UpstreamError> {
+    async fn probe(&self, key: &KeyFingerprint) -> Result<Probe, UpstreamError> {
         let sent = self.clock.tick();
         let connection = self.connections.take();
+        let key = self.keys.choose(key);
         let asked = connection.get(self.models_url.clone());
+        let asked = asked.header(&self.keys.header, &key.value);
         let response = asked.send().await.map_err(transport)?;
         let latency = self.clock.tick().since(sent);
         let upstream_time = time(response.headers(), &DATE);
@@ -159,14 +168,15 @@ impl Minter for OpenAi {
             refusal,
         })
     }
+
+    fn load(&self, keys: &[ApiKey]) -> Result<(), SetupError> {
+        self.keys.load(keys)
+    }
 }
 
-/// Returns the headers of every request.
+/// Returns the headers of every request but the one with the key.
 fn headers(settings: &Upstream) -> Result<HeaderMap, SetupError> {
-    let (name, key) = (keys::header(settings)?, keys::current(settings)?);
     let mut headers = HeaderMap::new();
-    let credential = keys::credential(&name, key, "upstream.api_key")?;
-    headers.insert(name, credential);
     for (setting, name, text) in [
         (
             "upstream.organization",
@@ -221,6 +231,7 @@ async fn refusal(response: Response) -> UpstreamError {
         code,
         request,
         retry_after,
+        key: None,
     };
     match status {
         401 | 403 => UpstreamError::KeyRejected(complaint),

@@ -21,7 +21,9 @@ impl OpenAi {
     /// Lists the models that have an announced end, each with its day in UTC, like `2027-01-20`.
     pub async fn shutdowns(&self) -> Result<Vec<(String, String)>, UpstreamError> {
         let connection = self.connections.take();
+        let (header, key) = (&self.keys.header, self.keys.first());
         let asked = connection.get(self.models_url.clone());
+        let asked = asked.header(header, &key.value);
         let response = asked.send().await.map_err(transport)?;
         if response.status() != StatusCode::OK {
             return Err(refusal(response).await);

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::calls::cut;
 use super::{OpenAi, SAFETY_IDENTIFIER, refusal, request_id};
-use crate::domain::random_bytes;
+use crate::domain::{KeyFingerprint, random_bytes};
 use crate::upstream::UpstreamError;
 use crate::upstream::calls::Pending;
 use crate::upstream::transcription::{Piece, Transcription, TranscriptionOrder, media_type};
@@ -76,12 +76,17 @@ impl Body for Form {
 }
 
 impl OpenAi {
-    pub(super) fn send_recording(&self, order: TranscriptionOrder) -> Pending<Transcription> {
+    pub(super) fn send_recording(
+        &self,
+        order: TranscriptionOrder,
+        key: &KeyFingerprint,
+    ) -> Pending<Transcription> {
         // Held until the answer is read.
         let connection = self.connections.take();
         let boundary = URL_SAFE_NO_PAD.encode(random_bytes::<18>());
         let request = connection
             .post(self.transcriptions_url.clone())
+            .header(&self.keys.header, &self.keys.choose(key).value)
             .header(
                 CONTENT_TYPE,
                 format!("multipart/form-data; boundary={boundary}"),

@@ -8,9 +8,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::broker::{Broker, Health, Readiness, Status};
-use crate::clock::millis;
+use crate::clock::{Timestamp, millis};
 use crate::config::HealthDetails;
 use crate::domain::{Caller, Condition, Forwards, is_private};
+use crate::upstream::KeyHealth;
 use crate::web::layers::Probe;
 use crate::web::state::AppState;
 
@@ -57,6 +58,20 @@ struct Part {
     /// Duration of the last good answer in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency: Option<f64>,
+    /// The keys of the provider, when there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<KeyPart>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct KeyPart {
+    /// The alias of the key.
+    key: Box<str>,
+    /// accepted, resting or rejected.
+    status: &'static str,
+    /// When the provider last did what it was asked with the key, in milliseconds since the Unix epoch.
+    last_success: Option<u64>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -150,17 +165,29 @@ fn services(health: &Health) -> Services {
     let part = |status| Part {
         status,
         latency: None,
+        keys: Vec::new(),
     };
     Services {
         openai_api: Part {
             status: health.upstream,
             latency: health.upstream_latency.map(millis),
+            keys: keys(&health.keys),
         },
         rate_limit: part(health.limits),
         session_tracking: part(health.ledger),
         usage_ledger: part(health.ledger),
         identity: health.identity.map(part),
     }
+}
+
+fn keys(keys: &[KeyHealth]) -> Vec<KeyPart> {
+    let part = |key: &KeyHealth| KeyPart {
+        key: key.alias.clone(),
+        status: key.state.as_str(),
+        last_success: key.last_success.map(Timestamp::as_millis),
+    };
+    let several = Some(keys).filter(|keys| keys.len() > 1);
+    several.unwrap_or_default().iter().map(part).collect()
 }
 
 fn metrics(health: &Health) -> Metrics {

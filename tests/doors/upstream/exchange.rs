@@ -7,7 +7,7 @@ use token_broker::clock::ManualClock;
 use token_broker::domain::{KeyFingerprint, SafetyKey};
 use token_broker::metrics::Vitals;
 use token_broker::upstream::openai::OpenAi;
-use token_broker::upstream::{HungUp, Kind, NotBegun, Upstream, UpstreamError};
+use token_broker::upstream::{HungUp, Kind, NotBegun, Payer, Upstream, UpstreamError};
 
 use super::{DEADLINE, Door, OFFER, settings_for};
 use crate::kit::calls::ScriptedCalls;
@@ -139,7 +139,10 @@ async fn ca7_an_exchange_that_has_ended_by_itself_is_not_waited_for() {
     let minter = Arc::new(OpenAi::new(&settings, &SafetyKey::random(), clock).unwrap());
     let vitals = Vitals::new(Arc::<ManualClock>::clone(&door.clock));
     let upstream = Upstream::new(minter, Arc::new(calls), &settings, Arc::new(vitals));
-    let turn = upstream.turn(door.order.behalf).await.unwrap();
+    let turn = upstream
+        .turn(door.order.behalf, Payer::default())
+        .await
+        .unwrap();
     let failed = upstream.exchange(door.call_order(), turn).await;
     assert!(failed.unwrap_err().late.is_none());
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use token_broker::clock::SystemClock;
-use token_broker::upstream::UpstreamError;
+use token_broker::upstream::{Payer, UpstreamError};
 
 use super::{Door, order, settings_for, upstream};
 use crate::kit::provider::KEY;
@@ -138,7 +138,7 @@ async fn mint_at(url: &str) -> &'static str {
     let (settings, persona) = settings_for(url, &[]);
     let upstream = upstream(&settings, Arc::new(SystemClock::new()));
     let order = order(&persona);
-    let turn = upstream.turn(order.behalf).await.unwrap();
+    let turn = upstream.turn(order.behalf, Payer::default()).await.unwrap();
     called(&upstream.mint(&order, turn).await.unwrap_err())
 }
 

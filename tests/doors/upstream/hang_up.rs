@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use token_broker::clock::SystemClock;
 use token_broker::domain::{KeyFingerprint, UpstreamCall};
-use token_broker::upstream::{HungUp, UpstreamError};
+use token_broker::upstream::{HungUp, Payer, UpstreamError};
 
 use super::{Door, settings_for, upstream};
 use crate::kit::provider::KEY;
@@ -71,7 +71,12 @@ async fn a_resting_upstream_is_still_told_to_hang_up() {
     door.simulator.plan("503".parse().unwrap());
     while !matches!(door.mint().await, Err(UpstreamError::Resting { .. })) {}
     assert_eq!(door.upstream.hang_up(&call).await.unwrap(), HungUp::Ended);
-    assert!(door.upstream.turn(door.order.behalf).await.is_err());
+    assert!(
+        door.upstream
+            .turn(door.order.behalf, Payer::default())
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]

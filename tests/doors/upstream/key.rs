@@ -105,7 +105,7 @@ async fn f22_a_key_that_lacks_the_permission_to_mint_rests_and_the_cure_names_th
     assert_eq!(complaint.code, "missing_scope model.request");
     assert!(complaint.cure().unwrap().contains("Model capabilities"));
     // The key passes a look, which does not show that it may mint.
-    assert!(door.upstream.look().await.unwrap().refusal.is_none());
+    assert!(door.look().await.unwrap().refusal.is_none());
     assert_eq!(door.upstream.condition(), Condition::Degraded);
     door.advance(5000);
     door.mint().await.unwrap();
@@ -116,7 +116,7 @@ async fn f22_a_key_that_lacks_the_permission_to_mint_rests_and_the_cure_names_th
 async fn f22_a_key_that_may_mint_and_not_list_models_is_not_rejected() {
     let door = Door::open().await;
     plan(&door, "models+1xscope:api.model.read");
-    let refusal = door.upstream.look().await.unwrap().refusal.unwrap();
+    let refusal = door.look().await.unwrap().refusal.unwrap();
     assert!(refusal.lacks_permission());
     assert!(refusal.cure().unwrap().contains("Models to Read"));
     assert_eq!(door.upstream.condition(), Condition::Operational);
@@ -125,7 +125,7 @@ async fn f22_a_key_that_may_mint_and_not_list_models_is_not_rejected() {
     assert_eq!(code(&door).await, "key_rejected");
     assert_eq!(door.upstream.condition(), Condition::Down);
     plan(&door, "models+1xscope:api.model.read");
-    door.upstream.look().await.unwrap();
+    door.look().await.unwrap();
     assert_eq!(door.upstream.condition(), Condition::Operational);
     door.advance(5000);
     // One slip at a mint stays one slip.
@@ -148,7 +148,7 @@ async fn f22_missing_scopes_are_known_in_every_form_that_the_provider_has_for_th
         ] {
             let host = Host::that(Reply::Status(status, body.to_string())).await;
             let door = Door::with(&[("upstream.base_url", &host.url("/v1"))]).await;
-            let refusal = door.upstream.look().await.unwrap().refusal.unwrap();
+            let refusal = door.look().await.unwrap().refusal.unwrap();
             assert!(refusal.lacks_permission(), "{status} {body}");
             assert_eq!(code(&door).await, "key_rejected", "{status} {body}");
         }

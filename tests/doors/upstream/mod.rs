@@ -4,6 +4,7 @@ mod exchange;
 mod faults;
 mod hang_up;
 mod key;
+mod keys;
 mod live;
 mod openai;
 mod outage;
@@ -19,7 +20,9 @@ use token_broker::domain::{ClientSecret, Listener, Network, Party, Persona, Safe
 use token_broker::metrics::Vitals;
 use token_broker::simulator::Simulator;
 use token_broker::upstream::openai::OpenAi;
-use token_broker::upstream::{Begun, CallOrder, MintOrder, NotBegun, Upstream, UpstreamError};
+use token_broker::upstream::{
+    Begun, CallOrder, MintOrder, NotBegun, Payer, Probe, Upstream, UpstreamError,
+};
 
 use crate::kit::provider::{KEY, simulator};
 use crate::kit::waiting::until;
@@ -80,13 +83,25 @@ impl Door {
 
     /// Exchanges the usual offer.
     pub async fn exchange(&self) -> Result<Begun, NotBegun> {
-        let turn = self.upstream.turn(self.order.behalf).await?;
+        let turn = self
+            .upstream
+            .turn(self.order.behalf, Payer::default())
+            .await?;
         self.upstream.exchange(self.call_order(), turn).await
+    }
+
+    /// Looks at the upstream with the only key.
+    pub async fn look(&self) -> Result<Probe, UpstreamError> {
+        let mut looks = self.upstream.look(Duration::ZERO).await;
+        looks.pop().unwrap()
     }
 
     /// Mints while somebody else turns the clock.
     pub async fn mint_in_still_time(&self) -> Result<ClientSecret, UpstreamError> {
-        let turn = self.upstream.turn(self.order.behalf).await?;
+        let turn = self
+            .upstream
+            .turn(self.order.behalf, Payer::default())
+            .await?;
         self.upstream.mint(&self.order, turn).await
     }
 

@@ -103,7 +103,7 @@ async fn one_connection_serves_many_mints() {
 #[tokio::test]
 async fn a_look_costs_nothing_and_tells_the_time() {
     let door = Door::open().await;
-    let probe = door.upstream.look().await.unwrap();
+    let probe = door.look().await.unwrap();
     assert!(probe.upstream_time.is_some() && probe.refusal.is_none());
     assert_eq!(door.simulator.seen(), 0);
 }

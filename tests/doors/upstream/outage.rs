@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use token_broker::clock::Clock;
 use token_broker::domain::{Naming, Party};
-use token_broker::upstream::UpstreamError;
+use token_broker::upstream::{Payer, UpstreamError};
 use tokio::task::JoinSet;
 
 use super::Door;
@@ -66,7 +66,7 @@ fn crowd(door: &Arc<Door>, count: usize) -> JoinSet<Result<(), UpstreamError>> {
         let account = Naming::Plain.account(&"https://id.example.com/".into(), &number.to_string());
         order.behalf = Party::Identity(account.key());
         mints.spawn(async move {
-            let turn = door.upstream.turn(order.behalf).await?;
+            let turn = door.upstream.turn(order.behalf, Payer::default()).await?;
             door.upstream.mint(&order, turn).await.map(|_| ())
         });
     }

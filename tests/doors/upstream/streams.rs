@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper::{Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use token_broker::clock::{ManualClock, Timestamp};
+use token_broker::upstream::Payer;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -82,14 +83,14 @@ async fn requests_beyond_one_connections_streams_go_out_at_once_on_another_conne
     let upstream = Arc::new(upstream(&settings, clock));
     let order = order(&persona);
     // The first connection is known to speak HTTP/2 before the crowd comes.
-    let turn = upstream.turn(order.behalf).await.unwrap();
+    let turn = upstream.turn(order.behalf, Payer::default()).await.unwrap();
     assert!(upstream.mint(&order, turn).await.is_err());
 
     let mut mints = JoinSet::new();
     for _ in 0..150 {
         let (upstream, order) = (Arc::clone(&upstream), order.clone());
         mints.spawn(async move {
-            let turn = upstream.turn(order.behalf).await.unwrap();
+            let turn = upstream.turn(order.behalf, Payer::default()).await.unwrap();
             upstream.mint(&order, turn).await
         });
     }

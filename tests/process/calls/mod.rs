@@ -7,6 +7,7 @@ mod kills;
 mod operators;
 mod replicas;
 mod restarts;
+mod rotation;
 mod secrecy;
 
 use std::time::Duration;

@@ -56,7 +56,7 @@ impl Meter {
         }
         let tier = work.tier.as_deref();
         let model = in_tier(&work.model, tier);
-        let prices = &inner.rules.money.prices;
+        let prices = &inner.agreement().money.prices;
         let card = prices.backend(&work.model, tier, inner.parts.clock.now());
         let cost = card.copied().unwrap_or_default();
         let cost = cost.work_cost(&usage, work.searches);

@@ -14,7 +14,8 @@ use crate::audit::Event;
 use crate::broker::Inner;
 use crate::clock::Tick;
 use crate::domain::{
-    Budgets, Call, CallUse, Cost, EntryId, Mark, Money, Reading, SessionText, Tokens, Usage,
+    Budgets, Call, CallUse, Cost, EntryId, KeyFingerprint, Mark, Money, Reading, SessionText,
+    Tokens, UpstreamCall, Usage,
 };
 use crate::provider::{self, EffectiveSession, News, UsageReport};
 
@@ -28,6 +29,8 @@ const BLIND: Duration = Duration::from_secs(1);
 /// The meter of one call.
 pub(super) struct Meter {
     entry: EntryId,
+    /// The API key that created the call.
+    key: KeyFingerprint,
     epoch: u32,
     /// The owner's role.
     role: Box<str>,
@@ -86,7 +89,7 @@ struct Heard {
 impl Meter {
     /// Returns the meter of a call that was created at `created`, and may have been watched before. `session` is the persona's.
     pub(super) fn new(
-        row: &Call,
+        (row, call): (&Call, &UpstreamCall),
         created: Tick,
         session: &SessionText,
         mut allowance: Allowance,
@@ -99,6 +102,7 @@ impl Meter {
         context += row.used.usage.output;
         Self {
             entry: row.entry,
+            key: call.key.clone(),
             epoch: row.epoch,
             role: row.role.clone().unwrap_or_default(),
             models: asked.as_ref().map(Models::of).unwrap_or_default(),
@@ -216,7 +220,7 @@ impl Meter {
     }
 
     fn push(&mut self, inner: &Inner, used: CallUse) {
-        inner.count_use(&used, &self.role);
+        inner.count_use(&used, &self.role, Some(&self.key));
         if self.unwritten.len() < MAX_UNWRITTEN {
             self.unwritten.push_back(used);
         }
@@ -359,7 +363,8 @@ impl Heard {
 impl Inner {
     /// Returns the price of a use. A use without a price raises an alarm: it counts less than it costs.
     pub(super) fn price(&self, model: &str, usage: &Usage) -> Money {
-        let card = self.rules.money.prices.card(model, self.parts.clock.now());
+        let prices = &self.agreement().money.prices;
+        let card = prices.card(model, self.parts.clock.now());
         self.known_price(model, card.copied().unwrap_or_default().cost(usage))
     }
 

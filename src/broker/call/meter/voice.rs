@@ -185,7 +185,7 @@ impl Inner {
         let model = shown.and_then(|shown| shown.model()).unwrap_or_default();
         let prepaid = Billed::default().at_least_prepaid();
         let used = self.voice_use((&model, Duration::ZERO), prepaid, mark);
-        self.count_use(&used, row.role.as_deref().unwrap_or_default());
+        self.count_use_of(row, &used);
         if let Err(error) = self.parts.records.use_call(row.entry, used).await {
             self.note_records(&error);
         }
@@ -196,14 +196,15 @@ impl Inner {
         let clock = &self.parts.clock;
         let now = clock.tick();
         let created = now.minus(clock.now().since(row.dialled_at));
-        let persona = self.rules.personas.named(row.persona.as_str());
+        let agreement = self.agreement();
+        let persona = agreement.personas.named(row.persona.as_str());
         let model = persona.and_then(|persona| persona.model());
         let voice = Voice::of(row, created);
         let (Some(mut voice), Some(model)) = (voice, model) else {
             return;
         };
         if let Some(used) = voice.to_book((self, &model), true, now) {
-            self.count_use(&used, row.role.as_deref().unwrap_or_default());
+            self.count_use_of(row, &used);
             if let Err(error) = self.parts.records.use_call(row.entry, used).await {
                 self.note_records(&error);
             }
@@ -229,7 +230,8 @@ impl Inner {
 
     fn voice_cost(&self, model: &str, time: Billed) -> Cost {
         let now = self.parts.clock.now();
-        let card = self.rules.money.prices.card(model, now);
+        let prices = &self.agreement().money.prices;
+        let card = prices.card(model, now);
         let cost = card.copied().unwrap_or_default();
         cost.voice_cost(time.active, time.standby)
     }

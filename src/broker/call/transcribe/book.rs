@@ -90,7 +90,8 @@ impl Inner {
             "mark": mark.as_str(),
             "upstream_ms": millis(took),
         });
-        self.count_use(&used, job.caller.role().unwrap_or_default());
+        let role = job.caller.role().unwrap_or_default();
+        self.count_use(&used, role, Some(job.turn.key()));
         let mut waits = WAITS.into_iter();
         while let Err(error) = self.write_use(job, &used, (length, took, &outcome)).await {
             self.note_records(&error);
@@ -150,11 +151,8 @@ impl Inner {
             }
             Some(UsageReport::Missing) | None => {}
         }
-        let card = self
-            .rules
-            .money
-            .prices
-            .card(job.sending.model(), self.parts.clock.now());
+        let prices = &self.agreement().money.prices;
+        let card = prices.card(job.sending.model(), self.parts.clock.now());
         // Who speaks for a second may be silent for minutes, which the times of subtitles do not show.
         let recording = &job.sending.recording;
         let length = match length {

@@ -29,7 +29,7 @@ use crate::domain::{
     Usage, held_length,
 };
 use crate::gate::Pass;
-use crate::upstream::{Transcription, TranscriptionOrder, Trouble, UpstreamError};
+use crate::upstream::{Transcription, TranscriptionOrder, Trouble, Turn, UpstreamError};
 
 /// Pieces of a form that wait for the provider.
 const PIECES: usize = 4;
@@ -135,6 +135,7 @@ impl Delivery for Transcribed {
 struct Job {
     entry: EntryId,
     caller: Arc<Caller>,
+    turn: Turn,
     start: Tick,
     sending: Sending,
 }
@@ -165,15 +166,15 @@ impl Inner {
             return Err(BrokerError::TooManyCalls(limit));
         }
         let dial = self.to_hold(caller, asked.announced)?;
-        let start = self.parts.clock.tick();
-        let turn = self.parts.upstream.turn(caller.crowd()).await;
-        // It takes a place in the pace, and none of the room that mints need: an upload may take a minute.
-        drop(turn.map_err(|error| self.failed_since(start, error))?);
         let name = PersonaName::of_transcriptions();
+        let mut turn = self.turn_for(caller, &name).await?;
+        // It takes a place in the pace, and none of the room that mints need: an upload may take a minute.
+        turn.leave_room();
         let row = self.write_down((Kind::Transcription, &name), dial).await?;
         let mut job = Job {
             entry: row.entry,
             caller: Arc::clone(caller),
+            turn,
             start: self.parts.clock.tick(),
             sending: Sending::new(&self.rules.transcription.models),
         };
@@ -192,8 +193,9 @@ impl Inner {
     fn to_hold(&self, caller: &Arc<Caller>, announced: Option<u64>) -> Result<Dial, BrokerError> {
         let settings = &self.rules.transcription;
         let now = self.parts.clock.now();
+        let prices = &self.agreement().money.prices;
         let cards = settings.models.iter();
-        let cards = cards.map(|model| (model, self.rules.money.prices.card(model, now)));
+        let cards = cards.map(|model| (model, prices.card(model, now)));
         let is_bounded = |card: &Card| card.minute.is_none();
         let are_bounded = cards.clone().all(|(_, card)| card.is_some_and(is_bounded));
         let length = held_length(announced, are_bounded);
@@ -235,7 +237,8 @@ impl Inner {
             pieces: received,
             behalf: job.caller.party(),
         };
-        let asked = self.parts.upstream.transcribe(order, settings.timeout);
+        let upstream = &self.parts.upstream;
+        let asked = upstream.transcribe(order, &job.turn, settings.timeout);
         let feeding = job.sending.feed(upload, &pieces);
         let feeding = clock.timeout(settings.upload_timeout, feeding);
         tokio::pin!(asked, feeding);

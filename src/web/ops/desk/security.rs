@@ -7,12 +7,12 @@ use super::Tab;
 use super::asked::form;
 use super::service::{counts, lead};
 use super::view::{Action, Cell, Column, Row, Table, View};
-use super::words::moment_of;
-use crate::clock::{Timestamp, seconds_up};
-use crate::domain::Mark::Measured;
+use crate::clock::seconds_up;
+use crate::domain::Mark::{self, Estimated, Measured};
 use crate::domain::Party;
 use crate::limit::Block;
-use crate::metrics::Level;
+use crate::metrics::Nanos;
+use crate::upstream::KeyHealth;
 use crate::web::error::ApiError;
 use crate::web::ops::OpsState;
 use crate::web::ops::blocks::{MOST, unavailable};
@@ -77,44 +77,40 @@ fn block(block: &Block) -> Row {
     }
 }
 
-/// Returns the table of the provider's keys.
+/// Returns the table of the provider's keys, with what calls and transcriptions cost by each.
 fn keys(ops: &OpsState) -> Table {
-    let series = &ops.app.face.vitals.series;
-    let successes = series.key_success.read(Level::figure);
-    let row = |(key, rejected): &([Box<str>; 1], f64)| {
-        let success = successes.iter().find(|(name, _)| name == key);
-        let last = success.map_or(0.0, |(_, seconds)| *seconds);
-        let state = if *rejected > 0.0 {
-            "rejected"
-        } else {
-            "accepted"
+    let costs = ops.app.face.vitals.series.key_cost.read(Nanos::count);
+    let cost = |alias: &str, of: &[Mark]| {
+        let theirs = |([key, source], _): &&([Box<str>; 2], u64)| {
+            **key == *alias && of.iter().any(|mark| mark.as_str() == &**source)
         };
-        let cells = [&key[0], state, &last_success(last)].map(Cell::text);
+        Cell::money(costs.iter().filter(theirs).map(|(_, nanos)| nanos).sum())
+    };
+    let row = |key: &KeyHealth| {
+        let last = key.last_success;
+        let last = last.map_or_else(|| Cell::text("none yet"), Cell::moment);
+        let (alias, state) = (Cell::text(&*key.alias), Cell::text(key.state.as_str()));
+        let (total, estimated) = (
+            cost(&key.alias, &[Measured, Estimated]),
+            cost(&key.alias, &[Estimated]),
+        );
         Row {
-            cells: cells.into(),
+            cells: vec![alias, state, last, total, estimated],
             ..Row::default()
         }
     };
-    let rows = series.key_rejected.read(Level::figure);
     Table {
         name: "keys",
         title: "Keys of the provider",
-        columns: ["Key", "State", "Last success"].map(Column::name).into(),
-        rows: rows.iter().map(row).collect(),
-        empty: "No key was used yet.",
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "seconds since 1970, for people"
-)]
-fn last_success(seconds: f64) -> String {
-    if seconds > 0.0 {
-        moment_of(Timestamp::from_seconds(seconds as u64))
-    } else {
-        "none yet".to_owned()
+        columns: vec![
+            Column::name("Key"),
+            Column::name("State"),
+            Column::name("Last success"),
+            Column::figure("Cost", Measured),
+            Column::figure("Cost estimated", Estimated),
+        ],
+        rows: ops.app.broker.health().keys.iter().map(row).collect(),
+        empty: "There is no key.",
     }
 }
 

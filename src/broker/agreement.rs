@@ -1,0 +1,51 @@
+//! What callers may choose, use and spend. An operator may change it while the broker runs.
+
+use std::sync::Arc;
+
+use super::{Broker, Inner};
+use crate::config::{self, MoneySettings};
+use crate::domain::{Personas, Quotas};
+use crate::upstream::openai::SetupError;
+
+/// What callers may choose, use and spend.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    /// The presets that callers may choose from.
+    pub personas: Arc<Personas>,
+    /// The quotas of identities.
+    pub quotas: Quotas,
+    /// What calls may cost everybody together, and the prices of the provider's models.
+    pub money: MoneySettings,
+}
+
+impl Broker {
+    /// Takes another agreement over, for everything that begins from now on. Calls under way keep their persona and their
+    /// limits; what they use from now on has the new prices.
+    pub fn adopt(&self, agreement: Agreement) {
+        let inner = &self.0;
+        *inner.agreement.write() = Arc::new(agreement);
+        // A quota that was found used up may be larger now, and a budget may be gone.
+        inner.spent.clear();
+        inner.watches.full.clear();
+        let series = &inner.parts.vitals.series;
+        series.budget_spent.clear();
+        series.budget_limit.clear();
+    }
+
+    /// Takes the API keys of changed settings over.
+    pub fn load_keys(&self, settings: &config::Upstream) -> Result<(), SetupError> {
+        self.0.parts.upstream.load(settings)
+    }
+
+    /// Returns what calls of everybody may cost, and the prices.
+    pub fn money(&self) -> MoneySettings {
+        self.0.agreement().money.clone()
+    }
+}
+
+impl Inner {
+    /// Returns the agreement in force.
+    pub(super) fn agreement(&self) -> Arc<Agreement> {
+        Arc::clone(&self.agreement.read())
+    }
+}
