@@ -2,6 +2,7 @@
 import * as core from '@realtime-token-broker/client';
 import { OpenAIRealtimeWebSocket, RealtimeAgent, RealtimeSession } from '@openai/agents-realtime';
 import * as webrtc from '@realtime-token-broker/client/webrtc';
+import { OpenAILiveWebRTC } from 'openai-live/live/webrtc';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { agent, converse } from '../../examples/agents.js';
@@ -45,7 +46,7 @@ async function relay(url: string, apiKey: string, model: string): Promise<{ inst
   return { instructions, tokens: session.usage.totalTokens };
 }
 
-const lab = { ...core, ...webrtc, agent, converse, openSocket, call, mountAgent, relay, show };
+const lab = { ...core, ...webrtc, OpenAILiveWebRTC, agent, converse, openSocket, call, mountAgent, relay, show };
 Object.assign(window, { lab });
 
 declare global {
