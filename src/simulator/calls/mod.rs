@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use self::live::Live;
 use crate::clock::Clock;
+use crate::provider::Dialect;
 
 pub(super) use self::gpt_live::create;
 pub use self::gpt_live::{Announcement, Drain, LiveSwitches, Reports};
@@ -110,13 +111,6 @@ pub enum OddUsage {
     ExtraKeys,
     /// It stands beside the response instead of in it.
     TopLevel,
-}
-
-/// Which of the provider's interfaces a call was created by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
-    Realtime,
-    Live,
 }
 
 /// All calls, as the routes see them.
