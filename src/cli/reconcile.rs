@@ -28,6 +28,10 @@ const MODELS: u32 = 10_000;
 /// Amounts that are no further apart never differ.
 const CENT: Money = Money::from_nanos(10_000_000);
 
+/// Why amounts may be apart.
+const APART: &str = "The provider bills more: other programs use the same models (set upstream.project to one of its own), \
+     or sessions in direct mode, which the ledger cannot measure. It bills less: config/prices.toml is out of date, or the bill is.";
+
 #[derive(Debug, Args)]
 pub(super) struct ReconcileFlags {
     /// How far to look back, in whole UTC days that have ended: 7d, 30d
@@ -216,22 +220,22 @@ fn in_words(rows: &[Row], (since, until): &(String, String), others: Money) -> S
         line.push(mark.to_owned());
         line
     }));
-    let mut text = format!("In US dollars, UTC days from {since} to {until}\n\n");
-    text += &if rows.is_empty() {
+    let head = format!("In US dollars, UTC days from {since} to {until}");
+    let found = if rows.is_empty() {
         "Nothing was used, and nothing was billed for the models of the broker.".to_owned()
     } else {
         table(&lines)
     };
+    let mut parts = vec![head, found];
     if others != Money::ZERO {
-        text += &format!(
-            "\n\nBilled for other items, which the broker has nothing to do with: {others}"
-        );
+        parts.push(format!(
+            "Billed for other items, which the broker has nothing to do with: {others}"
+        ));
     }
     if rows.iter().any(|row| row.differs) {
-        text += "\n\nThe provider bills more: other programs use the same models (set upstream.project to one of its own), or sessions \
-                 in direct mode, which the ledger cannot measure. It bills less: config/prices.toml is out of date, or the bill is.";
+        parts.push(APART.to_owned());
     }
-    text
+    parts.join("\n\n")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::random_bytes;
 /// The place of one request in a trace that is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
-    trace: u128,
+    id: u128,
     span: u64,
     parent: Option<u64>,
 }
@@ -21,7 +21,7 @@ impl Trace {
             return (random_id() % 100 < u64::from(percent)).then(Self::begin);
         };
         parent.is_recorded.then(|| Self {
-            trace: parent.trace,
+            id: parent.trace,
             span: random_id(),
             parent: Some(parent.span),
         })
@@ -30,7 +30,7 @@ impl Trace {
     /// Returns the first place of a new trace.
     pub fn begin() -> Self {
         Self {
-            trace: u128::from_ne_bytes(random_bytes()).max(1),
+            id: u128::from_ne_bytes(random_bytes()).max(1),
             span: random_id(),
             parent: None,
         }
@@ -38,7 +38,7 @@ impl Trace {
 
     /// Returns the id of the trace: 32 hexadecimal digits.
     pub fn trace_id(&self) -> String {
-        format!("{:032x}", self.trace)
+        format!("{:032x}", self.id)
     }
 
     /// Returns the id of the request's span: 16 hexadecimal digits.
@@ -60,7 +60,7 @@ impl Trace {
 /// The ids of the trace and of the span, with a hyphen between.
 impl fmt::Display for Trace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:032x}-{:016x}", self.trace, self.span)
+        write!(formatter, "{:032x}-{:016x}", self.id, self.span)
     }
 }
 

@@ -86,7 +86,7 @@ impl Exporter {
                 if is_sent {
                     self.ended.many.notified().await;
                 } else {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             };
             tokio::select! {

@@ -213,7 +213,7 @@ impl Ended {
             return;
         }
         waiting.push_back(span);
-        let is_full = waiting.len() % BATCH == 0;
+        let is_full = waiting.len().is_multiple_of(BATCH);
         drop(waiting);
         if is_full {
             self.many.notify_one();

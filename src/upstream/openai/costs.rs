@@ -91,7 +91,7 @@ impl Bills {
             for bucket in page.data {
                 bucket.read(&mut billed)?;
             }
-            next = page.next_page.filter(|_| page.has_more);
+            next = page.next.filter(|_| page.has_more);
             if next.is_none() {
                 return Ok(billed);
             }
@@ -127,7 +127,8 @@ struct Page {
     data: Vec<Bucket>,
     #[serde(default)]
     has_more: bool,
-    next_page: Option<String>,
+    #[serde(rename = "next_page")]
+    next: Option<String>,
 }
 
 #[derive(Deserialize)]
