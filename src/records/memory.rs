@@ -50,14 +50,14 @@ impl MemoryRecords {
 
     /// Adds a call of the past with all that it used, as if it had been recorded then.
     pub fn add_past(&self, intent: &Intent, seconds: u64, uses: Vec<CallUse>) {
-        let (mut book, mut used) = (self.book.lock(), Used::default());
+        let (mut book, mut sums) = (self.book.lock(), Used::default());
         for more in uses {
-            used = used.plus(&more);
+            sums = sums.plus(&more);
             book.uses.insert((intent.id, more.id.clone()), Some(more));
         }
         let mut entry = Entry::pending(intent);
         entry.state = State::Minted;
-        entry.used = UsedRow::new(&Used { seconds, ..used });
+        entry.used = UsedRow::new(&Used { seconds, ..sums });
         book.entries.insert(intent.id, entry);
     }
 

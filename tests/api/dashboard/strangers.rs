@@ -249,8 +249,8 @@ async fn names_personas_and_formulas_of_callers_reach_no_page_and_no_spreadsheet
     }
     for table in ["days", "roles"] {
         let file = read(&test, &format!("/pages/usage?table={table}&as=csv")).await;
-        let cell = format!("\"'{formula}\"");
-        assert!(file.text.contains(&cell), "{}", file.text);
+        let quoted = format!("\"'{formula}\"");
+        assert!(file.text.contains(&quoted), "{}", file.text);
     }
 }
 
