@@ -56,14 +56,19 @@ pub fn check(session: &Value) -> Result<(), Fault> {
 /// known instead of refusing them. The provider may have published them after this version. The model tells which rules apply.
 pub fn doubts(session: &Value) -> Result<Vec<Fault>, Fault> {
     let model = session["model"].as_str();
-    let dialect = Dialect::of_model(model.unwrap_or_default());
-    let (rule, together, known): (_, fn(&Value) -> _, fn(&str) -> _) = match dialect {
-        Dialect::Realtime => ("Session", together::check, known_model),
-        Dialect::Live => ("LiveSession", together::check_live, known_live_model),
+    let (mut doubts, is_known) = match Dialect::of_model(model.unwrap_or_default()) {
+        Dialect::Realtime => {
+            let doubts = obey("Session", session, false)?;
+            together::check(session)?;
+            (doubts, model.is_none_or(known_model))
+        }
+        Dialect::Live => {
+            let doubts = obey("LiveSession", session, false)?;
+            together::check_live(session)?;
+            (doubts, model.is_none_or(known_live_model))
+        }
     };
-    let mut doubts = obey(rule, session, false)?;
-    together(session)?;
-    let unknown = model.filter(|name| !known(name));
+    let unknown = model.filter(|_| !is_known);
     doubts.extend(unknown.map(|name| Fault {
         param: "session.model".to_owned(),
         code: UNKNOWN_MODEL,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::limits::Act;
 use super::meter::Models;
 use super::side::Side;
-use super::watch::Watch;
+use super::watch::{Over, Watch};
 use crate::broker::Inner;
+use crate::clock::Tick;
 use crate::domain::EndReason;
 use crate::provider::{EffectiveSession, MostTokens, News, ServerEvent, own_transcription};
 
@@ -38,7 +39,22 @@ impl Watch {
         if changes_money {
             self.write(inner).await;
         }
-        let mut acts = match event.news {
+        let mut acts = self.judge(inner, event.news, (side, now)).await;
+        if changes_money {
+            acts.extend(self.judge_money(inner).await);
+        }
+        self.note_joined(inner).await;
+        acts
+    }
+
+    /// Returns what an event means for the limits and the persona.
+    async fn judge(
+        &mut self,
+        inner: &Arc<Inner>,
+        news: News<'_>,
+        (side, now): (&mut Side, Tick),
+    ) -> Vec<Act> {
+        match news {
             News::Session(shown) => self.compare(inner, &shown, side).await,
             News::Began { response, most } => {
                 let is_allowed = self.allows(most);
@@ -59,7 +75,7 @@ impl Watch {
             }
             News::PlaybackStopped => self.leash.was_played(now),
             News::Closed { by_caller, .. } => {
-                self.is_closed = true;
+                self.over = Some(Over::Closed);
                 self.leash.end(if by_caller {
                     EndReason::HungUp
                 } else {
@@ -90,12 +106,7 @@ impl Watch {
             | News::Lasted(_)
             | News::Worked(_)
             | News::Other => Vec::new(),
-        };
-        if changes_money {
-            acts.extend(self.judge_money(inner).await);
         }
-        self.note_joined(inner).await;
-        acts
     }
 
     /// Ends the call, and starts nothing new for a while: the account has no credit left.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::limits::Act;
 use super::side::Side;
-use super::watch::Watch;
+use super::watch::{Over, Watch};
 use crate::broker::Inner;
 use crate::domain::{CallStep, EndReason};
 use crate::provider::{News, close};
@@ -68,15 +68,17 @@ impl Watch {
 
     /// Closes a GPT-Live session, whose watch alone can wait for its last report, and hangs it up when it does not close.
     async fn close_session(&mut self, inner: &Inner, side: &mut Side) {
-        if !self.is_closed {
+        if self.over.is_none() {
             self.send(side, close()).await;
             self.hear_out(inner, side, CLOSING).await;
         }
-        if self.is_closed {
-            let over = CallStep::Over(EndReason::Provider).by_anybody();
-            inner.change_call(self.entry, over).await;
-        } else {
-            inner.hang_up(self.entry, &self.call).await;
+        match self.over {
+            None => _ = inner.hang_up(self.entry, &self.call).await,
+            Some(Over::Closed) => {
+                let over = CallStep::Over(EndReason::Provider).by_anybody();
+                inner.change_call(self.entry, over).await;
+            }
+            Some(Over::HungUp | Over::Replaced) => {}
         }
     }
 
@@ -85,13 +87,15 @@ impl Watch {
         let clock = &inner.parts.clock;
         let dialect = self.call.id.dialect();
         let hear = async {
-            while !self.is_closed
+            while !self.is_closed()
                 && let Some(channel) = side.channel()
                 && let Some(frame) = channel.next().await
             {
                 if let Ok(event) = dialect.read(&frame) {
                     self.meter.hears(inner, &event.news, clock.tick());
-                    self.is_closed = matches!(event.news, News::Closed { .. });
+                    if matches!(event.news, News::Closed { .. }) {
+                        self.over.get_or_insert(Over::Closed);
+                    }
                 }
             }
         };
@@ -102,14 +106,14 @@ impl Watch {
     /// Waits briefly for the use of the last response, and closes the side channel.
     pub(super) async fn last_words(&mut self, inner: &Inner, mut side: Side) {
         let clock = &inner.parts.clock;
-        if self.call.id.is_live() && !self.is_replaced {
+        if self.call.id.is_live() {
             self.close_session(inner, &mut side).await;
         }
         self.hear_out(inner, &mut side, LAST_WORDS).await;
         if let Some(channel) = side.take() {
             channel.close().await;
         }
-        if !self.is_replaced {
+        if !self.is_replaced() {
             self.meter.closes(inner, clock.tick());
         }
         for _ in 0..REWRITES {

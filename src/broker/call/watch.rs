@@ -40,14 +40,23 @@ pub(super) struct Watch {
     /// How often this replica's lease had run out when the watch last made sure that the call is its own.
     lapses: u32,
     is_joined: bool,
-    /// True once the provider has ended the call.
-    pub(super) is_closed: bool,
-    /// True once another replica watches the call.
-    pub(super) is_replaced: bool,
+    /// Why there is nothing to watch any more, if that is known.
+    pub(super) over: Option<Over>,
     /// True while the records have not answered whether the money for the next answer is held.
     pub(super) lacks_answer: bool,
     /// The span of the end, once it has begun.
     ending: Option<Span>,
+}
+
+/// Why there is nothing to watch any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The provider has said that it has ended the call.
+    Closed,
+    /// The row says that somebody else has hung the call up. Its last use may still come.
+    HungUp,
+    /// Another replica watches the call.
+    Replaced,
 }
 
 /// What a watch waits for.
@@ -88,8 +97,7 @@ impl Watch {
             told,
             lapses: inner.watches.lapses(now),
             is_joined: row.joined_at.is_some(),
-            is_closed: false,
-            is_replaced: false,
+            over: None,
             lacks_answer: false,
             ending: None,
         }
@@ -233,6 +241,16 @@ impl Watch {
         }
     }
 
+    /// True once another replica watches the call.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.over == Some(Over::Replaced)
+    }
+
+    /// True once the provider has said that it has ended the call.
+    pub(super) fn is_closed(&self) -> bool {
+        self.over == Some(Over::Closed)
+    }
+
     /// True while the records have not taken something.
     fn is_behind(&self) -> bool {
         self.meter.is_behind() || self.lacks_answer
@@ -270,9 +288,12 @@ impl Watch {
                 ControlFlow::Continue(())
             }
             Ok(row) => {
-                let is_over = |row: &Call| row.state == CallState::Ended;
-                self.is_closed |= row.as_ref().is_some_and(is_over);
-                self.is_replaced = row.is_none_or(|row| row.epoch != self.told.epoch());
+                let own = row.filter(|row| row.epoch == self.told.epoch());
+                self.over = match own {
+                    None => Some(Over::Replaced),
+                    Some(row) if row.state == CallState::Ended => Some(Over::HungUp),
+                    Some(_) => self.over,
+                };
                 ControlFlow::Break(())
             }
             Err(error) => {
@@ -350,7 +371,7 @@ impl Watch {
 
     /// Returns the span of the end. There is none where another replica goes on watching.
     fn ending(&mut self) -> Span {
-        let opened = self.terms.trace.filter(|_| !self.is_replaced);
+        let opened = self.terms.trace.filter(|_| !self.is_replaced());
         let ending = self.ending.take();
         ending.unwrap_or_else(|| spans::ending(opened))
     }

@@ -33,7 +33,7 @@ impl Meter {
     fn count_voice(&mut self, inner: &Inner, is_over: bool, now: Tick) {
         let model = self.models.response.clone().unwrap_or_default();
         let voice = self.voice.as_mut();
-        let used = voice.and_then(|voice| voice.to_book((inner, &model), is_over, now));
+        let used = voice.and_then(|voice| voice.book((inner, &model), is_over, now));
         if let Some(used) = used {
             self.push(inner, used);
         }

@@ -116,14 +116,14 @@ impl Voice {
         self.turns(self.is_standby, now);
         let standby = said.standby.unwrap_or(self.known.standby).min(said.total);
         self.known = Billed {
-            active: said.total - standby,
+            active: said.total.saturating_sub(standby),
             standby,
         };
         self.is_reported = true;
     }
 
     /// Returns the use that is known and not booked yet: all of it when the session `is_over`. Books it.
-    pub(super) fn to_book(
+    pub(super) fn book(
         &mut self,
         (inner, model): (&Inner, &str),
         is_over: bool,
@@ -203,7 +203,7 @@ impl Inner {
         let (Some(mut voice), Some(model)) = (voice, model) else {
             return;
         };
-        if let Some(used) = voice.to_book((self, &model), true, now) {
+        if let Some(used) = voice.book((self, &model), true, now) {
             self.count_use_of(row, &used);
             if let Err(error) = self.parts.records.use_call(row.entry, used).await {
                 self.note_records(&error);
