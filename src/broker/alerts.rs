@@ -214,7 +214,7 @@ impl Inner {
                 (!names.is_empty()).then(|| {
                     if serves {
                         let names = names.join(", ");
-                        format!("the provider rejects an API key, and other keys serve: {names}")
+                        format!("the provider rejects API keys: {names}. It accepts others")
                     } else {
                         "the provider rejects the API key, so nothing is minted".to_owned()
                     }

@@ -133,6 +133,7 @@ pub fn run(arguments: Arguments, environment: Vec<(String, String)>) -> ExitCode
 }
 
 /// Everything that settings may come from besides the settings file.
+#[derive(Clone)]
 struct Given {
     flags: SettingsFlags,
     environment: Vec<(String, String)>,

@@ -64,7 +64,7 @@ impl<'a> Reload<'a> {
         let clock = Arc::clone(&self.app.state().face.clock);
         loop {
             if clock.timeout(POLL, asked.notified()).await.is_ok() {
-                self.read_again();
+                self.read_again().await;
             } else if has_key_files(&self.current.0) {
                 self.read_keys().await;
             }
@@ -72,8 +72,12 @@ impl<'a> Reload<'a> {
     }
 
     /// Reads all settings again. A mistake leaves those before them in force.
-    fn read_again(&mut self) {
-        let read = self.given.read(Mode::Serve).and_then(|read| {
+    async fn read_again(&mut self) {
+        let given = self.given.clone();
+        // A file system may hang.
+        let reading = spawn_blocking(move || given.read(Mode::Serve));
+        let Ok(read) = reading.await else { return };
+        let read = read.and_then(|read| {
             self.app.adopt(&read.0.config)?;
             Ok(read)
         });

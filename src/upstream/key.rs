@@ -109,6 +109,11 @@ impl Key {
         }
     }
 
+    /// True when the settings assign both keys to the same callers.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.personas == other.personas && self.roles == other.roles
+    }
+
     /// Notes an operation that succeeded at `now`. The rest that a later operation has earned goes on.
     pub(super) fn succeeded(&self, now: Tick) {
         let mut standing = self.standing.lock();

@@ -134,6 +134,14 @@ impl Keyring {
         self.all().iter().any(is_good)
     }
 
+    /// True when each key, or another one for the same callers, neither rests nor is rejected.
+    pub(super) fn serve_everybody(&self) -> bool {
+        let (all, now) = (self.all(), self.clock.tick());
+        let is_good = |key: &Key| key.state(now) == KeyState::Accepted;
+        all.iter()
+            .all(|key| all.iter().any(|other| other.is_like(key) && is_good(other)))
+    }
+
     /// Returns how each key is.
     pub(super) fn health(&self) -> Vec<KeyHealth> {
         let (now, today) = (self.clock.tick(), self.clock.now());

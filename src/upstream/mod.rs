@@ -250,12 +250,12 @@ impl Upstream {
         self.count(operation, started, failed);
     }
 
-    /// Notes a failure, unless it is that of one API key, and another key is good.
+    /// Notes a failure, unless it is that of one API key, and another key serves the same callers.
     fn saw(&self, error: &UpstreamError) {
         let is_resting = matches!(error, UpstreamError::Resting { .. });
         let is_of_key =
             error.is_of_key() || (is_resting && !self.policy.is_resting(self.clock.tick()));
-        if !(is_of_key && self.policy.keys.is_any_good()) {
+        if !(is_of_key && self.policy.keys.serve_everybody()) {
             self.seen.lock().failed(error);
         }
     }

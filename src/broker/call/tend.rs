@@ -10,7 +10,8 @@ use super::{Answered, LEASE, RENEW, Told};
 use crate::audit::Event;
 use crate::broker::{Broker, Inner};
 use crate::domain::{
-    Call, CallChange, CallState, CallStep, EndReason, EntryId, Outcome, SessionChange, UpstreamCall,
+    Call, CallChange, CallState, CallStep, EndReason, EntryId, Mark, Outcome, SessionChange,
+    UpstreamCall,
 };
 use crate::records::RecordsError;
 use crate::spans;
@@ -82,6 +83,13 @@ impl Inner {
         let Some(call) = row.upstream.clone() else {
             let step = CallStep::Lost(self.rules.call.join_timeout).by(row.epoch);
             self.change_call(row.entry, step).await;
+            // The provider may have created it.
+            let agreement = self.agreement();
+            let persona = agreement.personas.named(row.persona.as_str());
+            if let Some(Ok(terms)) = persona.map(|persona| self.terms_again(&row, persona)) {
+                let session = &terms.session;
+                self.book_creation(&row, session, Mark::Estimated).await;
+            }
             return;
         };
         if call.id.is_of_relay() {

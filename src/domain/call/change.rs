@@ -196,7 +196,14 @@ impl Call {
         self.state = CallState::Ended;
         self.ended_at = Some(now);
         self.hang_up_due = None;
-        let lived = self.joined_at.map(|joined| now.since(joined));
+        // OpenAI bills a session of GPT-Live from its creation on, whoever joins.
+        let is_live = self.upstream.as_ref().is_some_and(|call| call.id.is_live());
+        let begun = if is_live {
+            self.opened_at
+        } else {
+            self.joined_at
+        };
+        let lived = begun.map(|begun| now.since(begun));
         self.used.seconds = lived.map_or(0, seconds_up);
     }
 

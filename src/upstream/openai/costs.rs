@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{ORGANIZATION, SetupError, refusal, sensitive, transport};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Upstream;
-use crate::domain::{Money, below};
+use crate::domain::{Money, below, is_loopback};
 use crate::http_client::{ClientBuilder, ReadError, read_body};
 use crate::upstream::UpstreamError;
 
@@ -47,6 +47,12 @@ pub struct Bills {
 impl Bills {
     /// Returns the bills of the organization or the project in `settings`.
     pub fn new(settings: &Upstream, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+        let url = &settings.base_url;
+        let host = url.host_str().unwrap_or_default();
+        let is_openai = url.scheme() == "https" && host.ends_with(".openai.com");
+        if !is_openai && !is_loopback(url) {
+            return Err(SetupError::NotOpenAi);
+        }
         let key = settings.admin_key.as_ref();
         let key = key.ok_or(SetupError::Header(ADMIN_KEY))?.expose_secret();
         let mut headers = HeaderMap::new();

@@ -63,6 +63,11 @@ pub enum SetupError {
     /// A setting that is sent with every request is missing, or cannot be sent.
     #[error("{0} is missing or holds characters that no header can carry")]
     Header(&'static str),
+    /// An admin key would be sent to somebody else than OpenAI, or in the clear.
+    #[error(
+        "upstream.admin_key goes to OpenAI only, over https: set upstream.base_url to https://api.openai.com/v1 for this command"
+    )]
+    NotOpenAi,
     /// The HTTP client could not be built.
     #[error(
         "the HTTP client for the upstream could not be built (see upstream.ca_file and upstream.proxy)"

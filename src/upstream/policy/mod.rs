@@ -190,6 +190,9 @@ impl Policy {
             }
             Err(error) => self.keys.judge(key, error, sent).await,
         };
+        if matches!(error, UpstreamError::QuotaExhausted(_)) {
+            key.rest_after(&error, self.clock.tick());
+        }
         key.failed(&error);
         self.lines.failure(&error);
         Err(error)

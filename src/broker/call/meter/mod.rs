@@ -123,9 +123,14 @@ impl Meter {
         self.models.transcription.as_deref()
     }
 
-    /// Takes the models of the session in force.
+    /// Takes the models of the session in force. The model of a voice that is billed by time cannot change, and has the price
+    /// of the persona's own name.
     pub(super) fn takes_models(&mut self, models: Models) {
+        let asked = self.models.response.take();
         self.models = models;
+        if self.voice.is_some() {
+            self.models.response = asked.or(self.models.response.take());
+        }
     }
 
     /// Takes an event in. Returns whether it changes what was spent, or what the next answer may cost.
