@@ -75,76 +75,72 @@ async fn without_lists_the_page_sees_the_instructions_and_changes_the_backend() 
     );
 }
 
-#[tokio::test]
-async fn events_are_as_strict_as_sessions() {
+/// Each event with the code and the place at which it must be refused, to the page alone.
+async fn refused_at(table: Vec<(Value, &str, &str)>) {
     let bench = Bench::new().await;
     let call = bench.live(&backed(&json!({}))).await;
-    let append = |words: usize| json!({"type": "session.thinking.append", "delegation_id": null, "content": "four".repeat(words)});
-    let update = |session: Value| json!({"type": "session.update", "session": session});
-    for (event, code, param) in [
-        (append(501), "string_above_max_length", "content"),
-        (
-            json!({"type": "session.commentary.append", "content": "x"}),
-            "missing_required_parameter",
-            "delegation_id",
-        ),
-        (
-            update(json!({"instructions": "Sing."})),
-            "immutable_field_update",
-            "session.instructions",
-        ),
-        (
-            update(json!({"delegation": {"type": "client"}})),
-            "immutable_field_update",
-            "session.delegation.type",
-        ),
-        (
-            update(json!({"delegation": null})),
-            "immutable_field_update",
-            "session.delegation.type",
-        ),
-        (
-            update(json!({"song": 1})),
-            "unknown_parameter",
-            "session.song",
-        ),
-        (
-            update(json!({"delegation": {"type": "responses", "responses": {"model": 1}}})),
-            "invalid_type",
-            "session.delegation.responses.model",
-        ),
-        (
-            json!({"type": "session.close", "reason": "x"}),
-            "unknown_parameter",
-            "reason",
-        ),
-        (
-            json!({"type": "session.start"}),
-            "event_not_allowed",
-            "type",
-        ),
-        (
-            json!({"type": "session.input_audio.append", "audio": ""}),
-            "event_not_allowed",
-            "type",
-        ),
-        (
-            json!({"type": "session.output_audio.fixture.play", "audio": ""}),
-            "event_not_allowed",
-            "type",
-        ),
-        (
-            json!({"type": "response.create", "response": {}}),
-            "unknown_parameter",
-            "response",
-        ),
-        (json!({"type": "sing"}), "invalid_value", "type"),
-    ] {
+    for (event, code, param) in table {
         let got = bench.page(&call.id, &event);
         let error = &got[0]["error"];
         let found = (got.len(), &error["code"], &error["param"]);
         assert_eq!(found, (1, &json!(code), &json!(param)), "{event}");
     }
+}
+
+/// Appends as many tokens to what the model knows.
+fn append(tokens: usize) -> Value {
+    let content = "four".repeat(tokens);
+    json!({"type": "session.thinking.append", "delegation_id": null, "content": content})
+}
+
+#[tokio::test]
+async fn events_have_their_own_fields_and_are_sent_where_they_may_be() {
+    let missing = "missing_required_parameter";
+    let (denied, unknown) = ("event_not_allowed", "unknown_parameter");
+    let bare = json!({"type": "session.commentary.append", "content": "x"});
+    let heard = json!({"type": "session.input_audio.append", "audio": ""});
+    let fixture = json!({"type": "session.output_audio.fixture.play", "audio": ""});
+    let close = json!({"type": "session.close", "reason": "x"});
+    let respond = json!({"type": "response.create", "response": {}});
+    refused_at(vec![
+        (append(501), "string_above_max_length", "content"),
+        (bare, missing, "delegation_id"),
+        (close, unknown, "reason"),
+        (respond, unknown, "response"),
+        (json!({"type": "session.start"}), denied, "type"),
+        (heard, denied, "type"),
+        (fixture, denied, "type"),
+        (json!({"type": "sing"}), "invalid_value", "type"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn only_delegation_and_triggers_change_and_a_delegation_stays_of_its_kind() {
+    let update = |session: Value| json!({"type": "session.update", "session": session});
+    let wrong = json!({"delegation": {"type": "responses", "responses": {"model": 1}}});
+    let (fixed, kind) = ("immutable_field_update", "session.delegation.type");
+    let other = update(json!({"delegation": {"type": "client"}}));
+    let words = update(json!({"instructions": "Sing."}));
+    let place = "session.delegation.responses.model";
+    refused_at(vec![
+        (words, fixed, "session.instructions"),
+        (other, fixed, kind),
+        (update(json!({"delegation": null})), fixed, kind),
+        (
+            update(json!({"song": 1})),
+            "unknown_parameter",
+            "session.song",
+        ),
+        (update(wrong), "invalid_type", place),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_appended_is_confirmed_and_a_commentary_is_said() {
+    let bench = Bench::new().await;
+    let call = bench.live(&backed(&json!({}))).await;
     let said = json!({"type": "session.commentary.append", "delegation_id": null, "content": "One minute."});
     let got = bench.page(&call.id, &said);
     assert_eq!(

@@ -41,22 +41,30 @@ async fn offers_without_candidates_or_a_data_channel_are_answered() {
     assert_eq!(bench.posting(&body).send().await.unwrap().status(), 201);
 }
 
-#[tokio::test]
-async fn whatever_the_rules_do_not_know_is_refused_at_its_place() {
+/// Each body with the code and the place at which it must be refused.
+async fn refused_at(table: Vec<(Value, &str, &str)>) {
     let bench = Bench::new().await;
+    for (body, code, param) in table {
+        let (status, answer) = read(bench.posting(&body).send().await.unwrap()).await;
+        let error = &answer["error"];
+        let found = (status.as_u16(), &error["code"], &error["param"]);
+        assert_eq!(found, (400, &json!(code), &json!(param)), "{error}");
+    }
+    assert!(bench.simulator.calls().all().is_empty());
+}
+
+/// Returns the body of a request for a session with these fields.
+fn asks(mut fields: Value) -> Value {
+    fields["model"] = "gpt-live-1".into();
+    asking(&fields)
+}
+
+#[tokio::test]
+async fn a_body_has_a_session_and_a_transport_and_nothing_else() {
     let model = json!("gpt-live-1");
-    let asks = |fields: Value| {
-        let mut session = fields;
-        session["model"] = model.clone();
-        asking(&session)
-    };
-    let allowed =
-        |list: Value| asks(json!({"client": {"data_channel": {"allowed_server_events": list}}}));
-    let message = json!({"role": "user", "content": [{"type": "input_text", "text": "Hi"}]});
-    let mut extra = asking(&json!({"model": model}));
+    let mut extra = asks(json!({}));
     extra["metadata"] = json!({});
-    let words = json!("word ".repeat(20_000));
-    for (body, code, param) in [
+    refused_at(vec![
         (
             json!({"session": {"model": model}}),
             "missing_required_parameter",
@@ -78,6 +86,15 @@ async fn whatever_the_rules_do_not_know_is_refused_at_its_place() {
             "unknown_parameter",
             "transport.x",
         ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_has_the_published_fields_within_their_bounds() {
+    let message = json!({"role": "user", "content": [{"type": "input_text", "text": "Hi"}]});
+    let words = json!("word ".repeat(20_000));
+    refused_at(vec![
         (
             asks(json!({"type": "live"})),
             "unknown_parameter",
@@ -111,6 +128,32 @@ async fn whatever_the_rules_do_not_know_is_refused_at_its_place() {
             "session.instructions",
         ),
         (
+            asks(json!({"delegation": {"type": "responses"}})),
+            "missing_required_parameter",
+            "session.delegation.responses",
+        ),
+        (
+            asks(
+                json!({"delegation": {"type": "responses", "responses": {"model": "m", "max_output_tokens": 15}}}),
+            ),
+            "integer_below_min_value",
+            "session.delegation.responses.max_output_tokens",
+        ),
+        (
+            asks(json!({"wake_policy": {"type": "speech", "vad_threshold": 1.5}})),
+            "decimal_above_max_value",
+            "session.wake_policy.vad_threshold",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn lists_of_the_data_channel_name_events_and_those_of_the_backend_what_is_inside() {
+    let allowed =
+        |list: Value| asks(json!({"client": {"data_channel": {"allowed_server_events": list}}}));
+    refused_at(vec![
+        (
             asks(json!({"client": {"data_channel": {"allowed_client_events": ["Session.Close"]}}})),
             "invalid_value",
             "session.client.data_channel.allowed_client_events[0]",
@@ -135,30 +178,8 @@ async fn whatever_the_rules_do_not_know_is_refused_at_its_place() {
             "unknown_parameter",
             "session.client.data_channel.allowed_server_events[0].response_ev…",
         ),
-        (
-            asks(json!({"delegation": {"type": "responses"}})),
-            "missing_required_parameter",
-            "session.delegation.responses",
-        ),
-        (
-            asks(
-                json!({"delegation": {"type": "responses", "responses": {"model": "m", "max_output_tokens": 15}}}),
-            ),
-            "integer_below_min_value",
-            "session.delegation.responses.max_output_tokens",
-        ),
-        (
-            asks(json!({"wake_policy": {"type": "speech", "vad_threshold": 1.5}})),
-            "decimal_above_max_value",
-            "session.wake_policy.vad_threshold",
-        ),
-    ] {
-        let (status, answer) = read(bench.posting(&body).send().await.unwrap()).await;
-        let error = &answer["error"];
-        let found = (status.as_u16(), &error["code"], &error["param"]);
-        assert_eq!(found, (400, &json!(code), &json!(param)), "{error}");
-    }
-    assert!(bench.simulator.calls().all().is_empty());
+    ])
+    .await;
 }
 
 #[tokio::test]
