@@ -284,8 +284,8 @@ impl Inner {
             return Some(own.iter().map(|model| (**model).into()).collect());
         }
         let prices = &self.agreement().money.prices;
-        let priced = || prices.models().map(Into::into).collect();
-        terms.is_limited().then(priced)
+        let all = || prices.models().map(Into::into).collect();
+        terms.is_limited().then(all)
     }
 
     /// Has the session run as `session` says, and waits until the provider confirms it.
