@@ -5,7 +5,7 @@
 # metrics. Programs that are installed already stay as they are. Each step is reported.
 #
 #   scripts/test-tools.sh             what all tests need
-#   scripts/test-tools.sh --pipecat   pipecat as well, 350 MB, for one test that is not run by default
+#   scripts/test-tools.sh --pipecat   pipecat as well, 450 MB, for one test that is not run by default
 #
 # Needs root or sudo only for Debian packages that are missing.
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -136,8 +137,13 @@ impl Leg {
 
     /// Sends what waits, as far as the other side takes it. After a failure, what came before it can still be read.
     pub fn drive(&mut self, context: &mut Context<'_>) {
+        let has_given_up = |error: &Error| matches!(error, Error::Io(error) if error.kind() == ErrorKind::TimedOut);
         match self.poll_send(context) {
             Poll::Pending => {
+                self.stuck_since.get_or_insert_with(|| self.clock.tick());
+            }
+            // The connection bounds each of its writes, too. What waits still waits.
+            Poll::Ready(Err(error)) if has_given_up(&error) => {
                 self.stuck_since.get_or_insert_with(|| self.clock.tick());
             }
             Poll::Ready(sent) => {

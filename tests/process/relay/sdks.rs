@@ -140,7 +140,7 @@ async fn re2_livekits_plugin_has_turns_by_a_service_key_and_a_free_persona() {
 }
 
 #[tokio::test]
-#[ignore = "350 MB: scripts/test-tools.sh --pipecat"]
+#[ignore = "450 MB: scripts/test-tools.sh --pipecat"]
 async fn re2_pipecats_service_has_a_turn_by_a_service_key_and_a_free_persona() {
     let simulator = simulator(&[]).await;
     let broker = for_programs(&simulator, &[]).await;
