@@ -102,7 +102,7 @@ async fn a_caller_who_waits_to_be_asked_for_the_body_is_refused_unasked() {
 #[tokio::test]
 async fn a_client_that_uploads_on_still_gets_its_refusal_and_no_reset() {
     let broker = spent().await;
-    let chunk = [b'a'; 64 * 1024];
+    let chunk = vec![b'a'; 64 * 1024];
     // What announces more than any upload has is not waited for.
     for (length, chunks) in [(1_000_000, 15), (26_000_000, 396), (90_000_000, 0)] {
         let mut wire = Wire::to(broker.address).await;
@@ -114,7 +114,7 @@ async fn a_client_that_uploads_on_still_gets_its_refusal_and_no_reset() {
             (429, Some("close"))
         );
         for _ in 0..chunks {
-            assert!(wire.send(chunk).await, "{length}: it does not listen");
+            assert!(wire.send(&chunk).await, "{length}: it does not listen");
         }
         if chunks > 0 {
             let sent = chunks * chunk.len();

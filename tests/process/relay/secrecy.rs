@@ -26,6 +26,15 @@ const SAID: [&str; 9] = [
     "canary-query-9922",
 ];
 
+/// Returns all that stands in the ledger's files.
+fn written(books: &Books) -> String {
+    let files = fs::read_dir(books.folder()).unwrap();
+    let files = files.map(|file| fs::read(file.unwrap().path()).unwrap());
+    files
+        .map(|file| String::from_utf8_lossy(&file).into_owned())
+        .collect()
+}
+
 #[tokio::test]
 async fn ob01_nothing_that_is_said_through_a_relay_stands_in_a_log_or_in_a_file() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
@@ -83,11 +92,7 @@ async fn ob01_nothing_that_is_said_through_a_relay_stands_in_a_log_or_in_a_file(
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let log = ended.out + &ended.err;
     assert!(log.contains("TRACE"), "it said little");
-    let files = fs::read_dir(books.folder()).unwrap();
-    let files = files.map(|file| fs::read(file.unwrap().path()).unwrap());
-    let files: String = files
-        .map(|file| String::from_utf8_lossy(&file).into_owned())
-        .collect();
+    let files = written(&books);
     assert!(files.contains(id) && log.contains(id));
     for secret in SAID.iter().chain([&INSTRUCTIONS, &KEY]) {
         assert!(!log.contains(secret), "{secret} stands in the log");

@@ -168,16 +168,16 @@ async fn re6_who_speaks_at_once_is_heard_in_order_and_after_the_persona() {
 async fn re33_who_wants_a_relay_over_http_2_is_refused_at_once_or_served_over_http_1() {
     let (_simulator, broker) = pair(&[]).await;
     // The preface, settings, and the head of a stream: CONNECT with :protocol = websocket (RFC 8441).
-    let head = [
+    let fields = [
         &b"\x02\x07CONNECT\x40\x09:protocol\x09websocket"[..],
         b"\x86\x44\x0c/v1/realtime\x41\x09localhost",
     ]
     .concat();
-    let length = u8::try_from(head.len()).unwrap();
+    let length = u8::try_from(fields.len()).unwrap();
     let frames = [
         &[0, 0, 0, 4, 0, 0, 0, 0, 0][..],
         &[0, 0, length, 1, 4, 0, 0, 0, 1],
-        &head,
+        &fields,
     ]
     .concat();
     let mut wire = Wire::to(broker.address).await;
