@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::calls::OFFER;
 use crate::kit::in_process::{Call, TestApp, student};
 use crate::kit::issuer::REQUIRED;
+use crate::kit::log_lines::ask_all_threads;
 use crate::kit::receiver::{Receiver, Span, span};
 use crate::kit::waiting::{SOON, eventually};
 
@@ -43,6 +44,7 @@ impl Traced {
         let clock = Arc::new(SystemClock::new());
         let exporter = Exporter::new(&config.otel, &Way::default(), clock).unwrap();
         let exporter = exporter.unwrap();
+        ask_all_threads();
         let registry = tracing_subscriber::registry().with(telemetry::spans(&exporter));
         Self {
             app: TestApp::of(file, &[&usual[..], settings].concat()),

@@ -1,9 +1,19 @@
 //! Lines that the code under test logs in this thread.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use tracing::subscriber::{DefaultGuard, set_default};
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber, set_default};
 use tracing_subscriber::fmt::MakeWriter;
+
+/// With one listener in all, tracing asks only the thread that meets a line first whether anybody listens, and remembers the answer
+/// for all threads. So there are always two.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
+/// Has tracing ask the listeners of all threads.
+pub fn ask_all_threads() {
+    LazyLock::force(&SECOND);
+}
 
 /// Lines of this thread, as long as this lasts.
 pub struct Lines {
@@ -14,6 +24,7 @@ pub struct Lines {
 impl Lines {
     /// Warnings and worse.
     pub fn listen() -> Self {
+        ask_all_threads();
         let text: &'static Mutex<Vec<u8>> = Box::leak(Box::default());
         let lines = tracing_subscriber::fmt()
             .with_ansi(false)
