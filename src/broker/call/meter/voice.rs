@@ -37,11 +37,14 @@ impl Billed {
         }
     }
 
-    /// Returns the time less `booked`.
+    /// Returns the time less `booked`. Of a call that was taken over, nobody knows how much of that was standby.
     fn beyond(self, booked: Self) -> Self {
+        let more = self.total().saturating_sub(booked.total());
+        let standby = self.standby.saturating_sub(booked.standby).min(more);
+        let active = self.active.saturating_sub(booked.active);
         Self {
-            active: self.active.saturating_sub(booked.active),
-            standby: self.standby.saturating_sub(booked.standby),
+            active: active.min(more.saturating_sub(standby)),
+            standby,
         }
     }
 }
@@ -234,5 +237,24 @@ impl Inner {
         let card = prices.card(model, now);
         let cost = card.copied().unwrap_or_default();
         cost.voice_cost(time.active, time.standby)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn billed(active: u64, standby: u64) -> Billed {
+        let [active, standby] = [active, standby].map(Duration::from_secs);
+        Billed { active, standby }
+    }
+
+    #[test]
+    fn lv22_standby_that_another_run_has_booked_is_not_booked_again() {
+        assert_eq!(billed(65, 65).beyond(billed(60, 60)), billed(5, 5));
+        // Booked by a run before: 60 s of each, which the row has as one sum.
+        assert_eq!(billed(65, 65).beyond(billed(120, 0)), billed(0, 10));
+        assert_eq!(billed(130, 0).beyond(billed(120, 0)), billed(10, 0));
+        assert_eq!(billed(80, 20).beyond(billed(100, 0)), billed(0, 0));
     }
 }
