@@ -9,7 +9,9 @@ use super::watch::{Over, Watch};
 use crate::broker::Inner;
 use crate::clock::Tick;
 use crate::domain::EndReason;
-use crate::provider::{EffectiveSession, MostTokens, News, ServerEvent, own_transcription};
+use crate::provider::{
+    EffectiveSession, MostTokens, News, ServerEvent, UsageReport, own_transcription,
+};
 
 /// The provider's code for an account without credit. Nothing works until an operator acts.
 const OUT_OF_CREDIT: &str = "insufficient_quota";
@@ -95,7 +97,11 @@ impl Watch {
             News::Error { code, .. } if code.as_deref() == Some(OUT_OF_CREDIT) => {
                 self.is_out_of_credit(inner)
             }
+            News::Worked(work) if matches!(work.usage, UsageReport::Figures(_)) => {
+                self.require_priced_work(inner, (&work.model, work.tier.as_deref()))
+            }
             News::Item(_)
+            | News::Worked(_)
             | News::Transcribed { .. }
             | News::SpeechStarted(_)
             | News::SpeechStopped(_)
@@ -104,7 +110,6 @@ impl Watch {
             | News::Spoken
             | News::Standby(_)
             | News::Lasted(_)
-            | News::Worked(_)
             | News::Other => Vec::new(),
         }
     }
@@ -179,13 +184,20 @@ impl Watch {
 
     /// Ends a call whose page has chosen a backend without a price, where money is limited.
     fn judge_backend(&mut self, inner: &Inner, shown: &EffectiveSession<'_>) -> Vec<Act> {
+        let backend = shown.backend.as_ref();
+        let backend = backend.map(|backend| (&*backend.model, backend.service_tier.as_deref()));
+        backend.map_or_else(Vec::new, |backend| self.require_priced_work(inner, backend))
+    }
+
+    /// Ends a call for which a model works at a tier without a price, where money is limited.
+    fn require_priced_work(
+        &mut self,
+        inner: &Inner,
+        (model, tier): (&str, Option<&str>),
+    ) -> Vec<Act> {
         let (agreement, now) = (inner.agreement(), inner.parts.clock.now());
-        let prices = &agreement.money.prices;
-        let is_priced = shown.backend.as_ref().is_none_or(|backend| {
-            let tier = backend.service_tier.as_deref();
-            prices.backend(&backend.model, tier, now).is_some()
-        });
-        if is_priced || !self.terms.is_limited() {
+        let card = agreement.money.prices.backend(model, tier, now);
+        if card.is_some() || !self.terms.is_limited() {
             return Vec::new();
         }
         self.leash.end(EndReason::MoneyLimit)

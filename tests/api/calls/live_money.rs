@@ -183,6 +183,17 @@ async fn lv16_the_backend_is_billed_once_for_each_response_by_its_tier() {
     .await;
 }
 
+#[tokio::test]
+async fn lv16_work_at_a_tier_without_a_price_ends_a_limited_call() {
+    let app = app(&[("call.max_money", "5.00")]);
+    let call = opened(&app, "backed").await;
+    let side = channel(&app);
+    side.say(&worked("response.completed", "resp_1", "flex"));
+    closes(&app).await;
+    side.say(&closed("close_requested", &json!({ "seconds": 15 })));
+    assert_eq!(call.reason(&app).await, "money_limit");
+}
+
 fn updated(app: &TestApp, model: &str) -> Value {
     let order = app.calls.orders().pop().unwrap();
     let mut session: Value = serde_json::from_str(order.session.as_json().get()).unwrap();
