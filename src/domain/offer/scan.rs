@@ -151,8 +151,8 @@ pub(super) fn attribute(line: &str) -> Option<&str> {
 
 /// Returns a line without its end.
 pub(super) fn content(line: &str) -> &str {
-    let line = line.strip_suffix('\n').unwrap_or(line);
-    line.strip_suffix('\r').unwrap_or(line)
+    let line_end = if line.ends_with("\r\n") { "\r\n" } else { "\n" };
+    line.strip_suffix(line_end).unwrap_or(line)
 }
 
 /// Returns the end of a line: CRLF, LF, or nothing for a last line without one.

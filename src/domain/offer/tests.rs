@@ -85,6 +85,12 @@ fn ca10_an_offer_without_bounds_is_refused() {
         parse(&line),
         Err(OfferError::Line(chromium().lines().count() + 1))
     );
+    // What follows would be a line of its own.
+    let half_an_end = chromium() + "a=x\r";
+    assert_eq!(
+        parse(&half_an_end),
+        Err(OfferError::Line(chromium().lines().count() + 1))
+    );
     let sections = format!("v=0\r\n{}", "m=a 9 b c\n".repeat(5000));
     assert_eq!(parse(&sections), Err(OfferError::TooMany));
     let some = chromium()
