@@ -42,7 +42,10 @@ export class RealtimeConnection extends Connection<RealtimeCall, RealtimeConnect
 
   /** Mutes the microphone, or opens it again. The connection stays. */
   mute(muted: boolean): void {
-    for (const track of this.getSnapshot().session?.microphone?.getAudioTracks() ?? []) track.enabled = !muted;
+    const { peer, microphone } = this.getSnapshot().session ?? {};
+    // A page may have replaced the track of a call.
+    const tracks = peer?.getSenders().map(({ track }) => track) ?? microphone?.getAudioTracks() ?? [];
+    for (const track of tracks) if (track) track.enabled = !muted;
   }
 
   async #open(context: ConnectContext, options: CallOptions, hear: (event: RealtimeEvent) => void): Promise<RealtimeCall> {
