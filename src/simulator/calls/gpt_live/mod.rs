@@ -25,7 +25,9 @@ pub(super) use self::client_event::obey;
 pub(in crate::simulator) use self::create::create;
 pub(super) use self::pulse::{pass, pulse};
 pub use self::switches::{Drain, LiveSwitches, Reports};
-pub(super) use self::talk::{interrupt, play};
+#[cfg(feature = "peer")]
+pub(super) use self::talk::interrupt;
+pub(super) use self::talk::play;
 
 /// Lifetime of a session, in seconds.
 const SECONDS: u64 = 7200;
