@@ -22,7 +22,7 @@ use crate::kit::executable::{Broker, Launch};
 use crate::kit::waiting::{PATIENCE, eventually, until};
 
 /// An offer as Chromium writes it: audio, and a data channel.
-const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 192.168.77.7\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
+pub const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 192.168.77.7\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
     m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\n\
     a=candidate:1 1 udp 2122260223 192.168.77.7 50000 typ host\r\na=ice-ufrag:caNA\r\n\
     a=ice-pwd:canaryOfTheOfferIcePwd0001\r\n\
@@ -32,6 +32,16 @@ const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 192.168.77.7\r\ns=-
     a=ice-pwd:canaryOfTheOfferIcePwd0001\r\n\
     a=fingerprint:sha-256 CA:4A:51:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99\r\n\
     a=setup:actpass\r\na=mid:1\r\na=sctp-port:5000\r\n";
+
+/// A persona of GPT-Live with a backend.
+const LIVE: &str = r#"
+[default]
+public = true
+[default.session]
+model = "gpt-live-1"
+instructions = "canary-instructions-of-live"
+delegation = { type = "responses", responses = { model = "m-small", max_output_tokens = 1000 } }
+"#;
 
 /// The body of a request for a ticket.
 const CALL: &str = r#"{"connect":"call"}"#;
@@ -158,4 +168,12 @@ fn serve(books: &Books, simulator: &Simulator) -> Launch {
         .set("call.warn_before", "5s")
         .set("call.max_live", "1000")
         .set("call.max_live_total", "1000")
+}
+
+/// The same, whose calls are of GPT-Live.
+pub fn of_live(launch: Launch) -> Launch {
+    launch
+        .file("personas.toml", LIVE)
+        .set("personas.file", "personas.toml")
+        .set("live.max_sessions", "0")
 }
