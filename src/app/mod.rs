@@ -285,7 +285,7 @@ fn rules(config: &Config) -> Rules {
         session: config.session.clone(),
         connect: config.connect.mode,
         call: config.call.clone(),
-        live: config.live,
+        live: config.live.clone(),
         transcription: config.transcription.clone(),
         relay: config.relay.clone(),
         drain_time: config.server.drain_delay + config.server.drain_timeout,

@@ -24,8 +24,8 @@ use tracing::Instrument;
 
 pub use agreement::Agreement;
 pub use call::{
-    AnswerCut, Answered, CallRequest, Line, Listening, Order, Part, RelayEnd, RelayRequest,
-    Relayed, Transcribed, TranscriptionRequest, Upload, UploadError, Which,
+    AnswerCut, Answered, Attachment, CallRequest, Line, LineEnd, Listening, Order, Part, Passes,
+    RelayEnd, RelayRequest, Relayed, Transcribed, TranscriptionRequest, Upload, UploadError, Which,
 };
 pub use grant::Grant;
 pub use health::{Health, Readiness, Status};
@@ -103,6 +103,9 @@ pub enum BrokerError {
     /// The persona is not for the caller's role.
     #[error("the persona is not for this caller")]
     PersonaNotAllowed,
+    /// Programs of the caller's role may not attach to calls.
+    #[error("programs of this role may not attach to calls")]
+    RoleNotAllowed,
     /// No live session has that id, or it is not this caller's.
     #[error("there is no such session")]
     UnknownSession,
@@ -227,6 +230,7 @@ impl BrokerError {
             Self::UnknownPersona
             | Self::ModeNotAllowed
             | Self::PersonaNotAllowed
+            | Self::RoleNotAllowed
             | Self::UnknownSession
             | Self::UnknownCall
             | Self::Ticket(_)

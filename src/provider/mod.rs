@@ -3,6 +3,7 @@
 mod dialect;
 mod effective;
 mod event;
+mod lists;
 mod live;
 mod models;
 mod pins;
@@ -20,6 +21,7 @@ use serde_json::Value;
 pub use dialect::Dialect;
 pub use effective::{Backend, EffectiveSession, MostTokens, Pinned};
 pub use event::{LONGEST_FRAME, News, OddFrame, ResponseStatus, ServerEvent, UsageReport};
+pub use lists::EventLists;
 pub use live::{Lasted, PageEvents, Work, close, instruct, is_reflected_audio};
 pub use models::{
     KNOWN_MODELS, LIVE_MODELS, SHUTDOWNS, Shutdown, announced_shutdown, known_live_model,

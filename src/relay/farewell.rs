@@ -153,10 +153,10 @@ impl Farewell {
 pub(super) fn refusal(refused: &Refusal) -> String {
     event(&json!({
         "type": INVALID,
-        "code": "invalid_value",
+        "code": refused.code,
         "message": refused.message,
         "param": refused.param,
-        "event_id": refused.event_id,
+        (refused.echo): refused.event_id,
     }))
 }
 

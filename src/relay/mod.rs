@@ -1,31 +1,33 @@
 //! Relays: what a client and the provider say to each other goes through here, event by event.
 
 mod blank;
+mod ending;
 mod farewell;
+mod listed;
 mod pace;
 mod policy;
+mod rules;
 mod tap;
 #[cfg(test)]
 mod tests;
 
 use std::future::poll_fn;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use self::ending::{Ending, Goes, closed};
 use self::farewell::{Farewell, refusal};
 use self::pace::Pace;
+use self::rules::Rules;
 use self::tap::Tap;
 use crate::broker::{Line, Order};
 use crate::clock::{Clock, Wait};
 use crate::config::RelaySettings;
 use crate::domain::EndReason;
-use crate::websocket::{
-    CloseCode, CloseFrame, Connection, Error, Leg, Message, Role, Utf8Bytes, reason,
-};
+use crate::websocket::{CloseCode, Connection, Error, Leg, Message, Role, Utf8Bytes, reason};
 
 pub use policy::{Flaw, Policy, Refusal, Verdict};
 
@@ -47,7 +49,7 @@ const CANCEL: &str = r#"{"type":"response.cancel"}"#;
 struct Relay {
     client: Leg,
     upstream: Leg,
-    policy: Policy,
+    rules: Rules,
     tap: Tap,
     pace: Pace,
     clock: Arc<dyn Clock>,
@@ -63,58 +65,12 @@ enum From {
     Provider(Option<Result<Message, Error>>),
 }
 
-/// How a relay ends.
-struct Ending {
-    reason: EndReason,
-    /// What the client is told; `None` when it has left by itself.
-    client: Option<Farewell>,
-    /// How the provider's connection is closed.
-    upstream: Option<CloseFrame>,
-    /// True when the model is to be stopped.
-    cancels: bool,
-}
-
-type Goes = ControlFlow<Ending>;
-
-impl Ending {
-    fn new(reason: EndReason, client: Farewell) -> Goes {
-        Goes::Break(Self {
-            reason,
-            client: Some(client),
-            upstream: Some(closed(CloseCode::Normal)),
-            cancels: true,
-        })
-    }
-
-    /// The provider has left.
-    fn without_provider(client: Farewell) -> Goes {
-        Goes::Break(Self {
-            reason: EndReason::Provider,
-            client: Some(client),
-            upstream: None,
-            cancels: false,
-        })
-    }
-
-    /// The client has left.
-    fn left(upstream: Option<CloseFrame>) -> Goes {
-        Goes::Break(Self {
-            reason: EndReason::HungUp,
-            client: None,
-            upstream,
-            cancels: true,
-        })
-    }
-}
-
 /// Carries one relay from the moment at which its client is connected until both connections are closed.
 pub async fn carry(line: Line, connection: Box<dyn Connection>) {
     let Line {
         upstream,
         greeting,
-        is_held,
-        most_tokens,
-        transcribers,
+        passes,
         events,
         mut orders,
         drain,
@@ -127,11 +83,7 @@ pub async fn carry(line: Line, connection: Box<dyn Connection>) {
     let mut relay = Relay {
         client: Leg::over(connection, ours, Arc::clone(&clock)).await,
         upstream,
-        policy: Policy {
-            is_held,
-            most_tokens,
-            transcribers,
-        },
+        rules: passes.into(),
         tap: Tap::new(events, Arc::clone(&clock)),
         pace: Pace::new(clock.tick()),
         clock: Arc::clone(&clock),
@@ -139,7 +91,9 @@ pub async fn carry(line: Line, connection: Box<dyn Connection>) {
         is_draining: false,
         is_providers_turn: false,
     };
-    relay.tell(greeting.into());
+    if let Some(greeting) = greeting {
+        relay.tell(greeting.into());
+    }
     let mut drained: Wait = Box::pin(async move { drain.cancelled().await });
     let pause = LOOK.min(relay.settings.ping);
     let mut look = clock.sleep(pause);
@@ -206,17 +160,15 @@ impl Relay {
                 };
             }
             From::Client(None) => return Ending::left(Some(closed(CloseCode::Away))),
-            From::Provider(Some(Ok(Message::Text(text)))) => {
-                self.tap.take(&text);
-                self.tell(text);
-                if self.is_draining && !self.tap.is_answering() {
-                    return self.drains();
-                }
-            }
+            From::Provider(Some(Ok(Message::Text(text)))) => return self.pass_down(text),
             From::Provider(Some(Ok(Message::Close(frame)))) => {
                 return Ending::without_provider(Farewell::of_provider(frame));
             }
-            From::Provider(Some(Ok(message @ Message::Binary(_)))) => self.client.put(message),
+            From::Provider(Some(Ok(message @ Message::Binary(_))))
+                if matches!(self.rules, Rules::Persona(_)) =>
+            {
+                self.client.put(message);
+            }
             From::Provider(Some(Ok(_))) => {}
             From::Provider(Some(Err(error))) => {
                 tracing::debug!(reason = reason(&error), "the provider's connection broke");
@@ -227,7 +179,23 @@ impl Relay {
         Goes::Continue(())
     }
 
-    /// Passes a text of the provider on.
+    /// Passes a text of the provider on, as far as it may be seen. What happens in a call is heard by its watch, and not here.
+    fn pass_down(&mut self, text: Utf8Bytes) -> Goes {
+        match &self.rules {
+            Rules::Listed(lists) if lists.shows(&text) => self.client.put(Message::Text(text)),
+            Rules::Listed(_) => {}
+            Rules::Persona(_) => {
+                self.tap.take(&text);
+                self.tell(text);
+                if self.is_draining && !self.tap.is_answering() {
+                    return self.drains();
+                }
+            }
+        }
+        Goes::Continue(())
+    }
+
+    /// Tells the client what the provider says, without the instructions where they are hidden.
     fn tell(&mut self, text: Utf8Bytes) {
         let text = if self.settings.hide_instructions {
             blank::instructions(text)
@@ -249,7 +217,7 @@ impl Relay {
             }
         };
         self.pace.counts(text.len());
-        match self.policy.judge(&text) {
+        match self.rules.judge(&text) {
             Verdict::Passes => self.upstream.put(Message::Text(text)),
             Verdict::Becomes(other) => self.upstream.put(Message::Text(other.into())),
             Verdict::Refused(refused) => {
@@ -378,9 +346,4 @@ async fn last_words(upstream: &mut Leg, tap: &mut Tap, mut orders: UnboundedRece
             Some(Err(_)) | None => return,
         }
     }
-}
-
-fn closed(code: CloseCode) -> CloseFrame {
-    let reason = "".into();
-    CloseFrame { code, reason }
 }

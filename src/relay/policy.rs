@@ -13,9 +13,9 @@ use crate::provider::MostTokens;
 /// How an append begins as every client writes it. What follows is audio, and nothing is to be decided about audio.
 const APPEND: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
 /// Longest id of an event, which an error repeats.
-const MAX_ID: usize = 512;
+pub(super) const MAX_ID: usize = 512;
 /// Most members of an event. The published ones have a handful.
-const MAX_MEMBERS: usize = 64;
+pub(super) const MAX_MEMBERS: usize = 64;
 /// Longest object that is parsed to be judged, in bytes. Parsed, it takes up to 30 times as much memory.
 const MAX_OBJECT: usize = 1024 * 1024;
 /// What a persona pins in a session.
@@ -91,6 +91,10 @@ pub enum Verdict {
 /// Why an event goes no further.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// The code of the error.
+    pub code: &'static str,
+    /// The member of the error that repeats the `event_id` of the event.
+    pub echo: &'static str,
     /// The `event_id` of the event.
     pub event_id: Option<String>,
     /// The field at fault.
@@ -147,6 +151,8 @@ impl Policy {
         };
         judged.unwrap_or_else(|(param, message)| {
             Verdict::Refused(Refusal {
+                code: "invalid_value",
+                echo: "event_id",
                 event_id: envelope.id(),
                 param,
                 message,

@@ -112,6 +112,9 @@ pub trait Calls: Send + Sync {
     /// Joins the side channel of a call. [`UpstreamError::UnknownCall`] when the provider knows no such call, or not yet.
     async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError>;
 
+    /// Joins the side channel of a GPT-Live session for a program. Fails as [`Calls::join`] does.
+    async fn attach(&self, call: &UpstreamCall, bounds: Bounds) -> Result<Leg, UpstreamError>;
+
     /// Ends a call. [`UpstreamError::OtherKey`] when the provider does not know the call by the keys that are loaded.
     async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError>;
 }
@@ -274,6 +277,14 @@ impl CallDesk {
         call: &UpstreamCall,
     ) -> Result<Box<dyn SideChannel>, UpstreamError> {
         self.joins.run(self.calls.join(call)).await
+    }
+
+    pub(super) async fn attach(
+        &self,
+        call: &UpstreamCall,
+        bounds: Bounds,
+    ) -> Result<Leg, UpstreamError> {
+        self.joins.run(self.calls.attach(call, bounds)).await
     }
 
     pub(super) async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError> {

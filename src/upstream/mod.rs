@@ -29,6 +29,7 @@ use crate::domain::{
 };
 use crate::metrics::Vitals;
 use crate::spans::spanned;
+use crate::websocket::{Bounds, Leg};
 use calls::CallDesk;
 pub use calls::{
     Begun, CallOrder, Calls, HungUp, Late, NotBegun, Pending, RelayLeg, RelayOrder, SideChannel,
@@ -197,6 +198,14 @@ impl Upstream {
     pub async fn join(&self, call: &UpstreamCall) -> Result<Box<dyn SideChannel>, UpstreamError> {
         let started = self.clock.tick();
         let joined = spanned("join", self.desk.join(call), code).await;
+        self.count("join", started, joined.as_ref().err());
+        joined
+    }
+
+    /// Joins the side channel of a GPT-Live session for a program. Never refused by the bounds of what starts something.
+    pub async fn attach(&self, call: &UpstreamCall, bounds: Bounds) -> Result<Leg, UpstreamError> {
+        let started = self.clock.tick();
+        let joined = spanned("join", self.desk.attach(call, bounds), code).await;
         self.count("join", started, joined.as_ref().err());
         joined
     }

@@ -28,9 +28,9 @@ pub enum Code {
     /// Pages of this origin may not call.
     #[error("Pages of this origin may not call. The operator can add it to ALLOWED_ORIGINS.")]
     OriginNotAllowed,
-    /// The persona is for other roles (`param` says so), or pages may not send this method or so many headers.
+    /// The persona is for other roles, or the path is (`param` says so), or pages may not send this method or so many headers.
     #[error(
-        "If param is persona, the persona is for other roles. Otherwise, pages may send only GET and POST, and at most 32 header names of 2 KiB in total."
+        "If param is persona, the persona is for other roles. If it is role, the operator can add your role to live.attach_roles. Otherwise, pages may send only GET and POST, and at most 32 header names of 2 KiB in total."
     )]
     Forbidden,
     /// No such path.

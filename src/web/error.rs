@@ -149,6 +149,7 @@ impl From<BrokerError> for ApiError {
             BrokerError::UnknownPersona => Self::from(Code::UnknownPersona).naming("persona"),
             BrokerError::ModeNotAllowed => Self::from(Code::ModeNotAllowed).naming("connect"),
             BrokerError::PersonaNotAllowed => Self::from(Code::Forbidden).naming("persona"),
+            BrokerError::RoleNotAllowed => Self::from(Code::Forbidden).naming("role"),
             BrokerError::Refused(Refusal::TooSoon { wait }) => Self::from(Code::RefreshTooSoon)
                 .after(*wait)
                 .under("min_refresh_interval"),

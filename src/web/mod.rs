@@ -93,6 +93,7 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(dials(routes!(calls::open)))
         .routes(dials(routes!(live::create)))
         .routes(dials(routes!(live::create_for_sample)))
+        .routes(looks(routes!(live::attach)))
         .routes(relays(routes!(relay::relay)))
         .routes(looks(routes!(calls::look)))
         .routes(looks(routes!(calls::hang_up)))

@@ -157,6 +157,7 @@ async fn the_contract_describes_every_path_and_no_other() {
         "get /livez",
         "get /readyz",
         "get /realtime",
+        "get /v1/live/sessions/{id}/attach",
         "get /v1/realtime",
         "post /api/session",
         "post /calls",

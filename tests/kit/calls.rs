@@ -11,6 +11,7 @@ use token_broker::upstream::{
     Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel, Transcription,
     TranscriptionOrder, UpstreamError,
 };
+use token_broker::websocket::{Bounds, Leg};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::recordings::Recordings;
@@ -187,6 +188,10 @@ impl Calls for ScriptedCalls {
             sent: channel.sent,
             received,
         }))
+    }
+
+    async fn attach(&self, _: &UpstreamCall, _: Bounds) -> Result<Leg, UpstreamError> {
+        Err(UpstreamError::Invalid("programs need real sockets"))
     }
 
     async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError> {

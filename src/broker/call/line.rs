@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Attachment;
 use crate::broker::Inner;
 use crate::clock::Clock;
 use crate::config::RelaySettings;
 use crate::domain::{EndReason, EntryId};
-use crate::provider::MostTokens;
+use crate::provider::{EventLists, MostTokens};
 use crate::upstream::{SideChannel, UpstreamError};
 use crate::websocket::Leg;
 
@@ -28,18 +29,14 @@ pub enum Order {
 
 /// The upstream leg of a relay, and the ways between the relay and its watch. Dropping it ends the relay.
 pub struct Line {
-    /// What says why the relay has ended.
-    pub end: RelayEnd,
+    /// What hears why the relay has ended.
+    pub end: LineEnd,
     /// The connection to the provider.
     pub upstream: Leg,
-    /// The event that greets the client: `session.created`, with the persona in it.
-    pub greeting: String,
-    /// False where the persona may be changed.
-    pub is_held: bool,
-    /// Most tokens of a response's output.
-    pub most_tokens: Option<MostTokens>,
-    /// The models that may transcribe; `None` for all.
-    pub transcribers: Option<Arc<[Box<str>]>>,
+    /// The event that greets the client of a relay: `session.created`, with the persona in it.
+    pub greeting: Option<String>,
+    /// What passes between both ends.
+    pub passes: Passes,
     /// Where events of the provider go that the watch needs.
     pub events: mpsc::Sender<String>,
     /// What others want of the relay.
@@ -60,6 +57,40 @@ impl std::fmt::Debug for Line {
     }
 }
 
+/// What passes between a client and the provider.
+#[derive(Clone, Debug)]
+pub enum Passes {
+    /// What the persona allows the client of a relay.
+    Persona {
+        /// False where the persona may be changed.
+        is_held: bool,
+        /// Most tokens of a response's output.
+        most_tokens: Option<MostTokens>,
+        /// The models that may transcribe; `None` for all.
+        transcribers: Option<Arc<[Box<str>]>>,
+    },
+    /// The events of these lists, both ways.
+    Listed(EventLists),
+}
+
+/// What hears why a line has ended.
+pub enum LineEnd {
+    /// The watch of a relay.
+    Relay(RelayEnd),
+    /// Nobody: the call that a program was attached to goes on.
+    Attached(Attachment),
+}
+
+impl LineEnd {
+    /// Says why. The first reason stays.
+    pub fn comes(&self, reason: EndReason) {
+        match self {
+            Self::Relay(end) => end.comes(reason),
+            Self::Attached(_) => {}
+        }
+    }
+}
+
 /// Says why a relay has ended, at the latest when it is dropped. The watch of the relay writes the end down as soon as it has
 /// heard the last event.
 pub struct RelayEnd {
@@ -68,8 +99,7 @@ pub struct RelayEnd {
 }
 
 impl RelayEnd {
-    /// Says why. The first reason stays.
-    pub fn comes(&self, reason: EndReason) {
+    fn comes(&self, reason: EndReason) {
         if let Some(mut carried) = self.inner.watches.relays.get_mut(&self.entry) {
             carried.over.get_or_insert(reason);
         }

@@ -2,6 +2,7 @@
 
 mod again;
 mod allowance;
+mod attach;
 mod dial;
 mod hear;
 mod limits;
@@ -39,7 +40,8 @@ use crate::domain::{
 };
 use crate::provider::Dialect;
 
-pub use line::{Line, Order, RelayEnd};
+pub use attach::Attachment;
+pub use line::{Line, LineEnd, Order, Passes, RelayEnd};
 pub use listening::Listening;
 pub use owner::Which;
 pub use relay::{RelayRequest, Relayed};
@@ -159,6 +161,8 @@ pub(super) struct Watches {
     running: DashMap<EntryId, Running>,
     /// The relays that this replica carries.
     relays: DashMap<EntryId, line::Carried>,
+    /// Held by every program that is attached to a call.
+    attached: Arc<()>,
     /// The pages that listen to the events of each call.
     listeners: Arc<DashMap<EntryId, usize>>,
     /// The lease of this replica.
@@ -180,6 +184,7 @@ impl Watches {
             replica: format!("{:016x}", u64::from_ne_bytes(random_bytes())).into(),
             running: DashMap::new(),
             relays: DashMap::new(),
+            attached: Arc::new(()),
             listeners: Arc::default(),
             lease: Mutex::default(),
             full: Cache::new(FULL_CAPACITY),
@@ -203,11 +208,13 @@ impl Watches {
         told
     }
 
-    /// Returns the numbers of calls, without relays, and of relays that this replica watches.
+    /// Returns the numbers of calls, without relays, that this replica watches, and of relays and attached programs that it
+    /// carries.
     pub(super) fn numbers(&self) -> (u64, u64) {
         let relays = self.relays.len();
         let calls = self.running.len().saturating_sub(relays);
-        (calls as u64, relays as u64)
+        let attached = Arc::strong_count(&self.attached) - 1;
+        (calls as u64, (relays + attached) as u64)
     }
 
     /// Tells the watch of a call, if there is one, that its row was changed.

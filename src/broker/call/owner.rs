@@ -103,7 +103,7 @@ impl Broker {
     }
 
     /// Reads a call for somebody who asks about it. Few may do so at a time, so that they keep nobody else from the records.
-    async fn read(&self, id: &UpstreamCallId) -> Result<Option<Call>, BrokerError> {
+    pub(super) async fn read(&self, id: &UpstreamCallId) -> Result<Option<Call>, BrokerError> {
         let parts = &self.0.parts;
         let turn = self.0.watches.reads.acquire();
         let turn = parts.clock.timeout(READ_WAIT, turn).await;

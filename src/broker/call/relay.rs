@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::dial::Attached;
-use super::line::{Carried, Line, RelayEnd, Tap};
+use super::line::{Carried, Line, LineEnd, Passes, RelayEnd, Tap};
 use super::meter::Models;
 use super::terms::Terms;
 use super::watch::Watch;
@@ -258,20 +258,22 @@ impl Inner {
         self.watch(Watch::new(self, (row, call), terms), Some(attached));
         Line {
             upstream: confirmed.leg,
-            greeting: confirmed.greeting,
-            is_held,
-            most_tokens,
-            transcribers,
+            greeting: Some(confirmed.greeting),
+            passes: Passes::Persona {
+                is_held,
+                most_tokens,
+                transcribers,
+            },
             events,
             orders: ordered,
             drain: self.draining.clone(),
             drain_time: self.rules.drain_time,
             settings: self.rules.relay.clone(),
             clock: Arc::clone(&self.parts.clock),
-            end: RelayEnd {
+            end: LineEnd::Relay(RelayEnd {
                 inner: Arc::clone(self),
                 entry,
-            },
+            }),
         }
     }
 

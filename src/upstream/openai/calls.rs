@@ -21,7 +21,7 @@ use crate::upstream::calls::{
     Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel,
 };
 use crate::upstream::{Transcription, TranscriptionOrder, UpstreamError, wire};
-use crate::websocket::{Leg, Role, derive_accept_key};
+use crate::websocket::{Bounds, Leg, Role, derive_accept_key};
 
 #[async_trait]
 impl Calls for OpenAi {
@@ -99,17 +99,19 @@ impl Calls for OpenAi {
             }
             Dialect::Live => self.session_url(call, "attach"),
         };
-        let (request, nonce) = self.upgrade(url, &call.key);
-        let response = request.send().await.map_err(transport)?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(self
-                .unknown_or_refused(call, response, UNKNOWN_TO_JOINS)
-                .await);
-        }
-        let connection = upgraded(response, &nonce).await?;
+        let connection = self.side_channel(call, url).await?;
         Ok(Box::new(
             Socket::open(connection, Arc::clone(&self.clock)).await,
         ))
+    }
+
+    async fn attach(&self, call: &UpstreamCall, bounds: Bounds) -> Result<Leg, UpstreamError> {
+        let mut url = self.session_url(call, "attach");
+        // A program is told that the session is over.
+        url.query_pairs_mut().append_pair("graceful_close", "true");
+        let connection = self.side_channel(call, url).await?;
+        let of = (Role::Client, bounds);
+        Ok(Leg::over(Box::new(connection), of, Arc::clone(&self.clock)).await)
     }
 
     async fn hang_up(&self, call: &UpstreamCall) -> Result<HungUp, UpstreamError> {
@@ -162,6 +164,18 @@ impl OpenAi {
                 Box::pin(ready(answer)),
             ))
         })
+    }
+
+    /// Returns a connection to the side channel of `call` at `url`.
+    async fn side_channel(&self, call: &UpstreamCall, url: Url) -> Result<Upgraded, UpstreamError> {
+        let (request, nonce) = self.upgrade(url, &call.key);
+        let response = request.send().await.map_err(transport)?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self
+                .unknown_or_refused(call, response, UNKNOWN_TO_JOINS)
+                .await);
+        }
+        upgraded(response, &nonce).await
     }
 
     /// Returns the address of a GPT-Live session, for one verb.

@@ -1,6 +1,6 @@
-//! `POST /v1/live/sessions` and `POST /api/session`: the exchange of a GPT-Live call, in the shapes of OpenAI's API and sample.
+//! `/v1/live/sessions` and `POST /api/session`: the exchange of a GPT-Live call, in the shapes of OpenAI's API and sample.
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,18 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::calls::{answer, dial, idempotency_key};
+use super::relay::hand_over;
 use super::wanted::Wanted;
+use crate::domain::UpstreamCallId;
 use crate::provider::Dialect;
+use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::read_json;
 use crate::web::layers::paid::Admitted;
 use crate::web::offered::{MAX_FORM_BYTES, Offered};
 use crate::web::openapi::Refusals;
 use crate::web::state::AppState;
+use crate::web::upgrade::Upgrade;
 
 /// The request of OpenAI's SDKs.
 #[derive(Deserialize, ToSchema)]
@@ -133,6 +137,33 @@ pub async fn create_for_sample(
         session: Map::new(),
     };
     exchange(&state, admitted, wanted, (key, offered)).await
+}
+
+/// Attach a program to a GPT-Live call of its own, over a WebSocket. Events on the lists of the call's persona pass, both ways.
+/// Programs need a role of `live.attach_roles`.
+#[utoipa::path(
+    get,
+    path = "/v1/live/sessions/{id}/attach",
+    tag = "calls",
+    params(("id" = String, Path, description = "The session's id.")),
+    responses(
+        (status = 101, description = "The connection is a WebSocket with the provider's events."),
+        (status = 404, description = "No running call of this caller has that id.", body = Failure<'static>),
+        Refusals,
+    )
+)]
+pub async fn attach(
+    State(state): State<AppState>,
+    Extension(admitted): Extension<Admitted>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let upgrade = Upgrade::of(request)?;
+    let id = UpstreamCallId::parse(&id).ok_or(Code::UnknownCall)?;
+    let line = state.broker.attach(&admitted.caller, &id).await?;
+    let (connection, response) = upgrade.grant();
+    state.broker.carry_on(hand_over(line, connection));
+    Ok(response)
 }
 
 /// Has the offer exchanged, writes the answer.

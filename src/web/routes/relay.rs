@@ -80,8 +80,8 @@ pub async fn relay(
     Ok(response)
 }
 
-/// Carries the relay once its connection is there.
-async fn hand_over(line: Line, connection: OnUpgrade) {
+/// Carries a relay, or an attached program, once its connection is there.
+pub(super) async fn hand_over(line: Line, connection: OnUpgrade) {
     let clock = std::sync::Arc::clone(&line.clock);
     if let Ok(Ok(connection)) = clock.timeout(HANDOVER, connection).await {
         carry(line, Box::new(TokioIo::new(connection))).await;

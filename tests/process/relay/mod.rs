@@ -1,5 +1,6 @@
 //! Relays of the real executable to the simulated provider: rows of the acceptance matrix by their names (RE).
 
+mod attached;
 mod bounds;
 mod captions;
 mod echo;
