@@ -9,7 +9,8 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::broker::Grant;
-use crate::domain::{ConnectMode, below};
+use crate::domain::{ConnectMode, UpstreamSession, below};
+use crate::provider::Dialect;
 use crate::web::USUAL_HEADERS;
 use crate::web::here::Here;
 use crate::web::layers::trace::UpstreamTook;
@@ -82,7 +83,7 @@ impl Connect {
 pub struct SessionSummary {
     /// The upstream session's id, `sess_…`.
     id: Option<String>,
-    /// `realtime`, or `transcription` when nobody answers.
+    /// `realtime`, `live` for a persona of GPT-Live, or `transcription` when nobody answers.
     r#type: &'static str,
     /// The model.
     model: Option<String>,
@@ -130,6 +131,16 @@ pub enum Shape {
     Old,
 }
 
+/// Returns what kind of session the secret opens, in the provider's word.
+fn kind(upstream: &UpstreamSession) -> &'static str {
+    let model = upstream.model.as_deref().unwrap_or_default();
+    match Dialect::of_model(model) {
+        _ if upstream.is_transcription => "transcription",
+        Dialect::Realtime => "realtime",
+        Dialect::Live => "live",
+    }
+}
+
 /// Returns how the page connects.
 fn connect<'a>(mode: ConnectMode, (face, here): (&'a Face, &Here)) -> Cow<'a, Connect> {
     match (mode, here.base(face)) {
@@ -151,12 +162,8 @@ pub(in crate::web) fn answer(
     let session_id = grant.session_id.expose().to_owned();
     let upstream = secret.upstream_session.clone();
     let session = SessionSummary {
+        r#type: kind(&upstream),
         id: upstream.id,
-        r#type: if upstream.is_transcription {
-            "transcription"
-        } else {
-            "realtime"
-        },
         model: upstream.model,
         voice: upstream.voice,
     };

@@ -155,6 +155,10 @@ async fn a_live_persona_has_no_client_secret_and_its_ticket_opens_a_call() {
     realtime.send().await.is(422, "mode_not_allowed");
     let minted = app.post("/token").send().await;
     assert_eq!(minted.json["connect"]["mode"], "call", "{minted:?}");
+    assert_eq!(minted.json["session"]["type"], "live");
+    let realtime = app.post("/token").json(&json!({ "persona": "realtime" }));
+    let realtime = realtime.send().await;
+    assert_eq!(realtime.json["session"]["type"], "realtime");
     let ticket = minted.json["token"].as_str().unwrap();
     assert_eq!(offer(&app).bearer(ticket).send().await.status, 201);
     assert!(channel(&app).call.id.is_live());
