@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::book::{Book, Done};
-use super::calls::{self, Dialled, TopUp};
+use super::calls::{self, Dialled, Spending};
 use super::database::{Bind, Connection, Fault};
 use super::entry::State;
 use super::statement::Statement;
 use super::{Advance, ReserveError, entries, sessions, tickets};
 use crate::clock::Timestamp;
 use crate::domain::{
-    CallChange, CallUse, EntryId, Intent, Kind, Outcome, SessionChange, SessionKey, Settlement,
+    CallChange, CallStep, EntryId, Intent, Kind, Outcome, SessionChange, SessionKey, Settlement,
 };
 
 /// The code of reservations whose caller has left.
@@ -36,10 +36,10 @@ pub(super) enum Paid {
     OpenCall(Box<Dialled>),
     /// Changes the call of an entry.
     ChangeCall(EntryId, Box<CallChange>),
-    /// Adds the use of one response or transcription to the call of an entry.
-    UseCall(EntryId, Box<CallUse>),
-    /// Holds more money for the call of an entry.
-    TopUp(EntryId, Box<TopUp>),
+    /// Changes the call of an entry along with the outcome of the entry.
+    Answer(Box<Settlement>, Vec<CallChange>),
+    /// Adds uses to the call of an entry, and holds more money for it.
+    Spend(EntryId, Box<Spending>),
 }
 
 /// A command off the paid path.
@@ -67,8 +67,8 @@ impl Command {
             Self::Paid(Paid::Settle(_)) => "ledger settle",
             Self::Paid(Paid::OpenCall(_)) => "ledger open call",
             Self::Paid(Paid::ChangeCall(..)) => "ledger change call",
-            Self::Paid(Paid::UseCall(..)) => "ledger use call",
-            Self::Paid(Paid::TopUp(..)) => "ledger top up",
+            Self::Paid(Paid::Answer(..)) => "ledger answer call",
+            Self::Paid(Paid::Spend(..)) => "ledger spend call",
             Self::Upkeep(_) => "ledger upkeep",
         }
     }
@@ -82,7 +82,7 @@ impl Command {
             }
             Self::Paid(Paid::OpenCall(dialled)) => (dialled.intent.id, SessionChange::Keep),
             Self::Paid(
-                Paid::Settle(_) | Paid::ChangeCall(..) | Paid::UseCall(..) | Paid::TopUp(..),
+                Paid::Settle(_) | Paid::ChangeCall(..) | Paid::Answer(..) | Paid::Spend(..),
             )
             | Self::Upkeep(_) => return None,
         };
@@ -101,9 +101,20 @@ impl Paid {
     pub(super) const fn entry(&self) -> EntryId {
         match self {
             Self::Reserve(intent, _) => intent.id,
-            Self::Settle(settlement) => settlement.id,
+            Self::Settle(settlement) | Self::Answer(settlement, _) => settlement.id,
             Self::OpenCall(dialled) => dialled.intent.id,
-            Self::ChangeCall(entry, _) | Self::UseCall(entry, _) | Self::TopUp(entry, _) => *entry,
+            Self::ChangeCall(entry, _) | Self::Spend(entry, _) => *entry,
+        }
+    }
+
+    /// True for a command that nobody hears the wait for: it counts what a call that goes on has used.
+    pub(super) fn can_wait(&self) -> bool {
+        match self {
+            Self::Spend(..) => true,
+            Self::ChangeCall(_, change) => {
+                matches!(change.step, CallStep::Joined | CallStep::Warned)
+            }
+            Self::Reserve(..) | Self::Settle(_) | Self::OpenCall(_) | Self::Answer(..) => false,
         }
     }
 
@@ -112,9 +123,8 @@ impl Paid {
     pub(super) fn call(&self, book: &Book) -> Option<EntryId> {
         match self {
             Self::OpenCall(dialled) => Some(dialled.intent.id),
-            Self::ChangeCall(entry, _) | Self::UseCall(entry, _) | Self::TopUp(entry, _) => {
-                Some(*entry)
-            }
+            Self::ChangeCall(entry, _) | Self::Spend(entry, _) => Some(*entry),
+            Self::Answer(settlement, _) => Some(settlement.id),
             Self::Settle(settlement) => {
                 let entry = book.entries.get(&settlement.id)?;
                 let is_taken_back = matches!(settlement.outcome, Outcome::Failed { .. });
@@ -147,7 +157,7 @@ impl Paid {
                 }
                 SessionChange::Keep => None,
             },
-            Self::OpenCall(_) | Self::ChangeCall(..) | Self::UseCall(..) | Self::TopUp(..) => None,
+            Self::OpenCall(_) | Self::ChangeCall(..) | Self::Answer(..) | Self::Spend(..) => None,
         }
     }
 }
@@ -188,8 +198,8 @@ async fn decide(
         Paid::Settle(settlement) => Ok(after.settle(settlement, now)),
         Paid::OpenCall(dialled) => after.open_call(dialled, now),
         Paid::ChangeCall(entry, change) => Ok(after.change_call(*entry, change, now)),
-        Paid::UseCall(entry, more) => Ok(after.use_call(*entry, more)),
-        Paid::TopUp(entry, top_up) => after.top_up_call(*entry, top_up, now),
+        Paid::Answer(settlement, changes) => Ok(after.answer_call(settlement, changes, now)),
+        Paid::Spend(entry, spending) => Ok(after.spend_call(*entry, spending, now)),
     });
     let answers: Vec<Answer> = decided.collect();
     let accepted = commands.iter().zip(&answers);
@@ -198,7 +208,7 @@ async fn decide(
     let books = (&before, &after);
     entries::write(connection, books, &accepted).await?;
     sessions::write(connection, books, &accepted).await?;
-    calls::write(connection, books, (&accepted, now)).await?;
+    calls::write(connection, books, now).await?;
     tickets::write(connection, books).await?;
     Ok(answers)
 }

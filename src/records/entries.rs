@@ -251,7 +251,7 @@ fn counter(command: &Paid, book: &Book) -> Option<CounterKey> {
             book.entries.get(&settlement.id)?.counter()
         }
         Paid::OpenCall(dialled) => Entry::pending(&dialled.intent).counter(),
-        Paid::Settle(_) | Paid::ChangeCall(..) | Paid::UseCall(..) | Paid::TopUp(..) => None,
+        Paid::Settle(_) | Paid::ChangeCall(..) | Paid::Answer(..) | Paid::Spend(..) => None,
     }
 }
 
@@ -272,8 +272,8 @@ pub(super) async fn write(
                 let entry = after.entries.get(&dialled.intent.id);
                 added.extend(entry.map(|entry| NewRow::new(&dialled.intent, entry)));
             }
-            Paid::ChangeCall(..) | Paid::UseCall(..) | Paid::TopUp(..) => {}
-            Paid::Settle(settlement) => {
+            Paid::ChangeCall(..) | Paid::Spend(..) => {}
+            Paid::Settle(settlement) | Paid::Answer(settlement, _) => {
                 let row: &mut OutcomeRow<'_> = settled.entry(settlement.id).or_default();
                 let entry = after.entries.get(&settlement.id);
                 row.replace(settlement, entry.and_then(|entry| entry.code.as_deref()));

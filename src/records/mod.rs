@@ -37,7 +37,7 @@ use crate::domain::{
 };
 
 pub use alerts::AlertTimes;
-pub use calls::{CallBound, CallBounds, CallQuery, CallRecords};
+pub use calls::{CallBound, CallBounds, CallQuery, CallRecords, Spending, TopUp};
 pub use look_up::{LookUpError, Sessions};
 pub use measures::{Sums, measures};
 pub use memory::MemoryRecords;

@@ -46,6 +46,11 @@ impl Task {
     pub(super) fn is_left(&self) -> bool {
         self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
+
+    /// True when nobody hears that the command waits a moment.
+    pub(super) fn can_wait(&self) -> bool {
+        matches!(&self.command, Command::Paid(command) if command.can_wait())
+    }
 }
 
 /// The queue to the writer.

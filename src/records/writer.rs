@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::OpenError;
@@ -29,6 +29,10 @@ const BATCH: usize = 200;
 /// Interval between attempts to reach a database that failed, and between looks at one that did not.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Transactions of commands that can all wait begin so far apart, at least. Each transaction costs about a millisecond of
+/// processor time however many commands it carries, and thousands of calls are counted in a second.
+const PACE: Duration = Duration::from_millis(25);
+
 /// Most retries of a transaction that other writers were in the way of.
 const CONFLICTS: usize = 5;
 
@@ -46,6 +50,8 @@ pub(super) struct Writer {
     /// reachable again.
     owed: VecDeque<Settlement>,
     look: Interval,
+    /// When the last transaction of commands that can all wait began.
+    paced: Instant,
     closing: CancellationToken,
     clock: Arc<dyn Clock>,
 }
@@ -71,6 +77,7 @@ impl Writer {
             done: Arc::clone(&queue.done),
             owed: VecDeque::new(),
             look,
+            paced: Instant::now(),
             closing: queue.closing.clone(),
             clock,
         };
@@ -108,9 +115,28 @@ impl Writer {
             }
             tokio::select! {
                 biased;
-                number = self.queue.recv_many(&mut tasks, BATCH) => return (number > 0).then_some(tasks),
+                number = self.queue.recv_many(&mut tasks, BATCH) => {
+                    self.gather(&mut tasks).await;
+                    return (number > 0).then_some(tasks);
+                }
                 () = self.closing.cancelled(), if !self.queue.is_closed() => self.queue.close(),
                 _ = self.look.tick() => self.look().await,
+            }
+        }
+    }
+
+    /// While all tasks can wait and the last such transaction was a moment ago, waits for more tasks. The first command that
+    /// cannot wait is written at once, with all that waits.
+    async fn gather(&mut self, tasks: &mut Vec<Task>) {
+        let next = self.paced + PACE;
+        let mut known = 0;
+        while tasks[known..].iter().all(Task::can_wait) {
+            known = tasks.len();
+            let room = BATCH.saturating_sub(known);
+            let more = timeout_at(next, self.queue.recv_many(tasks, room)).await;
+            if !matches!(more, Ok(1..)) {
+                self.paced = Instant::now();
+                return;
             }
         }
     }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::domain::{
-    Account, Budgets, Call, CallChange, CallUse, Dial, EntryId, Intent, Money, Party, SafetyKey,
-    SessionKey, Settlement, UpstreamCallId,
+    Account, Call, CallChange, Dial, EntryId, Intent, Party, SafetyKey, SessionKey, Settlement,
+    UpstreamCallId,
 };
 use token_broker::records::{
     Advance, AlertTimes, CallBounds, CallQuery, CallRecords, Dated, DatedTicket, MemoryRecords,
-    Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
+    Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled, Spending, UsageQuery,
+    UsageRow,
 };
 use tokio::sync::Semaphore;
 
@@ -85,19 +86,22 @@ impl CallRecords for Fragile {
         self.inner.change_call(entry, change).await
     }
 
-    async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
+    async fn answer_call(
+        &self,
+        settlement: Settlement,
+        changes: Vec<CallChange>,
+    ) -> Result<Option<Call>, RecordsError> {
         broken(&self.settles)?;
-        self.inner.use_call(entry, more).await
+        self.inner.answer_call(settlement, changes).await
     }
 
-    async fn top_up_call(
+    async fn spend_call(
         &self,
-        watched: (EntryId, u32),
-        more: Money,
-        budgets: Budgets,
-    ) -> Result<Option<Call>, ReserveError> {
+        entry: EntryId,
+        spending: Spending,
+    ) -> Result<Option<Call>, RecordsError> {
         broken(&self.settles)?;
-        self.inner.top_up_call(watched, more, budgets).await
+        self.inner.spend_call(entry, spending).await
     }
 
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {

@@ -1,8 +1,10 @@
 //! Dials calls: join first, answer second. Nobody gets an answer to a call that is not watched.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::maybe_done;
 use serde_json::{Map, Value};
 
 use super::meter::Models;
@@ -14,9 +16,8 @@ use crate::broker::{Broker, BrokerError, Choice, Inner};
 use crate::clock::{Tick, Timestamp};
 use crate::config::CallSettings;
 use crate::domain::{
-    Call, CallStep, Caller, ConnectMode, EntryId, Hold, Kind, KnownTicket, Mark, Offer, Outcome,
-    Persona, PersonaName, RemovedChannel, SessionChange, SessionText, Ticket, TicketRefusal,
-    UpstreamCall,
+    Call, CallStep, Caller, ConnectMode, Hold, Kind, KnownTicket, Offer, Persona, PersonaName,
+    RemovedChannel, SessionText, Ticket, TicketRefusal, UpstreamCall,
 };
 use crate::gate::Pass;
 use crate::provider::{
@@ -214,25 +215,31 @@ impl Inner {
         (self.parts.clock.tick().since(since) < FULL_FOR).then_some(limit)
     }
 
-    /// Writes the provider's id down, joins the side channel, and takes the answer.
+    /// Writes the provider's id down while the side channel is joined, and takes the answer.
     async fn connect(
         &self,
         row: &Call,
         begun: Begun,
         (terms, removed): (&Terms, Option<RemovedChannel>),
     ) -> Result<Connected, BrokerError> {
-        let records = &self.parts.records;
         let start = self.parts.clock.tick();
         let call = begun.call.clone();
-        let named = CallStep::Named(call.clone()).by_anybody();
-        let named = records.change_call(row.entry, named).await;
-        let named = named.map_err(BrokerError::NotRecorded)?;
-        self.book_creation(row, &terms.session, Mark::Measured)
-            .await;
-        named.ok_or(BrokerError::CallEnded)?;
         let attached = async {
             let attached = self.attach_new(&call, terms.asserted()).await;
             attached.map(|attached| (attached, self.parts.clock.tick().since(start)))
+        };
+        let mut attached = pin!(maybe_done(attached));
+        // The id is written down whatever becomes of the side channel, and before the answer is read.
+        let mut named = pin!(self.name(row, &call, &terms.session));
+        tokio::select! {
+            biased;
+            named = &mut named => named?,
+            () = &mut attached => named.await?,
+        }
+        let attached = async {
+            attached.as_mut().await;
+            let attached = attached.as_mut().take_output();
+            attached.unwrap_or(Err(UpstreamError::TimedOut))
         };
         let both = tokio::try_join!(begun.answer(), attached);
         let (answer, (attached, join_took)) =
@@ -245,17 +252,11 @@ impl Inner {
                 .ok_or_else(|| self.failed_since(start, unusable))?,
         };
         let lasts = terms.lasts(row).min(self.provider_allows(&attached));
-        let opened = CallStep::Opened(lasts).by(row.epoch);
-        let opened = records.change_call(row.entry, opened).await;
-        let row = opened
-            .map_err(BrokerError::NotRecorded)?
-            .ok_or(BrokerError::CallEnded)?;
-        let outcome = Outcome::Minted {
-            expires_at: row.deadline_at,
-            model: attached.models.response.clone(),
-            upstream_request: None,
-        };
-        self.settle_call(row.entry, join_took, outcome).await?;
+        let opened = vec![CallStep::Opened(lasts).by(row.epoch)];
+        let model = attached.models.response.clone();
+        let row = self
+            .answer_call(row.entry, (opened, model), (lasts, join_took))
+            .await?;
         Ok(Connected {
             sdp,
             attached,
@@ -339,18 +340,6 @@ impl Inner {
     pub(super) fn failed_since(&self, start: Tick, error: UpstreamError) -> BrokerError {
         let took = self.parts.clock.tick().since(start);
         BrokerError::call(error, took)
-    }
-
-    pub(super) async fn settle_call(
-        &self,
-        entry: EntryId,
-        took: Duration,
-        outcome: Outcome,
-    ) -> Result<(), BrokerError> {
-        let settled = self
-            .settle(entry, took, (outcome, SessionChange::Keep, None))
-            .await;
-        settled.map(drop).map_err(BrokerError::NotSettled)
     }
 }
 

@@ -38,12 +38,9 @@ impl Watch {
             self.leash.lives(now);
         }
         let changes_money = self.meter.hears(inner, &event.news, now);
-        if changes_money {
-            self.write(inner).await;
-        }
         let mut acts = self.judge(inner, event.news, (side, now)).await;
         if changes_money {
-            acts.extend(self.judge_money(inner).await);
+            acts.extend(self.pay(inner).await);
         }
         self.note_joined(inner).await;
         acts

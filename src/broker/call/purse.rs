@@ -6,9 +6,9 @@ use super::limits::Act;
 use super::side::Side;
 use super::watch::{Over, Watch};
 use crate::broker::Inner;
-use crate::domain::{CallStep, EndReason};
+use crate::domain::{Call, CallStep, EndReason};
 use crate::provider::{News, close};
-use crate::records::ReserveError;
+use crate::records::TopUp;
 
 /// After the hang-up, the use of the last response is waited for so long.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -21,49 +21,48 @@ pub(super) const REWRITE: Duration = Duration::from_secs(1);
 const REWRITES: usize = 120;
 
 impl Watch {
-    /// Writes the uses that wait, and notes when the records do not take them.
-    pub(super) async fn write(&mut self, inner: &Inner) {
-        let is_recorded = self.meter.write(inner).await;
+    /// Writes the uses that wait, and holds more money when the next answers could cost more than what is held. Ends a call
+    /// that has cost as much as it may.
+    pub(super) async fn pay(&mut self, inner: &Inner) -> Vec<Act> {
         let now = inner.parts.clock.tick();
-        self.leash.is_recorded(is_recorded, now);
+        let mut acts = self.leash.has_cost(self.meter.cost(inner, now));
+        let answers = self.leash.responses().len().max(1);
+        let of = (answers, self.told.epoch());
+        let top_up = self.meter.lacks(of, (inner, now));
+        let top_up = top_up.filter(|_| acts.is_empty());
+        self.lacks_answer = false;
+        if self.meter.is_behind() || top_up.is_some() {
+            match self.meter.write(inner, top_up).await {
+                Ok(row) => acts.extend(self.takes_row(inner, row, top_up)),
+                Err(error) => {
+                    inner.note_records(&error);
+                    self.lacks_answer = top_up.is_some();
+                }
+            }
+        }
+        let now = inner.parts.clock.tick();
+        self.leash.is_recorded(!self.meter.is_behind(), now);
+        acts
     }
 
-    /// Ends a call that has cost as much as it may, and otherwise holds more money when the next answers could cost more than
-    /// what is held.
-    pub(super) async fn judge_money(&mut self, inner: &Inner) -> Vec<Act> {
+    /// Looks at the row after what was spent: another replica may have counted more, or watch the call, and the budgets may
+    /// have had nothing.
+    fn takes_row(&mut self, inner: &Inner, row: Option<Call>, top_up: Option<TopUp>) -> Vec<Act> {
         let now = inner.parts.clock.tick();
         let acts = self.leash.has_cost(self.meter.cost(inner, now));
-        if acts.is_empty() {
-            self.top_up(inner).await
-        } else {
-            acts
-        }
-    }
-
-    async fn top_up(&mut self, inner: &Inner) -> Vec<Act> {
-        let answers = self.leash.responses().len().max(1);
-        self.lacks_answer = false;
-        let now = inner.parts.clock.tick();
-        let Some((needed, budgets)) = self.meter.lacks(answers, (inner, now)) else {
-            return Vec::new();
+        let Some(top_up) = top_up.filter(|_| acts.is_empty()) else {
+            return acts;
         };
-        let watched = (self.entry, self.told.epoch());
-        match inner
-            .parts
-            .records
-            .top_up_call(watched, needed, budgets)
-            .await
-        {
-            Ok(Some(row)) => self.meter.holds(row.held.money),
-            Ok(None) => self.told.changed.notify_one(),
-            Err(ReserveError::Unavailable(error)) => {
-                inner.note_records(&error);
-                self.lacks_answer = true;
+        match row {
+            Some(row) if row.held.money >= top_up.to => Vec::new(),
+            Some(row) if row.state.is_live() && row.epoch == top_up.epoch => {
+                self.leash.is_broke(now)
             }
-            // Nothing but a budget refuses money.
-            Err(_) => return self.leash.is_broke(inner.parts.clock.tick()),
+            Some(_) | None => {
+                self.told.changed.notify_one();
+                Vec::new()
+            }
         }
-        Vec::new()
     }
 
     /// Closes a GPT-Live session, whose watch alone can wait for its last report, and hangs it up when it does not close.
@@ -117,9 +116,12 @@ impl Watch {
             self.meter.closes(inner, clock.tick());
         }
         for _ in 0..REWRITES {
-            self.write(inner).await;
             if !self.meter.is_behind() {
                 return;
+            }
+            match self.meter.write(inner, None).await {
+                Ok(_) => return,
+                Err(error) => inner.note_records(&error),
             }
             clock.sleep(REWRITE).await;
         }

@@ -207,23 +207,14 @@ impl Inner {
         start: Tick,
     ) -> Result<Call, BrokerError> {
         let took = self.parts.clock.tick().since(start);
-        let mut opened = row.clone();
-        for step in [
+        let steps = [
             CallStep::Named(call.clone()),
             CallStep::Opened(lasts),
             CallStep::Joined,
-        ] {
-            let changed = self.parts.records.change_call(row.entry, step.by_anybody());
-            let changed = changed.await.map_err(BrokerError::NotRecorded)?;
-            opened = changed.ok_or(BrokerError::CallEnded)?;
-        }
-        let outcome = Outcome::Minted {
-            expires_at: opened.deadline_at,
-            model,
-            upstream_request: None,
-        };
-        self.settle_call(row.entry, took, outcome).await?;
-        Ok(opened)
+        ];
+        let steps = steps.map(CallStep::by_anybody).to_vec();
+        self.answer_call(row.entry, (steps, model), (lasts, took))
+            .await
     }
 
     /// Starts the watch of a relay, and returns the relay's end of the line.

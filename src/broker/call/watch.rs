@@ -174,9 +174,8 @@ impl Watch {
             Seen::Joined(Ok(attached)) => {
                 inner.parts.vitals.series.side_channel_reconnects.add([], 1);
                 self.sees_by(inner, *attached, (side, now));
-                self.write(inner).await;
                 let mut acts = self.require_priced(inner, side).await;
-                acts.extend(self.judge_money(inner).await);
+                acts.extend(self.pay(inner).await);
                 acts
             }
             Seen::Joined(Err(UpstreamError::UnknownCall(_))) => {
@@ -185,7 +184,7 @@ impl Watch {
             }
             Seen::Joined(Err(_)) => {
                 side.is_lost(now);
-                self.judge_money(inner).await
+                self.pay(inner).await
             }
             Seen::Due => {
                 if side.is_good(now) {
@@ -194,8 +193,7 @@ impl Watch {
                 let mut acts = Vec::new();
                 let ticks = self.terms.is_limited() && self.meter.ticks(now);
                 if ticks || self.is_behind() {
-                    self.write(inner).await;
-                    acts = self.judge_money(inner).await;
+                    acts = self.pay(inner).await;
                 }
                 acts.extend(self.leash.woke(now));
                 acts
@@ -223,6 +221,10 @@ impl Watch {
         };
         let tick = self.meter.due().filter(|_| self.terms.is_limited());
         let due = tick.map_or(due, |tick| due.min(tick));
+        // Limits come first. Nobody can keep the side channel waiting by asking for the call.
+        if due <= clock.tick() {
+            return Seen::Due;
+        }
         let next = side.next();
         let side = async {
             if let Some(channel) = side.channel() {
@@ -232,12 +234,12 @@ impl Watch {
             let attached = inner.attach(&self.call, self.terms.asserted()).await;
             Seen::Joined(attached.map(Box::new))
         };
-        // Limits come first. Nobody can keep the side channel waiting by asking for the call.
         tokio::select! {
             biased;
-            () = clock.until(due) => Seen::Due,
             seen = side => seen,
             () = self.told.changed.notified() => Seen::Told,
+            // Lazy, so that an event that is there already needs no timer.
+            () = async { clock.until(due).await } => Seen::Due,
         }
     }
 

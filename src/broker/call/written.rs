@@ -1,4 +1,4 @@
-//! Writes calls down, with their places and their holds, before anything is asked of the provider.
+//! Writes calls down: with their places and their holds before anything is asked of the provider, then their ids and outcomes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use super::terms::Terms;
 use crate::broker::{BrokerError, Inner};
 use crate::clock::seconds_up;
 use crate::domain::{
-    Amount, Call, Caller, Dial, Kin, Kind, Party, PersonaName, SessionId, SessionKey,
+    Amount, Call, CallChange, CallStep, Caller, Dial, EntryId, Kin, Kind, Mark, Outcome, Party,
+    PersonaName, SessionChange, SessionId, SessionKey, SessionText, Settlement, UpstreamCall,
 };
 use crate::provider::{Dialect, EffectiveSession};
 use crate::records::CallBounds;
@@ -85,5 +86,59 @@ impl Inner {
             self.watches.full.insert(caller.crowd(), (*limit, now));
         }
         opened
+    }
+
+    /// Writes the provider's id of a call down, and books what its creation costs.
+    pub(super) async fn name(
+        &self,
+        row: &Call,
+        call: &UpstreamCall,
+        session: &SessionText,
+    ) -> Result<(), BrokerError> {
+        let named = CallStep::Named(call.clone()).by_anybody();
+        let named = self.parts.records.change_call(row.entry, named).await;
+        let named = named.map_err(BrokerError::NotRecorded)?;
+        self.book_creation(row, session, Mark::Measured).await;
+        named.map(drop).ok_or(BrokerError::CallEnded)
+    }
+
+    /// Writes down that a call runs and lasts so long, with the outcome of its entry, after the provider took so long.
+    pub(super) async fn answer_call(
+        &self,
+        id: EntryId,
+        (changes, model): (Vec<CallChange>, Option<Box<str>>),
+        (lasts, took): (Duration, Duration),
+    ) -> Result<Call, BrokerError> {
+        let at = self.parts.clock.now();
+        let outcome = Outcome::Minted {
+            expires_at: at.plus(lasts),
+            model,
+            upstream_request: None,
+        };
+        let settlement = Settlement {
+            id,
+            at,
+            took,
+            outcome,
+            session: SessionChange::Keep,
+            ticket: None,
+        };
+        let opened = self.parts.records.answer_call(settlement, changes).await;
+        opened
+            .map_err(BrokerError::NotSettled)?
+            .ok_or(BrokerError::CallEnded)
+    }
+
+    /// Records the outcome of a call's entry.
+    pub(super) async fn settle_call(
+        &self,
+        entry: EntryId,
+        took: Duration,
+        outcome: Outcome,
+    ) -> Result<(), BrokerError> {
+        let settled = self
+            .settle(entry, took, (outcome, SessionChange::Keep, None))
+            .await;
+        settled.map(drop).map_err(BrokerError::NotSettled)
     }
 }

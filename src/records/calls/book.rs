@@ -1,15 +1,17 @@
 //! What commands do to calls in a book.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::Vacant;
 
-use super::{CallBound, CallBounds, Dialled, TopUp, UsedRow};
+use super::{CallBound, CallBounds, Dialled, Spending, TopUp, UsedRow};
 use crate::clock::Timestamp;
 use crate::domain::{
-    Amount, Call, CallChange, CallState, CallStep, CallUse, EndReason, EntryId, Kin, Money, Party,
-    PersonaName,
+    Amount, Call, CallChange, CallState, CallStep, EndReason, EntryId, Kin, Money, Party,
+    PersonaName, Settlement,
 };
 use crate::records::ReserveError;
 use crate::records::book::{Book, Done};
+use crate::records::entry::State;
 
 /// The places that calls take.
 #[derive(Clone, Debug, Default)]
@@ -122,49 +124,85 @@ impl Book {
         Done::of_calls(u64::from(changed.is_some()), changed.into_iter().collect())
     }
 
-    /// Adds the use of one response or transcription to a call. Only the first use of an id counts. Of an entry that was
-    /// erased, nothing is counted any more.
-    pub(in crate::records) fn use_call(&mut self, entry: EntryId, more: &CallUse) -> Done {
-        let Some(call) = self.calls.get(&entry) else {
+    /// Makes all changes of a call, and records the outcome of its entry, if both allow it. Otherwise nothing changes.
+    pub(in crate::records) fn answer_call(
+        &mut self,
+        settlement: &Settlement,
+        changes: &[CallChange],
+        now: Timestamp,
+    ) -> Done {
+        let Some(known) = self.calls.get(&settlement.id).cloned() else {
             return Done::default();
         };
-        let is_erased = !self.entries.contains_key(&entry);
-        let key = (entry, more.id.clone());
-        if is_erased || self.uses.contains_key(&key) {
-            return Done::of_calls(0, vec![call.clone()]);
+        let mut steps = changes.iter();
+        let after = steps.try_fold(known.clone(), |call, change| call.apply(change, now));
+        let Some(call) = after else {
+            // An earlier attempt was committed although its answer was lost.
+            let entry = self.entries.get(&settlement.id);
+            let was_answered = known.state == CallState::Open
+                && entry.is_some_and(|entry| entry.state == State::of(&settlement.outcome));
+            return Done::of_calls(0, was_answered.then_some(known).into_iter().collect());
+        };
+        if self.settle(settlement, now).rows == 0 {
+            return Done::default();
         }
-        let call = call.with_use(more);
-        self.uses.insert(key, Some(more.clone()));
         self.put_call(call.clone());
         Done::of_calls(1, vec![call])
     }
 
-    /// Holds more money for a call, if its budgets have it and the replica with that epoch watches the call.
-    pub(in crate::records) fn top_up_call(
+    /// Adds uses to a call, and then holds money for it. Only the first use of an id counts. Of an entry that was erased,
+    /// nothing is counted any more.
+    pub(in crate::records) fn spend_call(
         &mut self,
         entry: EntryId,
-        top_up: &TopUp,
+        spending: &Spending,
         now: Timestamp,
-    ) -> Result<Done, ReserveError> {
-        let is_theirs = |call: &&Call| call.epoch == top_up.epoch && call.state.is_live();
-        let Some(call) = self.calls.get(&entry).filter(is_theirs) else {
-            return Ok(Done::default());
+    ) -> Done {
+        let Some(known) = self.calls.get(&entry).cloned() else {
+            return Done::default();
         };
+        let mut call = known.clone();
+        if self.entries.contains_key(&entry) {
+            for more in &spending.uses {
+                if let Vacant(place) = self.uses.entry((entry, more.id.clone())) {
+                    place.insert(Some(more.clone()));
+                    call = call.with_use(more);
+                }
+            }
+        }
+        // What goes beyond the hold is spent before others get more.
+        let freed = known.still_held(now).money - call.still_held(now).money;
+        let beyond = Amount {
+            seconds: 0,
+            money: call.used.cost - known.used.cost - freed,
+        };
+        self.purses.hold(call.owner, beyond);
+        if let Some(top_up) = &spending.top_up {
+            call.held.money = self.hold(&call, top_up, now);
+        }
+        let is_changed = call != known;
+        if is_changed {
+            self.put_call(call.clone());
+        }
+        Done::of_calls(is_changed.into(), vec![call])
+    }
+
+    /// Returns the money that is held for a call: more than before if its budgets have it and the replica with that epoch
+    /// watches the call.
+    fn hold(&mut self, call: &Call, top_up: &TopUp, now: Timestamp) -> Money {
+        let held = call.held.money;
+        let is_theirs = top_up.epoch == call.epoch && call.state.is_live();
         // A top-up that was committed although its answer was lost is repeated.
-        if top_up.to <= call.held.money {
-            return Ok(Done::of_calls(0, vec![call.clone()]));
+        if !is_theirs || top_up.to <= held {
+            return held;
         }
         // What the call used beyond its hold is spent already.
         let want = Amount {
             seconds: 0,
-            money: (top_up.to - call.held.money.max(call.used.cost)).max(Money::ZERO),
+            money: (top_up.to - held.max(call.used.cost)).max(Money::ZERO),
         };
         let granted = self.purses.grant(&top_up.asked(call), want, now);
-        granted.map_err(ReserveError::Exhausted)?;
-        let mut call = call.clone();
-        call.held.money = top_up.to;
-        self.put_call(call.clone());
-        Ok(Done::of_calls(1, vec![call]))
+        granted.map_or(held, |_| top_up.to)
     }
 
     /// Stores a call, and its sums of use with its entry.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{CallBounds, CallQuery, CallRecords, Dialled, Taken, TopUp};
+use super::{CallBounds, CallQuery, CallRecords, Dialled, Spending, Taken};
 use crate::domain::{
-    Budgets, Call, CallChange, CallState, CallUse, Dial, EntryId, Intent, Money, Party,
-    PersonaName, UpstreamCallId,
+    Call, CallChange, CallState, Dial, EntryId, Intent, Party, PersonaName, Settlement,
+    UpstreamCallId,
 };
 use crate::records::{MemoryRecords, RecordsError, ReserveError};
 
@@ -42,24 +42,26 @@ impl CallRecords for MemoryRecords {
         Ok(done.calls.into_iter().next())
     }
 
-    async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
-        let done = self.book.lock().use_call(entry, &more);
+    async fn answer_call(
+        &self,
+        settlement: Settlement,
+        changes: Vec<CallChange>,
+    ) -> Result<Option<Call>, RecordsError> {
+        let now = self.clock.now();
+        let done = self.book.lock().answer_call(&settlement, &changes, now);
         Ok(done.calls.into_iter().next())
     }
 
-    async fn top_up_call(
+    async fn spend_call(
         &self,
-        (entry, epoch): (EntryId, u32),
-        to: Money,
-        budgets: Budgets,
-    ) -> Result<Option<Call>, ReserveError> {
+        entry: EntryId,
+        spending: Spending,
+    ) -> Result<Option<Call>, RecordsError> {
         let (now, mut book) = (self.clock.now(), self.book.lock());
-        let Some(call) = book.calls.get(&entry).cloned() else {
-            return Ok(None);
-        };
-        let top_up = TopUp { epoch, to, budgets };
-        book.count_purses(&top_up.asked(&call), now);
-        let done = book.top_up_call(entry, &top_up, now)?;
+        if let Some((call, top_up)) = book.calls.get(&entry).cloned().zip(spending.top_up) {
+            book.count_purses(&top_up.asked(&call), now);
+        }
+        let done = book.spend_call(entry, &spending, now);
         Ok(done.calls.into_iter().next())
     }
 

@@ -17,11 +17,13 @@ use async_trait::async_trait;
 use self::purses::Asked;
 use super::{RecordsError, ReserveError};
 use crate::domain::{
-    Account, Budgets, Call, CallChange, CallUse, Dial, EntryId, Intent, Money, UpstreamCallId,
+    Account, Call, CallChange, CallUse, Dial, EntryId, Intent, Settlement, UpstreamCallId,
 };
 
+pub use purses::TopUp;
+
 pub(super) use book::Taken;
-pub(super) use purses::{Purses, TopUp};
+pub(super) use purses::Purses;
 pub(super) use rows::{claim, read, write};
 pub(super) use used::UsedRow;
 
@@ -71,6 +73,15 @@ impl Dialled {
     }
 }
 
+/// What a call has used since it was last written down, and the money that is to be held for it.
+#[derive(Clone, Debug, Default)]
+pub struct Spending {
+    /// The uses. Of one id, the first use counts.
+    pub uses: Vec<CallUse>,
+    /// The money that is to be held after them; `None` to hold no more.
+    pub top_up: Option<TopUp>,
+}
+
 /// A question about calls.
 #[derive(Clone, Debug)]
 pub struct CallQuery {
@@ -110,18 +121,34 @@ pub trait CallRecords: Send + Sync {
         change: CallChange,
     ) -> Result<Option<Call>, RecordsError>;
 
-    /// Adds the use of one response or transcription to the call, and to the sums of its entry. Of one id, the first use
-    /// counts. Returns the call then, or `None` when there is no such call.
-    async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError>;
-
-    /// Holds money for a call, `to` in total, before the call spends it, if the budgets have it. Repeated, it holds nothing
-    /// more. Returns the call then, or `None` when there is no such call, or another replica watches it.
-    async fn top_up_call(
+    /// Makes all changes of a call and records the outcome of its entry, in one transaction. Returns the call then, or `None`
+    /// when the call does not allow a change or the entry does not allow the outcome: then nothing is recorded. Repeated with
+    /// the same outcome, it returns the call as it is.
+    async fn answer_call(
         &self,
-        (entry, epoch): (EntryId, u32),
-        to: Money,
-        budgets: Budgets,
-    ) -> Result<Option<Call>, ReserveError>;
+        settlement: Settlement,
+        changes: Vec<CallChange>,
+    ) -> Result<Option<Call>, RecordsError>;
+
+    /// Adds uses to the call and to the sums of its entry, and then holds money for the call, in one transaction. Returns the
+    /// call then, or `None` when there is no such call.
+    ///
+    /// The uses count whatever becomes of the money. Money is held if the budgets have it, and if the replica with the epoch
+    /// of the top-up watches the call: the returned call says how much is held, and its epoch. Repeated, nothing is added.
+    async fn spend_call(
+        &self,
+        entry: EntryId,
+        spending: Spending,
+    ) -> Result<Option<Call>, RecordsError>;
+
+    /// Adds one use, and holds no more money. See [`CallRecords::spend_call`].
+    async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
+        let spending = Spending {
+            uses: vec![more],
+            top_up: None,
+        };
+        self.spend_call(entry, spending).await
+    }
 
     /// Looks a call up.
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError>;

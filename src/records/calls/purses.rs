@@ -51,8 +51,8 @@ impl Purses {
         self.spent.insert((key(purse, owner), period), amount);
     }
 
-    /// Adds what is held for one call.
-    fn hold(&mut self, owner: Party, amount: Amount) {
+    /// Adds what is held for one call, or was spent beyond its hold.
+    pub(super) fn hold(&mut self, owner: Party, amount: Amount) {
         let own = match owner {
             Party::Identity(_) => Purse::Owner,
             Party::Network(_) => Purse::Anonymous,
@@ -112,13 +112,15 @@ impl Book {
     }
 }
 
-/// A call that needs more money held, before it spends more.
-#[derive(Clone, Debug)]
-pub(in crate::records) struct TopUp {
-    pub(super) epoch: u32,
+/// The money that is to be held for a call before the call spends more.
+#[derive(Clone, Copy, Debug)]
+pub struct TopUp {
+    /// The epoch of the replica that watches the call.
+    pub epoch: u32,
     /// The money that is to be held in total.
-    pub(super) to: Money,
-    pub(super) budgets: Budgets,
+    pub to: Money,
+    /// The budgets that it is held against.
+    pub budgets: Budgets,
 }
 
 impl TopUp {

@@ -136,7 +136,11 @@ pub(in crate::records) async fn read(
     book: &mut Book,
     (commands, now): (&[&Paid], Timestamp),
 ) -> Result<(), Fault> {
-    let takes = |command: &&Paid| matches!(command, Paid::OpenCall(_) | Paid::TopUp(..));
+    let takes = |command: &&Paid| match command {
+        Paid::OpenCall(_) => true,
+        Paid::Spend(_, spending) => spending.top_up.is_some(),
+        _ => false,
+    };
     if commands.iter().any(takes) {
         connection.change(&LOCK, &[]).await?;
     }
@@ -237,9 +241,9 @@ async fn read_uses(
 }
 
 fn uses<'a>(commands: &'a [&Paid]) -> impl Iterator<Item = (EntryId, &'a CallUse)> {
-    commands.iter().filter_map(|command| match command {
-        Paid::UseCall(entry, more) => Some((*entry, &**more)),
-        _ => None,
+    commands.iter().flat_map(|command| match command {
+        Paid::Spend(entry, spending) => spending.uses.iter().map(|more| (*entry, more)).collect(),
+        _ => Vec::new(),
     })
 }
 
@@ -248,15 +252,16 @@ fn keep(book: &mut Book, rows: Vec<CallRow>) {
     book.calls.extend(calls.map(|call| (call.entry, call)));
 }
 
-/// Writes the calls that are new or differ, and the uses of `accepted` commands.
+/// Writes the calls that are new or differ, and the uses that are new.
 pub(in crate::records) async fn write(
     connection: &mut dyn Connection,
     (before, after): (&Book, &Book),
-    (accepted, now): (&[&Paid], Timestamp),
+    now: Timestamp,
 ) -> Result<(), Fault> {
-    let uses = uses(accepted).filter_map(|(id, more)| {
-        let day = day_of(after.entries.get(&id)?.at());
-        Some(UseRow::new((id, day), more, now))
+    let uses = after.uses.iter().filter_map(|((id, _), more)| {
+        let day = day_of(after.entries.get(id)?.at());
+        // A use that the database has already is only known by its id.
+        Some(UseRow::new((*id, day), more.as_ref()?, now))
     });
     let uses: Vec<_> = uses.collect();
     if !uses.is_empty() {

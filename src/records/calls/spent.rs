@@ -95,8 +95,8 @@ pub(super) async fn read(
     for command in commands {
         match command {
             Paid::OpenCall(dialled) => limit(&mut limited, &dialled.asked(), now),
-            Paid::TopUp(entry, top_up) => {
-                if let Some(call) = book.calls.get(entry) {
+            Paid::Spend(entry, spending) => {
+                if let Some((call, top_up)) = book.calls.get(entry).zip(spending.top_up) {
                     limit(&mut limited, &top_up.asked(call), now);
                 }
             }

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 
 use super::row::{CallRow, FOUND};
 use super::rows::{FORGET, WITHOUT_ACCOUNT};
-use super::{CallBounds, CallQuery, CallRecords, Dialled, KEPT, TopUp};
+use super::{CallBounds, CallQuery, CallRecords, Dialled, KEPT, Spending};
 use crate::domain::{
-    Budgets, Call, CallChange, CallState, CallStep, CallUse, Dial, EndReason, EntryId, Intent,
-    LATE, Money, Party, UpstreamCallId,
+    Call, CallChange, CallState, CallStep, Dial, EndReason, EntryId, Intent, LATE, Party,
+    Settlement, UpstreamCallId,
 };
 use crate::records::command::{Command, Paid, Upkeep};
 use crate::records::database::Bind;
@@ -135,20 +135,23 @@ impl CallRecords for SqlRecords {
         Ok(done.calls.into_iter().next())
     }
 
-    async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
-        let command = Paid::UseCall(entry, Box::new(more));
+    async fn spend_call(
+        &self,
+        entry: EntryId,
+        spending: Spending,
+    ) -> Result<Option<Call>, RecordsError> {
+        let command = Paid::Spend(entry, Box::new(spending));
         let done = self.certain(Command::Paid(command)).await?;
         Ok(done.calls.into_iter().next())
     }
 
-    async fn top_up_call(
+    async fn answer_call(
         &self,
-        (entry, epoch): (EntryId, u32),
-        to: Money,
-        budgets: Budgets,
-    ) -> Result<Option<Call>, ReserveError> {
-        let top_up = TopUp { epoch, to, budgets };
-        let done = self.paid(Paid::TopUp(entry, Box::new(top_up))).await?;
+        settlement: Settlement,
+        changes: Vec<CallChange>,
+    ) -> Result<Option<Call>, RecordsError> {
+        let command = Paid::Answer(Box::new(settlement), changes);
+        let done = self.certain(Command::Paid(command)).await?;
         Ok(done.calls.into_iter().next())
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use token_broker::clock::{Clock, SystemClock};
 use token_broker::domain::{
-    Amount, Budget, Budgets, Call, CallStep, CallUse, Caller, Dial, EndReason, Exhausted, Intent,
-    Limit, Mark, Money, Period, Purse, Usage,
+    Amount, Budget, Budgets, Call, CallStep, CallUse, Caller, Dial, EndReason, EntryId, Exhausted,
+    Intent, Limit, Mark, Money, Period, Purse, Usage,
 };
-use token_broker::records::{CallQuery, Records, ReserveError, postgres};
+use token_broker::records::{CallQuery, Records, ReserveError, Spending, TopUp, postgres};
 
 use super::calls::{MANY, change, dial, upstream, use_of};
 use super::kinds::{Subject, TIMEOUT, account, clock, each, postgres_at};
@@ -86,16 +86,36 @@ async fn over(records: &dyn Records, call: &Call) {
     change(records, call, over).await.unwrap();
 }
 
-async fn spend(records: &dyn Records, call: &Call, id: &str, cost: Money) -> Call {
-    let more = CallUse {
+fn response(id: &str, cost: Money) -> CallUse {
+    CallUse {
         id: id.into(),
         is_turn: true,
         model: "gpt-realtime-2.1".into(),
         mark: Mark::Measured,
         usage: Usage::default(),
         cost,
-    };
+    }
+}
+
+async fn spend(records: &dyn Records, call: &Call, id: &str, cost: Money) -> Call {
+    let more = response(id, cost);
     records.use_call(call.entry, more).await.unwrap().unwrap()
+}
+
+/// Asks for more money for a call, and returns what is held for it then.
+async fn top_up(
+    records: &dyn Records,
+    (entry, epoch): (EntryId, u32),
+    to: Money,
+    budgets: Budgets,
+) -> Money {
+    let top_up = Some(TopUp { epoch, to, budgets });
+    let spending = Spending {
+        top_up,
+        ..Spending::default()
+    };
+    let row = records.spend_call(entry, spending).await;
+    row.unwrap().unwrap().held.money
 }
 
 #[tokio::test]
@@ -142,20 +162,15 @@ async fn money_is_held_topped_up_and_settled_by_what_was_used() {
         let first = open(records, &ana, budgets).await.unwrap();
         let second = open(records, &ana, budgets).await.unwrap();
         assert_eq!(exhausted(open(records, &ana, budgets).await), day, "{name}");
-        let top_up = async |call: &Call, to| {
-            let watched = (call.entry, call.epoch);
-            records.top_up_call(watched, to, budgets).await
-        };
+        let more =
+            async |call: &Call, to| top_up(records, (call.entry, call.epoch), to, budgets).await;
+        let stale = top_up(records, (first.entry, 7), cents(12), budgets).await;
+        assert_eq!(stale, cents(10), "{name}: another replica watches it");
         // An answer that was lost is asked for again: nothing is held twice.
         for _ in 0..2 {
-            let topped = top_up(&first, cents(15)).await.unwrap().unwrap();
-            assert_eq!(topped.held.money, cents(15), "{name}");
+            assert_eq!(more(&first, cents(15)).await, cents(15), "{name}");
         }
-        let refused = top_up(&second, cents(11)).await.map(Option::unwrap);
-        assert_eq!(exhausted(refused), day, "{name}");
-        let stale = (first.entry, 7);
-        let stale = records.top_up_call(stale, Money::ZERO, budgets).await;
-        assert_eq!(stale.unwrap(), None, "{name}: another replica watches it");
+        assert_eq!(more(&second, cents(11)).await, cents(10), "{name}");
         // Use within the hold changes nothing. The rest of the hold is given back at the end.
         spend(records, &first, "resp_1", cents(4)).await;
         assert_eq!(exhausted(open(records, &ana, budgets).await), day, "{name}");
@@ -184,11 +199,54 @@ async fn what_a_call_has_used_beyond_its_hold_is_not_held_once_more() {
         // Ten cents are held, and the answer has cost eighteen.
         spend(records, &call, "resp_1", cents(18)).await;
         let watched = (call.entry, call.epoch);
-        let topped = records.top_up_call(watched, cents(30), budgets).await;
-        assert_eq!(topped.unwrap().unwrap().held.money, cents(30), "{name}");
-        let beyond = records.top_up_call(watched, cents(31), budgets).await;
-        let day = (Purse::Owner, Period::Day, true);
-        assert_eq!(exhausted(beyond.map(Option::unwrap)), day, "{name}");
+        let topped = top_up(records, watched, cents(30), budgets).await;
+        assert_eq!(topped, cents(30), "{name}");
+        let beyond = top_up(records, watched, cents(31), budgets).await;
+        assert_eq!(beyond, cents(30), "{name}");
+    })
+    .await;
+}
+
+/// The use of a call and its top-up come in one, and what the call spends beyond its hold is not there for others.
+#[tokio::test]
+async fn mo17_uses_count_whatever_becomes_of_the_money_that_is_held_with_them() {
+    each(async |Subject { name, ledger, .. }| {
+        let (records, ana) = (&*ledger, verified(account("ana")));
+        let budgets = Budgets {
+            own: money_per_day(cents(30)),
+            ..Budgets::default()
+        };
+        let first = open(records, &ana, budgets).await.unwrap();
+        let second = open(records, &ana, budgets).await.unwrap();
+        let both = |id: &str, cost, to| Spending {
+            uses: vec![response(id, cost), response("resp_0", cents(1))],
+            top_up: Some(TopUp {
+                epoch: 0,
+                to,
+                budgets,
+            }),
+        };
+        // Eighteen cents and one, where ten were held: eleven of thirty are left, and the second call holds ten of them.
+        let beyond = records.spend_call(first.entry, both("resp_1", cents(18), cents(21)));
+        let more = top_up(records, (second.entry, 0), cents(12), budgets);
+        let (beyond, more) = tokio::join!(beyond, more);
+        let beyond = beyond.unwrap().unwrap();
+        assert_eq!(beyond.used.cost, cents(19), "{name}");
+        assert_eq!(
+            beyond.held.money,
+            cents(10),
+            "{name}: no budget has two more"
+        );
+        assert_eq!(more, cents(10), "{name}");
+        // Of two uses, one is counted already.
+        let again = records.spend_call(first.entry, both("resp_2", cents(1), cents(20)));
+        let again = again.await.unwrap().unwrap();
+        assert_eq!(
+            (again.used.cost, again.used.turns),
+            (cents(20), 3),
+            "{name}"
+        );
+        assert_eq!(again.held.money, cents(20), "{name}");
     })
     .await;
 }
@@ -250,10 +308,7 @@ async fn mo17_a_thousand_settlements_at_once_add_up_and_exceed_no_budget() {
                 let spent = spend(&*records, &call, &format!("resp_{number}"), cents(1)).await;
                 let watched = (call.entry, call.epoch);
                 let to = spent.used.cost + cents(5);
-                match records.top_up_call(watched, to, budgets).await {
-                    Ok(_) | Err(ReserveError::Exhausted(_)) => {}
-                    Err(error) => panic!("{error}"),
-                }
+                top_up(&*records, watched, to, budgets).await;
             });
         }
         settled.join_all().await;

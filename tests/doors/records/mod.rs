@@ -2,6 +2,7 @@
 
 mod alerts;
 mod budgets;
+mod call_answers;
 mod call_claims;
 mod call_uses;
 mod calls;

@@ -14,10 +14,11 @@ use crate::audit::Event;
 use crate::broker::Inner;
 use crate::clock::Tick;
 use crate::domain::{
-    Budgets, Call, CallUse, Cost, EntryId, KeyFingerprint, Mark, Money, Reading, SessionText,
-    Tokens, UpstreamCall, Usage,
+    Call, CallUse, Cost, EntryId, KeyFingerprint, Mark, Money, Reading, SessionText, Tokens,
+    UpstreamCall, Usage,
 };
 use crate::provider::{self, EffectiveSession, News, UsageReport};
+use crate::records::{RecordsError, Spending, TopUp};
 
 /// Bounds the uses that wait for the records. Long before so many, the call is hung up.
 const MAX_UNWRITTEN: usize = 1_000;
@@ -320,40 +321,39 @@ impl Meter {
         })
     }
 
-    /// Returns the money that has to be held for the call in total, so that `answers` more stay within the hold; `None` when
-    /// so much is held. And the budgets to hold it against.
+    /// Returns the top-up, by the watch of this epoch, with which `answers` more stay within what is held; `None` when so much
+    /// is held.
     pub(super) fn lacks(
         &self,
-        answers: usize,
+        (answers, epoch): (usize, u32),
         (inner, now): (&Inner, Tick),
-    ) -> Option<(Money, Budgets)> {
+    ) -> Option<TopUp> {
         let context = self.reads(Duration::ZERO).fresh;
         let spent = self.cost(inner, now);
-        let needed = self.allowance.lacks(spent, context, answers)?;
-        Some((needed, self.allowance.budgets))
+        let to = self.allowance.lacks(spent, context, answers)?;
+        let budgets = self.allowance.budgets;
+        Some(TopUp { epoch, to, budgets })
     }
 
-    /// Takes what is held for the call.
-    pub(super) const fn holds(&mut self, held: Money) {
-        self.allowance.holds(held);
-    }
-
-    /// Writes the uses that wait. Returns whether the records took them.
-    pub(super) async fn write(&mut self, inner: &Inner) -> bool {
-        while let Some(used) = self.unwritten.front() {
-            let written = inner.parts.records.use_call(self.entry, used.clone());
-            match written.await {
-                // Another replica may have counted what this one has not seen.
-                Ok(Some(row)) => self.recorded = row.used.cost,
-                Ok(None) => self.recorded += used.cost,
-                Err(error) => {
-                    inner.note_records(&error);
-                    return false;
-                }
-            }
-            self.unwritten.pop_front();
+    /// Writes the uses that wait, and holds more money with them. Returns the row then.
+    pub(super) async fn write(
+        &mut self,
+        inner: &Inner,
+        top_up: Option<TopUp>,
+    ) -> Result<Option<Call>, RecordsError> {
+        let uses = self.unwritten.iter().cloned().collect();
+        let spending = Spending { uses, top_up };
+        let row = inner.parts.records.spend_call(self.entry, spending).await?;
+        if let Some(row) = &row {
+            // Another replica may have counted what this one has not seen.
+            self.recorded = row.used.cost;
+            self.allowance.holds(row.held.money);
+        } else {
+            let unwritten = self.unwritten.iter().map(|used| used.cost);
+            self.recorded = unwritten.fold(self.recorded, |sum, cost| sum + cost);
         }
-        true
+        self.unwritten.clear();
+        Ok(row)
     }
 }
 
