@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::audit::{self, Audit, Sink};
@@ -17,9 +18,10 @@ use crate::broker::{Agreement, Broker, Parts, Recount, Rules};
 use crate::clock::{Clock, SystemClock, millis};
 use crate::config::{AuthMode, Config};
 use crate::domain::Naming;
+use crate::http_client::ClientError;
 use crate::metrics::Vitals;
 use crate::records::Records;
-use crate::upstream::openai::{OpenAi, SetupError};
+use crate::upstream::openai::OpenAi;
 use crate::upstream::{Calls, Minter, Upstream};
 use crate::web;
 use crate::web::layers::Onion;
@@ -31,7 +33,7 @@ use crate::web::state::{AppState, Face};
 use crate::webhook::Webhook;
 use records::Use;
 use sharing::Keeping;
-use upkeep::Upkeep;
+use upkeep::{Alarm, Upkeep};
 
 /// How urgently the service is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +134,7 @@ impl App {
             audit,
             face: Arc::new(face),
         };
-        let webhook = Webhook::new(&config.alerts, &way, Arc::clone(&clock))?;
+        let alarm = alarm(config, &clock)?;
         let recount = Recount {
             local: keeping.local,
             shared: keeping.shared,
@@ -141,7 +143,7 @@ impl App {
             clock,
         };
         let upkeep = Upkeep {
-            alerts: webhook.map(|hook| (config.alerts.clone(), Arc::new(hook))),
+            alerts: RwLock::new(alarm),
             recount,
             retention: config.ledger.retention,
             probe_interval: config.upstream.probe_interval,
@@ -170,18 +172,25 @@ impl App {
         self.upkeep.recount.join().await;
     }
 
-    /// Takes over what may change while the service runs: personas, quotas, budgets, prices and keys. An error has changed
-    /// nothing.
-    pub fn adopt(&self, config: &Config) -> Result<(), SetupError> {
-        self.adopt_keys(config)?;
+    /// Takes over what may change while the service runs: personas, quotas, budgets, prices, alerts, issuers and keys. An error
+    /// has changed nothing.
+    pub fn adopt(&self, config: &Config) -> anyhow::Result<()> {
+        self.adopt_secrets(config)?;
         self.state.broker.adopt(agreement(config, &self.naming));
         Ok(())
     }
 
-    /// Takes over the API keys, and the keys of programs. An error has changed nothing.
-    pub fn adopt_keys(&self, config: &Config) -> Result<(), SetupError> {
+    /// Takes over API keys, the keys of issuers and programs, the operators' token and where alerts are sent. An error has
+    /// changed nothing. A token that is gone or new needs a restart, because the listener does.
+    pub fn adopt_secrets(&self, config: &Config) -> anyhow::Result<()> {
+        let trusting = self.state.auth.prepare(&config.auth)?;
+        let alarm = alarm(config, &self.upkeep.recount.clock)?;
         self.state.broker.load_keys(&config.upstream)?;
-        self.state.auth.adopt(&config.auth);
+        self.state.auth.adopt(trusting);
+        *self.upkeep.alerts.write() = alarm;
+        if let Some((ops, token)) = self.ops.as_ref().zip(config.ops.token.as_ref()) {
+            ops.adopt(token);
+        }
         Ok(())
     }
 
@@ -193,6 +202,11 @@ impl App {
     /// Returns the paths for operators with their layers; `None` without a token.
     pub fn ops_onion(&self) -> Option<Onion> {
         self.ops.as_ref().map(ops::onion)
+    }
+
+    /// True when there are paths for operators.
+    pub const fn has_ops(&self) -> bool {
+        self.ops.is_some()
     }
 
     /// Returns the state that requests share.
@@ -277,6 +291,12 @@ async fn heard(urgency: &mut watch::Receiver<Urgency>, least: Urgency) -> Urgenc
         Ok(told) => told,
         Err(_) => std::future::pending().await,
     }
+}
+
+/// Returns when and how alerts are sent, if they are.
+fn alarm(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Alarm>, ClientError> {
+    let webhook = Webhook::new(&config.alerts, &config.upstream.way(), Arc::clone(clock))?;
+    Ok(webhook.map(|webhook| (config.alerts.clone(), Arc::new(webhook))))
 }
 
 /// Returns the rules of `config` that hold for a whole run.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
+
 use crate::broker::Recount;
 use crate::config::Alerts;
 use crate::telemetry;
@@ -26,8 +28,11 @@ pub(super) struct Upkeep {
     pub(super) retention: Duration,
     pub(super) probe_interval: Duration,
     /// How alerts are sent to operators, if they are.
-    pub(super) alerts: Option<(Alerts, Arc<Webhook>)>,
+    pub(super) alerts: RwLock<Option<Alarm>>,
 }
+
+/// When and how alerts are sent.
+pub(super) type Alarm = (Alerts, Arc<Webhook>);
 
 impl Upkeep {
     /// Does the periodic work. Never returns.
@@ -57,8 +62,9 @@ impl Upkeep {
             self.every(LEDGER, tidy).await;
         };
         let alerts = async || {
-            if let Some((settings, webhook)) = &self.alerts {
-                broker.judge_alerts(settings, webhook).await;
+            let alarm = self.alerts.read().clone();
+            if let Some((settings, webhook)) = alarm {
+                broker.judge_alerts(&settings, &webhook).await;
             }
         };
         tokio::join!(

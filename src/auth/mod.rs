@@ -27,7 +27,6 @@ pub use self::http::FetchError;
 use self::credential::Fingerprint;
 use self::http::Fetcher;
 use self::keys::KeySet;
-use self::profile::KnownRoles;
 use self::trust::Trust;
 use self::unverified::{Unverified, Verified};
 use crate::clock::{Clock, Tick, Timestamp};
@@ -82,15 +81,20 @@ fn require(is_met: bool, reason: &'static str) -> Result<(), AuthError> {
 
 /// Verifies bearer tokens.
 pub struct Authenticator {
-    /// The entries of the settings, in their order. An issuer may have several, one for each key source.
-    trusted: Vec<Arc<Trust>>,
-    /// The programs by the hashes of their keys.
-    programs: RwLock<HashMap<Fingerprint, Arc<Identity>>>,
-    known_roles: KnownRoles,
-    default_role: Option<Box<str>>,
+    trusting: RwLock<Arc<Trusting>>,
+    fetcher: Fetcher,
     naming: Naming,
     clock: Arc<dyn Clock>,
     verified: Cache<Fingerprint, Arc<Known>>,
+}
+
+/// Whom the settings trust. An operator may change it while the broker runs.
+pub struct Trusting {
+    /// The entries of the settings, in their order. An issuer may have several, one for each key source.
+    trusted: Vec<Arc<Trust>>,
+    /// The programs by the hashes of their keys.
+    programs: HashMap<Fingerprint, Arc<Identity>>,
+    default_role: Option<Box<str>>,
 }
 
 impl fmt::Debug for Authenticator {
@@ -151,28 +155,32 @@ impl Authenticator {
         // A second installation changes nothing.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let fetcher = Fetcher::new(way, &settings.allow_plain_http, Arc::clone(&clock))?;
-        let known_roles = Arc::new(RwLock::new(settings.known_roles.clone()));
-        let trusted = settings.issuers.iter();
-        let trusted: Result<_, _> = trusted
-            .map(|rules| Trust::new(rules, &known_roles, &fetcher).map(Arc::new))
-            .collect();
+        let trusting = Trusting::new(settings, (&fetcher, &naming), &[])?;
         Ok(Self {
-            trusted: trusted?,
-            programs: RwLock::new(programs(settings, &naming)),
-            known_roles,
-            default_role: settings.default_role.clone(),
+            trusting: RwLock::new(Arc::new(trusting)),
+            fetcher,
             naming,
             clock,
             verified: Cache::new(MAX_VERIFIED),
         })
     }
 
-    /// Takes over the keys of programs and the roles that are known. The issuers stay as they are. Whoever was verified
-    /// before is verified again, because the role may be another one.
-    pub fn adopt(&self, settings: &Auth) {
-        *self.programs.write() = programs(settings, &self.naming);
-        self.known_roles.write().clone_from(&settings.known_roles);
+    /// Returns whom changed `settings` trust, for [`Authenticator::adopt`]. Keys of issuers that are the same are those that
+    /// were fetched before. Hosts of `auth.allow_plain_http` stay as they are.
+    pub fn prepare(&self, settings: &Auth) -> Result<Trusting, SetupError> {
+        let before = self.trusting();
+        Trusting::new(settings, (&self.fetcher, &self.naming), &before.trusted)
+    }
+
+    /// Trusts others from now on. Whoever was verified before is verified again, because a key may be gone, and the role may be
+    /// another one.
+    pub fn adopt(&self, trusting: Trusting) {
+        *self.trusting.write() = Arc::new(trusting);
         self.verified.clear();
+    }
+
+    fn trusting(&self) -> Arc<Trusting> {
+        Arc::clone(&self.trusting.read())
     }
 
     /// Checks everything about `credential` but its signature: form, issuer, algorithm, key id, times
@@ -181,13 +189,14 @@ impl Authenticator {
     pub fn screen<'a>(&self, credential: &'a Credential) -> Result<Screened<'a>, AuthError> {
         let fingerprint = credential.fingerprint();
         let known = self.verified.get(&fingerprint);
-        let program = self.programs.read().get(&fingerprint).cloned();
+        let trusting = self.trusting();
+        let program = trusting.programs.get(&fingerprint).cloned();
         let step = if let Some(known) = known.filter(|known| self.is_current(known)) {
             Step::Known(known)
         } else if let Some(program) = program {
             Step::Program(program)
         } else {
-            let unverified = Unverified::read(credential, &self.trusted, self.clock.now())?;
+            let unverified = Unverified::read(credential, &trusting.trusted, self.clock.now())?;
             Step::Unverified(Box::new(unverified))
         };
         Ok(Screened {
@@ -221,7 +230,9 @@ impl Authenticator {
             let identity = Identity {
                 key: account.key(),
                 account,
-                role: profile.role.or_else(|| self.default_role.clone()),
+                role: profile
+                    .role
+                    .or_else(|| self.trusting().default_role.clone()),
                 name: profile.name,
                 personas: Arc::default(),
             };
@@ -237,22 +248,73 @@ impl Authenticator {
         Ok(Arc::clone(&known.identity))
     }
 
-    /// Returns true while a verified token is valid and its issuer's keys are the same.
+    /// Returns true while a verified token is valid, and its issuer is still trusted by the same rules and keys.
     fn is_current(&self, known: &Known) -> bool {
+        let is_its = |trust| Arc::ptr_eq(trust, &known.trust);
         self.clock.tick() < known.until
             && self.clock.now() < known.ends
             && known.trust.keys.is_current(&known.keys)
+            && self.trusting().trusted.iter().any(is_its)
     }
 
     /// Returns the condition of the issuer whose keys are worst off.
     pub fn condition(&self) -> KeysCondition {
-        self.conditions().max().unwrap_or_default()
+        self.trusting().conditions().max().unwrap_or_default()
     }
 
     /// Returns true once at least one issuer's keys were fetched, or none need to be.
     pub fn is_ready(&self) -> bool {
         let is_up = |condition| condition != KeysCondition::Down;
-        self.trusted.is_empty() || self.conditions().any(is_up)
+        let trusting = self.trusting();
+        trusting.trusted.is_empty() || trusting.conditions().any(is_up)
+    }
+
+    /// Fetches keys that are missing or about to be stale. To be called about once a second, off the
+    /// request path: nothing is fetched unless it is due, at most every 30 seconds. Cancel-safe: a
+    /// fetch that was started goes on.
+    pub async fn keep_fresh(&self) {
+        let trusting = self.trusting();
+        for trust in &trusting.trusted {
+            trust.keys.keep_fresh();
+        }
+        for trust in &trusting.trusted {
+            trust.keys.wait().await;
+        }
+    }
+
+    /// Fetches the keys of all issuers now, one after the other. Returns the number of usable keys
+    /// of each, by all of its entries together.
+    pub async fn check_issuers(&self) -> Vec<(Arc<str>, Result<usize, FetchError>)> {
+        let trusting = self.trusting();
+        let mut checked: Vec<(Arc<str>, _)> = Vec::with_capacity(trusting.trusted.len());
+        for trust in &trusting.trusted {
+            let (issuer, found) = (&trust.rules.issuer, trust.keys.fetch().await);
+            match checked.iter_mut().find(|(known, _)| known == issuer) {
+                Some((_, sum)) => *sum = together(*sum, found),
+                None => checked.push((Arc::clone(issuer), found)),
+            }
+        }
+        checked
+    }
+}
+
+impl Trusting {
+    /// Returns whom `settings` trust. Takes the keys over that an entry of `before` has fetched from the same place.
+    fn new(
+        settings: &Auth,
+        (fetcher, naming): (&Fetcher, &Naming),
+        before: &[Arc<Trust>],
+    ) -> Result<Self, SetupError> {
+        let known_roles = settings.known_roles.as_slice().into();
+        let trusted = settings.issuers.iter();
+        let trusted: Result<_, _> = trusted
+            .map(|rules| Trust::new(rules, &known_roles, (fetcher, before)).map(Arc::new))
+            .collect();
+        Ok(Self {
+            trusted: trusted?,
+            programs: programs(settings, naming),
+            default_role: settings.default_role.clone(),
+        })
     }
 
     /// Returns the condition of each issuer. An issuer with several entries (one per algorithm) is as
@@ -263,32 +325,6 @@ impl Authenticator {
             let theirs = self.trusted.iter().filter(is_theirs);
             theirs.map(|trust| trust.keys.condition()).min()
         })
-    }
-
-    /// Fetches keys that are missing or about to be stale. To be called about once a second, off the
-    /// request path: nothing is fetched unless it is due, at most every 30 seconds. Cancel-safe: a
-    /// fetch that was started goes on.
-    pub async fn keep_fresh(&self) {
-        for trust in &self.trusted {
-            trust.keys.keep_fresh();
-        }
-        for trust in &self.trusted {
-            trust.keys.wait().await;
-        }
-    }
-
-    /// Fetches the keys of all issuers now, one after the other. Returns the number of usable keys
-    /// of each, by all of its entries together.
-    pub async fn check_issuers(&self) -> Vec<(Arc<str>, Result<usize, FetchError>)> {
-        let mut checked: Vec<(Arc<str>, _)> = Vec::with_capacity(self.trusted.len());
-        for trust in &self.trusted {
-            let (issuer, found) = (&trust.rules.issuer, trust.keys.fetch().await);
-            match checked.iter_mut().find(|(known, _)| known == issuer) {
-                Some((_, sum)) => *sum = together(*sum, found),
-                None => checked.push((Arc::clone(issuer), found)),
-            }
-        }
-        checked
     }
 }
 

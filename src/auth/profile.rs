@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::RwLock;
 use serde_json::Value;
 
 use crate::domain::DisplayName;
@@ -34,8 +33,8 @@ const NO_ROLE: &str = "the role pointer finds no role, the identity gets the def
 const NO_KNOWN_ROLE: &str = "the role pointer finds several values, none of which a persona or a quota \
     names; the identity gets the default role";
 
-/// Roles that a persona or a quota names, the preferred ones first. An operator may change them while the broker runs.
-pub(super) type KnownRoles = Arc<RwLock<Vec<Box<str>>>>;
+/// Roles that a persona or a quota names, the preferred ones first.
+pub(super) type KnownRoles = Arc<[Box<str>]>;
 
 /// Where role and display name are found in one issuer's documents.
 #[derive(Debug)]
@@ -78,13 +77,15 @@ impl Pointers {
             Some(Value::Object(members)) => members.keys().map(String::as_str).collect(),
             _ => return Err(NO_ROLE),
         };
-        let known = self.known_roles.read();
-        let known = known.iter().find(|known| values.contains(&&***known));
+        let known = self
+            .known_roles
+            .iter()
+            .find(|known| values.contains(&&***known));
         known.cloned().ok_or(NO_KNOWN_ROLE)
     }
 
     fn warn(&self, message: &str) {
-        if !self.known_roles.read().is_empty() && !self.is_warned.swap(true, Ordering::Relaxed) {
+        if !self.known_roles.is_empty() && !self.is_warned.swap(true, Ordering::Relaxed) {
             let (issuer, role_pointer) = (&*self.issuer, &self.role);
             tracing::warn!(issuer, ?role_pointer, "{message}");
         }
@@ -102,7 +103,7 @@ mod tests {
             issuer: "https://id.example.com/".into(),
             role: Some(role.into()),
             name: name.map(Into::into),
-            known_roles: Arc::new(RwLock::new(["teacher", "student"].map(Into::into).into())),
+            known_roles: ["teacher", "student"].map(Into::into).into(),
             is_warned: AtomicBool::new(false),
         }
     }

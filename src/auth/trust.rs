@@ -29,11 +29,12 @@ pub(super) struct Trust {
 }
 
 impl Trust {
-    /// Returns the entry that `rules` describe, unless they contradict each other.
+    /// Returns the entry that `rules` describe, unless they contradict each other. It has the keys of the entry among `before`
+    /// that takes them from the same place.
     pub(super) fn new(
         rules: &Issuer,
         known_roles: &KnownRoles,
-        fetcher: &Fetcher,
+        (fetcher, before): (&Fetcher, &[Arc<Self>]),
     ) -> Result<Self, SetupError> {
         let refused = |why| SetupError::Keys {
             issuer: (*rules.issuer).to_owned(),
@@ -54,8 +55,15 @@ impl Trust {
             let pointers = pointers(&lookup.role_pointer, &lookup.name_pointer, false);
             LookUp::new(lookup, pointers, fetcher)
         });
+        let mut alike = before
+            .iter()
+            .filter(|known| has_keys_of(&known.rules, rules));
+        let keys = match alike.next() {
+            Some(known) => Arc::clone(&known.keys),
+            None => Source::new(rules, fetcher).map_err(refused)?,
+        };
         Ok(Self {
-            keys: Source::new(rules, fetcher).map_err(refused)?,
+            keys,
             pointers: pointers(&rules.role_pointer, &rules.name_pointer, finds_role),
             lookup: lookup.transpose().map_err(refused)?,
             rules: rules.clone(),
@@ -79,6 +87,15 @@ impl Trust {
             _ => (claimed, VERIFIED_FOR),
         }
     }
+}
+
+/// True when both entries have the same published keys. Keys of the settings need not be kept.
+fn has_keys_of(one: &Issuer, other: &Issuer) -> bool {
+    let is_same = match (&one.keys, &other.keys) {
+        (KeySource::Jwks(url), KeySource::Jwks(known)) => url == known,
+        _ => false,
+    };
+    is_same && one.issuer == other.issuer && one.algorithms == other.algorithms
 }
 
 /// Refuses keys that do not go with the algorithms, and rules that accept tokens for somebody else.

@@ -147,17 +147,22 @@ impl Given {
 
     /// Loads the settings, and returns their sources, too.
     fn read(&self, mode: Mode) -> anyhow::Result<(Loaded, Sources)> {
+        let sources = self.sources()?;
+        Ok((Config::from_sources(mode, &sources)?, sources))
+    }
+
+    /// Returns the sources of the settings, with the text of the settings file.
+    fn sources(&self) -> Result<Sources, ConfigErrors> {
         let mut flags = self.flags.set.clone();
         if let Some(address) = &self.flags.listen {
             flags.push(("server.listen".to_owned(), address.clone()));
         }
-        let sources = Sources {
+        Ok(Sources {
             file: read_file(self.flags.config.as_deref())?,
             environment: self.environment.clone(),
             flags,
             ..Sources::default()
-        };
-        Ok((Config::from_sources(mode, &sources)?, sources))
+        })
     }
 
     /// Adds the `.env` of this directory below the real environment, which wins.

@@ -36,7 +36,7 @@ pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
             app.state().audit.warn_of_setting(&doubt);
         }
         announce(&loaded.config, &listeners)?;
-        let reloading = Reload::new(given, &app, (loaded, sources));
+        let reloading = Reload::new(given, (&app, traces.as_ref()), (loaded, sources));
         tokio::select! {
             () = telemetry::beside(traces.as_ref(), app.run(listeners, urgency)) => {}
             () = reloading.run(&reload) => {}

@@ -3,6 +3,7 @@
 //! There are four sources, of which the later win: the compiled-in `config/default.toml`, a file, the environment, flags.
 //! All mistakes are reported at once. No message repeats a value, which may be a secret.
 
+mod again;
 mod alerts;
 mod api_keys;
 mod auth;
@@ -45,6 +46,7 @@ mod upstream;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use again::MayChange;
 pub use alerts::{AlertFormat, Alerts};
 pub use api_keys::ApiKey;
 pub use auth::{Auth, AuthMode, Issuer, KeySource, Lookup};
@@ -78,6 +80,7 @@ pub use upstream::Upstream;
 
 pub use crate::domain::Algorithm;
 use crate::domain::Personas;
+use again::Entries;
 use settings::Settings;
 
 /// The purpose that settings are read for.
@@ -150,6 +153,8 @@ pub struct Loaded {
     /// Warnings of settings that are allowed and probably not meant, one sentence each.
     pub warnings: Vec<String>,
     shown: Vec<(String, String, Source)>,
+    entries: Entries,
+    waiting: Vec<String>,
 }
 
 impl Loaded {
@@ -158,35 +163,28 @@ impl Loaded {
         let shown = self.shown.iter();
         shown.map(|(name, value, source)| (name.as_str(), value.as_str(), source))
     }
+
+    /// Reads every section. Fails with all mistakes.
+    fn read(mut settings: Settings) -> Result<Self, ConfigErrors> {
+        let config = Config::read(&mut settings);
+        let (shown, entries) = (settings.shown(), Entries(settings.entries.clone()));
+        let warnings = settings.verdict()?;
+        // Without a complaint there is a configuration.
+        let config = config.ok_or_else(|| ConfigErrors::new(Vec::new()))?;
+        Ok(Self {
+            config,
+            warnings,
+            shown,
+            entries,
+            waiting: Vec::new(),
+        })
+    }
 }
 
 impl Config {
     /// Reads all sources for `mode`. Fails with all mistakes.
     pub fn from_sources(mode: Mode, sources: &Sources) -> Result<Loaded, ConfigErrors> {
-        let mut settings = layers::gather(mode, sources);
-        let config = Self::read(&mut settings);
-        let shown = settings.shown();
-        let warnings = settings.verdict()?;
-        // Without a complaint there is a configuration.
-        let config = config.ok_or_else(|| ConfigErrors::new(Vec::new()))?;
-        Ok(Loaded {
-            config,
-            warnings,
-            shown,
-        })
-    }
-
-    /// Returns these settings with the keys that their files hold now: the API keys, and the keys of programs. `sources` are
-    /// those that the settings were read from.
-    pub fn with_keys_of(&self, mode: Mode, sources: &Sources) -> Result<Self, ConfigErrors> {
-        let mut settings = layers::gather(mode, sources);
-        let upstream = Upstream::read(&mut settings);
-        let service_keys = service_keys::read(&mut settings);
-        settings.verdict()?;
-        let mut config = self.clone();
-        config.upstream = upstream.unwrap_or(config.upstream);
-        config.auth.service_keys = service_keys;
-        Ok(config)
+        Loaded::read(layers::gather(mode, sources))
     }
 
     /// Reads settings given as dotted names and texts alone, as flags give them. For dev mode and tests:

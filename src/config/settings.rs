@@ -31,6 +31,7 @@ const SECRET_TABLE: &str = "lookup_headers";
 const MASK: &str = "***";
 
 /// One setting.
+#[derive(Clone)]
 pub(super) struct Entry {
     /// The parts of the name. The tables of a list have the parts `[1]`, `[2]` and so on.
     pub(super) path: Vec<String>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode};
 use secrecy::ExposeSecret;
@@ -31,6 +31,8 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 pub struct Exporter {
     client: Client,
     endpoint: Url,
+    /// The headers that the collector asks for. An operator may change them while the broker runs.
+    headers: RwLock<HeaderMap>,
     service: String,
     /// The name of this run among those of the service.
     instance: String,
@@ -52,15 +54,10 @@ impl Exporter {
         let Some(endpoint) = settings.endpoint.clone() else {
             return Ok(None);
         };
-        let headers = settings.headers.iter().filter_map(|(name, value)| {
-            let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
-            value.set_sensitive(true);
-            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
-        });
-        let headers: HeaderMap = headers.collect();
         Ok(Some(Self {
-            client: ClientBuilder::new(way, CONNECT, headers)?.build()?,
+            client: ClientBuilder::new(way, CONNECT, HeaderMap::new())?.build()?,
             endpoint,
+            headers: RwLock::new(headers(settings)),
             service: settings.service.clone(),
             instance: Trace::new_span_id(),
             ended: Arc::default(),
@@ -68,6 +65,11 @@ impl Exporter {
             is_away: Mutex::default(),
             clock,
         }))
+    }
+
+    /// Takes the headers of changed settings over.
+    pub fn adopt(&self, settings: &Otel) {
+        *self.headers.write() = headers(settings);
     }
 
     /// Returns the layer that collects the spans to send.
@@ -131,6 +133,7 @@ impl Exporter {
     async fn send(&self, batch: &[Spanned]) -> Result<(), Unserved> {
         let body = self.body(batch).to_string();
         let request = self.client.post(self.endpoint.clone()).body(body);
+        let request = request.headers(self.headers.read().clone());
         let request = request.header(CONTENT_TYPE, "application/json");
         let answer = http_client::send(request, DEADLINE, &*self.clock).await?;
         // What the collector says beside its status is not needed.
@@ -182,6 +185,16 @@ impl Exporter {
             );
         }
     }
+}
+
+/// Returns the headers of `settings`, which logs never show.
+fn headers(settings: &Otel) -> HeaderMap {
+    let headers = settings.headers.iter().filter_map(|(name, value)| {
+        let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
+        value.set_sensitive(true);
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+    });
+    headers.collect()
 }
 
 /// True for a failure after which the same spans may be taken later.

@@ -105,22 +105,26 @@ fn mistakes_in_api_keys_are_refused_by_name() {
 #[test]
 fn keys_are_read_again_from_their_files_whatever_else_is_wrong_by_now() {
     let mut sources = file(TWO);
-    let before = serve(&sources).config;
+    let before = serve(&sources);
     sources.read = |path| match path.to_str().unwrap() {
         "key" => Ok("sk-canary7f3a-rotated\n".into()),
         // Half of the file of personas is written.
         "personas.toml" => Ok("[zoe".into()),
         _ => read(path),
     };
-    let after = before.with_keys_of(Mode::Serve, &sources).unwrap();
+    let after = before
+        .with_secrets(Mode::Serve, &sources, |_| true)
+        .unwrap();
     let print = |config: &Config| config.upstream.keys()[0].fingerprint();
-    assert_ne!(print(&before), print(&after));
+    assert_ne!(print(&before.config), print(&after));
     assert_eq!(after.personas.iter().count(), 2);
     sources.read = |path| match path.to_str().unwrap() {
         "key" => Ok("\n".into()),
         _ => read(path),
     };
-    let errors = before.with_keys_of(Mode::Serve, &sources).unwrap_err();
+    let errors = before
+        .with_secrets(Mode::Serve, &sources, |_| true)
+        .unwrap_err();
     let said = errors.to_string();
     assert!(said.contains("names a file that is empty"), "{said}");
 }

@@ -36,6 +36,11 @@ impl Desk {
         Self { home, cookie }
     }
 
+    /// Its cookie, as the browser sends it.
+    pub fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
     pub async fn read(&self, path: &str) -> Answer {
         let page = client().get(format!("{}{path}", self.home));
         let page = Answer::to(page.header("cookie", &self.cookie)).await;

@@ -62,6 +62,7 @@ mod round_trips;
 mod sdk;
 mod secrecy;
 mod secrecy_records;
+mod secrets_again;
 mod share;
 mod signals;
 mod size_limits;

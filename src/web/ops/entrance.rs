@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use parking_lot::RwLock;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -35,32 +36,51 @@ const LASTS: Duration = Duration::from_hours(12);
 
 /// The check of the operators' token and of the cookies made for it.
 pub(super) struct Entrance {
-    /// A hash of the operators' token: compared in constant time, and equally long for every guess.
-    token: Digest,
-    /// Signs cookies. The key is the token, so that every replica accepts them, and a new token ends them.
-    signer: hmac::Key,
+    lock: RwLock<Lock>,
     /// Names under which pages are served: those of this machine, and `ops.hosts`.
     hosts: Vec<String>,
     /// Counts wrong guesses, apart from the public's offences.
     guesses: Guard,
 }
 
-impl Entrance {
-    /// Returns the check of `token`, with pages under the names `hosts`.
-    pub(super) fn new(token: &SecretString, hosts: &[String]) -> Self {
+/// What the operators' token opens.
+struct Lock {
+    /// A hash of the token: compared in constant time, and equally long for every guess.
+    token: Digest,
+    /// Signs cookies. The key is the token, so that every replica accepts them, and a new token ends them.
+    signer: hmac::Key,
+}
+
+impl Lock {
+    fn of(token: &SecretString) -> Self {
         let token = token.expose_secret();
-        let local = crate::config::LOCALHOST.map(str::to_owned);
         Self {
             token: hashed(token),
             signer: hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes()),
+        }
+    }
+}
+
+impl Entrance {
+    /// Returns the check of `token`, with pages under the names `hosts`.
+    pub(super) fn new(token: &SecretString, hosts: &[String]) -> Self {
+        let local = crate::config::LOCALHOST.map(str::to_owned);
+        Self {
+            lock: RwLock::new(Lock::of(token)),
             hosts: local.iter().chain(hosts).cloned().collect(),
             guesses: guesses(),
         }
     }
 
+    /// Takes another token over. The one before it, and the cookies made for it, open nothing any more.
+    pub(super) fn adopt(&self, token: &SecretString) {
+        *self.lock.write() = Lock::of(token);
+    }
+
     /// True for the right token.
     pub(super) fn is_token(&self, guess: &str) -> bool {
-        verify_slices_are_equal(hashed(guess).as_ref(), self.token.as_ref()).is_ok()
+        let lock = self.lock.read();
+        verify_slices_are_equal(hashed(guess).as_ref(), lock.token.as_ref()).is_ok()
     }
 
     /// True for requests with the right token as bearer.
@@ -75,7 +95,8 @@ impl Entrance {
     /// Returns the `Set-Cookie` of a browser that has shown the token. Over https, the cookie never travels in the clear.
     pub(super) fn cookie(&self, now: Timestamp, is_https: bool) -> String {
         let until = now.plus(LASTS).as_seconds();
-        let signature = BASE64.encode(hmac::sign(&self.signer, said(until).as_bytes()));
+        let signature = hmac::sign(&self.lock.read().signer, said(until).as_bytes());
+        let signature = BASE64.encode(signature);
         set_cookie(&format!("{until}.{signature}"), LASTS, is_https)
     }
 
@@ -97,8 +118,9 @@ impl Entrance {
         let (Ok(until), Ok(signature)) = (until, signature) else {
             return false;
         };
-        let is_right = hmac::verify(&self.signer, said(until).as_bytes(), &signature).is_ok();
-        is_right && now.as_seconds() < until
+        let said = said(until);
+        let is_right = hmac::verify(&self.lock.read().signer, said.as_bytes(), &signature);
+        is_right.is_ok() && now.as_seconds() < until
     }
 }
 

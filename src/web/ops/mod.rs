@@ -49,6 +49,11 @@ impl OpsState {
             entrance: Arc::new(Entrance::new(token, hosts)),
         }
     }
+
+    /// Takes another token of operators over.
+    pub fn adopt(&self, token: &SecretString) {
+        self.entrance.adopt(token);
+    }
 }
 
 /// Returns every path for operators, and the layers around them.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -167,18 +167,18 @@ async fn show(ops: &OpsState, tab: Tab, uri: &Uri) -> Result<Response, ApiError>
     Ok(table.ok_or(ApiError::at("table"))?.file(*form))
 }
 
-/// Tells where the calls stand, again and again.
-async fn live(State(ops): State<OpsState>) -> Response {
-    let events = Sse::new(looks(ops)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+/// Tells where the calls stand, again and again, while the operator is signed in.
+async fn live(State(ops): State<OpsState>, headers: HeaderMap) -> Response {
+    let events = Sse::new(looks(ops, headers)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     (Extension(Probe), [(BUFFERING, "no")], events).into_response()
 }
 
-fn looks(ops: OpsState) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold((ops, true), async |(ops, is_first)| {
+fn looks(ops: OpsState, headers: HeaderMap) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold((ops, headers, true), async |(ops, headers, is_first)| {
         if !is_first {
             ops.app.face.clock.sleep(LOOK).await;
         }
-        if ops.app.broker.is_draining() {
+        if ops.app.broker.is_draining() || !ops.is_signed_in(&headers) {
             return None;
         }
         let table = calls::table(&ops).await;
@@ -186,7 +186,7 @@ fn looks(ops: OpsState) -> impl Stream<Item = Result<Event, Infallible>> {
         let event = table.map_or(Ok(Event::default().comment("unread")), |table| {
             Event::default().json_data(Live::of(table))
         });
-        Some((Ok(event.ok()?), (ops, false)))
+        Some((Ok(event.ok()?), (ops, headers, false)))
     })
 }
 
