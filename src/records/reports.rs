@@ -29,21 +29,29 @@ pub(super) fn sum_up(book: &Book, query: UsageQuery) -> Vec<UsageRow> {
             add(group(entry, query.by), entry);
         }
     }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    let use_of = |sums: &Sums| (sums.get("sessions"), sums.get("refreshes"));
-    groups.sort_unstable_by(|(one, a), (two, b)| match query.by {
-        By::Day => two.0.cmp(&one.0).then_with(|| one.1.cmp(&two.1)),
-        By::Role | By::Persona | By::User => use_of(b).cmp(&use_of(a)).then_with(|| one.cmp(two)),
-        By::Model => {
-            let (a, b) = (a.get("nanodollars"), b.get("nanodollars"));
-            b.cmp(&a).then_with(|| one.cmp(two))
-        }
-    });
-    groups.truncate(usize::try_from(query.most).unwrap_or(usize::MAX));
     let rows = groups
         .into_iter()
         .map(|((one, two), sums)| ReportRow { one, two, sums });
-    rows.map(|row| row.read(query.by)).collect()
+    first(rows.collect(), query)
+}
+
+/// Puts the rows of a report in order. Returns as many as are asked for.
+pub(super) fn first(mut rows: Vec<ReportRow>, query: UsageQuery) -> Vec<UsageRow> {
+    let use_of = |sums: &Sums| (sums.get("sessions"), sums.get("refreshes"));
+    rows.sort_unstable_by(|one, two| {
+        let by_name = || (&one.one, &one.two).cmp(&(&two.one, &two.two));
+        let (a, b) = (&one.sums, &two.sums);
+        match query.by {
+            By::Day => two.one.cmp(&one.one).then_with(by_name),
+            By::Role | By::Persona | By::User => use_of(b).cmp(&use_of(a)).then_with(by_name),
+            By::Model => {
+                let (a, b) = (a.get("nanodollars"), b.get("nanodollars"));
+                b.cmp(&a).then_with(by_name)
+            }
+        }
+    });
+    rows.truncate(usize::try_from(query.most).unwrap_or(usize::MAX));
+    rows.into_iter().map(|row| row.read(query.by)).collect()
 }
 
 /// Sums up the use of one account by days, the latest first.
@@ -157,14 +165,18 @@ static BY_PERSONA: Statement = Statement::list(
      WHERE day >= $1 GROUP BY persona ORDER BY sessions DESC, refreshes DESC, persona LIMIT $2",
 );
 
-/// Sums up all measures of the accounts on the list only: most of them are not listed.
+/// Sums up the accounts of the part `$3` of [`PARTS`], which are about as many in each. All measures are summed up of the
+/// accounts on the list only: most of them are not listed.
 static BY_USER: Statement = Statement::list(
     NO_PAGE,
     REPORT,
     "SELECT issuer AS one, subject AS two, {each #}, last_at FROM \
      (SELECT account, {each CAST(SUM(#) AS BIGINT) AS #}, MAX(last_at) AS last_at FROM daily_accounts \
-     WHERE day >= $1 AND account IN (SELECT account FROM daily_accounts WHERE day >= $1 \
-     GROUP BY account ORDER BY SUM(sessions) DESC, SUM(refreshes) DESC, account LIMIT $2) \
+     WHERE day >= $1 AND account IN (SELECT accounts.account FROM accounts \
+     JOIN daily_accounts ON daily_accounts.account = accounts.account AND day >= $1 \
+     WHERE accounts.account > (SELECT MAX(account) FROM accounts) * $3 / 2 \
+     AND accounts.account <= (SELECT MAX(account) FROM accounts) * ($3 + 1) / 2 \
+     GROUP BY accounts.account ORDER BY SUM(sessions) DESC, SUM(refreshes) DESC, accounts.account LIMIT $2) \
      GROUP BY account) AS summed JOIN accounts ON accounts.account = summed.account \
      ORDER BY sessions DESC, refreshes DESC, issuer, subject LIMIT $2",
 );
@@ -177,6 +189,9 @@ pub(super) static DAYS_OF_ACCOUNT: Statement = Statement::list(
      JOIN accounts ON accounts.account = daily_accounts.account \
      WHERE issuer = $1 AND subject = $2 AND day >= $3 ORDER BY day DESC",
 );
+
+/// The parts of a report on accounts. Each is read on a connection of its own: it adds up a row for each day of each account.
+pub(super) const PARTS: [u64; 2] = [0, 1];
 
 static BY_MODEL: Statement = Statement::list(
     NO_PAGE,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
@@ -13,12 +14,12 @@ use super::database::{Bind, Reader, page};
 use super::entries::{self, CHUNK, IdRow};
 use super::entry::{ENDED, Entry, LEFT_PENDING};
 use super::queue::Queue;
-use super::reports::{DAYS_OF_ACCOUNT, ReportRow};
+use super::reports::{self, DAYS_OF_ACCOUNT, PARTS, ReportRow};
 use super::sessions::{self, FoundRow, IdleRow};
 use super::statement::{NO_PAGE, Statement};
 use super::tickets;
 use super::{
-    Advance, AlertTimes, Dated, DatedTicket, Figures, Recent, Records, RecordsCondition,
+    Advance, AlertTimes, By, Dated, DatedTicket, Figures, Recent, Records, RecordsCondition,
     RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
 };
 use crate::clock::{Clock, Timestamp};
@@ -258,8 +259,18 @@ impl Records for SqlRecords {
             Bind::Text(day_of(query.since)),
             u64::from(query.most).into(),
         ];
-        let rows: Vec<ReportRow> = self.reader.rows(query.by.statement(), &binds).await?;
-        Ok(rows.into_iter().map(|row| row.read(query.by)).collect())
+        let rows = if query.by == By::User {
+            let part = async |part: u64| {
+                let binds = [&binds[..], &[part.into()]].concat();
+                self.reader.rows(query.by.statement(), &binds).await
+            };
+            let parts = PARTS.map(part);
+            let parts: Vec<Vec<ReportRow>> = try_join_all(parts).await?;
+            parts.into_iter().flatten().collect()
+        } else {
+            self.reader.rows(query.by.statement(), &binds).await?
+        };
+        Ok(reports::first(rows, query))
     }
 
     async fn usage_of(

@@ -18,8 +18,8 @@ use super::sql::SqlRecords;
 use super::writer::Writer;
 use crate::clock::Clock;
 
-/// Most connections that read at once.
-const READERS: u32 = 2;
+/// Most connections that read at once: two for a report, and one for a look-up beside it.
+const READERS: u32 = 3;
 
 /// Longest wait for the transaction of another process.
 const BUSY: Duration = Duration::from_secs(5);
