@@ -19,19 +19,26 @@ const PAGES: [&str; 9] = [
     "/pages/latency",
     "/pages/security",
 ];
+/// The forms that change something for an operator who is signed in.
+const FORMS: [&str; 4] = [
+    "/pages/calls/hangup",
+    "/pages/security/lift",
+    "/pages/user/end",
+    "/sign-out",
+];
 
 #[tokio::test]
 async fn without_a_cookie_every_page_is_the_form_and_nothing_else() {
     let test = app(&[]);
     let form = get(&test, "/sign-in").send().await;
     assert_eq!(form.status, 200);
-    for page in PAGES {
+    for page in PAGES.into_iter().chain(["/pages/calls/live"]) {
         let answer = get(&test, page).send().await;
         assert_eq!((answer.status, &answer.text), (401, &form.text), "{page}");
         let policy = answer.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'"), "{policy}");
     }
-    for path in ["/pages/calls/hangup", "/pages/security/lift", "/sign-out"] {
+    for path in FORMS {
         let answer = post(&test, path, "all=yes").send().await;
         assert_eq!((answer.status, &answer.text), (401, &form.text), "{path}");
     }
@@ -154,8 +161,8 @@ async fn forms_of_other_pages_change_nothing() {
     let opened = test.post("/calls").body("application/sdp", OFFER);
     assert_eq!(opened.send().await.status, 201);
     let cookie = cookie(&test).await;
-    let form = |origin: Option<&str>| {
-        let call = test.post("/pages/calls/hangup");
+    let form = |path: &str, origin: Option<&str>| {
+        let call = test.post(path);
         let call = call.through(test.app.ops_onion().unwrap());
         let call = call.header("cookie", &cookie);
         let call = call.body(super::FORM, "all=yes");
@@ -172,12 +179,14 @@ async fn forms_of_other_pages_change_nothing() {
         Some("http://broker.example.com.evil.example.net"),
         Some("broker.example.com"),
     ] {
-        let refused = form(origin).send().await;
-        refused.is(403, "origin_not_allowed");
+        for path in FORMS {
+            let refused = form(path, origin).send().await;
+            refused.is(403, "origin_not_allowed");
+        }
     }
-    let cross = form(Some(HOME)).header("sec-fetch-site", "cross-site");
+    let cross = form(FORMS[0], Some(HOME)).header("sec-fetch-site", "cross-site");
     cross.send().await.is(403, "origin_not_allowed");
-    let twice = form(Some(HOME)).origin("https://evil.example.net");
+    let twice = form(FORMS[0], Some(HOME)).origin("https://evil.example.net");
     twice.send().await.is(403, "origin_not_allowed");
     // Another page cannot sign somebody in, either.
     let enter = test.post("/sign-in").through(test.app.ops_onion().unwrap());
@@ -230,7 +239,7 @@ async fn names_personas_and_formulas_of_callers_reach_no_page_and_no_spreadsheet
     let test = app(&[]);
     let formula = "=cmd|'/C calc'!A0";
     let mut named = claims("nina", formula);
-    named["name"] = CODE.into();
+    named["user_metadata"]["full_name"] = CODE.into();
     let bearer = sign(&named);
     let minted = test.post("/token").bearer(&bearer);
     assert_eq!(minted.send().await.status, 200);
