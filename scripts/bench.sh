@@ -11,6 +11,8 @@
 #   scripts/bench.sh --calls   what ten thousand watched calls cost, and what kills, takeovers and races do to calls: a quarter
 #                              of an hour; CALLS=1000 and KILLS=20 for less
 #   scripts/bench.sh --relay   what a relay costs beside nginx and SMG, ten thousand idle relays, half a million frames; RELAYS=1000 for fewer
+#   scripts/bench.sh --ops     what metrics, scraped each second, and an open dashboard cost a mint, and a scrape beside ten thousand
+#                              live calls: ten minutes; MINTS=1000 and CALLS=1000 for less
 #   scripts/bench.sh --only=broker [--livez | --refused --few | --blocked --few]
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
@@ -60,9 +62,18 @@ while [ $# -gt 0 ]; do
             fi
             cargo test --release --locked --test process --no-run >&2
             exec taskset -c "$other_core" cargo test --release --locked --test process -- --ignored --nocapture --test-threads=1 relay::heavy ;;
+        --ops)
+            ulimit -n "$(ulimit -Hn)"
+            handles=$((2 * ${CALLS:-10000} + 5000))
+            [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -ge "$handles" ] || {
+                say "$handles file handles are needed: ulimit -Hn $handles, or CALLS=1000 for fewer"
+                exit 1
+            }
+            exec cargo test --profile "$profile" --locked --test process -- --ignored --nocapture \
+                --test-threads=1 ops_load calls::scraped ;;
         --governed) governed=1; arguments+=("$1") ;;
         --quick | --only=* | --livez | --refused | --blocked | --few) arguments+=("$1") ;;
-        *) say "usage: scripts/bench.sh [--governed] [--baseline PATH] [--quick] | --calls | --relay | --only=SUBJECT …"; exit 2 ;;
+        *) say "usage: scripts/bench.sh [--governed] [--baseline PATH] [--quick] | --calls | --relay | --ops | --only=SUBJECT …"; exit 2 ;;
     esac
     shift
 done

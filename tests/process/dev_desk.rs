@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use reqwest::RequestBuilder;
 use serde_json::Value;
 
 use crate::kit::answer::Answer;
@@ -41,9 +42,14 @@ impl Desk {
         &self.cookie
     }
 
-    pub async fn read(&self, path: &str) -> Answer {
+    /// Returns the request for a page, not sent yet.
+    pub fn get(&self, path: &str) -> RequestBuilder {
         let page = client().get(format!("{}{path}", self.home));
-        let page = Answer::to(page.header("cookie", &self.cookie)).await;
+        page.header("cookie", &self.cookie)
+    }
+
+    pub async fn read(&self, path: &str) -> Answer {
+        let page = Answer::to(self.get(path)).await;
         assert_eq!(page.status, 200, "{path}: {page:?}");
         page
     }

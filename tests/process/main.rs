@@ -45,6 +45,7 @@ mod nginx;
 mod nginx_errors;
 mod nginx_front;
 mod nginx_slow;
+mod ops_load;
 mod other_hosts;
 mod outages;
 mod persist;

@@ -29,7 +29,7 @@ const AT_ONCE: usize = 8;
 const ROUND: Duration = Duration::from_secs(10);
 
 /// `CALLS=1000` opens fewer calls than ten thousand.
-fn number() -> usize {
+pub(super) fn number() -> usize {
     let asked = std::env::var("CALLS").ok();
     asked.map_or(10_000, |text| text.parse().unwrap())
 }
@@ -85,7 +85,7 @@ async fn set_up(broker: &Broker) {
 }
 
 /// Opens the calls, and prints how much memory each takes.
-async fn open(broker: &Broker, number: usize) -> Vec<Up> {
+pub(super) async fn open(broker: &Broker, number: usize) -> Vec<Up> {
     let before = resident(broker.running.pid());
     let dials = stream::iter(0..number).map(async |number| {
         let bearer = student(&format!("caller-{}", number % 50));

@@ -8,6 +8,7 @@ mod operators;
 mod replicas;
 mod restarts;
 mod rotation;
+mod scraped;
 mod secrecy;
 
 use std::time::Duration;
