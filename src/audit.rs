@@ -111,11 +111,11 @@ impl Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It is ordinary.
+    /// The event is ordinary.
     Low,
-    /// It matters when there are many.
+    /// The event matters when there are many of its kind.
     Medium,
-    /// It matters at once.
+    /// One such event matters already.
     High,
 }
 
@@ -124,7 +124,7 @@ pub enum Severity {
 pub struct Line<'a> {
     /// The kind of the event.
     pub event: Event,
-    /// How much it matters.
+    /// How much the event matters.
     pub severity: Severity,
     /// The address of the caller.
     pub client_ip: Option<IpAddr>,

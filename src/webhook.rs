@@ -84,10 +84,10 @@ impl Webhook {
             }
             let (alert, is_over) = (notice.alert, notice.is_over);
             match sent {
-                Ok(()) => tracing::info!(alert, is_over, "operators were told of an alert"),
+                Ok(()) => tracing::info!(alert, is_over, "alert was sent to the webhook"),
                 Err(error) => tracing::error!(
                     alert, is_over, %error,
-                    "operators could not be told of an alert: check alerts.webhook"
+                    "alert could not be sent: check alerts.webhook"
                 ),
             }
         });

@@ -92,7 +92,7 @@ impl App {
             audit: Box::new(audit::log),
         };
         let app = Self::assemble(config, world)?;
-        // What is made up counts in no limit.
+        // The entries that dev mode makes up count in no limit.
         if !config.demo.has_past {
             app.remember().await?;
         }
@@ -266,7 +266,7 @@ impl App {
             let wait = self.state.face.server.drain_delay;
             tracing::info!(
                 wait_ms = millis(wait),
-                "draining: /readyz says so, requests are still served"
+                "draining: /readyz answers 503, requests are still served"
             );
             // The delay may be cut short.
             let sooner = clock.timeout(wait, heard(&mut urgency, Urgency::Finish));
@@ -274,11 +274,11 @@ impl App {
         }
         ending.close.cancel();
         if told < Urgency::Now {
-            tracing::info!("no more connections are taken; waiting for work under way");
+            tracing::info!("new connections are refused; waiting for running work to end");
             let wait = self.state.face.server.drain_timeout;
             let now = clock.timeout(wait, heard(&mut urgency, Urgency::Now));
             if now.await.is_err() {
-                tracing::warn!("some work did not end in time and is cut off");
+                tracing::warn!("some work did not end in time and was aborted");
             }
         }
     }

@@ -108,7 +108,7 @@ pub async fn open(
             if given_up > 0 {
                 tracing::warn!(
                     intents = given_up,
-                    "the last run ended without recording an outcome: these intents count as uncertain"
+                    "the last run stopped before it recorded how these mints ended: they count as uncertain"
                 );
             }
             records

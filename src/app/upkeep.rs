@@ -52,7 +52,7 @@ impl Upkeep {
                 let cause = telemetry::chain(&error);
                 tracing::warn!(
                     cause,
-                    "the ledger could not be tidied; tried again in a minute"
+                    "old rows could not be removed from the ledger; retrying in a minute"
                 );
             }
         };

@@ -22,7 +22,7 @@ pub(super) fn read(document: &[u8], allowed: &[Algorithm]) -> Option<Vec<Key>> {
     if usable.next().is_some() {
         tracing::warn!(
             most = MOST_KEYS,
-            "an issuer publishes more keys than are used: tokens that the others have signed are refused"
+            "an issuer publishes more keys than the broker uses: tokens that were signed with the others are refused"
         );
     }
     Some(used)

@@ -112,7 +112,7 @@ struct Seen {
     blocks: Option<(Tick, u64)>,
 }
 
-/// What the records last knew, for scrapes and alerts.
+/// The figures of the last reading of the records, for scrapes and alerts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stock {
     /// Calls whose hang-up is owed.

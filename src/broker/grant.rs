@@ -240,7 +240,7 @@ impl Inner {
         };
         reserved
             .map_err(|error| self.not_reserved(used.caller, error))
-            // What the cache knows of a session that was not moved on is out of date.
+            // The cache is stale: it holds a session that was not advanced.
             .inspect_err(|_| self.sessions.forget(key))?;
         Ok(entry)
     }

@@ -10,7 +10,7 @@ use crate::metrics::Reading;
 use crate::telemetry;
 use crate::upstream::{KeyHealth, UpstreamError};
 
-/// How the service is, in one word.
+/// The condition of the service in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -35,7 +35,7 @@ pub enum Readiness {
     WaitingForLedger,
 }
 
-/// How the service and its parts are.
+/// The conditions of the service and of its parts.
 #[derive(Clone, Debug)]
 pub struct Health {
     /// The service as a whole.
@@ -139,7 +139,7 @@ impl Broker {
         if let Err(error) = swept.await {
             tracing::warn!(
                 cause = telemetry::chain(&error),
-                "ended sessions could not be removed from the database: tried again in ten seconds"
+                "ended sessions could not be removed from the database; retrying in ten seconds"
             );
         }
     }

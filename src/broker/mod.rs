@@ -392,7 +392,7 @@ impl Broker {
                 done.undelivered(&inner).await;
             }
         };
-        // Its log lines name the request that it belongs to.
+        // The log lines of the spawned work name its request.
         self.0.work.spawn(carried.in_current_span());
         outcome.await.unwrap_or(Err(BrokerError::Lost))
     }

@@ -86,7 +86,7 @@ impl Recount {
                 let cause = telemetry::chain(&error);
                 tracing::warn!(
                     cause,
-                    "Redis began empty, and the ledger cannot be read: tried again in ten seconds"
+                    "Redis was empty, and the ledger cannot be read to fill its windows; retrying in ten seconds"
                 );
                 return;
             }
@@ -95,7 +95,7 @@ impl Recount {
         if shared.on_redis().count_back(used).await.is_ok() {
             tracing::info!(
                 entries = recent.len(),
-                "Redis began empty: its windows were told what the ledger knows"
+                "Redis was empty: its windows were filled from the ledger"
             );
         }
     }

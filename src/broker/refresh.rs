@@ -70,7 +70,7 @@ impl Inner {
         }
         let mode = persona.mode(self.rules.connect, Some(session.mode));
         let mode = mode.ok_or(BrokerError::UnknownSession)?;
-        // Whoever comes second now gets the new client secret or a refusal.
+        // A second refresh at this moment gets the new client secret or a refusal.
         self.latest.remove(&key);
         let grant = self
             .grant(Use {

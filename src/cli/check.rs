@@ -138,7 +138,7 @@ fn settings(loaded: &Loaded) -> Vec<Finding> {
     findings
 }
 
-/// What doubts are about, the most dangerous first: strangers who mint, keys and tokens that others can read, and money without
+/// Subjects of findings, the most dangerous first: strangers who mint, keys and tokens that others can read, and money without
 /// a limit. The rest comes after these.
 const DANGERS: [&str; 9] = [
     "auth.",
@@ -185,7 +185,7 @@ fn lines(report: &Report<'_>) -> String {
         lines.extend(table.lines().map(|line| format!("         {line}")));
     }
     if !report.advice.is_empty() {
-        lines.push("\nto be looked after, the most dangerous first:".to_owned());
+        lines.push("\nwhat to change, the most dangerous first:".to_owned());
         let advice = report.advice.iter().enumerate();
         lines.extend(advice.map(|(place, text)| format!("{:3}. {text}", place + 1)));
     }

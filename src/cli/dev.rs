@@ -60,7 +60,7 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
             config.upstream.public_url = None;
             config.upstream.api_key = Some(SIMULATED_KEY.into());
             config.upstream.api_keys.clear();
-            // Whoever is not on this machine plays no tricks with calls of others.
+            // Only pages on this machine may play with the simulated calls.
             if config.server.listen.ip().is_loopback() {
                 try_calls(config, started.calls())?;
             }

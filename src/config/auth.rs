@@ -68,7 +68,7 @@ pub struct Issuer {
     pub audience: Vec<String>,
     /// Values of which `azp` must be one, unless empty. For Clerk, the origins of our pages.
     pub authorized_parties: Vec<String>,
-    /// Those of the authorized parties that are patterns of origins.
+    /// The authorized parties that are patterns of origins.
     pub party_patterns: Vec<OriginPattern>,
     /// True accepts tokens without `azp`, as Clerk issues them to native apps.
     pub azp_optional: bool,
@@ -103,7 +103,7 @@ impl Issuer {
 
     /// Returns true when the issuer's tokens must be addressed to us.
     ///
-    /// They are addressed by `aud`, by `azp` or, as Amazon Cognito's access tokens are, by `client_id`.
+    /// Tokens are addressed by `aud`, by `azp` or, as Amazon Cognito's access tokens are, by `client_id`.
     pub fn names_us(&self) -> bool {
         let mut required = self.required_claims.iter();
         let in_client_id = required.any(|(pointer, _)| pointer == "/client_id");

@@ -131,7 +131,7 @@ impl Budget {
     }
 }
 
-/// Who spends together.
+/// The callers whose spending is summed up together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purse {
     /// One identity.

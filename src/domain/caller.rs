@@ -32,9 +32,9 @@ pub enum Forwards {
     /// Nothing says so.
     #[default]
     No,
-    /// It is in `server.trusted_proxies`.
+    /// The address is in `server.trusted_proxies`.
     Trusted,
-    /// It is a private or loopback address that says so, and is not trusted.
+    /// The address is private or loopback, and sends `X-Forwarded-For` without being trusted.
     Untrusted,
 }
 

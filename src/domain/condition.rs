@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-/// How a part of the service is.
+/// The condition of a part of the service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
-    /// It works.
+    /// The part works.
     #[default]
     Operational,
-    /// It works in part, or failed lately and is still used.
+    /// The part works partly, or failed lately and is still used.
     Degraded,
-    /// It cannot be used right now.
+    /// The part cannot be used right now.
     Down,
 }

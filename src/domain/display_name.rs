@@ -43,7 +43,7 @@ impl DisplayName {
     }
 }
 
-/// What a character is to a name.
+/// The role of a character in a name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A letter or a digit.

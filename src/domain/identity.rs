@@ -100,15 +100,15 @@ fn digest(issuer: &str, subject: &str) -> [u8; 32] {
 /// The identity that a caller acts for, after its token was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Its name in records.
+    /// The name of the identity in records.
     pub account: Account,
     /// The account as 256 bits.
     pub key: IdentityKey,
-    /// Its role, or the default role; `None` when there is neither.
+    /// The verified role, or the default role; `None` when there is neither.
     pub role: Option<Box<str>>,
-    /// Its display name.
+    /// The display name.
     pub name: Option<DisplayName>,
-    /// The personas that it may use, the usual one first. Empty: those that its role may use.
+    /// The personas that the identity may use, the default one first. Empty: the personas of its role.
     pub personas: Arc<[PersonaName]>,
 }
 

@@ -51,7 +51,7 @@ impl fmt::Display for PersonaName {
 /// client secret can change its settings.
 #[derive(Debug)]
 pub struct Persona {
-    /// Its name.
+    /// The name of the persona.
     pub name: PersonaName,
     /// True when any caller may choose it by role or language alone.
     pub public: bool,
@@ -156,13 +156,13 @@ struct Spoken {
 /// Error for a session object that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionObjectError {
-    /// It breaks the provider's rules.
+    /// The object breaks the provider's rules.
     #[error(transparent)]
     Rule(#[from] provider::Fault),
-    /// Its instructions cannot be used.
+    /// The instructions cannot be used.
     #[error("session.instructions: {0}")]
     Instructions(#[from] InstructionsError),
-    /// It cannot be written.
+    /// The object cannot be written.
     #[error("session cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
 }

@@ -172,7 +172,7 @@ mod tests {
         "secret       -      -       fr",
     ];
 
-    /// Who is picked for a verified role, a claimed one and a language.
+    /// Returns the name of the persona that is picked for a verified role, a claimed role and a language.
     fn picked(personas: &Personas, verified: &str, claimed: &str, language: &str) -> String {
         let given = |text: &'static str| Some(text).filter(|text| !text.is_empty());
         let leak = |text: &str| -> &'static str { Box::leak(text.into()) };

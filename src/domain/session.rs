@@ -27,23 +27,23 @@ pub struct RefreshRules {
 /// The record of one caller's permission to mint again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The persona that it was opened with.
+    /// The persona that the session was opened with.
     pub persona: PersonaName,
     /// The language that its caller asked for.
     pub language: Option<Language>,
-    /// How its page connects: a refresh mints for the same way.
+    /// How the page connects: a refresh mints for the same way.
     pub mode: ConnectMode,
-    /// Its owner, under whom it is counted.
+    /// The owner, to whom the session is counted.
     pub owner: Party,
-    /// The networks that it was used from, the one that opened it first.
+    /// The networks that the session was used from. The network that opened it comes first.
     pub networks: Vec<Network>,
-    /// The origin that opened it.
+    /// The origin that opened the session.
     pub origin: Option<Origin>,
-    /// The time at which it was opened, on the database's clock.
+    /// The time at which the session was opened, on the database's clock.
     pub opened: Timestamp,
-    /// The time of its last mint, on the database's clock.
+    /// The time of the last mint, on the database's clock.
     pub minted: Timestamp,
-    /// The number of its refreshes.
+    /// The number of refreshes.
     pub refreshes: u32,
 }
 
@@ -59,22 +59,22 @@ pub struct Opening {
 /// Why a session may not be refreshed by this caller now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Its time is over.
+    /// The time of the session is over.
     #[error("the session has ended")]
     Ended,
-    /// It belongs to another identity or another origin.
+    /// The session belongs to another identity or another origin.
     #[error("the session belongs to somebody else")]
     Foreign,
-    /// It was used from as many other networks as it may be.
+    /// The session was used from as many other networks as the settings allow.
     #[error("the session is tied to other networks")]
     Network,
-    /// Its last mint is too recent.
+    /// The last mint is too recent.
     #[error("the session was refreshed too recently")]
     TooSoon {
-        /// The time until it may be refreshed.
+        /// The time until the session may be refreshed.
         wait: Duration,
     },
-    /// It has used up its refreshes.
+    /// The session has used up its refreshes.
     #[error("the session has used up its refreshes")]
     Exhausted {
         /// The time until the session ends.

@@ -126,19 +126,19 @@ pub enum TicketRefusal {
     /// No ticket has that hash, or its account was signed out.
     #[error("there is no such ticket")]
     Unknown,
-    /// Its time is over.
+    /// The time of the ticket is over.
     #[error("the ticket has expired")]
     Expired,
-    /// It was redeemed before. For a relay's ticket: its connection is still up.
+    /// The ticket was redeemed before. If the ticket opens a relay, the relay is still up.
     #[error("the ticket was used before")]
     Used,
     /// The session that it opened has used up the limit of this name.
     #[error("the session of the ticket has used up {0}")]
     Spent(&'static str),
-    /// It opens something else.
+    /// The ticket opens something else.
     #[error("the ticket is for another mode")]
     Mode,
-    /// It was minted for the page of another origin.
+    /// The ticket was minted for the page of another origin.
     #[error("the ticket was minted for another origin")]
     Foreign,
 }

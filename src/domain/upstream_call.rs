@@ -117,9 +117,9 @@ impl KeyFingerprint {
 /// A call at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamCall {
-    /// Its id.
+    /// The id of the call.
     pub id: UpstreamCallId,
-    /// The key that created it. The provider knows the call by this key only.
+    /// The key that created the call. The provider knows the call by this key only.
     pub key: KeyFingerprint,
 }
 

@@ -50,13 +50,13 @@ pub enum Limit {
 /// Whose requests share one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Those of one address: an IPv4 address or an IPv6 /64.
+    /// All requests of one address: an IPv4 address or an IPv6 /64.
     Address,
-    /// Those of one neighbourhood: a /24 or a /48.
+    /// All requests of one neighbourhood: a /24 or a /48.
     Neighbourhood,
-    /// Those of one identity.
+    /// All requests of one identity.
     Identity,
-    /// Those of everybody to whom the limit applies.
+    /// All requests to which the limit applies.
     Everybody,
 }
 

@@ -41,7 +41,7 @@ struct State {
     offence: Option<Offence>,
 }
 
-/// What became of a pass.
+/// The end of a pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Settled {
     /// The limit that is nearest to its end, of those that callers are told about.

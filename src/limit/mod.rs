@@ -122,7 +122,7 @@ impl Tolerance {
 /// A timed refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Who is refused.
+    /// The party that is refused.
     pub party: Party,
     /// The time that the block has left, counted from now.
     pub lasts: Duration,

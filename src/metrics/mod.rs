@@ -67,7 +67,7 @@ series! {
     hang_ups: Total<1> = "broker_hang_ups_total" ["outcome"] "Hang-ups that the provider confirmed, or did not confirm.";
     hang_ups_pending: Level<0> = "broker_hangups_pending" [] "Calls whose hang-up is owed, on all replicas.";
     side_channel_reconnects: Total<0> = "broker_side_channel_reconnects_total" [] "Side channels that were joined again after a loss.";
-    persona_corrections: Total<0> = "broker_persona_corrections_total" [] "Changes of pinned fields that were put back.";
+    persona_corrections: Total<0> = "broker_persona_corrections_total" [] "Changes of pinned fields that were undone.";
 
     usage_tokens: Total<6> = "broker_usage_tokens_total" ["direction", "modality", "cache", "model", "role", "source"] "Tokens of calls and transcriptions. The labels cut one sum into parts.";
     usage_audio: Nanos<3> = "broker_usage_transcribed_seconds_total" ["model", "role", "source"] "Audio that is billed by its duration.";

@@ -12,7 +12,7 @@ use super::effective::{EffectiveSession, MostTokens, Pinned, PinnedFields};
 /// The `event_id` of every correction, by which an error that answers one is known.
 pub const CORRECTION: &str = "tb_persona";
 
-/// What a session of a persona looks like at the provider. Holds hashes, because thousands of calls may be up.
+/// The session of a persona as the provider should report it. Holds hashes, because thousands of calls may be up.
 pub struct Pins {
     dialect: Dialect,
     /// The hash of each pinned field.

@@ -113,7 +113,7 @@ impl Check {
         for (name, value) in others.into_iter().chain(known) {
             let place = path.field(name);
             match (properties.get(name), &rule["additionalProperties"]) {
-                // Its rule was chosen by it.
+                // The rule of this object was chosen by the value of this field.
                 (Some(known), _) if !known["const"].is_null() => {}
                 (Some(rule), _) | (None, rule @ Value::Object(_)) => {
                     self.obey(rule, value, &place)?;

@@ -129,12 +129,12 @@ pub struct DatedTicket {
     pub now: Timestamp,
 }
 
-/// What became of an outcome.
+/// The result of recording an outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// It is recorded.
+    /// The outcome is recorded.
     Recorded,
-    /// It is recorded, and has opened the session.
+    /// The outcome is recorded, and has opened the session.
     Opened(Dated),
     /// The account's sessions were ended, or its entries erased, since the intent was recorded: nobody may get what was
     /// minted, and no session was opened.

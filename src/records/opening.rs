@@ -53,7 +53,7 @@ pub enum OpenError {
     Unfit {
         /// The property.
         name: &'static str,
-        /// Its value.
+        /// The value of the property.
         found: String,
         /// The value that it must have.
         needed: &'static str,

@@ -258,7 +258,7 @@ impl Relay {
     fn look(&mut self) -> Goes {
         let now = self.clock.tick();
         if self.client.stuck_for() >= self.settings.slow {
-            tracing::debug!("the client takes nothing, so its relay ends");
+            tracing::debug!("the client does not read, so its relay ends");
             return Ending::new(EndReason::HungUp, Farewell::of_slowness());
         }
         if self.upstream.stuck_for() >= SLOW_PROVIDER {

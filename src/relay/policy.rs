@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::provider::MostTokens;
 
-/// How an append begins as every client writes it. What follows is audio, and nothing is to be decided about audio.
+/// How an append begins as every client writes it. The rest is audio, about which nothing has to be decided.
 const APPEND: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
 /// Longest id of an event, which an error repeats.
 pub(super) const MAX_ID: usize = 512;
@@ -78,17 +78,17 @@ pub struct Policy {
 /// What happens to an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes on as it came.
+    /// The event is passed on as it came.
     Passes,
-    /// This goes on instead.
+    /// This text is passed on instead of the event.
     Becomes(String),
-    /// It goes no further, and the client is told.
+    /// The event is dropped, and the client gets an error.
     Refused(Refusal),
-    /// It is no event. The connection ends.
+    /// The text is no event. The connection ends.
     Broken(Flaw),
 }
 
-/// Why an event goes no further.
+/// Why an event is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The code of the error.
@@ -106,9 +106,9 @@ pub struct Refusal {
 /// What is wrong with a text that is no event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// It is no JSON object with a type.
+    /// The text is no JSON object with a type.
     NoObject,
-    /// It says something twice, so that two readers may understand it differently.
+    /// A name occurs twice in the text, so that two readers may understand it differently.
     Ambiguous,
 }
 

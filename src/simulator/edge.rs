@@ -27,9 +27,9 @@ const ADMIN: &str = "-admin";
 /// A received request for a client secret.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Its headers. The value of `Authorization` is masked.
+    /// The headers. The value of `Authorization` is masked.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Bytes,
 }
 

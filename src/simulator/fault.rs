@@ -77,13 +77,13 @@ impl Twist {
 /// What is wrong with the body of an answer to an offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is empty.
+    /// The body is empty.
     Empty,
-    /// It is of 2 MiB.
+    /// The body has 2 MiB.
     Huge,
-    /// It never comes.
+    /// The body never comes.
     Hangs,
-    /// The connection breaks before it is complete.
+    /// The connection breaks before the body is complete.
     Cut,
 }
 

@@ -84,18 +84,16 @@ impl Queue {
         }
     }
 
-    /// Has all lines written without further gathering. Returns when that is done, or after `patience`.
-    pub(super) fn flush(&self, patience: Duration) {
+    /// Has all lines written without further gathering. Returns when that is done, or after `most`.
+    pub(super) fn flush(&self, most: Duration) {
         // A panic inside of `put` would hold the lock.
-        let Some(mut state) = self.0.state.try_lock_for(patience) else {
+        let Some(mut state) = self.0.state.try_lock_for(most) else {
             return;
         };
         state.flushing += 1;
         self.0.filled.notify_one();
         let unwritten = |state: &mut State| !state.lines.is_empty() || state.in_flight > 0;
-        self.0
-            .written
-            .wait_while_for(&mut state, unwritten, patience);
+        self.0.written.wait_while_for(&mut state, unwritten, most);
         state.flushing -= 1;
     }
 

@@ -1,4 +1,4 @@
-//! How one API key stands with the provider.
+//! The state of one API key at the provider: accepted, rejected, or unknown.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct Key {
     pub(super) judged: sync::Mutex<Option<(Tick, bool)>>,
 }
 
-/// How an API key is, for operators.
+/// The state of an API key, for operators.
 #[derive(Clone, Debug)]
 pub struct KeyHealth {
     /// The alias of the key.
@@ -55,7 +55,7 @@ impl KeyState {
     }
 }
 
-/// How a key stands with the provider.
+/// The state of a key at the provider.
 #[derive(Clone, Copy, Debug, Default)]
 struct Standing {
     rejection: Rejection,

@@ -21,7 +21,7 @@ const PROBES: usize = 64;
 /// Requests that are read at the same moment. Most are complete when they are, and take microseconds.
 const TURNS: usize = 1024;
 
-/// Those of one network. Others of it wait for their turn, so that a flood is in the way of its own network only.
+/// Requests of one network that are read at the same moment. Further ones wait, so that a flood delays its own network only.
 const TURNS_OF_ONE: usize = 8;
 
 /// Memory for incomplete requests that take longer than a moment to arrive, in bytes, however many connections there are.

@@ -34,7 +34,7 @@ async fn operators_are_told_through_the_proxy_that_most_requests_fail() {
     let message: Value = serde_json::from_str(&receiver.messages()[0].text).unwrap();
     assert_eq!(message["alert"], "error_rate");
     assert_eq!(message["state"], "firing");
-    let told = |line: &Value| line["message"] == "operators were told of an alert";
+    let told = |line: &Value| line["message"] == "alert was sent to the webhook";
     assert_eq!(broker.running.logged(told).await["alert"], "error_rate");
     let ended = broker.stop().await;
     assert!(!ended.out.contains("with-a-secret"), "{}", ended.out);

@@ -30,7 +30,7 @@ impl Watch {
         let event = match self.call.id.dialect().read(frame) {
             Ok(event) => event,
             Err(error) => {
-                tracing::debug!(call = self.call.id.as_str(), %error, "an event of the provider is passed over");
+                tracing::debug!(call = self.call.id.as_str(), %error, "an event of the provider was ignored");
                 return Vec::new();
             }
         };
@@ -142,7 +142,7 @@ impl Watch {
         }
         tracing::info!(
             call = self.call.id.as_str(),
-            "the page has chosen a transcription without a price; the persona's is put back"
+            "the page chose a transcription model without a price; the persona's model is restored"
         );
         inner.parts.vitals.series.persona_corrections.add([], 1);
         let own = own_transcription(self.terms.session.as_json());
@@ -168,7 +168,7 @@ impl Watch {
         tracing::info!(
             call = self.call.id.as_str(),
             fields = ?changed,
-            "the page has changed what its persona pins; it is put back"
+            "the page changed a field that its persona pins; the persona's value is restored"
         );
         let corrections = pins.corrections(&changed, self.terms.session.as_json());
         let corrected = &inner.parts.vitals.series.persona_corrections;

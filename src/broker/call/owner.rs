@@ -22,9 +22,9 @@ const MOST: u32 = 1_000;
 pub enum Which {
     /// One call.
     One(UpstreamCallId),
-    /// Those of one account.
+    /// The calls of one account.
     Of(Account),
-    /// All that are live.
+    /// All live calls.
     All,
 }
 
@@ -147,14 +147,14 @@ impl Broker {
                 .await;
             let found = found.map_err(BrokerError::NotRead)?;
             number += self.end_rows(&found, reason).await?;
-            // Those that live come first, so that a whole page of them may have more behind it.
+            // Live calls come first, so that more of them may follow a full page of live calls.
             if !found.iter().all(is_running) || found.len() < MOST as usize {
                 return Ok(number);
             }
         }
     }
 
-    /// Ends those of `calls` that live. Returns their number.
+    /// Ends the live ones of `calls`. Returns their number.
     async fn end_rows(&self, calls: &[Call], reason: EndReason) -> Result<u64, BrokerError> {
         let live = calls.iter().filter(|call| is_running(call));
         let ended = live.map(|call| self.end_row(call, reason));
@@ -168,7 +168,7 @@ impl Broker {
         let ended = if let Some(upstream) = &call.upstream {
             self.0.end_call((call.entry, None), upstream, reason).await
         } else {
-            // Whoever dials the call hangs it up as soon as it has an id.
+            // The task that dials the call hangs it up as soon as the call has an id.
             let end = CallStep::End(reason).by_anybody();
             let changed = self.0.parts.records.change_call(call.entry, end);
             changed.await.map(drop)

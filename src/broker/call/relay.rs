@@ -114,7 +114,7 @@ impl Inner {
         caller: &Arc<Caller>,
         asked: RelayRequest,
     ) -> Result<Arc<Relayed>, BrokerError> {
-        // Its clients would have to go again at once.
+        // A replica that drains would have to close the relay at once.
         if self.draining.is_cancelled() {
             return Err(BrokerError::ShuttingDown);
         }

@@ -195,7 +195,7 @@ impl Inner {
                 }
                 Ok(())
             }
-            // Its watch closes the session, and hangs up when that does not help.
+            // The watch of the call closes the session, and hangs up when that does not help.
             Ok(Some(_)) if call.id.is_live() && self.watches.running.contains_key(&entry) => Ok(()),
             Ok(Some(_)) => {
                 self.hang_up(entry, call).await;

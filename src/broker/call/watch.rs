@@ -135,7 +135,7 @@ impl Inner {
             if watched.is_err() {
                 tracing::error!(
                     call = call.id.as_str(),
-                    "the watch of a call has failed, so the call is hung up"
+                    "the task that watches a call failed, so the call is hung up"
                 );
                 // There is no watch any more that could close the session.
                 inner.watches.running.remove(&entry);
@@ -261,7 +261,7 @@ impl Watch {
     /// Takes a side channel on which the provider has confirmed the persona.
     fn sees_by(&mut self, inner: &Inner, attached: Attached, (side, now): (&mut Side, Tick)) {
         side.opens(attached.channel, now);
-        // What the page has changed meanwhile is no model for what is put back.
+        // The page may have changed the session meanwhile, so the persona is restored from the confirmed session.
         self.pins = self.pins.take().or(attached.pins);
         self.meter.takes_models(attached.models);
         self.meter.sees_again(inner, now);
@@ -382,7 +382,7 @@ impl Watch {
         if let Some(channel) = side.channel()
             && let Err(error) = channel.send(event).await
         {
-            tracing::debug!(call = self.call.id.as_str(), %error, "the side channel took no event");
+            tracing::debug!(call = self.call.id.as_str(), %error, "an event could not be sent over the side channel");
         }
     }
 }

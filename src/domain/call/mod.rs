@@ -76,7 +76,7 @@ pub struct Call {
     pub entry: EntryId,
     /// The call at the provider, once the provider has named it.
     pub upstream: Option<UpstreamCall>,
-    /// Its owner, under whom it is counted: an identity, or a neighbourhood.
+    /// The owner, to whom the call is counted: an identity, or a neighbourhood.
     pub owner: Party,
     /// The owner's account; `None` for a caller without identity.
     pub account: Option<Account>,

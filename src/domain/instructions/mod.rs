@@ -52,7 +52,7 @@ pub enum InstructionsError {
         /// The line of the text, from 1.
         line: usize,
     },
-    /// They are too long with the longest name filled in.
+    /// The instructions are too long once the longest name is filled in.
     #[error("must be at most 32 KiB, with the longest name in it")]
     TooLong,
 }

@@ -21,7 +21,7 @@ impl Asked<'_> {
     }
 }
 
-/// Those who spend together; the party only of one identity's purse.
+/// A purse. The party is present only when the purse is that of one identity.
 type Key = (Purse, Option<Party>);
 
 fn key(purse: Purse, owner: Party) -> Key {

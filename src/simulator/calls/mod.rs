@@ -88,12 +88,12 @@ pub struct Switches {
 /// What happens to a second side channel of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Second {
-    /// It is one more.
+    /// The second side channel joins beside the first.
     #[default]
     Joins,
-    /// It is refused.
+    /// The second side channel is refused.
     IsRefused,
-    /// It takes the place of the first.
+    /// The second side channel replaces the first.
     Replaces,
 }
 
@@ -103,13 +103,13 @@ pub enum OddUsage {
     /// Nothing.
     #[default]
     Right,
-    /// It is null.
+    /// The usage is null.
     Null,
-    /// Its sums do not add up.
+    /// The sums of the usage do not add up.
     WrongSum,
-    /// It has details that nobody knows.
+    /// The usage has unknown details.
     ExtraKeys,
-    /// It stands beside the response instead of in it.
+    /// The usage is beside the response instead of in it.
     TopLevel,
 }
 

@@ -18,11 +18,11 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// A received request about calls.
 #[derive(Clone, Debug)]
 pub struct CallRequest {
-    /// Its path, with the query.
+    /// The path, with the query.
     pub path: String,
-    /// Its headers. The value of `Authorization` is masked.
+    /// The headers. The value of `Authorization` is masked.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Bytes,
     /// When it came.
     pub at: Timestamp,
@@ -31,7 +31,7 @@ pub struct CallRequest {
 /// One call, as it is now.
 #[derive(Clone, Debug)]
 pub struct SeenCall {
-    /// Its id.
+    /// The id of the call.
     pub id: String,
     /// The offer that opened it.
     pub offer: String,

@@ -108,7 +108,7 @@ pub(super) async fn settle(
     }
     let code = response.extensions().get::<ApiError>();
     let code = code.map(|error| error.code);
-    // Whoever shows a used ticket in a loop meets the limit of refused credentials.
+    // A caller that shows a used ticket in a loop meets the limit of refused credentials.
     if code == Some(Code::TicketUsed)
         && let Err(denied) = state.gate.refuse_credential(caller).await
     {

@@ -73,7 +73,7 @@ pub fn routes(connect: &Connect) -> Router<AppState> {
 
 impl File {
     /// Returns the validator: equal for equal content, whatever version of the broker serves it.
-    /// It is weak, because the compressed and the plain form share it.
+    /// The validator is weak, because the compressed and the plain form share it.
     fn etag(self) -> HeaderValue {
         let hash = STANDARD.encode(digest(&SHA256, self.plain));
         // Base64 is plain ASCII.

@@ -15,7 +15,7 @@ use crate::upstream::KeyHealth;
 use crate::web::layers::Probe;
 use crate::web::state::AppState;
 
-/// How the service and its parts are.
+/// The conditions of the service and of its parts.
 #[derive(Serialize, ToSchema)]
 pub struct HealthAnswer {
     /// True unless unhealthy.
@@ -30,7 +30,7 @@ pub struct HealthAnswer {
     /// The running version. Shown to the operator's own network only, like all that follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
-    /// How each part is.
+    /// The condition of each part.
     #[serde(skip_serializing_if = "Option::is_none")]
     services: Option<Services>,
     /// Counts of requests and sessions.

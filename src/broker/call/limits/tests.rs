@@ -75,7 +75,7 @@ fn sd03_a_goodbye_is_asked_for_at_the_limit_and_ends_the_call_once_it_was_heard_
     assert_eq!(heard.woke(at(599)), [Act::Warn(Farewell::Goodbye)]);
     assert_eq!(heard.due(), at(600));
     assert_eq!(heard.woke(at(600)), [Act::SayGoodbye]);
-    // What was being played before is not the goodbye.
+    // The sound that was played before is not the goodbye.
     assert!(heard.was_played(at(600)).is_empty());
     assert!(heard.response_began("resp_1", true, at(601)).is_empty());
     assert!(heard.response_ended("resp_1", at(602)).is_empty());

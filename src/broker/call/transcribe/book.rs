@@ -51,7 +51,7 @@ impl Inner {
                     return;
                 };
                 transcript.hears(&piece);
-                // Whoever has left is noticed below.
+                // A caller that has left is noticed below.
                 let _ = tell.send(Some(piece)).await;
             }
             let _ = tell.send(None).await;
@@ -153,7 +153,7 @@ impl Inner {
         }
         let prices = &self.agreement().money.prices;
         let card = prices.card(job.sending.model(), self.parts.clock.now());
-        // Who speaks for a second may be silent for minutes, which the times of subtitles do not show.
+        // A second of speech may be followed by minutes of silence, which the times of subtitles do not show.
         let recording = &job.sending.recording;
         let length = match length {
             Some(said) => said.max(recording.exact_length().unwrap_or_default()),

@@ -7,7 +7,7 @@ use crate::broker::BrokerError;
 use crate::domain::{LARGEST_RECORDING, Recording};
 use crate::upstream::Piece;
 
-/// What is known of an upload that is sent on.
+/// What is known about an upload while it is passed on.
 pub(super) struct Sending {
     /// The models that callers may name.
     models: Vec<Box<str>>,

@@ -51,7 +51,7 @@ pub enum Part {
 /// Why an upload cannot be sent on.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UploadError {
-    /// It is larger than the provider takes.
+    /// The recording is larger than the provider accepts.
     #[error("the recording is too large")]
     TooLarge,
     /// A part is unknown, missing, repeated or wrong.
@@ -60,10 +60,10 @@ pub enum UploadError {
     /// Neither the file's name nor its media type is of a format that the provider reads.
     #[error("the format of the recording is not known")]
     Format,
-    /// It did not arrive in time.
+    /// The upload did not arrive in time.
     #[error("the upload took too long")]
     Slow,
-    /// Its connection broke.
+    /// The connection of the upload broke.
     #[error("the upload was cut")]
     Cut,
 }
@@ -168,7 +168,7 @@ impl Inner {
         let dial = self.to_hold(caller, asked.announced)?;
         let name = PersonaName::of_transcriptions();
         let mut turn = self.turn_for(caller, &name).await?;
-        // It takes a place in the pace, and none of the room that mints need: an upload may take a minute.
+        // A transcription counts in the pace, but not in the concurrency that mints need: an upload may take a minute.
         turn.leave_room();
         let row = self.write_down((Kind::Transcription, &name), dial).await?;
         let mut job = Job {

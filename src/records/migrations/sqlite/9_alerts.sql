@@ -1,4 +1,4 @@
--- Alerts that operators were told of: of all replicas, the one that changes the row tells them.
+-- Alerts that were sent to operators. Of all replicas, the one that changes the row sends the message.
 CREATE TABLE alerts (
   name TEXT PRIMARY KEY NOT NULL,
   is_on INTEGER NOT NULL,

@@ -25,7 +25,7 @@ pub(super) struct Chart {
 
 /// One bar.
 pub(super) struct Bar {
-    /// Its label, and its value for people.
+    /// The label of the bar, and its value for people.
     pub(super) title: String,
     pub(super) label: String,
     pub(super) parts: Vec<Part>,

@@ -54,7 +54,7 @@ enum Tab {
 }
 
 impl Tab {
-    /// Those that the navigation names.
+    /// The tabs of the navigation.
     const LISTED: [Self; 8] = [
         Self::Today,
         Self::Calls,
