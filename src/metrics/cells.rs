@@ -34,13 +34,14 @@ pub trait Cell: Default {
     fn write(&self, page: &mut Page, name: &Name<'_>);
 }
 
-/// A count that only grows.
+/// A count that only grows. With `IN_NANOS`, a count of billionths that is written in whole units.
 #[derive(Debug, Default)]
-pub struct Total(AtomicU64);
+pub struct Count<const IN_NANOS: bool>(AtomicU64);
 
-/// A count of billionths that only grows, written in whole units.
-#[derive(Debug, Default)]
-pub struct Nanos(AtomicU64);
+/// A count of events.
+pub type Total = Count<false>;
+/// A sum of seconds or dollars.
+pub type Nanos = Count<true>;
 
 /// A figure that rises and falls. Holds the bits of a float.
 #[derive(Debug, Default)]
@@ -137,41 +138,24 @@ fn find<const N: usize, C>(
     cells.binary_search_by(|(known, _)| known.iter().map(|one| &**one).cmp(values.iter().copied()))
 }
 
-impl<const N: usize> Family<N, Total> {
+impl<const N: usize, const IN_NANOS: bool> Family<N, Count<IN_NANOS>> {
     /// Adds `more` to the count of `values`.
     pub fn add(&self, values: [&str; N], more: u64) {
-        self.with(values, |total| {
-            total.0.fetch_add(more, Relaxed);
+        self.with(values, |count| {
+            count.0.fetch_add(more, Relaxed);
         });
     }
 
     /// Takes a count that is kept elsewhere.
     pub fn reach(&self, values: [&str; N], count: u64) {
-        self.with(values, |total| {
-            total.0.fetch_max(count, Relaxed);
+        self.with(values, |known| {
+            known.0.fetch_max(count, Relaxed);
         });
     }
 
     /// Returns the sum of all counts.
     pub fn sum(&self) -> u64 {
-        let cells = self.cells.read();
-        cells.iter().map(|(_, total)| total.0.load(Relaxed)).sum()
-    }
-}
-
-impl<const N: usize> Family<N, Nanos> {
-    /// Adds `more` billionths to the count of `values`.
-    pub fn add(&self, values: [&str; N], more: u64) {
-        self.with(values, |total| {
-            total.0.fetch_add(more, Relaxed);
-        });
-    }
-
-    /// Takes a count of billionths that is kept elsewhere.
-    pub fn reach(&self, values: [&str; N], count: u64) {
-        self.with(values, |total| {
-            total.0.fetch_max(count, Relaxed);
-        });
+        self.cells.read().iter().map(|(_, cell)| cell.count()).sum()
     }
 }
 
@@ -200,15 +184,8 @@ impl<const N: usize, const IS_LONG: bool> Family<N, Histogram<IS_LONG>> {
     }
 }
 
-impl Total {
+impl<const IN_NANOS: bool> Count<IN_NANOS> {
     /// Returns the count.
-    pub fn count(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-impl Nanos {
-    /// Returns the count of billionths.
     pub fn count(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -248,19 +225,15 @@ impl<const IS_LONG: bool> Histogram<IS_LONG> {
     }
 }
 
-impl Cell for Total {
+impl<const IN_NANOS: bool> Cell for Count<IN_NANOS> {
     const KIND: &'static str = "counter";
 
     fn write(&self, page: &mut Page, name: &Name<'_>) {
-        page.sample(name, ("", None), self.0.load(Relaxed));
-    }
-}
-
-impl Cell for Nanos {
-    const KIND: &'static str = "counter";
-
-    fn write(&self, page: &mut Page, name: &Name<'_>) {
-        page.sample(name, ("", None), units(self.0.load(Relaxed)));
+        if IN_NANOS {
+            page.sample(name, ("", None), units(self.count()));
+        } else {
+            page.sample(name, ("", None), self.count());
+        }
     }
 }
 

@@ -181,7 +181,7 @@ struct StatusDetails<'frame> {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Complaint<'frame> {
+struct Complaint<'frame> {
     #[serde(borrow)]
     code: Option<Cow<'frame, str>>,
     #[serde(borrow, rename = "type")]
@@ -196,17 +196,39 @@ pub(super) struct Complaint<'frame> {
 impl<'frame> ServerEvent<'frame> {
     /// Reads a text frame.
     pub fn read(frame: &'frame str) -> Result<Self, OddFrame> {
-        if frame.len() > LONGEST_FRAME {
-            return Err(OddFrame::TooLong);
-        }
-        let envelope: Envelope<'_> = object(frame).ok_or(OddFrame::NoEvent)?;
-        let mut known = EVENT_TYPES.iter().copied();
-        let kind = known
-            .find(|known| *known == envelope.kind)
-            .unwrap_or("unknown");
-        let news = news(kind, &envelope).ok_or(OddFrame::Incomplete(kind))?;
-        Ok(Self { kind, news })
+        let kind = |envelope: &Envelope<'_>| find(EVENT_TYPES, &envelope.kind);
+        read(frame, kind, news)
     }
+}
+
+/// Reads a text frame as an event whose members are those of `E`: its type by `kind`, and the rest by `news`.
+pub(super) fn read<'frame, E: Deserialize<'frame>>(
+    frame: &'frame str,
+    kind: impl FnOnce(&E) -> &'static str,
+    news: impl FnOnce(&str, &E) -> Option<News<'frame>>,
+) -> Result<ServerEvent<'frame>, OddFrame> {
+    if frame.len() > LONGEST_FRAME {
+        return Err(OddFrame::TooLong);
+    }
+    let envelope: E = object(frame).ok_or(OddFrame::NoEvent)?;
+    let kind = kind(&envelope);
+    let news = news(kind, &envelope).ok_or(OddFrame::Incomplete(kind))?;
+    Ok(ServerEvent { kind, news })
+}
+
+/// Returns the type of an event if `types` has it, else `unknown`.
+pub(super) fn find(types: &[&'static str], kind: &str) -> &'static str {
+    let mut types = types.iter().copied();
+    types.find(|known| *known == kind).unwrap_or("unknown")
+}
+
+/// Returns what an event of the type `error` says.
+pub(super) fn error(error: Option<&RawValue>) -> Option<News<'_>> {
+    let error: Complaint<'_> = object(error?.get())?;
+    Some(News::Error {
+        code: error.code(),
+        event: error.event(),
+    })
 }
 
 /// Returns what an event of this type says; `None` when it lacks what the type must have.
@@ -237,13 +259,7 @@ fn news<'frame>(kind: &str, envelope: &Envelope<'frame>) -> Option<News<'frame>>
         "input_audio_buffer.committed" => News::Committed,
         "output_audio_buffer.started" => News::PlaybackStarted,
         "output_audio_buffer.stopped" | "output_audio_buffer.cleared" => News::PlaybackStopped,
-        "error" => {
-            let error: Complaint<'_> = object(envelope.error?.get())?;
-            News::Error {
-                code: error.code(),
-                event: error.event(),
-            }
-        }
+        "error" => error(envelope.error)?,
         _ => News::Other,
     })
 }
@@ -278,12 +294,12 @@ impl UsageReport {
 
 impl Complaint<'_> {
     /// Returns the id of the client event that the error answers.
-    pub(super) fn event(&self) -> Option<Box<str>> {
+    fn event(&self) -> Option<Box<str>> {
         let event = self.event_id.as_ref().or(self.client_event_id.as_ref())?;
         id(event)
     }
 
-    pub(super) fn code(&self) -> Option<Box<str>> {
+    fn code(&self) -> Option<Box<str>> {
         let code = self.code.as_deref().or(self.kind.as_deref())?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         let is_code = code.len() <= LONGEST_CODE && code.bytes().all(is_plain);

@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::effective::EffectiveSession;
-use super::event::{Complaint, News, OddFrame, ServerEvent, UsageReport, id};
+use super::event::{self, News, OddFrame, ServerEvent, UsageReport, id};
 use super::usage::{InputDetails, Kinds};
-use super::{LONGEST_FRAME, Usage, object};
+use super::{Usage, object};
 
 /// Longest name of a model, or of a service tier, that is kept.
 const LONGEST_NAME: usize = 128;
@@ -180,16 +180,8 @@ struct Cached {
 
 /// Reads a text frame of a side channel.
 pub(super) fn read(frame: &str) -> Result<ServerEvent<'_>, OddFrame> {
-    if frame.len() > LONGEST_FRAME {
-        return Err(OddFrame::TooLong);
-    }
-    let envelope: Envelope<'_> = object(frame).ok_or(OddFrame::NoEvent)?;
-    let mut known = EVENT_TYPES.iter().copied();
-    let kind = known
-        .find(|known| *known == envelope.kind)
-        .unwrap_or("unknown");
-    let news = news(kind, &envelope).ok_or(OddFrame::Incomplete(kind))?;
-    Ok(ServerEvent { kind, news })
+    let kind = |envelope: &Envelope<'_>| event::find(EVENT_TYPES, &envelope.kind);
+    event::read(frame, kind, news)
 }
 
 /// Returns what an event of this type says; `None` when it lacks what the type must have.
@@ -222,13 +214,7 @@ fn news<'frame>(kind: &str, envelope: &Envelope<'frame>) -> Option<News<'frame>>
                 _ => News::Other,
             }
         }
-        "error" => {
-            let error: Complaint<'_> = object(envelope.error?.get())?;
-            News::Error {
-                code: error.code(),
-                event: error.event(),
-            }
-        }
+        "error" => event::error(envelope.error)?,
         _ => News::Other,
     })
 }
@@ -245,7 +231,7 @@ impl Lasted {
 }
 
 impl Work {
-    /// Reads a response of the backend. A decision has no id of its own, and goes by that of its event.
+    /// Reads a response of the backend. A decision has no id of its own: the id of its event takes its place.
     fn read(done: &RawValue, event: Option<&str>) -> Option<Self> {
         let done: Done<'_> = object(done.get())?;
         let name = |text: &str| {

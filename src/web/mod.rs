@@ -47,12 +47,21 @@ const AS_OPENAI: [(&str, &str); 4] = [
     ("/calls/{id}/hangup", "/v1/live/sessions/{id}/hangup"),
 ];
 
+/// Paths that read another body and answer alike.
+const ANSWER_ALIKE: [(&str, &str); 2] = [
+    ("/v1/live/sessions", "/api/session"),
+    ("/transcribe", "/v1/audio/transcriptions"),
+];
+
 /// Every path, and the layers around them.
 pub fn onion(state: &AppState) -> Onion {
     let (api, mut document) = described(state).split_for_parts();
     openapi::make_optional(&mut document, "/session");
     for (path, openais) in AS_OPENAI {
         openapi::describe_as(&mut document, path, openais);
+    }
+    for (path, other) in ANSWER_ALIKE {
+        openapi::answers_as(&mut document, path, other);
     }
     let base = state.face.server.base_path.as_str();
     let api = api.route(

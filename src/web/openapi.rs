@@ -74,6 +74,32 @@ pub(super) fn describe_as(document: &mut Document, path: &str, other: &str) {
     document.paths.paths.insert(other.to_owned(), item);
 }
 
+/// Says that `POST other` answers as `POST path` does.
+pub(super) fn answers_as(document: &mut Document, path: &str, other: &str) {
+    let paths = &mut document.paths.paths;
+    let post = paths.get(path).and_then(|item| item.post.as_ref());
+    let responses = post.map(|post| post.responses.clone());
+    let other = paths.get_mut(other).and_then(|item| item.post.as_mut());
+    if let (Some(responses), Some(other)) = (responses, other) {
+        other.responses = responses;
+    }
+}
+
+/// The failures of a request that opens a call, beside [`Refusals`].
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers that other code writes")]
+pub(super) enum CallRefusals {
+    /// The money for calls is used up; `limit` names it. See `Retry-After`.
+    #[response(status = 402)]
+    MoneyExhausted(Failure<'static>),
+    /// The ticket was used before, a call with the same `Idempotency-Key` was opened before, or the call was ended while it was dialled.
+    #[response(status = 409)]
+    CallRepeated(Failure<'static>),
+    /// No persona has that name, or it may not be used for such calls.
+    #[response(status = 422)]
+    ModeNotAllowed(Failure<'static>),
+}
+
 /// The failures of a paid request, for the description of its route.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "describes answers that the layers write")]

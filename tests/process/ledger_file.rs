@@ -43,6 +43,19 @@ impl Books {
         self.0.path()
     }
 
+    /// Every file in the directory: its name and its text, as far as it is one.
+    pub fn files(&self) -> Vec<(String, String)> {
+        let files = std::fs::read_dir(self.folder()).unwrap();
+        let read = |path: PathBuf| {
+            let bytes = std::fs::read(&path).unwrap();
+            (
+                path.display().to_string(),
+                String::from_utf8_lossy(&bytes).into_owned(),
+            )
+        };
+        files.map(|file| read(file.unwrap().path())).collect()
+    }
+
     pub fn path(&self) -> PathBuf {
         self.0.path().join("ledger.db")
     }

@@ -1,13 +1,12 @@
 //! With identity, ledger and operators on, secrets stay out of every log line, every answer, and every file.
 
-use std::fs;
-
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor};
 use token_broker::simulator::Simulator;
 
 use super::ledger_file::Books;
+use super::secrecy::{assert_kept, whole_log};
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch, claims, now};
@@ -141,36 +140,14 @@ impl Watch {
         self.ask(request.bearer_auth(token)).await
     }
 
-    /// Ends it; neither its log, nor an answer, nor any file of the ledger holds a secret. Those of the ledger are asked
-    /// for before the end too, when its log is still beside it.
+    /// Ends the broker. Neither its log, nor an answer, nor any file of the ledger holds a secret. The files are read before
+    /// the end, too, when the ledger's own log is still beside it.
     async fn kept(self, books: &Books) {
-        let mut files = files_of(books);
-        let ended = self.broker.stop().await;
-        assert_eq!(ended.code, Some(0));
-        files.extend(files_of(books));
-        let log = ended.out + &ended.err;
-        assert!(log.contains("TRACE"), "it said little");
-        files.push(("the log".into(), log.into_bytes()));
-        files.push(("an answer".into(), self.answers.into_bytes()));
-        assert_kept(&self.secrets, &files);
-    }
-}
-
-fn files_of(books: &Books) -> Vec<(String, Vec<u8>)> {
-    let files = fs::read_dir(books.folder()).unwrap();
-    let paths = files.map(|file| file.unwrap().path());
-    let read = |path: std::path::PathBuf| (path.display().to_string(), fs::read(path).unwrap());
-    paths.map(read).collect()
-}
-
-fn assert_kept(secrets: &[String], places: &[(String, Vec<u8>)]) {
-    for (place, bytes) in places {
-        let text = String::from_utf8_lossy(bytes);
-        for secret in secrets {
-            let at = text.find(secret.as_str());
-            let around = at.map(|at| text.get(at.saturating_sub(200)..at + secret.len()));
-            assert!(at.is_none(), "{secret} stands in {place}: {around:?}");
-        }
+        let mut places = books.files();
+        places.push(("the log".into(), whole_log(self.broker).await));
+        places.extend(books.files());
+        places.push(("an answer".into(), self.answers));
+        assert_kept(&self.secrets, &places);
     }
 }
 
@@ -301,7 +278,7 @@ async fn a_copy_of_the_ledger_holds_no_secret_either() {
     }
     connection.close().await.unwrap();
     books.launch(&simulator).start().await.stop().await;
-    let files = files_of(&books);
+    let files = books.files();
     assert!(
         files.iter().any(|(name, _)| name.ends_with(".before-2")),
         "there is no copy"

@@ -21,7 +21,7 @@ use crate::web::error::{ApiError, Failure};
 use crate::web::layers::paid::Admitted;
 use crate::web::layers::trace::{JoinTook, UpstreamTook};
 use crate::web::offered::Offered;
-use crate::web::openapi::Refusals;
+use crate::web::openapi::{CallRefusals, Refusals};
 use crate::web::state::AppState;
 
 /// When the call ends, in milliseconds since the Unix epoch.
@@ -47,9 +47,7 @@ const SDP: HeaderValue = HeaderValue::from_static("application/sdp");
     )),
     responses(
         (status = 201, description = "The answer. `Location` names the call.", body = String, content_type = "application/sdp"),
-        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 409, description = "The ticket was used before, a call with the same `Idempotency-Key` was opened before, or the call was ended while it was dialled.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name, or it may not be used for calls.", body = Failure<'static>),
+        CallRefusals,
         Refusals,
     )
 )]

@@ -19,12 +19,12 @@ use super::wanted::Wanted;
 use crate::broker::{Choice, MintRequest};
 use crate::provider::Dialect;
 use crate::web::code::Code;
-use crate::web::error::{ApiError, Failure};
+use crate::web::error::ApiError;
 use crate::web::extract::Paid;
 use crate::web::layers::identity::REFUSAL;
 use crate::web::layers::paid::Admitted;
 use crate::web::offered::is_offer;
-use crate::web::openapi::Refusals;
+use crate::web::openapi::{CallRefusals, Refusals};
 use crate::web::state::AppState;
 
 /// The request of OpenAI's SDKs. Other fields, like `session`, are ignored.
@@ -94,9 +94,7 @@ pub async fn client_secrets(paid: Paid<ClientSecretRequest>) -> Result<Response,
     responses(
         (status = 200, description = "A client secret, or a ticket in its place.", body = OldSession),
         (status = 201, description = "The answer to an offer. `Location` names the call.", body = String, content_type = "application/sdp"),
-        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 409, description = "The ticket was used before, or a call with the same `Idempotency-Key` was opened before.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name, or it may not be used for calls.", body = Failure<'static>),
+        CallRefusals,
         Refusals,
     )
 )]

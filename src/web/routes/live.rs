@@ -17,7 +17,7 @@ use crate::web::error::{ApiError, Failure};
 use crate::web::extract::read_json;
 use crate::web::layers::paid::Admitted;
 use crate::web::offered::{MAX_FORM_BYTES, Offered};
-use crate::web::openapi::Refusals;
+use crate::web::openapi::{CallRefusals, Refusals};
 use crate::web::state::AppState;
 use crate::web::upgrade::Upgrade;
 
@@ -88,9 +88,7 @@ struct AnswerTransport<'a> {
     request_body = SessionRequest,
     responses(
         (status = 201, description = "The answer. `Location` names the call.", body = SessionAnswer<'static>),
-        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 409, description = "The ticket was used before, a call with the same `Idempotency-Key` was opened before, or the call was ended while it was dialled.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name, or it is not one of GPT-Live.", body = Failure<'static>),
+        CallRefusals,
         Refusals,
     )
 )]
@@ -116,13 +114,6 @@ pub async fn create(
     tag = "compatibility",
     params(Wanted),
     request_body = OfferRequest,
-    responses(
-        (status = 201, description = "The answer. `Location` names the call.", body = SessionAnswer<'static>),
-        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 409, description = "The ticket was used before, a call with the same `Idempotency-Key` was opened before, or the call was ended while it was dialled.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name, or it is not one of GPT-Live.", body = Failure<'static>),
-        Refusals,
-    )
 )]
 pub async fn create_for_sample(
     State(state): State<AppState>,

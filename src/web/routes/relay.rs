@@ -16,7 +16,7 @@ use crate::relay::carry;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::layers::paid::Admitted;
-use crate::web::openapi::Refusals;
+use crate::web::openapi::{CallRefusals, Refusals};
 use crate::web::state::AppState;
 use crate::web::upgrade::Upgrade;
 
@@ -45,9 +45,8 @@ pub struct RelayOptions {
     params(RelayOptions, Wanted),
     responses(
         (status = 101, description = "The connection is a WebSocket with the provider's events. The session runs as the persona says."),
-        (status = 402, description = "The money for calls is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
+        CallRefusals,
         (status = 409, description = "The ticket was used before, and its connection is still up.", body = Failure<'static>),
-        (status = 422, description = "No persona has that name, or it may not be used for relays.", body = Failure<'static>),
         Refusals,
     )
 )]

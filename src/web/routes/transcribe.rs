@@ -112,7 +112,7 @@ pub struct TranscriptAnswer {
         (status = 403, description = "The page's origin is not allowed, or the model is not.", body = Failure<'static>),
         (status = 408, description = "The recording did not arrive in time.", body = Failure<'static>),
         (status = 413, description = "The recording is larger than 25 MiB.", body = Failure<'static>),
-        (status = 415, description = "The format of the recording is not known, or the body is compressed.", body = Failure<'static>),
+        (status = 415, description = "The format of the recording is not known, the body is compressed, or it is not the form that OpenAI's path expects.", body = Failure<'static>),
         (status = 422, description = "The provider refuses the recording, or a field beside it.", body = Failure<'static>),
         Refusals,
     )
@@ -140,19 +140,6 @@ pub async fn transcribe(
     path = "/v1/audio/transcriptions",
     tag = "transcription",
     request_body(content = RecordingForm, content_type = "multipart/form-data"),
-    responses(
-        (status = 200, description = "The transcript: JSON, text, or events while it is written (`transcript.text.delta`, then `transcript.text.done`).", content(
-            (TranscriptAnswer = "application/json"), (String = "text/plain"), (serde_json::Value = "text/event-stream"), (String = "text/vtt"),
-            (String = "application/x-subrip"),
-        )),
-        (status = 402, description = "The money for calls and transcriptions is used up; `limit` names it. See `Retry-After`.", body = Failure<'static>),
-        (status = 403, description = "The page's origin is not allowed, or the model is not.", body = Failure<'static>),
-        (status = 408, description = "The recording did not arrive in time.", body = Failure<'static>),
-        (status = 413, description = "The recording is larger than 25 MiB.", body = Failure<'static>),
-        (status = 415, description = "The body is no form, or the format of the recording is not known.", body = Failure<'static>),
-        (status = 422, description = "The provider refuses the recording, or a field beside it.", body = Failure<'static>),
-        Refusals,
-    )
 )]
 pub async fn transcribe_form(
     State(state): State<AppState>,

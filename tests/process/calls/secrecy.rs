@@ -1,7 +1,5 @@
 //! What is said and shown in calls stays out of every log line, at every level, and out of the ledger's files.
 
-use std::fs;
-
 use serde_json::json;
 use token_broker::simulator::{Simulator, Turn};
 
@@ -12,7 +10,7 @@ use crate::kit::issuer::{SECRET, optional};
 use crate::kit::provider::{KEY, simulator};
 use crate::kit::waiting::until;
 use crate::ledger_file::Books;
-use crate::secrecy::{INSTRUCTIONS, PERSONAS};
+use crate::secrecy::{INSTRUCTIONS, PERSONAS, assert_kept, whole_log};
 
 /// What is said in the call, or sent by the page or by the provider.
 const SAID: [&str; 6] = [
@@ -60,7 +58,7 @@ async fn converse(broker: &Broker, simulator: &Simulator, call: &Up) {
         let seen = call.seen(simulator);
         seen.session["instructions"] == INSTRUCTIONS
     };
-    until("the persona is put back", corrected).await;
+    until("the persona is restored", corrected).await;
     calls.close_side_channels(&call.id, None);
     until("it is joined again", || call.seen(simulator).joins == 2).await;
     call.look(broker).await;
@@ -150,21 +148,9 @@ async fn ob01_nothing_that_is_said_or_shown_in_a_call_stands_in_a_log_or_in_a_fi
     secrets.extend(["canaryOfTheOfferIcePwd0001", "192.168.77.7"].map(str::to_owned));
     let answered = call.seen(&simulator).offer;
     assert!(!answered.contains("192.168.77.7"), "{answered}");
-    let ended = broker.stop().await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let log = ended.out + &ended.err;
-    assert!(log.contains("TRACE"), "it said little");
-    let mut files = String::new();
-    for file in fs::read_dir(books.folder()).unwrap() {
-        files += &String::from_utf8_lossy(&fs::read(file.unwrap().path()).unwrap());
-    }
-    assert!(files.contains(&call.id) && log.contains(&call.id));
-    for secret in secrets {
-        for (place, text) in [("the log", &log), ("a file", &files)] {
-            let at = text.find(&*secret);
-            let around = at.map(|at| text[..at].chars().rev().take(300).collect::<String>());
-            let around = around.map(|text| text.chars().rev().collect::<String>());
-            assert!(around.is_none(), "{secret} stands in {place}: {around:?}");
-        }
-    }
+    let log = whole_log(broker).await;
+    let files = books.files();
+    assert!(files.iter().any(|(_, text)| text.contains(&call.id)) && log.contains(&call.id));
+    assert_kept(&secrets, &[("the log", log)]);
+    assert_kept(&secrets, &files);
 }

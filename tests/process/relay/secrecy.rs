@@ -1,7 +1,5 @@
 //! What is said through a relay stays out of every log line, at every level, and out of the ledger's files.
 
-use std::fs;
-
 use serde_json::json;
 use token_broker::simulator::Turn;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -11,7 +9,7 @@ use super::{Client, ask, session};
 use crate::kit::executable::Launch;
 use crate::kit::provider::{KEY, simulator};
 use crate::kit::waiting::until;
-use crate::secrecy::{INSTRUCTIONS, PERSONAS};
+use crate::secrecy::{INSTRUCTIONS, PERSONAS, assert_kept, whole_log};
 
 /// What the client and the model say, how both close, and what each of them breaks.
 const SAID: [&str; 9] = [
@@ -25,15 +23,6 @@ const SAID: [&str; 9] = [
     "canary-goodbye-8811",
     "canary-query-9922",
 ];
-
-/// Returns all that stands in the ledger's files.
-fn written(books: &Books) -> String {
-    let files = fs::read_dir(books.folder()).unwrap();
-    let files = files.map(|file| fs::read(file.unwrap().path()).unwrap());
-    files
-        .map(|file| String::from_utf8_lossy(&file).into_owned())
-        .collect()
-}
 
 #[tokio::test]
 async fn ob01_nothing_that_is_said_through_a_relay_stands_in_a_log_or_in_a_file() {
@@ -88,14 +77,10 @@ async fn ob01_nothing_that_is_said_through_a_relay_stands_in_a_log_or_in_a_file(
     assert_eq!(ask(&broker, &path).send().await.unwrap().status(), 400);
     until("all ends", || broker.events("call_ended").len() == 3).await;
 
-    let ended = broker.stop().await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let log = ended.out + &ended.err;
-    assert!(log.contains("TRACE"), "it said little");
-    let files = written(&books);
-    assert!(files.contains(id) && log.contains(id));
-    for secret in SAID.iter().chain([&INSTRUCTIONS, &KEY]) {
-        assert!(!log.contains(secret), "{secret} stands in the log");
-        assert!(!files.contains(secret), "{secret} stands in a file");
-    }
+    let log = whole_log(broker).await;
+    let files = books.files();
+    assert!(files.iter().any(|(_, text)| text.contains(id)) && log.contains(id));
+    let secrets = [&SAID[..], &[INSTRUCTIONS, KEY]].concat();
+    assert_kept(&secrets, &[("the log", log)]);
+    assert_kept(&secrets, &files);
 }
