@@ -6,7 +6,7 @@ import { after, afterEach, before, test } from 'node:test';
 import type { ReadableStream } from 'node:stream/web';
 import type { Page } from 'playwright-core';
 import { CallBroker } from '../calls.js';
-import { Stage } from './stage.js';
+import { connect, Stage, state, told } from './stage.js';
 
 let stage: Stage;
 let broker: CallBroker;
@@ -52,26 +52,11 @@ async function caller(): Promise<Page> {
   await page.evaluate((calls) => {
     let minted = 0;
     window.tokens = window.lab.createTokenManager({ source: async () => ({ value: `ek_${++minted}`, expires_in: 60, connect: { mode: 'call', calls } }) });
-    window.connection = window.lab.createRealtimeConnection({ tokens: window.tokens });
     window.told = [];
-    for (const type of ['status', 'secondsLeft', 'cost', 'estimatedCost', 'warning', 'ended'] as const) {
-      window.connection.on(type, (event: unknown) => window.told.push(`${type} ${JSON.stringify(event)}`));
-    }
-    window.connection.on('event', ({ type }) => window.told.push(type));
+    window.lab.follow(window.tokens, 'status', 'secondsLeft', 'cost', 'estimatedCost', 'warning', 'ended');
   }, calls);
   return page;
 }
-
-const state = (page: Page): Promise<unknown> =>
-  page.evaluate(() => {
-    const { status, error } = window.connection.getSnapshot();
-    return error ? `${status} ${error.code} ${error.message}` : status;
-  });
-const connect = async (page: Page): Promise<unknown> => {
-  await page.evaluate(() => window.connection.connect());
-  return state(page);
-};
-const told = (page: Page, what: string): Promise<unknown> => page.waitForFunction((what) => window.told.includes(what), what);
 
 test('a page sees its call count down, cost money and end at its limit', async () => {
   const page = await caller();

@@ -1,8 +1,7 @@
 // Tests calls in Chromium with a peer that plays the model: E60 to E65, E67, levels and the examples.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import type { Page } from 'playwright-core';
-import { Stage } from './stage.js';
+import { connect, Stage, told } from './stage.js';
 
 let stage: Stage;
 before(async () => {
@@ -10,16 +9,6 @@ before(async () => {
 });
 after(() => stage?.strike());
 afterEach(() => stage.clear());
-
-const connect = async (page: Page): Promise<string> => {
-  const { status, error } = await page.evaluate(async () => {
-    await window.connection.connect();
-    const { status, error } = window.connection.getSnapshot();
-    return { status, error: error && `${error.name}: ${error.message}` };
-  });
-  return error ?? status;
-};
-const told = (page: Page, what: string): Promise<unknown> => page.waitForFunction((what) => window.told.includes(what), what);
 
 test('a call connects, carries events both ways, and its levels move', async () => {
   const page = await stage.caller();

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import type { Page } from 'playwright-core';
-import { Stage } from './stage.js';
+import { Stage, told } from './stage.js';
 
 const SECRET = 'Never name the canary.';
 const PERSONAS = `
@@ -123,11 +123,11 @@ test('connect() opens a call of GPT-Live by a ticket, hears it by the names of t
   assert.equal(state, 'connected');
   await stage.broker.play(call, 'say:Hello.');
   for (const type of ['session.created', 'raw session.started', 'response.output_audio_transcript.delta', 'conversation.item.input_audio_transcription.delta']) {
-    await page.waitForFunction((type) => window.told.includes(type), type, { timeout: 60_000 });
+    await told(page, type);
   }
   await page.waitForFunction(() => Number(window.connection.getSnapshot().call?.getSnapshot().cost) > 0, undefined, { timeout: 60_000 });
   await page.evaluate(() => window.connection.getSnapshot().call?.hangUp());
-  await page.waitForFunction(() => window.told.includes('ended hung_up'), undefined, { timeout: 60_000 });
+  await told(page, 'ended hung_up');
 });
 
 declare global {

@@ -46,7 +46,14 @@ async function relay(url: string, apiKey: string, model: string): Promise<{ inst
   return { instructions, tokens: session.usage.totalTokens };
 }
 
-const lab = { ...core, ...webrtc, OpenAILiveWebRTC, agent, converse, openSocket, call, mountAgent, relay, show };
+/** Creates the connection of this page. Notes its events of these types with their values, and the types of the model's events. */
+function follow(tokens: core.TokenManager, ...types: ('status' | 'secondsLeft' | 'cost' | 'estimatedCost' | 'warning' | 'ended')[]): void {
+  window.connection = webrtc.createRealtimeConnection({ tokens });
+  for (const type of types) window.connection.on(type, (event: unknown) => window.told.push(`${type} ${JSON.stringify(event)}`));
+  window.connection.on('event', ({ type }) => window.told.push(type));
+}
+
+const lab = { ...core, ...webrtc, OpenAILiveWebRTC, agent, converse, openSocket, call, follow, mountAgent, relay, show };
 Object.assign(window, { lab });
 
 declare global {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import type { Page } from 'playwright-core';
-import { Stage } from './stage.js';
+import { connect, Stage, state, told } from './stage.js';
 
 let stage: Stage;
 before(async () => {
@@ -14,32 +14,14 @@ afterEach(() => stage.clear());
 /** A page with a connection that tells what it hears. Nothing of it asks for a call with limits. */
 async function caller(): Promise<Page> {
   const page = await stage.page();
-  await page.evaluate(() => {
-    window.connection = window.lab.createRealtimeConnection({ tokens: window.tokens });
-    for (const type of ['status', 'secondsLeft', 'warning', 'ended'] as const) {
-      window.connection.on(type, (event: unknown) => window.told.push(`${type} ${JSON.stringify(event)}`));
-    }
-    window.connection.on('event', ({ type }) => window.told.push(type));
-  });
+  await page.evaluate(() => window.lab.follow(window.tokens, 'status', 'secondsLeft', 'warning', 'ended'));
   return page;
 }
-
-const state = (page: Page): Promise<unknown> =>
-  page.evaluate(() => {
-    const { status, error } = window.connection.getSnapshot();
-    return error ? `${status} ${error.code} ${error.message}` : status;
-  });
-const connect = async (page: Page): Promise<unknown> => {
-  await page.evaluate(() => window.connection.connect());
-  return state(page);
-};
-const told = (page: Page, pattern: string): Promise<unknown> =>
-  page.waitForFunction((pattern) => window.told.some((each) => new RegExp(pattern).test(each)), pattern, { timeout: 60_000 });
 
 test('a page speaks with the model, sees the time run, is warned, and its call ends at the limit', async () => {
   const page = await caller();
   assert.equal(await connect(page), 'connected');
-  await told(page, '^session.created');
+  await told(page, 'session.created');
   const peak = await page.evaluate(async () => {
     const meter = window.lab.createLevelMeter(window.connection.getSnapshot().session?.remote as MediaStream);
     window.connection.send({ type: 'response.create' });
@@ -52,10 +34,10 @@ test('a page speaks with the model, sees the time run, is warned, and its call e
     return peak;
   });
   assert.ok(peak >= 0.01, `${peak}`);
-  await told(page, '^response.done');
-  await told(page, '^warning {"secondsLeft":(10|9)}');
-  await told(page, '^ended {"reason":"time_limit"');
-  await told(page, '^status "disconnected"');
+  await told(page, 'response.done');
+  await told(page, /^warning {"secondsLeft":(10|9)}/);
+  await told(page, /^ended {"reason":"time_limit"/);
+  await told(page, 'status "disconnected"');
   assert.equal(await state(page), 'disconnected ended The call has ended: time_limit.');
   const { counted, call, keys } = await page.evaluate(() => ({
     counted: window.told.filter((each) => each.startsWith('secondsLeft')).length,
@@ -71,7 +53,7 @@ test('a page hangs up, and calls again at once with another ticket', async () =>
   const page = await caller();
   assert.equal(await connect(page), 'connected');
   await page.evaluate(() => window.connection.getSnapshot().call?.hangUp());
-  await told(page, '^ended {"reason":"hung_up"');
+  await told(page, /^ended {"reason":"hung_up"/);
   assert.equal(await state(page), 'disconnected');
   assert.equal(await connect(page), 'connected');
   await page.evaluate(() => window.connection.disconnect());

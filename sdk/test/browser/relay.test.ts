@@ -1,7 +1,7 @@
 // Tests agents-js in Chromium at the relay of the real broker, which is on another origin.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { Stage } from './stage.js';
+import { Stage, told } from './stage.js';
 
 /** The model of the persona. */
 const MODEL = 'gpt-realtime-2.1';
@@ -41,32 +41,28 @@ test('a connection of this client speaks and listens through the relay, counts, 
   const page = await stage.page();
   const connected = await page.evaluate(async (baseUrl) => {
     const tokens = window.lab.createTokenManager({ baseUrl, body: { connect: 'relay' } });
-    window.connection = window.lab.createRealtimeConnection({ tokens });
-    for (const type of ['status', 'warning', 'ended'] as const) window.connection.on(type, (event: unknown) => window.told.push(`${type} ${JSON.stringify(event)}`));
-    window.connection.on('event', ({ type }) => window.told.push(type));
+    window.lab.follow(tokens, 'status', 'warning', 'ended');
     await window.connection.connect();
     const { status, error, session } = window.connection.getSnapshot();
     return [status, error?.message ?? null, session?.peer, session?.callId?.slice(0, 5)];
   }, stage.broker.url);
   assert.deepEqual(connected, ['connected', null, null, 'sess_']);
-  const told = (pattern: string): Promise<unknown> =>
-    page.waitForFunction((pattern) => window.told.some((each) => new RegExp(pattern).test(each)), pattern, { timeout: 60_000 });
-  await told('^session.created');
+  await told(page, 'session.created');
   // The fake microphone beeps.
   await page.waitForFunction(() => {
     window.connection.send({ type: 'input_audio_buffer.commit' });
     return window.told.includes('input_audio_buffer.committed');
   });
   await page.evaluate(() => window.connection.send({ type: 'response.create' }));
-  await told('^response.output_audio.delta');
-  await told('^response.done');
+  await told(page, 'response.output_audio.delta');
+  await told(page, 'response.done');
   const muted = await page.evaluate(() => {
     window.connection.mute(true);
     return window.connection.getSnapshot().session?.microphone?.getAudioTracks()[0]?.enabled;
   });
   assert.equal(muted, false);
-  await told('^ended {"reason":"time_limit"');
-  await told('^status "disconnected"');
+  await told(page, /^ended {"reason":"time_limit"/);
+  await told(page, 'status "disconnected"');
   const { error, call } = await page.evaluate(() => {
     const { error, call } = window.connection.getSnapshot();
     return { error: error?.code, call: call?.getSnapshot() };

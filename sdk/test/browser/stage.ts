@@ -15,6 +15,21 @@ export interface Offer {
   headers: IncomingMessage['headers'];
 }
 
+/** The status of the connection of a page, with its error if there is one. */
+export const state = (page: Page): Promise<string> =>
+  page.evaluate(() => {
+    const { status, error } = window.connection.getSnapshot();
+    return error ? `${status} ${error.code} ${error.message}` : status;
+  });
+/** Lets a page connect. Returns the state of its connection afterwards. */
+export const connect = async (page: Page): Promise<string> => {
+  await page.evaluate(() => window.connection.connect());
+  return state(page);
+};
+/** Waits until a page was told exactly this, or something of this form. */
+export const told = (page: Page, what: string | RegExp): Promise<unknown> =>
+  page.waitForFunction((what) => window.told.some((each) => (typeof what === 'string' ? each === what : what.test(each))), what, { timeout: 60_000 });
+
 export class Stage {
   readonly offers: Offer[] = [];
   /** Statuses that the next offers are answered with, instead of SDP. 0 never answers. */
