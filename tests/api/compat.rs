@@ -220,6 +220,32 @@ async fn the_contract_names_every_failure_code_and_resolves_every_reference() {
 }
 
 #[tokio::test]
+async fn the_contract_says_how_every_operation_is_answered_when_it_succeeds_and_when_it_fails() {
+    let app = TestApp::with(&[("transcription.models", "whisper-1")]);
+    let document = app.get("/openapi.json").send().await.json;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let answers = operation["responses"].as_object().unwrap();
+            let succeeds = |status: &String| status.starts_with(['1', '2']);
+            assert!(answers.keys().any(succeeds), "{method} {path}: {answers:?}");
+            let costs = method == "post" && path.contains("calls") && !path.contains("hangup");
+            assert!(!costs || answers.contains_key("402"), "{path}");
+        }
+    }
+    let paths = &document["paths"];
+    for (path, other) in [
+        ("/v1/live/sessions", "/api/session"),
+        ("/transcribe", "/v1/audio/transcriptions"),
+    ] {
+        let answers = &paths[path]["post"]["responses"];
+        assert_eq!(answers, &paths[other]["post"]["responses"]);
+        assert!(answers["402"].is_object(), "{answers}");
+    }
+    let ticket = &paths["/realtime"]["get"]["responses"]["409"]["description"];
+    assert!(ticket.as_str().unwrap().contains("still up"), "{ticket}");
+}
+
+#[tokio::test]
 async fn asking_for_the_head_of_a_token_mints_nothing() {
     let app = TestApp::with(&[("compat.get_token", "true"), ("limits.token", "1/60s")]);
     let answer = app.call(axum::http::Method::HEAD, "/token").send().await;
