@@ -38,16 +38,16 @@ series! {
     draining: Level<0> = "broker_draining" [] "1 while the replica is about to stop.";
     condition: Level<1> = "broker_condition" ["part"] "Condition of a part: 0 operational, 1 degraded, 2 down.";
 
-    http_requests: Total<3> = "broker_http_requests_total" ["route", "method", "code"] "Requests by route pattern, method and status; code is left when the caller did not wait. Without probes.";
+    http_requests: Total<3> = "broker_http_requests_total" ["route", "method", "code"] "Requests by route pattern, method and status, without probes. The code `left` means that the caller did not wait for the answer.";
     http_duration: Latency<2> = "broker_http_request_duration_seconds" ["route", "method"] "Time from a request to its answer.";
-    own_duration: Latency<1> = "broker_http_own_duration_seconds" ["route"] "The part of that time that the provider did not take, of requests that asked the provider.";
+    own_duration: Latency<1> = "broker_http_own_duration_seconds" ["route"] "Time from a request to its answer without the time that the provider took. Counts only requests that asked the provider.";
     refusals: Total<2> = "broker_refusals_total" ["code", "route"] "Requests that failed, by the error code of their answer.";
     rate_limited: Total<2> = "broker_rate_limited_total" ["limit", "route"] "Requests refused by a limit, a quota or a budget, by its setting.";
 
     auth_failures: Total<1> = "broker_auth_failures_total" ["reason"] "Credentials and tickets that were refused.";
     origin_rejected: Total<1> = "broker_origin_rejected_total" ["reason"] "Requests from origins that are not allowed, sent by a page or by a program.";
     anomalies: Total<1> = "broker_anomalies_total" ["reason"] "Offences that add to the score of an address or an identity.";
-    blocks: Total<1> = "broker_blocks_total" ["reason"] "Blocks that were earned, by the last offence.";
+    blocks: Total<1> = "broker_blocks_total" ["reason"] "Blocks of addresses and identities, by the last offence.";
     audit_events: Total<1> = "broker_audit_events_total" ["event"] "Audit events, folded ones included.";
 
     minted: Total<3> = "broker_tokens_minted_total" ["role", "model", "outcome"] "Mints of client secrets and tickets. The model is empty when nothing was minted.";
@@ -56,7 +56,7 @@ series! {
 
     upstream_duration: Latency<2> = "broker_upstream_request_duration_seconds" ["operation", "outcome"] "Time that the provider took for an operation.";
     upstream_errors: Total<2> = "broker_upstream_errors_total" ["operation", "kind"] "Operations that failed at the provider, or before they could ask it.";
-    breaker_open: Level<0> = "broker_upstream_breaker_open" [] "1 while the circuit breaker keeps requests from the provider.";
+    breaker_open: Level<0> = "broker_upstream_breaker_open" [] "1 while the circuit breaker is open, so that no requests are sent to the provider.";
     key_rejected: Level<1> = "broker_key_rejected" ["key"] "1 while the provider rejects the API key.";
     key_success: Level<1> = "broker_key_last_success_timestamp_seconds" ["key"] "Time of the last operation that the provider carried out; 0 before the first.";
     key_cost: Nanos<2> = "broker_key_cost_usd_total" ["key", "source"] "Money that calls and transcriptions cost, measured or estimated, by the API key that pays.";
@@ -72,9 +72,9 @@ series! {
     usage_tokens: Total<6> = "broker_usage_tokens_total" ["direction", "modality", "cache", "model", "role", "source"] "Tokens of calls and transcriptions. The labels cut one sum into parts.";
     usage_audio: Nanos<3> = "broker_usage_transcribed_seconds_total" ["model", "role", "source"] "Audio that is billed by its duration.";
     usage_cost: Nanos<3> = "broker_usage_cost_usd_total" ["model", "role", "source"] "Money that calls and transcriptions cost, measured or estimated.";
-    price_misses: Total<1> = "broker_price_lookup_misses_total" ["model"] "Uses without a price: the cost is too low by them.";
+    price_misses: Total<1> = "broker_price_lookup_misses_total" ["model"] "Uses without a price. The cost does not contain them.";
     budget_spent: Level<1> = "broker_budget_spent_usd" ["budget"] "Money that calls cost in the period of a budget, on all replicas.";
-    budget_limit: Level<1> = "broker_budget_limit_usd" ["budget"] "The budget. Absent without one.";
+    budget_limit: Level<1> = "broker_budget_limit_usd" ["budget"] "Limit of the budget. Absent when none is set.";
 
     ledger_queue: Level<0> = "broker_ledger_queue_length" [] "Commands that wait to be written.";
     ledger_commits: Total<0> = "broker_ledger_commits_total" [] "Transactions that were committed.";
@@ -84,7 +84,7 @@ series! {
 
     log_dropped: Total<0> = "broker_log_lines_dropped_total" [] "Log lines that were dropped because standard output was not read.";
     workers: Level<0> = "broker_runtime_workers" [] "Threads that run tasks.";
-    tasks: Level<0> = "broker_runtime_tasks" [] "Tasks that live.";
+    tasks: Level<0> = "broker_runtime_tasks" [] "Tasks that exist.";
     task_queue: Level<0> = "broker_runtime_queue_length" [] "Tasks that wait in the common queue.";
 
     process_cpu: Nanos<0> = "process_cpu_seconds_total" [] "CPU time of the process.";

@@ -20,7 +20,7 @@ pub enum Code {
     )]
     Unauthorized,
     /// The ticket has expired, was never minted, or opens something else.
-    #[error("The ticket is not valid, or not any more. Get a new one with POST /token.")]
+    #[error("The ticket is not valid or has expired. Get a new one with POST /token.")]
     TicketExpired,
     /// The ticket was used before.
     #[error("The ticket was used before. Get a new one with POST /token for a new call.")]
