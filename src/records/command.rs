@@ -122,7 +122,10 @@ impl Paid {
     /// its answer was lost.
     pub(super) fn call(&self, book: &Book) -> Option<EntryId> {
         match self {
-            Self::OpenCall(dialled) => Some(dialled.intent.id),
+            Self::OpenCall(dialled) => {
+                let id = dialled.intent.id;
+                book.entries.contains_key(&id).then_some(id)
+            }
             Self::ChangeCall(entry, _) | Self::Spend(entry, _) => Some(*entry),
             Self::Answer(settlement, _) => Some(settlement.id),
             Self::Settle(settlement) => {

@@ -115,6 +115,12 @@ pub(super) trait Connection: Send {
     /// Undoes the transaction.
     async fn rollback(&mut self) -> Result<(), Fault>;
 
+    /// Makes brokers that open calls or hold money wait for each other until the transaction ends. The next statement sees what
+    /// the others have committed. A writer that is alone needs no lock.
+    async fn lock_calls(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Changes rows. Returns their number.
     async fn change(&mut self, statement: &'static Statement, binds: &[Bind])
     -> Result<u64, Fault>;

@@ -8,15 +8,11 @@ use super::measures::{columns, measures};
 pub(super) const SERVER_TIME: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 
 /// What PostgreSQL reads for words in braces. `$2` is the time for SQLite, whose one broker says what time it is.
-const POSTGRES: [(&str, &str); 5] = [
+const POSTGRES: [(&str, &str); 4] = [
     (
         "{is abandoned}",
         "(replica <> $1 AND NOT EXISTS \
          (SELECT 1 FROM leases WHERE leases.replica = calls.replica AND until > {now}))",
-    ),
-    (
-        "{calls are locked}",
-        "SELECT pg_advisory_xact_lock(hashtextextended('calls', 5))",
     ),
     ("{now}", "COALESCE({server time}, CAST($2 AS BIGINT))"),
     ("{server time}", SERVER_TIME),
@@ -29,9 +25,8 @@ const POSTGRES: [(&str, &str); 5] = [
 ];
 
 /// What SQLite reads for them. It needs no locks and no leases: its writer is alone.
-const SQLITE: [(&str, &str); 8] = [
+const SQLITE: [(&str, &str); 7] = [
     ("{is abandoned}", "replica <> $1"),
-    ("{calls are locked}", "SELECT 1"),
     ("{now}", "CAST($2 AS BIGINT)"),
     ("{parties are locked}", "true"),
     (" FOR UPDATE OF calls SKIP LOCKED", ""),

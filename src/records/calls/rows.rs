@@ -33,7 +33,8 @@ static SAME: Statement = Statement::list(
     "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE (party, idempotency) IN (SELECT party, idempotency FROM page)",
 );
 
-/// Counts the places that calls take. Replicas that open calls wait for each other: see `calls are locked`.
+/// Counts the places that calls take. Replicas that open calls wait for each other: see
+/// [`Connection::lock_calls`].
 static TAKEN: Statement = Statement::list(
     ASKED,
     "party, of_owner, anonymous, total",
@@ -50,10 +51,6 @@ static TAKEN_BY_PERSONAS: Statement = Statement::list(
     "SELECT persona, COUNT(*) AS total FROM calls WHERE persona IN (SELECT page.persona FROM page) \
      AND state <> 'ended' AND (state <> 'lost' OR deadline_at > {now}) GROUP BY persona",
 );
-
-/// Makes replicas that open calls wait for each other until the transaction ends. A statement of its own: the next one
-/// sees what the others have committed.
-static LOCK: Statement = Statement::change(NO_PAGE, "{calls are locked}");
 
 /// Writes calls. A later version of a call replaces what may change of it.
 static WRITE: Statement = Statement::change(
@@ -142,18 +139,17 @@ pub(in crate::records) async fn read(
         _ => false,
     };
     if commands.iter().any(takes) {
-        connection.change(&LOCK, &[]).await?;
+        connection.lock_calls().await?;
     }
     let ids = commands.iter().filter_map(|command| command.call(book));
     // A relay's ticket opens nothing while what it opened before is up.
     let tickets = commands.iter().filter_map(|command| command.ticket());
     let opened = tickets.filter_map(|hash| book.tickets.get(hash)?.entry);
     let ids: BTreeSet<_> = ids.chain(opened).map(|id| id.to_string()).collect();
-    if ids.is_empty() {
-        return Ok(());
+    if !ids.is_empty() {
+        let ids = IdRow::page(ids.into_iter())?;
+        keep(book, connection.rows(&READ, &[ids]).await?);
     }
-    let ids = IdRow::page(ids.into_iter())?;
-    keep(book, connection.rows(&READ, &[ids]).await?);
     read_uses(connection, book, commands).await?;
     read_taken(connection, book, (commands, now)).await?;
     spent::read(connection, book, (commands, now)).await
@@ -178,8 +174,11 @@ async fn read_taken(
     if asked.is_empty() {
         return Ok(());
     }
+    let has_key = asked.iter().any(|asked| asked.idempotency.is_some());
     let asked = [page(&asked)?, now.into()];
-    keep(book, connection.rows(&SAME, &asked[..1]).await?);
+    if has_key {
+        keep(book, connection.rows(&SAME, &asked[..1]).await?);
+    }
     let rows: Vec<TakenRow> = connection.rows(&TAKEN, &asked).await?;
     for row in rows {
         (book.taken.anonymous, book.taken.total) = (row.anonymous, row.total);

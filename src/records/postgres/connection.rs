@@ -158,6 +158,11 @@ impl Connection for Pen {
         self.say("ROLLBACK").await
     }
 
+    async fn lock_calls(&mut self) -> Result<(), Fault> {
+        self.say("SELECT pg_advisory_xact_lock(hashtextextended('calls', 5))")
+            .await
+    }
+
     async fn change(
         &mut self,
         statement: &'static Statement,
