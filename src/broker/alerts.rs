@@ -18,14 +18,21 @@ use crate::webhook::{Notice, Webhook};
 const LASTS: Duration = Duration::from_mins(2);
 /// Fewer requests within five minutes raise no alert: one failed request at night wakes nobody.
 const LEAST_REQUESTS: u64 = 30;
-/// Blocks are counted in stretches of this length.
+/// Blocks and suspicious requests are counted in stretches of this length.
 const STRETCH: Duration = Duration::from_mins(15);
+/// Twenty suspicious requests a minute are too many in a stretch, as they are for Prometheus.
+const SUSPICIOUS: u64 = 300;
+/// An answer of the provider takes too long from this time on.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// A condition that is reported to operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Alert {
     ErrorRate,
+    Upstream,
+    Slow,
     KeyRejected,
+    Suspicious,
     Blocks,
     Budget,
     HangUpsOwed,
@@ -59,7 +66,7 @@ const fn row(
 }
 
 /// All alerts. Requests are counted over five minutes, so that their share needs no further wait.
-static ALERTS: [Row; 6] = [
+static ALERTS: [Row; 9] = [
     row(
         Alert::ErrorRate,
         ("error_rate", "docs/runbook.md#brokererrorrate"),
@@ -67,10 +74,28 @@ static ALERTS: [Row; 6] = [
         0,
     ),
     row(
+        Alert::Upstream,
+        ("upstream", "docs/runbook.md#brokerupstreamdown"),
+        true,
+        5,
+    ),
+    row(
+        Alert::Slow,
+        ("slow", "docs/runbook.md#brokerslow"),
+        false,
+        10,
+    ),
+    row(
         Alert::KeyRejected,
         ("key_rejected", "docs/runbook.md#brokerkeyrejected"),
         true,
         1,
+    ),
+    row(
+        Alert::Suspicious,
+        ("suspicious", "docs/runbook.md#brokersuspiciousactivity"),
+        false,
+        0,
     ),
     row(
         Alert::Blocks,
@@ -108,8 +133,20 @@ struct Seen {
     since: HashMap<&'static str, Tick>,
     /// Alerts that this replica told without the records.
     alone: Vec<&'static str>,
-    /// The beginning of the stretch of blocks, and the blocks before it.
-    blocks: Option<(Tick, u64)>,
+    /// The beginning of each stretch, and the count before it.
+    stretches: HashMap<&'static str, (Tick, u64)>,
+}
+
+impl Seen {
+    /// Returns how much `total` has grown in the stretch that `name` counts in.
+    fn in_stretch(&mut self, name: &'static str, total: u64, now: Tick) -> u64 {
+        let stretch = self.stretches.entry(name).or_insert((now, total));
+        let number = total.saturating_sub(stretch.1);
+        if now.since(stretch.0) >= STRETCH {
+            *stretch = (now, total);
+        }
+        number
+    }
 }
 
 /// The figures of the last reading of the records, for scrapes and alerts.
@@ -206,27 +243,28 @@ impl Inner {
                     format!("{percent:.1} % of {number} requests failed within five minutes")
                 })
             }
-            Alert::KeyRejected => {
-                let keys = parts.upstream.keys();
-                let rejected = keys.iter().filter(|key| key.state == KeyState::Rejected);
-                let names: Vec<_> = rejected.map(|key| &*key.alias).collect();
-                let serves = keys.iter().any(|key| key.state == KeyState::Accepted);
-                (!names.is_empty()).then(|| {
-                    if serves {
-                        let names = names.join(", ");
-                        format!("the provider rejects API keys: {names}. It accepts others")
-                    } else {
-                        "the provider rejects the API key, so nothing is minted".to_owned()
-                    }
+            Alert::Upstream => self.silence(),
+            Alert::Slow => {
+                let took = parts.upstream.latency().filter(|took| *took > SLOW)?;
+                let took = took.as_secs_f64();
+                Some(format!(
+                    "answers of the provider take longer than two seconds: the last one took {took:.1} s"
+                ))
+            }
+            Alert::KeyRejected => self.rejected_keys(),
+            Alert::Suspicious => {
+                let series = &parts.vitals.series;
+                let total = series.auth_failures.sum()
+                    + series.origin_rejected.sum()
+                    + series.anomalies.sum();
+                let number = seen.in_stretch("suspicious", total, now);
+                (number >= SUSPICIOUS).then(|| {
+                    format!("refused credentials, wrong origins and offences within 15 minutes: {number}")
                 })
             }
             Alert::Blocks => {
                 let total = parts.vitals.series.blocks.sum();
-                let (begun, before) = *seen.blocks.get_or_insert((now, total));
-                let number = total.saturating_sub(before);
-                if now.since(begun) >= STRETCH {
-                    seen.blocks = Some((now, total));
-                }
+                let number = seen.in_stretch("blocks", total, now);
                 (number >= settings.blocks).then(|| {
                     format!("blocks of addresses and identities within 15 minutes: {number}")
                 })
@@ -249,5 +287,31 @@ impl Inner {
             Alert::Ledger => (parts.records.condition() == Condition::Down)
                 .then(|| "the database cannot be written, so nothing is minted".to_owned()),
         }
+    }
+
+    /// Says that the provider refuses or does not answer, for another reason than a rejected key.
+    fn silence(&self) -> Option<String> {
+        let upstream = &self.parts.upstream;
+        let is_away = upstream.condition() != Condition::Operational;
+        let keys = upstream.keys();
+        let is_rejected = keys.iter().any(|key| key.state == KeyState::Rejected);
+        (is_away && !is_rejected)
+            .then(|| "the provider has refused or not answered for five minutes".to_owned())
+    }
+
+    /// Names the keys that the provider rejects.
+    fn rejected_keys(&self) -> Option<String> {
+        let keys = self.parts.upstream.keys();
+        let rejected = keys.iter().filter(|key| key.state == KeyState::Rejected);
+        let names: Vec<_> = rejected.map(|key| &*key.alias).collect();
+        let serves = keys.iter().any(|key| key.state == KeyState::Accepted);
+        (!names.is_empty()).then(|| {
+            if serves {
+                let names = names.join(", ");
+                format!("the provider rejects API keys: {names}. It accepts others")
+            } else {
+                "the provider rejects the API key, so nothing is minted".to_owned()
+            }
+        })
     }
 }

@@ -175,6 +175,54 @@ async fn failures_of_more_than_five_in_a_hundred_requests_are_told_and_a_few_req
     assert_eq!(json["runbook"], "docs/runbook.md#brokererrorrate");
 }
 
+#[tokio::test]
+async fn a_provider_that_is_silent_or_slow_is_told_after_minutes() {
+    let (test, desk) = (TestApp::new(), Desk::open(&[]).await);
+    test.minter.hold();
+    let slow = async {
+        test.minter.asked_for(1).await;
+        test.advance(3);
+        test.minter.let_through(9);
+    };
+    let (answer, ()) = tokio::join!(test.post("/token").send(), slow);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    for seconds in [0, 599, 1] {
+        desk.told(0).await;
+        test.advance(seconds);
+        desk.judge(&test).await;
+    }
+    assert_eq!(desk.told(1).await, [pair("slow", "firing")]);
+
+    test.minter.fail(UpstreamError::TimedOut);
+    let answer = test.post("/token").send().await;
+    assert_eq!(answer.status, 504, "{}", answer.text);
+    for seconds in [0, 299, 1] {
+        desk.told(1).await;
+        test.advance(seconds);
+        desk.judge(&test).await;
+    }
+    assert_eq!(desk.told(2).await[1], pair("upstream", "firing"));
+}
+
+#[tokio::test]
+async fn hundreds_of_suspicious_requests_are_told() {
+    let (test, desk) = (TestApp::new(), Desk::open(&[]).await);
+    let series = &test.app.state().face.vitals.series;
+    let refuse = async |number: u64| {
+        series.auth_failures.add(["rejected"], number - 9);
+        series.origin_rejected.add(["program"], 9);
+        desk.judge(&test).await;
+    };
+    desk.judge(&test).await;
+    refuse(299).await;
+    test.advance(900);
+    desk.judge(&test).await;
+    refuse(299).await;
+    desk.told(0).await;
+    refuse(10).await;
+    assert_eq!(desk.told(1).await, [pair("suspicious", "firing")]);
+}
+
 /// Opens a call of a caller without identity, for which the model answers once. Returns the answer to the offer.
 async fn spend(test: &TestApp) -> Answer {
     let call = test.post("/calls").body("application/sdp", OFFER);
