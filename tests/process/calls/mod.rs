@@ -4,6 +4,7 @@ mod dial;
 mod events;
 mod heavy;
 mod kills;
+mod least;
 mod operators;
 mod replicas;
 mod restarts;
