@@ -104,7 +104,11 @@ impl Statement {
         }
         if !page.is_empty() {
             let members = each(&page, |name| format!("value->>'{name}' AS {name}"));
-            sqlite = format!("WITH page AS (SELECT {members} FROM json_each($1)) {sqlite}");
+            // SQLite would write each object out anew for each of its columns. A table of the objects keeps them.
+            sqlite = format!(
+                "WITH objects AS MATERIALIZED (SELECT value FROM json_each($1)), \
+                 page AS (SELECT {members} FROM objects) {sqlite}"
+            );
             postgres = format!(
                 "WITH page AS (SELECT * FROM json_to_recordset(CAST($1 AS json)) AS given ({page})) {postgres}"
             );
