@@ -318,6 +318,7 @@ fn agreement(config: &Config, naming: &Naming) -> Agreement {
         personas: Arc::clone(&config.personas),
         quotas: records::quotas(&config.quota, naming),
         money: config.money.clone(),
+        webhook_keys: config.live.webhook_secret.clone(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Broker, Inner};
 use crate::config::{self, MoneySettings};
-use crate::domain::{Personas, Quotas};
+use crate::domain::{Personas, Quotas, WebhookKeys};
 use crate::upstream::openai::SetupError;
 
 /// What callers may choose, use and spend.
@@ -16,6 +16,8 @@ pub struct Agreement {
     pub quotas: Quotas,
     /// What calls may cost everybody together, and the prices of the provider's models.
     pub money: MoneySettings,
+    /// The secrets of the provider's webhooks; `None` when there is no path for webhooks.
+    pub webhook_keys: Option<WebhookKeys>,
 }
 
 impl Broker {
@@ -35,6 +37,11 @@ impl Broker {
     /// Takes the API keys of changed settings over.
     pub fn load_keys(&self, settings: &config::Upstream) -> Result<(), SetupError> {
         self.0.parts.upstream.load(settings)
+    }
+
+    /// Returns the secrets of the provider's webhooks; `None` when there is no path for webhooks.
+    pub fn webhook_keys(&self) -> Option<WebhookKeys> {
+        self.0.agreement().webhook_keys.clone()
     }
 
     /// Returns what calls of everybody may cost, and the prices.

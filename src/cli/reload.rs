@@ -16,7 +16,7 @@ use crate::domain::KeyFingerprint;
 use crate::telemetry::Exporter;
 
 /// The beginnings of the names of settings that are read again. All others hold for the whole run.
-const READ_AGAIN: [&str; 10] = [
+const READ_AGAIN: [&str; 11] = [
     "personas.",
     "quota.",
     "money.",
@@ -28,6 +28,7 @@ const READ_AGAIN: [&str; 10] = [
     "upstream.previous_api_key",
     // Only `reconcile` uses the key.
     "upstream.admin_key",
+    "live.webhook_secret",
 ];
 /// Settings that hold for the whole run although their names begin so.
 const HELD: [&str; 2] = ["auth.mode", "auth.allow_plain_http"];

@@ -61,7 +61,7 @@ pub use guard::Guard;
 pub use health::{Health, HealthDetails};
 pub use ledger::{LedgerPlace, LedgerSettings};
 pub use limits::Limits;
-pub use live::LiveSettings;
+pub use live::{LiveSettings, Unowned};
 pub use log::{Log, LogFormat, LogIdentity};
 pub use money::{MoneyLimit, MoneySettings};
 pub use ops::Ops;

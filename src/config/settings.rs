@@ -10,7 +10,7 @@ use super::source::ReadFile;
 use super::{Complaint, ConfigErrors, Mode, SettingsFile, Source};
 
 /// Settings and fields of tables that are never shown. Each can also come from a file: `…_file` holds its path.
-const SECRETS: [&str; 13] = [
+const SECRETS: [&str; 14] = [
     "auth.supabase_jwt_secret",
     "upstream.api_key",
     "upstream.previous_api_key",
@@ -21,6 +21,7 @@ const SECRETS: [&str; 13] = [
     "redis.url",
     "ops.token",
     "alerts.webhook",
+    "live.webhook_secret",
     "otel.headers",
     "hmac_secret",
     "key",

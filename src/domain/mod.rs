@@ -36,6 +36,7 @@ mod ticket;
 mod trace;
 mod upstream_call;
 mod usage;
+mod webhook;
 pub mod written;
 
 pub use address::{Network, canonical, is_private};
@@ -80,3 +81,4 @@ pub use ticket::{KnownTicket, RELAY_USES, Ticket, TicketRefusal, hash};
 pub use trace::Trace;
 pub use upstream_call::{KeyFingerprint, UpstreamCall, UpstreamCallId};
 pub use usage::{Mark, Reading, Tokens, Usage};
+pub use webhook::{WebhookHead, WebhookKeys};
