@@ -31,6 +31,10 @@ pub enum Event {
     CallEnded,
     /// A recording was transcribed.
     Transcribed,
+    /// A GPT-Live session whose creation had an unknown outcome was found, and is hung up.
+    CallAdopted,
+    /// The provider has announced a GPT-Live session that is none of the broker's.
+    UnownedSession,
     /// A request was refused by a rate limit.
     RateLimitExceeded,
     /// A caller committed an offence that has no event of its own.
@@ -84,6 +88,8 @@ impl Event {
             | Self::TicketReused
             | Self::AuthFailed
             | Self::QuotaExceeded
+            | Self::CallAdopted
+            | Self::UnownedSession
             | Self::ZeroPrice
             | Self::OddUsage
             | Self::SessionsEnded

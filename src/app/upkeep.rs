@@ -73,6 +73,7 @@ impl Upkeep {
                 broker.look_upstream(self.probe_interval).await;
             }),
             self.every(CALLS, async || broker.tend_calls().await),
+            self.every(CALLS, async || broker.judge_announcements().await),
             self.every(ALERTS, alerts),
             self.every(KEYS, async || state.auth.keep_fresh().await),
             tidying,

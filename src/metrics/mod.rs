@@ -69,6 +69,8 @@ series! {
     side_channel_reconnects: Total<0> = "broker_side_channel_reconnects_total" [] "Side channels that were joined again after a loss.";
     persona_corrections: Total<0> = "broker_persona_corrections_total" [] "Changes of pinned fields that were undone.";
 
+    announcements: Total<1> = "broker_live_announcements_total" ["outcome"] "GPT-Live sessions that the provider announced: known, adopted, unowned, closed, over or old.";
+
     usage_tokens: Total<6> = "broker_usage_tokens_total" ["direction", "modality", "cache", "model", "role", "source"] "Tokens of calls and transcriptions. The labels cut one sum into parts.";
     usage_audio: Nanos<3> = "broker_usage_transcribed_seconds_total" ["model", "role", "source"] "Audio that is billed by its duration.";
     usage_cost: Nanos<3> = "broker_usage_cost_usd_total" ["model", "role", "source"] "Money that calls and transcriptions cost, measured or estimated.";

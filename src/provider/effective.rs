@@ -31,6 +31,8 @@ impl MostTokens {
 pub struct EffectiveSession<'frame> {
     /// `sess_…`. Ends like the id of the session's call.
     pub id: Option<Cow<'frame, str>>,
+    /// The name of the caller for whom the session was created, if the session shows one.
+    pub safety_identifier: Option<Cow<'frame, str>>,
     /// The time at which the provider ends the session, in seconds since the Unix epoch.
     pub expires_at: Option<u64>,
     /// The model that transcribes what callers say. `None` when nothing is transcribed.
@@ -192,6 +194,8 @@ struct Frame<'frame> {
     kind: Option<Cow<'frame, str>>,
     expires_at: Option<u64>,
     #[serde(borrow)]
+    safety_identifier: Option<Cow<'frame, str>>,
+    #[serde(borrow)]
     audio: Option<Audio<'frame>>,
     #[serde(borrow)]
     delegation: Option<Delegation<'frame>>,
@@ -235,6 +239,7 @@ impl<'frame> EffectiveSession<'frame> {
             backend,
             id: frame.id,
             expires_at: frame.expires_at,
+            safety_identifier: frame.safety_identifier,
             is_transcription: frame.kind.as_deref() == Some("transcription"),
             transcription_model: input.and_then(|input| input.transcription?.model),
             pinned: PinnedFields::read(session)?,

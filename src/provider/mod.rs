@@ -27,7 +27,10 @@ pub use models::{
     KNOWN_MODELS, LIVE_MODELS, SHUTDOWNS, Shutdown, announced_shutdown, known_live_model,
     known_model, known_transcription_model, undated,
 };
-pub use pins::{CORRECTION, NotConfirmed, Pins, assertion, contradiction, look, own_transcription};
+pub use pins::{
+    CORRECTION, NotConfirmed, Pins, assertion, contradiction, has_instructions_of, look,
+    own_transcription,
+};
 use rule::{Check, Path, published};
 pub use transcript::{Heard, Transcript, transcription_part};
 pub use usage::{InputDetails, Kinds, Usage};

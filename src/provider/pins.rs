@@ -184,6 +184,12 @@ fn text(fields: &PinnedFields<'_>) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
+/// True when a session has the instructions that it was asked for. Without instructions, the provider has its own.
+pub fn has_instructions_of(asked: &RawValue, shown: &EffectiveSession<'_>) -> bool {
+    let asked = PinnedFields::read(asked).unwrap_or_default();
+    text(&asked).is_some_and(|asked| text(&shown.pinned) == Some(asked))
+}
+
 /// Returns the number of tools. The provider adds fields to each.
 fn tools(fields: &PinnedFields<'_>) -> Option<usize> {
     let tools: Vec<&RawValue> = serde_json::from_str(fields.get(Pinned::Tools)?.get()).ok()?;

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::alerts::Raised;
+use super::announcements::Announced;
 use super::book::Book;
 use super::calls::{KEPT, UsedRow};
 use super::entry::{ENDED, Entry, LEFT_PENDING, State};
 use super::{
-    Advance, AlertTimes, Dated, DatedTicket, Recent, Records, RecordsCondition, RecordsError,
-    ReserveError, Settled, UsageQuery, UsageRow, reports,
+    Advance, AlertTimes, Announcement, Dated, DatedTicket, Recent, Records, RecordsCondition,
+    RecordsError, ReserveError, Settled, UsageQuery, UsageRow, reports,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{
@@ -28,6 +29,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 pub struct MemoryRecords {
     pub(super) book: Mutex<Book>,
     raised: Mutex<Raised>,
+    announced: Mutex<Announced>,
     /// When each replica last renewed its lease. In service there is one replica.
     pub(super) renewed: Mutex<HashMap<Box<str>, Timestamp>>,
     capacity: usize,
@@ -41,6 +43,7 @@ impl MemoryRecords {
         Self {
             book: Mutex::default(),
             raised: Mutex::default(),
+            announced: Mutex::default(),
             renewed: Mutex::default(),
             capacity,
             clock,
@@ -184,7 +187,9 @@ impl Records for MemoryRecords {
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError> {
         let (mut book, month) = (self.book.lock(), Month::of(before).to_string());
         book.counters.retain(|key, _| key.month >= month);
-        let long_ago = self.clock.now().minus(KEPT);
+        let now = self.clock.now();
+        self.announced.lock().forget(now);
+        let long_ago = now.minus(KEPT);
         book.forget_calls(long_ago);
         book.tickets
             .retain(|_, ticket| ticket.expires_at >= long_ago);
@@ -197,6 +202,20 @@ impl Records for MemoryRecords {
 
     async fn end_alerts(&self) -> Result<Vec<String>, RecordsError> {
         Ok(self.raised.lock().end_over(self.clock.now()))
+    }
+
+    async fn announce(&self, new: Announcement) -> Result<bool, RecordsError> {
+        Ok(self.announced.lock().write(&new, self.clock.now()))
+    }
+
+    async fn due_announcements(&self) -> Result<Vec<Announcement>, RecordsError> {
+        Ok(self.announced.lock().take(self.clock.now()))
+    }
+
+    async fn judged(&self, webhook: &str, again: Option<Duration>) -> Result<(), RecordsError> {
+        let again = again.map(|wait| self.clock.now().plus(wait));
+        self.announced.lock().judge(webhook, again);
+        Ok(())
     }
 
     fn condition(&self) -> RecordsCondition {

@@ -2,6 +2,7 @@
 //! in one writer's transactions.
 
 mod alerts;
+mod announcements;
 mod book;
 mod calls;
 mod command;
@@ -37,6 +38,7 @@ use crate::domain::{
 };
 
 pub use alerts::AlertTimes;
+pub use announcements::{ANNOUNCED, Announcement};
 pub use calls::{CallBound, CallBounds, CallQuery, CallRecords, Spending, TopUp};
 pub use look_up::{LookUpError, Sessions};
 pub use measures::{Sums, measures};
@@ -337,6 +339,16 @@ pub trait Records: CallRecords {
     /// Ends the alerts that no replica has raised for their time. Returns their names to one of all replicas: operators are
     /// to be told.
     async fn end_alerts(&self) -> Result<Vec<String>, RecordsError>;
+
+    /// Writes down a session that the provider has announced. Returns false for a webhook that was received before.
+    async fn announce(&self, new: Announcement) -> Result<bool, RecordsError>;
+
+    /// Gives announcements that are due to one of all replicas. They are due again after half a minute, unless they are
+    /// judged.
+    async fn due_announcements(&self) -> Result<Vec<Announcement>, RecordsError>;
+
+    /// Notes that the announcement of `webhook` was judged, or that it is to be judged `again` after a while.
+    async fn judged(&self, webhook: &str, again: Option<Duration>) -> Result<(), RecordsError>;
 
     /// Returns what waits to be written, and what was done. Records without a writer have nothing to tell.
     fn figures(&self) -> Figures {

@@ -19,8 +19,8 @@ use super::sessions::{self, FoundRow, IdleRow};
 use super::statement::{NO_PAGE, Statement};
 use super::tickets;
 use super::{
-    Advance, AlertTimes, By, Dated, DatedTicket, Figures, Recent, Records, RecordsCondition,
-    RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
+    Advance, AlertTimes, Announcement, By, Dated, DatedTicket, Figures, Recent, Records,
+    RecordsCondition, RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settlement, day_of};
@@ -318,6 +318,7 @@ impl Records for SqlRecords {
         let month = Bind::Text(Month::of(before).to_string());
         self.run(&entries::FORGET_COUNTERS, &[month]).await?;
         self.forget_calls().await?;
+        self.forget_announced().await?;
         Ok(number)
     }
 
@@ -327,6 +328,18 @@ impl Records for SqlRecords {
 
     async fn end_alerts(&self) -> Result<Vec<String>, RecordsError> {
         self.end_over().await
+    }
+
+    async fn announce(&self, new: Announcement) -> Result<bool, RecordsError> {
+        self.write_announced(&new).await
+    }
+
+    async fn due_announcements(&self) -> Result<Vec<Announcement>, RecordsError> {
+        self.take_announced().await
+    }
+
+    async fn judged(&self, webhook: &str, again: Option<Duration>) -> Result<(), RecordsError> {
+        self.judge_announced(webhook, again).await
     }
 
     fn figures(&self) -> Figures {

@@ -102,6 +102,9 @@ pub trait Calls: Send + Sync {
     /// call at the provider that nobody knows.
     fn exchange(&self, order: CallOrder, key: &KeyFingerprint) -> Pending<Begun>;
 
+    /// Returns the name by which the provider knows a party.
+    fn safety_identifier(&self, party: &Party) -> String;
+
     /// Opens a session over a WebSocket, and relays it. Dropping the connection ends the session.
     fn relay(&self, order: RelayOrder, key: &KeyFingerprint) -> Pending<RelayLeg>;
 
@@ -270,6 +273,10 @@ impl CallDesk {
             let left = deadline.since(clock.tick());
             clock.timeout(left, asked).await.ok()?.ok()
         }))
+    }
+
+    pub(super) fn safety_identifier(&self, party: &Party) -> String {
+        self.calls.safety_identifier(party)
     }
 
     pub(super) async fn join(

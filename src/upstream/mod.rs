@@ -304,6 +304,17 @@ impl Upstream {
         self.policy.keys.health()
     }
 
+    /// Returns the fingerprints of the API keys that may start operations, in the order of the settings.
+    pub fn fingerprints(&self) -> Vec<KeyFingerprint> {
+        let keys = self.policy.keys.all();
+        keys.iter().map(|key| key.fingerprint.clone()).collect()
+    }
+
+    /// Returns the name by which the provider knows a party.
+    pub fn safety_identifier(&self, party: &Party) -> String {
+        self.desk.safety_identifier(party)
+    }
+
     /// Returns the alias of the API key of this fingerprint, which may have been replaced since.
     pub fn alias_of(&self, key: &KeyFingerprint) -> Box<str> {
         self.policy.keys.alias_of(key)

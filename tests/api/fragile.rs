@@ -11,9 +11,9 @@ use token_broker::domain::{
     UpstreamCallId,
 };
 use token_broker::records::{
-    Advance, AlertTimes, CallBounds, CallQuery, CallRecords, Dated, DatedTicket, MemoryRecords,
-    Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled, Spending, UsageQuery,
-    UsageRow,
+    Advance, AlertTimes, Announcement, CallBounds, CallQuery, CallRecords, Dated, DatedTicket,
+    MemoryRecords, Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled,
+    Spending, UsageQuery, UsageRow,
 };
 use tokio::sync::Semaphore;
 
@@ -112,6 +112,10 @@ impl CallRecords for Fragile {
         self.inner.calls(query).await
     }
 
+    async fn unnamed_calls(&self) -> Result<Vec<Call>, RecordsError> {
+        self.inner.unnamed_calls().await
+    }
+
     async fn owed_hang_ups(&self) -> Result<u64, RecordsError> {
         self.inner.owed_hang_ups().await
     }
@@ -208,6 +212,19 @@ impl Records for Fragile {
     async fn end_alerts(&self) -> Result<Vec<String>, RecordsError> {
         broken(&self.settles)?;
         self.inner.end_alerts().await
+    }
+
+    async fn announce(&self, new: Announcement) -> Result<bool, RecordsError> {
+        broken(&self.settles)?;
+        self.inner.announce(new).await
+    }
+
+    async fn due_announcements(&self) -> Result<Vec<Announcement>, RecordsError> {
+        self.inner.due_announcements().await
+    }
+
+    async fn judged(&self, webhook: &str, again: Option<Duration>) -> Result<(), RecordsError> {
+        self.inner.judged(webhook, again).await
     }
 
     fn condition(&self) -> RecordsCondition {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use token_broker::domain::{KeyFingerprint, UpstreamCall, UpstreamCallId};
+use token_broker::domain::{KeyFingerprint, Party, UpstreamCall, UpstreamCallId};
 use token_broker::provider::Dialect;
 use token_broker::upstream::{
     Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel, Transcription,
@@ -144,6 +144,10 @@ impl Calls for ScriptedCalls {
         let failed = state.answers.pop_front();
         let answer = Box::pin(async { failed.map_or_else(|| Ok(ANSWER.to_owned()), Err) });
         Box::pin(async { Ok(Begun::new(call, answer)) })
+    }
+
+    fn safety_identifier(&self, party: &Party) -> String {
+        format!("{party:?}")
     }
 
     fn relay(&self, _order: RelayOrder, _: &KeyFingerprint) -> Pending<RelayLeg> {

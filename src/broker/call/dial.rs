@@ -48,7 +48,7 @@ pub(super) struct Attached {
 
 impl Attached {
     /// Checks that the session on `channel` is the one of `call`, and runs as `asked`.
-    fn confirmed(
+    pub(super) fn confirmed(
         (channel, shown): (Box<dyn SideChannel>, &EffectiveSession<'_>),
         call: &UpstreamCall,
         asked: Option<&SessionText>,

@@ -2,6 +2,7 @@
 
 mod again;
 mod allowance;
+mod announced;
 mod attach;
 mod dial;
 mod hear;

@@ -65,11 +65,14 @@ impl Inner {
     async fn hang_up_late(&self, entry: EntryId, late: Late) {
         if let Some(begun) = late.begun().await {
             let named = CallStep::Named(begun.call.clone()).by_anybody();
-            self.change_call(entry, named).await;
+            let row = self.change_call(entry, named).await;
             // A call that was given up is ending as soon as it has a name, and then nobody else hangs up.
             let end = CallStep::End(EndReason::Provider).by_anybody();
             self.change_call(entry, end).await;
             self.hang_up(entry, &begun.call).await;
+            if let Some(row) = row {
+                self.book_unwatched(&row).await;
+            }
         }
     }
 }

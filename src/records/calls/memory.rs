@@ -93,6 +93,17 @@ impl CallRecords for MemoryRecords {
         Ok(())
     }
 
+    async fn unnamed_calls(&self) -> Result<Vec<Call>, RecordsError> {
+        let book = self.book.lock();
+        let transcriptions = PersonaName::of_transcriptions();
+        let is_meant = |call: &&Call| {
+            call.upstream.is_none()
+                && call.state != CallState::Ended
+                && call.persona != transcriptions
+        };
+        Ok(book.calls.values().filter(is_meant).cloned().collect())
+    }
+
     async fn owed_hang_ups(&self) -> Result<u64, RecordsError> {
         let (now, book) = (self.clock.now(), self.book.lock());
         let is_owed = |call: &&Call| {

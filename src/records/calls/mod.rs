@@ -156,6 +156,10 @@ pub trait CallRecords: Send + Sync {
     /// Lists calls, those that live first, and the latest first. Transcriptions, which hold like calls, are no calls.
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError>;
 
+    /// Lists the calls that the provider may have created under an id that nobody knows: those that are dialled, and those that
+    /// were lost within the hour.
+    async fn unnamed_calls(&self) -> Result<Vec<Call>, RecordsError>;
+
     /// Returns the number of calls whose hang-up failed or is overdue, of all replicas.
     async fn owed_hang_ups(&self) -> Result<u64, RecordsError>;
 

@@ -37,6 +37,14 @@ static LATEST: Statement = Statement::list(
      AND persona <> 'transcription' ORDER BY state IN ('ended', 'lost'), entry DESC LIMIT $2",
 );
 
+/// Lists the calls without an id of the provider that may have one. `$1` is empty.
+static UNNAMED: Statement = Statement::list(
+    NO_PAGE,
+    FOUND,
+    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE upstream IS NULL AND entry <> $1 \
+     AND state IN ('dialling', 'ending', 'lost') AND persona <> 'transcription'",
+);
+
 /// Counts the calls whose hang-up failed, or is overdue at `$1`.
 static COUNT_OWED: Statement = Statement::list(
     NO_PAGE,
@@ -166,6 +174,10 @@ impl CallRecords for SqlRecords {
         let most = u64::from(query.most).into();
         let ticket = Bind::Text(query.ticket.unwrap_or_default().into());
         self.find_calls(&LATEST, &[party, most, ticket]).await
+    }
+
+    async fn unnamed_calls(&self) -> Result<Vec<Call>, RecordsError> {
+        self.find_calls(&UNNAMED, &["".into()]).await
     }
 
     async fn owed_hang_ups(&self) -> Result<u64, RecordsError> {

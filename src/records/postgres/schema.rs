@@ -23,7 +23,7 @@ const MAKE_ROOM: &str = "DO $$ BEGIN IF to_regnamespace('token_broker') IS NULL 
      CREATE TABLE IF NOT EXISTS ledger_schema (version BIGINT PRIMARY KEY)";
 
 /// One script for each version. Each one starts from the schema of the one before.
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 11] = [
     include_str!("../migrations/postgres/1_entries.sql"),
     include_str!("../migrations/postgres/2_sums.sql"),
     include_str!("../migrations/postgres/3_sessions.sql"),
@@ -34,6 +34,7 @@ const SCRIPTS: [&str; 10] = [
     include_str!("../migrations/postgres/8_watched.sql"),
     include_str!("../migrations/postgres/9_alerts.sql"),
     include_str!("../migrations/postgres/10_dashboards.sql"),
+    include_str!("../migrations/postgres/11_announcements.sql"),
 ];
 
 /// The schema that this program reads and writes.

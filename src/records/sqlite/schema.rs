@@ -12,7 +12,7 @@ use crate::records::{OpenError, database};
 const OURS: i64 = 0x5254_424c;
 
 /// One script for each version. Each one starts from the schema of the one before.
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 11] = [
     include_str!("../migrations/sqlite/1_entries.sql"),
     include_str!("../migrations/sqlite/2_sums.sql"),
     include_str!("../migrations/sqlite/3_sessions.sql"),
@@ -23,6 +23,7 @@ const SCRIPTS: [&str; 10] = [
     include_str!("../migrations/sqlite/8_watched.sql"),
     include_str!("../migrations/sqlite/9_alerts.sql"),
     include_str!("../migrations/sqlite/10_dashboards.sql"),
+    include_str!("../migrations/sqlite/11_announcements.sql"),
 ];
 
 /// The schema that this program reads and writes.

@@ -15,7 +15,7 @@ use reqwest::{RequestBuilder, Response, StatusCode, Upgraded, Url};
 use super::keys::Loaded;
 use super::socket::Socket;
 use super::{OpenAi, SAFETY_IDENTIFIER, read_capped, refusal, transport};
-use crate::domain::{KeyFingerprint, UpstreamCall, UpstreamCallId, below, random_bytes};
+use crate::domain::{KeyFingerprint, Party, UpstreamCall, UpstreamCallId, below, random_bytes};
 use crate::provider::Dialect;
 use crate::upstream::calls::{
     Begun, CallOrder, Calls, HungUp, Pending, RelayLeg, RelayOrder, SideChannel,
@@ -41,7 +41,7 @@ impl Calls for OpenAi {
                 format!("multipart/form-data; boundary={boundary}"),
             )
             .header(ACCEPT, "application/sdp")
-            .header(SAFETY_IDENTIFIER, self.safety_identifier(&order.behalf))
+            .header(SAFETY_IDENTIFIER, self.pseudonym(&order.behalf))
             .body(wire::call_body(&order, &boundary));
         let key = key.fingerprint.clone();
         Box::pin(async move {
@@ -59,6 +59,10 @@ impl Calls for OpenAi {
         })
     }
 
+    fn safety_identifier(&self, party: &Party) -> String {
+        self.pseudonym(party)
+    }
+
     fn relay(&self, order: RelayOrder, key: &KeyFingerprint) -> Pending<RelayLeg> {
         let mut url = self.socket_url.clone();
         if order.is_transcription {
@@ -68,7 +72,7 @@ impl Calls for OpenAi {
         }
         let key = self.keys.choose(key);
         let (request, nonce) = self.upgrade(url, &key.fingerprint);
-        let request = request.header(SAFETY_IDENTIFIER, self.safety_identifier(&order.behalf));
+        let request = request.header(SAFETY_IDENTIFIER, self.pseudonym(&order.behalf));
         let (key, clock) = (key.fingerprint.clone(), Arc::clone(&self.clock));
         Box::pin(async move {
             let response = request.send().await.map_err(transport)?;
@@ -140,7 +144,7 @@ impl OpenAi {
     fn create_session(&self, order: &CallOrder, key: &Loaded) -> Pending<Begun> {
         // Held until the answer is read.
         let connection = self.connections.take();
-        let body = wire::live_body(order, &self.safety_identifier(&order.behalf));
+        let body = wire::live_body(order, &self.pseudonym(&order.behalf));
         let request = connection
             .post(self.sessions_url.clone())
             .header(&self.keys.header, &key.value)

@@ -103,7 +103,8 @@ impl OpenAi {
         })
     }
 
-    fn safety_identifier(&self, behalf: &Party) -> String {
+    /// Returns the name by which the provider knows a party.
+    fn pseudonym(&self, behalf: &Party) -> String {
         let tag = match behalf {
             Party::Network(network) => hmac::sign(&self.pseudonyms, network.to_string().as_bytes()),
             Party::Identity(key) => hmac::sign(&self.pseudonyms, key.as_bytes()),
@@ -127,7 +128,7 @@ impl Minter for OpenAi {
             .post(self.mint_url.clone())
             .header(&self.keys.header, &key.value)
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(SAFETY_IDENTIFIER, self.safety_identifier(&order.behalf))
+            .header(SAFETY_IDENTIFIER, self.pseudonym(&order.behalf))
             .body(wire::mint_body(order));
         let response = request.send().await.map_err(transport)?;
         if response.status() != StatusCode::OK {

@@ -91,7 +91,7 @@ impl OpenAi {
                 CONTENT_TYPE,
                 format!("multipart/form-data; boundary={boundary}"),
             )
-            .header(SAFETY_IDENTIFIER, self.safety_identifier(&order.behalf))
+            .header(SAFETY_IDENTIFIER, self.pseudonym(&order.behalf))
             .body(reqwest::Body::wrap(Form {
                 pieces: order.pieces,
                 boundary,
