@@ -61,6 +61,8 @@ pub enum Event {
     SessionsEnded,
     /// The upstream rejects the API key.
     UpstreamKeyRejected,
+    /// A webhook was not signed with this broker's secret, or too long ago.
+    WebhookRefused,
     /// A setting is legal but risky.
     ConfigWarning,
     /// Settings were read again, and are in force.
@@ -93,6 +95,7 @@ impl Event {
             | Self::ZeroPrice
             | Self::OddUsage
             | Self::SessionsEnded
+            | Self::WebhookRefused
             | Self::ConfigWarning
             | Self::SettingsReloaded
             | Self::SettingsRefused => Severity::Medium,

@@ -38,8 +38,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::domain::{Money, canonical};
 
 pub use self::calls::{
-    Announcement, CallRequest, Calls, Drain, LiveSwitches, OddUsage, Reports, Second, SeenCall,
-    Switches, Turn, TurnError,
+    AnnounceTo, Announcement, CallRequest, Calls, Drain, LiveSwitches, OddUsage, Reports, Second,
+    SeenCall, Switches, Turn, TurnError,
 };
 pub use self::edge::Request;
 pub use self::fault::FaultError;

@@ -19,7 +19,7 @@ use super::state::{AppState, Face};
 use crate::limit::Offence;
 
 /// Upper bound on the bytes of a body.
-const MAX_BODY_BYTES: usize = 16 * 1024;
+pub(super) const MAX_BODY_BYTES: usize = 16 * 1024;
 /// Longest field name that an answer quotes, in bytes.
 const MAX_PARAM_LENGTH: usize = 64;
 

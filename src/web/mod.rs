@@ -33,6 +33,7 @@ use layers::Onion;
 use layers::paid::let_through;
 use routes::{
     call_events, calls, compat, demo, health, live, refresh, relay, token, transcribe, tricks,
+    webhook,
 };
 use state::AppState;
 
@@ -117,6 +118,12 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz));
+    router = if state.broker.webhook_keys().is_some() {
+        router.routes(routes!(webhook::openai))
+    } else {
+        // A secret may be set while the broker runs. Until then there is nothing to describe.
+        router.route("/webhooks/openai", post(webhook::openai))
+    };
     if face.transcribes {
         let transcribes = |route| paid(route, Purpose::Transcribe, state);
         router = router

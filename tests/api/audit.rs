@@ -43,6 +43,9 @@ const OF_CALLS: [&str; 6] = [
 /// Those of settings that are read again, in `tests/process/reload.rs`.
 const OF_SETTINGS: [&str; 2] = ["settings_reloaded", "settings_refused"];
 
+/// Those of webhooks, in `calls/webhooks.rs` and `calls/orphans.rs`.
+const OF_WEBHOOKS: [&str; 3] = ["webhook_refused", "call_adopted", "unowned_session"];
+
 #[tokio::test]
 async fn every_event_of_the_inventory_happens_and_has_every_field() {
     let app = TestApp::with(&[
@@ -145,7 +148,14 @@ fn inventory() -> Vec<String> {
 
 #[test]
 fn no_event_is_without_a_test() {
-    let mut tested = [&OF_REQUESTS[..], &OF_IDENTITY, &OF_CALLS, &OF_SETTINGS].concat();
+    let mut tested = [
+        &OF_REQUESTS[..],
+        &OF_IDENTITY,
+        &OF_CALLS,
+        &OF_SETTINGS,
+        &OF_WEBHOOKS,
+    ]
+    .concat();
     tested.sort_unstable();
     let mut inventory = inventory();
     inventory.sort_unstable();

@@ -179,6 +179,12 @@ async fn the_contract_describes_every_path_and_no_other() {
             .await
             .contains(&"get,post /token".to_owned())
     );
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    assert!(
+        paths(TestApp::with(&[("live.webhook_secret", secret)]))
+            .await
+            .contains(&"post /webhooks/openai".to_owned())
+    );
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::provider::Dialect;
 
 pub(super) use self::gpt_live::create;
-pub use self::gpt_live::{Announcement, Drain, LiveSwitches, Reports};
+pub use self::gpt_live::{AnnounceTo, Announcement, Drain, LiveSwitches, Reports};
 pub(super) use self::hang_up::{hang_up, hang_up_live};
 pub(super) use self::join::{attach, join};
 pub(super) use self::open::open;

@@ -13,3 +13,4 @@ pub mod token;
 pub mod transcribe;
 pub mod tricks;
 mod wanted;
+pub mod webhook;

@@ -1,5 +1,6 @@
 //! Calls as pages and operators meet them: rows of the acceptance matrix by their names (CA, SD).
 
+mod announced;
 mod bad_input;
 mod clocks;
 mod leash;
@@ -13,6 +14,7 @@ mod spending;
 mod tickets;
 mod unseen;
 mod watched;
+mod webhooks;
 
 pub use leash::{done, named};
 use std::time::Duration;

@@ -244,8 +244,8 @@ async fn fill(records: &dyn Records) -> Vec<UsageRow> {
 }
 
 /// Takes the schema back to the version before the sums by model.
-const BACK: &str =
-    "DROP VIEW realtime_token_usage; DROP VIEW daily_usage; DROP TABLE daily_models; ";
+const BACK: &str = "DROP TABLE announcements; \
+    DROP VIEW realtime_token_usage; DROP VIEW daily_usage; DROP TABLE daily_models; ";
 
 #[tokio::test]
 async fn a_migration_sums_up_by_model_what_was_used_before_it() {
@@ -269,7 +269,7 @@ async fn a_migration_sums_up_by_model_what_was_used_before_it() {
     let options: PgConnectOptions = url.parse().unwrap();
     let mut connection = options.connect().await.unwrap();
     let back = format!(
-        "SET search_path = token_broker; {BACK} DELETE FROM ledger_schema WHERE version = 10"
+        "SET search_path = token_broker; {BACK} DELETE FROM ledger_schema WHERE version >= 10"
     );
     let back = sqlx::raw_sql(sqlx::AssertSqlSafe(back));
     back.execute(&mut connection).await.unwrap();

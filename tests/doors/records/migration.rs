@@ -74,7 +74,7 @@ async fn a_file_of_the_version_before_is_copied_and_brought_up_to_date() {
         reading,
         Err(OpenError::Older {
             found: 1,
-            known: 10
+            known: 11
         })
     ));
     let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT)
@@ -111,7 +111,7 @@ async fn a_file_in_use_is_not_migrated_under_its_broker() {
     let ledger = sqlite::open(&folder.file(), clock(), TIMEOUT)
         .await
         .unwrap();
-    assert_eq!(sqlite::migrate(&folder.file()).await.unwrap(), (10, 10));
+    assert_eq!(sqlite::migrate(&folder.file()).await.unwrap(), (11, 11));
     ledger.close().await;
     let older = Folder::new();
     version_1(&older.file(), 10).await;
@@ -122,7 +122,7 @@ async fn a_file_in_use_is_not_migrated_under_its_broker() {
         Err(OpenError::InUse(_))
     ));
     drop(lock);
-    assert_eq!(sqlite::migrate(&older.file()).await.unwrap(), (1, 10));
+    assert_eq!(sqlite::migrate(&older.file()).await.unwrap(), (1, 11));
 }
 
 #[tokio::test]
@@ -216,7 +216,7 @@ async fn a_server_is_served_with_only_after_its_schema_was_made() {
     let Err(
         none @ OpenError::Older {
             found: 0,
-            known: 10,
+            known: 11,
         },
     ) = none
     else {
@@ -236,7 +236,7 @@ async fn a_server_is_served_with_only_after_its_schema_was_made() {
         .unwrap();
     let older = postgres::open(&url, clock(), TIMEOUT).await;
     assert!(matches!(older, Err(OpenError::Older { found: 1, .. })));
-    assert_eq!(postgres::migrate(&url).await.unwrap(), (1, 10));
+    assert_eq!(postgres::migrate(&url).await.unwrap(), (1, 11));
     let ledger = postgres::open(&url, clock(), TIMEOUT).await.unwrap();
     holds_the_rows(&ledger).await;
     let newer = "INSERT INTO ledger_schema VALUES (99)";
@@ -257,12 +257,12 @@ async fn many_that_migrate_a_server_at_once_do_it_once_and_never_under_a_broker(
         }));
     }
     for task in tasks {
-        assert_eq!(task.await.unwrap().1, 10);
+        assert_eq!(task.await.unwrap().1, 11);
     }
     let broker = postgres_at(&url).await;
     let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let mut connection = options.connect().await.unwrap();
-    let older = "DELETE FROM token_broker.ledger_schema WHERE version = 10";
+    let older = "DELETE FROM token_broker.ledger_schema WHERE version = 11";
     sqlx::query(older).execute(&mut connection).await.unwrap();
     assert!(matches!(
         postgres::migrate(&url).await,
@@ -320,7 +320,7 @@ async fn schema_3_of_a_server_loses_no_entry_and_its_sessions_end() {
         .execute(&mut connection)
         .await
         .unwrap();
-    assert_eq!(postgres::migrate(&url).await.unwrap(), (3, 10));
+    assert_eq!(postgres::migrate(&url).await.unwrap(), (3, 11));
     let ledger = postgres::open(&url, clock(), TIMEOUT).await.unwrap();
     holds_and_opens(&ledger).await;
     ledger.close().await;

@@ -1,6 +1,7 @@
 //! The records: one contract over every kind, and what happens when disks, servers and processes fail under them.
 
 mod alerts;
+mod announcements;
 mod budgets;
 mod call_answers;
 mod call_claims;

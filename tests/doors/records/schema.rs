@@ -33,7 +33,7 @@ async fn nothing_of_ours_is_in_public_and_nobody_without_a_grant_can_read_it() {
     let ours = "SELECT COUNT(*) FROM token_broker.entries";
     assert_eq!(number(&mut owner, ours).await, 1);
     let tables = "SELECT COUNT(*) FROM pg_tables WHERE schemaname = 'token_broker'";
-    assert_eq!(number(&mut owner, tables).await, 15);
+    assert_eq!(number(&mut owner, tables).await, 16);
 
     let mut stranger = options
         .clone()

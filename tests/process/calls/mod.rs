@@ -6,6 +6,7 @@ mod heavy;
 mod kills;
 mod least;
 mod operators;
+mod orphans;
 mod replicas;
 mod restarts;
 mod rotation;

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::announcement::{Announcement, send};
 use super::{greet, pulse};
 use crate::provider::{check_live_request, known_live_model};
 use crate::simulator::calls::answer::answer;
@@ -100,6 +101,9 @@ async fn open(
     let id = live.id.clone();
     calls.desk().add(live);
     pulse(calls, &id);
+    if let Some(to) = switches.live.announce_to {
+        send(calls, Announcement::of(&id, &to.secret, now), to.url);
+    }
     Ok((id, born(&sdp, now.as_seconds())))
 }
 

@@ -24,7 +24,7 @@ pub use self::announcement::Announcement;
 pub(super) use self::client_event::obey;
 pub(in crate::simulator) use self::create::create;
 pub(super) use self::pulse::{pass, pulse};
-pub use self::switches::{Drain, LiveSwitches, Reports};
+pub use self::switches::{AnnounceTo, Drain, LiveSwitches, Reports};
 #[cfg(feature = "peer")]
 pub(super) use self::talk::interrupt;
 pub(super) use self::talk::play;

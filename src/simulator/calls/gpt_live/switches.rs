@@ -17,6 +17,17 @@ pub struct LiveSwitches {
     pub drain: Drain,
     /// Most open sessions of one model. Further ones are refused with 429.
     pub max_sessions: Option<usize>,
+    /// Where each new session is announced by a webhook.
+    pub announce_to: Option<AnnounceTo>,
+}
+
+/// Where sessions are announced.
+#[derive(Clone, Debug)]
+pub struct AnnounceTo {
+    /// The address.
+    pub url: String,
+    /// The secret that signs webhooks: `whsec_…`.
+    pub secret: String,
 }
 
 /// When usage is reported.
