@@ -10,6 +10,8 @@
 #                              the cost of identity, a durable ledger and Redis; broker and load share all cores
 #   scripts/bench.sh --calls   what ten thousand watched calls cost, and what kills, takeovers and races do to calls: a quarter
 #                              of an hour; CALLS=1000 and KILLS=20 for less
+#   scripts/bench.sh --live    what a hundred GPT-Live calls with reflected audio cost, and what kills do to them: some ten minutes; CALLS=20 and
+#                              KILLS=20 for less
 #   scripts/bench.sh --relay   what a relay costs beside nginx and SMG, ten thousand idle relays, half a million frames; RELAYS=1000 for fewer
 #   scripts/bench.sh --ops     what metrics, scraped each second, and an open dashboard cost a mint, and a scrape beside ten thousand
 #                              live calls: ten minutes; MINTS=1000 and CALLS=1000 for less
@@ -45,7 +47,10 @@ while [ $# -gt 0 ]; do
             # In a process of its own: memory that another test has given back would hide what this one takes.
             cargo test --release --locked --test process -- --ignored --nocapture the_least_memory
             exec cargo test --release --locked --test process -- --include-ignored --nocapture --test-threads=1 \
-                calls::heavy calls::kills sd17_sd18 ca24 ;;
+                calls::heavy::sd27 calls::kills::sd15 sd17_sd18 ca24 ;;
+        --live)
+            exec cargo test --release --locked --test process -- --ignored --nocapture --test-threads=1 \
+                calls::heavy_live lv22_two_hundred ;;
         --relay)
             ulimit -n "$(ulimit -Hn)"
             handles=$((2 * ${RELAYS:-10000} + 1000))
@@ -75,7 +80,7 @@ while [ $# -gt 0 ]; do
                 --test-threads=1 ops_load calls::scraped ;;
         --governed) governed=1; arguments+=("$1") ;;
         --quick | --only=* | --livez | --refused | --blocked | --few) arguments+=("$1") ;;
-        *) say "usage: scripts/bench.sh [--governed] [--baseline PATH] [--quick] | --calls | --relay | --ops | --only=SUBJECT …"; exit 2 ;;
+        *) say "usage: scripts/bench.sh [--governed] [--baseline PATH] [--quick] | --calls | --live | --relay | --ops | --only=SUBJECT …"; exit 2 ;;
     esac
     shift
 done

@@ -64,6 +64,24 @@ async fn lv11_lv12_the_side_channel_shows_the_session_and_none_of_its_audio() {
 }
 
 #[tokio::test]
+async fn lv12_audio_is_dropped_by_its_beginning_whatever_follows() {
+    let door = door().await;
+    let (call, mut channel) = attached(&door).await;
+    next(&mut channel).await;
+    // None of these can be parsed. The third is no audio, and shows that the others have come and were dropped.
+    for frame in [
+        r#"{"type":"session.output_audio.delta","delta":"AAAA"#,
+        r#"{"type":"session.input_audio.append",{{{"#,
+        r#"{"type":"session.output_transcript.delta","delta":"a"#,
+    ] {
+        let calls = door.simulator.calls();
+        calls.tell_side_channels(call.id.as_str(), frame);
+    }
+    let frame = channel.next().await.unwrap();
+    assert!(frame.contains("transcript"), "{frame}");
+}
+
+#[tokio::test]
 async fn a_session_is_hung_up_once_and_is_then_unknown() {
     let door = door().await;
     let call = door.exchange().await.unwrap().call;

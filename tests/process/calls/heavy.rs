@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Up, offer, serve};
 use crate::kit::answer::Answer;
-use crate::kit::executable::{Broker, student};
+use crate::kit::executable::{Broker, Launch, student};
 use crate::kit::memory::{processor, resident};
 use crate::kit::programs::self_signed;
 use crate::kit::provider::simulator;
@@ -32,6 +32,23 @@ const ROUND: Duration = Duration::from_secs(10);
 pub(super) fn number() -> usize {
     let asked = std::env::var("CALLS").ok();
     asked.map_or(10_000, |text| text.parse().unwrap())
+}
+
+/// A broker before a provider behind TLS, whose calls may be as many as there are handles and last so long.
+pub async fn before(simulator: &Arc<Simulator>, books: &Books, longest: Duration) -> Launch {
+    self_signed(books.folder(), "DNS:localhost");
+    let front = over_tls(Arc::clone(simulator), books.folder()).await;
+    let certificate = books.folder().join("certificate.pem");
+    serve(books, simulator)
+        .towards(&format!("https://localhost:{}/v1", front.port()))
+        .set("upstream.ca_file", certificate.to_str().unwrap())
+        .set("call.max_duration", &format!("{}s", longest.as_secs()))
+        .set("call.idle_timeout", "1h")
+        .set("call.join_timeout", "600s")
+        .set("call.max_live", "10000")
+        .set("call.max_live_total", "1000000")
+        .set("limits.verified_address", "1000000/60s")
+        .set("upstream.mints_per_second", "100000")
 }
 
 /// The broker's own part of the time to a call's answer, in milliseconds.
@@ -65,7 +82,7 @@ async fn over_tls(simulator: Arc<Simulator>, folder: &Path) -> SocketAddr {
 }
 
 /// Opens calls one after the other, and prints what the broker adds to the provider's time.
-async fn set_up(broker: &Broker) {
+pub async fn set_up(broker: &Broker) {
     let before = processor(broker.running.pid());
     let mut times = Vec::with_capacity(TIMED);
     for number in 0..TIMED {
@@ -119,24 +136,11 @@ async fn turns(broker: &Broker, simulator: &Simulator, calls: &[Up]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes, 15,000 file handles: scripts/bench.sh --calls"]
 async fn sd27_ten_thousand_calls_are_watched_and_end_in_time() {
-    let (simulator, books, number) = (Arc::new(simulator(&[]).await), Books::new(), number());
+    let (simulator, books) = (Arc::new(simulator(&[]).await), Books::new());
+    let number = number();
     let longest =
         Duration::from_mins(1) + Duration::from_millis(20) * u32::try_from(number).unwrap();
-    self_signed(books.folder(), "DNS:localhost");
-    let front = over_tls(Arc::clone(&simulator), books.folder()).await;
-    let certificate = books.folder().join("certificate.pem");
-    let broker = serve(&books, &simulator)
-        .towards(&format!("https://localhost:{}/v1", front.port()))
-        .set("upstream.ca_file", certificate.to_str().unwrap())
-        .set("call.max_duration", &format!("{}s", longest.as_secs()))
-        .set("call.idle_timeout", "1h")
-        .set("call.join_timeout", "600s")
-        .set("call.max_live", "10000")
-        .set("call.max_live_total", "1000000")
-        .set("limits.verified_address", "1000000/60s")
-        .set("upstream.mints_per_second", "100000")
-        .start()
-        .await;
+    let broker = before(&simulator, &books, longest).await.start().await;
     set_up(&broker).await;
     let calls = open(&broker, number).await;
     turns(&broker, &simulator, &calls).await;

@@ -3,6 +3,7 @@
 mod dial;
 mod events;
 mod heavy;
+mod heavy_live;
 mod kills;
 mod least;
 mod operators;
