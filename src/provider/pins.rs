@@ -6,8 +6,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::Dialect;
 use super::effective::{EffectiveSession, MostTokens, Pinned, PinnedFields};
+use super::{Dialect, EventLists};
 
 /// The `event_id` of every correction, by which an error that answers one is known.
 pub const CORRECTION: &str = "tb_persona";
@@ -119,8 +119,30 @@ impl Pins {
 }
 
 /// Returns the event that asserts what the session object `asked` pins, before any page has a part in the session or after
-/// nobody watched it. The provider answers it with the session as it runs. A session keeps its model and its tracing.
-pub fn assertion(asked: &RawValue) -> String {
+/// nobody watched it. The provider answers it with the session as it runs. A session keeps its model and its tracing. `None`
+/// for GPT-Live where the page can change nothing.
+pub fn assertion(asked: &RawValue) -> Option<String> {
+    let is_live = PinnedFields::read(asked).is_some_and(|asked| asked.dialect() == Dialect::Live);
+    if !is_live {
+        return Some(assertion_of_realtime(asked));
+    }
+    let may_change = EventLists::of(asked).may_send("session.update");
+    let asked = PinnedFields::read(asked).filter(|_| may_change)?;
+    let fields = [Pinned::Delegation, Pinned::Triggers].into_iter();
+    let members = fields.filter_map(|field| {
+        Some(format!(
+            "\"{}\":{}",
+            field.as_str(),
+            asked.get(field)?.get()
+        ))
+    });
+    let members = members.collect::<Vec<_>>().join(",");
+    (!members.is_empty()).then(|| {
+        format!(r#"{{"type":"session.update","event_id":"{CORRECTION}","session":{{{members}}}}}"#)
+    })
+}
+
+fn assertion_of_realtime(asked: &RawValue) -> String {
     let asked = PinnedFields::read(asked).unwrap_or_default();
     let field = |field: Pinned, usual| (field, asked.get(field).map_or(usual, RawValue::get));
     let fields = [

@@ -42,7 +42,7 @@ afterEach(() => stage.clear());
 const heard = (page: Page, type: string): Promise<unknown> =>
   page.waitForFunction((type) => window.heard.some((event) => event.type === type), type, { timeout: 60_000 });
 
-test('LV25 the helper of openai-node talks with the sealed lists, sees no instructions, and changes no backend', async () => {
+test('LV24 LV25 the helper of openai-node talks with the sealed lists, sees no instructions, and changes no backend', async () => {
   const page = await stage.page();
   const { state, call } = await page.evaluate(async (broker) => {
     const connection = new window.lab.OpenAILiveWebRTC();

@@ -305,16 +305,24 @@ impl Inner {
         let attached = async {
             let mut channel = self.parts.upstream.join(call).await?;
             let dialect = call.id.dialect();
-            if dialect == Dialect::Realtime {
+            let update = match (asserted, dialect) {
+                (Some(session), _) => assertion(session.as_json()),
                 // An update without fields shows the session. GPT-Live shows it unasked.
-                let update = asserted.map_or_else(look, |session| assertion(session.as_json()));
+                (None, Dialect::Realtime) => Some(look()),
+                (None, Dialect::Live) => None,
+            };
+            let is_asserted = update.is_some();
+            if let Some(update) = update {
                 channel.send(update).await?;
             }
             while let Some(frame) = channel.next().await {
+                // A page may have changed what GPT-Live shows first.
+                let is_first = |kind| is_asserted && kind == "session.started";
                 if let Ok(ServerEvent {
                     news: News::Session(shown),
-                    ..
+                    kind,
                 }) = dialect.read(&frame)
+                    && !is_first(kind)
                 {
                     return Attached::confirmed((channel, &shown), call, asserted);
                 }

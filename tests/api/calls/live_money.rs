@@ -223,6 +223,36 @@ async fn lv17_a_backend_that_the_page_has_chosen_is_put_back_and_the_fourth_ends
 }
 
 #[tokio::test]
+async fn lv17_lv20_a_backend_that_a_page_has_chosen_while_nobody_saw_it_is_put_back() {
+    let app = app(&[]);
+    let call = opened(&app, "watched").await;
+    let delegation = |at: usize| {
+        let sent = channel(&app).sent();
+        assert_eq!(sent.len(), at + 1, "{sent:?}");
+        sent[at]["session"]["delegation"]["responses"]["model"].clone()
+    };
+    assert_eq!(delegation(0), "m-small");
+    let theirs = json!({ "type": "responses", "responses": { "model": "m-large" } });
+    app.calls.show(json!({ "delegation": theirs }));
+    app.calls.drop_channels();
+    eventually("another side channel", SOON, async || {
+        pass(&app, 1).await;
+        let channels = app.calls.channels();
+        channels.len() == 1 && !channels[0].sent().is_empty()
+    })
+    .await;
+    assert_eq!(delegation(0), "m-small");
+    assert_eq!(call.look(&app).await["state"], "open");
+    // What the broker has put back is the model for what comes.
+    channel(&app).say(&updated(&app, "m-large"));
+    eventually("the correction", SOON, async || {
+        channel(&app).sent().len() == 2
+    })
+    .await;
+    assert_eq!(delegation(1), "m-small");
+}
+
+#[tokio::test]
 async fn lv17_where_a_page_may_choose_its_backend_one_without_a_price_ends_a_limited_call() {
     for (limit, ends) in [("5.00", true), ("", false)] {
         let app = app(&[("call.max_money", limit)]);
