@@ -259,6 +259,7 @@ async fn a_copy_of_the_ledger_holds_no_secret_either() {
         "DROP TABLE call_uses",
         "DROP TABLE leases",
         "DROP TABLE alerts",
+        "DROP TABLE announcements",
         "ALTER TABLE entries DROP COLUMN turns; \
          ALTER TABLE entries DROP COLUMN seconds; \
          ALTER TABLE entries DROP COLUMN fresh_text; \
