@@ -21,7 +21,7 @@ async fn draining(launch: Launch) -> Broker {
 /// Tells the broker to end, and waits until its listener closes.
 async fn close(broker: &Broker) {
     broker.running.signal("TERM");
-    let is_closing = |line: &str| line.contains("no more connections");
+    let is_closing = |line: &str| line.contains("new connections are refused");
     broker.running.said(is_closing).await;
 }
 
