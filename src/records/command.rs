@@ -107,10 +107,10 @@ impl Paid {
         }
     }
 
-    /// True for a command that nobody hears the wait for: it counts what a call that goes on has used.
+    /// True when nobody hears that the command waits a moment: it counts what a call that goes on has used.
     pub(super) fn can_wait(&self) -> bool {
         match self {
-            Self::Spend(..) => true,
+            Self::Spend(_, spending) => spending.can_wait,
             Self::ChangeCall(_, change) => {
                 matches!(change.step, CallStep::Joined | CallStep::Warned)
             }

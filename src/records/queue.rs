@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::command::{Answer, Command};
+use super::command::{Answer, Command, Upkeep};
 use super::database::Fault;
 use super::{Figures, RecordsCondition, RecordsError};
 use crate::spans::spanned;
@@ -45,6 +45,11 @@ impl Task {
     /// True when the caller has left.
     pub(super) fn is_left(&self) -> bool {
         self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
+    /// True when the command claims calls: repeated, it lists others.
+    pub(super) const fn claims(&self) -> bool {
+        matches!(self.command, Command::Upkeep(Upkeep::Claim(..)))
     }
 
     /// True when nobody hears that the command waits a moment.

@@ -29,9 +29,9 @@ const BATCH: usize = 200;
 /// Interval between attempts to reach a database that failed, and between looks at one that did not.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Transactions of commands that can all wait begin so far apart, at least. Each transaction costs about a millisecond of
-/// processor time however many commands it carries, and thousands of calls are counted in a second.
-const PACE: Duration = Duration::from_millis(25);
+/// Transactions of commands that can all wait begin so far apart, at least. Each transaction costs milliseconds of processor
+/// time however many commands it carries, and thousands of calls are counted in a second.
+const PACE: Duration = Duration::from_millis(100);
 
 /// Most retries of a transaction that other writers were in the way of.
 const CONFLICTS: usize = 5;
@@ -158,6 +158,10 @@ impl Writer {
                     reopened = true;
                     self.connection = None;
                     self.reopen().await;
+                    // Calls that were claimed are not listed again, so that the caller has to look for them.
+                    if tasks.iter().any(Task::claims) {
+                        return refuse(tasks, &fault);
+                    }
                 }
                 Severity::Lost | Severity::Conflict | Severity::Broken => {
                     return self.go_down(tasks, &fault);
@@ -287,5 +291,84 @@ fn unasked(settlement: Settlement) -> Task {
         command,
         reply,
         begun,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+    use crate::domain::{CallStep, EndReason, EntryId};
+    use crate::records::Spending;
+    use crate::records::database::Bind;
+    use crate::records::statement::Statement;
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    /// A database that keeps nothing and takes no time.
+    struct Empty;
+
+    #[async_trait]
+    impl Base for Empty {
+        async fn connect(&self) -> Result<Box<dyn Connection>, Fault> {
+            Ok(Box::new(Self))
+        }
+    }
+
+    #[async_trait]
+    impl Connection for Empty {
+        async fn begin(&mut self) -> Result<Timestamp, Fault> {
+            Ok(Timestamp::from_seconds(0))
+        }
+
+        async fn commit(&mut self) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        async fn rollback(&mut self) -> Result<(), Fault> {
+            Ok(())
+        }
+
+        async fn change(&mut self, _: &'static Statement, _: &[Bind]) -> Result<u64, Fault> {
+            Ok(0)
+        }
+
+        async fn list(&mut self, _: &'static Statement, _: &[Bind]) -> Result<String, Fault> {
+            Ok("[]".to_owned())
+        }
+
+        async fn close(self: Box<Self>) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_cannot_wait_is_written_at_once_with_those_that_wait() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(0)));
+        let queue = Writer::start(Empty, clock, TIMEOUT).await.unwrap();
+        let entry = EntryId::new(Timestamp::from_seconds(0));
+        let submit = async |command| {
+            let began = Instant::now();
+            queue.submit(Command::Paid(command)).await.unwrap().unwrap();
+            began.elapsed()
+        };
+        let spending = Spending {
+            can_wait: true,
+            ..Spending::default()
+        };
+        let spend = || submit(Paid::Spend(entry, Box::new(spending.clone())));
+        let end = CallStep::End(EndReason::Operator).by_anybody();
+        spend().await;
+        let alone = spend().await;
+        assert!((PACE..PACE + MOMENT * 2).contains(&alone), "{alone:?}");
+        let before = queue.figures().commits;
+        let (waited, at_once) = tokio::join!(spend(), async {
+            tokio::time::sleep(MOMENT * 5).await;
+            submit(Paid::ChangeCall(entry, Box::new(end))).await
+        });
+        assert_eq!(at_once, Duration::ZERO);
+        assert_eq!(queue.figures().commits - before, 1);
+        assert!(waited < PACE, "{waited:?}");
     }
 }

@@ -112,7 +112,7 @@ impl Broker {
         found.map_err(BrokerError::NotRead)
     }
 
-    /// Returns the calls that are live, then those that ended within the hour, the latest first.
+    /// Returns the calls that run, those that are ending, and those that ended within the hour, of each the latest first.
     pub async fn calls(&self) -> Result<Vec<Call>, BrokerError> {
         let query = CallQuery {
             account: None,
@@ -147,7 +147,7 @@ impl Broker {
                 .await;
             let found = found.map_err(BrokerError::NotRead)?;
             number += self.end_rows(&found, reason).await?;
-            // Live calls come first, so that more of them may follow a full page of live calls.
+            // Calls that run come first, so that more of them may follow a full page of them.
             if !found.iter().all(is_running) || found.len() < MOST as usize {
                 return Ok(number);
             }

@@ -82,7 +82,12 @@ impl CallRecords for MemoryRecords {
                 && call.persona != transcriptions
         };
         let mut calls: Vec<_> = book.calls.values().filter(is_meant).cloned().collect();
-        calls.sort_unstable_by_key(|call| (!call.state.is_live(), std::cmp::Reverse(call.entry)));
+        let place = |state| match state {
+            CallState::Dialling | CallState::Open => 0,
+            CallState::Ending => 1,
+            CallState::Ended | CallState::Lost => 2,
+        };
+        calls.sort_unstable_by_key(|call| (place(call.state), std::cmp::Reverse(call.entry)));
         calls.truncate(usize::try_from(query.most).unwrap_or(usize::MAX));
         Ok(calls)
     }

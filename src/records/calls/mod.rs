@@ -80,6 +80,8 @@ pub struct Spending {
     pub uses: Vec<CallUse>,
     /// The money that is to be held after them; `None` to hold no more.
     pub top_up: Option<TopUp>,
+    /// True when nobody hears that it waits a moment, to be written with what others spend.
+    pub can_wait: bool,
 }
 
 /// A question about calls.
@@ -141,11 +143,12 @@ pub trait CallRecords: Send + Sync {
         spending: Spending,
     ) -> Result<Option<Call>, RecordsError>;
 
-    /// Adds one use, and holds no more money. See [`CallRecords::spend_call`].
+    /// Adds one use at once, and holds no more money. See [`CallRecords::spend_call`].
     async fn use_call(&self, entry: EntryId, more: CallUse) -> Result<Option<Call>, RecordsError> {
         let spending = Spending {
             uses: vec![more],
             top_up: None,
+            can_wait: false,
         };
         self.spend_call(entry, spending).await
     }
@@ -153,7 +156,8 @@ pub trait CallRecords: Send + Sync {
     /// Looks a call up.
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError>;
 
-    /// Lists calls, those that live first, and the latest first. Transcriptions, which hold like calls, are no calls.
+    /// Lists calls: those that run, then those that are ending, then those that are over, and of each the latest first.
+    /// Transcriptions, which hold like calls, are no calls.
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError>;
 
     /// Lists the calls that the provider may have created under an id that nobody knows: those that are dialled, and those that
@@ -172,6 +176,6 @@ pub trait CallRecords: Send + Sync {
 
     /// Gives `replica` calls to take care of, at most a hundred: those of replicas whose lease has run out, hang-ups that
     /// are due, and calls that are [`LATE`](crate::domain::LATE). Where one broker alone uses the records, no other replica
-    /// has a lease.
+    /// has a lease. On an error, calls may have been given, and are not given again.
     async fn claim_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError>;
 }

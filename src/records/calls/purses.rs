@@ -22,9 +22,9 @@ impl Asked<'_> {
 }
 
 /// A purse. The party is present only when the purse is that of one identity.
-type Key = (Purse, Option<Party>);
+pub(super) type Key = (Purse, Option<Party>);
 
-fn key(purse: Purse, owner: Party) -> Key {
+pub(super) fn key(purse: Purse, owner: Party) -> Key {
     (purse, (purse == Purse::Owner).then_some(owner))
 }
 

@@ -8,7 +8,7 @@ use super::used::UsedRow;
 use crate::clock::Timestamp;
 use crate::domain::{
     Account, Amount, Call, CallState, EndReason, EntryId, KeyFingerprint, Money, Network, Origin,
-    Party, PersonaName, UpstreamCall, UpstreamCallId,
+    Party, PersonaName, UpstreamCall, UpstreamCallId, Used,
 };
 
 /// The columns of [`CallRow`], with types.
@@ -29,13 +29,13 @@ macro_rules! columns_and {
     };
 }
 
-/// The columns of [`CallRow`] with the role and the sums of use, which its entry has.
+/// The columns of [`FoundRow`].
 pub(super) const FOUND: &str = columns_and!("");
 
 /// The same, and until when the call was surely watched.
 pub(super) const CLAIMED: &str = columns_and!(", watched_until");
 
-/// A call as it is stored, and as it is found with its sums of use. Times are in milliseconds since the Unix epoch.
+/// A call as it is stored. Times are in milliseconds since the Unix epoch.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct CallRow {
     pub(super) entry: String,
@@ -65,12 +65,31 @@ pub(super) struct CallRow {
     revision: u64,
     held_seconds: u64,
     held_nanodollars: i64,
-    #[serde(skip_serializing)]
+}
+
+/// A call with its role and its sums of use, which its entry has.
+#[derive(Deserialize)]
+pub(super) struct FoundRow {
+    #[serde(flatten)]
+    row: CallRow,
     role: Option<Box<str>>,
-    #[serde(default, skip_serializing)]
+    #[serde(default)]
     watched_until: Option<u64>,
-    #[serde(flatten, skip_serializing)]
+    #[serde(flatten)]
     used: UsedRow,
+}
+
+impl FoundRow {
+    /// Returns the call, or `None` when a later version of this program has written the row.
+    pub(super) fn read(self) -> Option<Call> {
+        let call = self.row.read()?;
+        Some(Call {
+            role: self.role,
+            watched_until: self.watched_until.map(Timestamp::from_millis),
+            used: self.used.read(),
+            ..call
+        })
+    }
 }
 
 impl CallRow {
@@ -106,13 +125,10 @@ impl CallRow {
             revision: call.revision,
             held_seconds: call.held.seconds,
             held_nanodollars: call.held.money.as_nanos(),
-            role: None,
-            watched_until: None,
-            used: UsedRow::new(&call.used),
         }
     }
 
-    /// Returns the call, or `None` when a later version of this program has written the row.
+    /// Returns the call without what its entry has of it, or `None` when a later version of this program has written the row.
     pub(super) fn read(self) -> Option<Call> {
         let moment = |millis: Option<u64>| millis.map(Timestamp::from_millis);
         let upstream = self.upstream.as_deref().map(UpstreamCallId::parse);
@@ -137,7 +153,7 @@ impl CallRow {
                 issuer: issuer.into(),
                 subject: subject.into(),
             }),
-            role: self.role,
+            role: None,
             persona: PersonaName::parse(&self.persona).ok()?,
             neighbourhood: Network::parse(&self.neighbourhood)?,
             origin: origin.transpose().ok()?,
@@ -156,12 +172,12 @@ impl CallRow {
             hang_up_due: moment(self.hang_up_due),
             replica: self.replica,
             epoch: self.epoch,
-            watched_until: moment(self.watched_until),
+            watched_until: None,
             held: Amount {
                 seconds: self.held_seconds,
                 money: Money::from_nanos(self.held_nanodollars),
             },
-            used: self.used.read(),
+            used: Used::default(),
             revision: self.revision,
         })
     }

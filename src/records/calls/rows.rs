@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::row::{CALL, CLAIMED, CallRow, FOUND};
+use super::row::{CALL, CLAIMED, CallRow, FOUND, FoundRow};
 use super::used::{USE, UseKeyRow, UseRow};
 use super::{models, spent};
 use crate::clock::Timestamp;
@@ -15,12 +15,11 @@ use crate::records::database::{Bind, Connection, Fault, Severity, page};
 use crate::records::entries::IdRow;
 use crate::records::statement::{NO_PAGE, Statement};
 
-/// Lists the calls on the page.
+/// Lists the calls on the page, without what their entries have of them.
 static READ: Statement = Statement::list(
     "id text",
-    FOUND,
-    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE entry IN (SELECT page.id FROM page) \
-     ORDER BY entry FOR UPDATE OF calls",
+    CALL,
+    "SELECT {columns} FROM calls WHERE entry IN (SELECT page.id FROM page) ORDER BY entry FOR UPDATE OF calls",
 );
 
 /// The owner of a new call, and the hash of its `Idempotency-Key`.
@@ -33,15 +32,17 @@ static SAME: Statement = Statement::list(
     "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE (party, idempotency) IN (SELECT party, idempotency FROM page)",
 );
 
-/// Counts the places that calls take. Replicas that open calls wait for each other: see
-/// [`Connection::lock_calls`].
-static TAKEN: Statement = Statement::list(
+/// Counts the places that calls take: those of everybody once, and those of each owner by the index. Replicas that open calls
+/// wait for each other: see [`Connection::lock_calls`].
+pub(super) static TAKEN: Statement = Statement::list(
     ASKED,
     "party, of_owner, anonymous, total",
-    "SELECT asked.party AS party, SUM(CASE WHEN calls.party = asked.party THEN 1 ELSE 0 END) AS of_owner, \
-     SUM(CASE WHEN calls.party LIKE 'n%' THEN 1 ELSE 0 END) AS anonymous, COUNT(calls.entry) AS total \
-     FROM (SELECT DISTINCT party FROM page) AS asked \
-     LEFT JOIN calls ON state <> 'ended' AND (state <> 'lost' OR deadline_at > {now}) GROUP BY asked.party",
+    "SELECT asked.party AS party, \
+     (SELECT COUNT(*) FROM calls WHERE calls.party = asked.party \
+     AND state <> 'ended' AND (state <> 'lost' OR deadline_at > {now})) AS of_owner, anonymous, total \
+     FROM (SELECT DISTINCT party FROM page) AS asked CROSS JOIN \
+     (SELECT COUNT(*) AS total, COALESCE(SUM(CASE WHEN party LIKE 'n%' THEN 1 ELSE 0 END), 0) AS anonymous FROM calls \
+     WHERE state <> 'ended' AND (state <> 'lost' OR deadline_at > {now})) AS taken",
 );
 
 /// Counts the places that calls of the personas on the page take.
@@ -63,6 +64,13 @@ static WRITE: Statement = Statement::change(
      hang_up_due = excluded.hang_up_due, replica = excluded.replica, epoch = excluded.epoch, \
      revision = excluded.revision, held_seconds = excluded.held_seconds, \
      held_nanodollars = excluded.held_nanodollars",
+);
+
+/// Writes what a use changes of calls. No index has these columns.
+static COUNT: Statement = Statement::change(
+    "entry text, revision bigint, held_nanodollars bigint",
+    "UPDATE calls SET revision = page.revision, held_nanodollars = page.held_nanodollars \
+     FROM page WHERE calls.entry = page.entry",
 );
 
 /// Lists the `$3` most urgent calls that the replica `$1` may take over: [`Call::is_claimable`] for many rows. `$4` is the
@@ -106,6 +114,28 @@ static ADD_USES: Statement = Statement::change(
      WHERE true ORDER BY 1, 2 ON CONFLICT (entry, id) DO NOTHING",
 );
 
+/// A call of which nothing has changed but what a use changes.
+#[derive(Serialize)]
+struct CountedRow {
+    entry: String,
+    revision: u64,
+    held_nanodollars: i64,
+}
+
+impl CountedRow {
+    /// Returns the row of a call, if nothing else of it has changed.
+    fn of(before: &Call, after: &Call) -> Option<Self> {
+        let mut counted = before.clone();
+        (counted.revision, counted.used) = (after.revision, after.used);
+        counted.held.money = after.held.money;
+        (counted == *after).then(|| Self {
+            entry: after.entry.to_string(),
+            revision: after.revision,
+            held_nanodollars: after.held.money.as_nanos(),
+        })
+    }
+}
+
 #[derive(Serialize)]
 struct AskedRow<'a> {
     party: String,
@@ -148,7 +178,13 @@ pub(in crate::records) async fn read(
     let ids: BTreeSet<_> = ids.chain(opened).map(|id| id.to_string()).collect();
     if !ids.is_empty() {
         let ids = IdRow::page(ids.into_iter())?;
-        keep(book, connection.rows(&READ, &[ids]).await?);
+        let rows: Vec<CallRow> = connection.rows(&READ, &[ids]).await?;
+        for mut call in rows.into_iter().filter_map(CallRow::read) {
+            if let Some(entry) = book.entries.get(&call.entry) {
+                (call.used, call.role) = (entry.used.read(), entry.role.clone());
+            }
+            book.calls.insert(call.entry, call);
+        }
     }
     read_uses(connection, book, commands).await?;
     read_taken(connection, book, (commands, now)).await?;
@@ -177,7 +213,9 @@ async fn read_taken(
     let has_key = asked.iter().any(|asked| asked.idempotency.is_some());
     let asked = [page(&asked)?, now.into()];
     if has_key {
-        keep(book, connection.rows(&SAME, &asked[..1]).await?);
+        let rows: Vec<FoundRow> = connection.rows(&SAME, &asked[..1]).await?;
+        let calls = rows.into_iter().filter_map(FoundRow::read);
+        book.calls.extend(calls.map(|call| (call.entry, call)));
     }
     let rows: Vec<TakenRow> = connection.rows(&TAKEN, &asked).await?;
     for row in rows {
@@ -246,11 +284,6 @@ fn uses<'a>(commands: &'a [&Paid]) -> impl Iterator<Item = (EntryId, &'a CallUse
     })
 }
 
-fn keep(book: &mut Book, rows: Vec<CallRow>) {
-    let calls = rows.into_iter().filter_map(CallRow::read);
-    book.calls.extend(calls.map(|call| (call.entry, call)));
-}
-
 /// Writes the calls that are new or differ, and the uses that are new.
 pub(in crate::records) async fn write(
     connection: &mut dyn Connection,
@@ -272,9 +305,21 @@ pub(in crate::records) async fn write(
             return Err(Fault::new(Severity::Conflict, "a use has just appeared"));
         }
     }
-    let calls = after.calls.values();
-    let changed = calls.filter(|call| before.calls.get(&call.entry) != Some(call));
-    put(connection, changed).await
+    let (mut counted, mut changed) = (Vec::new(), Vec::new());
+    for call in after.calls.values() {
+        let known = before.calls.get(&call.entry);
+        if known == Some(call) {
+            continue;
+        }
+        match known.and_then(|known| CountedRow::of(known, call)) {
+            Some(row) => counted.push(row),
+            None => changed.push(call),
+        }
+    }
+    if !counted.is_empty() {
+        connection.change(&COUNT, &[page(&counted)?]).await?;
+    }
+    put(connection, changed.into_iter()).await
 }
 
 async fn put(
@@ -294,8 +339,8 @@ pub(in crate::records) async fn claim(
     (binds, replica): (&[Bind], &str),
     now: Timestamp,
 ) -> Result<Vec<Call>, Fault> {
-    let rows: Vec<CallRow> = connection.rows(&CLAIMABLE, binds).await?;
-    let calls = rows.into_iter().filter_map(CallRow::read);
+    let rows: Vec<FoundRow> = connection.rows(&CLAIMABLE, binds).await?;
+    let calls = rows.into_iter().filter_map(FoundRow::read);
     let calls: Vec<_> = calls.map(|call| call.claimed(replica, now)).collect();
     put(connection, calls.iter()).await?;
     Ok(calls)

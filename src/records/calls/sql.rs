@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::row::{CallRow, FOUND};
+use super::row::{FOUND, FoundRow};
 use super::rows::{FORGET, WITHOUT_ACCOUNT};
 use super::{CallBounds, CallQuery, CallRecords, Dialled, KEPT, Spending};
 use crate::domain::{
@@ -29,12 +29,12 @@ static FIND: Statement = Statement::list(
 );
 
 /// Lists, transcriptions left out, the `$2` latest calls of the owner `$1`, or of everybody, that the ticket `$3` opened, or any,
-/// those that live first.
+/// those that run first, then those that are ending.
 static LATEST: Statement = Statement::list(
     NO_PAGE,
     FOUND,
     "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE ($1 = '' OR party = $1) AND ($3 = '' OR ticket = $3) \
-     AND persona <> 'transcription' ORDER BY state IN ('ended', 'lost'), entry DESC LIMIT $2",
+     AND persona <> 'transcription' ORDER BY state NOT IN ('dialling', 'open'), state <> 'ending', entry DESC LIMIT $2",
 );
 
 /// Lists the calls without an id of the provider that may have one. `$1` is empty.
@@ -82,8 +82,8 @@ impl SqlRecords {
         statement: &'static Statement,
         binds: &[Bind],
     ) -> Result<Vec<Call>, RecordsError> {
-        let rows: Vec<CallRow> = self.reader.rows(statement, binds).await?;
-        Ok(rows.into_iter().filter_map(CallRow::read).collect())
+        let rows: Vec<FoundRow> = self.reader.rows(statement, binds).await?;
+        Ok(rows.into_iter().filter_map(FoundRow::read).collect())
     }
 
     /// Owes a hang-up to all calls of `owner`, and takes the account's name out of them.

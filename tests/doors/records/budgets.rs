@@ -225,6 +225,7 @@ async fn mo17_uses_count_whatever_becomes_of_the_money_that_is_held_with_them() 
                 to,
                 budgets,
             }),
+            ..Spending::default()
         };
         // Eighteen cents and one, where ten were held: eleven of thirty are left, and the second call holds ten of them.
         let beyond = records.spend_call(first.entry, both("resp_1", cents(18), cents(21)));

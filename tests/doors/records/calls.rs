@@ -353,3 +353,31 @@ async fn the_same_idempotency_key_of_the_same_owner_opens_one_call() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn calls_that_run_are_listed_before_those_that_are_ending_and_those_that_are_over() {
+    each(async |Subject { name, ledger, .. }| {
+        let (records, caller) = (&*ledger, somebody());
+        for number in 0..9 {
+            let call = running(records, &caller, &format!("call{number}")).await;
+            // Whoever ends all calls reads on only after a page of calls that run.
+            if number >= 4 {
+                change(records, &call, CallStep::End(EndReason::Operator)).await;
+            }
+            if number >= 8 {
+                change(records, &call, CallStep::Over(EndReason::Operator)).await;
+            }
+        }
+        let query = CallQuery {
+            account: None,
+            ticket: None,
+            most: 9,
+        };
+        let listed = records.calls(query).await.unwrap();
+        let states: Vec<_> = listed.iter().map(|call| call.state).collect();
+        assert_eq!(states[..4], [CallState::Open; 4], "{name}");
+        assert_eq!(states[4..8], [CallState::Ending; 4], "{name}");
+        assert_eq!(states[8..], [CallState::Ended], "{name}");
+    })
+    .await;
+}

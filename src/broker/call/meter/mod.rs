@@ -342,7 +342,11 @@ impl Meter {
         top_up: Option<TopUp>,
     ) -> Result<Option<Call>, RecordsError> {
         let uses = self.unwritten.iter().cloned().collect();
-        let spending = Spending { uses, top_up };
+        let spending = Spending {
+            uses,
+            top_up,
+            can_wait: true,
+        };
         let row = inner.parts.records.spend_call(self.entry, spending).await?;
         if let Some(row) = &row {
             // Another replica may have counted what this one has not seen.
