@@ -67,6 +67,7 @@ series! {
     hang_ups: Total<1> = "broker_hang_ups_total" ["outcome"] "Hang-ups that the provider confirmed, or did not confirm.";
     hang_ups_pending: Level<0> = "broker_hangups_pending" [] "Calls whose hang-up is owed, on all replicas.";
     side_channel_reconnects: Total<0> = "broker_side_channel_reconnects_total" [] "Side channels that were joined again after a loss.";
+    odd_events: Total<1> = "broker_side_channel_odd_events_total" ["kind"] "Events of calls and relays that were ignored, because they are unknown, incomplete or no event, and errors that the provider reported.";
     persona_corrections: Total<0> = "broker_persona_corrections_total" [] "Changes of pinned fields that were undone.";
 
     announcements: Total<1> = "broker_live_announcements_total" ["outcome"] "GPT-Live sessions that the provider announced: known, adopted, unowned, closed, over or old.";

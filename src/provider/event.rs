@@ -16,10 +16,13 @@ const LONGEST_ID: usize = 512;
 /// Longest error code that is kept.
 const LONGEST_CODE: usize = 64;
 
+/// The type of events that this version does not know.
+pub const UNKNOWN: &str = "unknown";
+
 /// One event of the provider.
 #[derive(Debug)]
 pub struct ServerEvent<'frame> {
-    /// The type: one of the published ones, or `unknown`.
+    /// The type: one of the published ones, or [`UNKNOWN`].
     pub kind: &'static str,
     /// What the event says.
     pub news: News<'frame>,
@@ -133,6 +136,16 @@ pub enum OddFrame {
     Incomplete(&'static str),
 }
 
+impl OddFrame {
+    /// Returns the oddity in a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::TooLong | Self::NoEvent => "no_event",
+            Self::Incomplete(_) => "incomplete",
+        }
+    }
+}
+
 /// An event on the wire. Each type has a few of the members.
 #[derive(Deserialize)]
 struct Envelope<'frame> {
@@ -216,10 +229,10 @@ pub(super) fn read<'frame, E: Deserialize<'frame>>(
     Ok(ServerEvent { kind, news })
 }
 
-/// Returns the type of an event if `types` has it, else `unknown`.
+/// Returns the type of an event if `types` has it, else [`UNKNOWN`].
 pub(super) fn find(types: &[&'static str], kind: &str) -> &'static str {
     let mut types = types.iter().copied();
-    types.find(|known| *known == kind).unwrap_or("unknown")
+    types.find(|known| *known == kind).unwrap_or(UNKNOWN)
 }
 
 /// Returns what an event of the type `error` says.

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 pub use dialect::Dialect;
 pub use effective::{Backend, EffectiveSession, MostTokens, Pinned};
-pub use event::{LONGEST_FRAME, News, OddFrame, ResponseStatus, ServerEvent, UsageReport};
+pub use event::{LONGEST_FRAME, News, OddFrame, ResponseStatus, ServerEvent, UNKNOWN, UsageReport};
 pub use lists::EventLists;
 pub use live::{Lasted, PageEvents, Work, close, instruct, is_reflected_audio};
 pub use models::{

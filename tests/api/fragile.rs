@@ -24,6 +24,10 @@ pub struct Fragile {
     inner: MemoryRecords,
     reserves: AtomicBool,
     settles: AtomicBool,
+    /// The answer of the next claim of calls is lost.
+    loses_claim: AtomicBool,
+    /// All calls are lost, as by a restored copy.
+    loses_calls: AtomicBool,
     asked: AtomicUsize,
     /// Look-ups wait here while there is no permit.
     look_ups: Semaphore,
@@ -48,6 +52,20 @@ impl Fragile {
 
     pub fn looked_up(&self) -> usize {
         self.looked_up.load(Ordering::SeqCst)
+    }
+
+    /// The next claim of calls is made, and its answer is lost.
+    pub fn lose_claim(&self) {
+        self.loses_claim.store(true, Ordering::SeqCst);
+    }
+
+    /// All calls are gone.
+    pub fn lose_calls(&self) {
+        self.loses_calls.store(true, Ordering::SeqCst);
+    }
+
+    fn has_calls(&self) -> bool {
+        !self.loses_calls.load(Ordering::SeqCst)
     }
 
     pub fn fail(&self, reserves: bool, settles: bool) {
@@ -83,7 +101,8 @@ impl CallRecords for Fragile {
         change: CallChange,
     ) -> Result<Option<Call>, RecordsError> {
         broken(&self.settles)?;
-        self.inner.change_call(entry, change).await
+        let changed = self.inner.change_call(entry, change).await;
+        changed.map(|call| call.filter(|_| self.has_calls()))
     }
 
     async fn answer_call(
@@ -101,11 +120,13 @@ impl CallRecords for Fragile {
         spending: Spending,
     ) -> Result<Option<Call>, RecordsError> {
         broken(&self.settles)?;
-        self.inner.spend_call(entry, spending).await
+        let spent = self.inner.spend_call(entry, spending).await;
+        spent.map(|call| call.filter(|_| self.has_calls()))
     }
 
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {
-        self.inner.call(id).await
+        let found = self.inner.call(id).await;
+        found.map(|call| call.filter(|_| self.has_calls()))
     }
 
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError> {
@@ -129,7 +150,11 @@ impl CallRecords for Fragile {
     }
 
     async fn claim_calls(&self, replica: &str) -> Result<Vec<Call>, RecordsError> {
-        self.inner.claim_calls(replica).await
+        let claimed = self.inner.claim_calls(replica).await;
+        if self.loses_claim.swap(false, Ordering::SeqCst) {
+            return Err(RecordsError::TimedOut);
+        }
+        claimed
     }
 }
 
@@ -245,6 +270,8 @@ pub fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
         inner: MemoryRecords::new(100_000, Arc::<ManualClock>::clone(&clock)),
         reserves: AtomicBool::new(false),
         settles: AtomicBool::new(false),
+        loses_claim: AtomicBool::new(false),
+        loses_calls: AtomicBool::new(false),
         asked: AtomicUsize::new(0),
         look_ups: Semaphore::new(1000),
         looked_up: AtomicUsize::new(0),

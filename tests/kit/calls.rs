@@ -13,6 +13,7 @@ use token_broker::upstream::{
 };
 use token_broker::websocket::{Bounds, Leg};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use super::recordings::Recordings;
 
@@ -30,6 +31,8 @@ pub struct ScriptedCalls {
 struct State {
     orders: Vec<CallOrder>,
     exchanges: VecDeque<UpstreamError>,
+    /// The next exchange waits until the other end is dropped.
+    held: Option<oneshot::Receiver<()>>,
     answers: VecDeque<UpstreamError>,
     joins: VecDeque<UpstreamError>,
     hang_ups: VecDeque<UpstreamError>,
@@ -67,6 +70,13 @@ impl ScriptedCalls {
     /// The next exchange fails so.
     pub fn fail_exchange(&self, error: UpstreamError) {
         self.state().exchanges.push_back(error);
+    }
+
+    /// The next call is created only when what this returns is dropped.
+    pub fn hold_exchange(&self) -> oneshot::Sender<()> {
+        let (holds, held) = oneshot::channel();
+        self.state().held = Some(held);
+        holds
     }
 
     /// The next call is created, and its answer fails so.
@@ -143,7 +153,14 @@ impl Calls for ScriptedCalls {
         };
         let failed = state.answers.pop_front();
         let answer = Box::pin(async { failed.map_or_else(|| Ok(ANSWER.to_owned()), Err) });
-        Box::pin(async { Ok(Begun::new(call, answer)) })
+        let held = state.held.take();
+        Box::pin(async {
+            if let Some(held) = held {
+                // It is dropped, never sent.
+                let _ = held.await;
+            }
+            Ok(Begun::new(call, answer))
+        })
     }
 
     fn safety_identifier(&self, party: &Party) -> String {

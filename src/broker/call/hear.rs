@@ -10,7 +10,8 @@ use crate::broker::Inner;
 use crate::clock::Tick;
 use crate::domain::EndReason;
 use crate::provider::{
-    EffectiveSession, MostTokens, News, ServerEvent, UsageReport, own_transcription,
+    EffectiveSession, MostTokens, News, OddFrame, ServerEvent, UNKNOWN, UsageReport,
+    own_transcription,
 };
 
 /// The provider's code for an account without credit. Nothing works until an operator acts.
@@ -27,7 +28,11 @@ impl Watch {
         side: &mut Side,
     ) -> Vec<Act> {
         let now = inner.parts.clock.tick();
-        let event = match self.call.id.dialect().read(frame) {
+        let read = self.call.id.dialect().read(frame);
+        if let Some(kind) = oddity(&read) {
+            inner.parts.vitals.series.odd_events.add([kind], 1);
+        }
+        let event = match read {
             Ok(event) => event,
             Err(error) => {
                 tracing::debug!(call = self.call.id.as_str(), %error, "an event of the provider was ignored");
@@ -38,9 +43,15 @@ impl Watch {
             self.leash.lives(now);
         }
         let changes_money = self.meter.hears(inner, &event.news, now);
+        let is_followed = matches!(event.news, News::Transcribed { .. });
         let mut acts = self.judge(inner, event.news, (side, now)).await;
-        if changes_money {
-            acts.extend(self.pay(inner).await);
+        match acts[..] {
+            _ if !changes_money => {}
+            // The answer to what was transcribed ends soon, and both are written together.
+            [] if is_followed => self.pay_later(now),
+            // A response is cancelled before anything is written.
+            [Act::Cancel(_)] => self.rewrite = Some(now),
+            _ => acts.extend(self.pay(inner).await),
         }
         self.note_joined(inner).await;
         acts
@@ -204,6 +215,18 @@ impl Watch {
     fn allows(&self, most: Option<MostTokens>) -> bool {
         let pinned = self.pins.as_ref().and_then(|pins| pins.most_tokens);
         most.is_none() || pinned.is_none_or(|pinned| most <= Some(pinned))
+    }
+}
+
+/// Returns what is odd about an event that was read, if anything is.
+fn oddity(read: &Result<ServerEvent<'_>, OddFrame>) -> Option<&'static str> {
+    match read {
+        Ok(event) => match event.news {
+            News::Error { .. } => Some("error"),
+            News::Other if event.kind == UNKNOWN => Some("unknown"),
+            _ => None,
+        },
+        Err(odd) => Some(odd.word()),
     }
 }
 

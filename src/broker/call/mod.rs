@@ -24,7 +24,7 @@ mod written;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
@@ -168,6 +168,8 @@ pub(super) struct Watches {
     listeners: Arc<DashMap<EntryId, usize>>,
     /// The lease of this replica.
     lease: Mutex<Lease>,
+    /// True when this replica may have claimed calls without learning which.
+    has_lost_claims: AtomicBool,
     /// Callers who had as many live calls as may be, and when, so that repeated requests cost nobody anything.
     pub(super) full: Cache<Party, (&'static str, Tick)>,
     /// The calls that are being dialled, and the answers of a moment ago, for requests that are repeated.
@@ -188,6 +190,7 @@ impl Watches {
             attached: Arc::new(()),
             listeners: Arc::default(),
             lease: Mutex::default(),
+            has_lost_claims: AtomicBool::new(false),
             full: Cache::new(FULL_CAPACITY),
             again: again::Again::new(),
             reads: Semaphore::new(READS_AT_ONCE),

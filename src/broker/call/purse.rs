@@ -6,6 +6,7 @@ use super::limits::Act;
 use super::side::Side;
 use super::watch::{Over, Watch};
 use crate::broker::Inner;
+use crate::clock::Tick;
 use crate::domain::{Call, CallStep, EndReason};
 use crate::provider::{News, close};
 use crate::records::TopUp;
@@ -15,8 +16,8 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// After a GPT-Live session was closed, its last report is waited for so long before it is hung up: its backend may be at
 /// work.
 const CLOSING: Duration = Duration::from_secs(15);
-/// How often uses are written again that could not be written.
-pub(super) const REWRITE: Duration = Duration::from_secs(1);
+/// How often uses are written again that could not be written, and how long those wait that others follow soon.
+const REWRITE: Duration = Duration::from_secs(1);
 /// How often they are written again after the end of the call.
 const REWRITES: usize = 120;
 
@@ -30,19 +31,30 @@ impl Watch {
         let of = (answers, self.told.epoch());
         let top_up = self.meter.lacks(of, (inner, now));
         let top_up = top_up.filter(|_| acts.is_empty());
-        self.lacks_answer = false;
+        let mut lacks_answer = false;
         if self.meter.is_behind() || top_up.is_some() {
             match self.meter.write(inner, top_up).await {
-                Ok(row) => acts.extend(self.takes_row(inner, row, top_up)),
+                Ok(row) => {
+                    if row.is_none() {
+                        self.told.changed.notify_one();
+                    }
+                    acts.extend(self.takes_row(inner, row, top_up));
+                }
                 Err(error) => {
                     inner.note_records(&error);
-                    self.lacks_answer = top_up.is_some();
+                    lacks_answer = top_up.is_some();
                 }
             }
         }
-        let now = inner.parts.clock.tick();
-        self.leash.is_recorded(!self.meter.is_behind(), now);
+        let (now, is_behind) = (inner.parts.clock.tick(), self.meter.is_behind());
+        self.leash.is_recorded(!is_behind, now);
+        self.rewrite = (is_behind || lacks_answer).then(|| now.plus(REWRITE));
         acts
+    }
+
+    /// Has the uses that wait written with the next ones, or in a moment.
+    pub(super) fn pay_later(&mut self, now: Tick) {
+        self.rewrite.get_or_insert(now.plus(REWRITE));
     }
 
     /// Looks at the row after what was spent: another replica may have counted more, or watch the call, and the budgets may

@@ -1,6 +1,7 @@
 //! Ends calls, and takes care of those that nobody watches any more.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -13,7 +14,7 @@ use crate::domain::{
     Call, CallChange, CallState, CallStep, EndReason, EntryId, Mark, Outcome, SessionChange,
     UpstreamCall,
 };
-use crate::records::RecordsError;
+use crate::records::{CallQuery, RecordsError};
 use crate::spans;
 use crate::upstream::HungUp;
 
@@ -22,7 +23,7 @@ const FULL_ROUND: usize = 100;
 /// Bounds the rounds of one turn, so that other work of the records does not wait.
 const MOST_ROUNDS: usize = 100;
 /// The waits before an end is tried again that was neither written down nor confirmed.
-const END_WAITS: [u64; 5] = [1, 5, 10, 30, 60];
+pub(super) const END_WAITS: [u64; 5] = [1, 5, 10, 30, 60];
 
 impl Broker {
     /// Renews the lease under which this replica watches its calls, takes over the calls that nobody watches any more, and
@@ -33,11 +34,17 @@ impl Broker {
             return inner.note_records(&error);
         }
         inner.end_relays().await;
+        if let Err(error) = inner.take_over_unwatched().await {
+            return inner.note_records(&error);
+        }
         for _ in 0..MOST_ROUNDS {
             let claimed = inner.parts.records.claim_calls(&watches.replica).await;
             let calls = match claimed {
                 Ok(calls) => calls,
-                Err(error) => return inner.note_records(&error),
+                Err(error) => {
+                    watches.has_lost_claims.store(true, Ordering::Relaxed);
+                    return inner.note_records(&error);
+                }
             };
             let is_last = calls.len() < FULL_ROUND;
             for call in calls {
@@ -74,6 +81,32 @@ impl Broker {
 }
 
 impl Inner {
+    /// Takes over the calls that this replica has claimed and does not watch. A claim that failed may have been made: then nobody
+    /// else claims those calls.
+    async fn take_over_unwatched(self: &Arc<Self>) -> Result<(), RecordsError> {
+        let watches = &self.watches;
+        if !watches.has_lost_claims.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let all = CallQuery {
+            account: None,
+            ticket: None,
+            most: u32::MAX,
+        };
+        for call in self.parts.records.calls(all).await? {
+            let is_claimed = *call.replica == *watches.replica && call.epoch > 0;
+            let is_watched = watches.running.contains_key(&call.entry);
+            if is_claimed && !is_watched && call.state == CallState::Open {
+                let inner = Arc::clone(self);
+                watches
+                    .tasks
+                    .spawn(async move { inner.take_over(call).await });
+            }
+        }
+        watches.has_lost_claims.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Takes a call over that this replica has just claimed.
     async fn take_over(self: Arc<Self>, row: Call) {
         // The clock was set, or the watch is ending the call.
@@ -202,7 +235,12 @@ impl Inner {
                 Ok(())
             }
             // Somebody else has ended the call, or watches it.
-            Ok(None) => Ok(()),
+            Ok(None) => {
+                if epoch.is_some() && matches!(records.call(&call.id).await, Ok(None)) {
+                    self.end_forgotten(entry, call).await;
+                }
+                Ok(())
+            }
             Err(error) => {
                 self.note_records(&error);
                 if !call.id.is_of_relay() && self.hang_up(entry, call).await {

@@ -3,23 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::tend::END_WAITS;
 use crate::broker::{BrokerError, Inner};
 use crate::clock::Tick;
 use crate::domain::{Call, CallStep, EndReason, EntryId, Mark, Outcome, SessionText, UpstreamCall};
 use crate::provider::Dialect;
 use crate::upstream::{Late, NotBegun, UpstreamError};
 
+/// Most attempts to hang up a call that the records do not know. They take two hours, and the provider ends every call by then.
+const MOST_ATTEMPTS: usize = 125;
+
 impl Inner {
     /// Hangs up a call that nobody can use.
     pub(super) async fn undone(
-        &self,
+        self: &Arc<Self>,
         row: &Call,
         (call, took): (&UpstreamCall, Duration),
         error: BrokerError,
     ) -> BrokerError {
         let end = CallStep::End(EndReason::Provider).by_anybody();
         self.change_call(row.entry, end).await;
-        self.hang_up(row.entry, call).await;
+        if !self.hang_up(row.entry, call).await {
+            let (inner, entry, call) = (Arc::clone(self), row.entry, call.clone());
+            let again = async move { inner.hang_up_unknown(entry, call).await };
+            self.watches.tasks.spawn(again);
+        }
         let code = error.records_code();
         let settled = self.settle_call(row.entry, took, Outcome::Failed { code });
         settled.await.err().unwrap_or(error)
@@ -47,32 +55,64 @@ impl Inner {
             (CallStep::Lost(self.rules.call.join_timeout), outcome)
         };
         self.change_call(entry, step.by_anybody()).await;
-        if let Err(error) = self.settle_call(entry, took, outcome).await {
-            return error;
-        }
-        if !is_definite {
-            self.book_creation(row, session, Mark::Estimated).await;
-        }
+        // First, so that a call that is created late is hung up whatever becomes of its entry.
         if let Some(late) = failed.late {
             let inner = Arc::clone(self);
             self.work
                 .spawn(async move { inner.hang_up_late(entry, late).await });
         }
-        BrokerError::call(failed.error, took)
+        let settled = self.settle_call(entry, took, outcome).await;
+        if !is_definite {
+            self.book_creation(row, session, Mark::Estimated).await;
+        }
+        settled
+            .err()
+            .unwrap_or_else(|| BrokerError::call(failed.error, took))
     }
 
     /// Hangs up a call that was created after its caller was told that it failed.
     async fn hang_up_late(&self, entry: EntryId, late: Late) {
-        if let Some(begun) = late.begun().await {
-            let named = CallStep::Named(begun.call.clone()).by_anybody();
+        if let Some(begun) = late.begun().await
+            && let Some(row) = self.hang_up_unknown(entry, begun.call).await
+        {
+            self.book_unwatched(&row).await;
+        }
+    }
+
+    /// Ends a call that this replica watches and that the records have lost: nobody else would end it.
+    pub(super) async fn end_forgotten(&self, entry: EntryId, call: &UpstreamCall) {
+        tracing::error!(
+            call = call.id.as_str(),
+            "the records have lost a call that runs, so the call is ended; was the database restored from a copy?"
+        );
+        if call.id.is_of_relay() {
+            self.end_relay(entry, EndReason::Blind);
+        } else {
+            self.hang_up_unknown(entry, call.clone()).await;
+        }
+    }
+
+    /// Hangs up a call whose id the records may not have, and tries again until the provider confirms it or the records know
+    /// the call and owe the hang-up. Returns the row if this has written the id down.
+    async fn hang_up_unknown(&self, entry: EntryId, call: UpstreamCall) -> Option<Call> {
+        let records = &self.parts.records;
+        let mut waits = END_WAITS.into_iter();
+        let mut wait = 0;
+        for _ in 0..MOST_ATTEMPTS {
+            if let Ok(Some(_)) = records.call(&call.id).await {
+                return None;
+            }
+            let named = CallStep::Named(call.clone()).by_anybody();
             let row = self.change_call(entry, named).await;
             // A call that was given up is ending as soon as it has a name, and then nobody else hangs up.
             let end = CallStep::End(EndReason::Provider).by_anybody();
             self.change_call(entry, end).await;
-            self.hang_up(entry, &begun.call).await;
-            if let Some(row) = row {
-                self.book_unwatched(&row).await;
+            if self.hang_up(entry, &call).await || row.is_some() {
+                return row;
             }
+            wait = waits.next().unwrap_or(wait);
+            self.parts.clock.sleep(Duration::from_secs(wait)).await;
         }
+        None
     }
 }

@@ -10,7 +10,6 @@ use super::Told;
 use super::dial::Attached;
 use super::limits::{Act, Leash};
 use super::meter::Meter;
-use super::purse::REWRITE;
 use super::side::{Side, cancel, goodbye, time_is_short};
 use super::terms::Terms;
 use crate::broker::Inner;
@@ -42,8 +41,8 @@ pub(super) struct Watch {
     is_joined: bool,
     /// Why there is nothing to watch any more, if that is known.
     pub(super) over: Option<Over>,
-    /// True while the records have not answered whether the money for the next answer is held.
-    pub(super) lacks_answer: bool,
+    /// When what the call used, or the money for its next answer, is written again or at last.
+    pub(super) rewrite: Option<Tick>,
     /// The span of the end, once it has begun.
     ending: Option<Span>,
 }
@@ -98,7 +97,7 @@ impl Watch {
             lapses: inner.watches.lapses(now),
             is_joined: row.joined_at.is_some(),
             over: None,
-            lacks_answer: false,
+            rewrite: None,
             ending: None,
         }
     }
@@ -192,7 +191,7 @@ impl Watch {
                 }
                 let mut acts = Vec::new();
                 let ticks = self.terms.is_limited() && self.meter.ticks(now);
-                if ticks || self.is_behind() {
+                if ticks || self.rewrite.is_some_and(|rewrite| now >= rewrite) {
                     acts = self.pay(inner).await;
                 }
                 acts.extend(self.leash.woke(now));
@@ -212,15 +211,9 @@ impl Watch {
     /// Waits for an event, a lost or a new side channel, a limit, or a word of somebody else.
     async fn see(&self, inner: &Inner, side: &mut Side) -> Seen {
         let clock = &inner.parts.clock;
-        let due = self.leash.due();
-        let rewrite = clock.tick().plus(REWRITE);
-        let due = if self.is_behind() {
-            due.min(rewrite)
-        } else {
-            due
-        };
         let tick = self.meter.due().filter(|_| self.terms.is_limited());
-        let due = tick.map_or(due, |tick| due.min(tick));
+        let due = [tick, self.rewrite].into_iter().flatten();
+        let due = due.fold(self.leash.due(), Tick::min);
         // Limits come first. Nobody can keep the side channel waiting by asking for the call.
         if due <= clock.tick() {
             return Seen::Due;
@@ -251,11 +244,6 @@ impl Watch {
     /// True once the provider has said that it has ended the call.
     pub(super) fn is_closed(&self) -> bool {
         self.over == Some(Over::Closed)
-    }
-
-    /// True while the records have not taken something.
-    fn is_behind(&self) -> bool {
-        self.meter.is_behind() || self.lacks_answer
     }
 
     /// Takes a side channel on which the provider has confirmed the persona.
@@ -289,13 +277,17 @@ impl Watch {
                 }
                 ControlFlow::Continue(())
             }
-            Ok(row) => {
-                let own = row.filter(|row| row.epoch == self.told.epoch());
-                self.over = match own {
-                    None => Some(Over::Replaced),
-                    Some(row) if row.state == CallState::Ended => Some(Over::HungUp),
-                    Some(_) => self.over,
+            Ok(Some(row)) => {
+                let is_own = row.epoch == self.told.epoch();
+                self.over = match row.state {
+                    _ if !is_own => Some(Over::Replaced),
+                    CallState::Ended => Some(Over::HungUp),
+                    _ => self.over,
                 };
+                ControlFlow::Break(())
+            }
+            Ok(None) => {
+                inner.end_forgotten(self.entry, &self.call).await;
                 ControlFlow::Break(())
             }
             Err(error) => {

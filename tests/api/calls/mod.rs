@@ -10,6 +10,7 @@ mod live_money;
 mod minutes;
 mod money;
 mod offers;
+mod orphans;
 mod spending;
 mod tickets;
 mod unseen;

@@ -8,6 +8,7 @@ use super::{Opened, channel, ended, offer, pass, says};
 use crate::fragile::fragile;
 use crate::kit::in_process::{START, TestApp};
 use crate::kit::waiting::{SOON, eventually};
+use crate::metrics;
 
 #[tokio::test]
 async fn ca05_a_call_that_is_not_known_yet_is_joined_before_its_answer() {
@@ -182,4 +183,30 @@ async fn callers_without_identity_share_the_calls_of_their_neighbourhood() {
     refused.is(429, "call_limit");
     assert_eq!(refused.json["error"]["limit"], "max_live_network");
     assert_eq!(from("2001:db8:2:1::1").await.status, 201);
+}
+
+#[tokio::test]
+async fn sd23_sd28_odd_events_and_errors_are_counted_and_end_nothing() {
+    let app = metrics::app(&[]);
+    let call = Opened::by(&app).await;
+    let side = channel(&app);
+    for _ in 0..3 {
+        side.say(&says("response.of_tomorrow"));
+    }
+    side.say(&json!(["response.done"]));
+    side.say(&json!({ "type": "response.done", "response": null }));
+    let error = json!({ "code": "conversation_already_has_active_response" });
+    side.say(&json!({ "type": "error", "event_id": "event_1", "error": error }));
+    pass(&app, 1).await;
+    let page = metrics::scrape(&app, "text/plain").await.text;
+    for (kind, number) in [
+        ("unknown", 3),
+        ("no_event", 1),
+        ("incomplete", 1),
+        ("error", 1),
+    ] {
+        let line = format!("broker_side_channel_odd_events_total{{kind=\"{kind}\"}} {number}\n");
+        assert!(page.contains(&line), "{line}");
+    }
+    assert_eq!(call.look(&app).await["state"], "open");
 }

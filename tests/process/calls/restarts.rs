@@ -151,3 +151,50 @@ async fn killed_again_and_again(rounds: u32) {
     eventually("no call is left to be ended", PATIENCE, none_is_left).await;
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn sd15_a_call_whose_broker_is_killed_while_it_joins_is_hung_up_by_the_next_run() {
+    let (simulator, books) = (simulator(&["join+1xhang"]).await, Books::new());
+    let broker = serve(&books, &simulator).start().await;
+    let dial = super::offer(&broker).bearer_auth(student("ana"));
+    let dial = tokio::spawn(Answer::to_any(dial));
+    // The id is written down whatever becomes of the side channel.
+    let named = "SELECT COUNT(*) FROM calls WHERE state = 'dialling' AND upstream IS NOT NULL";
+    let is_named = async || books.number(named).await == 1;
+    eventually("the id is written down", PATIENCE, is_named).await;
+    kill(broker).await;
+    assert!(dial.await.unwrap().is_none(), "nobody gets an answer");
+    assert_eq!(simulator.calls().open(), 1);
+    let broker = serve(&books, &simulator).start().await;
+    until("the end of the call", || simulator.calls().open() == 0).await;
+    assert_eq!(simulator.calls().hang_ups().len(), 1);
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn sd15_nobody_gets_the_answer_of_a_call_whose_id_is_not_written_down() {
+    let (simulator, books) = (simulator(&["calls+1xslow:1s"]).await, Books::new());
+    let broker = serve(&books, &simulator).start().await;
+    let dial = super::offer(&broker).bearer_auth(student("ana"));
+    let dial = tokio::spawn(Answer::to_any(dial));
+    let calls = simulator.calls();
+    until("the call is dialled", || calls.requests().len() == 1).await;
+    let mut other = books.open().await;
+    let lock = sqlx::query("BEGIN IMMEDIATE");
+    lock.execute(&mut other).await.unwrap();
+    until("the side channel is joined", || {
+        calls.all().iter().any(|call| call.side_channels == 1)
+    })
+    .await;
+    // The database takes nothing for a while, so that only the answer could come.
+    amid_the_work(300).await;
+    assert!(!dial.is_finished());
+    kill(broker).await;
+    assert!(dial.await.unwrap().is_none());
+    drop(other);
+    let broker = serve(&books, &simulator).start().await;
+    let lost = "SELECT COUNT(*) FROM calls WHERE state = 'lost' AND upstream IS NULL";
+    let is_lost = async || books.number(lost).await == 1;
+    eventually("the call is given up", PATIENCE, is_lost).await;
+    broker.stop().await;
+}
