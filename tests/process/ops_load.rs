@@ -101,6 +101,7 @@ fn scrape_each_second(home: String) -> JoinHandle<()> {
 /// Follows the live calls, as an open page does, until the task is aborted.
 fn follow(desk: &Desk) -> JoinHandle<()> {
     let live = desk.get("pages/calls/live");
+    let live = live.timeout(Duration::from_hours(1));
     tokio::spawn(async move {
         let mut live = live.send().await.unwrap();
         assert_eq!(live.status(), 200);

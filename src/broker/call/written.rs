@@ -96,9 +96,12 @@ impl Inner {
         session: &SessionText,
     ) -> Result<(), BrokerError> {
         let named = CallStep::Named(call.clone()).by_anybody();
-        let named = self.parts.records.change_call(row.entry, named).await;
+        // First the use, which can wait for a transaction: the id, which cannot, takes it along.
+        let ((), named) = tokio::join!(
+            self.book_creation(row, session, Mark::Measured),
+            self.parts.records.change_call(row.entry, named),
+        );
         let named = named.map_err(BrokerError::NotRecorded)?;
-        self.book_creation(row, session, Mark::Measured).await;
         named.map(drop).ok_or(BrokerError::CallEnded)
     }
 
