@@ -5,26 +5,31 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader};
 use tokio_tungstenite::WebSocketStream;
 pub use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub use tokio_tungstenite::tungstenite::error::ProtocolError;
 pub use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 pub use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, frame::coding::CloseCode};
 pub use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_util::io::InspectReader;
+use tokio_util::io::{InspectReader, InspectWriter};
 
 use crate::clock::{Clock, Tick};
 
 /// The largest message of a side channel. Audio of 15 MiB, in base64 and an envelope, fits.
 const MAX_MESSAGE: usize = 21 * 1024 * 1024;
-/// The first size of the buffer for reading. Most messages are smaller, and there are thousands of connections.
+/// What is taken from the kernel at once. A tenth of a second of audio fits, and there are thousands of connections.
+const READ: usize = 8 * 1024;
+/// The first size of the buffer for a message.
 const BUFFER: usize = 4 * 1024;
 /// The silence of a side channel after which a ping asks for a sign of life.
 pub const PING_AFTER: Duration = Duration::from_secs(20);
@@ -34,6 +39,9 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(45);
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// Longest time for which what still comes is read after a failure, so that the close frame is not lost by a reset.
 const LINGER: Duration = Duration::from_secs(1);
+/// The largest frame that is sent. A larger message goes out in several: no whole copy of it is made, and the answer to a ping
+/// need not wait for its end.
+const PIECE: usize = 64 * 1024;
 /// Most pings that are answered while the other side takes nothing. Each answer waits in memory.
 const MOST_PONGS: usize = 64;
 
@@ -71,6 +79,8 @@ fn configuration(message: usize, unwritten: usize) -> WebSocketConfig {
 pub struct Leg {
     stream: WebSocketStream<Box<dyn Connection>>,
     waiting: VecDeque<Message>,
+    /// What is left of a large message that is being sent.
+    rest: Bytes,
     is_flushed: bool,
     /// The answers to pings that may still wait.
     pongs: usize,
@@ -78,11 +88,25 @@ pub struct Leg {
     /// Since when the other side takes nothing.
     stuck_since: Option<Tick>,
     clock: Arc<dyn Clock>,
-    /// True when bytes came since the last look. The largest messages take minutes on slow ways.
-    came: Arc<AtomicBool>,
+    /// The bytes that have passed. The largest messages take minutes on slow ways.
+    traffic: Arc<Traffic>,
+    /// The bytes that had gone when the other side was last seen to take some.
+    went: usize,
+    /// The bytes that had come at the last look.
+    came: usize,
     /// When something came, as far as it was noticed.
     heard: Tick,
     is_asked: bool,
+    /// A large message, and the bytes that had come with it. The buffer for reading would take its memory back and keep it; as
+    /// long as the message is here, the buffer finds memory of its own.
+    large: Option<(Utf8Bytes, usize)>,
+}
+
+/// How many bytes have passed one end. It may wrap around.
+#[derive(Default)]
+struct Traffic {
+    came: AtomicUsize,
+    went: AtomicUsize,
 }
 
 impl fmt::Debug for Leg {
@@ -98,25 +122,33 @@ impl Leg {
         (role, bounds): (Role, Bounds),
         clock: Arc<dyn Clock>,
     ) -> Self {
-        // One message at a time waits inside, however large it is.
-        let inside = configuration(bounds.message, 2 * bounds.message);
-        let came = Arc::<AtomicBool>::default();
-        let noted = Arc::clone(&came);
-        let noting = InspectReader::new(connection, move |bytes: &[u8]| {
-            noted.fetch_or(!bytes.is_empty(), Ordering::Relaxed);
+        // A frame waits inside, and answers to pings.
+        let inside = configuration(bounds.message, 4 * PIECE);
+        let traffic = Arc::<Traffic>::default();
+        let [reading, writing] = [(); 2].map(|()| Arc::clone(&traffic));
+        let connection = InspectReader::new(connection, move |bytes: &[u8]| {
+            reading.came.fetch_add(bytes.len(), Ordering::Relaxed);
         });
-        let connection: Box<dyn Connection> = Box::new(noting);
+        let connection = InspectWriter::new(connection, move |bytes: &[u8]| {
+            writing.went.fetch_add(bytes.len(), Ordering::Relaxed);
+        });
+        let connection = BufReader::with_capacity(READ, connection);
+        let connection: Box<dyn Connection> = Box::new(connection);
         Self {
             stream: WebSocketStream::from_raw_socket(connection, role, Some(inside)).await,
             bounds,
             waiting: VecDeque::new(),
+            rest: Bytes::new(),
             is_flushed: true,
             pongs: 0,
             stuck_since: None,
-            came,
+            traffic,
+            went: 0,
+            came: 0,
             heard: clock.tick(),
             clock,
             is_asked: false,
+            large: None,
         }
     }
 
@@ -127,7 +159,11 @@ impl Leg {
 
     /// True when the other side has taken everything.
     pub fn is_free(&self) -> bool {
-        self.waiting.is_empty() && self.is_flushed
+        self.has_sent_all() && self.is_flushed
+    }
+
+    fn has_sent_all(&self) -> bool {
+        self.waiting.is_empty() && self.rest.is_empty()
     }
 
     /// Sends a message as soon as the other side has taken those before it. Whoever polls this leg sends it.
@@ -139,17 +175,14 @@ impl Leg {
     pub fn drive(&mut self, context: &mut Context<'_>) {
         let has_given_up = |error: &Error| matches!(error, Error::Io(error) if error.kind() == ErrorKind::TimedOut);
         match self.poll_send(context) {
-            Poll::Pending => {
-                self.stuck_since.get_or_insert_with(|| self.clock.tick());
-            }
+            Poll::Pending => self.waits(),
             // The connection bounds each of its writes, too. What waits still waits.
-            Poll::Ready(Err(error)) if has_given_up(&error) => {
-                self.stuck_since.get_or_insert_with(|| self.clock.tick());
-            }
+            Poll::Ready(Err(error)) if has_given_up(&error) => self.waits(),
             Poll::Ready(sent) => {
                 self.stuck_since = None;
                 if sent.is_err() {
                     self.waiting.clear();
+                    self.rest.clear();
                     self.is_flushed = true;
                     self.pongs = 0;
                 }
@@ -157,10 +190,19 @@ impl Leg {
         }
     }
 
+    /// Notes that something waits. Who takes a large message slowly takes it all the same.
+    fn waits(&mut self) {
+        let went = self.traffic.went.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.went, went) != went {
+            self.stuck_since = None;
+        }
+        self.stuck_since.get_or_insert_with(|| self.clock.tick());
+    }
+
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        while !self.waiting.is_empty() {
+        while !self.has_sent_all() {
             ready!(Pin::new(&mut self.stream).poll_ready(context))?;
-            if let Some(message) = self.waiting.pop_front() {
+            if let Some(message) = self.piece() {
                 self.is_flushed = false;
                 Pin::new(&mut self.stream).start_send(message)?;
             }
@@ -173,16 +215,42 @@ impl Leg {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns what is sent next: a message, or a piece of one.
+    fn piece(&mut self) -> Option<Message> {
+        let mut data = Data::Continue;
+        if self.rest.is_empty() {
+            (data, self.rest) = match self.waiting.pop_front()? {
+                Message::Text(text) if text.len() > PIECE => (Data::Text, text.into()),
+                Message::Binary(bytes) if bytes.len() > PIECE => (Data::Binary, bytes),
+                other => return Some(other),
+            };
+        }
+        let piece = self.rest.split_to(PIECE.min(self.rest.len()));
+        let is_last = self.rest.is_empty();
+        let frame = Frame::message(piece, OpCode::Data(data), is_last);
+        Some(Message::Frame(frame))
+    }
+
     /// Returns the next message. The answer to a ping waits to be sent. When many do, nothing is read until they are sent.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
         if self.pongs >= MOST_PONGS {
             return Poll::Pending;
         }
         let next = Pin::new(&mut self.stream).poll_next(context);
-        if matches!(next, Poll::Ready(Some(Ok(Message::Ping(_))))) {
-            self.pongs += 1;
-            self.is_flushed = false;
+        let came = self.traffic.came.load(Ordering::Relaxed);
+        match &next {
+            Poll::Ready(Some(Ok(Message::Ping(_)))) => {
+                self.pongs += 1;
+                self.is_flushed = false;
+            }
+            Poll::Ready(Some(Ok(Message::Text(text)))) if text.len() > PIECE => {
+                self.large = Some((text.clone(), came));
+            }
+            _ => {}
         }
+        // By then, the buffer for reading has had to grow.
+        self.large
+            .take_if(|(_, then)| came.wrapping_sub(*then) > PIECE);
         next
     }
 
@@ -200,7 +268,8 @@ impl Leg {
 
     /// Asks for a sign of life after a silence. Returns false when the connection is dead.
     pub fn is_alive(&mut self) -> bool {
-        if self.came.swap(false, Ordering::Relaxed) {
+        let came = self.traffic.came.load(Ordering::Relaxed);
+        if std::mem::replace(&mut self.came, came) != came {
             self.is_heard();
         }
         let silence = self.clock.tick().since(self.heard);

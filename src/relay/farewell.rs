@@ -122,7 +122,7 @@ impl Farewell {
         Self::telling(
             (INVALID, "rate_limit_exceeded"),
             CloseCode::Policy,
-            "Send audio no faster than twice as fast as it is spoken.",
+            "Send audio no faster than twice as fast as it is spoken, and fewer messages.",
         )
     }
 

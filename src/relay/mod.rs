@@ -1,5 +1,6 @@
 //! Relays: what a client and the provider say to each other goes through here, event by event.
 
+mod append;
 mod blank;
 mod ending;
 mod farewell;
@@ -213,6 +214,7 @@ impl Relay {
             Message::Binary(_) => return Ending::new(EndReason::HungUp, Farewell::of_binary()),
             Message::Close(frame) => return Ending::left(frame),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                self.pace.counts(0);
                 return Goes::Continue(());
             }
         };

@@ -10,6 +10,8 @@ const RATE: u64 = 2 * 48_000;
 const AHEAD: u64 = 16 * 1024 * 1024;
 /// A client that has paused for so many bytes is not held back any more.
 const PAUSE: u64 = 1024 * 1024;
+/// The least that a message counts for, a ping too: each one takes a look, however small it is.
+const LEAST: usize = 512;
 /// Longest time for which a client is held back.
 const LONGEST: Duration = Duration::from_mins(1);
 
@@ -30,8 +32,9 @@ impl Pace {
     }
 
     /// Counts a message of the client, of so many bytes in base64.
-    pub(super) const fn counts(&mut self, length: usize) {
-        self.ahead = self.ahead.saturating_add(length as u64 / 4 * 3);
+    pub(super) fn counts(&mut self, length: usize) {
+        let length = length.max(LEAST) as u64;
+        self.ahead = self.ahead.saturating_add(length / 4 * 3);
     }
 
     /// True when another message of the client may be read.

@@ -8,10 +8,9 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::append::is_plain_append;
 use crate::provider::MostTokens;
 
-/// How an append begins as every client writes it. The rest is audio, about which nothing has to be decided.
-const APPEND: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
 /// Longest id of an event, which an error repeats.
 pub(super) const MAX_ID: usize = 512;
 /// Most members of an event. The published ones have a handful.
@@ -311,15 +310,6 @@ impl<'frame> Envelope<'frame> {
         event.push('}');
         event
     }
-}
-
-/// True for an append without an escape or a second member: nothing else can follow the audio.
-fn is_plain_append(text: &str) -> bool {
-    let audio = text
-        .strip_prefix(APPEND)
-        .and_then(|rest| rest.strip_suffix("\"}"));
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte);
-    audio.is_some_and(|audio| audio.bytes().all(is_base64))
 }
 
 fn read(text: &str) -> Result<Envelope<'_>, Flaw> {

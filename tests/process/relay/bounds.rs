@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::protocol::frame;
@@ -54,6 +54,53 @@ async fn re15_fifteen_mebibytes_of_audio_pass_and_more_than_21_mebibytes_end_the
     left(&simulator).await;
 }
 
+/// An event of the provider with so many bytes of audio.
+fn delta(length: usize) -> String {
+    json!({"type": "response.output_audio.delta", "delta": "A".repeat(length)}).to_string()
+}
+
+#[tokio::test]
+async fn re15_the_memory_of_large_events_is_given_back_while_their_relay_goes_on() {
+    let (simulator, broker) = pair(&[]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    let id = session(&simulator).id;
+    let before = memory(&broker);
+    for (size, times) in [(12 * MIB, 1), (10 * 1024, 20)] {
+        for _ in 0..times {
+            let audio = "A".repeat(size);
+            client
+                .say(&json!({"type": "input_audio_buffer.append", "audio": audio}))
+                .await;
+            simulator.calls().tell_side_channels(&id, &delta(size));
+            client.hear("response.output_audio.delta").await;
+        }
+    }
+    let sent = |length: usize| received(&simulator).len() == length;
+    until("all events", || sent(21)).await;
+    let after = memory(&broker);
+    assert!(after < before + 16, "from {before} to {after} MiB");
+}
+
+#[tokio::test]
+async fn re16_a_client_that_reads_a_large_event_slowly_takes_it_all_the_same() {
+    let (simulator, broker) = pair(&[("relay.slow", "2s"), ("relay.ping", "1s")]).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(128 * 1024).unwrap();
+    let tcp = socket.connect(broker.address).await.unwrap();
+    let (mut client, _) = Client::over(tcp, &broker, ("/v1/realtime", &[])).await;
+    client.hear("session.created").await;
+    let id = session(&simulator).id;
+    simulator.calls().tell_side_channels(&id, &delta(12 * MIB));
+    let mut some = vec![0; MIB];
+    for _ in 0..12 {
+        amid_the_work(500).await;
+        client.0.get_mut().read_exact(&mut some).await.unwrap();
+    }
+    // Whoever was left would have read as much, and its session would be over.
+    assert!(session(&simulator).is_open);
+}
+
 #[tokio::test]
 async fn re16_a_client_that_reads_nothing_costs_little_and_is_left() {
     let (simulator, broker) = pair(&[]).await;
@@ -61,8 +108,7 @@ async fn re16_a_client_that_reads_nothing_costs_little_and_is_left() {
     client.hear("session.created").await;
     let id = session(&simulator).id;
     let before = memory(&broker);
-    let event =
-        json!({"type": "response.output_audio.delta", "delta": "A".repeat(64 * 1024)}).to_string();
+    let event = delta(64 * 1024);
     for _ in 0..800 {
         simulator.calls().tell_side_channels(&id, &event);
     }
@@ -93,8 +139,7 @@ async fn re17_the_pings_of_a_client_that_reads_nothing_are_answered() {
     let mut client = Client::of(&broker).await;
     client.hear("session.created").await;
     let id = session(&simulator).id;
-    let event =
-        json!({"type": "response.output_audio.delta", "delta": "A".repeat(64 * 1024)}).to_string();
+    let event = delta(64 * 1024);
     for _ in 0..200 {
         simulator.calls().tell_side_channels(&id, &event);
     }
@@ -110,6 +155,22 @@ async fn re17_the_pings_of_a_client_that_reads_nothing_are_answered() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn re17_a_ping_is_answered_in_the_middle_of_a_large_event() {
+    let (simulator, broker) = pair(&[]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    let id = session(&simulator).id;
+    simulator.calls().tell_side_channels(&id, &delta(12 * MIB));
+    // The event has begun.
+    client.0.get_mut().readable().await.unwrap();
+    let ping = Message::Ping(b"alive".to_vec().into());
+    client.0.send(ping).await.unwrap();
+    let first = client.0.next().await.unwrap().unwrap();
+    assert!(first.is_pong(), "the event came first");
+    client.hear("response.output_audio.delta").await;
 }
 
 #[tokio::test]
@@ -186,6 +247,29 @@ async fn re31_a_flood_of_audio_is_held_back() {
     // 16 MiB at once, and then 96 kB in a second; in base64.
     let most = (16 * MIB + 2 * MIB) * 4 / 3;
     assert!((MIB..most).contains(&passed), "{passed}");
+}
+
+#[tokio::test]
+async fn re31_a_flood_of_pings_is_held_back() {
+    let (_simulator, broker) = pair(&[]).await;
+    let mut client = Client::of(&broker).await;
+    client.hear("session.created").await;
+    let pings = frame(0x89, b"").repeat(1_000);
+    let (mut reader, mut writer) = client.0.get_mut().split();
+    let mut answers = 0;
+    let flood = async { while writer.write_all(&pings).await.is_ok() {} };
+    let answered = async {
+        let mut some = vec![0; 64 * 1024];
+        // An answer has two bytes.
+        while let Ok(length @ 1..) = reader.read(&mut some).await {
+            answers += length / 2;
+        }
+    };
+    let both = async { tokio::join!(flood, answered) };
+    let _ = tokio::time::timeout(Duration::from_secs(6), both).await;
+    // 16 MiB at once, and then 96 kB in a second; each counts as 384 bytes.
+    let most = (16 * MIB + MIB) / 384;
+    assert!((1_000..most).contains(&answers), "{answers}");
 }
 
 #[tokio::test]
