@@ -5,6 +5,7 @@ mod blank;
 mod ending;
 mod farewell;
 mod listed;
+mod notice;
 mod pace;
 mod policy;
 mod rules;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use self::ending::{Ending, Goes, closed};
 use self::farewell::{Farewell, refusal};
+use self::notice::Notices;
 use self::pace::Pace;
 use self::rules::Rules;
 use self::tap::Tap;
@@ -55,6 +57,7 @@ struct Relay {
     pace: Pace,
     clock: Arc<dyn Clock>,
     settings: RelaySettings,
+    notices: Notices,
     is_draining: bool,
     /// True when the provider is read before the client.
     is_providers_turn: bool,
@@ -77,6 +80,7 @@ pub async fn carry(line: Line, connection: Box<dyn Connection>) {
         drain,
         drain_time,
         settings,
+        notices,
         clock,
         end,
     } = line;
@@ -89,6 +93,7 @@ pub async fn carry(line: Line, connection: Box<dyn Connection>) {
         pace: Pace::new(clock.tick()),
         clock: Arc::clone(&clock),
         settings,
+        notices: Notices(notices),
         is_draining: false,
         is_providers_turn: false,
     };
@@ -102,8 +107,9 @@ pub async fn carry(line: Line, connection: Box<dyn Connection>) {
         let goes = tokio::select! {
             biased;
             () = &mut drained => {
-                drained = clock.sleep(drain_time.saturating_sub(GOODBYE));
-                relay.drains()
+                let left = drain_time.saturating_sub(GOODBYE);
+                drained = clock.sleep(left);
+                relay.drain_begins(left)
             }
             order = orders.recv() => relay.obey(order),
             () = &mut look => {
@@ -239,12 +245,32 @@ impl Relay {
                 self.upstream.put(Message::Text(event.into()));
                 Goes::Continue(())
             }
+            Some(Order::Warn(reason, left)) => {
+                self.warn(reason, left);
+                Goes::Continue(())
+            }
             Some(Order::End(reason)) => Ending::new(reason, Farewell::of(reason)),
             // Nobody watches the relay any more.
             Some(Order::Release) | None => {
                 Ending::new(EndReason::Shutdown, Farewell::of(EndReason::Shutdown))
             }
         }
+    }
+
+    /// Tells the client that the relay ends soon, if it wants to know.
+    fn warn(&mut self, reason: EndReason, left: Duration) {
+        if let Some(event) = self.notices.ending(reason, left) {
+            self.client.put(event);
+        }
+    }
+
+    /// Ends, unless the model is at work. Then it ends after `left` at the latest.
+    fn drain_begins(&mut self, left: Duration) -> Goes {
+        let goes = self.drains();
+        if goes.is_continue() {
+            self.warn(EndReason::Shutdown, left);
+        }
+        goes
     }
 
     /// Ends between two responses, or when it has waited long enough for that.
@@ -338,7 +364,7 @@ async fn last_words(upstream: &mut Leg, tap: &mut Tap, mut orders: UnboundedRece
                     upstream.put(Message::Text(event.into()));
                     continue;
                 }
-                Some(Order::End(_)) => continue,
+                Some(Order::Warn(..) | Order::End(_)) => continue,
                 Some(Order::Release) | None => return,
             },
         };

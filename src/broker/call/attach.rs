@@ -81,6 +81,7 @@ impl Broker {
             drain: inner.draining.clone(),
             drain_time: inner.rules.drain_time,
             settings: inner.rules.relay.clone(),
+            notices: false,
             clock: Arc::clone(&inner.parts.clock),
         })
     }

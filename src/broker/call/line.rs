@@ -21,6 +21,8 @@ use crate::websocket::Leg;
 pub enum Order {
     /// Send this event to the provider.
     Say(String),
+    /// The relay ends for this reason after this time: tell the client, if it wants to know.
+    Warn(EndReason, Duration),
     /// End the relay.
     End(EndReason),
     /// Wait for the last use no longer.
@@ -47,6 +49,8 @@ pub struct Line {
     pub drain_time: Duration,
     /// How relays are carried.
     pub settings: RelaySettings,
+    /// True when the client wants to know before the relay ends.
+    pub notices: bool,
     /// The clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -151,6 +155,14 @@ impl Inner {
             let _ = carried.orders.send(Order::End(reason));
             true
         })
+    }
+
+    /// Has the client of a relay told that it ends for this reason after this time.
+    pub(super) fn warn_relay(&self, entry: EntryId, (reason, left): (EndReason, Duration)) {
+        if let Some(carried) = self.watches.relays.get(&entry) {
+            // Nobody takes the order of a relay that has ended already.
+            let _ = carried.orders.send(Order::Warn(reason, left));
+        }
     }
 
     /// Returns why a relay of this replica has ended.

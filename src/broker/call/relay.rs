@@ -44,6 +44,8 @@ pub struct RelayRequest {
     pub model: Option<String>,
     /// True when the client asks for a session that only transcribes. The persona must be one for that.
     pub wants_transcription: bool,
+    /// True when the client wants to know before the relay ends.
+    pub wants_notices: bool,
     /// The ticket that the caller shows. Its persona and language replace the choice.
     pub ticket: Option<Arc<KnownTicket>>,
 }
@@ -151,13 +153,16 @@ impl Inner {
             Ok(row) => row,
             Err(error) => return Err(self.not_relayed(&row, error, start).await),
         };
+        let (entry, ends_at) = (row.entry, row.deadline_at);
+        let mut line = self.line(row, call.clone(), (confirmed, terms));
+        line.notices = asked.wants_notices;
         let relayed = Relayed {
-            entry: row.entry,
-            call: call.clone(),
+            entry,
+            call,
             persona: persona.name.clone(),
-            ends_at: row.deadline_at,
+            ends_at,
             upstream_took: self.parts.clock.tick().since(start),
-            line: Mutex::new(Some(self.line(row, call, (confirmed, terms)))),
+            line: Mutex::new(Some(line)),
         };
         Ok(Arc::new(relayed))
     }
@@ -260,6 +265,7 @@ impl Inner {
             drain: self.draining.clone(),
             drain_time: self.rules.drain_time,
             settings: self.rules.relay.clone(),
+            notices: false,
             clock: Arc::clone(&self.parts.clock),
             end: LineEnd::Relay(RelayEnd {
                 inner: Arc::clone(self),

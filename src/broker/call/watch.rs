@@ -321,6 +321,8 @@ impl Watch {
     async fn act(&mut self, inner: &Arc<Inner>, side: &mut Side, act: Act) -> ControlFlow<()> {
         match act {
             Act::Warn(farewell) => {
+                let end = self.leash.ends_soon(inner.parts.clock.tick());
+                inner.warn_relay(self.entry, end);
                 self.change(inner, CallStep::Warned).await;
                 if farewell == Farewell::Warn {
                     self.send(side, time_is_short(self.call.id.dialect())).await;

@@ -32,6 +32,8 @@ pub struct RelayOptions {
     model: Option<String>,
     /// `transcription`, for a persona that only transcribes. It may be omitted.
     intent: Option<String>,
+    /// `1` to get `broker.call.ending`, with `seconds_left` and `reason`, before the broker ends the session.
+    notices: Option<String>,
     /// Not served: calls are joined by the broker itself.
     call_id: Option<String>,
 }
@@ -63,11 +65,16 @@ pub async fn relay(
     if intent.is_some_and(|intent| intent != "transcription") {
         return Err(ApiError::at("intent"));
     }
+    let notices = options.notices.as_deref();
+    if notices.is_some_and(|notices| notices != "1") {
+        return Err(ApiError::at("notices"));
+    }
     let wanted = Wanted::of(&request)?;
     let upgrade = Upgrade::of(request)?;
     let asked = RelayRequest {
         choice: wanted.choice()?,
         wants_transcription: options.intent.is_some(),
+        wants_notices: options.notices.is_some(),
         model: options.model,
         ticket: admitted.ticket,
     };

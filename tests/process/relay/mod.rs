@@ -8,6 +8,7 @@ mod ends;
 mod events;
 mod front;
 mod heavy;
+mod notices;
 mod protocol;
 mod sdks;
 mod secrecy;

@@ -85,6 +85,7 @@ async fn re3_what_can_be_refused_is_refused_before_the_upgrade() {
         ),
         ("/v1/realtime?call_id=rtc_1", 400, "call_id"),
         ("/v1/realtime?intent=transcription", 400, "intent"),
+        ("/v1/realtime?notices=yes", 400, "notices"),
         ("/v1/realtime?persona=nobody", 422, "persona"),
     ] {
         let answer = Answer::to(ask(&broker, path)).await;

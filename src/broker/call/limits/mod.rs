@@ -309,6 +309,15 @@ impl Leash {
         Some(since.plus(self.settings.grace))
     }
 
+    /// Returns why a call that was warned ends, and how long it goes on until then at most.
+    pub(super) fn ends_soon(&self, now: Tick) -> (EndReason, Duration) {
+        let last = self.last_moment();
+        match self.money_ends().filter(|end| *end < last) {
+            Some(end) => (EndReason::MoneyLimit, end.since(now)),
+            None => (EndReason::TimeLimit, last.since(now)),
+        }
+    }
+
     /// Returns the moment at which the call ends because nobody sees or records it.
     fn blind_ends(&self) -> Option<Tick> {
         let blind = self.blind_since.map(|since| since.plus(BLIND_LIMIT));

@@ -237,6 +237,8 @@ fn mo13_a_call_without_money_is_warned_and_ends_after_the_grace_or_with_the_next
     };
     let end = || Act::End(EndReason::MoneyLimit);
     let mut silent = broke();
+    let left = Duration::from_secs(8);
+    assert_eq!(silent.ends_soon(at(12)), (EndReason::MoneyLimit, left));
     assert_eq!(silent.due(), at(20));
     assert_eq!(silent.woke(at(20)), [end()]);
     assert_eq!(broke().was_played(at(13)), [end()]);
