@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Dialect, object};
+use super::{Dialect, EventLists, object, whole_seconds};
 
 /// Most tokens of a response's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,8 @@ pub struct EffectiveSession<'frame> {
     pub is_transcription: bool,
     /// The backend of a GPT-Live session, when the provider runs one.
     pub backend: Option<Backend<'frame>>,
+    /// What the page of a GPT-Live session may send and see.
+    client: Option<&'frame RawValue>,
     /// The fields that a persona pins.
     pub(super) pinned: PinnedFields<'frame>,
 }
@@ -192,11 +194,14 @@ struct Frame<'frame> {
     id: Option<Cow<'frame, str>>,
     #[serde(borrow, rename = "type")]
     kind: Option<Cow<'frame, str>>,
-    expires_at: Option<u64>,
+    #[serde(borrow)]
+    expires_at: Option<&'frame RawValue>,
     #[serde(borrow)]
     safety_identifier: Option<Cow<'frame, str>>,
     #[serde(borrow)]
     audio: Option<Audio<'frame>>,
+    #[serde(borrow)]
+    client: Option<&'frame RawValue>,
     #[serde(borrow)]
     delegation: Option<Delegation<'frame>>,
 }
@@ -237,8 +242,9 @@ impl<'frame> EffectiveSession<'frame> {
             .and_then(|known| known.responses.or(known.decisions));
         Some(Self {
             backend,
+            client: frame.client,
             id: frame.id,
-            expires_at: frame.expires_at,
+            expires_at: frame.expires_at.and_then(whole_seconds),
             safety_identifier: frame.safety_identifier,
             is_transcription: frame.kind.as_deref() == Some("transcription"),
             transcription_model: input.and_then(|input| input.transcription?.model),
@@ -256,6 +262,12 @@ impl EffectiveSession<'_> {
     /// Returns the dialect of the session.
     pub fn dialect(&self) -> Dialect {
         self.pinned.dialect()
+    }
+
+    /// Returns the lists of what the page of a GPT-Live session may send and see.
+    pub(super) fn lists(&self) -> EventLists {
+        self.client
+            .map_or_else(EventLists::default, EventLists::of_client)
     }
 
     /// Returns the most tokens of the output of a response, or of a response of the backend.

@@ -12,6 +12,8 @@ use super::event::{self, News, OddFrame, ServerEvent, UsageReport, id};
 use super::usage::{InputDetails, Kinds};
 use super::{Usage, object};
 
+/// A report of more time is no report: the provider ends every session after two hours.
+const LONGEST_REPORT: Duration = Duration::from_hours(24);
 /// Longest name of a model, or of a service tier, that is kept.
 const LONGEST_NAME: usize = 128;
 
@@ -80,17 +82,18 @@ impl PageEvents {
     }
 }
 
+/// The types of the events that hold only audio.
+pub(super) const AUDIO: [&str; 2] = ["session.input_audio.append", "session.output_audio.delta"];
+
 /// True for a frame that holds only audio, which GPT-Live reflects on every side channel: 128 kB in each second. Looks at
 /// the beginning of the frame alone.
 pub fn is_reflected_audio(frame: &str) -> bool {
-    const AUDIO: [&str; 2] = [
-        "\"session.input_audio.append\"",
-        "\"session.output_audio.delta\"",
-    ];
     let mut parts = ["{", "\"type\"", ":"].into_iter();
     let kind = parts.try_fold(frame, |rest, part| rest.trim_start().strip_prefix(part));
-    let kind = kind.unwrap_or_default().trim_start();
-    AUDIO.iter().any(|audio| kind.starts_with(audio))
+    let kind = kind.unwrap_or_default().trim_start().strip_prefix('"');
+    let kind = kind.unwrap_or_default();
+    let mut rest = AUDIO.iter().filter_map(|audio| kind.strip_prefix(audio));
+    rest.any(|rest| rest.starts_with('"'))
 }
 
 /// Returns the event that ends a session, after which the provider says what the session has used.
@@ -223,8 +226,9 @@ impl Lasted {
     fn read(usage: &RawValue) -> Option<Self> {
         let said: Seconds = object(usage.get())?;
         let time = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
+        let fits = |time: &Duration| *time <= LONGEST_REPORT;
         Some(Self {
-            total: time(said.seconds)?,
+            total: time(said.seconds).filter(fits)?,
             standby: said.paused_seconds.and_then(time),
         })
     }

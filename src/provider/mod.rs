@@ -15,8 +15,11 @@ mod together;
 mod transcript;
 mod usage;
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 pub use dialect::Dialect;
 pub use effective::{Backend, EffectiveSession, MostTokens, Pinned};
@@ -28,8 +31,7 @@ pub use models::{
     known_model, known_transcription_model, undated,
 };
 pub use pins::{
-    CORRECTION, NotConfirmed, Pins, assertion, contradiction, has_instructions_of, look,
-    own_transcription,
+    CORRECTION, NotConfirmed, Pins, assertion, contradiction, look, looks_like, own_transcription,
 };
 use rule::{Check, Path, published};
 pub use transcript::{Heard, Transcript, transcription_part};
@@ -114,6 +116,13 @@ fn obey(rule: &str, value: &Value, is_strict: bool) -> Result<Vec<Fault>, Fault>
     };
     check.obey(published(rule), value, &Path::Root(root))?;
     Ok(check.doubts)
+}
+
+/// Reads a number of whole seconds, which may be written with a fraction. `None` for anything else.
+fn whole_seconds(json: &RawValue) -> Option<u64> {
+    let seconds: f64 = serde_json::from_str(json.get()).ok()?;
+    let time = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(time.as_secs())
 }
 
 /// Deserializes a JSON object. Serde would take an array for a struct, too.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::effective::{EffectiveSession, MostTokens, Pinned, PinnedFields};
-use super::{Dialect, EventLists};
+use super::{Dialect, EventLists, undated};
 
 /// The `event_id` of every correction, by which an error that answers one is known.
 pub const CORRECTION: &str = "tb_persona";
@@ -206,10 +206,20 @@ fn text(fields: &PinnedFields<'_>) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// True when a session has the instructions that it was asked for. Without instructions, the provider has its own.
-pub fn has_instructions_of(asked: &RawValue, shown: &EffectiveSession<'_>) -> bool {
-    let asked = PinnedFields::read(asked).unwrap_or_default();
-    text(&asked).is_some_and(|asked| text(&shown.pinned) == Some(asked))
+/// True when a GPT-Live session may be the one that was asked for: by its instructions. The provider fills in its own where
+/// none were asked for. Such a session is known by its model and by its lists of events, which nobody has by default.
+pub fn looks_like(asked: &RawValue, shown: &EffectiveSession<'_>) -> bool {
+    let Some(asked) = EffectiveSession::read(asked) else {
+        return false;
+    };
+    if let Some(asked) = text(&asked.pinned).filter(|text| !text.is_empty()) {
+        return text(&shown.pinned) == Some(asked);
+    }
+    let model = |session: &EffectiveSession<'_>| session.model().unwrap_or_default();
+    let lists = asked.lists();
+    *undated(&model(shown)) == *undated(&model(&asked))
+        && lists != EventLists::default()
+        && lists.allow_as(&shown.lists())
 }
 
 /// Returns the number of tools. The provider adds fields to each.

@@ -14,7 +14,7 @@ use crate::broker::{Broker, BrokerError, Inner};
 use crate::clock::Timestamp;
 use crate::config::Unowned;
 use crate::domain::{Call, CallState, CallStep, Party, UpstreamCall, UpstreamCallId};
-use crate::provider::{Dialect, EffectiveSession, News, ServerEvent, has_instructions_of};
+use crate::provider::{Dialect, EffectiveSession, News, ServerEvent, looks_like};
 use crate::records::{ANNOUNCED, Announcement};
 use crate::upstream::{HungUp, UpstreamError};
 
@@ -236,7 +236,7 @@ impl Inner {
             (Party::Identity(_), Some(name)) => {
                 **name == self.parts.upstream.safety_identifier(&row.owner)
             }
-            _ => has_instructions_of(terms.session.as_json(), shown),
+            _ => looks_like(terms.session.as_json(), shown),
         };
         is_its.then_some(terms)
     }

@@ -33,6 +33,7 @@ fn a_report_may_have_fractions_and_may_lack_its_parts() {
         (json!({ "seconds": 14.5 }), Some((seconds(14.5), None))),
         (parts, Some((seconds(74.0), Some(seconds(13.0))))),
         (json!({ "seconds": -1 }), None),
+        (json!({ "seconds": 1e15 }), None),
         (json!({ "seconds": "12" }), None),
         (json!({}), None),
         (json!([1]), None),

@@ -10,7 +10,7 @@ use token_broker::metrics::Form;
 use token_broker::upstream::UpstreamError;
 
 use super::live::{LIVE, closed, closes};
-use super::{Opened, channel, ended, offer, pass};
+use super::{OFFER, Opened, channel, ended, offer, pass};
 use crate::fragile::fragile;
 use crate::kit::in_process::{START, TestApp, student};
 use crate::kit::issuer::REQUIRED;
@@ -30,8 +30,13 @@ fn app(settings: &[(&str, &str)]) -> TestApp {
 
 /// A call whose offer got no answer, although its session may exist.
 async fn lose(app: &TestApp) {
+    lose_of(app, "default").await;
+}
+
+async fn lose_of(app: &TestApp, persona: &str) {
     app.calls.fail_exchange(UpstreamError::Cut("reset".into()));
-    let refused = offer(app).send().await;
+    let path = format!("/calls?persona={persona}");
+    let refused = app.post(&path).body("application/sdp", OFFER).send().await;
     assert_eq!(refused.status, 503, "{refused:?}");
 }
 
@@ -193,6 +198,28 @@ async fn lv23_another_session_with_other_instructions_is_not_taken_for_the_lost_
     assert!(app.events("call_adopted").is_empty());
     let calls = app.app.state().broker.calls().await.unwrap();
     assert_eq!(calls[0].state, CallState::Lost);
+}
+
+#[tokio::test]
+async fn lv23_a_session_without_instructions_is_known_by_its_model_and_its_lists() {
+    let theirs =
+        json!({ "data_channel": { "allowed_client_events": [], "allowed_server_events": [] } });
+    let all = json!({ "data_channel": { "allowed_client_events": "all", "allowed_server_events": "all" } });
+    let usual = "You are a helpful voice assistant.";
+    for (shown, is_its) in [
+        (json!({ "instructions": usual }), true),
+        (json!({ "model": "gpt-live-1-2026-09-10" }), true),
+        (json!({ "model": "gpt-live-1.1" }), false),
+        (json!({ "client": theirs }), false),
+        (json!({ "client": all }), false),
+        (json!({ "client": null }), false),
+    ] {
+        let app = app(&[]);
+        lose_of(&app, "plain").await;
+        app.calls.show(shown);
+        announce(&app, FIRST).await;
+        judges(&app, if is_its { "adopted" } else { "unowned" }).await;
+    }
 }
 
 #[tokio::test]
