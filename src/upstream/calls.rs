@@ -126,13 +126,19 @@ pub trait Calls: Send + Sync {
 pub struct Begun {
     /// The call. Whoever holds this owes a hang-up.
     pub call: UpstreamCall,
+    /// The provider's name for the request.
+    pub request: Option<Box<str>>,
     answer: Pending<String>,
 }
 
 impl Begun {
     /// Returns a call whose answer is still to come.
-    pub fn new(call: UpstreamCall, answer: Pending<String>) -> Self {
-        Self { call, answer }
+    pub fn new((call, request): (UpstreamCall, Option<Box<str>>), answer: Pending<String>) -> Self {
+        Self {
+            call,
+            request,
+            answer,
+        }
     }
 
     /// Waits for the SDP answer, within the deadline of the exchange. An error leaves the call at the provider.
@@ -257,14 +263,14 @@ impl CallDesk {
 
     /// Bounds the wait for the answer by `deadline`.
     fn bounded(&self, begun: Begun, deadline: Tick) -> Begun {
-        let Begun { call, answer } = begun;
         let clock = Arc::clone(&self.clock);
+        let answer = begun.answer;
         let answer = Box::pin(async move {
             let left = deadline.since(clock.tick());
             let answered = clock.timeout(left, answer).await;
             answered.unwrap_or(Err(UpstreamError::TimedOut))
         });
-        Begun { call, answer }
+        Begun { answer, ..begun }
     }
 
     fn late(&self, asked: Fuse<Pending<Begun>>, deadline: Tick) -> Late {

@@ -138,6 +138,9 @@ pub enum UpstreamError {
     /// The upstream asked for a slower pace.
     #[error("the upstream asked for a slower pace ({0})")]
     RateLimited(Complaint),
+    /// The account has as many GPT-Live sessions of the model as it may have at once. Everything else works.
+    #[error("the account has as many sessions of the model as it may have at once ({0})")]
+    SessionLimit(Complaint),
     /// The account has no credit left. Retrying does not help.
     #[error("the upstream account's quota is used up ({0})")]
     QuotaExhausted(Complaint),
@@ -252,6 +255,7 @@ impl UpstreamError {
             }
             Self::Broken(told) => ("broken", Unavailable, Failed, Silent, told.wait()),
             Self::RateLimited(told) => ("rate_limited", Unavailable, Rests, Refusing, told.wait()),
+            Self::SessionLimit(told) => ("rate_limited", Unavailable, Works, Nothing, told.wait()),
             Self::QuotaExhausted(_) => ("quota_exhausted", Unavailable, Rests, Refusing, LONG_REST),
             // Only a mint shows that it was granted: the key passes looks.
             Self::KeyRejected(told) if told.lacks_permission() => {
@@ -328,6 +332,7 @@ impl UpstreamError {
         match self {
             Self::Broken(complaint)
             | Self::RateLimited(complaint)
+            | Self::SessionLimit(complaint)
             | Self::QuotaExhausted(complaint)
             | Self::KeyRejected(complaint)
             | Self::Refused(complaint)

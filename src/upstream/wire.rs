@@ -16,6 +16,8 @@ use crate::domain::{ClientSecret, SessionText, UpstreamCallId, UpstreamSession};
 const MAX_SECRET_LENGTH: usize = 4096;
 /// The longest life of a client secret (`expires_after.seconds` in the published schema), and a minute of skew.
 const MAX_LIFETIME: Duration = Duration::from_mins(121);
+/// The bytes of an answer in which the id of its GPT-Live session is looked for before the rest has come.
+const LONGEST_BEGIN: usize = 256;
 /// The most missing scopes that are logged.
 const MAX_SCOPES: usize = 4;
 
@@ -168,6 +170,16 @@ pub(super) fn read_live(
     Ok((id, read_answer(sdp.into())))
 }
 
+/// Reads the id of a GPT-Live session from the beginning of the answer, where the provider writes it.
+pub(super) fn read_live_id(begin: &[u8]) -> Option<UpstreamCallId> {
+    let begin = &begin[..begin.len().min(LONGEST_BEGIN)];
+    let begin = String::from_utf8_lossy(begin);
+    let mut parts = ["{", "\"session\"", ":", "{", "\"id\"", ":", "\""].into_iter();
+    let rest = parts.try_fold(&*begin, |rest, part| rest.trim_start().strip_prefix(part));
+    let (id, _) = rest?.split_once('"')?;
+    UpstreamCallId::of_live(id)
+}
+
 /// Reads the id of a call from a `Location`: the last part of the path that looks like one. Some gateways repeat a part of
 /// the path, or name the call in the query.
 pub(super) fn call_id(location: &str) -> Option<UpstreamCallId> {
@@ -298,6 +310,31 @@ mod tests {
             r#"{"session":{"id":7}}"#,
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lv8_an_id_is_read_before_the_rest_of_the_answer_and_never_half_of_it() {
+        let read = |begin: &str| read_live_id(begin.as_bytes());
+        for begin in [
+            r#"{"session":{"id":"live_u1_A""#,
+            r#" { "session" : { "id" : "live_u1_A", "more": ["#,
+            r#"{"session":{"id":"live_u1_A"},"transport":{"type":"webrtc","sdp":"v=0\r"#,
+        ] {
+            let id = read(begin).unwrap();
+            assert_eq!(id.as_str(), "live_u1_A", "{begin}");
+        }
+        let long = format!(r#"{{"session":{{"id":"{}""#, "a".repeat(129));
+        for begin in [
+            "",
+            "{",
+            r#"{"session":{"id":"live_u1_A"#,
+            r#"{"session":{"id":"../x""#,
+            r#"{"session":{"id":7,"x":"live_u1_A""#,
+            r#"{"transport":{},"session":{"id":"live_u1_A""#,
+            &long,
+        ] {
+            assert_eq!(read(begin), None, "{begin}");
         }
     }
 

@@ -153,13 +153,14 @@ impl Calls for ScriptedCalls {
         };
         let failed = state.answers.pop_front();
         let answer = Box::pin(async { failed.map_or_else(|| Ok(ANSWER.to_owned()), Err) });
+        let request = Some(format!("req_{}", call.id.as_str()).into());
         let held = state.held.take();
         Box::pin(async {
             if let Some(held) = held {
                 // It is dropped, never sent.
                 let _ = held.await;
             }
-            Ok(Begun::new(call, answer))
+            Ok(Begun::new((call, request), answer))
         })
     }
 

@@ -223,7 +223,7 @@ impl Inner {
         (terms, removed): (&Terms, Option<RemovedChannel>),
     ) -> Result<Connected, BrokerError> {
         let start = self.parts.clock.tick();
-        let call = begun.call.clone();
+        let (call, request) = (begun.call.clone(), begun.request.clone());
         let attached = async {
             let attached = self.attach_new(&call, terms.asserted()).await;
             attached.map(|attached| (attached, self.parts.clock.tick().since(start)))
@@ -255,7 +255,7 @@ impl Inner {
         let opened = vec![CallStep::Opened(lasts).by(row.epoch)];
         let model = attached.models.response.clone();
         let row = self
-            .answer_call(row.entry, (opened, model), (lasts, join_took))
+            .answer_call(row.entry, (opened, model, request), (lasts, join_took))
             .await?;
         Ok(Connected {
             sdp,

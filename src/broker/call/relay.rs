@@ -218,7 +218,7 @@ impl Inner {
             CallStep::Joined,
         ];
         let steps = steps.map(CallStep::by_anybody).to_vec();
-        self.answer_call(row.entry, (steps, model), (lasts, took))
+        self.answer_call(row.entry, (steps, model, None), (lasts, took))
             .await
     }
 

@@ -109,14 +109,14 @@ impl Inner {
     pub(super) async fn answer_call(
         &self,
         id: EntryId,
-        (changes, model): (Vec<CallChange>, Option<Box<str>>),
+        (changes, model, upstream_request): (Vec<CallChange>, Option<Box<str>>, Option<Box<str>>),
         (lasts, took): (Duration, Duration),
     ) -> Result<Call, BrokerError> {
         let at = self.parts.clock.now();
         let outcome = Outcome::Minted {
             expires_at: at.plus(lasts),
             model,
-            upstream_request: None,
+            upstream_request,
         };
         let settlement = Settlement {
             id,

@@ -1,6 +1,5 @@
 //! Calls of OpenAI's Realtime API and of GPT-Live: the exchange of SDP, the start of a side channel, the hang-up.
 
-use std::future::ready;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,7 +13,10 @@ use reqwest::{RequestBuilder, Response, StatusCode, Upgraded, Url};
 
 use super::keys::Loaded;
 use super::socket::Socket;
-use super::{OpenAi, SAFETY_IDENTIFIER, read_capped, refusal, transport};
+use super::{
+    MAX_ANSWER_BYTES, OpenAi, SAFETY_IDENTIFIER, TOO_LARGE, read_capped, refusal, request_id,
+    transport,
+};
 use crate::domain::{KeyFingerprint, Party, UpstreamCall, UpstreamCallId, below, random_bytes};
 use crate::provider::Dialect;
 use crate::upstream::calls::{
@@ -50,12 +52,13 @@ impl Calls for OpenAi {
                 return Err(refusal(response).await);
             }
             let id = call_id(&response).ok_or(UpstreamError::Invalid("it names no call"))?;
+            let request = request_id(response.headers());
             let answer = Box::pin(async move {
                 let answer = read_capped(response).await;
                 drop(connection);
                 wire::read_answer(answer?)
             });
-            Ok(Begun::new(UpstreamCall { id, key }, answer))
+            Ok(Begun::new((UpstreamCall { id, key }, request), answer))
         })
     }
 
@@ -140,7 +143,8 @@ impl Calls for OpenAi {
 }
 
 impl OpenAi {
-    /// Creates a GPT-Live session. The answer holds the id and the SDP together.
+    /// Creates a GPT-Live session. The answer holds the id and the SDP together, and the id is not waited for any longer than it
+    /// takes.
     fn create_session(&self, order: &CallOrder, key: &Loaded) -> Pending<Begun> {
         // Held until the answer is read.
         let connection = self.connections.take();
@@ -152,21 +156,31 @@ impl OpenAi {
             .body(body);
         let key = key.fingerprint.clone();
         Box::pin(async move {
-            let response = request.send().await.map_err(cut)?;
+            let mut response = request.send().await.map_err(cut)?;
             if !response.status().is_success() {
-                return Err(refusal(response).await);
+                return Err(match refusal(response).await {
+                    // GPT-Live limits the sessions at once, by model, and not the requests.
+                    UpstreamError::RateLimited(told) => UpstreamError::SessionLimit(told),
+                    error => error,
+                });
             }
-            // The session exists by now, whatever happens to the rest of the answer.
-            let body = read_capped(response).await.map_err(|error| match error {
-                UpstreamError::Unreachable(source) => UpstreamError::Cut(source),
-                other => other,
-            })?;
-            drop(connection);
-            let (id, answer) = wire::read_live(&body)?;
-            Ok(Begun::new(
-                UpstreamCall { id, key },
-                Box::pin(ready(answer)),
-            ))
+            let request = request_id(response.headers());
+            // The session exists by now. Its id comes first, so that it can be ended whatever happens to the rest.
+            let mut body = Vec::new();
+            let id = loop {
+                if let Some(id) = wire::read_live_id(&body) {
+                    break id;
+                }
+                if !read_part(&mut response, &mut body).await? {
+                    break wire::read_live(&body)?.0;
+                }
+            };
+            let answer = Box::pin(async move {
+                while read_part(&mut response, &mut body).await? {}
+                drop(connection);
+                wire::read_live(&body)?.1
+            });
+            Ok(Begun::new((UpstreamCall { id, key }, request), answer))
         })
     }
 
@@ -225,6 +239,18 @@ impl OpenAi {
             error
         }
     }
+}
+
+/// Reads the next part of an answer. Returns false at its end.
+async fn read_part(response: &mut Response, body: &mut Vec<u8>) -> Result<bool, UpstreamError> {
+    let Some(part) = response.chunk().await.map_err(cut)? else {
+        return Ok(false);
+    };
+    if body.len() + part.len() > MAX_ANSWER_BYTES {
+        return Err(TOO_LARGE);
+    }
+    body.extend_from_slice(&part);
+    Ok(true)
 }
 
 /// Returns the connection that the provider has agreed to upgrade.

@@ -29,6 +29,7 @@ use crate::http_client::{ClientBuilder, ClientError, ReadError, read_body};
 
 /// The largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
+const TOO_LARGE: UpstreamError = UpstreamError::Invalid("it is larger than 256 KiB");
 /// The longest request id that is taken from an answer.
 const MAX_ID_LENGTH: usize = 128;
 /// A stable, hashed name of the end user: <https://platform.openai.com/docs/guides/safety-best-practices>.
@@ -215,7 +216,7 @@ fn transport(error: reqwest::Error) -> UpstreamError {
 async fn read_capped(response: Response) -> Result<Vec<u8>, UpstreamError> {
     let body = read_body(response, MAX_ANSWER_BYTES).await;
     body.map_err(|error| match error {
-        ReadError::TooLarge(_) => UpstreamError::Invalid("it is larger than 256 KiB"),
+        ReadError::TooLarge(_) => TOO_LARGE,
         ReadError::Failed(error) => transport(error),
     })
 }

@@ -1,6 +1,7 @@
 //! `/v1/live/sessions` and `POST /api/session`: the exchange of a GPT-Live call, in the shapes of OpenAI's API and sample.
 
 use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
@@ -10,8 +11,10 @@ use utoipa::ToSchema;
 use super::calls::{answer, dial, idempotency_key};
 use super::relay::hand_over;
 use super::wanted::Wanted;
+use crate::broker::BrokerError;
 use crate::domain::UpstreamCallId;
 use crate::provider::Dialect;
+use crate::upstream::UpstreamError;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::read_json;
@@ -20,6 +23,10 @@ use crate::web::offered::{MAX_FORM_BYTES, Offered};
 use crate::web::openapi::{CallRefusals, Refusals};
 use crate::web::state::AppState;
 use crate::web::upgrade::Upgrade;
+
+/// The header by which OpenAI's SDKs learn whether to repeat a request. They repeat those that fail twice, and each session that
+/// is created costs 15 s.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// The request of OpenAI's SDKs.
 #[derive(Deserialize, ToSchema)]
@@ -104,7 +111,31 @@ pub async fn create(
         sdp: asked.transport.sdp.into(),
         session: asked.session,
     };
-    exchange(&state, admitted, wanted, (key, offered)).await
+    let answered = exchange(&state, admitted, wanted, (key, offered)).await;
+    match answered {
+        Err(error) if may_have_cost(&error) => {
+            let mut response = error.into_response();
+            let headers = response.headers_mut();
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            Ok(response)
+        }
+        answered => answered,
+    }
+}
+
+/// True when the provider may have created a session for a request that failed.
+fn may_have_cost(error: &ApiError) -> bool {
+    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref());
+    let Some(BrokerError::Upstream { error, .. }) = cause else {
+        return false;
+    };
+    !matches!(
+        error,
+        UpstreamError::RateLimited(_)
+            | UpstreamError::SessionLimit(_)
+            | UpstreamError::Overloaded { .. }
+            | UpstreamError::Resting { .. }
+    )
 }
 
 /// The same, as OpenAI's sample for browsers asks for it.

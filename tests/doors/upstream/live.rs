@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use token_broker::domain::UpstreamCall;
 use token_broker::upstream::{HungUp, Kind, SideChannel, UpstreamError};
 
-use super::{Door, OFFER};
+use super::{DEADLINE, Door, OFFER};
 
 /// A door whose persona is one of GPT-Live.
 async fn door() -> Door {
@@ -29,6 +29,8 @@ async fn lv1_a_session_is_created_in_json_with_the_persona_and_a_name_of_its_end
     let begun = door.exchange().await.unwrap();
     let id = begun.call.id.clone();
     assert!(id.is_live(), "{id:?}");
+    let named = begun.request.clone().unwrap();
+    assert!(named.starts_with("req_"), "{named}");
     let answer = begun.answer().await.unwrap();
     assert!(answer.starts_with("v=0\r\n") && answer.contains("\r\nm=audio "));
     let request = door.simulator.calls().requests().pop().unwrap();
@@ -104,8 +106,6 @@ async fn lv6_lv7_each_failure_has_its_meaning_and_no_request_is_repeated() {
         ("calls+created-502", "broken", Kind::Unavailable, false),
         ("calls+disconnect", "cut", Kind::Unavailable, false),
         ("calls+html", "invalid", Kind::Invalid, false),
-        ("calls+cut-answer", "cut", Kind::Unavailable, false),
-        ("calls+huge-answer", "invalid", Kind::Invalid, false),
     ] {
         let door = door().await;
         door.simulator.plan(fault.parse().unwrap());
@@ -118,12 +118,41 @@ async fn lv6_lv7_each_failure_has_its_meaning_and_no_request_is_repeated() {
 }
 
 #[tokio::test]
-async fn lv8_a_session_whose_answer_cannot_be_used_is_known_so_that_it_can_be_ended() {
+async fn lv7_an_account_with_as_many_sessions_as_it_may_have_is_asked_for_others_at_once() {
     let door = door().await;
-    door.simulator.plan("calls+empty-answer".parse().unwrap());
+    for fault in ["calls+1x429:30", "calls+1x429-bare"] {
+        door.simulator.plan(fault.parse().unwrap());
+        let failed = door.exchange().await.unwrap_err();
+        let is_limit = matches!(failed.error, UpstreamError::SessionLimit(_));
+        assert!(is_limit, "{failed:?}");
+        door.exchange().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn lv8_a_session_whose_answer_cannot_be_used_is_known_so_that_it_can_be_ended() {
+    for (fault, code) in [
+        ("calls+empty-answer", "invalid"),
+        ("calls+huge-answer", "invalid"),
+        ("calls+cut-answer", "cut"),
+    ] {
+        let door = door().await;
+        door.simulator.plan(fault.parse().unwrap());
+        let begun = door.exchange().await.unwrap();
+        let call = begun.call.clone();
+        let unusable = begun.answer().await.unwrap_err();
+        assert_eq!(unusable.facts().code, code, "{fault} {unusable}");
+        let ended = door.upstream.hang_up(&call).await.unwrap();
+        assert_eq!(ended, HungUp::Ended, "{fault}");
+    }
+    // An answer that never ends is waited for as long as any other.
+    let door = door().await;
+    door.simulator.plan("calls+hang-answer".parse().unwrap());
     let begun = door.exchange().await.unwrap();
-    let call = begun.call.clone();
-    let unusable = begun.answer().await.unwrap_err();
-    assert!(matches!(unusable, UpstreamError::Invalid(_)), "{unusable}");
-    assert_eq!(door.upstream.hang_up(&call).await.unwrap(), HungUp::Ended);
+    let turn = async {
+        door.clock.awaited(DEADLINE).await;
+        door.clock.advance(DEADLINE);
+    };
+    let (answer, ()) = tokio::join!(begun.answer(), turn);
+    assert!(matches!(answer, Err(UpstreamError::TimedOut)));
 }

@@ -102,6 +102,12 @@ async fn lv23_a_session_of_others_is_hung_up_and_one_whose_answer_is_on_its_way_
     amid_the_work(3_000).await;
     assert!(own.seen(&simulator).is_open);
     assert_eq!(broker.events("unowned_session").len(), 1);
+    let named = "SELECT COUNT(*) FROM entries WHERE upstream_request LIKE 'req_%'";
+    assert_eq!(
+        books.number(named).await,
+        1,
+        "the provider's name for its creation"
+    );
     own.hang_up(&broker).await;
     assert_eq!(own.reason(&broker).await, "hung_up");
     broker.stop().await;
