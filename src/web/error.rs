@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -133,6 +135,10 @@ pub(super) fn shape(response: &mut Response, id: &RequestId) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if error.code.status() == StatusCode::NOT_FOUND {
+        // A path that is hidden does not tell its methods.
+        headers.remove(ALLOW);
     }
     if error.code.status() == StatusCode::PAYLOAD_TOO_LARGE {
         // The rest of a body that is too large is not read.

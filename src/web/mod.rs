@@ -23,6 +23,7 @@ mod unread;
 mod upgrade;
 
 use axum::Router;
+use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
@@ -65,10 +66,17 @@ pub fn onion(state: &AppState) -> Onion {
         openapi::answers_as(&mut document, path, other);
     }
     let base = state.face.server.base_path.as_str();
-    let api = api.route(
-        "/openapi.json",
-        get(async move || axum::Json(document.clone())),
-    );
+    let mut without_webhooks = document.clone();
+    without_webhooks.paths.paths.remove(webhook::PATH);
+    let contract = async move |State(state): State<AppState>| {
+        let takes_webhooks = state.broker.webhook_keys().is_some();
+        axum::Json(if takes_webhooks {
+            document.clone()
+        } else {
+            without_webhooks.clone()
+        })
+    };
+    let api = api.route("/openapi.json", get(contract));
     let api = match &state.face.demo {
         Some(demo) => api
             .merge(demo::routes(&state.face.connect))
@@ -90,6 +98,10 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
     let relays = |route| paid(route, Purpose::Relay, state);
     let looks = |route| paid(route, Purpose::Look, state);
     let refreshes = |route| paid(route, Purpose::Refresh, state);
+    let takes = |route: UtoipaMethodRouter<AppState>| {
+        let hiding = from_fn_with_state(state.clone(), webhook::hide);
+        route.map(|methods| methods.layer(hiding))
+    };
     let admits = |route: MethodRouter<AppState>, purpose| {
         route.route_layer(from_fn_with_state((state.clone(), purpose), let_through))
     };
@@ -117,13 +129,8 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
         .route(AS_OPENAI[3].1, admits(post(calls::hang_up), Purpose::Look))
         .routes(routes!(health::health))
         .routes(routes!(health::livez))
-        .routes(routes!(health::readyz));
-    router = if state.broker.webhook_keys().is_some() {
-        router.routes(routes!(webhook::openai))
-    } else {
-        // A secret may be set while the broker runs. Until then there is nothing to describe.
-        router.route("/webhooks/openai", post(webhook::openai))
-    };
+        .routes(routes!(health::readyz))
+        .routes(takes(routes!(webhook::openai)));
     if face.transcribes {
         let transcribes = |route| paid(route, Purpose::Transcribe, state);
         router = router

@@ -1,7 +1,11 @@
 //! `POST /webhooks/openai`: takes the provider's word that a GPT-Live session exists.
 
+use std::time::Duration;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -13,6 +17,8 @@ use crate::web::error::{ApiError, Failure};
 use crate::web::extract::{MAX_BODY_BYTES, read};
 use crate::web::state::AppState;
 
+/// The path of webhooks, as the contract writes it.
+pub const PATH: &str = "/webhooks/openai";
 /// The webhook of a new session. Other webhooks are answered alike and mean nothing here.
 const CONNECTED: &str = "live.transport.connected";
 
@@ -23,8 +29,7 @@ pub struct Webhook {
     #[serde(rename = "type")]
     kind: String,
     /// The time of the event, in seconds since the Unix epoch.
-    #[serde(default)]
-    created_at: u64,
+    created_at: Option<f64>,
     #[serde(default)]
     data: Connected,
 }
@@ -83,11 +88,27 @@ pub async fn openai(
     if told.kind == CONNECTED {
         let session = UpstreamCallId::of_live(&told.data.session_id);
         let session = session.ok_or_else(|| ApiError::at("data.session_id"))?;
-        let created_at = Timestamp::from_seconds(told.created_at);
+        let said = told.created_at.map(Duration::try_from_secs_f64);
+        let created_at = match said {
+            Some(Ok(since)) => Timestamp::from_seconds(since.as_secs()),
+            Some(Err(_)) | None => now,
+        };
         let announced = state.broker.announced(head.id, session, created_at);
         announced.await?;
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Hides the path, whatever the method, from everybody as long as the operator has set no secret.
+pub async fn hide(
+    State(state): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if state.broker.webhook_keys().is_none() {
+        return Err(Code::NotFound.into());
+    }
+    Ok(next.run(request).await)
 }
 
 /// Returns the headers that sign a webhook; empty ones for those that are missing.

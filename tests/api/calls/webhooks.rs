@@ -2,6 +2,7 @@
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use axum::body::Body;
+use axum::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -95,6 +96,40 @@ async fn lv23_without_a_secret_there_is_no_path_for_webhooks() {
         .send(&app)
         .await
         .is(404, "not_found");
+}
+
+#[tokio::test]
+async fn lv23_every_method_is_unknown_without_a_secret_and_other_methods_are_refused_with_one() {
+    let (bare, signed) = (app(&[]), signed_app());
+    for method in [Method::GET, Method::PUT, Method::DELETE] {
+        let unknown = bare.call(method.clone(), PATH).send().await;
+        unknown.is(404, "not_found");
+        assert_eq!(unknown.header("allow"), None);
+        let refused = signed.call(method, PATH).send().await;
+        refused.is(405, "method_not_allowed");
+        assert_eq!(refused.header("allow"), Some("POST"));
+    }
+}
+
+#[tokio::test]
+async fn lv23_the_time_of_a_session_may_have_a_fraction_and_may_be_missing() {
+    let app = signed_app();
+    let now = START.as_seconds();
+    for (id, time) in [
+        ("evt_2", json!(format!("{now}.25").parse::<f64>().unwrap())),
+        ("evt_3", Value::Null),
+    ] {
+        let mut told = connected(id);
+        told["created_at"] = time;
+        let told = Webhook {
+            id,
+            body: told.to_string(),
+            ..Webhook::of("")
+        };
+        assert_eq!(told.send(&app).await.status, 204);
+    }
+    // A session of long ago would tell nothing.
+    eventually("the reports", SOON, async || unowned(&app).await == 2).await;
 }
 
 #[tokio::test]
