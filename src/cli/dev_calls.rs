@@ -7,6 +7,7 @@ use crate::config::{Config, Cutting, DemoCalls};
 use crate::domain::{
     CallLimits, ConnectMode, Listener, Persona, PersonaCalls, PersonaName, SessionObject,
 };
+use crate::provider::Dialect;
 use crate::simulator::Calls;
 
 /// The name of the persona. A persona of that name in the operator's file comes first.
@@ -34,6 +35,7 @@ fn persona(config: &Config) -> anyhow::Result<Persona> {
     let nobody = Listener::default();
     let usual = config.personas.default_persona();
     let session = serde_json::from_str(usual.session_for(&nobody).as_json().get())?;
+    let is_live = usual.session.dialect() == Dialect::Live;
     Ok(Persona {
         name: PersonaName::parse(PERSONA)?,
         public: false,
@@ -46,9 +48,14 @@ fn persona(config: &Config) -> anyhow::Result<Persona> {
                 idle_timeout: Some(IDLE_TIMEOUT),
                 ..CallLimits::default()
             },
+            greets: !is_live,
             ..PersonaCalls::default()
         },
-        connect: vec![ConnectMode::Call, ConnectMode::Relay],
+        connect: if is_live {
+            vec![ConnectMode::Call]
+        } else {
+            vec![ConnectMode::Call, ConnectMode::Relay]
+        },
         session: SessionObject::new(&session, &nobody)?,
     })
 }

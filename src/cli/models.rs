@@ -13,10 +13,11 @@ use crate::domain::Listener;
 use crate::provider::announced_shutdown;
 
 /// Where a session names a model.
-const PLACES: [&str; 3] = [
+const PLACES: [&str; 4] = [
     "/model",
     "/audio/input/transcription/model",
     "/delegation/responses/model",
+    "/delegation/decisions/model",
 ];
 
 /// Returns a warning for each model in use that has an announced end: as the provider `told`, else as this version knows it.
