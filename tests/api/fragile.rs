@@ -124,6 +124,14 @@ impl CallRecords for Fragile {
         spent.map(|call| call.filter(|_| self.has_calls()))
     }
 
+    async fn model_of_use(
+        &self,
+        entry: EntryId,
+        id: &str,
+    ) -> Result<Option<Box<str>>, RecordsError> {
+        self.inner.model_of_use(entry, id).await
+    }
+
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {
         let found = self.inner.call(id).await;
         found.map(|call| call.filter(|_| self.has_calls()))

@@ -65,6 +65,16 @@ impl CallRecords for MemoryRecords {
         Ok(done.calls.into_iter().next())
     }
 
+    async fn model_of_use(
+        &self,
+        entry: EntryId,
+        id: &str,
+    ) -> Result<Option<Box<str>>, RecordsError> {
+        let book = self.book.lock();
+        let found = book.uses.get(&(entry, id.into()));
+        Ok(found.and_then(|counted| Some(counted.as_ref()?.model.clone())))
+    }
+
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {
         let book = self.book.lock();
         let is_it = |call: &&Call| call.upstream.as_ref().is_some_and(|known| known.id == *id);

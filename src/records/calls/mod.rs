@@ -153,6 +153,13 @@ pub trait CallRecords: Send + Sync {
         self.spend_call(entry, spending).await
     }
 
+    /// Returns the model of the use `id` of a call, if that is counted.
+    async fn model_of_use(
+        &self,
+        entry: EntryId,
+        id: &str,
+    ) -> Result<Option<Box<str>>, RecordsError>;
+
     /// Looks a call up.
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError>;
 

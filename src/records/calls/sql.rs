@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Deserialize;
 
 use super::row::{FOUND, FoundRow};
 use super::rows::{FORGET, WITHOUT_ACCOUNT};
@@ -26,6 +27,13 @@ static FIND: Statement = Statement::list(
     NO_PAGE,
     FOUND,
     "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE upstream = $1 ORDER BY entry DESC LIMIT 1",
+);
+
+/// Lists the model of the use `$2` of the call `$1`.
+static MODEL: Statement = Statement::list(
+    NO_PAGE,
+    "model",
+    "SELECT {columns} FROM call_uses WHERE entry = $1 AND id = $2",
 );
 
 /// Lists, transcriptions left out, the `$2` latest calls of the owner `$1`, or of everybody, that the ticket `$3` opened, or any,
@@ -69,6 +77,11 @@ static RENEW: Statement = Statement::change(
 /// Removes leases that ran out `$1` milliseconds ago.
 static FORGET_LEASES: Statement =
     Statement::change(NO_PAGE, "DELETE FROM leases WHERE until < {now} - $1");
+
+#[derive(Deserialize)]
+struct ModelRow {
+    model: Box<str>,
+}
 
 fn millis(duration: Duration) -> Bind {
     u64::try_from(duration.as_millis())
@@ -161,6 +174,16 @@ impl CallRecords for SqlRecords {
         let command = Paid::Answer(Box::new(settlement), changes);
         let done = self.certain(Command::Paid(command)).await?;
         Ok(done.calls.into_iter().next())
+    }
+
+    async fn model_of_use(
+        &self,
+        entry: EntryId,
+        id: &str,
+    ) -> Result<Option<Box<str>>, RecordsError> {
+        let binds = [Bind::Text(entry.to_string()), id.into()];
+        let rows: Vec<ModelRow> = self.reader.rows(&MODEL, &binds).await?;
+        Ok(rows.into_iter().next().map(|row| row.model))
     }
 
     async fn call(&self, id: &UpstreamCallId) -> Result<Option<Call>, RecordsError> {

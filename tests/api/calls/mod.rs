@@ -7,6 +7,7 @@ mod leash;
 mod limits;
 mod live;
 mod live_money;
+mod live_unseen;
 mod minutes;
 mod money;
 mod offers;

@@ -76,6 +76,13 @@ async fn mo7_a_response_counts_once_however_often_it_is_seen() {
         let again = used(records, &call, response("resp_1")).await;
         assert_eq!(again, once, "{name}");
         used(records, &call, transcription("item_1")).await;
+        let model = async |id| records.model_of_use(call.entry, id).await.unwrap();
+        assert_eq!(
+            model("item_1").await.as_deref(),
+            Some("gpt-realtime-whisper"),
+            "{name}"
+        );
+        assert_eq!(model("item_2").await, None, "{name}");
         let all = used(records, &call, response("resp_2")).await;
         let (response, transcription) = (response(""), transcription(""));
         let expected = Used {

@@ -199,13 +199,10 @@ impl Inner {
         let clock = &self.parts.clock;
         let now = clock.tick();
         let created = now.minus(clock.now().since(row.dialled_at));
-        let agreement = self.agreement();
-        let persona = agreement.personas.named(row.persona.as_str());
-        let model = persona.and_then(|persona| persona.model());
-        let voice = Voice::of(row, created);
-        let (Some(mut voice), Some(model)) = (voice, model) else {
+        let Some(mut voice) = Voice::of(row, created) else {
             return;
         };
+        let model = self.voice_model(row).await;
         if let Some(used) = voice.book((self, &model), true, now) {
             self.count_use_of(row, &used);
             if let Err(error) = self.parts.records.use_call(row.entry, used).await {
@@ -214,12 +211,25 @@ impl Inner {
         }
     }
 
+    /// Returns the model under which the voice of a call was booked first: its persona may have another one by now, or be gone.
+    async fn voice_model(&self, row: &Call) -> Box<str> {
+        let first = voice_id(Duration::ZERO);
+        let booked = self.parts.records.model_of_use(row.entry, &first).await;
+        if let Err(error) = &booked {
+            self.note_records(error);
+        }
+        let agreement = self.agreement();
+        let persona = agreement.personas.named(row.persona.as_str());
+        let asked = || persona.and_then(|persona| persona.model());
+        booked.ok().flatten().or_else(asked).unwrap_or_default()
+    }
+
     /// Returns the use of a voice for so long, after as much as `booked`: whoever counts the same time again counts it under
     /// the same id.
     fn voice_use(&self, (model, booked): (&str, Duration), more: Billed, mark: Mark) -> CallUse {
         let cost = self.voice_cost(model, more);
         CallUse {
-            id: format!("voice_{}", booked.as_millis()).into(),
+            id: voice_id(booked).into(),
             is_turn: false,
             model: model.into(),
             mark,
@@ -238,6 +248,11 @@ impl Inner {
         let cost = card.copied().unwrap_or_default();
         cost.voice_cost(time.active, time.standby)
     }
+}
+
+/// Returns the id of the use of a voice after as much as `booked`.
+fn voice_id(booked: Duration) -> String {
+    format!("voice_{}", booked.as_millis())
 }
 
 #[cfg(test)]
