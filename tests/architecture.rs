@@ -57,6 +57,15 @@ const KNOW_REQWEST: [&str; 12] = [
     "telemetry/export.rs",
 ];
 
+/// How tests let real time pass, and most places where they may. Everything else is waited for.
+const SLEEPS: [&str; 4] = [
+    "sleep(",
+    "sleep_until(",
+    "amid_the_work(",
+    "thread::park_timeout(",
+];
+const MOST_SLEEPS: usize = 10;
+
 /// Most lines of a source file.
 const CEILING: usize = 400;
 
@@ -234,6 +243,33 @@ fn every_file_says_in_its_first_line_what_it_owns_and_is_short() {
 }
 
 #[test]
+fn few_tests_let_real_time_pass_and_each_says_why() {
+    let (mut found, mut silent) = (Vec::new(), Vec::new());
+    // `waiting.rs` has the pause between two polls, and the sleep that is counted wherever it is used.
+    for path in files("tests", "rs") {
+        if path.ends_with("kit/waiting.rs") || path.ends_with("architecture.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            if !SLEEPS.iter().any(|sleep| line.contains(sleep)) {
+                continue;
+            }
+            let place = format!("{}:{}", path.display(), number + 1);
+            let above = &lines[number.saturating_sub(2)..number];
+            if !above.iter().any(|line| line.trim().starts_with("//")) {
+                silent.push(place.clone());
+            }
+            found.push(place);
+        }
+    }
+    assert!(!found.is_empty(), "sleeps are no longer found");
+    assert!(found.len() <= MOST_SLEEPS, "too many: {found:#?}");
+    assert!(silent.is_empty(), "no reason beside: {silent:#?}");
+}
+
+#[test]
 fn no_type_is_named_with_an_empty_word() {
     for (path, text) in sources() {
         for line in text.lines() {
@@ -292,7 +328,7 @@ fn settings_example_reference_and_changelog_know_each_other() {
 }
 
 #[test]
-fn the_readme_stays_short_and_every_relative_link_of_a_document_leads_to_a_file() {
+fn the_readme_stays_short_and_every_file_exists_that_a_document_links_or_names() {
     let readme = fs::read_to_string("README.md").unwrap();
     assert!(
         readme.lines().count() <= 150,
@@ -307,9 +343,17 @@ fn the_readme_stays_short_and_every_relative_link_of_a_document_leads_to_a_file(
     ] {
         documents.push(name.into());
     }
+    let sources = [files("src", "rs"), files("tests", "rs")].concat();
     let mut links = 0;
     for document in documents {
         let text = fs::read_to_string(&document).unwrap();
+        let is_end = |letter: char| !(letter.is_ascii_alphanumeric() || "_-./".contains(letter));
+        let is_source = |word: &&str| Path::new(word).extension().is_some_and(|end| end == "rs");
+        for word in text.split(is_end).filter(is_source) {
+            let named = word.trim_start_matches("../");
+            let is_there = sources.iter().any(|source| source.ends_with(named));
+            assert!(is_there, "{}: {word}", document.display());
+        }
         for rest in text.split("](").skip(1) {
             let target = rest.split([')', '#']).next().unwrap_or_default();
             if target.is_empty() || target.contains("://") {

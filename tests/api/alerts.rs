@@ -15,7 +15,7 @@ use crate::fragile::fragile;
 use crate::kit::answer::Answer;
 use crate::kit::in_process::{START, TestApp};
 use crate::kit::receiver::{Message, Receiver};
-use crate::kit::waiting::{SOON, amid_the_work, eventually, until};
+use crate::kit::waiting::{SOON, eventually, until};
 
 /// What a replica tells operators with.
 struct Desk {
@@ -51,8 +51,8 @@ impl Desk {
     /// Waits for so many messages. Returns the alert and the state of each.
     async fn told(&self, number: usize) -> Vec<(String, String)> {
         until("the messages", || self.receiver.messages().len() >= number).await;
-        // One more would come at once.
-        amid_the_work(50).await;
+        // The server answers in order: one message more would have come by now.
+        self.webhook.look().await.unwrap();
         let messages = self.receiver.messages();
         assert_eq!(messages.len(), number, "{messages:?}");
         let text = |json: &Value, name: &str| json[name].as_str().unwrap().to_owned();

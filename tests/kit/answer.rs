@@ -1,11 +1,11 @@
 //! Answers of the broker, read to their end, however they came.
 
-use std::time::Duration;
-
 use axum::http::HeaderMap;
 use http_body_util::BodyExt;
 use reqwest::RequestBuilder;
 use serde_json::Value;
+
+use super::waiting::amid_the_work;
 
 /// An answer of the broker.
 #[derive(Debug)]
@@ -101,9 +101,10 @@ impl Answer {
         self.text.replace(id, "req_…")
     }
 
-    /// Waits as long as the refusal tells its caller to wait. Only real time ends what a real broker counts.
+    /// Waits as long as the refusal tells its caller to wait.
     pub async fn wait_as_told(&self) {
-        tokio::time::sleep(Duration::from_secs(self.retry_after())).await;
+        // Only real time ends what a real broker counts.
+        amid_the_work(self.retry_after() * 1_000).await;
     }
 
     /// Returns the seconds of `Retry-After`.

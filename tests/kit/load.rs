@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use reqwest::RequestBuilder;
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use super::waiting::{PATIENCE, eventually};
 
-/// Pause of a caller between an answer and its next request.
+/// Least time between two requests of a caller.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// One request and its answer.
@@ -41,7 +42,11 @@ impl Load {
         for (caller, request) in requests.into_iter().enumerate() {
             let (over, asked) = (over.clone(), Arc::clone(&asked));
             callers.spawn(async move {
+                // Callers read what they got before they ask again.
+                let mut turns = interval(PAUSE);
+                turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 while !over.is_cancelled() {
+                    turns.tick().await;
                     let sent = Instant::now();
                     let answer = Answer::to(request.try_clone().unwrap()).await;
                     let one = Asked {
@@ -51,8 +56,6 @@ impl Load {
                         answer,
                     };
                     asked.lock().unwrap().push(one);
-                    // Callers read what they got before they ask again.
-                    tokio::time::sleep(PAUSE).await;
                 }
             });
         }

@@ -50,7 +50,7 @@ pub fn polled(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 }
 
 /// Lets this many milliseconds pass for somebody else, whose time no test can turn: of work, to break into it wherever it
-/// is then, of an idle connection, or of a lease.
+/// is then, of an idle connection, or of a lease. Few tests may: an architecture test counts them.
 pub async fn amid_the_work(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }

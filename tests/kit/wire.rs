@@ -68,22 +68,34 @@ impl Wire {
         sent.is_ok_and(|sent| sent.is_ok())
     }
 
-    /// Says nothing for this long, as slow clients do. Their time is the broker's, which no test can turn.
-    pub async fn pause(&mut self, time: Duration) {
-        tokio::time::sleep(time).await;
+    /// The queues of the other end, on this machine, as the kernel shows them: `sent:received`, neither read yet. `None` when
+    /// the process there has closed the connection.
+    fn far_queues(&self) -> Option<String> {
+        let ends = [self.0.peer_addr().ok()?, self.0.local_addr().ok()?];
+        let [theirs, ours] = ends.map(|end| format!(":{:04X}", end.port()));
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        sockets.lines().find_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let is_it = fields[1].ends_with(&theirs) && fields[2].ends_with(&ours);
+            (is_it && fields[3] == "01").then(|| fields[4].to_owned())
+        })
     }
 
-    /// True when the process at the other end, on this machine, has closed the connection. What it wrote may still come.
+    /// True when the process at the other end has closed the connection. What it wrote may still come.
     pub fn is_let_go(&self) -> bool {
-        let (Ok(theirs), Ok(ours)) = (self.0.peer_addr(), self.0.local_addr()) else {
-            return true;
-        };
-        let [theirs, ours] = [theirs, ours].map(|end| format!(":{:04X}", end.port()));
-        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        !sockets.lines().any(|line| {
-            let fields: Vec<_> = line.split_whitespace().collect();
-            fields[1].ends_with(&theirs) && fields[2].ends_with(&ours) && fields[3] == "01"
-        })
+        self.far_queues().is_none()
+    }
+
+    /// Sends `bytes`, and waits until the process at the other end has read them. It may wait for more only for a moment, so
+    /// nothing is lost between two looks.
+    pub async fn send_alone(&mut self, bytes: impl AsRef<[u8]>) {
+        assert!(self.send(bytes).await);
+        let began = Instant::now();
+        let is_unread = |queues: String| !queues.ends_with(":00000000");
+        while self.far_queues().is_some_and(is_unread) {
+            assert!(began.elapsed() < PATIENCE, "the bytes were never read");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Reads until the other side closes, but no longer than `patience`.

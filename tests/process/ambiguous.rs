@@ -1,13 +1,12 @@
 //! Ambiguous requests, straight and through nginx: never more is handled than was sent.
 
-use std::time::Duration;
-
 use token_broker::simulator::Simulator;
 use tokio::task::JoinSet;
 
 use super::ambiguous_table::{Case, table};
 use crate::kit::executable::{Broker, Launch};
 use crate::kit::provider::simulator;
+use crate::kit::waiting::amid_the_work;
 use crate::kit::wire::{Heard, Wire};
 
 /// A broker that refuses nothing for being too much.
@@ -99,8 +98,8 @@ async fn a_request_that_comes_byte_by_byte_is_the_same_request() {
     wire.0.set_nodelay(true).unwrap();
     for byte in crate::kit::wire::MINT.bytes() {
         wire.send([byte]).await;
-        // Each byte in a packet of its own.
-        wire.pause(Duration::from_millis(1)).await;
+        // Each byte in a packet of its own, which the broker leaves with the kernel until the head is complete.
+        amid_the_work(1).await;
     }
     assert_eq!(wire.answer().await.status, 200);
     assert_eq!(simulator.minted(), 1);

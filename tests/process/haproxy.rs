@@ -39,7 +39,7 @@ async fn f09_f10_haproxy_finds_the_broker_healthy_and_loses_no_request_on_kept_c
     })
     .await;
     for pause in [0, 480, 490, 495, 500, 505, 510, 1200] {
-        // Around the time after which the broker used to close idle connections.
+        // The connection is idle around the time after which the broker used to close it.
         amid_the_work(pause).await;
         let answer = Answer::to(client().post(format!("http://{front}/token"))).await;
         assert_eq!(answer.status, 200, "after {pause} ms: {answer:?}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Client;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{interval, sleep};
+use tokio::time::interval;
 
 use crate::dev_desk::Desk;
 use crate::kit::executable::{Broker, Launch};
@@ -155,6 +155,7 @@ async fn a_scrape_each_second_and_an_open_dashboard_cost_a_twentieth_of_a_mint_a
         for task in watching {
             assert!(!task.is_finished(), "nothing was watched any more");
             task.abort();
+            assert!(task.await.is_err_and(|ended| ended.is_cancelled()));
         }
         println!(
             "a mint: {:.1} µs alone, {:.1} µs watched; memory: {:.1} MiB alone, {:.1} MiB watched",
@@ -162,7 +163,6 @@ async fn a_scrape_each_second_and_an_open_dashboard_cost_a_twentieth_of_a_mint_a
         );
         shares.push(with.each / without.each);
         more.push(with.memory - without.memory);
-        sleep(Duration::from_millis(500)).await;
     }
     let (share, more) = (median(shares), median(more));
     println!("a mint, watched ÷ alone: {share:.3} (goal 1.05); memory: {more:+.1} MiB (goal +4)");

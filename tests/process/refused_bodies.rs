@@ -1,7 +1,5 @@
 //! Refusals that are ready before the body has come: the connection stays usable, or the answer says that it does not.
 
-use std::time::Duration;
-
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
@@ -39,7 +37,7 @@ async fn ask_again(wire: &mut Wire, first: &Part) -> Option<Part> {
 #[tokio::test]
 async fn a_body_that_comes_a_little_later_costs_nobody_the_connection() {
     let broker = spent().await;
-    for later in [0, 1, 5] {
+    for later in [false, true] {
         let mut wire = Wire::to(broker.address).await;
         wire.0.set_nodelay(true).unwrap();
         for body in [
@@ -47,9 +45,13 @@ async fn a_body_that_comes_a_little_later_costs_nobody_the_connection() {
             "Transfer-Encoding: chunked\r\n\r\n|2\r\n{}\r\n0\r\n\r\n",
         ] {
             let (length, body) = body.split_once('|').unwrap();
-            wire.send(format!("{HEAD}{length}")).await;
-            // The body comes a moment after the head, as many clients send it.
-            wire.pause(Duration::from_millis(later)).await;
+            let head = format!("{HEAD}{length}");
+            if later {
+                // The body comes a moment after the head, as many clients send it.
+                wire.send_alone(head).await;
+            } else {
+                wire.send(head).await;
+            }
             wire.send(body).await;
             let refusal = wire.answer().await;
             assert_eq!(refusal.status, 429, "{refusal:?}");
@@ -57,7 +59,7 @@ async fn a_body_that_comes_a_little_later_costs_nobody_the_connection() {
             assert_eq!(
                 next.map(|next| next.status),
                 Some(200),
-                "{later} ms: {refusal:?}"
+                "{later}: {refusal:?}"
             );
         }
     }

@@ -10,7 +10,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use token_broker::simulator::Simulator;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::nginx_front::{HOST, Nginx, in_front_of, replaced};
@@ -159,14 +159,10 @@ impl Caller {
     }
 
     async fn call(mut self, first: Instant, enough: CancellationToken) -> BTreeMap<String, u32> {
-        let mut due = first;
-        for turn in 0.. {
-            let turned = enough.run_until_cancelled(sleep_until(due)).await;
-            if turned.is_none() {
-                break;
-            }
+        let (mut turns, mut turn) = (interval_at(first, PAUSE), 0);
+        while enough.run_until_cancelled(turns.tick()).await.is_some() {
             self.ask(turn).await;
-            due += PAUSE;
+            turn += 1;
         }
         self.heard
     }

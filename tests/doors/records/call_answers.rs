@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use token_broker::domain::{Call, CallState, CallStep, EndReason, Outcome};
 use token_broker::records::{By, Records, Spending, UsageQuery};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::calls::{MANY, change, dial, find, running, upstream, use_of};
 use super::kinds::{FAILED, Folder, START, Subject, each, minted, settled, sqlite_at};
@@ -72,15 +71,13 @@ async fn calls_that_only_count_share_transactions_and_what_cannot_wait_takes_the
     };
     spend().await;
     let (began, before) = (Instant::now(), records.figures().commits);
-    let mut spending = JoinSet::new();
-    for _ in 0..60 {
-        let (records, entry) = (records.clone(), call.entry);
-        let one = can_wait();
-        spending.spawn(async move { records.spend_call(entry, one).await });
-        // Each comes after the one before it: only a pause of the writer brings them together.
-        sleep(Duration::from_millis(2)).await;
-    }
-    spending.join_all().await;
+    // Each comes when the one before it is written: without a pause of the writer, as fast as it writes.
+    let one_by_one = async || {
+        for _ in 0..10 {
+            spend().await;
+        }
+    };
+    tokio::join!(one_by_one(), one_by_one(), one_by_one());
     let commits = records.figures().commits - before;
     let most = began.elapsed().as_millis() / 100 + 2;
     assert!(u128::from(commits) <= most, "{commits}, not {most}");

@@ -144,6 +144,7 @@ async fn killed_after(folder: &Folder, millis: u64) -> bool {
     );
     process.stdout(std::process::Stdio::null());
     let mut process = process.spawn().unwrap();
+    // The kill meets the work wherever it is then.
     amid_the_work(millis).await;
     process.kill().unwrap();
     !process.wait().unwrap().success()

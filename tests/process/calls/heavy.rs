@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use token_broker::simulator::{Simulator, Turn};
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval};
 
 use super::{Up, offer, serve};
 use crate::kit::answer::Answer;
@@ -18,7 +18,7 @@ use crate::kit::memory::{processor, resident};
 use crate::kit::programs::self_signed;
 use crate::kit::provider::simulator;
 use crate::kit::tls_front::tls;
-use crate::kit::waiting::{amid_the_work, until};
+use crate::kit::waiting::{PATIENCE, eventually};
 use crate::ledger_file::Books;
 
 /// Calls whose set-up is timed, one after the other.
@@ -34,14 +34,9 @@ pub(super) fn number() -> usize {
     asked.map_or(10_000, |text| text.parse().unwrap())
 }
 
-/// A broker before a provider behind TLS, whose calls may be as many as there are handles and last so long.
-pub async fn before(simulator: &Arc<Simulator>, books: &Books, longest: Duration) -> Launch {
-    self_signed(books.folder(), "DNS:localhost");
-    let front = over_tls(Arc::clone(simulator), books.folder()).await;
-    let certificate = books.folder().join("certificate.pem");
+/// A broker whose calls may be as many as there are handles, and last so long.
+pub(super) fn crowded(books: &Books, simulator: &Simulator, longest: Duration) -> Launch {
     serve(books, simulator)
-        .towards(&format!("https://localhost:{}/v1", front.port()))
-        .set("upstream.ca_file", certificate.to_str().unwrap())
         .set("call.max_duration", &format!("{}s", longest.as_secs()))
         .set("call.idle_timeout", "1h")
         .set("call.join_timeout", "600s")
@@ -49,6 +44,16 @@ pub async fn before(simulator: &Arc<Simulator>, books: &Books, longest: Duration
         .set("call.max_live_total", "1000000")
         .set("limits.verified_address", "1000000/60s")
         .set("upstream.mints_per_second", "100000")
+}
+
+/// The same, before a provider behind TLS.
+pub async fn before(simulator: &Arc<Simulator>, books: &Books, longest: Duration) -> Launch {
+    self_signed(books.folder(), "DNS:localhost");
+    let front = over_tls(Arc::clone(simulator), books.folder()).await;
+    let certificate = books.folder().join("certificate.pem");
+    crowded(books, simulator, longest)
+        .towards(&format!("https://localhost:{}/v1", front.port()))
+        .set("upstream.ca_file", certificate.to_str().unwrap())
 }
 
 /// The broker's own part of the time to a call's answer, in milliseconds.
@@ -118,11 +123,11 @@ pub(super) async fn open(broker: &Broker, number: usize) -> Vec<Up> {
 /// Has the model answer once in every call, and prints what that costs.
 async fn turns(broker: &Broker, simulator: &Simulator, calls: &[Up]) {
     let (began, before) = (Instant::now(), processor(broker.running.pid()));
-    let pause = ROUND / u32::try_from(calls.len()).unwrap();
-    for (call, number) in calls.iter().zip(1..) {
+    let mut beats = interval(ROUND / u32::try_from(calls.len()).unwrap());
+    for call in calls {
         let said = Turn::Say("Good morning.".to_owned());
         simulator.calls().play(&call.id, &said);
-        sleep((pause * number).saturating_sub(began.elapsed())).await;
+        beats.tick().await;
     }
     let used = processor(broker.running.pid()).saturating_sub(before);
     let share = 100.0 * used.as_secs_f64() / began.elapsed().as_secs_f64();
@@ -144,10 +149,8 @@ async fn sd27_ten_thousand_calls_are_watched_and_end_in_time() {
     set_up(&broker).await;
     let calls = open(&broker, number).await;
     turns(&broker, &simulator, &calls).await;
-    let latest = calls.iter().map(|call| call.ends_at).max().unwrap();
-    let left = latest.saturating_sub(crate::kit::executable::now() * 1000);
-    amid_the_work(left).await;
-    until("all calls are over", || simulator.calls().open() == 0).await;
+    let are_over = async || simulator.calls().open() == 0;
+    eventually("all calls are over", longest + PATIENCE, are_over).await;
     let late = |call: &&Up| {
         let ended = call.seen(&simulator).ended_at.unwrap().as_millis();
         ended.abs_diff(call.ends_at) > 1_000

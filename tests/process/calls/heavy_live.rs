@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use token_broker::simulator::Simulator;
+use tokio::time::Instant;
 
 use super::heavy::{before, open, set_up};
 use super::{Up, of_live};
@@ -28,10 +29,12 @@ fn number() -> usize {
 }
 
 /// Lets nothing but audio come for a while, and prints what that costs. Returns by how much the memory has grown.
-async fn listen(broker: &Broker, calls: &[Up]) -> u64 {
+async fn listen(broker: &Broker, simulator: &Simulator, calls: &[Up]) -> u64 {
     let pid = broker.running.pid();
+    let age = || calls[0].seen(simulator).live_seconds;
     let (before, began, used) = (resident(pid), Instant::now(), processor(pid));
-    sleep(WATCHED).await;
+    let end = age() + WATCHED.as_secs_f64();
+    eventually("enough audio", WATCHED + PATIENCE, async || age() >= end).await;
     let used = processor(pid).saturating_sub(used).as_secs_f64();
     let share = 100.0 * used / began.elapsed().as_secs_f64();
     let grown = resident(pid).saturating_sub(before);
@@ -54,7 +57,7 @@ async fn lv12_a_hundred_calls_with_reflected_audio_cost_little_and_their_memory_
     let broker = launch.start().await;
     set_up(&broker).await;
     let calls = open(&broker, number).await;
-    let grown = listen(&broker, &calls).await;
+    let grown = listen(&broker, &simulator, &calls).await;
     for call in &calls {
         call.hang_up(&broker).await;
     }

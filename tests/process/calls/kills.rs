@@ -8,10 +8,10 @@ use token_broker::clock::{Clock, SystemClock};
 use token_broker::provider::Dialect;
 use token_broker::simulator::{Simulator, Turn};
 
-use super::{Up, kill, of_live, serve};
+use super::{Up, a_moment, kill, of_live, serve};
 use crate::kit::executable::{Broker, Launch, student};
 use crate::kit::provider::simulator;
-use crate::kit::waiting::{PATIENCE, amid_the_work, eventually, until};
+use crate::kit::waiting::{PATIENCE, eventually, until};
 use crate::ledger_file::Books;
 
 /// Calls that are opened at a time.
@@ -212,7 +212,7 @@ async fn killed_again_and_again(plan: Plan) {
             })
             .await;
         } else {
-            amid_the_work(round * 7 % 53).await;
+            a_moment(round).await;
         }
         broker = scene.kill(broker).await;
     }

@@ -23,7 +23,7 @@ use token_broker::simulator::{SeenCall, Simulator, Turn};
 use super::ledger_file::Books;
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch};
-use crate::kit::waiting::{PATIENCE, eventually, until};
+use crate::kit::waiting::{PATIENCE, amid_the_work, eventually, until};
 
 /// An offer as Chromium writes it: audio, and a data channel.
 pub const OFFER: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 192.168.77.7\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n\
@@ -156,6 +156,11 @@ impl Up {
         let of_this = asked.iter().filter(|asked| asked.path.contains(&self.id));
         of_this.count()
     }
+}
+
+/// Lets less than a twentieth of a second pass, another time in each round, so that a kill meets the work at another place.
+async fn a_moment(round: u64) {
+    amid_the_work(round * 7 % 53).await;
 }
 
 /// Ends a broker without a word, and waits until it is gone.

@@ -10,7 +10,7 @@ use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, student};
 use crate::kit::http::client;
 use crate::kit::provider::{KEY, simulator};
-use crate::kit::waiting::{amid_the_work, until};
+use crate::kit::waiting::{PATIENCE, eventually, until};
 use crate::ledger_file::Books;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -98,8 +98,9 @@ async fn lv23_a_session_of_others_is_hung_up_and_one_whose_answer_is_on_its_way_
         broker.events("unowned_session").len() == 1
     })
     .await;
-    // Time for a judgement of the broker's own session, which was announced first.
-    amid_the_work(3_000).await;
+    let judged = "SELECT COUNT(*) FROM announcements WHERE due_at IS NULL";
+    let are_judged = async || books.number(judged).await == 2;
+    eventually("both sessions are judged", PATIENCE, are_judged).await;
     assert!(own.seen(&simulator).is_open);
     assert_eq!(broker.events("unowned_session").len(), 1);
     let named = "SELECT COUNT(*) FROM entries WHERE upstream_request LIKE 'req_%'";

@@ -65,6 +65,7 @@ async fn sd17_sd18_calls_of_a_replica_that_is_killed_or_sleeps_are_taken_over_an
     assert!(simulator.calls().hang_ups().is_empty());
 
     let left = SLEEPS.saturating_sub(began.elapsed());
+    // Whoever sleeps longer than this wakes to a call that seems silent.
     amid_the_work(u64::try_from(left.as_millis()).unwrap()).await;
     sleeps.running.signal("CONT");
     let left = || of_sleeping.seen(&simulator).side_channels == 1;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::heavy::{number, open};
-use super::serve;
+use super::heavy::{crowded, number, open};
 use crate::dev_desk::Desk;
 use crate::kit::http::keeping_client;
 use crate::kit::memory::processor;
@@ -26,14 +25,7 @@ const MOST: Duration = Duration::from_millis(50);
 async fn a_scrape_beside_ten_thousand_live_calls_takes_at_most_fifty_milliseconds() {
     let (simulator, books, number) = (Arc::new(simulator(&[]).await), Books::new(), number());
     let address = free_address().to_string();
-    let broker = serve(&books, &simulator)
-        .set("call.max_duration", "1h")
-        .set("call.idle_timeout", "1h")
-        .set("call.join_timeout", "600s")
-        .set("call.max_live", "10000")
-        .set("call.max_live_total", "1000000")
-        .set("limits.verified_address", "1000000/60s")
-        .set("upstream.mints_per_second", "100000")
+    let broker = crowded(&books, &simulator, Duration::from_hours(1))
         .set("ops.token", TOKEN)
         .set("ops.listen", &address)
         .start()
@@ -51,6 +43,7 @@ async fn a_scrape_beside_ten_thousand_live_calls_takes_at_most_fifty_millisecond
         }
         let (lasted, with) = (began.elapsed(), processor(pid).saturating_sub(before));
         let before = processor(pid);
+        // What the calls cost in the same time without scrapes.
         sleep(lasted).await;
         let without = processor(pid).saturating_sub(before);
         costs.push(with.saturating_sub(without) / SCRAPES);

@@ -6,12 +6,13 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::interval;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::protocol::frame;
 use super::{Client, left, pair, reason, received, session};
 use crate::kit::executable::Broker;
-use crate::kit::waiting::{amid_the_work, eventually, until};
+use crate::kit::waiting::{eventually, until};
 use crate::kit::wire::Wire;
 
 const MIB: usize = 1024 * 1024;
@@ -92,9 +93,9 @@ async fn re16_a_client_that_reads_a_large_event_slowly_takes_it_all_the_same() {
     client.hear("session.created").await;
     let id = session(&simulator).id;
     simulator.calls().tell_side_channels(&id, &delta(12 * MIB));
-    let mut some = vec![0; MIB];
+    let (mut some, mut beats) = (vec![0; MIB], interval(Duration::from_millis(500)));
     for _ in 0..12 {
-        amid_the_work(500).await;
+        beats.tick().await;
         client.0.get_mut().read_exact(&mut some).await.unwrap();
     }
     // Whoever was left would have read as much, and its session would be over.
@@ -217,9 +218,10 @@ async fn re24_a_client_whose_event_takes_longer_than_a_silence_may_is_alive() {
     let event = json!({"type": "input_audio_buffer.append", "audio": "A".repeat(1_000)});
     let bytes = frame(0x81, event.to_string().as_bytes());
     let (last, most) = bytes.split_last().unwrap();
+    let mut seconds = interval(Duration::from_secs(1));
     for part in most.chunks(most.len() / 13) {
         client.0.get_mut().write_all(part).await.unwrap();
-        amid_the_work(1_000).await;
+        seconds.tick().await;
     }
     client.0.get_mut().write_all(&[*last]).await.unwrap();
     until("the event", || received(&simulator) == [event.clone()]).await;

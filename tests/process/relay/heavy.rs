@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -280,13 +280,14 @@ async fn re30_half_a_million_frames_over_fifty_relays_arrive_in_order_and_leave_
     let echo = Echo::start().await;
     let broker = broker(&echo.base_url(), &[]).await;
     let url = broker.url("/v1/realtime").replace("http://", "ws://");
-    let mut after = Vec::new();
+    let (mut after, mut over) = (Vec::new(), 0);
     // A relay takes 16 MiB of audio faster than it is spoken, so that each round has relays of its own.
     for _ in 0..4 {
         let sockets = join_all((0..50).map(|_| connect(&url))).await;
         join_all(sockets.into_iter().map(|socket| talk(socket, (100, 2_500)))).await;
-        until("the relays are over", || echo.open() == 0).await;
-        sleep(Duration::from_secs(2)).await;
+        over += 50;
+        let are_over = || echo.open() == 0 && broker.events("call_ended").len() == over;
+        until("the relays are over", are_over).await;
         after.push(resident(broker.running.pid()) / 1024);
     }
     println!(
