@@ -7,6 +7,7 @@ use super::calls::{self, Dialled, Spending};
 use super::database::{Bind, Connection, Fault};
 use super::entry::State;
 use super::statement::Statement;
+use super::sums::Numbered;
 use super::{Advance, ReserveError, entries, sessions, tickets};
 use crate::clock::Timestamp;
 use crate::domain::{
@@ -107,6 +108,11 @@ impl Paid {
         }
     }
 
+    /// True for a command that makes an entry, and needs no row that it would have left itself.
+    const fn is_new(&self) -> bool {
+        matches!(self, Self::Reserve(_, None) | Self::OpenCall(_))
+    }
+
     /// True when nobody hears that the command waits a moment: it counts what a call that goes on has used.
     pub(super) fn can_wait(&self) -> bool {
         match self {
@@ -166,11 +172,12 @@ impl Paid {
 }
 
 /// Carries out commands in an open transaction that began at `now`, on the database's clock: many of the paid path, or
-/// one other.
+/// one other. A first attempt looks only for what is not known. `None` stands for a repetition, which looks for everything.
 pub(super) async fn carry_out(
     connection: &mut dyn Connection,
     commands: &[&Command],
     now: Timestamp,
+    first: Option<&mut Numbered>,
 ) -> Result<Vec<Answer>, Fault> {
     let mut paid = Vec::with_capacity(commands.len());
     for command in commands {
@@ -181,7 +188,7 @@ pub(super) async fn carry_out(
             }
         }
     }
-    decide(connection, &paid, now).await
+    decide(connection, &paid, now, first).await
 }
 
 /// Reads what the commands are about, decides on a copy, and writes the difference.
@@ -189,8 +196,11 @@ async fn decide(
     connection: &mut dyn Connection,
     commands: &[&Paid],
     now: Timestamp,
+    first: Option<&mut Numbered>,
 ) -> Result<Vec<Answer>, Fault> {
-    let mut before = entries::read(connection, commands).await?;
+    // A new entry has a row only if an earlier attempt was committed although its answer was lost.
+    let are_new = first.is_some() && commands.iter().all(|command| command.is_new());
+    let mut before = entries::read(connection, commands, are_new).await?;
     sessions::read(connection, &mut before, commands).await?;
     tickets::read(connection, &mut before, commands).await?;
     calls::read(connection, &mut before, (commands, now)).await?;
@@ -205,11 +215,18 @@ async fn decide(
         Paid::Spend(entry, spending) => Ok(after.spend_call(*entry, spending, now)),
     });
     let answers: Vec<Answer> = decided.collect();
+    if are_new {
+        // Then it would be refused for what it has taken itself. One that is accepted meets its row when it is written.
+        let refused = commands.iter().zip(&answers);
+        let refused = refused.filter(|(_, answer)| answer.is_err());
+        let refused: Vec<_> = refused.map(|(command, _)| *command).collect();
+        entries::assert_new(connection, &refused).await?;
+    }
     let accepted = commands.iter().zip(&answers);
     let accepted = accepted.filter(|(_, answer)| matches!(answer, Ok(done) if done.rows > 0));
     let accepted: Vec<_> = accepted.map(|(command, _)| *command).collect();
     let books = (&before, &after);
-    entries::write(connection, books, &accepted).await?;
+    entries::write(connection, books, &accepted, first).await?;
     sessions::write(connection, books, &accepted).await?;
     calls::write(connection, books, now).await?;
     tickets::write(connection, books).await?;

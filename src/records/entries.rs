@@ -10,7 +10,7 @@ use super::command::Paid;
 use super::database::{Bind, Connection, Fault, Severity, page};
 use super::entry::{CounterKey, Entry, State};
 use super::statement::{NO_PAGE, Statement};
-use super::sums::Changes;
+use super::sums::{Changes, Numbered};
 use crate::clock::Timestamp;
 use crate::domain::{EntryId, Intent, Origin, Outcome, Settlement, day_of};
 
@@ -212,16 +212,19 @@ struct CounterRow {
     sessions: u64,
 }
 
-/// Reads the entries and counters that the commands are about. PostgreSQL locks them, in one order for all brokers.
+/// Reads the entries of the commands, unless all of them `are_new`, and the counters. PostgreSQL locks them, in one order for
+/// all brokers.
 pub(super) async fn read(
     connection: &mut dyn Connection,
     commands: &[&Paid],
+    are_new: bool,
 ) -> Result<Book, Fault> {
-    let ids = commands.iter().map(|command| command.entry().to_string());
-    let entries: Vec<Entry> = connection.rows(&READ, &[IdRow::page(ids)?]).await?;
-    let keyed = |entry: Entry| Some((EntryId::parse(&entry.id)?, entry));
     let mut book = Book::default();
-    book.entries.extend(entries.into_iter().filter_map(keyed));
+    if !are_new {
+        let entries = find(connection, commands).await?;
+        let keyed = |entry: Entry| Some((EntryId::parse(&entry.id)?, entry));
+        book.entries.extend(entries.into_iter().filter_map(keyed));
+    }
     let keys: BTreeSet<_> = commands
         .iter()
         .filter_map(|command| counter(command, &book))
@@ -243,6 +246,26 @@ pub(super) async fn read(
     Ok(book)
 }
 
+async fn find(connection: &mut dyn Connection, commands: &[&Paid]) -> Result<Vec<Entry>, Fault> {
+    let ids = commands.iter().map(|command| command.entry().to_string());
+    connection.rows(&READ, &[IdRow::page(ids)?]).await
+}
+
+/// Fails when an entry has a row that is believed to be new. The next attempt reads it.
+pub(super) async fn assert_new(
+    connection: &mut dyn Connection,
+    commands: &[&Paid],
+) -> Result<(), Fault> {
+    if commands.is_empty() || find(connection, commands).await?.is_empty() {
+        return Ok(());
+    }
+    Err(appeared())
+}
+
+fn appeared() -> Fault {
+    Fault::new(Severity::Conflict, "an entry is there already")
+}
+
 /// Returns the counter that a command may change.
 fn counter(command: &Paid, book: &Book) -> Option<CounterKey> {
     match command {
@@ -260,6 +283,7 @@ pub(super) async fn write(
     connection: &mut dyn Connection,
     (before, after): (&Book, &Book),
     accepted: &[&Paid],
+    numbered: Option<&mut Numbered>,
 ) -> Result<(), Fault> {
     let (mut added, mut settled) = (Vec::new(), BTreeMap::new());
     for command in accepted {
@@ -283,8 +307,8 @@ pub(super) async fn write(
     if !added.is_empty() {
         let written = connection.change(&ADD, &[page(&added)?]).await?;
         if written != added.len() as u64 {
-            // Another broker has written one of them after it was looked for. The next attempt finds it.
-            return Err(Fault::new(Severity::Conflict, "an entry has just appeared"));
+            // Written by an earlier attempt whose answer was lost. The next attempt finds it.
+            return Err(appeared());
         }
     }
     if !settled.is_empty() {
@@ -314,7 +338,7 @@ pub(super) async fn write(
     for (id, entry) in &after.entries {
         changes.note(before.entries.get(id), Some(entry));
     }
-    changes.write(connection).await.map(drop)
+    changes.write(connection, numbered).await.map(drop)
 }
 
 /// Settles as uncertain, with `code`, the entries that [`LEFT_PENDING`] lists. Returns their number.
@@ -334,7 +358,7 @@ pub(super) async fn give_up(
     let number = connection
         .change(&GIVE_UP, &[ids, now.into(), code.into()])
         .await?;
-    changes.write(connection).await.map(|_| number)
+    changes.write(connection, None).await.map(|_| number)
 }
 
 /// Removes the entries that `listed` lists, and takes them out of the sums. Their places in counters stay. Returns

@@ -1,6 +1,8 @@
 //! The sums that reports are made of, changed in the transaction of their entries: by role and persona, and by account.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::BuildHasher;
 
 use serde::Serialize;
 
@@ -12,6 +14,28 @@ use crate::domain::day_of;
 
 /// The name of a row: the day, and the two columns that it is summed up by.
 type SumKey = (String, Box<str>, Box<str>);
+
+/// Most accounts that are remembered.
+const MOST_NUMBERED: usize = 16_384;
+
+/// Accounts that have a number, as far as the writer remembers, by a hash of their names. It may be wrong: an account that
+/// has none is noticed when its sums are added.
+#[derive(Default)]
+pub(super) struct Numbered(HashSet<u64>, RandomState);
+
+impl Numbered {
+    /// Returns true when the accounts of all rows are remembered. Remembers the others.
+    fn have(&mut self, rows: &[SumRow<'_>]) -> bool {
+        if self.0.len() >= MOST_NUMBERED {
+            self.0.clear();
+        }
+        let mut have_all = true;
+        for row in rows {
+            have_all &= !self.0.insert(self.1.hash_one((row.one, row.two)));
+        }
+        have_all
+    }
+}
 
 /// Changes of the sums.
 #[derive(Default)]
@@ -93,18 +117,25 @@ impl Changes {
         self.by_account.entry(by_account).or_default().add(change);
     }
 
-    /// Adds the changes to the sums. Returns the rows by role and by account, as they were written.
-    pub(super) async fn write(self, connection: &mut dyn Connection) -> Result<[Bind; 2], Fault> {
+    /// Adds the changes to the sums. Gives accounts their numbers, but for those that are `numbered`. Returns the rows by role
+    /// and by account, as they were written.
+    pub(super) async fn write(
+        self,
+        connection: &mut dyn Connection,
+        numbered: Option<&mut Numbered>,
+    ) -> Result<[Bind; 2], Fault> {
         let (by_role, by_account) = (rows(&self.by_role), rows(&self.by_account));
         let pages = [page(&by_role)?, page(&by_account)?];
         if !by_role.is_empty() {
             connection.change(&ADD_BY_ROLE, &pages[..1]).await?;
         }
         if !by_account.is_empty() {
-            connection.change(&OPEN_ACCOUNTS, &pages[1..]).await?;
+            if !numbered.is_some_and(|known| known.have(&by_account)) {
+                connection.change(&OPEN_ACCOUNTS, &pages[1..]).await?;
+            }
             let added = connection.change(&ADD_BY_ACCOUNT, &pages[1..]).await?;
             if added != by_account.len() as u64 {
-                // Another broker has dropped one of the accounts after it was looked for.
+                // One of the accounts was dropped after it was looked for. The next attempt gives it a number.
                 return Err(Fault::new(Severity::Conflict, "an account has just gone"));
             }
         }
@@ -113,7 +144,7 @@ impl Changes {
 
     /// Adds the changes to the sums, and removes those of which nothing is left.
     pub(super) async fn write_and_drop(self, connection: &mut dyn Connection) -> Result<(), Fault> {
-        let pages = self.write(connection).await?;
+        let pages = self.write(connection, None).await?;
         connection.change(&DROP_BY_ROLE, &pages[..1]).await?;
         connection.change(&DROP_BY_ACCOUNT, &pages[1..]).await?;
         connection

@@ -17,6 +17,7 @@ use super::OpenError;
 use super::command::{self, Answer, Command, Paid};
 use super::database::{Base, Connection, Fault, Severity};
 use super::queue::{Done, Queue, Status, Task};
+use super::sums::Numbered;
 use crate::clock::Clock;
 use crate::domain::Settlement;
 
@@ -49,6 +50,7 @@ pub(super) struct Writer {
     /// Settlements of reservations whose caller already received an error. They are written when the database is
     /// reachable again.
     owed: VecDeque<Settlement>,
+    numbered: Numbered,
     look: Interval,
     /// When the last transaction of commands that can all wait began.
     paced: Instant,
@@ -76,6 +78,7 @@ impl Writer {
             status: Arc::clone(&queue.status),
             done: Arc::clone(&queue.done),
             owed: VecDeque::new(),
+            numbered: Numbered::default(),
             look,
             paced: Instant::now(),
             closing: queue.closing.clone(),
@@ -197,7 +200,9 @@ impl Writer {
             return Ok(Vec::new());
         }
         let commands: Vec<_> = tasks.iter().map(|task| &task.command).collect();
-        let carried_out = command::carry_out(connection, &commands, now).await;
+        let is_first = !tasks.iter().any(|task| task.begun);
+        let first = is_first.then_some(&mut self.numbered);
+        let carried_out = command::carry_out(connection, &commands, now, first).await;
         for task in tasks.iter_mut() {
             task.begun = true;
         }

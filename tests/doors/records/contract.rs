@@ -230,6 +230,13 @@ async fn erasing_removes_all_that_names_the_account_and_nothing_else() {
         assert_eq!(names, ["", "ben"], "{}", subject.name);
         assert_eq!(sums(ledger).await, (2, 0, 0), "{}", subject.name);
         assert!(!is_full(ledger, "ana", 1).await, "its count is gone too");
+        let users = report(ledger, By::User).await;
+        assert_eq!(
+            users.len(),
+            3,
+            "{}: the account is known again",
+            subject.name
+        );
     })
     .await;
 }

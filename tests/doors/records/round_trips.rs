@@ -1,6 +1,6 @@
-//! What a look-up costs on a PostgreSQL server.
+//! What a look-up and a mint cost on a PostgreSQL server.
 
-use super::kinds::postgres_at;
+use super::kinds::{START, mint, postgres_at};
 use super::sessions::{key, open, somebody};
 use crate::kit::pgbouncer::PgBouncer;
 use crate::kit::postgres::{Postgres, empty_database, shared};
@@ -36,4 +36,29 @@ async fn f27_a_look_up_of_a_session_waits_for_two_round_trips_directly_and_throu
     let pooler = PgBouncer::before(server.port, "").await;
     let url = pooler.url(&server.database().await);
     assert_eq!(cost_of_a_look_up(pooler.port, &url).await, 3);
+}
+
+/// Reserves mints one after the other through a proxy to the server, and returns the round trips of one of them.
+async fn cost_of_a_reservation(url: &str) -> u64 {
+    let proxy = Proxy::to(shared().port).await;
+    let records = postgres_at(&proxy.instead_of(url)).await;
+    // The first one gives the account its number, and has the statements prepared.
+    records.reserve(mint("ana", START)).await.unwrap();
+    let mut costs = Vec::new();
+    for _ in 0..3 {
+        let before = proxy.round_trips();
+        for _ in 0..10 {
+            records.reserve(mint("ana", START)).await.unwrap();
+        }
+        costs.push(proxy.round_trips() - before);
+    }
+    records.close().await;
+    costs.into_iter().min().unwrap() / 10
+}
+
+#[tokio::test]
+async fn a_reservation_looks_neither_for_its_own_row_nor_for_the_number_of_a_known_account() {
+    let direct = empty_database().await;
+    // It begins and commits, three times for the counter of the account, once for the entry, twice for the sums.
+    assert_eq!(cost_of_a_reservation(&direct).await, 8);
 }
