@@ -57,7 +57,7 @@ impl Broker {
         pass: Pass,
     ) -> Result<Arc<Grant>, BrokerError> {
         let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
-        let work = async move { inner.open(&owner, &asked).await };
+        let work = Box::pin(async move { inner.open(&owner, &asked).await });
         self.carry_through(caller, work, pass).await
     }
 }

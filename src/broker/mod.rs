@@ -14,6 +14,7 @@ mod refresh;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use quick_cache::sync::Cache;
 use serde_json::json;
@@ -372,11 +373,11 @@ impl Broker {
 
     /// Runs paid work for `caller` to its end even if the caller leaves: hyper drops the handler when the connection closes,
     /// and a mint half-way would be a live secret that nobody accounts for. The pass goes along, so that what the work did
-    /// not use up is given back even then.
+    /// not use up is given back even then. The work is boxed by its maker: it is large, and would be moved many times.
     async fn carry_through<T: Delivery>(
         &self,
         caller: Arc<Caller>,
-        work: impl Future<Output = Result<Arc<T>, BrokerError>> + Send + 'static,
+        work: BoxFuture<'static, Result<Arc<T>, BrokerError>>,
         pass: Pass,
     ) -> Result<Arc<T>, BrokerError> {
         if self.0.work.is_closed() {

@@ -27,7 +27,7 @@ impl Broker {
     ) -> Result<Arc<Grant>, BrokerError> {
         let key = SessionKey::of(&id);
         let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
-        let work = async move { inner.refresh(&owner, id, key).await };
+        let work = Box::pin(async move { inner.refresh(&owner, id, key).await });
         let refreshed = self.carry_through(caller, work, pass).await;
         match refreshed {
             Err(BrokerError::Refused(Refusal::TooSoon { .. })) => {

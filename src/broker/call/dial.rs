@@ -87,7 +87,7 @@ impl Broker {
             asked.choice = Choice::of_ticket(ticket);
         }
         let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
-        let work = async move { inner.dial(&owner, asked).await };
+        let work = Box::pin(async move { inner.dial(&owner, asked).await });
         match self.carry_through(caller, work, pass).await {
             Err(BrokerError::Repeated(entry)) => {
                 let (again, clock) = (&self.0.watches.again, &self.0.parts.clock);

@@ -105,7 +105,7 @@ impl Broker {
             asked.choice = Choice::of_ticket(ticket);
         }
         let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
-        let work = async move { inner.open_relay(&owner, asked).await };
+        let work = Box::pin(async move { inner.open_relay(&owner, asked).await });
         self.carry_through(caller, work, pass).await
     }
 }

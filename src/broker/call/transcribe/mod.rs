@@ -149,7 +149,7 @@ impl Broker {
         pass: Pass,
     ) -> Result<Arc<Transcribed>, BrokerError> {
         let (inner, owner) = (Arc::clone(&self.0), Arc::clone(&caller));
-        let work = async move { inner.transcribe(&owner, asked).await };
+        let work = Box::pin(async move { inner.transcribe(&owner, asked).await });
         self.carry_through(caller, work, pass).await
     }
 }
