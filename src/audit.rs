@@ -152,8 +152,10 @@ pub fn log(line: &Line<'_>) {
     let client_ip = line.client_ip.map(display);
     let user_agent = line.user_agent;
     // JSON leaves some control characters as they are, which a terminal may obey.
-    let details = line.details.to_string();
-    let details = details.replace(char::is_control, "\u{fffd}");
+    let mut details = line.details.to_string();
+    if details.contains(char::is_control) {
+        details = details.replace(char::is_control, "\u{fffd}");
+    }
     match line.severity {
         Severity::Low => {
             tracing::info!(target: "audit", %event, %severity, client_ip, user_agent, %details, "{event}");

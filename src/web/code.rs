@@ -56,7 +56,7 @@ pub enum Code {
     #[error("This path does not support this method. Use a method of the Allow header.")]
     MethodNotAllowed,
     /// The body is too large.
-    #[error("The body is too large. Send at most 16 KiB.")]
+    #[error("The body is too large. Send at most 16 KiB, or an offer of at most 64 KiB.")]
     PayloadTooLarge,
     /// The recording is too large.
     #[error(

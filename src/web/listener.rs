@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::head::Arrived;
 use super::intake::Intake;
 use super::layers::Onion;
 use super::layers::arrival::Peer;
@@ -169,12 +170,15 @@ impl Inner {
     /// `None` when the connection is to be closed.
     async fn turn(&self, socket: &Socket, patience: Duration) -> Option<Turn> {
         let reader = socket.reader();
-        let rest = async {
-            reader.head_arrived().await;
-            self.slots.turn(&reader.slot).await
-        };
         let turn = async {
-            self.clock.timeout(patience, reader.readable()).await?;
+            let begun = reader.arrived(Arrived::Part);
+            let begun = self.clock.timeout(patience, begun).await?;
+            let rest = async {
+                if begun != Arrived::Whole {
+                    reader.arrived(Arrived::Whole).await;
+                }
+                self.slots.turn(&reader.slot).await
+            };
             self.clock.timeout(self.settings.header_timeout, rest).await
         };
         tokio::select! {

@@ -113,7 +113,7 @@ pub(super) enum Refusals {
     /// The page's origin is not allowed, or the persona is for other roles.
     #[response(status = 403)]
     Forbidden(Failure<'static>),
-    /// The body is larger than 16 KiB.
+    /// The body is larger than 16 KiB, or the offer than 64 KiB.
     #[response(status = 413)]
     TooLarge(Failure<'static>),
     /// The body is not JSON in UTF-8, or is compressed.

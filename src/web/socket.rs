@@ -17,7 +17,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::head;
+use super::head::{self, Arrived};
 use super::large_head::Writer;
 use super::slots::{Held, Slot, Turn};
 
@@ -64,19 +64,12 @@ pub(super) fn socket(
 }
 
 impl Reader {
-    /// Waits until there is something to read, the end included.
-    pub(super) async fn readable(&self) {
+    /// Waits until at least so much of a head has arrived, or the end. Returns how much it is.
+    pub(super) async fn arrived(&self, least: Arrived) -> Arrived {
         if self.unread.is_empty() {
-            // Not `readable()`, which also returns for a new connection without data. A failure is left to the next read.
-            let stream: &TcpStream = self.stream.as_ref();
-            let _ = stream.peek(&mut [0]).await;
-        }
-    }
-
-    /// Waits for a complete head, or for what cannot become one.
-    pub(super) async fn head_arrived(&self) {
-        if self.unread.is_empty() {
-            head::arrived(self.stream.as_ref()).await;
+            head::arrived(self.stream.as_ref(), least).await
+        } else {
+            Arrived::Whole
         }
     }
 }

@@ -61,7 +61,7 @@ enum Anchor {
     tag = "compatibility",
     request_body(content = Option<ClientSecretRequest>, description = "Optional."),
     responses(
-        (status = 200, description = "A client secret, or a ticket in its place.", body = ClientSecretAnswer),
+        (status = 200, description = "A client secret, or a ticket in its place.", body = ClientSecretAnswer<'static>),
         Refusals,
     )
 )]
@@ -92,7 +92,7 @@ pub async fn client_secrets(paid: Paid<ClientSecretRequest>) -> Result<Response,
         (String = "application/sdp"),
     )),
     responses(
-        (status = 200, description = "A client secret, or a ticket in its place.", body = OldSession),
+        (status = 200, description = "A client secret, or a ticket in its place.", body = OldSession<'static>),
         (status = 201, description = "The answer to an offer. `Location` names the call.", body = String, content_type = "application/sdp"),
         CallRefusals,
         Refusals,

@@ -23,20 +23,20 @@ pub struct Granted<'a> {
     /// Always true.
     success: bool,
     /// The client secret or the ticket, `ek_…`.
-    token: String,
+    token: &'a str,
     /// Expiry in milliseconds since the Unix epoch. An expired secret opens no session.
     expires_at: u64,
     /// Seconds left when this answer was written, for clients whose clock is wrong.
     expires_in: u64,
     /// Session id for `POST /refresh-token`.
-    session_id: String,
+    session_id: &'a str,
     /// The client secret under OpenAI's name.
-    value: String,
+    value: &'a str,
     /// The expiry under OpenAI's name, in seconds since the Unix epoch.
     #[serde(rename = "expires_at")]
     expires_at_seconds: u64,
     /// Summary of the session that the secret opens.
-    session: SessionSummary,
+    session: SessionSummary<'a>,
     /// How to connect with the client secret.
     connect: Cow<'a, Connect>,
 }
@@ -79,43 +79,43 @@ impl Connect {
 }
 
 /// Summary of an upstream session. Never instructions or tools.
-#[derive(Clone, Serialize, ToSchema)]
-pub struct SessionSummary {
+#[derive(Serialize, ToSchema)]
+pub struct SessionSummary<'a> {
     /// The upstream session's id, `sess_…`.
-    id: Option<String>,
+    id: Option<&'a str>,
     /// `realtime`, `live` for a persona of GPT-Live, or `transcription` when nobody answers.
     r#type: &'static str,
     /// The model.
-    model: Option<String>,
+    model: Option<&'a str>,
     /// The voice.
-    voice: Option<String>,
+    voice: Option<&'a str>,
 }
 
 /// A client secret in OpenAI's wire shape.
 #[derive(Serialize, ToSchema)]
-pub struct ClientSecretAnswer {
+pub struct ClientSecretAnswer<'a> {
     /// The client secret, `ek_…`.
-    value: String,
+    value: &'a str,
     /// Expiry in seconds since the Unix epoch. An expired secret opens no session.
     expires_at: u64,
     /// Summary of the session that the secret opens.
-    session: SessionSummary,
+    session: SessionSummary<'a>,
 }
 
 /// A client secret in the oldest shape that pages still read.
 #[derive(Serialize, ToSchema)]
-pub struct OldSession {
-    client_secret: OldClientSecret,
+pub struct OldSession<'a> {
+    client_secret: OldClientSecret<'a>,
     /// Session id for `POST /refresh-token`.
-    session_id: String,
+    session_id: &'a str,
     /// Seconds since the Unix epoch.
     expires_at: u64,
 }
 
 #[derive(Serialize, ToSchema)]
-struct OldClientSecret {
+struct OldClientSecret<'a> {
     /// The client secret, `ek_…`.
-    value: String,
+    value: &'a str,
     /// Seconds since the Unix epoch.
     expires_at: u64,
 }
@@ -143,12 +143,11 @@ fn kind(upstream: &UpstreamSession) -> &'static str {
 
 /// Returns how the page connects.
 fn connect<'a>(mode: ConnectMode, (face, here): (&'a Face, &Here)) -> Cow<'a, Connect> {
-    match (mode, here.base(face)) {
-        (ConnectMode::Call | ConnectMode::Relay, Some(base)) => {
-            Cow::Owned(Connect::through(mode, &base))
-        }
-        (ConnectMode::Direct, _) | (_, None) => Cow::Borrowed(&face.connect),
-    }
+    // In direct mode nothing is parsed.
+    let base = (mode != ConnectMode::Direct).then(|| here.base(face));
+    base.flatten().map_or(Cow::Borrowed(&face.connect), |base| {
+        Cow::Owned(Connect::through(mode, &base))
+    })
 }
 
 /// Writes `grant`. The client secret and the session id leave memory here only.
@@ -158,19 +157,19 @@ pub(in crate::web) fn answer(
     (face, here): (&Face, &Here),
 ) -> Response {
     let secret = &grant.secret;
-    let (value, expires_at) = (secret.expose().to_owned(), secret.expires_at.as_seconds());
-    let session_id = grant.session_id.expose().to_owned();
-    let upstream = secret.upstream_session.clone();
+    let (value, expires_at) = (secret.expose(), secret.expires_at.as_seconds());
+    let session_id = grant.session_id.expose();
+    let upstream = &secret.upstream_session;
     let session = SessionSummary {
-        r#type: kind(&upstream),
-        id: upstream.id,
-        model: upstream.model,
-        voice: upstream.voice,
+        r#type: kind(upstream),
+        id: upstream.id.as_deref(),
+        model: upstream.model.as_deref(),
+        voice: upstream.voice.as_deref(),
     };
     let mut response = match shape {
         Shape::Ours => Json(Granted {
             success: true,
-            token: value.clone(),
+            token: value,
             expires_at: secret.expires_at.as_millis(),
             expires_in: secret.seconds_left(face.clock.tick()),
             session_id,
