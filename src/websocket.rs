@@ -27,7 +27,7 @@ use crate::clock::{Clock, Tick};
 
 /// The largest message of a side channel. Audio of 15 MiB, in base64 and an envelope, fits.
 const MAX_MESSAGE: usize = 21 * 1024 * 1024;
-/// What is taken from the kernel at once. A tenth of a second of audio fits, and there are thousands of connections.
+/// What is taken of a client at once. A tenth of a second of audio fits, and there are thousands of connections.
 const READ: usize = 8 * 1024;
 /// The first size of the buffer for a message.
 const BUFFER: usize = 4 * 1024;
@@ -132,8 +132,11 @@ impl Leg {
         let connection = InspectWriter::new(connection, move |bytes: &[u8]| {
             writing.went.fetch_add(bytes.len(), Ordering::Relaxed);
         });
-        let connection = BufReader::with_capacity(READ, connection);
-        let connection: Box<dyn Connection> = Box::new(connection);
+        // TLS to the provider has a buffer of its own.
+        let connection: Box<dyn Connection> = match role {
+            Role::Server => Box::new(BufReader::with_capacity(READ, connection)),
+            Role::Client => Box::new(connection),
+        };
         Self {
             stream: WebSocketStream::from_raw_socket(connection, role, Some(inside)).await,
             bounds,

@@ -198,7 +198,7 @@ async fn a_flood_of_routes_methods_personas_and_roles_adds_few_series() {
 }
 
 #[tokio::test]
-async fn calls_their_use_and_their_ends_are_counted() {
+async fn ob2_calls_their_use_and_their_ends_are_counted() {
     let test = app(&[
         ("connect.mode", "call"),
         ("personas.file", "tests/api/calls/personas.toml"),

@@ -71,7 +71,7 @@ async fn re1_the_credential_is_verified_as_a_bearer_is() {
 }
 
 #[tokio::test]
-async fn re3_what_can_be_refused_is_refused_before_the_upgrade() {
+async fn re3_re5_what_can_be_refused_is_refused_before_the_upgrade() {
     let (simulator, broker) = pair(&[
         ("call.max_live_anonymous", "1"),
         ("limits.token", "100/60s"),
@@ -99,7 +99,6 @@ async fn re3_what_can_be_refused_is_refused_before_the_upgrade() {
         (plain.status, &plain.json["error"]["param"]),
         (400, &json!("Upgrade"))
     );
-    // RE5
     let only_key = ask(&broker, "/v1/realtime")
         .header("sec-websocket-protocol", "openai-insecure-api-key.ek_1");
     let only_key = Answer::to(only_key).await;
