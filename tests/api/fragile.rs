@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use token_broker::clock::{ManualClock, Timestamp};
 use token_broker::domain::{
-    Account, Call, CallChange, Dial, EntryId, Intent, Party, SafetyKey, SessionKey, Settlement,
-    UpstreamCallId,
+    Account, Call, CallChange, CallStep, Dial, EntryId, Intent, Party, SafetyKey, SessionKey,
+    Settlement, UpstreamCallId,
 };
 use token_broker::records::{
     Advance, AlertTimes, Announcement, CallBounds, CallQuery, CallRecords, Dated, DatedTicket,
@@ -26,6 +26,8 @@ pub struct Fragile {
     settles: AtomicBool,
     /// The answer of the next claim of calls is lost.
     loses_claim: AtomicBool,
+    /// The answer of the next change that ends a call is lost.
+    loses_end: AtomicBool,
     /// All calls are lost, as by a restored copy.
     loses_calls: AtomicBool,
     asked: AtomicUsize,
@@ -57,6 +59,11 @@ impl Fragile {
     /// The next claim of calls is made, and its answer is lost.
     pub fn lose_claim(&self) {
         self.loses_claim.store(true, Ordering::SeqCst);
+    }
+
+    /// The next change that ends a call is made, and its answer is lost. Repeated, it changes nothing.
+    pub fn lose_end(&self) {
+        self.loses_end.store(true, Ordering::SeqCst);
     }
 
     /// All calls are gone.
@@ -101,8 +108,10 @@ impl CallRecords for Fragile {
         change: CallChange,
     ) -> Result<Option<Call>, RecordsError> {
         broken(&self.settles)?;
+        let ends = matches!(change.step, CallStep::End(_));
+        let is_lost = ends && self.loses_end.swap(false, Ordering::SeqCst);
         let changed = self.inner.change_call(entry, change).await;
-        changed.map(|call| call.filter(|_| self.has_calls()))
+        changed.map(|call| call.filter(|_| !is_lost && self.has_calls()))
     }
 
     async fn answer_call(
@@ -279,6 +288,7 @@ pub fn fragile(file: &str) -> (TestApp, Arc<Fragile>) {
         reserves: AtomicBool::new(false),
         settles: AtomicBool::new(false),
         loses_claim: AtomicBool::new(false),
+        loses_end: AtomicBool::new(false),
         loses_calls: AtomicBool::new(false),
         asked: AtomicUsize::new(0),
         look_ups: Semaphore::new(1000),

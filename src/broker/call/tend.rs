@@ -236,8 +236,8 @@ impl Inner {
             }
             // Somebody else has ended the call, or watches it.
             Ok(None) => {
-                if epoch.is_some() && matches!(records.call(&call.id).await, Ok(None)) {
-                    self.end_forgotten(entry, call).await;
+                if let Some(epoch) = epoch {
+                    self.end_unchanged((entry, epoch), call, reason).await;
                 }
                 Ok(())
             }
@@ -252,6 +252,28 @@ impl Inner {
         };
         self.watches.wake(entry);
         ended
+    }
+
+    /// Ends a call that the watch of `epoch` could not change, if nobody else does: because the records have lost it, or because
+    /// they have made the change and their answer was lost.
+    async fn end_unchanged(
+        &self,
+        (entry, epoch): (EntryId, u32),
+        call: &UpstreamCall,
+        reason: EndReason,
+    ) {
+        match self.parts.records.call(&call.id).await {
+            Ok(None) => self.end_forgotten(entry, call).await,
+            Ok(Some(row)) => {
+                let is_own = row.epoch == epoch && row.end_reason == Some(reason);
+                // The watch of another kind of call closes its connection.
+                let is_plain = !call.id.is_live() && !call.id.is_of_relay();
+                if is_own && is_plain && row.state == CallState::Ending {
+                    self.hang_up(entry, call).await;
+                }
+            }
+            Err(error) => self.note_records(&error),
+        }
     }
 
     /// Ends a call, and tries again until the end is written down or confirmed.

@@ -121,3 +121,15 @@ async fn sd12_a_call_that_the_records_have_lost_is_hung_up_with_its_next_use_or_
         assert_eq!(app.calls.hung_up().len(), 1, "{speaks}");
     }
 }
+
+#[tokio::test]
+async fn sd02_a_call_whose_end_was_written_down_without_an_answer_is_hung_up_at_once() {
+    let (app, records) =
+        fragile("[call]\nmax_duration = '20s'\nwarn_before = '5s'\npersona = 'free'\n");
+    let call = Opened::by(&app).await;
+    named(&app).say(&says("input_audio_buffer.speech_started"));
+    records.lose_end();
+    pass(&app, 21).await;
+    assert_eq!(app.calls.hung_up().len(), 1);
+    assert_eq!(call.look(&app).await["reason"], "time_limit");
+}
