@@ -59,3 +59,26 @@ fn persona(config: &Config) -> anyhow::Result<Persona> {
         session: SessionObject::new(&session, &nobody)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Mode;
+
+    #[test]
+    fn the_page_offers_a_relay_unless_the_default_persona_is_one_of_gpt_live() {
+        for (usual, modes, greets) in [
+            ("default", &[ConnectMode::Call][..], false),
+            ("realtime", &[ConnectMode::Call, ConnectMode::Relay], true),
+        ] {
+            let settings = [
+                ("personas.file", "tests/api/calls/live.toml"),
+                ("personas.default", usual),
+            ];
+            let config = Config::from_pairs(Mode::Dev, &settings).unwrap();
+            let persona = persona(&config).unwrap();
+            assert_eq!(persona.connect, modes);
+            assert_eq!(persona.calls.greets, greets);
+        }
+    }
+}
