@@ -180,13 +180,15 @@ impl App {
         Ok(())
     }
 
-    /// Takes over API keys, the keys of issuers and programs, the operators' token and where alerts are sent. An error has
-    /// changed nothing. A token that is gone or new needs a restart, because the listener does.
+    /// Takes over API keys, the keys of issuers and programs, the secrets of webhooks, the operators' token and where alerts are
+    /// sent. An error has changed nothing. A token that is gone or new needs a restart, because the listener does.
     pub fn adopt_secrets(&self, config: &Config) -> anyhow::Result<()> {
         let trusting = self.state.auth.prepare(&config.auth)?;
         let alarm = alarm(config, &self.upkeep.recount.clock)?;
         self.state.broker.load_keys(&config.upstream)?;
         self.state.auth.adopt(trusting);
+        let webhook_keys = config.live.webhook_secret.clone();
+        self.state.broker.adopt_webhook_keys(webhook_keys);
         *self.upkeep.alerts.write() = alarm;
         if let Some((ops, token)) = self.ops.as_ref().zip(config.ops.token.as_ref()) {
             ops.adopt(token);

@@ -39,6 +39,15 @@ impl Broker {
         self.0.parts.upstream.load(settings)
     }
 
+    /// Takes the secrets of the provider's webhooks over. All else of the agreement stays.
+    pub fn adopt_webhook_keys(&self, keys: Option<WebhookKeys>) {
+        let mut agreement = self.0.agreement.write();
+        *agreement = Arc::new(Agreement {
+            webhook_keys: keys,
+            ..(**agreement).clone()
+        });
+    }
+
     /// Returns the secrets of the provider's webhooks; `None` when there is no path for webhooks.
     pub fn webhook_keys(&self) -> Option<WebhookKeys> {
         self.0.agreement().webhook_keys.clone()

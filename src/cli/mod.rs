@@ -22,6 +22,7 @@ mod reload;
 mod roster;
 mod serve;
 mod simulate;
+mod stamps;
 mod table;
 mod usage;
 

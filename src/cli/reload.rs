@@ -1,5 +1,6 @@
 //! Reads settings again while the broker runs: all of them at SIGHUP, and the files of keys when they change.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::Given;
 use super::serve::doubts;
+use super::stamps::{Stamps, Watch};
 use crate::app::App;
 use crate::audit::Event;
 use crate::config::{Complaint, Config, ConfigErrors, Loaded, Mode, Sources};
@@ -32,8 +34,8 @@ const READ_AGAIN: [&str; 11] = [
 ];
 /// Settings that hold for the whole run although their names begin so.
 const HELD: [&str; 2] = ["auth.mode", "auth.allow_plain_http"];
-/// How often the files of secrets are read. Readings of their content notice a changed link, too, by which Kubernetes replaces
-/// the files of a secret. A change counts once two readings agree, so that no half of a file does.
+/// How often the files of secrets are looked at. Those that may have changed are read. A change counts once two readings agree, so
+/// that no half of a file does.
 const POLL: Duration = Duration::from_secs(1);
 /// Most mistakes of a reading that are reported.
 const MOST_MISTAKES: usize = 20;
@@ -51,6 +53,8 @@ pub(super) struct Reload<'a> {
     warned: Vec<String>,
     /// The settings in force, and where they were read from. Files of secrets are read anew each time.
     current: Arc<(Loaded, Sources)>,
+    /// The files of secrets, as they were found lately.
+    watch: Watch,
     /// The last reading of the secrets.
     read: Reading,
     /// The last reading that was taken over or reported.
@@ -81,6 +85,7 @@ impl<'a> Reload<'a> {
             traces,
             warned: warnings(&read.0),
             current: Arc::new(read),
+            watch: Watch::default(),
             read: secrets.clone(),
             told: secrets,
         }
@@ -92,7 +97,7 @@ impl<'a> Reload<'a> {
         loop {
             if clock.timeout(POLL, asked.notified()).await.is_ok() {
                 self.read_again().await;
-            } else if has_secret_files(&self.current.0) {
+            } else if self.may_have_changed().await {
                 self.read_secrets().await;
             }
         }
@@ -116,9 +121,22 @@ impl<'a> Reload<'a> {
                 let secrets = Ok(config.secrets());
                 (self.read, self.told) = (secrets.clone(), secrets);
                 self.current = Arc::new((read.loaded, read.sources));
+                self.watch = Watch::default();
             }
             Err(error) => self.refuse(&error),
         }
+    }
+
+    /// Looks at the files of secrets. Returns true when the next reading may differ from the last two, or has to confirm the last.
+    async fn may_have_changed(&mut self) -> bool {
+        let files = secret_files(&self.current.0);
+        if files.is_empty() {
+            return false;
+        }
+        // A file system may hang.
+        let stamps = spawn_blocking(move || Stamps::of(&files));
+        let is_new = stamps.await.is_ok_and(|stamps| self.watch.notices(stamps));
+        is_new || self.read != self.told
     }
 
     /// Reads the secrets again, and takes them over when they have changed and stay so. A mistake in another file does not matter
@@ -245,11 +263,12 @@ fn aliases(config: &Config) -> Vec<Box<str>> {
     keys.map(|key| key.alias).collect()
 }
 
-/// True when a secret is in a file that is read again.
-fn has_secret_files(loaded: &Loaded) -> bool {
-    let mut listing = loaded.listing();
-    listing
-        .any(|(name, value, _)| name.ends_with("_file") && is_read_again(name) && !value.is_empty())
+/// Returns the files of secrets that are read again.
+fn secret_files(loaded: &Loaded) -> Vec<PathBuf> {
+    let files = loaded.listing().filter(|(name, value, _)| {
+        name.ends_with("_file") && is_read_again(name) && !value.is_empty()
+    });
+    files.map(|(_, path, _)| path.into()).collect()
 }
 
 fn warnings(loaded: &Loaded) -> Vec<String> {

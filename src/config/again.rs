@@ -7,10 +7,10 @@ use secrecy::ExposeSecret;
 
 use super::settings::{Entry, Settings};
 use super::{
-    Alerts, Auth, Config, ConfigErrors, KeySource, Loaded, Mode, Ops, Otel, Sources, Upstream,
-    layers,
+    Alerts, Auth, Config, ConfigErrors, KeySource, LiveSettings, Loaded, Mode, Ops, Otel, Sources,
+    Upstream, layers,
 };
-use crate::domain::KeyFingerprint;
+use crate::domain::{KeyFingerprint, WebhookKeys};
 
 /// The values that settings were read from. Some are secrets, so `Debug` shows none.
 #[derive(Clone)]
@@ -42,7 +42,8 @@ impl Loaded {
     }
 
     /// Returns these settings with the keys and other secrets that their files hold now. `sources` are those that the
-    /// settings were read from. Files that hold no secret are not read.
+    /// settings were read from. Files that hold no secret are not read, and mistakes in those of settings that may not change
+    /// do not matter.
     pub fn with_secrets(
         &self,
         mode: Mode,
@@ -57,6 +58,8 @@ impl Loaded {
         let ops = Ops::read(&mut settings);
         let alerts = Alerts::read(&mut settings);
         let otel = Otel::read(&mut settings);
+        let live: Option<LiveSettings> = settings.section("live");
+        settings.forgive(may_change);
         settings.verdict()?;
         let mut config = before.clone();
         config.upstream = upstream.unwrap_or(config.upstream);
@@ -70,6 +73,7 @@ impl Loaded {
         config.ops = ops.unwrap_or(config.ops);
         config.alerts = alerts.unwrap_or(config.alerts);
         config.otel = otel.unwrap_or(config.otel);
+        config.live = live.unwrap_or(config.live);
         Ok(config)
     }
 
@@ -122,6 +126,9 @@ impl Config {
         });
         let programs = self.auth.service_keys.iter();
         let programs = programs.map(|key| KeyFingerprint::of(&format!("{:?}", key.hash)));
-        secrets.chain(issuers).chain(programs).collect()
+        let webhooks = self.live.webhook_secret.iter();
+        let webhooks = webhooks.flat_map(WebhookKeys::fingerprints);
+        let others = issuers.chain(programs).chain(webhooks);
+        secrets.chain(others).collect()
     }
 }

@@ -23,6 +23,9 @@ transcription.models = ["gpt-4o-mini-transcribe", "gpt-4o-transcribe", "whisper-
 /// The section whose tables the operator names.
 const FREE: &str = "quota";
 
+/// The secret whose file may have several lines, a secret in each.
+const LINES: &str = "live.webhook_secret";
+
 /// Quotes that shells and word processors leave around a value.
 const QUOTES: [char; 6] = ['"', '\'', '“', '”', '‘', '’'];
 
@@ -170,6 +173,11 @@ impl Settings {
                     self.complain(&file, "names a file that is empty; it must hold the secret");
                 }
                 Some(text) => {
+                    let text = if secret.name == LINES {
+                        text.replace(['\r', '\n'], " ")
+                    } else {
+                        text.to_owned()
+                    };
                     secret.value = Some(text.into());
                     self.set(secret);
                 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::Value;
 
 use super::source::ReadFile;
-use super::{Complaint, ConfigErrors, Mode, SettingsFile, Source};
+use super::{Complaint, ConfigErrors, MayChange, Mode, SettingsFile, Source};
 
 /// Settings and fields of tables that are never shown. Each can also come from a file: `…_file` holds its path.
 const SECRETS: [&str; 14] = [
@@ -297,6 +297,12 @@ impl Settings {
                 "names a file without a certificate in PEM form",
             );
         }
+    }
+
+    /// Drops the complaints of settings that may not change while the service runs: the values of its start hold.
+    pub(super) fn forgive(&mut self, may_change: MayChange) {
+        self.complaints
+            .retain(|complaint| may_change(complaint.setting()));
     }
 
     /// Returns the warnings, or else all complaints in the order of the settings. Unknown names are first,

@@ -7,6 +7,7 @@ use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
+use super::KeyFingerprint;
 use crate::clock::Timestamp;
 
 /// How the secret of a webhook begins.
@@ -35,6 +36,12 @@ impl WebhookKeys {
         let keys = text.split_whitespace().map(key);
         let keys = keys.collect::<Option<Box<[_]>>>()?;
         (!keys.is_empty()).then_some(Self(keys))
+    }
+
+    /// Returns what tells each secret apart from others, without the secret.
+    pub fn fingerprints(&self) -> impl Iterator<Item = KeyFingerprint> {
+        let signed = self.0.iter().map(|key| hmac::sign(key, &[]));
+        signed.map(|tag| KeyFingerprint::of(&STANDARD.encode(tag)))
     }
 
     /// True when one of the secrets has signed the webhook.
@@ -200,6 +207,11 @@ mod tests {
         }
         let padded = "whsec_AAAAAAAAAAAAAAAAAAAAAA==";
         assert!(WebhookKeys::parse(padded).is_some());
+        let other = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let of = |text: &str| WebhookKeys::parse(text).unwrap().fingerprints().collect();
+        let (one, both): (Vec<_>, Vec<_>) = (of(KEY), of(&format!("{KEY} {other}")));
+        assert_eq!(one, both[..1]);
+        assert_ne!(both[0], both[1]);
         let shown = format!("{:?}", WebhookKeys::parse(KEY).unwrap());
         assert_eq!(shown, "WebhookKeys(1)");
     }

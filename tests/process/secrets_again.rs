@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::header::COOKIE;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::dev_desk::Desk;
 use crate::kit::answer::Answer;
-use crate::kit::executable::{Broker, Launch, claims};
+use crate::kit::executable::{Broker, Launch, claims, now};
 use crate::kit::http::client;
 use crate::kit::issuer::{REQUIRED, SECRET, sign_with};
 use crate::kit::programs::free_address;
@@ -84,6 +90,98 @@ async fn a_changed_file_of_an_issuers_secret_ends_credentials_of_the_old_secret(
     // The broker has verified this credential a moment ago.
     assert_eq!(broker.token_as(&old).await.status, 401);
     assert_eq!(broker.token_as(&new).await.status, 200);
+    broker.stop().await;
+}
+
+/// Returns a public key in PEM, and a credential that its private half has signed.
+fn signed_by_a_new_key() -> (String, String) {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    let public = STANDARD.encode(public.as_ref());
+    let key = EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref());
+    let said = claims("ana", "student");
+    let bearer = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &said, &key).unwrap();
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{public}\n-----END PUBLIC KEY-----\n");
+    (pem, bearer)
+}
+
+#[tokio::test]
+async fn a_changed_file_of_an_issuers_public_key_ends_credentials_of_the_old_key() {
+    let simulator = simulator(&[]).await;
+    let ((old, by_old), (new, by_new)) = (signed_by_a_new_key(), signed_by_a_new_key());
+    let secret = format!("hmac_secret = {SECRET:?}\nalgorithms = [\"HS256\"]");
+    let public = "public_key_file = \"public.pem\"\nalgorithms = [\"ES256\"]";
+    let launch = Launch::of(&["serve", "--config", "broker.toml"]);
+    let launch = launch.towards(&simulator.base_url());
+    let launch = launch.file("broker.toml", &REQUIRED.replace(&secret, public));
+    let broker = launch.file("public.pem", &old).start().await;
+    let statuses = async || {
+        let (old, new) = (
+            broker.token_as(&by_old).await,
+            broker.token_as(&by_new).await,
+        );
+        (old.status, new.status)
+    };
+    assert_eq!(statuses().await, (200, 401));
+    broker.running.file("public.pem", &new);
+    reloaded(&broker, 1).await;
+    assert_eq!(statuses().await, (401, 200));
+    broker.stop().await;
+}
+
+const WEBHOOKS: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const OTHER_WEBHOOKS: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Sends a webhook of a kind that means nothing to the broker, signed with this secret.
+async fn webhook(broker: &Broker, secret: &str) -> u16 {
+    let key = STANDARD.decode(secret.trim_start_matches("whsec_"));
+    let key = hmac::Key::new(HMAC_SHA256, &key.unwrap());
+    let (id, at, body) = ("evt_1", now(), r#"{"type":"live.call.incoming"}"#);
+    let signature = hmac::sign(&key, format!("{id}.{at}.{body}").as_bytes());
+    let request = broker.post("/webhooks/openai").body(body);
+    let request = request.header("content-type", "application/json");
+    let request = request.header("webhook-id", id);
+    let request = request.header("webhook-timestamp", at);
+    let signature = format!("v1,{}", STANDARD.encode(signature));
+    Answer::to(request.header("webhook-signature", signature))
+        .await
+        .status
+}
+
+#[tokio::test]
+async fn lv23_a_changed_file_of_the_webhooks_secret_holds_without_a_signal() {
+    let simulator = simulator(&[]).await;
+    let launch = Launch::serve(&simulator).file("webhooks", WEBHOOKS);
+    let launch = launch.set("live.webhook_secret_file", "webhooks");
+    let broker = launch.start().await;
+    let statuses = async || {
+        let (old, new) = (WEBHOOKS, OTHER_WEBHOOKS);
+        (webhook(&broker, old).await, webhook(&broker, new).await)
+    };
+    assert_eq!(statuses().await, (204, 400));
+    // OpenAI signs with both secrets for a while.
+    let both = format!("{WEBHOOKS}\n{OTHER_WEBHOOKS}\n");
+    broker.running.file("webhooks", &both);
+    reloaded(&broker, 1).await;
+    assert_eq!(statuses().await, (204, 204));
+    broker.running.file("webhooks", OTHER_WEBHOOKS);
+    reloaded(&broker, 2).await;
+    assert_eq!(statuses().await, (400, 204));
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_file_that_only_a_restart_takes_over_keeps_no_changed_secret_back() {
+    let simulator = simulator(&[]).await;
+    let launch = Launch::serve(&simulator).file("webhooks", WEBHOOKS);
+    let launch = launch.set("live.webhook_secret_file", "webhooks");
+    let launch = launch.file("place", "sqlite:one.db");
+    let broker = launch.set("ledger.url_file", "place").start().await;
+    broker.running.file("place", "");
+    broker.running.file("webhooks", OTHER_WEBHOOKS);
+    reloaded(&broker, 1).await;
+    assert_eq!(webhook(&broker, OTHER_WEBHOOKS).await, 204);
+    assert_eq!(broker.events("settings_refused").len(), 0);
     broker.stop().await;
 }
 

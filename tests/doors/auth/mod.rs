@@ -1,5 +1,6 @@
 //! Who callers are: credentials good and forged, issuers well and ill.
 
+mod again;
 mod before_signature;
 mod entries;
 mod forged;
