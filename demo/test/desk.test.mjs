@@ -113,6 +113,21 @@ describe('the dashboard', ownBroker, () => {
     assert.deepEqual(complaints, []);
   });
 
+  test('a list in which calls come and go all the time is read again after some seconds, and not at once', async () => {
+    const { desk } = await open();
+    let asked = 0, loads = 0;
+    const other = 'retry: 300\ndata: {"rows":[["another call",[],false]]}\n\n';
+    await desk.route('**/pages/calls/live*', (route) => {
+      asked += 1;
+      return route.fulfill({ contentType: 'text/event-stream', body: other });
+    });
+    desk.on('load', () => { loads += 1; });
+    await desk.goto(`${home}/pages/calls`);
+    while (asked < 3) await desk.waitForTimeout(100);
+    assert.equal(loads, 1);
+    await desk.waitForEvent('load');
+  });
+
   test('pages are read without scripts', async () => {
     const { demo, desk } = await open();
     const [cookie] = (await desk.context().cookies(home)).filter(({ name }) => name === 'operator');

@@ -49,11 +49,11 @@ pub(super) fn calls(given: &Given, asked: &CallsFlags) -> anyhow::Result<ExitCod
     say(&match &answer["ended"] {
         _ if asked.json => answer.to_string(),
         Value::Number(ended) => format!("calls hung up: {ended}"),
-        _ => list(&answer["calls"]),
+        _ => list(&answer),
     })
 }
 
-fn list(calls: &Value) -> String {
+fn list(answer: &Value) -> String {
     const COLUMNS: [&str; 9] = [
         "id",
         "state",
@@ -66,11 +66,18 @@ fn list(calls: &Value) -> String {
         "reason",
     ];
     let mut rows = vec![COLUMNS.map(|column| column.replace('_', " ")).to_vec()];
-    for call in calls.as_array().into_iter().flatten() {
+    for call in answer["calls"].as_array().into_iter().flatten() {
         rows.push(cells(call, &COLUMNS));
     }
     if rows.len() == 1 {
         return "there is no call".to_owned();
     }
-    table(&rows)
+    let table = table(&rows);
+    if answer["truncated"] == true {
+        let live = &answer["live"];
+        return format!(
+            "{table}\nthere are more calls than these: {live} live. The dashboard pages through them"
+        );
+    }
+    table
 }

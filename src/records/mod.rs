@@ -39,7 +39,7 @@ use crate::domain::{
 
 pub use alerts::AlertTimes;
 pub use announcements::{ANNOUNCED, Announcement};
-pub use calls::{CallBound, CallBounds, CallQuery, CallRecords, Spending, TopUp};
+pub use calls::{CallBound, CallBounds, CallQuery, CallRecords, CallSums, Spending, TopUp};
 pub use look_up::{LookUpError, Sessions};
 pub use measures::{Sums, measures};
 pub use memory::MemoryRecords;

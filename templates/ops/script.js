@@ -2,6 +2,8 @@
 
 const table = document.querySelector('table[data-live]');
 const said = document.querySelector('#live');
+/** A page is read again so many milliseconds after it was read, at the earliest: somewhere calls come and go all the time. */
+const REST = 5000;
 
 /** Writes the cells of one row. Cells that did not change keep their node, so that nothing loses the focus. */
 function write(row, cells) {
@@ -24,12 +26,13 @@ function follow() {
   events.onmessage = ({ data }) => {
     const live = JSON.parse(data).rows;
     const rows = [...table.tBodies[0].rows];
-    if (!fits(rows, live)) {
+    if (!fits(rows, live) && performance.now() > REST) {
       events.close();
       location.reload();
       return;
     }
-    live.forEach(([, cells], place) => write(rows[place], cells));
+    const cells = new Map(live);
+    rows.filter((row) => cells.has(row.dataset.key)).forEach((row) => write(row, cells.get(row.dataset.key)));
     said.textContent = ', and followed since';
   };
   events.onerror = () => { said.textContent = '; the broker does not answer now'; };

@@ -11,9 +11,9 @@ use token_broker::domain::{
     Settlement, UpstreamCallId,
 };
 use token_broker::records::{
-    Advance, AlertTimes, Announcement, CallBounds, CallQuery, CallRecords, Dated, DatedTicket,
-    MemoryRecords, Recent, Records, RecordsCondition, RecordsError, ReserveError, Settled,
-    Spending, UsageQuery, UsageRow,
+    Advance, AlertTimes, Announcement, CallBounds, CallQuery, CallRecords, CallSums, Dated,
+    DatedTicket, MemoryRecords, Recent, Records, RecordsCondition, RecordsError, ReserveError,
+    Settled, Spending, UsageQuery, UsageRow,
 };
 use tokio::sync::Semaphore;
 
@@ -148,6 +148,10 @@ impl CallRecords for Fragile {
 
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError> {
         self.inner.calls(query).await
+    }
+
+    async fn sum_up_calls(&self) -> Result<CallSums, RecordsError> {
+        self.inner.sum_up_calls().await
     }
 
     async fn unnamed_calls(&self) -> Result<Vec<Call>, RecordsError> {

@@ -8,13 +8,13 @@ use crate::domain::{
     Account, Call, CallState, CallStep, Caller, ConnectMode, EndReason, KnownTicket, Party, Ticket,
     TicketRefusal, UpstreamCallId,
 };
-use crate::records::{CallQuery, DatedTicket};
+use crate::records::{CallQuery, CallSums, DatedTicket};
 
 /// A ticket shows its call for so long after the end.
 const TICKET_OUTLIVES: Duration = Duration::from_mins(1);
 /// Longest wait for a turn to read a call.
 const READ_WAIT: Duration = Duration::from_secs(1);
-/// Most calls that are ended, or listed, at a time.
+/// Most calls that are ended at a time.
 const MOST: u32 = 1_000;
 
 /// Which calls an operator means.
@@ -112,15 +112,27 @@ impl Broker {
         found.map_err(BrokerError::NotRead)
     }
 
-    /// Returns the calls that run, those that are ending, and those that ended within the hour, of each the latest first.
-    pub async fn calls(&self) -> Result<Vec<Call>, BrokerError> {
+    /// Returns the calls of an account, or of everybody: those that run, those that are ending, and those that ended within the
+    /// hour, of each the latest first. Leaves the first `skip` out, and returns `most` of the others.
+    pub async fn calls(
+        &self,
+        account: Option<&Account>,
+        (skip, most): (u32, u32),
+    ) -> Result<Vec<Call>, BrokerError> {
         let query = CallQuery {
-            account: None,
+            account: account.cloned(),
             ticket: None,
-            most: MOST,
+            skip,
+            most,
         };
         let found = self.0.parts.records.calls(query).await;
         found.map_err(BrokerError::NotRead)
+    }
+
+    /// Sums up the calls of everybody.
+    pub async fn sum_up_calls(&self) -> Result<CallSums, BrokerError> {
+        let summed = self.0.parts.records.sum_up_calls().await;
+        summed.map_err(BrokerError::NotRead)
     }
 
     /// Ends live calls. Returns their number.
@@ -137,15 +149,7 @@ impl Broker {
         };
         let mut number = 0;
         loop {
-            let account = account.clone();
-            let found = records
-                .calls(CallQuery {
-                    account,
-                    ticket: None,
-                    most: MOST,
-                })
-                .await;
-            let found = found.map_err(BrokerError::NotRead)?;
+            let found = self.calls(account.as_ref(), (0, MOST)).await?;
             number += self.end_rows(&found, reason).await?;
             // Calls that run come first, so that more of them may follow a full page of them.
             if !found.iter().all(is_running) || found.len() < MOST as usize {

@@ -30,6 +30,7 @@ impl Inner {
         let query = CallQuery {
             account: None,
             ticket: Some(ticket.hash.clone()),
+            skip: 0,
             most: RELAY_USES,
         };
         let earlier = self.parts.records.calls(query).await;

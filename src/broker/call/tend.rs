@@ -91,6 +91,7 @@ impl Inner {
         let all = CallQuery {
             account: None,
             ticket: None,
+            skip: 0,
             most: u32::MAX,
         };
         for call in self.parts.records.calls(all).await? {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{CallBounds, CallQuery, CallRecords, Dialled, Spending, Taken};
+use super::{CallBounds, CallQuery, CallRecords, CallSums, Dialled, Spending, Taken};
 use crate::domain::{
-    Call, CallChange, CallState, Dial, EntryId, Intent, Party, PersonaName, Settlement,
+    Call, CallChange, CallState, Dial, EntryId, Intent, Money, Party, PersonaName, Settlement,
     UpstreamCallId,
 };
 use crate::records::{MemoryRecords, RecordsError, ReserveError};
@@ -91,15 +91,34 @@ impl CallRecords for MemoryRecords {
                 && ticket.is_none_or(|ticket| call.ticket.as_ref() == Some(ticket))
                 && call.persona != transcriptions
         };
-        let mut calls: Vec<_> = book.calls.values().filter(is_meant).cloned().collect();
+        let mut calls: Vec<_> = book.calls.values().filter(is_meant).collect();
         let place = |state| match state {
             CallState::Dialling | CallState::Open => 0,
             CallState::Ending => 1,
             CallState::Ended | CallState::Lost => 2,
         };
         calls.sort_unstable_by_key(|call| (place(call.state), std::cmp::Reverse(call.entry)));
-        calls.truncate(usize::try_from(query.most).unwrap_or(usize::MAX));
-        Ok(calls)
+        let [skip, most] = [query.skip, query.most].map(|number| number as usize);
+        Ok(calls.into_iter().skip(skip).take(most).cloned().collect())
+    }
+
+    async fn sum_up_calls(&self) -> Result<CallSums, RecordsError> {
+        let book = self.book.lock();
+        let transcriptions = PersonaName::of_transcriptions();
+        let calls = book.calls.values();
+        let calls = calls.filter(|call| call.persona != transcriptions);
+        let nanos = |money: Money| u64::try_from(money.as_nanos()).unwrap_or_default();
+        let mut sums = CallSums::default();
+        for call in calls {
+            sums.listed += 1;
+            if call.state.is_live() {
+                sums.live += 1;
+                sums.nanodollars += nanos(call.used.cost);
+                sums.estimated_nanodollars += nanos(call.used.estimated);
+                sums.held_nanodollars += nanos(call.held.money);
+            }
+        }
+        Ok(sums)
     }
 
     async fn renew_calls(&self, replica: &str, _: Duration) -> Result<(), RecordsError> {

@@ -13,6 +13,7 @@ mod used;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Deserialize;
 
 use self::purses::Asked;
 use super::{RecordsError, ReserveError};
@@ -91,8 +92,25 @@ pub struct CallQuery {
     pub account: Option<Account>,
     /// The hash of the ticket that opened the calls; `None` for calls with any ticket, or without.
     pub ticket: Option<Box<str>>,
+    /// The calls to leave out before the first one.
+    pub skip: u32,
     /// Most calls.
     pub most: u32,
+}
+
+/// Sums over calls, without transcriptions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct CallSums {
+    /// Calls that live, and those that ended within the hour.
+    pub listed: u64,
+    /// Calls that live.
+    pub live: u64,
+    /// What live calls cost so far, in nano-dollars.
+    pub nanodollars: u64,
+    /// The part of the cost that is estimated.
+    pub estimated_nanodollars: u64,
+    /// The money that is held for live calls, in nano-dollars.
+    pub held_nanodollars: u64,
 }
 
 /// The calls, in the transactions that record their use. All times are on the database's clock.
@@ -166,6 +184,9 @@ pub trait CallRecords: Send + Sync {
     /// Lists calls: those that run, then those that are ending, then those that are over, and of each the latest first.
     /// Transcriptions, which hold like calls, are no calls.
     async fn calls(&self, query: CallQuery) -> Result<Vec<Call>, RecordsError>;
+
+    /// Sums up all calls.
+    async fn sum_up_calls(&self) -> Result<CallSums, RecordsError>;
 
     /// Lists the calls that the provider may have created under an id that nobody knows: those that are dialled, and those that
     /// were lost within the hour.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::row::{FOUND, FoundRow};
 use super::rows::{FORGET, WITHOUT_ACCOUNT};
-use super::{CallBounds, CallQuery, CallRecords, Dialled, KEPT, Spending};
+use super::{CallBounds, CallQuery, CallRecords, CallSums, Dialled, KEPT, Spending};
 use crate::domain::{
     Call, CallChange, CallState, CallStep, Dial, EndReason, EntryId, Intent, LATE, Party,
     Settlement, UpstreamCallId,
@@ -37,12 +37,24 @@ static MODEL: Statement = Statement::list(
 );
 
 /// Lists, transcriptions left out, the `$2` latest calls of the owner `$1`, or of everybody, that the ticket `$3` opened, or any,
-/// those that run first, then those that are ending.
+/// those that run first, then those that are ending, after the first `$4`. Only the calls on the list are looked up among the entries.
 static LATEST: Statement = Statement::list(
     NO_PAGE,
     FOUND,
-    "SELECT {columns} FROM calls LEFT JOIN {sums} ON id = entry WHERE ($1 = '' OR party = $1) AND ($3 = '' OR ticket = $3) \
-     AND persona <> 'transcription' ORDER BY state NOT IN ('dialling', 'open'), state <> 'ending', entry DESC LIMIT $2",
+    "SELECT {columns} FROM (SELECT * FROM calls WHERE ($1 = '' OR party = $1) AND ($3 = '' OR ticket = $3) \
+     AND persona <> 'transcription' ORDER BY state NOT IN ('dialling', 'open'), state <> 'ending', entry DESC \
+     LIMIT $2 OFFSET $4) AS calls LEFT JOIN {sums} ON id = entry ORDER BY state NOT IN ('dialling', 'open'), state <> 'ending', entry DESC",
+);
+
+/// Sums up all calls, transcriptions left out.
+static SUM_UP: Statement = Statement::list(
+    NO_PAGE,
+    "listed, live, nanodollars, estimated_nanodollars, held_nanodollars",
+    "SELECT (SELECT COUNT(*) FROM calls WHERE persona <> 'transcription') AS listed, COUNT(*) AS live, \
+     CAST(COALESCE(SUM(nanodollars), 0) AS BIGINT) AS nanodollars, \
+     CAST(COALESCE(SUM(estimated_nanodollars), 0) AS BIGINT) AS estimated_nanodollars, \
+     CAST(COALESCE(SUM(held_nanodollars), 0) AS BIGINT) AS held_nanodollars \
+     FROM calls LEFT JOIN {sums} ON id = entry WHERE state <> 'ended' AND state <> 'lost' AND persona <> 'transcription'",
 );
 
 /// Lists the calls without an id of the provider that may have one. `$1` is empty.
@@ -103,11 +115,8 @@ impl SqlRecords {
     pub(in crate::records) async fn erase_calls(&self, owner: Party) -> Result<(), RecordsError> {
         let party = Bind::Text(owner.to_text());
         let most = Bind::Number(i64::MAX);
-        let any = Bind::Text(String::new());
-        for call in self
-            .find_calls(&LATEST, &[party.clone(), most, any])
-            .await?
-        {
+        let all = [party.clone(), most, "".into(), Bind::Number(0)];
+        for call in self.find_calls(&LATEST, &all).await? {
             if matches!(call.state, CallState::Dialling | CallState::Open) {
                 let change = CallStep::Disown(EndReason::LoggedOut).by_anybody();
                 self.change_call(call.entry, change).await?;
@@ -196,7 +205,13 @@ impl CallRecords for SqlRecords {
         let party = Bind::Text(owner.map(Party::to_text).unwrap_or_default());
         let most = u64::from(query.most).into();
         let ticket = Bind::Text(query.ticket.unwrap_or_default().into());
-        self.find_calls(&LATEST, &[party, most, ticket]).await
+        let skip = u64::from(query.skip).into();
+        self.find_calls(&LATEST, &[party, most, ticket, skip]).await
+    }
+
+    async fn sum_up_calls(&self) -> Result<CallSums, RecordsError> {
+        let sums: Vec<CallSums> = self.reader.rows(&SUM_UP, &[]).await?;
+        Ok(sums.into_iter().next().unwrap_or_default())
     }
 
     async fn unnamed_calls(&self) -> Result<Vec<Call>, RecordsError> {

@@ -13,6 +13,9 @@ use crate::web::error::ApiError;
 use crate::web::extract::Body;
 use crate::web::routes::calls::CallView;
 
+/// Upper bound on the calls of one answer.
+const MOST: u32 = 1_000;
+
 /// A call, as operators see it.
 #[derive(Serialize)]
 struct Row<'a> {
@@ -74,11 +77,18 @@ impl HangUpRequest {
     }
 }
 
-/// Lists live calls and those that ended lately, the latest first.
+/// Lists live calls and those that ended lately, the latest first, and says how many live.
 pub(super) async fn list(State(ops): State<OpsState>) -> Result<Json<Value>, ApiError> {
-    let (calls, now) = (ops.app.broker.calls().await?, ops.app.face.clock.now());
+    let (broker, now) = (&ops.app.broker, ops.app.face.clock.now());
+    let (calls, sums) = (
+        broker.calls(None, (0, MOST)).await?,
+        broker.sum_up_calls().await?,
+    );
     let calls: Vec<_> = calls.iter().map(|call| Row::of(call, now)).collect();
-    Ok(Json(json!({ "calls": calls })))
+    let is_cut = calls.len() >= MOST as usize;
+    Ok(Json(
+        json!({ "calls": calls, "live": sums.live, "truncated": is_cut }),
+    ))
 }
 
 /// Hangs calls up, whichever replica watches them. Answers their number.

@@ -140,6 +140,12 @@ fn said(until: u64) -> String {
     format!("an operator until {until}")
 }
 
+/// True for requests with a bearer token, right or wrong.
+pub(super) fn shows_bearer(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    lines.any(|line| bearer(line.as_bytes()).is_some())
+}
+
 fn hashed(token: &str) -> Digest {
     digest(&SHA256, token.as_bytes())
 }

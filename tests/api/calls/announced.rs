@@ -134,7 +134,7 @@ async fn lv23_an_orphan_that_is_over_leaves_its_call_lost() {
     }
     announce(&app, FIRST).await;
     judges(&app, "over").await;
-    let calls = app.app.state().broker.calls().await.unwrap();
+    let calls = app.app.state().broker.calls(None, (0, 10)).await.unwrap();
     assert_eq!(calls[0].state, CallState::Lost);
     assert_eq!(calls[0].used.cost, calls[0].used.estimated);
 }
@@ -196,7 +196,7 @@ async fn lv23_another_session_with_other_instructions_is_not_taken_for_the_lost_
     announce(&app, FIRST).await;
     judges(&app, "unowned").await;
     assert!(app.events("call_adopted").is_empty());
-    let calls = app.app.state().broker.calls().await.unwrap();
+    let calls = app.app.state().broker.calls(None, (0, 10)).await.unwrap();
     assert_eq!(calls[0].state, CallState::Lost);
 }
 
@@ -230,7 +230,7 @@ async fn lv23_the_session_of_a_caller_with_identity_is_known_by_its_name() {
         app.calls.fail_exchange(UpstreamError::TimedOut);
         let refused = offer(&app).bearer(&student("ana")).send().await;
         assert_eq!(refused.status, 504, "{refused:?}");
-        let owner = app.app.state().broker.calls().await.unwrap()[0].owner;
+        let owner = app.app.state().broker.calls(None, (0, 10)).await.unwrap()[0].owner;
         assert!(matches!(owner, Party::Identity(_)));
         // The scripted provider names callers so.
         let name = if is_its {

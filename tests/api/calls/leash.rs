@@ -189,7 +189,7 @@ async fn logging_out_ends_the_calls_of_an_identity_and_of_nobody_else() {
     let broker = &app.app.state().broker;
     broker.end_sessions(&account).await.unwrap();
     let reasons: Vec<_> = broker
-        .calls()
+        .calls(None, (0, 10))
         .await
         .unwrap()
         .into_iter()

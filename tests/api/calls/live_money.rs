@@ -319,7 +319,7 @@ async fn lv6_of_an_unknown_outcome_one_attempt_is_made_and_15_s_are_booked_as_an
         // OpenAI's SDKs would repeat it twice.
         assert_eq!(refused.header("x-should-retry"), Some("false"));
         assert_eq!(app.calls.orders().len(), 1, "one attempt");
-        let calls = app.app.state().broker.calls().await.unwrap();
+        let calls = app.app.state().broker.calls(None, (0, 10)).await.unwrap();
         assert_eq!(calls[0].state, CallState::Lost);
         assert_eq!(calls[0].used.cost, Money::from_nanos(12_500_000));
         assert_eq!(calls[0].used.estimated, calls[0].used.cost);
@@ -343,7 +343,7 @@ async fn lv7_a_session_that_was_refused_costs_nothing() {
         None,
         "worth another attempt"
     );
-    let calls = app.app.state().broker.calls().await.unwrap();
+    let calls = app.app.state().broker.calls(None, (0, 10)).await.unwrap();
     assert_eq!(calls[0].used.cost, Money::ZERO);
     pass(&app, 60).await;
     assert_eq!(offer(&app).send().await.status, 201, "given back");

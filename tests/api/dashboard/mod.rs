@@ -1,5 +1,6 @@
 //! The dashboard: who gets in, what a stranger's page can do, and what its pages show.
 
+mod crowds;
 mod keys;
 mod pages;
 mod strangers;

@@ -21,7 +21,7 @@ fn cards(page: &Answer) -> Vec<(String, String)> {
     pairs.collect()
 }
 
-fn card(page: &Answer, name: &str) -> String {
+pub fn card(page: &Answer, name: &str) -> String {
     let found = cards(page).into_iter().find(|(known, _)| known == name);
     found
         .unwrap_or_else(|| panic!("no {name}: {}", page.text))
@@ -29,7 +29,7 @@ fn card(page: &Answer, name: &str) -> String {
 }
 
 /// The rows of a table, as programs read it.
-async fn rows(test: &TestApp, page: &str, table: &str) -> serde_json::Value {
+pub async fn rows(test: &TestApp, page: &str, table: &str) -> serde_json::Value {
     let mark = if page.contains('?') { '&' } else { '?' };
     let file = read(test, &format!("{page}{mark}table={table}&as=json")).await;
     assert_eq!(file.status, 200, "{}", file.text);
@@ -38,7 +38,7 @@ async fn rows(test: &TestApp, page: &str, table: &str) -> serde_json::Value {
     file.json["rows"].clone()
 }
 
-async fn call(test: &TestApp, bearer: &str) {
+pub async fn call(test: &TestApp, bearer: &str) {
     let opened = test.post("/calls").bearer(bearer);
     let opened = opened.body("application/sdp", OFFER).send().await;
     assert_eq!(opened.status, 201, "{}", opened.text);

@@ -128,6 +128,29 @@ async fn a_wrong_token_is_answered_late_and_never_locks_the_right_one_out() {
 }
 
 #[tokio::test]
+async fn wrong_bearer_tokens_count_on_every_page_as_they_do_on_the_paths_for_programs() {
+    let test = app(&[]);
+    let ask = async |path: &str, credential: &str| {
+        let call = get(&test, path).header("authorization", credential);
+        call.send().await.status
+    };
+    // What a proxy in front asks for is no guess.
+    for _ in 0..20 {
+        assert_eq!(ask("/", "Basic b3BlcmF0b3I6eA==").await, 401);
+    }
+    assert_eq!(test.events("auth_failed").len(), 0);
+    for page in PAGES.into_iter().chain(["/pages/calls/live"]) {
+        assert_eq!(ask(page, "Bearer guess").await, 401, "{page}");
+    }
+    for path in ["/", "/pages/calls", "/metrics"] {
+        assert_eq!(ask(path, "Bearer guess").await, 429, "{path}");
+    }
+    assert!(!test.events("auth_failed").is_empty());
+    assert_eq!(ask("/", &format!("Bearer {TOKEN}")).await, 200);
+    cookie(&test).await;
+}
+
+#[tokio::test]
 async fn pages_have_names_of_this_machine_or_of_the_settings_and_no_others() {
     let test = TestApp::with(&[("ops.token", TOKEN), ("ops.hosts", "ops.example.com:9443")]);
     let ask = async |host: &str| {
@@ -304,6 +327,8 @@ async fn queries_that_nobody_expects_are_refused() {
         ("days=8", "days"),
         ("days=999999999999", "days"),
         ("days=", "days"),
+        ("page=0", "page"),
+        ("page=4294967297", "page"),
         ("show=secrets", "show"),
         ("as=xml", "as"),
         ("as=csv", "table"),

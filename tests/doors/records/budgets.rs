@@ -316,6 +316,7 @@ async fn mo17_a_thousand_settlements_at_once_add_up_and_exceed_no_budget() {
         let query = CallQuery {
             account: Some(account("ana")),
             ticket: None,
+            skip: 0,
             most: 10,
         };
         let calls = ledger.calls(query).await.unwrap();

@@ -6,17 +6,19 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
-use token_broker::domain::{Call, CallStep, CallUse, EndReason, Mark, Money, Tokens, Usage, Used};
-use token_broker::records::{By, Records, Sums, UsageQuery, UsageRow, postgres};
+use token_broker::domain::{
+    Amount, Call, CallStep, CallUse, Dial, EndReason, Mark, Money, Tokens, Usage, Used,
+};
+use token_broker::records::{By, CallSums, Records, Sums, UsageQuery, UsageRow, postgres};
 
-use super::calls::{change, find, running};
+use super::calls::{MANY, change, dial, find, running, use_of};
 use super::kinds::{
     Folder, START, Subject, TIMEOUT, account, clock, each, minted, postgres_at, settled, sqlite_at,
 };
 use super::sessions::{somebody, verified};
 use crate::kit::postgres::empty_database;
 
-fn response(id: &str) -> CallUse {
+pub fn response(id: &str) -> CallUse {
     let tokens = |text, audio| Tokens {
         text,
         audio,
@@ -94,6 +96,39 @@ async fn mo7_a_response_counts_once_however_often_it_is_seen() {
         };
         assert_eq!(all.used, expected, "{name}");
         assert_eq!(find(records, "a").await, Some(all), "{name}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn live_calls_are_summed_up_and_those_that_ended_are_only_counted() {
+    each(async |Subject { name, ledger, .. }| {
+        let records = &*ledger;
+        let none = records.sum_up_calls().await.unwrap();
+        assert_eq!(none, CallSums::default(), "{name}");
+        let ana = verified(account("ana"));
+        let held = Dial {
+            want: Amount {
+                seconds: 60,
+                money: Money::from_nanos(30_000_000),
+            },
+            ..dial(&ana)
+        };
+        let opened = records.open_call(use_of(&ana), held, MANY).await.unwrap();
+        used(records, &opened, response("resp_1")).await;
+        used(records, &opened, transcription("item_1")).await;
+        let over = running(records, &somebody(), "b").await;
+        used(records, &over, response("resp_1")).await;
+        change(records, &over, CallStep::Over(EndReason::Provider)).await;
+        let expected = CallSums {
+            listed: 2,
+            live: 1,
+            nanodollars: 10_296_000 + 793_334,
+            estimated_nanodollars: 793_334,
+            held_nanodollars: 30_000_000,
+        };
+        let summed = records.sum_up_calls().await.unwrap();
+        assert_eq!(summed, expected, "{name}");
     })
     .await;
 }

@@ -111,12 +111,18 @@ async fn a_call_is_found_as_it_was_changed_last() {
         let query = |account| CallQuery {
             account,
             ticket: None,
+            skip: 0,
             most: 10,
         };
         let all = records.calls(query(None)).await.unwrap();
         assert_eq!(all.len(), 2, "{name}");
         let of_ana = records.calls(query(Some(account("ana")))).await.unwrap();
         assert_eq!(of_ana, [over], "{name}");
+        let second = CallQuery {
+            skip: 1,
+            ..query(None)
+        };
+        assert_eq!(records.calls(second).await.unwrap(), of_ana, "{name}");
     })
     .await;
 }
@@ -259,6 +265,7 @@ async fn ca19_replicas_that_share_a_server_never_exceed_a_bound_together() {
         let before = replicas[0].calls(CallQuery {
             account: None,
             ticket: None,
+            skip: 0,
             most: 99,
         });
         let before = before.await.unwrap().len();
@@ -371,6 +378,7 @@ async fn calls_that_run_are_listed_before_those_that_are_ending_and_those_that_a
         let query = CallQuery {
             account: None,
             ticket: None,
+            skip: 0,
             most: 9,
         };
         let listed = records.calls(query).await.unwrap();

@@ -170,6 +170,7 @@ async fn ti5_the_ticket_of_a_relay_opens_another_one_once_the_last_is_over() {
         let query = CallQuery {
             account: None,
             ticket: Some(ticket.hash.clone()),
+            skip: 0,
             most: 10,
         };
         let all = records.calls(query).await.unwrap();

@@ -15,6 +15,8 @@ use crate::web::ops::OpsState;
 /// The periods that a page can show, in days.
 const PERIODS: [u32; 3] = [7, 30, 90];
 const USUAL: u32 = 30;
+/// Upper bound on the number of a page.
+const MOST_PAGES: u32 = 10_000;
 /// Upper bound on the bytes of a form.
 const MAX_FORM: usize = 8 * 1024;
 /// Upper bound on the bytes of one name in a query.
@@ -26,6 +28,8 @@ pub(super) struct Asked {
     days: Option<u32>,
     /// The measure of a chart.
     pub(super) show: Option<String>,
+    /// The page of a long list, from 1.
+    page: Option<u32>,
     issuer: String,
     subject: String,
     /// The table to answer as a file.
@@ -42,6 +46,7 @@ impl Asked {
             }
             match &*name {
                 "days" => asked.days = Some(days(&value)?),
+                "page" => asked.page = Some(page(&value)?),
                 "show" => asked.show = Some(value.into_owned()),
                 "issuer" => asked.issuer = value.into_owned(),
                 "subject" => asked.subject = value.into_owned(),
@@ -54,12 +59,21 @@ impl Asked {
         Ok(asked)
     }
 
+    /// Returns the same for the page itself.
+    pub(super) fn without_file(self) -> Self {
+        Self { file: None, ..self }
+    }
+
     /// Returns the account that is asked for. Callers without identity have an account without names.
     pub(super) fn account(&self) -> Account {
         Account {
             issuer: self.issuer.as_str().into(),
             subject: self.subject.as_str().into(),
         }
+    }
+
+    pub(super) fn page(&self) -> u32 {
+        self.page.unwrap_or(1)
     }
 
     pub(super) fn days(&self) -> u32 {
@@ -92,6 +106,14 @@ pub(super) fn since(days: u32, now: Timestamp) -> Timestamp {
 fn days(text: &str) -> Result<u32, ApiError> {
     let days = text.parse().ok().filter(|days| PERIODS.contains(days));
     days.ok_or(ApiError::at("days"))
+}
+
+fn page(text: &str) -> Result<u32, ApiError> {
+    let page = text
+        .parse()
+        .ok()
+        .filter(|page| (1..=MOST_PAGES).contains(page));
+    page.ok_or(ApiError::at("page"))
 }
 
 fn file(word: &str) -> Result<Form, ApiError> {

@@ -3,15 +3,16 @@
 use axum::extract::{Request, State};
 use axum::response::Redirect;
 
-use super::asked::form;
+use super::asked::{Asked, form};
+use super::usage::MOST;
 use super::users::path_of;
-use super::view::{Action, Card, Cell, Column, Row, Table, View};
+use super::view::{Action, Card, Cell, Choice, Column, Row, Table, View};
 use super::words::{dollars, grouped};
 use super::{Tab, cost};
 use crate::broker::Which;
 use crate::clock::Timestamp;
 use crate::domain::Mark::{Estimated, Measured};
-use crate::domain::{Call, EndReason, Money, UpstreamCallId};
+use crate::domain::{Account, Call, EndReason, Money, UpstreamCallId};
 use crate::web::error::ApiError;
 use crate::web::ops::OpsState;
 
@@ -20,19 +21,29 @@ fn nanos(money: Money) -> u64 {
     u64::try_from(money.as_nanos()).unwrap_or_default()
 }
 
-/// Returns the table of all calls.
-pub(super) async fn table(ops: &OpsState) -> Result<Table, ApiError> {
-    table_of(ops, |_| true).await
+/// Upper bound on the calls of a page. Their files have more.
+const MOST_SHOWN: u32 = 200;
+
+/// Returns the table of the calls that the page, or its file, has of everybody.
+pub(super) async fn table(ops: &OpsState, asked: &Asked) -> Result<Table, ApiError> {
+    table_of(ops, asked, None).await
 }
 
-/// Returns the table of the calls that are meant.
+/// Returns the table of the calls that the page, or its file, has of an account, or of everybody.
 pub(super) async fn table_of(
     ops: &OpsState,
-    is_meant: impl Fn(&Call) -> bool,
+    asked: &Asked,
+    account: Option<&Account>,
 ) -> Result<Table, ApiError> {
     let now = ops.app.face.clock.now();
-    let calls = ops.app.broker.calls().await?;
-    let calls = calls.iter().filter(|call| is_meant(call));
+    let part = match &asked.file {
+        Some(_) => (0, MOST),
+        None => (skipped(asked), MOST_SHOWN),
+    };
+    let calls = ops.app.broker.calls(account, part).await?;
+    // The calls of an account that was erased name nobody any more.
+    let is_meant = |call: &&Call| account.is_none() || call.account.as_ref() == account;
+    let calls = calls.iter().filter(is_meant);
     Ok(Table {
         name: "calls",
         title: "Live calls, and those that ended within the hour",
@@ -40,6 +51,44 @@ pub(super) async fn table_of(
         rows: calls.map(|call| row(call, now)).collect(),
         empty: "There is no call, and none ended within the hour.",
     })
+}
+
+/// Returns the number of calls before the page that is asked for.
+fn skipped(asked: &Asked) -> u32 {
+    (asked.page() - 1) * MOST_SHOWN
+}
+
+/// Returns a sentence about the part of all calls that the page shows, if it is a part.
+fn part(asked: &Asked, listed: u64) -> String {
+    if listed <= MOST_SHOWN.into() {
+        return String::new();
+    }
+    let first = u64::from(skipped(asked)) + 1;
+    let last = listed
+        .min(u64::from(skipped(asked) + MOST_SHOWN))
+        .max(first);
+    format!(
+        " Here are calls {} to {} of {}, live ones first, and the latest first. The files have up to {}.",
+        grouped(first),
+        grouped(last),
+        grouped(listed),
+        grouped(MOST.into())
+    )
+}
+
+/// Returns the choices between the pages before and after the one that is asked for.
+fn neighbours(asked: &Asked, listed: u64) -> Vec<Choice> {
+    let choice = |label: &str, page: u32| Choice {
+        label: label.to_owned(),
+        name: "page",
+        value: page.to_string(),
+        is_chosen: false,
+    };
+    let page = asked.page();
+    let newer = (page > 1).then(|| choice("Newer calls", page - 1));
+    let has_more = u64::from(page) * u64::from(MOST_SHOWN) < listed;
+    let older = has_more.then(|| choice("Older calls", page + 1));
+    newer.into_iter().chain(older).collect()
 }
 
 fn columns() -> Vec<Column> {
@@ -111,13 +160,9 @@ fn action(call: &Call) -> Option<Action> {
     })
 }
 
-pub(super) async fn view(ops: &OpsState) -> Result<View, ApiError> {
-    let calls = ops.app.broker.calls().await?;
-    let live: Vec<_> = calls.iter().filter(|call| call.state.is_live()).collect();
-    let sum = |of: fn(&Call) -> Money| live.iter().map(|call| nanos(of(call))).sum::<u64>();
-    let cost = sum(|call| call.used.cost);
-    let estimated = sum(|call| call.used.estimated);
-    let held = sum(|call| call.held.money);
+pub(super) async fn view(ops: &OpsState, asked: &Asked) -> Result<View, ApiError> {
+    let sums = ops.app.broker.sum_up_calls().await?;
+    let cost = (sums.nanodollars, sums.estimated_nanodollars);
     let card = |name, value, note: &str, mark| Card {
         name,
         value,
@@ -126,35 +171,38 @@ pub(super) async fn view(ops: &OpsState) -> Result<View, ApiError> {
     };
     Ok(View {
         title: "Live calls",
-        lead: "On all replicas. Where scripts run, the table follows the calls.".to_owned(),
+        lead: "On all replicas. Where scripts run, the table follows the calls.".to_owned()
+            + &part(asked, sums.listed),
+        query: vec![("page", asked.page().to_string())],
+        choices: neighbours(asked, sums.listed),
         cards: vec![
             card(
                 "Live calls",
-                grouped(live.len() as u64),
+                grouped(sums.live),
                 "at this moment",
                 "measured",
             ),
             card(
                 "Cost so far",
-                dollars(cost),
+                dollars(cost.0),
                 "of live calls",
-                cost::mark(cost, estimated),
+                cost::mark(cost.0, cost.1),
             ),
             card(
                 "Held",
-                dollars(held),
+                dollars(sums.held_nanodollars),
                 "against budgets, for live calls",
                 "estimated",
             ),
         ],
-        actions: hang_up_all(live.len()),
-        tables: vec![table(ops).await?],
+        actions: hang_up_all(sums.live),
+        tables: vec![table(ops, asked).await?],
         is_live: true,
         ..View::default()
     })
 }
 
-fn hang_up_all(live: usize) -> Vec<Action> {
+fn hang_up_all(live: u64) -> Vec<Action> {
     let action = Action {
         label: "Hang up all calls",
         whom: String::new(),

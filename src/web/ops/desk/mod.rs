@@ -29,12 +29,15 @@ use futures_util::stream::{self, Stream};
 use self::asked::Asked;
 use self::view::{Live, View};
 use super::OpsState;
-use super::entrance::at_home;
+use super::entrance::{at_home, shows_bearer};
+use crate::domain::Caller;
 use crate::web::code::Code;
 use crate::web::error::ApiError;
 use crate::web::layers::Probe;
 use crate::web::routes::call_events::BUFFERING;
 
+/// The path of the stream that tells a live page where the calls stand.
+const LIVE: &str = "/pages/calls/live";
 /// How often a live page is told where the calls stand.
 const LOOK: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -106,7 +109,7 @@ impl Tab {
             Self::Users => users::all(ops, asked).await,
             Self::User => users::one(ops, asked).await,
             Self::Cost => cost::view(ops, asked).await,
-            Self::Calls => calls::view(ops).await,
+            Self::Calls => calls::view(ops, asked).await,
             Self::Errors => Ok(service::errors(ops)),
             Self::Latency => Ok(service::latency(ops)),
             Self::Security => security::view(ops).await,
@@ -119,7 +122,7 @@ pub(super) fn routes(state: &OpsState) -> Router<OpsState> {
     let signed_in = Router::new()
         .route("/", get(today))
         .route("/pages/{tab}", get(page))
-        .route("/pages/calls/live", get(live))
+        .route(LIVE, get(live))
         .route("/pages/calls/hangup", post(calls::hang_up))
         .route("/pages/security/lift", post(security::lift))
         .route("/pages/user/end", post(users::end))
@@ -134,10 +137,22 @@ pub(super) fn routes(state: &OpsState) -> Router<OpsState> {
     all.layer(from_fn_with_state(state.clone(), at_home))
 }
 
-/// Shows others the page on which they can sign in.
-async fn signed_in(State(ops): State<OpsState>, request: Request, next: Next) -> Response {
+/// Shows others the page on which they can sign in. A wrong token counts as a guess, as it does on the paths for programs.
+async fn signed_in(
+    State(ops): State<OpsState>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
     if ops.is_signed_in(request.headers()) {
         return next.run(request).await;
+    }
+    // A proxy in front may add a credential of another scheme.
+    if shows_bearer(request.headers()) {
+        if let Err(blocked) = ops.hear(&caller) {
+            return blocked.into_response();
+        }
+        ops.note_guess(&caller);
     }
     view::sign_in(StatusCode::UNAUTHORIZED, String::new()).into_response()
 }
@@ -168,25 +183,36 @@ async fn show(ops: &OpsState, tab: Tab, uri: &Uri) -> Result<Response, ApiError>
 }
 
 /// Tells where the calls stand, again and again, while the operator is signed in.
-async fn live(State(ops): State<OpsState>, headers: HeaderMap) -> Response {
-    let events = Sse::new(looks(ops, headers)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    (Extension(Probe), [(BUFFERING, "no")], events).into_response()
+async fn live(
+    State(ops): State<OpsState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    // A stream has no more rows than its page.
+    let asked = Asked::read(uri.query().unwrap_or_default())?.without_file();
+    let looks = looks(ops, (asked, headers));
+    let events = Sse::new(looks).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    Ok((Extension(Probe), [(BUFFERING, "no")], events).into_response())
 }
 
-fn looks(ops: OpsState, headers: HeaderMap) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold((ops, headers, true), async |(ops, headers, is_first)| {
+fn looks(
+    ops: OpsState,
+    request: (Asked, HeaderMap),
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold((ops, request, true), async |(ops, request, is_first)| {
+        let (asked, headers) = &request;
         if !is_first {
             ops.app.face.clock.sleep(LOOK).await;
         }
-        if ops.app.broker.is_draining() || !ops.is_signed_in(&headers) {
+        if ops.app.broker.is_draining() || !ops.is_signed_in(headers) {
             return None;
         }
-        let table = calls::table(&ops).await;
+        let table = calls::table(&ops, asked).await;
         // A table that cannot be read now is read again.
         let event = table.map_or(Ok(Event::default().comment("unread")), |table| {
             Event::default().json_data(Live::of(table))
         });
-        Some((Ok(event.ok()?), (ops, headers, false)))
+        Some((Ok(event.ok()?), (ops, request, false)))
     })
 }
 

@@ -40,8 +40,10 @@ pub(super) async fn view(ops: &OpsState) -> Result<View, ApiError> {
 
 /// Returns the cards on this moment.
 async fn live(ops: &OpsState) -> Result<Vec<Card>, ApiError> {
-    let (calls, health) = (ops.app.broker.calls().await?, ops.app.broker.health());
-    let calls = calls.iter().filter(|call| call.state.is_live()).count();
+    let (calls, health) = (
+        ops.app.broker.sum_up_calls().await?,
+        ops.app.broker.health(),
+    );
     let card = |name, value, note: String| Card {
         name,
         value,
@@ -52,7 +54,7 @@ async fn live(ops: &OpsState) -> Result<Vec<Card>, ApiError> {
     Ok(vec![
         card(
             "Live calls",
-            grouped(calls as u64),
+            grouped(calls.live),
             "at this moment".to_owned(),
         ),
         card(

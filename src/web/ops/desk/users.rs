@@ -10,8 +10,8 @@ use super::view::{Action, Card, Cell, Column, Table, View, path_with};
 use super::words::{dollars, grouped, span};
 use super::{Tab, usage};
 use crate::broker::BrokerError;
+use crate::domain::Account;
 use crate::domain::Mark::Measured;
-use crate::domain::{Account, Call};
 use crate::records::{By, UsageRow};
 use crate::web::error::ApiError;
 use crate::web::ops::OpsState;
@@ -77,8 +77,7 @@ pub(super) async fn one(ops: &OpsState, asked: &Asked) -> Result<View, ApiError>
         rows: days.iter().map(row).collect(),
         empty: "Nothing was used in this period.",
     };
-    let is_theirs = |call: &Call| call.account.as_ref() == Some(&account);
-    let calls = calls::table_of(ops, is_theirs).await?;
+    let calls = calls::table_of(ops, asked, Some(&account)).await?;
     Ok(View {
         title: "User",
         lead: if account.subject.is_empty() {

@@ -244,7 +244,9 @@ impl Table {
 
 /// Returns a text as a cell of CSV. Spreadsheets run a text that begins like a formula, so such a text gets an apostrophe.
 fn quoted(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '|', '%']);
+    let is_formula = text.starts_with([
+        '=', '+', '-', '@', '\t', '\r', '\n', '|', '%', '＝', '＋', '－', '＠',
+    ]);
     let mark = if is_formula { "'" } else { "" };
     format!("\"{mark}{}\"", text.replace('"', "\"\""))
 }
@@ -261,12 +263,21 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// Returns the names of the page's subject.
+    fn query(&self) -> impl Iterator<Item = (&str, &str)> {
+        let given = self.view.query.iter();
+        given.map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// Returns the path of the stream that tells this page of changes.
+    fn live(&self) -> String {
+        path_with(super::LIVE, self.query())
+    }
+
     /// Returns a link to this page with one field of the query set.
     fn link(&self, fields: &[(&str, &str)]) -> String {
-        let given = self.view.query.iter();
-        let given = given.map(|(name, value)| (*name, value.as_str()));
         let is_set = |name: &str| fields.iter().any(|(set, _)| *set == name);
-        let kept = given.filter(|(name, _)| !is_set(name));
+        let kept = self.query().filter(|(name, _)| !is_set(name));
         path_with(self.tab.path(), kept.chain(fields.iter().copied()))
     }
 
@@ -344,6 +355,7 @@ mod tests {
             ("@SUM(A1)", "\"'@SUM(A1)\""),
             ("\t=1", "\"'\t=1\""),
             ("\r=1", "\"'\r=1\""),
+            ("＝1", "\"'＝1\""),
         ] {
             assert_eq!(quoted(text), cell);
         }
