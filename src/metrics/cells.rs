@@ -55,6 +55,9 @@ pub struct Histogram<const IS_LONG: bool> {
     nanos: AtomicU64,
 }
 
+/// The numbers of durations between the bounds of a histogram. The last one is beyond all bounds.
+pub type Counts = [u64; BOUNDS + 1];
+
 /// A histogram of durations of requests.
 pub type Latency = Histogram<false>;
 /// A histogram of durations of calls.
@@ -182,6 +185,17 @@ impl<const N: usize, const IS_LONG: bool> Family<N, Histogram<IS_LONG>> {
             histogram.nanos.fetch_add(nanos, Relaxed);
         });
     }
+
+    /// Returns the numbers of all durations between the bounds.
+    pub fn counts(&self) -> Counts {
+        let mut sums = Counts::default();
+        for (_, histogram) in &*self.cells.read() {
+            for (sum, count) in sums.iter_mut().zip(histogram.counts()) {
+                *sum += count;
+            }
+        }
+        sums
+    }
 }
 
 impl<const IN_NANOS: bool> Count<IN_NANOS> {
@@ -192,9 +206,14 @@ impl<const IN_NANOS: bool> Count<IN_NANOS> {
 }
 
 impl<const IS_LONG: bool> Histogram<IS_LONG> {
+    /// Returns the numbers of durations between the bounds.
+    fn counts(&self) -> Counts {
+        self.counts.each_ref().map(|count| count.load(Relaxed))
+    }
+
     /// Returns the number of durations.
     pub fn count(&self) -> u64 {
-        self.counts.iter().map(|count| count.load(Relaxed)).sum()
+        self.counts().iter().sum()
     }
 
     /// Returns the mean of all durations; zero without any.
@@ -203,18 +222,23 @@ impl<const IS_LONG: bool> Histogram<IS_LONG> {
     }
 
     /// Returns the least bound that at least `share` of the durations do not exceed. `None` beyond all bounds.
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        Self::quantile_of(&self.counts(), share)
+    }
+
+    /// Returns the same for durations that were counted between the bounds.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a share of a count, for people"
     )]
-    pub fn quantile(&self, share: f64) -> Option<Duration> {
-        let wanted = (self.count() as f64 * share).ceil() as u64;
+    pub fn quantile_of(counts: &Counts, share: f64) -> Option<Duration> {
+        let wanted = (counts.iter().sum::<u64>() as f64 * share).ceil() as u64;
         let mut seen = 0;
-        let mut bounds = Self::bounds().iter().zip(&self.counts);
+        let mut bounds = Self::bounds().iter().zip(counts);
         let reached = bounds.find(|(_, count)| {
-            seen += count.load(Relaxed);
+            seen += *count;
             seen >= wanted
         });
         reached.map(|(bound, _)| Duration::from_millis(*bound))

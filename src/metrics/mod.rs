@@ -5,7 +5,8 @@ mod process;
 mod text;
 mod vitals;
 
-pub use cells::{Family, Latency, Length, Level, Nanos, Total};
+pub use cells::{Counts, Family, Latency, Length, Level, Nanos, Total};
+pub use process::open_files;
 pub use text::Form;
 pub use vitals::{Reading, Vitals};
 

@@ -1,6 +1,7 @@
 //! Figures of the process and of its runtime, from Linux' `/proc` and from tokio.
 
 use std::fs;
+use std::str::FromStr;
 
 use tokio::runtime::Handle;
 
@@ -13,19 +14,16 @@ impl Series {
     /// Takes the figures of this moment. Where there is no `/proc`, they stay 0.
     pub(super) fn look_at_process(&self) {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let figure = |name| field(&status, name).unwrap_or_default();
+        let figure = |name| field::<f64>(&status, name).unwrap_or_default();
         // In KiB.
         self.process_resident.set([], figure("VmRSS:") * 1024.0);
         self.process_virtual.set([], figure("VmSize:") * 1024.0);
         self.process_threads.set([], figure("Threads:"));
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         self.process_cpu.reach([], ticks(&stat) * TICK);
-        let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-        // Reading the folder opens one more.
-        self.process_fds.set([], number(open.saturating_sub(1)));
-        let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        let most = field(&limits, "Max open files");
-        self.process_max_fds.set([], most.unwrap_or_default());
+        let (open, most) = open_files().unwrap_or_default();
+        self.process_fds.set([], number(open));
+        self.process_max_fds.set([], number(most));
         if let Ok(runtime) = Handle::try_current() {
             let runtime = runtime.metrics();
             self.workers.set([], number(runtime.num_workers()));
@@ -36,8 +34,17 @@ impl Series {
     }
 }
 
+/// Returns the numbers of file descriptors that are open and that may be open (0 without a limit), where the system says so.
+pub fn open_files() -> Option<(usize, usize)> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let most = field(&limits, "Max open files").unwrap_or_default();
+    // Reading the folder opens one more.
+    let open = fs::read_dir("/proc/self/fd").ok()?.count();
+    Some((open.saturating_sub(1), most))
+}
+
 /// Returns the first number after `name` at the beginning of a line.
-fn field(text: &str, name: &str) -> Option<f64> {
+fn field<T: FromStr>(text: &str, name: &str) -> Option<T> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }
@@ -73,6 +80,6 @@ mod tests {
         );
         let limits =
             "Limit   Soft\nMax open files            1024                 4096     files\n";
-        assert_eq!(field(limits, "Max open files"), Some(1024.0));
+        assert_eq!(field(limits, "Max open files"), Some(1024));
     }
 }

@@ -13,8 +13,8 @@ use super::book::Book;
 use super::calls::{KEPT, UsedRow};
 use super::entry::{ENDED, Entry, LEFT_PENDING, State};
 use super::{
-    Advance, AlertTimes, Announcement, Dated, DatedTicket, Recent, Records, RecordsCondition,
-    RecordsError, ReserveError, Settled, UsageQuery, UsageRow, reports,
+    Advance, AlertTimes, Announcement, Dated, DatedTicket, HourCosts, Recent, Records,
+    RecordsCondition, RecordsError, ReserveError, Settled, UsageQuery, UsageRow, reports,
 };
 use crate::clock::{Clock, Timestamp};
 use crate::domain::{
@@ -202,6 +202,10 @@ impl Records for MemoryRecords {
 
     async fn end_alerts(&self) -> Result<Vec<String>, RecordsError> {
         Ok(self.raised.lock().end_over(self.clock.now()))
+    }
+
+    async fn hour_costs(&self, until: Timestamp) -> Result<Option<HourCosts>, RecordsError> {
+        Ok(self.book.lock().costs_by_hour(until))
     }
 
     async fn announce(&self, new: Announcement) -> Result<bool, RecordsError> {

@@ -6,6 +6,7 @@ mod announcements;
 mod book;
 mod calls;
 mod command;
+mod costs;
 mod database;
 mod entries;
 mod entry;
@@ -16,6 +17,7 @@ pub mod memory;
 mod opening;
 pub mod postgres;
 mod queue;
+mod ranking;
 mod reports;
 mod sessions;
 mod sql;
@@ -40,6 +42,7 @@ use crate::domain::{
 pub use alerts::AlertTimes;
 pub use announcements::{ANNOUNCED, Announcement};
 pub use calls::{CallBound, CallBounds, CallQuery, CallRecords, CallSums, Spending, TopUp};
+pub use costs::HourCosts;
 pub use look_up::{LookUpError, Sessions};
 pub use measures::{Sums, measures};
 pub use memory::MemoryRecords;
@@ -339,6 +342,10 @@ pub trait Records: CallRecords {
     /// Ends the alerts that no replica has raised for their time. Returns their names to one of all replicas: operators are
     /// to be told.
     async fn end_alerts(&self) -> Result<Vec<String>, RecordsError>;
+
+    /// Returns what the calls that began in the hour before `until` cost, and the mean of the same hour of the seven days before.
+    /// `None` when the records have no history of a week.
+    async fn hour_costs(&self, until: Timestamp) -> Result<Option<HourCosts>, RecordsError>;
 
     /// Writes down a session that the provider has announced. Returns false for a webhook that was received before.
     async fn announce(&self, new: Announcement) -> Result<bool, RecordsError>;

@@ -142,7 +142,7 @@ impl ReportRow {
 }
 
 /// The columns of [`ReportRow`].
-const REPORT: &str = "one, two, {each #}, last_at";
+pub(super) const REPORT: &str = "one, two, {each #}, last_at";
 
 static BY_DAY: Statement = Statement::list(
     NO_PAGE,
@@ -165,22 +165,6 @@ static BY_PERSONA: Statement = Statement::list(
      WHERE day >= $1 GROUP BY persona ORDER BY sessions DESC, refreshes DESC, persona LIMIT $2",
 );
 
-/// Sums up the accounts of the part `$3` of [`PARTS`], which are about as many in each. All measures are summed up of the
-/// accounts on the list only: most of them are not listed.
-static BY_USER: Statement = Statement::list(
-    NO_PAGE,
-    REPORT,
-    "SELECT issuer AS one, subject AS two, {each #}, last_at FROM \
-     (SELECT account, {each CAST(SUM(#) AS BIGINT) AS #}, MAX(last_at) AS last_at FROM daily_accounts \
-     WHERE day >= $1 AND account IN (SELECT accounts.account FROM accounts \
-     JOIN daily_accounts ON daily_accounts.account = accounts.account AND day >= $1 \
-     WHERE accounts.account > (SELECT MAX(account) FROM accounts) * $3 / 2 \
-     AND accounts.account <= (SELECT MAX(account) FROM accounts) * ($3 + 1) / 2 \
-     GROUP BY accounts.account ORDER BY SUM(sessions) DESC, SUM(refreshes) DESC, accounts.account LIMIT $2) \
-     GROUP BY account) AS summed JOIN accounts ON accounts.account = summed.account \
-     ORDER BY sessions DESC, refreshes DESC, issuer, subject LIMIT $2",
-);
-
 /// Sums up the days of the account with the names `$1` and `$2` from the day `$3` on.
 pub(super) static DAYS_OF_ACCOUNT: Statement = Statement::list(
     NO_PAGE,
@@ -189,9 +173,6 @@ pub(super) static DAYS_OF_ACCOUNT: Statement = Statement::list(
      JOIN accounts ON accounts.account = daily_accounts.account \
      WHERE issuer = $1 AND subject = $2 AND day >= $3 ORDER BY day DESC",
 );
-
-/// The parts of a report on accounts. Each is read on a connection of its own: it adds up a row for each day of each account.
-pub(super) const PARTS: [u64; 2] = [0, 1];
 
 static BY_MODEL: Statement = Statement::list(
     NO_PAGE,
@@ -202,14 +183,15 @@ static BY_MODEL: Statement = Statement::list(
 );
 
 impl By {
-    /// Returns the statement that lists the report: since the day `$1`, at most `$2` rows.
-    pub(super) fn statement(self) -> &'static Statement {
+    /// Returns the statement that lists the report: since the day `$1`, at most `$2` rows. That of accounts is made in two steps,
+    /// which `records/ranking.rs` has.
+    pub(super) fn statement(self) -> Option<&'static Statement> {
         match self {
-            Self::Day => &BY_DAY,
-            Self::Role => &BY_ROLE,
-            Self::Persona => &BY_PERSONA,
-            Self::User => &BY_USER,
-            Self::Model => &BY_MODEL,
+            Self::Day => Some(&BY_DAY),
+            Self::Role => Some(&BY_ROLE),
+            Self::Persona => Some(&BY_PERSONA),
+            Self::Model => Some(&BY_MODEL),
+            Self::User => None,
         }
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
@@ -14,12 +13,12 @@ use super::database::{Bind, Reader, page};
 use super::entries::{self, CHUNK, IdRow};
 use super::entry::{ENDED, Entry, LEFT_PENDING};
 use super::queue::Queue;
-use super::reports::{self, DAYS_OF_ACCOUNT, PARTS, ReportRow};
+use super::reports::{self, DAYS_OF_ACCOUNT, ReportRow};
 use super::sessions::{self, FoundRow, IdleRow};
 use super::statement::{NO_PAGE, Statement};
 use super::tickets;
 use super::{
-    Advance, AlertTimes, Announcement, By, Dated, DatedTicket, Figures, Recent, Records,
+    Advance, AlertTimes, Announcement, Dated, DatedTicket, Figures, HourCosts, Recent, Records,
     RecordsCondition, RecordsError, ReserveError, Settled, UsageQuery, UsageRow,
 };
 use crate::clock::{Clock, Timestamp};
@@ -259,16 +258,9 @@ impl Records for SqlRecords {
             Bind::Text(day_of(query.since)),
             u64::from(query.most).into(),
         ];
-        let rows = if query.by == By::User {
-            let part = async |part: u64| {
-                let binds = [&binds[..], &[part.into()]].concat();
-                self.reader.rows(query.by.statement(), &binds).await
-            };
-            let parts = PARTS.map(part);
-            let parts: Vec<Vec<ReportRow>> = try_join_all(parts).await?;
-            parts.into_iter().flatten().collect()
-        } else {
-            self.reader.rows(query.by.statement(), &binds).await?
+        let rows = match query.by.statement() {
+            Some(statement) => self.reader.rows(statement, &binds).await?,
+            None => self.busiest(query).await?,
         };
         Ok(reports::first(rows, query))
     }
@@ -328,6 +320,11 @@ impl Records for SqlRecords {
 
     async fn end_alerts(&self) -> Result<Vec<String>, RecordsError> {
         self.end_over().await
+    }
+
+    async fn hour_costs(&self, until: Timestamp) -> Result<Option<HourCosts>, RecordsError> {
+        let _turn = self.reports.acquire().await;
+        self.costs_by_hour(until).await
     }
 
     async fn announce(&self, new: Announcement) -> Result<bool, RecordsError> {

@@ -12,8 +12,8 @@ use token_broker::domain::{
 };
 use token_broker::records::{
     Advance, AlertTimes, Announcement, CallBounds, CallQuery, CallRecords, CallSums, Dated,
-    DatedTicket, MemoryRecords, Recent, Records, RecordsCondition, RecordsError, ReserveError,
-    Settled, Spending, UsageQuery, UsageRow,
+    DatedTicket, HourCosts, MemoryRecords, Recent, Records, RecordsCondition, RecordsError,
+    ReserveError, Settled, Spending, UsageQuery, UsageRow,
 };
 use tokio::sync::Semaphore;
 
@@ -258,6 +258,10 @@ impl Records for Fragile {
     async fn end_alerts(&self) -> Result<Vec<String>, RecordsError> {
         broken(&self.settles)?;
         self.inner.end_alerts().await
+    }
+
+    async fn hour_costs(&self, until: Timestamp) -> Result<Option<HourCosts>, RecordsError> {
+        self.inner.hour_costs(until).await
     }
 
     async fn announce(&self, new: Announcement) -> Result<bool, RecordsError> {

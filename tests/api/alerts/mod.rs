@@ -1,5 +1,7 @@
 //! Alerts by webhook: what operators are told, once, by one replica, and that it is over.
 
+mod conditions;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
