@@ -26,7 +26,7 @@ pub(super) fn findings(config: &Config, now: Timestamp) -> Vec<Finding> {
     }
     if !unpriced.is_empty() {
         let then = if limits.is_empty() {
-            "what their calls cost is not counted"
+            "what their calls cost is not counted, or not all of it"
         } else {
             "calls of them are refused, because money is limited"
         };
