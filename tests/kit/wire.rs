@@ -68,34 +68,16 @@ impl Wire {
         sent.is_ok_and(|sent| sent.is_ok())
     }
 
-    /// The queues of the other end, on this machine, as the kernel shows them: `sent:received`, neither read yet. `None` when
-    /// the process there has closed the connection.
-    fn far_queues(&self) -> Option<String> {
-        let ends = [self.0.peer_addr().ok()?, self.0.local_addr().ok()?];
-        let [theirs, ours] = ends.map(|end| format!(":{:04X}", end.port()));
-        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        sockets.lines().find_map(|line| {
-            let fields: Vec<_> = line.split_whitespace().collect();
-            let is_it = fields[1].ends_with(&theirs) && fields[2].ends_with(&ours);
-            (is_it && fields[3] == "01").then(|| fields[4].to_owned())
-        })
-    }
-
     /// True when the process at the other end has closed the connection. What it wrote may still come.
     pub fn is_let_go(&self) -> bool {
-        self.far_queues().is_none()
+        far_queues(&self.0).is_none()
     }
 
     /// Sends `bytes`, and waits until the process at the other end has read them. It may wait for more only for a moment, so
     /// nothing is lost between two looks.
     pub async fn send_alone(&mut self, bytes: impl AsRef<[u8]>) {
         assert!(self.send(bytes).await);
-        let began = Instant::now();
-        let is_unread = |queues: String| !queues.ends_with(":00000000");
-        while self.far_queues().is_some_and(is_unread) {
-            assert!(began.elapsed() < PATIENCE, "the bytes were never read");
-            tokio::task::yield_now().await;
-        }
+        all_is_read(&self.0).await;
     }
 
     /// Reads until the other side closes, but no longer than `patience`.
@@ -197,4 +179,27 @@ fn parts(text: &str) -> Vec<Part> {
         found.push(part);
     }
     found
+}
+
+/// Waits until the process at the other end, on this machine, has read all that was sent.
+pub async fn all_is_read(stream: &TcpStream) {
+    let began = Instant::now();
+    let is_unread = |queues: String| !queues.ends_with(":00000000");
+    while far_queues(stream).is_some_and(is_unread) {
+        assert!(began.elapsed() < PATIENCE, "the bytes were never read");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The queues of the other end, on this machine, as the kernel shows them: `sent:received`, neither read yet. `None` when
+/// the process there has closed the connection.
+fn far_queues(stream: &TcpStream) -> Option<String> {
+    let ends = [stream.peer_addr().ok()?, stream.local_addr().ok()?];
+    let [theirs, ours] = ends.map(|end| format!(":{:04X}", end.port()));
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    sockets.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let is_it = fields[1].ends_with(&theirs) && fields[2].ends_with(&ours);
+        (is_it && fields[3] == "01").then(|| fields[4].to_owned())
+    })
 }

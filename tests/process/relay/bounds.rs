@@ -13,7 +13,7 @@ use super::protocol::frame;
 use super::{Client, left, pair, reason, received, session};
 use crate::kit::executable::Broker;
 use crate::kit::waiting::{eventually, until};
-use crate::kit::wire::Wire;
+use crate::kit::wire::{Wire, all_is_read};
 
 const MIB: usize = 1024 * 1024;
 
@@ -169,6 +169,8 @@ async fn re17_a_ping_is_answered_in_the_middle_of_a_large_event() {
     client.0.get_mut().readable().await.unwrap();
     let ping = Message::Ping(b"alive".to_vec().into());
     client.0.send(ping).await.unwrap();
+    // The rest of the event waits for this client, so that the broker has time for the ping.
+    all_is_read(client.0.get_ref()).await;
     let first = client.0.next().await.unwrap().unwrap();
     assert!(first.is_pong(), "the event came first");
     client.hear("response.output_audio.delta").await;
