@@ -10,7 +10,10 @@ export async function answer(offer: string): Promise<string> {
   oscillator.start();
   peer.ondatachannel = ({ channel }) => {
     const send = (event: object): void => channel.send(JSON.stringify(event));
-    channel.onopen = () => send({ type: 'session.created', session: { type: 'realtime', expires_at: Date.now() / 1000 + 60.5 } });
+    const hello = (): void => send({ type: 'session.created', session: { type: 'realtime', expires_at: Date.now() / 1000 + 60.5 } });
+    // A channel that is open here already may have told so before anybody listened.
+    if (channel.readyState === 'open') hello();
+    else channel.onopen = hello;
     channel.onmessage = ({ data }) => send({ type: 'heard', event: JSON.parse(data as string) });
   };
   await peer.setRemoteDescription({ type: 'offer', sdp: offer });
