@@ -1,4 +1,4 @@
-//! Conditions that Prometheus is told of, too: each one raises its alert by webhook, and nothing less does.
+//! The alerts that come by webhook and by the rules for Prometheus: each comes when its condition holds, and not before.
 
 use std::time::Duration;
 

@@ -119,18 +119,23 @@ async fn sd10_a_lost_side_channel_is_joined_again_and_the_call_goes_on() {
     assert!(app.calls.hung_up().is_empty());
 }
 
+/// Cuts the side channel, and waits until the broker has learned from the provider that the call is over.
+pub(super) async fn is_over_at_the_next_join(app: &TestApp, call: &Opened) {
+    app.calls.drop_channels();
+    eventually("the end", SOON, async || {
+        pass(app, 1).await;
+        call.look(app).await["state"] == "ended"
+    })
+    .await;
+    assert_eq!(call.look(app).await["reason"], "provider");
+}
+
 #[tokio::test]
 async fn sd11_sd21_a_call_that_the_provider_does_not_know_any_more_is_over() {
     let app = TestApp::new();
     let call = Opened::by(&app).await;
     app.calls.fail_join(UpstreamError::UnknownCall(404.into()));
-    app.calls.drop_channels();
-    eventually("the end", SOON, async || {
-        pass(&app, 1).await;
-        call.look(&app).await["state"] == "ended"
-    })
-    .await;
-    assert_eq!(call.look(&app).await["reason"], "provider");
+    is_over_at_the_next_join(&app, &call).await;
 }
 
 #[tokio::test]

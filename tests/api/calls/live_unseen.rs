@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use token_broker::upstream::{Complaint, UpstreamError};
 
+use super::leash::is_over_at_the_next_join;
 use super::live::{LIVE, app, closed};
 use super::live_money::{costs, lasted, opened};
 use super::{Opened, channel, ended, offer, pass};
@@ -49,13 +50,7 @@ async fn lv20_a_lost_side_channel_is_attached_again_and_an_unknown_session_is_ov
         ..404.into()
     };
     app.calls.fail_join(UpstreamError::UnknownCall(unknown));
-    app.calls.drop_channels();
-    eventually("the end", SOON, async || {
-        pass(&app, 1).await;
-        call.look(&app).await["state"] == "ended"
-    })
-    .await;
-    assert_eq!(call.look(&app).await["reason"], "provider");
+    is_over_at_the_next_join(&app, &call).await;
 }
 
 #[tokio::test]
