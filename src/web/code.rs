@@ -207,10 +207,12 @@ impl Code {
         }
     }
 
-    /// Returns the wait of a failure that names none: two seconds for the upstream and the records, one second for
-    /// other failures of 429 and 503. `None` for failures that waiting does not mend.
+    /// Returns the wait of a failure that names none: a minute for a missing price, which an operator has to add; two seconds
+    /// for the upstream and the records; one second for other failures of 429 and 503. `None` for failures that waiting does
+    /// not mend.
     pub fn usual_wait(self) -> Option<Duration> {
         let seconds = match self {
+            Self::NoPrice => 60,
             Self::UpstreamUnavailable | Self::LedgerUnavailable => 2,
             _ => 1,
         };

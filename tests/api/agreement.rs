@@ -86,7 +86,9 @@ async fn a_price_that_was_missing_is_used_without_a_restart() {
         let ask = app.post("/calls?persona=unpriced");
         ask.body("application/sdp", OFFER).send().await
     };
-    ask().await.is(503, "no_price");
+    let refused = ask().await;
+    refused.is(503, "no_price");
+    assert_eq!(refused.retry_after(), 60, "an operator has to act");
     let [personas, money] = usual;
     app.adopt("", &[personas, money, ("money.prices", &prices)]);
     assert_eq!(ask().await.status, 201);

@@ -1,7 +1,10 @@
 //! The gate as callers meet it: every limit by its name, offences of verified callers, failed verifications.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use serde_json::{Value, json};
+use token_broker::gate::Limit;
 
 use crate::kit::answer::Answer;
 use crate::kit::in_process::{TestApp, claims, student};
@@ -153,6 +156,11 @@ async fn a22_every_limit_refuses_under_the_name_of_its_setting() {
             &[Open(HERE, None), Open(HERE, ANA), Open(HERE, BEN)],
         ),
     ];
+    // Tests of their own exceed the limits of refused credentials and of transcriptions.
+    let elsewhere = ["refused_credentials", "transcribe"];
+    let exceeded: BTreeSet<_> = cases.iter().map(|case| case.0).chain(elsewhere).collect();
+    let all: BTreeSet<_> = Limit::ALL.map(|limit| limit.row().setting).into();
+    assert_eq!(exceeded, all, "each limit needs a row here");
     for (limit, value, code, asks) in cases {
         let setting = format!("limits.{limit}");
         // So that one percent is one mint.
