@@ -1,17 +1,14 @@
 //! Live sessions in front of the database: a cache that judges a refresh before the database is asked, and bounded
 //! look-ups of sessions that it does not hold, and of tickets.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
 
-use super::{Dated, DatedTicket, Records, RecordsError};
+use super::{Dated, DatedTicket, Records, RecordsError, Turns};
 use crate::clock::{Clock, Tick};
 use crate::domain::{
     Caller, ConnectMode, Network, Opening, Party, RefreshRules, Refusal, SessionKey,
@@ -19,10 +16,6 @@ use crate::domain::{
 
 /// Most look-ups at once. Unknown session ids cost no more than these.
 const LOOK_UPS: usize = 64;
-/// Most look-ups at once for one network, so that nobody waits for a stranger's unknown ids.
-const LOOK_UPS_OF_ONE: usize = 4;
-/// Longest wait for a turn to look up.
-const WAIT: Duration = Duration::from_secs(1);
 /// A used ticket is remembered for so long, so that showing it in a loop costs the database nothing.
 const USED_FOR: Duration = Duration::from_secs(30);
 /// Most used tickets that are remembered.
@@ -54,8 +47,7 @@ pub struct Sessions {
     capacity: usize,
     /// Tickets of calls that were found used, and when. A used ticket never opens anything again.
     used: Cache<Box<str>, (DatedTicket, Tick)>,
-    turns: Semaphore,
-    by_network: Mutex<HashMap<Network, Arc<Semaphore>>>,
+    turns: Turns,
     /// The number of live sessions when the database was last swept, and of those opened here since.
     live: AtomicU64,
 }
@@ -69,8 +61,7 @@ impl Sessions {
             known: DashMap::new(),
             capacity,
             used: Cache::new(USED_CAPACITY),
-            turns: Semaphore::new(LOOK_UPS),
-            by_network: Mutex::default(),
+            turns: Turns::new(LOOK_UPS),
             live: AtomicU64::new(0),
         }
     }
@@ -190,21 +181,8 @@ impl Sessions {
         network: Network,
         look_up: impl Future<Output = Result<T, RecordsError>> + Send,
     ) -> Result<T, LookUpError> {
-        let theirs = self.turns_of(network);
-        let turn = async {
-            let theirs = theirs.acquire().await;
-            (theirs, self.turns.acquire().await)
-        };
-        let turn = self.clock.timeout(WAIT, turn).await;
-        let _turn = turn.map_err(|_| LookUpError::Crowded)?;
+        let turn = self.turns.take(Some(network), &*self.clock);
+        let _turn = turn.await?;
         Ok(look_up.await?)
-    }
-
-    /// Returns the turns of one network. They are kept as long as somebody from there looks something up.
-    fn turns_of(&self, network: Network) -> Arc<Semaphore> {
-        let mut by_network = self.by_network.lock();
-        by_network.retain(|_, turns| Arc::strong_count(turns) > 1);
-        let turns = by_network.entry(network);
-        Arc::clone(turns.or_insert_with(|| Arc::new(Semaphore::new(LOOK_UPS_OF_ONE))))
     }
 }

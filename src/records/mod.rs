@@ -25,6 +25,7 @@ pub mod sqlite;
 mod statement;
 mod sums;
 mod tickets;
+mod turns;
 mod writer;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub use measures::{Sums, measures};
 pub use memory::MemoryRecords;
 pub use opening::OpenError;
 pub use sql::SqlRecords;
+pub use turns::{Turn, Turns};
 
 /// A quota that has no place left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

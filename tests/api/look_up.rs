@@ -6,6 +6,7 @@ use serde_json::json;
 use token_broker::domain::SessionId;
 use tokio::task::JoinHandle;
 
+use crate::calls::OFFER;
 use crate::fragile::fragile;
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
@@ -70,6 +71,33 @@ async fn all_networks_together_look_up_sixty_four_sessions_at_once() {
         answer.await.unwrap().is(404, "unknown_session");
     }
     assert_eq!(records.looked_up(), 80);
+}
+
+#[tokio::test]
+async fn strangers_who_ask_for_unknown_calls_keep_no_owner_from_hanging_up() {
+    let (app, records) = fragile("");
+    let offer = app.post("/calls").body("application/sdp", OFFER).send();
+    let call = offer.await;
+    let of = |name| call.header(name).unwrap().to_owned();
+    records.hold_look_ups();
+    let stranger = |_| app.get("/calls/rtc_unknown").from("198.51.100.1").send();
+    let asked: Vec<_> = (0..50).map(stranger).map(tokio::spawn).collect();
+    settle().await;
+    let path = format!("{}/hangup", of("location"));
+    let hang_up = app.post(&path).bearer(&of("x-call-token")).send();
+    let hang_up = tokio::spawn(hang_up);
+    settle().await;
+    // The owner reads the call twice, each time behind four strangers at most. The call's watch reads it, too.
+    for _ in 0..20 {
+        records.let_look_up(1);
+        settle().await;
+    }
+    assert!(hang_up.is_finished(), "the owner waits behind strangers");
+    assert_eq!(hang_up.await.unwrap().status, 200);
+    records.let_look_up(1000);
+    for answer in asked {
+        answer.await.unwrap().is(404, "unknown_call");
+    }
 }
 
 #[tokio::test]

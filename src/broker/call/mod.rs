@@ -31,7 +31,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::Choice;
@@ -40,6 +40,7 @@ use crate::domain::{
     Call, EntryId, Kind, KnownTicket, Offer, Party, PersonaName, Ticket, UpstreamCall, random_bytes,
 };
 use crate::provider::Dialect;
+use crate::records::Turns;
 
 pub use attach::Attachment;
 pub use line::{Line, LineEnd, Order, Passes, RelayEnd};
@@ -175,7 +176,7 @@ pub(super) struct Watches {
     /// The calls that are being dialled, and the answers of a moment ago, for requests that are repeated.
     again: again::Again,
     /// Reads of calls for those who ask about them. They must not keep others from the database.
-    reads: Semaphore,
+    reads: Turns,
     /// The watches. Nobody waits for them at the end: another replica, or the next run, watches the calls.
     tasks: TaskTracker,
 }
@@ -193,7 +194,7 @@ impl Watches {
             has_lost_claims: AtomicBool::new(false),
             full: Cache::new(FULL_CAPACITY),
             again: again::Again::new(),
-            reads: Semaphore::new(READS_AT_ONCE),
+            reads: Turns::new(READS_AT_ONCE),
             tasks: TaskTracker::new(),
         }
     }

@@ -5,15 +5,13 @@ use std::time::Duration;
 use super::Listening;
 use crate::broker::{Broker, BrokerError};
 use crate::domain::{
-    Account, Call, CallState, CallStep, Caller, ConnectMode, EndReason, KnownTicket, Party, Ticket,
-    TicketRefusal, UpstreamCallId,
+    Account, Call, CallState, CallStep, Caller, ConnectMode, EndReason, KnownTicket, Network,
+    Party, Ticket, TicketRefusal, UpstreamCallId,
 };
 use crate::records::{CallQuery, CallSums, DatedTicket};
 
 /// A ticket shows its call for so long after the end.
 const TICKET_OUTLIVES: Duration = Duration::from_mins(1);
-/// Longest wait for a turn to read a call.
-const READ_WAIT: Duration = Duration::from_secs(1);
 /// Most calls that are ended at a time.
 const MOST: u32 = 1_000;
 
@@ -54,7 +52,7 @@ impl Broker {
         ticket: Option<&Ticket>,
         id: &UpstreamCallId,
     ) -> Result<Call, BrokerError> {
-        let call = self.read(id).await?;
+        let call = self.read(id, Some(caller.network())).await?;
         let now = self.0.parts.clock.now();
         let is_theirs = |call: &Call| {
             let is_fresh = call
@@ -99,15 +97,19 @@ impl Broker {
 
     /// Returns the row of a call that a page listens to.
     pub async fn row(&self, listening: &Listening) -> Result<Option<Call>, BrokerError> {
-        self.read(&listening.call).await
+        self.read(&listening.call, None).await
     }
 
-    /// Reads a call for somebody who asks about it. Few may do so at a time, so that they keep nobody else from the records.
-    pub(super) async fn read(&self, id: &UpstreamCallId) -> Result<Option<Call>, BrokerError> {
+    /// Reads a call for somebody in `network` who asks about it. Few may do so at a time, so that they keep nobody else from the
+    /// records, and strangers who ask for calls that are not theirs keep no owner from ending one.
+    pub(super) async fn read(
+        &self,
+        id: &UpstreamCallId,
+        network: Option<Network>,
+    ) -> Result<Option<Call>, BrokerError> {
         let parts = &self.0.parts;
-        let turn = self.0.watches.reads.acquire();
-        let turn = parts.clock.timeout(READ_WAIT, turn).await;
-        let _turn = turn.map_err(|_| BrokerError::Crowded)?;
+        let turn = self.0.watches.reads.take(network, &*parts.clock);
+        let _turn = turn.await?;
         let found = parts.records.call(id).await;
         found.map_err(BrokerError::NotRead)
     }
