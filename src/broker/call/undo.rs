@@ -14,7 +14,7 @@ use crate::upstream::{Late, NotBegun, UpstreamError};
 const MOST_ATTEMPTS: usize = 125;
 
 impl Inner {
-    /// Hangs up a call that nobody can use.
+    /// Hangs up a call that nobody can use. A GPT-Live session is billed from its creation all the same.
     pub(super) async fn undone(
         self: &Arc<Self>,
         row: &Call,
@@ -30,7 +30,12 @@ impl Inner {
         }
         let code = error.records_code();
         let settled = self.settle_call(row.entry, took, Outcome::Failed { code });
-        settled.await.err().unwrap_or(error)
+        let error = settled.await.err().unwrap_or(error);
+        if call.id.is_live() {
+            billed(error)
+        } else {
+            error
+        }
     }
 
     /// Notes that the provider created no call, or that nobody knows.
@@ -43,7 +48,7 @@ impl Inner {
         let entry = row.entry;
         let facts = failed.facts();
         let took = self.parts.clock.tick().since(start);
-        // A GPT-Live session is billed from its creation, and a server that failed may have created it.
+        // A server that failed may have created the session, which is billed from its creation.
         let may_be_billed =
             session.dialect() == Dialect::Live && matches!(failed.error, UpstreamError::Broken(_));
         let is_definite = facts.is_definite && !may_be_billed;
@@ -65,9 +70,9 @@ impl Inner {
         if !is_definite {
             self.book_creation(row, session, Mark::Estimated).await;
         }
-        settled
-            .err()
-            .unwrap_or_else(|| BrokerError::call(failed.error, took))
+        let error = settled.err();
+        let error = error.unwrap_or_else(|| BrokerError::call(failed.error, took));
+        if is_definite { error } else { billed(error) }
     }
 
     /// Hangs up a call that was created after its caller was told that it failed.
@@ -115,4 +120,12 @@ impl Inner {
         }
         None
     }
+}
+
+/// Returns the failure of a call that the provider may have created all the same: it has used up what a call takes.
+fn billed(mut error: BrokerError) -> BrokerError {
+    if let BrokerError::Upstream { facts, .. } = &mut error {
+        facts.is_definite = false;
+    }
+    error
 }

@@ -101,7 +101,7 @@ impl Inner {
             self.book_creation(row, session, Mark::Measured),
             self.parts.records.change_call(row.entry, named),
         );
-        let named = named.map_err(BrokerError::NotRecorded)?;
+        let named = named.map_err(BrokerError::NotSettled)?;
         named.map(drop).ok_or(BrokerError::CallEnded)
     }
 

@@ -13,8 +13,8 @@ use super::relay::hand_over;
 use super::wanted::Wanted;
 use crate::broker::BrokerError;
 use crate::domain::UpstreamCallId;
+use crate::gate::Used;
 use crate::provider::Dialect;
-use crate::upstream::UpstreamError;
 use crate::web::code::Code;
 use crate::web::error::{ApiError, Failure};
 use crate::web::extract::read_json;
@@ -113,7 +113,7 @@ pub async fn create(
     };
     let answered = exchange(&state, admitted, wanted, (key, offered)).await;
     match answered {
-        Err(error) if may_have_cost(&error) => {
+        Err(error) if !is_worth_repeating(&error) => {
             let mut response = error.into_response();
             let headers = response.headers_mut();
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
@@ -123,19 +123,10 @@ pub async fn create(
     }
 }
 
-/// True when the provider may have created a session for a request that failed.
-fn may_have_cost(error: &ApiError) -> bool {
+/// True when the same request may succeed, and has used up nothing: no session can exist.
+fn is_worth_repeating(error: &ApiError) -> bool {
     let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref());
-    let Some(BrokerError::Upstream { error, .. }) = cause else {
-        return false;
-    };
-    !matches!(
-        error,
-        UpstreamError::RateLimited(_)
-            | UpstreamError::SessionLimit(_)
-            | UpstreamError::Overloaded { .. }
-            | UpstreamError::Resting { .. }
-    )
+    cause.is_none_or(|error: &BrokerError| error.used() == Used::Nothing)
 }
 
 /// The same, as OpenAI's sample for browsers asks for it.

@@ -348,3 +348,19 @@ async fn lv7_a_session_that_was_refused_costs_nothing() {
     pass(&app, 60).await;
     assert_eq!(offer(&app).send().await.status, 201, "given back");
 }
+
+#[tokio::test]
+async fn lv6_a_session_that_is_hung_up_at_once_has_cost_and_no_sdk_repeats_it() {
+    let app = app(&[("limits.token", "1/60s")]);
+    app.calls.fail_join(UpstreamError::RateLimited(429.into()));
+    let request = json!({ "transport": { "type": "webrtc", "sdp": OFFER } });
+    let ask = async || app.post("/v1/live/sessions").json(&request).send().await;
+    let refused = ask().await;
+    refused.is(503, "upstream_unavailable");
+    assert_eq!(refused.header("x-should-retry"), Some("false"));
+    assert_eq!(app.calls.hung_up().len(), 1);
+    let calls = app.app.state().broker.calls(None, (0, 10)).await.unwrap();
+    assert_eq!(calls[0].used.cost, Money::from_nanos(12_500_000));
+    ask().await.is(429, "rate_limited");
+    assert_eq!(app.calls.orders().len(), 1);
+}
