@@ -19,6 +19,9 @@ pub enum Purpose {
     Relay,
     /// Something whose session was counted before: the redemption of a ticket, a look at a call, its end.
     Look,
+    /// A look at a call, or its end, by whoever shows the call's own ticket. A block of the address stops nobody from that:
+    /// others may have earned it, and the call would run on.
+    LookWithTicket,
     /// A transcription of a recording.
     Transcribe,
 }
@@ -64,7 +67,7 @@ impl Purpose {
         let counts = |limit: &Limit| match limit.row().counts {
             Counts::Openings => matches!(self, Self::Open | Self::Call | Self::Relay),
             Counts::Refreshes => self == Self::Refresh,
-            Counts::Mints => !matches!(self, Self::Look | Self::Transcribe),
+            Counts::Mints => !matches!(self, Self::Look | Self::LookWithTicket | Self::Transcribe),
             Counts::Transcriptions => self == Self::Transcribe,
             Counts::Refusals => false,
         };

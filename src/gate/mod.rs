@@ -95,6 +95,9 @@ impl Gate {
 
     /// Admits `caller` for `purpose`, and takes a place in every window that applies.
     pub async fn admit(&self, caller: &Caller, purpose: Purpose) -> Result<Pass, Denied> {
+        if purpose == Purpose::LookWithTicket {
+            return Ok(Pass::new(self.clone(), None, windows::Receipt::default()));
+        }
         let claims = purpose.claims(&caller.into());
         let (tightest, receipt) = self.decide(caller, &claims).await?;
         Ok(Pass::new(self.clone(), tightest, receipt))

@@ -1,7 +1,9 @@
 //! Offences, blocks, and their exact timeline.
 
 use serde_json::json;
+use token_broker::domain::Ticket;
 
+use crate::calls::OFFER;
 use crate::kit::in_process::TestApp;
 
 #[tokio::test]
@@ -124,6 +126,31 @@ async fn a_block_is_for_the_paid_routes_and_for_one_network_only() {
             .status,
         200
     );
+}
+
+#[tokio::test]
+async fn a_block_of_an_address_keeps_no_holder_of_a_ticket_from_hanging_up() {
+    let app = TestApp::with(&[("connect.mode", "call")]);
+    let unused = app.post("/token").send().await.json["token"].clone();
+    let offer = || app.post("/calls").body("application/sdp", OFFER);
+    let call = offer().send().await;
+    assert_eq!(call.status, 201, "{}", call.text);
+    let of = |name| call.header(name).unwrap().to_owned();
+    for _ in 0..12 {
+        let broken = app.post("/refresh-token").body("application/json", "{");
+        broken.send().await.is(400, "bad_request");
+    }
+    offer().send().await.is(429, "blocked");
+    let redeemed = offer().bearer(unused.as_str().unwrap());
+    redeemed.send().await.is(429, "blocked");
+    let path = of("location");
+    app.get(&path).send().await.is(429, "blocked");
+    let stolen = app.get(&path).bearer(Ticket::random().expose());
+    stolen.send().await.is(404, "unknown_call");
+    let hang_up = app.post(&format!("{path}/hangup"));
+    let ended = hang_up.bearer(&of("x-call-token")).send().await;
+    assert_eq!(ended.status, 200, "{}", ended.text);
+    assert_eq!(app.calls.hung_up().len(), 1);
 }
 
 #[tokio::test]

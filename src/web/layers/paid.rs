@@ -74,7 +74,7 @@ async fn admit(
     let (mut purpose, mut known) = (purpose, None);
     match (purpose, calls::ticket(headers)) {
         // A ticket shows its own call only, and says nothing of who its holder is.
-        (Purpose::Look, Some(_)) => {}
+        (Purpose::Look, Some(_)) => purpose = Purpose::LookWithTicket,
         (Purpose::Call | Purpose::Relay, Some(shown)) => {
             let mode = if purpose == Purpose::Call {
                 ConnectMode::Call
