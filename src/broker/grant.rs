@@ -255,7 +255,10 @@ impl Inner {
                 }
                 self.quota_exceeded(quota)
             }
-            ReserveError::TooManyCalls(bound) => BrokerError::TooManyCalls(setting(bound, caller)),
+            ReserveError::TooManyCalls(bound) => {
+                let has_own = self.quota(caller).live_calls.is_some();
+                BrokerError::TooManyCalls(setting(bound, caller, has_own))
+            }
             ReserveError::Ticket(refusal) => BrokerError::Ticket(refusal),
             ReserveError::Repeated(entry) => BrokerError::Repeated(entry),
             ReserveError::Exhausted(budget) => {
@@ -382,9 +385,10 @@ impl Inner {
     }
 }
 
-/// Returns the name of the setting behind a bound on the calls of `caller`.
-fn setting(bound: CallBound, caller: &Caller) -> &'static str {
+/// Returns the name of the setting behind a bound on the calls of `caller`, whose quota may have a bound of its own.
+fn setting(bound: CallBound, caller: &Caller, has_own: bool) -> &'static str {
     match (bound, caller.party()) {
+        (CallBound::Owner, Party::Identity(_)) if has_own => "live_calls",
         (CallBound::Owner, Party::Identity(_)) => "max_live",
         (CallBound::Owner, Party::Network(_)) => "max_live_network",
         (CallBound::Anonymous, _) => "max_live_anonymous",

@@ -64,6 +64,7 @@ async fn a_role_may_have_calls_at_once_of_its_own() {
     assert_eq!(call().await.status, 201);
     let refused = call().await;
     refused.is(429, "call_limit");
+    assert_eq!(refused.json["error"]["limit"], "live_calls");
     for _ in 0..2 {
         let eva = offer(&app).bearer(&teacher("eva")).send().await;
         assert_eq!(eva.status, 201);
