@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::Verdict::{Broken, Fine, Warning};
-use super::roster::{self, Place};
+use super::roster::{self, RosterRow};
 use super::serve::block_on;
 use super::{BAD_SETTINGS, Given, UNREAD_DOT_ENV, cost, has_dot_env, online, say};
 use crate::clock::{Clock, SystemClock};
@@ -78,7 +78,7 @@ struct Report<'a> {
     /// What to change, the most dangerous first.
     advice: Vec<String>,
     /// Which callers get which persona.
-    personas: Vec<Place<'a>>,
+    personas: Vec<RosterRow<'a>>,
 }
 
 /// Looks at everything, and prints what was found.

@@ -11,7 +11,7 @@ use crate::domain::{Asked, Language};
 
 /// The persona of one kind of caller.
 #[derive(Serialize)]
-pub(super) struct Place<'a> {
+pub(super) struct RosterRow<'a> {
     /// The role; `None` for callers without one.
     role: Option<&'a str>,
     /// True when the role was verified, false when it is only what the caller says.
@@ -23,7 +23,7 @@ pub(super) struct Place<'a> {
 }
 
 /// Returns all kinds of caller that the personas and quotas tell apart, by role, each in all languages.
-pub(super) fn roster(config: &Config) -> Vec<Place<'_>> {
+pub(super) fn roster(config: &Config) -> Vec<RosterRow<'_>> {
     let personas = || config.personas.iter();
     let named = personas().flat_map(|persona| persona.role.iter().chain(&persona.roles));
     let roles = named.chain(config.quota.roles.keys());
@@ -40,7 +40,7 @@ pub(super) fn roster(config: &Config) -> Vec<Place<'_>> {
         kinds.extend((config.auth.mode != AuthMode::Off).then_some((Some(role), true)));
         kinds.extend((config.auth.mode != AuthMode::Required).then_some((Some(role), false)));
     }
-    let mut places = Vec::new();
+    let mut roster = Vec::new();
     for (role, verified) in kinds {
         for language in &languages {
             let persona = config.personas.fitting(&Asked {
@@ -48,7 +48,7 @@ pub(super) fn roster(config: &Config) -> Vec<Place<'_>> {
                 claimed_role: role.filter(|_| !verified),
                 language: *language,
             });
-            places.push(Place {
+            roster.push(RosterRow {
                 role,
                 verified,
                 language: language.map(Language::as_str),
@@ -56,24 +56,24 @@ pub(super) fn roster(config: &Config) -> Vec<Place<'_>> {
             });
         }
     }
-    places
+    roster
 }
 
 /// Returns the same as a table for people: a line for each role, a column for each language.
-pub(super) fn table(places: &[Place<'_>]) -> String {
-    let kind = |place: &Place<'_>| match place.role {
+pub(super) fn table(roster: &[RosterRow<'_>]) -> String {
+    let kind = |row: &RosterRow<'_>| match row.role {
         None => "no role".to_owned(),
-        Some(role) if place.verified => format!("{role}, verified"),
+        Some(role) if row.verified => format!("{role}, verified"),
         Some(role) => format!("{role}, claimed"),
     };
-    let languages = places.iter().take_while(|place| place.role.is_none());
-    let languages = languages.map(|place| place.language.unwrap_or("any language").to_owned());
+    let languages = roster.iter().take_while(|row| row.role.is_none());
+    let languages = languages.map(|row| row.language.unwrap_or("any language").to_owned());
     let head = once("who gets".to_owned()).chain(languages).collect();
     let mut rows: Vec<Vec<_>> = vec![head];
-    for line in places.chunk_by(|one, next| kind(one) == kind(next)) {
+    for line in roster.chunk_by(|one, next| kind(one) == kind(next)) {
         let got = line
             .iter()
-            .map(|place| place.persona.unwrap_or("(refused)").to_owned());
+            .map(|row| row.persona.unwrap_or("(refused)").to_owned());
         rows.push(line.first().map(kind).into_iter().chain(got).collect());
     }
     table::table(&rows)

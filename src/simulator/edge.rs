@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::calls::{CallRequest, Registry};
 use super::costs::Bill;
 use super::fault::Twist;
-use super::plan::{Place, Plan};
+use super::plan::{Operation, Plan};
 use super::refusal::Refusal;
 use super::secrets::Secrets;
 use crate::clock::Clock;
@@ -132,8 +132,8 @@ impl Edge {
     }
 
     /// Fails as planned, or returns the change of the ordinary answer.
-    pub(super) async fn suffer(&self, place: Place) -> Result<Option<Twist>, Response> {
-        let fault = self.state().plan.take(place);
+    pub(super) async fn suffer(&self, operation: Operation) -> Result<Option<Twist>, Response> {
+        let fault = self.state().plan.take(operation);
         match fault {
             Some(fault) => fault.happen(&*self.clock).await,
             None => Ok(None),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::edge::Edge;
 use super::effective::effective;
 use super::fault::Twist;
-use super::plan::Place;
+use super::plan::Operation;
 use super::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::provider::{check_request, known_model, known_transcription_model};
@@ -33,7 +33,7 @@ pub(super) async fn mint(
     let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
     edge.remember(headers.clone(), body.clone());
     edge.admit(&headers)?;
-    let twist = edge.suffer(Place::Mint).await?;
+    let twist = edge.suffer(Operation::Mint).await?;
     let asked = read(&headers, &body)?;
     Ok(Json(answer(&edge, &asked, twist.as_ref())))
 }

@@ -49,9 +49,9 @@ impl FromStr for Planned {
     fn from_str(text: &str) -> Result<Self, FaultError> {
         let of_models = text.strip_prefix("models+");
         let text = of_models.unwrap_or(text);
-        let of_calls = PREFIXES.iter().find_map(|(prefix, place)| {
+        let of_calls = PREFIXES.iter().find_map(|(prefix, operation)| {
             let rest = text.strip_prefix(prefix)?;
-            Some((rest, *place))
+            Some((rest, *operation))
         });
         let text = of_calls.map_or(text, |(rest, _)| rest);
         // No fault begins with a number and an `x`.
@@ -63,7 +63,7 @@ impl FromStr for Planned {
             fault: fault.to_owned().try_into()?,
             times,
             models: of_models.is_some(),
-            of_calls: of_calls.map(|(_, place)| place),
+            of_calls: of_calls.map(|(_, operation)| operation),
         })
     }
 }
@@ -77,7 +77,7 @@ const PREFIXES: [(&str, OfCalls); 4] = [
 
 /// The operation of the simulator that a fault may hit.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Operation {
     Mint,
     Models,
     Call(OfCalls),
@@ -101,14 +101,14 @@ impl Plan {
     }
 
     /// Takes the next fault for this operation.
-    pub(super) fn take(&mut self, place: Place) -> Option<Fault> {
-        let of_calls = match place {
-            Place::Mint | Place::Models => None,
-            Place::Call(operation) => Some(operation),
+    pub(super) fn take(&mut self, operation: Operation) -> Option<Fault> {
+        let of_calls = match operation {
+            Operation::Mint | Operation::Models => None,
+            Operation::Call(operation) => Some(operation),
         };
         let at = self.0.iter().position(|entry| entry.of_calls == of_calls)?;
         let next = self.0.get_mut(at)?;
-        if place == Place::Models && !next.models {
+        if operation == Operation::Models && !next.models {
             return None;
         }
         let fault = next.fault.clone();
@@ -133,34 +133,34 @@ mod tests {
         Plan::of(entries.collect()).unwrap()
     }
 
-    fn take(plan: &mut Plan, place: Place) -> Option<String> {
-        plan.take(place).map(String::from)
+    fn take(plan: &mut Plan, operation: Operation) -> Option<String> {
+        plan.take(operation).map(String::from)
     }
 
     #[test]
     fn faults_happen_in_order_and_as_often_as_planned() {
         let mut plan = plan(&["2x500", "1xhang", "garbage"]);
         let happened: Vec<_> = (0..5)
-            .map(|_| take(&mut plan, Place::Mint).unwrap())
+            .map(|_| take(&mut plan, Operation::Mint).unwrap())
             .collect();
         assert_eq!(happened, ["500", "500", "hang", "garbage", "garbage"]);
-        assert_eq!(take(&mut Plan::default(), Place::Mint), None);
+        assert_eq!(take(&mut Plan::default(), Operation::Mint), None);
     }
 
     #[test]
     fn the_list_of_models_fails_only_when_the_entry_says_so() {
         let mut plan = plan(&["1x500", "models+1xhang"]);
-        assert_eq!(take(&mut plan, Place::Models), None);
-        assert_eq!(take(&mut plan, Place::Mint).as_deref(), Some("500"));
-        assert_eq!(take(&mut plan, Place::Models).as_deref(), Some("hang"));
-        assert_eq!(take(&mut plan, Place::Mint), None);
+        assert_eq!(take(&mut plan, Operation::Models), None);
+        assert_eq!(take(&mut plan, Operation::Mint).as_deref(), Some("500"));
+        assert_eq!(take(&mut plan, Operation::Models).as_deref(), Some("hang"));
+        assert_eq!(take(&mut plan, Operation::Mint), None);
     }
 
     #[test]
     fn failures_of_calls_wait_for_their_operation_and_keep_nobody_else_waiting() {
         let mut plan = plan(&["hangup+1x500", "join+1xhang"]);
-        assert_eq!(take(&mut plan, Place::Mint), None);
-        let join = Place::Call(OfCalls::Join);
+        assert_eq!(take(&mut plan, Operation::Mint), None);
+        let join = Operation::Call(OfCalls::Join);
         assert_eq!(take(&mut plan, join).as_deref(), Some("hang"));
         assert_eq!(take(&mut plan, join), None);
     }

@@ -15,7 +15,7 @@ use super::control::faults;
 use super::costs::costs;
 use super::edge::Edge;
 use super::mint::mint;
-use super::plan::Place;
+use super::plan::Operation;
 use super::refusal::Refusal;
 use super::transcription::transcribe;
 use crate::domain::RequestId;
@@ -50,7 +50,7 @@ async fn models(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Response> {
     edge.admit(&headers)?;
-    edge.suffer(Place::Models).await?;
+    edge.suffer(Operation::Models).await?;
     let model = |name: &&str| {
         let day = announced_shutdown(name).map(|shutdown| shutdown.day);
         json!({"id": name, "object": "model", "created": 0, "owned_by": "system", "shutdown_date": day})

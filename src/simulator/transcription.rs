@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::edge::Edge;
 use super::fault::Twist;
-use super::plan::{OfCalls, Place};
+use super::plan::{OfCalls, Operation};
 use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::domain::{Format, LARGEST_RECORDING};
@@ -48,7 +48,7 @@ pub(super) async fn transcribe(
     let asked = Asked::read(request).await?;
     let seen = json!({ "fields": asked.fields, "file": asked.file });
     edge.remember_call(&uri, &headers, seen.to_string().into());
-    let twist = edge.suffer(Place::Call(OfCalls::Transcribe)).await?;
+    let twist = edge.suffer(Operation::Call(OfCalls::Transcribe)).await?;
     asked.check()?;
     let is_silent = twist == Some(Twist::NoUsage);
     Ok(asked.answer(Arc::clone(&edge.clock), is_silent))

@@ -86,7 +86,7 @@ impl Spanned {
 
     /// Gives the span its place: that of a request, the first one of a trace that links to another one, or one below
     /// `parent`. Returns false when there is none.
-    fn take_place(&mut self, parent: Option<&Place>) -> bool {
+    fn take_place(&mut self, parent: Option<&OpenSpan>) -> bool {
         if !self.trace_id.is_empty() {
             self.kind = SERVER;
         } else if !self.link.is_empty() {
@@ -102,9 +102,9 @@ impl Spanned {
         !self.trace_id.is_empty()
     }
 
-    /// Returns where the work within this span has its place.
-    fn place(&self) -> Place {
-        Place {
+    /// Returns where the work within this span belongs.
+    fn opened(&self) -> OpenSpan {
+        OpenSpan {
             trace_id: self.trace_id.clone(),
             span_id: self.span_id.clone(),
             anchor: self.anchor,
@@ -188,8 +188,8 @@ impl Visit for Spanned {
     }
 }
 
-/// The place of an open span, for the work within it.
-struct Place {
+/// An open span, for the work within it.
+struct OpenSpan {
     trace_id: String,
     span_id: String,
     anchor: (u64, Tick),
@@ -267,7 +267,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collecting {
         attributes.record(&mut spanned);
         let around = span.scope().skip(1).find_map(|around| {
             let extensions = around.extensions();
-            extensions.get::<Spanned>().map(Spanned::place)
+            extensions.get::<Spanned>().map(Spanned::opened)
         });
         if spanned.take_place(around.as_ref()) {
             span.extensions_mut().insert(spanned);

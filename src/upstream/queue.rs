@@ -26,8 +26,8 @@ struct Waiting {
     by_party: HashMap<Party, usize>,
 }
 
-/// A place in the queue. Dropping it leaves the queue.
-pub(super) struct Place<'a> {
+/// A caller in the queue. Dropping it leaves the queue.
+pub(super) struct Waiter<'a> {
     queue: &'a Queue,
     party: Party,
 }
@@ -48,7 +48,7 @@ impl Queue {
     }
 
     /// Joins the end of the queue. `None` when it is full, or `party` has its share of it.
-    pub(super) fn join(&self, party: Party) -> Option<Place<'_>> {
+    pub(super) fn join(&self, party: Party) -> Option<Waiter<'_>> {
         let mut waiting = self.waiting.lock();
         let is_stranger = matches!(party, Party::Network(_));
         let theirs = waiting.by_party.get(&party).copied().unwrap_or_default();
@@ -61,11 +61,11 @@ impl Queue {
         waiting.all += 1;
         waiting.without_identity += usize::from(is_stranger);
         waiting.by_party.insert(party, theirs + 1);
-        Some(Place { queue: self, party })
+        Some(Waiter { queue: self, party })
     }
 }
 
-impl<'a> Place<'a> {
+impl<'a> Waiter<'a> {
     /// Waits until all who came earlier have left. Returns the right to go first.
     pub(super) async fn head(&self) -> Option<SemaphorePermit<'a>> {
         // Never closed.
@@ -73,7 +73,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut waiting = self.queue.waiting.lock();
         waiting.all -= 1;

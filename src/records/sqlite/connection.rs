@@ -9,7 +9,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqlitePool};
 use sqlx::{ConnectOptions, Connection as _, Executor, Row, Sqlite};
 
-use super::file::{Place, beside};
+use super::file::{OpenFile, beside};
 use super::schema::code;
 use crate::clock::{Clock, Timestamp};
 use crate::records::OpenError;
@@ -24,7 +24,7 @@ pub(super) struct SqliteFile {
     pub(super) options: SqliteConnectOptions,
     pub(super) clock: Arc<dyn Clock>,
     /// The file that was opened first. No other file is written in its place.
-    pub(super) place: Place,
+    pub(super) opened: OpenFile,
     /// True when the write-ahead log was removed under an open connection. Readers may still hold the removed one.
     pub(super) has_lost_log: Arc<AtomicBool>,
     /// The lock of a broker that serves, held as long as the writer lives.
@@ -35,9 +35,9 @@ pub(super) struct SqliteFile {
 struct Pen {
     connection: SqliteConnection,
     clock: Arc<dyn Clock>,
-    place: Place,
+    opened: OpenFile,
     /// The write-ahead log, beside the file. It holds what was committed lately.
-    log: Place,
+    log: OpenFile,
     has_lost_log: Arc<AtomicBool>,
     /// The rows changed since the log was moved.
     rows: u64,
@@ -95,7 +95,7 @@ pub(super) async fn assert_fit(options: &SqliteConnectOptions) -> Result<(), Ope
 #[async_trait]
 impl Base for SqliteFile {
     async fn connect(&self) -> Result<Box<dyn Connection>, Fault> {
-        self.place.assert_kept()?;
+        self.opened.assert_kept()?;
         if self.has_lost_log.load(Ordering::Relaxed) {
             return Err(lost_log());
         }
@@ -103,11 +103,11 @@ impl Base for SqliteFile {
         // The log exists from the first transaction on.
         let begun = connection.execute("BEGIN IMMEDIATE; COMMIT").await;
         begun.map_err(fault)?;
-        let log = Place::of(&beside(self.place.path(), "-wal"));
+        let log = OpenFile::of(&beside(self.opened.path(), "-wal"));
         let mut pen: Box<dyn Connection> = Box::new(Pen {
             connection,
             clock: Arc::clone(&self.clock),
-            place: self.place.clone(),
+            opened: self.opened.clone(),
             log: log.map_err(|error| Fault::new(Severity::Broken, error))?,
             has_lost_log: Arc::clone(&self.has_lost_log),
             rows: 0,
@@ -168,7 +168,7 @@ impl Connection for Pen {
     }
 
     async fn assert_lasting(&mut self) -> Result<(), Fault> {
-        self.place.assert_kept()?;
+        self.opened.assert_kept()?;
         if self.log.is_kept() {
             return Ok(());
         }

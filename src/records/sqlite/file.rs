@@ -49,13 +49,13 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
 
 /// The path of an open file, and which file that is: its device and its number there.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct OpenFile {
     path: PathBuf,
     file: (u64, u64),
 }
 
-impl Place {
-    /// Returns the place of the file that is at the path now.
+impl OpenFile {
+    /// Returns the file that is at the path now.
     pub(super) fn of(path: &Path) -> Result<Self, OpenError> {
         let found = identify(path).map_err(failed(path))?;
         let (path, file) = (path.into(), found);

@@ -119,7 +119,7 @@ async fn start(
     let file = SqliteFile {
         options,
         clock: Arc::clone(&clock),
-        place: file::Place::of(path)?,
+        opened: file::OpenFile::of(path)?,
         has_lost_log: Arc::default(),
         _lock: lock,
     };

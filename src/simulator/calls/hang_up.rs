@@ -10,7 +10,7 @@ use axum::response::Response;
 use super::{Dialect, Registry, gpt_live};
 use crate::simulator::edge::Edge;
 use crate::simulator::fault::Twist;
-use crate::simulator::plan::{OfCalls, Place};
+use crate::simulator::plan::{OfCalls, Operation};
 use crate::simulator::refusal::Refusal;
 
 /// `POST /v1/realtime/calls/{id}/hangup`.
@@ -41,7 +41,7 @@ async fn answer(
 ) -> Result<(), Response> {
     edge.remember_call(uri, headers, Bytes::new());
     let key = edge.admit(headers)?;
-    let twist = edge.suffer(Place::Call(OfCalls::Hangup)).await?;
+    let twist = edge.suffer(Operation::Call(OfCalls::Hangup)).await?;
     let is_known = {
         let mut desk = edge.calls.desk();
         let call = desk.open_of(id, dialect);

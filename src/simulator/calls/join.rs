@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::live::{Channel, Out, Peer};
 use super::{Dialect, Registry, Second, client_event, gpt_live, session};
 use crate::simulator::edge::{Edge, bearer};
-use crate::simulator::plan::{OfCalls, Place};
+use crate::simulator::plan::{OfCalls, Operation};
 use crate::simulator::refusal::Refusal;
 
 /// Largest accepted frame, in bytes.
@@ -31,7 +31,7 @@ pub(in crate::simulator) async fn join(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Response> {
     edge.remember_call(&uri, &headers, Bytes::new());
-    edge.suffer(Place::Call(OfCalls::Join)).await?;
+    edge.suffer(Operation::Call(OfCalls::Join)).await?;
     let Some(id) = parameter(&uri, "call_id") else {
         return session::open(edge, &uri, &headers, upgrade).map_err(Into::into);
     };
@@ -54,7 +54,7 @@ pub(in crate::simulator) async fn attach(
 ) -> Result<Response, Response> {
     edge.remember_call(&uri, &headers, Bytes::new());
     let key = edge.admit(&headers)?;
-    edge.suffer(Place::Call(OfCalls::Join)).await?;
+    edge.suffer(Operation::Call(OfCalls::Join)).await?;
     let may = may_join(&edge.calls, (&id, Dialect::Live), &key);
     let upgrade = bounded(upgrade)?;
     if !may {

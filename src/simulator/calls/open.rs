@@ -18,7 +18,7 @@ use crate::provider;
 use crate::simulator::edge::{Edge, bearer};
 use crate::simulator::fault::{Answer, Twist};
 use crate::simulator::mint::models_exist;
-use crate::simulator::plan::{OfCalls, Place};
+use crate::simulator::plan::{OfCalls, Operation};
 use crate::simulator::refusal::Refusal;
 
 /// Largest accepted body, in bytes.
@@ -48,7 +48,7 @@ pub(in crate::simulator) async fn open(
         Some(_) => given,
         None => edge.admit(&headers)?,
     };
-    let twist = edge.suffer(Place::Call(OfCalls::Calls)).await?;
+    let twist = edge.suffer(Operation::Call(OfCalls::Calls)).await?;
     let offered = match secret {
         Some(session) => of_secret(&headers, &body, session)?,
         None => of_parts(&headers, body).await?,

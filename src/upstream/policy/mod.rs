@@ -17,7 +17,7 @@ use super::error::Verdict;
 use super::key::Key;
 use super::keyring::{Choice, Keyring};
 use super::lines::Lines;
-use super::queue::{Place, Queue};
+use super::queue::{Queue, Waiter};
 use super::{Payer, UpstreamError};
 use crate::clock::{Clock, Tick};
 use crate::config;
@@ -123,13 +123,13 @@ impl Policy {
         {
             return Ok(room);
         }
-        let place = self.queue.join(party).ok_or(BUSY)?;
-        let waited = self.clock.timeout(self.max_wait, self.wait_in(&place));
+        let queued = self.queue.join(party).ok_or(BUSY)?;
+        let waited = self.clock.timeout(self.max_wait, self.wait_in(&queued));
         waited.await.map_err(|_| BUSY)?
     }
 
-    async fn wait_in(&self, place: &Place<'_>) -> Result<OwnedSemaphorePermit, UpstreamError> {
-        let _head = place.head().await;
+    async fn wait_in(&self, queued: &Waiter<'_>) -> Result<OwnedSemaphorePermit, UpstreamError> {
+        let _head = queued.head().await;
         let room = Arc::clone(&self.room).acquire_owned().await;
         let room = room.map_err(|_| BUSY)?;
         while let Err(not_until) = self.pace.check() {

@@ -19,7 +19,7 @@ use crate::simulator::calls::{Registry, peer};
 use crate::simulator::edge::Edge;
 use crate::simulator::fault::Twist;
 use crate::simulator::mint::read_json;
-use crate::simulator::plan::{OfCalls, Place};
+use crate::simulator::plan::{OfCalls, Operation};
 use crate::simulator::refusal::Refusal;
 
 /// Most tokens of the instructions, and of all messages of `input`.
@@ -39,7 +39,7 @@ pub(in crate::simulator) async fn create(
     let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
     edge.remember_call(&uri, &headers, body.clone());
     let key = edge.admit(&headers)?;
-    let twist = edge.suffer(Place::Call(OfCalls::Calls)).await?;
+    let twist = edge.suffer(Operation::Call(OfCalls::Calls)).await?;
     let asked = read_json(&headers, &body)?;
     check(&asked)?;
     let (id, sdp) = open(&edge.calls, &key, &asked).await?;
