@@ -33,7 +33,7 @@ pub enum Code {
         "If param is persona, the persona is for other roles. If it is role, the operator can add your role to live.attach_roles. Otherwise, pages may send only GET and POST, and at most 32 header names of 2 KiB in total."
     )]
     Forbidden,
-    /// No such path.
+    /// Nothing is at this path.
     #[error("This path does not exist. See openapi.json for the paths of this service.")]
     NotFound,
     /// No live session of this caller has that id.
@@ -41,7 +41,7 @@ pub enum Code {
     UnknownSession,
     /// No call of this caller has that id.
     #[error(
-        "No call of yours has this id. A call is shown to the account, or the token, that opened it."
+        "No call of yours has this id. Send the credential, the ticket or the X-Call-Token of the call."
     )]
     UnknownCall,
     /// The offer is not one that can be answered.
@@ -79,7 +79,7 @@ pub enum Code {
     )]
     RecordingRefused,
     /// The model is not one of those that callers may name.
-    #[error("Callers may not use this model here. Omit model to use the usual one.")]
+    #[error("Callers may not use this model here. Omit model to use the default one.")]
     ModelNotAllowed,
     /// The header fields are too many, or too large together.
     #[error(
@@ -137,7 +137,9 @@ pub enum Code {
     )]
     CallLimit,
     /// The upstream refused the request, or its answer is not usable.
-    #[error("The provider's answer is not usable. Send the operator the request_id.")]
+    #[error(
+        "The provider refused the request, or its answer is not usable. Send the operator the request_id."
+    )]
     UpstreamInvalid,
     /// The upstream is temporarily unavailable; see `Retry-After`.
     #[error("The provider is temporarily unavailable. Retry after the time in Retry-After.")]
@@ -147,7 +149,7 @@ pub enum Code {
     Overloaded,
     /// Calls may cost only so much, and a model of the persona has no price.
     #[error(
-        "A model of the persona has no price, so its calls cannot be limited. Tell the operator the request_id."
+        "A model of the persona has no price, so its cost cannot be limited. Send the operator the request_id."
     )]
     NoPrice,
     /// Use cannot be recorded, so nothing is minted; see `Retry-After`.

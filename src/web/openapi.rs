@@ -128,7 +128,7 @@ pub(super) enum Refusals {
     /// Internal error.
     #[response(status = 500)]
     Internal(Failure<'static>),
-    /// The provider's answer is not usable.
+    /// The provider refused the request, or its answer is not usable.
     #[response(status = 502)]
     UpstreamInvalid(Failure<'static>),
     /// Temporarily unavailable; see `Retry-After`.

@@ -147,6 +147,16 @@ fn inventory() -> Vec<String> {
 }
 
 #[test]
+fn the_documents_list_every_event() {
+    let page = include_str!("../../docs/operating.md");
+    let (_, rest) = page.split_once("* **Audit events**").unwrap();
+    let (list, _) = rest.split_once("\n* ").unwrap();
+    for name in inventory() {
+        assert!(list.contains(&format!("`{name}`")), "{name} is not listed");
+    }
+}
+
+#[test]
 fn no_event_is_without_a_test() {
     let mut tested = [
         &OF_REQUESTS[..],

@@ -35,7 +35,7 @@ const OPTIONS: [&str; 4] = ["model", "language", "response_format", "stream"];
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes a query that is read option by option")]
 pub struct TranscribeOptions {
-    /// One of the models that the operator allows. Omit it to use the usual one.
+    /// One of the models that the operator allows. Omit it to use the default one.
     #[param(max_length = 128, min_length = 1)]
     model: Option<String>,
     /// The language that is spoken, as ISO 639-1: `es`.
@@ -68,7 +68,7 @@ pub struct RecordingForm {
     /// The recording, at most 25 MiB, with a file name that ends in its format, or with its media type.
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     file: Vec<u8>,
-    /// One of the models that the operator allows. Omit it to use the usual one.
+    /// One of the models that the operator allows. Omit it to use the default one.
     model: Option<String>,
     /// The language that is spoken, as ISO 639-1: `es`.
     #[schema(max_length = 35, pattern = "^[A-Za-z-]+$")]
