@@ -164,7 +164,7 @@ impl Inner {
             let nanos = u64::try_from(usage.transcribed.as_nanos()).unwrap_or_default();
             series.usage_audio.add([model, role, source], nanos);
         }
-        let cost = u64::try_from(used.cost.as_nanos()).unwrap_or_default();
+        let cost = used.cost.as_count();
         series.usage_cost.add([model, role, source], cost);
         let alias = key.map(|key| self.parts.upstream.alias_of(key));
         series
@@ -211,5 +211,5 @@ const fn figure(count: u64) -> f64 {
 }
 
 fn dollars(money: Money) -> f64 {
-    figure(u64::try_from(money.as_nanos()).unwrap_or_default()) / 1e9
+    figure(money.as_count()) / 1e9
 }

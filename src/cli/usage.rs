@@ -16,7 +16,7 @@ use super::{Given, say};
 use crate::app::records::{self, Use};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::Mode;
-use crate::domain::{day_of, parse_duration};
+use crate::domain::{csv_cell, day_of, parse_duration};
 use crate::records::{By, UsageQuery, UsageRow, measures};
 
 #[derive(Debug, Args)]
@@ -119,19 +119,18 @@ fn moment(millis: u64) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }
 
-/// Formats a report as CSV (RFC 4180). A cell that a spreadsheet would read as a formula is written as text.
+/// Formats a report as CSV. Plain words, numbers and addresses stand without quotes.
 fn in_csv(report: &Report) -> String {
-    let quoted = |cell: &String| {
-        let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
-        let cell = format!("{}{cell}", if is_formula { "'" } else { "" });
-        if cell.contains([',', '"', '\n', '\r']) {
-            format!("\"{}\"", cell.replace('"', "\"\""))
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
+    let written = |cell: &String| {
+        if cell.bytes().all(is_plain) && !cell.starts_with('-') {
+            cell.clone()
         } else {
-            cell
+            csv_cell(cell)
         }
     };
     let line = |cells: Vec<String>| {
-        let cells: Vec<_> = cells.iter().map(quoted).collect();
+        let cells: Vec<_> = cells.iter().map(written).collect();
         cells.join(",") + "\r\n"
     };
     lines(report).into_iter().map(line).collect()
@@ -193,10 +192,18 @@ mod tests {
 
     #[test]
     fn a_cell_cannot_break_out_of_its_line_or_become_a_formula() {
-        let csv = in_csv(&report("=cmd|' /C calc'!A0"));
-        assert!(csv.contains(",'=cmd|' /C calc'!A0,"), "{csv}");
-        let csv = in_csv(&report("a,\"b\"\r\nc"));
-        assert!(csv.contains("\"a,\"\"b\"\"\r\nc\""), "{csv}");
+        for (subject, cell) in [
+            ("ana", ",ana,"),
+            ("-1", ",\"'-1\","),
+            ("=cmd|' /C calc'!A0", ",\"'=cmd|' /C calc'!A0\","),
+            ("|calc", ",\"'|calc\","),
+            ("＝1", ",\"'＝1\","),
+            ("a,\"b\"\r\nc", ",\"a,\"\"b\"\"\r\nc\","),
+            ("a;=1", ",\"a;=1\","),
+        ] {
+            let csv = in_csv(&report(subject));
+            assert!(csv.contains(cell), "{csv}");
+        }
         assert!(
             !in_tables(Timestamp::from_seconds(0), &[report("\u{1b}[2Jana")]).contains('\u{1b}')
         );

@@ -8,6 +8,7 @@ mod call;
 mod caller;
 mod condition;
 mod connect_mode;
+mod csv;
 mod display_name;
 mod endpoint;
 mod entry;
@@ -50,6 +51,7 @@ pub use call::{
 pub use caller::{Caller, Forwards};
 pub use condition::Condition;
 pub use connect_mode::ConnectMode;
+pub use csv::csv_cell;
 pub use display_name::DisplayName;
 pub use endpoint::{below, endpoint, is_loopback, is_private_enough, own_host};
 pub use entry::{EntryId, Intent, Kind, Outcome, SessionChange, Settlement};

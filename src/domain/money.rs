@@ -23,6 +23,16 @@ impl Money {
         self.0
     }
 
+    /// Returns the amount of a count of nano-dollars. What is too much is the largest amount.
+    pub fn from_count(nanos: u64) -> Self {
+        Self(i64::try_from(nanos).unwrap_or(i64::MAX))
+    }
+
+    /// Returns the nano-dollars as a count: zero for a negative amount.
+    pub fn as_count(self) -> u64 {
+        u64::try_from(self.0).unwrap_or_default()
+    }
+
     /// Reads an amount in dollars with at most nine decimal places: `12`, `0.017`. Returns `None` for other texts,
     /// negative amounts and more than nine billion dollars.
     pub fn parse(dollars: &str) -> Option<Self> {

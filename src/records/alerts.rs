@@ -57,8 +57,8 @@ impl SqlRecords {
         let binds: [Bind; 4] = [
             name.into(),
             self.clock.now().into(),
-            millis(times.lasts),
-            millis(times.cooldown),
+            times.lasts.into(),
+            times.cooldown.into(),
         ];
         let is_on = self.run(&PROLONG, &binds[..3]).await? > 0;
         Ok(!is_on && self.run(&RAISE, &binds).await? > 0)
@@ -75,10 +75,6 @@ impl SqlRecords {
         }
         Ok(ended)
     }
-}
-
-fn millis(length: Duration) -> Bind {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX).into()
 }
 
 /// Alerts in memory.

@@ -111,7 +111,7 @@ impl SqlRecords {
         let due: Vec<AnnouncementRow> = self.reader.rows(&DUE, &binds).await?;
         let mut taken = Vec::new();
         for announcement in due.into_iter().filter_map(AnnouncementRow::read) {
-            let binds = [(*announcement.webhook).into(), now.into(), millis(JUDGING)];
+            let binds = [(*announcement.webhook).into(), now.into(), JUDGING.into()];
             if self.run(&TAKE, &binds).await? > 0 {
                 taken.push(announcement);
             }
@@ -126,7 +126,7 @@ impl SqlRecords {
     ) -> Result<(), RecordsError> {
         match again {
             Some(wait) => {
-                let binds = [webhook.into(), self.clock.now().into(), millis(wait)];
+                let binds = [webhook.into(), self.clock.now().into(), wait.into()];
                 self.run(&POSTPONE, &binds).await.map(drop)
             }
             None => self.run(&JUDGED, &[webhook.into()]).await.map(drop),
@@ -135,14 +135,10 @@ impl SqlRecords {
 
     /// Removes announcements that were received long ago.
     pub(super) async fn forget_announced(&self) -> Result<(), RecordsError> {
-        let binds = vec![millis(ANNOUNCED), self.clock.now().into(), CHUNK.into()];
+        let binds = vec![ANNOUNCED.into(), self.clock.now().into(), CHUNK.into()];
         let forget = Upkeep::Run(&FORGET, binds);
         self.in_chunks(forget, u64::MAX).await.map(drop)
     }
-}
-
-fn millis(length: Duration) -> Bind {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX).into()
 }
 
 /// Announcements in memory, each with the time at which it is due.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -81,6 +82,13 @@ impl From<usize> for Bind {
 impl From<Timestamp> for Bind {
     fn from(moment: Timestamp) -> Self {
         moment.as_millis().into()
+    }
+}
+
+/// In milliseconds.
+impl From<Duration> for Bind {
+    fn from(length: Duration) -> Self {
+        u64::try_from(length.as_millis()).unwrap_or(u64::MAX).into()
     }
 }
 

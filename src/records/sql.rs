@@ -182,8 +182,7 @@ impl Records for SqlRecords {
     }
 
     async fn sweep_sessions(&self, max_age: Duration, most: u64) -> Result<u64, RecordsError> {
-        let age = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
-        let binds = vec![age.into(), self.clock.now().into(), CHUNK.into()];
+        let binds = vec![max_age.into(), self.clock.now().into(), CHUNK.into()];
         let expire = Upkeep::Run(&sessions::EXPIRE, binds);
         self.in_chunks(expire, u64::MAX).await?;
         let total: Vec<TotalRow> = self.reader.rows(&sessions::TOTAL, &[]).await?;

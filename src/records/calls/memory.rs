@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{CallBounds, CallQuery, CallRecords, CallSums, Dialled, Spending, Taken};
 use crate::domain::{
-    Call, CallChange, CallState, Dial, EntryId, Intent, Money, Party, PersonaName, Settlement,
+    Call, CallChange, CallState, Dial, EntryId, Intent, Party, PersonaName, Settlement,
     UpstreamCallId,
 };
 use crate::records::{MemoryRecords, RecordsError, ReserveError};
@@ -107,15 +107,14 @@ impl CallRecords for MemoryRecords {
         let transcriptions = PersonaName::of_transcriptions();
         let calls = book.calls.values();
         let calls = calls.filter(|call| call.persona != transcriptions);
-        let nanos = |money: Money| u64::try_from(money.as_nanos()).unwrap_or_default();
         let mut sums = CallSums::default();
         for call in calls {
             sums.listed += 1;
             if call.state.is_live() {
                 sums.live += 1;
-                sums.nanodollars += nanos(call.used.cost);
-                sums.estimated_nanodollars += nanos(call.used.estimated);
-                sums.held_nanodollars += nanos(call.held.money);
+                sums.nanodollars += call.used.cost.as_count();
+                sums.estimated_nanodollars += call.used.estimated.as_count();
+                sums.held_nanodollars += call.held.money.as_count();
             }
         }
         Ok(sums)

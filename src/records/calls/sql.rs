@@ -95,12 +95,6 @@ struct ModelRow {
     model: Box<str>,
 }
 
-fn millis(duration: Duration) -> Bind {
-    u64::try_from(duration.as_millis())
-        .unwrap_or(u64::MAX)
-        .into()
-}
-
 impl SqlRecords {
     async fn find_calls(
         &self,
@@ -128,12 +122,12 @@ impl SqlRecords {
     /// Removes calls that were over for long, tickets that expired long ago, and leases of replicas that are gone.
     pub(in crate::records) async fn forget_calls(&self) -> Result<(), RecordsError> {
         let now = self.clock.now();
-        let binds = vec![millis(KEPT), now.into(), CHUNK.into()];
+        let binds = vec![KEPT.into(), now.into(), CHUNK.into()];
         for forget in [&FORGET, &tickets::FORGET] {
             let forget = Upkeep::Run(forget, binds.clone());
             self.in_chunks(forget, u64::MAX).await?;
         }
-        let binds = [millis(KEPT), now.into()];
+        let binds = [KEPT.into(), now.into()];
         self.run(&FORGET_LEASES, &binds).await.map(drop)
     }
 }
@@ -231,7 +225,7 @@ impl CallRecords for SqlRecords {
     }
 
     async fn renew_calls(&self, replica: &str, lease: Duration) -> Result<(), RecordsError> {
-        let binds = [replica.into(), self.clock.now().into(), millis(lease)];
+        let binds = [replica.into(), self.clock.now().into(), lease.into()];
         self.run(&RENEW, &binds).await.map(drop)
     }
 
@@ -240,7 +234,7 @@ impl CallRecords for SqlRecords {
             replica.into(),
             self.clock.now().into(),
             CLAIMED.into(),
-            millis(LATE),
+            LATE.into(),
         ];
         let claim = Upkeep::Claim(binds, replica.into());
         Ok(self.certain(Command::Upkeep(claim)).await?.calls)

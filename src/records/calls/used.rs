@@ -49,7 +49,6 @@ fn or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> 
 
 impl UsedRow {
     pub(in crate::records) fn new(used: &Used) -> Self {
-        let nanos = |money: Money| u64::try_from(money.as_nanos()).unwrap_or_default();
         let Usage {
             fresh,
             cached,
@@ -68,13 +67,12 @@ impl UsedRow {
             output_text: output.text,
             output_audio: output.audio,
             transcribed_ms: u64::try_from(transcribed.as_millis()).unwrap_or(u64::MAX),
-            nanodollars: nanos(used.cost),
-            estimated_nanodollars: nanos(used.estimated),
+            nanodollars: used.cost.as_count(),
+            estimated_nanodollars: used.estimated.as_count(),
         }
     }
 
     pub(in crate::records) fn read(self) -> Used {
-        let money = |nanos| Money::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX));
         Used {
             turns: self.turns,
             seconds: self.seconds,
@@ -96,8 +94,8 @@ impl UsedRow {
                 },
                 transcribed: Duration::from_millis(self.transcribed_ms),
             },
-            cost: money(self.nanodollars),
-            estimated: money(self.estimated_nanodollars),
+            cost: Money::from_count(self.nanodollars),
+            estimated: Money::from_count(self.estimated_nanodollars),
         }
     }
 }

@@ -12,14 +12,9 @@ use super::{Tab, cost};
 use crate::broker::Which;
 use crate::clock::Timestamp;
 use crate::domain::Mark::{Estimated, Measured};
-use crate::domain::{Account, Call, EndReason, Money, UpstreamCallId};
+use crate::domain::{Account, Call, EndReason, UpstreamCallId};
 use crate::web::error::ApiError;
 use crate::web::ops::OpsState;
-
-/// Returns the nano-dollars of an amount.
-fn nanos(money: Money) -> u64 {
-    u64::try_from(money.as_nanos()).unwrap_or_default()
-}
 
 /// Upper bound on the calls of a page. Their files have more.
 const MOST_SHOWN: u32 = 200;
@@ -111,7 +106,7 @@ fn columns() -> Vec<Column> {
 }
 
 fn row(call: &Call, now: Timestamp) -> Row {
-    let (cost, estimated) = (nanos(call.used.cost), nanos(call.used.estimated));
+    let (cost, estimated) = (call.used.cost.as_count(), call.used.estimated.as_count());
     let reason = call.end_reason.map_or("", EndReason::as_str);
     let lasted = call.joined_at.map_or(0, |joined| {
         let end = call.ended_at.or(call.ending_at).unwrap_or(now);

@@ -8,74 +8,29 @@ use super::view::{Card, Cell, Column, Row, Table, View};
 use super::words::dollars;
 use crate::clock::Timestamp;
 use crate::domain::Mark::{Estimated, Measured};
-use crate::domain::{Card as Prices, Money, Period, Tokens, Usage};
+use crate::domain::{Card as Prices, Period, Usage};
 use crate::records::{By, UsageRow};
 use crate::web::error::ApiError;
 use crate::web::ops::OpsState;
 
-/// A kind of tokens: its name, the measure, and a usage of so many of them.
-type TokenKind = (&'static str, &'static str, fn(u64) -> Usage);
+/// A kind of tokens: its name, the measure, and its place in a usage.
+type TokenKind = (&'static str, &'static str, fn(&mut Usage) -> &mut u64);
 
-const KINDS: [TokenKind; 9] = [
-    ("text in", "fresh_text", |number| fresh(text(number))),
-    ("audio in", "fresh_audio", |number| fresh(audio(number))),
-    ("image in", "fresh_image", |number| fresh(image(number))),
-    ("text cached", "cached_text", |number| cached(text(number))),
-    ("audio cached", "cached_audio", |number| {
-        cached(audio(number))
+const KINDS: [TokenKind; 8] = [
+    ("text in", "fresh_text", |used| &mut used.fresh.text),
+    ("audio in", "fresh_audio", |used| &mut used.fresh.audio),
+    ("image in", "fresh_image", |used| &mut used.fresh.image),
+    ("text cached", "cached_text", |used| &mut used.cached.text),
+    ("audio cached", "cached_audio", |used| {
+        &mut used.cached.audio
     }),
-    ("image cached", "cached_image", |number| {
-        cached(image(number))
+    ("image cached", "cached_image", |used| {
+        &mut used.cached.image
     }),
-    ("text out", "output_text", |number| output(text(number))),
-    ("audio out", "output_audio", |number| output(audio(number))),
-    ("audio by duration, ms", "transcribed_ms", |number| Usage {
-        transcribed: Duration::from_millis(number),
-        ..Usage::default()
-    }),
+    ("text out", "output_text", |used| &mut used.output.text),
+    ("audio out", "output_audio", |used| &mut used.output.audio),
 ];
-
-fn text(text: u64) -> Tokens {
-    Tokens {
-        text,
-        ..Tokens::default()
-    }
-}
-
-fn audio(audio: u64) -> Tokens {
-    Tokens {
-        audio,
-        ..Tokens::default()
-    }
-}
-
-fn image(image: u64) -> Tokens {
-    Tokens {
-        image,
-        ..Tokens::default()
-    }
-}
-
-fn fresh(fresh: Tokens) -> Usage {
-    Usage {
-        fresh,
-        ..Usage::default()
-    }
-}
-
-fn cached(cached: Tokens) -> Usage {
-    Usage {
-        cached,
-        ..Usage::default()
-    }
-}
-
-fn output(output: Tokens) -> Usage {
-    Usage {
-        output,
-        ..Usage::default()
-    }
-}
+const BY_DURATION: &str = "audio by duration, ms";
 
 /// Returns how a sum of money came to be known, a part of which is estimated.
 pub(super) const fn mark(money: u64, estimated: u64) -> &'static str {
@@ -86,10 +41,6 @@ pub(super) const fn mark(money: u64, estimated: u64) -> &'static str {
     } else {
         "partly estimated"
     }
-}
-
-fn nanos(money: Money) -> u64 {
-    u64::try_from(money.as_nanos()).unwrap_or_default()
 }
 
 pub(super) async fn view(ops: &OpsState, asked: &Asked) -> Result<View, ApiError> {
@@ -126,7 +77,7 @@ pub(super) async fn month(ops: &OpsState, now: Timestamp) -> Result<Vec<Card>, A
         limit.map_or_else(
             || "no budget: money.per_month is not set".to_owned(),
             |limit| {
-                let (limit, share) = (nanos(limit), money.saturating_mul(100));
+                let (limit, share) = (limit.as_count(), money.saturating_mul(100));
                 format!("{} % of {}", share / limit.max(1), dollars(limit))
             },
         )
@@ -222,8 +173,19 @@ fn kinds(ops: &OpsState, models: &[UsageRow], now: Timestamp) -> Table {
     let rows = models.iter().flat_map(|row| {
         let model = row.model.as_deref().unwrap_or_default();
         let card = prices.card(model, now).copied().unwrap_or_default();
-        let used = KINDS.iter().filter(|kind| row.sums.get(kind.1) > 0);
-        used.map(move |kind| kind_row(row, (kind, &card)))
+        let tokens = KINDS.iter().map(|(name, measure, place)| {
+            let (number, mut usage) = (row.sums.get(measure), Usage::default());
+            *place(&mut usage) = number;
+            (*name, number, usage)
+        });
+        let millis = row.sums.get("transcribed_ms");
+        let heard = Usage {
+            transcribed: Duration::from_millis(millis),
+            ..Usage::default()
+        };
+        let used = tokens.chain([(BY_DURATION, millis, heard)]);
+        let used = used.filter(|(_, number, _)| *number > 0);
+        used.map(move |kind| kind_row(row, kind, &card))
     });
     Table {
         name: "kinds",
@@ -241,24 +203,24 @@ fn kinds(ops: &OpsState, models: &[UsageRow], now: Timestamp) -> Table {
     }
 }
 
-fn kind_row(row: &UsageRow, ((name, measure, usage), prices): (&TokenKind, &Prices)) -> Row {
-    let number = row.sums.get(measure);
-    let usage = usage(number);
-    let cost = nanos(prices.cost(&usage).money);
-    let uncached = nanos(prices.cost(&fresh(usage.cached)).money);
-    let saved = if measure.starts_with("cached") {
-        uncached.saturating_sub(cost)
-    } else {
-        0
+fn kind_row(
+    row: &UsageRow,
+    (name, number, usage): (&'static str, u64, Usage),
+    prices: &Prices,
+) -> Row {
+    let uncached = Usage {
+        fresh: usage.cached,
+        ..Usage::default()
     };
+    let [cost, uncached] = [usage, uncached].map(|usage| prices.cost(&usage).money.as_count());
     Row {
         cells: vec![
             named(row.model.as_deref(), "unknown"),
             named(row.mark.as_deref(), ""),
-            Cell::text(*name),
+            Cell::text(name),
             Cell::count(number),
             Cell::money(cost),
-            Cell::money(saved),
+            Cell::money(uncached.saturating_sub(cost)),
         ],
         ..Row::default()
     }

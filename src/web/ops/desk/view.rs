@@ -12,9 +12,9 @@ use url::form_urlencoded;
 
 use super::Tab;
 use super::chart::Chart;
-use super::words::{dollars, grouped, moment_of, money, span};
+use super::words::{dollars, grouped, moment_of, span};
 use crate::clock::Timestamp;
-use crate::domain::Mark;
+use crate::domain::{Mark, Money, csv_cell};
 use crate::web::code::Code;
 use crate::web::error::{ApiError, PAGE};
 use crate::web::ops::OpsState;
@@ -153,7 +153,7 @@ impl Cell {
     pub(super) fn money(nanos: u64) -> Self {
         Self {
             text: dollars(nanos),
-            exact: money(nanos).to_string().into(),
+            exact: Money::from_count(nanos).to_string().into(),
             link: None,
         }
     }
@@ -216,10 +216,10 @@ impl Table {
     /// Returns the table as RFC 4180 wants it.
     fn csv(&self) -> String {
         let line = |cells: Vec<String>| cells.join(",") + "\r\n";
-        let head = self.columns.iter().map(|column| quoted(column.name));
+        let head = self.columns.iter().map(|column| csv_cell(column.name));
         let rows = self.rows.iter().map(|row| {
             let cells = row.cells.iter().map(|cell| match &cell.exact {
-                Value::String(text) => quoted(text),
+                Value::String(text) => csv_cell(text),
                 exact => exact.to_string(),
             });
             line(cells.collect())
@@ -240,15 +240,6 @@ impl Table {
         let (columns, rows): (Vec<_>, Vec<_>) = (columns.collect(), rows.collect());
         json!({ "table": self.name, "columns": columns, "rows": rows }).to_string()
     }
-}
-
-/// Returns a text as a cell of CSV. Spreadsheets run a text that begins like a formula, so such a text gets an apostrophe.
-fn quoted(text: &str) -> String {
-    let is_formula = text.starts_with([
-        '=', '+', '-', '@', '\t', '\r', '\n', '|', '%', '＝', '＋', '－', '＠',
-    ]);
-    let mark = if is_formula { "'" } else { "" };
-    format!("\"{mark}{}\"", text.replace('"', "\"\""))
 }
 
 /// A page as a template sees it.
@@ -336,28 +327,6 @@ impl Live {
         });
         Self {
             rows: rows.collect(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cell_that_begins_like_a_formula_is_text_to_a_spreadsheet() {
-        for (text, cell) in [
-            ("ana", "\"ana\""),
-            ("a\"b,c", "\"a\"\"b,c\""),
-            ("=1+1", "\"'=1+1\""),
-            ("+1", "\"'+1\""),
-            ("-1", "\"'-1\""),
-            ("@SUM(A1)", "\"'@SUM(A1)\""),
-            ("\t=1", "\"'\t=1\""),
-            ("\r=1", "\"'\r=1\""),
-            ("＝1", "\"'＝1\""),
-        ] {
-            assert_eq!(quoted(text), cell);
         }
     }
 }

@@ -1,12 +1,7 @@
 //! Writes figures for people: money, counts, spans and moments.
 
 use crate::clock::Timestamp;
-use crate::domain::{Money, day_of};
-
-/// Returns nano-dollars as money.
-pub(super) fn money(nanos: u64) -> Money {
-    Money::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
-}
+use crate::domain::day_of;
 
 /// Returns nano-dollars for people: whole cents, or four decimal places below a dollar.
 pub(super) fn dollars(nanos: u64) -> String {
