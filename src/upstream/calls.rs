@@ -11,7 +11,7 @@ use futures_util::future::{Fuse, FusedFuture, FutureExt};
 
 use super::lane::Lane;
 use super::policy::{Policy, Turn};
-use super::{Facts, Transcription, TranscriptionOrder, UpstreamError};
+use super::{Transcription, TranscriptionOrder, UpstreamError};
 use crate::clock::{Clock, Tick};
 use crate::domain::{KeyFingerprint, Party, SessionText, UpstreamCall};
 use crate::websocket::{Bounds, Leg};
@@ -160,13 +160,6 @@ pub struct NotBegun {
     pub error: UpstreamError,
     /// What may still come of it, when the deadline has passed without an answer.
     pub late: Option<Late>,
-}
-
-impl NotBegun {
-    /// Returns what the failure means for the call.
-    pub fn facts(&self) -> Facts {
-        self.error.facts_of_call()
-    }
 }
 
 impl From<UpstreamError> for NotBegun {

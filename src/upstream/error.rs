@@ -314,6 +314,14 @@ impl UpstreamError {
         }
     }
 
+    /// Returns what this failure means for a GPT-Live session that was to be created. It is billed from its creation, and a
+    /// server that failed may have created it.
+    pub fn facts_of_live_call(&self) -> Facts {
+        let mut facts = self.facts_of_call();
+        facts.is_definite &= !matches!(self, Self::Broken(_));
+        facts
+    }
+
     /// True for failures of one API key: another one may serve.
     pub(super) const fn is_of_key(&self) -> bool {
         matches!(self, Self::KeyRejected(_) | Self::QuotaExhausted(_))

@@ -8,7 +8,7 @@ use crate::broker::{BrokerError, Inner};
 use crate::clock::Tick;
 use crate::domain::{Call, CallStep, EndReason, EntryId, Mark, Outcome, SessionText, UpstreamCall};
 use crate::provider::Dialect;
-use crate::upstream::{Late, NotBegun, UpstreamError};
+use crate::upstream::{Late, NotBegun};
 
 /// Most attempts to hang up a call that the records do not know. They take two hours, and the provider ends every call by then.
 const MOST_ATTEMPTS: usize = 125;
@@ -46,12 +46,12 @@ impl Inner {
         (start, session): (Tick, &SessionText),
     ) -> BrokerError {
         let entry = row.entry;
-        let facts = failed.facts();
+        let facts = match session.dialect() {
+            Dialect::Realtime => failed.error.facts_of_call(),
+            Dialect::Live => failed.error.facts_of_live_call(),
+        };
+        let is_definite = facts.is_definite;
         let took = self.parts.clock.tick().since(start);
-        // A server that failed may have created the session, which is billed from its creation.
-        let may_be_billed =
-            session.dialect() == Dialect::Live && matches!(failed.error, UpstreamError::Broken(_));
-        let is_definite = facts.is_definite && !may_be_billed;
         let (step, outcome) = if is_definite {
             let outcome = Outcome::Failed { code: facts.code };
             (CallStep::Over(EndReason::Provider), outcome)
@@ -70,9 +70,9 @@ impl Inner {
         if !is_definite {
             self.book_creation(row, session, Mark::Estimated).await;
         }
-        let error = settled.err();
-        let error = error.unwrap_or_else(|| BrokerError::call(failed.error, took));
-        if is_definite { error } else { billed(error) }
+        let (error, facts) = (failed.error, Box::new(facts));
+        let not_begun = BrokerError::Upstream { error, facts, took };
+        settled.err().unwrap_or(not_begun)
     }
 
     /// Hangs up a call that was created after its caller was told that it failed.
@@ -122,7 +122,7 @@ impl Inner {
     }
 }
 
-/// Returns the failure of a call that the provider may have created all the same: it has used up what a call takes.
+/// Returns the failure of a call that is billed all the same: it has used up what a call takes.
 fn billed(mut error: BrokerError) -> BrokerError {
     if let BrokerError::Upstream { facts, .. } = &mut error {
         facts.is_definite = false;

@@ -69,7 +69,7 @@ async fn ca9_each_failure_has_its_meaning_and_no_exchange_is_repeated() {
         let door = Door::open().await;
         door.simulator.plan(fault.parse().unwrap());
         let failed = door.exchange().await.unwrap_err();
-        let facts = failed.facts();
+        let facts = failed.error.facts_of_call();
         let meaning = (facts.code, facts.kind, facts.is_definite);
         assert_eq!(meaning, (code, kind, is_definite), "{fault}");
         assert!(failed.late.is_none() && !format!("{failed:?}").contains(KEY));

@@ -125,6 +125,8 @@ async fn lv6_lv7_each_failure_has_its_meaning_and_no_request_is_repeated() {
         ("calls+429:7", "rate_limited", Kind::Unavailable, true),
         ("calls+429-bare", "rate_limited", Kind::Unavailable, true),
         ("calls+quota", "quota_exhausted", Kind::Unavailable, true),
+        ("calls+500", "broken", Kind::Invalid, false),
+        ("calls+503", "broken", Kind::Unavailable, false),
         ("calls+created-502", "broken", Kind::Unavailable, false),
         ("calls+disconnect", "cut", Kind::Unavailable, false),
         ("calls+html", "invalid", Kind::Invalid, false),
@@ -132,7 +134,7 @@ async fn lv6_lv7_each_failure_has_its_meaning_and_no_request_is_repeated() {
         let door = door().await;
         door.simulator.plan(fault.parse().unwrap());
         let failed = door.exchange().await.unwrap_err();
-        let facts = failed.facts();
+        let facts = failed.error.facts_of_live_call();
         let meaning = (facts.code, facts.kind, facts.is_definite);
         assert_eq!(meaning, (code, kind, is_definite), "{fault}");
         assert_eq!(door.simulator.calls().requests().len(), 1, "{fault}");
