@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use serde_json::json;
 use token_broker::domain::SessionId;
 use tokio::task::JoinHandle;
@@ -98,6 +99,38 @@ async fn strangers_who_ask_for_unknown_calls_keep_no_owner_from_hanging_up() {
     for answer in asked {
         answer.await.unwrap().is(404, "unknown_call");
     }
+}
+
+#[tokio::test]
+async fn pages_that_follow_calls_keep_no_owner_from_hanging_up() {
+    let (app, records) = fragile("");
+    let (mut pages, mut path, mut ticket) = (Vec::new(), String::new(), String::new());
+    for _ in 0..4 {
+        let offer = app.post("/calls").body("application/sdp", OFFER).send();
+        let call = offer.await;
+        let of = |name| call.header(name).unwrap().to_owned();
+        (path, ticket) = (of("location"), of("x-call-token"));
+        for _ in 0..4 {
+            let page = app.get(&format!("{path}/events")).bearer(&ticket);
+            let page = page.stream().await.into_body();
+            pages.push(tokio::spawn(page.collect()));
+        }
+    }
+    settle().await;
+    records.hold_look_ups();
+    app.clock.advance(Duration::from_secs(1));
+    settle().await;
+    let hang_up = app.post(&format!("{path}/hangup")).bearer(&ticket).send();
+    let hang_up = tokio::spawn(hang_up);
+    settle().await;
+    // The owner reads the call twice, each time beside a page. The calls' watches read them, too.
+    for _ in 0..12 {
+        records.let_look_up(1);
+        settle().await;
+    }
+    assert!(hang_up.is_finished(), "the owner waits behind pages");
+    assert_eq!(hang_up.await.unwrap().status, 200);
+    pages.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ impl Broker {
                 () = orders.closed() => return,
             }
             // A row that cannot be read now is read again.
-            let Ok(row) = self.read(&id, None).await else {
+            let Ok(row) = self.follow(&id).await else {
                 continue;
             };
             if !row.as_ref().is_some_and(|row| row.state.is_live()) {

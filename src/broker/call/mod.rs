@@ -59,7 +59,7 @@ const LEASE: Duration = Duration::from_secs(30);
 const RENEW: Duration = Duration::from_secs(10);
 /// Most callers that are remembered as having too many calls.
 const FULL_CAPACITY: usize = 10_000;
-/// Reads at the same time for those who ask about calls.
+/// Reads at the same time for those who ask about calls, and for those who follow them.
 const READS_AT_ONCE: usize = 1;
 
 /// A caller's request for a call. Hides itself: its session may hold what a page says.
@@ -177,6 +177,8 @@ pub(super) struct Watches {
     again: again::Again,
     /// Reads of calls for those who ask about them. They must not keep others from the database.
     reads: Turns,
+    /// Reads of calls for those who follow them.
+    follows: Turns,
     /// The watches. Nobody waits for them at the end: another replica, or the next run, watches the calls.
     tasks: TaskTracker,
 }
@@ -195,6 +197,7 @@ impl Watches {
             full: Cache::new(FULL_CAPACITY),
             again: again::Again::new(),
             reads: Turns::new(READS_AT_ONCE),
+            follows: Turns::new(READS_AT_ONCE),
             tasks: TaskTracker::new(),
         }
     }

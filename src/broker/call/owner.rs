@@ -8,7 +8,7 @@ use crate::domain::{
     Account, Call, CallState, CallStep, Caller, ConnectMode, EndReason, KnownTicket, Network,
     Party, Ticket, TicketRefusal, UpstreamCallId,
 };
-use crate::records::{CallQuery, CallSums, DatedTicket};
+use crate::records::{CallQuery, CallSums, DatedTicket, Turns};
 
 /// A ticket shows its call for so long after the end.
 const TICKET_OUTLIVES: Duration = Duration::from_mins(1);
@@ -52,7 +52,7 @@ impl Broker {
         ticket: Option<&Ticket>,
         id: &UpstreamCallId,
     ) -> Result<Call, BrokerError> {
-        let call = self.read(id, Some(caller.network())).await?;
+        let call = self.read(id, caller.network()).await?;
         let now = self.0.parts.clock.now();
         let is_theirs = |call: &Call| {
             let is_fresh = call
@@ -97,19 +97,33 @@ impl Broker {
 
     /// Returns the row of a call that a page listens to.
     pub async fn row(&self, listening: &Listening) -> Result<Option<Call>, BrokerError> {
-        self.read(&listening.call, None).await
+        self.follow(&listening.call).await
     }
 
     /// Reads a call for somebody in `network` who asks about it. Few may do so at a time, so that they keep nobody else from the
     /// records, and strangers who ask for calls that are not theirs keep no owner from ending one.
-    pub(super) async fn read(
+    async fn read(
         &self,
+        id: &UpstreamCallId,
+        network: Network,
+    ) -> Result<Option<Call>, BrokerError> {
+        let reads = &self.0.watches.reads;
+        self.read_in(reads, id, Some(network)).await
+    }
+
+    /// Reads a call for somebody who follows it, once a second. All of them keep no owner from ending a call.
+    pub(super) async fn follow(&self, id: &UpstreamCallId) -> Result<Option<Call>, BrokerError> {
+        self.read_in(&self.0.watches.follows, id, None).await
+    }
+
+    async fn read_in(
+        &self,
+        turns: &Turns,
         id: &UpstreamCallId,
         network: Option<Network>,
     ) -> Result<Option<Call>, BrokerError> {
         let parts = &self.0.parts;
-        let turn = self.0.watches.reads.take(network, &*parts.clock);
-        let _turn = turn.await?;
+        let _turn = turns.take(network, &*parts.clock).await?;
         let found = parts.records.call(id).await;
         found.map_err(BrokerError::NotRead)
     }
