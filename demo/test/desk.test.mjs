@@ -113,6 +113,23 @@ describe('the dashboard', ownBroker, () => {
     assert.deepEqual(complaints, []);
   });
 
+  for (const [name, look] of [['a desktop', DESKTOP], ['a phone', PHONE]]) {
+    test(`on ${name} the button that hangs up is seen beside a wide table, without moving it`, async () => {
+      const { demo, desk } = await open(look);
+      await callThroughBroker(demo);
+      await desk.goto(`${home}/pages/calls`);
+      await says(desk, 'tbody', /open/);
+      await desk.evaluate(() => globalThis.scrollTo(0, document.body.scrollHeight));
+      const button = desk.locator('tbody button').first();
+      const whole = await button.evaluate(async (button) => {
+        const { promise, resolve } = Promise.withResolvers();
+        new IntersectionObserver(([seen]) => resolve(seen.intersectionRatio)).observe(button);
+        return promise;
+      });
+      assert.equal(whole, 1);
+    });
+  }
+
   test('a list in which calls come and go all the time is read again after some seconds, and not at once', async () => {
     const { desk } = await open();
     let asked = 0, loads = 0;

@@ -108,6 +108,10 @@ async fn figures_are_those_of_the_ledger() {
     let user = "/pages/user?issuer=https%3A%2F%2Fid.example.com%2F&subject=tom";
     let tom = read(&test, user).await;
     assert_eq!(card(&tom, "Sessions"), "2");
+    let title = |page: &Answer, title: &str| page.text.contains(&format!("<h2>{title}</h2>"));
+    assert!(title(&today, "Cost per day, by role"), "{}", today.text);
+    assert!(title(&tom, "Sessions per day"), "{}", tom.text);
+    assert!(!tom.text.contains("no role"), "{}", tom.text);
     assert_eq!(rows(&test, user, "days").await[0]["Calls"], 1);
     assert_eq!(rows(&test, user, "calls").await[0]["User"], "tom");
     let nobody = rows(&test, "/pages/user?issuer=&subject=", "days").await;
@@ -133,6 +137,13 @@ async fn every_figure_says_how_it_came_to_be_known() {
     let estimated = cost.text.split("Forecast of the month").nth(1).unwrap();
     let mark = estimated.split("class=\"mark\">").nth(1).unwrap();
     assert!(mark.starts_with("estimated"), "{mark}");
+    let models = read(&test, "/pages/cost?as=json&table=models").await;
+    let cost = &models.json["columns"][5];
+    assert_eq!(
+        (&cost["name"], &cost["source"]),
+        (&"Cost".into(), &"see source".into()),
+        "rows have their own"
+    );
     let usage = read(&test, "/pages/usage?as=json&table=days").await;
     let columns = usage.json["columns"].as_array().unwrap();
     for column in columns {

@@ -38,12 +38,12 @@ pub(super) async fn table_of(
     let calls = ops.app.broker.calls(account, part).await?;
     // The calls of an account that was erased name nobody any more.
     let is_meant = |call: &&Call| account.is_none() || call.account.as_ref() == account;
-    let calls = calls.iter().filter(is_meant);
+    let calls: Vec<_> = calls.iter().filter(is_meant).collect();
     Ok(Table {
         name: "calls",
         title: "Live calls, and those that ended within the hour",
-        columns: columns(),
-        rows: calls.map(|call| row(call, now)).collect(),
+        columns: columns(&calls),
+        rows: calls.iter().map(|call| row(call, now)).collect(),
         empty: "There is no call, and none ended within the hour.",
     })
 }
@@ -86,7 +86,9 @@ fn neighbours(asked: &Asked, listed: u64) -> Vec<Choice> {
     newer.into_iter().chain(older).collect()
 }
 
-fn columns() -> Vec<Column> {
+fn columns(calls: &[&Call]) -> Vec<Column> {
+    let sum = |of: fn(&Call) -> Money| calls.iter().map(|call| nanos(of(call))).sum();
+    let (whole, estimated) = (sum(|call| call.used.cost), sum(|call| call.used.estimated));
     vec![
         Column::name("State"),
         Column::name("Reason"),
@@ -95,7 +97,10 @@ fn columns() -> Vec<Column> {
         Column::figure("Time", Measured),
         Column::figure("Time left", Measured),
         Column::figure("Answers", Measured),
-        Column::figure("Tokens", Measured),
+        Column {
+            name: "Tokens",
+            mark: cost::mark(whole, estimated),
+        },
         Column::figure("Cost", Measured),
         Column::figure("Cost estimated", Estimated),
         Column::name("Network"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::asked::Asked;
-use super::usage::{named, report, total};
+use super::usage::{named, report, share, total};
 use super::view::{Card, Cell, Column, Row, Table, View};
 use super::words::dollars;
 use crate::clock::Timestamp;
@@ -134,7 +134,7 @@ fn units(days: &[UsageRow]) -> Vec<Card> {
 }
 
 fn by_model(models: &[UsageRow]) -> Table {
-    let whole = total(models, "nanodollars").max(1);
+    let whole = total(models, "nanodollars");
     let row = |row: &UsageRow| {
         let cost = row.sums.get("nanodollars");
         Row {
@@ -145,7 +145,7 @@ fn by_model(models: &[UsageRow]) -> Table {
                 Cell::count(row.sums.get("turns")),
                 Cell::count(super::usage::tokens(&row.sums)),
                 Cell::money(cost),
-                Cell::count(cost.saturating_mul(100) / whole),
+                share(cost, whole),
             ],
             ..Row::default()
         }
@@ -158,9 +158,9 @@ fn by_model(models: &[UsageRow]) -> Table {
             Column::name("Source"),
             Column::figure("Calls", Measured),
             Column::figure("Answers", Measured),
-            Column::figure("Tokens", Measured),
-            Column::figure("Cost", Measured),
-            Column::figure("Share, %", Measured),
+            Column::by_row("Tokens"),
+            Column::by_row("Cost"),
+            Column::by_row("Share, %"),
         ],
         rows: models.iter().map(row).collect(),
         empty: "No model was used in calls in this period.",
@@ -194,7 +194,7 @@ fn kinds(ops: &OpsState, models: &[UsageRow], now: Timestamp) -> Table {
             Column::name("Model"),
             Column::name("Source"),
             Column::name("Kind"),
-            Column::figure("Tokens", Measured),
+            Column::by_row("Tokens"),
             Column::figure("Cost", Estimated),
             Column::figure("Saved by the cache", Estimated),
         ],

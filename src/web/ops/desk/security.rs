@@ -80,9 +80,9 @@ fn block(block: &Block) -> Row {
 /// Returns the table of the provider's keys, with what calls and transcriptions cost by each.
 fn keys(ops: &OpsState) -> Table {
     let costs = ops.app.face.vitals.series.key_cost.read(Nanos::count);
-    let cost = |alias: &str, of: &[Mark]| {
+    let cost = |alias: &str, of: Mark| {
         let theirs = |([key, source], _): &&([Box<str>; 2], u64)| {
-            **key == *alias && of.iter().any(|mark| mark.as_str() == &**source)
+            **key == *alias && **source == *of.as_str()
         };
         Cell::money(costs.iter().filter(theirs).map(|(_, nanos)| nanos).sum())
     };
@@ -90,12 +90,10 @@ fn keys(ops: &OpsState) -> Table {
         let last = key.last_success;
         let last = last.map_or_else(|| Cell::text("none yet"), Cell::moment);
         let (alias, state) = (Cell::text(&*key.alias), Cell::text(key.state.as_str()));
-        let (total, estimated) = (
-            cost(&key.alias, &[Measured, Estimated]),
-            cost(&key.alias, &[Estimated]),
-        );
+        let costs = [Measured, Estimated].map(|mark| cost(&key.alias, mark));
+        let known = [alias, state, last];
         Row {
-            cells: vec![alias, state, last, total, estimated],
+            cells: known.into_iter().chain(costs).collect(),
             ..Row::default()
         }
     };

@@ -2,6 +2,7 @@
 
 use super::asked::Asked;
 use super::chart::{Chart, Point};
+use super::cost::mark;
 use super::view::{Cell, Choice, Column, Row, Table, View};
 use super::words::{dollars, grouped, span};
 use crate::broker::BrokerError;
@@ -63,23 +64,34 @@ pub(super) async fn first(
     Ok(rows.map_err(BrokerError::NotRead)?)
 }
 
-/// Returns the columns of use, after those of names.
-pub(super) fn columns(names: &[&'static str]) -> Vec<Column> {
-    let figures = [
-        "Sessions",
-        "Refreshes",
-        "Calls",
-        "Time",
-        "Answers",
-        "Tokens in",
-        "Tokens cached",
-        "Tokens out",
-        "Cost",
-    ];
+/// Returns how the tokens and the money of these rows came to be known.
+pub(super) fn mark_of(rows: &[UsageRow]) -> &'static str {
+    mark(
+        total(rows, "nanodollars"),
+        total(rows, "estimated_nanodollars"),
+    )
+}
+
+/// Returns the columns of use of these rows, after those of names.
+pub(super) fn columns(names: &[&'static str], rows: &[UsageRow]) -> Vec<Column> {
+    let mark = mark_of(rows);
     let names = names.iter().map(|name| Column::name(name));
-    let figures = figures.map(|name| Column::figure(name, Measured));
-    let estimated = Column::figure("Cost estimated", Estimated);
-    names.chain(figures).chain([estimated]).collect()
+    let counts = ["Sessions", "Refreshes", "Calls", "Time", "Answers"];
+    let counts = counts.map(|name| Column::figure(name, Measured));
+    let tokens = ["Tokens in", "Tokens cached", "Tokens out"];
+    let tokens = tokens.map(|name| Column { name, mark });
+    let money = [
+        Column::figure("Cost", Measured),
+        Column::figure("Cost estimated", Estimated),
+    ];
+    names.chain(counts).chain(tokens).chain(money).collect()
+}
+
+/// Returns the share of a whole in percent.
+pub(super) fn share(part: u64, whole: u64) -> Cell {
+    let whole = u128::from(whole.max(1));
+    let percent = (u128::from(part) * 100 + whole / 2) / whole;
+    Cell::count(u64::try_from(percent).unwrap_or(u64::MAX))
 }
 
 /// Returns the cells of use, after those of names.
@@ -110,7 +122,7 @@ pub(super) fn named(name: Option<&str>, nobody: &'static str) -> Cell {
     Cell::text(name.unwrap_or(nobody))
 }
 
-/// Draws one measure of a report by day and role.
+/// Draws one measure of a report by day, and by role if anybody has one.
 pub(super) fn chart(
     rows: &[UsageRow],
     measure: &str,
@@ -118,17 +130,22 @@ pub(super) fn chart(
 ) -> Option<Chart> {
     let shown = SHOWN.iter().find(|(name, ..)| *name == measure);
     let (name, of, write) = shown?;
+    let role = |row: &UsageRow| row.role.clone().filter(|role| !role.is_empty());
     let point = |row: &UsageRow| -> Option<Point> {
-        let role = row.role.as_deref().filter(|role| !role.is_empty());
-        let role = role.unwrap_or("no role").to_owned();
+        let role = role(row).unwrap_or_else(|| "no role".to_owned());
         Some((row.day.clone()?, role, of(&row.sums)))
     };
     let points: Vec<_> = rows.iter().filter_map(point).collect();
     let mut letters = name.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
     let title: String = first.into_iter().chain(letters).collect();
-    let title = format!("{title} per day, by role");
-    Some(Chart::daily(title, &points, period, *write))
+    if rows.iter().any(|row| role(row).is_some()) {
+        let title = format!("{title} per day, by role");
+        return Some(Chart::daily(title, &points, period, *write));
+    }
+    let mut chart = Chart::daily(format!("{title} per day"), &points, period, *write);
+    chart.legend.clear();
+    Some(chart)
 }
 
 /// Returns a table of a report.
@@ -141,7 +158,7 @@ fn table(
     Table {
         name,
         title,
-        columns: columns(names),
+        columns: columns(names, rows),
         rows: rows.iter().map(|row| cells(of(row), &row.sums)).collect(),
         empty: "Nothing was used in this period.",
     }
@@ -183,4 +200,18 @@ pub(super) async fn view(ops: &OpsState, asked: &Asked) -> Result<View, ApiError
         ],
         ..View::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_rounded_and_a_whole_of_nothing_has_none() {
+        let share = |part, whole| share(part, whole).text;
+        assert_eq!(share(96, 10_000), "1");
+        assert_eq!((share(1, 3), share(2, 3)), ("33".into(), "67".into()));
+        assert_eq!((share(0, 0), share(7, 7)), ("0".into(), "100".into()));
+        assert_eq!(share(u64::MAX, u64::MAX), "100");
+    }
 }

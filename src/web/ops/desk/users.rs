@@ -5,13 +5,12 @@ use axum::response::Redirect;
 
 use super::asked::{Asked, form};
 use super::calls;
-use super::usage::{MOST, MOST_SHOWN, cells, columns, first, named, report, total};
+use super::usage::{MOST, MOST_SHOWN, cells, columns, first, mark_of, named, report, share, total};
 use super::view::{Action, Card, Cell, Column, Table, View, path_with};
 use super::words::{dollars, grouped, span};
 use super::{Tab, usage};
 use crate::broker::BrokerError;
 use crate::domain::Account;
-use crate::domain::Mark::Measured;
 use crate::records::{By, UsageRow};
 use crate::web::error::ApiError;
 use crate::web::ops::OpsState;
@@ -27,20 +26,22 @@ pub(super) async fn all(ops: &OpsState, asked: &Asked) -> Result<View, ApiError>
     let since = asked.since(ops.app.face.clock.now());
     let most = asked.file.as_ref().map_or(MOST_SHOWN, |_| MOST);
     let users = first(ops, (By::User, most), since).await?;
-    let mut columns = columns(&["User", "Issuer"]);
-    columns.push(Column::figure("Share of cost, %", Measured));
+    let everybody = report(ops, By::Role, since).await?;
+    let whole = total(&everybody, "nanodollars");
+    let mut columns = columns(&["User", "Issuer"], &users);
+    columns.push(Column {
+        name: "Share of cost, %",
+        mark: mark_of(&everybody),
+    });
     columns.push(Column::name("Last use"));
-    let whole = total(&report(ops, By::Role, since).await?, "nanodollars");
     let row = |row: &UsageRow| {
         let (issuer, subject) = (row.issuer.as_deref(), row.subject.as_deref());
         let link = path_of(issuer.unwrap_or_default(), subject.unwrap_or_default());
         let names = vec![named(subject, NOBODY).link(link), named(issuer, "")];
         let mut filled = cells(names, &row.sums);
-        let share = row.sums.get("nanodollars").saturating_mul(100) / whole.max(1);
+        let share = share(row.sums.get("nanodollars"), whole);
         let last = crate::clock::Timestamp::from_millis(row.sums.last_at);
-        filled
-            .cells
-            .extend([Cell::count(share), Cell::moment(last)]);
+        filled.cells.extend([share, Cell::moment(last)]);
         filled
     };
     let table = Table {
@@ -73,7 +74,7 @@ pub(super) async fn one(ops: &OpsState, asked: &Asked) -> Result<View, ApiError>
     let table = Table {
         name: "days",
         title: "By day",
-        columns: columns(&["Day"]),
+        columns: columns(&["Day"], &days),
         rows: days.iter().map(row).collect(),
         empty: "Nothing was used in this period.",
     };
@@ -110,11 +111,7 @@ fn cards(days: &[UsageRow]) -> Vec<Card> {
     vec![
         card("Sessions", grouped(total(days, "sessions")), "measured"),
         card("Time in calls", span(total(days, "seconds")), "measured"),
-        card(
-            "Cost",
-            dollars(cost),
-            super::cost::mark(cost, total(days, "estimated_nanodollars")),
-        ),
+        card("Cost", dollars(cost), mark_of(days)),
     ]
 }
 

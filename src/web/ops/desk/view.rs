@@ -126,6 +126,14 @@ impl Column {
         }
     }
 
+    /// Returns a column of figures whose rows say how they came to be known, in their cell "Source".
+    pub(super) const fn by_row(name: &'static str) -> Self {
+        Self {
+            name,
+            mark: "see source",
+        }
+    }
+
     pub(super) const fn is_figure(&self) -> bool {
         !self.mark.is_empty()
     }
