@@ -1,4 +1,4 @@
-//! What callers may choose, use and spend. An operator may change it while the broker runs.
+//! The agreement: what callers may choose, use and spend. Operators can change it while the broker runs.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ pub struct Agreement {
 }
 
 impl Broker {
-    /// Takes another agreement over, for everything that begins from now on. Calls under way keep their persona and their
-    /// limits; what they use from now on has the new prices.
+    /// Applies another agreement to everything that begins from now on. Running calls keep their persona and their limits;
+    /// what they use from now on has the new prices.
     pub fn adopt(&self, agreement: Agreement) {
         let inner = &self.0;
         *inner.agreement.write() = Arc::new(agreement);
@@ -34,12 +34,12 @@ impl Broker {
         series.budget_limit.clear();
     }
 
-    /// Takes the API keys of changed settings over.
+    /// Applies the API keys of changed settings.
     pub fn load_keys(&self, settings: &config::Upstream) -> Result<(), SetupError> {
         self.0.parts.upstream.load(settings)
     }
 
-    /// Takes the secrets of the provider's webhooks over. All else of the agreement stays.
+    /// Applies the secrets of the provider's webhooks. The rest of the agreement stays.
     pub fn adopt_webhook_keys(&self, keys: Option<WebhookKeys>) {
         let mut agreement = self.0.agreement.write();
         *agreement = Arc::new(Agreement {

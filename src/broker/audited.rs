@@ -1,4 +1,4 @@
-//! What the audit log says of outcomes.
+//! Writes outcomes of paid work to the audit log.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ pub(super) fn note_persona(persona: &PersonaName) {
 
 /// What paid work gives its caller.
 pub(super) trait Delivery: Send + Sync + 'static {
-    /// Returns what the audit log says of it now, for a page of `origin`.
+    /// Returns its audit event, for a page of `origin`.
     fn event(&self, origin: Option<&str>) -> Option<(Event, Value)>;
 
-    /// Takes it back as far as that is possible: its caller has left.
+    /// Undoes the work as far as possible, because its caller has left.
     fn undelivered(&self, inner: &Inner) -> impl Future<Output = ()> + Send;
 }
 
@@ -67,7 +67,7 @@ impl Delivery for Answered {
 }
 
 impl Inner {
-    /// Writes what the audit log says of an outcome.
+    /// Writes the audit event of an outcome.
     pub(super) fn audit<T: Delivery>(
         &self,
         caller: &Caller,

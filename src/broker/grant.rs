@@ -20,17 +20,17 @@ const SPENT_FOR: Duration = Duration::from_secs(10);
 /// A session, and a client secret that was minted under it.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// Whether the session was opened with it or refreshed.
+    /// Whether this grant opened the session or refreshed it.
     pub kind: Kind,
-    /// The handle to refresh with.
+    /// The id with which the caller refreshes the session.
     pub session_id: SessionId,
     /// The entry of this use.
     pub entry: EntryId,
     /// How the page connects.
     pub mode: ConnectMode,
-    /// The client secret; in other modes than direct a ticket in its place.
+    /// The client secret in direct mode; in other modes the ticket.
     pub secret: ClientSecret,
-    /// The persona that it was minted for.
+    /// The persona of the client secret.
     pub persona: PersonaName,
     /// The time that the upstream took.
     pub upstream_took: Duration,
@@ -75,8 +75,8 @@ struct Minted {
 }
 
 impl Inner {
-    /// Mints between two changes of the records: nothing is minted that was not recorded before, and nothing is delivered
-    /// whose outcome was not.
+    /// Records the intent, mints, and records the outcome. Nothing is minted before its intent is recorded, and nothing is
+    /// delivered before its outcome is recorded.
     pub(super) async fn grant(&self, used: Use<'_>) -> Result<Arc<Grant>, BrokerError> {
         let (caller, kind) = (used.caller, used.act.kind());
         let granted = self.account_for(used).await;
@@ -90,7 +90,7 @@ impl Inner {
         if let Some(quota) = self.spent_quota(used.caller, kind) {
             return Err(self.quota_exceeded(quota));
         }
-        // Refusals of our own write nothing: there may be very many of them.
+        // Refusals for lack of room come before the intent: there may be very many, and they must write nothing.
         let turn = self.turn(&used).await?;
         let key = SessionKey::of(&used.session_id);
         let reserving = parts.clock.tick();
@@ -105,7 +105,7 @@ impl Inner {
         let outcome = self.outcome(&minted, used.act, key);
         let settled = self.settle(entry, took, outcome).await;
         let minted = minted.map_err(|error| {
-            // The caller is told the same either way. An intent that stays without outcome counts as uncertain.
+            // The caller gets the same answer either way. An intent that stays without an outcome counts as uncertain.
             settled
                 .as_ref()
                 .err()
@@ -168,7 +168,7 @@ impl Inner {
         (minted, self.parts.clock.tick().since(started))
     }
 
-    /// Mints one ticket. The provider learns nothing of it.
+    /// Mints one ticket. Sends nothing to the provider.
     fn mint_ticket(&self, used: &Use<'_>) -> Minted {
         let (ticket, clock) = (Ticket::random(), &self.parts.clock);
         let (caller, lifetime) = (used.caller, self.lifetime(used));
@@ -201,7 +201,7 @@ impl Inner {
         }
     }
 
-    /// Returns the lifetime of a client secret or a ticket: the one that is asked for, or the longest that is allowed.
+    /// Returns the lifetime of a client secret or a ticket: the requested one, at most the longest that is allowed.
     fn lifetime(&self, used: &Use<'_>) -> Duration {
         let allowed = Duration::from_secs(self.rules.session.token_seconds.into());
         used.lifetime.map_or(allowed, |asked| asked.min(allowed))
@@ -364,8 +364,8 @@ impl Inner {
         self.parts.records.settle(settlement).await
     }
 
-    /// Records that nobody got the client secret. Nobody knows the id of a session that was opened with it, so that session
-    /// is closed.
+    /// Records that the client secret was not delivered. Closes the session if it was opened with it: no caller knows the
+    /// session's id.
     pub(super) async fn note_undelivered(&self, grant: &Grant) {
         let key = SessionKey::of(&grant.session_id);
         let change = match grant.kind {

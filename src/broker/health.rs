@@ -1,4 +1,4 @@
-//! Health of the service, from what its parts already know: nobody is asked and nothing is waited for.
+//! Health of the service, from what its parts already know. Sends no request and waits for nothing.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub struct Health {
 }
 
 impl Broker {
-    /// Returns how the service and its parts are.
+    /// Returns the condition of the service and of its parts.
     pub fn health(&self) -> Health {
         let parts = &self.0.parts;
         let limits = if parts.gate.is_whole() {
@@ -70,7 +70,7 @@ impl Broker {
         let identity = parts.auth.as_ref().map(|auth| auth.condition());
         let (upstream, ledger) = (parts.upstream.condition(), parts.records.condition());
         let all = [upstream, limits, ledger, identity.unwrap_or_default()];
-        // Trouble of the upstream meets every replica and is no reason to leave the load balancer. Without its records
+        // Trouble of the upstream affects every replica, so no replica leaves the load balancer because of it. Without its records
         // this replica can mint nothing.
         let status = if self.is_draining() || ledger == Condition::Down {
             Status::Unhealthy
@@ -107,7 +107,7 @@ impl Broker {
         }
     }
 
-    /// Looks whether the upstream answers and accepts the API keys, but for keys of which a mint has shown that within
+    /// Probes whether the upstream answers and accepts the API keys. Skips keys that a mint has proved good within
     /// `unless_within`. Costs nothing; called periodically.
     pub async fn look_upstream(&self, unless_within: Duration) {
         let looks = self.0.parts.upstream.look(unless_within).await;

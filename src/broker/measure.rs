@@ -17,7 +17,7 @@ use crate::telemetry;
 const MOST_ROWS: u32 = 10_000;
 
 impl Broker {
-    /// Writes the figures of this moment into the series. Asks nobody, and looks at no row.
+    /// Writes the figures of this moment into the series. Reads no row and sends no request.
     pub fn measure(&self) {
         let (inner, health) = (&self.0, self.health());
         let (parts, series) = (&inner.parts, &inner.parts.vitals.series);
@@ -183,7 +183,7 @@ impl Inner {
 }
 
 impl BrokerError {
-    /// Returns the outcome of a mint that failed so, in a word.
+    /// Returns the outcome of a mint that failed with this error, as a label.
     const fn outcome(&self) -> &'static str {
         match self {
             Self::Upstream { facts, .. } => facts.code,

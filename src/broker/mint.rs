@@ -38,13 +38,13 @@ impl Choice {
 pub struct MintRequest {
     /// The persona.
     pub choice: Choice,
-    /// How the page wants to connect; `None` for the usual mode.
+    /// How the page wants to connect; `None` for the mode of the persona or of the settings.
     pub connect: Option<ConnectMode>,
     /// The lifetime of the client secret. It can only shorten what the operator allows.
     pub lifetime: Option<Duration>,
     /// True when the answer holds the session id. Otherwise nobody could refresh, and no session is kept.
     pub refreshable: bool,
-    /// The dialect that the page speaks; `None` when it speaks the persona's, whatever that is.
+    /// The dialect of the path that the page used; `None` when the path serves both dialects.
     pub dialect: Option<Dialect>,
 }
 

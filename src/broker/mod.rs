@@ -78,7 +78,7 @@ pub struct Parts {
 pub struct Rules {
     /// The bounds of sessions and client secrets.
     pub session: SessionSettings,
-    /// How pages usually connect.
+    /// How pages connect when neither the persona nor the request says otherwise.
     pub connect: ConnectMode,
     /// The limits of calls.
     pub call: CallSettings,
@@ -137,8 +137,8 @@ pub enum BrokerError {
     /// As many calls are live as the setting of that name allows.
     #[error("as many calls are live as {0} allows")]
     TooManyCalls(&'static str),
-    /// Calls may cost only so much, and a model of the persona has no price.
-    #[error("calls may cost only so much")]
+    /// The cost of calls is limited, and a model of the persona has no price.
+    #[error("the cost of calls is limited, and a model has no price")]
     NoPrice(#[source] Unpriced),
     /// A caller named a model that the operator does not allow.
     #[error("the model is not one of those that callers may name")]
@@ -194,7 +194,7 @@ pub enum BrokerError {
         error: UpstreamError,
         /// What the reason means for a mint, or for a call.
         facts: Box<Facts>,
-        /// The time that this took.
+        /// The time that the operation took.
         took: Duration,
     },
     /// The work panicked.
@@ -225,7 +225,7 @@ impl BrokerError {
         }
     }
 
-    /// Returns what a request that failed so has used up.
+    /// Returns what a request that failed with this error has used up.
     pub fn used(&self) -> Used {
         match self {
             Self::UnknownPersona
@@ -288,7 +288,7 @@ struct Inner {
     latest: Cache<SessionKey, Latest>,
     /// Quotas that were found used up, and when, so that a repeated request costs the database nothing.
     spent: Cache<IdentityKey, (Exceeded, Tick)>,
-    /// What the records last knew beyond this replica.
+    /// The figures of all replicas, as the records last had them.
     stock: Mutex<Stock>,
     sightings: Sightings,
     watches: Watches,
@@ -303,7 +303,7 @@ struct Inner {
 struct Latest {
     owner: Party,
     grant: Arc<Grant>,
-    /// A moment before the database dated the mint. The least interval until the next mint begins no earlier.
+    /// A time before the database dated the mint. The shortest interval until the next mint begins no earlier than this.
     since: Tick,
 }
 
@@ -359,7 +359,7 @@ impl Broker {
         Ok(ended)
     }
 
-    /// Runs work that outlives its request, like a relay. Whoever waits for the end of all work waits for it.
+    /// Runs work that outlives its request, like a relay. [`Broker::finish`] waits for it.
     pub fn carry_on(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.0.work.spawn(work.in_current_span());
     }

@@ -12,13 +12,13 @@ use crate::audit::Event;
 use crate::domain::{Caller, Refusal, SessionId, SessionKey};
 use crate::gate::Pass;
 
-/// The least life of a client secret that is handed over again, in seconds.
+/// A client secret is handed over again only while it lives for at least this long, in seconds.
 const WORTH_IT: u64 = 10;
 
 impl Broker {
-    /// Mints again under the session of `id`. Within the least interval since the last mint, hands over its client secret
-    /// again, if this replica minted it and it lives long enough: the caller may have lost it. That is no second mint. A
-    /// ticket is never handed over again.
+    /// Mints again under the session of `id`. Within `session.min_refresh_interval` of the last mint, returns the last client
+    /// secret instead, if this replica minted it and it lives long enough: the caller may have lost it. That is no second
+    /// mint. A ticket is never returned twice.
     pub async fn refresh(
         &self,
         caller: Arc<Caller>,

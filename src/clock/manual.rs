@@ -57,7 +57,7 @@ impl ManualClock {
         self.state.send_modify(|turned| turned.by += by);
     }
 
-    /// Sets the wall clock alone, as somebody may set the machine's: by so many seconds forward, or back.
+    /// Sets only the wall clock, as an operator may set the machine's: by `seconds` forward, or back if negative.
     pub fn set_wall_by(&self, seconds: i64) {
         let millis = seconds.saturating_mul(1000);
         self.state.send_modify(|turned| turned.set_by += millis);

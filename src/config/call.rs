@@ -18,7 +18,7 @@ pub struct CallSettings {
     /// Longest time without speech from either side.
     #[serde(deserialize_with = "lasting::<5_000, LONGEST_CALL, _>")]
     pub idle_timeout: Duration,
-    /// Longest time after the answer in which nothing is heard of the page.
+    /// Longest time after the answer without a sign of life from the page.
     #[serde(deserialize_with = "lasting::<5_000, 600_000, _>")]
     pub join_timeout: Duration,
     /// How long before its end a call is warned of it.

@@ -5,7 +5,7 @@ use super::Party;
 /// How firmly a session is tied to the networks that it is used from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
-    /// At most so many networks over the session's life.
+    /// At most this many networks over the session's life.
     AtMost(usize),
     /// Every network is allowed, and a new one is recorded.
     Soft,

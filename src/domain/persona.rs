@@ -74,7 +74,7 @@ pub struct Persona {
 pub struct PersonaCalls {
     /// How firmly a call is held to the persona, instead of `call.persona`.
     pub hold: Option<Hold>,
-    /// True when its page has the model speak first, so that a page that is not heard of is not there.
+    /// True when the page lets the model speak first. A call without a sign of life from its page then ends as not joined.
     pub greets: bool,
     /// True when the page may send video.
     pub video: bool,

@@ -44,7 +44,7 @@ pub struct Card {
 pub struct Cost {
     /// The money.
     pub money: Money,
-    /// True when a part of the usage has no price, and when usage costs nothing. The operator should hear of it.
+    /// True when a part of the usage has no price, and when usage costs nothing. The audit log reports it.
     pub is_unpriced: bool,
 }
 
@@ -73,14 +73,14 @@ impl Card {
         Cost::new(nanos, is_missing || (nanos == 0 && !usage.is_nothing()))
     }
 
-    /// Returns the cost of a voice that was active and in standby for so long, each rounded up once.
+    /// Returns the cost of a voice for its active time and its standby time, each rounded up once.
     pub fn voice_cost(&self, active: Duration, standby: Duration) -> Cost {
         let nanos =
             timed(active, self.minute).saturating_add(timed(standby, self.standby.or(self.minute)));
         Cost::new(nanos, nanos == 0 && active + standby > Duration::ZERO)
     }
 
-    /// Returns the cost of `usage` and of so many web searches.
+    /// Returns the cost of `usage` and of `searches` web searches.
     pub fn work_cost(&self, usage: &Usage, searches: u32) -> Cost {
         let work = self.cost(usage);
         let found = priced(searches.into(), self.search);
@@ -100,7 +100,7 @@ impl Cost {
     }
 }
 
-/// Returns the price of so much time, in nano-dollars.
+/// Returns the price of `length`, in nano-dollars.
 fn timed(length: Duration, minute: Option<Money>) -> i128 {
     round_up(priced(length.as_nanos().cast_signed(), minute), MINUTE)
 }

@@ -174,7 +174,7 @@ impl KnownTicket {
         }
     }
 
-    /// Returns the ticket after its redemption at `now`, for `entry`, which lasts so long at most.
+    /// Returns the ticket after its redemption at `now`, for `entry`, which may last `lasts`.
     pub fn redeem(
         &self,
         (entry, lasts): (EntryId, Duration),

@@ -96,7 +96,7 @@ impl Parent {
     }
 }
 
-/// Reads a number of exactly so many hexadecimal digits in lower case.
+/// Parses a number of exactly `length` hexadecimal digits in lower case.
 fn number(digits: &str, length: usize) -> Option<u128> {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let is_number = digits.len() == length && digits.bytes().all(is_digit);

@@ -61,7 +61,7 @@ impl Mark {
 pub struct Reading {
     /// The usage. Where figures contradict each other, the larger reading, at the dearest kind.
     pub usage: Usage,
-    /// False when figures contradict each other. The operator should hear of it.
+    /// False when figures contradict each other. The audit log reports it.
     pub adds_up: bool,
 }
 

@@ -91,7 +91,7 @@ impl Blocks {
         blocks
     }
 
-    /// Forgets blocks that ended so long ago that another one would be a first one again.
+    /// Forgets blocks that ended long enough ago: the party's next block has the length of a first block again.
     pub(super) fn sweep(&mut self, now: Tick) {
         let longest = self.longest;
         self.of.sweep(|entry| entry.ends.plus(longest) <= now);

@@ -19,7 +19,7 @@ pub(super) struct Overflow {
 }
 
 impl Overflow {
-    /// Returns an overflow of so many cells of four bytes.
+    /// Returns an overflow with `cells` cells of four bytes.
     pub(super) fn new(rate: Rate, cells: usize) -> Self {
         Self {
             rate,

@@ -66,7 +66,7 @@ impl Scores {
         }
     }
 
-    /// Adds an offence of so many thousandths, unless it is within its tolerance. Returns the new score.
+    /// Adds an offence, weighted in thousandths, unless it is within its tolerance. Returns the new score.
     /// A newcomer to a full table is not remembered, and its refusals are not counted.
     pub(super) fn add(
         &mut self,

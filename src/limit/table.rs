@@ -12,7 +12,7 @@ use super::window::{SlidingWindow, Verdict};
 use crate::clock::Tick;
 use crate::domain::Rate;
 
-/// Keys of one shard; a `HashMap` of 4,096 buckets takes so many entries before it doubles.
+/// Keys of one shard: as many as a `HashMap` of 4,096 buckets holds before it doubles.
 const SHARD_KEYS: usize = 3_584;
 /// Overflow cells of a table, over all shards: 8 MiB.
 const OVERFLOW_CELLS: usize = 1 << 21;

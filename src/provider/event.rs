@@ -201,7 +201,7 @@ struct Complaint<'frame> {
     kind: Option<Cow<'frame, str>>,
     #[serde(borrow)]
     event_id: Option<Cow<'frame, str>>,
-    /// The word of GPT-Live for it.
+    /// The name of `event_id` in GPT-Live.
     #[serde(borrow)]
     client_event_id: Option<Cow<'frame, str>>,
 }

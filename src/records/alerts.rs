@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 /// How long alerts last, and how often they are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlertTimes {
-    /// An alert is over when no replica has raised it for so long.
+    /// Time without any replica raising an alert after which the alert is over.
     pub lasts: Duration,
     /// Shortest time from a message about an alert to the next message that it is raised.
     pub cooldown: Duration,

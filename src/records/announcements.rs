@@ -14,10 +14,10 @@ use super::statement::{NO_PAGE, Statement};
 use crate::clock::Timestamp;
 use crate::domain::UpstreamCallId;
 
-/// Announcements are kept for so long after they were received, as calls are after their end. Longer than a webhook may be
+/// How long announcements are kept after they were received, as calls are after their end. Longer than a webhook may be
 /// repeated under its signature.
 pub const ANNOUNCED: Duration = Duration::from_hours(1);
-/// A replica that judges an announcement has so much time. Then another one judges it.
+/// Time that a replica has to judge an announcement. Then another replica judges it.
 const JUDGING: Duration = Duration::from_secs(30);
 /// Most announcements that are judged at a time.
 const MOST: u64 = 100;

@@ -16,7 +16,7 @@ use crate::domain::{
 
 /// Most look-ups at once. Unknown session ids cost no more than these.
 const LOOK_UPS: usize = 64;
-/// A used ticket is remembered for so long, so that showing it in a loop costs the database nothing.
+/// How long a used ticket is remembered, so that a caller who sends it in a loop costs the database nothing.
 const USED_FOR: Duration = Duration::from_secs(30);
 /// Most used tickets that are remembered.
 const USED_CAPACITY: usize = 10_000;
@@ -113,7 +113,7 @@ impl Sessions {
         self.known.remove(&key);
     }
 
-    /// Drops the sessions of `owner`, of which the database has ended so many.
+    /// Drops the sessions of `owner` from memory. The database has ended `number` of them.
     pub fn ended(&self, owner: Party, number: u64) {
         self.known
             .retain(|_, (known, _)| known.session.owner != owner);

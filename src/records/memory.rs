@@ -38,7 +38,7 @@ pub struct MemoryRecords {
 }
 
 impl MemoryRecords {
-    /// Returns empty records that remember so many entries.
+    /// Returns empty records that remember up to `capacity` entries.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             book: Mutex::default(),
@@ -78,7 +78,7 @@ impl MemoryRecords {
     }
 }
 
-/// Removes the oldest entries that are meant, at most so many. Returns their number.
+/// Removes the oldest entries for which `is_meant` is true, at most `most` of them. Returns their number.
 fn remove(book: &mut Book, most: usize, is_meant: impl Fn(&Entry) -> bool) -> u64 {
     let meant = book.entries.iter().filter(|(_, entry)| is_meant(entry));
     let mut meant: Vec<_> = meant.map(|(id, entry)| (entry.at(), *id)).collect();

@@ -30,7 +30,7 @@ const FORGET: u64 = 1000;
 /// No broker works longer on an intent, whatever its clock says.
 const AT_WORK: Duration = Duration::from_hours(1);
 
-/// Recent entries are read so many at once, and at most so many.
+/// Recent entries are read in pages of `PAGE`, and at most `RECENT` in total.
 const PAGE: usize = 10_000;
 const RECENT: usize = 1_000_000;
 

@@ -29,7 +29,7 @@ pub struct Turn<'a> {
 }
 
 impl Turns {
-    /// Returns turns of which so many can be taken at once.
+    /// Returns turns of which `at_once` can be taken at the same time.
     pub fn new(at_once: usize) -> Self {
         Self {
             all: Semaphore::new(at_once),

@@ -41,9 +41,9 @@ const LOOK: Duration = Duration::from_secs(5);
 const SLOW_PROVIDER: Duration = Duration::from_secs(30);
 /// Most events of ours that wait for a client. When there are more, the client is not read.
 const MOST_WAITING: usize = 8;
-/// A replica that is about to stop ends its relays so long before it stops itself.
+/// How long before its own end a replica ends its relays.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// After the end, the use of the last response is waited for so long.
+/// Longest wait, after the end, for the use of the last response.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Asks the model to stop.
 const CANCEL: &str = r#"{"type":"response.cancel"}"#;

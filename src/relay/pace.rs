@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use crate::clock::Tick;
 
-/// The bytes of audio in a second, at most: twice those of the densest format, PCM of 24 kHz and 16 bits.
+/// Bytes of audio that a client may send in a second: twice those of the largest format, PCM of 24 kHz and 16 bits.
 const RATE: u64 = 2 * 48_000;
-/// The bytes that a client may be ahead of that. The largest append of the provider has 15 MiB.
+/// Bytes that a client may be ahead of that rate. The provider's largest append has 15 MiB.
 const AHEAD: u64 = 16 * 1024 * 1024;
-/// A client that has paused for so many bytes is not held back any more.
+/// A client that is this many bytes below `AHEAD` has stopped sending too fast: the time until it is cut off begins anew.
 const PAUSE: u64 = 1024 * 1024;
-/// The least that a message counts for, a ping too: each one takes a look, however small it is.
+/// Bytes that each message counts for at least, pings included, because even a small message costs work.
 const LEAST: usize = 512;
-/// Longest time for which a client is held back.
+/// Time of sending too fast after which a client is cut off.
 const LONGEST: Duration = Duration::from_mins(1);
 
 /// How far a client is ahead of the time that its audio takes.
@@ -31,7 +31,7 @@ impl Pace {
         }
     }
 
-    /// Counts a message of the client, of so many bytes in base64.
+    /// Counts a message of the client, of `length` bytes in base64.
     pub(super) fn counts(&mut self, length: usize) {
         let length = length.max(LEAST) as u64;
         self.ahead = self.ahead.saturating_add(length / 4 * 3);

@@ -20,7 +20,7 @@ use crate::http_client::{self, ClientBuilder, ClientError, Unserved, Way, read_b
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest time for one batch.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Spans wait for others so long, and after a failure until the next attempt.
+/// Time between two sendings of spans; after a failure, the time until the next attempt.
 const EVERY: Duration = Duration::from_secs(5);
 /// Longest time for the last spans when the process ends.
 const LAST: Duration = Duration::from_secs(2);

@@ -33,7 +33,7 @@ pub(super) struct Waiter<'a> {
 }
 
 impl Queue {
-    /// Returns a queue of so many places.
+    /// Returns a queue with `places` places.
     pub(super) fn new(places: usize) -> Self {
         Self {
             places,

@@ -28,7 +28,7 @@ pub enum Code {
     /// Pages of this origin may not call.
     #[error("Pages of this origin may not call. The operator can add it to ALLOWED_ORIGINS.")]
     OriginNotAllowed,
-    /// The persona is for other roles, or the path is (`param` says so), or pages may not send this method or so many headers.
+    /// The persona or the path is for other roles (`param` says which), or pages may not send this method, or this many headers.
     #[error(
         "If param is persona, the persona is for other roles. If it is role, the operator can add your role to live.attach_roles. Otherwise, pages may send only GET and POST, and at most 32 header names of 2 KiB in total."
     )]
@@ -147,7 +147,7 @@ pub enum Code {
     /// The service has no capacity at the moment; see `Retry-After`.
     #[error("The service is overloaded. Retry after the time in Retry-After.")]
     Overloaded,
-    /// Calls may cost only so much, and a model of the persona has no price.
+    /// The cost of calls is limited, and a model of the persona has no price.
     #[error(
         "A model of the persona has no price, so its cost cannot be limited. Send the operator the request_id."
     )]

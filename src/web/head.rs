@@ -24,7 +24,7 @@ pub(super) enum Arrived {
     Whole,
 }
 
-/// Waits until at least so much of a head has arrived. Returns how much it is.
+/// Waits until at least `least` of a head has arrived. Returns how much has arrived.
 pub(super) async fn arrived(stream: &TcpStream, least: Arrived) -> Arrived {
     // A failure is left to hyper's read.
     while let Ok(ready) = stream.ready(Interest::READABLE).await {

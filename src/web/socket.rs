@@ -64,7 +64,7 @@ pub(super) fn socket(
 }
 
 impl Reader {
-    /// Waits until at least so much of a head has arrived, or the end. Returns how much it is.
+    /// Waits until at least `least` of a head has arrived, or the connection ends. Returns how much has arrived.
     pub(super) async fn arrived(&self, least: Arrived) -> Arrived {
         if self.unread.is_empty() {
             head::arrived(self.stream.as_ref(), least).await

@@ -11,28 +11,28 @@ use crate::metrics::{Latency, open_files};
 use crate::telemetry;
 use crate::upstream::KeyState;
 
-/// Fewer requests within five minutes raise no alert: one failed request at night wakes nobody.
+/// Requests within five minutes below which no alert is raised: one failed request at night must wake nobody.
 const LEAST_REQUESTS: u64 = 30;
 /// Blocks, suspicious requests and what was dropped are counted in stretches of this length.
 const QUARTER: Duration = Duration::from_mins(15);
-/// Twenty suspicious requests a minute are too many in a stretch, as they are for Prometheus.
+/// Suspicious requests in 15 minutes that raise an alert: 20 a minute, as for Prometheus.
 const SUSPICIOUS: u64 = 300;
-/// An answer of the provider takes too long from this time on.
+/// Time from which on an answer of the provider is slow.
 const SLOW: Duration = Duration::from_secs(2);
-/// The broker's own part of an answer takes too long from this time on.
+/// Time from which on the broker's own part of an answer is slow.
 const SLOW_ITSELF: Duration = Duration::from_millis(250);
-/// The calls of an hour that cost less are not compared with others: in nano-dollars.
+/// Cost of an hour's calls, in nano-dollars, below which no alert is raised.
 const LEAST_COST: i64 = 1_000_000_000;
-/// The calls of an hour cost too much when they cost so many times what is usual.
+/// Factor over the usual cost of an hour from which on the cost is unusual.
 const UNUSUAL: i64 = 3;
-/// More losses of side channels within ten minutes are too many.
+/// Losses of side channels within ten minutes above which an alert is raised.
 const LOSSES: u64 = 20;
-/// More commands that wait for the database are too many.
+/// Commands waiting for the database above which an alert is raised.
 const WAITING: usize = 512;
 /// The share of file descriptors that may be open, in percent.
 const FILES_PERCENT: usize = 80;
 
-/// What a condition is judged by.
+/// The facts by which conditions are judged.
 pub(super) struct Judge<'a> {
     pub(super) inner: &'a Inner,
     pub(super) settings: &'a Alerts,

@@ -14,12 +14,12 @@ use crate::domain::Money;
 use crate::records::AlertTimes;
 use crate::webhook::{Notice, Webhook};
 
-/// An alert is over when its condition held on no replica for so long.
+/// Time after which an alert is over when its condition held on no replica.
 const LASTS: Duration = Duration::from_mins(2);
-/// How often it is looked up what the calls of the last hour cost.
+/// Poll interval for the cost of the last hour's calls.
 const COSTS: Duration = Duration::from_mins(5);
 
-/// What is always true of an alert.
+/// The fixed properties of an alert.
 struct Row {
     name: &'static str,
     runbook: &'static str,
@@ -162,8 +162,8 @@ pub(super) struct Stock {
 }
 
 impl Broker {
-    /// Judges every condition, and reports those that have begun or ended to operators. Called periodically. Of all
-    /// replicas, the one that writes the change down tells. While nothing can be written, each replica tells for itself.
+    /// Judges every condition, and reports conditions that have begun or ended to operators. Called periodically. The replica
+    /// that records the change reports it. While nothing can be recorded, each replica reports for itself.
     pub async fn judge_alerts(&self, settings: &Alerts, webhook: &Arc<Webhook>) {
         let inner = &self.0;
         inner.look_at_costs().await;
@@ -230,7 +230,7 @@ impl Inner {
         holding
     }
 
-    /// Looks up what the calls of the last hour cost, and those of the same hour of the days before, unless that was done lately.
+    /// Reads what the calls of the last hour cost, and those of the same hour of the days before, at most every five minutes.
     async fn look_at_costs(&self) {
         let now = self.parts.clock.tick();
         if !self.sightings.0.lock().costs_are_due(now) {

@@ -10,7 +10,7 @@ use crate::clock::Tick;
 use crate::metrics::Counts;
 use crate::records::HourCosts;
 
-/// Half of the time that durations of requests are looked at: so long at least, and twice as long at most.
+/// Durations of requests are judged over a period between this length and twice this length.
 const HALF: Duration = Duration::from_secs(150);
 
 /// What was seen of the conditions so far.
@@ -21,7 +21,7 @@ pub(in crate::broker) struct Sightings(pub(super) Mutex<Seen>);
 pub(super) struct Seen {
     /// Since when each condition holds.
     pub(super) since: HashMap<&'static str, Tick>,
-    /// Alerts that this replica told without the records.
+    /// Alerts that this replica reported while the records could not be written.
     pub(super) alone: Vec<&'static str>,
     /// Alerts that the records know to be on.
     pub(super) recorded: Vec<&'static str>,
@@ -36,8 +36,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// True when this replica tells that the alert `name` holds. `raised` is the word of the records; `None` while they cannot be
-    /// written: then each replica tells what nobody has told yet.
+    /// True when this replica has to report the alert `name`. `raised` is what the records answered; `None` while they cannot be
+    /// written: then each replica reports alerts that neither it nor the records have reported.
     pub(super) fn is_to_be_told(&mut self, name: &'static str, raised: Option<bool>) -> bool {
         let was_told = self.alone.contains(&name);
         if let Some(is_new) = raised {

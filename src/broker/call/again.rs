@@ -10,11 +10,11 @@ use super::Answered;
 use crate::clock::{Clock, Tick};
 use crate::domain::EntryId;
 
-/// An answer is given again for so long. Later, its page has long applied it or is gone.
+/// How long an answer is kept for a repeated request. Later, its page has applied the answer or is gone.
 const AGAIN_FOR: Duration = Duration::from_secs(30);
 /// Most answers that are kept.
 const CAPACITY: usize = 1_000;
-/// How often a repeated request looks whether the first one has its answer.
+/// Poll interval of a repeated request that waits for the answer to the first one.
 const LOOK: Duration = Duration::from_millis(100);
 /// Longest wait for the first request. It has a shorter deadline itself.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -69,7 +69,7 @@ impl Again {
         known.is_some_and(|known| *known == *key)
     }
 
-    /// Waits for the answer to the first request of this call, and returns it while it is worth something.
+    /// Waits for the answer to the first request of this call. Returns `None` when there is none, or it is too old.
     pub(super) async fn answer(&self, entry: EntryId, clock: &dyn Clock) -> Option<Arc<Answered>> {
         let asked = clock.tick();
         while self.dialling.contains_key(&entry) && clock.tick().since(asked) < LONGEST {

@@ -1,4 +1,4 @@
-//! The money of one call: what its next answer needs, and the budgets that it is held against.
+//! The money of one call: what its next answer needs, and the budgets in which that money is held.
 
 use std::sync::Arc;
 use std::time::Duration;

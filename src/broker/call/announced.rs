@@ -1,5 +1,5 @@
-//! Judges the GPT-Live sessions that the provider announces: sessions of calls that were lost are hung up, and sessions of others
-//! are reported.
+//! Judges the GPT-Live sessions that the provider announces: sessions of lost calls are hung up, and sessions that belong to no
+//! call of the broker are reported.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,37 +18,37 @@ use crate::provider::{Dialect, EffectiveSession, News, ServerEvent, looks_like};
 use crate::records::{ANNOUNCED, Announcement};
 use crate::upstream::{HungUp, UpstreamError};
 
-/// The wait before an announcement is judged again that could not be judged yet.
+/// The wait before the next attempt to judge an announcement.
 const AGAIN: Duration = Duration::from_secs(2);
-/// The wait before a session of others is hung up again whose hang-up failed.
+/// The wait before the hang-up of an unowned session is repeated after a failure.
 const HANG_UP_AGAIN: Duration = Duration::from_mins(1);
-/// A session that was just created may not be known everywhere at the provider for so long.
+/// Longest time after its creation in which parts of the provider may not know a session.
 const SPREADS: Duration = Duration::from_secs(10);
-/// The longest time between an offer and the creation of its session, whose moments are on two clocks.
+/// Longest time between an offer and the creation of its session. The two times come from two clocks.
 const NEAR: Duration = Duration::from_mins(2);
 /// Longest time to join the side channel of a session and to see the session.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// What an announced session is.
 enum Verdict {
-    /// One of a call that is known.
+    /// The session of a known call.
     Known,
-    /// One of a call whose creation had an unknown outcome.
+    /// The session of a call whose creation had an unknown outcome.
     Adopted,
-    /// One of others.
+    /// A session of no call of the broker.
     Unowned,
-    /// One of others, which is hung up.
+    /// A session of no call of the broker, which was hung up.
     Closed,
-    /// Over.
+    /// The session has ended.
     Over,
-    /// Too old: calls are forgotten by now.
+    /// The announcement is too old: the records have deleted calls of that time.
     Old,
-    /// Not to be told yet.
+    /// Not known yet: judge again after this time.
     Again(Duration),
 }
 
 impl Verdict {
-    /// Returns the word for it in metrics; `None` for no verdict.
+    /// Returns the label in metrics; `None` while there is no verdict.
     const fn as_str(&self) -> Option<&'static str> {
         match self {
             Self::Known => Some("known"),
@@ -70,7 +70,7 @@ struct Orphan {
 }
 
 impl Broker {
-    /// Writes down a session that the provider has announced by the webhook of this id. A repeated webhook changes nothing.
+    /// Records a session that the provider has announced by the webhook of this id. A repeated webhook changes nothing.
     pub async fn announced(
         &self,
         webhook: &str,
@@ -263,7 +263,7 @@ impl Inner {
         Verdict::Adopted
     }
 
-    /// Reports a session of others, and hangs it up where the operator wants that.
+    /// Reports a session of no call of the broker, and hangs it up if the operator wants that.
     async fn judge_unowned(&self, announced: &Announcement) -> Verdict {
         let verdict = match self.rules.live.unowned {
             Unowned::Report => Verdict::Unowned,

@@ -1,6 +1,6 @@
 //! Attaches programs to GPT-Live calls of their own: a second side channel, which passes the persona's lists of events alone.
 //!
-//! The side channel of the watch stays the one that meters the call and ends it.
+//! The watch's own side channel still meters the call and ends it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl Broker {
         let (orders, ordered) = mpsc::unbounded_channel();
         let watching = self.clone().end_with_call(id.clone(), orders);
         inner.watches.tasks.spawn(watching);
-        // Nobody listens: what happens in the call is heard by its watch.
+        // The receiver is dropped, because the watch gets the call's events on its own side channel.
         let (events, _) = mpsc::channel(1);
         Ok(Line {
             end: LineEnd::Attached(Attachment {
@@ -86,7 +86,7 @@ impl Broker {
         })
     }
 
-    /// Ends the connection of an attached program when its call is over. The provider does so itself, if it does.
+    /// Ends the connection of an attached program when its call is over, in case the provider does not.
     async fn end_with_call(self, id: UpstreamCallId, orders: mpsc::UnboundedSender<Order>) {
         let clock = &self.0.parts.clock;
         loop {

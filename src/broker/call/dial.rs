@@ -1,4 +1,4 @@
-//! Dials calls: join first, answer second. Nobody gets an answer to a call that is not watched.
+//! Dials calls. Joins the side channel first, and gives the caller the answer second, so that no call runs unwatched.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,9 +29,9 @@ use crate::upstream::{Begun, CallOrder, Payer, SideChannel, Turn, UpstreamError}
 const ATTACH: Duration = Duration::from_secs(5);
 /// The wait before a side channel that the provider does not know yet is tried again.
 const ATTACH_PAUSE: Duration = Duration::from_millis(250);
-/// A call ends so long before the provider would end it.
+/// How long before the provider's own limit the broker ends a call.
 const BEFORE_PROVIDER: Duration = Duration::from_secs(5);
-/// No provider allows less for a session.
+/// Lower bound on the provider's own limit for a session. A shorter one shows that a clock is wrong.
 const SHORTEST_SESSION: Duration = Duration::from_mins(5);
 /// How long a limit of calls at once is remembered as having no place. Short, because calls end.
 const FULL_FOR: Duration = Duration::from_secs(1);
@@ -161,7 +161,7 @@ impl Inner {
         Ok(answered)
     }
 
-    /// Refuses what costs nobody anything to refuse.
+    /// Applies the rules that can refuse the call before anything is reserved.
     fn may_dial(
         &self,
         caller: &Caller,
@@ -177,7 +177,7 @@ impl Inner {
         self.may_open(caller, terms, (asked.kind(), &asked.session))
     }
 
-    /// Returns what a ticket that was used before gets: a repeated request the answer of the first one.
+    /// Returns the refusal of a used ticket. A repeated request gets the answer of the first request instead.
     fn used_before(&self, ticket: &KnownTicket, key: Option<&str>) -> BrokerError {
         let again = &self.watches.again;
         let earlier = ticket.entry.zip(key);
@@ -187,7 +187,8 @@ impl Inner {
         }
     }
 
-    /// Refuses a call or a relay of this kind, for which the page wants these settings, as long as that costs nobody anything.
+    /// Applies the rules that can refuse a call or a relay of this kind, with the settings that the page wants, before anything
+    /// is reserved.
     pub(super) fn may_open(
         &self,
         caller: &Caller,
@@ -229,7 +230,7 @@ impl Inner {
             attached.map(|attached| (attached, self.parts.clock.tick().since(start)))
         };
         let mut attached = pin!(maybe_done(attached));
-        // The id is written down whatever becomes of the side channel, and before the answer is read.
+        // The id is recorded even if the side channel fails, and before the answer is read.
         let mut named = pin!(self.name(row, &call, &terms.session));
         tokio::select! {
             biased;
@@ -265,7 +266,7 @@ impl Inner {
         })
     }
 
-    /// Returns how long the provider lets a new call last. Times that no provider means show that a clock is wrong.
+    /// Returns how long the provider lets a new call last. Ignores times that can only come from a wrong clock.
     fn provider_allows(&self, attached: &Attached) -> Duration {
         let left = attached
             .expires_at
@@ -274,7 +275,7 @@ impl Inner {
         left.map_or(Duration::MAX, |left| left.saturating_sub(BEFORE_PROVIDER))
     }
 
-    /// Attaches to a call that the provider has just created, and may not know everywhere yet.
+    /// Attaches to a new call. Tries again while parts of the provider do not know the call yet.
     async fn attach_new(
         &self,
         call: &UpstreamCall,

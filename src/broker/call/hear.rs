@@ -1,4 +1,4 @@
-//! Takes the events of a side channel in: what they mean for the limits, the meter and the persona.
+//! Handles the events of a side channel: what each one means for the limits, the meter and the persona.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const OUT_OF_CREDIT: &str = "insufficient_quota";
 const HEARD: &str = "conversation.item.input_audio_transcription.delta";
 
 impl Watch {
-    /// Takes an event of the provider in. Nothing of its content is kept or logged.
+    /// Handles an event of the provider. Keeps and logs nothing of its content.
     pub(super) async fn hear(
         &mut self,
         inner: &Arc<Inner>,
@@ -47,7 +47,7 @@ impl Watch {
         let mut acts = self.judge(inner, event.news, (side, now)).await;
         match acts[..] {
             _ if !changes_money => {}
-            // The answer to what was transcribed ends soon, and both are written together.
+            // The answer to the transcribed speech ends soon, and both uses are written together.
             [] if is_followed => self.pay_later(now),
             // A response is cancelled before anything is written.
             [Act::Cancel(_)] => self.rewrite = Some(now),
@@ -128,7 +128,7 @@ impl Watch {
         self.leash.end(EndReason::Provider)
     }
 
-    /// Takes the session in force in, and puts back what the page may not change.
+    /// Compares the session in force with the persona, and restores what the page may not change.
     async fn compare(
         &mut self,
         inner: &Inner,
@@ -142,7 +142,7 @@ impl Watch {
         acts
     }
 
-    /// Puts the persona's transcription back when the page has chosen one without a price, where money is limited.
+    /// Restores the persona's transcription model when the page has chosen one without a price, where money is limited.
     pub(super) async fn require_priced(&mut self, inner: &Inner, side: &mut Side) -> Vec<Act> {
         let (agreement, clock) = (inner.agreement(), &inner.parts.clock);
         let prices = &agreement.money.prices;
@@ -161,7 +161,7 @@ impl Watch {
         self.leash.corrected(clock.tick())
     }
 
-    /// Compares the session in force with the persona's, and puts back what the page has changed.
+    /// Restores the pinned fields that the page has changed.
     async fn require_pinned(
         &mut self,
         inner: &Inner,
@@ -211,7 +211,7 @@ impl Watch {
         self.leash.end(EndReason::MoneyLimit)
     }
 
-    /// True when a response may have as many tokens.
+    /// True when a response may have this many output tokens.
     fn allows(&self, most: Option<MostTokens>) -> bool {
         let pinned = self.pins.as_ref().and_then(|pins| pins.most_tokens);
         most.is_none() || pinned.is_none_or(|pinned| most <= Some(pinned))

@@ -1,4 +1,4 @@
-//! The line between a relay and its watch: events go one way, orders the other.
+//! The line between a relay and its watch: events go from the relay to the watch, and orders go back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::provider::{EventLists, MostTokens};
 use crate::upstream::{SideChannel, UpstreamError};
 use crate::websocket::Leg;
 
-/// What the watch of a relay, or somebody who ends it, wants of the relay.
+/// An order to a relay, from its watch or from whoever ends it.
 #[derive(Debug)]
 pub enum Order {
     /// Send this event to the provider.
@@ -25,13 +25,13 @@ pub enum Order {
     Warn(EndReason, Duration),
     /// End the relay.
     End(EndReason),
-    /// Wait for the last use no longer.
+    /// Stop waiting for the last use.
     Release,
 }
 
 /// The upstream leg of a relay, and the ways between the relay and its watch. Dropping it ends the relay.
 pub struct Line {
-    /// What hears why the relay has ended.
+    /// Receives the reason why the relay has ended.
     pub end: LineEnd,
     /// The connection to the provider.
     pub upstream: Leg,
@@ -41,11 +41,11 @@ pub struct Line {
     pub passes: Passes,
     /// Where events of the provider go that the watch needs.
     pub events: mpsc::Sender<String>,
-    /// What others want of the relay.
+    /// Orders to the relay.
     pub orders: mpsc::UnboundedReceiver<Order>,
     /// Cancelled when this replica is about to stop.
     pub drain: CancellationToken,
-    /// The time that there is then until this replica stops.
+    /// The time from that moment until this replica stops.
     pub drain_time: Duration,
     /// How relays are carried.
     pub settings: RelaySettings,
@@ -77,16 +77,16 @@ pub enum Passes {
     Listed(EventLists),
 }
 
-/// What hears why a line has ended.
+/// Receives the reason why a line has ended.
 pub enum LineEnd {
     /// The watch of a relay.
     Relay(RelayEnd),
-    /// Nobody: the call that a program was attached to goes on.
+    /// Nothing needs the reason: the call that the program was attached to goes on.
     Attached(Attachment),
 }
 
 impl LineEnd {
-    /// Says why. The first reason stays.
+    /// Reports the reason. The first reason stays.
     pub fn comes(&self, reason: EndReason) {
         match self {
             Self::Relay(end) => end.comes(reason),
@@ -95,8 +95,8 @@ impl LineEnd {
     }
 }
 
-/// Says why a relay has ended, at the latest when it is dropped. The watch of the relay writes the end down as soon as it has
-/// heard the last event.
+/// Reports why a relay has ended, at the latest when it is dropped. The watch of the relay records the end as soon as it has
+/// handled the last event.
 pub struct RelayEnd {
     pub(super) inner: Arc<Inner>,
     pub(super) entry: EntryId,
@@ -136,7 +136,7 @@ impl SideChannel for Tap {
     }
 
     async fn send(&mut self, event: String) -> Result<(), UpstreamError> {
-        // Nobody takes the order when the relay is over, and then nobody is to be told.
+        // Sending fails when the relay is over; then nothing needs the event.
         let _ = self.orders.send(Order::Say(event));
         Ok(())
     }
@@ -147,7 +147,7 @@ impl SideChannel for Tap {
 }
 
 impl Inner {
-    /// Tells a relay of this replica to end. Returns false when another replica has it, or nobody.
+    /// Tells a relay of this replica to end. Returns false when this replica does not carry it.
     pub(super) fn end_relay(&self, entry: EntryId, reason: EndReason) -> bool {
         let carried = self.watches.relays.get(&entry);
         carried.is_some_and(|carried| {
@@ -157,7 +157,7 @@ impl Inner {
         })
     }
 
-    /// Has the client of a relay told that it ends for this reason after this time.
+    /// Warns the client of a relay that it ends for this reason after this time.
     pub(super) fn warn_relay(&self, entry: EntryId, (reason, left): (EndReason, Duration)) {
         if let Some(carried) = self.watches.relays.get(&entry) {
             // Nobody takes the order of a relay that has ended already.

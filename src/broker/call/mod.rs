@@ -52,10 +52,10 @@ pub(super) use written::MAX_SESSIONS;
 pub use transcribe::{AnswerCut, Part, Transcribed, TranscriptionRequest, Upload, UploadError};
 
 /// The time for which a replica watches a call, unless it renews its lease. A call of a dead replica is watched again
-/// after so much time at most.
+/// within this time.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// The lease is renewed so often.
+/// Time between two renewals of the lease.
 const RENEW: Duration = Duration::from_secs(10);
 /// Most callers that are remembered as having too many calls.
 const FULL_CAPACITY: usize = 10_000;
@@ -152,7 +152,7 @@ impl Told {
 /// A call that this replica watches.
 struct Running {
     told: Arc<Told>,
-    /// The call once it is over. The audit log hears of it when the watch has counted the last use.
+    /// The call, once it is over. The audit event is written when the watch has counted the last use.
     over: Option<Call>,
 }
 
@@ -242,7 +242,7 @@ impl Watches {
         true
     }
 
-    /// Leaves word of the end of a call to its watch, which may have more use to count. Returns false when there is none.
+    /// Tells the watch of a call that the call is over; the watch may have more use to count. Returns false without a watch.
     fn takes_end(&self, over: &Call) -> bool {
         let Some(mut running) = self.running.get_mut(&over.entry) else {
             return false;

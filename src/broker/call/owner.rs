@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::records::{CallQuery, CallSums, DatedTicket, Turns};
 
-/// A ticket shows its call for so long after the end.
+/// How long after its end a call is shown to its ticket.
 const TICKET_OUTLIVES: Duration = Duration::from_mins(1);
 /// Most calls that are ended at a time.
 const MOST: u32 = 1_000;

@@ -1,4 +1,4 @@
-//! Keeps what a watched call spends: written down, held in advance, and complete at its end.
+//! Records what a watched call spends, holds money in advance, and completes the use at the call's end.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::domain::{Call, CallStep, EndReason};
 use crate::provider::{News, close};
 use crate::records::TopUp;
 
-/// After the hang-up, the use of the last response is waited for so long.
+/// Longest wait, after the hang-up, for the use of the last response.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// After a GPT-Live session was closed, its last report is waited for so long before it is hung up: its backend may be at
-/// work.
+/// Longest wait for the last report of a GPT-Live session that was closed, before it is hung up. Its backend may still be
+/// at work.
 const CLOSING: Duration = Duration::from_secs(15);
-/// How often uses are written again that could not be written, and how long those wait that others follow soon.
+/// Time between two attempts to write uses, and the delay of a use that others follow soon.
 const REWRITE: Duration = Duration::from_secs(1);
-/// How often they are written again after the end of the call.
+/// Most attempts to write uses after the end of the call.
 const REWRITES: usize = 120;
 
 impl Watch {
@@ -52,13 +52,13 @@ impl Watch {
         acts
     }
 
-    /// Has the uses that wait written with the next ones, or in a moment.
+    /// Delays the write of the waiting uses, so that it includes the next ones.
     pub(super) fn pay_later(&mut self, now: Tick) {
         self.rewrite.get_or_insert(now.plus(REWRITE));
     }
 
-    /// Looks at the row after what was spent: another replica may have counted more, or watch the call, and the budgets may
-    /// have had nothing.
+    /// Reads the row that comes back from a write: another replica may have counted more, or watch the call, and the budgets
+    /// may have refused the money.
     fn takes_row(&mut self, inner: &Inner, row: Option<Call>, top_up: Option<TopUp>) -> Vec<Act> {
         let now = inner.parts.clock.tick();
         let acts = self.leash.has_cost(self.meter.cost(inner, now));
@@ -77,7 +77,7 @@ impl Watch {
         }
     }
 
-    /// Closes a GPT-Live session, whose watch alone can wait for its last report, and hangs it up when it does not close.
+    /// Closes a GPT-Live session and waits for its last report, which only the watch can do. Hangs up when it does not close.
     async fn close_session(&mut self, inner: &Inner, side: &mut Side) {
         if self.over.is_none() {
             self.send(side, close()).await;
@@ -93,7 +93,7 @@ impl Watch {
         }
     }
 
-    /// Counts what the side channel still reports, until it ends or the session is closed, and for so long at most.
+    /// Counts what the side channel still reports, until it ends or the session is closed, and for at most `most`.
     async fn hear_out(&mut self, inner: &Inner, side: &mut Side, most: Duration) {
         let clock = &inner.parts.clock;
         let dialect = self.call.id.dialect();

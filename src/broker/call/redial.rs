@@ -1,4 +1,4 @@
-//! Writes relays down and redeems their tickets: all connections of one ticket share the limits of one session.
+//! Records relays and redeems their tickets: all connections of one ticket share the limits of one session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::domain::{
 };
 use crate::records::CallQuery;
 
-/// The looks at whether the last relay of a ticket has ended.
+/// Attempts to find that the last relay of a ticket has ended.
 const TRIES: usize = 5;
-/// The wait before each of these looks.
+/// The wait before each of these attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Inner {
-    /// Returns what earlier relays of the ticket have left of the limits. Fails when nothing is left of one.
+    /// Returns what earlier relays of the ticket have left of its limits. Fails when a limit is used up.
     pub(super) async fn rest(
         &self,
         ticket: &KnownTicket,
@@ -45,8 +45,8 @@ impl Inner {
         Ok(limits)
     }
 
-    /// Writes a relay down, within what its ticket has left. A client that connects again may be faster than the end of its
-    /// last relay. Another client with the same ticket may have been faster than this one, and then less is left.
+    /// Records a relay, within what its ticket has left. Waits briefly for the end of the ticket's last relay: a client may
+    /// connect again before that end is recorded. Reads what is left again when another client used the ticket first.
     pub(super) async fn write_relay_down(
         &self,
         caller: &Arc<Caller>,

@@ -1,6 +1,6 @@
-//! Opens relays: the session at the provider runs as the persona says before the client's connection is accepted.
+//! Opens relays: the provider has confirmed the persona before the client's connection is accepted.
 //!
-//! A relay is watched as a call is. Its side channel is the relay itself, which hands over the events that matter.
+//! A relay is watched like a call. Its side channel is the relay itself, which passes on the events that the watch needs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::provider::{self, EffectiveSession, News, Pins, ServerEvent};
 use crate::upstream::{RelayLeg, RelayOrder, UpstreamError};
 use crate::websocket::{Leg, Message};
 
-/// Longest time in which the provider has to confirm the persona.
+/// Longest wait for the provider to confirm the persona.
 const ASSERT: Duration = Duration::from_secs(5);
 /// Events that wait for the watch of a relay. When there are more, the relay waits.
 const EVENTS: usize = 32;
@@ -167,7 +167,7 @@ impl Inner {
         Ok(Arc::new(relayed))
     }
 
-    /// Returns the persona of a relay, and what holds for it. Refuses what costs nobody anything to refuse.
+    /// Returns the persona of a relay and its terms. Applies the rules that can refuse it before anything is reserved.
     fn relay_terms(
         &self,
         caller: &Arc<Caller>,
@@ -194,7 +194,7 @@ impl Inner {
         Ok((persona, terms))
     }
 
-    /// Notes that there is no relay. Whatever there was of its session ended with its connection.
+    /// Records that the relay did not begin. Its session at the provider, if there was one, ended with the connection.
     async fn not_relayed(&self, row: &Call, error: BrokerError, start: Tick) -> BrokerError {
         let took = self.parts.clock.tick().since(start);
         let over = CallStep::Over(EndReason::Provider).by_anybody();
@@ -204,7 +204,7 @@ impl Inner {
         settled.await.err().unwrap_or(error)
     }
 
-    /// Writes down that the relay runs.
+    /// Records that the relay runs.
     async fn take_up(
         &self,
         row: &Call,
@@ -287,7 +287,7 @@ impl Inner {
         terms.is_limited().then(all)
     }
 
-    /// Has the session run as `session` says, and waits until the provider confirms it.
+    /// Applies `session`, and waits until the provider confirms it.
     async fn assert(
         &self,
         RelayLeg { mut leg, key }: RelayLeg,

@@ -10,7 +10,7 @@ use crate::upstream::SideChannel;
 
 /// The waits before a lost side channel is joined again.
 const REJOIN_WAITS: [u64; 5] = [0, 1, 2, 4, 8];
-/// A side channel that lived so long was a good one: the next loss begins anew.
+/// A side channel that lasted this long resets the back-off for the next loss.
 const GOOD: Duration = Duration::from_secs(10);
 
 /// The side channel of a call.

@@ -1,4 +1,4 @@
-//! Ends calls, and takes care of those that nobody watches any more.
+//! Ends calls, and takes over calls that no replica watches any more.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,12 +22,12 @@ use crate::upstream::HungUp;
 const FULL_ROUND: usize = 100;
 /// Bounds the rounds of one turn, so that other work of the records does not wait.
 const MOST_ROUNDS: usize = 100;
-/// The waits before an end is tried again that was neither written down nor confirmed.
+/// The waits, in seconds, between the attempts to end a call, until the end is recorded or confirmed.
 pub(super) const END_WAITS: [u64; 5] = [1, 5, 10, 30, 60];
 
 impl Broker {
-    /// Renews the lease under which this replica watches its calls, takes over the calls that nobody watches any more, and
-    /// repeats the hang-ups that are owed.
+    /// Renews the lease under which this replica watches its calls, takes over the calls that no replica watches any more,
+    /// and repeats hang-ups that are not confirmed.
     pub async fn tend_calls(&self) {
         let (inner, watches) = (&self.0, &self.0.watches);
         if let Err(error) = inner.renew().await {
@@ -61,7 +61,7 @@ impl Broker {
 }
 
 impl Broker {
-    /// Gives the leases of this replica back, so that its calls are watched elsewhere at once, or by the next run.
+    /// Gives up this replica's leases, so that another replica or the next run can watch its calls at once.
     pub async fn let_calls_go(&self) {
         let watches = &self.0.watches;
         for mut running in watches.running.iter_mut() {
@@ -81,8 +81,8 @@ impl Broker {
 }
 
 impl Inner {
-    /// Takes over the calls that this replica has claimed and does not watch. A claim that failed may have been made: then nobody
-    /// else claims those calls.
+    /// Takes over the calls that this replica has claimed and does not watch. A claim whose answer was lost may hold: then no
+    /// other replica claims those calls.
     async fn take_over_unwatched(self: &Arc<Self>) -> Result<(), RecordsError> {
         let watches = &self.watches;
         if !watches.has_lost_claims.load(Ordering::Relaxed) {
@@ -131,7 +131,7 @@ impl Inner {
         }
         let of = (row.entry, Some(row.epoch));
         match row.state {
-            // Where its deadline has passed, the watch ends the call at once, and counts what nobody saw.
+            // If its deadline has passed, the watch ends the call at once, and counts the unobserved time.
             CallState::Open => {
                 let agreement = self.agreement();
                 let persona = agreement.personas.named(row.persona.as_str());
@@ -186,7 +186,7 @@ impl Inner {
         self.change_call(row.entry, over).await;
     }
 
-    /// Renews the lease when it is time. When it has run out meanwhile, another replica may watch the calls.
+    /// Renews the lease when that is due. If the lease has expired, another replica may already watch the calls.
     async fn renew(&self) -> Result<(), RecordsError> {
         let (clock, watches) = (&self.parts.clock, &self.watches);
         let asked = clock.tick();
@@ -209,9 +209,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Ends a call: first the obligation is written down, then the provider is asked to hang up. Without the records, the
-    /// provider is asked all the same. An error means that neither has happened. Only the watch of `epoch` may end the call,
-    /// when there is one.
+    /// Ends a call. Records the decision first, then asks the provider to hang up; the provider is asked even if the records
+    /// fail. An error means that neither has succeeded. With an `epoch`, only the watch of that epoch may end the call.
     pub(in crate::broker) async fn end_call(
         &self,
         (entry, epoch): (EntryId, Option<u32>),
@@ -222,7 +221,7 @@ impl Inner {
         let is_here = call.id.is_of_relay() && self.end_relay(entry, reason);
         let ended = match records.change_call(entry, CallChange { epoch, step }).await {
             Ok(Some(_)) if call.id.is_of_relay() => {
-                // Otherwise the replica that has the relay ends it, and says so.
+                // Otherwise the replica that carries the relay ends it and records the end.
                 if is_here {
                     let over = CallStep::Over(reason).by_anybody();
                     self.change_call(entry, over).await;
@@ -235,7 +234,7 @@ impl Inner {
                 self.hang_up(entry, call).await;
                 Ok(())
             }
-            // Somebody else has ended the call, or watches it.
+            // Another task or replica has ended the call, or watches it.
             Ok(None) => {
                 if let Some(epoch) = epoch {
                     self.end_unchanged((entry, epoch), call, reason).await;
@@ -255,7 +254,7 @@ impl Inner {
         ended
     }
 
-    /// Ends a call that the watch of `epoch` could not change, if nobody else does: because the records have lost it, or because
+    /// Ends a call whose row the watch of `epoch` could not change, unless another task does: the records have lost the call, or
     /// they have made the change and their answer was lost.
     async fn end_unchanged(
         &self,
@@ -277,7 +276,7 @@ impl Inner {
         }
     }
 
-    /// Ends a call, and tries again until the end is written down or confirmed.
+    /// Ends a call, and tries again until the end is recorded or confirmed.
     pub(super) async fn end_until_certain(
         &self,
         of: (EntryId, Option<u32>),
@@ -303,7 +302,7 @@ impl Inner {
         }
     }
 
-    /// Asks the provider once to end a call. What it does not confirm stays owed. Returns whether it did.
+    /// Asks the provider once to end a call. Returns whether it confirmed; if not, the hang-up stays owed.
     pub(super) async fn hang_up(&self, entry: EntryId, call: &UpstreamCall) -> bool {
         let (is_over, step) = match self.parts.upstream.hang_up(call).await {
             Ok(HungUp::Ended | HungUp::WasOver) => (true, CallStep::Over(EndReason::Provider)),
@@ -351,7 +350,7 @@ impl Inner {
         self.parts.audit.note(Event::CallEnded, details);
     }
 
-    /// Changes the row of a call. A failure is logged; whoever tends calls makes up for it.
+    /// Changes the row of a call. Logs a failure; the next round of [`Broker::tend_calls`] corrects the row.
     pub(super) async fn change_call(&self, entry: EntryId, change: CallChange) -> Option<Call> {
         match self.parts.records.change_call(entry, change).await {
             Ok(changed) => changed.inspect(|call| {

@@ -1,4 +1,4 @@
-//! What holds for one call: what the provider is told, and the limits.
+//! The terms of one call: the session at the provider, the limits and the money.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::domain::{
 };
 use crate::provider::EffectiveSession;
 
-/// What holds for one call.
+/// The terms of one call.
 #[derive(Clone)]
 pub(super) struct Terms {
     /// The persona's session.

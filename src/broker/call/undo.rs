@@ -1,4 +1,4 @@
-//! Takes back calls that came to nothing.
+//! Undoes calls that did not begin, or that nobody can use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::upstream::{Late, NotBegun};
 const MOST_ATTEMPTS: usize = 125;
 
 impl Inner {
-    /// Hangs up a call that nobody can use. A GPT-Live session is billed from its creation all the same.
+    /// Hangs up a call that nobody can use. A GPT-Live session has cost money since its creation.
     pub(super) async fn undone(
         self: &Arc<Self>,
         row: &Call,
@@ -38,7 +38,7 @@ impl Inner {
         }
     }
 
-    /// Notes that the provider created no call, or that nobody knows.
+    /// Records that the provider created no call, or that the outcome is unknown.
     pub(super) async fn not_begun(
         self: &Arc<Self>,
         row: &Call,
@@ -60,7 +60,7 @@ impl Inner {
             (CallStep::Lost(self.rules.call.join_timeout), outcome)
         };
         self.change_call(entry, step.by_anybody()).await;
-        // First, so that a call that is created late is hung up whatever becomes of its entry.
+        // First, so that a call that is created late is hung up even if recording its outcome fails.
         if let Some(late) = failed.late {
             let inner = Arc::clone(self);
             self.work
@@ -84,7 +84,7 @@ impl Inner {
         }
     }
 
-    /// Ends a call that this replica watches and that the records have lost: nobody else would end it.
+    /// Ends a call that this replica watches and that the records have lost, because nothing else would end it.
     pub(super) async fn end_forgotten(&self, entry: EntryId, call: &UpstreamCall) {
         tracing::error!(
             call = call.id.as_str(),
@@ -109,7 +109,7 @@ impl Inner {
             }
             let named = CallStep::Named(call.clone()).by_anybody();
             let row = self.change_call(entry, named).await;
-            // A call that was given up is ending as soon as it has a name, and then nobody else hangs up.
+            // A call that was given up is ending as soon as its id is recorded, and then nothing else hangs up.
             let end = CallStep::End(EndReason::Provider).by_anybody();
             self.change_call(entry, end).await;
             if self.hang_up(entry, &call).await || row.is_some() {
@@ -122,7 +122,7 @@ impl Inner {
     }
 }
 
-/// Returns the failure of a call that is billed all the same: it has used up what a call takes.
+/// Returns the failure of a call that is billed although it failed: it has used up what a call takes.
 fn billed(mut error: BrokerError) -> BrokerError {
     if let BrokerError::Upstream { facts, .. } = &mut error {
         facts.is_definite = false;

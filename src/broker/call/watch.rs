@@ -22,7 +22,7 @@ use crate::upstream::UpstreamError;
 
 /// Longest time that the cancelling of responses may take at the end.
 const CANCELLING: Duration = Duration::from_millis(500);
-/// The wait before a row is looked at again that could not be read.
+/// The wait before a row is read again after a failure.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One call that this replica watches.
@@ -30,29 +30,29 @@ pub(super) struct Watch {
     pub(super) entry: EntryId,
     pub(super) call: UpstreamCall,
     pub(super) terms: Terms,
-    /// What the provider confirmed of it; `None` before the side channel has joined.
+    /// The session that the provider confirmed; `None` before the side channel has joined.
     pub(super) pins: Option<Pins>,
     pub(super) meter: Meter,
     pub(super) leash: Leash,
-    /// Notified when the row was changed by somebody else.
+    /// Notified when another task or replica has changed the row.
     pub(super) told: Arc<Told>,
-    /// How often this replica's lease had run out when the watch last made sure that the call is its own.
+    /// The number of lapses of this replica's lease when the watch last confirmed that it still owns the call.
     lapses: u32,
     is_joined: bool,
-    /// Why there is nothing to watch any more, if that is known.
+    /// Why the watch is over, if it is.
     pub(super) over: Option<Over>,
-    /// When what the call used, or the money for its next answer, is written again or at last.
+    /// When to write again what the call used, or the money for its next answer.
     pub(super) rewrite: Option<Tick>,
     /// The span of the end, once it has begun.
     ending: Option<Span>,
 }
 
-/// Why there is nothing to watch any more.
+/// Why a watch is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Over {
-    /// The provider has said that it has ended the call.
+    /// The provider reported that the call has ended.
     Closed,
-    /// The row says that somebody else has hung the call up. Its last use may still come.
+    /// The row says that the call was hung up by another task or replica. The last use may still come.
     HungUp,
     /// Another replica watches the call.
     Replaced,
@@ -68,8 +68,7 @@ enum Seen {
 }
 
 impl Watch {
-    /// Returns the watch of an open call. Of a call that was taken over, nobody has seen anything since its last watcher was
-    /// alive.
+    /// Returns the watch of an open call. A call that was taken over counts as unobserved since its last watcher was alive.
     pub(super) fn new(inner: &Inner, (row, call): (Call, UpstreamCall), terms: Terms) -> Self {
         let (clock, settings) = (&inner.parts.clock, &terms.settings);
         let now = clock.tick();
@@ -108,7 +107,7 @@ impl Inner {
     pub(super) fn watch(self: &Arc<Self>, mut watch: Watch, attached: Option<Attached>) {
         let (inner, (entry, call)) = (Arc::clone(self), (watch.entry, watch.call.clone()));
         let told = Arc::clone(&watch.told);
-        // No other replica hears the last use of a relay, so that the end of this one waits for it.
+        // Only this replica can count the last use of a relay, so its end waits for that.
         let tasks = if call.id.is_of_relay() {
             &self.work
         } else {
@@ -136,7 +135,7 @@ impl Inner {
                     call = call.id.as_str(),
                     "the task that watches a call failed, so the call is hung up"
                 );
-                // There is no watch any more that could close the session.
+                // The watch is gone, so nothing else would close the session.
                 inner.watches.running.remove(&entry);
                 inner
                     .end_until_certain((entry, None), &call, EndReason::Blind)
@@ -149,13 +148,13 @@ impl Inner {
 }
 
 impl Watch {
-    /// Waits for one thing to happen, and does what is due because of it.
+    /// Waits for the next thing to happen, and reacts to it.
     async fn turn(&mut self, inner: &Arc<Inner>, side: &mut Side) -> ControlFlow<()> {
         let seen = self.see(inner, side).await;
         let now = inner.parts.clock.tick();
         let lapses = inner.watches.lapses(now);
         if lapses != self.lapses {
-            // A replica that slept knows nothing of what happened meanwhile, so it must not judge.
+            // The lease has lapsed: another replica may have taken the call over, so the row decides.
             self.lapses = lapses;
             self.look(inner).await?;
         }
@@ -178,7 +177,7 @@ impl Watch {
                 acts
             }
             Seen::Joined(Err(UpstreamError::UnknownCall(_))) => {
-                // The call is over, or its key is not good any more: the hang-up finds out.
+                // The call is over, or its key was revoked: the hang-up finds out which.
                 self.leash.end(EndReason::Provider)
             }
             Seen::Joined(Err(_)) => {
@@ -208,13 +207,13 @@ impl Watch {
         ControlFlow::Continue(())
     }
 
-    /// Waits for an event, a lost or a new side channel, a limit, or a word of somebody else.
+    /// Waits for an event, a lost or a new side channel, a limit, or a change of the row by another task.
     async fn see(&self, inner: &Inner, side: &mut Side) -> Seen {
         let clock = &inner.parts.clock;
         let tick = self.meter.due().filter(|_| self.terms.is_limited());
         let due = [tick, self.rewrite].into_iter().flatten();
         let due = due.fold(self.leash.due(), Tick::min);
-        // Limits come first. Nobody can keep the side channel waiting by asking for the call.
+        // Limits come first, so that requests about the call cannot delay them.
         if due <= clock.tick() {
             return Seen::Due;
         }
@@ -241,7 +240,7 @@ impl Watch {
         self.over == Some(Over::Replaced)
     }
 
-    /// True once the provider has said that it has ended the call.
+    /// True once the provider has reported the end of the call.
     pub(super) fn is_closed(&self) -> bool {
         self.over == Some(Over::Closed)
     }
@@ -259,8 +258,8 @@ impl Watch {
         }
     }
 
-    /// Looks at the row, which somebody else may have changed. The watch ends with the call, and when another replica watches
-    /// it.
+    /// Reads the row, which another task or replica may have changed. The watch ends when the call is over, and when another
+    /// replica watches it.
     async fn look(&mut self, inner: &Inner) -> ControlFlow<()> {
         let mut row = inner.parts.records.call(&self.call.id).await;
         if let Err(error) = row {
@@ -297,7 +296,7 @@ impl Watch {
         }
     }
 
-    /// Makes a change that only the watch of this epoch may make. Looks at the row when it was refused.
+    /// Makes a change that only the watch of this epoch may make. Reads the row when the change was refused.
     async fn change(&self, inner: &Inner, step: CallStep) {
         let changed = inner
             .parts
@@ -310,7 +309,7 @@ impl Watch {
         }
     }
 
-    /// Writes the page's first sign of life down.
+    /// Records the page's first sign of life.
     pub(super) async fn note_joined(&mut self, inner: &Inner) {
         if !self.is_joined && self.leash.has_joined() {
             self.is_joined = true;
@@ -337,7 +336,7 @@ impl Watch {
         ControlFlow::Continue(())
     }
 
-    /// Ends the call. A page that was heard of on another replica has joined.
+    /// Ends the call. A page that has not joined may have given its sign of life on another replica: then the call goes on.
     async fn end(
         &mut self,
         inner: &Arc<Inner>,
@@ -365,7 +364,7 @@ impl Watch {
         ControlFlow::Break(())
     }
 
-    /// Returns the span of the end. There is none where another replica goes on watching.
+    /// Returns the span of the end; no span when another replica goes on watching.
     fn ending(&mut self) -> Span {
         let opened = self.terms.trace.filter(|_| !self.is_replaced());
         let ending = self.ending.take();

@@ -1,4 +1,4 @@
-//! Writes calls down: with their places and their holds before anything is asked of the provider, then their ids and outcomes.
+//! Records calls: their places and holds before any request to the provider, then their ids and outcomes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::domain::{
 use crate::provider::{Dialect, EffectiveSession};
 use crate::records::CallBounds;
 
-/// A call that is being dialled is given up after so much time: the exchange, the side channel, and changes of the records.
+/// Time after which a call that is being dialled is given up. Covers the exchange, the side channel and the records' changes.
 const GIVES_UP: Duration = Duration::from_secs(45);
 /// The setting of the limit on the calls of one GPT-Live model.
 pub(in crate::broker) const MAX_SESSIONS: &str = "max_sessions";
 
 impl Inner {
-    /// Returns what is written down of a call beside its use.
+    /// Returns what is recorded of a call beside its use.
     pub(super) fn to_dial(
         &self,
         caller: &Arc<Caller>,
@@ -42,7 +42,7 @@ impl Inner {
         }
     }
 
-    /// Returns the calls that the provider counts together with one on these terms.
+    /// Returns the group in which the provider counts a call on these terms.
     fn kin(&self, terms: &Terms) -> Option<Kin> {
         let most = self.rules.live.max_sessions;
         if terms.session.dialect() == Dialect::Realtime || most == 0 {
@@ -58,7 +58,7 @@ impl Inner {
         })
     }
 
-    /// Writes the call down, with its place among the live calls, before anything is asked of the provider.
+    /// Records the call, with its place among the live calls, before any request to the provider.
     pub(super) async fn write_down(
         &self,
         (kind, persona): (Kind, &PersonaName),
@@ -88,7 +88,7 @@ impl Inner {
         opened
     }
 
-    /// Writes the provider's id of a call down, and books what its creation costs.
+    /// Records the provider's id of a call, and books what its creation costs.
     pub(super) async fn name(
         &self,
         row: &Call,
@@ -105,7 +105,7 @@ impl Inner {
         named.map(drop).ok_or(BrokerError::CallEnded)
     }
 
-    /// Writes down that a call runs and lasts so long, with the outcome of its entry, after the provider took so long.
+    /// Records that a call runs, how long it may last, how long the provider took, and the outcome of its entry.
     pub(super) async fn answer_call(
         &self,
         id: EntryId,

@@ -21,12 +21,12 @@ const FIRST_WAITS: [Duration; 4] = [
 /// The wait after every later failed hang-up.
 const WAIT: Duration = Duration::from_mins(1);
 
-/// Hang-ups are repeated for so long. The provider ends every call itself by then.
+/// How long hang-ups are repeated. The provider itself ends every call within this time.
 const LONGEST: Duration = Duration::from_hours(1);
 /// The same for a GPT-Live session.
 const LONGEST_LIVE: Duration = Duration::from_hours(2);
 
-/// After so much time beyond its deadline, an open call is taken over whatever its lease says: whoever watches it has
+/// Time after its deadline from which on an open call is taken over whatever its lease says, because its watcher has
 /// failed to end it. Longer than a farewell may take.
 pub const LATE: Duration = Duration::from_secs(15);
 
@@ -45,11 +45,11 @@ pub enum CallStep {
     /// The provider has created the call. Nobody wants a call whose end was decided meanwhile, or that was given up: it
     /// has to be hung up.
     Named(UpstreamCall),
-    /// The side channel has joined, and the caller gets the answer. The call ends after so much time.
+    /// The side channel has joined, and the caller gets the answer. The call may last this long.
     Opened(Duration),
     /// The page has given its first sign of life.
     Joined,
-    /// No more than so much time is left. A deadline never grows.
+    /// The time left is at most this. A deadline never moves to a later time.
     Shortened(Duration),
     /// The page was warned of the end.
     Warned,
@@ -61,9 +61,9 @@ pub enum CallStep {
     HangUpFailed,
     /// The upstream call is over, or was never created. An earlier reason stays.
     Over(EndReason),
-    /// Nobody knows whether the provider has created the call. Its place stays taken for so much time.
+    /// It is unknown whether the provider has created the call. Its place stays taken for this time.
     Lost(Duration),
-    /// The recording, which held a place like a call, is transcribed: the end of a call that lasted so long.
+    /// The recording, which held a place like a call, is transcribed. It counts as a call that lasted this long.
     Transcribed(Duration),
 }
 

@@ -37,7 +37,7 @@ pub struct CallLimits {
     /// Longest time without speech from either side.
     #[serde(deserialize_with = "some_lasting::<5_000, LONGEST_CALL, _>")]
     pub idle_timeout: Option<Duration>,
-    /// Longest time after the answer in which nothing is heard of the page.
+    /// Longest time after the answer without a sign of life from the page.
     #[serde(deserialize_with = "some_lasting::<5_000, 600_000, _>")]
     pub join_timeout: Option<Duration>,
     /// Most answers of the model in one call.

@@ -148,7 +148,7 @@ pub struct Dial {
     pub want: Amount,
     /// The budgets that hold for the call.
     pub budgets: Budgets,
-    /// The calls that the provider allows only so many of at once; `None` for a call without such a limit.
+    /// The group of calls of which the provider limits the number at once; `None` for a call without such a limit.
     pub kin: Option<Kin>,
 }
 

@@ -26,7 +26,7 @@ const ASK_AGAIN: Rate = Rate {
     limit: 1,
     window: Duration::from_secs(1),
 };
-/// Blocked parties share so many turns to be asked about. Bounds what blocked callers cost. A prime, so
+/// Turns in which this replica asks Redis about blocked parties. Bounds what blocked callers cost. A prime, so
 /// that all bits of a party decide about its turn.
 const TURNS: u8 = 61;
 /// How long after an outage this replica keeps to its own blocks: Redis does not know those it earned

@@ -28,7 +28,7 @@ pub(super) use purses::Purses;
 pub(super) use rows::{claim, read, write};
 pub(super) use used::UsedRow;
 
-/// Calls are kept for so long after their end.
+/// How long calls are kept after their end.
 pub(super) const KEPT: Duration = Duration::from_hours(1);
 
 /// A bound on calls at once.

@@ -16,7 +16,7 @@ use crate::records::OpenError;
 use crate::records::database::{Base, Bind, Connection, Fault, Reader, Severity};
 use crate::records::statement::Statement;
 
-/// After so many changed rows the write-ahead log is moved into the database file. A mint changes some eight.
+/// Changed rows after which the write-ahead log is moved into the database file. A mint changes about eight rows.
 const CHECKPOINT: u64 = 16_000;
 
 /// A database file, as the writer opens it.

@@ -9,7 +9,7 @@ use super::trace::{JoinTook, UpstreamTook};
 use crate::metrics::Series;
 use crate::web::error::ApiError;
 
-/// Counts a request of `route` and `method`, which took so long; `None` for a caller who left before the answer.
+/// Counts a request of `route` and `method`, and how long it took. `None` stands for a caller who left before the answer.
 pub(super) fn count(
     series: &Series,
     (route, method): (&str, &str),

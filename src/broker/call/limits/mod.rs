@@ -16,17 +16,17 @@ const MAX_CORRECTIONS: usize = 3;
 const DRIFT_WINDOW: Duration = Duration::from_secs(10);
 /// Longest time without a side channel. A call that nobody watches must not go on.
 const BLIND_LIMIT: Duration = Duration::from_secs(30);
-/// Longest time in which the records take nothing. What a call uses meanwhile may be lost.
+/// Longest time in which the records cannot be written. What a call uses in that time may be lost.
 const UNRECORDED_LIMIT: Duration = Duration::from_mins(2);
 /// Bounds the responses that are remembered as being worked on.
 const MAX_REMEMBERED: usize = 64;
 
-/// What a leash wants done.
+/// What the watch has to do for the leash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     /// Warn the page, and the model if the operator wants it.
     Warn(Farewell),
-    /// Have the model say goodbye.
+    /// Ask the model to say goodbye.
     SayGoodbye,
     /// Cancel one response.
     Cancel(Box<str>),
@@ -58,15 +58,15 @@ pub(super) struct Leash {
     turns: u32,
     /// True while what the model said is played.
     is_playing: bool,
-    /// The moment at which the call ends after its last turn, once the last answer was made and is played still.
+    /// When the call ends after its last turn, while the last answer is still played.
     last_turn_ends: Option<Tick>,
     /// The responses that the model works on.
     responses: Vec<Box<str>>,
-    /// The times at which the persona was put back, or a response was cancelled.
+    /// When the persona was restored, or a response was cancelled.
     corrections: VecDeque<Tick>,
     blind_since: Option<Tick>,
     unrecorded_since: Option<Tick>,
-    /// Since when no budget has the money for the next answer.
+    /// The time since which a budget lacks the money for the next answer.
     broke_since: Option<Tick>,
     has_ended: bool,
 }
@@ -155,7 +155,7 @@ impl Leash {
         self.responses.clear();
     }
 
-    /// Takes the end back: the page was heard of elsewhere.
+    /// Takes the end back, because the page gave a sign of life on another replica.
     pub(super) fn goes_on(&mut self, now: Tick) {
         self.has_ended = false;
         self.lives(now);
@@ -167,14 +167,14 @@ impl Leash {
         self.last_life = now;
     }
 
-    /// Notes that the page was heard of, without speech.
+    /// Notes a sign of life of the page that is no speech.
     pub(super) fn joined(&mut self, now: Tick) {
         if self.first_life.is_none() {
             self.lives(now);
         }
     }
 
-    /// True once the page was heard of.
+    /// True once the page has given a sign of life.
     pub(super) const fn has_joined(&self) -> bool {
         self.first_life.is_some()
     }
@@ -253,7 +253,7 @@ impl Leash {
         Vec::new()
     }
 
-    /// Notes that the persona had to be put back. Ends the call when that happens too often.
+    /// Notes that the persona had to be restored. Ends the call when that happens too often.
     pub(super) fn corrected(&mut self, now: Tick) -> Vec<Act> {
         while let Some(first) = self.corrections.front()
             && now.since(*first) >= DRIFT_WINDOW
@@ -276,7 +276,7 @@ impl Leash {
         }
     }
 
-    /// Notes that the records do not take what the call uses, or do again.
+    /// Notes whether the records can be written.
     pub(super) fn is_recorded(&mut self, is_recorded: bool, now: Tick) {
         match (is_recorded, self.unrecorded_since) {
             (true, _) => self.unrecorded_since = None,

@@ -9,7 +9,7 @@ use crate::domain::{CallUse, Mark, Usage, in_tier};
 use crate::provider::{News, Work};
 
 impl Meter {
-    /// Takes an event of GPT-Live in. Returns whether it changes what was spent, or will be.
+    /// Handles an event of GPT-Live. Returns whether it changes what was spent or will be spent.
     pub(super) fn hears_live(&mut self, inner: &Inner, news: &News<'_>, now: Tick) -> bool {
         match (news, &mut self.voice) {
             (News::Worked(work), _) => self.count_work(inner, work),
@@ -29,7 +29,7 @@ impl Meter {
         true
     }
 
-    /// Counts the time of the voice that is known and not counted yet: all of it when the session `is_over`.
+    /// Counts the known time of the voice that is not counted yet; the whole rest when the session `is_over`.
     fn count_voice(&mut self, inner: &Inner, is_over: bool, now: Tick) {
         let model = self.models.response.clone().unwrap_or_default();
         let voice = self.voice.as_mut();

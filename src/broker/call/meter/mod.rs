@@ -20,7 +20,7 @@ use crate::domain::{
 use crate::provider::{self, EffectiveSession, News, UsageReport};
 use crate::records::{RecordsError, Spending, TopUp};
 
-/// Bounds the uses that wait for the records. Long before so many, the call is hung up.
+/// Bounds the uses that wait for the records. A call is hung up long before it reaches this bound.
 const MAX_UNWRITTEN: usize = 1_000;
 /// Bounds the responses whose end is waited for.
 const MAX_BEGUN: usize = 64;
@@ -40,10 +40,10 @@ pub(super) struct Meter {
     /// The voice of a GPT-Live session, which is billed by time.
     voice: Option<Voice>,
     unwritten: VecDeque<CallUse>,
-    /// The price of what the records have, whoever has seen it.
+    /// The cost of the uses that are recorded, by any replica.
     recorded: Money,
     allowance: Allowance,
-    /// The tokens that the next response reads, at most: those of the longest context that was seen, and what was said to it.
+    /// Upper bound on the tokens that the next response reads: the longest context so far, and the speech since then.
     context: Tokens,
     /// The responses whose end was not seen yet.
     begun: Vec<Begun>,
@@ -134,7 +134,7 @@ impl Meter {
         }
     }
 
-    /// Takes an event in. Returns whether it changes what was spent, or what the next answer may cost.
+    /// Handles an event. Returns whether it changes what was spent, or what the next answer may cost.
     pub(super) fn hears(&mut self, inner: &Inner, news: &News<'_>, now: Tick) -> bool {
         match news {
             News::SpeechStarted(at) => {
@@ -245,7 +245,7 @@ impl Meter {
         }
     }
 
-    /// Notes that nobody has seen the call since this moment. The next report on a voice includes what nobody saw; until then,
+    /// Notes that the call is unobserved since this moment. The next report on a voice includes the unobserved time; until then,
     /// the voice counts as active.
     pub(super) fn is_blind_since(&mut self, since: Tick) {
         match &mut self.voice {
@@ -298,7 +298,7 @@ impl Meter {
         }
     }
 
-    /// Counts an estimate of a response, after speech that nobody has seen, and while the model may have spoken for so long.
+    /// Counts an estimate of a response: the broker did not see the speech before it (`heard`), nor the answer (`spoken`).
     fn estimate(&mut self, inner: &Inner, id: &str, (heard, spoken): (Duration, Duration)) {
         let mut usage = self.reads(heard);
         usage.output = self.allowance.spoken(spoken);

@@ -69,7 +69,7 @@ impl Voice {
         is_live.then(|| Self::new(created, row.used.usage.transcribed))
     }
 
-    /// Returns the voice of a session that was created at `created`, of which so much is booked.
+    /// Returns the voice of a session that was created at `created`, and of whose time `booked` is already booked.
     fn new(created: Tick, booked: Duration) -> Self {
         Self {
             known: Billed::default(),
@@ -224,8 +224,8 @@ impl Inner {
         booked.ok().flatten().or_else(asked).unwrap_or_default()
     }
 
-    /// Returns the use of a voice for so long, after as much as `booked`: whoever counts the same time again counts it under
-    /// the same id.
+    /// Returns the use of a voice for the time `more`, after the time `booked`. The id of the use follows from `booked`, so the
+    /// same time is never counted twice.
     fn voice_use(&self, (model, booked): (&str, Duration), more: Billed, mark: Mark) -> CallUse {
         let cost = self.voice_cost(model, more);
         CallUse {

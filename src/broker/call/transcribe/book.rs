@@ -16,11 +16,11 @@ use crate::provider::{Heard, Transcript, UsageReport};
 use crate::records::RecordsError;
 use crate::upstream::{Answer, Transcription};
 
-/// The answer is read on for so long after its caller has left: its end has the figures.
+/// How long the answer is still read after its caller has left, because the end of the answer has the figures.
 const AFTER_CALLER: Duration = Duration::from_secs(1);
 /// The name of the one use of an entry.
 const USE: &str = "transcription";
-/// The waits, in seconds, before a use is booked again that could not be.
+/// The waits, in seconds, between the attempts to book a use.
 const WAITS: [u64; 5] = [1, 5, 15, 30, 60];
 
 type Tell = mpsc::Sender<Option<Bytes>>;

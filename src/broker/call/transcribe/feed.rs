@@ -104,7 +104,7 @@ impl Sending {
     }
 }
 
-/// Sends a piece. When the provider reads no more, its answer is on its way: whoever waits for that drops this wait.
+/// Sends a piece. Waits for ever when the provider reads no more: the task that waits for its answer then drops this future.
 async fn send(pieces: &mpsc::Sender<Piece>, piece: Piece) {
     if pieces.send(piece).await.is_err() {
         std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! Transcriptions: a recording is sent on as it comes, the answer is handed on as it is written, and the use is booked.
+//! Transcriptions: the recording and the answer are streamed through the broker, and the use is booked.
 //!
 //! A transcription holds a place, minutes and money as a call does, from before its recording is read until its use is
 //! booked.
@@ -35,7 +35,7 @@ use crate::upstream::{Transcription, TranscriptionOrder, Trouble, Turn, Upstream
 const PIECES: usize = 4;
 /// Pieces of an answer that wait for the caller.
 const CHUNKS: usize = 16;
-/// The use is booked this long after the end at the latest, or the hold is given up.
+/// Longest time after the end to book the use. Then the hold is given up.
 const BOOKING: Duration = Duration::from_mins(3);
 
 /// A part of a caller's upload.
@@ -141,7 +141,7 @@ struct Job {
 }
 
 impl Broker {
-    /// Has a recording transcribed. The caller gets the answer as it is written.
+    /// Transcribes a recording. The caller gets the answer as the provider writes it.
     pub async fn transcribe(
         &self,
         caller: Arc<Caller>,
@@ -188,8 +188,8 @@ impl Inner {
         }
     }
 
-    /// Returns what is held for a recording of which nothing is known but its size: the longest one of that size, at the
-    /// dearest model that the caller may name. A model that is billed by the minute takes recordings of any length.
+    /// Returns the time and money to hold for a recording whose length is unknown: the longest one of its size, at the most
+    /// expensive model that the caller may name. A model that is billed by the minute accepts recordings of any length.
     fn to_hold(&self, caller: &Arc<Caller>, announced: Option<u64>) -> Result<Dial, BrokerError> {
         let settings = &self.rules.transcription;
         let now = self.parts.clock.now();
@@ -224,7 +224,7 @@ impl Inner {
         })
     }
 
-    /// Sends the recording on until the provider's answer begins. An error of the upload ends the request half-way, so that the
+    /// Sends the recording to the provider until its answer begins. An error of the upload cuts the request, so that the
     /// provider does nothing.
     async fn send(
         &self,
@@ -258,7 +258,7 @@ impl Inner {
         Ok(asked.await)
     }
 
-    /// Notes that the provider gave no answer. What it may have done all the same is booked as an estimate.
+    /// Records that the provider gave no answer. What it may have done is booked as an estimate.
     async fn not_transcribed(self: &Arc<Self>, job: Job, error: UpstreamError) -> BrokerError {
         let facts = error.facts_of_transcription();
         let took = self.parts.clock.tick().since(job.start);
@@ -276,7 +276,7 @@ impl Inner {
         BrokerError::Upstream { error, facts, took }
     }
 
-    /// Returns the answer, and has it carried to the caller.
+    /// Returns the answer, and starts the task that streams it to the caller.
     fn hand_on(
         self: &Arc<Self>,
         job: Job,

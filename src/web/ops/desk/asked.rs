@@ -97,7 +97,7 @@ impl Asked {
     }
 }
 
-/// Returns the first moment of the last so many UTC days.
+/// Returns the first moment of the last `days` UTC days, today included.
 pub(super) fn since(days: u32, now: Timestamp) -> Timestamp {
     now.minus(Duration::from_hours(24) * days.saturating_sub(1))
         .start_of_day()
