@@ -1,4 +1,4 @@
-//! Alerts that were raised: a row each, so that of all replicas one tells operators.
+//! Alerts that were raised, one row each, so that only one of all replicas reports each alert to operators.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::sql::SqlRecords;
 use super::statement::{NO_PAGE, Statement};
 use crate::clock::Timestamp;
 
-/// How long alerts last, and how often they are told.
+/// How long alerts last, and how often they are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlertTimes {
     /// Time without any replica raising an alert after which the alert is over.
@@ -34,14 +34,14 @@ static RAISE: Statement = Statement::change(
      WHERE alerts.is_on = 0 AND alerts.told_at <= excluded.told_at - $4",
 );
 
-/// Lists the alerts that nobody has raised for their time. `$1` is empty.
+/// Lists the alerts that no replica has raised for their time. `$1` is empty.
 static OVER: Statement = Statement::list(
     NO_PAGE,
     "name",
     "SELECT name FROM alerts WHERE is_on = 1 AND name <> $1 AND until <= {now}",
 );
 
-/// Turns the alert `$1` off, if nobody has raised it for its time.
+/// Turns the alert `$1` off, if no replica has raised it for its time.
 static END: Statement = Statement::change(
     NO_PAGE,
     "UPDATE alerts SET is_on = 0, told_at = {now} WHERE name = $1 AND is_on = 1 AND until <= {now}",

@@ -1,4 +1,4 @@
-//! GPT-Live sessions that the provider has announced: a row each, so that each webhook counts once, on one of all replicas.
+//! GPT-Live sessions that the provider has announced, one row each, so that one replica judges each webhook once.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub struct Announcement {
     pub received_at: Timestamp,
 }
 
-/// Writes the session `$3` of the webhook `$1` down, which was created at `$4`.
+/// Records the session `$3` of the webhook `$1`, which was created at `$4`.
 static ANNOUNCE: Statement = Statement::change(
     NO_PAGE,
     "INSERT INTO announcements (webhook, session, created_at, received_at, due_at) VALUES ($1, $3, $4, {now}, {now}) \

@@ -1,5 +1,5 @@
-//! Entries, counters, sessions, tickets and calls, and what the commands of the paid path do to them. A book in memory holds all of them.
-//! A book on its way to a database holds those that one transaction is about.
+//! Entries, counters, sessions, tickets and calls, and what the commands of the paid path do to them. The memory records keep
+//! all rows in one book. For a database, a book holds the rows of one transaction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,7 +20,7 @@ pub(super) struct Done {
     pub(super) rows: u64,
     /// The session that was opened or refreshed.
     pub(super) session: Option<Dated>,
-    /// True when nobody may get what was minted: see [`Settled::Ended`].
+    /// True when what was minted must not be delivered: see [`Settled::Ended`].
     pub(super) is_ended: bool,
     /// The call that was opened or changed, or the calls that were claimed.
     pub(super) calls: Vec<Call>,
@@ -43,7 +43,7 @@ impl Done {
         }
     }
 
-    /// Returns what became of a settlement.
+    /// Returns the result of a settlement.
     pub(super) fn settled(self) -> Settled {
         match self.session {
             _ if self.is_ended => Settled::Ended,
@@ -65,9 +65,9 @@ pub(super) struct Book {
     pub(super) calls: HashMap<EntryId, Call>,
     /// The uses of calls that are counted, by entry and the provider's id; `None` for those that a database has.
     pub(super) uses: HashMap<(EntryId, Box<str>), Option<CallUse>>,
-    /// The places that calls take, as of the start of the transaction and with those that were opened in it.
+    /// The places that calls take: those at the start of the transaction, and those of calls that it has opened.
     pub(super) taken: Taken,
-    /// What was spent and is held, as of the start of the transaction and with what was granted in it.
+    /// What was spent and is held: at the start of the transaction, and by what it has granted.
     pub(super) purses: Purses,
     /// The time of the last mint of every session, by owner.
     idle: HashMap<Party, BTreeSet<(Timestamp, SessionKey)>>,
@@ -127,7 +127,7 @@ impl Book {
             return self.settled_before(settlement, now);
         };
         let counter = entry.counter();
-        // That the sessions of its owner were ended meanwhile stays known: the settlement may be repeated.
+        // Keeps the code that says that the owner's sessions were ended, because the settlement may be repeated.
         entry.code.take_if(|code| **code != *ENDED);
         let is_ended = entry.code.is_some();
         entry.state = next;
@@ -154,8 +154,8 @@ impl Book {
         }
     }
 
-    /// Returns what an earlier attempt of the settlement has done: it was committed although its answer was lost. A session
-    /// that was ended since is gone, and so is an entry that was erased.
+    /// Returns the result of an earlier attempt of the settlement, which was committed although its answer was lost. A session
+    /// that was ended since then is gone, and so is an entry that was erased.
     fn settled_before(&self, settlement: &Settlement, now: Timestamp) -> Done {
         let entry = self.entries.get(&settlement.id);
         let was_settled = entry.is_some_and(|entry| {

@@ -108,12 +108,12 @@ impl Paid {
         }
     }
 
-    /// True for a command that makes an entry, and needs no row that it would have left itself.
+    /// True for a command that creates an entry. A first attempt of it needs to read no row of its own.
     const fn is_new(&self) -> bool {
         matches!(self, Self::Reserve(_, None) | Self::OpenCall(_))
     }
 
-    /// True when nobody hears that the command waits a moment: it counts what a call that goes on has used.
+    /// True when no caller waits for the command, so that it may wait for others: it counts the use of a running call.
     pub(super) fn can_wait(&self) -> bool {
         match self {
             Self::Spend(_, spending) => spending.can_wait,

@@ -16,13 +16,13 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// The days that an hour is compared with.
 const DAYS: u32 = 7;
-/// The records have a history when their first entry is so old.
+/// Age of the first entry from which on the records have a history to compare with.
 const HISTORY: Duration = Duration::from_hours(6 * 24 + 12);
 
 /// What calls that began in an hour cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HourCosts {
-    /// Those of the last hour.
+    /// The cost of the last hour.
     pub last: Money,
     /// The mean of the same hour of the seven days before.
     pub usual: Money,

@@ -1,4 +1,4 @@
-//! The contract of databases: one connection that writes, some that only read, and how bad an error is.
+//! The contract of databases: one connection that writes, some that only read, and the severity of errors.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(super) enum Severity {
     Broken,
 }
 
-/// An error of the database. Cheap to clone for everybody who waits.
+/// An error of the database. Cheap to clone, because many callers may wait for one transaction.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{cause}")]
 pub(super) struct Fault {
@@ -140,7 +140,7 @@ pub(super) trait Connection: Send {
         binds: &[Bind],
     ) -> Result<String, Fault>;
 
-    /// Fails when what is written now would be lost. Asked once a second, and quick.
+    /// Fails when a change that is written now would be lost. Called once a second, so it must be quick.
     async fn assert_lasting(&mut self) -> Result<(), Fault> {
         Ok(())
     }

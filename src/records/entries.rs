@@ -90,7 +90,7 @@ pub(super) static GIVE_UP_AGAIN: Statement = Statement::change(
 static REMOVE: Statement =
     Statement::change(ID, "DELETE FROM entries WHERE id IN (SELECT id FROM page)");
 
-/// Makes sure that the counters exist, so that PostgreSQL can lock them.
+/// Inserts missing counters, so that PostgreSQL can lock them.
 static OPEN_COUNTERS: Statement = Statement::change(
     COUNTER,
     "INSERT INTO counters ({page}) SELECT {page} FROM page WHERE true ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING",
@@ -131,7 +131,7 @@ impl IdRow {
     }
 }
 
-/// An entry that goes.
+/// An entry that is removed.
 #[derive(Serialize)]
 struct GoneRow<'a> {
     id: &'a str,
@@ -181,7 +181,7 @@ struct OutcomeRow<'a> {
 }
 
 impl<'a> OutcomeRow<'a> {
-    /// Takes in an outcome, and the code that its entry keeps. Values that it does not have stay.
+    /// Applies an outcome, and the code that its entry keeps. Values that the outcome lacks stay.
     fn replace(&mut self, settlement: &'a Settlement, kept: Option<&'a str>) {
         self.id = settlement.id.to_string();
         self.outcome = settlement.outcome.as_str();

@@ -1,5 +1,5 @@
-//! Live sessions in front of the database: a cache that judges a refresh before the database is asked, and bounded
-//! look-ups of sessions that it does not hold, and of tickets.
+//! The cache of live sessions in front of the database. Judges a refresh before the database is read, and bounds look-ups of
+//! tickets and of sessions that are not in the cache.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::domain::{
     Caller, ConnectMode, Network, Opening, Party, RefreshRules, Refusal, SessionKey,
 };
 
-/// Most look-ups at once. Unknown session ids cost no more than these.
+/// Most look-ups at once. Bounds what unknown session ids cost the database.
 const LOOK_UPS: usize = 64;
 /// How long a used ticket is remembered, so that a caller who sends it in a loop costs the database nothing.
 const USED_FOR: Duration = Duration::from_secs(30);

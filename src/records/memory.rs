@@ -1,4 +1,4 @@
-//! Records that live and die with the process.
+//! Records in memory, which end with the process.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -143,8 +143,8 @@ pub enum Settled {
     Recorded,
     /// The outcome is recorded, and has opened the session.
     Opened(Dated),
-    /// The account's sessions were ended, or its entries erased, since the intent was recorded: nobody may get what was
-    /// minted, and no session was opened.
+    /// The account's sessions were ended, or its entries erased, since the intent was recorded. What was minted must not be
+    /// delivered, and no session was opened.
     Ended,
 }
 
@@ -292,8 +292,8 @@ pub trait Records: CallRecords {
     /// session after the refresh.
     async fn advance(&self, intent: Intent, asked: Advance) -> Result<Dated, ReserveError>;
 
-    /// Records an outcome, changes the session along with it, and stores the ticket that was minted. Repeated with the same outcome, returns the same, unless
-    /// the session was ended in between.
+    /// Records an outcome, changes the session along with it, and stores the ticket that was minted. Repeated with the same
+    /// outcome, returns the same, unless the session was ended in between.
     async fn settle(&self, settlement: Settlement) -> Result<Settled, RecordsError>;
 
     /// Looks a session up.
@@ -337,29 +337,29 @@ pub trait Records: CallRecords {
     /// be more.
     async fn forget(&self, before: Timestamp) -> Result<u64, RecordsError>;
 
-    /// Raises the alert `name`, or prolongs it. Returns true for one of all replicas when operators are to be told: the alert
-    /// was off, and its cool-down is over.
+    /// Raises the alert `name`, or prolongs it. Returns true, to one of all replicas, when the alert has to be reported: it was
+    /// off, and its cool-down is over.
     async fn raise_alert(&self, name: &str, times: AlertTimes) -> Result<bool, RecordsError>;
 
-    /// Ends the alerts that no replica has raised for their time. Returns their names to one of all replicas: operators are
-    /// to be told.
+    /// Ends the alerts that no replica has raised for their time. Returns their names, to one of all replicas, which reports
+    /// them.
     async fn end_alerts(&self) -> Result<Vec<String>, RecordsError>;
 
     /// Returns what the calls that began in the hour before `until` cost, and the mean of the same hour of the seven days before.
     /// `None` when the records have no history of a week.
     async fn hour_costs(&self, until: Timestamp) -> Result<Option<HourCosts>, RecordsError>;
 
-    /// Writes down a session that the provider has announced. Returns false for a webhook that was received before.
+    /// Records a session that the provider has announced. Returns false for a webhook that was received before.
     async fn announce(&self, new: Announcement) -> Result<bool, RecordsError>;
 
     /// Gives announcements that are due to one of all replicas. They are due again after half a minute, unless they are
     /// judged.
     async fn due_announcements(&self) -> Result<Vec<Announcement>, RecordsError>;
 
-    /// Notes that the announcement of `webhook` was judged, or that it is to be judged `again` after a while.
+    /// Notes that the announcement of `webhook` was judged, or has to be judged again after the time `again`.
     async fn judged(&self, webhook: &str, again: Option<Duration>) -> Result<(), RecordsError>;
 
-    /// Returns what waits to be written, and what was done. Records without a writer have nothing to tell.
+    /// Returns what waits to be written, and what was written since the start. All zero for records without a writer.
     fn figures(&self) -> Figures {
         Figures::default()
     }

@@ -35,7 +35,7 @@ pub(super) struct Done {
 /// A command on its way to the writer.
 pub(super) struct Task {
     pub(super) command: Command,
-    /// The caller who waits. Nobody waits when the writer takes back what it did for a caller who has left.
+    /// The caller who waits; `None` when the writer takes back what it did for a caller who has left.
     pub(super) reply: Option<oneshot::Sender<Result<Answer, Fault>>>,
     /// True when an attempt that failed may have written it.
     pub(super) begun: bool,
@@ -52,7 +52,7 @@ impl Task {
         matches!(self.command, Command::Upkeep(Upkeep::Claim(..)))
     }
 
-    /// True when nobody hears that the command waits a moment.
+    /// True when no caller waits for the command, so that it may wait for others.
     pub(super) fn can_wait(&self) -> bool {
         matches!(&self.command, Command::Paid(command) if command.can_wait())
     }
@@ -111,7 +111,7 @@ impl Queue {
             let answered = answered.map_err(|_| RecordsError::Closed)?;
             return answered.map_err(RecordsError::from);
         }
-        // Either the answer is there by now, or the writer learns that nobody waits for it.
+        // Either the answer is there by now, or the writer sees that the caller has left.
         answer.close();
         let answered = answer.try_recv().map_err(|_| RecordsError::TimedOut)?;
         answered.map_err(RecordsError::from)

@@ -53,7 +53,7 @@ impl FoundRow {
     }
 }
 
-/// A session that has to go because it is idle, unless it was refreshed since.
+/// An idle session that is evicted, unless it was refreshed since it was listed.
 #[derive(Deserialize, Serialize)]
 pub(super) struct IdleRow {
     session: String,
@@ -89,9 +89,9 @@ static OPEN: Statement = Statement::change(
      ON CONFLICT (session) DO NOTHING",
 );
 
-/// Ends, of each owner on the page who has too many sessions, the one that is idle longest. New sessions stay, and so does
-/// one that another broker is refreshing: to wait for it could be a deadlock. Materialized, because a locking choice that
-/// is made again for each row would end more.
+/// Ends the session that is idle longest of each owner on the page who has too many. New sessions stay, and so does a
+/// session that another broker is refreshing, because waiting for its lock could be a deadlock. Materialized, because a
+/// locking choice that is evaluated again for each row would end more sessions.
 static EVICT: Statement = Statement::change(
     "session text, party text, most bigint",
     "DELETE FROM sessions WHERE session IN (WITH chosen AS MATERIALIZED (SELECT (SELECT idle.session FROM sessions AS idle \

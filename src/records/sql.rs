@@ -27,7 +27,7 @@ use crate::domain::{Account, Intent, Month, Party, SafetyKey, SessionKey, Settle
 /// Most entries that one call of `forget` removes.
 const FORGET: u64 = 1000;
 
-/// No broker works longer on an intent, whatever its clock says.
+/// Longest time that a broker works on an intent, with the error of its clock.
 const AT_WORK: Duration = Duration::from_hours(1);
 
 /// Recent entries are read in pages of `PAGE`, and at most `RECENT` in total.
@@ -83,7 +83,7 @@ pub(super) struct TotalRow {
 pub struct SqlRecords {
     queue: Queue,
     pub(super) reader: Box<dyn Reader>,
-    /// Reports wait for each other, so that connections are left for look-ups of sessions.
+    /// Bounds the reports at the same time, so that connections stay free for look-ups of sessions.
     reports: Semaphore,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -279,7 +279,7 @@ impl Records for SqlRecords {
     async fn erase(&self, account: &Account) -> Result<u64, RecordsError> {
         let named: [Bind; 2] = [(*account.issuer).into(), (*account.subject).into()];
         let owner = Party::Identity(account.key());
-        // First, so that nobody opens a call with a ticket meanwhile.
+        // First, so that no ticket can open a call from now on.
         self.end_sessions(owner).await?;
         self.erase_calls(owner).await?;
         let (mut total, mut last) = (0, Bind::from(""));
@@ -297,7 +297,7 @@ impl Records for SqlRecords {
             }
         }
         self.run(&entries::ERASE_COUNTERS, &named).await?;
-        // Of what was under way: its entry may be gone, and then it must name nobody either.
+        // Once more, for sessions that were being opened: their entries may be removed already.
         self.end_sessions(owner).await?;
         self.erase_calls(owner).await?;
         Ok(total)

@@ -7,7 +7,7 @@ use super::measures::{columns, measures};
 /// The server's time in milliseconds.
 pub(super) const SERVER_TIME: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 
-/// What PostgreSQL reads for words in braces. `$2` is the time for SQLite, whose one broker says what time it is.
+/// PostgreSQL's text for the words in braces. SQLite gets the broker's time as `$2`.
 const POSTGRES: [(&str, &str); 4] = [
     (
         "{is abandoned}",
@@ -24,7 +24,7 @@ const POSTGRES: [(&str, &str); 4] = [
     ),
 ];
 
-/// What SQLite reads for them. It needs no locks and no leases: its writer is alone.
+/// SQLite's text for the same words. SQLite has a single writer, so it needs no locks and no leases.
 const SQLITE: [(&str, &str); 7] = [
     ("{is abandoned}", "replica <> $1"),
     ("{now}", "CAST($2 AS BIGINT)"),

@@ -18,8 +18,8 @@ type SumKey = (String, Box<str>, Box<str>);
 /// Most accounts that are remembered.
 const MOST_NUMBERED: usize = 16_384;
 
-/// Accounts that have a number, as far as the writer remembers, by a hash of their names. It may be wrong: an account that
-/// has none is noticed when its sums are added.
+/// Hashes of the names of accounts that have a number, as far as the writer remembers. May be wrong: an account without a
+/// number is noticed when its sums are added.
 #[derive(Default)]
 pub(super) struct Numbered(HashSet<u64>, RandomState);
 
@@ -79,13 +79,13 @@ static OPEN_ACCOUNTS: Statement = Statement::change(
      (SELECT 1 FROM accounts WHERE issuer = one AND subject = two) ORDER BY 1, 2 ON CONFLICT DO NOTHING",
 );
 
-/// Removes the rows on the page of which nothing is left.
+/// Removes the rows on the page whose sums are all zero.
 static DROP_BY_ROLE: Statement = Statement::change(
     SUMS,
     "DELETE FROM daily WHERE ({each #}) = ({each 0}) AND (day, role, persona) IN (SELECT day, one, two FROM page)",
 );
 
-/// Removes the rows on the page of which nothing is left.
+/// Removes the rows on the page whose sums are all zero.
 static DROP_BY_ACCOUNT: Statement = Statement::change(
     SUMS,
     "DELETE FROM daily_accounts WHERE ({each #}) = ({each 0}) AND (account, day) IN \
@@ -142,7 +142,7 @@ impl Changes {
         Ok(pages)
     }
 
-    /// Adds the changes to the sums, and removes those of which nothing is left.
+    /// Adds the changes to the sums, and removes rows whose sums are all zero.
     pub(super) async fn write_and_drop(self, connection: &mut dyn Connection) -> Result<(), Fault> {
         let pages = self.write(connection, None).await?;
         connection.change(&DROP_BY_ROLE, &pages[..1]).await?;

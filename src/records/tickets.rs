@@ -176,7 +176,7 @@ impl Book {
                 return Err(TicketRefusal::Used);
             }
             let redeemed = known.redeem(opens, now)?;
-            // When somebody else was faster, what the ticket has left is less than what was reckoned.
+            // If the ticket was used in between, less is left of it than was reckoned.
             let is_reckoned = known.uses == dial.uses;
             is_reckoned.then_some(redeemed).ok_or(TicketRefusal::Used)
         });

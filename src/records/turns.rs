@@ -1,4 +1,4 @@
-//! Turns to look something up: few at once, and fewer of one network, so that nobody waits for a stranger's unknown ids.
+//! Bounded turns for look-ups: few at once, and fewer for one network, so that one network cannot make all others wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Finds the events that are most of what clients send, and about which nothing has to be decided: audio.
+//! Recognizes plain audio appends, which are most of what clients send and need no decision.
 
 /// How an append begins as most clients write it. The rest is audio.
 const APPEND: &str = r#"{"type":"input_audio_buffer.append","audio":""#;
@@ -11,7 +11,7 @@ pub(super) fn is_plain_append(text: &str) -> bool {
     audio.is_some_and(|audio| is_base64(audio.as_bytes()))
 }
 
-/// True for letters of base64, of either alphabet. Nothing here branches, so that many letters are looked at at once.
+/// True for letters of base64, of either alphabet. Has no branches, so that the compiler can check many letters at once.
 fn is_base64(letters: &[u8]) -> bool {
     let is_odd = |letter: u8| {
         let is_letter = (letter | 0x20).wrapping_sub(b'a') < 26;

@@ -9,7 +9,7 @@ use crate::websocket::Utf8Bytes;
 
 /// The events that show a session.
 const SHOWING: [&str; 2] = ["session.created", "session.updated"];
-/// What stands in place of instructions.
+/// The text that replaces instructions.
 const BLANK: &str = "\"\"";
 
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ pub(super) fn instructions(text: Utf8Bytes) -> Option<Utf8Bytes> {
     Some([before, BLANK, after].concat().into())
 }
 
-/// Returns what stands before and after `part`, which borrows from `text`.
+/// Returns the text before and after `part`, which borrows from `text`.
 fn around<'text>(text: &'text str, part: &str) -> (&'text str, &'text str) {
     let start = part.as_ptr().addr() - text.as_ptr().addr();
     (&text[..start], &text[start + part.len()..])

@@ -1,4 +1,4 @@
-//! The ways in which a relay ends: what each side is told.
+//! The ways in which a relay ends, and the messages to each side.
 
 use std::ops::ControlFlow;
 
@@ -9,11 +9,11 @@ use crate::websocket::{CloseCode, CloseFrame};
 /// How a relay ends.
 pub(super) struct Ending {
     pub(super) reason: EndReason,
-    /// What the client is told; `None` when it has left by itself.
+    /// The last messages to the client; `None` when it has left by itself.
     pub(super) client: Option<Farewell>,
     /// How the provider's connection is closed.
     pub(super) upstream: Option<CloseFrame>,
-    /// True when the model is to be stopped.
+    /// True when the model has to be stopped.
     pub(super) cancels: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a client is told at the end of its relay, in the words that its SDK understands.
+//! The last messages to a client at the end of its relay, with codes that its SDK understands.
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ impl Farewell {
         }
     }
 
-    /// Returns what a client is told when its relay ends for this reason. SDKs stop for good after `insufficient_quota` and
+    /// Returns the last messages to a client whose relay ends for this reason. SDKs stop for good after `insufficient_quota` and
     /// `invalid_api_key`, and come back after 1011, 1012 and 1013.
     pub(super) fn of(reason: EndReason) -> Self {
         match reason {
@@ -96,7 +96,7 @@ impl Farewell {
         }
     }
 
-    /// The client sent what is no event.
+    /// The client sent a text that is no event.
     pub(super) fn of_flaw(flaw: Flaw) -> Self {
         let (code, reason) = match flaw {
             Flaw::NoObject => (
@@ -117,7 +117,7 @@ impl Farewell {
         )
     }
 
-    /// The client sends audio faster than anybody speaks, and goes on.
+    /// The client sent audio faster than it is spoken for too long.
     pub(super) fn of_haste() -> Self {
         Self::telling(
             (INVALID, "rate_limit_exceeded"),
@@ -126,12 +126,12 @@ impl Farewell {
         )
     }
 
-    /// The client takes nothing.
+    /// The client reads nothing.
     pub(super) fn of_slowness() -> Self {
         Self::new(CloseCode::Again, "too slow")
     }
 
-    /// The client broke the protocol, or a bound. Nothing is said to a client that is gone.
+    /// The client broke the protocol, or a bound. A client that is gone gets no message.
     pub(super) fn of_failure(error: &Error) -> Option<Self> {
         match error {
             Error::Capacity(_) => Some(Self::new(CloseCode::Size, "message is too large")),
@@ -149,7 +149,7 @@ impl Farewell {
     }
 }
 
-/// Returns the event that tells a client that an event of its went no further.
+/// Returns the event that tells a client that its event was not passed on.
 pub(super) fn refusal(refused: &Refusal) -> String {
     event(&json!({
         "type": INVALID,
@@ -165,7 +165,7 @@ fn event(error: &Value) -> String {
     json!({ "type": "error", "event_id": format!("event_{id}"), "error": error }).to_string()
 }
 
-/// Returns a close frame without what looks like a key.
+/// Returns a close frame without anything that looks like a key.
 fn redacted(frame: CloseFrame) -> CloseFrame {
     let text = frame.reason.as_str();
     let is_plain = text.len() <= MAX_REASON

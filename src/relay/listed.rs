@@ -1,4 +1,4 @@
-//! Decides which events an attached program may send: those on the list, written anew from the one reading.
+//! Decides which events an attached program may send: the events on the list, each written anew from its parse.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Relays: what a client and the provider say to each other goes through here, event by event.
+//! Relays: carries the events between a client and the provider, one at a time.
 
 mod append;
 mod blank;
@@ -34,12 +34,12 @@ use crate::websocket::{CloseCode, Connection, Error, Leg, Message, Role, Utf8Byt
 
 pub use policy::{Flaw, Policy, Refusal, Verdict};
 
-/// Longest pause between two checks that both sides are alive and take what they are sent. Clients that are held back are
-/// read again then.
+/// Longest time between two checks that both sides are alive and read. Clients that were held back are read again at
+/// these checks.
 const LOOK: Duration = Duration::from_secs(5);
-/// Longest time in which the provider may take nothing.
+/// Longest time for which the provider may read nothing.
 const SLOW_PROVIDER: Duration = Duration::from_secs(30);
-/// Most events of ours that wait for a client. When there are more, the client is not read.
+/// Most events of the broker that wait for a client. With more, the client is not read.
 const MOST_WAITING: usize = 8;
 /// How long before its own end a replica ends its relays.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -127,8 +127,8 @@ pub async fn carry(line: Line, connection: Box<dyn Connection>) {
 }
 
 impl Relay {
-    /// Sends what waits, and returns the next message of either end. An end is read when the other one is free, so that one
-    /// message at a time is held for each.
+    /// Sends what waits, and returns the next message of either end. An end is read only when the other end can take its
+    /// message, so that at most one message of each end is held.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<From> {
         self.client.drive(context);
         self.upstream.drive(context);
@@ -155,7 +155,7 @@ impl Relay {
         self.upstream.is_free() && self.client.waiting() < MOST_WAITING
     }
 
-    /// Passes a message on, as far as the policy lets it.
+    /// Passes a message on, as far as the policy allows.
     fn pass(&mut self, from: From) -> Goes {
         match from {
             From::Client(Some(Ok(message))) => return self.pass_up(message),
@@ -186,7 +186,8 @@ impl Relay {
         Goes::Continue(())
     }
 
-    /// Passes a text of the provider on, as far as it may be seen. What happens in a call is heard by its watch, and not here.
+    /// Passes a text of the provider on, as far as the client may see it. For an attached program nothing goes to the watch,
+    /// which has a side channel of its own.
     fn pass_down(&mut self, text: Utf8Bytes) -> Goes {
         match &self.rules {
             Rules::Listed(lists) if lists.shows(&text) => self.client.put(Message::Text(text)),
@@ -202,7 +203,7 @@ impl Relay {
         Goes::Continue(())
     }
 
-    /// Tells the client what the provider says, without the instructions where they are hidden.
+    /// Passes the provider's text to the client, without the instructions where they are hidden.
     fn tell(&mut self, text: Utf8Bytes) {
         let text = if self.settings.hide_instructions {
             blank::instructions(text)
@@ -238,7 +239,7 @@ impl Relay {
         Goes::Continue(())
     }
 
-    /// Does what the watch wants, or whoever ends the relay.
+    /// Carries out an order.
     fn obey(&mut self, order: Option<Order>) -> Goes {
         match order {
             Some(Order::Say(event)) => {
@@ -250,7 +251,7 @@ impl Relay {
                 Goes::Continue(())
             }
             Some(Order::End(reason)) => Ending::new(reason, Farewell::of(reason)),
-            // Nobody watches the relay any more.
+            // The watch is gone.
             Some(Order::Release) | None => {
                 Ending::new(EndReason::Shutdown, Farewell::of(EndReason::Shutdown))
             }
@@ -282,7 +283,7 @@ impl Relay {
         Goes::Continue(())
     }
 
-    /// Looks whether both ends are alive and take what they are sent. An end that is not read cannot show that it lives.
+    /// Checks that both ends are alive and read. An end that is not read at present cannot show that it is alive.
     fn look(&mut self) -> Goes {
         let now = self.clock.tick();
         if self.client.stuck_for() >= self.settings.slow {
@@ -343,7 +344,7 @@ impl Relay {
     }
 }
 
-/// Waits until the model has stopped, or the watch wants to hear no more.
+/// Waits until the model has stopped, or the watch has released the relay.
 async fn last_words(upstream: &mut Leg, tap: &mut Tap, mut orders: UnboundedReceiver<Order>) {
     while tap.is_answering() {
         let next = async {

@@ -1,4 +1,4 @@
-//! Tells the clients that asked for it that their relay is about to end, before anything ends it.
+//! Warns the clients that asked for it before their relay ends.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::clock::seconds_up;
 use crate::domain::{EndReason, RequestId};
 use crate::websocket::Message;
 
-/// Whether the client wants to know. An event that it did not ask for may break it: some read no type that they do not know.
+/// Whether the client asked for warnings. Some clients fail at an event of an unknown type.
 pub(super) struct Notices(pub(super) bool);
 
 impl Notices {

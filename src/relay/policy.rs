@@ -1,4 +1,4 @@
-//! Decides what a client's event may do: one parse, and what goes on is written from that parse.
+//! Decides which events of a client pass. Each event is parsed once, and what passes is written from that parse.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const PINNED: [&str; 6] = [
     "prompt",
     "tracing",
 ];
-/// What clients of a pinned persona may say about one response.
+/// The members that clients of a pinned persona may set for one response.
 const OF_RESPONSES: [&str; 8] = [
     "audio",
     "conversation",
@@ -37,7 +37,7 @@ const OF_RESPONSES: [&str; 8] = [
     "reasoning",
     "tool_choice",
 ];
-/// What clients often say about a response and what is left out, because the persona says it.
+/// The members of a response that clients often set and that are left out, because the persona sets them.
 const OF_THE_PERSONA: [&str; 2] = ["instructions", "tools"];
 /// The parts of messages that clients of a pinned persona may write.
 const PARTS: [&str; 4] = ["input_text", "input_audio", "text", "output_text"];
@@ -51,7 +51,7 @@ const PLAIN: [&str; 7] = [
     "content_index",
     "audio_end_ms",
 ];
-/// The events that say nothing about the persona. They have plain members only.
+/// The events that cannot change the persona. They have plain members only.
 const HARMLESS: [&str; 8] = [
     "input_audio_buffer.append",
     "input_audio_buffer.commit",
@@ -66,7 +66,7 @@ const HARMLESS: [&str; 8] = [
 /// What clients may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// True when the persona is pinned. Otherwise only the model is.
+    /// True when the persona is pinned. Otherwise only the model is pinned.
     pub is_held: bool,
     /// Most tokens of a response's output.
     pub most_tokens: Option<MostTokens>,
@@ -98,7 +98,7 @@ pub struct Refusal {
     pub event_id: Option<String>,
     /// The field at fault.
     pub param: &'static str,
-    /// What the client may do instead.
+    /// The message: what the client may do instead.
     pub message: &'static str,
 }
 
@@ -111,7 +111,7 @@ pub enum Flaw {
     Ambiguous,
 }
 
-/// An event on the wire, as far as it is judged.
+/// The members of an event that the policy judges.
 #[derive(Default)]
 struct Envelope<'frame> {
     kind: String,
@@ -120,7 +120,7 @@ struct Envelope<'frame> {
     item: Option<&'frame RawValue>,
     /// The members of [`PLAIN`] that hold one value, as they are written.
     plain: Vec<(&'static str, &'frame RawValue)>,
-    /// True when a member stands twice.
+    /// True when a member occurs twice.
     is_ambiguous: bool,
 }
 
@@ -159,8 +159,8 @@ impl Policy {
         })
     }
 
-    /// Leaves what the persona pins out of a change of the session. What is left goes on, if only so that the provider
-    /// answers it.
+    /// Removes what the persona pins from a change of the session. The rest is passed on even when it is empty, so that the
+    /// provider answers the event.
     fn session(&self, envelope: &Envelope<'_>) -> Judged {
         let mut session = object(envelope.session)
             .ok_or(("session", "Send the session as an object of at most 1 MiB."))?;
@@ -176,7 +176,7 @@ impl Policy {
         Ok(envelope.with("session", &session))
     }
 
-    /// Leaves a transcription out by a model that may not transcribe.
+    /// Removes a transcription whose model may not transcribe.
     fn leave_transcribers(&self, session: &mut Fields) {
         let Some(allowed) = &self.transcribers else {
             return;
@@ -199,7 +199,7 @@ impl Policy {
         }
     }
 
-    /// Leaves what the persona says out of a request for a response, and refuses what would make it another conversation.
+    /// Removes what the persona pins from a request for a response, and refuses requests outside the conversation.
     fn response(&self, envelope: &Envelope<'_>) -> Judged {
         let is_there = |response: &&RawValue| response.get() != "null";
         let Some(response) = envelope.response.filter(is_there) else {
@@ -291,13 +291,13 @@ impl<'frame> Envelope<'frame> {
         (id.len() <= MAX_ID).then_some(id)
     }
 
-    /// Returns the event with this member, and nothing that was not read.
+    /// Returns the event with this member, written from what was parsed.
     fn with(&self, name: &str, fields: &Fields) -> Verdict {
         let fields = Value::from(fields.clone()).to_string();
         Verdict::Becomes(self.written(Some((name, &fields))))
     }
 
-    /// Writes the event from what was read of it.
+    /// Writes the event from its parse.
     fn written(&self, inner: Option<(&str, &str)>) -> String {
         let mut event = format!(r#"{{"type":{}"#, Value::from(&*self.kind));
         let plain = self.plain.iter().map(|(name, json)| (*name, json.get()));

@@ -1,11 +1,11 @@
-//! Chooses what decides over the events that pass: the policy of a relay, or the lists of an attached program.
+//! Chooses the rules for the events that pass: the policy of a relay, or the lists of an attached program.
 
 use super::listed;
 use super::policy::{Policy, Verdict};
 use crate::broker::Passes;
 use crate::provider::EventLists;
 
-/// What decides which events pass.
+/// The rules that decide which events pass.
 pub(super) enum Rules {
     Persona(Policy),
     Listed(EventLists),

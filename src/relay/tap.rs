@@ -11,11 +11,11 @@ use tokio_util::sync::PollSender;
 
 use crate::clock::{Clock, Tick};
 
-/// How the most frequent event of the provider begins. It says no more than that the model speaks.
+/// How the most frequent event of the provider begins. It only shows that the model speaks.
 const AUDIO: &str = r#"{"type":"response.output_audio.delta","#;
 /// The event by which a part of speech is transcribed.
 const HEARD: &str = "conversation.item.input_audio_transcription.delta";
-/// That event, and other events of a response, are signs of life only, and one in this time is enough.
+/// Events that are only signs of life go to the watch at most once in this time.
 const LIFE: Duration = Duration::from_secs(5);
 /// The events that the watch needs.
 const NEEDED: [&str; 9] = [
@@ -63,7 +63,7 @@ impl Tap {
         self.answering > 0
     }
 
-    /// Looks whether the watch can take another event. When it is far behind, it wakes whoever polls as soon as it can.
+    /// Returns whether the watch can take another event. If not, the task that polls is woken when it can.
     pub(super) fn has_room(&mut self, context: &mut Context<'_>) -> bool {
         // Without a watch the relay is about to end.
         self.is_full = self.events.poll_reserve(context).is_pending();
@@ -75,7 +75,7 @@ impl Tap {
         self.is_full
     }
 
-    /// Takes an event of the provider, for which there has to be room.
+    /// Handles an event of the provider. There must be room for it.
     pub(super) fn take(&mut self, text: &str) {
         let kind = if text.starts_with(AUDIO) {
             Cow::Borrowed("response.output_audio.delta")
@@ -93,7 +93,7 @@ impl Tap {
         let is_life = || kind.starts_with("response.") || kind == HEARD;
         if NEEDED.contains(&&*kind) || (is_life() && is_quiet()) {
             self.told = Some(now);
-            // Without a watch nobody needs it.
+            // Without a watch, nothing needs the event.
             let _ = self.events.send_item(text.to_owned());
         }
     }

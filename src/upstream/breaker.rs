@@ -1,4 +1,4 @@
-//! Circuit breaker: stops requests to a failing upstream, and lets one request find out whether it works again.
+//! Circuit breaker: stops requests to a failing upstream, and probes with one request whether it works again.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::clock::Tick;
 
 /// Failures in a row that open the circuit breaker.
 const FAILURES_TO_OPEN: u32 = 5;
-/// How long an open circuit breaker refuses requests before one may find out whether the upstream works again.
+/// How long an open circuit breaker refuses requests before one request may probe the upstream.
 const REST: Duration = Duration::from_secs(2);
 
 /// A circuit breaker. After a rest, one request at a time probes whether the upstream works again.
@@ -18,7 +18,7 @@ pub(super) struct Breaker(Mutex<State>);
 enum State {
     /// Requests pass. Holds the failures in a row so far.
     Closed { failures: u32 },
-    /// Requests are refused until then.
+    /// Requests are refused until this time.
     Open { until: Tick },
     /// One request probes the upstream; the others are refused until its outcome.
     HalfOpen,
@@ -34,8 +34,8 @@ impl State {
     }
 }
 
-/// The right to ask the upstream once. Dropping it without a verdict frees its place: a request that never ended must not
-/// keep everybody else out.
+/// The right to send one request to the upstream. Dropping it without a verdict frees its place: a request that never ended
+/// must not block all others.
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
     is_probe: bool,
@@ -51,7 +51,7 @@ impl Breaker {
         self.0.lock().rest(now)
     }
 
-    /// Returns a permit, or how long until it is worth asking for one again.
+    /// Returns a permit, or the time until the next one may be available.
     pub(super) fn enter(&self, now: Tick) -> Result<Permit<'_>, Duration> {
         let mut state = self.0.lock();
         if let Some(rest) = state.rest(now) {

@@ -16,7 +16,8 @@ use crate::clock::{Clock, Tick};
 use crate::domain::{KeyFingerprint, Party, SessionText, UpstreamCall};
 use crate::websocket::{Bounds, Leg};
 
-/// The longest wait for the provider's answer to an offer, from its sending. A call that is created so late is hung up.
+/// The longest wait for the provider's answer to an offer, from its sending. A call that is created after the deadline of
+/// the exchange, but within this time, is hung up.
 const LATEST_ANSWER: Duration = Duration::from_mins(1);
 /// The longest time to join a side channel once.
 const JOIN_DEADLINE: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ const HANG_UP_DEADLINE: Duration = Duration::from_secs(5);
 /// Hang-ups at the same time.
 const HANG_UPS_AT_ONCE: usize = 64;
 
-/// A result of the provider that holds all that it needs: it outlives whoever asked for it.
+/// A result of the provider that is still to come. It borrows nothing, so it may outlive its caller.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, UpstreamError>> + Send>>;
 
 /// A call that is to be created.
@@ -80,26 +81,26 @@ pub enum HungUp {
 
 /// The side channel of one call: events of the provider in, events of ours out.
 ///
-/// Dropping it closes the connection without a word; the call goes on.
+/// Dropping it closes the connection without a close frame; the call goes on.
 #[async_trait]
 pub trait SideChannel: Send {
-    /// Returns the next event, as the provider wrote it. `None` when the side channel is over, for whatever reason: that the
-    /// call is over is not said by that. Cancel-safe.
+    /// Returns the next event, as the provider wrote it. `None` when the side channel is over, for any reason; the call may
+    /// still run. Cancel-safe.
     async fn next(&mut self) -> Option<String>;
 
     /// Sends one event. Not cancel-safe: a cut frame ends the side channel.
     async fn send(&mut self, event: String) -> Result<(), UpstreamError>;
 
-    /// Says goodbye and waits, at most 5 s, until the provider has closed the connection.
+    /// Sends a close frame and waits, at most 5 s, until the provider has closed the connection.
     async fn close(self: Box<Self>);
 }
 
-/// Asks the provider about calls, one attempt at a time. What starts something is asked with the API key of a fingerprint, and
-/// what concerns a call with the key that created it. Knows no bounds: those are the policy's and the lane's.
+/// Requests to the provider about calls, one attempt each. An operation that starts something uses the API key of the given
+/// fingerprint; an operation on a call uses the key that created the call. The policy and the lanes bound these requests.
 #[async_trait]
 pub trait Calls: Send + Sync {
-    /// Sends the offer, in the dialect of the session. Resolves when the call's id is known, before the answer is read. Dropping it before that may leave a
-    /// call at the provider that nobody knows.
+    /// Sends the offer, in the dialect of the session. Resolves when the call's id is known, before the answer is read.
+    /// Dropping it before that may leave an unknown call at the provider.
     fn exchange(&self, order: CallOrder, key: &KeyFingerprint) -> Pending<Begun>;
 
     /// Returns the name by which the provider knows a party.
@@ -158,7 +159,7 @@ impl fmt::Debug for Begun {
 pub struct NotBegun {
     /// The reason.
     pub error: UpstreamError,
-    /// What may still come of it, when the deadline has passed without an answer.
+    /// The rest of the exchange, when the deadline has passed without an answer.
     pub late: Option<Late>,
 }
 

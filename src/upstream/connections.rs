@@ -1,7 +1,7 @@
 //! Spreads requests over as many connections to the provider as they need.
 //!
-//! An HTTP client keeps one HTTP/2 connection to a host. The provider allows about a hundred requests on it at a time; the
-//! next ones wait in the client, unseen by every bound. So another client is opened before that.
+//! An HTTP client keeps one HTTP/2 connection to a host. The provider allows about a hundred requests on it at a time.
+//! Further requests would wait inside the client, where no bound counts them. So another client is opened before that.
 
 use std::iter::once;
 use std::sync::Arc;

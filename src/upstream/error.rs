@@ -1,9 +1,9 @@
-//! Reasons why an operation at the upstream failed, and what each reason means to everybody who asks.
+//! Reasons why an operation at the upstream failed, and what each reason means for callers, retries, records and health.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The longest rest that a `Retry-After` of the upstream is granted, and the rest after the account ran out of credit.
+/// Upper bound on a rest from the upstream's `Retry-After`, and the rest after the account ran out of credit.
 const LONG_REST: Duration = Duration::from_secs(30);
 /// The rest after the upstream rejected the API key. Short, because the next request looks whether the key is good again.
 const KEY_REST: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ pub struct Complaint {
     pub code: String,
     /// The upstream's id of the request.
     pub request: Option<Box<str>>,
-    /// How long the upstream asked to be left alone.
+    /// The wait from `Retry-After`, if the upstream sent one.
     pub retry_after: Option<Duration>,
     /// The alias of the API key, when the answer is about the key.
     pub key: Option<Box<str>>,
@@ -166,7 +166,7 @@ pub enum UpstreamError {
         retry_after: Duration,
     },
     /// The circuit breaker is open after failures.
-    #[error("the upstream is left alone after failures")]
+    #[error("the circuit breaker is open after failures of the upstream")]
     Resting {
         /// When the upstream is asked again.
         retry_after: Duration,
@@ -178,13 +178,13 @@ pub enum UpstreamError {
 pub struct Facts {
     /// The code that records keep.
     pub code: &'static str,
-    /// What kind of failure the caller is told.
+    /// The kind of failure that the caller is told.
     pub kind: Kind,
     /// True when the operation certainly took no effect, so that whatever was reserved for it can be given back.
     pub is_definite: bool,
     /// The least wait before a second attempt, when one may succeed. The operation must be safe to repeat.
     pub retry: Option<Duration>,
-    /// What the failure tells the circuit breaker.
+    /// What the failure means for the circuit breaker.
     pub verdict: Verdict,
     /// What the failure says of the upstream's health.
     pub trouble: Trouble,
@@ -205,21 +205,21 @@ pub enum Kind {
     Overloaded,
 }
 
-/// What an outcome tells the circuit breaker.
+/// What an outcome means for the circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The upstream works, whatever it thought of this request.
+    /// The upstream works, even if it refused this request.
     Works,
     /// The upstream failed.
     Failed,
-    /// The upstream is to be left alone for [`Facts::rest`].
+    /// The upstream gets no request for [`Facts::rest`].
     Rests,
 }
 
-/// What is wrong with the upstream, and what ends it.
+/// What is wrong with the upstream, and which event ends that state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trouble {
-    /// Nothing that is known.
+    /// No known trouble.
     #[default]
     Nothing,
     /// The upstream does not answer: any answer ends that.
@@ -233,7 +233,7 @@ pub enum Trouble {
 }
 
 impl Facts {
-    /// Returns how long the upstream is to be left alone, if it is.
+    /// Returns how long the upstream must get no request, if it must rest.
     pub fn rest(&self) -> Option<Duration> {
         (self.verdict == Verdict::Rests).then(|| self.wait.min(LONG_REST))
     }
@@ -322,12 +322,12 @@ impl UpstreamError {
         facts
     }
 
-    /// True for failures of one API key: another one may serve.
+    /// True for failures of one API key, after which another key may succeed.
     pub(super) const fn is_of_key(&self) -> bool {
         matches!(self, Self::KeyRejected(_) | Self::QuotaExhausted(_))
     }
 
-    /// Names the API key of this `alias` in failures that are the key's.
+    /// Adds the `alias` of the API key to failures of one key.
     pub(super) fn of_key(mut self, alias: &str) -> Self {
         if let Self::KeyRejected(complaint) | Self::QuotaExhausted(complaint) = &mut self {
             complaint.key = Some(alias.into());

@@ -170,7 +170,7 @@ impl Call {
         self.hang_up_due = self.attempt().map(|attempt| now.plus(attempt));
     }
 
-    /// Returns how long somebody who tries to hang up is left alone; `None` when there is nothing to hang up.
+    /// Returns the time that one attempt to hang up has before the next one begins; `None` when there is nothing to hang up.
     fn attempt(&self) -> Option<Duration> {
         let upstream = self.upstream.as_ref()?;
         Some(if upstream.id.is_live() {
