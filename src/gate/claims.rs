@@ -17,7 +17,9 @@ pub enum Purpose {
     Call,
     /// A relay, with the session that it counts as.
     Relay,
-    /// Something whose session was counted before: the redemption of a ticket, a look at a call, its end.
+    /// The redemption of a ticket, whose session was counted when it was minted.
+    Redeem,
+    /// A look at a call, or its end, by its owner. It is possible while the windows cannot be asked: the call would run on.
     Look,
     /// A look at a call, or its end, by whoever shows the call's own ticket. A block of the address stops nobody from that:
     /// others may have earned it, and the call would run on.
@@ -54,7 +56,7 @@ impl From<Kind> for Purpose {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Mint | Kind::Call => Self::Open,
-            Kind::Redemption => Self::Look,
+            Kind::Redemption => Self::Redeem,
             Kind::Refresh => Self::Refresh,
             Kind::Transcription => Self::Transcribe,
         }
@@ -67,7 +69,10 @@ impl Purpose {
         let counts = |limit: &Limit| match limit.row().counts {
             Counts::Openings => matches!(self, Self::Open | Self::Call | Self::Relay),
             Counts::Refreshes => self == Self::Refresh,
-            Counts::Mints => !matches!(self, Self::Look | Self::LookWithTicket | Self::Transcribe),
+            Counts::Mints => !matches!(
+                self,
+                Self::Redeem | Self::Look | Self::LookWithTicket | Self::Transcribe
+            ),
             Counts::Transcriptions => self == Self::Transcribe,
             Counts::Refusals => false,
         };

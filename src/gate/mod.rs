@@ -99,7 +99,10 @@ impl Gate {
             return Ok(Pass::new(self.clone(), None, windows::Receipt::default()));
         }
         let claims = purpose.claims(&caller.into());
-        let (tightest, receipt) = self.decide(caller, &claims).await?;
+        let (tightest, receipt) = match self.decide(caller, &claims).await {
+            Err(Denied::Unavailable(_)) if purpose == Purpose::Look => Default::default(),
+            decided => decided?,
+        };
         Ok(Pass::new(self.clone(), tightest, receipt))
     }
 
@@ -235,6 +238,70 @@ impl Gate {
         match caller.party() {
             Party::Network(_) if is_spared() => None,
             party => Some(party),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::windows::Receipt;
+    use super::windows::redis::LinkError;
+    use super::*;
+    use crate::clock::{ManualClock, Timestamp};
+    use crate::config::{Config, Mode};
+    use crate::domain::RequestId;
+
+    /// Windows that cannot be asked.
+    struct Away;
+
+    #[async_trait]
+    impl Windows for Away {
+        async fn decide(&self, _: Option<Party>, _: &Claims) -> Result<Decision, WindowsError> {
+            Err(LinkError::Gone.into())
+        }
+
+        async fn release(&self, _: &Receipt) -> Result<(), WindowsError> {
+            Err(LinkError::Gone.into())
+        }
+
+        async fn offend(
+            &self,
+            _: Party,
+            _: (Offence, Option<crate::limit::Tolerance>),
+        ) -> Result<Option<Block>, WindowsError> {
+            Err(LinkError::Gone.into())
+        }
+
+        async fn blocks(&self, _: usize) -> Result<Vec<Block>, WindowsError> {
+            Err(LinkError::Gone.into())
+        }
+
+        async fn lift(&self, _: Party) -> Result<bool, WindowsError> {
+            Err(LinkError::Gone.into())
+        }
+
+        fn is_exact(&self) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn while_windows_cannot_be_asked_owners_still_see_and_end_their_calls_and_open_none() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_seconds(0)));
+        let config = Config::from_pairs(Mode::Dev, &[]).unwrap();
+        let gate = Gate::new(Arc::new(Away), &config.limits, &config.guard, clock);
+        let caller = Caller::at([203, 0, 113, 7].into(), RequestId::random());
+        for purpose in [Purpose::Look, Purpose::LookWithTicket] {
+            assert!(gate.admit(&caller, purpose).await.is_ok(), "{purpose:?}");
+        }
+        for purpose in [Purpose::Open, Purpose::Call, Purpose::Redeem] {
+            let refused = gate.admit(&caller, purpose).await.err();
+            assert!(
+                matches!(refused, Some(Denied::Unavailable(_))),
+                "{purpose:?}"
+            );
         }
     }
 }

@@ -83,7 +83,7 @@ async fn admit(
             };
             let ticket = identity::of_ticket(state, caller, (&shown, mode)).await?;
             caller.identity = ticket.identity(&shown);
-            (purpose, known) = (Purpose::Look, Some(Arc::new(ticket)));
+            (purpose, known) = (Purpose::Redeem, Some(Arc::new(ticket)));
         }
         _ => caller.identity = identity::of(state, caller, headers).await?,
     }
