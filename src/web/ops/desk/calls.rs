@@ -12,7 +12,7 @@ use super::{Tab, cost};
 use crate::broker::Which;
 use crate::clock::Timestamp;
 use crate::domain::Mark::{Estimated, Measured};
-use crate::domain::{Account, Call, EndReason, UpstreamCallId};
+use crate::domain::{Account, Call, EndReason, Money, UpstreamCallId};
 use crate::web::error::ApiError;
 use crate::web::ops::OpsState;
 
@@ -87,7 +87,7 @@ fn neighbours(asked: &Asked, listed: u64) -> Vec<Choice> {
 }
 
 fn columns(calls: &[&Call]) -> Vec<Column> {
-    let sum = |of: fn(&Call) -> Money| calls.iter().map(|call| nanos(of(call))).sum();
+    let sum = |of: fn(&Call) -> Money| calls.iter().map(|call| of(call).as_count()).sum();
     let (whole, estimated) = (sum(|call| call.used.cost), sum(|call| call.used.estimated));
     vec![
         Column::name("State"),
