@@ -83,12 +83,32 @@ fn the_board_has_fourteen_panels_that_fit_and_ask_the_chosen_source() {
             "{title}"
         );
         assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+        let unit = panel["fieldConfig"]["defaults"]["unit"].as_str().unwrap();
         for target in panel["targets"].as_array().unwrap() {
             let query = target["expr"].as_str().unwrap();
             assert!(
                 query.contains("{instance=~\"$instance\""),
                 "{title}: {query}"
             );
+            // These units are a second's. An increase is that of its whole window.
+            let is_of_a_second = unit.ends_with("ps");
+            assert!(
+                !is_of_a_second || query.contains("rate("),
+                "{title}: {query}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_two_panels_of_the_board_lie_in_one_place() {
+    let board: Value = serde_json::from_str(&read("config/grafana/broker.json")).unwrap();
+    let mut taken = BTreeSet::new();
+    for panel in board["panels"].as_array().unwrap() {
+        let [x, y, w, h] =
+            ["x", "y", "w", "h"].map(|name| panel["gridPos"][name].as_u64().unwrap());
+        for place in (y..y + h).flat_map(|row| (x..x + w).map(move |column| (row, column))) {
+            assert!(taken.insert(place), "{}: {place:?}", panel["title"]);
         }
     }
 }
