@@ -1,7 +1,5 @@
 //! Reads the body of a request for a call: an offer alone, or as a part of a form with session settings.
 
-use axum::body::Body;
-use axum::extract::multipart::{Field, Multipart};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -11,6 +9,7 @@ use serde_json::{Map, Value};
 use super::code::Code;
 use super::error::ApiError;
 use super::extract::{is_coded, read};
+use super::multipart::{Scanner, Step};
 use super::state::AppState;
 
 /// Upper bound on the bytes of an offer, or of the settings beside one.
@@ -48,10 +47,12 @@ impl FromRequest<AppState> for Offered {
                 session: Map::new(),
             }),
             Form::Parts => {
-                let whole = Request::from_parts(parts, Body::from(bytes));
-                let malformed = |_| ApiError::at("Content-Type");
-                let form = Multipart::from_request(whole, state).await;
-                Self::of_parts(form.map_err(malformed)?).await
+                let content_type = parts.headers.get(CONTENT_TYPE);
+                let content_type = content_type.and_then(|line| line.to_str().ok());
+                let form = content_type.and_then(Scanner::of);
+                let mut form = form.ok_or_else(|| ApiError::at("Content-Type"))?;
+                form.takes(&bytes);
+                Self::of_parts(form)
             }
         }
     }
@@ -59,16 +60,20 @@ impl FromRequest<AppState> for Offered {
 
 impl Offered {
     /// Reads the parts `sdp` and `session`, each at most once.
-    async fn of_parts(mut form: Multipart) -> Result<Self, ApiError> {
+    fn of_parts(mut form: Scanner) -> Result<Self, ApiError> {
         let (mut sdp, mut session) = (None, None);
-        while let Some(field) = form.next_field().await.map_err(|_| Code::BadRequest)? {
-            let name = field.name().unwrap_or_default().to_owned();
+        loop {
+            let name = match form.next() {
+                Ok(Step::Part(head)) => head.name,
+                Ok(Step::Done) => break,
+                _ => return Err(Code::BadRequest.into()),
+            };
             let part = match name.as_str() {
                 "sdp" => &mut sdp,
                 "session" => &mut session,
                 _ => return Err(ApiError::at(quotable(&name))),
             };
-            if part.replace(content(field).await?).is_some() {
+            if part.replace(content(&mut form)?).is_some() {
                 return Err(ApiError::at(name));
             }
         }
@@ -81,13 +86,17 @@ impl Offered {
     }
 }
 
-/// Returns the content of one part.
-async fn content(field: Field<'_>) -> Result<Bytes, ApiError> {
-    let content = field.bytes().await.map_err(|_| Code::BadRequest)?;
-    if content.len() > MAX_PART_BYTES {
-        return Err(Code::PayloadTooLarge.into());
+/// Returns the content of the part that has begun.
+fn content(form: &mut Scanner) -> Result<Bytes, ApiError> {
+    let mut content = Vec::new();
+    loop {
+        match form.next() {
+            Ok(Step::Content(more)) => content.extend_from_slice(&more),
+            Ok(Step::End) if content.len() <= MAX_PART_BYTES => return Ok(content.into()),
+            Ok(Step::End) => return Err(Code::PayloadTooLarge.into()),
+            _ => return Err(Code::BadRequest.into()),
+        }
     }
-    Ok(content)
 }
 
 /// Returns the name of an unknown part, if an answer can quote it.
