@@ -7,14 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::random_bytes;
+use super::random::{parse_handle, random_handle};
 
 /// Prefix of session ids. The provider's ids begin with `sess_`.
 const PREFIX: &str = "rts_";
-/// Random bytes in a session id: 256 bits.
-const ID_BYTES: usize = 32;
-/// Length of a session id as text: the prefix and 32 bytes in base64url.
-const ID_LENGTH: usize = PREFIX.len() + 43;
 
 /// The handle that a caller refreshes a session with. Whoever holds it, and passes the binding checks, can mint: its
 /// `Debug` form shows nothing of it.
@@ -24,19 +20,12 @@ pub struct SessionId(SecretString);
 impl SessionId {
     /// Returns a new, unguessable id.
     pub fn random() -> Self {
-        let mut text = String::with_capacity(ID_LENGTH);
-        text.push_str(PREFIX);
-        URL_SAFE_NO_PAD.encode_string(random_bytes::<ID_BYTES>(), &mut text);
-        Self(text.into())
+        Self(random_handle(PREFIX))
     }
 
     /// Parses an id as a caller sends it. Returns `None` for text that cannot be a session id.
     pub fn parse(text: &str) -> Option<Self> {
-        let body = text
-            .strip_prefix(PREFIX)
-            .filter(|_| text.len() == ID_LENGTH)?;
-        URL_SAFE_NO_PAD.decode(body).ok()?;
-        Some(Self(text.into()))
+        parse_handle(PREFIX, text).map(Self)
     }
 
     /// Returns the id itself, for the answer to the caller and nothing else.

@@ -9,18 +9,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{
-    Account, ConnectMode, DisplayName, EntryId, Identity, Language, Origin, PersonaName,
-    random_bytes,
-};
+use super::random::{parse_handle, random_handle};
+use super::{Account, ConnectMode, DisplayName, EntryId, Identity, Language, Origin, PersonaName};
 use crate::clock::Timestamp;
 
 /// Prefix of tickets. OpenAI's SDKs expect it of a client secret.
 const PREFIX: &str = "ek_";
-/// Random bytes in a ticket: 256 bits.
-const RANDOM_BYTES: usize = 32;
-/// Length of a ticket as text: the prefix and 32 bytes in base64url.
-const LENGTH: usize = PREFIX.len() + 43;
 
 /// How often the ticket of a relay can be redeemed: once, and five times more within the time of its session. Networks
 /// break, and SDKs recycle their connections.
@@ -33,17 +27,12 @@ pub struct Ticket(SecretString);
 impl Ticket {
     /// Returns a new, unguessable ticket.
     pub fn random() -> Self {
-        let mut text = String::with_capacity(LENGTH);
-        text.push_str(PREFIX);
-        URL_SAFE_NO_PAD.encode_string(random_bytes::<RANDOM_BYTES>(), &mut text);
-        Self(text.into())
+        Self(random_handle(PREFIX))
     }
 
     /// Parses a ticket as a caller sends it. Returns `None` for text that cannot be a ticket.
     pub fn parse(text: &str) -> Option<Self> {
-        let body = text.strip_prefix(PREFIX).filter(|_| text.len() == LENGTH)?;
-        URL_SAFE_NO_PAD.decode(body).ok()?;
-        Some(Self(text.into()))
+        parse_handle(PREFIX, text).map(Self)
     }
 
     /// Returns the ticket itself, for the answer to the caller and nothing else.
@@ -243,7 +232,7 @@ mod tests {
         for _ in 0..10_000 {
             let ticket = Ticket::random();
             let text = ticket.expose();
-            let (start, last) = text.split_at(LENGTH - 2);
+            let (start, last) = text.split_at(text.len() - 2);
             let other = if last.starts_with('A') { "B" } else { "A" };
             let guess = Ticket::parse(&format!("{start}{other}{}", &last[1..])).unwrap();
             near += alike(&ticket.hash(), &guess.hash());

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -20,6 +21,9 @@ use crate::clock::Clock;
 
 /// Most mint requests that are remembered. The oldest is evicted.
 const MAX_REQUESTS: usize = 64;
+
+/// Largest accepted body, in bytes.
+const MAX_BODY: usize = 256 * 1024;
 
 /// The end of the admin key, which begins with the API key.
 const ADMIN: &str = "-admin";
@@ -139,6 +143,26 @@ impl Edge {
             None => Ok(None),
         }
     }
+}
+
+/// Reads a body.
+pub(super) async fn read(body: Body) -> Result<Bytes, Refusal> {
+    let too_large = |_| Refusal::new(413, None, "The request body is too large.");
+    to_bytes(body, MAX_BODY).await.map_err(too_large)
+}
+
+/// Refuses a body that does not say that it is `accepted`.
+pub(super) fn assert_type(headers: &HeaderMap, accepted: &str) -> Result<(), Refusal> {
+    let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let given = String::from_utf8_lossy(given.unwrap_or_default());
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(accepted) {
+        return Ok(());
+    }
+    let message = format!(
+        "Unsupported content type: '{essence}'. This API method only accepts '{accepted}' requests."
+    );
+    Err(Refusal::new(400, "unsupported_content_type", message))
 }
 
 /// Returns the token of a bearer, or nothing.

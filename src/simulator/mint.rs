@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::edge::Edge;
+use super::edge::{self, Edge};
 use super::effective::effective;
 use super::fault::Twist;
 use super::plan::Operation;
@@ -18,8 +18,6 @@ use super::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::provider::{check_request, known_model, known_transcription_model};
 
-/// Largest accepted body, in bytes.
-const MAX_BODY: usize = 256 * 1024;
 /// Lifetime of a client secret without `expires_after`.
 const DEFAULT_SECONDS: u64 = 600;
 
@@ -29,8 +27,7 @@ pub(super) async fn mint(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Response> {
-    let too_large = |_| Refusal::new(413, None, "The request body is too large.");
-    let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
+    let body = edge::read(body).await?;
     edge.remember(headers.clone(), body.clone());
     edge.admit(&headers)?;
     let twist = edge.suffer(Operation::Mint).await?;
@@ -52,15 +49,7 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
 
 /// Reads a body that says that it is JSON.
 pub(super) fn read_json(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refusal> {
-    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let content_type = String::from_utf8_lossy(content_type.unwrap_or_default());
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        let message = format!(
-            "Unsupported content type: '{essence}'. This API method only accepts 'application/json' requests."
-        );
-        return Err(Refusal::new(400, "unsupported_content_type", message));
-    }
+    edge::assert_type(headers, "application/json")?;
     serde_json::from_slice(body).map_err(|_| {
         let message = "We could not parse the JSON body of your request. The OpenAI API expects a JSON payload, but what \
              was sent was not valid JSON.";
@@ -71,8 +60,7 @@ pub(super) fn read_json(headers: &HeaderMap, body: &[u8]) -> Result<Value, Refus
 /// Refuses unknown models. The published rules accept any name, the provider does not.
 pub(super) fn models_exist(session: &Value) -> Result<(), Refusal> {
     if let Some(name) = session["model"].as_str().filter(|name| !known_model(name)) {
-        let message = format!("The model `{name}` does not exist or you do not have access to it.");
-        return Err(Refusal::new(404, "model_not_found", message).at("session.model"));
+        return Err(Refusal::no_model(name).at("session.model"));
     }
     let heard = session["audio"]["input"]["transcription"]["model"].as_str();
     if let Some(name) = heard.filter(|name| !known_transcription_model(name)) {

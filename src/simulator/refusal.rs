@@ -46,6 +46,12 @@ impl Refusal {
         Self { param, ..self }
     }
 
+    /// Refuses an unknown model.
+    pub(super) fn no_model(name: &str) -> Self {
+        let message = format!("The model `{name}` does not exist or you do not have access to it.");
+        Self::new(404, "model_not_found", message)
+    }
+
     /// Refuses an unknown call.
     pub(super) fn no_call(status: u16) -> Self {
         Self::new(status, "call_id_not_found", "No session found for call_id.")

@@ -117,9 +117,7 @@ impl Asked {
         let model = self.fields.get("model").ok_or_else(|| missing("model"))?;
         let model = model.as_str().unwrap_or_default();
         if !known_transcription_model(model) {
-            let message =
-                format!("The model `{model}` does not exist or you do not have access to it.");
-            return Err(Refusal::new(404, "model_not_found", message));
+            return Err(Refusal::no_model(model));
         }
         if self.bytes == 0 {
             let message = "Audio file is too short. Minimum audio length is 0.1 seconds.";

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::multipart::Multipart;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -15,14 +15,12 @@ use super::answer::answer;
 use super::live::Live;
 use super::{Registry, peer};
 use crate::provider;
-use crate::simulator::edge::{Edge, bearer};
+use crate::simulator::edge::{self, Edge, bearer};
 use crate::simulator::fault::{Answer, Twist};
 use crate::simulator::mint::models_exist;
 use crate::simulator::plan::{OfCalls, Operation};
 use crate::simulator::refusal::Refusal;
 
-/// Largest accepted body, in bytes.
-pub(super) const MAX_BODY: usize = 256 * 1024;
 /// Size of an answer that is too large, in bytes.
 const HUGE: usize = 2 * 1024 * 1024;
 
@@ -39,8 +37,7 @@ pub(in crate::simulator) async fn open(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Response> {
-    let too_large = |_| Refusal::new(413, None, "The request body is too large.");
-    let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
+    let body = edge::read(body).await?;
     edge.remember_call(&uri, &headers, body.clone());
     let given = bearer(&headers);
     let secret = edge.secret_session(&given);
@@ -126,13 +123,7 @@ pub(super) fn wrong_body(wrong: Answer, (begin, end): (String, &str)) -> Body {
 
 /// Reads an offer that comes with a client secret: raw, for the session of the secret.
 fn of_secret(headers: &HeaderMap, body: &Bytes, session: Value) -> Result<Offered, Refusal> {
-    let essence = essence(headers);
-    if essence != "application/sdp" {
-        let message = format!(
-            "Unsupported content type: '{essence}'. This API method only accepts 'application/sdp' requests."
-        );
-        return Err(Refusal::new(400, "unsupported_content_type", message));
-    }
+    edge::assert_type(headers, "application/sdp")?;
     let sdp = text(body)?;
     Ok(Offered { sdp, session })
 }
@@ -208,12 +199,4 @@ pub(super) fn check_sdp(sdp: &str) -> Result<(), Refusal> {
 fn text(bytes: &[u8]) -> Result<String, Refusal> {
     let refused = |_| Refusal::new(400, "invalid_offer", "The SDP offer is not UTF-8.");
     String::from_utf8(bytes.to_vec()).map_err(refused)
-}
-
-/// Returns the content type without its parameters.
-fn essence(headers: &HeaderMap) -> String {
-    let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let given = String::from_utf8_lossy(given.unwrap_or_default());
-    let essence = given.split(';').next().unwrap_or_default();
-    essence.trim().to_ascii_lowercase()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -14,9 +14,9 @@ use crate::provider::{check_live_request, known_live_model};
 use crate::simulator::calls::answer::answer;
 use crate::simulator::calls::conversation::text_tokens;
 use crate::simulator::calls::live::Live;
-use crate::simulator::calls::open::{MAX_BODY, check_sdp, wrong_body};
+use crate::simulator::calls::open::{check_sdp, wrong_body};
 use crate::simulator::calls::{Registry, peer};
-use crate::simulator::edge::Edge;
+use crate::simulator::edge::{self, Edge};
 use crate::simulator::fault::Twist;
 use crate::simulator::mint::read_json;
 use crate::simulator::plan::{OfCalls, Operation};
@@ -35,8 +35,7 @@ pub(in crate::simulator) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Response> {
-    let too_large = |_| Refusal::new(413, None, "The request body is too large.");
-    let body = to_bytes(body, MAX_BODY).await.map_err(too_large)?;
+    let body = edge::read(body).await?;
     edge.remember_call(&uri, &headers, body.clone());
     let key = edge.admit(&headers)?;
     let twist = edge.suffer(Operation::Call(OfCalls::Calls)).await?;
@@ -54,9 +53,7 @@ fn check(asked: &Value) -> Result<(), Refusal> {
     let session = &asked["session"];
     let model = session["model"].as_str().unwrap_or_default();
     if !known_live_model(model) {
-        let message =
-            format!("The model `{model}` does not exist or you do not have access to it.");
-        return Err(Refusal::new(404, "model_not_found", message).at("session.model"));
+        return Err(Refusal::no_model(model).at("session.model"));
     }
     let voice = session["audio"]["output"]["voice"].as_str();
     if voice.is_some_and(|voice| FORBIDDEN.contains(&voice)) {
