@@ -7,6 +7,7 @@ use serde_json::json;
 use token_broker::upstream::UpstreamError;
 
 use crate::kit::in_process::{Call, TestApp};
+use crate::kit::waiting::settle;
 
 /// Sends a call, waits until the upstream has been asked, and hangs up.
 async fn hang_up(app: &TestApp, call: Call) {
@@ -141,7 +142,7 @@ async fn a_caller_who_leaves_before_a_mint_that_plainly_fails_uses_up_no_session
     for _ in 0..3 {
         app.minter.fail_once(UpstreamError::Refused(400.into()));
         hang_up(&app, app.post("/token")).await;
-        given_back().await;
+        settle().await;
     }
     assert_eq!(app.post("/token").send().await.status, 200);
     assert_eq!(app.post("/token").send().await.status, 200);
@@ -154,14 +155,7 @@ async fn a_caller_who_leaves_before_its_mint_ends_well_has_used_it_up() {
     for minted in 1..=2 {
         hang_up(&app, app.post("/token")).await;
         settled(&app, "token_minted", minted).await;
-        given_back().await;
+        settle().await;
     }
     app.post("/token").send().await.is(429, "quota_exceeded");
-}
-
-/// Lets the tasks go on that end a mint and give back its places.
-async fn given_back() {
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-    }
 }

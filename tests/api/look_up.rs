@@ -12,19 +12,13 @@ use crate::fragile::fragile;
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::in_process::TestApp;
+use crate::kit::waiting::settle;
 
 /// Asks for a session that nobody has, from `address`.
 fn ask(app: &TestApp, address: &str) -> JoinHandle<Answer> {
     let body = json!({ "sessionId": SessionId::random().expose() });
     let call = app.post("/refresh-token").from(address).json(&body);
     tokio::spawn(call.send())
-}
-
-/// Lets all tasks go as far as they can.
-async fn settle() {
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

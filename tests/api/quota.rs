@@ -52,26 +52,6 @@ async fn an_identity_opens_so_many_sessions_in_any_hour_wherever_it_calls_from()
     assert_eq!(open(&test, &ana).await.status, StatusCode::OK);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_a_thousand_at_once_exactly_as_many_succeed_as_the_identity_may() {
-    let test = Arc::new(TestApp::of(REQUIRED, &WIDE));
-    let ana = student("ana");
-    let calls = (0..1000).map(|number| {
-        let address = format!("10.{}.{}.1", number / 250, number % 250);
-        tokio::spawn(test.post("/token").from(&address).bearer(&ana).send())
-    });
-    let calls: Vec<_> = calls.collect();
-    let mut served = 0;
-    for call in calls {
-        let answer = call.await.unwrap();
-        match answer.status {
-            200 => served += 1,
-            _ => answer.is(429, "rate_limited"),
-        }
-    }
-    assert_eq!((served, test.minter.asked()), (10, 10));
-}
-
 #[tokio::test]
 async fn refused_by_one_limit_a_request_takes_nothing_of_the_others() {
     let quota = file("[quota.student]\nsessions_per_month = 1");

@@ -280,6 +280,12 @@ impl Broker {
         self.running.log(|line| line["event"] == event)
     }
 
+    /// Ends it as a power cut does, and waits until it is gone.
+    pub async fn kill(mut self) {
+        self.running.signal("KILL");
+        assert_eq!(self.running.end(PATIENCE).await.code, None);
+    }
+
     /// Asks it to end, and waits until it has.
     pub async fn stop(mut self) -> Ended {
         self.running.signal("INT");

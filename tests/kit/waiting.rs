@@ -54,3 +54,10 @@ pub fn polled(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 pub async fn amid_the_work(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }
+
+/// Lets all tasks of this runtime go as far as they can.
+pub async fn settle() {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -48,12 +48,6 @@ async fn end(mut broker: Broker) {
     assert_eq!(ended.code, Some(0));
 }
 
-/// Ends it as a power cut does.
-async fn kill(mut broker: Broker) {
-    broker.running.signal("KILL");
-    assert_eq!(broker.running.end(PATIENCE).await.code, None);
-}
-
 /// The first line with these words.
 async fn told(broker: &Broker, words: &str) -> Value {
     let says = |line: &Value| {
@@ -131,7 +125,7 @@ async fn a_kill_forgets_no_session_and_no_refresh() {
     let session = open(&broker, "ana").await;
     for refreshes in 1..=3 {
         refresh(&broker, "ana", &session).await.secret();
-        kill(broker).await;
+        broker.kill().await;
         assert_eq!(books.number(REFRESHES).await, refreshes);
         broker = persistent(&books, &simulator).start().await;
     }
@@ -232,7 +226,7 @@ async fn a_session_that_was_erased_or_ended_by_an_operator_does_not_come_back() 
     assert_eq!(ended.json["ended"], 1, "{ended:?}");
     // The answer means that the end is on disk.
     assert_eq!(books.number("SELECT COUNT(*) FROM sessions").await, 2);
-    kill(broker).await;
+    broker.kill().await;
     let erased = books.of(&["erase", "--subject", "ben", "--config", "settings.toml"]);
     assert_eq!(erased.finish().await.code, Some(0));
 

@@ -8,10 +8,9 @@ use tokio::time::Instant;
 
 use super::ledger_file::Books;
 use crate::kit::answer::Answer;
-use crate::kit::executable::{Broker, Launch, student};
+use crate::kit::executable::{Launch, student};
 use crate::kit::http::client;
 use crate::kit::provider::simulator;
-use crate::kit::waiting::PATIENCE;
 
 /// Rows of a busy day, and the identities they belong to.
 const ROWS: i64 = 20_000;
@@ -42,11 +41,6 @@ async fn fill(books: &Books) {
     connection.close().await.unwrap();
 }
 
-async fn kill(mut broker: Broker) {
-    broker.running.signal("KILL");
-    broker.running.end(PATIENCE).await;
-}
-
 #[tokio::test]
 async fn a_restart_in_the_middle_of_a_window_gives_nobody_a_new_allowance() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
@@ -60,7 +54,7 @@ async fn a_restart_in_the_middle_of_a_window_gives_nobody_a_new_allowance() {
     for _ in 0..2 {
         broker.token_as(&student("ana")).await.secret();
     }
-    kill(broker).await;
+    broker.kill().await;
     let broker = launch().start().await;
     let last = broker.token_as(&student("ana")).await;
     last.secret();
@@ -76,7 +70,7 @@ async fn a_restart_in_the_middle_of_a_window_gives_nobody_a_new_allowance() {
     for _ in 0..2 {
         broker.token_as(&student("ben")).await.secret();
     }
-    kill(broker).await;
+    broker.kill().await;
     let broker = launch().start().await;
     let refused = broker.token_as(&student("cem")).await;
     assert_eq!(refused.status, 429, "{refused:?}");

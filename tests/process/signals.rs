@@ -82,21 +82,6 @@ async fn a_signal_right_after_the_ready_line_is_already_heard() {
 }
 
 #[tokio::test]
-async fn a_mint_whose_caller_hung_up_is_still_written_down() {
-    let simulator = simulator(&["slow:1s"]).await;
-    let broker = Launch::serve(&simulator).start().await;
-    let mut caller = Wire::to(broker.address).await;
-    caller.send(MINT).await;
-    until("a mint under way", || simulator.seen() == 1).await;
-    drop(caller);
-    broker
-        .running
-        .logged(|line| line["event"] == "token_minted")
-        .await;
-    assert_eq!(simulator.minted(), 1);
-}
-
-#[tokio::test]
 async fn a_mint_whose_caller_hung_up_is_written_down_before_the_end() {
     let simulator = simulator(&["slow:1s"]).await;
     let mut broker = Launch::serve(&simulator)

@@ -253,14 +253,19 @@ async fn a_key_and_a_file_with_a_key_are_one_too_many() {
 }
 
 #[tokio::test]
-async fn a_dot_env_file_is_read_by_dev() {
-    let broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"])
-        .file(".env", "BROKER_SERVER__BASE_PATH=/from-dot-env\n")
-        .spawn();
-    let line = broker
-        .said(|line| line.trim().starts_with("curl -X POST"))
-        .await;
-    assert!(line.contains("/from-dot-env/token"), "{line}");
+async fn a_dot_env_file_is_read_by_dev_with_a_byte_order_mark_or_without() {
+    for (text, path) in [
+        ("BROKER_SERVER__BASE_PATH=/from-dot-env\n", "/from-dot-env"),
+        ("\u{feff}BROKER_SERVER__BASE_PATH=/marked\r\n", "/marked"),
+    ] {
+        let broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"])
+            .file(".env", text)
+            .spawn();
+        let line = broker
+            .said(|line| line.trim().starts_with("curl -X POST"))
+            .await;
+        assert!(line.contains(&format!("{path}/token")), "{line}");
+    }
 }
 
 #[tokio::test]
@@ -281,17 +286,6 @@ async fn a_dot_env_file_is_not_read_by_serve() {
         ended.code == Some(0) && ended.out.contains(unread),
         "{ended:?}"
     );
-}
-
-#[tokio::test]
-async fn a_dot_env_file_that_begins_with_a_byte_order_mark_is_read_by_dev() {
-    let broker = Launch::of(&["dev", "--listen", "127.0.0.1:0"])
-        .file(".env", "\u{feff}BROKER_SERVER__BASE_PATH=/marked\r\n")
-        .spawn();
-    let line = broker
-        .said(|line| line.trim().starts_with("curl -X POST"))
-        .await;
-    assert!(line.contains("/marked/token"), "{line}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::leash::{done, named};
 use super::spending::{USUAL, app, nanos, row, turns};
-use super::{Opened, channel, ended, offer, pass, says};
+use super::{Opened, channel, ended, hang_up, offer, pass, says};
 use crate::kit::answer::Answer;
 use crate::kit::in_process::{TestApp, student};
 use crate::kit::issuer::REQUIRED;
@@ -64,12 +64,6 @@ async fn dial(app: &TestApp) -> Answer {
     offer(app).bearer(&student("ana")).send().await
 }
 
-async fn hang_up(app: &TestApp, call: &Answer) {
-    let path = format!("{}/hangup", call.header("location").unwrap());
-    let hung_up = app.post(&path).bearer(&student("ana")).send().await;
-    assert_eq!(hung_up.status, 200);
-}
-
 fn limited(limit: &str) -> TestApp {
     let file = format!("{REQUIRED}[quota.student]\n{limit}\n");
     app(&file, &[("call.max_live", "9")])
@@ -101,7 +95,7 @@ async fn mo16_a_clock_that_is_set_back_into_yesterday_gives_no_money_twice() {
     let call = dial(&app).await;
     named(&app).say(&done("resp_1"));
     turns(&app, 1).await;
-    hang_up(&app, &call).await;
+    hang_up(&app, &call, &student("ana")).await;
     let refused = async || dial(&app).await.is(402, "money_exhausted");
     refused().await;
     // The tests begin at midnight.

@@ -1,17 +1,11 @@
 //! Minutes of calls: what a school writes for its students, and what it does.
 
-use super::{channel, offer, pass, says};
+use super::{channel, hang_up, offer, pass, says};
 use crate::kit::answer::Answer;
 use crate::kit::in_process::{TestApp, student, teacher};
 use crate::kit::issuer::REQUIRED;
 
 const THREE_MINUTES: &str = "[quota.student]\nminutes_per_week = 3\n";
-
-async fn hang_up(app: &TestApp, call: &Answer) {
-    let path = format!("{}/hangup", call.header("location").unwrap());
-    let hung_up = app.post(&path).bearer(&student("ana")).send().await;
-    assert_eq!(hung_up.status, 200);
-}
 
 async fn seconds_left(app: &TestApp, call: &Answer) -> u64 {
     let path = call.header("location").unwrap();
@@ -41,13 +35,13 @@ async fn mo14_a_call_lasts_no_longer_than_the_minutes_that_are_left_in_the_week(
     let unlimited = offer(&app).bearer(&teacher("eva")).send().await;
     assert_eq!(unlimited.status, 201);
 
-    hang_up(&app, &second).await;
+    hang_up(&app, &second, &student("ana")).await;
     let third = call().await;
     assert_eq!(seconds_left(&app, &third).await, 60, "nothing was used");
     channel(&app).say(&says("input_audio_buffer.speech_started"));
     pass(&app, 30).await;
-    hang_up(&app, &third).await;
-    hang_up(&app, &first).await;
+    hang_up(&app, &third, &student("ana")).await;
+    hang_up(&app, &first, &student("ana")).await;
     let fourth = call().await;
     let left = seconds_left(&app, &fourth).await;
     assert_eq!(left, 120);

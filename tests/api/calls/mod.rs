@@ -111,3 +111,10 @@ async fn pass(app: &TestApp, seconds: u64) {
 fn says(kind: &str) -> Value {
     json!({ "type": kind, "event_id": "event_x" })
 }
+
+/// Hangs up a call of whoever shows this credential.
+async fn hang_up(app: &TestApp, call: &Answer, bearer: &str) {
+    let path = format!("{}/hangup", call.header("location").unwrap());
+    let hung_up = app.post(&path).bearer(bearer).send().await;
+    assert_eq!(hung_up.status, 200);
+}

@@ -1,8 +1,7 @@
 //! Money of calls: what is held, who is refused, and what is given back (rows MO of the acceptance matrix).
 
 use super::leash::{done, named};
-use super::{Opened, PERSONAS, offer};
-use crate::kit::answer::Answer;
+use super::{Opened, PERSONAS, hang_up, offer};
 use crate::kit::in_process::{Call, TestApp, student, teacher};
 use crate::kit::issuer::{ISSUER, REQUIRED};
 use crate::kit::waiting::{SOON, eventually};
@@ -15,12 +14,6 @@ fn app(file: &str, settings: &[(&str, &str)]) -> TestApp {
         ("connect.mode", "call"),
     ];
     TestApp::of(file, &[&usual, settings].concat())
-}
-
-async fn hang_up(app: &TestApp, call: &Answer, bearer: &str) {
-    let path = format!("{}/hangup", call.header("location").unwrap());
-    let hung_up = app.post(&path).bearer(bearer).send().await;
-    assert_eq!(hung_up.status, 200);
 }
 
 /// A call of the persona needs 0.027692 dollars: 523 tokens of text, 600 of speech, and an answer of 100.

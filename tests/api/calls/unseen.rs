@@ -53,6 +53,17 @@ async fn blink(app: &TestApp) {
     .await;
 }
 
+/// Opens a call, and loses its side channel for some seconds while the model answers.
+async fn blink_amid_an_answer(app: &TestApp) {
+    Opened::by(app).await;
+    let side = named(app);
+    side.say(&says("input_audio_buffer.speech_started"));
+    side.say(&created("resp_1"));
+    pass(app, 1).await;
+    drop(side);
+    blink(app).await;
+}
+
 #[tokio::test]
 async fn what_was_said_between_the_death_of_a_replica_and_the_takeover_is_estimated() {
     let one = app("", &[]);
@@ -137,13 +148,7 @@ async fn the_money_of_a_call_is_judged_after_an_estimate() {
 #[tokio::test]
 async fn an_answer_whose_end_was_missed_is_estimated_when_the_next_one_begins() {
     let app = app("", &[]);
-    Opened::by(&app).await;
-    let side = named(&app);
-    side.say(&says("input_audio_buffer.speech_started"));
-    side.say(&created("resp_1"));
-    pass(&app, 1).await;
-    drop(side);
-    blink(&app).await;
+    blink_amid_an_answer(&app).await;
     assert_eq!(row(&app).await.used.turns, 0, "it may still end");
     named(&app).say(&created("resp_2"));
     let used = turns(&app, 1).await.used;
@@ -161,13 +166,7 @@ async fn an_answer_whose_end_was_missed_is_estimated_when_the_next_one_begins() 
 #[tokio::test]
 async fn an_answer_whose_end_comes_after_all_is_counted_as_measured_and_once() {
     let app = app("", &[]);
-    Opened::by(&app).await;
-    let side = named(&app);
-    side.say(&says("input_audio_buffer.speech_started"));
-    side.say(&created("resp_1"));
-    pass(&app, 1).await;
-    drop(side);
-    blink(&app).await;
+    blink_amid_an_answer(&app).await;
     channel(&app).say(&done("resp_1"));
     turns(&app, 1).await;
     named(&app).say(&created("resp_2"));
@@ -180,13 +179,7 @@ async fn an_answer_whose_end_comes_after_all_is_counted_as_measured_and_once() {
 #[tokio::test]
 async fn an_answer_that_was_estimated_already_is_not_counted_again() {
     let app = app("", &[("call.max_money", "0.02")]);
-    Opened::by(&app).await;
-    let side = named(&app);
-    side.say(&says("input_audio_buffer.speech_started"));
-    side.say(&created("resp_1"));
-    pass(&app, 1).await;
-    drop(side);
-    blink(&app).await;
+    blink_amid_an_answer(&app).await;
     named(&app).say(&created("resp_2"));
     let estimated = turns(&app, 1).await.used;
     named(&app).say(&done("resp_1"));

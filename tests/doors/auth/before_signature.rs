@@ -62,9 +62,7 @@ async fn form_issuer_algorithm_key_id_and_times_are_judged_without_any_signature
 
 #[tokio::test]
 async fn a_token_that_was_verified_a_moment_ago_needs_no_signature() {
-    let key = Signer::es256("key");
-    let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
+    let (key, _host, door) = Door::with_a_key().await;
     let credential = credential(&key.token(&claims(&json!({})))).unwrap();
     let is_verified = || {
         let screened = door.authenticator.screen(&credential).unwrap();

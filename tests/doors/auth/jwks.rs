@@ -192,9 +192,7 @@ async fn keys_are_looked_after_before_anybody_must_wait() {
 
 #[tokio::test]
 async fn stale_keys_are_renewed_on_the_side() {
-    let key = Signer::es256("key");
-    let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
+    let (key, host, door) = Door::with_a_key().await;
     assert_eq!(called(&door.shows(&nth(&key, 0)).await), "good");
     host.now(Reply::Held(jwks(&[key.jwk()])));
     door.advance(301);
@@ -289,9 +287,7 @@ async fn every_fault_of_the_host_leaves_the_keys_that_were_there() {
 
 #[tokio::test]
 async fn a_document_without_usable_keys_is_believed_and_reported() {
-    let key = Signer::es256("key");
-    let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
+    let (key, host, door) = Door::with_a_key().await;
     assert_eq!(called(&door.shows(&nth(&key, 0)).await), "good");
     host.publish(&[]);
     door.advance(300);

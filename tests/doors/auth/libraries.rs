@@ -8,17 +8,9 @@ use tokio::process::Command;
 
 use super::{Door, ID, NOW, called, issuer};
 use crate::kit::host::{Host, Reply};
+use crate::kit::programs::{HELP, installed};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const HELP: &str = "run scripts/test-tools.sh, which installs what the tests start";
-
-fn installed(path: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("target/tools")
-        .join(path);
-    assert!(path.exists(), "{} is missing: {HELP}", path.display());
-    path
-}
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -25,6 +25,9 @@ use token_broker::config::{Algorithm, Auth, AuthMode, Issuer, KeySource};
 use token_broker::domain::{Identity, Naming};
 use token_broker::http_client::Way;
 
+use self::keys::Signer;
+use crate::kit::host::Host;
+
 /// What time it is when a test begins.
 pub const NOW: u64 = 1_800_000_000;
 /// An issuer.
@@ -47,6 +50,14 @@ impl Door {
             clock,
             authenticator,
         }
+    }
+
+    /// Before an issuer that publishes one key.
+    pub async fn with_a_key() -> (Signer, Host, Self) {
+        let key = Signer::es256("key");
+        let host = Host::publishing(&[key.jwk()]).await;
+        let door = Self::to(vec![publisher(&host, &[Algorithm::ES256])]);
+        (key, host, door)
     }
 
     /// What becomes of a request with `token`.
@@ -88,7 +99,7 @@ pub fn issuer(keys: KeySource, algorithms: &[Algorithm]) -> Issuer {
 }
 
 /// The same, with its keys published at `host`.
-pub fn publisher(host: &crate::kit::host::Host, algorithms: &[Algorithm]) -> Issuer {
+pub fn publisher(host: &Host, algorithms: &[Algorithm]) -> Issuer {
     let url = host.url("/keys.json").parse().unwrap();
     issuer(KeySource::Jwks(url), algorithms)
 }

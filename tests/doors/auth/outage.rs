@@ -45,9 +45,7 @@ async fn an_issuer_that_was_away_at_the_start_is_noticed_within_31_seconds_and_n
 
 #[tokio::test]
 async fn known_keys_are_good_for_a_day_while_the_issuer_is_away() {
-    let key = Signer::es256("key");
-    let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
+    let (key, host, door) = Door::with_a_key().await;
     assert_eq!(called(&door.shows(&long(&key, 0)).await), "good");
     host.now(Reply::Close);
     // An hour, minute by minute.
@@ -81,9 +79,7 @@ async fn known_keys_are_good_for_a_day_while_the_issuer_is_away() {
 
 #[tokio::test]
 async fn while_the_issuer_hangs_known_keys_are_as_quick_as_ever() {
-    let key = Signer::es256("key");
-    let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
+    let (key, host, door) = Door::with_a_key().await;
     assert_eq!(called(&door.shows(&long(&key, 0)).await), "good");
     host.now(Reply::Close);
     door.advance(300);
@@ -134,9 +130,7 @@ async fn a_hundred_thousand_unknown_keys_in_a_minute_cost_three_fetches_and_nobo
 
 #[tokio::test]
 async fn a_credential_is_believed_no_longer_than_it_is_good() {
-    let key = Signer::es256("key");
-    let host = Host::publishing(&[key.jwk()]).await;
-    let door = Door::to(vec![publisher(&host, &[Algorithm::ES256])]);
+    let (key, _host, door) = Door::with_a_key().await;
     let token = key.token(&claims(&json!({ "exp": NOW + 10 })));
     assert_eq!(called(&door.shows(&token).await), "good");
     door.advance(39);

@@ -5,27 +5,17 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use token_broker::domain::UpstreamCall;
-use token_broker::upstream::{HungUp, Kind, SideChannel, UpstreamError};
+use token_broker::upstream::{HungUp, Kind, UpstreamError};
 use tokio::net::TcpStream;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use super::{DEADLINE, Door, OFFER};
+use super::{DEADLINE, Door, OFFER, next};
 use crate::kit::provider::KEY;
 
 /// A door whose persona is one of GPT-Live.
 async fn door() -> Door {
     Door::with(&[("personas.file", "tests/api/calls/live.toml")]).await
-}
-
-async fn attached(door: &Door) -> (UpstreamCall, Box<dyn SideChannel>) {
-    let call = door.exchange().await.unwrap().call;
-    let channel = door.upstream.join(&call).await.unwrap();
-    (call, channel)
-}
-
-async fn next(channel: &mut Box<dyn SideChannel>) -> Value {
-    serde_json::from_str(&channel.next().await.unwrap()).unwrap()
 }
 
 /// Attaches another side channel, without the door, and waits for audio on it.
@@ -71,7 +61,7 @@ async fn lv1_a_session_is_created_in_json_with_the_persona_and_a_name_of_its_end
 #[tokio::test]
 async fn lv11_lv12_the_side_channel_shows_the_session_and_none_of_its_audio() {
     let door = door().await;
-    let (call, mut channel) = attached(&door).await;
+    let (call, mut channel) = door.joined().await;
     let started = next(&mut channel).await;
     assert_eq!(started["type"], "session.started");
     assert!(call.id.is_of(started["session"]["id"].as_str().unwrap()));
@@ -90,7 +80,7 @@ async fn lv11_lv12_the_side_channel_shows_the_session_and_none_of_its_audio() {
 #[tokio::test]
 async fn lv12_audio_is_dropped_by_its_beginning_whatever_follows() {
     let door = door().await;
-    let (call, mut channel) = attached(&door).await;
+    let (call, mut channel) = door.joined().await;
     next(&mut channel).await;
     // None of these can be parsed. The third is no audio, and shows that the others have come and were dropped.
     for frame in [

@@ -14,14 +14,17 @@ mod streams;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use token_broker::clock::{Clock, ManualClock, Timestamp};
 use token_broker::config::{self, Config, Mode};
-use token_broker::domain::{ClientSecret, Listener, Network, Party, Persona, SafetyKey};
+use token_broker::domain::{
+    ClientSecret, Listener, Network, Party, Persona, SafetyKey, UpstreamCall,
+};
 use token_broker::metrics::Vitals;
 use token_broker::simulator::Simulator;
 use token_broker::upstream::openai::OpenAi;
 use token_broker::upstream::{
-    Begun, CallOrder, MintOrder, NotBegun, Payer, Probe, Upstream, UpstreamError,
+    Begun, CallOrder, MintOrder, NotBegun, Payer, Probe, SideChannel, Upstream, UpstreamError,
 };
 
 use crate::kit::provider::{KEY, simulator};
@@ -90,6 +93,13 @@ impl Door {
         self.upstream.exchange(self.call_order(), turn).await
     }
 
+    /// Exchanges the usual offer, and joins the side channel of the call.
+    pub async fn joined(&self) -> (UpstreamCall, Box<dyn SideChannel>) {
+        let call = self.exchange().await.unwrap().call;
+        let channel = self.upstream.join(&call).await.unwrap();
+        (call, channel)
+    }
+
     /// Looks at the upstream with the only key.
     pub async fn look(&self) -> Result<Probe, UpstreamError> {
         let mut looks = self.upstream.look(Duration::ZERO).await;
@@ -129,6 +139,11 @@ impl Door {
     pub fn advance(&self, millis: u64) {
         self.clock.advance(Duration::from_millis(millis));
     }
+}
+
+/// The next event of a side channel.
+pub async fn next(channel: &mut Box<dyn SideChannel>) -> Value {
+    serde_json::from_str(&channel.next().await.unwrap()).unwrap()
 }
 
 pub fn settings_for(base_url: &str, settings: &[(&str, &str)]) -> (config::Upstream, Arc<Persona>) {

@@ -3,33 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use token_broker::clock::SystemClock;
 use token_broker::domain::{KeyFingerprint, UpstreamCall};
 use token_broker::simulator::Turn;
-use token_broker::upstream::{HungUp, SideChannel, UpstreamError};
+use token_broker::upstream::{HungUp, UpstreamError};
 
-use super::{Door, settings_for, upstream};
+use super::{Door, next, settings_for, upstream};
 use crate::kit::connect_proxy::ConnectProxy;
 use crate::kit::programs::self_signed;
 use crate::kit::scratch::Scratch;
 use crate::kit::tls_front::tls_front;
 use crate::kit::waiting::until;
 
-async fn joined(door: &Door) -> (UpstreamCall, Box<dyn SideChannel>) {
-    let call = door.exchange().await.unwrap().call;
-    let channel = door.upstream.join(&call).await.unwrap();
-    (call, channel)
-}
-
-async fn next(channel: &mut Box<dyn SideChannel>) -> Value {
-    serde_json::from_str(&channel.next().await.unwrap()).unwrap()
-}
-
 #[tokio::test]
 async fn a_side_channel_says_nothing_at_first_and_answers_an_update_with_the_whole_session() {
     let door = Door::open().await;
-    let (call, mut channel) = joined(&door).await;
+    let (call, mut channel) = door.joined().await;
     let update = json!({"type": "session.update", "event_id": "tb_1",
         "session": {"type": "realtime", "instructions": "Be brief."}});
     channel.send(update.to_string()).await.unwrap();
@@ -90,7 +80,7 @@ async fn a_join_that_is_not_answered_ends_after_five_seconds() {
 async fn sd23_events_of_20_mib_and_texts_that_are_no_events_come_through_and_one_of_22_mib_ends_it()
 {
     let door = Door::open().await;
-    let (call, mut channel) = joined(&door).await;
+    let (call, mut channel) = door.joined().await;
     let calls = door.simulator.calls();
     let big = "a".repeat(20 * 1024 * 1024);
     for text in ["not json", "[]", &big] {
@@ -104,7 +94,7 @@ async fn sd23_events_of_20_mib_and_texts_that_are_no_events_come_through_and_one
 #[tokio::test]
 async fn sd10_a_side_channel_ends_in_every_way_and_the_call_can_be_joined_again() {
     let door = Door::open().await;
-    let (call, mut channel) = joined(&door).await;
+    let (call, mut channel) = door.joined().await;
     let calls = door.simulator.calls();
     for code in [Some(1000), Some(1001), Some(1011), None] {
         calls.close_side_channels(call.id.as_str(), code);
@@ -123,7 +113,7 @@ async fn sd10_a_side_channel_ends_in_every_way_and_the_call_can_be_joined_again(
 async fn sd22_a_close_that_is_not_answered_takes_five_seconds_at_most() {
     let door = Door::open().await;
     door.simulator.calls().switch(|now| now.never_closes = true);
-    let (_, channel) = joined(&door).await;
+    let (_, channel) = door.joined().await;
     let turn = async {
         door.clock.awaited(Duration::from_secs(5)).await;
         door.clock.advance(Duration::from_secs(5));
@@ -134,7 +124,7 @@ async fn sd22_a_close_that_is_not_answered_takes_five_seconds_at_most() {
 #[tokio::test]
 async fn a_close_that_is_answered_leaves_no_side_channel_behind() {
     let door = Door::open().await;
-    let (call, channel) = joined(&door).await;
+    let (call, channel) = door.joined().await;
     channel.close().await;
     let gone = || {
         let call = door.simulator.calls().get(call.id.as_str());
@@ -146,7 +136,7 @@ async fn a_close_that_is_answered_leaves_no_side_channel_behind() {
 #[tokio::test]
 async fn silence_is_asked_for_a_sign_of_life_and_one_that_gives_it_lives_on() {
     let door = Door::open().await;
-    let (call, mut channel) = joined(&door).await;
+    let (call, mut channel) = door.joined().await;
     let turn = async {
         for _ in 0..5 {
             // Until the pong is there, it waits for longer than that.
@@ -165,7 +155,7 @@ async fn silence_is_asked_for_a_sign_of_life_and_one_that_gives_it_lives_on() {
 async fn a_connection_without_any_sign_of_life_is_over_after_45_seconds() {
     let door = Door::open().await;
     door.simulator.calls().switch(|now| now.stalls = true);
-    let (_, mut channel) = joined(&door).await;
+    let (_, mut channel) = door.joined().await;
     let turn = async {
         for seconds in [20, 25] {
             door.clock.awaited(Duration::from_secs(seconds)).await;

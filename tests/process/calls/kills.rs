@@ -8,7 +8,7 @@ use token_broker::clock::{Clock, SystemClock};
 use token_broker::provider::Dialect;
 use token_broker::simulator::{Simulator, Turn};
 
-use super::{Up, a_moment, kill, of_live, serve};
+use super::{Up, a_moment, of_live, serve};
 use crate::kit::executable::{Broker, Launch, student};
 use crate::kit::provider::simulator;
 use crate::kit::waiting::{PATIENCE, eventually, until};
@@ -148,7 +148,7 @@ impl Scene {
 
     /// Kills the broker, starts it again, and waits until it watches all calls that run.
     async fn kill(&mut self, broker: Broker) -> Broker {
-        kill(broker).await;
+        broker.kill().await;
         let broker = self.start().await;
         until("all that run are watched again", || {
             let seen = self.up.iter().map(|call| call.seen(&self.simulator));

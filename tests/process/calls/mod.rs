@@ -163,12 +163,6 @@ async fn a_moment(round: u64) {
     amid_the_work(round * 7 % 53).await;
 }
 
-/// Ends a broker without a word, and waits until it is gone.
-async fn kill(mut broker: Broker) {
-    broker.running.signal("KILL");
-    assert_eq!(broker.running.end(PATIENCE).await.code, None);
-}
-
 /// A broker that records in `books`, whose callers show who they are, and whose calls are short.
 fn serve(books: &Books, simulator: &Simulator) -> Launch {
     books

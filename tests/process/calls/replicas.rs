@@ -7,7 +7,7 @@ use token_broker::clock::{Clock, SystemClock};
 use token_broker::simulator::Simulator;
 use tokio::time::Instant;
 
-use super::{CALL, Up, kill, offer};
+use super::{CALL, Up, offer};
 use crate::kit::answer::Answer;
 use crate::kit::executable::{Broker, Launch, student};
 use crate::kit::issuer::unlimited;
@@ -50,7 +50,7 @@ async fn sd17_sd18_calls_of_a_replica_that_is_killed_or_sleeps_are_taken_over_an
 
     let began = Instant::now();
     sleeps.running.signal("STOP");
-    kill(dies).await;
+    dies.kill().await;
     // The side channel of the sleeping replica stays open.
     let are_watched = async || {
         let seen = calls.map(|call| call.seen(&simulator));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use token_broker::clock::{Clock, SystemClock};
 use tokio::time::{Instant, timeout};
 
-use super::{Up, a_moment, kill, serve};
+use super::{Up, a_moment, serve};
 use crate::kit::answer::Answer;
 use crate::kit::executable::student;
 use crate::kit::provider::simulator;
@@ -32,7 +32,7 @@ async fn killed_and_started_again() {
     call.speak(&simulator);
     // The row says that the page has joined.
     until("the call is joined", || call.seen(&simulator).joins == 1).await;
-    kill(broker).await;
+    broker.kill().await;
     until("its side channel is gone", || {
         call.seen(&simulator).side_channels == 0
     })
@@ -60,7 +60,7 @@ async fn killed_and_started_after_the_deadline() {
     let (simulator, books) = (simulator(&[]).await, Books::new());
     let broker = serve(&books, &simulator).start().await;
     let call = Up::of(&broker, &student("ana")).await;
-    kill(broker).await;
+    broker.kill().await;
     let clock = SystemClock::new();
     let is_over = || clock.now().as_millis() > call.ends_at + 500;
     until("its deadline passes while there is no broker", is_over).await;
@@ -128,7 +128,7 @@ async fn killed_again_and_again(rounds: u64) {
         let dial = super::offer(&broker).bearer_auth(student("cem"));
         let dial = tokio::spawn(Answer::to_any(dial));
         a_moment(round).await;
-        kill(broker).await;
+        broker.kill().await;
         // Cut or answered: both are fine.
         let _ = hang_up.await.unwrap();
         let dialled = dial.await.unwrap();
@@ -160,7 +160,7 @@ async fn sd15_a_call_whose_broker_is_killed_while_it_joins_is_hung_up_by_the_nex
     let named = "SELECT COUNT(*) FROM calls WHERE state = 'dialling' AND upstream IS NOT NULL";
     let is_named = async || books.number(named).await == 1;
     eventually("the id is written down", PATIENCE, is_named).await;
-    kill(broker).await;
+    broker.kill().await;
     assert!(dial.await.unwrap().is_none(), "nobody gets an answer");
     assert_eq!(simulator.calls().open(), 1);
     let broker = serve(&books, &simulator).start().await;
@@ -187,7 +187,7 @@ async fn sd15_nobody_gets_the_answer_of_a_call_whose_id_is_not_written_down() {
     // The database takes nothing for a while, so that only the answer could come.
     let answered = timeout(Duration::from_millis(300), &mut dial).await;
     assert!(answered.is_err(), "{answered:?}");
-    kill(broker).await;
+    broker.kill().await;
     assert!(dial.await.unwrap().is_none());
     drop(other);
     let broker = serve(&books, &simulator).start().await;
