@@ -202,7 +202,12 @@ async fn ca12_content_types_are_those_of_offers() {
         format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
     };
     let sdp = part("sdp", OFFER);
+    let coded = "\r\nContent-Transfer-Encoding: base64\r\n\r\n";
+    let fields = format!("\r\n{}\r\n", "A: b\r\n".repeat(8));
     for (parts, status) in [
+        (sdp.clone(), 201),
+        (sdp.replacen("\r\n\r\n", coded, 1), 400),
+        (sdp.replacen("\r\n\r\n", &fields, 1), 400),
         (format!("{sdp}{sdp}"), 400),
         (format!("{sdp}{}", part("other", "x")), 400),
         (part("session", "{}"), 400),
