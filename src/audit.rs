@@ -67,7 +67,7 @@ pub enum Event {
     ConfigWarning,
     /// Settings were read again, and are in force.
     SettingsReloaded,
-    /// Settings were read again and hold a mistake, so those before them stay in force.
+    /// Changed settings hold a mistake and were not applied. The earlier settings stay in force.
     SettingsRefused,
 }
 

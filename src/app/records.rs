@@ -14,7 +14,7 @@ use crate::records::{MemoryRecords, Records, postgres, sqlite};
 
 /// Bounds the entries of a ledger in memory.
 pub(super) const MEMORY: usize = 10_000;
-const OF_A_RUN: &str = "the ledger is memory (ledger.url), and ends with the run of its broker";
+const OF_A_RUN: &str = "the ledger is in memory and ends with its broker: set ledger.url to a file or a PostgreSQL database";
 const FILE: &str = "the ledger's file cannot be used; see ledger.url";
 const SERVER: &str = "the ledger's server cannot be used; see ledger.url or DATABASE_URL";
 

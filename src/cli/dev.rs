@@ -127,7 +127,7 @@ fn greeting(config: &Config, address: SocketAddr, desk: &str) -> anyhow::Result<
         writeln!(text, "\n  Get a client secret:\n    {call}")?;
     }
     if !config.demo.people.is_empty() {
-        text += "\n  Or as somebody whom the issuer of this run vouches for, until it ends:\n";
+        text += "\n  Or as a signed-in user (these credentials end with this run):\n";
     }
     for DemoPerson { name, role, bearer } in &config.demo.people {
         let header = format!("-H 'Authorization: Bearer {bearer}'");

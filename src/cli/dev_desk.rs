@@ -34,7 +34,7 @@ pub(super) fn about_desk(config: &Config, address: Option<SocketAddr>, is_shown:
         "your ops.token"
     };
     let note = if config.demo.has_past {
-        ", with a made-up month"
+        ", with a made-up month of use"
     } else {
         ""
     };

@@ -148,7 +148,8 @@ fn ask_place() -> anyhow::Result<Place> {
         "--for",
         "Where does it run: shell, docker, systemd or kubernetes?",
     )?;
-    Place::from_str(&word, true).map_err(|_| anyhow!("{word:?} is none of the four places"))
+    Place::from_str(&word, true)
+        .map_err(|_| anyhow!("{word:?} is none of shell, docker, systemd and kubernetes"))
 }
 
 /// Fails when the broker would refuse the settings file as it is about to be written.

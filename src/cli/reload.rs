@@ -185,13 +185,13 @@ impl<'a> Reload<'a> {
         if !waiting.is_empty() {
             tracing::warn!(
                 settings = waiting.join(","),
-                "settings have changed that are read at the start only; restart to apply them"
+                "some changed settings are read only at the start; restart to apply them"
             );
         }
         if let Some(errors) = &read.at_restart {
             tracing::warn!(
                 mistakes = listed(errors).join("; "),
-                "settings were read again that the next start will refuse; correct them before a restart"
+                "the changed settings hold mistakes that the next start will refuse; correct them before a restart"
             );
         }
         self.note(json!({
@@ -217,7 +217,7 @@ impl<'a> Reload<'a> {
         };
         tracing::error!(
             mistakes = mistakes.join("; "),
-            "settings were read again and hold a mistake; those before them stay in force"
+            "the changed settings hold a mistake and were not applied; the earlier settings stay in force"
         );
         let audit = &self.app.state().audit;
         audit.note(Event::SettingsRefused, json!({ "mistakes": mistakes }));

@@ -23,7 +23,7 @@ impl dyn Clock + '_ {
                 tracing::warn!(
                     forward_s = forward.as_secs(),
                     back_s = back.as_secs(),
-                    "the wall clock was set: credentials are judged by it, windows and sessions are as they were"
+                    "the wall clock was set: the validity of credentials follows it, windows and sessions do not change"
                 );
             }
         }

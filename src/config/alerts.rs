@@ -65,7 +65,7 @@ impl Alerts {
         settings.warn_if(
             url.as_ref().is_some_and(is_plain),
             WEBHOOK,
-            "is plain http: whoever is on the way can read the messages and the address",
+            "is plain http: anybody in between can read the messages and the address; use https",
         );
         if let (AlertFormat::Auto, Some(url)) = (alerts.format, &url) {
             alerts.format = fitting(url.host_str().unwrap_or_default());

@@ -46,7 +46,7 @@ impl Cors {
             ALLOWED,
             plain.is_none(),
             &format!(
-                "must be https (only localhost may be http): whoever is on the way could become that page{}",
+                "must be https (only localhost may be http): anybody in between could replace that page{}",
                 plain.map(|origin| shown(origin.as_str())).unwrap_or_default()
             ),
         );

@@ -88,7 +88,7 @@ pub(super) fn warn_of_proxy(settings: &mut Settings, variables: &[(String, Strin
     let mut given = variables.iter().filter(|(_, text)| !text.is_empty());
     if let Some((name, _)) = given.find(|(name, _)| names_proxy(name)) {
         let message = format!(
-            "{name} is set and not used; set upstream.proxy where the proxy is the way out"
+            "{name} is set and not used; set upstream.proxy if the internet is reached only through a proxy"
         );
         settings.warn("upstream.proxy", message);
     }

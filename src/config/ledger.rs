@@ -75,7 +75,7 @@ impl LedgerSettings {
         settings.warn_if(
             matches!(&ledger.place, LedgerPlace::Postgres(url) if !is_private(url.expose_secret())),
             "ledger.url",
-            "goes over a network without insisting on TLS: whoever is on the way can read and change the ledger; \
+            "goes over a network without requiring TLS: anybody in between can read and change the ledger; \
              add ?sslmode=verify-full and, for a certificate of your own, &sslrootcert=FILE",
         );
         Some(ledger)
@@ -92,7 +92,7 @@ fn read_place(url: &str) -> Result<LedgerPlace, &'static str> {
     match (scheme, rest.strip_prefix("//").unwrap_or(rest)) {
         _ if url == "memory" => Ok(LedgerPlace::Memory),
         ("sqlite", ":memory:") => {
-            Err("would be a file of that name: a ledger in memory is written memory")
+            Err("would be a file of that name; for a ledger in memory, write memory")
         }
         ("sqlite", file) if file.contains('?') => Err(
             "must be sqlite://FILE and no more: there is nothing to choose behind a ?, and the file is made when there is none",

@@ -112,7 +112,7 @@ impl Config {
         settings.warn_if(
             self.call.persona == Hold::Free,
             "call.persona",
-            "is free: pages may lift max_output_tokens, so that an answer may cost more than what is held for it",
+            "is free: pages may raise max_output_tokens, so an answer may cost more than the money held for it; set watched or locked to prevent that",
         );
     }
 

@@ -51,7 +51,7 @@ impl Otel {
         settings.warn_if(
             is_plain && !otel.headers.is_empty(),
             ENDPOINT,
-            "is plain http: whoever is on the way can read otel.headers",
+            "is plain http: anybody in between can read otel.headers; use https",
         );
         Some(otel)
     }

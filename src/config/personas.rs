@@ -123,7 +123,7 @@ fn persona(
     let written = read_value(tree, |mut tree, keys, message| {
         let field = keys.join(".");
         let hint = if message.starts_with("unknown field") {
-            " (what goes to the provider stands under session)"
+            " (fields for the provider belong under session)"
         } else {
             ""
         };

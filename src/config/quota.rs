@@ -122,7 +122,7 @@ impl QuotaSettings {
             settings.warn_if(
                 !trusted.is_empty() && !trusted.contains(exception.issuer.as_str()),
                 &format!("{EXCEPTIONS}[{number}].issuer"),
-                "is none of the issuers that are believed, so nobody is excepted by it: it must read exactly like theirs",
+                "matches none of the configured issuers, so the exception applies to nobody: write it exactly like the issuer of a preset or of [[auth.issuers]]",
             );
         }
     }

@@ -17,10 +17,10 @@ use crate::config::AuthMode;
     ),
     tags(
         (name = "mint", description = "Open a session and mint client secrets under it."),
-        (name = "calls", description = "Calls that the broker watches: with limits, metered, hung up when it is enough."),
-        (name = "relay", description = "Sessions over a WebSocket that the broker carries: with limits, metered, every event under the operator's rules."),
-        (name = "transcription", description = "Recordings turned into text: with limits, metered."),
-        (name = "compatibility", description = "The same mint in other wire shapes."),
+        (name = "calls", description = "Calls that the broker watches, meters and ends at their limits."),
+        (name = "relay", description = "Sessions over a WebSocket through the broker, which checks every event, meters, and ends them at their limits."),
+        (name = "transcription", description = "Recordings turned into text, metered and limited."),
+        (name = "compatibility", description = "The same mint in OpenAI's formats."),
         (name = "health", description = "Status of the service.")
     )
 )]

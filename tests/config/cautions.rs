@@ -63,7 +63,7 @@ fn exceptions_for_people_of_issuers_that_nobody_believes_are_warned_of() {
     assert_eq!(warnings(&known), [""; 0]);
     let slash = table("https://securetoken.google.com/my-app-1/");
     let said = warnings(&format!("{known}{slash}"));
-    let says = "quota.exceptions[2].issuer: is none of the issuers that are believed";
+    let says = "quota.exceptions[2].issuer: matches none of the configured issuers";
     assert!(said.len() == 1 && said[0].starts_with(says), "{said:?}");
 }
 
@@ -71,7 +71,7 @@ fn exceptions_for_people_of_issuers_that_nobody_believes_are_warned_of() {
 fn a_ledger_on_another_machine_without_tls_is_warned_of_and_its_url_is_not_shown() {
     let said = |url: &str| serve(&good_and(&[("DATABASE_URL", url)])).warnings;
     let open = said("postgres://canary7f3a:canary7f3a@db.example.com/ledger");
-    let says = "ledger.url: goes over a network without insisting on TLS";
+    let says = "ledger.url: goes over a network without requiring TLS";
     assert!(open.len() == 1 && open[0].starts_with(says), "{open:?}");
     assert!(!open[0].contains(CANARY), "{open:?}");
     for fine in [

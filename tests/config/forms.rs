@@ -118,8 +118,8 @@ fn a_ledger_is_in_memory_in_a_file_or_on_a_server() {
         ],
     );
     for (wrong, help) in [
-        ("sqlite::memory:", "is written memory"),
-        ("sqlite://:memory:", "is written memory"),
+        ("sqlite::memory:", "write memory"),
+        ("sqlite://:memory:", "write memory"),
         ("sqlite://a.db?mode=rwc", "nothing to choose behind a ?"),
         ("sqlite:///data/a.db?", "nothing to choose behind a ?"),
     ] {
@@ -149,7 +149,7 @@ fn a_ledger_elsewhere_is_private_only_where_tls_is_insisted_on() {
         ("postgres://u@localhost/d?hostaddr=10.0.0.7", false),
     ] {
         let warnings = given("ledger.url", url).unwrap().warnings;
-        let about = |text: &String| text.contains("without insisting on TLS");
+        let about = |text: &String| text.contains("without requiring TLS");
         assert_eq!(!warnings.iter().any(about), is_private, "{url}");
     }
 }

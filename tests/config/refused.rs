@@ -163,7 +163,7 @@ fn a_web_page_list_that_lets_strangers_in_refuses_to_serve() {
         ("http://a.example", "must be https"),
         (
             "http://a.example",
-            "could become that page (it is \"http://a.example\")",
+            "could replace that page (it is \"http://a.example\")",
         ),
         ("https://a.example/", "entry 1 of 1"),
         (

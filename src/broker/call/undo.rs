@@ -88,7 +88,7 @@ impl Inner {
     pub(super) async fn end_forgotten(&self, entry: EntryId, call: &UpstreamCall) {
         tracing::error!(
             call = call.id.as_str(),
-            "the records have lost a call that runs, so the call is ended; was the database restored from a copy?"
+            "the records have lost a running call, so the call is ended; check whether the database was restored from a copy"
         );
         if call.id.is_of_relay() {
             self.end_relay(entry, EndReason::Blind);

@@ -229,7 +229,7 @@ impl CallView {
     tag = "calls",
     params(("id" = String, Path, description = "The id from `Location`.")),
     responses(
-        (status = 200, description = "Where the call stands.", body = CallView),
+        (status = 200, description = "The state of the call.", body = CallView),
         (status = 404, description = "No call of this caller has that id.", body = Failure<'static>),
         Refusals,
     )

@@ -144,7 +144,7 @@ pub async fn livez() -> Response {
     security(()),
     responses(
         (status = 200, description = "Ready.", body = String),
-        (status = 503, description = "About to stop, without the keys to verify credentials with, or unable to record.", body = String),
+        (status = 503, description = "About to stop, without the issuers' keys, or unable to record use.", body = String),
     )
 )]
 pub async fn readyz(State(broker): State<Broker>) -> Response {

@@ -48,7 +48,7 @@ pub struct RelayOptions {
     responses(
         (status = 101, description = "The connection is a WebSocket with the provider's events. The session runs as the persona says."),
         CallRefusals,
-        (status = 409, description = "The ticket was used before, and its connection is still up.", body = Failure<'static>),
+        (status = 409, description = "The ticket is in use by another connection.", body = Failure<'static>),
         Refusals,
     )
 )]

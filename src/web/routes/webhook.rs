@@ -55,12 +55,12 @@ struct Connected {
     ),
     request_body = Webhook,
     responses(
-        (status = 204, description = "The webhook is written down, or means nothing here."),
+        (status = 204, description = "The webhook is recorded, or needs no action."),
         (status = 400, description = "The webhook is not signed with `live.webhook_secret`, is too old, or is malformed; `param` names the header.", body = Failure<'static>),
         (status = 404, description = "The operator has set no `live.webhook_secret`.", body = Failure<'static>),
         (status = 413, description = "The body is larger than 16 KiB.", body = Failure<'static>),
         (status = 421, description = "This server does not serve that host.", body = Failure<'static>),
-        (status = 503, description = "The webhook cannot be written down; send it again.", body = Failure<'static>),
+        (status = 503, description = "The webhook cannot be recorded; send it again.", body = Failure<'static>),
     )
 )]
 pub async fn openai(
