@@ -25,14 +25,14 @@ const AGAIN: [Duration; 3] = [
     Duration::from_mins(1),
 ];
 
-/// A message to operators. Nothing in it comes from a caller.
+/// A message to operators. Contains nothing that a caller sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The name of the alert.
     pub alert: &'static str,
     /// True when the alert is over.
     pub is_over: bool,
-    /// True when somebody should act at once.
+    /// True when an operator should act at once.
     pub is_critical: bool,
     /// The facts, in a sentence.
     pub summary: String,

@@ -27,7 +27,7 @@ use crate::clock::{Clock, Tick};
 
 /// The largest message of a side channel. Audio of 15 MiB, in base64 and an envelope, fits.
 const MAX_MESSAGE: usize = 21 * 1024 * 1024;
-/// What is taken of a client at once. A tenth of a second of audio fits, and there are thousands of connections.
+/// Read buffer of a client's connection. A tenth of a second of audio fits. Small, because there are thousands of connections.
 const READ: usize = 8 * 1024;
 /// The first size of the buffer for a message.
 const BUFFER: usize = 4 * 1024;
@@ -37,7 +37,7 @@ pub const PING_AFTER: Duration = Duration::from_secs(20);
 pub const DEAD_AFTER: Duration = Duration::from_secs(45);
 /// Longest time that the other side may take to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
-/// Longest time for which what still comes is read after a failure, so that the close frame is not lost by a reset.
+/// Longest time to read and drop incoming bytes after a failure, so that no reset destroys the close frame.
 const LINGER: Duration = Duration::from_secs(1);
 /// The largest frame that is sent. A larger message goes out in several: no whole copy of it is made, and the answer to a ping
 /// need not wait for its end.
@@ -79,7 +79,7 @@ fn configuration(message: usize, unwritten: usize) -> WebSocketConfig {
 pub struct Leg {
     stream: WebSocketStream<Box<dyn Connection>>,
     waiting: VecDeque<Message>,
-    /// What is left of a large message that is being sent.
+    /// The unsent rest of a large message.
     rest: Bytes,
     is_flushed: bool,
     /// The answers to pings that may still wait.
@@ -169,7 +169,7 @@ impl Leg {
         self.waiting.is_empty() && self.rest.is_empty()
     }
 
-    /// Sends a message as soon as the other side has taken those before it. Whoever polls this leg sends it.
+    /// Queues a message. Polling this leg sends it after the messages before it.
     pub fn put(&mut self, message: Message) {
         self.waiting.push_back(message);
     }
@@ -193,7 +193,7 @@ impl Leg {
         }
     }
 
-    /// Notes that something waits. Who takes a large message slowly takes it all the same.
+    /// Notes that something waits. A side that reads a large message slowly still counts as reading.
     fn waits(&mut self) {
         let went = self.traffic.went.load(Ordering::Relaxed);
         if std::mem::replace(&mut self.went, went) != went {
@@ -257,7 +257,7 @@ impl Leg {
         next
     }
 
-    /// Notes a sign of life, or that nobody listens for one.
+    /// Notes a sign of life, or that this leg is not read at present.
     pub fn is_heard(&mut self) {
         self.heard = self.clock.tick();
         self.is_asked = false;

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn five_failures_in_a_row_open_it_and_fewer_do_not() {
+    fn five_failures_in_a_row_open_the_breaker_and_fewer_do_not() {
         let breaker = Breaker::new();
         for _ in 0..FAILURES_TO_OPEN - 1 {
             breaker.enter(at(0)).ok().unwrap().failed(at(0), None);

@@ -285,7 +285,7 @@ pub struct FailureBody<'a> {
     pub kind: &'a str,
     /// The code of the failure.
     pub code: Code,
-    /// What to do about the failure, for a person. The same for every failure of this code.
+    /// What is wrong and what to do, in a sentence. The same for every failure of this code.
     pub message: String,
     /// The field at fault.
     #[serde(skip_serializing_if = "Option::is_none")]

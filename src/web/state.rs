@@ -1,4 +1,4 @@
-//! The state that every request can reach: cheap clones of the rooms behind the web.
+//! The state that all requests share: cheap clones of the rooms behind the web.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -22,7 +22,7 @@ async fn the_demo_is_not_there_unless_a_setting_wants_it() {
 }
 
 #[tokio::test]
-async fn every_file_of_it_is_served_under_a_strict_policy_and_is_small() {
+async fn every_file_of_the_demo_is_served_under_a_strict_policy_and_is_small() {
     let test = TestApp::with(&[("demo.enabled", "true")]);
     let mut bytes = 0;
     for path in PATHS {
@@ -116,7 +116,7 @@ async fn a_file_that_the_browser_has_is_not_sent_again_and_others_are_compressed
 }
 
 #[tokio::test]
-async fn outside_dev_mode_it_knows_of_nobody_to_act_for() {
+async fn outside_dev_mode_the_demo_offers_no_people_to_act_for() {
     let test = TestApp::with(&[("demo.enabled", "true")]);
     let about = test.get("/demo/about").send().await.json;
     assert_eq!(about["mode"], "serve");

@@ -125,7 +125,7 @@ async fn while_the_circuit_breaker_is_open_callers_are_told_how_long() {
 }
 
 #[tokio::test]
-async fn more_than_there_is_room_for_is_told_to_come_back_in_a_second() {
+async fn requests_beyond_the_capacity_are_told_to_retry_after_a_second() {
     let app = TestApp::with(&[("upstream.max_in_flight", "1"), ("upstream.max_wait", "0s")]);
     app.minter.hold();
     let first = tokio::spawn(app.post("/token").send());

@@ -218,7 +218,7 @@ async fn a_free_look_clears_silence_and_a_rejected_key_and_nothing_that_only_a_m
 }
 
 #[tokio::test]
-async fn whoever_may_be_a_proxy_sees_only_how_it_is() {
+async fn a_caller_that_may_be_a_proxy_sees_the_status_of_health_only() {
     let app = TestApp::new();
     for name in [
         "x-forwarded-for",

@@ -102,7 +102,7 @@ async fn headers_that_are_not_one_bearer_token_are_refused() {
 }
 
 #[tokio::test]
-async fn where_it_is_optional_nobody_in_particular_may_mint_but_a_bad_credential_is_refused() {
+async fn with_optional_auth_callers_without_credential_may_mint_and_a_bad_credential_is_refused() {
     let test = TestApp::of(&optional(), &[]);
     assert_eq!(test.post("/token").send().await.status, StatusCode::OK);
     assert_eq!(
@@ -122,7 +122,7 @@ async fn where_it_is_optional_nobody_in_particular_may_mint_but_a_bad_credential
 }
 
 #[tokio::test]
-async fn where_it_is_off_what_is_shown_is_not_looked_at() {
+async fn with_auth_off_a_credential_is_ignored() {
     let test = TestApp::new();
     let answer = test
         .post("/v1/realtime/client_secrets")
@@ -133,7 +133,7 @@ async fn where_it_is_off_what_is_shown_is_not_looked_at() {
 }
 
 #[tokio::test]
-async fn every_paid_route_asks_for_it_and_no_other_does() {
+async fn every_paid_route_requires_a_credential_and_no_other_route_does() {
     let test = TestApp::of(REQUIRED, &[("compat.get_token", "true")]);
     for path in [
         "/token",
@@ -312,7 +312,7 @@ async fn a_caller_who_signs_in_opens_a_new_session_and_commits_no_offence() {
 }
 
 #[tokio::test]
-async fn a_record_says_who_it_was_and_in_which_role() {
+async fn an_entry_has_the_identity_and_the_role() {
     let test = TestApp::of(REQUIRED, &[]);
     test.post("/token").bearer(&teacher("tom")).send().await;
     let minted = &test.events("token_minted")[0]["details"];

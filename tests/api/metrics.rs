@@ -35,7 +35,7 @@ async fn samples(test: &TestApp) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test]
-async fn operators_get_it_in_both_formats_and_strangers_do_not() {
+async fn operators_get_metrics_in_both_formats_and_strangers_do_not() {
     let test = app(&[]);
     let plain = scrape(&test, "*/*").await;
     assert_eq!(

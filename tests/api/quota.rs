@@ -207,7 +207,7 @@ async fn the_budget_of_everybody_holds_strangers_too() {
 }
 
 #[tokio::test]
-async fn how_everybody_stands_is_not_told_to_who_is_let_through() {
+async fn admitted_callers_do_not_learn_how_much_of_everybodys_budget_is_left() {
     let test = TestApp::with(&[("limits.mints", "2/60s")]);
     let answer = test.post("/token").send().await;
     assert_eq!(answer.header("x-ratelimit-limit"), Some("10"));

@@ -177,7 +177,7 @@ async fn a_missing_session_id_is_named() {
 }
 
 #[tokio::test]
-async fn soft_binding_lets_a_phone_change_networks_and_writes_it_down() {
+async fn soft_binding_lets_a_phone_change_networks_and_records_it() {
     let app = TestApp::with(&[("session.ip_binding", "soft")]);
     let session = app.open().await;
     app.advance(10);

@@ -248,7 +248,7 @@ async fn online_it_tries_the_collector_of_traces_and_sends_none() {
 }
 
 #[tokio::test]
-async fn at_the_end_it_says_what_to_look_after_the_most_dangerous_first() {
+async fn check_ends_with_what_to_change_the_most_dangerous_first() {
     let check = |extra: &[&str]| {
         let arguments = [&["check"], extra].concat();
         Launch::of(&arguments)

@@ -123,7 +123,7 @@ async fn a_request_that_was_on_its_way_when_the_listener_closed_is_answered() {
 }
 
 #[tokio::test]
-async fn once_the_delay_is_over_nobody_is_let_in() {
+async fn after_the_drain_delay_new_connections_are_refused() {
     let simulator = simulator(&["slow:6s"]).await;
     let broker = Launch::serve(&simulator)
         .set("server.drain_delay", "0s")
@@ -227,7 +227,7 @@ async fn idle_and_silent_connections_do_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn a_second_sigterm_ends_it_at_once_with_code_0() {
+async fn a_second_sigterm_ends_the_broker_at_once_with_code_0() {
     let simulator = simulator(&["hang"]).await;
     let mut broker = draining(
         Launch::serve(&simulator)

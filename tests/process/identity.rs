@@ -110,7 +110,7 @@ async fn asking(simulator: &Simulator, url: &str) -> Broker {
 }
 
 #[tokio::test]
-async fn without_its_issuers_keys_it_starts_lets_nobody_in_and_heals_by_itself() {
+async fn without_its_issuers_keys_the_broker_starts_refuses_callers_and_recovers() {
     let (simulator, signer, place) = (simulator(&[]).await, Signer::new(), free_address());
     let broker = asking(&simulator, &format!("http://{place}/jwks.json")).await;
     let bearer = signer.sign(&claims("ana", "student"));

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn they_say_what_is_known_and_leave_out_what_is_not() {
+    fn instructions_name_what_is_known_of_the_listener_and_omit_the_rest() {
         assert_eq!(speak(TEXT, "", "", ""), "Hello.\nAsk.\nSpeak anything.\n");
         assert_eq!(
             speak(TEXT, "Ana", "en", "teacher"),

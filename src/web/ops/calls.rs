@@ -77,7 +77,7 @@ impl HangUpRequest {
     }
 }
 
-/// Lists live calls and those that ended lately, the latest first, and says how many live.
+/// Lists live calls and calls that ended within the last hour, the latest first, with the number of live calls.
 pub(super) async fn list(State(ops): State<OpsState>) -> Result<Json<Value>, ApiError> {
     let (broker, now) = (&ops.app.broker, ops.app.face.clock.now());
     let (calls, sums) = (

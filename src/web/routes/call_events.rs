@@ -1,4 +1,4 @@
-//! `GET /calls/{id}/events`: tells a page where its call stands, as it changes.
+//! `GET /calls/{id}/events`: streams the state of a call to its page.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -28,11 +28,11 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Asks proxies not to hold events back (nginx).
 pub(in crate::web) const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Where a stream of events stands.
+/// The state of a stream of events.
 struct Telling {
     state: AppState,
     listening: Listening,
-    /// The call as it was told last.
+    /// The call as the last event showed it.
     told: Option<Call>,
 }
 

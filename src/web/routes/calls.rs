@@ -30,7 +30,7 @@ pub const CALL_ENDS_AT: HeaderName = HeaderName::from_static("x-call-ends-at");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Longest `Idempotency-Key`, in bytes.
 const MAX_KEY_LENGTH: usize = 255;
-/// What a caller with neither identity nor ticket shows as bearer token to look at its call and to hang it up.
+/// The bearer token with which a caller without identity and ticket sees its call and hangs it up.
 pub const CALL_TOKEN: HeaderName = HeaderName::from_static("x-call-token");
 const SDP: HeaderValue = HeaderValue::from_static("application/sdp");
 
@@ -77,7 +77,7 @@ pub async fn open_as_openai(
 pub struct OfferForm {
     /// The offer (RFC 8866), at most 64 KiB.
     sdp: String,
-    /// Settings of the session. What the persona pins must be absent or the same; all others are ignored.
+    /// Settings of the session. Fields that the persona pins must be absent or have the persona's value; other fields are ignored.
     session: Option<serde_json::Value>,
 }
 
@@ -194,7 +194,7 @@ pub struct CallView {
     pub tokens: u64,
     /// Price so far in US dollars, like `0.010296`.
     pub cost: String,
-    /// The part of the price that is an estimate, because nobody measured it, in US dollars.
+    /// The estimated part of the cost, in US dollars.
     pub estimated_cost: String,
     /// Why the call ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -222,7 +222,7 @@ impl CallView {
     }
 }
 
-/// Where a call stands, for whoever opened it.
+/// Returns the state of a call to the caller who opened it.
 #[utoipa::path(
     get,
     path = "/calls/{id}",

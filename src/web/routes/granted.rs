@@ -83,7 +83,7 @@ impl Connect {
 pub struct SessionSummary<'a> {
     /// The upstream session's id, `sess_…`.
     id: Option<&'a str>,
-    /// `realtime`, `live` for a persona of GPT-Live, or `transcription` when nobody answers.
+    /// `realtime`; `live` for a persona of GPT-Live; `transcription` for a persona that only transcribes.
     r#type: &'static str,
     /// The model.
     model: Option<&'a str>,

@@ -38,8 +38,8 @@ pub struct RelayOptions {
     call_id: Option<String>,
 }
 
-/// Open a session over a WebSocket. The credential or the ticket comes as bearer, or as the subprotocol `openai-insecure-api-key.…` beside
-/// `realtime`. Everything that can be refused is refused before the connection becomes a WebSocket.
+/// Open a session over a WebSocket. The credential or the ticket comes as bearer, or as the subprotocol
+/// `openai-insecure-api-key.…` beside `realtime`. Refusals come before the connection becomes a WebSocket.
 #[utoipa::path(
     get,
     path = "/realtime",

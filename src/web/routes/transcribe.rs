@@ -89,9 +89,9 @@ pub struct RecordingForm {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes an answer that is passed on")]
 pub struct TranscriptAnswer {
-    /// What was said.
+    /// The transcript.
     text: String,
-    /// What the transcription used, in the provider's figures.
+    /// The use of the transcription, as the provider reports it.
     usage: Option<serde_json::Value>,
 }
 

@@ -207,7 +207,7 @@ async fn a_provider_that_is_silent_or_slow_is_told_after_minutes() {
 }
 
 #[tokio::test]
-async fn hundreds_of_suspicious_requests_are_told() {
+async fn hundreds_of_suspicious_requests_are_reported() {
     let (test, desk) = (TestApp::new(), Desk::open(&[]).await);
     let series = &test.app.state().face.vitals.series;
     let refuse = async |number: u64| {
@@ -350,7 +350,7 @@ fn notice() -> Notice {
 }
 
 #[tokio::test]
-async fn messages_have_the_form_of_slack_of_ntfy_or_of_nobody_in_particular() {
+async fn messages_have_the_form_of_slack_of_ntfy_or_of_generic_json() {
     let line = "[FIRING] token-broker budget: 81 % of money.per_day is spent (docs/runbook.md#brokerbudgetnearlyspent)";
     let json = json!({
         "alert": "budget", "state": "firing", "severity": "warning", "timestamp": 7000,

@@ -139,7 +139,7 @@ async fn sd11_sd21_a_call_that_the_provider_does_not_know_any_more_is_over() {
 }
 
 #[tokio::test]
-async fn sd12_a_call_that_nobody_sees_is_hung_up() {
+async fn sd12_a_call_without_a_side_channel_is_hung_up() {
     let app = TestApp::new();
     let call = Opened::by(&app).await;
     channel(&app).say(&says("input_audio_buffer.speech_started"));
@@ -311,7 +311,7 @@ async fn mo08_a_persona_without_a_price_is_not_admitted_where_money_is_limited()
 
 /// The records refuse the end, and the provider the hang-up: the watch tries both again.
 #[tokio::test]
-async fn sd13_an_end_that_nobody_took_is_tried_again() {
+async fn sd13_an_end_that_was_neither_recorded_nor_confirmed_is_tried_again() {
     let app = TestApp::with(&[("call.max_turns", "1"), ("call.persona", "free")]);
     let call = Opened::by(&app).await;
     for _ in 0..2 {
@@ -343,7 +343,7 @@ async fn sd18_a_watch_whose_call_another_replica_has_taken_over_leaves_it_alone(
 
 /// A replica that slept finds a side channel full of events that somebody else has judged meanwhile.
 #[tokio::test]
-async fn sd18_a_replica_that_slept_judges_nothing_before_it_has_looked() {
+async fn sd18_a_replica_whose_lease_lapsed_reads_the_row_before_it_ends_a_call() {
     let app = TestApp::new();
     app.app.state().broker.tend_calls().await;
     let call = Opened::by(&app).await;

@@ -52,7 +52,7 @@ async fn only_the_owner_can_read_it() {
 }
 
 #[tokio::test]
-async fn a_file_that_others_may_read_is_told() {
+async fn a_ledger_file_that_others_may_read_is_warned_of() {
     let folder = Folder::new();
     let lines = Lines::listen();
     open(&folder.file()).await.unwrap().close().await;

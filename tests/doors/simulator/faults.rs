@@ -77,7 +77,7 @@ async fn connections_break_before_and_in_the_answer() {
 }
 
 #[tokio::test]
-async fn answers_are_not_what_they_should_be() {
+async fn faulty_answers_are_broken_as_their_names_say() {
     let faults = [
         "1xgarbage",
         "1xhtml",

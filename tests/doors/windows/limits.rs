@@ -107,7 +107,7 @@ async fn the_longest_wait_is_the_one_told() {
 }
 
 #[tokio::test]
-async fn how_everybody_stands_is_not_told() {
+async fn what_is_left_of_everybodys_budget_is_not_shown() {
     for stage in stages("10/60s").await {
         let caller = address("203.0.113.7");
         let everybody = claim(EVERYBODY, Key::EVERYBODY);

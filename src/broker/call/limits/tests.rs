@@ -87,7 +87,7 @@ fn sd03_a_goodbye_is_asked_for_at_the_limit_and_ends_the_call_once_it_was_heard_
 }
 
 #[test]
-fn ca25_a_page_that_is_never_heard_of_is_not_joined_unless_it_cannot_be_heard() {
+fn ca25_a_page_without_a_sign_of_life_has_not_joined_unless_it_can_give_none() {
     let mut silent = leash(&settings());
     assert_eq!(
         run(&mut silent, false, at(700)),
@@ -149,7 +149,7 @@ fn sd05_a_call_without_speech_for_a_minute_is_idle_and_speech_in_the_last_second
 }
 
 #[test]
-fn sd12_a_call_that_nobody_sees_for_thirty_seconds_ends() {
+fn sd12_a_call_without_a_side_channel_for_thirty_seconds_ends() {
     let mut leash = leash(&settings());
     leash.lives(at(9));
     leash.sees(false, at(10));

@@ -1,4 +1,4 @@
-//! The page on calls: those that live, with their money and time, and a button to hang each up.
+//! The page on calls: live calls with their money and time, and a button that hangs each one up.
 
 use axum::extract::{Request, State};
 use axum::response::Redirect;
@@ -36,7 +36,7 @@ pub(super) async fn table_of(
         None => (skipped(asked), MOST_SHOWN),
     };
     let calls = ops.app.broker.calls(account, part).await?;
-    // The calls of an account that was erased name nobody any more.
+    // The calls of an erased account have no owner any more.
     let is_meant = |call: &&Call| account.is_none() || call.account.as_ref() == account;
     let calls: Vec<_> = calls.iter().filter(is_meant).collect();
     Ok(Table {
