@@ -42,7 +42,7 @@ pub(super) struct UsageFlags {
 struct Report {
     by: By,
     rows: Vec<UsageRow>,
-    /// True when there may be more rows than these.
+    /// True when there are more rows than these.
     is_cut: bool,
 }
 
@@ -66,8 +66,8 @@ pub(super) fn usage(given: &Given, asked: &UsageFlags) -> anyhow::Result<ExitCod
         let ledger = records::open(&config.ledger, Use::Reading, clock).await?;
         let mut reports = Vec::new();
         for by in wanted {
-            let rows = ledger.usage(UsageQuery { by, since, most }).await?;
-            let is_cut = rows.len() >= most as usize;
+            let query = UsageQuery { by, since, most };
+            let (rows, is_cut) = ledger.usage_at_most(query).await?;
             reports.push(Report { by, rows, is_cut });
         }
         ledger.close().await;

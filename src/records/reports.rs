@@ -9,7 +9,7 @@ use super::calls::UsedRow;
 use super::entry::Entry;
 use super::measures::Sums;
 use super::statement::{NO_PAGE, Statement};
-use super::{By, UsageQuery, UsageRow};
+use super::{By, Records, RecordsError, UsageQuery, UsageRow};
 use crate::clock::Timestamp;
 use crate::domain::{Account, Kind, Used, day_of};
 
@@ -138,6 +138,20 @@ impl ReportRow {
             By::Model => (row.model, row.mark) = (Some(self.one), Some(self.two)),
         }
         row
+    }
+}
+
+impl dyn Records + '_ {
+    /// Reads a report as [`Records::usage`] does. Returns its rows, and true when there are more rows than these.
+    pub async fn usage_at_most(
+        &self,
+        query: UsageQuery,
+    ) -> Result<(Vec<UsageRow>, bool), RecordsError> {
+        let most = query.most.saturating_add(1);
+        let mut rows = self.usage(UsageQuery { most, ..query }).await?;
+        let is_cut = rows.len() > query.most as usize;
+        rows.truncate(query.most as usize);
+        Ok((rows, is_cut))
     }
 }
 

@@ -96,6 +96,13 @@ async fn usage_reads_beside_a_running_broker_in_every_form() {
         assert_eq!(one[by], all[by], "{by}");
         assert_eq!(one.as_object().unwrap().len(), 2, "{one}");
     }
+    // Two users have used it.
+    for (most, is_cut) in [("1", true), ("2", false)] {
+        let arguments = ["usage", "--by", "user", "--most", most];
+        let table = done(beside(&books, &arguments)).await;
+        assert_eq!(table.contains("raise --most"), is_cut, "{table}");
+        assert_eq!(table.contains("tom"), !is_cut, "{table}");
+    }
     // Reading left everything as it was.
     broker.token_as(&student("ana")).await.secret();
     books.assert_counted().await;

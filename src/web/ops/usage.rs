@@ -45,12 +45,12 @@ pub(super) async fn usage(State(ops): State<OpsState>, uri: Uri) -> Result<Json<
         most: MOST,
     };
     let since = query.since.as_millis();
-    let rows = ops.records.usage(query).await;
-    let rows = rows.map_err(BrokerError::NotRecorded)?;
+    let report = ops.records.usage_at_most(query).await;
+    let (rows, truncated) = report.map_err(BrokerError::NotRead)?;
     Ok(Json(Usage {
         by: by.as_str(),
         since,
-        truncated: rows.len() >= MOST as usize,
         rows,
+        truncated,
     }))
 }
