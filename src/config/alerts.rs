@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use url::Url;
 
 use super::fields::secret;
 use super::settings::Settings;
-use crate::domain::is_loopback;
 use crate::domain::written::{lasting, whole};
+use crate::domain::{is_private_enough, web_address};
 
 const WEBHOOK: &str = "alerts.webhook";
 
@@ -54,16 +53,15 @@ impl Alerts {
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
         let mut alerts: Self = settings.section("alerts")?;
         let webhook = alerts.webhook.as_ref().map(ExposeSecret::expose_secret);
-        let url = webhook.map(|text| Url::parse(text).ok().filter(is_web));
+        let url = webhook.map(web_address);
         settings.require(
             &[WEBHOOK, "alerts.webhook_file"],
             url != Some(None),
             "must be a whole address, like https://hooks.slack.com/services/…",
         );
         let url = url.flatten();
-        let is_plain = |url: &Url| url.scheme() == "http" && !is_loopback(url);
         settings.warn_if(
-            url.as_ref().is_some_and(is_plain),
+            url.as_ref().is_some_and(|url| !is_private_enough(url, &[])),
             WEBHOOK,
             "is plain http: anybody in between can read the messages and the address; use https",
         );
@@ -72,10 +70,6 @@ impl Alerts {
         }
         Some(alerts)
     }
-}
-
-fn is_web(url: &Url) -> bool {
-    matches!(url.scheme(), "https" | "http") && url.has_host()
 }
 
 fn fitting(host: &str) -> AlertFormat {

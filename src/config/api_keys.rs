@@ -3,13 +3,15 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
-use super::fields::secret;
+use super::fields::{persona_names, secret, texts};
 use super::settings::Settings;
 use super::{Config, Upstream};
-use crate::domain::written::{list, text};
+use crate::domain::written::text;
 use crate::domain::{KeyFingerprint, PersonaName};
 
 const KEYS: &str = "upstream.api_keys";
+/// The fields that tell a key.
+const KEY_FIELDS: [&str; 2] = ["key_file", "key"];
 /// The alias of `upstream.api_key`.
 const SINGLE: &str = "default";
 /// The alias of `upstream.previous_api_key`.
@@ -18,17 +20,23 @@ const PREVIOUS: &str = "previous";
 const LONGEST_ALIAS: usize = 32;
 
 /// An API key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ApiKey {
     /// The name of the key in the log and in figures.
+    #[serde(deserialize_with = "alias")]
     pub alias: Box<str>,
     /// The key itself.
+    #[serde(rename = "key", deserialize_with = "key")]
     pub secret: SecretString,
     /// True for a key that starts nothing any more, and serves the calls that it created.
+    #[serde(rename = "retired")]
     pub is_retired: bool,
     /// The personas whose calls and client secrets the key is for.
+    #[serde(deserialize_with = "persona_names")]
     pub personas: Vec<PersonaName>,
     /// The roles whose calls and client secrets the key is for.
+    #[serde(deserialize_with = "texts")]
     pub roles: Vec<Box<str>>,
 }
 
@@ -44,50 +52,30 @@ impl ApiKey {
     }
 }
 
-/// One table as it is written.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Table {
-    #[serde(deserialize_with = "alias")]
-    alias: Box<str>,
-    #[serde(deserialize_with = "secret")]
-    key: Option<SecretString>,
-    retired: bool,
-    #[serde(deserialize_with = "personas")]
-    personas: Vec<PersonaName>,
-    #[serde(deserialize_with = "roles")]
-    roles: Vec<Box<str>>,
-}
-
 /// Reads all tables. `single` is the key of `upstream.api_key`.
 pub(super) fn read(settings: &mut Settings, single: Option<&SecretString>) -> Vec<ApiKey> {
-    let tables: Vec<Table> = settings.list_of("upstream", "api_keys");
     let mut known: Vec<ApiKey> = single
         .map(|key| one(SINGLE, key, false))
         .into_iter()
         .collect();
-    for (table, number) in tables.into_iter().zip(1..) {
-        let field = |name| format!("{KEYS}[{number}].{name}");
-        let alias = table.alias;
-        let is_taken = [SINGLE, PREVIOUS].contains(&&*alias);
-        let is_new = !alias.is_empty() && !is_taken && known.iter().all(|key| key.alias != alias);
+    for (at, key) in settings.list_of::<ApiKey>("upstream", "api_keys") {
+        let is_taken = ["", SINGLE, PREVIOUS].contains(&&*key.alias);
+        let is_new = !is_taken && known.iter().all(|known| known.alias != key.alias);
         let message = "is required, and different from other aliases and from default and previous: the log names the key by it";
-        settings.require(&[&field("alias")], is_new, message);
-        let fields = ["key_file", "key"].map(field);
-        let fields = [&*fields[0], &*fields[1]];
+        settings.require_in((&at, &["alias"]), is_new, message);
+        let is_given = !key.secret.expose_secret().is_empty();
         let message = "is required: a file with the key and nothing else";
-        settings.require(&fields, table.key.is_some(), message);
-        let Some(secret) = table.key else { continue };
-        let key = ApiKey {
-            alias,
-            secret,
-            is_retired: table.retired,
-            personas: table.personas,
-            roles: table.roles,
-        };
+        settings.require_in((&at, &KEY_FIELDS), is_given, message);
+        if !is_given {
+            continue;
+        }
         let print = key.fingerprint();
         let is_new = known.iter().all(|known| known.fingerprint() != print);
-        settings.require(&fields, is_new, "is the key of another alias, too");
+        settings.require_in(
+            (&at, &KEY_FIELDS),
+            is_new,
+            "is the key of another alias, too",
+        );
         known.push(key);
     }
     known.drain(..usize::from(single.is_some()));
@@ -100,8 +88,7 @@ fn one(alias: &str, secret: &SecretString, is_retired: bool) -> ApiKey {
         alias: alias.into(),
         secret: secret.clone(),
         is_retired,
-        personas: Vec::new(),
-        roles: Vec::new(),
+        ..ApiKey::default()
     }
 }
 
@@ -156,13 +143,6 @@ fn alias<'de, D: Deserializer<'de>>(from: D) -> Result<Box<str>, D::Error> {
     })
 }
 
-fn personas<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PersonaName>, D::Error> {
-    list(from, PersonaName::parse)
-}
-
-fn roles<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<str>>, D::Error> {
-    list(from, |text| match text {
-        "" => Err("must not be empty"),
-        text => Ok(text.into()),
-    })
+fn key<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
+    secret(from).map(Option::unwrap_or_default)
 }

@@ -148,9 +148,7 @@ impl Auth {
         let mut auth: Self = settings.section("auth")?;
         let presets = presets::read(settings, origins, &auth.allow_plain_http);
         let presets = presets.into_iter().map(|table| ("auth".to_owned(), table));
-        let tables = settings.list_of("auth", "issuers").into_iter().zip(1..);
-        let tables = tables.map(|(table, number)| (format!("auth.issuers[{number}]"), table));
-        let issuers = presets.chain(tables);
+        let issuers = presets.chain(settings.list_of("auth", "issuers"));
         auth.issuers = issuers
             .map(|(name, table)| issuers::read((settings, &auth.allow_plain_http), name, table))
             .collect();

@@ -34,9 +34,7 @@ fn public_url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Erro
 
 /// Reads the word for a mode.
 pub(super) fn read_mode(text: &str) -> Result<ConnectMode, &'static str> {
-    let is_it = |mode: &&ConnectMode| mode.as_str() == text;
-    let known = ConnectMode::ALL.iter().find(is_it).copied();
-    known.ok_or("must be direct, call or relay")
+    ConnectMode::parse(text).ok_or("must be direct, call or relay")
 }
 
 /// What is wrong with a limit that direct mode cannot keep.

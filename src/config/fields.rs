@@ -1,12 +1,14 @@
-//! Deserializes socket addresses, secrets, and tables whose keys are free.
+//! Deserializes socket addresses, secrets, lists of names, and tables whose keys are free.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, Error};
+use url::Url;
 
-use crate::domain::written::{optional, text};
+use crate::domain::written::{list, optional, text};
+use crate::domain::{PersonaName, web_address};
 
 /// Reads an address and a port to listen on.
 pub(super) fn socket_address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
@@ -42,6 +44,41 @@ pub(super) fn strong<const LEAST: usize>(text: &str) -> Result<String, String> {
     is_strong.then(|| text.to_owned()).ok_or_else(|| {
         format!("must be at least {LEAST} bytes long, like `openssl rand -hex 32` gives")
     })
+}
+
+/// Reads a list of texts, none of them empty.
+pub(super) fn texts<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: for<'text> From<&'text str>,
+    D: Deserializer<'de>,
+{
+    list(from, |text| match text {
+        "" => Err("must not be empty"),
+        text => Ok(text.into()),
+    })
+}
+
+/// Reads a list of names of personas.
+pub(super) fn persona_names<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Vec<PersonaName>, D::Error> {
+    list(from, PersonaName::parse)
+}
+
+/// Reads an address below which a server has its paths. `whole` says what to write, and `user` what to write instead of a user.
+pub(super) fn base(
+    text: &str,
+    whole: &'static str,
+    user: &'static str,
+) -> Result<Url, &'static str> {
+    let url = web_address(text).ok_or(whole)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(user);
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must end with its path: no ? and no #");
+    }
+    Ok(url)
 }
 
 /// Reads a table of texts in the order in which it is written.

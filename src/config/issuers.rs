@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use super::fields::{long_secret, pairs};
+use super::fields::{long_secret, pairs, texts};
 use super::settings::Settings;
 use super::{Issuer, KeySource, Lookup};
 use crate::domain::written::{list, optional};
@@ -124,10 +124,8 @@ struct Rules<'a> {
 impl Rules<'_> {
     /// Does the same as [`Settings::require`] with the names of fields.
     fn require(&mut self, fields: &[&str], holds: bool, message: &str) {
-        let names = fields.iter().map(|field| format!("{}.{field}", self.name));
-        let names: Vec<_> = names.collect();
-        let names: Vec<_> = names.iter().map(String::as_str).collect();
-        self.settings.require(&names, holds, message);
+        self.settings
+            .require_in((&self.name, fields), holds, message);
     }
 
     /// Returns the one source of keys that is given.
@@ -281,13 +279,6 @@ impl Rules<'_> {
         }
         headers
     }
-}
-
-fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    list(from, |text| match text {
-        "" => Err("must not be empty"),
-        text => Ok(text.to_owned()),
-    })
 }
 
 fn algorithms<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Algorithm>, D::Error> {

@@ -5,8 +5,9 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
+use super::fields;
 use super::settings::Settings;
-use crate::domain::is_loopback;
+use crate::domain::is_private_enough;
 use crate::domain::written::{optional, text, whole};
 
 const ENDPOINT: &str = "otel.endpoint";
@@ -47,9 +48,8 @@ impl Otel {
             ENDPOINT,
             "has the usual port of OTLP over gRPC; traces are sent by HTTP, usually to port 4318",
         );
-        let is_plain = endpoint.scheme() == "http" && !is_loopback(endpoint);
         settings.warn_if(
-            is_plain && !otel.headers.is_empty(),
+            !is_private_enough(endpoint, &[]) && !otel.headers.is_empty(),
             ENDPOINT,
             "is plain http: anybody in between can read otel.headers; use https",
         );
@@ -61,20 +61,13 @@ impl Otel {
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Error> {
     const TRACES: &str = "/v1/traces";
     optional(from, |text| {
-        let url = Url::parse(text).ok();
-        let is_web = |url: &Url| matches!(url.scheme(), "https" | "http") && url.has_host();
-        let url = url.filter(is_web);
-        let mut url = url.ok_or("must be a whole address, like http://collector:4318")?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not hold a user or a password; put them into otel.headers");
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err("must end with its path: no ? and no #");
-        }
+        let whole = "must be a whole address, like http://collector:4318";
+        let user = "must not hold a user or a password; put them into otel.headers";
+        let mut url = fields::base(text, whole, user)?;
         let base = url.path().trim_end_matches('/');
         let path = base.strip_suffix(TRACES).unwrap_or(base).to_owned() + TRACES;
         url.set_path(&path);
-        Ok(url)
+        Ok::<_, &str>(url)
     })
 }
 

@@ -12,6 +12,7 @@ use super::SettingsFile;
 use super::complaint::nearest;
 use super::connect::read_mode;
 use super::document::plain;
+use super::fields::texts;
 use super::reader::{explained, read as read_value};
 use super::settings::Settings;
 use crate::domain::{
@@ -297,13 +298,8 @@ fn role<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<str>>, D::Error
 }
 
 fn roles<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Box<str>>, D::Error> {
-    let roles = written::list(from, |text| match text {
-        "" => Err("must not be empty"),
-        text => Ok(text.into()),
-    })?;
     let wrong = "must be a list of texts, like [\"teacher\"], and not empty";
-    let some = Some(roles).filter(|roles: &Vec<_>| !roles.is_empty());
-    some.ok_or_else(|| Error::custom(wrong))
+    some_of(texts(from)?, wrong)
 }
 
 fn some_hold<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Hold>, D::Error> {
@@ -315,9 +311,13 @@ fn some_events<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PageEvents>,
 }
 
 fn connect<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ConnectMode>, D::Error> {
-    let modes = written::list(from, read_mode)?;
     let wrong = "must be a list of modes, like [\"call\"], and not empty";
-    let some = Some(modes).filter(|modes: &Vec<_>| !modes.is_empty());
+    some_of(written::list(from, read_mode)?, wrong)
+}
+
+/// Refuses an empty list with the message `wrong`.
+fn some_of<T, E: Error>(items: Vec<T>, wrong: &str) -> Result<Vec<T>, E> {
+    let some = Some(items).filter(|items| !items.is_empty());
     some.ok_or_else(|| Error::custom(wrong))
 }
 

@@ -63,10 +63,10 @@ pub struct QuotaException {
 impl QuotaSettings {
     pub(super) fn read(settings: &mut Settings) -> Self {
         let mut roles: HashMap<Box<str>, Quota> = settings.section("quota").unwrap_or_default();
-        let quotas = Self {
+        let mut quotas = Self {
             everybody: roles.remove(EVERYBODY).unwrap_or_default(),
             roles,
-            exceptions: settings.list_of("quota", "exceptions"),
+            exceptions: Vec::new(),
         };
         for (role, quota) in &quotas.roles {
             let name = format!("quota.{role}");
@@ -75,9 +75,10 @@ impl QuotaSettings {
             settings.require(&[&name], *quota != Quota::default(), message);
         }
         let mut known = HashSet::new();
-        for (exception, number) in quotas.exceptions.iter().zip(1..) {
-            let is_new = known.insert((&exception.issuer, &exception.subject));
-            exception.check(settings, number, is_new);
+        for (name, exception) in settings.list_of::<QuotaException>("quota", "exceptions") {
+            let is_new = known.insert((exception.issuer.clone(), exception.subject.clone()));
+            exception.check(settings, &name, is_new);
+            quotas.exceptions.push(exception);
         }
         quotas
     }
@@ -144,21 +145,15 @@ impl QuotaException {
         }
     }
 
-    fn check(&self, settings: &mut Settings, number: usize, is_new: bool) {
-        let name = |field| format!("{EXCEPTIONS}[{number}].{field}");
+    fn check(&self, settings: &mut Settings, name: &str, is_new: bool) {
         for (field, text) in [("issuer", &self.issuer), ("subject", &self.subject)] {
             let message = "is required: iss and sub of the credential, exactly";
-            settings.require(&[&name(field)], !text.is_empty(), message);
+            settings.require_in((name, &[field]), !text.is_empty(), message);
         }
-        settings.require(
-            &[&name("sessions_per_month")],
-            self.quota() != Quota::default(),
-            "is required, and at least 1",
-        );
-        settings.require(
-            &[&name("subject")],
-            is_new,
-            "is excepted twice; keep one of the tables",
-        );
+        let is_limited = self.quota() != Quota::default();
+        let message = "is required, and at least 1";
+        settings.require_in((name, &["sessions_per_month"]), is_limited, message);
+        let message = "is excepted twice; keep one of the tables";
+        settings.require_in((name, &["subject"]), is_new, message);
     }
 }

@@ -38,8 +38,12 @@ impl Settings {
         self.table(&[name])
     }
 
-    /// Reads the tables of a list, in the order of the file.
-    pub(super) fn list_of<T: DeserializeOwned>(&mut self, section: &str, list: &str) -> Vec<T> {
+    /// Reads the tables of a list, in the order of the file, each with its full name, like `auth.issuers[1]`.
+    pub(super) fn list_of<T: DeserializeOwned>(
+        &mut self,
+        section: &str,
+        list: &str,
+    ) -> Vec<(String, T)> {
         let mut tables = Vec::new();
         loop {
             let number = format!("[{}]", tables.len() + 1);
@@ -47,7 +51,7 @@ impl Settings {
             let mut entries = self.entries.iter();
             let is_given = entries.any(|entry| starts_with(&entry.path, &path));
             match is_given.then(|| self.table(&path)).flatten() {
-                Some(table) => tables.push(table),
+                Some(table) => tables.push((joined(&path), table)),
                 None => return tables,
             }
         }

@@ -5,12 +5,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
 use super::Config;
-use super::fields::long_secret;
+use super::fields::{long_secret, persona_names};
 use super::settings::Settings;
 use crate::domain::PersonaName;
-use crate::domain::written::{list, optional, optional_word};
+use crate::domain::written::{optional, optional_word};
 
 const KEYS: &str = "auth.service_keys";
+/// The fields that tell a key.
+const KEY_FIELDS: [&str; 3] = ["key_file", "key", "key_sha256"];
 
 /// The key of one program.
 #[derive(Clone, Debug)]
@@ -37,29 +39,29 @@ struct Table {
     key_sha256: Option<[u8; 32]>,
     #[serde(deserialize_with = "optional_word")]
     role: Option<Box<str>>,
-    #[serde(deserialize_with = "names")]
+    #[serde(deserialize_with = "persona_names")]
     personas: Vec<PersonaName>,
 }
 
 /// Reads all tables.
 pub(super) fn read(settings: &mut Settings) -> Vec<ServiceKey> {
-    let tables: Vec<Table> = settings.list_of("auth", "service_keys");
     let mut keys: Vec<ServiceKey> = Vec::new();
-    for (table, number) in tables.into_iter().zip(1..) {
-        let field = |name| format!("{KEYS}[{number}].{name}");
+    for (at, table) in settings.list_of::<Table>("auth", "service_keys") {
         let name = table.name.unwrap_or_default();
         let is_new = !name.is_empty() && keys.iter().all(|known| known.name != name);
         let message = "is required, and different from other names: the program is counted by it";
-        settings.require(&[&field("name")], is_new, message);
+        settings.require_in((&at, &["name"]), is_new, message);
         let told = [table.key.is_some(), table.key_sha256.is_some()];
         let message = "is required: either a file with the key, or key_sha256, its SHA-256 in 64 hexadecimal digits";
-        let fields = ["key_file", "key", "key_sha256"].map(field);
-        let fields = [&*fields[0], &*fields[1], &*fields[2]];
-        settings.require(&fields, told[0] != told[1], message);
+        settings.require_in((&at, &KEY_FIELDS), told[0] != told[1], message);
         let hash = table.key.map(|key| hashed(key.expose_secret()));
         if let Some(hash) = hash.or(table.key_sha256) {
             let is_new = keys.iter().all(|known| known.hash != hash);
-            settings.require(&fields, is_new, "is the key of another program, too");
+            settings.require_in(
+                (&at, &KEY_FIELDS),
+                is_new,
+                "is the key of another program, too",
+            );
             keys.push(ServiceKey {
                 name,
                 hash,
@@ -107,8 +109,4 @@ fn sha256<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[u8; 32]>, D::Err
             .then_some(hash)
             .ok_or("must be 64 hexadecimal digits, as sha256sum prints them")
     })
-}
-
-fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PersonaName>, D::Error> {
-    list(from, PersonaName::parse)
 }

@@ -244,6 +244,19 @@ impl Settings {
         }
     }
 
+    /// Does the same as [`Self::require`] with the names of fields of `table`, like `auth.issuers[1]`.
+    pub(super) fn require_in(
+        &mut self,
+        (table, fields): (&str, &[&str]),
+        holds: bool,
+        message: impl Display,
+    ) {
+        let names = fields.iter().map(|field| format!("{table}.{field}"));
+        let names: Vec<_> = names.collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        self.require(&names, holds, message);
+    }
+
     /// Does the same as [`Self::require`], but only warns in dev mode.
     pub(super) fn require_unless_dev(&mut self, name: &str, holds: bool, message: &str) {
         match self.mode {

@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use super::auth::own_hosts;
-use super::fields::secret;
+use super::fields::{self, secret};
 use super::settings::Settings;
 use super::{ApiKey, Mode, api_keys};
 use crate::domain::written::{lasting, list, optional, optional_path, optional_word, text, whole};
-use crate::domain::{is_loopback, is_private_enough};
+use crate::domain::{is_private_enough, web_address};
 use crate::http_client::Way;
 
 /// The provider, our API key, timeouts and pace.
@@ -134,7 +134,7 @@ impl Upstream {
         );
         let page_url = upstream.page_url();
         settings.warn_if(
-            settings.mode == Mode::Serve && page_url.scheme() == "http" && !is_loopback(page_url),
+            settings.mode == Mode::Serve && !is_private_enough(page_url, &[]),
             "upstream.public_url",
             "pages are sent to plain http, which a page on https cannot call; set the https address of the same API",
         );
@@ -206,10 +206,8 @@ fn header_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 
 /// Returns true for the address of an HTTP proxy.
 fn is_proxy(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| {
-        let is_whole = matches!(url.scheme(), "http" | "https") && url.has_host();
-        is_whole && url.path() == "/" && url.query().is_none() && url.fragment().is_none()
-    })
+    web_address(text)
+        .is_some_and(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none())
 }
 
 /// Reads hosts as `NO_PROXY` holds them: names, addresses, networks.
@@ -233,16 +231,9 @@ fn public_url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Erro
 
 /// Reads the address of an API, below which its paths are.
 fn base(text: &str) -> Result<Url, &'static str> {
-    let mut url = Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
-        .ok_or("must be a whole address, like https://api.openai.com/v1")?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold a user or a password; the key is upstream.api_key");
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must end with its path: no ? and no #");
-    }
+    let whole = "must be a whole address, like https://api.openai.com/v1";
+    let user = "must not hold a user or a password; the key is upstream.api_key";
+    let mut url = fields::base(text, whole, user)?;
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)

@@ -9,9 +9,7 @@ use super::canonical;
 
 /// Reads the address of a server that may be asked: https, or http on this machine and on the hosts of `plain`.
 pub fn endpoint(text: &str, plain: &[String]) -> Result<Url, &'static str> {
-    let url = Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
+    let url = web_address(text)
         .ok_or("must be a whole address, like https://id.example.com/.well-known/jwks.json")?;
     if !is_private_enough(&url, plain) {
         return Err(
@@ -29,6 +27,12 @@ pub fn endpoint(text: &str, plain: &[String]) -> Result<Url, &'static str> {
         return Err("must not be a link-local address: clouds serve their own secrets there");
     }
     Ok(url)
+}
+
+/// Reads a whole address of https or http.
+pub fn web_address(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok();
+    url.filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
 }
 
 /// Returns the address of `path` below `base`.

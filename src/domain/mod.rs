@@ -53,7 +53,7 @@ pub use condition::Condition;
 pub use connect_mode::ConnectMode;
 pub use csv::csv_cell;
 pub use display_name::DisplayName;
-pub use endpoint::{below, endpoint, is_loopback, is_private_enough, own_host};
+pub use endpoint::{below, endpoint, is_loopback, is_private_enough, own_host, web_address};
 pub use entry::{EntryId, Intent, Kind, Outcome, SessionChange, Settlement};
 pub use identity::{Account, Identity, IdentityKey, Naming, Party, SERVICE_KEYS};
 pub use instructions::{Instructions, InstructionsError, LONGEST_INSTRUCTIONS, Listener};
