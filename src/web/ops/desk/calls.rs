@@ -91,7 +91,6 @@ fn columns(calls: &[&Call]) -> Vec<Column> {
     let (whole, estimated) = (sum(|call| call.used.cost), sum(|call| call.used.estimated));
     vec![
         Column::name("State"),
-        Column::name("Reason"),
         Column::name("User"),
         Column::name("Persona"),
         Column::figure("Time", Measured),
@@ -107,6 +106,7 @@ fn columns(calls: &[&Call]) -> Vec<Column> {
         Column::name("Origin"),
         Column::name("Started"),
         Column::name("Replica"),
+        Column::name("Reason"),
     ]
 }
 
@@ -122,7 +122,6 @@ fn row(call: &Call, now: Timestamp) -> Row {
         key: call.entry.to_string(),
         cells: vec![
             Cell::text(call.state.as_str()),
-            Cell::text(reason),
             user(call),
             Cell::text(call.persona.as_str()),
             Cell::span(lasted),
@@ -135,6 +134,7 @@ fn row(call: &Call, now: Timestamp) -> Row {
             Cell::text(origin.unwrap_or_default()),
             Cell::moment(call.dialled_at),
             Cell::text(&*call.replica),
+            Cell::text(reason),
         ],
         action: action(call),
     }
