@@ -248,7 +248,7 @@ async fn the_contract_says_how_every_operation_is_answered_when_it_succeeds_and_
         assert!(answers["402"].is_object(), "{answers}");
     }
     let ticket = &paths["/realtime"]["get"]["responses"]["409"]["description"];
-    assert!(ticket.as_str().unwrap().contains("still up"), "{ticket}");
+    assert!(ticket.as_str().unwrap().contains("in use"), "{ticket}");
 }
 
 #[tokio::test]

@@ -209,7 +209,7 @@ async fn a_live_page_is_told_where_the_calls_stand() {
     let said = String::from_utf8(first.to_vec()).unwrap();
     let rows: serde_json::Value =
         serde_json::from_str(said.trim().strip_prefix("data: ").unwrap()).unwrap();
-    assert_eq!(rows["rows"][0][1][2], "ana", "{said}");
+    assert_eq!(rows["rows"][0][1][1], "ana", "{said}");
     assert_eq!(rows["rows"][0][2], true, "it can be hung up");
     let stranger = get(&test, "/pages/calls/live").send().await;
     assert_eq!(stranger.status, 401);
