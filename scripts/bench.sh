@@ -71,7 +71,7 @@ while [ $# -gt 0 ]; do
             exec taskset -c "$other_core" cargo test --release --locked --test process -- --ignored --nocapture --test-threads=1 relay::heavy ;;
         --ops)
             ulimit -n "$(ulimit -Hn)"
-            handles=$((2 * ${CALLS:-10000} + 5000))
+            handles=$((${CALLS:-10000} + 5000))
             [ "$(ulimit -n)" = unlimited ] || [ "$(ulimit -n)" -ge "$handles" ] || {
                 say "$handles file handles are needed: ulimit -Hn $handles, or CALLS=1000 for fewer"
                 exit 1

@@ -8,7 +8,7 @@ use token_broker::domain::SessionId;
 use tokio::task::JoinHandle;
 
 use crate::calls::OFFER;
-use crate::fragile::fragile;
+use crate::fragile::{Fragile, fragile};
 use crate::kit::PAGE;
 use crate::kit::answer::Answer;
 use crate::kit::in_process::TestApp;
@@ -68,6 +68,23 @@ async fn all_networks_together_look_up_sixty_four_sessions_at_once() {
     assert_eq!(records.looked_up(), 80);
 }
 
+/// Hangs up the call at `path` with its ticket, while so many look-ups are let through, one after the other.
+async fn hangs_up_within(
+    (app, records): (&TestApp, &Fragile),
+    (path, ticket): (&str, &str),
+    look_ups: usize,
+) {
+    let hang_up = app.post(&format!("{path}/hangup")).bearer(ticket).send();
+    let hang_up = tokio::spawn(hang_up);
+    settle().await;
+    for _ in 0..look_ups {
+        records.let_look_up(1);
+        settle().await;
+    }
+    assert!(hang_up.is_finished(), "the owner waits behind others");
+    assert_eq!(hang_up.await.unwrap().status, 200);
+}
+
 #[tokio::test]
 async fn strangers_who_ask_for_unknown_calls_keep_no_owner_from_hanging_up() {
     let (app, records) = fragile("");
@@ -78,17 +95,8 @@ async fn strangers_who_ask_for_unknown_calls_keep_no_owner_from_hanging_up() {
     let stranger = |_| app.get("/calls/rtc_unknown").from("198.51.100.1").send();
     let asked: Vec<_> = (0..50).map(stranger).map(tokio::spawn).collect();
     settle().await;
-    let path = format!("{}/hangup", of("location"));
-    let hang_up = app.post(&path).bearer(&of("x-call-token")).send();
-    let hang_up = tokio::spawn(hang_up);
-    settle().await;
     // The owner reads the call twice, each time behind four strangers at most. The call's watch reads it, too.
-    for _ in 0..20 {
-        records.let_look_up(1);
-        settle().await;
-    }
-    assert!(hang_up.is_finished(), "the owner waits behind strangers");
-    assert_eq!(hang_up.await.unwrap().status, 200);
+    hangs_up_within((&app, &records), (&of("location"), &of("x-call-token")), 20).await;
     records.let_look_up(1000);
     for answer in asked {
         answer.await.unwrap().is(404, "unknown_call");
@@ -114,16 +122,8 @@ async fn pages_that_follow_calls_keep_no_owner_from_hanging_up() {
     records.hold_look_ups();
     app.clock.advance(Duration::from_secs(1));
     settle().await;
-    let hang_up = app.post(&format!("{path}/hangup")).bearer(&ticket).send();
-    let hang_up = tokio::spawn(hang_up);
-    settle().await;
     // The owner reads the call twice, each time beside a page. The calls' watches read them, too.
-    for _ in 0..12 {
-        records.let_look_up(1);
-        settle().await;
-    }
-    assert!(hang_up.is_finished(), "the owner waits behind pages");
-    assert_eq!(hang_up.await.unwrap().status, 200);
+    hangs_up_within((&app, &records), (&path, &ticket), 12).await;
     pages.iter().for_each(JoinHandle::abort);
 }
 

@@ -21,7 +21,7 @@ const SCRAPES: u32 = 20;
 const MOST: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "minutes, 25,000 file handles: scripts/bench.sh --ops"]
+#[ignore = "minutes, 15,000 file handles: scripts/bench.sh --ops"]
 async fn a_scrape_beside_ten_thousand_live_calls_takes_at_most_fifty_milliseconds() {
     let (simulator, books, number) = (Arc::new(simulator(&[]).await), Books::new(), number());
     let address = free_address().to_string();
