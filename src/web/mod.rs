@@ -22,11 +22,12 @@ pub mod state;
 mod unread;
 mod upgrade;
 
+use std::mem;
+
 use axum::Router;
-use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
+use utoipa_axum::router::{UtoipaMethodRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::gate::Purpose;
@@ -57,32 +58,28 @@ const ANSWER_ALIKE: [(&str, &str); 2] = [
 
 /// Every path, and the layers around them.
 pub fn onion(state: &AppState) -> Onion {
-    let (api, mut document) = described(state).split_for_parts();
-    openapi::make_optional(&mut document, "/session");
-    for (path, openais) in AS_OPENAI {
-        openapi::describe_as(&mut document, path, openais);
-    }
-    for (path, other) in ANSWER_ALIKE {
-        openapi::answers_as(&mut document, path, other);
-    }
-    let base = state.face.server.base_path.as_str();
-    let mut without_webhooks = document.clone();
-    without_webhooks.paths.paths.remove(webhook::PATH);
-    let contract = async move |State(state): State<AppState>| {
-        let takes_webhooks = state.broker.webhook_keys().is_some();
-        axum::Json(if takes_webhooks {
-            document.clone()
-        } else {
-            without_webhooks.clone()
-        })
+    let mut api = Router::new().route("/openapi.json", openapi::contract());
+    described(state, &mut |(_, paths, methods)| {
+        for path in paths.paths.keys() {
+            api = mem::take(&mut api).route(path, methods.clone());
+        }
+    });
+    let admits = |route: MethodRouter<AppState>, purpose| {
+        route.route_layer(from_fn_with_state((state.clone(), purpose), let_through))
     };
-    let api = api.route("/openapi.json", get(contract));
+    let [calls, hang_up, relay, hang_up_live] = AS_OPENAI.map(|(_, openais)| openais);
+    let api = api
+        .route(calls, admits(post(calls::open_as_openai), Purpose::Call))
+        .route(hang_up, admits(post(calls::hang_up), Purpose::Look))
+        .route(relay, admits(get(relay::relay), Purpose::Relay))
+        .route(hang_up_live, admits(post(calls::hang_up), Purpose::Look));
     let api = match &state.face.demo {
         Some(demo) => api
             .merge(demo::routes(&state.face.connect))
             .merge(demo.calls.as_ref().map(tricks::routes).unwrap_or_default()),
         None => api,
     };
+    let base = state.face.server.base_path.as_str();
     let api = if base.is_empty() {
         api
     } else {
@@ -91,59 +88,40 @@ pub fn onion(state: &AppState) -> Onion {
     Onion::around(api.with_state(state.clone()), state)
 }
 
-/// The routes with their descriptions.
-fn described(state: &AppState) -> OpenApiRouter<AppState> {
+/// Gives every route with its description to `take`.
+fn described(state: &AppState, take: &mut dyn FnMut(UtoipaMethodRouter<AppState>)) {
     let opens = |route| paid(route, Purpose::Open, state);
     let dials = |route| paid(route, Purpose::Call, state);
     let relays = |route| paid(route, Purpose::Relay, state);
     let looks = |route| paid(route, Purpose::Look, state);
     let refreshes = |route| paid(route, Purpose::Refresh, state);
-    let takes = |route: UtoipaMethodRouter<AppState>| {
-        let hiding = from_fn_with_state(state.clone(), webhook::hide);
-        route.map(|methods| methods.layer(hiding))
-    };
-    let admits = |route: MethodRouter<AppState>, purpose| {
-        route.route_layer(from_fn_with_state((state.clone(), purpose), let_through))
-    };
-    let face = &state.face;
-    let introduction = openapi::introduction(&face.server.base_path, face.auth_mode);
-    let mut router = OpenApiRouter::with_openapi(introduction)
-        .routes(opens(routes!(token::open)))
-        .routes(refreshes(routes!(refresh::refresh)))
-        .routes(opens(routes!(compat::client_secrets)))
-        .routes(dials(routes!(compat::old_session)))
-        .routes(dials(routes!(calls::open)))
-        .routes(dials(routes!(live::create)))
-        .routes(dials(routes!(live::create_for_sample)))
-        .routes(looks(routes!(live::attach)))
-        .routes(relays(routes!(relay::relay)))
-        .routes(looks(routes!(calls::look)))
-        .routes(looks(routes!(calls::hang_up)))
-        .routes(looks(routes!(call_events::events)))
-        .route(
-            AS_OPENAI[0].1,
-            admits(post(calls::open_as_openai), Purpose::Call),
-        )
-        .route(AS_OPENAI[1].1, admits(post(calls::hang_up), Purpose::Look))
-        .route(AS_OPENAI[2].1, admits(get(relay::relay), Purpose::Relay))
-        .route(AS_OPENAI[3].1, admits(post(calls::hang_up), Purpose::Look))
-        .routes(routes!(health::health))
-        .routes(routes!(health::livez))
-        .routes(routes!(health::readyz))
-        .routes(takes(routes!(webhook::openai)));
-    if face.transcribes {
-        let transcribes = |route| paid(route, Purpose::Transcribe, state);
-        router = router
-            .routes(transcribes(routes!(transcribe::transcribe)))
-            .routes(transcribes(routes!(transcribe::transcribe_form)));
+    let transcribes = |route| paid(route, Purpose::Transcribe, state);
+    take(opens(routes!(token::open)));
+    take(refreshes(routes!(refresh::refresh)));
+    take(opens(routes!(compat::client_secrets)));
+    take(dials(routes!(compat::old_session)));
+    take(dials(routes!(calls::open)));
+    take(dials(routes!(live::create)));
+    take(dials(routes!(live::create_for_sample)));
+    take(looks(routes!(live::attach)));
+    take(relays(routes!(relay::relay)));
+    take(looks(routes!(calls::look)));
+    take(looks(routes!(calls::hang_up)));
+    take(looks(routes!(call_events::events)));
+    take(routes!(health::health));
+    take(routes!(health::livez));
+    take(routes!(health::readyz));
+    let hiding = from_fn_with_state(state.clone(), webhook::hide);
+    take(routes!(webhook::openai).map(|methods| methods.layer(hiding)));
+    if state.face.transcribes {
+        take(transcribes(routes!(transcribe::transcribe)));
+        take(transcribes(routes!(transcribe::transcribe_form)));
     }
-    if face.get_token {
+    if state.face.get_token {
         // axum answers HEAD with what GET would: here that would mint for nobody.
-        let get_only =
-            opens(routes!(compat::get_token)).map(|methods| methods.head(compat::no_head));
-        router = router.routes(get_only);
+        let get_only = opens(routes!(compat::get_token));
+        take(get_only.map(|methods| methods.head(compat::no_head)));
     }
-    router
 }
 
 /// Puts admission around one paid route and its method only, so that probes, preflights, unknown paths and

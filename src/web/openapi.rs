@@ -1,10 +1,21 @@
 //! Completes the `OpenAPI` document that is generated from the routes.
 
+use std::mem;
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::{MethodRouter, get};
+use bytes::Bytes;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Required, Server};
 use utoipa::{IntoResponses, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
 
 use super::error::Failure;
+use super::routes::webhook;
+use super::state::AppState;
+use super::{ANSWER_ALIKE, AS_OPENAI, described};
 use crate::config::AuthMode;
 
 #[derive(OpenApi)]
@@ -26,8 +37,43 @@ use crate::config::AuthMode;
 )]
 struct Introduction;
 
+/// The document, without webhooks and with them.
+type Written = [Bytes; 2];
+
+/// Answers with the document. It is made for its first reader, because that takes megabytes of memory.
+pub(super) fn contract() -> MethodRouter<AppState> {
+    let made: Arc<OnceLock<Written>> = Arc::default();
+    get(async move |State(state): State<AppState>| {
+        let [without, with] = made.get_or_init(|| write(&state));
+        let takes_webhooks = state.broker.webhook_keys().is_some();
+        let text = if takes_webhooks { with } else { without };
+        ([(CONTENT_TYPE, "application/json")], text.clone())
+    })
+}
+
+fn write(state: &AppState) -> Written {
+    let introduction = introduction(&state.face.server.base_path, state.face.auth_mode);
+    let mut routes = OpenApiRouter::with_openapi(introduction);
+    described(state, &mut |route| {
+        routes = mem::take(&mut routes).routes(route);
+    });
+    let mut document = routes.into_openapi();
+    make_optional(&mut document, "/session");
+    for (path, openais) in AS_OPENAI {
+        describe_as(&mut document, path, openais);
+    }
+    for (path, other) in ANSWER_ALIKE {
+        answers_as(&mut document, path, other);
+    }
+    // Nothing in it can fail to be written.
+    let text = |document: &Document| serde_json::to_vec(document).unwrap_or_default().into();
+    let with = text(&document);
+    document.paths.paths.remove(webhook::PATH);
+    [text(&document), with]
+}
+
 /// Returns the document without routes, for a service under `base_path` that asks callers for credentials as `mode` says.
-pub(super) fn introduction(base_path: &str, mode: AuthMode) -> Document {
+fn introduction(base_path: &str, mode: AuthMode) -> Document {
     let mut document = Introduction::openapi();
     let url = if base_path.is_empty() { "/" } else { base_path };
     document.servers = Some(vec![Server::new(url)]);
@@ -49,7 +95,7 @@ pub(super) fn introduction(base_path: &str, mode: AuthMode) -> Document {
 }
 
 /// Says that the body of `POST path` may be missing. A body of several content types counts as required otherwise.
-pub(super) fn make_optional(document: &mut Document, path: &str) {
+fn make_optional(document: &mut Document, path: &str) {
     let item = document.paths.paths.get_mut(path);
     let post = item.and_then(|item| item.post.as_mut());
     if let Some(RefOr::T(body)) = post.and_then(|post| post.request_body.as_mut()) {
@@ -58,7 +104,7 @@ pub(super) fn make_optional(document: &mut Document, path: &str) {
 }
 
 /// Describes `other` as `path` is described. Names of operations must differ.
-pub(super) fn describe_as(document: &mut Document, path: &str, other: &str) {
+fn describe_as(document: &mut Document, path: &str, other: &str) {
     let Some(mut item) = document.paths.paths.get(path).cloned() else {
         return;
     };
@@ -75,7 +121,7 @@ pub(super) fn describe_as(document: &mut Document, path: &str, other: &str) {
 }
 
 /// Says that `POST other` answers as `POST path` does.
-pub(super) fn answers_as(document: &mut Document, path: &str, other: &str) {
+fn answers_as(document: &mut Document, path: &str, other: &str) {
     let paths = &mut document.paths.paths;
     let post = paths.get(path).and_then(|item| item.post.as_ref());
     let responses = post.map(|post| post.responses.clone());
