@@ -1,24 +1,25 @@
 //! A hash map with an upper bound on its entries.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use crate::clock::Tick;
 
 /// Entries of which some end with time.
 #[derive(Debug)]
-pub(super) struct Bounded<K, V> {
-    pub(super) entries: HashMap<K, V>,
+pub(super) struct Bounded<K, V, S = RandomState> {
+    pub(super) entries: HashMap<K, V, S>,
     capacity: usize,
     looks_again: Tick,
 }
 
-impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
+impl<K: Copy + Eq + Hash, V, S: BuildHasher + Default> Bounded<K, V, S> {
     /// Returns an empty map for `capacity` entries.
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             capacity,
             looks_again: Tick::default(),
         }

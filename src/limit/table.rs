@@ -1,7 +1,7 @@
 //! Keeps a sliding window for each key of one limit: exact while there is room, estimated beyond.
 
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -33,9 +33,29 @@ pub struct Table {
 #[derive(Debug)]
 struct Shard {
     rate: Rate,
-    windows: Bounded<u64, SlidingWindow>,
+    windows: Bounded<u64, SlidingWindow, BuildHasherDefault<Hashed>>,
     overflow: Option<Overflow>,
     overflow_cells: usize,
+}
+
+/// The hash of a hash: its halves change places, because the upper half has chosen the shard.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 /// One key whose shard is locked, so that a check and a take are one step.
