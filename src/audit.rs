@@ -152,7 +152,7 @@ pub fn log(line: &Line<'_>) {
     let client_ip = line.client_ip.map(display);
     let user_agent = line.user_agent;
     // JSON leaves some control characters as they are, which a terminal may obey.
-    let mut details = line.details.to_string();
+    let mut details = serde_json::to_string(&line.details).unwrap_or_default();
     if details.contains(char::is_control) {
         details = details.replace(char::is_control, "\u{fffd}");
     }
@@ -170,8 +170,8 @@ pub fn log(line: &Line<'_>) {
 }
 
 /// Returns what a variant without members is called in JSON.
-fn word(variant: impl Serialize) -> impl fmt::Display {
-    fmt::from_fn(move |formatter| variant.serialize(formatter))
+fn word(variant: impl Serialize) -> String {
+    fmt::from_fn(|formatter| variant.serialize(formatter)).to_string()
 }
 
 /// Writes audit events.
@@ -226,7 +226,7 @@ impl Audit {
 
     fn count(&self, event: Event) {
         let events = &self.vitals.series.audit_events;
-        events.add([&word(event).to_string()], 1);
+        events.add([&word(event)], 1);
     }
 
     fn admits(&self, event: Event, party: Option<Party>) -> bool {

@@ -1,6 +1,6 @@
 //! Formats log lines as JSON: one object a line, with the fields of the request that it belongs to.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use tracing::field::{Field, Visit};
 use tracing::span::Record;
@@ -81,8 +81,11 @@ struct Members<'w> {
 impl Members<'_> {
     fn member(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
         // Names are constants of the code.
-        let name = write!(self.out, ",\"{}\":", field.name());
-        self.result = self.result.and(name).and_then(|()| value(&mut self.out));
+        let out = &mut self.out;
+        let written = [",\"", field.name(), "\":"]
+            .into_iter()
+            .try_for_each(|part| out.write_str(part));
+        self.result = self.result.and(written).and_then(|()| value(out));
     }
 }
 
@@ -112,23 +115,35 @@ impl Visit for Members<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
         let is_json = self.is_audit && field.name() == "details";
         self.member(field, |out| {
             if is_json {
-                return out.write_str(&text);
+                return write!(out, "{value:?}");
             }
-            write_text(out, &text)
+            out.write_char('"')?;
+            write!(Escaped(out), "{value:?}")?;
+            out.write_char('"')
         });
+    }
+}
+
+/// Writes the inside of a JSON string.
+struct Escaped<'a, 'w>(&'a mut Writer<'w>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+        if text.bytes().all(is_plain) {
+            return self.0.write_str(text);
+        }
+        let escaped = serde_json::to_string(text).map_err(|_| fmt::Error)?;
+        self.0.write_str(&escaped[1..escaped.len() - 1])
     }
 }
 
 /// Writes `text` as a JSON string.
 fn write_text(out: &mut Writer<'_>, text: &str) -> fmt::Result {
-    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    if text.bytes().all(is_plain) {
-        return write!(out, "\"{text}\"");
-    }
-    let escaped = serde_json::to_string(text).map_err(|_| fmt::Error)?;
-    out.write_str(&escaped)
+    out.write_char('"')?;
+    Escaped(out).write_str(text)?;
+    out.write_char('"')
 }
