@@ -46,6 +46,9 @@ impl fmt::Debug for SessionKey {
 }
 
 impl SessionKey {
+    /// The key that no other key comes before.
+    pub const LEAST: Self = Self([0; 32]);
+
     /// Returns the key of the session that `id` opens.
     pub fn of(id: &SessionId) -> Self {
         let mut key = [0; 32];

@@ -69,8 +69,8 @@ pub(super) struct Book {
     pub(super) taken: Taken,
     /// What was spent and is held: at the start of the transaction, and by what it has granted.
     pub(super) purses: Purses,
-    /// The time of the last mint of every session, by owner.
-    idle: HashMap<Party, BTreeSet<(Timestamp, SessionKey)>>,
+    /// Every session by its owner and the time of its last mint.
+    idle: BTreeSet<(Party, Timestamp, SessionKey)>,
 }
 
 impl Book {
@@ -213,13 +213,20 @@ impl Book {
         (kept.entry == Some(entry)).then_some(kept)
     }
 
+    /// Returns the sessions of `owner`, those that are idle longest first.
+    fn sessions_of(&self, owner: Party) -> Vec<SessionKey> {
+        let first = (owner, Timestamp::from_millis(0), SessionKey::LEAST);
+        let theirs = self.idle.range(first..);
+        let theirs = theirs.take_while(|(party, ..)| *party == owner);
+        theirs.map(|(.., key)| *key).collect()
+    }
+
     /// Ends the sessions of `owner` that are idle longest, until it has room for one more among `most`.
     fn evict(&mut self, owner: Party, most: u32) {
-        while let Some(theirs) = self.idle.get(&owner)
-            && theirs.len() >= most.max(1) as usize
-            && let Some((_, idlest)) = theirs.first().copied()
-        {
-            self.drop_session(idlest);
+        let theirs = self.sessions_of(owner);
+        let excess = (theirs.len() + 1).saturating_sub(most.max(1) as usize);
+        for key in theirs.into_iter().take(excess) {
+            self.drop_session(key);
         }
     }
 
@@ -227,27 +234,21 @@ impl Book {
     pub(super) fn put(&mut self, key: SessionKey, kept: Kept) {
         self.drop_session(key);
         let (owner, minted) = (kept.session.owner, kept.session.minted);
-        self.idle.entry(owner).or_default().insert((minted, key));
+        self.idle.insert((owner, minted, key));
         self.sessions.insert(key, kept);
     }
 
     fn drop_session(&mut self, key: SessionKey) {
-        let Some(Kept { session, .. }) = self.sessions.remove(&key) else {
-            return;
-        };
-        if let Some(theirs) = self.idle.get_mut(&session.owner) {
-            theirs.remove(&(session.minted, key));
-            if theirs.is_empty() {
-                self.idle.remove(&session.owner);
-            }
+        if let Some(Kept { session, .. }) = self.sessions.remove(&key) {
+            self.idle.remove(&(session.owner, session.minted, key));
         }
     }
 
     /// Ends all sessions and tickets of `owner`. Returns the number of sessions.
     pub(super) fn end(&mut self, owner: Party) -> u64 {
         self.end_tickets(owner);
-        let theirs = self.idle.get(&owner).cloned().unwrap_or_default();
-        for (_, key) in &theirs {
+        let theirs = self.sessions_of(owner);
+        for key in &theirs {
             self.drop_session(*key);
         }
         theirs.len() as u64
@@ -264,7 +265,8 @@ impl Book {
         }
         let excess = self.sessions.len().saturating_sub(most);
         if excess > 0 {
-            let mut idlest: Vec<_> = self.idle.values().flatten().copied().collect();
+            let idle = self.idle.iter().map(|(_, minted, key)| (*minted, *key));
+            let mut idlest: Vec<_> = idle.collect();
             idlest.sort_unstable();
             for (_, key) in idlest.into_iter().take(excess) {
                 self.drop_session(key);
@@ -273,7 +275,6 @@ impl Book {
         // Not every time: all live sessions would move, and soon move back.
         if self.sessions.len() < self.sessions.capacity() / 4 {
             self.sessions.shrink_to_fit();
-            self.idle.shrink_to_fit();
         }
         self.sessions.len() as u64
     }
