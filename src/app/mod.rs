@@ -1,7 +1,5 @@
 //! The composition root: chooses between kinds, connects the rooms, and runs the service until it is told to end.
 
-mod example;
-pub mod records;
 pub mod sharing;
 mod upkeep;
 
@@ -15,8 +13,8 @@ use tokio::sync::watch;
 use crate::audit::{self, Audit, Sink};
 use crate::auth::Authenticator;
 use crate::broker::{Agreement, Broker, Parts, Recount, Rules};
-use crate::clock::{Clock, SystemClock, millis};
-use crate::config::{AuthMode, Config};
+use crate::clock::{Clock, millis};
+use crate::config::{AuthMode, Config, LedgerPlace};
 use crate::domain::Naming;
 use crate::http_client::ClientError;
 use crate::metrics::Vitals;
@@ -28,12 +26,13 @@ use crate::web::layers::Onion;
 use crate::web::listener::{Ending, Listener};
 use crate::web::listeners::Listeners;
 use crate::web::ops::{self, OpsState};
-use crate::web::routes::granted::Connect;
 use crate::web::state::{AppState, Face};
 use crate::webhook::Webhook;
-use records::Use;
 use sharing::Keeping;
 use upkeep::{Alarm, Upkeep};
+
+/// Longest time to give the calls of this replica to others when its work is cut off.
+const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// How urgently the service is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,14 +71,12 @@ pub struct World {
 }
 
 impl App {
-    /// Returns the service that `config` describes, with the system clock, the real upstream and open records.
-    pub async fn build(config: &Config) -> anyhow::Result<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let records: Arc<dyn Records> = if config.demo.has_past {
-            Arc::new(example::records(config, Arc::clone(&clock)))
-        } else {
-            records::open(&config.ledger, Use::Serving, Arc::clone(&clock)).await?
-        };
+    /// Returns the service that `config` describes, over open records, with the real upstream.
+    pub async fn build(
+        config: &Config,
+        records: Arc<dyn Records>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let help = "the database of the records cannot be read at the start (see ledger.url)";
         let safety_key = records.safety_key().await.context(help)?;
         let openai = OpenAi::new(&config.upstream, &safety_key, Arc::clone(&clock))?;
@@ -109,7 +106,7 @@ impl App {
         let audit = Audit::new(world.audit, config.log.identity, Arc::clone(&vitals));
         let audit = Arc::new(audit);
         let keeping = Keeping::choose(config, &clock)?;
-        let naming = records::naming(&config.ledger);
+        let naming = config.ledger.naming();
         let way = config.upstream.way();
         let auth = Authenticator::new(&config.auth, naming.clone(), Arc::clone(&clock), &way)?;
         let auth = Arc::new(auth);
@@ -125,7 +122,7 @@ impl App {
             vitals: Arc::clone(&vitals),
             clock: Arc::clone(&clock),
         };
-        let face = face(config, vitals, Arc::clone(&clock));
+        let face = Face::of(config, vitals, Arc::clone(&clock));
         let broker = Broker::new(parts, rules(config), agreement(config, &naming));
         let state = AppState {
             broker,
@@ -138,7 +135,7 @@ impl App {
         let recount = Recount {
             local: keeping.local,
             shared: keeping.shared,
-            shares: records::shares(config),
+            shares: shares(config),
             records: Arc::clone(&records),
             clock,
         };
@@ -318,54 +315,15 @@ fn rules(config: &Config) -> Rules {
 fn agreement(config: &Config, naming: &Naming) -> Agreement {
     Agreement {
         personas: Arc::clone(&config.personas),
-        quotas: records::quotas(&config.quota, naming),
+        quotas: config.quota.under_names(naming),
         money: config.money.clone(),
         webhook_keys: config.live.webhook_secret.clone(),
     }
 }
 
-/// Returns the settings and measures that only the web needs.
-fn face(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Face {
-    Face {
-        server: config.server.clone(),
-        origins: config.cors.allowed_origins.clone(),
-        auth_mode: config.auth.mode,
-        health_details: config.health.details,
-        last_resort: last_resort(config),
-        get_token: config.compat.get_token,
-        transcribes: config.transcription.is_on(),
-        demo: config.demo.enabled.then(|| config.demo.clone()),
-        refresh_interval: config.session.min_refresh_interval,
-        ietf_fields: config.limits.ietf_fields,
-        log_identity: config.log.identity,
-        traced_percent: config.otel.traced_percent(),
-        folding: Arc::default(),
-        vitals,
-        connect: Connect::direct(config.upstream.page_url()),
-        public_url: config.connect.public_url.clone(),
-        clock,
-    }
-}
-
-/// Longest time to give the calls of this replica to others when its work is cut off.
-const LETTING_GO: Duration = Duration::from_secs(1);
-
-/// Upper bound on the time for an issuer's keys and a look-up together, as in `auth`.
-const LONGEST_AUTH: Duration = Duration::from_secs(7);
-
-/// Upper bound on the time for two checks of the API key, as in `upstream`: one waits for another request's.
-const LONGEST_LOOKS: Duration = Duration::from_secs(10);
-
-/// Returns a bound on the time of a request that exceeds all its parts together: the body, the identity, the look-up and
-/// two transactions of the records, the queue, the upstream with a check of the key, and Redis.
-fn last_resort(config: &Config) -> Duration {
-    let slack = Duration::from_secs(5);
-    let records = config.ledger.timeout * 4;
-    let upstream = config.upstream.max_wait + config.upstream.timeout + LONGEST_LOOKS;
-    // The windows, and once more to give places back.
-    let shared = config.redis.timeout * 4;
-    let (body, recordings) = (config.server.body_timeout, &config.transcription);
-    let recording = recordings.is_on().then_some(recordings.timeout);
-    let work = body.max(recording.unwrap_or_default());
-    work + LONGEST_AUTH + records + upstream + shared + slack
+/// Returns the number of replicas that write into one ledger.
+fn shares(config: &Config) -> usize {
+    let is_shared = matches!(config.ledger.place, LedgerPlace::Postgres(_));
+    let replicas = config.redis.url.as_ref().filter(|_| is_shared);
+    replicas.map_or(1, |_| config.redis.replicas.get() as usize)
 }

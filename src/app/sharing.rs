@@ -72,12 +72,3 @@ pub async fn try_redis(config: &Config) -> Option<anyhow::Result<()>> {
     };
     Some(joined)
 }
-
-/// Returns where limits are kept, for the log.
-pub const fn limits_kind(config: &Config) -> &'static str {
-    if config.redis.url.is_some() {
-        "redis"
-    } else {
-        "memory"
-    }
-}

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::ensure;
 use clap::Args;
@@ -11,11 +12,15 @@ use tokio::net::TcpListener;
 use super::dev_calls::try_calls;
 use super::dev_desk::{about_desk, open_desk};
 use super::dev_issuer::{STUDENT, vouch};
+use super::dev_past::past;
+use super::ledger::{self, Use};
 use super::serve::{block_on, open, signals, traces};
 use super::simulate::{SIMULATED_KEY, start};
 use super::{Given, local_url, say};
+use crate::clock::SystemClock;
 use crate::config::{AuthMode, Config, DemoPerson, Farewell, LedgerPlace, Loaded, Mode, Source};
 use crate::domain::Quota;
+use crate::records::Records;
 use crate::simulator::Planned;
 use crate::telemetry;
 
@@ -69,7 +74,18 @@ pub(super) fn dev(given: Given, asked: DevFlags) -> anyhow::Result<ExitCode> {
         // Made-up money would count against a budget.
         let has_budget = config.money.has_ceiling();
         config.demo.has_past = !asked.live && config.ledger.is_usual && !has_budget;
-        let (app, listeners) = open(&loaded).await?;
+        let clock = Arc::new(SystemClock::new());
+        let records: Arc<dyn Records> = if config.demo.has_past {
+            Arc::new(past(config, Arc::<SystemClock>::clone(&clock)))
+        } else {
+            ledger::open(
+                &config.ledger,
+                Use::Serving,
+                Arc::<SystemClock>::clone(&clock),
+            )
+            .await?
+        };
+        let (app, listeners) = open(&loaded, records, clock).await?;
         let (config, public) = (&loaded.config, listeners.public.local_addr()?);
         let ops = listeners.ops.as_ref().map(TcpListener::local_addr);
         let desk = about_desk(config, ops.transpose()?, is_shown);

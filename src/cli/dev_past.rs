@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::records::MEMORY;
+use super::ledger::MEMORY;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::domain::{
@@ -43,7 +43,7 @@ impl Dice {
 }
 
 /// Returns records in memory with a month that ends now.
-pub(super) fn records(config: &Config, clock: Arc<dyn Clock>) -> MemoryRecords {
+pub(super) fn past(config: &Config, clock: Arc<dyn Clock>) -> MemoryRecords {
     let now = clock.now();
     let records = MemoryRecords::new(MEMORY, clock);
     let persona = &config.personas.default_persona().name;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use clap::Args;
 
+use super::ledger::{self, Use};
 use super::serve::block_on;
 use super::{Given, say};
-use crate::app::records::{self, Use};
 use crate::clock::SystemClock;
 use crate::config::Mode;
 
@@ -47,12 +47,12 @@ pub(super) fn erase(given: &Given, asked: &EraseFlags) -> anyhow::Result<ExitCod
     let (issuer, erased) = block_on(async {
         let clock = Arc::new(SystemClock::new());
         // First, because without a ledger it does not matter which issuer is meant.
-        let ledger = records::open(&config.ledger, Use::Erasing, clock).await?;
+        let ledger = ledger::open(&config.ledger, Use::Erasing, clock).await?;
         let issuer = issuer.with_context(|| {
             format!("there is more than one issuer, or none, in the settings: say which with --issuer{listed}")
         })?;
         let mut erased = 0;
-        for naming in records::namings(&config.ledger) {
+        for naming in config.ledger.namings() {
             let account = naming.account(&issuer, &asked.subject);
             erased += ledger.erase(&account).await?;
         }

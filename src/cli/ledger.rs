@@ -1,4 +1,4 @@
-//! The choice of the records' database, and the names of identities in it.
+//! The choice of the records' database.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,8 +8,7 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 
 use crate::clock::Clock;
-use crate::config::{Config, LedgerPlace, LedgerSettings, QuotaSettings};
-use crate::domain::{Naming, Quotas};
+use crate::config::{LedgerPlace, LedgerSettings};
 use crate::records::{MemoryRecords, Records, postgres, sqlite};
 
 /// Bounds the entries of a ledger in memory.
@@ -18,27 +17,8 @@ const OF_A_RUN: &str = "the ledger is in memory and ends with its broker: set le
 const FILE: &str = "the ledger's file cannot be used; see ledger.url";
 const SERVER: &str = "the ledger's server cannot be used; see ledger.url or DATABASE_URL";
 
-/// Returns how identities are named in records from now on.
-pub fn naming(settings: &LedgerSettings) -> Naming {
-    let pseudonyms = pseudonyms(settings).filter(|_| settings.pseudonymous);
-    pseudonyms.unwrap_or(Naming::Plain)
-}
-
-/// Returns all ways in which identities may have been named under earlier settings.
-pub fn namings(settings: &LedgerSettings) -> Vec<Naming> {
-    [Naming::Plain]
-        .into_iter()
-        .chain(pseudonyms(settings))
-        .collect()
-}
-
-fn pseudonyms(settings: &LedgerSettings) -> Option<Naming> {
-    let key = settings.pseudonym_key.as_ref()?;
-    Some(Naming::keyed(key.expose_secret().as_bytes()))
-}
-
 /// Returns the kind of database, for the log.
-pub const fn kind(settings: &LedgerSettings) -> &'static str {
+pub(super) const fn kind(settings: &LedgerSettings) -> &'static str {
     match settings.place {
         LedgerPlace::Memory => "memory",
         LedgerPlace::Sqlite(_) => "sqlite",
@@ -46,32 +26,9 @@ pub const fn kind(settings: &LedgerSettings) -> &'static str {
     }
 }
 
-/// Returns the number of replicas that write into one ledger.
-pub(super) fn shares(config: &Config) -> usize {
-    let is_shared = matches!(config.ledger.place, LedgerPlace::Postgres(_));
-    let replicas = config.redis.url.as_ref().filter(|_| is_shared);
-    replicas.map_or(1, |_| config.redis.replicas.get() as usize)
-}
-
-/// Returns the quotas, with exceptions under the names that the records use.
-pub(super) fn quotas(settings: &QuotaSettings, naming: &Naming) -> Quotas {
-    let accounts = settings.exceptions.iter().map(|exception| {
-        let issuer = exception.issuer.as_str().into();
-        (
-            naming.account(&issuer, &exception.subject),
-            exception.quota(),
-        )
-    });
-    Quotas {
-        everybody: settings.everybody,
-        roles: settings.roles.clone(),
-        accounts: accounts.collect(),
-    }
-}
-
 /// What records are opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub(super) enum Use {
     /// To serve. A SQLite file is made, or its schema is migrated, when necessary. Intents without outcome of an
     /// earlier run count as uncertain from now on.
     Serving,
@@ -82,7 +39,7 @@ pub enum Use {
 }
 
 /// Opens the records that the settings name.
-pub async fn open(
+pub(super) async fn open(
     settings: &LedgerSettings,
     purpose: Use,
     clock: Arc<dyn Clock>,
@@ -134,7 +91,7 @@ pub async fn open(
 }
 
 /// Creates or migrates the schema. Returns a sentence about what was done.
-pub async fn migrate(settings: &LedgerSettings) -> anyhow::Result<String> {
+pub(super) async fn migrate(settings: &LedgerSettings) -> anyhow::Result<String> {
     let (before, now) = match &settings.place {
         LedgerPlace::Memory => bail!("{OF_A_RUN}: there is nothing to migrate"),
         LedgerPlace::Sqlite(path) => sqlite::migrate(path).await.context(FILE)?,

@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use super::serve::block_on;
-use super::{Given, say};
-use crate::app::records;
+use super::{Given, ledger, say};
 use crate::config::Mode;
 
 /// Migrates, and prints what was done.
 pub(super) fn migrate(given: &Given) -> anyhow::Result<ExitCode> {
     let config = given.load(Mode::Dev)?.config;
-    say(&block_on(records::migrate(&config.ledger))?)
+    say(&block_on(ledger::migrate(&config.ledger))?)
 }

@@ -12,9 +12,9 @@ use url::Url;
 
 use super::check::Verdict::{Broken, Fine, Warning};
 use super::check::{Finding, Verdict};
+use super::ledger::{self, Use};
 use super::models;
 use super::serve::traces;
-use crate::app::records::{self, Use};
 use crate::app::sharing::try_redis;
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
@@ -232,7 +232,7 @@ async fn issuers(config: &Config, clock: Arc<dyn Clock>) -> Vec<Verdict> {
             "nobody is asked for credentials (auth.mode is off)".into(),
         )];
     }
-    let naming = records::naming(&config.ledger);
+    let naming = config.ledger.naming();
     let way = config.upstream.way();
     let auth = match Authenticator::new(&config.auth, naming, clock, &way) {
         Ok(auth) => auth,
@@ -264,11 +264,11 @@ async fn redis(config: &Config) -> Option<Verdict> {
 
 /// Opens the ledger for reading.
 async fn ledger(config: &Config, clock: Arc<dyn Clock>) -> Verdict {
-    let kind = records::kind(&config.ledger);
+    let kind = ledger::kind(&config.ledger);
     if kind == "memory" {
         return Warning("memory: it ends with the process".into());
     }
-    let error = match records::open(&config.ledger, Use::Reading, clock).await {
+    let error = match ledger::open(&config.ledger, Use::Reading, clock).await {
         Ok(ledger) => {
             ledger.close().await;
             return Fine(format!("{kind}: it can be read, and has the right schema"));

@@ -10,10 +10,10 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
+use super::ledger::{self, Use};
 use super::serve::block_on;
 use super::table::{cells, table};
 use super::{Given, say};
-use crate::app::records::{self, Use};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, Mode};
 use crate::domain::{Money, Prices, day_of, parse_duration};
@@ -112,7 +112,7 @@ async fn read(
         billed.iter().all(is_whole),
         "the provider billed days that were not asked for"
     );
-    let ledger = records::open(&config.ledger, Use::Reading, clock).await?;
+    let ledger = ledger::open(&config.ledger, Use::Reading, clock).await?;
     let days = days(&*ledger, since, until).await;
     ledger.close().await;
     Ok((days?, billed))

@@ -8,11 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use super::check::Finding;
+use super::ledger::{self, Use};
 use super::reload::Reload;
 use super::{Given, UNREAD_DOT_ENV, cost, has_dot_env};
-use crate::app::{App, Urgency, records, sharing};
+use crate::app::{App, Urgency};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Loaded, Mode};
+use crate::records::Records;
 use crate::telemetry::{self, Exporter};
 use crate::web::listeners::Listeners;
 
@@ -31,7 +33,10 @@ pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
         // First, because process 1 does not even notice a signal that it has no handler for.
         let reload = Arc::new(Notify::new());
         let urgency = signals(Some(Arc::clone(&reload)))?;
-        let (app, listeners) = open(&loaded).await?;
+        let clock = Arc::new(SystemClock::new());
+        let ledger = &loaded.config.ledger;
+        let records = ledger::open(ledger, Use::Serving, Arc::<SystemClock>::clone(&clock)).await?;
+        let (app, listeners) = open(&loaded, records, clock).await?;
         for doubt in doubts(&loaded.config) {
             app.state().audit.warn_of_setting(&doubt);
         }
@@ -52,9 +57,13 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
     doubts.map(str::to_owned).collect()
 }
 
-/// Builds the broker, records the warnings about its settings, and opens its listeners.
-pub(super) async fn open(loaded: &Loaded) -> anyhow::Result<(App, Listeners)> {
-    let app = App::build(&loaded.config).await?;
+/// Builds the broker over `records`, notes the warnings about its settings, and opens its listeners.
+pub(super) async fn open(
+    loaded: &Loaded,
+    records: Arc<dyn Records>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<(App, Listeners)> {
+    let app = App::build(&loaded.config, records, clock).await?;
     for warning in &loaded.warnings {
         app.state().audit.warn_of_setting(warning);
     }
@@ -90,8 +99,8 @@ fn announce(config: &Config, listeners: &Listeners) -> anyhow::Result<()> {
         upstream = %config.upstream.base_url,
         trusted_proxies = %if proxies.is_empty() { "none" } else { &proxies },
         allowed_origins = %listed(config.cors.allowed_origins.listed()),
-        limits = sharing::limits_kind(config),
-        records = records::kind(&config.ledger),
+        limits = config.redis.url.as_ref().map_or("memory", |_| "redis"),
+        records = ledger::kind(&config.ledger),
         identity = config.auth.mode.as_str(),
         operators = %operators,
         "ready"

@@ -10,10 +10,10 @@ use serde_json::json;
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::ledger::{self, Use};
 use super::serve::block_on;
 use super::table::{cells, table};
 use super::{Given, say};
-use crate::app::records::{self, Use};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::Mode;
 use crate::domain::{csv_cell, day_of, parse_duration};
@@ -63,7 +63,7 @@ pub(super) fn usage(given: &Given, asked: &UsageFlags) -> anyhow::Result<ExitCod
     };
     let most = asked.most;
     let reports = block_on(async {
-        let ledger = records::open(&config.ledger, Use::Reading, clock).await?;
+        let ledger = ledger::open(&config.ledger, Use::Reading, clock).await?;
         let mut reports = Vec::new();
         for by in wanted {
             let query = UsageQuery { by, since, most };

@@ -12,6 +12,7 @@ use url::Url;
 use super::fields::{long_secret, secret};
 use super::settings::Settings;
 use super::{Mode, Source};
+use crate::domain::Naming;
 use crate::domain::written::lasting;
 
 /// The database of the records.
@@ -79,6 +80,25 @@ impl LedgerSettings {
              add ?sslmode=verify-full and, for a certificate of your own, &sslrootcert=FILE",
         );
         Some(ledger)
+    }
+
+    /// Returns how identities are named in records from now on.
+    pub fn naming(&self) -> Naming {
+        let pseudonyms = self.pseudonyms().filter(|_| self.pseudonymous);
+        pseudonyms.unwrap_or(Naming::Plain)
+    }
+
+    /// Returns all ways in which identities may have been named under earlier settings.
+    pub fn namings(&self) -> Vec<Naming> {
+        [Naming::Plain]
+            .into_iter()
+            .chain(self.pseudonyms())
+            .collect()
+    }
+
+    fn pseudonyms(&self) -> Option<Naming> {
+        let key = self.pseudonym_key.as_ref()?;
+        Some(Naming::keyed(key.expose_secret().as_bytes()))
     }
 }
 

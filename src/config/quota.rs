@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::settings::Settings;
 use super::{Auth, AuthMode, Mode};
 use crate::domain::written::{money, some_whole};
-use crate::domain::{Budget, CallLimits, Money, Quota, SERVICE_KEYS};
+use crate::domain::{Budget, CallLimits, Money, Naming, Quota, Quotas, SERVICE_KEYS};
 
 const EXCEPTIONS: &str = "quota.exceptions";
 /// The name of the quota for roles without a quota.
@@ -100,6 +100,22 @@ impl QuotaSettings {
             |quota: &Quota| quota.budget() != Budget::default() || quota.call.are_measured();
         let measured = self.named().filter(move |(_, quota)| is_measured(quota));
         measured.map(|(name, _)| name)
+    }
+
+    /// Returns the quotas, with exceptions under the names that the records use.
+    pub fn under_names(&self, naming: &Naming) -> Quotas {
+        let accounts = self.exceptions.iter().map(|exception| {
+            let issuer = exception.issuer.as_str().into();
+            (
+                naming.account(&issuer, &exception.subject),
+                exception.quota(),
+            )
+        });
+        Quotas {
+            everybody: self.everybody,
+            roles: self.roles.clone(),
+            accounts: accounts.collect(),
+        }
     }
 
     /// Warns of quotas that limit fewer identities than they seem to.

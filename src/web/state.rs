@@ -10,7 +10,7 @@ use crate::audit::Audit;
 use crate::auth::Authenticator;
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{AuthMode, Demo, HealthDetails, LogIdentity, Server};
+use crate::config::{AuthMode, Config, Demo, HealthDetails, LogIdentity, Server};
 use crate::domain::Origins;
 use crate::gate::Gate;
 use crate::limit::Folding;
@@ -79,4 +79,49 @@ pub struct Face {
     pub public_url: Option<Url>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+}
+
+impl Face {
+    /// Returns the settings of `config` that only the web needs, and measures in `vitals`.
+    pub fn of(config: &Config, vitals: Arc<Vitals>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            server: config.server.clone(),
+            origins: config.cors.allowed_origins.clone(),
+            auth_mode: config.auth.mode,
+            health_details: config.health.details,
+            last_resort: last_resort(config),
+            get_token: config.compat.get_token,
+            transcribes: config.transcription.is_on(),
+            demo: config.demo.enabled.then(|| config.demo.clone()),
+            refresh_interval: config.session.min_refresh_interval,
+            ietf_fields: config.limits.ietf_fields,
+            log_identity: config.log.identity,
+            traced_percent: config.otel.traced_percent(),
+            folding: Arc::default(),
+            vitals,
+            connect: Connect::direct(config.upstream.page_url()),
+            public_url: config.connect.public_url.clone(),
+            clock,
+        }
+    }
+}
+
+/// Upper bound on the time for an issuer's keys and a look-up together, as in `auth`.
+const LONGEST_AUTH: Duration = Duration::from_secs(7);
+
+/// Upper bound on the time for two checks of the API key, as in `upstream`: one waits for another request's.
+const LONGEST_LOOKS: Duration = Duration::from_secs(10);
+
+/// Returns a bound on the time of a request that exceeds all its parts together: the body, the identity, the look-up and
+/// two transactions of the records, the queue, the upstream with a check of the key, and Redis.
+fn last_resort(config: &Config) -> Duration {
+    let slack = Duration::from_secs(5);
+    let records = config.ledger.timeout * 4;
+    let upstream = config.upstream.max_wait + config.upstream.timeout + LONGEST_LOOKS;
+    // The windows, and once more to give places back.
+    let shared = config.redis.timeout * 4;
+    let (body, recordings) = (config.server.body_timeout, &config.transcription);
+    let recording = recordings.is_on().then_some(recordings.timeout);
+    let work = body.max(recording.unwrap_or_default());
+    work + LONGEST_AUTH + records + upstream + shared + slack
 }

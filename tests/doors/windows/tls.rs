@@ -1,8 +1,12 @@
 //! A server behind TLS: whose word for it counts, and what it must be called.
 
+use std::sync::Arc;
+
 use token_broker::app::App;
+use token_broker::clock::SystemClock;
 use token_broker::config::{Config, Mode};
 use token_broker::gate::windows::redis::Link;
+use token_broker::records::MemoryRecords;
 
 use crate::kit::programs::{free_address, openssl};
 use crate::kit::redis::Redis;
@@ -114,7 +118,9 @@ async fn the_service_goes_by_the_setting() {
             setting,
         ];
         let config = Config::from_pairs(Mode::Dev, &settings).unwrap();
-        let app = App::build(&config).await.unwrap();
+        let clock = Arc::new(SystemClock::new());
+        let records = Arc::new(MemoryRecords::new(10, clock.clone()));
+        let app = App::build(&config, records, clock).await.unwrap();
         shares.push(app.state().gate.is_whole());
     }
     assert_eq!(shares, [true, false], "only who knows the authority joins");
