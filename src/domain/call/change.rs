@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Call, CallState, CallUse, EndReason, UpstreamCall};
 use crate::clock::{Timestamp, seconds_up};
 
-/// While somebody tries to hang up, nobody else does. Somebody who died in the attempt is replaced after this time.
+/// Time that one attempt to hang up has. Until it is over no other replica tries; then the replica may have crashed, and another
+/// one takes over.
 const ATTEMPT: Duration = Duration::from_secs(15);
 /// The same for a GPT-Live session, which has 15 s to close before it is hung up.
 const CLOSE_AND_ATTEMPT: Duration = Duration::from_secs(30);
@@ -42,8 +43,8 @@ pub struct CallChange {
 /// One step of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallStep {
-    /// The provider has created the call. Nobody wants a call whose end was decided meanwhile, or that was given up: it
-    /// has to be hung up.
+    /// The provider has created the call, under this id. If the end of the call was decided meanwhile, or the call was given up,
+    /// it has to be hung up.
     Named(UpstreamCall),
     /// The side channel has joined, and the caller gets the answer. The call may last this long.
     Opened(Duration),
@@ -53,9 +54,9 @@ pub enum CallStep {
     Shortened(Duration),
     /// The page was warned of the end.
     Warned,
-    /// The call has to end: a hang-up is owed. Whoever makes this change tries it at once.
+    /// The call has to end: a hang-up is owed. The replica that makes this change tries it at once.
     End(EndReason),
-    /// The call has to end, and whoever says so cannot hang up: the hang-up is due at once.
+    /// The call has to end, and the replica that makes this change cannot hang up: another replica does at once.
     Disown(EndReason),
     /// A hang-up was tried, and the provider did not confirm it.
     HangUpFailed,
@@ -222,15 +223,15 @@ impl Call {
     pub fn is_claimable(&self, has_lease: bool, now: Timestamp) -> bool {
         let is_due = match self.state {
             CallState::Dialling | CallState::Open => self.deadline_at.plus(LATE) <= now,
-            // Without an id there is nothing to hang up, and somebody has to say so.
+            // A call without an id cannot be hung up, but it has to be written down as ended.
             CallState::Ending => self.hang_up_due.unwrap_or(self.deadline_at.plus(LATE)) <= now,
             CallState::Ended | CallState::Lost => return false,
         };
         is_due || !has_lease
     }
 
-    /// Returns the call as `replica` watches it from `now` on. Whoever watched it before can change it no more. Of a call
-    /// that is ending, the new watcher tries the hang-up at once.
+    /// Returns the call as `replica` watches it from `now` on. The replica that watched the call before cannot change it any
+    /// more. If the call is ending, the new watcher tries the hang-up at once.
     #[must_use]
     pub fn claimed(&self, replica: &str, now: Timestamp) -> Self {
         let is_anothers = *self.replica != *replica;
