@@ -19,7 +19,7 @@
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
 # BROKER=…   another executable of the broker than the build of this tree
-# PROFILE=…  the cargo profile of that build: release, or dist, which the container ships
+# PROFILE=…  the cargo profile of that build, instead of dist, which the container ships: release is built sooner
 # NODE=…     another Node than the one that this script installs
 #
 # Needs two cores, Rust, nginx, npm. Installs npm packages below target/. Uses loopback only, and ends every process it starts.
@@ -36,7 +36,7 @@ smg_version=1.13.0
 say() { printf 'bench: %s\n' "$*" >&2; }
 need() { command -v "$1" >/dev/null || { say "$1 is missing: apt-get install $2"; exit 1; }; }
 
-arguments=() baseline='' governed='' profile=${PROFILE:-release}
+arguments=() baseline='' governed='' profile=${PROFILE:-}
 while [ $# -gt 0 ]; do
     case $1 in
         --baseline) baseline=$(realpath -e "${2:?--baseline needs a path}"); shift ;;
@@ -76,7 +76,7 @@ while [ $# -gt 0 ]; do
                 say "$handles file handles are needed: ulimit -Hn $handles, or CALLS=1000 for fewer"
                 exit 1
             }
-            exec cargo test --profile "$profile" --locked --test process -- --ignored --nocapture \
+            exec cargo test --profile "${profile:-release}" --locked --test process -- --ignored --nocapture \
                 --test-threads=1 ops_load calls::scraped ;;
         --governed) governed=1; arguments+=("$1") ;;
         --quick | --only=* | --livez | --refused | --blocked | --few) arguments+=("$1") ;;
@@ -104,6 +104,7 @@ fi
 say "building; this takes some minutes the first time"
 cargo build --release --locked --manifest-path benches/load/Cargo.toml --target-dir "$bench/cargo" >&2
 if [ -z "${BROKER:-}" ]; then
+    profile=${profile:-dist}
     cargo build --profile "$profile" --locked --no-default-features >&2
     BROKER=$here/target/$profile/token-broker
 fi
