@@ -5,7 +5,8 @@
 #   scripts/bench.sh           five rounds and two million callers: some fifteen minutes, once all is built
 #   scripts/bench.sh --quick   one short round: two minutes
 #   scripts/bench.sh --baseline PATH [--quick]
-#                              the same, and an earlier executable of the broker in every round, with ratios
+#                              the same, and an earlier executable of the broker in every round, with ratios. It must be built alike:
+#                              cargo build --profile dist --no-default-features
 #   scripts/bench.sh --governed [--baseline PATH] [--quick]
 #                              the cost of identity, a durable ledger and Redis; broker and load share all cores
 #   scripts/bench.sh --calls   what ten thousand watched calls cost, and what kills, takeovers and races do to calls: a quarter
@@ -19,7 +20,8 @@
 #                              one subject under load for fifteen seconds, for a profiler to look at
 #
 # BROKER=…   another executable of the broker than the build of this tree
-# PROFILE=…  the cargo profile of that build, instead of dist, which the container ships: release is built sooner
+# PROFILE=…  the cargo profile of that build: for the comparison dist, which the container ships, unless this says otherwise;
+#            for --ops release
 # NODE=…     another Node than the one that this script installs
 #
 # Needs two cores, Rust, nginx, npm. Installs npm packages below target/. Uses loopback only, and ends every process it starts.

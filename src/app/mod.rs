@@ -1,4 +1,4 @@
-//! The composition root: chooses between kinds, connects the rooms, and runs the service until it is told to end.
+//! The composition root: chooses between kinds of windows, connects the rooms, and runs the service until it is told to end.
 
 pub mod sharing;
 mod upkeep;

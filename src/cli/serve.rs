@@ -34,8 +34,8 @@ pub(super) fn serve(given: &Given) -> anyhow::Result<ExitCode> {
         let reload = Arc::new(Notify::new());
         let urgency = signals(Some(Arc::clone(&reload)))?;
         let clock = Arc::new(SystemClock::new());
-        let ledger = &loaded.config.ledger;
-        let records = ledger::open(ledger, Use::Serving, Arc::<SystemClock>::clone(&clock)).await?;
+        let known: Arc<dyn Clock> = Arc::<SystemClock>::clone(&clock);
+        let records = ledger::open(&loaded.config.ledger, Use::Serving, known).await?;
         let (app, listeners) = open(&loaded, records, clock).await?;
         for doubt in doubts(&loaded.config) {
             app.state().audit.warn_of_setting(&doubt);
@@ -57,7 +57,7 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
     doubts.map(str::to_owned).collect()
 }
 
-/// Builds the broker over `records`, notes the warnings about its settings, and opens its listeners.
+/// Builds the broker over `records`, writes the warnings about its settings to the audit log, and opens its listeners.
 pub(super) async fn open(
     loaded: &Loaded,
     records: Arc<dyn Records>,

@@ -38,7 +38,9 @@ struct Shard {
     overflow_cells: usize,
 }
 
-/// The hash of a hash: its halves change places, because the upper half has chosen the shard.
+/// Hashes what [`Table::hasher`] has hashed already: with a random key, so that callers cannot choose keys that collide. The
+/// halves change places, because the topmost bits have chosen the shard and are alike within it, and a `HashMap` tells its
+/// entries apart by the topmost bits.
 #[derive(Debug, Default)]
 struct Hashed(u64);
 
@@ -47,6 +49,7 @@ impl Hasher for Hashed {
         self.0.rotate_left(32)
     }
 
+    // The map's keys are `u64`, so that this is not called.
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
@@ -348,6 +351,11 @@ mod tests {
             assert!(!is_estimated(&table, key, 0));
         }
         assert_eq!(table.shards.len(), 28);
+        let shard = table.shards[0].lock();
+        let tag = |hash| shard.windows.entries.hasher().hash_one(hash) >> 57;
+        let tags: std::collections::HashSet<_> = shard.windows.entries.keys().map(tag).collect();
+        assert!(tags.len() > 100, "keys of a shard look alike to its map");
+        drop(shard);
         let keys = table
             .shards
             .iter()

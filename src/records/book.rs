@@ -214,18 +214,18 @@ impl Book {
     }
 
     /// Returns the sessions of `owner`, those that are idle longest first.
-    fn sessions_of(&self, owner: Party) -> Vec<SessionKey> {
+    fn sessions_of(&self, owner: Party) -> impl Iterator<Item = SessionKey> {
         let first = (owner, Timestamp::from_millis(0), SessionKey::LEAST);
         let theirs = self.idle.range(first..);
-        let theirs = theirs.take_while(|(party, ..)| *party == owner);
-        theirs.map(|(.., key)| *key).collect()
+        let theirs = theirs.take_while(move |(party, ..)| *party == owner);
+        theirs.map(|(.., key)| *key)
     }
 
     /// Ends the sessions of `owner` that are idle longest, until it has room for one more among `most`.
     fn evict(&mut self, owner: Party, most: u32) {
-        let theirs = self.sessions_of(owner);
-        let excess = (theirs.len() + 1).saturating_sub(most.max(1) as usize);
-        for key in theirs.into_iter().take(excess) {
+        let excess = (self.sessions_of(owner).count() + 1).saturating_sub(most.max(1) as usize);
+        let idlest: Vec<_> = self.sessions_of(owner).take(excess).collect();
+        for key in idlest {
             self.drop_session(key);
         }
     }
@@ -247,7 +247,7 @@ impl Book {
     /// Ends all sessions and tickets of `owner`. Returns the number of sessions.
     pub(super) fn end(&mut self, owner: Party) -> u64 {
         self.end_tickets(owner);
-        let theirs = self.sessions_of(owner);
+        let theirs: Vec<_> = self.sessions_of(owner).collect();
         for key in &theirs {
             self.drop_session(*key);
         }

@@ -121,8 +121,9 @@ impl Visit for Members<'_> {
                 return write!(out, "{value:?}");
             }
             out.write_char('"')?;
-            write!(Escaped(out), "{value:?}")?;
-            out.write_char('"')
+            let written = write!(Escaped(out), "{value:?}");
+            // Also behind a value that fails, because the fields of a span stay.
+            out.write_char('"').and(written)
         });
     }
 }
@@ -146,4 +147,81 @@ fn write_text(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     out.write_char('"')?;
     Escaped(out).write_str(text)?;
     out.write_char('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use serde_json::Value;
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    /// Writes its text in pieces, as values of several parts do.
+    struct InPieces(bool);
+
+    const TEXT: &str = "a\"\\\né\u{1b}\"";
+
+    impl fmt::Display for InPieces {
+        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            for piece in ["a\"", "", "\\", "\né", "\u{1b}"] {
+                formatter.write_str(piece)?;
+            }
+            formatter.write_char('"')?;
+            if self.0 { Ok(()) } else { Err(fmt::Error) }
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn line(log: impl FnOnce()) -> Value {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .event_format(JsonLine)
+            .fmt_fields(JsonFields)
+            .with_writer(move || writer.clone())
+            .finish();
+        with_default(subscriber, log);
+        let written = lines.0.lock();
+        serde_json::from_slice(&written).unwrap()
+    }
+
+    #[test]
+    fn a_text_that_is_written_in_pieces_is_one_json_string() {
+        let line = line(|| {
+            let span = tracing::info_span!("request", inside = %InPieces(true));
+            let _entered = span.enter();
+            tracing::info!(field = %InPieces(true), "{}", InPieces(true));
+        });
+        for name in ["inside", "field", "message"] {
+            assert_eq!(line[name], TEXT, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_fails_to_be_written_breaks_no_later_line_of_its_span() {
+        let line = line(|| {
+            let span = tracing::info_span!("request", inside = tracing::field::Empty);
+            span.record("inside", tracing::field::display(InPieces(false)));
+            let _entered = span.enter();
+            tracing::info!("said");
+        });
+        assert_eq!(line["message"], "said");
+    }
 }

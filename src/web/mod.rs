@@ -67,12 +67,15 @@ pub fn onion(state: &AppState) -> Onion {
     let admits = |route: MethodRouter<AppState>, purpose| {
         route.route_layer(from_fn_with_state((state.clone(), purpose), let_through))
     };
-    let [calls, hang_up, relay, hang_up_live] = AS_OPENAI.map(|(_, openais)| openais);
-    let api = api
-        .route(calls, admits(post(calls::open_as_openai), Purpose::Call))
-        .route(hang_up, admits(post(calls::hang_up), Purpose::Look))
-        .route(relay, admits(get(relay::relay), Purpose::Relay))
-        .route(hang_up_live, admits(post(calls::hang_up), Purpose::Look));
+    let as_openai = [
+        admits(post(calls::open_as_openai), Purpose::Call),
+        admits(post(calls::hang_up), Purpose::Look),
+        admits(get(relay::relay), Purpose::Relay),
+        admits(post(calls::hang_up), Purpose::Look),
+    ];
+    for ((_, openais), methods) in AS_OPENAI.into_iter().zip(as_openai) {
+        api = api.route(openais, methods);
+    }
     let api = match &state.face.demo {
         Some(demo) => api
             .merge(demo::routes(&state.face.connect))
@@ -88,7 +91,8 @@ pub fn onion(state: &AppState) -> Onion {
     Onion::around(api.with_state(state.clone()), state)
 }
 
-/// Gives every route with its description to `take`.
+/// Gives each route that has a description of its own to `take`. The paths of [`AS_OPENAI`] are not among them: their
+/// descriptions are copies.
 fn described(state: &AppState, take: &mut dyn FnMut(UtoipaMethodRouter<AppState>)) {
     let opens = |route| paid(route, Purpose::Open, state);
     let dials = |route| paid(route, Purpose::Call, state);

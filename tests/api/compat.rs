@@ -182,8 +182,10 @@ async fn the_contract_describes_every_path_and_no_other() {
     // A secret may be set while the broker runs.
     let app = TestApp::new();
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let before = app.get("/openapi.json").send().await.json;
     app.adopt("", &[("live.webhook_secret", secret)]);
     let webhooks = "post /webhooks/openai".to_owned();
+    assert!(before["paths"]["/webhooks/openai"].is_null());
     assert!(paths(app).await.contains(&webhooks));
 }
 

@@ -56,7 +56,8 @@ pub enum CallStep {
     Warned,
     /// The call has to end: a hang-up is owed. The replica that makes this change tries it at once.
     End(EndReason),
-    /// The call has to end, and the replica that makes this change cannot hang up: another replica does at once.
+    /// The call has to end, and this change is made where nobody can hang up: in the records, or by `erase`. The hang-up is due
+    /// at once, for the replica that claims the call next.
     Disown(EndReason),
     /// A hang-up was tried, and the provider did not confirm it.
     HangUpFailed,
