@@ -136,7 +136,9 @@ choose_target() {
 }
 
 build() {
-  local base cargo_home=${CARGO_HOME:-$HOME/.cargo} rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
+  local base cargo_home=${CARGO_HOME:-$HOME/.cargo} rustup_home=${RUSTUP_HOME:-$HOME/.rustup} programs
+  # Not always below cargo's home, which may have been moved or emptied.
+  programs=$(dirname "$(command -v cargo)")
   local options=(--isolation chroot --pull-never --format docker --tag "$image"
     --build-arg "VERSION=$(version)" --build-arg "REVISION=$revision")
 
@@ -156,7 +158,7 @@ build() {
     timeout 600 cargo fetch --locked --quiet || fail "cargo fetch"
     options+=(--build-arg "PROFILE=$profile" --build-arg "RUST_TARGET=$target"
       --volume "$rustup_home:/usr/local/rustup:ro"
-      --volume "$cargo_home/bin:/usr/local/cargo/bin:ro"
+      --volume "$programs:/usr/local/cargo/bin:ro"
       --volume "$cargo_home/registry:/usr/local/cargo/registry")
     say "building every stage: profile $profile, target $target, at most $build_seconds s"
   fi
